@@ -1,0 +1,56 @@
+# Each target explains itself: `make help`.
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo sandbox test lint manifest record bench smoke clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+$(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[cli,sandbox]'
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.runs
+	$(PIP) --editable '.[cli,sandbox,test,lint]'
+	@touch $@
+
+setup: $(VENV)/.runs ## Set up an environment of its own in .venv, with the command `cfes`
+
+demo: $(VENV)/.runs ## Answer a phishing alert against the sandbox, from search to report
+	@$(BIN)/cfes demo
+
+sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, until Ctrl-C
+	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000
+
+test: $(VENV)/.tests ## Run the tests
+	@$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.tests ## Check style and types, strictly
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+manifest: $(VENV)/.runs ## Write manifest.json and the JSON Schemas anew from the actions and playbooks
+	@$(BIN)/python -m platforms.manifest
+	@$(BIN)/python -m playbooks.format
+
+record: $(VENV)/.tests ## Record the cassettes anew from the sandbox
+	@$(BIN)/python -m tests.cassettes.record
+
+bench: $(VENV)/.tests ## Measure what benchmarks/README.md reports
+	@$(BIN)/python -m benchmarks.process_start
+
+smoke: ## Set up and run the demo on each other Python that is found (3.12, 3.13)
+	@.ci/smoke
+
+clean: ## Remove environments, caches and runs
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis cfes-runs

@@ -1,0 +1,146 @@
+"""What an action is: metadata, parameters, a result, and a function from one JSON dict to another.
+
+An action module defines `Params`, `Result`, `ACTION` and `run`; everything else about it (the manifest's entry, the
+command line's flags, the process protocol) is made from these.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from connectors.api_object import Uuid
+from connectors.email_security import EmailSecurity
+from connectors.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
+
+Effect = Literal["read", "write", "irreversible"]
+Approval = Literal["not needed", "advised", "required"]
+Permission = Literal["Cloud Email Security: Read", "Cloud Email Security: Write"]
+
+READ: Permission = "Cloud Email Security: Read"
+WRITE: Permission = "Cloud Email Security: Write"
+
+JobId = Annotated[Uuid, Field(description="The job's UUID.")]
+
+
+class ActionParams(BaseModel):
+    """Parameters: unknown ones are refused, because a misspelt one would change what is meant."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True, use_attribute_docstrings=False)
+
+
+class ActionResult(BaseModel):
+    """A result: what the action found or did, as plain JSON."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+
+P = TypeVar("P", bound=ActionParams)
+R = TypeVar("R", bound=ActionResult)
+
+
+@dataclass(frozen=True)
+class Action(Generic[P, R]):
+    """One action's metadata and its function.
+
+    effect: the worst that it can do. approval: whether a person should agree first; the default is the careful one.
+    verdict: for actions that wait for something, the exit status that `--exit-status` asks for.
+    connection: whether the function takes the connector as its second argument; else it works on files alone.
+    examples: parameters and a result, shown in the manifest and checked by a test.
+    """
+
+    id: str
+    title: str
+    params: type[P]
+    result: type[R]
+    effect: Effect
+    permissions: Sequence[Permission]
+    function: Callable[[P, EmailSecurity], R] | Callable[[P], R]
+    example_params: Mapping[str, Any]
+    example_result: Mapping[str, Any]
+    approval: Approval = "required"
+    verdict: Callable[[Mapping[str, Any]], int] | None = None
+    connection: bool = True
+
+    @property
+    def module(self) -> str:
+        """The module that `python -m` runs."""
+        return f"actions.{self.id.replace('-', '_')}"
+
+    def check(self, params: Mapping[str, Any]) -> P:
+        """The parameters, checked. Raises: ParameterError naming every problem with its JSON pointer."""
+        if not isinstance(params, Mapping):
+            raise ParameterError(problems=[{"pointer": "", "message": "the parameters must be one JSON object"}])
+        try:
+            return self.params.model_validate(dict(params))
+        except ValidationError as error:
+            problems = [_problem(self.params, found) for found in error.errors(include_input=False, include_url=False)]
+        except RecursionError:
+            problems = [Problem(pointer="", message="is nested too deeply")]
+        raise ParameterError(problems=problems)
+
+    def run(self, params: Mapping[str, Any], connector: EmailSecurity | None = None) -> dict[str, Any]:
+        """Run the action: a JSON dict in, a JSON dict out.
+
+        Without a connector one is made from the environment and closed again.
+        Raises: PackError, and nothing else.
+        """
+        checked = self.check(params)
+        try:
+            if connector is not None or not self.connection:
+                return self._call(checked, connector)
+            with EmailSecurity.from_environment() as own:
+                return self._call(checked, own)
+        except PackError:
+            raise
+        except Exception as error:
+            raise _defect(error, self.effect) from error
+
+    def _call(self, params: P, connector: EmailSecurity | None) -> dict[str, Any]:
+        arguments = (params, connector) if self.connection else (params,)
+        result: R = self.function(*arguments)
+        return result.model_dump(mode="json", by_alias=True)
+
+
+def _defect(error: Exception, effect: Effect) -> InternalError:
+    """A defect, told by kind and place only: a message from deep inside may quote anything."""
+    place, frame = "", error.__traceback__
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        place = f"{code.co_qualname} line {frame.tb_lineno}"
+        frame = frame.tb_next
+    if effect == "read":
+        return InternalError(f"{type(error).__name__} in {place}", applied="no", help=InternalError.default_help)
+    defect = InternalError(f"{type(error).__name__} in {place}")
+    defect.exit_code = OutcomeUnknown.exit_code
+    return defect
+
+
+def _problem(params: type[BaseModel], found: Any) -> Problem:
+    location = [part for part in found["loc"] if not (isinstance(part, str) and "[" in part)]
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+    message = str(found["msg"]).removeprefix("Value error, ")
+    match found["type"]:
+        case "extra_forbidden":
+            message = f"is no parameter{_did_you_mean(params, location)}"
+        case "missing":
+            message = "is required"
+    return Problem(pointer=_printable(pointer), message=message)
+
+
+def _did_you_mean(params: type[BaseModel], location: Sequence[Any]) -> str:
+    model: Any = params
+    for part in location[:-1]:
+        fields = getattr(model, "model_fields", {})
+        model = fields[part].annotation if part in fields else None
+    known = list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}" if known else ""
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)[:500]

@@ -1,0 +1,80 @@
+"""Create a bulk job that moves every message its search finds into one folder.
+
+Remote operation: POST /accounts/{account_id}/email-security/investigate/bulk with action MOVE.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from actions.contract import WRITE, Action
+from actions.job_request import JobRequestParams, JobRequestResult, request_job
+from actions.process import main
+from connectors.email_security import EmailSecurity
+from connectors.job import IRREVERSIBLE_DESTINATIONS, Destination
+
+
+class Params(JobRequestParams):
+    destination: Destination = Field(description="The folder to move to. The two RecoverableItems can't be undone.")
+
+
+class Result(JobRequestResult):
+    pass
+
+
+def create_move_job(p: Params, api: EmailSecurity) -> Result:
+    made = request_job(p, api, "MOVE", p.destination)
+    if p.destination in IRREVERSIBLE_DESTINATIONS:
+        made.warnings.append(f"messages moved to {p.destination} are out of the users' reach for good")
+    return Result(**made.model_dump())
+
+
+ACTION = Action(
+    id="create-move-job",
+    title="Create a bulk job that moves messages to a folder",
+    params=Params,
+    result=Result,
+    effect="irreversible",
+    permissions=[WRITE],
+    function=create_move_job,
+    example_params={
+        "search_params": {
+            "sender": "billing@invoice-portal.example",
+            "start": "2026-11-13T15:32:35Z",
+            "detections_only": False,
+        },
+        "destination": "JunkEmail",
+        "comment": "case 42",
+        "max_messages": 1000,
+        "idempotency_key": "case-42",
+    },
+    example_result={
+        "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+        "status": "PENDING",
+        "created": True,
+        "job": {
+            "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+            "action_type": "MOVE",
+            "action_params": {"type": "MOVE", "destination": "JunkEmail"},
+            "search_params": {
+                "sender": "billing@invoice-portal.example",
+                "start": "2026-11-13T15:32:35Z",
+                "detections_only": False,
+            },
+            "status": "PENDING",
+            "comment": "case 42 [cfes:1:0c1b7d2a9e4f5a6b7c8d9e0f:1a2b3c4d5e6f7a8b]",
+            "created_at": "2026-11-20T16:02:35Z",
+            "total_messages_discovered": 0,
+            "messages_pending": 0,
+            "messages_successful": 0,
+            "messages_failed": 0,
+            "messages_skipped": 0,
+            "messages_cancelled": 0,
+        },
+        "warnings": [],
+    },
+)
+run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

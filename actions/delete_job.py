@@ -1,0 +1,81 @@
+"""Delete an ended bulk job, with its messages' rows, for good.
+
+Remote operation: DELETE /accounts/{account_id}/email-security/investigate/bulk/{job_id}.
+Only COMPLETED, FAILED and CANCELLED jobs can be deleted. Export the rows first: they are the evidence.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from actions.contract import WRITE, Action, ActionParams, ActionResult, JobId
+from actions.process import main
+from connectors.email_security import EmailSecurity
+from connectors.errors import JobStillRunning, NotFound, OutcomeUnknown, PackError
+
+
+class Params(ActionParams):
+    job_id: JobId
+
+
+class Result(ActionResult):
+    job_id: JobId
+    deleted: bool = Field(description="True where this call deleted the job, false where there was none to delete.")
+    previous_status: str | None = Field(description="The status that the job was in; null where there was none.")
+    warnings: list[str] = Field(description="What a person should know.")
+
+
+def delete_job(p: Params, api: EmailSecurity) -> Result:
+    try:
+        job = api.get_job(p.job_id)
+    except NotFound:
+        gone = "there is no job with this ID: it was deleted before, or never existed in this account"
+        return Result(job_id=p.job_id, deleted=False, previous_status=None, warnings=[gone])
+    if not job.has_ended:
+        raise JobStillRunning(
+            f"the job is {job.status}: {job.messages_pending} of {job.total_messages_discovered} messages are pending; "
+            "only a job that has ended can be deleted",
+            job_id=job.job_id,
+        )
+    _delete(p.job_id, api)
+    return Result(job_id=job.job_id, deleted=True, previous_status=job.status, warnings=[])
+
+
+def _delete(job_id: str, api: EmailSecurity) -> None:
+    """Delete, and where the answer is lost look first: a job that is gone was deleted."""
+    try:
+        api.delete_job(job_id)
+    except OutcomeUnknown:
+        try:
+            api.get_job(job_id)
+            api.delete_job(job_id)
+        except NotFound:
+            return
+        except PackError as error:
+            raise OutcomeUnknown(
+                f"whether the job was deleted could not be found out: {error.message}",
+                help=f"Look at job {job_id}. To delete it once more is safe.",
+                job_id=job_id,
+            ) from None
+
+
+ACTION = Action(
+    id="delete-job",
+    title="Delete an ended bulk job",
+    params=Params,
+    result=Result,
+    effect="irreversible",
+    permissions=[WRITE],
+    function=delete_job,
+    example_params={"job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"},
+    example_result={
+        "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+        "deleted": True,
+        "previous_status": "COMPLETED",
+        "warnings": [],
+    },
+)
+run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

@@ -1,0 +1,67 @@
+"""Show one bulk job: its request, its status, its counters.
+
+Remote operation: GET /accounts/{account_id}/email-security/investigate/bulk/{job_id}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from actions.contract import READ, Action, ActionParams, ActionResult, JobId
+from actions.process import main
+from connectors.email_security import EmailSecurity
+
+
+class Params(ActionParams):
+    job_id: JobId
+
+
+class Result(ActionResult):
+    job_id: JobId
+    status: str = Field(description="The job's status.")
+    ended: bool = Field(description="Whether the job has ended, well or badly.")
+    job: dict[str, Any] = Field(description="The job as the API describes it.")
+
+
+def get_job(p: Params, api: EmailSecurity) -> Result:
+    job = api.get_job(p.job_id)
+    return Result(job_id=job.job_id, status=job.status, ended=job.has_ended, job=job.document())
+
+
+ACTION = Action(
+    id="get-job",
+    title="Show a bulk job",
+    params=Params,
+    result=Result,
+    effect="read",
+    approval="not needed",
+    permissions=[READ],
+    function=get_job,
+    example_params={"job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"},
+    example_result={
+        "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+        "status": "PROCESSING",
+        "ended": False,
+        "job": {
+            "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+            "action_type": "MOVE",
+            "action_params": {"type": "MOVE", "destination": "JunkEmail"},
+            "search_params": {"sender": "billing@invoice-portal.example"},
+            "status": "PROCESSING",
+            "created_at": "2026-11-20T16:02:35Z",
+            "started_at": "2026-11-20T16:02:37Z",
+            "total_messages_discovered": 420,
+            "messages_pending": 300,
+            "messages_successful": 112,
+            "messages_failed": 3,
+            "messages_skipped": 5,
+            "messages_cancelled": 0,
+        },
+    },
+)
+run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

@@ -1,0 +1,75 @@
+"""How a running job gets on: its rate, the time it still needs, when to look again, whether it has stalled.
+
+Pure functions over what was seen at each look; no clock, no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from connectors.job import BulkJob
+
+Outcome = Literal["succeeded", "partial", "failed", "cancelled"]
+
+# The rate is taken over so many looks: enough to even out bursts, few enough to notice a change.
+LOOKS_REMEMBERED = 6
+
+# Look again when half of the estimated time is over: the estimate is then corrected, and the end is met closely.
+SHARE_OF_ESTIMATE = 0.5
+
+# While nothing can be estimated, each look waits a little longer: this share of the time watched so far.
+SHARE_OF_TIME_WATCHED = 0.25
+
+
+class Look(NamedTuple):
+    """What one look at a job saw. at: seconds since the epoch. processed, discovered: messages. status: the job's."""
+
+    at: float
+    processed: int
+    discovered: int
+    status: str
+
+
+def look_at(job: BulkJob, at: float) -> Look:
+    return Look(at, job.processed, job.total_messages_discovered, job.status)
+
+
+def outcome_of(job: BulkJob) -> Outcome:
+    """What an ended job achieved: COMPLETED alone does not mean that every message succeeded."""
+    if job.status == "CANCELLED":
+        return "cancelled"
+    if job.status != "COMPLETED":
+        return "failed"
+    if job.messages_failed + job.messages_pending + (job.messages_cancelled or 0) == 0:
+        return "succeeded"
+    return "partial" if job.messages_successful else "failed"
+
+
+def rate_per_second(looks: Sequence[Look]) -> float | None:
+    """Messages a second over the remembered looks; None while nothing moved."""
+    if len(looks) < 2:
+        return None
+    seconds = looks[-1].at - looks[0].at
+    messages = looks[-1].processed - looks[0].processed
+    return messages / seconds if seconds > 0 and messages > 0 else None
+
+
+def eta_seconds(looks: Sequence[Look]) -> float | None:
+    """Seconds until the messages discovered so far are through; None while it can't be told."""
+    rate = rate_per_second(looks)
+    if rate is None or looks[-1].status in ("PENDING", "DISCOVERING"):
+        return None
+    return (looks[-1].discovered - looks[-1].processed) / rate
+
+
+def next_look_seconds(looks: Sequence[Look], watched_seconds: float, shortest: float, longest: float) -> float:
+    """Seconds until the next look: timed by the job's own progress, within bounds."""
+    eta = eta_seconds(looks)
+    wanted = watched_seconds * SHARE_OF_TIME_WATCHED if eta is None else eta * SHARE_OF_ESTIMATE
+    return max(shortest, min(longest, wanted))
+
+
+def moved(before: Look, after: Look) -> bool:
+    """Whether anything changed between two looks."""
+    return before[1:] != after[1:]

@@ -1,0 +1,113 @@
+"""An action run as a process: parameters as one JSON object on standard input, one JSON document on standard output.
+
+Logs go to standard error. The exit codes are listed in connectors.errors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from actions.contract import Action
+from connectors import call_log
+from connectors.errors import PackError, ParameterError
+
+# More than any real parameters; a file given by mistake must not fill the memory.
+LARGEST_PARAMETERS_BYTES = 4 * 1024 * 1024
+
+USAGE = """usage: python -m {module} [--exit-status] < PARAMETERS.json
+
+{title}
+Reads the parameters as one JSON object from standard input, writes one JSON document to standard output.
+--exit-status: exit 8 where a job ended but not every message succeeded, 6 where it has not ended yet.
+Parameters: {parameters}
+"""
+
+
+def main(action: Action[Any, Any], arguments: Sequence[str] | None = None) -> None:
+    """Run the action as this process, and exit with its code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if set(arguments) & {"-h", "--help"}:
+        parameters = ", ".join(action.params.model_fields) or "none ({})"
+        sys.stdout.write(USAGE.format(module=action.module, title=action.title, parameters=parameters))
+        sys.exit(0)
+    try:
+        configure_log(os.environ)
+        document, code = _run(action, arguments)
+    except PackError as error:
+        document, code = error.document(), error.exit_code
+    except KeyboardInterrupt:
+        # The shell's convention for a process ended by SIGINT.
+        sys.exit(130)
+    _write(document)
+    sys.exit(code)
+
+
+def _run(action: Action[Any, Any], arguments: Sequence[str]) -> tuple[dict[str, Any], int]:
+    unknown = [argument for argument in arguments if argument != "--exit-status"]
+    if unknown or ("--exit-status" in arguments and action.verdict is None):
+        raise ParameterError(
+            f"unknown argument {(unknown or arguments)[0][:100]!r}",
+            help="Nothing was sent. Parameters are given as one JSON object on standard input; see --help.",
+        )
+    result = action.run(read_parameters(sys.stdin.buffer))
+    return result, action.verdict(result) if action.verdict and "--exit-status" in arguments else 0
+
+
+def read_parameters(stream: IO[bytes]) -> dict[str, Any]:
+    """The parameters in `stream`. Raises: ParameterError where they are no JSON object of a sane size."""
+    data = stream.read(LARGEST_PARAMETERS_BYTES + 1)
+    if len(data) > LARGEST_PARAMETERS_BYTES:
+        raise ParameterError(f"the parameters are larger than {LARGEST_PARAMETERS_BYTES} bytes")
+    return parse_parameters(data)
+
+
+def parse_parameters(data: bytes | str) -> dict[str, Any]:
+    """One JSON object. Raises: ParameterError, also for a key that is given twice and for NaN and Infinity."""
+    try:
+        parsed = json.loads(data, object_pairs_hook=_without_twins, parse_constant=_no_constant)
+    except RecursionError:
+        raise ParameterError("the parameters are nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ParameterError("the parameters are no JSON: not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise ParameterError(
+            f"the parameters are no JSON: {error.msg} at line {error.lineno}, column {error.colno}",
+            help="Nothing was sent. Give one JSON object on standard input; {} where there are no parameters.",
+        ) from None
+    except ValueError as error:
+        raise ParameterError(f"the parameters are no JSON: {str(error)[:200]}") from None
+    if not isinstance(parsed, dict):
+        raise ParameterError("the parameters must be one JSON object")
+    return parsed
+
+
+def configure_log(environment: Mapping[str, str], default: str = "text") -> None:
+    """Set the log as `CFES_LOG` says. Raises: ParameterError for a mode that does not exist."""
+    mode = environment.get("CFES_LOG") or default
+    if mode not in call_log.MODES:
+        raise ParameterError(f"CFES_LOG must be one of {', '.join(call_log.MODES)}", help="Nothing was sent.")
+    call_log.configure(mode)
+
+
+def _write(document: Mapping[str, Any]) -> None:
+    try:
+        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader went away: there is nobody left to tell. Keeps the interpreter from failing again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

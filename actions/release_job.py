@@ -1,0 +1,65 @@
+"""Create a bulk job that releases from quarantine every message its search finds.
+
+Remote operation: POST /accounts/{account_id}/email-security/investigate/bulk with action RELEASE.
+"""
+
+from __future__ import annotations
+
+from actions.contract import WRITE, Action
+from actions.job_request import JobRequestParams, JobRequestResult, request_job
+from actions.process import main
+from connectors.email_security import EmailSecurity
+
+
+class Params(JobRequestParams):
+    pass
+
+
+class Result(JobRequestResult):
+    pass
+
+
+def release_job(p: Params, api: EmailSecurity) -> Result:
+    return Result(**request_job(p, api, "RELEASE").model_dump())
+
+
+ACTION = Action(
+    id="release-job",
+    title="Create a bulk job that releases messages from quarantine",
+    params=Params,
+    result=Result,
+    effect="write",
+    permissions=[WRITE],
+    function=release_job,
+    example_params={
+        "search_params": {
+            "sender": "statements@partner-bank.example",
+            "delivery_status": "quarantined",
+            "start": "2026-11-19T00:00:00Z",
+        },
+        "comment": "false positive, case 43",
+        "idempotency_key": "case-43",
+    },
+    example_result={
+        "job_id": "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90",
+        "status": "PENDING",
+        "created": True,
+        "job": {
+            "job_id": "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90",
+            "action_type": "RELEASE",
+            "action_params": {"type": "RELEASE"},
+            "search_params": {"sender": "statements@partner-bank.example", "start": "2026-11-19T00:00:00Z"},
+            "status": "PENDING",
+            "created_at": "2026-11-20T16:02:35Z",
+            "total_messages_discovered": 0,
+            "messages_pending": 0,
+            "messages_successful": 0,
+            "messages_failed": 0,
+        },
+        "warnings": ["detections_only is not given: the API takes true, so mail with a clean verdict is not touched"],
+    },
+)
+run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

@@ -1,0 +1,116 @@
+"""Test the connection: the token, the account, and which of the two permissions it has.
+
+Remote operations: GET /user/tokens/verify, a list of one job, and (unless `probe_write` is false) the cancelling of
+a job that can't exist: its ID is the nil UUID. Nothing can be changed by it; the API's refusal tells whether writing
+is allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from actions.contract import READ, Action, ActionParams, ActionResult
+from actions.process import main
+from connectors.email_security import EmailSecurity
+from connectors.errors import ApiRefusal, AuthenticationFailed, OutcomeUnknown, PermissionDenied, TemporaryFailure
+
+Answer = Literal["granted", "missing", "not known"]
+
+NO_SUCH_JOB = "00000000-0000-0000-0000-000000000000"
+
+
+class Params(ActionParams):
+    probe_write: bool = Field(
+        True, description="Find out whether writing is allowed, by cancelling a job that can't exist (the nil UUID)."
+    )
+
+
+class Result(ActionResult):
+    ok: bool = Field(description="Whether the token works and no permission is known to be missing.")
+    account_id: str = Field(description="The account that was asked.")
+    base_url: str = Field(description="The service that was asked.")
+    token_status: str = Field(description='The token\'s status as the API words it, or "not verified" for an API key.')
+    read: Answer = Field(description="Permission 'Cloud Email Security: Read'.")
+    write: Answer = Field(description="Permission 'Cloud Email Security: Write'.")
+    missing_permissions: list[str] = Field(description="Permissions to add to the token, by name.")
+    warnings: list[str] = Field(description="What a person should know.")
+
+
+def test_connection(p: Params, api: EmailSecurity) -> Result:
+    warnings: list[str] = []
+    token_status = _token_status(api, warnings)
+    read = _may_read(api)
+    write = _may_write(api, warnings) if p.probe_write else "not known"
+    # Writing includes reading.
+    missing = [f"Cloud Email Security: {name}" for name, has in (("Read", read), ("Write", write)) if has == "missing"]
+    return Result(
+        ok=not missing and token_status in ("active", "not verified"),
+        account_id=api.connection.account_id,
+        base_url=api.connection.base_url,
+        token_status=token_status,
+        read=read,
+        write=write,
+        missing_permissions=missing,
+        warnings=warnings,
+    )
+
+
+def _token_status(api: EmailSecurity, warnings: list[str]) -> str:
+    if api.connection.api_token is None:
+        return "not verified"
+    try:
+        return api.verify_token()
+    except PermissionDenied:
+        warnings.append("the token may not be verified by itself; what follows was found out by using it")
+        return "not verified"
+
+
+def _may_read(api: EmailSecurity) -> Answer:
+    try:
+        next(api.list_jobs(), None)
+    except PermissionDenied:
+        return "missing"
+    return "granted"
+
+
+def _may_write(api: EmailSecurity, warnings: list[str]) -> Answer:
+    try:
+        api.cancel_job(NO_SUCH_JOB)
+    except PermissionDenied:
+        return "missing"
+    except AuthenticationFailed:
+        raise
+    except ApiRefusal:
+        return "granted"
+    except (OutcomeUnknown, TemporaryFailure) as error:
+        warnings.append(f"whether writing is allowed could not be found out: {error.message}")
+    return "not known"
+
+
+ACTION = Action(
+    id="test-connection",
+    title="Test the connection and the token's permissions",
+    params=Params,
+    result=Result,
+    effect="read",
+    approval="not needed",
+    permissions=[READ],
+    function=test_connection,
+    example_params={},
+    example_result={
+        "ok": False,
+        "account_id": "023e105f4ecef8ad9ca31a8372d0c353",
+        "base_url": "https://api.cloudflare.com/client/v4",
+        "token_status": "active",
+        "read": "granted",
+        "write": "missing",
+        "missing_permissions": ["Cloud Email Security: Write"],
+        "warnings": [],
+    },
+)
+run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

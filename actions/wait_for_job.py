@@ -1,0 +1,273 @@
+"""Wait until a bulk job has ended, or until the time allowed is used up.
+
+Remote operation: GET /accounts/{account_id}/email-security/investigate/bulk/{job_id}, again and again.
+Polling is not retrying: when the time is used up the result is `done: false` with a `resume` object, not an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from actions import progress
+from actions.contract import READ, Action, ActionParams, ActionResult, JobId
+from actions.job_progress import (
+    LOOKS_REMEMBERED,
+    Look,
+    Outcome,
+    eta_seconds,
+    look_at,
+    moved,
+    next_look_seconds,
+    outcome_of,
+    rate_per_second,
+)
+from actions.process import main
+from connectors.clock import Deadline
+from connectors.email_security import EmailSecurity
+from connectors.errors import ParameterError, TemporaryFailure
+from connectors.job import HAS_ENDED, BulkJob
+from connectors.message import JobMessage, MessageStatus
+from connectors.search import parse_instant
+
+
+class Resume(BaseModel):
+    """What a later call needs to go on as if it had never stopped."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    job_id: JobId
+    polls: int = Field(ge=0, description="Looks taken so far.")
+    began_at: float = Field(description="When the waiting began, in seconds since the epoch.")
+    moved_at: float = Field(description="When something last changed, in seconds since the epoch.")
+    looks: list[Look] = Field(
+        max_length=LOOKS_REMEMBERED, description="The latest looks: at, processed, discovered, status."
+    )
+
+
+class Params(ActionParams):
+    job_id: JobId
+    timeout_seconds: float = Field(600, ge=0, le=86_400, description="How long to wait, in seconds; 0 takes one look.")
+    resume: Resume | None = Field(None, description="The `resume` object of the result before, to go on from there.")
+    min_interval_seconds: float = Field(2, ge=0.5, le=3600, description="The shortest time between two looks.")
+    max_interval_seconds: float = Field(60, ge=0.5, le=3600, description="The longest time between two looks.")
+    stalled_after_seconds: float = Field(
+        300, gt=0, le=86_400, description="Report a stall when no counter has moved for so long."
+    )
+
+
+class JobProgress(BaseModel):
+    """How far the job is. processed: messages that it is through with, well or badly."""
+
+    discovered: int
+    processed: int
+    percent: float | None = Field(description="processed of discovered; null while nothing is discovered.")
+    rate_per_second: float | None = Field(description="Messages a second over the latest looks.")
+    eta_seconds: float | None = Field(description="Seconds until what is discovered is through; null if not known.")
+
+
+class Result(ActionResult):
+    job_id: JobId
+    done: bool = Field(description="Whether the job has ended.")
+    outcome: Outcome | None = Field(description="What it achieved; null while it is not done.")
+    status: str = Field(description="The job's status at the last look.")
+    progress: JobProgress
+    stalled: bool = Field(description="No counter has moved for long, and no message's retry_after explains it.")
+    next_poll_seconds: float | None = Field(description="When to look again; null when done.")
+    resume: Resume | None = Field(description="Hand this to the next call; null when done.")
+    polls: int = Field(description="Looks taken, those before a resume included.")
+    job: dict[str, Any] = Field(description="The job as the API describes it.")
+    warnings: list[str] = Field(description="What a person should know.")
+
+
+def wait_for_job(p: Params, api: EmailSecurity) -> Result:
+    if p.resume is not None and p.resume.job_id != p.job_id:
+        raise ParameterError(
+            problems=[{"pointer": "/resume/job_id", "message": f"is of another job: {p.resume.job_id}"}]
+        )
+    if p.min_interval_seconds > p.max_interval_seconds:
+        raise ParameterError(problems=[{"pointer": "/min_interval_seconds", "message": "is over max_interval_seconds"}])
+    allowance = Deadline(api.clock, p.timeout_seconds)
+    state, last_seen, trouble = p.resume, None, None
+    while True:
+        try:
+            last_seen, trouble = api.get_job(p.job_id), None
+        except TemporaryFailure as failure:
+            # Waiting outlives an outage; only where there was no single look is there nothing to tell.
+            pause = failure.retry_after_seconds or p.max_interval_seconds
+            if last_seen is None and pause > _time_left(allowance, api):
+                raise
+            trouble = failure
+        else:
+            state = _remember(state, last_seen, p.job_id, api.clock.now().timestamp())
+            pause = next_look_seconds(
+                state.looks, state.looks[-1].at - state.began_at, p.min_interval_seconds, p.max_interval_seconds
+            )
+            _report(last_seen, state)
+        if last_seen is not None and state is not None:
+            left = _time_left(allowance, api)
+            if last_seen.has_ended or left <= 0 or (trouble is not None and pause > left):
+                return _result(p, api, last_seen, state, pause, trouble)
+        # A last look when the time is used up, instead of giving up early.
+        api.clock.sleep(min(pause, max(_time_left(allowance, api), 0)))
+
+
+def _time_left(allowance: Deadline, api: EmailSecurity) -> float:
+    hard = api.time_left()
+    return allowance.remaining() if hard is None else min(allowance.remaining(), hard)
+
+
+def _remember(state: Resume | None, job: BulkJob, job_id: str, at: float) -> Resume:
+    look = look_at(job, at)
+    if state is None:
+        return Resume(job_id=job_id, polls=1, began_at=at, moved_at=at, looks=[look])
+    # A clock that was set back must not make time run backwards.
+    look = look._replace(at=max(at, state.looks[-1].at if state.looks else state.began_at))
+    changed = not state.looks or moved(state.looks[-1], look)
+    return Resume(
+        job_id=job_id,
+        polls=state.polls + 1,
+        began_at=state.began_at,
+        moved_at=look.at if changed else state.moved_at,
+        looks=[*state.looks, look][-LOOKS_REMEMBERED:],
+    )
+
+
+def _result(
+    p: Params, api: EmailSecurity, job: BulkJob, state: Resume, pause: float, trouble: TemporaryFailure | None
+) -> Result:
+    done = job.has_ended
+    warnings = _warnings(job)
+    if trouble is not None:
+        warnings.append(f"the last look failed, this is what the look before saw: {trouble.message}")
+    stalled = (
+        not done and state.looks[-1].at - state.moved_at >= p.stalled_after_seconds and not _explained(api, p.job_id)
+    )
+    if stalled:
+        warnings.append(f"no counter has moved for {state.looks[-1].at - state.moved_at:.0f} s")
+    rate, eta = rate_per_second(state.looks), eta_seconds(state.looks)
+    discovered = job.total_messages_discovered
+    return Result(
+        job_id=p.job_id,
+        done=done,
+        outcome=outcome_of(job) if done else None,
+        status=job.status,
+        progress=JobProgress(
+            discovered=discovered,
+            processed=job.processed,
+            percent=round(100 * job.processed / discovered, 1) if discovered else None,
+            rate_per_second=None if rate is None else round(rate, 2),
+            eta_seconds=None if done or eta is None else round(eta, 1),
+        ),
+        stalled=stalled,
+        next_poll_seconds=None if done else round(pause, 1),
+        resume=None if done else state,
+        polls=state.polls,
+        job=job.document(),
+        warnings=warnings,
+    )
+
+
+def _warnings(job: BulkJob) -> list[str]:
+    warnings = []
+    if job.status not in HAS_ENDED:
+        warnings.append(f"the status {job.status[:50]!r} is new: it is taken as not ended")
+    if job.has_ended and job.messages_pending:
+        warnings.append(f"the job has ended with {job.messages_pending} messages still pending")
+    if job.status == "COMPLETED" and job.total_messages_discovered == 0:
+        warnings.append("the job found no message at all")
+    if job.status == "SKIPPED":
+        warnings.append("the service skipped the job: nothing was done")
+    return warnings
+
+
+def _explained(api: EmailSecurity, job_id: str) -> bool:
+    """Whether a message waits for its retry_after: then nothing has to move yet. A page of each status tells."""
+    now = api.clock.now()
+    statuses: tuple[MessageStatus, ...] = ("PENDING", "FAILED")
+    for status in statuses:
+        try:
+            rows, _ = next(api.job_message_pages(job_id, status=status), ([], None))
+        except TemporaryFailure:
+            return False
+        if any(_later(JobMessage.read(row, "a message of the job").retry_after, now) for row in rows):
+            return True
+    return False
+
+
+def _later(moment: str | None, now: datetime) -> bool:
+    try:
+        return moment is not None and parse_instant(moment) > now
+    except ValueError:
+        return False
+
+
+def _report(job: BulkJob, state: Resume) -> None:
+    eta = eta_seconds(state.looks)
+    note = job.status if eta is None else f"{job.status}, about {eta:.0f} s left"
+    progress.report(
+        progress.Progress(
+            "wait-for-job", job.processed, job.total_messages_discovered or None, "messages", note, job_id=job.job_id
+        )
+    )
+
+
+def _verdict(result: Mapping[str, Any]) -> int:
+    if not result["done"]:
+        return TemporaryFailure.exit_code
+    return 0 if result["outcome"] == "succeeded" else 8
+
+
+ACTION = Action(
+    id="wait-for-job",
+    title="Wait until a bulk job has ended",
+    params=Params,
+    result=Result,
+    effect="read",
+    approval="not needed",
+    permissions=[READ],
+    function=wait_for_job,
+    verdict=_verdict,
+    example_params={"job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d", "timeout_seconds": 600},
+    example_result={
+        "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+        "done": True,
+        "outcome": "partial",
+        "status": "COMPLETED",
+        "progress": {
+            "discovered": 420,
+            "processed": 420,
+            "percent": 100.0,
+            "rate_per_second": 52.5,
+            "eta_seconds": None,
+        },
+        "stalled": False,
+        "next_poll_seconds": None,
+        "resume": None,
+        "polls": 5,
+        "job": {
+            "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+            "action_type": "MOVE",
+            "action_params": {"type": "MOVE", "destination": "JunkEmail"},
+            "search_params": {"sender": "billing@invoice-portal.example"},
+            "status": "COMPLETED",
+            "created_at": "2026-11-20T16:02:35Z",
+            "completed_at": "2026-11-20T16:04:01Z",
+            "total_messages_discovered": 420,
+            "messages_pending": 0,
+            "messages_successful": 409,
+            "messages_failed": 6,
+            "messages_skipped": 5,
+            "messages_cancelled": 0,
+        },
+        "warnings": [],
+    },
+)
+run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

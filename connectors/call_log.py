@@ -1,0 +1,74 @@
+"""One line a call to standard error: what was called, what came back, how long it took. No body, query or header.
+
+`CFES_LOG` chooses: `text` (default), `json` (one object a line) or `off`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+LOGGER = logging.getLogger("cfes.calls")
+MODES = ("text", "json", "off")
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        call = record.__dict__.get("call")
+        if not isinstance(call, dict):
+            return f"{_time(record)} {record.levelname.lower()} {record.getMessage()}"
+        return (
+            f"{_time(record)} {call['method']} {call['path']} {call['status'] or '-'} "
+            f"ray={call['ray_id'] or '-'} {call['milliseconds']}ms attempt={call['attempt']}"
+            + (f" {call['problem']}" if call["problem"] else "")
+        )
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        call = record.__dict__.get("call")
+        facts = call if isinstance(call, dict) else {"message": record.getMessage()}
+        return json.dumps({"time": _time(record), "level": record.levelname.lower(), **facts})
+
+
+def configure(mode: str, stream: TextIO | None = None) -> None:
+    """Send the log to `stream` (standard error unless given). For the doors; the pack's own code only logs."""
+    LOGGER.handlers.clear()
+    LOGGER.propagate = False
+    if mode == "off":
+        LOGGER.addHandler(logging.NullHandler())
+        return
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_Json() if mode == "json" else _Text())
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+
+
+def call(
+    *,
+    method: str,
+    path: str,
+    status: int | None,
+    ray_id: str | None,
+    milliseconds: int,
+    attempt: int,
+    problem: str | None,
+) -> None:
+    """Log one attempt at one call."""
+    facts = {
+        "method": method,
+        "path": path,
+        "status": status,
+        "ray_id": ray_id,
+        "milliseconds": milliseconds,
+        "attempt": attempt,
+        "problem": problem,
+    }
+    LOGGER.info("call", extra={"call": facts})
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(record.msecs):03d}Z"

@@ -1,0 +1,45 @@
+"""Time as the pack sees it: injected, so that a test never sleeps; and the moment by which something must be over."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the pack may ask of time."""
+
+    def now(self) -> datetime:
+        """The wall clock, with a zone. For stamps on documents, never for measuring."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow. For measuring and deadlines."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Deadline:
+    """A moment on the monotonic clock by which something must be over."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._at = clock.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds left; negative once it has passed."""
+        return self._at - self._clock.monotonic()

@@ -1,0 +1,222 @@
+"""Connection settings: who calls, which account, which service; from the environment or mounted files.
+
+Each field names its environment variable. The loader, the manifest's connection schema and the README's table
+are all read from here. `NAME_FILE` is accepted for each `NAME`, for secrets that are mounted as files.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from connectors.errors import AuthenticationFailed, ConnectionSettingsError, Problem
+
+DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
+
+# Far more than any setting needs: a variable that names a huge or endless file must not fill the memory.
+LARGEST_SETTING_FILE_BYTES = 65_536
+
+Secret = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
+
+
+def _setting(environment: str) -> Any:
+    return {"environment": environment}
+
+
+class Connection(BaseModel):
+    """How to reach the remote API. Secrets show as `**********` in every repr, and are in no dump.
+
+    Either `api_token`, or the older pair `api_key` and `api_email`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    account_id: str = Field(
+        max_length=32,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="The Cloudflare account's ID, at most 32 characters.",
+        json_schema_extra=_setting("CLOUDFLARE_ACCOUNT_ID"),
+    )
+    api_token: Secret | None = Field(
+        None, description="API token, sent as a bearer token.", json_schema_extra=_setting("CLOUDFLARE_API_TOKEN")
+    )
+    api_key: Secret | None = Field(
+        None, description="Global API key; needs api_email.", json_schema_extra=_setting("CLOUDFLARE_API_KEY")
+    )
+    api_email: str | None = Field(
+        None,
+        min_length=3,
+        max_length=320,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The address that api_key belongs to.",
+        json_schema_extra=_setting("CLOUDFLARE_EMAIL"),
+    )
+    base_url: str = Field(
+        DEFAULT_BASE_URL,
+        description="The API's base URL. https; plain http is taken for loopback addresses only.",
+        json_schema_extra=_setting("CLOUDFLARE_BASE_URL"),
+    )
+    request_timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=600,
+        description="The longest silence within one request, in seconds.",
+        json_schema_extra=_setting("CFES_REQUEST_TIMEOUT_SECONDS"),
+    )
+    call_allowance_seconds: float = Field(
+        120.0,
+        gt=0,
+        le=86_400,
+        description="The most that one call may take with all its retries and waits, in seconds.",
+        json_schema_extra=_setting("CFES_CALL_ALLOWANCE_SECONDS"),
+    )
+    rate_share: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="The share of the token's rate budget that is used at full speed; beyond it calls are spaced out.",
+        json_schema_extra=_setting("CFES_RATE_SHARE"),
+    )
+    listing_lag_seconds: float = Field(
+        15.0,
+        ge=0,
+        le=600,
+        description="How long a new job may take to show in the listing, in seconds: the patience after a lost answer.",
+        json_schema_extra=_setting("CFES_LISTING_LAG_SECONDS"),
+    )
+
+    @field_validator("api_token", "api_key")
+    @classmethod
+    def _fits_in_a_header(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
+            raise ValueError("holds a space, a line break or a character that no credential has")
+        return secret
+
+    @field_validator("base_url")
+    @classmethod
+    def _encrypted_or_loopback(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+            _ = parts.port
+        except ValueError:
+            raise ValueError("is no URL") from None
+        if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\]", url):
+            raise ValueError("is no http(s) URL")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("must not hold a user name, a query or a fragment")
+        if parts.scheme == "http" and not is_loopback(host):
+            raise ValueError("is plain http to another machine: the credentials would travel unencrypted; use https")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _one_way_to_authenticate(self) -> Self:
+        if self.api_token is None and (self.api_key is None) != (self.api_email is None):
+            raise ValueError("CLOUDFLARE_API_KEY and CLOUDFLARE_EMAIL go together: one of them is missing")
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the service is on this machine."""
+        return is_loopback(urlsplit(self.base_url).hostname or "")
+
+    def auth_headers(self) -> dict[str, str]:
+        """The headers that authenticate a call.
+
+        Raises: AuthenticationFailed where no credentials are set.
+        """
+        if self.api_token is not None:
+            return {"Authorization": f"Bearer {self.api_token.get_secret_value()}"}
+        if self.api_key is not None and self.api_email is not None:
+            return {"X-Auth-Email": self.api_email, "X-Auth-Key": self.api_key.get_secret_value()}
+        raise AuthenticationFailed("no credentials: neither CLOUDFLARE_API_TOKEN nor CLOUDFLARE_API_KEY is set")
+
+    def secrets(self) -> list[str]:
+        """What must never be written anywhere."""
+        return [s.get_secret_value() for s in (self.api_token, self.api_key) if s is not None]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Connection:
+        """The settings in `environment` (the process's own unless given); an empty variable counts as not set.
+
+        Raises: ConnectionSettingsError naming each variable that can't be used, never its value;
+        AuthenticationFailed where no credentials are set.
+        """
+        environment = os.environ if environment is None else environment
+        values = {}
+        for name, variable in environment_variables().items():
+            value = _read(environment, variable)
+            if value is not None:
+                values[name] = value
+        if "api_token" not in values and "api_key" not in values and "api_email" not in values:
+            raise AuthenticationFailed("no credentials: neither CLOUDFLARE_API_TOKEN nor CLOUDFLARE_API_KEY is set")
+        return cls.checked(values)
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Connection:
+        """The settings in `values`, by field name, with errors that a person can act on and that hold no value.
+
+        Raises: ConnectionSettingsError.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            variables = environment_variables()
+            problems = [
+                Problem(
+                    pointer="/connection" + "".join(f"/{part}" for part in problem["loc"]),
+                    message=f"{variables.get(str((problem['loc'] or ('',))[0]), 'connection')}: "
+                    + ("is not set" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")),
+                )
+                for problem in error.errors(include_input=False, include_url=False, include_context=False)
+            ]
+        raise ConnectionSettingsError("; ".join(p["message"] for p in problems), problems=problems)
+
+
+def environment_variables() -> dict[str, str]:
+    """Field name to environment variable."""
+    found = {}
+    for name, field in Connection.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict):
+            found[name] = str(extra["environment"])
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can only be this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read(environment: Mapping[str, str], variable: str) -> str | None:
+    value = environment.get(variable) or None
+    path = environment.get(f"{variable}_FILE") or None
+    if path is None:
+        return value
+    if value is not None:
+        raise ConnectionSettingsError(f"{variable} and {variable}_FILE are both set: unset one of them")
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(LARGEST_SETTING_FILE_BYTES + 1)
+        if len(data) > LARGEST_SETTING_FILE_BYTES:
+            raise ConnectionSettingsError(f"{variable}_FILE: the file is larger than any setting can be")
+        text = data.decode().strip()
+    except OSError as error:
+        raise ConnectionSettingsError(f"{variable}_FILE: the file can't be read: {error.strerror}") from None
+    except ValueError:
+        raise ConnectionSettingsError(f"{variable}_FILE: the file is no UTF-8 text or no valid path") from None
+    if not text:
+        raise ConnectionSettingsError(f"{variable}_FILE: the file is empty")
+    return text

@@ -1,0 +1,298 @@
+"""The one way to the remote API: a method for each operation, typed in and out, streaming where the API pages."""
+
+from __future__ import annotations
+
+import copy
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from connectors.clock import Clock, Deadline, SystemClock
+from connectors.connection import Connection
+from connectors.errors import (
+    ApiRefusal,
+    AuthenticationFailed,
+    ConnectionSettingsError,
+    OutcomeUnknown,
+    ServiceUnavailable,
+    UnexpectedAnswer,
+)
+from connectors.job import ActionType, BulkJob, BulkJobRequest, JobStatus
+from connectors.message import JobMessage, MessageDetails, MessageStatus
+from connectors.paging import LARGEST_PAGE, Page, Position, sweep
+from connectors.search import SearchParams
+from connectors.transport import Answer, Effect, Transport
+from connectors.wire import httpx
+
+# A slow search is asked after again this often, and not longer than the call's allowance.
+SLOW_SEARCH_SECONDS = 2.0
+MOST_SLOW_SEARCH_LOOKS = 600
+
+
+class EmailSecurity:
+    """Cloudflare Email Security's bulk jobs and message search, for one account.
+
+    `clock`, `rng` and `http` are given in tests; unattended use needs none of them. Every method raises what
+    connectors.errors lists under AuthenticationFailed, ApiRefusal and TemporaryFailure; methods that change something
+    also raise OutcomeUnknown, and then never repeat the change by themselves.
+
+    deadline: by when the caller needs to be done, over all calls (a serverless function's own limit). Each call also
+    has its allowance, `connection.call_allowance_seconds`.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        http: httpx.BaseTransport | None = None,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self.connection = connection
+        self.clock = clock or SystemClock()
+        self.rng = rng or random.SystemRandom()
+        self.deadline = deadline
+        self.call_allowance_seconds = connection.call_allowance_seconds
+        try:
+            self._transport = Transport(connection, clock=self.clock, rng=self.rng, http=http)
+        except (OSError, ValueError, httpx.InvalidURL) as error:
+            # httpx reads these when the client is made. They may hold a proxy's password: only the kind is told.
+            raise ConnectionSettingsError(
+                f"HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or SSL_CERT_FILE can't be used ({type(error).__name__})"
+            ) from None
+        self._account = f"/accounts/{connection.account_id}"
+        self._investigate = f"{self._account}/email-security/investigate"
+        self._bulk = f"{self._investigate}/bulk"
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str] | None = None, *, deadline: Callable[[Clock], Deadline] | None = None
+    ) -> EmailSecurity:
+        """Connected as the environment says; see connectors.connection."""
+        clock = SystemClock()
+        return cls(
+            Connection.from_environment(environment), clock=clock, deadline=deadline(clock) if deadline else None
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def time_left(self) -> float | None:
+        """Seconds until the caller's deadline; None where there is none."""
+        return None if self.deadline is None else self.deadline.remaining()
+
+    def allowing(self, seconds: float) -> EmailSecurity:
+        """The same connection, for calls that may each take `seconds` with all their retries and waits."""
+        other = copy.copy(self)
+        other.call_allowance_seconds = seconds
+        return other
+
+    # Jobs
+
+    def list_jobs(self, *, action_type: ActionType | None = None, status: JobStatus | None = None) -> Iterator[BulkJob]:
+        """Every job once, in the API's order, which is not documented."""
+        filters = {
+            name: value for name, value in (("action_type", action_type), ("status", status)) if value is not None
+        }
+
+        def fetch(position: Position) -> Page:
+            return Page.read(
+                self._get(self._bulk, "the list of jobs", {**filters, **_page_query(position)}).envelope,
+                "the list of jobs",
+            )
+
+        seen: set[str] = set()
+        for page, _ in sweep(fetch, enough=lambda: False, identity=lambda item: str(_field(item, "job_id"))):
+            for item in page.items:
+                job = BulkJob.read(item, "a job in the list")
+                if job.job_id not in seen:
+                    seen.add(job.job_id)
+                    yield job
+
+    def create_job(self, request: BulkJobRequest) -> BulkJob:
+        """Create a job with one POST. For exactly one job per intent see connectors.job_creation.
+
+        Raises: OutcomeUnknown where the answer was lost or is no job.
+        """
+        answer = self._call("POST", self._bulk, effect="write", body=request.body())
+        return _job_written(answer, "the created job")
+
+    def get_job(self, job_id: str) -> BulkJob:
+        """Raises: NotFound."""
+        job = BulkJob.read(self._get(self._path(job_id), "the job").result, "the job")
+        if job.job_id.lower() != job_id.lower():
+            raise UnexpectedAnswer(f"the job: field job_id: asked for {job_id}, got {job.job_id}")
+        return job
+
+    def cancel_job(self, job_id: str) -> BulkJob:
+        """Cancel: messages still pending are not processed, the job stays visible. Raises: NotFound, ApiRefusal."""
+        return _job_written(self._call("POST", f"{self._path(job_id)}/cancel", effect="write"), "the cancelled job")
+
+    def delete_job(self, job_id: str) -> None:
+        """Delete an ended job for good. Raises: NotFound, ApiRefusal where it still runs."""
+        self._call("DELETE", self._path(job_id), effect="write")
+
+    def job_message_pages(
+        self,
+        job_id: str,
+        *,
+        status: MessageStatus | None = None,
+        start: Position | None = None,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> Iterator[tuple[list[dict[str, Any]], Position]]:
+        """The job's message rows, page by page, as the API sent them, with the position behind each page.
+
+        Each row has been checked to be a JobMessage. Rows may come twice and may be missed when they move between two
+        pages: only the job's counters tell whether all were read (see evidence.export).
+        """
+        filters = {} if status is None else {"status": status}
+        path = f"{self._path(job_id)}/messages"
+
+        def fetch(position: Position) -> Page:
+            page = Page.read(
+                self._get(path, "the job's messages", {**filters, **_page_query(position)}).envelope,
+                "the job's messages",
+            )
+            for item in page.items:
+                JobMessage.read(item, "a message of the job")
+            return page
+
+        for page, follows in sweep(
+            fetch, enough=enough, identity=lambda item: str(_field(item, "message_id")), start=start
+        ):
+            yield page.items, follows
+
+    # Messages
+
+    def search_messages(self, search: SearchParams, *, per_page: int = LARGEST_PAGE) -> Iterator[MessageDetails]:
+        """Each message that the search finds, once. What the search can't express must have been taken out before.
+
+        A slow search answers 202 and is asked after within the call's allowance.
+        """
+        query: dict[str, str | int] = {
+            name: (str(value).lower() if isinstance(value, bool) else value) for name, value in search.request().items()
+        }
+        seen: set[str] = set()
+        cursors: set[str] = set()
+        cursor: str | None = None
+        while True:
+            pointing = {} if cursor is None else {"cursor": cursor}
+            answer = self._finished_search({**query, "per_page": per_page, **pointing})
+            page = Page.read(answer.envelope, "the message search")
+            for item in page.items:
+                message = MessageDetails.read(item, "a message that the search found")
+                if message.id not in seen:
+                    seen.add(message.id)
+                    yield message
+            cursor = page.next
+            if cursor is None:
+                return
+            if cursor in cursors:
+                raise UnexpectedAnswer("the message search: field result_info.next: leads in a circle")
+            cursors.add(cursor)
+
+    # The token
+
+    def verify_token(self) -> str:
+        """The token's own status as the API words it ("active"). Only for bearer tokens.
+
+        Raises: AuthenticationFailed. Tried first as a user's token, then as an account's.
+        """
+        try:
+            answer = self._get("/user/tokens/verify", "the token")
+        except (AuthenticationFailed, ApiRefusal):
+            answer = self._get(f"{self._account}/tokens/verify", "the token")
+        status = _field(answer.result, "status")
+        if not isinstance(status, str):
+            raise UnexpectedAnswer("the token: field status: is missing")
+        return status
+
+    # How a call is made
+
+    def _path(self, job_id: str) -> str:
+        if not re.fullmatch(r"[0-9a-fA-F-]{36}", job_id):
+            raise ValueError("job_id is no UUID")
+        return f"{self._bulk}/{job_id}"
+
+    def _get(self, path: str, what: str, query: Mapping[str, str | int] | None = None) -> Answer:
+        answer = self._call("GET", path, effect="read", query=query)
+        if "result" not in answer.envelope:
+            raise UnexpectedAnswer(f"{what}: field result: is missing", ray_id=answer.ray_id)
+        return answer
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        effect: Effect,
+        query: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+        deadline: Deadline | None = None,
+    ) -> Answer:
+        return self._transport.call(
+            method, path, effect=effect, query=query, body=body, deadline=deadline or self._call_deadline()
+        )
+
+    def _call_deadline(self) -> Deadline:
+        allowance = self.call_allowance_seconds
+        if self.deadline is not None:
+            allowance = min(allowance, self.deadline.remaining())
+        return Deadline(self.clock, allowance)
+
+    def _finished_search(self, query: Mapping[str, str | int]) -> Answer:
+        deadline = self._call_deadline()
+        answer = self._call("GET", self._investigate, effect="read", query=query, deadline=deadline)
+        for _ in range(MOST_SLOW_SEARCH_LOOKS):
+            if answer.status != 202:
+                return answer
+            if deadline.remaining() < SLOW_SEARCH_SECONDS:
+                break
+            path, poll_query = self._slow_search(answer.location)
+            self.clock.sleep(SLOW_SEARCH_SECONDS)
+            answer = self._call("GET", path, effect="read", query=poll_query, deadline=deadline)
+        raise ServiceUnavailable("the message search did not finish in the time allowed", http_status=202)
+
+    def _slow_search(self, location: str | None) -> tuple[str, dict[str, str]]:
+        """The path and query that Location names: of this service and this account only, for credentials go there."""
+        base = urlsplit(self.connection.base_url)
+        try:
+            parts = urlsplit(location or "")
+            same_service = (parts.scheme or base.scheme, parts.netloc or base.netloc) == (base.scheme, base.netloc)
+        except ValueError:
+            parts, same_service = urlsplit(""), False
+        path = parts.path.removeprefix(base.path)
+        inside = path == self._investigate or path.startswith(f"{self._investigate}/")
+        if not same_service or not inside or re.search(r"[^A-Za-z0-9/_.~-]|\.\.", path):
+            raise UnexpectedAnswer("the message search: field Location: is not a path of this service and account")
+        return path, dict(parse_qsl(parts.query))
+
+
+def _page_query(position: Position) -> dict[str, str | int]:
+    if position.cursor is not None:
+        return {"cursor": position.cursor, "per_page": LARGEST_PAGE}
+    return {"page": position.page, "per_page": LARGEST_PAGE}
+
+
+def _field(item: Any, name: str) -> Any:
+    return item.get(name) if isinstance(item, dict) else None
+
+
+def _job_written(answer: Answer, what: str) -> BulkJob:
+    """The job that a write answered with. An answer that can't be read leaves open what was done."""
+    try:
+        return BulkJob.read(answer.result, what)
+    except UnexpectedAnswer as error:
+        raise OutcomeUnknown(error.message, http_status=answer.status, ray_id=answer.ray_id) from None

@@ -1,0 +1,258 @@
+"""Every error the pack raises, and what each one tells a playbook.
+
+    PackError
+    ├── ParameterError           exit 2   the parameters do not fit; every problem has a JSON pointer
+    ├── ConnectionSettingsError  exit 2   base URL, account ID or another setting can't be used
+    ├── GuardrailRefusal         exit 3   refused before anything was sent
+    │   ├── BroadSearchRefused            the search has no narrowing criterion
+    │   ├── TooManyMessages               the search finds more than max_messages
+    │   ├── UncountableSearch             max_messages was asked for, and the search can't be counted
+    │   ├── CheckRefused                  a playbook's own check said no
+    │   └── InlineTooLarge                the rows don't fit into the result, and are never cut
+    ├── AuthenticationFailed     exit 4   no credentials, or none that the API knows
+    │   └── PermissionDenied              known, but not allowed to do this
+    ├── ApiRefusal               exit 5   the API said no (4xx, or success: false)
+    │   ├── NotFound
+    │   └── Conflict                      the thing's state forbids it
+    │       ├── IdempotencyConflict       the key was used for another request
+    │       └── JobStillRunning           only an ended job can be deleted
+    ├── TemporaryFailure         exit 6   nothing was changed, safe to run again
+    │   ├── RateLimited                   with retry_after_seconds
+    │   ├── NetworkFailure                reset, timed out
+    │   │   └── NotReceived               the request surely never reached the service
+    │   ├── ServiceUnavailable            5xx
+    │   ├── UnexpectedAnswer              an answer that is not what the contract says; names the field
+    │   ├── DeadlineExceeded              the time allowed is used up
+    │   └── OutputError                   a file can't be written
+    ├── OutcomeUnknown           exit 7   a change may have been made; says what to look at
+    └── InternalError            exit 1   a defect of this pack
+
+`type` in the error document is the class's name, so that a state machine can match it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+Applied = Literal["no", "unknown", "yes"]
+
+
+class Problem(TypedDict):
+    """One thing that is wrong with a document: where (RFC 6901 JSON pointer) and what."""
+
+    pointer: str
+    message: str
+
+
+class PackError(Exception):
+    """An error that a playbook can branch on.
+
+    `message` says what happened, `help` what to do next, `applied` whether anything was changed at the remote side,
+    `retryable` whether the same call may succeed later. None of them ever holds a secret.
+    """
+
+    exit_code: int = 1
+    retryable: bool = False
+    applied: Applied = "no"
+    default_help: str = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        help: str | None = None,  # noqa: A002 -- the error document's own field name
+        applied: Applied | None = None,
+        retryable: bool | None = None,
+        http_status: int | None = None,
+        api_errors: Sequence[Mapping[str, Any]] = (),
+        ray_id: str | None = None,
+        job_id: str | None = None,
+        retry_after_seconds: float | None = None,
+        problems: Sequence[Problem] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.help = self.default_help if help is None else help
+        self.applied = type(self).applied if applied is None else applied
+        self.retryable = type(self).retryable if retryable is None else retryable
+        self.http_status = http_status
+        self.api_errors = [dict(e) for e in api_errors]
+        self.ray_id = ray_id
+        self.job_id = job_id
+        self.retry_after_seconds = retry_after_seconds
+        self.problems = list(problems)
+
+    def document(self) -> dict[str, Any]:
+        """The failure as one JSON document, in the shape every door prints."""
+        error: dict[str, Any] = {
+            "type": type(self).__name__,
+            "message": self.message,
+            "help": self.help,
+            "retryable": self.retryable,
+            "applied": self.applied,
+            "http_status": self.http_status,
+            "api_errors": self.api_errors,
+            "ray_id": self.ray_id,
+            "job_id": self.job_id,
+            "retry_after_seconds": self.retry_after_seconds,
+        }
+        if self.problems:
+            error["problems"] = self.problems
+        return {"error": error}
+
+
+class ParameterError(PackError):
+    """The parameters do not fit. Nothing was sent."""
+
+    exit_code = 2
+    default_help = "Nothing was sent. Correct the parameters named in `problems` and run it again."
+
+    def __init__(self, message: str | None = None, *, problems: Sequence[Problem] = (), **details: Any) -> None:
+        if message is None:
+            message = "; ".join(f"{p['pointer'] or '/'}: {p['message']}" for p in problems)
+        super().__init__(message, problems=problems, **details)
+
+
+class ConnectionSettingsError(PackError):
+    """A connection setting can't be used. Nothing was sent."""
+
+    exit_code = 2
+    default_help = "Nothing was sent. Correct the environment variable that is named."
+
+
+class GuardrailRefusal(PackError):
+    """A guardrail refused before anything was changed."""
+
+    exit_code = 3
+
+
+class BroadSearchRefused(GuardrailRefusal):
+    default_help = (
+        "Nothing was sent. Add sender, recipient, domain, subject, exact_subject, query, message_id, alert_id or "
+        "smtp_helo_ip to search_params; or, if everything is really meant, set allow_broad_search to true."
+    )
+
+
+class TooManyMessages(GuardrailRefusal):
+    default_help = "No job was created. Narrow the search, or raise max_messages if the number is what you expect."
+
+
+class UncountableSearch(GuardrailRefusal):
+    default_help = "No job was created. Leave max_messages out, or use criteria that the message search knows."
+
+
+class CheckRefused(GuardrailRefusal):
+    default_help = "The playbook stopped before the step that would have changed something."
+
+
+class InlineTooLarge(GuardrailRefusal):
+    default_help = (
+        "Nothing was cut and nothing was changed. Give a file path as destination, or raise inline_limit_bytes."
+    )
+
+
+class AuthenticationFailed(PackError):
+    """No credentials, or the API does not accept them."""
+
+    exit_code = 4
+    default_help = (
+        "Nothing was changed. Set CLOUDFLARE_API_TOKEN (or CLOUDFLARE_API_TOKEN_FILE) to a valid API token and "
+        "CLOUDFLARE_ACCOUNT_ID to the account it is for."
+    )
+
+
+class PermissionDenied(AuthenticationFailed):
+    default_help = (
+        "Nothing was changed. Reading needs the permission 'Cloud Email Security: Read', creating, cancelling and "
+        "deleting jobs needs 'Cloud Email Security: Write', on this account."
+    )
+
+
+class ApiRefusal(PackError):
+    """The API refused the request. Nothing was changed."""
+
+    exit_code = 5
+    default_help = "Nothing was changed. The API's own reason is in api_errors."
+
+
+class NotFound(ApiRefusal):
+    default_help = "Nothing was changed. Check the ID and the account; a deleted job is gone for good."
+
+
+class Conflict(ApiRefusal):
+    default_help = "Nothing was changed. The present state of the job does not allow it."
+
+
+class IdempotencyConflict(Conflict):
+    default_help = (
+        "Nothing was sent. Look at the job that is named; use another idempotency_key if this is a new intent."
+    )
+
+
+class JobStillRunning(Conflict):
+    default_help = "Nothing was changed. Wait for the job or cancel it, then delete it."
+
+
+class TemporaryFailure(PackError):
+    """Something that may pass. Nothing was changed; the same call is safe to run again."""
+
+    exit_code = 6
+    retryable = True
+    default_help = "Nothing was changed. Run the same call again."
+
+
+class RateLimited(TemporaryFailure):
+    default_help = (
+        "Nothing was changed. Every call is refused until the window ends: run it again after retry_after_seconds."
+    )
+
+
+class NetworkFailure(TemporaryFailure):
+    default_help = "Nothing was changed. Check the network, HTTPS_PROXY and SSL_CERT_FILE, then run it again."
+
+
+class NotReceived(NetworkFailure):
+    """The request surely never reached the service: a write may be repeated after it."""
+
+    default_help = "Nothing was sent. Check the network, HTTPS_PROXY and SSL_CERT_FILE, then run it again."
+
+
+class ServiceUnavailable(TemporaryFailure):
+    default_help = "Nothing was changed. The service did not answer as it should; run it again later."
+
+
+class UnexpectedAnswer(TemporaryFailure):
+    default_help = "Nothing was changed. If it stays, the API has changed: report the field that is named."
+
+
+class DeadlineExceeded(TemporaryFailure):
+    default_help = "Nothing was changed. Run it again, with more time if it happens twice."
+
+
+class OutputError(TemporaryFailure):
+    """A file could not be written. At the remote side nothing was changed."""
+
+    default_help = "Nothing was changed at the remote side. Make room or choose another path, then run it again."
+
+    def __init__(self, message: str, *, path: str | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.path = path
+
+
+class OutcomeUnknown(PackError):
+    """A change may have been made, and it could not be found out whether it was."""
+
+    exit_code = 7
+    applied = "unknown"
+    default_help = "Look before you run it again: the change may have been made."
+
+
+class InternalError(PackError):
+    """A defect of this pack."""
+
+    exit_code = 1
+    applied = "unknown"
+    default_help = (
+        "This is a defect of the pack: please report it with the message above. Look before you run it again."
+    )

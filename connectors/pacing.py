@@ -1,0 +1,58 @@
+"""Pacing by the `Ratelimit` headers, so that a long piece of work never runs into the five-minute block.
+
+The API allows 1,200 requests per 5 minutes for everything that uses the token. Each answer tells what is left:
+`Ratelimit: "default";r=50;t=30` (requests left, seconds until the window ends) and
+`Ratelimit-Policy: "default";q=1200;w=300` (quota, window). Source: the API's page on rate limits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from connectors.clock import Clock
+
+DEFAULT_QUOTA = 1200
+
+# No window that the API documents is longer; a header that says otherwise is not believed.
+LONGEST_WINDOW_SECONDS = 3600.0
+
+
+def parameters(header: str) -> dict[str, int]:
+    """The whole-number parameters of the header's first item: `"default";r=50;t=30` gives {"r": 50, "t": 30}."""
+    first_item = header.split(",", 1)[0]
+    return {name: int(value) for name, value in re.findall(r";\s*([a-z]+)=(\d{1,9})(?=\s*(?:;|$))", first_item)}
+
+
+class RateBudget:
+    """What is left of the token's rate budget, as far as the last answer told.
+
+    share: the part of the quota that is used at full speed, 0 to 1. Below what then remains, calls are spaced so
+    that the rest lasts until the window ends: others use the same token.
+    """
+
+    def __init__(self, clock: Clock, share: float) -> None:
+        self._clock = clock
+        self._share = share
+        self._quota = DEFAULT_QUOTA
+        self._left: int | None = None
+        self._window_ends = 0.0
+
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Take in an answer's headers; anything that does not parse is ignored."""
+        policy = parameters(headers.get("ratelimit-policy", ""))
+        if policy.get("q", 0) > 0:
+            self._quota = policy["q"]
+        state = parameters(headers.get("ratelimit", ""))
+        if "r" in state and "t" in state:
+            self._left = state["r"]
+            self._window_ends = self._clock.monotonic() + min(float(state["t"]), LONGEST_WINDOW_SECONDS)
+
+    def delay(self) -> float:
+        """Seconds to wait before the next call."""
+        until_reset = self._window_ends - self._clock.monotonic()
+        if self._left is None or until_reset <= 0:
+            return 0.0
+        if self._left > self._quota * (1 - self._share):
+            return 0.0
+        return until_reset / max(self._left, 1)

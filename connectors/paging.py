@@ -1,0 +1,84 @@
+"""Reading a listing whose own page numbers and totals always say 0, and whose rows may move while it is read.
+
+Facts (docs/remote-api.md): `page` from 1, `per_page` at most 1,000; result_info.page and total_count are always 0;
+`next` may carry a cursor; the order is not documented; an empty page in the middle has been seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.errors import UnexpectedAnswer
+
+LARGEST_PAGE = 1000
+
+# A bound, not a limit that a job reaches: ten million rows.
+MOST_PAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where in a listing the next page is: its number, or the cursor that leads to it."""
+
+    page: int = 1
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing: its items as the API sent them, and the cursor of the next one, if there is any."""
+
+    items: list[Any]
+    next: str | None
+
+    @classmethod
+    def read(cls, envelope: dict[str, Any], what: str) -> Page:
+        """Raises: UnexpectedAnswer where there is no list of results."""
+        items = envelope.get("result")
+        if not isinstance(items, list):
+            raise UnexpectedAnswer(f"{what}: field result: is no list")
+        info = envelope.get("result_info")
+        cursor = info.get("next") if isinstance(info, dict) else None
+        return cls(items, cursor if isinstance(cursor, str) and cursor else None)
+
+
+def sweep(
+    fetch: Callable[[Position], Page],
+    *,
+    enough: Callable[[], bool],
+    identity: Callable[[Any], str],
+    start: Position | None = None,
+) -> Iterator[tuple[Page, Position]]:
+    """Each page of one pass over a listing, with the position behind it.
+
+    fetch: gets one page. enough: whether the caller knows that it has all; asked when a page is not full.
+    identity: an item's ID; a cursor that leads to the same page again is not believed twice, and numbers take over.
+
+    Without `enough`, the end is an empty page behind one that was not full: an empty page behind a full one may be
+    the API's hole in the middle, and a page that is not full may be a smaller limit than the one asked for.
+    Raises: UnexpectedAnswer after MOST_PAGES, and what fetch raises.
+    """
+    position = start or Position()
+    previous: set[str] = set()
+    previous_was_full = True
+    trust_cursors = True
+    for _ in range(MOST_PAGES):
+        page = fetch(position)
+        identities = {identity(item) for item in page.items}
+        if position.cursor is not None and identities <= previous:
+            trust_cursors = False
+            follows = Position(position.page)
+        else:
+            follows = Position(position.page + 1, page.next if trust_cursors else None)
+        yield page, follows
+        full = len(page.items) >= LARGEST_PAGE
+        cursor_was_ignored = position.cursor is not None and follows.page == position.page
+        if follows.cursor is None and not cursor_was_ignored:
+            if not full and enough():
+                return
+            if not page.items and not previous_was_full:
+                return
+        position, previous, previous_was_full = follows, identities, full
+    raise UnexpectedAnswer(f"the listing did not end after {MOST_PAGES} pages")

@@ -1,0 +1,284 @@
+"""One call to the remote API: sent, paced, retried where that is safe, and turned into an answer or a typed error.
+
+What may be repeated is decided here and nowhere else:
+- a read (GET) is repeated after connection errors, 429, 5xx, and bodies that are no JSON envelope;
+- a write is repeated only when it surely was not received (never connected) or not applied (429). A write whose
+  answer is lost ends in `OutcomeUnknown`: the caller looks, this module never repeats it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tenacity import RetryCallState, Retrying, retry_if_exception
+
+from connectors import call_log
+from connectors.clock import Clock, Deadline
+from connectors.connection import Connection
+from connectors.errors import (
+    ApiRefusal,
+    AuthenticationFailed,
+    Conflict,
+    NetworkFailure,
+    NotFound,
+    NotReceived,
+    OutcomeUnknown,
+    PackError,
+    PermissionDenied,
+    RateLimited,
+    ServiceUnavailable,
+    TemporaryFailure,
+    UnexpectedAnswer,
+)
+from connectors.pacing import RateBudget
+from connectors.wire import client, httpx, read_body
+
+Effect = Literal["read", "write"]
+
+# Full jitter: between 0 and BACKOFF_BASE * 2^n, at most BACKOFF_CAP.
+# Source: AWS Architecture Blog, "Exponential backoff and jitter".
+BACKOFF_BASE_SECONDS = 0.5
+BACKOFF_CAP_SECONDS = 20.0
+MOST_ATTEMPTS = 6
+
+# The API's own codes that mean "not you", whatever the HTTP status (seen in the wild; see docs/remote-api.md).
+AUTHENTICATION_CODES = {9106, 10000}
+ADDRESS_NOT_ALLOWED_CODE = 9109
+
+NEVER_RECEIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A good answer: HTTP status, the envelope, the headers that matter."""
+
+    status: int
+    envelope: dict[str, Any]
+    location: str | None
+    ray_id: str | None
+
+    @property
+    def result(self) -> Any:
+        return self.envelope.get("result")
+
+
+class Transport:
+    """Calls the API over one httpx client.
+
+    Time, randomness and the network are given: `clock`, `rng`, `http`.
+    """
+
+    def __init__(
+        self, connection: Connection, *, clock: Clock, rng: random.Random, http: httpx.BaseTransport | None = None
+    ) -> None:
+        self.connection = connection
+        self._clock = clock
+        self._rng = rng
+        self._budget = RateBudget(clock, connection.rate_share)
+        self._client = client(connection, http)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        effect: Effect,
+        deadline: Deadline,
+        query: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Make one call; `path` is relative to the base URL and starts with a slash.
+
+        Raises: every class of connectors.errors under AuthenticationFailed, ApiRefusal, TemporaryFailure and
+        OutcomeUnknown (writes only).
+        """
+        retrying = Retrying(
+            retry=retry_if_exception(lambda error: _repeatable(error, effect)),
+            wait=self._wait,
+            stop=lambda state: self._stop(state, deadline),
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        for attempt in retrying:
+            with attempt:
+                self._pace(deadline)
+                return self._attempt(
+                    method, path, effect=effect, query=query, body=body, attempt=attempt.retry_state.attempt_number
+                )
+        raise AssertionError("tenacity returned without an answer or an error")  # pragma: no cover
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, PackError) and error.retry_after_seconds is not None:
+            return error.retry_after_seconds
+        ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2**state.attempt_number)
+        return self._rng.uniform(0, ceiling)
+
+    def _stop(self, state: RetryCallState, deadline: Deadline) -> bool:
+        return state.attempt_number >= MOST_ATTEMPTS or state.upcoming_sleep > deadline.remaining()
+
+    def _pace(self, deadline: Deadline) -> None:
+        delay = self._budget.delay()
+        if delay <= 0:
+            return
+        if delay > deadline.remaining():
+            raise RateLimited(
+                f"the token's rate budget is used up; the next call may be made in {delay:.0f} s",
+                retry_after_seconds=delay,
+            )
+        self._clock.sleep(delay)
+
+    def _attempt(
+        self,
+        method: str,
+        path: str,
+        *,
+        effect: Effect,
+        query: Mapping[str, str | int] | None,
+        body: Mapping[str, Any] | None,
+        attempt: int,
+    ) -> Answer:
+        began = self._clock.monotonic()
+        status: int | None = None
+        ray_id: str | None = None
+        problem: str | None = None
+        try:
+            with self._client.stream(method, self.connection.base_url + path, params=query, json=body) as response:
+                status = response.status_code
+                ray_id = _ray_id(response.headers)
+                self._budget.observe(response.headers)
+                data = read_body(response, self._clock, self.connection.request_timeout_seconds)
+            return self._judge(response, data, ray_id, effect)
+        except httpx.HTTPError as error:
+            problem = type(error).__name__
+            raise _network_error(error, effect, ray_id) from None
+        except PackError as error:
+            problem = type(error).__name__
+            raise
+        finally:
+            call_log.call(
+                method=method,
+                path=path,
+                status=status,
+                ray_id=ray_id,
+                milliseconds=round((self._clock.monotonic() - began) * 1000),
+                attempt=attempt,
+                problem=problem,
+            )
+
+    def _judge(self, response: httpx.Response, data: bytes, ray_id: str | None, effect: Effect) -> Answer:
+        status = response.status_code
+        envelope = _envelope(data)
+        if 200 <= status < 300 and envelope is not None and envelope.get("success") is True:
+            return Answer(status, envelope, response.headers.get("location"), ray_id)
+        notices = self._notices(envelope)
+        reason = "; ".join(f"{n['code']}: {n['message']}" for n in notices)
+        details: dict[str, Any] = {"http_status": status, "api_errors": notices, "ray_id": ray_id}
+        if 200 <= status < 400 and not (envelope is not None and envelope.get("success") is False):
+            what = f"answered {status} with a body that is no JSON envelope"
+            raise _lost(what, effect, UnexpectedAnswer, details)
+        if status >= 500 or status == 408:
+            raise _lost(f"answered {status}" + (f" ({reason})" if reason else ""), effect, ServiceUnavailable, details)
+        if status == 429:
+            raise RateLimited(
+                f"the API refuses every call for now ({reason or 429})",
+                retry_after_seconds=_retry_after(response.headers, self._budget.delay()),
+                **details,
+            )
+        raise _refusal(status, {n["code"] for n in notices}, reason, details)
+
+    def _notices(self, envelope: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+        """The envelope's errors, as far as they have the documented shape, without anything secret in them."""
+        listed = envelope.get("errors") if envelope else None
+        notices = []
+        for entry in listed if isinstance(listed, list) else []:
+            if isinstance(entry, dict) and isinstance(entry.get("code"), int):
+                notice = {"code": entry["code"], "message": self._without_secrets(str(entry.get("message", "")))}
+                source = entry.get("source")
+                if isinstance(source, dict) and isinstance(source.get("pointer"), str):
+                    notice["pointer"] = self._without_secrets(source["pointer"])
+                notices.append(notice)
+        return notices[:20]
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self.connection.secrets():
+            text = text.replace(secret, "**********")
+        # Shown on terminals and in logs: no control characters, no page-long text.
+        return "".join(c if c.isprintable() else " " for c in text)[:500]
+
+
+def _repeatable(error: BaseException, effect: Effect) -> bool:
+    passing: tuple[type[PackError], ...] = (TemporaryFailure,) if effect == "read" else (NotReceived, RateLimited)
+    return isinstance(error, passing) and error.retryable
+
+
+def _envelope(data: bytes) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(data, parse_constant=_no_such_number)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _no_such_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _network_error(error: httpx.HTTPError, effect: Effect, ray_id: str | None) -> PackError:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return NotReceived(
+                f"the service's certificate was not accepted: {cause.verify_message}",
+                help="Nothing was sent. Behind an inspecting proxy, set SSL_CERT_FILE to its CA certificate's file.",
+                retryable=False,
+            )
+        cause = cause.__cause__ or cause.__context__
+    what = type(error).__name__
+    if isinstance(error, NEVER_RECEIVED):
+        return NotReceived(f"the service could not be reached ({what})")
+    what = f"the connection failed before the answer was complete ({what})"
+    return _lost(what, effect, NetworkFailure, {"ray_id": ray_id})
+
+
+def _lost(what: str, effect: Effect, temporary: type[TemporaryFailure], details: Mapping[str, Any]) -> PackError:
+    if effect == "write":
+        return OutcomeUnknown(f"the service {what}" if what.startswith("answered") else what, **details)
+    return temporary(f"the service {what}" if what.startswith("answered") else what, **details)
+
+
+def _refusal(status: int, codes: set[int], reason: str, details: Mapping[str, Any]) -> PackError:
+    said = f"({reason})" if reason else "(no reason given)"
+    if ADDRESS_NOT_ALLOWED_CODE in codes:
+        return PermissionDenied(f"the token may not be used from this address {said}", **details)
+    if status == 403:
+        return PermissionDenied(f"the token is not allowed to do this {said}", **details)
+    if status == 401 or codes & AUTHENTICATION_CODES:
+        return AuthenticationFailed(f"the API does not accept these credentials {said}", **details)
+    if status == 404:
+        return NotFound(f"there is no such thing at the API {said}", **details)
+    if status == 409:
+        return Conflict(f"the API refused: its state does not allow it {said}", **details)
+    return ApiRefusal(f"the API refused the request with {status} {said}", **details)
+
+
+def _ray_id(headers: Mapping[str, str]) -> str | None:
+    ray_id = headers.get("cf-ray", "")
+    return ray_id if re.fullmatch(r"[A-Za-z0-9-]{1,64}", ray_id) else None
+
+
+def _retry_after(headers: Mapping[str, str], otherwise: float) -> float:
+    """Seconds; the header's HTTP-date form is not used by this API and counts as absent."""
+    value = headers.get("retry-after", "")
+    if re.fullmatch(r"\d{1,9}", value):
+        return float(value)
+    return max(otherwise, 1.0)

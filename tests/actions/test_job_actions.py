@@ -1,0 +1,413 @@
+"""The actions over real HTTP: what they do to the sandbox's tenant, and what they say about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from actions import (
+    cancel_job,
+    create_move_job,
+    delete_job,
+    export_job_messages,
+    get_job,
+    list_jobs,
+    release_job,
+    search_messages,
+    test_connection,
+    wait_for_job,
+)
+from connectors.email_security import EmailSecurity
+from connectors.errors import (
+    ApiRefusal,
+    AuthenticationFailed,
+    BroadSearchRefused,
+    Conflict,
+    IdempotencyConflict,
+    JobStillRunning,
+    NotFound,
+    OutcomeUnknown,
+    ParameterError,
+    PermissionDenied,
+    TooManyMessages,
+    UncountableSearch,
+)
+from sandbox.server import RunningSandbox
+from tests.conftest import CAMPAIGN
+
+NO_SUCH_JOB = "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90"
+
+Connect = Callable[..., EmailSecurity]
+
+
+def move(api: EmailSecurity, **changes: Any) -> dict[str, Any]:
+    return create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail", **changes}, api)
+
+
+def jobs(sandbox: RunningSandbox) -> list[dict[str, Any]]:
+    truth: list[dict[str, Any]] = sandbox.state.truth()["jobs"]
+    return truth
+
+
+class TestCreating:
+    def test_a_move_job_is_created_with_the_callers_search(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        made = move(api, comment="case 42")
+        assert made["created"]
+        assert made["job"]["search_params"]["sender"] == CAMPAIGN["sender"]
+        assert made["job"]["action_params"] == {"type": "MOVE", "destination": "JunkEmail"}
+        assert made["job"]["comment"].startswith("case 42 ")
+        assert [job["job_id"] for job in jobs(sandbox)] == [made["job_id"]]
+
+    def test_a_release_job_has_no_destination(self, api: EmailSecurity) -> None:
+        made = release_job.run({"search_params": {"sender": "statements@partner-bank.example"}}, api)
+        assert made["job"]["action_params"] == {"type": "RELEASE"}
+
+    def test_the_same_key_any_number_of_times_makes_one_job(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        made = [move(api, idempotency_key="case-42") for _ in range(4)]
+        assert [result["created"] for result in made] == [True, False, False, False]
+        assert len({result["job_id"] for result in made}) == len(jobs(sandbox)) == 1
+
+    def test_the_same_key_for_another_request_is_refused(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        move(api, idempotency_key="case-42")
+        with pytest.raises(IdempotencyConflict):
+            move(api, idempotency_key="case-42", destination="DeletedItems")
+        assert len(jobs(sandbox)) == 1
+
+    @pytest.mark.parametrize("fault", [
+        {"kind": "drop_after"}, {"kind": "drop_after", "reset": True}, {"kind": "truncate"}, {"kind": "cut_json"},
+        {"kind": "html", "applied": True}, {"kind": "status", "status": 503, "applied": True},
+        {"kind": "success_false", "applied": True},
+    ])  # fmt: skip
+    def test_a_lost_answer_makes_no_second_job(
+        self, sandbox: RunningSandbox, api: EmailSecurity, fault: dict[str, Any]
+    ) -> None:
+        sandbox.state.faults.add("createBulkJob", **fault)
+        assert move(api)["created"]
+        assert len(jobs(sandbox)) == 1
+
+    @pytest.mark.parametrize("fault", [
+        {"kind": "drop_before"}, {"kind": "html"}, {"kind": "status", "status": 503}, {"kind": "rate_limit"},
+    ])  # fmt: skip
+    def test_a_create_that_took_no_effect_is_made_after_all(
+        self, sandbox: RunningSandbox, api: EmailSecurity, fault: dict[str, Any]
+    ) -> None:
+        sandbox.state.faults.add("createBulkJob", **fault)
+        assert move(api)["created"]
+        assert len(jobs(sandbox)) == 1
+
+    def test_where_it_cannot_be_found_out_it_says_so(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        sandbox.state.faults.add("createBulkJob", "drop_after")
+        sandbox.state.faults.add("listBulkJobs", "status", status=502, times=None)
+        with pytest.raises(OutcomeUnknown) as caught:
+            move(api)
+        assert caught.value.applied == "unknown"
+        assert len(jobs(sandbox)) == 1
+
+    def test_a_search_that_narrows_nothing_is_refused_before_anything_is_sent(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        for search in ({}, {"detections_only": True, "final_disposition": "SPAM", "start": CAMPAIGN["start"]}):
+            with pytest.raises(BroadSearchRefused):
+                move(api, search_params=search)
+        assert sandbox.state.truth()["calls"] == {}
+        assert move(api, search_params={}, allow_broad_search=True)["created"]
+
+    def test_max_messages_counts_each_mailbox_and_creates_nothing_over_it(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        copies = search_messages.run({"search_params": CAMPAIGN}, api)["mailbox_copies"]
+        with pytest.raises(TooManyMessages, match=str(copies - 1)):
+            move(api, max_messages=copies - 1)
+        assert jobs(sandbox) == []
+        assert move(api, max_messages=copies)["created"]
+
+    def test_an_exact_subject_is_counted_by_looking_at_each_message(self, api: EmailSecurity) -> None:
+        subject = search_messages.run({"search_params": CAMPAIGN}, api)["messages"][0]["subject"]
+        exactly = {**CAMPAIGN, "exact_subject": subject}
+        made = move(api, search_params=exactly, max_messages=20)
+        assert any("exact_subject" in warning for warning in made["warnings"])
+
+    def test_what_cannot_be_counted_is_not_capped_by_guessing(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        with pytest.raises(UncountableSearch):
+            move(api, search_params={**CAMPAIGN, "submissions": True}, max_messages=5)
+        assert jobs(sandbox) == []
+
+    def test_what_is_deprecated_is_taken_warned_about_and_not_sent(self, api: EmailSecurity) -> None:
+        made = move(api, expected_disposition="SPAM", search_params={**CAMPAIGN, "action_log": True})
+        assert "expected_disposition" not in made["job"]["action_params"]
+        assert any("expected_disposition" in warning for warning in made["warnings"])
+        assert any("action_log" in warning for warning in made["warnings"])
+
+    def test_a_default_that_hides_clean_mail_is_warned_about(self, api: EmailSecurity) -> None:
+        made = move(api, search_params={"sender": CAMPAIGN["sender"]})
+        assert any("detections_only" in warning for warning in made["warnings"])
+        assert any("start" in warning for warning in made["warnings"])
+
+    def test_a_folder_without_return_is_warned_about(self, api: EmailSecurity) -> None:
+        made = move(api, destination="RecoverableItemsPurges")
+        assert any("RecoverableItemsPurges" in warning for warning in made["warnings"])
+
+    def test_without_the_permission_nothing_is_created(self, sandbox: RunningSandbox, connect: Connect) -> None:
+        with pytest.raises(PermissionDenied) as caught:
+            move(connect(sandbox, api_token=sandbox.read_token))
+        assert "Cloud Email Security: Write" in caught.value.help
+        assert jobs(sandbox) == []
+
+
+class TestWaiting:
+    def test_a_job_is_waited_for_until_it_has_ended(self, api: EmailSecurity) -> None:
+        waited = wait_for_job.run({"job_id": move(api)["job_id"]}, api)
+        assert waited["done"]
+        assert waited["progress"]["percent"] == 100
+        assert waited["resume"] is None
+        assert waited["outcome"] == ("partial" if waited["job"]["messages_failed"] else "succeeded")
+
+    def test_no_time_is_one_look(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        waited = wait_for_job.run({"job_id": move(api)["job_id"], "timeout_seconds": 0}, api)
+        assert (waited["done"], waited["outcome"], waited["polls"]) == (False, None, 1)
+        assert sandbox.state.truth()["calls"]["getBulkJob"] == 1
+
+    def test_waiting_goes_on_from_its_resume_object(self, api: EmailSecurity) -> None:
+        params = {"job_id": move(api)["job_id"], "timeout_seconds": 0}
+        waited = wait_for_job.run(params, api)
+        looks = 1
+        while not waited["done"]:
+            api.clock.sleep(waited["next_poll_seconds"])
+            waited = wait_for_job.run({**params, "resume": waited["resume"]}, api)
+            looks += 1
+        assert waited["polls"] == looks
+
+    def test_a_resume_object_of_another_job_is_refused(self, api: EmailSecurity) -> None:
+        job_id = move(api)["job_id"]
+        resume = wait_for_job.run({"job_id": job_id, "timeout_seconds": 0}, api)["resume"]
+        with pytest.raises(ParameterError, match="/resume/job_id"):
+            wait_for_job.run({"job_id": NO_SUCH_JOB, "resume": resume}, api)
+
+    def test_the_time_allowed_is_kept(self, api: EmailSecurity) -> None:
+        began = api.clock.monotonic()
+        waited = wait_for_job.run({"job_id": move(api)["job_id"], "timeout_seconds": 3}, api)
+        assert not waited["done"]
+        assert api.clock.monotonic() - began == pytest.approx(3)
+
+    def test_waiting_outlives_an_outage_in_the_middle(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        job_id = move(api)["job_id"]
+        sandbox.state.faults.add("getBulkJob", "status", status=503, times=15, after=1)
+        assert wait_for_job.run({"job_id": job_id}, api)["done"]
+
+    def test_an_outage_at_the_end_gives_what_was_seen_before(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        job_id = move(api)["job_id"]
+        sandbox.state.faults.add("getBulkJob", "status", status=503, times=None, after=1)
+        waited = wait_for_job.run({"job_id": job_id, "timeout_seconds": 60}, api)
+        assert not waited["done"]
+        assert any("the last look failed" in warning for warning in waited["warnings"])
+
+    @pytest.mark.parametrize(
+        ("counters", "status", "outcome"),
+        [
+            ({"messages_successful": 5}, "COMPLETED", "succeeded"),
+            ({"messages_successful": 3, "messages_skipped": 2}, "COMPLETED", "succeeded"),
+            ({"messages_successful": 4, "messages_failed": 1}, "COMPLETED", "partial"),
+            ({"messages_failed": 5}, "COMPLETED", "failed"),
+            ({"messages_successful": 4, "messages_failed": 1}, "FAILED", "failed"),
+            ({"messages_successful": 4, "messages_cancelled": 1}, "CANCELLED", "cancelled"),
+            ({}, "SKIPPED", "failed"),
+        ],
+    )
+    def test_the_outcome_is_told_by_the_counters_too(
+        self, sandbox: RunningSandbox, api: EmailSecurity, counters: dict[str, int], status: str, outcome: str
+    ) -> None:
+        job_id = move(api)["job_id"]
+        fields = {"status": status, "total_messages_discovered": 5, "messages_pending": 0, **counters}
+        sandbox.state.faults.add("getBulkJob", "rewrite", set=fields, times=None)
+        waited = wait_for_job.run({"job_id": job_id}, api)
+        assert (waited["done"], waited["outcome"]) == (True, outcome)
+        assert wait_for_job.ACTION.verdict is not None
+        assert wait_for_job.ACTION.verdict(waited) == (0 if outcome == "succeeded" else 8)
+
+    def test_a_status_that_is_new_counts_as_running_and_is_said(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        job_id = move(api)["job_id"]
+        sandbox.state.faults.add("getBulkJob", "rewrite", set={"status": "PAUSED"}, times=None)
+        waited = wait_for_job.run({"job_id": job_id, "timeout_seconds": 5}, api)
+        assert not waited["done"]
+        assert any("PAUSED" in warning for warning in waited["warnings"])
+
+    def test_a_job_that_does_not_move_is_reported_as_stalled(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        job_id = move(api)["job_id"]
+        frozen = {"status": "PROCESSING", "total_messages_discovered": 9, "messages_pending": 9}
+        sandbox.state.faults.add("getBulkJob", "rewrite", set=frozen, times=None)
+        sandbox.state.faults.add("listBulkJobMessages", "rewrite", set={"retry_after": None}, times=None)
+        waited = wait_for_job.run({"job_id": job_id, "timeout_seconds": 700}, api)
+        assert waited["stalled"]
+        assert wait_for_job.ACTION.verdict is not None
+        assert wait_for_job.ACTION.verdict(waited) == 6
+
+    def test_a_message_that_waits_for_its_retry_explains_a_standstill(
+        self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
+    ) -> None:
+        sandbox = start_sandbox()
+        api = connect(sandbox)
+        job_id = move(api)["job_id"]
+        api.clock.sleep(1.5)
+        frozen = {"status": "PROCESSING", "total_messages_discovered": 9, "messages_pending": 9, "messages_failed": 0,
+                  "messages_successful": 0, "messages_skipped": 0}  # fmt: skip
+        sandbox.state.faults.add("getBulkJob", "rewrite", set=frozen, times=None)
+        sandbox.state.faults.add(
+            "listBulkJobMessages", "rewrite", set={"retry_after": "2099-01-01T00:00:00Z"}, times=None
+        )
+        sandbox.state.faults.add("listBulkJobMessages", "rewrite", set={"status": "PENDING"}, times=None)
+        waited = wait_for_job.run({"job_id": job_id, "timeout_seconds": 700}, api)
+        assert not waited["done"]
+        assert not waited["stalled"]
+
+
+class TestCancellingAndDeleting:
+    def test_a_running_job_is_cancelled_and_its_state_before_is_told(self, api: EmailSecurity) -> None:
+        job_id = move(api)["job_id"]
+        api.clock.sleep(3)
+        result = cancel_job.run({"job_id": job_id}, api)
+        assert (result["cancelled"], result["status"]) == (True, "CANCELLED")
+        assert result["previous_status"] in ("DISCOVERING", "PROCESSING")
+
+    def test_cancelling_again_is_safe_and_said(self, api: EmailSecurity) -> None:
+        job_id = move(api)["job_id"]
+        cancel_job.run({"job_id": job_id}, api)
+        again = cancel_job.run({"job_id": job_id}, api)
+        assert (again["cancelled"], again["previous_status"]) == (False, "CANCELLED")
+
+    def test_what_has_ended_cannot_be_cancelled_and_the_error_says_what_was_done(self, api: EmailSecurity) -> None:
+        job_id = move(api)["job_id"]
+        wait_for_job.run({"job_id": job_id}, api)
+        with pytest.raises(Conflict, match="COMPLETED"):
+            cancel_job.run({"job_id": job_id}, api)
+
+    @pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
+    def test_a_lost_answer_to_a_cancel_is_looked_after(
+        self, sandbox: RunningSandbox, api: EmailSecurity, kind: str
+    ) -> None:
+        job_id = move(api)["job_id"]
+        sandbox.state.faults.add("cancelBulkJob", kind)
+        assert cancel_job.run({"job_id": job_id}, api)["status"] == "CANCELLED"
+
+    def test_a_running_job_is_not_deleted_and_the_reason_is_told(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        job_id = move(api)["job_id"]
+        with pytest.raises(JobStillRunning, match="PENDING"):
+            delete_job.run({"job_id": job_id}, api)
+        assert "deleteBulkJob" not in sandbox.state.truth()["calls"]
+
+    @pytest.mark.parametrize("kind", ["drop_before", "drop_after", None])
+    def test_an_ended_job_is_deleted_once_and_for_good(
+        self, sandbox: RunningSandbox, api: EmailSecurity, kind: str | None
+    ) -> None:
+        job_id = move(api)["job_id"]
+        cancel_job.run({"job_id": job_id}, api)
+        if kind is not None:
+            sandbox.state.faults.add("deleteBulkJob", kind)
+        assert delete_job.run({"job_id": job_id}, api)["previous_status"] == "CANCELLED"
+        again = delete_job.run({"job_id": job_id}, api)
+        assert (again["deleted"], again["previous_status"]) == (False, None)
+        with pytest.raises(NotFound):
+            get_job.run({"job_id": job_id}, api)
+
+
+class TestLookingAround:
+    def test_jobs_are_listed_by_type_and_status_over_all_pages(self, api: EmailSecurity) -> None:
+        first = move(api)["job_id"]
+        release_job.run({"search_params": {"sender": "statements@partner-bank.example"}}, api)
+        wait_for_job.run({"job_id": first}, api)
+        assert list_jobs.run({}, api)["count"] == 2
+        assert list_jobs.run({"action_type": "RELEASE"}, api)["count"] == 1
+        assert [j["job_id"] for j in list_jobs.run({"action_type": "MOVE", "status": "COMPLETED"}, api)["jobs"]] == [
+            first
+        ]
+        assert list_jobs.run({"status": "FAILED"}, api)["jobs"] == []
+
+    def test_a_search_counts_messages_mailboxes_and_verdicts(self, api: EmailSecurity) -> None:
+        found = search_messages.run({"search_params": CAMPAIGN, "sample": 3}, api)
+        assert found["count"] == 40
+        assert len(found["messages"]) == 3
+        assert found["mailbox_copies"] >= found["recipients"] >= 40
+        assert sum(found["counts_by_disposition"].values()) == 40
+
+    def test_a_search_over_its_limit_says_that_there_is_more(self, api: EmailSecurity) -> None:
+        found = search_messages.run({"search_params": CAMPAIGN, "limit": 39}, api)
+        assert (found["count"], found["limit_reached"]) == (39, True)
+        assert not search_messages.run({"search_params": CAMPAIGN, "limit": 40}, api)["limit_reached"]
+
+    def test_the_default_of_detections_only_hides_what_was_missed(self, api: EmailSecurity) -> None:
+        narrow = search_messages.run({"search_params": {"sender": CAMPAIGN["sender"]}}, api)
+        assert narrow["count"] < 40
+        assert any("detections_only" in warning for warning in narrow["warnings"])
+
+    def test_a_slow_search_is_asked_after_until_it_is_there(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        sandbox.state.faults.add("searchMessages", "slow_search", seconds=5)
+        assert search_messages.run({"search_params": CAMPAIGN}, api)["count"] == 40
+
+    @pytest.mark.parametrize(
+        "location", ["https://evil.example/steal", "//evil.example/x", "/user/tokens", "../../x", "x"]
+    )
+    def test_a_slow_search_is_not_followed_to_another_place(
+        self, sandbox: RunningSandbox, api: EmailSecurity, location: str
+    ) -> None:
+        sandbox.state.faults.add("searchMessages", "slow_search", seconds=5, location=location)
+        with pytest.raises(Exception, match="Location") as caught:
+            search_messages.run({"search_params": CAMPAIGN}, api)
+        assert type(caught.value).__name__ == "UnexpectedAnswer"
+
+    def test_a_future_start_is_refused_by_the_api_with_its_own_reason(self, api: EmailSecurity) -> None:
+        with pytest.raises(ApiRefusal) as caught:
+            search_messages.run({"search_params": {"sender": "x", "start": "2030-01-01T00:00:00Z"}}, api)
+        assert caught.value.api_errors
+
+    @pytest.mark.parametrize(
+        ("token", "read", "write", "missing"),
+        [
+            ("token", "granted", "granted", []),
+            ("read_token", "granted", "missing", ["Cloud Email Security: Write"]),
+        ],
+    )
+    def test_a_connection_test_says_which_permission_is_missing(
+        self, sandbox: RunningSandbox, connect: Connect, token: str, read: str, write: str, missing: list[str]
+    ) -> None:
+        result = test_connection.run({}, connect(sandbox, api_token=getattr(sandbox, token)))
+        assert (result["read"], result["write"], result["missing_permissions"]) == (read, write, missing)
+        assert result["ok"] == (not missing)
+        assert jobs(sandbox) == []
+
+    def test_a_connection_test_without_the_probe_writes_nothing(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        assert test_connection.run({"probe_write": False}, api)["write"] == "not known"
+        assert "cancelBulkJob" not in sandbox.state.truth()["calls"]
+
+    def test_a_revoked_token_is_an_authentication_failure(self, sandbox: RunningSandbox, connect: Connect) -> None:
+        with pytest.raises(AuthenticationFailed):
+            test_connection.run({}, connect(sandbox, api_token=sandbox.revoked_token))
+
+    def test_the_older_pair_of_credentials_works_too(self, sandbox: RunningSandbox, connect: Connect) -> None:
+        api = connect(sandbox, api_token=None, api_email=sandbox.email, api_key=sandbox.email_key)
+        result = test_connection.run({}, api)
+        assert (result["ok"], result["token_status"]) == (True, "not verified")
+
+
+def test_a_rate_limit_block_is_waited_out_within_the_allowance(sandbox: RunningSandbox, connect: Connect) -> None:
+    job_id = move(connect(sandbox))["job_id"]
+    sandbox.state.faults.add("getBulkJob", "rate_limit", retry_after=280, block=True)
+    assert get_job.run({"job_id": job_id}, connect(sandbox, call_allowance_seconds=300))["job_id"] == job_id
+
+
+def test_an_export_never_runs_into_the_block(start_sandbox: Callable[..., RunningSandbox], connect: Connect) -> None:
+    sandbox = start_sandbox(quota=30, window=60)
+    api = connect(sandbox)
+    job_id = move(api)["job_id"]
+    for _ in range(60):
+        get_job.run({"job_id": job_id}, api)
+    assert export_job_messages.run({"job_id": job_id, "inline_limit_bytes": 10_000_000}, api)["complete"]
+    assert sandbox.state.truth()["calls"]["getBulkJob"] >= 60

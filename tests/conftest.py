@@ -1,0 +1,98 @@
+"""A sandbox over real HTTP for each test that asks for one, and a connector to it whose time is the test's own."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.connection import Connection
+from connectors.email_security import EmailSecurity
+from sandbox.server import RunningSandbox, start
+from sandbox.settings import Settings
+from tests.clock import FakeClock
+
+EXAMPLE_ALERT = Path(__file__).parent.parent / "examples" / "alert.json"
+
+# What the planted campaign is found by; see examples/alert.json.
+CAMPAIGN = {"sender": "billing@invoice-portal.example", "start": "2026-11-13T15:32:35Z", "detections_only": False}
+
+# A setting of the machine that runs the tests must not reach them.
+FOREIGN_SETTINGS = ("CLOUDFLARE_", "CFES_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_this_machine_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os  # noqa: PLC0415
+
+    for name in list(os.environ):
+        if name.upper().startswith(FOREIGN_SETTINGS):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def alert() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(EXAMPLE_ALERT.read_text())
+    return loaded
+
+
+@pytest.fixture
+def start_sandbox() -> Iterator[Callable[..., RunningSandbox]]:
+    """Starts sandboxes with a clock that moves only when told; stops them all."""
+    running: list[RunningSandbox] = []
+
+    def started(**settings: Any) -> RunningSandbox:
+        defaults = {"messages": 300, "alert": EXAMPLE_ALERT, "campaign_size": 40, "manual_clock": True}
+        sandbox = start(Settings(**{**defaults, **settings}))
+        running.append(sandbox)
+        return sandbox
+
+    yield started
+    for sandbox in running:
+        sandbox.stop()
+
+
+@pytest.fixture
+def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
+    return start_sandbox()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., EmailSecurity]]:
+    """Connects to a sandbox; whoever sleeps moves its clock."""
+    opened: list[EmailSecurity] = []
+
+    def connected(sandbox: RunningSandbox, **settings: Any) -> EmailSecurity:
+        values = {
+            "account_id": sandbox.account_id,
+            "api_token": sandbox.token,
+            "base_url": sandbox.base_url,
+            **settings,
+        }
+        clock = FakeClock(moved=sandbox.state.advance)
+        api = EmailSecurity(Connection.checked(values), clock=clock, rng=random.Random(7))
+        opened.append(api)
+        return api
+
+    yield connected
+    for api in opened:
+        api.close()
+
+
+@pytest.fixture
+def api(sandbox: RunningSandbox, connect: Callable[..., EmailSecurity]) -> EmailSecurity:
+    return connect(sandbox)
+
+
+@pytest.fixture
+def environment(sandbox: RunningSandbox) -> dict[str, str]:
+    """What a process needs to reach the sandbox."""
+    return {
+        "CLOUDFLARE_API_TOKEN": sandbox.token,
+        "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,
+        "CLOUDFLARE_BASE_URL": sandbox.base_url,
+    }

@@ -1,0 +1,71 @@
+"""Search criteria: strict on the way out, because the API may ignore what it does not know."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import ValidationError
+
+from connectors.search import NARROWING, SearchParams, format_instant, parse_instant
+
+
+def test_what_is_not_given_is_not_sent() -> None:
+    search = SearchParams.model_validate({"sender": "a@b.example", "recipient": None, "detections_only": False})
+    assert search.request() == {"sender": "a@b.example", "detections_only": False}
+
+
+def test_what_is_past_its_end_of_life_is_taken_and_not_sent() -> None:
+    assert SearchParams.model_validate({"sender": "x", "action_log": True}).request() == {"sender": "x"}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("2026-11-20T15:32:35Z", "2026-11-20T15:32:35Z"),
+        ("2026-11-20T16:32:35+01:00", "2026-11-20T15:32:35Z"),
+        ("2026-11-20t15:32:35.5z", "2026-11-20T15:32:35.500000Z"),
+        ("2026-11-20T15:32:35.123456789Z", "2026-11-20T15:32:35.123456Z"),
+        ("2026-11-20 15:32:35.1-00:00", "2026-11-20T15:32:35.100000Z"),
+    ],
+)
+def test_an_instant_is_sent_in_utc(given: str, sent: str) -> None:
+    assert SearchParams.model_validate({"start": given}).request() == {"start": sent}
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["2026-11-20", "2026-11-20T15:32:35", "2026-11-20 15:32", "2026-02-30T00:00:00Z", "yesterday", "", 1763652755, True,
+     "2026-11-20T25:00:00Z", "0001-01-01T00:00:00+23:59", "２０２６-11-20T15:32:35Z"],
+)  # fmt: skip
+def test_an_instant_that_is_none_or_has_no_zone_is_refused(given: object) -> None:
+    with pytest.raises(ValidationError):
+        SearchParams.model_validate({"start": given})
+
+
+def test_a_window_that_runs_backwards_is_refused() -> None:
+    with pytest.raises(ValidationError, match="start is after end"):
+        SearchParams.model_validate({"start": "2026-11-20T15:00:00Z", "end": "2026-11-20T15:59:00+01:00"})
+
+
+@pytest.mark.parametrize("value", ["", " ", "\t", "a\nb", "a\x00b", "x" * 2001])
+@pytest.mark.parametrize("name", NARROWING)
+def test_an_empty_or_broken_criterion_is_refused_because_it_could_be_ignored(name: str, value: str) -> None:
+    with pytest.raises(ValidationError):
+        SearchParams.model_validate({name: value})
+
+
+@pytest.mark.parametrize("name", sorted(set(SearchParams.model_fields) - set(NARROWING)))
+def test_what_only_sorts_messages_does_not_count_as_narrowing(name: str) -> None:
+    values = {"start": datetime.now(UTC), "end": datetime.now(UTC), "delivery_status": "delivered",
+              "final_disposition": "SPAM", "message_action": "MOVED", "metric": "x"}  # fmt: skip
+    assert not SearchParams.model_validate({name: values.get(name, True)}).is_narrow()
+
+
+@pytest.mark.parametrize("name", NARROWING)
+def test_each_narrowing_criterion_suffices(name: str) -> None:
+    assert SearchParams.model_validate({name: "x"}).is_narrow()
+
+
+def test_instants_round_trip() -> None:
+    assert format_instant(parse_instant("2026-11-20T15:32:35.000001Z")) == "2026-11-20T15:32:35.000001Z"

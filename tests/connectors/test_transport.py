@@ -1,0 +1,287 @@
+"""What is repeated, what never is, and what each failure is called."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Callable
+
+import pytest
+
+from connectors.errors import (
+    ApiRefusal,
+    AuthenticationFailed,
+    Conflict,
+    NetworkFailure,
+    NotFound,
+    NotReceived,
+    OutcomeUnknown,
+    PackError,
+    PermissionDenied,
+    RateLimited,
+    ServiceUnavailable,
+    UnexpectedAnswer,
+)
+from connectors.job import BulkJobRequest
+from connectors.search import SearchParams
+from connectors.wire import LARGEST_BODY_BYTES, httpx
+from tests.clock import FakeClock
+from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN, Scripted, Step, connected, job, ok, refused
+
+REQUEST = BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=SearchParams(sender="a@phish.example"))
+
+HTML = httpx.Response(200, text="<html>edge</html>", headers={"content-type": "text/html"})
+
+PASSING: dict[str, Callable[[], Step]] = {
+    "connection refused": lambda: httpx.ConnectError("refused"),
+    "connect timeout": lambda: httpx.ConnectTimeout("slow"),
+    "reset": lambda: httpx.ReadError("reset"),
+    "read timeout": lambda: httpx.ReadTimeout("slow"),
+    "server disconnected": lambda: httpx.RemoteProtocolError("gone"),
+    "502": lambda: httpx.Response(502, text="<html>bad gateway</html>"),
+    "500 with an envelope": lambda: refused(500),
+    "429": lambda: refused(429, headers={"retry-after": "3"}),
+    "html with 200": lambda: httpx.Response(200, text="<html>edge</html>"),
+    "truncated json": lambda: httpx.Response(200, content=b'{"success": true, "resu'),
+    "json that is no envelope": lambda: httpx.Response(200, json=[1, 2]),
+    "NaN": lambda: httpx.Response(200, content=b'{"success": true, "result": NaN}'),
+    "redirect": lambda: httpx.Response(302, headers={"location": "https://evil.example/"}),
+}
+
+
+@pytest.mark.parametrize("failure", PASSING)
+def test_a_read_is_repeated_after_a_failure_that_may_pass(failure: str) -> None:
+    script = Scripted(PASSING[failure](), PASSING[failure](), ok(job()))
+    assert connected(script).get_job(JOB_ID).job_id == JOB_ID
+    assert len(script.requests) == 3
+
+
+@pytest.mark.parametrize("failure", sorted(set(PASSING) - {"connection refused", "connect timeout", "429"}))
+def test_a_write_whose_answer_is_lost_is_never_repeated_by_the_transport(failure: str) -> None:
+    script = Scripted(PASSING[failure]())
+    with pytest.raises(OutcomeUnknown) as caught:
+        connected(script).create_job(REQUEST)
+    assert len(script.requests) == 1
+    assert caught.value.applied == "unknown"
+
+
+@pytest.mark.parametrize("failure", ["connection refused", "connect timeout", "429"])
+def test_a_write_that_was_surely_not_applied_is_sent_again(failure: str) -> None:
+    script = Scripted(PASSING[failure](), ok(job(), 201))
+    assert connected(script).create_job(REQUEST).job_id == JOB_ID
+    assert len(script.requests) == 2
+
+
+def test_a_write_that_never_gets_through_ends_in_a_failure_that_changed_nothing() -> None:
+    script = Scripted(*[httpx.ConnectError("refused")] * 20)
+    with pytest.raises(NotReceived) as caught:
+        connected(script).create_job(REQUEST)
+    assert (caught.value.applied, caught.value.exit_code) == ("no", 6)
+    assert len(script.requests) <= 6
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "exit_code"),
+    [
+        (refused(401, 10000, "Authentication error"), AuthenticationFailed, 4),
+        (refused(400, 9106, "Missing headers"), AuthenticationFailed, 4),
+        (refused(403, 10000, "Authentication error"), PermissionDenied, 4),
+        (refused(403, 9109, "Cannot use this token from here"), PermissionDenied, 4),
+        (refused(404, 7003, "No route"), NotFound, 5),
+        (refused(409), Conflict, 5),
+        (refused(400), ApiRefusal, 5),
+        (refused(200), ApiRefusal, 5),
+        (httpx.Response(418, text="<html>"), ApiRefusal, 5),
+    ],
+)
+def test_a_refusal_is_told_apart_and_not_repeated(
+    answer: httpx.Response, kind: type[PackError], exit_code: int
+) -> None:
+    script = Scripted(answer)
+    with pytest.raises(kind) as caught:
+        connected(script).get_job(JOB_ID)
+    assert type(caught.value) is kind
+    assert (caught.value.exit_code, caught.value.applied) == (exit_code, "no")
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        ("502", ServiceUnavailable),
+        ("reset", NetworkFailure),
+        ("connection refused", NotReceived),
+        ("truncated json", UnexpectedAnswer),
+    ],
+)
+def test_retries_are_bounded_and_end_in_the_error_itself(failure: str, kind: type[PackError]) -> None:
+    script = Scripted(*[PASSING[failure]() for _ in range(20)])
+    with pytest.raises(kind):
+        connected(script).get_job(JOB_ID)
+    assert len(script.requests) == 6
+
+
+def test_a_good_answer_may_carry_an_error_code_in_its_messages() -> None:
+    answer = {"success": True, "errors": [], "messages": [{"code": 10000, "message": "note"}], "result": job()}
+    assert connected(Scripted(httpx.Response(200, json=answer))).get_job(JOB_ID).status == "PENDING"
+
+
+def test_retry_after_is_obeyed_whatever_its_size_if_the_allowance_holds_it() -> None:
+    clock = FakeClock()
+    script = Scripted(refused(429, headers={"retry-after": "287"}), ok(job()))
+    connected(script, clock, call_allowance_seconds=300).get_job(JOB_ID)
+    assert clock.slept == [287]
+
+
+def test_retry_after_beyond_the_allowance_fails_at_once_and_says_when() -> None:
+    clock = FakeClock()
+    script = Scripted(refused(429, headers={"retry-after": "287"}))
+    with pytest.raises(RateLimited) as caught:
+        connected(script, clock, call_allowance_seconds=120).get_job(JOB_ID)
+    assert caught.value.retry_after_seconds == 287
+    assert clock.slept == []
+
+
+def test_pauses_between_retries_have_jitter_and_stay_within_the_allowance() -> None:
+    clock = FakeClock()
+    script = Scripted(*[httpx.Response(502) for _ in range(20)])
+    with pytest.raises(ServiceUnavailable):
+        connected(script, clock, call_allowance_seconds=10).get_job(JOB_ID)
+    assert sum(clock.slept) <= 10
+    assert len(set(clock.slept)) == len(clock.slept)
+
+
+def test_near_the_end_of_the_rate_budget_calls_are_spaced_out() -> None:
+    clock = FakeClock()
+    low = {"ratelimit": '"default";r=50;t=100', "ratelimit-policy": '"default";q=1200;w=300'}
+    api = connected(Scripted(ok(job(), headers=low), ok(job())), clock)
+    api.get_job(JOB_ID)
+    api.get_job(JOB_ID)
+    assert clock.slept == [2.0]
+
+
+def test_with_no_budget_left_a_call_waits_for_the_window_instead_of_being_refused() -> None:
+    clock = FakeClock()
+    api = connected(Scripted(ok(job(), headers={"ratelimit": '"default";r=0;t=30'}), ok(job())), clock)
+    api.get_job(JOB_ID)
+    api.get_job(JOB_ID)
+    assert clock.slept == [30.0]
+
+
+def test_with_no_budget_left_and_no_time_to_wait_nothing_is_sent() -> None:
+    script = Scripted(ok(job(), headers={"ratelimit": '"default";r=0;t=250'}))
+    api = connected(script, call_allowance_seconds=60)
+    api.get_job(JOB_ID)
+    with pytest.raises(RateLimited) as caught:
+        api.get_job(JOB_ID)
+    assert len(script.requests) == 1
+    assert caught.value.retry_after_seconds == pytest.approx(250)
+
+
+@pytest.mark.parametrize("header", ["", "nonsense", '"default";r=-5;t=x', '"default";r=99999999999;t=1', "\x7f"])
+def test_rate_headers_that_do_not_parse_are_ignored(header: str) -> None:
+    clock = FakeClock()
+    api = connected(Scripted(ok(job(), headers={"ratelimit": header}), ok(job())), clock)
+    api.get_job(JOB_ID)
+    api.get_job(JOB_ID)
+    assert clock.slept == []
+
+
+def test_a_body_larger_than_any_answer_is_not_read_to_its_end() -> None:
+    taken = 0
+
+    def endless() -> object:
+        nonlocal taken
+        while True:
+            taken += 1 << 20
+            yield b"x" * (1 << 20)
+
+    script = Scripted(*[lambda _: httpx.Response(200, content=endless()) for _ in range(6)])  # type: ignore[arg-type]
+    with pytest.raises(NetworkFailure):
+        connected(script).get_job(JOB_ID)
+    assert taken <= 6 * (LARGEST_BODY_BYTES + (2 << 20))
+
+
+def test_a_body_that_trickles_in_forever_is_given_up() -> None:
+    clock = FakeClock()
+
+    def trickle() -> object:
+        while True:
+            clock.advance(10)
+            yield b" "
+
+    script = Scripted(*[lambda _: httpx.Response(200, content=trickle()) for _ in range(6)])  # type: ignore[arg-type]
+    with pytest.raises(NetworkFailure):
+        connected(script, clock, call_allowance_seconds=3600).get_job(JOB_ID)
+
+
+def test_a_certificate_that_is_not_accepted_is_named_and_not_tried_again() -> None:
+    cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    cause.verify_message = "self-signed certificate"
+    error = httpx.ConnectError("tls")
+    error.__cause__ = cause
+    script = Scripted(error)
+    with pytest.raises(NotReceived, match="self-signed certificate") as caught:
+        connected(script).get_job(JOB_ID)
+    assert "SSL_CERT_FILE" in caught.value.help
+    assert len(script.requests) == 1
+
+
+def test_a_token_that_the_service_echoes_shows_nowhere() -> None:
+    with pytest.raises(ApiRefusal) as caught:
+        connected(Scripted(refused(400, 1001, f"bad header Bearer {TOKEN}\x1b[2J"))).get_job(JOB_ID)
+    shown = json.dumps(caught.value.document()) + str(caught.value) + repr(caught.value)
+    assert TOKEN not in shown
+    assert "\x1b" not in shown and "\\u001b" not in shown
+
+
+def test_the_pack_names_itself_and_sends_its_credentials() -> None:
+    script = Scripted(ok(job()))
+    connected(script).get_job(JOB_ID)
+    headers = script.requests[0].headers
+    assert headers["user-agent"].startswith("cloudflare-email-security-pack/")
+    assert headers["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_the_older_pair_of_credentials_is_sent_too() -> None:
+    script = Scripted(ok(job()))
+    connected(script, api_token=None, api_key="k" * 37, api_email="ops@corp.example").get_job(JOB_ID)
+    headers = script.requests[0].headers
+    assert (headers["x-auth-email"], headers["x-auth-key"]) == ("ops@corp.example", "k" * 37)
+    assert "authorization" not in headers
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("job_id", "../../../zones"),
+        ("job_id", None),
+        ("status", 5),
+        ("total_messages_discovered", "many"),
+        ("messages_failed", -1),
+        ("messages_pending", None),
+    ],
+)
+def test_a_field_that_matters_and_does_not_fit_is_named(field: str, value: object) -> None:
+    script = Scripted(ok(job(**{field: value})))
+    with pytest.raises(UnexpectedAnswer, match=f"field {field}"):
+        connected(script).get_job(JOB_ID)
+
+
+def test_what_is_new_in_the_api_passes_through() -> None:
+    sent = job(status="PAUSED", priority="high", action_params={"type": "SHRED", "strength": 3})
+    del sent["messages_skipped"], sent["messages_cancelled"]
+    read = connected(Scripted(ok(sent))).get_job(JOB_ID)
+    assert read.document() == sent
+    assert not read.has_ended
+
+
+def test_an_answer_about_another_job_is_not_taken() -> None:
+    with pytest.raises(UnexpectedAnswer, match="job_id"):
+        connected(Scripted(ok(job(job_id=JOB_ID.replace("7", "8"))))).get_job(JOB_ID)
+
+
+def test_paths_hold_the_account_and_nothing_of_the_query() -> None:
+    script = Scripted(ok(job()))
+    connected(script).get_job(JOB_ID)
+    assert script.requests[0].url.path == f"/client/v4/accounts/{ACCOUNT}/email-security/investigate/bulk/{JOB_ID}"
