@@ -1,0 +1,52 @@
+"""Text out of a mailbox, made harmless for the eye, the terminal and the spreadsheet.
+
+Whoever writes a message chooses its subject, names and addresses. Here such text loses its power to steer what shows
+it, and whatever was taken out stays visible. The exact text is in the NDJSON file, which is never altered.
+"""
+
+from __future__ import annotations
+
+import re
+
+# C0, DEL and C1 drive terminals and forge lines; the others reorder a line, hide in it or can't be encoded. The
+# zero-width (non-)joiner stays out: Persian, Indic scripts and emoji are written with it.
+STEERING = re.compile(
+    "[\x00-\x1f\x7f-\x9f"
+    "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
+    "\U000e0000-\U000e007f"
+    "\ud800-\udfff]"
+)
+
+FORMULA_STARTS = "=+-@\uff1d\uff0b\uff0d\uff20"  # the last four: full-width = + - @
+# A spreadsheet may drop blanks and a quoting it misread before it looks for a formula: neither protects.
+_FORMULA = re.compile(rf"[\s\"]*[{re.escape(FORMULA_STARTS)}]|[\x00\t\r\n]")
+# Where the list separator is a semicolon, a comma-separated file is split there too, and a new cell begins.
+_FORMULA_AFTER_SEMICOLON = re.compile(rf"(;[\s\"]*)(?=[{re.escape(FORMULA_STARTS)}])")
+
+
+def visible(text: str) -> str:
+    """The text with each steering character shown as its code point, e.g. `[U+202E]` for a right-to-left override."""
+    # Every steering character is unprintable, and asking for that is ten times faster than searching.
+    if text.isprintable():
+        return text
+    return STEERING.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters of the text; what is left out is counted behind an ellipsis. For display only."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
+
+
+def formula_safe(text: str) -> str:
+    """The text as a spreadsheet cell that is never calculated.
+
+    Source: OWASP ASVS 1.2.10. A single quote goes before a first character of = + - @, tab, CR, LF or NUL (full-width
+    variants too, leading blanks and double quotes looked through), and before = + - @ behind a semicolon. Other
+    steering characters are shown as `visible` does.
+    """
+    quote = "'" if _FORMULA.match(text) else ""
+    if ";" in text:
+        text = _FORMULA_AFTER_SEMICOLON.sub(r"\1'", text)
+    return quote + visible(text)

@@ -1,0 +1,148 @@
+"""The report on one job: what happened, what was not done, and how that can be checked; as HTML or as Markdown.
+
+The HTML is one file without a script and without a request to anywhere (its content security policy forbids both),
+for screens of any width, light or dark, and for paper. The facts it is made from are described in
+`evidence.report_facts`; all of them may be absent.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from connectors.errors import ParameterError
+from evidence import wording
+from evidence.destination import checked_destination, reason
+from evidence.integrity import Check, rows_unchanged, unreadable_rows
+from evidence.ndjson import rows_of
+from evidence.report_facts import part, text
+from evidence.report_view import Report, report_of
+from evidence.tally import Tally
+from evidence.whole_file import FileRecord, whole_file
+
+ReportFormat = Literal["html", "markdown"]
+
+_TEMPLATES = {"html": "report.html.j2", "markdown": "report.md.j2"}
+
+
+def render(facts: Mapping[str, Any], format: ReportFormat) -> str:  # noqa: A002 -- the parameter's name everywhere
+    """The report as text. Reads the row file, if `rows` is a path, once and without keeping it.
+
+    Raises:
+        ParameterError: the format is unknown (pointer `/format`), or the row file can't be read (pointer `/rows`).
+    """
+    return _rendered(_read(facts), format)
+
+
+def write_report(
+    facts: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    format: ReportFormat,  # noqa: A002 -- the parameter's name everywhere
+    *,
+    create_parents: bool = False,
+) -> FileRecord:
+    """Write the report to a file, whole or not at all, mode 0600. `rows` in the record are the rows it was made from.
+
+    Raises:
+        ParameterError: as `render`, or nothing can be written there (pointer `/destination`).
+        OutputError: the file can't be written to its end.
+    """
+    destination = checked_destination(path, create_parents=create_parents)
+    report = _read(facts)
+    body = _rendered(report, format).encode("utf-8")
+    with whole_file(destination) as file:
+        file.write(body)
+    return {
+        "path": str(destination),
+        "format": format,
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "rows": report.rows_read or 0,
+    }
+
+
+def _rendered(report: Report, report_format: str) -> str:
+    if report_format not in _TEMPLATES:
+        known = " or ".join(_TEMPLATES)
+        raise ParameterError(problems=[{"pointer": "/format", "message": f"a report's format is {known}"}])
+    return _environment(report_format).get_template(_TEMPLATES[report_format]).render(report=report)
+
+
+@functools.cache
+def _environment(report_format: str) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("evidence", "templates"),
+        undefined=StrictUndefined,
+        # For Markdown too: what `finalize` lets through is marked as done, and nothing else gets in unescaped.
+        autoescape=True,
+        finalize=wording.html if report_format == "html" else wording.markdown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
+    environment.globals["wording"] = wording.Wording
+    environment.filters["heading"] = wording.markdown_title
+    environment.filters["page_title"] = wording.html_title
+    if report_format == "html":
+        style, _, _ = environment.loader.get_source(environment, "report.css")  # type: ignore[union-attr]
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        environment.globals["style"] = Markup(style)  # noqa: S704 -- the pack's own file
+        environment.globals["style_source"] = Markup(f"'sha256-{digest}'")  # noqa: S704 -- base64
+    return environment
+
+
+def _read(facts: Mapping[str, Any]) -> Report:
+    rows = facts.get("rows")
+    if rows is None:
+        return report_of(facts, None)
+    if isinstance(rows, str | os.PathLike):
+        tally, row_checks = _tally_file(Path(rows), part(facts, "export"))
+        return report_of(facts, tally, row_checks)
+    if not isinstance(rows, Iterable) or isinstance(rows, bytes | Mapping):
+        return report_of(facts, None)
+    return report_of(facts, Tally(row for row in rows if isinstance(row, Mapping)))
+
+
+def _tally_file(path: Path, export: Mapping[str, Any]) -> tuple[Tally, list[Check]]:
+    seen = _Lines()
+    try:
+        with path.open("rb") as file:
+            tally = Tally(seen.rows(file))
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        raise ParameterError(
+            problems=[{"pointer": "/rows", "message": f"{str(path)!r} can't be read: {why}"}]
+        ) from error
+    files = export.get("files")
+    recorded = [
+        sha256
+        for file in (files if isinstance(files, list | tuple) else ())
+        if isinstance(file, Mapping) and text(file.get("path")) == str(path) and (sha256 := text(file.get("sha256")))
+    ]
+    found = [rows_unchanged(seen.sha256.hexdigest(), recorded)]
+    return tally, [*found, unreadable_rows(seen.unreadable)] if seen.unreadable else found
+
+
+class _Lines:
+    """A row file on its way through: its SHA-256, and how many of its lines are no rows."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+        self.unreadable = 0
+
+    def rows(self, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+        for line in lines:
+            self.sha256.update(line)
+            try:
+                yield from rows_of([line])
+            except ValueError:
+                self.unreadable += 1

@@ -1,0 +1,303 @@
+"""The rows of one export, collected so that an interruption at any point loses nothing that was vouched for."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypedDict
+
+from connectors.errors import OutputError, ParameterError
+from evidence.csv_table import write_csv
+from evidence.destination import checked_destination, reason
+from evidence.json_array import write_json
+from evidence.ndjson import Row, row_line, rows_of
+from evidence.partial_file import PARTIAL_SUFFIX, is_in_place, open_existing, open_fresh
+from evidence.whole_file import FileRecord, sync_directory, whole_file
+
+RowFormat = Literal["ndjson", "csv", "json"]
+
+_BLOCK = 1 << 18
+
+
+class Checkpoint(TypedDict):
+    """What a resume token vouches for: so many rows, in so many bytes of NDJSON, with this SHA-256 (hex)."""
+
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class RowFile:
+    """Rows on their way to `destination`, in `<destination>.partial` until they are complete.
+
+    The partial file is NDJSON, readable by its owner only (0600), and locked: a second export to the same destination
+    is refused while this one lives. Used as a context manager it is closed at the end, and the partial file stays for
+    a later `reopen`, with the rows up to the last `checkpoint`, unless `finish` or `abandon` was called. Memory does
+    not grow with the number of rows.
+
+    >>> with RowFile.create("rows.csv") as rows:
+    ...     for row in connector.messages(job_id):
+    ...         rows.append(row)
+    ...     record = rows.finish("csv")
+    """
+
+    def __init__(self, destination: Path, descriptor: int) -> None:
+        self._destination = destination
+        self._partial = destination.with_name(destination.name + PARTIAL_SUFFIX)
+        self._descriptor: int | None = descriptor
+        self._waiting = bytearray()
+        self._waiting_rows = 0
+        self._hash = hashlib.sha256()
+        self._kept_rows = 0
+        self._kept_bytes = 0
+
+    @classmethod
+    def create(cls, destination: str | os.PathLike[str], *, create_parents: bool = False) -> Self:
+        """Start an export. What an earlier, interrupted export to the same destination left is given up.
+
+        Raises:
+            ParameterError: nothing can be written there (pointer `/destination`). Nothing was changed.
+            OutputError: the disk is full.
+        """
+        path = checked_destination(destination, create_parents=create_parents)
+        return cls(path, open_fresh(path))
+
+    @classmethod
+    def reopen(cls, destination: str | os.PathLike[str], expected_rows: int, expected_sha256: str) -> Self:
+        """Go on with an export from its `Checkpoint`. Rows written after the checkpoint are cut off.
+
+        Raises:
+            ParameterError: there is no partial file, or not the one meant (pointer `/resume`). It is left as it is.
+        """
+        path = checked_destination(destination)
+        file = cls(path, open_existing(path))
+        try:
+            file._restore(expected_rows, expected_sha256)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    @property
+    def rows(self) -> int:
+        """Rows collected so far."""
+        return self._kept_rows + self._waiting_rows
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of NDJSON collected so far."""
+        return self._kept_bytes + len(self._waiting)
+
+    @property
+    def kept(self) -> Checkpoint:
+        """The rows that are in the partial file, even after an `OutputError`: where a resumed export can go on."""
+        return {"rows": self._kept_rows, "bytes": self._kept_bytes, "sha256": self._hash.hexdigest()}
+
+    def append(self, row: Row) -> None:
+        """Add one row.
+
+        Raises:
+            OutputError: the partial file can't grow. `kept` says what is safe.
+            ValueError: the row holds a number that is no JSON.
+        """
+        self._waiting += row_line(row)
+        self._waiting_rows += 1
+        if len(self._waiting) >= _BLOCK:
+            self._flush()
+
+    def checkpoint(self) -> Checkpoint:
+        """Put every row so far on disk (fsync) and say what a resume token may vouch for.
+
+        Raises:
+            OutputError: they can't be put on disk.
+        """
+        self._flush()
+        try:
+            os.fsync(self._open())
+        except OSError as error:
+            raise self._failure(error) from error
+        return self.kept
+
+    def kept_rows(self) -> Iterator[dict[str, Any]]:
+        """The rows in the partial file, in order, for leaving out what comes again."""
+        self._flush()
+        yield from rows_of(self._lines(self._kept_bytes))
+
+    def clear(self) -> None:
+        """Give up the rows so far and begin again, in the same partial file.
+
+        Raises:
+            OutputError: the partial file can't be emptied.
+        """
+        try:
+            os.ftruncate(self._open(), 0)
+        except OSError as error:
+            raise self._failure(error) from error
+        self._waiting.clear()
+        self._waiting_rows = self._kept_rows = self._kept_bytes = 0
+        self._hash = hashlib.sha256()
+
+    def finish(self, format: RowFormat) -> FileRecord:  # noqa: A002 -- the parameter's name everywhere
+        """Put the file at its destination, whole, in the format asked for, and remove the partial file.
+
+        Raises:
+            OutputError: it can't be written, or the partial file is no longer what was written to it. The partial file
+                is kept; `finish` can be called again.
+        """
+        self._flush()
+        record = self._rename() if format == "ndjson" else self._convert(format)
+        self.close()
+        return record
+
+    def abandon(self) -> None:
+        """Give the export up: remove the partial file. Does nothing after `finish`."""
+        if self._descriptor is not None:
+            self._remove_partial()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the partial file and leave it where it is. May be called more than once."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            raise ValueError("this row file is closed")
+        return self._descriptor
+
+    def _flush(self) -> None:
+        descriptor = self._open()
+        try:
+            # At a fixed place, so that a write which was cut short (a signal, a full disk) is written over by the next.
+            with memoryview(self._waiting) as waiting:
+                done = 0
+                while done < len(waiting):
+                    done += os.pwrite(descriptor, waiting[done:], self._kept_bytes + done)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, self._kept_bytes)
+            raise self._failure(error) from error
+        self._hash.update(self._waiting)
+        self._kept_bytes += len(self._waiting)
+        self._kept_rows += self._waiting_rows
+        self._waiting.clear()
+        self._waiting_rows = 0
+
+    def _failure(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{str(self._partial)!r} could not be written: {reason(error)}. {self._what_is_kept()}",
+            path=str(self._destination),
+        )
+
+    def _tampered(self) -> OutputError:
+        return OutputError(
+            f"{str(self._partial)!r} was changed or replaced by something else while it was being written.",
+            path=str(self._destination),
+            help="Nothing was changed at the remote side. Export again, to a path that nothing else writes to.",
+        )
+
+    def _what_is_kept(self) -> str:
+        return f"{self._kept_rows:,} rows are kept in {str(self._partial)!r}."
+
+    def _lines(self, size: int) -> Iterator[bytes]:
+        """The whole lines in the first `size` bytes. Read by position: two readers do not disturb each other."""
+        descriptor = self._open()
+        place = 0
+        rest = b""
+        while place < size and (block := os.pread(descriptor, min(_BLOCK, size - place), place)):
+            place += len(block)
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                yield line + b"\n"
+
+    def _restore(self, expected_rows: int, expected_sha256: str) -> None:
+        descriptor = self._open()
+        for line in itertools.islice(self._lines(os.fstat(descriptor).st_size), expected_rows):
+            self._hash.update(line)
+            self._kept_bytes += len(line)
+            self._kept_rows += 1
+        if self._kept_rows != expected_rows or self._hash.hexdigest() != expected_sha256:
+            raise ParameterError(
+                problems=[
+                    {
+                        "pointer": "/resume",
+                        "message": f"{str(self._partial)!r} is not the partial file of this export: its first "
+                        f"{expected_rows:,} rows are not the ones that were written",
+                    }
+                ],
+                help="Nothing was changed. Export again without `resume`; what the file holds is then given up.",
+            )
+        try:
+            os.ftruncate(descriptor, self._kept_bytes)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _rename(self) -> FileRecord:
+        descriptor = self._open()
+        try:
+            os.ftruncate(descriptor, self._kept_bytes)
+            os.fsync(descriptor)
+            if not is_in_place(self._partial, descriptor):
+                raise self._tampered()
+            self._partial.replace(self._destination)
+        except OSError as error:
+            raise self._failure(error) from error
+        sync_directory(self._destination.parent)
+        return self._record("ndjson", self._kept_bytes, self._hash.hexdigest())
+
+    def _convert(self, row_format: Literal["csv", "json"]) -> FileRecord:
+        with whole_file(self._destination, kept=self._what_is_kept()) as file:
+            lines = _Checked(self._lines(self._kept_bytes))
+            try:
+                if row_format == "csv":
+                    write_csv(rows_of(lines), file.write)
+                else:
+                    write_json(lines, file.write)
+            except ValueError as error:
+                raise self._tampered() from error
+            if lines.sha256() != self._hash.hexdigest():
+                raise self._tampered()
+        self._remove_partial()
+        return self._record(row_format, file.bytes, file.sha256)
+
+    def _record(self, row_format: str, size: int, sha256: str) -> FileRecord:
+        return {
+            "path": str(self._destination),
+            "format": row_format,
+            "bytes": size,
+            "sha256": sha256,
+            "rows": self._kept_rows,
+        }
+
+    def _remove_partial(self) -> None:
+        with contextlib.suppress(OSError):
+            if is_in_place(self._partial, self._open()):
+                self._partial.unlink()
+
+
+class _Checked:
+    """Lines on their way through, with the SHA-256 of those that have passed."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._lines = lines
+        self._hash = hashlib.sha256()
+        self.sha256: Callable[[], str] = self._hash.hexdigest
+
+    def __iter__(self) -> Iterator[bytes]:
+        for line in self._lines:
+            self._hash.update(line)
+            yield line

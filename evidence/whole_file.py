@@ -1,0 +1,112 @@
+"""A file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypedDict
+
+from connectors.errors import OutputError
+from evidence.destination import PRIVATE, failed_before_writing, reason
+
+_BLOCK = 1 << 18
+
+
+class FileRecord(TypedDict):
+    """What is known of a finished file: where it is, what it holds, and the SHA-256 (hex) that it can be checked by."""
+
+    path: str
+    format: str
+    bytes: int
+    sha256: str
+    rows: int
+
+
+class WholeFile:
+    """Bytes on their way into a file; `write` takes them, `bytes` and `sha256` describe what was taken."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._waiting = bytearray()
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of all bytes taken so far, in hex."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        """Take some bytes."""
+        self._waiting += data
+        self._hash.update(data)
+        self.bytes += len(data)
+        if len(self._waiting) >= _BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what is waiting to the operating system."""
+        with memoryview(self._waiting) as waiting:
+            done = 0
+            while done < len(waiting):
+                done += os.write(self._descriptor, waiting[done:])
+        self._waiting.clear()
+
+
+@contextlib.contextmanager
+def whole_file(destination: Path, *, kept: str = "Nothing was kept.") -> Iterator[WholeFile]:
+    """Write a file under a temporary name beside `destination`, and rename it when the block ends without an error.
+
+    The file is on disk (fsync) before the name is; its mode is 0600; what was at `destination` stays there until
+    then. After an error the temporary file is removed. `kept` is what the error says of data kept elsewhere.
+
+    Raises:
+        ParameterError: the file can't be opened, with the pointer `/destination`.
+        OutputError: it can't be written to its end.
+    """
+    temporary, descriptor = _open_temporary(destination)
+    try:
+        try:
+            file = WholeFile(descriptor)
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(destination)
+        sync_directory(destination.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise OutputError(
+                f"{str(destination)!r} could not be written: {reason(error)}. {kept}", path=str(destination)
+            ) from error
+        raise
+
+
+def _open_temporary(destination: Path) -> tuple[Path, int]:
+    while True:
+        # As long as ".partial", so that a name that can be collected under can be finished under.
+        temporary = destination.with_name(f"{destination.name}.{secrets.token_hex(2)}.t")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return temporary, os.open(temporary, flags, PRIVATE)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            failed_before_writing(destination, error)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a renaming in this directory survive a power cut, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

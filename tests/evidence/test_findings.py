@@ -1,0 +1,175 @@
+"""What a report concludes from a job's numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evidence.findings import left_open, sentence, verdict
+from evidence.integrity import completeness, equation, rows_against_counters
+from evidence.report_facts import job_of, outcome_of
+from evidence.tally import Durations, Ranking, Share, Tally, instant
+from evidence.time_words import duration, point_in_time
+from tests.evidence.sample_job import job, row
+
+
+def told(status: str = "COMPLETED", action: str = "MOVE", **numbers: int) -> dict[str, Any]:
+    """Facts with a job of so many messages of each status."""
+    rows = [row(0, name.upper()) for name, number in numbers.items() for _ in range(number)]
+    return {"job": job(rows, status=status, action_type=action)}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (told(completed=420), "All 420 messages found were moved to Junk Email."),
+        (told(completed=1), "The one message found was moved to Junk Email."),
+        (told(completed=3, action="RELEASE"), "All 3 messages found were released."),
+        (told(), "The search found no message, so nothing was moved."),
+        (told(completed=8, failed=1), "8 of 9 messages found were moved to Junk Email; 1 failed."),
+        (
+            told(completed=1, failed=2, skipped=3, cancelled=1),
+            "1 of 7 messages found was moved to Junk Email; 2 failed, 3 were skipped and 1 was cancelled.",
+        ),
+        (told("FAILED", failed=2), "The job failed: none of 2 messages found were moved to Junk Email; 2 failed."),
+        (told("FAILED"), "The job failed before it found a message, so nothing was moved."),
+        (
+            told("CANCELLED", completed=5, cancelled=4),
+            "The job was cancelled: 5 of 9 messages found were moved to Junk Email; 4 were cancelled.",
+        ),
+        (
+            told("PROCESSING", completed=1, pending=1),
+            "The job is still running: 1 of 2 messages found so far was moved to Junk Email.",
+        ),
+        ({}, "What became of the messages is not known."),
+        ({"outcome": "failed"}, "The job failed; how many messages it reached is not known."),
+    ],
+)
+def test_what_happened_is_one_sentence(given: dict[str, Any], expected: str) -> None:
+    found = job_of(given)
+    assert sentence(outcome_of(given, found), found) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "titles"),
+    [
+        (told(completed=3), []),
+        (told(), ["Nothing was found"]),
+        ({}, ["The job is not known"]),
+        (
+            told(completed=1, failed=1, skipped=2, cancelled=1),
+            ["1 message failed", "1 message was cancelled", "2 messages were skipped"],
+        ),
+        (told("PROCESSING", completed=1, pending=2), ["2 messages were still pending"]),
+        (told("DISCOVERING"), ["The job has not ended"]),
+        (told("FAILED", pending=2), ["The job failed", "2 messages were not processed"]),
+        (told(completed=3) | {"export": {"missing": 1, "complete": False}}, ["The export lacks 1 row"]),
+        (told(completed=3) | {"export": {"missing": 0, "complete": False}}, ["The export is not proved complete"]),
+    ],
+)
+def test_all_that_was_not_done_is_named(given: dict[str, Any], titles: list[str]) -> None:
+    found = job_of(given)
+    assert [point.title for point in left_open(given, outcome_of(given, found), found)] == titles
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        ("succeeded", "Succeeded"),
+        ("partial", "Partly succeeded"),
+        ("running", "Still running"),
+        ("new", "new"),
+        (None, None),
+    ],
+)
+def test_the_outcome_has_a_word(outcome: str | None, words: str | None) -> None:
+    assert verdict(outcome, job_of(told(completed=1)))[0] == words
+
+
+def test_the_counters_must_add_up() -> None:
+    given = told(completed=5, failed=1)
+    assert equation(job_of(given)).state == "ok"
+    given["job"]["messages_failed"] = 2
+    assert equation(job_of(given)).state == "failed"
+    assert equation(job_of({})).state == "unknown"
+
+
+def test_counters_that_an_older_service_does_not_report_are_named() -> None:
+    given = told(completed=5)
+    del given["job"]["messages_skipped"], given["job"]["messages_cancelled"]
+    found = equation(job_of(given))
+    assert found.state == "ok"
+    assert "does not report skipped or cancelled messages" in found.text
+
+
+def test_rows_are_held_against_the_counters() -> None:
+    rows = [row(0), row(1), row(2, "FAILED"), row(3, "PROCESSING"), row(4, "PENDING")]
+    given = {"job": job(rows, messages_pending=2, total_messages_discovered=5)}
+    assert rows_against_counters(job_of(given), Tally(rows)).state == "ok"
+    found = rows_against_counters(job_of(given), Tally(rows[1:]))
+    assert found.state == "failed"
+    assert "completed: 1 rows, 2 counted" in found.text
+    assert rows_against_counters(job_of(given), None).state == "unknown"
+    assert rows_against_counters(job_of({}), Tally(rows)).state == "unknown"
+
+
+@pytest.mark.parametrize(("complete", "state"), [(True, "ok"), (False, "failed"), (None, "unknown")])
+def test_completeness_is_what_the_export_said(complete: bool | None, state: str) -> None:
+    assert completeness({"rows": 3, "expected": 3, "complete": complete}).state == state
+
+
+def test_a_ranking_ends_with_all_others() -> None:
+    ranking = Ranking()
+    for name in ["b"] * 3 + ["a"] * 3 + ["c", "d", None, "", 7]:
+        ranking.add(name)
+    assert ranking.top(3)[:3] == [Share("a", 3), Share("b", 3), Share(None, 3)]
+    assert ranking.top(2) == [Share("a", 3), Share("b", 3), Share(None, 5, others=True)]
+    assert ranking.total == 11
+
+
+def test_a_ranking_stays_small_however_many_values_an_attacker_makes_up() -> None:
+    ranking = Ranking()
+    for number in range(25_000):
+        ranking.add(f"d{number}.example")
+    assert ranking.top(1)[-1] == Share(None, 24_999, others=True)
+    assert len(ranking._counts) == 20_000
+
+
+def test_failed_rows_come_first_among_fifty() -> None:
+    tally = Tally([*(row(n, "SKIPPED") for n in range(100)), *(row(n, "FAILED") for n in range(100, 105))])
+    assert [item["status"] for item in tally.not_succeeded] == ["FAILED"] * 5 + ["SKIPPED"] * 45
+    assert tally.not_succeeded_count == 105
+
+
+def test_percentiles_are_right_to_one_percent() -> None:
+    durations = Durations()
+    for number in range(1, 1001):
+        durations.add(number / 10)
+    assert durations.percentile(50) == pytest.approx(50, rel=0.01)
+    assert durations.percentile(95) == pytest.approx(95, rel=0.01)
+    assert Durations().percentile(50) is None
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        (0.85, "850 ms"),
+        (12.46, "12.5 s"),
+        (59.96, "1 min 00 s"),
+        (192, "3 min 12 s"),
+        (7500, "2 h 05 min"),
+        (273_600, "3 d 4 h"),
+        (-1, "less than nothing: the clocks differ"),
+    ],
+)
+def test_a_duration_is_said_in_words(length: float, words: str) -> None:
+    assert duration(length) == words
+
+
+def test_a_time_is_shown_in_utc_and_what_is_none_as_it_is() -> None:
+    assert point_in_time("2026-11-20T17:32:35+02:00") == "2026-11-20 15:32:35 UTC"
+    assert point_in_time("2026-11-20T15:32:35") == "2026-11-20 15:32:35 UTC"
+    assert point_in_time("yesterday") == "yesterday"
+    assert point_in_time(None) is None
+    assert instant("0001-01-01T00:00:00+14:00") is None

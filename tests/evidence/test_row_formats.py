@@ -1,0 +1,181 @@
+"""The three formats of rows: nothing lost in NDJSON and JSON, nothing dangerous in CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evidence.csv_table import COLUMNS, cell, cells, write_csv
+from evidence.disarm import FORMULA_STARTS, STEERING, formula_safe, shortened, visible
+from evidence.json_array import write_json
+from evidence.ndjson import row_line, rows_of
+from tests.evidence.sample_job import HOSTILE, row
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=40)
+any_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | any_text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(any_text, inner, max_size=4),
+    max_leaves=12,
+)
+any_row = st.dictionaries(any_text, any_json, max_size=6)
+spreadsheet_text = st.text(st.sampled_from("=+-@＝＋－＠;,\"' \t\r\n\0a1\u202e\u200b\ufeff\u00a0|"), max_size=12)
+
+relaxed = settings(deadline=None, max_examples=60)  # a busy machine is no defect
+
+
+def csv_of(rows: list[dict[str, Any]]) -> bytes:
+    out = io.BytesIO()
+    write_csv(rows, out.write)
+    return out.getvalue()
+
+
+def _joined(value: Any) -> Any:
+    """What JSON itself makes of two neighbouring surrogates: one character."""
+    return json.loads(json.dumps(value))
+
+
+@relaxed
+@given(any_row)
+def test_a_row_comes_back_from_ndjson_as_it_was_with_its_keys_in_order(row: dict[str, Any]) -> None:
+    line = row_line(row)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    back = json.loads(line)
+    assert back == _joined(row)
+    assert list(back) == list(_joined(row))
+
+
+@relaxed
+@given(any_row)
+def test_a_line_of_ndjson_is_one_line_to_every_reader_and_steers_nothing(row: dict[str, Any]) -> None:
+    text = row_line(row).decode("utf-8")
+    assert len(text.splitlines()) == 1
+    assert not any("\x7f" <= character <= "\x9f" or character in "\u2028\u2029\u202e\u2066" for character in text)
+    assert not any(character < " " for character in text[:-1])
+
+
+def test_ndjson_keeps_letters_of_all_scripts_readable() -> None:
+    assert row_line({"subject": "Größe 請求書 🧾"}) == '{"subject":"Größe 請求書 🧾"}\n'.encode()
+
+
+def test_a_number_that_json_cannot_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        row_line({"retry_count": float("nan")})
+
+
+@pytest.mark.parametrize("line", [b"{", b"[1]", b"\xff", b"[" * 100_000])
+def test_a_line_that_is_no_row_is_named_by_its_number(line: bytes) -> None:
+    with pytest.raises(ValueError, match="line 2"):
+        list(rows_of([b"{}\n", line]))
+
+
+@relaxed
+@given(st.lists(any_row, max_size=4))
+def test_a_json_file_is_an_array_of_the_rows(rows: list[dict[str, Any]]) -> None:
+    out = io.BytesIO()
+    write_json(map(row_line, rows), out.write)
+    assert json.loads(out.getvalue()) == _joined(rows)
+
+
+@relaxed
+@given(st.lists(st.fixed_dictionaries({"message_id": any_text, "status_message": any_json, "message": any_json})))
+def test_any_row_comes_back_from_csv_cell_by_cell(rows: list[dict[str, Any]]) -> None:
+    data = csv_of(rows).decode("utf-8")
+    header, *lines = csv.reader(io.StringIO(data, newline=""), strict=True)
+    assert header == [column.name for column in COLUMNS]
+    assert lines == [cells(row) for row in rows]
+    assert data.count("\n") == data.count("\r\n") == len(rows) + 1
+
+
+@relaxed
+@given(spreadsheet_text | any_text)
+def test_no_cell_is_a_formula_however_it_is_split(text: str) -> None:
+    safe = formula_safe(text)
+    for start in [safe, *safe.split(";")]:
+        assert start.lstrip(' "\u00a0')[:1] not in set(FORMULA_STARTS)
+    assert not STEERING.search(safe)
+    safe.encode("utf-8")
+
+
+@relaxed
+@given(any_text)
+def test_a_cell_only_gains_quotes_and_code_points(text: str) -> None:
+    if text.isprintable() and not set(text) & {*FORMULA_STARTS, ";"}:
+        assert formula_safe(text) == text
+    assert formula_safe(text).replace("'", "") == visible(text).replace("'", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('=HYPERLINK("https://evil.example")', '\'=HYPERLINK("https://evil.example")'),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'[U+0009]=1"),
+        ("\r=1", "'[U+000D]=1"),
+        ("\n=1", "'[U+000A]=1"),
+        ("＝1", "'＝1"),
+        ("＠x", "'＠x"),
+        ("  =1", "'  =1"),
+        ('"=1', "'\"=1"),
+        ('x;"=1+1', "x;\"'=1+1"),
+        ("a\r\nb", "a[U+000D][U+000A]b"),
+        ("cod\u202eexe", "cod[U+202E]exe"),
+        (["a@b.example", "=1"], "a@b.example; '=1"),
+        (["=1", None, "x"], "'=1; ; x"),
+        (None, ""),
+        (True, "true"),
+        (-1, "'-1"),
+        ({"a": ["ü"]}, '{"a":["ü"]}'),
+        ("plain, with \"quotes\" and 'apostrophes'", "plain, with \"quotes\" and 'apostrophes'"),
+    ],
+)
+def test_a_value_becomes_this_cell(value: object, expected: str) -> None:
+    assert cell(value) == expected
+
+
+def test_a_whole_row_lies_in_its_columns() -> None:
+    table = dict(zip((column.name for column in COLUMNS), cells(row(3)), strict=True))
+    assert table["message_id"] == "00000000-0000-4000-8000-000000000003"
+    assert table["action"] == "MOVE"
+    assert table["client_recipient"] == "user3@corp.example"
+    assert table["to"] == "dana@corp.example; lee@corp.example"
+    assert table["spf"] == "softfail"
+    assert table["retry_count"] == "0"
+    assert table["alert_id"] == ""
+
+
+@pytest.mark.parametrize("message", [None, [], "text", {"validation": 7}])
+def test_a_row_whose_message_is_missing_or_strange_still_has_all_cells(message: object) -> None:
+    assert len(cells({"message": message, "action_params": message})) == len(COLUMNS)
+
+
+def test_what_is_left_out_of_a_long_text_is_counted() -> None:
+    assert shortened("x" * 10_000, 200) == "x" * 200 + "… (9,800 more characters)"
+    assert shortened("x" * 200, 200) == "x" * 200
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_in_visible_text_steers(text: str) -> None:
+    assert visible(text).isprintable()
+
+
+def test_the_row_writers_load_nothing_heavy() -> None:
+    program = (
+        "import sys, evidence.row_file; print([m for m in ('jinja2', 'markupsafe', 'pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
