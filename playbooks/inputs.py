@@ -1,0 +1,63 @@
+"""The inputs of a run: checked against what the playbook declares, before anything is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from connectors.errors import ParameterError, Problem
+from playbooks.format import InputSpec, Playbook
+from playbooks.plain_json import Json, NotPlainJson, below, did_you_mean, plain, shown
+from playbooks.shape import mismatches
+
+
+def accept(playbook: Playbook, given: Mapping[str, Json]) -> dict[str, Json]:
+    """The value of every input, defaults filled in. Raises ParameterError with every problem and its JSON pointer."""
+    problems: list[Problem] = []
+    values: dict[str, Json] = {}
+    for name in given:
+        if name not in playbook.inputs:
+            hint = did_you_mean(name, playbook.inputs)
+            problems.append(Problem(pointer=below("", name), message=f"unknown input {shown(name)}{hint}"))
+    for name, spec in playbook.inputs.items():
+        pointer = below("", name)
+        if name not in given:
+            values[name] = plain(spec.default)
+            if not spec.has_default:
+                problems.append(Problem(pointer=pointer, message=f"the input {shown(name)} is missing"))
+            continue
+        try:
+            values[name] = plain(given[name], pointer)
+        except NotPlainJson as error:
+            problems.append(Problem(pointer=error.pointer, message=error.message))
+            continue
+        problems += input_problems(spec, values[name], pointer)
+    if problems:
+        raise ParameterError(problems=problems)
+    return values
+
+
+def input_problems(spec: InputSpec, value: Json, pointer: str) -> list[Problem]:
+    """Every way in which a value does not fit the declared input. null fits where it is the default."""
+    if value is None and spec.has_default and spec.default is None:
+        return []
+    return mismatches(spec.json_schema(), value, pointer)
+
+
+def from_text(playbook: Playbook, name: str, text: str) -> Json:
+    """The value that a text such as `1000` from `--set max_messages=1000` stands for, by the input's declared type.
+
+    For an input that may be a string it is the text itself; for every other it is read as JSON. Raises ParameterError.
+    """
+    spec = playbook.inputs.get(name)
+    if spec is None:
+        hint = did_you_mean(name, playbook.inputs)
+        raise ParameterError(problems=[Problem(pointer=below("", name), message=f"unknown input {shown(name)}{hint}")])
+    types = [spec.type] if isinstance(spec.type, str) else spec.type
+    if "string" in types:
+        return text
+    try:
+        return plain(json.loads(text))
+    except (ValueError, RecursionError):
+        message = f"must be of type {' or '.join(types)} in JSON, and {shown(text)} can't be read as that"
+        raise ParameterError(problems=[Problem(pointer=below("", name), message=message)]) from None

@@ -1,0 +1,213 @@
+"""The local driver: runs a playbook in this process, and goes on where it was after a crash, a kill or Ctrl-C.
+
+Before an action begins and after it ends the journal is written (see `playbooks.journal`). An action that had begun
+and not ended is run again on resume, with the same parameters: actions are safe to repeat, those that create jobs look
+for the earlier job by their idempotency key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from connectors.errors import PackError
+from playbooks import instants
+from playbooks.engine import (
+    ActionFailed,
+    ActionSucceeded,
+    Event,
+    Finished,
+    RunAction,
+    Sleep,
+    Slept,
+    advance,
+    begin,
+    next_command,
+)
+from playbooks.errors import PlaybookInvalid, StateRefused
+from playbooks.format import Playbook, Step
+from playbooks.journal import Entry, Journal
+from playbooks.loading import from_document
+from playbooks.plain_json import Json
+from playbooks.state import Status
+
+RunActionFunction = Callable[[str, dict[str, Json]], dict[str, Json]]
+
+
+class Clock(Protocol):
+    """What the driver asks of time; `connectors.clock.SystemClock` is one."""
+
+    def now(self) -> datetime:
+        """The wall clock, with a zone."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+
+
+class Observer:
+    """Watches a run; each method does nothing unless it is overridden.
+
+    `record` is the step's record in the state: status, started, ended, attempts, repeats, result, error, reason.
+    """
+
+    def step_started(self, step: Step, command: RunAction, record: Mapping[str, Json], *, again: bool) -> None:
+        """An action begins. `again`: an earlier process had begun it and not ended."""
+
+    def step_ended(self, step: Step, record: Mapping[str, Json]) -> None:
+        """A step of any kind is done: its status is succeeded or failed."""
+
+    def step_skipped(self, step: Step, record: Mapping[str, Json]) -> None:
+        """A step is not run, for its `when` did not hold."""
+
+    def sleeping(self, step: Step, command: Sleep, record: Mapping[str, Json]) -> None:
+        """The run sleeps: `command.why` is repeat (see record.result) or retry (see record.error)."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """The run is over."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. `steps` are the records of the steps that were reached, by step ID; times are RFC 3339."""
+
+    playbook: str
+    run_id: str
+    directory: str
+    status: Status
+    exit_code: int
+    outputs: dict[str, Json]
+    error: dict[str, Json] | None
+    message: str | None
+    started_at: str
+    steps: dict[str, dict[str, Json]]
+
+    def document(self) -> dict[str, Json]:
+        """The outcome as one JSON document."""
+        return dict(vars(self))
+
+
+def run(
+    playbook: Playbook,
+    inputs: Mapping[str, Json],
+    *,
+    run_action: RunActionFunction,
+    clock: Clock,
+    run_id: str,
+    directory: Path,
+    observer: Observer | None = None,
+) -> Outcome:
+    """Run a playbook to its end, with its journal and files in `directory`.
+
+    `run_action(action, params)` gives the action's result or raises PackError; any other exception, KeyboardInterrupt
+    among them, comes out of here and leaves a journal to resume from. How the run itself ended is the Outcome, also if
+    an action failed. Raises PlaybookInvalid, ParameterError (inputs), JournalRefused (a run is there already),
+    RunInProgress and JournalUnwritable.
+    """
+    directory = directory.absolute()
+    state = begin(playbook, inputs, run_id=run_id, now=clock.now(), directory=str(directory))
+    with Journal(directory, create=True) as journal:
+        journal.write(Entry(playbook.document(), state))
+        drive = _Drive(playbook, journal, run_action, clock, observer or Observer())
+        drive.report({}, state)
+        return drive.to_the_end(state, in_flight=None)
+
+
+def resume(
+    directory: Path, *, run_action: RunActionFunction, clock: Clock, observer: Observer | None = None
+) -> Outcome:
+    """Go on with the run whose journal is in `directory`, with the playbook as it was when the run began.
+
+    A run that had ended gives its outcome again and does nothing. Raises JournalRefused (none there, damaged, edited),
+    StateRefused, RunInProgress and JournalUnwritable.
+    """
+    directory = directory.absolute()
+    with Journal(directory, create=False) as journal:
+        entry = journal.read()
+        try:
+            playbook = from_document(entry.playbook)
+        except PlaybookInvalid as error:
+            raise StateRefused(f"the journal's playbook is not one of this version: {error.message}") from None
+        journal.action_ran = bool(entry.in_flight)
+        drive = _Drive(playbook, journal, run_action, clock, observer or Observer())
+        return drive.to_the_end(entry.state, in_flight=entry.in_flight)
+
+
+@dataclass
+class _Drive:
+    playbook: Playbook
+    journal: Journal
+    run_action: RunActionFunction
+    clock: Clock
+    observer: Observer
+
+    def to_the_end(self, state: dict[str, Json], *, in_flight: dict[str, Json] | None) -> Outcome:
+        while True:
+            command = next_command(self.playbook, state)
+            if isinstance(command, Finished):
+                outcome = _outcome(state, command)
+                self.observer.finished(outcome)
+                return outcome
+            step = next(step for step in self.playbook.steps if step.id == command.step_id)
+            record = state["steps"][step.id]
+            if isinstance(command, Sleep):
+                self.observer.sleeping(step, command, record)
+                self._sleep(command)
+                event: Event = Slept()
+            else:
+                self._begin(state, command)
+                self.observer.step_started(step, command, record, again=in_flight is not None)
+                event = self._act(command)
+            in_flight = None
+            after = advance(self.playbook, state, event, now=self.clock.now())
+            self.journal.write(Entry(self.playbook.document(), after))
+            self.report(state, after)
+            state = after
+
+    def report(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Tell the observer of every step that came to its end between two states."""
+        earlier = before.get("steps", {})
+        for step in self.playbook.steps:
+            record = after["steps"].get(step.id)
+            was = earlier.get(step.id)
+            if record is None or record["status"] == "running" or (was is not None and was["status"] != "running"):
+                continue
+            if record["status"] == "skipped":
+                self.observer.step_skipped(step, record)
+            else:
+                self.observer.step_ended(step, record)
+
+    def _begin(self, state: dict[str, Json], command: RunAction) -> None:
+        in_flight = {"step_id": command.step_id, "since": instants.written(self.clock.now())}
+        self.journal.write(Entry(self.playbook.document(), state, in_flight))
+        self.journal.action_ran = True
+
+    def _act(self, command: RunAction) -> Event:
+        try:
+            return ActionSucceeded(self.run_action(command.action, command.params))
+        except PackError as error:
+            return ActionFailed.of(error)
+
+    def _sleep(self, command: Sleep) -> None:
+        left = (instants.parse(command.until) - self.clock.now()).total_seconds()
+        # A clock that was set back must not make the sleep longer than it was to be.
+        seconds = min(left, command.seconds)
+        if seconds > 0:
+            self.clock.sleep(seconds)
+
+
+def _outcome(state: Mapping[str, Any], command: Finished) -> Outcome:
+    return Outcome(
+        playbook=state["playbook"]["id"],
+        run_id=state["run_id"],
+        directory=state["directory"],
+        status=command.status,
+        exit_code=command.exit_code,
+        outputs=command.outputs,
+        error=command.error,
+        message=command.message,
+        started_at=state["started_at"],
+        steps=state["steps"],
+    )

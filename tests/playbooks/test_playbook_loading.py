@@ -1,0 +1,216 @@
+"""Playbooks load from YAML without its traps, and what is wrong is said with place and line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.errors import ParameterError
+from playbooks import library
+from playbooks.errors import PlaybookInvalid, PlaybookNotFound
+from playbooks.format import SCHEMA_PATH, Playbook, schema_document, schema_text
+from playbooks.inputs import from_text
+from playbooks.loading import from_document, load
+
+HEAD = "playbook: 1\nid: a\ntitle: t\n"
+
+
+def problems(text: str) -> dict[str, str]:
+    with pytest.raises(PlaybookInvalid) as caught:
+        load(text)
+    assert caught.value.exit_code == 2
+    return {p["pointer"]: p["message"] for p in caught.value.problems}
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer", "message"),
+    [
+        ("", "", "must be a map of keys and values"),
+        ("- 1", "", "line 1: must be a map of keys and values"),
+        ("a: [1", "", "line 1: not valid YAML: while parsing a flow sequence expected ',' or ']'"),
+        ("a: 1\n---\na: 2", "", "line 2: not valid YAML: expected a single document"),
+        ("a: \x00", "", "not valid YAML"),
+        ("a: &x 1\nb: *x", "", "line 1: anchors (&) and aliases (*) are not available; write the value out"),
+        ("a: !!python/object:os.system x", "", "line 1: tags (!) are not available"),
+        ("a: 1\nb: {c: 1,\n  c: 2}", "/b/c", "line 3: the key 'c' is there twice; the first is in line 2"),
+        ("? [a]\n: 1", "", "line 1: a key must be text"),
+        ("a: " + "[" * 70 + "]" * 70, "/a" + "/0" * 64, "line 1: nested deeper than 64 levels"),
+        ("[" * 5000, "", "nested deeper than 64 levels"),
+        ("#" * 300_000, "", "longer than 256 KiB"),
+        (HEAD, "/steps", "line 1: the key 'steps' is missing"),
+        (HEAD + "steps: []", "/steps", "line 4: list should have at least 1 item after validation, not 0"),
+        (HEAD + "steps: [1]", "/steps/0", "line 4: a step has exactly one of the keys action, check, finish and set"),
+        (
+            HEAD + "steps: [{id: x}]",
+            "/steps/0",
+            "line 4: a step has exactly one of the keys action, check, finish and set",
+        ),
+        (
+            HEAD + "steps: [{id: x, action: y, check: true}]",
+            "/steps/0",
+            "line 4: a step has exactly one of the keys action, check, finish and set",
+        ),
+        (
+            HEAD + "steps:\n- {id: x,\n   action: y, wiht: {}}",
+            "/steps/0/wiht",
+            "line 6: unknown key 'wiht'; did you mean 'with'?",
+        ),
+        (HEAD + "stps: []\nsteps: [{id: x, action: y}]", "/stps", "line 4: unknown key 'stps'; did you mean 'steps'?"),
+        (
+            HEAD + "steps: [{id: x, action: y}, {id: x, action: z}]",
+            "/steps/1/id",
+            "line 4: the step id 'x' is there twice; the first is step 1",
+        ),
+        (
+            HEAD + "steps: [{id: X y, action: y}]",
+            "/steps/0/id",
+            "line 4: must begin with a small letter and go on with small letters, digits and _",
+        ),
+        (
+            HEAD + "steps: [{id: x, check: 1, otherwise: y}]",
+            "/steps/0/check",
+            "line 4: input should be a valid boolean, or input should be a valid string",
+        ),
+        (HEAD + "steps: [{id: x, check: true}]", "/steps/0/otherwise", "line 4: the key 'otherwise' is missing"),
+        (
+            HEAD + "steps: [{id: x, action: y, repeat: {until: true, sleep: 1, limt: 3}}]",
+            "/steps/0/repeat/limt",
+            "line 4: unknown key 'limt'; did you mean 'limit'?",
+        ),
+        (
+            HEAD + "steps: [{id: x, action: y, repeat: {until: true, sleep: 1, limit: 5001}}]",
+            "/steps/0/repeat/limit",
+            "line 4: input should be less than or equal to 5000",
+        ),
+        (
+            HEAD + "steps: [{id: x, action: y, on_error: [{type: '*', do: ignore}]}]",
+            "/steps/0/on_error/0/do",
+            "line 4: input should be 'stop' or 'continue'",
+        ),
+        (
+            HEAD + "inputs: {n: {type: text, description: d}}\nsteps: [{id: x, action: y}]",
+            "/inputs/n/type",
+            "line 4: input should be 'string'",
+        ),
+        (
+            HEAD + "inputs: {n: {type: string, pattern: '('}}\nsteps: [{id: x, action: y}]",
+            "/inputs/n/pattern",
+            "line 4: not a regular expression: missing ), unterminated subpattern at position 0",
+        ),
+        (
+            HEAD + "inputs: {n: {type: object, primary: true}, m: {type: object, primary: true}}\n"
+            "steps: [{id: x, action: y}]",
+            "/inputs/m/primary",
+            "line 4: only one input is primary, and n is",
+        ),
+        (
+            HEAD.replace("playbook: 1", "playbook: 2") + "steps: [{id: x, action: y}]",
+            "/playbook",
+            "line 1: input should be 1",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_place_and_line(text: str, pointer: str, message: str) -> None:
+    found = problems(text)
+    assert pointer in found
+    assert found[pointer].startswith(message)
+
+
+def test_every_problem_is_said_at_once() -> None:
+    found = problems("playbook: 1\nid: A\nsteps: [{id: x, actoin: y}, {id: y, action: z, whit: 1}]\nfoo: 1")
+    assert set(found) == {"/id", "/title", "/steps/0", "/steps/1/whit", "/foo"}
+
+
+def test_a_bomb_of_aliases_is_refused_before_it_grows() -> None:
+    bomb = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+    assert "anchors" in problems(bomb)[""]
+
+
+def test_only_the_scalars_of_json_are_not_text() -> None:
+    values = "[no, on, 12:30, 0777, 0x1F, 1_000, 2026-11-20, 1e3, .inf, ~, null, true, -1, 1.5, 1.5e3, '1', '']"
+    playbook = load(HEAD + f"steps: [{{id: x, set: {{v: {values}, w: }}}}]")
+    step: Any = playbook.steps[0]
+    texts = ["no", "on", "12:30", "0777", "0x1F", "1_000", "2026-11-20", "1e3", ".inf"]
+    assert step.set_ == {"v": [*texts, None, None, True, -1, 1.5, 1500.0, "1", ""], "w": None}
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="abc:-[]{}&*!#?|>'\"%@`\n\t 01,\\ é\x00\ud800"))
+def test_any_text_is_a_playbook_or_a_list_of_problems(text: str) -> None:
+    assert problems(text)
+
+
+def test_a_playbook_survives_the_way_through_its_own_document(purge: Playbook) -> None:
+    again = from_document(json.loads(json.dumps(purge.document())))
+    assert again == purge
+    assert again.sha256 == purge.sha256
+    assert hash(again) == hash(purge)
+
+
+def test_the_schema_on_disk_is_the_one_of_the_models() -> None:
+    assert SCHEMA_PATH.read_text(encoding="utf-8") == schema_text(), "run: python -m playbooks.format"
+
+
+def test_the_schema_takes_a_good_playbook_and_refuses_a_misspelt_one(purge_text: str) -> None:
+    validator = jsonschema.Draft202012Validator(schema_document())
+    validator.check_schema(schema_document())
+    document = yaml.safe_load(purge_text)
+    validator.validate(document)
+    document["steps"][1]["wiht"] = {}
+    assert not validator.is_valid(document)
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(PlaybookNotFound, match="No such file"):
+        load(tmp_path / "none.yaml")
+    with pytest.raises(PlaybookNotFound, match="Is a directory"):
+        load(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xe9")
+    with pytest.raises(PlaybookInvalid, match="not UTF-8"):
+        load(tmp_path / "latin.yaml")
+
+
+def test_the_library_finds_playbooks_by_id_and_by_path(tmp_path: Path, purge_text: str) -> None:
+    (tmp_path / "purge.yaml").write_text(purge_text)
+    (tmp_path / "other.yaml").write_text(purge_text.replace("id: purge", "id: other"))
+    assert [playbook.id for playbook in library.available(tmp_path)] == ["other", "purge"]
+    assert library.find("purge", tmp_path).id == "purge"
+    assert library.find(str(tmp_path / "other.yaml"), tmp_path).id == "other"
+    with pytest.raises(PlaybookNotFound, match="there is no playbook 'purg'; did you mean 'purge'"):
+        library.find("purg", tmp_path)
+    with pytest.raises(PlaybookNotFound, match="can't be read"):
+        library.find("../purge", tmp_path)
+
+
+def test_every_shipped_playbook_loads_under_its_file_name() -> None:
+    for playbook in library.available():
+        assert library.find(playbook.id) == playbook
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "gives"),
+    [("destination", "Trash", "Trash"), ("max_messages", "5", 5), ("alert", '{"From": "x"}', {"From": "x"})],
+)
+def test_a_setting_is_read_by_the_type_of_its_input(purge: Playbook, name: str, text: str, gives: Any) -> None:
+    assert from_text(purge, name, text) == gives
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("max_messages", "many", "must be of type integer in JSON"),
+        ("max_messages", "NaN", "must be of type integer in JSON"),
+        ("alert", "[" * 100_000, "must be of type object in JSON"),
+        ("destinatoin", "x", "did you mean 'destination'"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_said(purge: Playbook, name: str, text: str, said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        from_text(purge, name, text)

@@ -1,0 +1,429 @@
+"""The local driver runs a playbook to every kind of end, and its journal survives whatever kills it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.errors import NotFound, OutcomeUnknown, ParameterError, RateLimited
+from playbooks.engine import RunAction, Sleep
+from playbooks.errors import JournalRefused, JournalUnwritable, RunInProgress, StateRefused
+from playbooks.format import Playbook, Step
+from playbooks.journal import Entry, Journal
+from playbooks.local import Clock, Observer, Outcome, resume, run
+
+Build = Callable[..., Any]
+
+
+class Log(Observer):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def step_started(self, step: Step, command: RunAction, record: Mapping[str, Any], *, again: bool) -> None:  # noqa: ARG002 -- the interface
+        self.lines.append(f"start {step.id} {record['attempts']}{' again' if again else ''}")
+
+    def step_ended(self, step: Step, record: Mapping[str, Any]) -> None:
+        self.lines.append(f"end {step.id} {record['status']}")
+
+    def step_skipped(self, step: Step, record: Mapping[str, Any]) -> None:  # noqa: ARG002 -- the interface
+        self.lines.append(f"skip {step.id}")
+
+    def sleeping(self, step: Step, command: Sleep, record: Mapping[str, Any]) -> None:  # noqa: ARG002 -- the interface
+        self.lines.append(f"sleep {step.id} {command.seconds:g} {command.why}")
+
+    def finished(self, outcome: Outcome) -> None:
+        self.lines.append(f"finished {outcome.status}")
+
+
+class Killed(BaseException):
+    """What no driver catches."""
+
+
+@pytest.fixture
+def go(purge: Playbook, alert: dict[str, Any], clock: Clock, tmp_path: Path) -> Callable[..., Outcome]:
+    def start(run_action: Any, observer: Observer | None = None, **inputs: Any) -> Outcome:
+        return run(
+            purge,
+            {"alert": alert, **inputs},
+            run_action=run_action,
+            clock=clock,
+            run_id="run-1",
+            directory=tmp_path / "run",
+            observer=observer,
+        )
+
+    return start
+
+
+def test_a_run_goes_through_every_step_in_order(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
+    side, log = remote(), Log()
+    outcome = go(side, log)
+    assert (outcome.status, outcome.exit_code, outcome.error) == ("completed", 0, None)
+    assert outcome.outputs == {"discovered": 3, "rows": 3, "subject": "Overdue {{ 7*7 }}"}
+    assert log.lines == [
+        "end window succeeded",
+        "start find 1",
+        "end find succeeded",
+        "end within-cap succeeded",
+        "end nothing succeeded",
+        "start create 1",
+        "end create succeeded",
+        "start wait 1",
+        "sleep wait 5 repeat",
+        "start wait 2",
+        "start wait 3",
+        "end wait succeeded",
+        "skip tidy",
+        "start rows 1",
+        "end rows succeeded",
+        "end all-moved succeeded",
+        "finished completed",
+    ]
+    assert clock.slept == [5]
+    assert side.of("search-messages") == [
+        {
+            "search_params": {
+                "sender": "billing@shop.example",
+                "subject": "Overdue {{ 7*7 }}",
+                "start": "2026-11-13T15:32:35Z",
+                "detections_only": False,
+            },
+            "limit": 101,
+        }
+    ]
+    assert [params.get("resume") for params in side.of("wait-for-job")] == [None, {"n": 1}, {"n": 2}]
+    assert "resume" not in side.of("wait-for-job")[0]
+    assert side.of("export-job-messages")[0]["destination"].startswith(f"{tmp_path}/run/A_1_2-")
+    assert json.dumps(outcome.document())
+
+
+def test_a_check_that_says_no_refuses_before_anything_is_changed(go: Build, remote: Build) -> None:
+    side = remote()
+    outcome = go(side, max_messages=2)
+    assert (outcome.status, outcome.exit_code) == ("refused", 3)
+    assert outcome.message == "The search finds 3 messages, more than 2."
+    assert outcome.error["type"] == "CheckRefused"
+    assert outcome.error["applied"] == "no"
+    assert side.of("create-move-job") == []
+    assert outcome.outputs == {"discovered": None, "rows": None, "subject": "Overdue {{ 7*7 }}"}
+
+
+def test_a_finish_step_ends_the_run_early_and_well(go: Build, remote: Build) -> None:
+    outcome = go(remote(search_messages=[{"count": 0}]))
+    assert (outcome.status, outcome.exit_code) == ("completed", 0)
+    assert outcome.message == "billing@shop.example left nothing."
+    assert outcome.outputs["discovered"] is None
+
+
+def test_a_closing_check_makes_the_run_incomplete_with_its_outputs(go: Build, remote: Build) -> None:
+    done = {"done": True, "progress": {"discovered": 3, "failed": 1}}
+    outcome = go(remote(wait_for_job=[done]))
+    assert (outcome.status, outcome.exit_code, outcome.message) == ("incomplete", 8, "1 messages were not moved.")
+    assert outcome.outputs["discovered"] == 3
+
+
+def test_a_failed_action_fails_the_run_with_its_error_and_exit_code(go: Build, remote: Build) -> None:
+    outcome = go(remote(create_move_job=[OutcomeUnknown("lost")]))
+    assert (outcome.status, outcome.exit_code) == ("failed", 7)
+    assert outcome.error["type"] == "OutcomeUnknown"
+    assert outcome.error["applied"] == "unknown"
+
+
+def test_a_handler_retries_after_the_time_the_error_names(go: Build, remote: Build, clock: Any) -> None:
+    limited = [RateLimited("slow down", retry_after_seconds=77), RateLimited("slow down"), {"job_id": "job-1"}]
+    side = remote(create_move_job=limited)
+    outcome = go(side)
+    assert outcome.status == "completed"
+    assert clock.slept[:2] == [77, 30]
+    assert len({json.dumps(params) for params in side.of("create-move-job")}) == 1
+
+
+def test_retries_end(go: Build, remote: Build) -> None:
+    side = remote(create_move_job=[RateLimited("slow down")])
+    outcome = go(side)
+    assert (outcome.status, outcome.exit_code) == ("failed", 6)
+    assert len(side.of("create-move-job")) == 3
+
+
+def test_a_failed_step_may_be_gone_over(go: Build, remote: Build) -> None:
+    outcome = go(remote(export_job_messages=[NotFound("gone")]))
+    assert outcome.status == "completed"
+    assert outcome.outputs["rows"] is None
+    assert outcome.steps["rows"]["error"]["type"] == "NotFound"
+
+
+def test_a_step_that_is_never_done_fails_at_its_limit(go: Build, remote: Build) -> None:
+    side = remote(wait_for_job=[{"done": False, "next_poll_seconds": 1, "resume": None}])
+    outcome = go(side)
+    assert (outcome.status, outcome.exit_code, outcome.error["type"]) == ("failed", 6, "RepeatLimitReached")
+    assert len(side.of("wait-for-job")) == 5
+
+
+@pytest.mark.parametrize("bad", [{"count": float("nan")}, {1: 2}, {"x": object()}, ["list"], None])
+def test_a_result_that_is_no_json_object_is_a_defect_of_the_action(go: Build, bad: Any) -> None:
+    outcome = go(lambda *_: bad)
+    assert (outcome.status, outcome.exit_code, outcome.error["type"]) == ("failed", 1, "InternalError")
+
+
+def test_the_journal_is_for_its_owner_alone(go: Build, remote: Build, tmp_path: Path) -> None:
+    go(remote())
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "run" / "journal.json").stat().st_mode) == 0o600
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["journal.json", "journal.lock"]
+
+
+def test_a_second_run_in_the_same_directory_is_refused(go: Build, remote: Build) -> None:
+    go(remote())
+    side = remote()
+    with pytest.raises(JournalRefused, match=r"there is a run in .* already"):
+        go(side)
+    assert side.calls == []
+
+
+def test_bad_inputs_leave_no_directory(go: Build, remote: Build, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError) as caught:
+        go(remote(), destination="Inbox", max_messages=0, mx=1)
+    assert [p["pointer"] for p in caught.value.problems] == ["/mx", "/destination", "/max_messages"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_an_ended_run_gives_its_outcome_and_does_nothing(
+    go: Build, remote: Build, clock: Any, tmp_path: Path
+) -> None:
+    before = go(remote())
+    side = remote()
+    assert resume(tmp_path / "run", run_action=side, clock=clock) == before
+    assert side.calls == []
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_killed_within_any_action_it_goes_on_with_the_same_parameters(
+    go: Build, remote: Build, clock: Any, tmp_path: Path, at: int
+) -> None:
+    whole = run_elsewhere(go, remote, tmp_path)
+    side, log = remote(), Log()
+
+    def dies(action: str, params: dict[str, Any]) -> Any:
+        if len(side.calls) == at:
+            seen.append((action, params))
+            raise Killed
+        return side(action, params)
+
+    seen: list[tuple[str, dict[str, Any]]] = []
+    with pytest.raises(Killed):
+        go(dies)
+    outcome = resume(tmp_path / "run", run_action=side, clock=clock, observer=log)
+    assert outcome.outputs == whole
+    assert log.lines[0].endswith("again")
+    assert side.calls[at] == seen[0]
+    assert len(side.calls) == 6
+
+
+@pytest.mark.parametrize("at", range(15))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_around_any_write_of_the_journal_it_goes_on(
+    go: Build, remote: Build, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, when: str
+) -> None:
+    whole = run_elsewhere(go, remote, tmp_path)
+    side = remote()
+    write, written = Journal.write, 0
+
+    def dies(self: Journal, entry: Entry) -> None:
+        nonlocal written
+        written += 1
+        if written == at + 1 and when == "before":
+            raise Killed
+        write(self, entry)
+        if written == at + 1:
+            raise Killed
+
+    monkeypatch.setattr(Journal, "write", dies)
+    try:
+        outcome = go(side)
+    except Killed:
+        monkeypatch.setattr(Journal, "write", write)
+        unwritten = at == 0 and when == "before"
+        outcome = go(side) if unwritten else resume(tmp_path / "run", run_action=side, clock=clock)
+    assert outcome.outputs == whole
+    assert len({json.dumps(params) for params in side.of("create-move-job")}) == 1
+
+
+def run_elsewhere(go: Build, remote: Build, tmp_path: Path) -> Any:
+    """The outputs of a run that nothing disturbs."""
+    outcome = go(remote())
+    (tmp_path / "run").rename(tmp_path / "undisturbed")
+    return outcome.outputs
+
+
+def test_an_interrupted_sleep_is_slept_to_its_end_only(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
+    side = remote()
+    sleep = clock.sleep
+
+    def interrupted(seconds: float) -> None:
+        sleep(2)
+        raise KeyboardInterrupt
+
+    clock.sleep = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        go(side)
+    clock.sleep = sleep
+    assert resume(tmp_path / "run", run_action=side, clock=clock).status == "completed"
+    assert clock.slept == [2, 3]
+
+
+PROGRAM = """
+import sys, os
+from pathlib import Path
+from connectors.clock import SystemClock
+from playbooks.loading import load
+from playbooks.local import run
+
+def run_action(action, params):
+    if action == "stop-here":
+        print("here", flush=True)
+        sys.stdin.read()
+    return {"n": params["n"]}
+
+run(load(sys.argv[1]), {"n": 7}, run_action=run_action, clock=SystemClock(), run_id="r", directory=Path(sys.argv[2]))
+"""
+
+TWO_STEPS = """\
+playbook: 1
+id: two
+title: Two steps
+inputs: {n: {type: integer, description: A number.}}
+steps:
+  - {id: one, action: first, with: {n: "{{ inputs.n }}"}}
+  - {id: two, action: stop-here, with: {n: "{{ steps.one.n + 1 }}"}}
+outputs: {n: "{{ steps.two.n }}"}
+"""
+
+
+@pytest.fixture
+def other_process(tmp_path: Path) -> Any:
+    """A process that hangs within the second action."""
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM), TWO_STEPS, str(tmp_path / "run")],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == b"here\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_after_a_real_kill_9_the_run_goes_on_in_another_process(other_process: Any, tmp_path: Path, clock: Any) -> None:
+    calls: list[tuple[str, Any]] = []
+
+    def run_action(action: str, params: dict[str, Any]) -> dict[str, Any]:
+        calls.append((action, params))
+        return params
+
+    with pytest.raises(RunInProgress, match="another process works on the run"):
+        resume(tmp_path / "run", run_action=run_action, clock=clock)
+    other_process.send_signal(signal.SIGKILL)
+    other_process.wait()
+    outcome = resume(tmp_path / "run", run_action=run_action, clock=clock)
+    assert outcome.outputs == {"n": 8}
+    assert calls == [("stop-here", {"n": 8})]
+
+
+def test_nothing_to_resume_is_said(tmp_path: Path, clock: Any, remote: Build) -> None:
+    with pytest.raises(JournalRefused, match="there is no run to resume"):
+        resume(tmp_path, run_action=remote(), clock=clock)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text.replace("JunkEmail", "Trash"), "damaged, or was edited"),
+        (lambda text: text[:-40], "it is no JSON document"),
+        (lambda _: "", "it is no JSON document"),
+        (lambda _: "[" * 100_000, "it is no JSON document"),
+        (lambda _: "[1]", "another version"),
+        (lambda text: text.replace('"journal": 1', '"journal": 2'), "another version"),
+        (lambda _: '{"journal": 1}', "damaged, or was edited"),
+        (lambda _: '{"journal": 1, "x": NaN}', "damaged, or was edited"),
+    ],
+)
+def test_a_damaged_or_edited_journal_is_refused(
+    go: Build, remote: Build, clock: Any, tmp_path: Path, damage: Callable[[str], str], said: str
+) -> None:
+    go(remote())
+    path = tmp_path / "run" / "journal.json"
+    path.write_text(damage(path.read_text()))
+    side = remote()
+    with pytest.raises(JournalRefused, match=said):
+        resume(tmp_path / "run", run_action=side, clock=clock)
+    assert side.calls == []
+
+
+def test_a_journal_whose_playbook_this_version_does_not_know_is_refused(
+    go: Build, remote: Build, clock: Any, tmp_path: Path
+) -> None:
+    go(remote())
+    with Journal(tmp_path / "run", create=False) as journal:
+        entry = journal.read()
+        journal.write(Entry({**entry.playbook, "playbook": 2}, entry.state))
+    with pytest.raises(StateRefused, match="not one of this version"):
+        resume(tmp_path / "run", run_action=remote(), clock=clock)
+
+
+def test_a_directory_that_cannot_be_made_is_a_typed_error(go: Build, remote: Build, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+    side = remote()
+    with pytest.raises(JournalUnwritable) as caught:
+        go(side)
+    assert (caught.value.exit_code, caught.value.applied, side.calls) == (6, "no", [])
+
+
+@pytest.mark.parametrize(("at", "exit_code", "applied"), [(1, 6, "no"), (3, 7, "unknown")])
+def test_a_full_disk_is_a_typed_error_that_says_whether_an_action_ran(
+    go: Build,
+    remote: Build,
+    clock: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    at: int,
+    exit_code: int,
+    applied: str,
+) -> None:
+    fsync, synced = os.fsync, 0
+
+    def full(descriptor: int) -> None:
+        nonlocal synced
+        synced += 1
+        # Two a write: the file and its directory.
+        if synced == 2 * at - 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    side = remote()
+    with pytest.raises(JournalUnwritable, match="No space left on device") as caught:
+        go(side)
+    assert (caught.value.exit_code, caught.value.applied) == (exit_code, applied)
+    monkeypatch.setattr(os, "fsync", fsync)
+    if at > 1:
+        assert resume(tmp_path / "run", run_action=side, clock=clock).status == "completed"
+    else:
+        assert go(side).status == "completed"
