@@ -89,8 +89,8 @@ class Action(Generic[P, R]):
         Without a connector one is made from the environment and closed again.
         Raises: PackError, and nothing else.
         """
-        checked = self.check(params)
         try:
+            checked = self.check(params)
             if connector is not None or not self.connection:
                 return self._call(checked, connector)
             with EmailSecurity.from_environment() as own:
@@ -121,7 +121,7 @@ def _defect(error: Exception, effect: Effect) -> InternalError:
 
 
 def _problem(params: type[BaseModel], found: Any) -> Problem:
-    location = [part for part in found["loc"] if not (isinstance(part, str) and "[" in part)]
+    location = found["loc"]
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
     message = str(found["msg"]).removeprefix("Value error, ")
     match found["type"]:

@@ -47,6 +47,8 @@ class Resume(BaseModel):
     cursor: str | None = Field(None, max_length=4096, description="Or the cursor that leads to it.")
     rows: int = Field(ge=0, description="Rows in the partial file.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the partial file.")
+    passes: int = Field(ge=0, description="Passes over the listing that are over.")
+    settled: bool = Field(description="Whether the job had ended before these rows were read.")
 
 
 class Params(ActionParams):
@@ -98,7 +100,7 @@ class Collected:
     p: Params
     file: RowFile | None
     inline: list[dict[str, Any]] = field(default_factory=list)
-    inline_bytes: int = 2
+    inline_bytes: int = 0
     seen: set[str] = field(default_factory=set)
     by_status: Counter[str] = field(default_factory=Counter)
 
@@ -118,7 +120,7 @@ class Collected:
 
     def clear(self) -> None:
         """Begin again: what was read is of a job that has changed since."""
-        self.inline, self.inline_bytes = [], 2
+        self.inline, self.inline_bytes = [], 0
         self.seen, self.by_status = set(), Counter()
         if self.file is not None:
             self.file.clear()
@@ -130,19 +132,22 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
     api = api.allowing(max(p.time_budget_seconds or 0, 900))
     budget = Deadline(api.clock, p.time_budget_seconds) if p.time_budget_seconds is not None else None
     with _collecting(p) as collected:
-        start = Position(p.resume.page, p.resume.cursor) if p.resume is not None else None
+        start = None if p.resume is None else Position(p.resume.page, p.resume.cursor)
+        passes, settled = (0, True) if p.resume is None else (p.resume.passes, p.resume.settled)
         job = api.get_job(p.job_id)
-        for _ in range(MOST_PASSES):
+        while True:
+            if job.has_ended and not settled:
+                # The job has ended since these rows were read: they show a state that is over.
+                collected.clear()
+                start = None
+            settled = job.has_ended
             stopped_at = _one_pass(api, job, collected, start, budget)
             if stopped_at is not None:
-                return _unfinished(p, job, collected, stopped_at)
-            before, job, start = job, api.get_job(p.job_id), None
-            if _agree(p, job, collected):
-                break
-            if job.has_ended and not before.has_ended:
-                # The job ended while its rows were read: those read early show a state that is over.
-                collected.clear()
-        return _finished(p, job, collected)
+                return _unfinished(job, collected, stopped_at, passes)
+            passes += 1
+            job, start = api.get_job(p.job_id), None
+            if passes >= MOST_PASSES or _agree(p, job, collected):
+                return _finished(p, job, collected)
 
 
 def _check_resume(p: Params) -> None:
@@ -176,16 +181,19 @@ def _one_pass(
     """Read the listing once. Gives the position to go on from where the time is used up, else None."""
     p = collected.p
     expected = _expected(p, job)
-    pages = api.job_message_pages(
-        p.job_id, status=p.status, start=start, enough=lambda: expected is not None and len(collected.seen) >= expected
-    )
+
+    def enough() -> bool:
+        return expected is not None and len(collected.seen) >= expected
+
+    pages = api.job_message_pages(p.job_id, status=p.status, start=start, enough=enough)
     for rows, position in pages:
         for row in rows:
             collected.take(row)
         progress.report(
             progress.Progress("export-job-messages", len(collected.seen), expected, "rows", p.format, job_id=p.job_id)
         )
-        if _time_is_up(budget, api):
+        # Where all is there, or nothing more comes, the pass is about to end by itself: to stop here would never end.
+        if rows and not enough() and _time_is_up(budget, api):
             return position
     return None
 
@@ -221,13 +229,13 @@ def _finished(p: Params, job: BulkJob, collected: Collected) -> Result:
     return _result(p, job, collected, files=files, resume=None)
 
 
-def _unfinished(p: Params, job: BulkJob, collected: Collected, position: Position) -> Result:
+def _unfinished(job: BulkJob, collected: Collected, position: Position, passes: int) -> Result:
     if collected.file is None:
         raise DeadlineExceeded(
             f"the time budget ended after {len(collected.seen)} rows; an inline export can't be continued",
             help="Nothing was changed. Give a file path as destination, or more time.",
         )
-    kept = collected.file.checkpoint()
+    p, kept = collected.p, collected.file.checkpoint()
     resume = Resume(
         job_id=p.job_id,
         status=p.status,
@@ -235,6 +243,8 @@ def _unfinished(p: Params, job: BulkJob, collected: Collected, position: Positio
         cursor=position.cursor,
         rows=kept["rows"],
         sha256=kept["sha256"],
+        passes=passes,
+        settled=job.has_ended,
     )
     return _result(p, job, collected, files=[], resume=resume)
 

@@ -34,6 +34,7 @@ from connectors.errors import (
     TooManyMessages,
     UncountableSearch,
 )
+from sandbox.faults import Kind
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
 
@@ -288,7 +289,7 @@ class TestCancellingAndDeleting:
 
     @pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
     def test_a_lost_answer_to_a_cancel_is_looked_after(
-        self, sandbox: RunningSandbox, api: EmailSecurity, kind: str
+        self, sandbox: RunningSandbox, api: EmailSecurity, kind: Kind
     ) -> None:
         job_id = move(api)["job_id"]
         sandbox.state.faults.add("cancelBulkJob", kind)
@@ -304,7 +305,7 @@ class TestCancellingAndDeleting:
 
     @pytest.mark.parametrize("kind", ["drop_before", "drop_after", None])
     def test_an_ended_job_is_deleted_once_and_for_good(
-        self, sandbox: RunningSandbox, api: EmailSecurity, kind: str | None
+        self, sandbox: RunningSandbox, api: EmailSecurity, kind: Kind | None
     ) -> None:
         job_id = move(api)["job_id"]
         cancel_job.run({"job_id": job_id}, api)

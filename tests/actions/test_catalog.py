@@ -1,0 +1,103 @@
+"""One walk over every action: a new one is covered by being there."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from actions import catalog
+from actions.contract import Action
+from connectors.errors import ParameterError
+
+ACTIONS = list(catalog.available().values())
+ROOT = Path(__file__).parent.parent.parent
+
+each_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: str(action.id))
+
+
+def test_every_action_of_the_issue_is_there() -> None:
+    assert set(catalog.available()) >= {
+        "create-move-job", "release-job", "wait-for-job", "export-job-messages", "get-job", "list-jobs", "cancel-job",
+        "delete-job", "search-messages", "test-connection",
+    }  # fmt: skip
+
+
+@each_action
+def test_its_examples_fit_its_own_schemas(action: Action[Any, Any]) -> None:
+    action.check(action.example_params)
+    jsonschema.validate(dict(action.example_params), action.params.model_json_schema())
+    example = action.result.model_validate(dict(action.example_result)).model_dump(mode="json", by_alias=True)
+    assert example == action.example_result
+    jsonschema.validate(dict(action.example_result), action.result.model_json_schema(mode="serialization"))
+
+
+@each_action
+def test_every_parameter_and_result_says_what_it_is(action: Action[Any, Any]) -> None:
+    for model in (action.params, action.result):
+        for name, field in model.model_fields.items():
+            nested = inspect.isclass(field.annotation) and field.annotation.__doc__
+            assert field.description or nested, f"{action.id}: {name} has no description"
+
+
+@each_action
+def test_it_says_what_it_may_change_and_what_it_needs(action: Action[Any, Any]) -> None:
+    assert action.effect in ("read", "write", "irreversible")
+    if action.effect == "irreversible":
+        assert action.approval == "required"
+    if action.effect != "read":
+        assert "Cloud Email Security: Write" in action.permissions
+
+
+@each_action
+def test_its_module_says_what_it_does_and_runs_by_itself(action: Action[Any, Any]) -> None:
+    module = sys.modules[action.module]
+    assert (module.__doc__ or "").strip().split("\n")[0].endswith(".")
+    assert module.run == action.run
+    source = inspect.getsource(module)
+    assert source.endswith('if __name__ == "__main__":\n    main(ACTION)\n')
+    assert not (module.Params.__doc__ is None and issubclass(module.Params, dict))
+
+
+@each_action
+def test_an_unknown_parameter_is_refused(action: Action[Any, Any]) -> None:
+    with pytest.raises(ParameterError, match="/no_such_parameter"):
+        action.check({**action.example_params, "no_such_parameter": 1})
+
+
+def test_an_unknown_action_is_refused_and_the_known_are_named() -> None:
+    with pytest.raises(ParameterError, match="wait-for-job"):
+        catalog.find("purge-everything")
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+ALLOWED = {
+    "connectors": set(),
+    "evidence": {"connectors"},
+    "actions": {"evidence", "connectors"},
+    "playbooks": {"actions", "evidence", "connectors"},
+    "sandbox": set(),
+}
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_arrows_between_packages_point_one_way(package: str) -> None:
+    own = {"actions", "connectors", "evidence", "platforms", "playbooks", "sandbox", "tests", "benchmarks"}
+    allowed: set[str] = ALLOWED[package]
+    for path in (ROOT / package).rglob("*.py"):
+        crossing = (imported(path) & own) - allowed - {package}
+        assert not crossing, f"{path.relative_to(ROOT)} imports {crossing}"

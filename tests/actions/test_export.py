@@ -1,0 +1,291 @@
+"""Exports: every row once, and `complete` only when the job's own counters agree."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import create_move_job, export_job_messages, wait_for_job
+from connectors.email_security import EmailSecurity
+from connectors.errors import DeadlineExceeded, InlineTooLarge, ParameterError, ServiceUnavailable
+from connectors.wire import httpx
+from sandbox.server import RunningSandbox
+from tests.conftest import CAMPAIGN
+from tests.connectors.scripted import JOB_ID, connected, envelope, job
+
+INLINE = {"inline_limit_bytes": 50_000_000}
+
+Connect = Callable[..., EmailSecurity]
+
+
+def finished(api: EmailSecurity) -> str:
+    """A job on the sandbox's campaign that has ended."""
+    job_id = str(create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail"}, api)["job_id"])
+    assert wait_for_job.run({"job_id": job_id}, api)["done"]
+    return job_id
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [{"message_id": f"row-{number:05}", "status": "COMPLETED", "retry_count": 0} for number in range(count)]
+
+
+class Listing(httpx.BaseTransport):
+    """A job whose rows are listed as told: `page` gets the page number and gives its rows."""
+
+    def __init__(self, total: int, page: Callable[[int], list[dict[str, Any]]], **counters: Any) -> None:
+        self.page = page
+        ended = {"status": "COMPLETED", "total_messages_discovered": total, "messages_successful": total}
+        self.job: dict[str, Any] = job(**{**ended, **counters})
+        self.asked: list[int] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith("/messages"):
+            return httpx.Response(200, json=envelope(self.job))
+        number = int(request.url.params["page"])
+        self.asked.append(number)
+        info = {"page": 0, "total_count": 0, "per_page": 1000, "count": len(self.page(number))}
+        return httpx.Response(200, json=envelope(self.page(number), result_info=info))
+
+
+def listed(total: int, hole: int | None = None) -> Callable[[int], list[dict[str, Any]]]:
+    """Pages of 1,000; page `hole` comes back empty, with its rows on the page behind it."""
+    everything = rows(total)
+
+    def page(number: int) -> list[dict[str, Any]]:
+        if number == hole:
+            return []
+        index = number - (2 if hole is not None and number > hole else 1)
+        return everything[index * 1000 : (index + 1) * 1000]
+
+    return page
+
+
+@pytest.mark.parametrize("total", [0, 1, 999, 1000, 1001, 2500])
+def test_exactly_the_rows_that_there_are(total: int) -> None:
+    result = export_job_messages.run({"job_id": JOB_ID, **INLINE}, connected(Listing(total, listed(total))))
+    assert [row["message_id"] for row in result["messages"]] == [row["message_id"] for row in rows(total)]
+    assert (result["rows"], result["expected"], result["missing"], result["complete"]) == (total, total, 0, True)
+
+
+@pytest.mark.parametrize("total", [0, 1, 999, 1000, 1001, 2500])
+def test_exactly_the_rows_that_there_are_over_real_http(
+    total: int, start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
+) -> None:
+    sandbox = start_sandbox(messages=0, campaign_size=max(total, 1), transient_failures=0)
+    api = connect(sandbox)
+    search = CAMPAIGN if total else {**CAMPAIGN, "subject": "nothing-has-this-subject"}
+    job_id = create_move_job.run({"search_params": search, "destination": "JunkEmail"}, api)["job_id"]
+    waited = wait_for_job.run({"job_id": job_id, "timeout_seconds": 86_400}, api)
+    # The campaign's few messages to several mailboxes have a row for each: at least `total`.
+    discovered = waited["progress"]["discovered"]
+    path = tmp_path / "rows.ndjson"
+    result = export_job_messages.run({"job_id": job_id, "destination": str(path)}, api)
+    assert result["complete"]
+    assert result["rows"] == discovered >= total
+    ids = [json.loads(line)["message_id"] for line in path.read_text().splitlines()]
+    assert len(ids) == len(set(ids)) == discovered
+
+
+def test_an_empty_page_in_the_middle_loses_no_row() -> None:
+    result = export_job_messages.run({"job_id": JOB_ID, **INLINE}, connected(Listing(2500, listed(2500, hole=2))))
+    assert (result["rows"], result["complete"]) == (2500, True)
+
+
+def test_an_empty_page_in_the_middle_loses_no_row_over_real_http(
+    start_sandbox: Callable[..., RunningSandbox], connect: Connect
+) -> None:
+    sandbox = start_sandbox(messages=0, campaign_size=1200)
+    api = connect(sandbox)
+    job_id = finished(api)
+    sandbox.state.faults.add("listBulkJobMessages", "empty_page", page=2)
+    assert export_job_messages.run({"job_id": job_id, **INLINE}, api)["complete"]
+
+
+def test_a_cursor_is_followed(start_sandbox: Callable[..., RunningSandbox], connect: Connect) -> None:
+    sandbox = start_sandbox(messages=0, campaign_size=2100)
+    api = connect(sandbox)
+    job_id = finished(api)
+    sandbox.state.faults.add("listBulkJobMessages", "cursor")
+    result = export_job_messages.run({"job_id": job_id, **INLINE}, api)
+    assert result["complete"]
+    assert len({row["message_id"] for row in result["messages"]}) == result["rows"]
+
+
+@pytest.mark.parametrize("by", [1, 7, -1, -7])
+def test_rows_that_shift_between_pages_come_once_each_and_none_is_lost(
+    by: int, start_sandbox: Callable[..., RunningSandbox], connect: Connect
+) -> None:
+    sandbox = start_sandbox(messages=0, campaign_size=2100)
+    api = connect(sandbox)
+    job_id = finished(api)
+    sandbox.state.faults.add("listBulkJobMessages", "shift_rows", by=by, times=2)
+    result = export_job_messages.run({"job_id": job_id, **INLINE}, api)
+    assert result["complete"]
+    ids = [row["message_id"] for row in result["messages"]]
+    assert len(ids) == len(set(ids)) == result["expected"]
+
+
+def test_rows_that_are_never_listed_are_said_to_be_missing() -> None:
+    listing = Listing(1500, listed(1400))
+    result = export_job_messages.run({"job_id": JOB_ID, **INLINE}, connected(listing))
+    assert (result["rows"], result["missing"], result["complete"]) == (1400, 100, False)
+    assert any("1500" in warning for warning in result["warnings"])
+    assert len(listing.asked) < 20
+
+
+def test_more_rows_than_the_counters_promise_are_no_complete_export() -> None:
+    result = export_job_messages.run({"job_id": JOB_ID, **INLINE}, connected(Listing(10, listed(12))))
+    assert (result["rows"], result["expected"], result["complete"]) == (12, 10, False)
+
+
+def test_rows_whose_statuses_contradict_the_counters_are_no_complete_export() -> None:
+    listing = Listing(10, listed(10), messages_successful=8, messages_failed=2)
+    result = export_job_messages.run({"job_id": JOB_ID, **INLINE}, connected(listing))
+    assert (result["rows"], result["missing"], result["complete"]) == (10, 0, False)
+
+
+def test_counters_of_the_older_reference_are_enough() -> None:
+    listing = Listing(10, listed(10))
+    del listing.job["messages_skipped"], listing.job["messages_cancelled"]
+    assert export_job_messages.run({"job_id": JOB_ID}, connected(listing))["complete"]
+
+
+def test_a_running_job_gives_a_snapshot_that_says_so(api: EmailSecurity) -> None:
+    job_id = create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail"}, api)["job_id"]
+    api.clock.sleep(2)
+    result = export_job_messages.run({"job_id": job_id, **INLINE}, api)
+    assert result["snapshot"]
+    assert not result["job"]["completed_at"]
+
+
+def test_rows_read_while_the_job_was_ending_are_read_again(
+    start_sandbox: Callable[..., RunningSandbox], connect: Connect
+) -> None:
+    sandbox = start_sandbox(messages=0, campaign_size=2100)
+    api = connect(sandbox)
+    job_id = create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail"}, api)["job_id"]
+    api.clock.sleep(30)
+
+    class Hurrying(type(api)):  # type: ignore[misc]
+        def job_message_pages(self, *args: Any, **options: Any) -> Any:
+            for page in super().job_message_pages(*args, **options):
+                yield page
+                sandbox.state.advance(40)
+
+    api.__class__ = Hurrying
+    result = export_job_messages.run({"job_id": job_id, **INLINE}, api)
+    assert result["complete"]
+    assert not result["snapshot"]
+    assert Counter(row["status"] for row in result["messages"]) == result["counts_by_status"]
+    assert "PENDING" not in result["counts_by_status"]
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "SKIPPED"])
+def test_a_status_can_be_asked_for_alone(status: str, start_sandbox: Any, connect: Connect) -> None:
+    api = connect(start_sandbox(messages=0, campaign_size=400, permanent_failures=0.1))
+    job_id = finished(api)
+    result = export_job_messages.run({"job_id": job_id, "status": status, **INLINE}, api)
+    assert set(result["counts_by_status"]) == {status}
+    assert result["complete"]
+
+
+def test_a_filter_that_the_service_ignores_is_applied_here() -> None:
+    listing = Listing(10, lambda n: rows(10) if n == 1 else [], messages_failed=0)
+    result = export_job_messages.run({"job_id": JOB_ID, "status": "FAILED"}, connected(listing))
+    assert (result["rows"], result["complete"]) == (0, True)
+
+
+def test_inline_rows_over_the_limit_are_refused_and_never_cut() -> None:
+    api = connected(Listing(100, listed(100)))
+    size = len(json.dumps(rows(100)))
+    with pytest.raises(InlineTooLarge):
+        export_job_messages.run({"job_id": JOB_ID, "inline_limit_bytes": size - 1}, api)
+    assert export_job_messages.run({"job_id": JOB_ID, "inline_limit_bytes": size}, api)["rows"] == 100
+
+
+@pytest.mark.parametrize("row_format", ["ndjson", "csv", "json"])
+def test_a_file_holds_every_row_and_its_hash_is_true(row_format: str, api: EmailSecurity, tmp_path: Path) -> None:
+    path = tmp_path / f"rows.{row_format}"
+    job_id = finished(api)
+    result = export_job_messages.run({"job_id": job_id, "format": row_format, "destination": str(path)}, api)
+    [file] = result["files"]
+    assert file["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert file["bytes"] == path.stat().st_size
+    text = path.read_bytes().decode()
+    read = {
+        "ndjson": lambda: [json.loads(line) for line in text.splitlines()],
+        "json": lambda: json.loads(text),
+        "csv": lambda: list(csv.DictReader(text.splitlines(keepends=True))),
+    }[row_format]()
+    assert len(read) == result["rows"] == result["expected"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("row_format", ["ndjson", "csv", "json"])
+def test_an_export_in_pieces_is_byte_for_byte_the_unbroken_one(row_format: str, tmp_path: Path) -> None:
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    params = {"job_id": JOB_ID, "format": row_format}
+    export_job_messages.run({**params, "destination": str(whole)}, connected(Listing(3500, listed(3500))))
+    result = {"done": False, "resume": None}
+    turns = 0
+    while not result["done"]:
+        more = {} if result["resume"] is None else {"resume": result["resume"]}
+        step = {**params, "destination": str(pieces), "time_budget_seconds": 0.001, **more}
+        result = export_job_messages.run(step, _ticking(connected(Listing(3500, listed(3500)))))
+        turns += 1
+        assert turns < 10
+        assert pieces.exists() == result["done"]
+    assert turns > 2
+    assert pieces.read_bytes() == whole.read_bytes()
+    assert result["complete"]
+
+
+def test_an_inline_export_that_runs_out_of_time_is_an_error_not_a_part() -> None:
+    with pytest.raises(DeadlineExceeded):
+        api = _ticking(connected(Listing(2500, listed(2500))))
+        export_job_messages.run({"job_id": JOB_ID, "time_budget_seconds": 1, **INLINE}, api)
+
+
+def _ticking(api: EmailSecurity) -> EmailSecurity:
+    """A connector on whose clock each call takes a second."""
+    original = api._transport.call
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        api.clock.sleep(1)
+        return original(*args, **options)
+
+    api._transport.call = slowly  # type: ignore[method-assign]
+    return api
+
+
+def test_a_resume_object_without_its_partial_file_is_refused(tmp_path: Path) -> None:
+    resume = {
+        "job_id": JOB_ID,
+        "status": None,
+        "page": 2,
+        "rows": 1000,
+        "sha256": "0" * 64,
+        "passes": 0,
+        "settled": True,
+    }
+    with pytest.raises(ParameterError, match="/resume"):
+        export_job_messages.run(
+            {"job_id": JOB_ID, "destination": str(tmp_path / "x"), "resume": resume}, connected(Listing(1, listed(1)))
+        )
+
+
+def test_a_failure_in_the_middle_leaves_no_file_that_looks_finished(
+    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    job_id = finished(api)
+    sandbox.state.faults.add("listBulkJobMessages", "status", status=502, times=None)
+    with pytest.raises(ServiceUnavailable):
+        export_job_messages.run({"job_id": job_id, "destination": str(tmp_path / "rows.csv")}, api)
+    assert not (tmp_path / "rows.csv").exists()

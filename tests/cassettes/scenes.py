@@ -1,0 +1,93 @@
+"""What is recorded and replayed: for each action a short scene, the same calls both times.
+
+A cassette holds no secret and no address of the machine that recorded it: requests are kept as if they had gone to the
+real service, without their credentials.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import vcr
+
+from actions import catalog
+from connectors.connection import Connection
+from connectors.email_security import EmailSecurity
+from tests.clock import FakeClock
+
+FOLDER = Path(__file__).parent
+ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
+SEARCH = {"sender": "billing@invoice-portal.example", "start": "2026-11-13T15:32:35Z", "detections_only": False}
+MOVE = {"search_params": SEARCH, "destination": "JunkEmail", "comment": "case 42", "idempotency_key": "case-42"}
+RELEASE = {"search_params": {"sender": "statements@partner-bank.example", "start": "2026-11-13T00:00:00Z"}}
+
+Call = Callable[..., dict[str, Any]]
+Scene = Callable[[Call], dict[str, Any]]
+
+
+def _made(call: Call) -> str:
+    return str(call("create-move-job", MOVE)["job_id"])
+
+
+def _export(call: Call) -> dict[str, Any]:
+    job_id = _made(call)
+    call("wait-for-job", {"job_id": job_id})
+    return call("export-job-messages", {"job_id": job_id, "inline_limit_bytes": 1_000_000})
+
+
+def _delete(call: Call) -> dict[str, Any]:
+    job_id = _made(call)
+    call("cancel-job", {"job_id": job_id})
+    return call("delete-job", {"job_id": job_id})
+
+
+# One for each action that calls the API; a test fails when one is missing.
+SCENES: dict[str, Scene] = {
+    "create-move-job": lambda call: call("create-move-job", {**MOVE, "max_messages": 100}),
+    "release-job": lambda call: call("release-job", RELEASE),
+    "wait-for-job": lambda call: call("wait-for-job", {"job_id": _made(call)}),
+    "export-job-messages": _export,
+    "get-job": lambda call: call("get-job", {"job_id": _made(call)}),
+    "list-jobs": lambda call: (_made(call), call("list-jobs", {"action_type": "MOVE"}))[1],
+    "cancel-job": lambda call: call("cancel-job", {"job_id": _made(call)}),
+    "delete-job": _delete,
+    "search-messages": lambda call: call("search-messages", {"search_params": SEARCH, "sample": 2}),
+    "test-connection": lambda call: call("test-connection", {}),
+}
+
+
+def played(scene: Scene, connection: Connection, clock: FakeClock) -> dict[str, Any]:
+    """Run a scene with randomness that is the same each time."""
+    with EmailSecurity(connection, clock=clock, rng=random.Random(7)) as api:
+        return scene(lambda action_id, params: catalog.find(action_id).run(params, api))
+
+
+def cassette(name: str, mode: str) -> Any:
+    """The cassette of this name. mode: "all" to record, "none" to replay and fail on any other call."""
+    recorder = vcr.VCR(
+        cassette_library_dir=str(FOLDER),
+        record_mode=vcr.mode(mode),
+        match_on=["method", "scheme", "host", "port", "path", "query", "body"],
+        filter_headers=["authorization", "x-auth-email", "x-auth-key", "user-agent", "host", "connection"],
+        before_record_request=_as_if_real,
+        before_record_response=_only_what_is_read,
+        decode_compressed_response=True,
+    )
+    return recorder.use_cassette(f"{name}.yaml", allow_playback_repeats=False)
+
+
+def _as_if_real(request: Any) -> Any:
+    parts = urlsplit(request.uri)
+    if parts.hostname == "127.0.0.1":
+        request.uri = urlunsplit(("https", "api.cloudflare.com", parts.path, parts.query, ""))
+    return request
+
+
+def _only_what_is_read(response: dict[str, Any]) -> dict[str, Any]:
+    kept = {"content-type", "location", "ratelimit", "ratelimit-policy", "retry-after", "cf-ray"}
+    response["headers"] = {name: value for name, value in response["headers"].items() if name.lower() in kept}
+    return response
