@@ -1,0 +1,63 @@
+"""The application: the routes behind the edge."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from sandbox import envelope
+from sandbox.account import Account
+from sandbox.connection import Connections
+from sandbox.edge import Edge
+from sandbox.envelope import ApiError, Notice
+from sandbox.routes import bulk, control, messages, tokens
+from sandbox.routes.asked import answer
+from sandbox.routes.documents import document
+
+
+def create_app(account: Account, connections: Connections | None = None) -> Edge:
+    """The remote API of one account as an ASGI application. Faults that close a connection need a server's own."""
+    app = FastAPI(
+        openapi_url=None,
+        redirect_slashes=False,
+        # One schema for a type whether it is sent or received: what has a default may be missing in both.
+        separate_input_output_schemas=False,
+    )
+    app.state.account = account
+    for routes in (bulk, messages, tokens, control):
+        app.include_router(routes.router)
+    app.add_exception_handler(ApiError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_invalid)
+    app.add_exception_handler(HTTPException, _refuse_unreadable)
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
+    return Edge(app, account, connections or Connections())
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)  # noqa: S101 - registered for this class alone
+    return answer(envelope.failure(*error.notices), error.status, error.headers)
+
+
+async def _refuse_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class alone
+    notices = [
+        Notice(envelope.BAD_REQUEST, problem["msg"].removeprefix("Value error, "), _pointer(problem["loc"]))
+        for problem in error.errors()[:100]
+    ]
+    return answer(envelope.failure(*notices), 400)
+
+
+async def _refuse_unreadable(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
+    return answer(envelope.failure(Notice(envelope.BAD_REQUEST, str(error.detail))), error.status_code)
+
+
+def _pointer(location: Iterable[Any]) -> str:
+    """A JSON pointer: into the body, or a slash and the name of a parameter."""
+    kind, *path = location
+    if kind == "body" and path and isinstance(path[0], int):
+        # Where the JSON breaks off, not a place in it.
+        return ""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)

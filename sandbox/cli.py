@@ -1,0 +1,151 @@
+"""`python -m sandbox`: the flags, one line of JSON when ready, and an orderly end on SIGINT or SIGTERM."""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any, get_args
+
+from sandbox.campaign import BadAlertError
+from sandbox.clock import DAY, iso, parse_instant
+from sandbox.contract.values import Disposition
+from sandbox.job_life import Pace
+from sandbox.jobs import RowOrder
+from sandbox.mail_files import NoMailError
+from sandbox.server import CannotListenError, RunningSandbox, start
+from sandbox.settings import BadSettingsError, Settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until interrupted and return 0; 2 for flags or files that make no sense, with the reason on stderr."""
+    try:
+        flags = _parser().parse_args(argv)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 2
+    try:
+        settings = _settings(vars(flags))
+        with ExitStack() as stack:
+            # From here on: an interrupt while 200,000 messages are made is an orderly end too.
+            interrupted = stack.enter_context(_Interrupt())
+            sandbox = stack.enter_context(start(settings))
+            _announce(sandbox)
+            interrupted.wait()
+    except (BadAlertError, NoMailError, BadSettingsError, CannotListenError) as problem:
+        sys.stderr.write(f"sandbox: {problem}\n")
+        return 2
+    return 0
+
+
+class _Interrupt:
+    """Turns SIGINT and SIGTERM into an event, for as long as it is entered."""
+
+    def __init__(self) -> None:
+        self._told = threading.Event()
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "_Interrupt":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._tell)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _tell(self, _: int, __: FrameType | None) -> None:
+        self._told.set()
+
+    def wait(self) -> None:
+        self._told.wait()
+
+
+def _announce(sandbox: RunningSandbox) -> None:
+    mail = sandbox.mail
+    now = sandbox.clock.now()
+    if mail is not None and mail.unreadable:
+        sys.stderr.write(f"sandbox: {mail.unreadable} mails could not be read and were left out\n")
+    if mail is not None and mail.newest is not None and mail.newest < now - 30 * DAY:
+        sys.stderr.write(
+            f"sandbox: the newest mail is of {iso(mail.newest)}, and a search looks back 30 days: see --at\n"
+        )
+    ready = {
+        "base_url": sandbox.base_url,
+        "account_id": sandbox.account_id,
+        "tokens": {"full": sandbox.token, "read": sandbox.read_token, "revoked": sandbox.revoked_token},
+        "control_url": sandbox.control_url,
+        "messages": len(sandbox.state.tenant.messages),
+        "now": iso(now),
+    }
+    sys.stdout.write(json.dumps(ready) + "\n")
+    sys.stdout.flush()
+
+
+def _settings(flags: dict[str, Any]) -> Settings:
+    pace = Pace(
+        **{
+            name: flags.pop(name)
+            for name in ("start_delay", "discover_rate", "process_rate", "retry_delay", "max_retries")
+        }
+    )
+    return Settings(pace=pace, **flags)
+
+
+def _instant(text: str) -> int:
+    try:
+        return parse_instant(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    usual, pace = Settings(), Pace()
+    parser = argparse.ArgumentParser(
+        prog="sandbox",
+        description="Cloudflare Email Security's bulk action jobs on this machine. "
+        "Prints one line of JSON when ready and serves until interrupted.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    where = parser.add_argument_group("where it listens")
+    where.add_argument("--host", default=usual.host, help="address to listen on")
+    where.add_argument("--port", type=int, default=usual.port, help="port; 0 takes a free one")
+    where.add_argument("--account-id", default=usual.account_id, help="the only account there is")
+    mail = parser.add_argument_group("the mail")
+    mail.add_argument("--seed", type=int, default=usual.seed, help="the same seed gives the same tenant")
+    mail.add_argument("--messages", type=int, help="size of the tenant (default: 2000, with --mbox 0)")
+    mail.add_argument("--alert", type=Path, help="a Logpush email_security_alerts record whose campaign is planted")
+    mail.add_argument("--campaign-size", type=int, default=usual.campaign_size, help="messages of the campaign")
+    mail.add_argument("--late-copies", type=int, default=usual.late_copies, help="more that arrive after the start")
+    mail.add_argument("--late-every", type=float, default=usual.late_every, help="seconds between them")
+    mail.add_argument("--mbox", type=Path, help="real mail: an mbox, a Maildir, a folder of .eml files, or one")
+    mail.add_argument("--mbox-disposition", choices=get_args(Disposition), help="the verdict on all of --mbox")
+    time = parser.add_argument_group("the clock")
+    time.add_argument(
+        "--at", type=_instant, help="instant at which it starts (default: 30 minutes after the alert, or now)"
+    )
+    time.add_argument("--manual-clock", action="store_true", help="time moves only by POST /_sandbox/clock")
+    limits = parser.add_argument_group("the rate limit")
+    limits.add_argument("--quota", type=int, default=usual.quota, help="calls in a window")
+    limits.add_argument("--window", type=int, default=usual.window, help="its length in seconds")
+    jobs = parser.add_argument_group("jobs and searches")
+    jobs.add_argument("--start-delay", type=float, default=pace.start_delay, help="seconds a job stays PENDING")
+    jobs.add_argument("--discover-rate", type=float, default=pace.discover_rate, help="rows discovered a second")
+    jobs.add_argument("--process-rate", type=float, default=pace.process_rate, help="rows processed a second")
+    jobs.add_argument("--retry-delay", type=float, default=pace.retry_delay, help="seconds, times the tries so far")
+    jobs.add_argument("--max-retries", type=int, default=pace.max_retries, help="tries after the first")
+    jobs.add_argument(
+        "--permanent-failures", type=float, default=usual.permanent_failures, help="share of rows that fail for good"
+    )
+    jobs.add_argument(
+        "--transient-failures", type=float, default=usual.transient_failures, help="share of rows that fail at first"
+    )
+    jobs.add_argument("--row-order", choices=get_args(RowOrder), default=usual.row_order, help="order of a job's rows")
+    jobs.add_argument(
+        "--slow-search-seconds", type=float, default=usual.slow_search_seconds, help="answer searches with 202 so long"
+    )
+    return parser

@@ -1,0 +1,1 @@
+"""The API's requests and answers as types: what is validated, and what the OpenAPI document says."""

@@ -1,0 +1,87 @@
+"""The closed sets of values, and the formats, that requests and answers are made of."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
+
+from sandbox.clock import parse_instant
+
+ActionType = Literal["MOVE", "RELEASE"]
+Destination = Literal["Inbox", "JunkEmail", "DeletedItems", "RecoverableItemsDeletions", "RecoverableItemsPurges"]
+Disposition = Literal[
+    "MALICIOUS", "MALICIOUS-BEC", "SUSPICIOUS", "SPOOF", "SPAM", "BULK", "ENCRYPTED", "EXTERNAL", "UNKNOWN", "NONE"
+]
+SearchedDisposition = Literal["MALICIOUS", "SUSPICIOUS", "SPOOF", "SPAM", "BULK", "NONE"]
+DeliveryStatus = Literal[
+    "delivered", "moved", "quarantined", "rejected", "deferred", "bounced", "queued", "move_failed"
+]
+MessageAction = Literal["PREVIEW", "QUARANTINE_RELEASED", "MOVED"]
+JobStatus = Literal["PENDING", "DISCOVERING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"]
+MessageStatus = Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED", "SKIPPED"]
+DeliveryMode = Literal[
+    "DIRECT",
+    "BCC",
+    "JOURNAL",
+    "REVIEW_SUBMISSION",
+    "DMARC_UNVERIFIED",
+    "DMARC_FAILURE_REPORT",
+    "DMARC_AGGREGATE_REPORT",
+    "THREAT_INTEL_SUBMISSION",
+    "SIMULATION_SUBMISSION",
+    "API",
+    "RETRO_SCAN",
+]
+ValidationStatus = Literal["pass", "neutral", "fail", "error", "none"]
+AllowlistPatternType = Literal[
+    "quarantine_release",
+    "acceptable_sender",
+    "allowed_sender",
+    "allowed_recipient",
+    "domain_similarity",
+    "domain_recency",
+    "managed_acceptable_sender",
+    "outbound_ndr",
+]
+
+
+def _checked_instant(text: str) -> str:
+    parse_instant(text)
+    return text
+
+
+def _plain_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError("must be true or false")
+
+
+_DATE_TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
+
+DateTimeText = Annotated[StrictStr, AfterValidator(_checked_instant), WithJsonSchema(_DATE_TIME)]
+"""A date-time in a request: RFC 3339 with a zone, kept as it was written."""
+
+QueryBoolean = Annotated[bool, BeforeValidator(_plain_boolean)]
+"""`true` or `false`, and no other word for them."""
+
+Moment = Annotated[str, WithJsonSchema(_DATE_TIME)]
+"""A date-time in an answer."""
+
+UuidText = Annotated[
+    str,
+    Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", json_schema_extra={"format": "uuid"}),
+]
+Count = Annotated[int, Field(ge=0)]
+
+# In the document alone: pydantic's own `deprecated` warns whoever reads the field, and here that's the server itself.
+DEPRECATED: dict[str, Any] = {"deprecated": True}
+
+
+def maybe_absent(**described: Any) -> Any:
+    """A field that may be missing but not null, and that has no default to tell of."""
+    return Field(default=None, json_schema_extra=_without_default, **described)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)

@@ -1,0 +1,83 @@
+"""The envelope around every answer of the remote API: `{success, errors, messages, result, result_info?}`.
+
+Codes seen in the wild: 1000 and 10000 (authentication), 6003, 7001, 7003, 9103, 9106, 9109. Those from 10400 on are
+the sandbox's own, after the HTTP status they come with: the API documents only that codes are 1000 or more.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+INVALID_TOKEN: Final = 1000
+INVALID_HEADERS: Final = 6003
+NO_SUCH_METHOD: Final = 7001
+NO_SUCH_ROUTE: Final = 7003
+UNKNOWN_KEY: Final = 9103
+MISSING_HEADERS: Final = 9106
+ADDRESS_NOT_ALLOWED: Final = 9109
+AUTHENTICATION: Final = 10000
+BAD_REQUEST: Final = 10400
+NOT_FOUND: Final = 10404
+CONFLICT: Final = 10409
+TOO_MANY_REQUESTS: Final = 10429
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One entry of `errors` or `messages`. `pointer` is a JSON pointer into the body, or `/` and a parameter's name."""
+
+    code: int
+    message: str
+    pointer: str | None = None
+
+    def view(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.pointer is not None:
+            shown["source"] = {"pointer": self.pointer}
+        return shown
+
+
+class ApiError(Exception):
+    """A refusal, as the API words it."""
+
+    def __init__(self, status: int, *notices: Notice, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, notices)
+        self.status = status
+        self.notices = notices
+        self.headers = headers or {}
+
+
+def success(result: object, result_info: dict[str, Any] | None = None, messages: Sequence[Notice] = ()) -> bytes:
+    """The body of a good answer."""
+    body: dict[str, Any] = {
+        "success": True,
+        "errors": [],
+        "messages": [notice.view() for notice in messages],
+        "result": result,
+    }
+    if result_info is not None:
+        body["result_info"] = result_info
+    return encode(body)
+
+
+def failure(*notices: Notice) -> bytes:
+    """The body of a refusal."""
+    return encode({"success": False, "errors": [n.view() for n in notices], "messages": [], "result": None})
+
+
+def encode(body: object) -> bytes:
+    """JSON in ASCII: what mail carries can hold lone surrogates, which UTF-8 can't."""
+    return json.dumps(body, separators=(",", ":")).encode("ascii")
+
+
+def page_info(count: int, per_page: int, next_cursor: str | None = None) -> dict[str, Any]:
+    """result_info as it really is: `page` and `total_count` say 0 whatever is asked for."""
+    return {
+        "count": count,
+        "per_page": per_page,
+        "next": next_cursor,
+        "previous": None,
+        "page": 0,
+        "total_count": 0,
+    }

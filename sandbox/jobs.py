@@ -1,0 +1,167 @@
+"""Bulk action jobs: what one is, and what the API shows of it and of its messages."""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from sandbox.clock import Instant, iso
+from sandbox.delivery import MESSAGE_NOT_FOUND, Operation
+from sandbox.message import Message
+from sandbox.message_details import message_details
+from sandbox.search import Criteria
+from sandbox.tenant import Tenant
+
+JobStatus = Literal["PENDING", "DISCOVERING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"]
+MessageStatus = Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED", "SKIPPED"]
+RowOrder = Literal["discovery", "recent"]
+
+ENDED: Final[frozenset[JobStatus]] = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOrder:
+    """What the caller asked for. `search_params` is what the API gives back; `ignored_params` it never heard of."""
+
+    action: Operation
+    destination: str | None
+    expected_disposition: str | None
+    comment: str | None
+    criteria: Criteria
+    search_params: dict[str, Any]
+    ignored_params: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class JobMessage:
+    """One row of a job: one message in one recipient's mailbox."""
+
+    row_id: str
+    message: Message
+    recipient: str
+    created_at: Instant
+    status: MessageStatus = "PENDING"
+    status_message: str | None = None
+    retry_count: int = 0
+    retry_after: Instant | None = None
+    processed_at: Instant | None = None
+    changed_at: Instant = 0
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A bulk action job. Its rows change status through `mark` alone, which keeps the counters true at every instant:
+    discovered = pending + successful + failed + skipped + cancelled."""
+
+    job_id: str
+    order: JobOrder
+    requested_by: str
+    created_at: Instant
+    status: JobStatus = "PENDING"
+    status_message: str | None = None
+    started_at: Instant | None = None
+    completed_at: Instant | None = None
+    deleted: bool = False
+    doomed_after: int | None = None
+    rows: list[JobMessage] = field(default_factory=list)
+    seen: set[tuple[int, str]] = field(default_factory=set)
+    found: deque[tuple[Message, str]] = field(default_factory=deque)
+    ready: deque[JobMessage] = field(default_factory=deque)
+    idle_lanes: int = 0
+    counts: Counter[MessageStatus] = field(default_factory=Counter)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def pending(self) -> int:
+        """Rows not decided yet. The API has no counter for those being worked on: they count as pending."""
+        return self.counts["PENDING"] + self.counts["PROCESSING"]
+
+    def add(self, row: JobMessage) -> None:
+        self.rows.append(row)
+        self.counts[row.status] += 1
+
+    def mark(self, row: JobMessage, status: MessageStatus, at: Instant, reason: str | None = None) -> None:
+        self.counts[row.status] -= 1
+        self.counts[status] += 1
+        row.status = status
+        row.status_message = reason
+        row.changed_at = at
+        if status not in ("PENDING", "PROCESSING"):
+            row.retry_after = None
+            row.processed_at = at
+
+    def end(self, status: JobStatus, at: Instant, reason: str | None = None) -> None:
+        """End the job; what it had not decided by then is cancelled."""
+        self.status = status
+        self.status_message = reason
+        self.completed_at = at
+        self.found.clear()
+        self.ready.clear()
+        for row in self.rows:
+            if row.status in ("PENDING", "PROCESSING"):
+                self.mark(row, "CANCELLED", at, "The job ended before this message was processed")
+
+    def listed(self, status: MessageStatus | None, order: RowOrder) -> list[JobMessage]:
+        """The rows in the order of their discovery; or those that changed last first, so that they shift as it runs."""
+        rows = self.rows if status is None else [row for row in self.rows if row.status == status]
+        if order == "recent":
+            return sorted(rows, key=lambda row: (-row.changed_at, row.row_id))
+        return rows
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    """The contract's BulkJob."""
+    return {
+        "job_id": job.job_id,
+        "action_type": job.order.action,
+        "action_params": _action_params(job.order),
+        "search_params": job.order.search_params,
+        "status": job.status,
+        "status_message": job.status_message,
+        "comment": job.order.comment,
+        "created_at": iso(job.created_at),
+        "started_at": _iso_or_none(job.started_at),
+        "completed_at": _iso_or_none(job.completed_at),
+        "total_messages_discovered": len(job.rows),
+        "messages_pending": job.pending,
+        "messages_successful": job.counts["COMPLETED"],
+        "messages_failed": job.counts["FAILED"],
+        "messages_skipped": job.counts["SKIPPED"],
+        "messages_cancelled": job.counts["CANCELLED"],
+    }
+
+
+def job_message_view(tenant: Tenant, job: Job, row: JobMessage) -> dict[str, Any]:
+    """The contract's BulkJobMessage. Without the nested message where the provider no longer had it."""
+    view: dict[str, Any] = {
+        "message_id": row.row_id,
+        "postfix_id": tenant.postfix_id_of(row.message),
+        "alert_id": tenant.alert_id_of(row.message),
+        "email_message_id": tenant.message_id_of(row.message),
+        "action_type": job.order.action,
+        "action_params": {**_action_params(job.order), "client_recipient": row.recipient},
+        "status": row.status,
+        "status_message": row.status_message,
+        "retry_count": row.retry_count,
+        "retry_after": _iso_or_none(row.retry_after),
+        "created_at": iso(row.created_at),
+        "processed_at": _iso_or_none(row.processed_at),
+    }
+    if row.status_message != MESSAGE_NOT_FOUND:
+        view["message"] = message_details(tenant, row.message)
+    return view
+
+
+def _action_params(order: JobOrder) -> dict[str, Any]:
+    if order.action == "RELEASE":
+        return {"type": "RELEASE"}
+    params: dict[str, Any] = {"type": "MOVE", "destination": order.destination}
+    if order.expected_disposition is not None:
+        params["expected_disposition"] = order.expected_disposition
+    return params
+
+
+def _iso_or_none(instant: Instant | None) -> str | None:
+    return None if instant is None else iso(instant)

@@ -1,0 +1,226 @@
+"""Real mail as a mailbox to search: an mbox, a Maildir, a folder of .eml files, or one .eml file.
+
+Everything in these files was written by strangers: headers may be broken, encodings wrong, dates impossible, parts
+endless. A mail that can't be read is counted and left out; a file that is no mail at all is an error.
+"""
+
+import email
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC
+from email.header import decode_header, make_header
+from email.message import Message as ParsedMail
+from email.utils import getaddresses, parsedate_to_datetime
+from mailbox import Maildir, mbox
+from pathlib import Path
+from typing import Final, Literal, cast
+
+from sandbox.clock import Instant, from_datetime
+from sandbox.correspondence import attachment
+from sandbox.message import CLEAN, Attachment, Sender
+from sandbox.tenant import Tenant
+
+MAX_MAIL_BYTES: Final = 30 * 1024 * 1024
+_MAX_BODY_CHARACTERS: Final = 500_000
+_MAX_HEADER_CHARACTERS: Final = 20_000
+_MAX_PARTS: Final = 500
+_MAX_LINKS: Final = 100
+_LINK = re.compile(r"https?://[^\s\"'<>()\[\]{}\\^`|]{1,2000}", re.ASCII | re.IGNORECASE)
+_ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]]{1,64}@[A-Za-z0-9.-]{1,255}")
+_ADDRESS_LITERAL = re.compile(r"\[(\d{1,3}(?:\.\d{1,3}){3})\]", re.ASCII)
+_DELIVERY_HEADERS: Final = ("Delivered-To", "X-Original-To", "Envelope-To", "To", "Cc", "Bcc")
+
+
+class NoMailError(ValueError):
+    """The path holds no mail that could be read; the message says what was found instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """How many mails came in, and how many could not be read. `newest` is None if there was none."""
+
+    messages: int
+    unreadable: int
+    newest: Instant | None
+
+
+def load(tenant: Tenant, path: Path, *, undated: Instant, verdict: str | None = None) -> Loaded:
+    """Deliver the mails found at `path` to the tenant. Raises NoMailError.
+
+    `undated` is the time of mails without a usable Date. `verdict` is the disposition of all of them; without one, mail
+    that a spam filter marked is SPAM and the rest is clean, which a search by default does not show.
+    """
+    loaded = unreadable = 0
+    newest: Instant | None = None
+    try:
+        for raw in _raw_mails(path):
+            try:
+                mail = email.message_from_bytes(raw)
+                time = _deliver(tenant, mail, undated, verdict, complete=len(raw) < MAX_MAIL_BYTES)
+            # The standard library's parser fails in many ways on hostile mail, and each of them means: unreadable.
+            except Exception:  # noqa: BLE001
+                time = None
+            if time is None:
+                unreadable += 1
+                continue
+            loaded += 1
+            newest = time if newest is None else max(newest, time)
+    except OSError as problem:
+        raise NoMailError(f"{path}: {problem.strerror or problem}") from problem
+    if loaded == 0:
+        raise NoMailError(f"{path}: no mail could be read ({unreadable} unreadable)")
+    return Loaded(loaded, unreadable, newest)
+
+
+def _raw_mails(path: Path) -> Iterator[bytes]:
+    if path.is_dir():
+        yield from _mails_of_folder(path)
+        return
+    with path.open("rb") as file:
+        first = file.read(5)
+    if first == b"From ":
+        box = mbox(path, create=False)
+        try:
+            for key in box.iterkeys():
+                with box.get_file(key) as part:
+                    yield part.read(MAX_MAIL_BYTES)
+        finally:
+            box.close()
+        return
+    raw = _read(path)
+    if not _starts_with_a_header(raw):
+        raise NoMailError(f"{path}: neither an mbox (no 'From ' line at its start) nor a mail (no header)")
+    yield raw
+
+
+def _mails_of_folder(path: Path) -> Iterator[bytes]:
+    if (path / "cur").is_dir() or (path / "new").is_dir():
+        for name in ("cur", "new", "tmp"):
+            if not (path / name).is_dir():
+                raise NoMailError(f"{path}: a Maildir has the folders cur, new and tmp; {name} is missing")
+        box = Maildir(path, create=False)
+        for key in sorted(box.iterkeys()):
+            with box.get_file(key) as content:
+                yield content.read(MAX_MAIL_BYTES)
+        return
+    files = sorted(file for file in path.rglob("*") if file.suffix.casefold() == ".eml" and file.is_file())
+    if not files:
+        raise NoMailError(f"{path}: neither a Maildir (cur, new, tmp) nor a folder with .eml files")
+    for file in files:
+        yield _read(file)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_MAIL_BYTES)
+
+
+def _starts_with_a_header(raw: bytes) -> bool:
+    return re.match(rb"(?:\xef\xbb\xbf)?[A-Za-z][A-Za-z0-9_-]{0,75}[ \t]*:", raw) is not None
+
+
+def _deliver(
+    tenant: Tenant, mail: ParsedMail, undated: Instant, verdict: str | None, *, complete: bool
+) -> Instant | None:
+    if not mail.keys():
+        return None
+    name, address = (_addresses(mail, "From", "Sender", "Return-Path") or [("", "unknown@unknown.invalid")])[0]
+    to = tuple(dict.fromkeys(found for _, found in _addresses(mail, "To", "Cc")))
+    held_by = next(
+        (found for header in _DELIVERY_HEADERS if (found := _addresses(mail, header))),
+        [("", f"mailbox@{tenant.domain}")],
+    )
+    links, attachments = _contents(mail, complete=complete)
+    time = _date(mail) or undated
+    reply_to = _addresses(mail, "Reply-To")
+    message_id = _text(mail, "Message-ID").strip()
+    tenant.add(
+        time=time,
+        sender=Sender(
+            address,
+            name,
+            helo_ip=_first_hop(mail),
+            reply_to=reply_to[0][1] if reply_to else None,
+            spf=_authenticated(mail, "spf"),
+            dkim=_authenticated(mail, "dkim"),
+            dmarc=_authenticated(mail, "dmarc"),
+        ),
+        subject=_text(mail, "Subject"),
+        recipients=tuple(dict.fromkeys(found for _, found in held_by)),
+        to=to or None,
+        disposition=verdict or ("SPAM" if _marked_as_spam(mail) else CLEAN),
+        links=links,
+        attachments=attachments,
+        message_id=message_id or None,
+    )
+    return time
+
+
+def _text(mail: ParsedMail, name: str) -> str:
+    """A header, its encoded words decoded where that can be done, on one line."""
+    return _decoded(mail.get(name, ""))
+
+
+def _decoded(value: object) -> str:
+    text = str(value)[:_MAX_HEADER_CHARACTERS]
+    # Unknown charsets and bytes that don't fit them: the raw text is still worth searching.
+    with suppress(LookupError, ValueError):
+        text = str(make_header(decode_header(text)))
+    text = re.sub(r"\r?\n[ \t]*", " ", text)
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _addresses(mail: ParsedMail, *names: str) -> list[tuple[str, str]]:
+    """(name, address) pairs of the first thousand addresses in these headers."""
+    values = [str(value)[:_MAX_HEADER_CHARACTERS] for name in names for value in mail.get_all(name, [])]
+    pairs = [(_decoded(name), address.strip()) for name, address in getaddresses(values)]
+    good = [(name, address) for name, address in pairs if _ADDRESS.fullmatch(address)]
+    return (good or [("", address) for value in values for address in _ADDRESS.findall(value)])[:1000]
+
+
+def _date(mail: ParsedMail) -> Instant | None:
+    try:
+        moment = parsedate_to_datetime(_text(mail, "Date"))
+        return from_datetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _first_hop(mail: ParsedMail) -> str:
+    hops = mail.get_all("Received", [])
+    found = _ADDRESS_LITERAL.search(str(hops[-1])[:_MAX_HEADER_CHARACTERS]) if hops else None
+    return found[1] if found else "192.0.2.25"
+
+
+def _authenticated(mail: ParsedMail, check: str) -> Literal["pass", "neutral", "fail", "error", "none"]:
+    found = re.search(rf"\b{check}=(pass|neutral|fail|none)\b", _text(mail, "Authentication-Results"))
+    return cast(Literal["pass", "neutral", "fail", "none"], found[1]) if found else "none"
+
+
+def _marked_as_spam(mail: ParsedMail) -> bool:
+    return _text(mail, "X-Spam-Flag").strip().casefold() == "yes" or _text(mail, "X-Spam-Status").casefold().startswith(
+        "yes"
+    )
+
+
+def _contents(mail: ParsedMail, *, complete: bool) -> tuple[tuple[str, ...], tuple[Attachment, ...]]:
+    """Links of the text parts and the attachments. The last part of a mail that was cut has no hash worth having."""
+    links: dict[str, None] = {}
+    attachments: list[Attachment] = []
+    for place, part in enumerate(mail.walk()):
+        if place >= _MAX_PARTS:
+            break
+        if part.is_multipart():
+            continue
+        content = part.get_payload(decode=True)
+        if not isinstance(content, bytes):
+            continue
+        name = _decoded(part.get_filename() or "")
+        if name:
+            attachments.append(attachment(name[:500], part.get_content_type(), content if complete else b""))
+        elif part.get_content_maintype() == "text" and len(links) < _MAX_LINKS:
+            text = content[:_MAX_BODY_CHARACTERS].decode("utf-8", "replace")
+            links |= dict.fromkeys(link.rstrip(".,;:!?") for link in _LINK.findall(text))
+    return tuple(links)[:_MAX_LINKS], tuple(attachments)

@@ -1,0 +1,84 @@
+"""The rate limit: so many calls in a window over everything that uses a token; beyond it, every call is refused.
+
+1,200 calls in five minutes, and the block lasts for the rest of the window, unless set otherwise. The headers are on
+every answer: `Ratelimit: "default";r=50;t=30` (calls left, seconds to the reset), `Ratelimit-Policy:
+"default";q=1200;w=300`. `retry-after` is on 429 alone. The API's limit of 200/s per address isn't played.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Final
+
+from sandbox.clock import SECOND, Instant
+
+_MOST_BUDGETS: Final = 10_000
+
+
+@dataclass(slots=True)
+class Budget:
+    """One token's window."""
+
+    ends: Instant
+    used: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left after a call: whether it may go ahead, calls left, seconds to the reset (rounded up)."""
+
+    allowed: bool
+    left: int
+    resets_in: int
+
+
+class RateLimit:
+    """Budgets by token. `quota` calls in `window` seconds."""
+
+    def __init__(self, quota: int = 1200, window: int = 300) -> None:
+        self.quota = quota
+        self.window = window
+        self._budgets: OrderedDict[Hashable, Budget] = OrderedDict()
+
+    def spend(self, token: Hashable, now: Instant) -> Allowance:
+        """Count one call."""
+        budget = self._budget(token, now)
+        budget.used += 1
+        return self._allowance(budget, now)
+
+    def block(self, token: Hashable, seconds: float, now: Instant) -> Allowance:
+        """Use up the token's budget until `seconds` from now."""
+        budget = self._budget(token, now)
+        budget.ends = now + round(seconds * SECOND)
+        budget.used = self.quota + 1
+        return self._allowance(budget, now)
+
+    def forgive(self) -> None:
+        """Start all windows anew."""
+        self._budgets.clear()
+
+    def headers(self, allowance: Allowance) -> list[tuple[str, str]]:
+        shown = [
+            ("Ratelimit", f'"default";r={allowance.left};t={allowance.resets_in}'),
+            ("Ratelimit-Policy", f'"default";q={self.quota};w={self.window}'),
+        ]
+        if not allowance.allowed:
+            shown.append(("retry-after", str(allowance.resets_in)))
+        return shown
+
+    def _allowance(self, budget: Budget, now: Instant) -> Allowance:
+        return Allowance(
+            allowed=budget.used <= self.quota,
+            left=max(0, self.quota - budget.used),
+            resets_in=max(1, math.ceil((budget.ends - now) / SECOND)),
+        )
+
+    def _budget(self, token: Hashable, now: Instant) -> Budget:
+        budget = self._budgets.get(token)
+        if budget is None or budget.ends <= now:
+            budget = self._budgets[token] = Budget(now + self.window * SECOND)
+        self._budgets.move_to_end(token)
+        if len(self._budgets) > _MOST_BUDGETS:
+            self._budgets.popitem(last=False)
+        return budget

@@ -1,0 +1,1 @@
+"""The operations of the remote API, and the sandbox's own controls."""

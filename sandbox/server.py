@@ -1,0 +1,148 @@
+"""A sandbox that serves over real HTTP, in a thread of its own: `with start(Settings()) as sandbox:`."""
+
+import asyncio
+import socket
+import threading
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+
+from sandbox import access
+from sandbox.account import Account, open_account
+from sandbox.app import create_app
+from sandbox.clock import Clock
+from sandbox.connection import Connections, protocol_for
+from sandbox.mail_files import Loaded
+from sandbox.operations import BASE_PATH, CONTROL_PATH
+from sandbox.settings import Settings
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+
+
+class CannotListenError(OSError):
+    """The address can't be listened on: it is taken, or not this machine's."""
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready, and stops when told instead of looking every tenth of a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._told: asyncio.Event | None = None
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._told = asyncio.Event()
+        self.ready.set()
+        await self._told.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Calls still under way get the usual grace; without any there is nothing to wait for.
+        if self.server_state.tasks:
+            await super().shutdown(sockets)
+            return
+        for listening in self.servers:
+            listening.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)
+
+    def stop(self) -> None:
+        if self._loop is not None and self._told is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._told.set)
+
+
+class RunningSandbox:
+    """A serving sandbox. `state` is the account behind it, for a test in the same process to look at and script."""
+
+    token = access.FULL_ACCESS
+    read_token = access.READ_ONLY
+    revoked_token = access.REVOKED
+    email = access.EMAIL
+    email_key = access.EMAIL_KEY
+
+    def __init__(self, account: Account, mail: Loaded | None, listener: socket.socket) -> None:
+        self.state = account
+        self.mail = mail
+        self.account_id = account.access.account_id
+        host, port = listener.getsockname()[:2]
+        self.origin = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.base_url = self.origin + BASE_PATH
+        self.control_url = self.origin + CONTROL_PATH
+        connections = Connections()
+        self._server = _Server(
+            uvicorn.Config(
+                create_app(account, connections),
+                http=protocol_for(connections),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._listener = listener
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True
+        )
+
+    @property
+    def clock(self) -> Clock:
+        return self.state.clock
+
+    def serve(self) -> None:
+        """Start serving; return when calls are answered."""
+        self._thread.start()
+        if not self._server.ready.wait(_START_SECONDS):
+            raise RuntimeError("the sandbox did not start")
+
+    def stop(self) -> None:
+        """Stop serving, and wait until it has. A second call does nothing."""
+        self._server.stop()
+        self._thread.join(_STOP_SECONDS)
+        self._listener.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start(settings: Settings | None = None) -> RunningSandbox:
+    """Build the tenant and serve it. Raises BadAlertError, NoMailError or CannotListenError."""
+    settings = settings or Settings()
+    listener = _listen(settings.host, settings.port)
+    try:
+        opened = open_account(settings)
+        sandbox = RunningSandbox(opened.account, opened.mail, listener)
+        sandbox.serve()
+    except BaseException:
+        listener.close()
+        raise
+    return sandbox
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as problem:
+        raise CannotListenError(f"can't listen on {host}:{port}: {problem.strerror or problem}") from problem
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as problem:
+        listener.close()
+        raise CannotListenError(f"can't listen on {host}:{port}: {problem.strerror or problem}") from problem
+    return listener

@@ -1,0 +1,142 @@
+"""`python -m sandbox`, and the package as a whole."""
+
+import ast
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import sandbox
+from sandbox.cli import main
+from sandbox.server import CannotListenError, RunningSandbox, start
+from sandbox.settings import BadSettingsError, Settings
+
+PACKAGE = Path(sandbox.__file__).parent
+
+
+def _serve(*flags: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "--port", "0", *flags],
+        cwd=PACKAGE.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_line_when_ready_then_service_until_a_signal_and_a_quiet_end(
+    number: signal.Signals, alert_file: Path, wire: httpx.Client
+) -> None:
+    with _serve("--messages", "100", "--alert", str(alert_file), "--campaign-size", "12") as process:
+        assert process.stdout is not None
+        ready: dict[str, Any] = json.loads(process.stdout.readline())
+        assert set(ready) == {"base_url", "account_id", "tokens", "control_url", "messages", "now"}
+        assert set(ready["tokens"]) == {"full", "read", "revoked"}
+        assert ready["base_url"].startswith("http://127.0.0.1:")
+        assert ready["messages"] == 112
+        assert ready["now"].startswith("2026-11-20T16:02:")
+        health = wire.get(f"{ready['control_url']}/health").json()
+        assert (health["ready"], health["base_url"], health["clock"]) == (True, ready["base_url"], "real")
+        path = f"{ready['base_url']}/accounts/{ready['account_id']}/email-security/investigate"
+        found = wire.get(path, headers={"Authorization": f"Bearer {ready['tokens']['full']}"})
+        assert found.json()["result_info"]["count"] == 20
+        process.send_signal(number)
+        rest, complaints = process.communicate(timeout=20)
+    assert (process.returncode, rest, complaints) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--port", "70000"], "port"),
+        (["--port", "x"], "--port"),
+        (["--quota", "0"], "quota"),
+        (["--discover-rate", "0"], "discover-rate"),
+        (["--permanent-failures", "0.8", "--transient-failures", "0.8"], "shares"),
+        (["--at", "2026-11-20"], "--at"),
+        (["--account-id", "x" * 33], "account-id"),
+        (["--alert", "no-such-file.json"], "no-such-file.json"),
+        (["--mbox", "no-such-file.mbox"], "no-such-file.mbox"),
+        (["--mes", "7"], "--mes"),
+    ],
+)
+def test_flags_that_make_no_sense_end_with_2_and_the_reason(
+    flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(flags) == 2
+    told = capsys.readouterr()
+    assert says in told.err
+    assert told.out == ""
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"AlertID": "x"}', "\udcff"])
+def test_an_alert_file_that_is_none_ends_with_2(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "alert.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert main(["--alert", str(path)]) == 2
+    assert capsys.readouterr().err.startswith("sandbox: ")
+
+
+def test_help_ends_with_0_and_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    told = capsys.readouterr().out
+    for flag in ("--seed", "--messages", "--alert", "--mbox", "--manual-clock", "--quota", "--late-copies", "--at"):
+        assert flag in told
+
+
+def test_a_port_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["--port", str(port), "--messages", "0"]) == 2
+        with pytest.raises(CannotListenError):
+            start(Settings(port=port, messages=0))
+    assert str(port) in capsys.readouterr().err
+
+
+def test_a_second_stop_does_nothing_and_the_port_is_free_again() -> None:
+    with start(Settings(messages=0)) as running:
+        port = int(running.origin.rpartition(":")[2])
+        running.stop()
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(BadSettingsError, match="quota"):
+        Settings(quota=0)
+
+
+def test_a_connection_that_says_nothing_holds_nobody_up(run: Callable[..., RunningSandbox], wire: httpx.Client) -> None:
+    running = run(messages=100)
+    with socket.create_connection(("127.0.0.1", int(running.origin.rpartition(":")[2]))):
+        assert wire.get(f"{running.control_url}/health").status_code == 200
+
+
+def test_the_sandbox_imports_nothing_of_the_rest_of_the_pack() -> None:
+    rest = {"actions", "connectors", "evidence", "platforms", "playbooks", "benchmarks", "tests"}
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not {name.partition(".")[0] for name in names} & rest, file
+
+
+def test_importing_it_starts_nothing() -> None:
+    code = "import threading, sandbox.cli, sandbox.server; print(threading.active_count())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")

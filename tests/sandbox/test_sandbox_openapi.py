@@ -1,0 +1,111 @@
+"""schemathesis over the sandbox's own OpenAPI document: no 5xx, nothing undocumented."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as examples
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from sandbox.operations import OPERATIONS
+from sandbox.server import RunningSandbox, start
+from sandbox.settings import Settings
+
+OPERATION_IDS = [operation.id for operation in OPERATIONS]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    with start(Settings(messages=300, manual_clock=True, quota=10_000_000)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def document(sandbox: RunningSandbox) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx.get(f"{sandbox.control_url}/openapi.json", trust_env=False).json()
+    return answer
+
+
+def _things_there_are(sandbox: RunningSandbox) -> dict[str, str]:
+    """Path parameters that lead somewhere: an account, a job whose rows have all kinds of ends, a message."""
+    investigate = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
+    headers = {"Authorization": f"Bearer {sandbox.token}"}
+    with httpx.Client(headers=headers, trust_env=False) as client:
+        job = {"action": "MOVE", "destination": "JunkEmail", "search_params": {"detections_only": False}}
+        job_id = client.post(f"{investigate}/bulk", json=job).json()["result"]["job_id"]
+        sandbox.state.advance(4.2)
+        message_id = client.get(investigate).json()["result"][0]["id"]
+    return {"account_id": sandbox.account_id, "job_id": job_id, "investigate_id": message_id}
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["sense", "nonsense"])
+@pytest.mark.parametrize("operation_id", OPERATION_IDS)
+def test_every_answer_is_documented(
+    sandbox: RunningSandbox, document: dict[str, Any], operation_id: str, mode: GenerationMode
+) -> None:
+    schema = schemathesis.openapi.from_dict(document)
+    operation = schema.find_operation_by_id(operation_id)
+    named = {parameter.name for parameter in operation.path_parameters}
+    there = {name: value for name, value in _things_there_are(sandbox).items() if name in named}
+    headers = {"Authorization": f"Bearer {sandbox.token}"}
+
+    @examples(
+        max_examples=12,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(
+        case=operation.as_strategy(mode, path_parameters=there)
+        | operation.as_strategy(mode, path_parameters={name: there[name] for name in there if name == "account_id"})
+        | operation.as_strategy(mode)
+    )
+    def check(case: schemathesis.Case[Any]) -> None:
+        answer = case.call(base_url=sandbox.origin, headers=headers)
+        case.validate_response(answer, checks=CHECKS)
+
+    check()
+
+
+def test_a_slow_search_and_its_late_result_are_documented(sandbox: RunningSandbox, document: dict[str, Any]) -> None:
+    operation = schemathesis.openapi.from_dict(document).find_operation_by_id("searchMessages")
+    sandbox.state.faults.add("searchMessages", "slow_search", seconds=5)
+    path = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
+    with httpx.Client(headers={"Authorization": f"Bearer {sandbox.token}"}, trust_env=False) as client:
+        slow = client.get(path)
+        operation.validate_response(slow)
+        sandbox.state.advance(5)
+        late = client.get(slow.headers["location"])
+        operation.validate_response(late)
+    assert (slow.status_code, late.status_code) == (202, 200)
+
+
+def test_the_document_names_exactly_the_operations_that_are_served(document: dict[str, Any]) -> None:
+    found = {operation["operationId"] for path in document["paths"].values() for operation in path.values()}
+    assert found == set(OPERATION_IDS)
+
+
+def test_no_operation_documents_the_frameworks_own_validation_error(document: dict[str, Any]) -> None:
+    for path in document["paths"].values():
+        for operation in path.values():
+            assert {"400", "401", "403", "404", "429"} <= operation["responses"].keys()
+            assert "422" not in operation["responses"]

@@ -1,0 +1,225 @@
+"""What a search finds: the message search over HTTP, and the criteria that jobs alone know."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox.account import Account, open_account
+from sandbox.clock import SECOND
+from sandbox.correspondence import attachment
+from sandbox.message import Sender
+from sandbox.search import Criteria, find
+from sandbox.server import RunningSandbox
+from sandbox.settings import Settings
+
+Run = Callable[..., RunningSandbox]
+Connect = Callable[..., httpx.Client]
+Deliver = Callable[..., list[str]]
+
+
+@pytest.fixture
+def account(settings: Callable[..., Settings]) -> Account:
+    """Four mails: a phish, its report by a user, a clean one, and a newsletter in quarantine."""
+    account = open_account(settings()).account
+    now = account.clock.now()
+    phish = Sender("billing@Mail.Phish.test", "Billing", helo_ip="203.0.113.9", categories=("CredentialHarvester",))
+    account.tenant.add(
+        time=now - 4 * SECOND,
+        sender=phish,
+        subject="Overdue Invoice for Dana",
+        recipients=("dana@corp.example", "lee@corp.example"),
+        disposition="MALICIOUS",
+        links=("https://login.portal.test:8443/open?u=1",),
+        attachments=(attachment("Invoice-7.pdf", "application/pdf", b"x"),),
+        message_id="<one@phish.test>",
+        alert_id="alert-1",
+    )
+    account.tenant.add(
+        time=now - 3 * SECOND,
+        sender=phish,
+        subject="Overdue invoice",
+        recipients=("kim@corp.example",),
+        disposition="MALICIOUS",
+        submission=True,
+    )
+    account.tenant.add(
+        time=now - 2 * SECOND,
+        sender=Sender("anna@partner.test"),
+        subject="invoices, overdue or not",
+        recipients=("dana@sub.corp.example",),
+    )
+    account.tenant.add(
+        time=now - SECOND,
+        sender=Sender("news@shop.test"),
+        subject="Offers",
+        recipients=("lee@corp.example",),
+        disposition="BULK",
+        status="quarantined",
+    )
+    return account
+
+
+@pytest.mark.parametrize(
+    ("criteria", "numbers"),
+    [
+        ({}, [3, 1, 0]),
+        ({"detections_only": False}, [3, 2, 1, 0]),
+        ({"subject": "invoice OVERDUE"}, [1, 0]),
+        ({"subject": "overdue", "detections_only": False}, [2, 1, 0]),
+        ({"subject": "dana for overdue {{"}, [0]),
+        ({"exact_subject": "Overdue invoice"}, [1]),
+        ({"exact_subject": "overdue invoice"}, []),
+        ({"sender": "BILLING@mail.phish.test"}, [1, 0]),
+        ({"sender": "phish.test"}, [1, 0]),
+        ({"sender": "hish.test"}, []),
+        ({"recipient": "Lee@corp.example"}, [3, 0]),
+        ({"recipient": "corp.example", "detections_only": False}, [3, 2, 1, 0]),
+        ({"recipient": "sub.corp.example", "detections_only": False}, [2]),
+        ({"domain": "portal.test"}, [0]),
+        ({"domain": "shop.test"}, [3]),
+        ({"domain": "corp.example"}, [3, 1, 0]),
+        ({"query": "lee OFFERS"}, [3]),
+        ({"query": "invoice-7"}, [0]),
+        ({"query": attachment("", "", b"x").sha256.upper()}, [0]),
+        ({"query": "<ONE@phish.test>"}, [0]),
+        ({"query": "nothing of the kind"}, []),
+        ({"message_id": "one@phish.test"}, [0]),
+        ({"alert_id": "alert-1"}, [0]),
+        ({"alert_id": "alert-2"}, []),
+        ({"smtp_helo_ip": "203.0.113.9"}, [1, 0]),
+        ({"metric": "credentialharvester"}, [1, 0]),
+        ({"metric": "bulk"}, [3]),
+        ({"final_disposition": "BULK"}, [3]),
+        ({"final_disposition": "NONE"}, []),
+        ({"final_disposition": "NONE", "detections_only": False}, [2]),
+        ({"delivery_status": "quarantined"}, [3]),
+        ({"delivery_status": "delivered"}, [1, 0]),
+        ({"message_action": "MOVED"}, []),
+        ({"submissions": True}, [1]),
+        ({"sender": "", "query": " "}, [3, 1, 0]),
+    ],
+)
+def test_a_search_finds_exactly_what_it_says(account: Account, criteria: dict[str, Any], numbers: list[int]) -> None:
+    found = find(account.tenant, Criteria(**criteria), account.clock.now())
+    assert [message.number for message in found] == numbers
+
+
+def test_the_window_includes_both_its_ends(account: Account) -> None:
+    now = account.clock.now()
+    criteria = Criteria(start=now - 3 * SECOND, end=now - 2 * SECOND, detections_only=False)
+    assert [message.number for message in find(account.tenant, criteria, now)] == [2, 1]
+
+
+def test_a_mail_is_not_found_before_it_has_arrived(run: Run, connect: Connect, deliver: Deliver) -> None:
+    sandbox = run()
+    client = connect(sandbox)
+    deliver(sandbox, 1, in_seconds=10)
+    assert client.get("investigate").json()["result"] == []
+    sandbox.state.advance(10)
+    assert len(client.get("investigate").json()["result"]) == 1
+
+
+def test_the_search_ignores_what_only_jobs_know(run: Run, connect: Connect, deliver: Deliver) -> None:
+    sandbox = run()
+    deliver(sandbox, 2)
+    found = connect(sandbox).get("investigate", params={"exact_subject": "No such subject", "submissions": "true"})
+    assert len(found.json()["result"]) == 2
+
+
+def test_the_window_starts_thirty_days_ago_unless_told(run: Run, connect: Connect, deliver: Deliver) -> None:
+    sandbox = run()
+    client = connect(sandbox)
+    deliver(sandbox, 1, at="2026-10-01T00:00:00Z")
+    assert client.get("investigate").json()["result"] == []
+    assert len(client.get("investigate", params={"start": "2026-09-30T00:00:00Z"}).json()["result"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "pointer"),
+    [
+        ({"start": "2026-11-21T00:00:00Z"}, "/start"),
+        ({"start": "2026-11-20"}, "/start"),
+        ({"end": "2026-11-20T00:00:00"}, "/end"),
+        ({"final_disposition": "MALICIOUS-BEC"}, "/final_disposition"),
+        ({"final_disposition": "malicious"}, "/final_disposition"),
+        ({"delivery_status": "lost"}, "/delivery_status"),
+        ({"detections_only": "perhaps"}, "/detections_only"),
+        ({"cursor": "made-up"}, "/cursor"),
+        ({"per_page": "1001"}, "/per_page"),
+        ({"page": "0"}, "/page"),
+        ({"search_id": "made-up"}, "/search_id"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(
+    run: Run, connect: Connect, params: dict[str, str], pointer: str
+) -> None:
+    answer = connect(run()).get("investigate", params=params)
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert error["code"] >= 1000
+    assert error["source"]["pointer"] == pointer
+
+
+def test_cursors_lead_through_all_pages_even_when_mail_arrives_meanwhile(
+    run: Run, connect: Connect, deliver: Deliver
+) -> None:
+    sandbox = run()
+    client = connect(sandbox)
+    ids = deliver(sandbox, 45)
+    seen: list[str] = []
+    params: dict[str, Any] = {"sender": "sender@bad.test"}
+    while True:
+        page = client.get("investigate", params=params).json()
+        seen += [message["id"] for message in page["result"]]
+        if page["result_info"]["next"] is None:
+            break
+        params["cursor"] = page["result_info"]["next"]
+        sandbox.state.advance(1)
+        deliver(sandbox, 1)
+    assert len(seen) == len(set(seen))
+    assert set(ids) == set(seen)
+
+
+def test_a_cursor_of_another_search_is_refused(run: Run, connect: Connect, deliver: Deliver) -> None:
+    sandbox = run()
+    client = connect(sandbox)
+    deliver(sandbox, 3)
+    cursor = client.get("investigate", params={"per_page": 1}).json()["result_info"]["next"]
+    assert client.get("investigate", params={"per_page": 2, "cursor": cursor}).status_code == 200
+    assert client.get("investigate", params={"sender": "bad.test", "cursor": cursor}).status_code == 400
+
+
+def test_page_numbers_are_still_taken(run: Run, connect: Connect, deliver: Deliver) -> None:
+    sandbox = run()
+    client = connect(sandbox)
+    deliver(sandbox, 3)
+    pages = [client.get("investigate", params={"per_page": 2, "page": page}).json()["result"] for page in (1, 2, 3)]
+    assert [len(page) for page in pages] == [2, 1, 0]
+
+
+def test_a_slow_search_is_polled_at_its_location(run: Run, connect: Connect, deliver: Deliver) -> None:
+    sandbox = run(slow_search_seconds=7)
+    client = connect(sandbox)
+    deliver(sandbox, 1)
+    slow = client.get("investigate", params={"sender": "sender@bad.test", "subject": "Mail & more"})
+    assert (slow.status_code, slow.json()["result"]) == (202, [])
+    location = slow.headers["location"]
+    assert location.startswith(sandbox.base_url + "/accounts/")
+    sandbox.state.advance(6.9)
+    again = client.get(location)
+    assert (again.status_code, again.headers["location"]) == (202, location)
+    sandbox.state.advance(0.1)
+    assert client.get(location).status_code == 200
+    assert client.get(location.replace("sender%40", "other%40")).status_code == 400
+
+
+def test_hostile_text_comes_through_unchanged_and_as_plain_ascii(run: Run, connect: Connect, deliver: Deliver) -> None:
+    sandbox = run()
+    subject = "\u202e\x1b[2J\r\n<script>{{ 7*7 }}\u0000=HYPERLINK(\U0001f4b8"
+    deliver(sandbox, 1, subject=subject)
+    answer = connect(sandbox).get("investigate")
+    assert answer.json()["result"][0]["subject"] == subject
+    assert answer.content.isascii()
+    assert not set(answer.content) & set(range(32))
