@@ -6,7 +6,6 @@ command line's flags, the process protocol) is made from these.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -28,13 +27,13 @@ JobId = Annotated[Uuid, Field(description="The job's UUID.")]
 
 
 class ActionParams(BaseModel):
-    """Parameters: unknown ones are refused, because a misspelt one would change what is meant."""
+    """Parameters, or a part of them: unknown ones are refused, because a misspelt one would change what is meant."""
 
-    model_config = ConfigDict(extra="forbid", defer_build=True, use_attribute_docstrings=False)
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class ActionResult(BaseModel):
-    """A result: what the action found or did, as plain JSON."""
+    """A result, or a part of one: what the action found or did, as plain JSON."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
@@ -133,6 +132,8 @@ def _problem(params: type[BaseModel], found: Any) -> Problem:
 
 
 def _did_you_mean(params: type[BaseModel], location: Sequence[Any]) -> str:
+    import difflib  # noqa: PLC0415 -- only where something is wrong
+
     model: Any = params
     for part in location[:-1]:
         fields = getattr(model, "model_fields", {})

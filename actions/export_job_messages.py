@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from actions import progress
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
@@ -35,10 +35,8 @@ COUNTED_STATUSES = ("COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
 INLINE = "inline"
 
 
-class Resume(BaseModel):
+class Resume(ActionParams):
     """What a later call needs to go on: where the listing was, and what stands in the partial file."""
-
-    model_config = ConfigDict(extra="forbid")
 
     version: Literal[1] = 1
     job_id: JobId
@@ -67,7 +65,7 @@ class Params(ActionParams):
     resume: Resume | None = Field(None, description="The `resume` object of the result before, to go on from there.")
 
 
-class ExportedFile(BaseModel):
+class ExportedFile(ActionResult):
     """A file, with what proves that it is unchanged."""
 
     path: str

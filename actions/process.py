@@ -34,6 +34,8 @@ def main(action: Action[Any, Any], arguments: Sequence[str] | None = None) -> No
         parameters = ", ".join(action.params.model_fields) or "none ({})"
         sys.stdout.write(USAGE.format(module=action.module, title=action.title, parameters=parameters))
         sys.exit(0)
+    # A pydantic plugin would see every value, credentials too; and to look for one costs 20 ms a start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         configure_log(os.environ)
         document, code = _run(action, arguments)

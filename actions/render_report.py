@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from actions.contract import Action, ActionParams, ActionResult
 from actions.process import main
 from connectors.version import VERSION
 
 
-class Alert(BaseModel):
+class Alert(ActionParams):
     """The alert that started the response."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str | None = None
     sender: str | None = None
@@ -39,7 +37,7 @@ class Params(ActionParams):
     warnings: list[str] = Field(default_factory=list, description="What earlier steps warned about.")
 
 
-class ReportFile(BaseModel):
+class ReportFile(ActionResult):
     """The file, with what proves that it is unchanged."""
 
     path: str

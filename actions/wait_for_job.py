@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from actions import progress
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
@@ -34,10 +34,8 @@ from connectors.message import JobMessage, MessageStatus
 from connectors.search import parse_instant
 
 
-class Resume(BaseModel):
+class Resume(ActionParams):
     """What a later call needs to go on as if it had never stopped."""
-
-    model_config = ConfigDict(extra="forbid")
 
     version: Literal[1] = 1
     job_id: JobId
@@ -60,7 +58,7 @@ class Params(ActionParams):
     )
 
 
-class JobProgress(BaseModel):
+class JobProgress(ActionResult):
     """How far the job is. processed: messages that it is through with, well or badly."""
 
     discovered: int

@@ -36,7 +36,7 @@ class Connection(BaseModel):
     Either `api_token`, or the older pair `api_key` and `api_email`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     account_id: str = Field(
         max_length=32,

@@ -1,0 +1,104 @@
+"""The official SDK's own types: every field and every enum value of theirs must be known to our models."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cloudflare.types.email_security import investigate
+from cloudflare.types.email_security.investigate import bulk
+from pydantic import BaseModel
+
+from connectors.job import BulkJob, BulkJobRequest
+from connectors.message import JobMessage, MessageDetails
+from connectors.search import SearchParams
+
+# Ours to theirs. search_params of an answer is kept as it came; its fields are those of the request.
+PAIRS: list[tuple[type[BaseModel], Any]] = [
+    (BulkJobRequest, investigate.bulk_create_params.BulkCreateParams),
+    (BulkJob, investigate.BulkCreateResponse),
+    (BulkJob, investigate.BulkGetResponse),
+    (BulkJob, investigate.BulkListResponse),
+    (BulkJob, bulk.CancelCreateResponse),
+    (JobMessage, bulk.MessageListResponse),
+]
+# Where the account goes: into the path.
+PATH_PARAMETERS = {"account_id"}
+
+
+def fields(theirs: Any) -> dict[str, Any]:
+    """The fields of an SDK model or TypedDict, by their names on the wire."""
+    if isinstance(theirs, type) and hasattr(theirs, "model_fields"):
+        return {(field.alias or name): field.annotation for name, field in theirs.model_fields.items()}
+    return typing.get_type_hints(theirs, include_extras=False)
+
+
+def members(annotation: Any) -> Iterator[Any]:
+    """The types inside unions, lists and Required."""
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType, list, typing.Required) or origin is typing.Annotated:
+        for argument in typing.get_args(annotation):
+            yield from members(argument)
+    else:
+        yield annotation
+
+
+def literals(annotation: Any) -> set[str]:
+    return {
+        value
+        for member in members(annotation)
+        if typing.get_origin(member) is typing.Literal
+        for value in typing.get_args(member)
+    }
+
+
+def structures(annotation: Any) -> list[Any]:
+    return [
+        m for m in members(annotation) if isinstance(m, type) and (hasattr(m, "model_fields") or typing.is_typeddict(m))
+    ]
+
+
+def unknown(ours: type[BaseModel], theirs: Any, at: str) -> list[str]:
+    """What the SDK knows and our model does not."""
+    found = []
+    known = {field.alias or name: field.annotation for name, field in ours.model_fields.items()}
+    for name, annotation in fields(theirs).items():
+        if name in PATH_PARAMETERS:
+            continue
+        if name not in known:
+            found.append(f"{at}.{name}")
+            continue
+        mine = known[name]
+        missing = literals(annotation) - literals(mine)
+        found += [f"{at}.{name}={value}" for value in sorted(missing)]
+        for structure in structures(annotation):
+            models = [SearchParams] if name == "search_params" else structures(mine)
+            if models:
+                found += unknown(models[0], structure, f"{at}.{name}")
+            elif dict not in {typing.get_origin(m) or m for m in members(mine)}:
+                found.append(f"{at}.{name} has no structure")
+    return found
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS, ids=lambda value: value.__name__)
+def test_no_field_and_no_enum_value_of_the_sdk_is_unknown_to_us(ours: type[BaseModel], theirs: Any) -> None:
+    assert unknown(ours, theirs, theirs.__name__) == []
+
+
+def test_the_search_answers_fields_are_known_too() -> None:
+    from cloudflare.types.email_security import InvestigateListResponse  # noqa: PLC0415
+
+    assert unknown(MessageDetails, InvestigateListResponse, "InvestigateListResponse") == []
+
+
+def test_the_walk_itself_notices_what_is_unknown() -> None:
+    class Narrow(BaseModel):
+        job_id: str
+        status: typing.Literal["PENDING"]
+
+    missing = unknown(Narrow, investigate.BulkGetResponse, "job")
+    assert "job.status=COMPLETED" in missing
+    assert "job.search_params" in missing
