@@ -1,4 +1,4 @@
-"""What a create costs with nothing but httpx, pydantic and tenacity: the script a careful person writes in ten minutes."""
+"""What a create costs with nothing but httpx, pydantic and tenacity: a careful script of ten minutes."""
 
 import json
 import os

@@ -22,7 +22,11 @@ from sandbox.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PARAMETERS = {
-    "search_params": {"sender": "billing@invoice-portal.example", "start": "2026-11-13T15:32:35Z", "detections_only": False},
+    "search_params": {
+        "sender": "billing@invoice-portal.example",
+        "start": "2026-11-13T15:32:35Z",
+        "detections_only": False,
+    },
     "destination": "JunkEmail",
     "comment": "case 42",
 }
@@ -78,7 +82,10 @@ def main() -> None:
     if made != (arguments.runs + 1) * len(PROGRAMS):
         raise SystemExit(f"{made} jobs were made, not one for each run: these figures mean nothing")
     ours = seconds["actions.create_move_job"]
-    lines = ["| program | min s | median s | max s | ours / this, median of pairs | goal |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| program | min s | median s | max s | ours / this, median of pairs | goal |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for name, taken in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(ours, taken, strict=True))
         shown = "" if name not in GOALS else f"{ratio:.2f}"

@@ -9,9 +9,7 @@ from cloudflare import Cloudflare
 
 def main() -> None:
     parameters = json.load(sys.stdin)
-    client = Cloudflare(
-        api_token=os.environ["CLOUDFLARE_API_TOKEN"], base_url=os.environ["CLOUDFLARE_BASE_URL"]
-    )
+    client = Cloudflare(api_token=os.environ["CLOUDFLARE_API_TOKEN"], base_url=os.environ["CLOUDFLARE_BASE_URL"])
     job = client.email_security.investigate.bulk.create(
         account_id=os.environ["CLOUDFLARE_ACCOUNT_ID"], action="MOVE", **parameters
     )

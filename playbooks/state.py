@@ -3,7 +3,8 @@
     {"state": 1,
      "playbook": {"id", "sha256"},  "run_id", "directory", "started_at",  "inputs": {…},
      "position": index of the step that is next or under way,  "commands": number of commands given so far,
-     "steps": {step id: {"status", "started", "ended", "attempts", "repeats", "retries", "result", "error", "reason"}},
+     "steps": {step id: {"status", "started", "ended", "attempts", "repeats", "retries", "result", "error",
+                         "doubt", "reason"}},
      "pending": the command that is to be carried out now}
 
 It holds what the inputs and the results of actions hold: mail addresses and subjects, never a secret.
@@ -32,6 +33,13 @@ class PlaybookVersion(_Part):
     sha256: str
 
 
+class Doubt(_Part):
+    """A failed attempt that may have changed something."""
+
+    error: dict[str, Any]
+    exit_code: int
+
+
 class StepRecord(_Part):
     """What became of a step. A check that said no has failed; a finish step that ended the run has succeeded."""
 
@@ -43,6 +51,7 @@ class StepRecord(_Part):
     retries: dict[str, int] = Field(default_factory=dict, description="Retries used, by the handler's index.")
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    doubt: Doubt | None = Field(None, description="The first attempt of which it is not known what it changed.")
     reason: str | None = None
 
 

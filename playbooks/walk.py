@@ -13,7 +13,7 @@ from playbooks.expressions import OMIT
 from playbooks.format import ActionStep, CheckStep, ErrorHandler, FinishStep, SetStep, Step
 from playbooks.plain_json import Json, plain
 from playbooks.program import Field, Program, reads_absent_result
-from playbooks.state import End, PendingRun, PendingSleep, RunState, Status, StepRecord
+from playbooks.state import Doubt, End, PendingRun, PendingSleep, RunState, Status, StepRecord
 
 MAX_COMMANDS = 20_000
 
@@ -65,6 +65,8 @@ class Walk:
         """The pending action failed: the first handler that fits decides, and without one the run has failed."""
         step, record = self._current()
         record.error = error
+        if error.get("applied") == "unknown" and record.doubt is None:
+            record.doubt = Doubt(error=error, exit_code=exit_code)
         try:
             number, handler = self._handler(step, record, error)
             if retry and handler is not None and handler.retry is not None:
@@ -78,6 +80,8 @@ class Walk:
         except ExpressionFailed as broken:
             self._broken(broken)
             return
+        error, exit_code = _with_doubt(record, error, exit_code)
+        record.error = error
         record.status = "failed"
         record.ended = self.now
         if handler is not None and handler.do == "continue":
@@ -281,3 +285,12 @@ def _why_no_result(record: StepRecord | None) -> str:
     if record.status == "running":
         return "it is not done yet"
     return "only action and set steps have results"
+
+
+def _with_doubt(record: StepRecord, error: dict[str, Json], exit_code: int) -> tuple[dict[str, Json], int]:
+    """The step's failure. An earlier attempt that may have changed something outweighs a later one that did not."""
+    if record.doubt is None or error.get("applied") != "no":
+        return error, exit_code
+    first = record.doubt.error
+    message = f"{first.get('message')}; tried again, it ended in {error.get('type')}: {error.get('message')}"
+    return {**first, "message": message}, record.doubt.exit_code

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from connectors import call_log
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
 from sandbox.server import RunningSandbox, start
@@ -32,6 +33,12 @@ def _settings_of_this_machine_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().startswith(FOREIGN_SETTINGS):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _log_of_one_test_left_out_of_the_next() -> Iterator[None]:
+    yield
+    call_log.configure("off")
 
 
 @pytest.fixture

@@ -219,11 +219,12 @@ def test_a_file_holds_every_row_and_its_hash_is_true(row_format: str, api: Email
     assert file["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert file["bytes"] == path.stat().st_size
     text = path.read_bytes().decode()
-    read = {
-        "ndjson": lambda: [json.loads(line) for line in text.splitlines()],
-        "json": lambda: json.loads(text),
-        "csv": lambda: list(csv.DictReader(text.splitlines(keepends=True))),
-    }[row_format]()
+    if row_format == "ndjson":
+        read = [json.loads(line) for line in text.splitlines()]
+    elif row_format == "json":
+        read = json.loads(text)
+    else:
+        read = list(csv.DictReader(text.splitlines(keepends=True)))
     assert len(read) == result["rows"] == result["expected"]
     assert list(tmp_path.iterdir()) == [path]
 

@@ -1,0 +1,67 @@
+"""The manifest and the generated schemas say what the code says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from actions import catalog
+from connectors.connection import Connection
+from connectors.version import VERSION
+from platforms import manifest
+from playbooks import library
+
+DOCUMENT = json.loads(manifest.MANIFEST.read_text())
+
+
+def test_the_manifest_is_what_the_actions_and_playbooks_say_now() -> None:
+    assert not manifest.stale(), "run `make manifest`"
+
+
+def test_the_manifests_own_schema_is_what_the_code_says_now() -> None:
+    assert manifest.SCHEMA.read_text() == manifest.render_schema(), "run `make manifest`"
+
+
+def test_a_manifest_that_is_missing_or_changed_counts_as_stale(tmp_path: Path) -> None:
+    changed = tmp_path / "manifest.json"
+    assert manifest.stale(changed)
+    changed.write_text(manifest.render().replace(VERSION, "0.0.0"))
+    assert manifest.stale(changed)
+
+
+def test_the_manifest_fits_its_schema() -> None:
+    schema = json.loads(manifest.SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(DOCUMENT, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**DOCUMENT, "actions": [{**DOCUMENT["actions"][0], "effect": "harmless"}]}, schema)
+
+
+@pytest.mark.parametrize("entry", DOCUMENT["actions"], ids=lambda entry: str(entry["id"]))
+def test_an_entrys_schemas_are_valid_and_its_examples_fit_them(entry: dict[str, object]) -> None:
+    for schema, example in (("parameters", "example_parameters"), ("result", "example_result")):
+        jsonschema.Draft202012Validator.check_schema(entry[schema])  # type: ignore[arg-type]
+        jsonschema.validate(entry[example], entry[schema])  # type: ignore[arg-type]
+    assert entry["description"]
+
+
+def test_it_lists_every_action_every_playbook_and_every_setting() -> None:
+    assert [entry["id"] for entry in DOCUMENT["actions"]] == list(catalog.available())
+    assert [entry["id"] for entry in DOCUMENT["playbooks"]] == [playbook.id for playbook in library.available()]
+    assert set(DOCUMENT["connection"]["properties"]) == set(Connection.model_fields)
+    assert (DOCUMENT["id"], DOCUMENT["version"]) == ("cloudflare-email-security", VERSION)
+
+
+def test_secrets_are_marked_as_such() -> None:
+    properties = DOCUMENT["connection"]["properties"]
+    secret = {name for name, schema in properties.items() if "writeOnly" in json.dumps(schema)}
+    assert secret == {"api_token", "api_key"}
+
+
+def test_every_playbooks_actions_exist() -> None:
+    for entry in DOCUMENT["playbooks"]:
+        assert set(entry["actions"]) <= set(catalog.available())
+        assert Path(manifest.ROOT / entry["file"]).is_file()
