@@ -42,6 +42,7 @@ lint: $(VENV)/.tests ## Check style and types, strictly
 manifest: $(VENV)/.runs ## Write manifest.json and the JSON Schemas anew from the actions and playbooks
 	@$(BIN)/python -m platforms.manifest
 	@$(BIN)/python -m playbooks.format
+	@$(BIN)/python -m platforms.reference
 
 record: $(VENV)/.tests ## Record the cassettes anew from the sandbox
 	@$(BIN)/python -m tests.cassettes.record

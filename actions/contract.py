@@ -128,6 +128,8 @@ def _problem(params: type[BaseModel], found: Any) -> Problem:
             message = f"is no parameter{_did_you_mean(params, location)}"
         case "missing":
             message = "is required"
+        case "string_too_short":
+            message = "is empty" if found["ctx"]["min_length"] == 1 else message
     return Problem(pointer=_printable(pointer), message=message)
 
 

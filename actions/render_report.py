@@ -56,6 +56,11 @@ def render_report(p: Params) -> Result:
 
     facts = p.model_dump(mode="json", exclude_none=True, exclude={"destination", "format", "alert"})
     facts["pack_version"] = VERSION
+    facts["request"] = {
+        "action": p.job.get("action_type"),
+        "search_params": p.job.get("search_params"),
+        "comment": p.job.get("comment"),
+    }
     if p.alert is not None:
         facts["alert"] = {
             "id": p.alert.id,

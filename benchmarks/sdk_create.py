@@ -13,7 +13,7 @@ def main() -> None:
     job = client.email_security.investigate.bulk.create(
         account_id=os.environ["CLOUDFLARE_ACCOUNT_ID"], action="MOVE", **parameters
     )
-    sys.stdout.write((job.model_dump_json() if job is not None else "null") + "\n")
+    sys.stdout.write(job.model_dump_json() + "\n")
 
 
 if __name__ == "__main__":

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.errors import UnexpectedAnswer
 
+_UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+
+
+def _a_uuid(text: str) -> str:
+    if not re.fullmatch(_UUID, text):
+        raise ValueError("is no UUID")
+    return text
+
+
 # An ID from an answer goes into the path of the next call: nothing but a UUID may pass.
-Uuid = Annotated[
-    str,
-    Field(
-        pattern=r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
-        json_schema_extra={"format": "uuid"},
-    ),
-]
+Uuid = Annotated[str, AfterValidator(_a_uuid), Field(json_schema_extra={"format": "uuid", "pattern": _UUID})]
 
 
 class ApiObject(BaseModel):

@@ -9,7 +9,16 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.config import JsonDict
 
 Disposition = Literal[
@@ -59,8 +68,21 @@ Instant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 
-# Not empty, not only blanks, no line break: an empty criterion could be ignored by the API, which widens the search.
-Criterion = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"^[^\x00\r\n]*[^\x00\s][^\x00\r\n]*$")]
+_LONGEST_CRITERION = 2000
+
+
+def _says_something(text: str) -> str:
+    """An empty criterion could be ignored by the API, which widens the search."""
+    if not text.strip() or len(text) > _LONGEST_CRITERION or re.search(r"[\x00\r\n]", text):
+        raise ValueError(f"is empty, has a line break or NUL, or is longer than {_LONGEST_CRITERION} characters")
+    return text
+
+
+Criterion = Annotated[
+    str,
+    AfterValidator(_says_something),
+    Field(json_schema_extra={"minLength": 1, "maxLength": _LONGEST_CRITERION, "pattern": r"^[^\x00\r\n]*$"}),
+]
 
 # In the JSON Schema only: pydantic's own flag would warn in the log of everyone who merely reads the field.
 DEPRECATED: JsonDict = {"deprecated": True}

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,18 +26,19 @@ def readme(text: str) -> str:
     tables = {"actions": _actions_table(), "playbooks": _playbooks_table(), "settings": _settings_table()}
     for name, table in tables.items():
         begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        if not pattern.search(text):
+        before, found, rest = text.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not found or not found_end:
             raise ValueError(f"README.md has no marks for {name}")
-        text = pattern.sub(lambda _, block=f"{begin}\n{table}\n{end}": block, text)
+        text = f"{before}{begin}\n{table}\n{end}{after}"
     return text
 
 
 def actions_page() -> str:
     """docs/actions.md: every action with its parameters, its result, and an example of each."""
     head = (
-        "# Actions\n\nMade from the action modules by `make manifest`; change it there. Every action takes one JSON object"
-        " and returns one;\nerrors are one JSON object too: see [errors](#errors).\n"
+        "# Actions\n\nMade from the action modules by `make manifest`; change it there. Every action takes one JSON"
+        " object and returns one;\nerrors are one JSON object too: see [errors](#errors).\n"
     )
     return head + "".join(_action(action) for action in catalog.available().values()) + _errors()
 
@@ -76,7 +76,8 @@ def _action(action: Action[Any, Any]) -> str:
         f"\n| parameter | type | default | |\n| --- | --- | --- | --- |\n{_rows(parameters, defaults=True)}"
         f"\n| result | type | |\n| --- | --- | --- |\n{_rows(result, defaults=False)}"
         f"\n```json\n{json.dumps(action.example_params)}\n```\n"
-        f"\n<details><summary>gives</summary>\n\n```json\n{json.dumps(action.example_result, indent=1)}\n```\n\n</details>\n"
+        f"\n<details><summary>gives</summary>\n\n"
+        f"```json\n{json.dumps(action.example_result, indent=1)}\n```\n\n</details>\n"
     )
 
 
@@ -125,8 +126,8 @@ def _errors() -> str:
         about = (kind.__doc__ or "").strip().split("\n")[0]
         rows.append(f"| `{kind.__name__}` | {kind.exit_code} | {_cell(about)} | {_cell(kind.default_help)} |\n")
     return (
-        "\n## errors\n\n`type` of the error document is one of these; `retryable`, `applied` (`no`, `unknown`, `yes`) and"
-        " the fields that are known stand\nbeside it.\n\n| type | exit | what happened | what to do |\n"
+        "\n## errors\n\n`type` of the error document is one of these; `retryable`, `applied` (`no`, `unknown`, `yes`)"
+        " and the fields that are known\nstand beside it.\n\n| type | exit | what happened | what to do |\n"
         "| --- | --- | --- | --- |\n" + "".join(rows)
     )
 

@@ -21,10 +21,10 @@ from sandbox.server import CannotListenError, RunningSandbox, start
 from sandbox.settings import BadSettingsError, Settings
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, program: str = "python -m sandbox") -> int:
     """Serve until interrupted and return 0; 2 for flags or files that make no sense, with the reason on stderr."""
     try:
-        flags = _parser().parse_args(argv)
+        flags = _parser(program).parse_args(argv)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 2
     try:
@@ -102,10 +102,10 @@ def _instant(text: str) -> int:
         raise argparse.ArgumentTypeError(str(problem)) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     usual, pace = Settings(), Pace()
     parser = argparse.ArgumentParser(
-        prog="sandbox",
+        prog=program,
         description="Cloudflare Email Security's bulk action jobs on this machine. "
         "Prints one line of JSON when ready and serves until interrupted.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

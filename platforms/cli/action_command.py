@@ -1,0 +1,137 @@
+"""A command for an action: its parameters as flags, its result as a table or as JSON."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Any
+
+import typer
+
+from actions.contract import Action
+from connectors.errors import ParameterError, Problem
+from platforms.cli import options
+from platforms.cli.action_index import load
+from platforms.cli.commands import PlainCommand
+from platforms.cli.documents import read_object
+from platforms.cli.failures import told
+from platforms.cli.flags import SPREAD, Flag, document, flags_of
+from platforms.cli.parting import Parting
+from platforms.cli.screen import Screen
+
+# Actions that take long and report how far they are.
+WATCHED = ("wait-for-job", "export-job-messages")
+
+# The command's own flags, next to which an action can't have parameters of the same name.
+OWN = {"params": options.Parameters, "output": options.Output, "verbose": options.Verbose}
+
+
+def app(action_id: str) -> typer.Typer:
+    """The command. Raises: ParameterError for an action that does not exist."""
+    action = load(action_id)
+    flags = sorted(flags_of(action.params), key=lambda flag: (not flag.required, flag.path[:-1] != ()))
+
+    def command(**given: Any) -> None:
+        screen = Screen(given["output"], verbose=given["verbose"])
+        with told(screen, flags, lambda: interrupted(action, given)):
+            _run(action, flags, given, screen)
+
+    signature = [_option(flag) for flag in flags] + [_own(name, kind) for name, kind in OWN.items()]
+    if action.verdict is not None:
+        signature.append(_own("exit_status", options.ExitStatus))
+    command.__dict__["__signature__"] = inspect.Signature(signature)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(action.id, cls=PlainCommand, help=_help(action))(command)
+    return single
+
+
+def _run(action: Action[Any, Any], flags: Sequence[Flag], given: Mapping[str, Any], screen: Screen) -> None:
+    screen.configure_log()
+    base = read_object(given["params"], "--params") if given["params"] is not None else {}
+    params, problems = document(flags, given, base)
+    if problems:
+        raise ParameterError(problems=problems + _other_problems(action, params, problems))
+    with watching(screen, action):
+        result = action.run(params)
+    if screen.json:
+        screen.write_json(result)
+    else:
+        from platforms.cli.result_view import show_result  # noqa: PLC0415 -- tables only where a person looks
+
+        show_result(screen, action.id, result)
+    if given.get("exit_status") and action.verdict is not None:
+        raise typer.Exit(action.verdict(result))
+
+
+def _other_problems(action: Action[Any, Any], params: Mapping[str, Any], known: Sequence[Problem]) -> list[Problem]:
+    """What else is wrong with the parameters: all problems are told at once."""
+    try:
+        action.check(params)
+    except ParameterError as error:
+        places = {problem["pointer"] for problem in known}
+        return [problem for problem in error.problems if problem["pointer"] not in places]
+    return []
+
+
+def watching(screen: Screen, action: Action[Any, Any]) -> AbstractContextManager[None]:
+    """A progress bar around an action that takes long."""
+    if not screen.live or action.id not in WATCHED:
+        return nullcontext()
+    from platforms.cli.bar import shown_for  # noqa: PLC0415 -- only where a person looks
+
+    return shown_for(screen, action.title)
+
+
+def interrupted(action: Action[Any, Any], params: Mapping[str, Any]) -> Parting:
+    """What to say at Ctrl-C while the action runs."""
+    job_id = params.get("job_id")
+    if action.id in WATCHED and job_id:
+        again = f"cfes {action.id} --job-id {job_id}"
+        if action.id == "export-job-messages":
+            again += f" --destination {shlex.quote(params['destination'])}" if params.get("destination") else ""
+        return Parting(
+            f"Interrupted. Job {job_id} goes on at the remote side, if it has not ended.",
+            resume=again,
+            cancel=f"cfes cancel-job --job-id {job_id}",
+        )
+    if action.effect == "read":
+        return Parting("Interrupted. Nothing was changed.")
+    advice = "Look before you run it again: cfes list-jobs"
+    if params.get("idempotency_key"):
+        advice = "To run it again with the same --idempotency-key is safe: it adopts a job that stands already."
+    return Parting(f"Interrupted. A change may have been made. {advice}")
+
+
+def _help(action: Action[Any, Any]) -> str:
+    documented = inspect.getmodule(action.function)
+    said = (documented.__doc__ or "").strip() if documented else ""
+    needs = f"Needs the permission '{action.permissions[0]}'." if action.permissions else ""
+    return "\n\n".join(part for part in (said or action.title, f"Effect: {action.effect}. {needs}".strip()) if part)
+
+
+def _option(flag: Flag) -> inspect.Parameter:
+    declared = f"{flag.option}/--no-{flag.option[2:]}" if flag.kind == "boolean" else flag.option
+    option = typer.Option(
+        declared,
+        help=flag.help,
+        metavar=flag.metavar or None,
+        hidden=flag.deprecated,
+        show_default=False,
+        rich_help_panel="Search (all that are given must hold)" if flag.path[0] == SPREAD else "Options",
+        autocompletion=_completing(flag.choices) if flag.choices else None,
+    )
+    kind = bool | None if flag.kind == "boolean" else str | None
+    return inspect.Parameter(
+        flag.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, option], default=None
+    )
+
+
+def _completing(choices: Sequence[str]) -> Callable[[], list[str]]:
+    return lambda: list(choices)
+
+
+def _own(name: str, kind: Any) -> inspect.Parameter:
+    default = None if name in ("params", "output") else False
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)

@@ -1,0 +1,194 @@
+"""An action's parameters as flags: made from the JSON Schema of its model, put together to one JSON document again.
+
+The fields of `search_params` are flags of their own (`--sender`); any other object or list is given as JSON text or
+`@FILE`. What a value has to be is not decided here: the action checks the document.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from connectors.errors import ParameterError, Problem
+from platforms.cli.documents import read_bytes
+
+if TYPE_CHECKING:
+    from actions.contract import ActionParams
+
+Kind = Literal["text", "number", "boolean", "json"]
+
+# The one object whose fields are flags: which messages are meant is what is typed most.
+SPREAD = "search_params"
+
+# A longer list of choices stands in the flag's description, where lines are wrapped.
+LONGEST_METAVAR = 24
+
+Schema = Mapping[str, Any]
+
+
+class Named(Protocol):
+    """A flag, and the place in the parameters that it fills."""
+
+    @property
+    def option(self) -> str:
+        """As it is typed."""
+
+    @property
+    def pointer(self) -> str:
+        """The place's JSON pointer."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag. path: where its value goes in the parameters. choices: what the schema lists, empty if it does not."""
+
+    path: tuple[str, ...]
+    kind: Kind
+    help: str
+    choices: tuple[str, ...] = ()
+    required: bool = False
+    deprecated: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.path[-1]
+
+    @property
+    def option(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def pointer(self) -> str:
+        return "".join(f"/{part}" for part in self.path)
+
+    @property
+    def metavar(self) -> str:
+        """What stands behind the flag in the help."""
+        if self.choices:
+            listed = "|".join(self.choices)
+            return listed if len(listed) <= LONGEST_METAVAR else "CHOICE"
+        return {"text": "TEXT", "number": "NUMBER", "json": "JSON|@FILE", "boolean": ""}[self.kind]
+
+    def value(self, given: Any) -> Any:
+        """What was given as JSON. Raises: ParameterError where it can't be read as such."""
+        if self.kind == "number":
+            return self._number(given)
+        return self._json(given) if self.kind == "json" else given
+
+    def _number(self, text: str) -> int | float:
+        try:
+            number = json.loads(text)
+        except (ValueError, RecursionError):
+            number = None
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            raise ParameterError(problems=[Problem(pointer=self.pointer, message="is no number")])
+        return number
+
+    def _json(self, text: str) -> Any:
+        data = read_bytes(text[1:], self.option) if text.startswith("@") else text
+        try:
+            return json.loads(data, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            message = f"is no JSON ({str(error)[:100]}); to read it from a file write {self.option} @FILE"
+            raise ParameterError(problems=[Problem(pointer=self.pointer, message=message)]) from None
+
+
+def flags_of(params: type[ActionParams]) -> list[Flag]:
+    """A flag for every parameter of an action, in the model's order."""
+    schema = params.model_json_schema()
+    return list(_flags(schema, (), schema))
+
+
+def document(
+    flags: Sequence[Flag], given: Mapping[str, Any], base: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The parameters: `base`, with every flag that was given (is not None) put over it.
+
+    Values that can't be read are left out, and told as problems.
+    """
+    found = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
+    problems: list[Problem] = []
+    for flag in flags:
+        if given.get(flag.name) is None:
+            continue
+        place = found.setdefault(SPREAD, {}) if flag.path[0] == SPREAD else found
+        if not isinstance(place, dict):
+            problems.append(Problem(pointer=f"/{SPREAD}", message=f"must be an object to take {flag.option}"))
+            continue
+        try:
+            place[flag.name] = flag.value(given[flag.name])
+        except ParameterError as error:
+            problems += error.problems or [Problem(pointer=flag.pointer, message=error.message)]
+    return found, problems
+
+
+def flag_at(flags: Sequence[Named], pointer: str) -> str | None:
+    """The flag (or flags) that a problem at this JSON pointer is about; None if it is about none."""
+    for flag in flags:
+        if pointer == flag.pointer or pointer.startswith(f"{flag.pointer}/"):
+            return flag.option
+    within = any(pointer and flag.pointer.startswith(f"{pointer}/") for flag in flags)
+    return "search flags such as --sender" if within else None
+
+
+def _flags(schema: Schema, path: tuple[str, ...], root: Schema) -> Iterator[Flag]:
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        shape = _shape(field, root)
+        if (*path, name) == (SPREAD,):
+            yield from _flags(shape, (SPREAD,), root)
+            continue
+        choices = tuple(str(choice) for choice in shape.get("enum", ()))
+        yield Flag(
+            path=(*path, name),
+            kind=_kind(shape),
+            help=_help(field, shape, choices, is_required=name in required),
+            choices=choices,
+            required=name in required,
+            deprecated=bool(field.get("deprecated")),
+        )
+
+
+def _shape(field: Schema, root: Schema) -> Schema:
+    """The field's schema itself: references followed, and "or null" left out, for a flag that is not given is null."""
+    options = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
+    if len(options) == 1:
+        return _shape(options[0], root)
+    if "$ref" in field:
+        target: Any = root
+        for part in str(field["$ref"]).removeprefix("#/").split("/"):
+            target = target[part]
+        return _shape(target, root)
+    return field
+
+
+def _kind(shape: Schema) -> Kind:
+    match shape.get("type"):
+        case "integer" | "number":
+            return "number"
+        case "boolean":
+            return "boolean"
+        case "string":
+            return "text"
+    return "text" if "enum" in shape else "json"
+
+
+def _help(field: Schema, shape: Schema, choices: Sequence[str], *, is_required: bool) -> str:
+    text = str(field.get("description") or shape.get("description") or "")
+    default = field.get("default")
+    if len("|".join(choices)) > LONGEST_METAVAR:
+        text += f" One of {', '.join(choices)}."
+    if is_required:
+        return f"{text} [required]"
+    if default is None or default == []:
+        return text
+    if isinstance(default, bool):
+        return f"{text} [default: {'yes' if default else 'no'}]"
+    return f"{text} [default: {default:g}]" if isinstance(default, float) else f"{text} [default: {default}]"
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

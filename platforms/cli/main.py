@@ -1,0 +1,22 @@
+"""The entry point of `cfes`: every way in which a command can end becomes an exit code. Never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+EXTRA_MISSING = """cfes: the command line needs {name}, which is not installed.
+Install the pack with its extra: pip install -e '.[cli]'
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    try:
+        from platforms.cli.outcome import run  # noqa: PLC0415 -- without the `cli` extra there is a reason to give
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("typer", "rich"):
+            raise
+        sys.stderr.write(EXTRA_MISSING.format(name=missing.name))
+        return 2
+    return run(sys.argv[1:] if arguments is None else arguments)

@@ -1,0 +1,52 @@
+"""How a command ended, as an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from connectors.errors import PackError, ParameterError
+from platforms.cli.commands import app
+from platforms.cli.failures import INTERRUPTED, defect, show
+from platforms.cli.screen import Screen
+
+# Typer has changed where its base classes come from, and still hands them down to this one.
+_COMMAND_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit code, whatever happens."""
+    try:
+        code = app(list(arguments), prog_name="cfes", standalone_mode=False)
+    except SystemExit as ended:
+        code = ended.code
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = 0
+    except PackError as error:
+        code = _failed(error)
+    except _COMMAND_ERROR as error:
+        code = _misused(error)
+    except Exception as error:  # noqa: BLE001 -- what nobody foresaw is told as such, without a traceback
+        code = _failed(defect(error))
+    return code if isinstance(code, int) else 0
+
+
+def _failed(error: PackError) -> int:
+    show(Screen(), error)
+    return error.exit_code
+
+
+def _misused(error: Any) -> int:
+    """A command line that makes no sense: as a parameter error, with where to read on."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(error.message + "\n")
+        return ParameterError.exit_code
+    path = context.command_path if context is not None else "cfes"
+    message = str(error.format_message()).rstrip(".")
+    return _failed(ParameterError(message, help=f"Nothing was sent. See {path} --help."))

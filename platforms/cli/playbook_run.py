@@ -1,0 +1,133 @@
+"""Runs a playbook for the command line: the steps as they go, the closing table or document, the exit code."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from actions import progress
+from connectors.clock import SystemClock
+from connectors.email_security import EmailSecurity
+from platforms.cli import approval
+from platforms.cli.action_index import load
+from platforms.cli.bar import Bar
+from platforms.cli.failures import INTERRUPTED, show_ending
+from platforms.cli.parting import Parting
+from platforms.cli.run_view import RunView
+from platforms.cli.screen import Screen
+from platforms.cli.tables import facts, named_values, near
+from playbooks import local
+from playbooks.format import ActionStep, Playbook
+
+# Where a run's journal and files go unless `--directory` says otherwise.
+RUNS = Path("cfes-runs")
+
+NOT_ALL_SUCCEEDED = 8
+
+Start = Callable[..., local.Outcome]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """yes: ask nothing. exit_status: exit 8 unless the run's outputs say that all succeeded.
+
+    environment: the connection's settings, the process's own unless given. farewell: what to say at Ctrl-C where an
+    interrupted run can't be gone on with.
+    """
+
+    yes: bool = False
+    exit_status: bool = False
+    environment: Mapping[str, str] | None = None
+    farewell: str | None = None
+
+
+def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directory: Path | None, terms: Terms) -> int:
+    """Run a playbook from its beginning and give the exit code. Raises: PackError where it can't even begin."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    run_id = f"{playbook.id}-{stamp}-{secrets.token_hex(3)}"
+    place = directory or RUNS / run_id
+    screen.say(f"{playbook.title} ({playbook.id})", "bold")
+
+    def start(**drive: Any) -> local.Outcome:
+        return local.run(playbook, inputs, run_id=run_id, directory=place, **drive)
+
+    connected = any(load(step.action).connection for step in playbook.steps if isinstance(step, ActionStep))
+    return _drive(screen, start, place, terms, connected=connected)
+
+
+def resume(screen: Screen, directory: Path, terms: Terms) -> int:
+    """Go on with the run in `directory` and give the exit code. Raises: PackError where it can't."""
+
+    def start(**drive: Any) -> local.Outcome:
+        return local.resume(directory, **drive)
+
+    return _drive(screen, start, directory, terms, connected=True)
+
+
+def _drive(screen: Screen, start: Start, directory: Path, terms: Terms, *, connected: bool) -> int:
+    began = time.monotonic()
+    with ExitStack() as stack:
+        # Before the run: without a connection there is no run to leave behind.
+        api = stack.enter_context(EmailSecurity.from_environment(terms.environment)) if connected else None
+        bar = stack.enter_context(Bar(screen.err)) if screen.live else None
+        view = RunView(screen, bar)
+        stack.enter_context(progress.listening(view.heard))
+        away = bar.away if bar is not None else nullcontext
+        ask = approval.never if terms.yes else approval.asking(screen, away)
+
+        def run_action(action_id: str, params: dict[str, Any]) -> dict[str, Any]:
+            action = load(action_id)
+            ask(action, params)
+            return action.run(params, api if action.connection else None)
+
+        try:
+            outcome = start(run_action=run_action, clock=SystemClock(), observer=view)
+        except KeyboardInterrupt:
+            stack.close()
+            (Parting(terms.farewell) if terms.farewell else view.parting(str(directory))).say(screen)
+            return INTERRUPTED
+        except approval.Declined:
+            raise approval.NotApproved(
+                "the step was not approved and not run",
+                help=f"The run stands before it. To resume: cfes playbook run --resume {shlex.quote(str(directory))}",
+            ) from None
+    _close(screen, outcome, time.monotonic() - began)
+    return _exit_code(outcome, terms)
+
+
+def _exit_code(outcome: local.Outcome, terms: Terms) -> int:
+    ended_early = outcome.message is not None
+    if terms.exit_status and outcome.exit_code == 0 and "outcome" in outcome.outputs and not ended_early:
+        return 0 if outcome.outputs["outcome"] == "succeeded" else NOT_ALL_SUCCEEDED
+    return outcome.exit_code
+
+
+def _close(screen: Screen, outcome: local.Outcome, seconds: float) -> None:
+    document = outcome.document()
+    del document["steps"]  # they stand in the journal
+    if screen.json:
+        screen.write_json({**document, "seconds": round(seconds, 1)})
+    else:
+        screen.say("")
+        facts(screen.out, [*_outputs(outcome), ("time", f"{seconds:.1f} s"), ("directory", near(outcome.directory))])
+    if outcome.error is not None:
+        show_ending(screen, outcome.error, outcome.exit_code)
+    elif outcome.message is not None:
+        screen.say(outcome.message)
+
+
+def _outputs(outcome: local.Outcome) -> list[tuple[str, str]]:
+    # What lies in the run's directory goes by its name: the directory is told once.
+    within = f"{near(outcome.directory)}/"
+    rows = []
+    for name, value in outcome.outputs.items():
+        shown = list(named_values({name: value})) or [(name, "-")]
+        rows += [(title, text.removeprefix(within)) for title, text in shown]
+    return rows

@@ -1,0 +1,136 @@
+"""An action's result for a person on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from platforms.cli.screen import Screen
+from platforms.cli.tables import Column, facts, grid, named_values
+
+Result = Mapping[str, Any]
+
+JOB_COLUMNS = (
+    Column("job", 36),
+    Column("status", 11),
+    Column("done", 9, rank=1, right=True),
+    Column("action", 7, rank=2),
+    Column("to", 12, rank=2),
+    Column("failed", 6, rank=3, right=True),
+    Column("created", 20, rank=4),
+    Column("search", 24, rank=5),
+)
+MESSAGE_COLUMNS = (
+    Column("sent", 20, rank=3),
+    Column("from", 24),
+    Column("subject", 24),
+    Column("mailboxes", 20, rank=2),
+    Column("verdict", 11, rank=1),
+)
+ROW_COLUMNS = (
+    Column("status", 10),
+    Column("recipient", 24),
+    Column("subject", 24, rank=1),
+    Column("from", 24, rank=2),
+    Column("processed", 20, rank=3),
+)
+
+
+def show_result(screen: Screen, action_id: str, result: Result) -> None:
+    """Print a result as tables; what it warns of goes to standard error."""
+    _VIEWS.get(action_id, _as_facts)(screen, result)
+    for warning in result.get("warnings") or ():
+        screen.say(f"! {warning}", "yellow")
+
+
+def _as_facts(screen: Screen, result: Result) -> None:
+    job = result.get("job")
+    own = {name: value for name, value in result.items() if name not in ("job", "warnings", "resume")}
+    rows = list(named_values(own))
+    if isinstance(job, Mapping):
+        # The job's own words come after; what the result said already is not said twice.
+        rows += [(name, value) for name, value in named_values(job) if name not in own]
+    facts(screen.out, rows)
+
+
+def _jobs(screen: Screen, result: Result) -> None:
+    jobs = result["jobs"]
+    if jobs:
+        grid(screen.out, JOB_COLUMNS, [_job_row(job) for job in jobs])
+    screen.say("no jobs" if not jobs else "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs", "dim")
+
+
+def _job_row(job: Result) -> Sequence[object]:
+    search = job.get("search_params") or {}
+    done = sum(job.get(f"messages_{how}") or 0 for how in ("successful", "failed", "skipped"))
+    return (
+        job.get("job_id"),
+        job.get("status"),
+        f"{done}/{job.get('total_messages_discovered', '')}",
+        job.get("action_type"),
+        (job.get("action_params") or {}).get("destination"),
+        job.get("messages_failed"),
+        job.get("created_at"),
+        ", ".join(f"{name}={value}" for name, value in search.items()),
+    )
+
+
+def _messages(screen: Screen, result: Result) -> None:
+    found = result["messages"]
+    if found:
+        grid(screen.out, MESSAGE_COLUMNS, [_message_row(message) for message in found])
+    more = {name: value for name, value in result.items() if name not in ("messages", "warnings")}
+    facts(screen.out, list(named_values(more)))
+    if result["count"] > len(found):
+        screen.say(f"the first {len(found)} are shown; --sample shows more", "dim")
+
+
+def _message_row(message: Result) -> Sequence[object]:
+    return (
+        message.get("sent_at") or message.get("sent_date"),
+        message.get("from"),
+        message.get("subject"),
+        ", ".join(str(r) for r in message.get("client_recipients") or message.get("to") or ()),
+        message.get("final_disposition"),
+    )
+
+
+def _export(screen: Screen, result: Result) -> None:
+    rows = result.get("messages") or []
+    if rows:
+        grid(screen.out, ROW_COLUMNS, [_export_row(row) for row in rows])
+    _as_facts(screen, {name: value for name, value in result.items() if name != "messages"})
+    if not result["done"]:
+        screen.say("not done: run it again with the `resume` object that --output json shows", "yellow")
+
+
+def _export_row(row: Result) -> Sequence[object]:
+    message = row.get("message") or {}
+    return (
+        row.get("status"),
+        (row.get("action_params") or {}).get("client_recipient"),
+        message.get("subject"),
+        message.get("from"),
+        row.get("processed_at"),
+    )
+
+
+def _wait(screen: Screen, result: Result) -> None:
+    _as_facts(screen, result)
+    if not result["done"]:
+        screen.say(f"not done yet: cfes wait-for-job --job-id {result['job_id']} goes on waiting", "yellow")
+
+
+def _connection(screen: Screen, result: Result) -> None:
+    _as_facts(screen, result)
+    if not result["ok"]:
+        screen.say("the connection is not ready for everything", "bold yellow")
+
+
+_VIEWS: Mapping[str, Callable[[Screen, Result], None]] = {
+    "list-jobs": _jobs,
+    "search-messages": _messages,
+    "export-job-messages": _export,
+    "wait-for-job": _wait,
+    "test-connection": _connection,
+}

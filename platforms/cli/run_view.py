@@ -1,0 +1,127 @@
+"""A playbook's run as it goes: one line a step, and on a terminal a bar for the step that is under way."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from actions import progress
+from connectors.job import HAS_ENDED
+from platforms.cli.action_index import load
+from platforms.cli.bar import Bar
+from platforms.cli.parting import Parting
+from platforms.cli.screen import Screen
+from platforms.cli.step_summary import summary
+from playbooks.engine import RunAction, Sleep
+from playbooks.format import ActionStep, FinishStep, SetStep, Step
+from playbooks.instants import parse
+from playbooks.local import Observer
+
+_MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "bold red"), "skipped": ("-", "dim")}
+
+Record = Mapping[str, Any]
+
+
+class RunView(Observer):
+    """Shows a run. `bar`: where there is a terminal to draw it on. Also remembers which job it is about."""
+
+    def __init__(self, screen: Screen, bar: Bar | None) -> None:
+        self._screen = screen
+        self._bar = bar
+        self.job_id: str | None = None
+        self.job_has_ended = False
+        self.under_way: Step | None = None
+
+    def heard(self, told: progress.Progress) -> None:
+        """A listener of actions.progress."""
+        self.job_id = told.job_id or self.job_id
+        if self._bar is not None:
+            self._bar.heard(told)
+
+    def step_started(self, step: Step, command: RunAction, record: Record, *, again: bool) -> None:  # noqa: ARG002
+        self.under_way = step
+        if again:
+            self._screen.say(f"  {_title(step)}: begun before and not ended; it runs again, which is safe", "dim")
+        if self._bar is not None and not record["repeats"]:
+            self._bar.begin(_title(step))
+
+    def step_ended(self, step: Step, record: Record) -> None:
+        self.under_way = None
+        if isinstance(step, ActionStep):
+            self._learn(record.get("result") or {})
+        if self._bar is not None:
+            self._bar.end()
+        if _is_worth_a_line(step, record):
+            self._line(step, record)
+
+    def step_skipped(self, step: Step, record: Record) -> None:
+        if isinstance(step, ActionStep):
+            self._line(step, record)
+
+    def sleeping(self, step: Step, command: Sleep, record: Record) -> None:
+        self.under_way = step
+        self._learn(record.get("result") or {})
+        if command.why == "repeat":
+            return
+        why = f"{(record.get('error') or {}).get('type')}, again in {command.seconds:.0f} s"
+        if self._bar is not None:
+            self._bar.note(why)
+        else:
+            self._screen.say(f"  {_title(step)}: {why}")
+
+    def parting(self, directory: str) -> Parting:
+        """What to say at Ctrl-C."""
+        step, job_id = self.under_way, None if self.job_has_ended else self.job_id
+        message = f"Interrupted in step {step.id}." if step is not None else "Interrupted."
+        if job_id is not None:
+            message += f" Job {job_id} goes on at the remote side."
+        elif isinstance(step, ActionStep) and load(step.action).effect != "read":
+            message += " A job may stand already: to resume finds it and never makes a second."
+        return Parting(
+            message,
+            resume=f"cfes playbook run --resume {shlex.quote(directory)}",
+            cancel=None if job_id is None else f"cfes cancel-job --job-id {job_id}",
+        )
+
+    def _learn(self, result: Record) -> None:
+        self.job_id = result.get("job_id") or self.job_id
+        job = result.get("job")
+        status = result.get("status") or (job.get("status") if isinstance(job, Mapping) else None)
+        if result.get("job_id") and isinstance(status, str):
+            self.job_has_ended = HAS_ENDED.get(status, False)
+
+    def _line(self, step: Step, record: Record) -> None:
+        mark = _MARKS[record["status"]]
+        said = [_title(step)]
+        said.append("skipped" if record["status"] == "skipped" else _what_came_of_it(step, record))
+        said.append(_took(record))
+        style = "" if record["status"] == "succeeded" else mark[1]
+        self._screen.say("  ".join(part for part in said if part), style, mark)
+
+
+def _is_worth_a_line(step: Step, record: Record) -> bool:
+    """Steps that only compute say nothing while all is well, nor does an end that was not taken."""
+    if record["status"] == "failed":
+        return True
+    if isinstance(step, FinishStep):
+        return record.get("reason") is not None
+    return not isinstance(step, SetStep)
+
+
+def _title(step: Step) -> str:
+    return step.title or step.id
+
+
+def _what_came_of_it(step: Step, record: Record) -> str:
+    error = record.get("error")
+    if record["status"] == "failed" and error:
+        return f"{error.get('type')}: {error.get('message')}"
+    if record.get("reason"):
+        return str(record["reason"])
+    return summary(step.action, record.get("result") or {}) if isinstance(step, ActionStep) else ""
+
+
+def _took(record: Record) -> str:
+    seconds = (parse(record["ended"]) - parse(record["started"])).total_seconds()
+    return f"({seconds:.1f} s)" if seconds >= 0.05 else ""

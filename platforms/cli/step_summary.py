@@ -1,0 +1,68 @@
+"""What came of an action, in a few words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Result = Mapping[str, Any]
+
+
+def summary(action_id: str, result: Result) -> str:
+    """One short line. A playbook may keep a part of a result only, so nothing is relied on."""
+    words = _WORDS.get(action_id)
+    return "" if words is None else ", ".join(part for part in words(result) if part)
+
+
+def _found(result: Result) -> list[str]:
+    floor = "more than " if result.get("limit_reached") else ""
+    return [_count(result, "count", f"{floor}{{}} messages"), _count(result, "mailbox_copies", "{} mailbox copies")]
+
+
+def _made(result: Result) -> list[str]:
+    job_id = result.get("job_id")
+    adopted = "adopted" if result.get("created") is False else "created"
+    return [f"job {job_id} {adopted}" if job_id else ""]
+
+
+def _waited(result: Result) -> list[str]:
+    progress = result.get("progress")
+    through = ""
+    if isinstance(progress, Mapping):
+        through = f"{progress.get('processed', 0):,} of {progress.get('discovered', 0):,} messages"
+    return [str(result.get("outcome") or ""), through, "stalled" if result.get("stalled") else ""]
+
+
+def _exported(result: Result) -> list[str]:
+    complete = {True: "complete", False: "not complete", None: ""}[result.get("complete")]
+    return [_count(result, "rows", "{} rows"), complete, *_files(result.get("files"))]
+
+
+def _written(result: Result) -> list[str]:
+    return _files([result.get("file")])
+
+
+def _job(result: Result) -> list[str]:
+    return [str(result.get("status") or "")]
+
+
+def _count(result: Result, name: str, words: str) -> str:
+    count = result.get(name)
+    return words.format(f"{count:,}") if isinstance(count, int) else ""
+
+
+def _files(files: Any) -> list[str]:
+    return [Path(str(file["path"])).name for file in files or () if isinstance(file, Mapping) and "path" in file]
+
+
+_WORDS = {
+    "search-messages": _found,
+    "create-move-job": _made,
+    "release-job": _made,
+    "wait-for-job": _waited,
+    "export-job-messages": _exported,
+    "render-report": _written,
+    "get-job": _job,
+    "cancel-job": _job,
+}

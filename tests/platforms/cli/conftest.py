@@ -1,0 +1,101 @@
+"""Runs `cfes` in this process, its streams a terminal or pipes as the test says, against the sandbox of the test."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from platforms.cli.main import main
+from sandbox.server import RunningSandbox
+from tests.clock import FakeClock
+
+
+class Stream(io.TextIOWrapper):
+    """A text stream in memory that is a terminal or not."""
+
+    def __init__(self, data: bytes = b"", *, terminal: bool = False) -> None:
+        super().__init__(io.BytesIO(data), encoding="utf-8", write_through=True)
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def text(self) -> str:
+        buffer = self.buffer
+        assert isinstance(buffer, io.BytesIO)
+        return buffer.getvalue().decode()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on standard output."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+    @property
+    def error(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.document["error"]
+        return found
+
+
+Cfes = Callable[..., Ended]
+
+
+@pytest.fixture
+def cfes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cfes:
+    """Runs one command. out, err, in_: whether the stream is a terminal. typed: what standard input gives."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    def run(
+        *arguments: str, typed: bytes | str = b"", terminal: bool = False, out: bool = False, err: bool = False
+    ) -> Ended:
+        data = typed.encode() if isinstance(typed, str) else typed
+        with monkeypatch.context() as patch:
+            streams = {
+                "stdin": Stream(data, terminal=terminal),
+                "stdout": Stream(terminal=terminal or out),
+                "stderr": Stream(terminal=terminal or err),
+            }
+            for name, stream in streams.items():
+                patch.setattr(sys, name, stream)
+            code = main(arguments)
+            return Ended(code, streams["stdout"].text(), streams["stderr"].text())
+
+    return run
+
+
+@pytest.fixture
+def clock(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """Time of the commands and of the sandbox: whoever sleeps moves both."""
+    fake = FakeClock(moved=sandbox.state.advance)
+    monkeypatch.setattr("connectors.email_security.SystemClock", lambda: fake)
+    monkeypatch.setattr("platforms.cli.playbook_run.SystemClock", lambda: fake)
+    return fake
+
+
+@pytest.fixture
+def connected(cfes: Cfes, environment: dict[str, str], clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Cfes:
+    """`cfes` connected to the sandbox."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CFES_LOG", "off")
+    return cfes

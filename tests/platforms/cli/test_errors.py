@@ -1,0 +1,123 @@
+"""What goes wrong is an exit code and one readable answer, never a traceback."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from actions.contract import Action
+from platforms.cli import main as entry
+from tests.platforms.cli.conftest import Cfes
+
+BAD = ("create-move-job", "--sender", "", "--start", "yesterday", "--max-messages", "many")
+
+
+def test_problems_name_the_flag_as_well_as_the_pointer(cfes: Cfes) -> None:
+    problems = {problem["pointer"]: problem for problem in cfes(*BAD).error["problems"]}
+    assert problems["/search_params/sender"]["flag"] == "--sender"
+    assert problems["/search_params/start"]["flag"] == "--start"
+    assert problems["/max_messages"]["message"] == "is no number"
+    assert problems["/destination"] == {"pointer": "/destination", "message": "is required", "flag": "--destination"}
+
+
+def test_a_terminal_shows_a_block_with_what_to_do_next_and_nothing_on_standard_output(cfes: Cfes) -> None:
+    ended = cfes(*BAD, terminal=True)
+    assert (ended.code, ended.out) == (2, "")
+    assert "ParameterError: 4 problems" in ended.err
+    assert "--sender (/search_params/sender): " in ended.err
+    for line in ("changed  nothing", "next     Nothing was sent.", "exit     2"):
+        assert line in _plain(ended.err)
+
+
+def test_a_pipe_gets_the_document_and_a_person_behind_it_the_block(cfes: Cfes) -> None:
+    ended = cfes(*BAD, err=True)
+    assert ended.error["type"] == "ParameterError"
+    assert "ParameterError: 4 problems" in ended.err
+
+
+def test_missing_search_flags_are_named_together(cfes: Cfes) -> None:
+    [problem] = cfes("search-messages").error["problems"]
+    assert problem == {"pointer": "/search_params", "message": "is required", "flag": "search flags such as --sender"}
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "1e999", "true", "[1]", "", "five"])
+def test_what_is_no_number_is_refused(text: str, cfes: Cfes) -> None:
+    ended = cfes("wait-for-job", "--job-id", "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d", "--timeout-seconds", text)
+    assert (ended.code, ended.error["problems"][0]["flag"]) == (2, "--timeout-seconds")
+
+
+@pytest.mark.parametrize("text", ["{", "@", "@missing.json", "[NaN]", "[" * 100_000])
+def test_what_is_no_json_is_refused(text: str, cfes: Cfes) -> None:
+    ended = cfes("render-report", "--destination", "x", "--job", text)
+    assert (ended.code, ended.error["problems"][0]["flag"]) == (2, "--job")
+
+
+@pytest.mark.parametrize("document", ["", "[]", "{", '{"a": 1, "a": 2}', "\udcff", '{"search_params": 5}'])
+def test_a_params_document_that_does_not_fit_is_refused(document: str, cfes: Cfes) -> None:
+    ended = cfes(
+        "search-messages", "--sender", "a@b.example", "--params", "-", typed=document.encode(errors="surrogateescape")
+    )
+    assert ended.code == 2
+
+
+def test_a_params_file_that_can_not_be_read_is_named(cfes: Cfes) -> None:
+    for name in ("missing.json", ".", "a\0b"):
+        assert "--params" in cfes("get-job", "--params", name).error["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["creat-move-job"], "did you mean create-move-job"),
+        (["get-job", "--job"], "--job"),
+        (["playbook", "rnu"], "rnu"),
+        (["list-jobs", "surplus"], "surplus"),
+        (["list-jobs", "--output", "xml"], "--output must be one of auto, json, table"),
+        (["run"], "ACTION"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_exits_2(arguments: list[str], said: str, cfes: Cfes) -> None:
+    ended = cfes(*arguments)
+    assert ended.code == 2
+    assert said in ended.error["message"]
+
+
+def test_what_nobody_foresaw_is_an_internal_error_without_traceback(
+    cfes: Cfes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("\x1b[31msecret")
+
+    monkeypatch.setattr(Action, "run", broken)
+    ended = cfes("list-jobs", terminal=True)
+    assert ended.code == 1
+    assert "InternalError: KeyError in " in ended.err
+    assert "secret" not in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_reader_that_goes_away_is_no_error(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(Action, "run", gone)
+    assert cfes("list-jobs").err == ""
+
+
+def test_without_the_extra_the_command_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    for name in [name for name in sys.modules if name.startswith("platforms.cli.")]:
+        if name not in ("platforms.cli.main", "platforms.cli.screen"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "typer", None)
+    assert entry.main(["list-jobs"]) == 2
+    assert "pip install -e '.[cli]'" in stderr.getvalue()
+
+
+def _plain(text: str) -> str:
+    import re  # noqa: PLC0415
+
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)

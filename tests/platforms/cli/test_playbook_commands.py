@@ -1,0 +1,263 @@
+"""`cfes playbook`: the steps as they go, the closing table or document, the exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from playbooks import library
+from sandbox.server import RunningSandbox
+from tests.clock import FakeClock
+from tests.conftest import EXAMPLE_ALERT
+from tests.platforms.cli.conftest import Cfes
+
+# One step of every kind, against the real actions; small enough to be read here.
+PURGE = """\
+playbook: 1
+id: small-purge
+title: Move what a sender left
+inputs:
+  alert:
+    type: object
+    primary: true
+    required: [From, AlertID]
+    properties: {From: {type: string}}
+  max_messages: {type: integer, default: 1000}
+  destination: {type: string, enum: [JunkEmail, Inbox], default: JunkEmail}
+steps:
+  - {id: window, set: {start: "2026-11-13T15:32:35Z"}}
+  - id: find
+    title: Find what the sender left
+    action: search-messages
+    with:
+      search_params: {sender: "{{ inputs.alert.From }}", start: "{{ steps.window.start }}", detections_only: false}
+  - id: cap
+    title: Not too many
+    check: "{{ steps.find.count <= inputs.max_messages }}"
+    otherwise: "{{ steps.find.count }} are more than {{ inputs.max_messages }}"
+  - id: nothing
+    finish: "{{ steps.find.count == 0 }}"
+    message: "{{ inputs.alert.From }} left nothing"
+  - id: create
+    title: Create the job
+    action: create-move-job
+    with:
+      search_params: {sender: "{{ inputs.alert.From }}", start: "{{ steps.window.start }}", detections_only: false}
+      destination: "{{ inputs.destination }}"
+      idempotency_key: "{{ inputs.alert.AlertID }}"
+  - id: wait
+    title: Wait for the job
+    action: wait-for-job
+    with: {job_id: "{{ steps.create.job_id }}"}
+  - id: rows
+    title: Export the rows
+    action: export-job-messages
+    with: {job_id: "{{ steps.create.job_id }}", destination: "{{ run.directory }}/rows.ndjson"}
+outputs:
+  outcome: "{{ steps.wait.outcome }}"
+  job_id: "{{ steps.create.job_id }}"
+  rows: "{{ steps.rows.rows }}"
+  files: "{{ steps.rows.files }}"
+"""
+
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@pytest.fixture
+def purge(tmp_path: Path) -> str:
+    path = tmp_path / "small-purge.yaml"
+    path.write_text(PURGE)
+    return str(path)
+
+
+def test_a_run_in_a_pipe_gives_one_line_a_step_and_one_document(connected: Cfes, purge: str, tmp_path: Path) -> None:
+    ended = connected("playbook", "run", purge, "--input", str(EXAMPLE_ALERT))
+    assert ended.code == 0
+    assert ended.document["status"] == "completed"
+    assert ended.document["error"] is None
+    assert set(ended.document) >= {"status", "outputs", "run_id", "directory", "error"}
+    assert re.fullmatch(r"small-purge-\d{8}T\d{6}Z-[0-9a-f]{6}", ended.document["run_id"])
+    assert ended.document["directory"] == str(tmp_path / "cfes-runs" / ended.document["run_id"])
+    assert Path(ended.document["outputs"]["files"][0]["path"]).is_file()
+    steps = [line.split("  ")[0] for line in ended.err.splitlines()[1:]]
+    assert steps == [
+        "✓ Find what the sender left",
+        "✓ Not too many",
+        "✓ Create the job",
+        "✓ Wait for the job",
+        "✓ Export the rows",
+    ]
+
+
+def test_a_run_on_a_terminal_ends_with_a_table_of_outputs(connected: Cfes, purge: str) -> None:
+    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes", terminal=True)
+    assert ended.code == 0
+    shown = dict(line.split(maxsplit=1) for line in COLOUR.sub("", ended.out).splitlines() if line)
+    assert shown["rows"].strip().isdigit()
+    assert shown["files"].startswith("rows.ndjson (")
+    assert shown["directory"].strip() == "case"
+    assert shown["time"].strip().endswith(" s")
+    assert "✓ Wait for the job" in COLOUR.sub("", ended.err)
+
+
+def test_the_alert_may_come_as_one_line_of_ndjson_on_standard_input(connected: Cfes, purge: str) -> None:
+    line = json.dumps(json.loads(EXAMPLE_ALERT.read_text())) + "\n\n"
+    assert connected("playbook", "run", purge, "--input", "-", typed=line).code == 0
+
+
+def test_several_alerts_are_refused_and_nothing_is_run(cfes: Cfes, purge: str, tmp_path: Path) -> None:
+    lines = '{"AlertID": "1"}\n{"AlertID": "2"}\n'
+    ended = cfes("playbook", "run", purge, "--input", "-", typed=lines)
+    assert ended.code == 2
+    assert "holds 2 records, and a run takes one" in ended.error["message"]
+    assert not (tmp_path / "cfes-runs").exists()
+
+
+def test_inputs_that_do_not_fit_name_their_flag(connected: Cfes, purge: str, tmp_path: Path) -> None:
+    ended = connected("playbook", "run", purge, "--set", "destination=Trash")
+    flags = {problem["pointer"]: problem["flag"] for problem in ended.error["problems"]}
+    assert flags == {"/alert": "--input", "/destination": "--set destination=…"}
+    assert connected("playbook", "run", purge, "--set", "max_message=1").code == 2
+    assert connected("playbook", "run", purge, "--set", "max_messages").code == 2
+    assert connected("playbook", "run", purge, "-i", "-", typed='{"AlertID": "1", "From": 5}').code == 2
+    assert not (tmp_path / "cfes-runs").exists()
+
+
+def test_a_check_that_says_no_exits_3_and_changes_nothing(connected: Cfes, purge: str, sandbox: RunningSandbox) -> None:
+    given = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--set", "max_messages=1")
+    ended = connected(*given)
+    assert (ended.code, ended.document["status"]) == (3, "refused")
+    assert ended.document["error"]["type"] == "CheckRefused"
+    assert "✗ Not too many" in ended.err
+    assert connected("list-jobs").document["count"] == 0
+    assert "CheckRefused" in COLOUR.sub("", connected(*given, terminal=True).err)
+
+
+def test_a_step_that_fails_gives_its_own_exit_code(
+    connected: Cfes, purge: str, environment: dict[str, str], sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", sandbox.read_token)
+    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT))
+    assert (ended.code, ended.document["status"]) == (4, "failed")
+    assert ended.document["error"]["type"] == "PermissionDenied"
+    assert "✗ Create the job" in ended.err
+
+
+def test_no_credentials_end_it_before_there_is_a_run(cfes: Cfes, purge: str, tmp_path: Path) -> None:
+    ended = cfes("playbook", "run", purge, "-i", str(EXAMPLE_ALERT))
+    assert (ended.code, ended.error["type"]) == (4, "AuthenticationFailed")
+    assert not (tmp_path / "cfes-runs").exists()
+
+
+def test_an_early_end_says_why_and_exits_0(connected: Cfes, purge: str) -> None:
+    alert = json.dumps({"AlertID": "1", "From": "nobody@nowhere.example"})
+    ended = connected("playbook", "run", purge, "-i", "-", "--exit-status", typed=alert)
+    assert (ended.code, ended.document["message"]) == (0, "nobody@nowhere.example left nothing")
+
+
+def test_exit_status_says_that_not_all_succeeded(connected: Cfes, purge: str, sandbox: RunningSandbox) -> None:
+    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--exit-status")
+    assert ended.code == (0 if ended.document["outputs"]["outcome"] == "succeeded" else 8)
+    text = PURGE.replace('"{{ steps.wait.outcome }}"', "partial")
+    Path("partial.yaml").write_text(text)
+    assert connected("playbook", "run", "partial.yaml", "-i", str(EXAMPLE_ALERT)).code == 0
+    assert connected("playbook", "run", "./partial.yaml", "-i", str(EXAMPLE_ALERT), "--exit-status").code == 8
+
+
+def test_a_person_is_asked_before_mail_is_changed_and_no_leaves_a_run_to_resume(connected: Cfes, purge: str) -> None:
+    run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "my case")
+    ended = connected(*run, terminal=True, typed="n\n")
+    told = COLOUR.sub("", ended.err)
+    assert ended.code == 3
+    assert "Create a bulk job that moves messages to a folder (effect at worst: irreversible)" in told
+    assert "billing@invoice-portal.example" in told
+    assert "NotApproved" in told
+    assert "To resume: cfes playbook run --resume 'my case'" in told
+    assert connected("list-jobs").document["count"] == 0
+    resumed = connected("playbook", "run", "--resume", "my case", terminal=True, typed="yes\n")
+    assert resumed.code == 0
+    assert connected("list-jobs").document["count"] == 1
+
+
+def test_yes_and_a_run_without_a_terminal_ask_nothing(connected: Cfes, purge: str) -> None:
+    for extra, watched in ((["--yes"], True), ([], False)):
+        ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), *extra, terminal=watched)
+        assert ended.code == 0
+        assert "Go on?" not in ended.err
+
+
+def test_ctrl_c_says_what_goes_on_how_to_resume_and_how_to_cancel(
+    connected: Cfes, purge: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "sleep", interrupt)
+        ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    [job] = connected("list-jobs").document["jobs"]
+    assert (ended.code, ended.out) == (130, "")
+    assert f"Interrupted in step wait. Job {job['job_id']} goes on at the remote side." in ended.err
+    assert "resume: cfes playbook run --resume case" in ended.err
+    assert f"cancel: cfes cancel-job --job-id {job['job_id']}" in ended.err
+    resumed = connected("playbook", "run", "--resume", "case")
+    assert resumed.code == 0
+    assert resumed.document["outputs"]["job_id"] == job["job_id"]
+    assert "it runs again, which is safe" in resumed.err
+    again = connected("playbook", "run", "--resume", "case")
+    assert again.document["outputs"] == resumed.document["outputs"]
+
+
+def test_resume_takes_nothing_else_and_needs_a_run(connected: Cfes, purge: str) -> None:
+    assert connected("playbook", "run", purge, "--resume", "case").code == 2
+    assert connected("playbook", "run", "--resume", "nowhere").error["type"] == "JournalRefused"
+    assert "which playbook?" in connected("playbook", "run").error["message"]
+
+
+def test_a_playbook_with_errors_is_not_run(connected: Cfes, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(PURGE.replace("sender:", "sendr:"))
+    ended = connected("playbook", "run", "bad.yaml", "-i", str(EXAMPLE_ALERT))
+    assert (ended.code, ended.error["type"]) == (2, "PlaybookInvalid")
+    assert not (tmp_path / "cfes-runs").exists()
+
+
+def test_list_shows_what_is_shipped(cfes: Cfes) -> None:
+    shipped = [playbook.id for playbook in library.available()]
+    assert [found["id"] for found in cfes("playbook", "list").document["playbooks"]] == shipped
+    assert all(name in cfes("playbook", "list", terminal=True).out for name in shipped)
+
+
+def test_show_has_inputs_steps_and_outputs(cfes: Cfes, purge: str) -> None:
+    assert cfes("playbook", "show", purge).document["id"] == "small-purge"
+    text = COLOUR.sub("", cfes("playbook", "show", purge, terminal=True).out)
+    for line in ("Inputs", "object, given by --input, required", "Steps", "runs create-move-job", "Outputs"):
+        assert line in text
+
+
+def test_check_exits_2_with_every_problem_and_its_pointer(cfes: Cfes, purge: str) -> None:
+    assert cfes("playbook", "check", purge).code == 0
+    Path("bad.yaml").write_text(PURGE.replace("sender:", "sendr:").replace("action: wait-for-job", "action: wait"))
+    ended = cfes("playbook", "check", "bad.yaml")
+    assert ended.code == 2
+    pointers = [problem["pointer"] for problem in ended.error["problems"]]
+    assert "/steps/1/with/search_params/sendr" in pointers
+    assert "/steps/5/action" in pointers
+    shown = COLOUR.sub("", cfes("playbook", "check", "bad.yaml", terminal=True).out)
+    assert "✗ bad.yaml" in shown
+    assert "error /steps/5/action line " in shown
+
+
+def test_check_of_everything_that_is_shipped_passes(cfes: Cfes) -> None:
+    ended = cfes("playbook", "check")
+    assert ended.code == 0
+    assert len(ended.document["playbooks"]) == len(library.available())
+
+
+@pytest.mark.parametrize("command", ["run", "show", "check"])
+def test_a_playbook_that_does_not_exist_is_named(command: str, cfes: Cfes) -> None:
+    for name in ("phish-campaing-purge", "missing.yaml", "./missing"):
+        ended = cfes("playbook", command, name)
+        assert (ended.code, ended.error["type"]) == (2, "PlaybookNotFound")

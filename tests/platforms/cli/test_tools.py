@@ -1,0 +1,199 @@
+"""The help, the version, the completion, the manifest, the sandbox and the demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.version import VERSION
+from platforms import manifest as pack_manifest
+from platforms.cli import playbook_run
+from platforms.cli.commands import entries
+from tests.platforms.cli.conftest import Cfes
+
+ROOT = Path(__file__).resolve().parents[3]
+
+LOOK = """\
+playbook: 1
+id: look
+title: Only look
+inputs: {alert: {type: object, primary: true}}
+steps:
+  - id: find
+    action: search-messages
+    with: {search_params: {sender: "{{ inputs.alert.From }}", start: "2026-11-13T15:32:35Z"}}
+outputs: {count: "{{ steps.find.count }}"}
+"""
+
+
+def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_help_lists_every_command_in_its_group(cfes: Cfes) -> None:
+    ended = cfes("--help")
+    assert ended.code == 0
+    for group in ("Jobs:", "Messages:", "Playbooks:", "Tools:"):
+        assert group in ended.out
+    for name, entry in entries().items():
+        assert any(line.split()[:1] == [name] and entry.title in line for line in ended.out.splitlines())
+
+
+@pytest.mark.parametrize("name", [*entries(), "playbook run", "playbook check", "playbook show", "playbook list"])
+def test_every_command_has_a_help(name: str, cfes: Cfes, capfd: pytest.CaptureFixture[str]) -> None:
+    ended = cfes(*name.split(), "--help")
+    assert ended.code == 0
+    assert "--help" in ended.out
+    assert str(ROOT) not in ended.out
+
+
+def test_no_arguments_show_the_help(cfes: Cfes) -> None:
+    ended = cfes()
+    assert ended.code == 2
+    assert "Usage: cfes" in ended.err
+
+
+def test_the_version(cfes: Cfes) -> None:
+    assert cfes("--version").out == f"cfes {VERSION}\n"
+
+
+def test_the_help_loads_neither_actions_nor_tables_nor_servers() -> None:
+    heavy = ("httpx", "pydantic", "rich", "jinja2", "yaml", "fastapi")
+    code = (
+        "import sys; from platforms.cli.main import main; main(['--help']); "
+        f"sys.exit(' '.join(name for name in {heavy} if name in sys.modules) or 0)"
+    )
+    ended = process("-c", code)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_it_runs_as_a_module() -> None:
+    ended = process("-m", "platforms.cli", "--version")
+    assert (ended.returncode, ended.stdout) == (0, f"cfes {VERSION}\n")
+
+
+def test_completion_knows_commands_flags_and_choices() -> None:
+    def completed(words: str) -> list[str]:
+        ended = process(
+            "-m",
+            "platforms.cli",
+            _CFES_COMPLETE="complete_bash",
+            COMP_WORDS=f"cfes {words}",
+            COMP_CWORD=str(len(f"cfes {words}".split(" ")) - 1),
+        )
+        return ended.stdout.split()
+
+    assert completed("create") == ["create-move-job"]
+    assert "--exact-subject" in completed("create-move-job --exact")
+    assert completed("create-move-job --destination Junk") == ["JunkEmail"]
+    assert "phish-campaign-purge" in completed("playbook run phish")
+
+
+def test_completion_can_be_shown_and_installed(cfes: Cfes) -> None:
+    assert "--install-completion" in cfes("--help").out
+    script = process("-m", "platforms.cli", _CFES_COMPLETE="source_bash").stdout
+    assert "_CFES_COMPLETE=complete_bash" in script
+
+
+def test_the_manifest_is_printed_written_and_checked(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {"id": "pack"}
+    monkeypatch.setattr(pack_manifest, "document", lambda: document)
+    monkeypatch.setattr(pack_manifest, "render", lambda: json.dumps(document))
+    assert cfes("manifest").document == document
+    assert cfes("manifest", "--check", "--file", "m.json").error["type"] == "ManifestStale"
+    assert cfes("manifest", "--write", "--file", "m.json").code == 0
+    assert cfes("manifest", "--check", "--file", "m.json").document == {"file": "m.json", "status": "up to date"}
+    document["id"] = "another"
+    assert cfes("manifest", "--check", "--file", "m.json").code == 2
+    assert cfes("manifest", "--write", "--check").code == 2
+    assert cfes("manifest", "--write", "--file", "missing/m.json").code == 6
+
+
+def test_the_sandbox_takes_its_own_flags(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[list[str]] = []
+
+    def serve(arguments: list[str]) -> int:
+        taken.append(arguments)
+        return 5
+
+    monkeypatch.setattr("sandbox.cli.main", serve)
+    assert cfes("sandbox", "--port", "0", "--mbox", "x", "--help").code == 5
+    assert taken == [["--port", "0", "--mbox", "x", "--help"]]
+
+
+@pytest.mark.parametrize("command", ["sandbox", "demo"])
+def test_without_the_sandboxs_extra_it_says_how_to_install_it(
+    command: str, cfes: Cfes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    ended = cfes(command)
+    assert (ended.code, ended.error["type"]) == (2, "ExtraMissing")
+    assert "pip install -e '.[sandbox]'" in ended.error["help"]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """The processes that the demo starts."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    class Recorded(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            processes.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    yield processes
+    for running in processes:
+        assert running.returncode is not None, "the sandbox outlived the demo"
+
+
+def test_the_demo_runs_a_playbook_against_a_sandbox_of_its_own(
+    cfes: Cfes, started: list[subprocess.Popen[bytes]]
+) -> None:
+    Path("look.yaml").write_text(LOOK)
+    ended = cfes("demo", "--messages", "50", "--playbook", "look.yaml", "--directory", "demo")
+    assert ended.code == 0
+    assert ended.document["outputs"]["count"] > 0
+    assert [process.returncode for process in started] == [0]
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "sigterm", "failure"])
+def test_the_demo_leaves_no_sandbox_behind(
+    how: str, cfes: Cfes, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> int:
+        if how == "sigterm":
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise {"failure": ZeroDivisionError}.get(how, KeyboardInterrupt)
+
+    monkeypatch.setattr(playbook_run, "begin", end)
+    Path("look.yaml").write_text(LOOK)
+    ended = cfes("demo", "--messages", "0", "--playbook", "look.yaml")
+    assert ended.code == (1 if how == "failure" else 130)
+    assert len(started) == 1
+
+
+def test_a_sandbox_that_does_not_come_up_says_why(cfes: Cfes, started: list[subprocess.Popen[bytes]]) -> None:
+    Path("look.yaml").write_text(LOOK)
+    Path("alert.json").write_text('{"From": "a@b.example"}')
+    ended = cfes("demo", "--alert", "alert.json", "--playbook", "look.yaml")
+    assert ended.code == 2
+    assert "AlertID is missing" in ended.error["message"]
+    missing = cfes("demo", "--alert", "missing.json", "--playbook", "look.yaml")
+    assert (missing.code, len(started)) == (2, 1)
