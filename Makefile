@@ -16,17 +16,19 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
 $(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[cli,sandbox]'
+	@echo "Setting up $(VENV), once"
+	@$(PIP) --editable '.[cli,sandbox]'
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.runs
-	$(PIP) --editable '.[cli,sandbox,test,lint]'
+	@echo "Adding what the tests need to $(VENV), once"
+	@$(PIP) --editable '.[cli,sandbox,test,lint]'
 	@touch $@
 
 setup: $(VENV)/.runs ## Set up an environment of its own in .venv, with the command `cfes`
 
 demo: $(VENV)/.runs ## Answer a phishing alert against the sandbox, from search to report
-	@$(BIN)/cfes demo
+	@CFES_LOG=$${CFES_LOG:-off} $(BIN)/cfes demo --output table
 
 sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, until Ctrl-C
 	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000
