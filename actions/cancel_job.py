@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from actions.contract import WRITE, Action, ActionParams, ActionResult, JobId
+from actions.example_job import JOB_ID, example_job
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.errors import Conflict, OutcomeUnknown, PackError
@@ -79,27 +80,14 @@ ACTION = Action(
     approval="not needed",  # it only stops something: on call nobody should have to wait for a signature to brake
     permissions=[WRITE],
     function=cancel_job,
-    example_params={"job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"},
+    example_params={"job_id": JOB_ID},
     example_result={
-        "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+        "job_id": JOB_ID,
         "cancelled": True,
         "previous_status": "PROCESSING",
         "status": "CANCELLED",
         "processed": 120,
-        "job": {
-            "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
-            "action_type": "MOVE",
-            "action_params": {"type": "MOVE", "destination": "JunkEmail"},
-            "search_params": {"sender": "billing@invoice-portal.example"},
-            "status": "CANCELLED",
-            "created_at": "2026-11-20T16:02:35Z",
-            "total_messages_discovered": 420,
-            "messages_pending": 0,
-            "messages_successful": 112,
-            "messages_failed": 3,
-            "messages_skipped": 5,
-            "messages_cancelled": 300,
-        },
+        "job": example_job(status="CANCELLED", messages_successful=112, messages_failed=3, messages_cancelled=300),
     },
 )
 run = ACTION.run

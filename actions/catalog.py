@@ -11,20 +11,17 @@ from typing import Any
 from actions.contract import Action
 from connectors.errors import ParameterError
 
-_NOT_ACTIONS = {"catalog", "contract", "job_progress", "job_request", "process", "progress", "search_scope"}
-
 
 @cache
 def available() -> dict[str, Action[Any, Any]]:
     """Every action by its ID, in alphabetical order."""
-    found = {}
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if module.name in _NOT_ACTIONS:
-            continue
-        action = importlib.import_module(f"actions.{module.name}").ACTION
-        if action.module != f"actions.{module.name}":
-            raise AssertionError(f"actions/{module.name}.py defines {action.id}: name the file {action.module}")
-        found[action.id] = action
+    found: dict[str, Action[Any, Any]] = {}
+    for file in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        action = getattr(importlib.import_module(f"actions.{file.name}"), "ACTION", None)
+        if isinstance(action, Action):
+            if action.module != f"actions.{file.name}":
+                raise AssertionError(f"actions/{file.name}.py defines {action.id}: name the file as {action.module}")
+            found[action.id] = action
     return dict(sorted(found.items()))
 
 

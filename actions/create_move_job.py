@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from actions.contract import WRITE, Action
+from actions.example_job import JOB_ID, example_new_job
 from actions.job_request import JobRequestParams, JobRequestResult, request_job
 from actions.process import main
 from connectors.email_security import EmailSecurity
@@ -49,28 +50,10 @@ ACTION = Action(
         "idempotency_key": "case-42",
     },
     example_result={
-        "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+        "job_id": JOB_ID,
         "status": "PENDING",
         "created": True,
-        "job": {
-            "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
-            "action_type": "MOVE",
-            "action_params": {"type": "MOVE", "destination": "JunkEmail"},
-            "search_params": {
-                "sender": "billing@invoice-portal.example",
-                "start": "2026-11-13T15:32:35Z",
-                "detections_only": False,
-            },
-            "status": "PENDING",
-            "comment": "case 42 [cfes:1:0c1b7d2a9e4f5a6b7c8d9e0f:1a2b3c4d5e6f7a8b]",
-            "created_at": "2026-11-20T16:02:35Z",
-            "total_messages_discovered": 0,
-            "messages_pending": 0,
-            "messages_successful": 0,
-            "messages_failed": 0,
-            "messages_skipped": 0,
-            "messages_cancelled": 0,
-        },
+        "job": example_new_job(comment="case 42 [cfes:1:0c1b7d2a9e4f5a6b7c8d9e0f:1a2b3c4d5e6f7a8b]"),
         "warnings": [],
     },
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from actions.contract import WRITE, Action, ActionParams, ActionResult, JobId
+from actions.example_job import JOB_ID
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.errors import JobStillRunning, NotFound, OutcomeUnknown, PackError
@@ -67,9 +68,9 @@ ACTION = Action(
     effect="irreversible",
     permissions=[WRITE],
     function=delete_job,
-    example_params={"job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"},
+    example_params={"job_id": JOB_ID},
     example_result={
-        "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+        "job_id": JOB_ID,
         "deleted": True,
         "previous_status": "COMPLETED",
         "warnings": [],

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
+from actions.example_job import JOB_ID, example_job
 from actions.process import main
 from connectors.email_security import EmailSecurity
 
@@ -39,26 +40,12 @@ ACTION = Action(
     approval="not needed",
     permissions=[READ],
     function=get_job,
-    example_params={"job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"},
+    example_params={"job_id": JOB_ID},
     example_result={
-        "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+        "job_id": JOB_ID,
         "status": "PROCESSING",
         "ended": False,
-        "job": {
-            "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
-            "action_type": "MOVE",
-            "action_params": {"type": "MOVE", "destination": "JunkEmail"},
-            "search_params": {"sender": "billing@invoice-portal.example"},
-            "status": "PROCESSING",
-            "created_at": "2026-11-20T16:02:35Z",
-            "started_at": "2026-11-20T16:02:37Z",
-            "total_messages_discovered": 420,
-            "messages_pending": 300,
-            "messages_successful": 112,
-            "messages_failed": 3,
-            "messages_skipped": 5,
-            "messages_cancelled": 0,
-        },
+        "job": example_job(status="PROCESSING", messages_pending=300, messages_successful=112, messages_failed=3),
     },
 )
 run = ACTION.run

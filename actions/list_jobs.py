@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from actions.contract import READ, Action, ActionParams, ActionResult
+from actions.example_job import example_job
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.job import ActionType, JobStatus
@@ -49,23 +50,7 @@ ACTION = Action(
     example_params={"action_type": "MOVE", "status": "COMPLETED"},
     example_result={
         "count": 1,
-        "jobs": [
-            {
-                "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
-                "action_type": "MOVE",
-                "action_params": {"type": "MOVE", "destination": "JunkEmail"},
-                "search_params": {"sender": "billing@invoice-portal.example"},
-                "status": "COMPLETED",
-                "created_at": "2026-11-20T16:02:35Z",
-                "completed_at": "2026-11-20T16:04:01Z",
-                "total_messages_discovered": 420,
-                "messages_pending": 0,
-                "messages_successful": 409,
-                "messages_failed": 6,
-                "messages_skipped": 5,
-                "messages_cancelled": 0,
-            }
-        ],
+        "jobs": [example_job(completed_at="2026-11-20T16:04:01Z")],
     },
 )
 run = ACTION.run

@@ -6,6 +6,7 @@ Remote operation: POST /accounts/{account_id}/email-security/investigate/bulk wi
 from __future__ import annotations
 
 from actions.contract import WRITE, Action
+from actions.example_job import JOB_ID, example_new_job
 from actions.job_request import JobRequestParams, JobRequestResult, request_job
 from actions.process import main
 from connectors.email_security import EmailSecurity
@@ -41,21 +42,14 @@ ACTION = Action(
         "idempotency_key": "case-43",
     },
     example_result={
-        "job_id": "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90",
+        "job_id": JOB_ID,
         "status": "PENDING",
         "created": True,
-        "job": {
-            "job_id": "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90",
-            "action_type": "RELEASE",
-            "action_params": {"type": "RELEASE"},
-            "search_params": {"sender": "statements@partner-bank.example", "start": "2026-11-19T00:00:00Z"},
-            "status": "PENDING",
-            "created_at": "2026-11-20T16:02:35Z",
-            "total_messages_discovered": 0,
-            "messages_pending": 0,
-            "messages_successful": 0,
-            "messages_failed": 0,
-        },
+        "job": example_new_job(
+            action_type="RELEASE",
+            action_params={"type": "RELEASE"},
+            search_params={"sender": "statements@partner-bank.example"},
+        ),
         "warnings": ["detections_only is not given: the API takes true, so mail with a clean verdict is not touched"],
     },
 )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from actions.contract import Action, ActionParams, ActionResult
+from actions.example_job import example_job
 from actions.process import main
 from connectors.version import VERSION
 
@@ -90,8 +91,8 @@ ACTION = Action(
         "destination": "case-42.html",
         "format": "html",
         "title": "Invoice phish, case 42",
-        "job": {"job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d", "status": "COMPLETED"},
-        "outcome": "succeeded",
+        "job": example_job(),
+        "outcome": "partial",
         "rows": "case-42.ndjson",
     },
     example_result={

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from actions import progress
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
+from actions.example_job import JOB_ID, example_job
 from actions.job_progress import (
     LOOKS_REMEMBERED,
     Look,
@@ -230,9 +231,9 @@ ACTION = Action(
     permissions=[READ],
     function=wait_for_job,
     verdict=_verdict,
-    example_params={"job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d", "timeout_seconds": 600},
+    example_params={"job_id": JOB_ID, "timeout_seconds": 600},
     example_result={
-        "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+        "job_id": JOB_ID,
         "done": True,
         "outcome": "partial",
         "status": "COMPLETED",
@@ -247,21 +248,7 @@ ACTION = Action(
         "next_poll_seconds": None,
         "resume": None,
         "polls": 5,
-        "job": {
-            "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
-            "action_type": "MOVE",
-            "action_params": {"type": "MOVE", "destination": "JunkEmail"},
-            "search_params": {"sender": "billing@invoice-portal.example"},
-            "status": "COMPLETED",
-            "created_at": "2026-11-20T16:02:35Z",
-            "completed_at": "2026-11-20T16:04:01Z",
-            "total_messages_discovered": 420,
-            "messages_pending": 0,
-            "messages_successful": 409,
-            "messages_failed": 6,
-            "messages_skipped": 5,
-            "messages_cancelled": 0,
-        },
+        "job": example_job(completed_at="2026-11-20T16:04:01Z"),
         "warnings": [],
     },
 )

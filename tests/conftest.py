@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from connectors import call_log
 from connectors.connection import Connection
@@ -22,14 +24,17 @@ EXAMPLE_ALERT = Path(__file__).parent.parent / "examples" / "alert.json"
 # What the planted campaign is found by; see examples/alert.json.
 CAMPAIGN = {"sender": "billing@invoice-portal.example", "start": "2026-11-13T15:32:35Z", "detections_only": False}
 
+# The same examples each time: a new one is looked for on purpose, with HYPOTHESIS_PROFILE=explore.
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
 # A setting of the machine that runs the tests must not reach them.
 FOREIGN_SETTINGS = ("CLOUDFLARE_", "CFES_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 @pytest.fixture(autouse=True)
 def _settings_of_this_machine_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os  # noqa: PLC0415
-
     for name in list(os.environ):
         if name.upper().startswith(FOREIGN_SETTINGS):
             monkeypatch.delenv(name)

@@ -128,7 +128,8 @@ def test_the_manifest_is_printed_written_and_checked(cfes: Cfes, monkeypatch: py
 def test_the_sandbox_takes_its_own_flags(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[list[str]] = []
 
-    def serve(arguments: list[str]) -> int:
+    def serve(arguments: list[str], *, program: str) -> int:
+        assert program == "cfes sandbox"
         taken.append(arguments)
         return 5
 
