@@ -48,6 +48,8 @@ def client(connection: Connection, transport: httpx.BaseTransport | None = None)
         timeout=httpx.Timeout(connection.request_timeout_seconds),
         follow_redirects=False,
         trust_env=not connection.loopback,
+        # Made here because SSL_CERT_FILE counts for a loopback service too.
+        verify=httpx.create_ssl_context(trust_env=True),
         transport=transport,
     )
 

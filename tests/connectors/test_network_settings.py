@@ -1,0 +1,109 @@
+"""The network's own settings are honoured: proxies, exceptions to them, and certificates."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from connectors.connection import Connection
+from connectors.email_security import EmailSecurity
+from connectors.errors import NotReceived
+from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN, envelope, job
+
+TLS = Path(__file__).parent / "loopback_tls"
+
+
+class Listener:
+    """Accepts connections one after another, keeps each one's first bytes, and answers with `answer`."""
+
+    def __init__(self, answer: bytes, context: ssl.SSLContext | None = None) -> None:
+        self.heard: list[bytes] = []
+        self._answer = answer
+        self._context = context
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                plain, _ = self._socket.accept()
+            except OSError:
+                return
+            try:
+                plain.settimeout(5)
+                with self._context.wrap_socket(plain, server_side=True) if self._context else plain as connection:
+                    self.heard.append(connection.recv(65_536))
+                    connection.sendall(self._answer)
+            except OSError:
+                continue
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(5)
+
+
+@contextmanager
+def listening(answer: bytes, context: ssl.SSLContext | None = None) -> Iterator[Listener]:
+    listener = Listener(answer, context)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def connected(base_url: str) -> EmailSecurity:
+    settings = {"account_id": ACCOUNT, "api_token": TOKEN, "base_url": base_url, "call_allowance_seconds": 0.01}
+    return EmailSecurity(Connection.checked(settings))
+
+
+def test_https_goes_through_the_proxy_as_a_tunnel_that_never_sees_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        with connected("https://api.service.example/client/v4") as api, pytest.raises(NotReceived, match="ProxyError"):
+            api.get_job(JOB_ID)
+        assert proxy.heard[0].startswith(b"CONNECT api.service.example:443 HTTP/1.1")
+        assert TOKEN.encode() not in b"".join(proxy.heard)
+
+
+def test_no_proxy_is_an_exception_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(b"") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("NO_PROXY", "service.invalid")
+        with connected("https://service.invalid/client/v4") as api, pytest.raises(NotReceived, match="ConnectError"):
+            api.get_job(JOB_ID)
+        assert proxy.heard == []
+
+
+@pytest.fixture
+def https_service() -> Iterator[Listener]:
+    """A service on loopback whose certificate nobody has signed."""
+    import json  # noqa: PLC0415
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "certificate.pem", TLS / "key_of_no_use_elsewhere.pem")
+    body = json.dumps(envelope(job())).encode()
+    with listening(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body), context) as service:
+        yield service
+
+
+def test_a_certificate_that_nobody_signed_is_refused_before_the_token_is_sent(https_service: Listener) -> None:
+    url = f"https://127.0.0.1:{https_service.port}/client/v4"
+    with connected(url) as api, pytest.raises(NotReceived, match="certificate") as caught:
+        api.get_job(JOB_ID)
+    assert "SSL_CERT_FILE" in caught.value.help
+    assert https_service.heard == []
+
+
+def test_ssl_cert_file_makes_an_own_authority_known(https_service: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "certificate.pem"))
+    with connected(f"https://127.0.0.1:{https_service.port}/client/v4") as api:
+        assert api.get_job(JOB_ID).job_id == JOB_ID
