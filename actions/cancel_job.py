@@ -35,13 +35,29 @@ def cancel_job(p: Params, api: EmailSecurity) -> Result:
     if before.status == "CANCELLED":
         return _result(before, before, cancelled=False)
     if before.has_ended:
-        raise Conflict(
-            f"the job had ended before it could be cancelled: {before.status}, {before.processed} of "
-            f"{before.total_messages_discovered} messages processed",
-            help="Nothing was changed. What it did is in its messages: see export-job-messages.",
-            job_id=before.job_id,
-        )
-    return _result(before, _cancel(p.job_id, api), cancelled=True)
+        raise _too_late(before)
+    after = _cancel(p.job_id, api)
+    if after.status != "CANCELLED" and not after.has_ended:
+        # The answer may have been written before the cancel took hold: the job itself knows.
+        after = api.get_job(p.job_id)
+    if after.status == "CANCELLED":
+        return _result(before, after, cancelled=True)
+    if after.has_ended:
+        raise _too_late(after)
+    raise OutcomeUnknown(
+        f"the service took the cancel, and the job still says {after.status}",
+        help=f"Look at job {p.job_id}. To cancel it once more is safe.",
+        job_id=p.job_id,
+    )
+
+
+def _too_late(job: BulkJob) -> Conflict:
+    return Conflict(
+        f"the job had ended before it could be cancelled: {job.status}, {job.processed} of "
+        f"{job.total_messages_discovered} messages processed",
+        help="Nothing was changed. What it did is in its messages: see export-job-messages.",
+        job_id=job.job_id,
+    )
 
 
 def _cancel(job_id: str, api: EmailSecurity) -> BulkJob:
@@ -51,7 +67,7 @@ def _cancel(job_id: str, api: EmailSecurity) -> BulkJob:
     except OutcomeUnknown:
         try:
             job = api.get_job(job_id)
-            return job if job.status == "CANCELLED" else api.cancel_job(job_id)
+            return job if job.has_ended else api.cancel_job(job_id)
         except PackError as error:
             raise OutcomeUnknown(
                 f"whether the job was cancelled could not be found out: {error.message}",

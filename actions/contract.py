@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from actions.plain_json import problems_of
 from connectors.api_object import Uuid
 from connectors.email_security import EmailSecurity
 from connectors.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
@@ -74,12 +75,13 @@ class Action(Generic[P, R]):
         """The parameters, checked. Raises: ParameterError naming every problem with its JSON pointer."""
         if not isinstance(params, Mapping):
             raise ParameterError(problems=[{"pointer": "", "message": "the parameters must be one JSON object"}])
-        try:
-            return self.params.model_validate(dict(params))
-        except ValidationError as error:
-            problems = [_problem(self.params, found) for found in error.errors(include_input=False, include_url=False)]
-        except RecursionError:
-            problems = [Problem(pointer="", message="is nested too deeply")]
+        problems = problems_of(dict(params))
+        if not problems:
+            try:
+                return self.params.model_validate(dict(params))
+            except ValidationError as error:
+                found = error.errors(include_input=False, include_url=False)
+                problems = [_problem(self.params, one) for one in found]
         raise ParameterError(problems=problems)
 
     def run(self, params: Mapping[str, Any], connector: EmailSecurity | None = None) -> dict[str, Any]:

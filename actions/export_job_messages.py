@@ -6,11 +6,9 @@ Rows are written once each, by row ID. What is missing is said, nothing is ever 
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -19,19 +17,23 @@ from actions import progress
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
 from actions.example_job import JOB_ID, example_job
 from actions.process import main
+from actions.row_collection import Collected, expected_rows
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
-from connectors.errors import DeadlineExceeded, InlineTooLarge, ParameterError
+from connectors.errors import DeadlineExceeded, ParameterError, TemporaryFailure
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
-from connectors.paging import Position
+from connectors.paging import LONGEST_CURSOR, MOST_PAGES, Position
 from evidence.row_file import RowFile
 
 # A second pass finds rows that slipped between two pages of the first; after the third nothing new is to be expected.
 MOST_PASSES = 3
 
-# Statuses that the job's own counters count; PENDING also counts rows that are being processed right now.
-COUNTED_STATUSES = ("COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
+# The same, where the job ends meanwhile and all is read again: a bound against a service that says now this, now that.
+MOST_ROUNDS = 2 * MOST_PASSES
+
+# How long one call may be waited for, rate-limit block included, where no time budget says less.
+PATIENCE_SECONDS = 900.0
 
 INLINE = "inline"
 
@@ -42,8 +44,10 @@ class Resume(ActionParams):
     version: Literal[1] = 1
     job_id: JobId
     status: str | None
-    page: int = Field(ge=1, description="The next page to read.")
-    cursor: str | None = Field(None, max_length=4096, description="Or the cursor that leads to it.")
+    page: int = Field(ge=1, le=MOST_PAGES, description="The next page to read.")
+    cursor: str | None = Field(
+        None, max_length=LONGEST_CURSOR, pattern=r"^[!-~]+$", description="Or the cursor that leads to it."
+    )
     rows: int = Field(ge=0, description="Rows in the partial file.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the partial file.")
     passes: int = Field(ge=0, description="Passes over the listing that are over.")
@@ -57,6 +61,7 @@ class Params(ActionParams):
     destination: str = Field(
         INLINE, min_length=1, max_length=4096, description="A file path, or `inline`: in the result itself."
     )
+    overwrite: bool = Field(False, description="Replace the file that is at the destination, if there is one.")
     inline_limit_bytes: int = Field(
         200_000, ge=1, le=50_000_000, description="Inline rows over this many bytes of JSON are refused, never cut."
     )
@@ -92,64 +97,37 @@ class Result(ActionResult):
     warnings: list[str] = Field(description="What a person should know.")
 
 
-@dataclass
-class Collected:
-    """The rows so far: each once, in a file or in memory."""
-
-    p: Params
-    file: RowFile | None
-    inline: list[dict[str, Any]] = field(default_factory=list)
-    inline_bytes: int = 0
-    seen: set[str] = field(default_factory=set)
-    by_status: Counter[str] = field(default_factory=Counter)
-
-    def take(self, row: dict[str, Any]) -> None:
-        """Keep a row, unless it is here already or of a status that was not asked for."""
-        if row["message_id"] in self.seen or self.p.status not in (None, row["status"]):
-            return
-        self.seen.add(row["message_id"])
-        self.by_status[row["status"]] += 1
-        if self.file is not None:
-            self.file.append(row)
-            return
-        self.inline_bytes += len(json.dumps(row)) + 2
-        if self.inline_bytes > self.p.inline_limit_bytes:
-            raise InlineTooLarge(f"the rows are larger than inline_limit_bytes ({self.p.inline_limit_bytes})")
-        self.inline.append(row)
-
-    def clear(self) -> None:
-        """Begin again: what was read is of a job that has changed since."""
-        self.inline, self.inline_bytes = [], 0
-        self.seen, self.by_status = set(), Counter()
-        if self.file is not None:
-            self.file.clear()
-
-
 def export_job_messages(p: Params, api: EmailSecurity) -> Result:
-    _check_resume(p)
-    # A long export outlives a rate-limit block of five minutes; its own budget is the bound.
-    api = api.allowing(max(p.time_budget_seconds or 0, 900))
-    budget = Deadline(api.clock, p.time_budget_seconds) if p.time_budget_seconds is not None else None
+    _check_destination(p)
+    # A long export outlives a rate-limit block of five minutes; a time budget is kept by every call of it.
+    api = api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
+    if p.time_budget_seconds is not None:
+        api = api.until(Deadline(api.clock, p.time_budget_seconds))
     with _collecting(p) as collected:
         start = None if p.resume is None else Position(p.resume.page, p.resume.cursor)
         passes, settled = (0, True) if p.resume is None else (p.resume.passes, p.resume.settled)
         job = api.get_job(p.job_id)
-        while True:
+        for _ in range(MOST_ROUNDS):
             if job.has_ended and not settled:
                 # The job has ended since these rows were read: they show a state that is over.
                 collected.clear()
-                start = None
+                passes, start = 0, None
             settled = job.has_ended
-            stopped_at = _one_pass(api, job, collected, start, budget)
+            stopped_at = _one_pass(p, api, job, collected, start, passes)
             if stopped_at is not None:
-                return _unfinished(job, collected, stopped_at, passes)
+                return _unfinished(p, job, collected, stopped_at, passes)
             passes += 1
             job, start = api.get_job(p.job_id), None
-            if passes >= MOST_PASSES or _agree(p, job, collected):
-                return _finished(p, job, collected)
+            ended_meanwhile = job.has_ended and not settled
+            if not ended_meanwhile and (not settled or passes >= MOST_PASSES or collected.agrees_with(job)):
+                break
+        return _finished(p, job, collected, settled=settled)
 
 
-def _check_resume(p: Params) -> None:
+def _check_destination(p: Params) -> None:
+    if p.destination != INLINE and p.resume is None and not p.overwrite and Path(p.destination).is_file():
+        message = "a file is there already: it may be evidence; choose another path, or set overwrite to true"
+        raise ParameterError(problems=[{"pointer": "/destination", "message": message}])
     if p.resume is None:
         return
     if p.destination == INLINE:
@@ -161,81 +139,73 @@ def _check_resume(p: Params) -> None:
 @contextmanager
 def _collecting(p: Params) -> Iterator[Collected]:
     if p.destination == INLINE:
-        yield Collected(p, None)
+        yield Collected(p.status, inline_limit_bytes=p.inline_limit_bytes)
     elif p.resume is None:
         with RowFile.create(p.destination) as file:
-            yield Collected(p, file)
+            yield Collected(p.status, file)
     else:
         with RowFile.reopen(p.destination, p.resume.rows, p.resume.sha256) as file:
-            collected = Collected(p, file)
-            for row in file.kept_rows():
-                collected.seen.add(row["message_id"])
-                collected.by_status[row["status"]] += 1
+            collected = Collected(p.status, file)
+            collected.remember(file.kept_rows())
             yield collected
 
 
 def _one_pass(
-    api: EmailSecurity, job: BulkJob, collected: Collected, start: Position | None, budget: Deadline | None
+    p: Params, api: EmailSecurity, job: BulkJob, collected: Collected, start: Position | None, passes: int
 ) -> Position | None:
     """Read the listing once. Gives the position to go on from where the time is used up, else None."""
-    p = collected.p
-    expected = _expected(p, job)
+    expected = expected_rows(p.status, job)
 
     def enough() -> bool:
         return expected is not None and len(collected.seen) >= expected
 
+    position = start
     pages = api.job_message_pages(p.job_id, status=p.status, start=start, enough=enough)
-    for rows, position in pages:
-        for row in rows:
-            collected.take(row)
-        progress.report(
-            progress.Progress("export-job-messages", len(collected.seen), expected, "rows", p.format, job_id=p.job_id)
-        )
-        # Where all is there, or nothing more comes, the pass is about to end by itself: to stop here would never end.
-        if rows and not enough() and _time_is_up(budget, api):
+    try:
+        for rows, follows in pages:
+            position = follows
+            for row in rows:
+                collected.take(row)
+            progress.report(
+                progress.Progress("export-job-messages", len(collected.seen), expected, "rows", p.format, p.job_id)
+            )
+            # Where all is there, or nothing more comes, the pass is about to end by itself: stopping would never end.
+            if rows and not enough() and _time_is_up(api, 0):
+                return follows
+    except TemporaryFailure as failure:
+        if position is None or collected.file is None:
+            raise
+        if _time_is_up(api, failure.retry_after_seconds or 0):
             return position
+        # What was read is kept: the error says how to go on from there.
+        failure.resume = _resume(p, job, collected.file, position, passes).model_dump(mode="json")
+        raise
     return None
 
 
-def _time_is_up(budget: Deadline | None, api: EmailSecurity) -> bool:
+def _time_is_up(api: EmailSecurity, needed: float) -> bool:
     left = api.time_left()
-    return (budget is not None and budget.remaining() <= 0) or (left is not None and left <= 0)
+    return left is not None and left <= needed
 
 
-def _expected(p: Params, job: BulkJob) -> int | None:
-    """How many rows the job's counters promise."""
-    if p.status is None:
-        return job.total_messages_discovered
-    if p.status in COUNTED_STATUSES:
-        return job.counters().get(p.status)
-    return 0 if job.has_ended and job.messages_pending == 0 else None
-
-
-def _agree(p: Params, job: BulkJob, collected: Collected) -> bool:
-    """Whether the rows are what the counters say: in number, and status by status where the job counts it."""
-    if _expected(p, job) != len(collected.seen):
-        return False
-    if p.status is not None:
-        return True
-    counters = job.counters()
-    rows = {status: collected.by_status[status] for status in COUNTED_STATUSES}
-    rows["PENDING"] = len(collected.seen) - sum(rows.values())
-    return all(rows[status] == count for status, count in counters.items())
-
-
-def _finished(p: Params, job: BulkJob, collected: Collected) -> Result:
+def _finished(p: Params, job: BulkJob, collected: Collected, *, settled: bool) -> Result:
     files = [] if collected.file is None else [ExportedFile(**collected.file.finish(p.format))]
-    return _result(p, job, collected, files=files, resume=None)
+    return _result(p, job, collected, files=files, resume=None, settled=settled)
 
 
-def _unfinished(job: BulkJob, collected: Collected, position: Position, passes: int) -> Result:
+def _unfinished(p: Params, job: BulkJob, collected: Collected, position: Position, passes: int) -> Result:
     if collected.file is None:
         raise DeadlineExceeded(
             f"the time budget ended after {len(collected.seen)} rows; an inline export can't be continued",
             help="Nothing was changed. Give a file path as destination, or more time.",
         )
-    p, kept = collected.p, collected.file.checkpoint()
-    resume = Resume(
+    resume = _resume(p, job, collected.file, position, passes)
+    return _result(p, job, collected, files=[], resume=resume, settled=job.has_ended)
+
+
+def _resume(p: Params, job: BulkJob, file: RowFile, position: Position, passes: int) -> Resume:
+    kept = file.checkpoint()
+    return Resume(
         job_id=p.job_id,
         status=p.status,
         page=position.page,
@@ -245,17 +215,17 @@ def _unfinished(job: BulkJob, collected: Collected, position: Position, passes: 
         passes=passes,
         settled=job.has_ended,
     )
-    return _result(p, job, collected, files=[], resume=resume)
 
 
 def _result(
-    p: Params, job: BulkJob, collected: Collected, *, files: list[ExportedFile], resume: Resume | None
+    p: Params, job: BulkJob, collected: Collected, *, files: list[ExportedFile], resume: Resume | None, settled: bool
 ) -> Result:
-    expected, rows = _expected(p, job), len(collected.seen)
-    complete = resume is None and _agree(p, job, collected)
+    """settled: whether the job had ended before any of these rows was read."""
+    expected, rows = expected_rows(p.status, job), len(collected.seen)
+    complete = resume is None and settled and collected.agrees_with(job)
     warnings = []
     if resume is None and not complete:
-        warnings.append(_disagreement(p, job, rows, expected))
+        warnings.append(collected.disagreement(job, settled=settled))
     return Result(
         job_id=p.job_id,
         done=resume is None,
@@ -264,7 +234,7 @@ def _result(
         expected=expected,
         missing=None if expected is None else max(0, expected - rows),
         counts_by_status=dict(collected.by_status.most_common()),
-        snapshot=not job.has_ended,
+        snapshot=not settled,
         files=files,
         messages=collected.inline if collected.file is None else None,
         resume=resume,
@@ -273,14 +243,10 @@ def _result(
     )
 
 
-def _disagreement(p: Params, job: BulkJob, rows: int, expected: int | None) -> str:
-    if not job.has_ended:
-        return f"the job is {job.status}: this is a snapshot, export again when it has ended"
-    if expected is None:
-        return f"the job has no counter for {p.status}: whether these are all can't be told"
-    if rows != expected:
-        return f"the job's counters promise {expected} rows, the listing gave {rows} in {MOST_PASSES} passes"
-    return "the rows' statuses and the job's counters do not agree"
+def _verdict(result: Mapping[str, Any]) -> int:
+    if not result["done"]:
+        return TemporaryFailure.exit_code
+    return 0 if result["complete"] else 8
 
 
 ACTION = Action(
@@ -292,6 +258,7 @@ ACTION = Action(
     approval="not needed",
     permissions=[READ],
     function=export_job_messages,
+    verdict=_verdict,
     example_params={
         "job_id": JOB_ID,
         "format": "csv",

@@ -41,9 +41,10 @@ def outcome_of(job: BulkJob) -> Outcome:
         return "cancelled"
     if job.status != "COMPLETED":
         return "failed"
-    if job.messages_failed + job.messages_pending + (job.messages_cancelled or 0) == 0:
-        return "succeeded"
-    return "partial" if job.messages_successful else "failed"
+    if job.messages_successful == 0 and job.total_messages_discovered > 0:
+        return "failed"
+    all_well = job.messages_successful + (job.messages_skipped or 0) == job.total_messages_discovered
+    return "succeeded" if all_well else "partial"
 
 
 def rate_per_second(looks: Sequence[Look]) -> float | None:

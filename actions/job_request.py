@@ -20,7 +20,7 @@ class JobRequestParams(ActionParams):
 
     search_params: SearchParams = Field(description="Which messages are meant; all criteria given must hold.")
     comment: str | None = Field(
-        None, max_length=1000, description="Why the job is run; kept with the job. A stamp is added behind it."
+        None, max_length=1000, description="Why the job is run; kept with the job, behind a stamp."
     )
     max_messages: int | None = Field(
         None,
@@ -61,10 +61,13 @@ def request_job(
     if not p.search_params.is_narrow() and not p.allow_broad_search:
         raise BroadSearchRefused("search_params has no criterion that narrows the search to certain messages")
     warnings = _warnings(p)
-    if p.max_messages is not None:
-        warnings += _refuse_over_cap(p.search_params, p.max_messages, api)
     request = BulkJobRequest(action=action, destination=destination, comment=p.comment, search_params=p.search_params)
-    made = create_job_once(api, request, p.idempotency_key)
+
+    def refuse_over_cap() -> list[str]:
+        """Asked only before a POST: a job that stands already is adopted, whatever its search would find by now."""
+        return [] if p.max_messages is None else _refuse_over_cap(p.search_params, p.max_messages, api)
+
+    made = create_job_once(api, request, p.idempotency_key, refuse_over_cap)
     if not made.created:
         warnings.append("a job with this idempotency_key stood already: it was adopted, nothing was created")
     return JobRequestResult(

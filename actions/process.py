@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from actions.contract import Action
 from connectors import call_log
-from connectors.errors import PackError, ParameterError
+from connectors.errors import OutcomeUnknown, PackError, ParameterError, TemporaryFailure
 
 # More than any real parameters; a file given by mistake must not fill the memory.
 LARGEST_PARAMETERS_BYTES = 4 * 1024 * 1024
@@ -22,7 +22,7 @@ USAGE = """usage: python -m {module} [--exit-status] < PARAMETERS.json
 
 {title}
 Reads the parameters as one JSON object from standard input, writes one JSON document to standard output.
---exit-status: exit 8 where a job ended but not every message succeeded, 6 where it has not ended yet.
+--exit-status: exit 8 where not everything succeeded (or not every row is there), 6 where it is not done yet.
 Parameters: {parameters}
 """
 
@@ -44,8 +44,7 @@ def main(action: Action[Any, Any], arguments: Sequence[str] | None = None) -> No
     except KeyboardInterrupt:
         # The shell's convention for a process ended by SIGINT.
         sys.exit(130)
-    _write(document)
-    sys.exit(code)
+    sys.exit(_write(action, document, code))
 
 
 def _run(action: Action[Any, Any], arguments: Sequence[str]) -> tuple[dict[str, Any], int]:
@@ -55,6 +54,8 @@ def _run(action: Action[Any, Any], arguments: Sequence[str]) -> tuple[dict[str, 
             f"unknown argument {(unknown or arguments)[0][:100]!r}",
             help="Nothing was sent. Parameters are given as one JSON object on standard input; see --help.",
         )
+    if sys.stdin is None:
+        raise ParameterError("standard input is closed: give the parameters there, {} where there are none")
     result = action.run(read_parameters(sys.stdin.buffer))
     return result, action.verdict(result) if action.verdict and "--exit-status" in arguments else 0
 
@@ -95,13 +96,26 @@ def configure_log(environment: Mapping[str, str], default: str = "text") -> None
     call_log.configure(mode)
 
 
-def _write(document: Mapping[str, Any]) -> None:
-    try:
-        sys.stdout.write(json.dumps(document) + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader went away: there is nobody left to tell. Keeps the interpreter from failing again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _write(action: Action[Any, Any], document: Mapping[str, Any], code: int) -> int:
+    """Write the document; gives the exit code. One that can't be written must not hide what was done."""
+    if sys.stdout is None:
+        problem = "it is closed"
+    else:
+        try:
+            sys.stdout.write(json.dumps(document) + "\n")
+            sys.stdout.flush()
+        except OSError as error:
+            problem = error.strerror or type(error).__name__
+            # Keeps the interpreter from failing again at exit, over what is still in its buffer.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            return code
+    job = document.get("job_id") or (document.get("error") or {}).get("job_id") or "none known"
+    if sys.stderr is not None:
+        sys.stderr.write(f"the result could not be written to standard output: {problem}; job: {job}\n")
+    if code != 0:
+        return code
+    return TemporaryFailure.exit_code if action.effect == "read" else OutcomeUnknown.exit_code
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Test the connection: the token, the account, and which of the two permissions it has.
 
-Remote operations: GET /user/tokens/verify, a list of one job, and (unless `probe_write` is false) the cancelling of
-a job that can't exist: its ID is the nil UUID. Nothing can be changed by it; the API's refusal tells whether writing
-is allowed.
+Remote operations: GET /user/tokens/verify, a page of the list of jobs, and (unless `probe_write` is false) the
+cancelling of a job that can't exist: its ID is the nil UUID. Nothing can be changed by it; the API's refusal tells
+whether writing is allowed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pydantic import Field
 from actions.contract import READ, Action, ActionParams, ActionResult
 from actions.process import main
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApiRefusal, AuthenticationFailed, OutcomeUnknown, PermissionDenied, TemporaryFailure
+from connectors.errors import AuthenticationFailed, Conflict, NotFound, PackError, PermissionDenied
+from connectors.transport import ADDRESS_NOT_ALLOWED_CODE
 
 Answer = Literal["granted", "missing", "not known"]
 
@@ -62,15 +63,17 @@ def _token_status(api: EmailSecurity, warnings: list[str]) -> str:
         return "not verified"
     try:
         return api.verify_token()
-    except PermissionDenied:
+    except PermissionDenied as denied:
+        _raise_for_the_address(denied)
         warnings.append("the token may not be verified by itself; what follows was found out by using it")
         return "not verified"
 
 
 def _may_read(api: EmailSecurity) -> Answer:
     try:
-        next(api.list_jobs(), None)
-    except PermissionDenied:
+        next(api.list_job_items(), None)
+    except PermissionDenied as denied:
+        _raise_for_the_address(denied)
         return "missing"
     return "granted"
 
@@ -78,15 +81,23 @@ def _may_read(api: EmailSecurity) -> Answer:
 def _may_write(api: EmailSecurity, warnings: list[str]) -> Answer:
     try:
         api.cancel_job(NO_SUCH_JOB)
-    except PermissionDenied:
+    except PermissionDenied as denied:
+        _raise_for_the_address(denied)
         return "missing"
     except AuthenticationFailed:
         raise
-    except ApiRefusal:
+    except (NotFound, Conflict):
+        # Refused for what the job is, not for who asks.
         return "granted"
-    except (OutcomeUnknown, TemporaryFailure) as error:
+    except PackError as error:
         warnings.append(f"whether writing is allowed could not be found out: {error.message}")
     return "not known"
+
+
+def _raise_for_the_address(denied: PermissionDenied) -> None:
+    """A token that may not be used from here lacks no permission: the error itself says what is wrong."""
+    if any(error["code"] == ADDRESS_NOT_ALLOWED_CODE for error in denied.api_errors):
+        raise denied
 
 
 ACTION = Action(

@@ -29,10 +29,13 @@ from actions.job_progress import (
 from actions.process import main
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
-from connectors.errors import ParameterError, TemporaryFailure
+from connectors.errors import PackError, ParameterError, TemporaryFailure
 from connectors.job import HAS_ENDED, BulkJob
 from connectors.message import JobMessage, MessageStatus
 from connectors.search import parse_instant
+
+# One look gets at least this long, also where timeout_seconds is 0 or used up.
+SHORTEST_LOOK_SECONDS = 10.0
 
 
 class Resume(ActionParams):
@@ -94,7 +97,9 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
     state, last_seen, trouble = p.resume, None, None
     while True:
         try:
-            last_seen, trouble = api.get_job(p.job_id), None
+            # A look may take a moment longer than the time allowed, not as long as a call of its own would.
+            look = api.allowing(max(SHORTEST_LOOK_SECONDS, min(_time_left(allowance, api), api.call_allowance_seconds)))
+            last_seen, trouble = look.get_job(p.job_id), None
         except TemporaryFailure as failure:
             # Waiting outlives an outage; only where there was no single look is there nothing to tell.
             pause = failure.retry_after_seconds or p.max_interval_seconds
@@ -109,10 +114,19 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
             _report(last_seen, state)
         if last_seen is not None and state is not None:
             left = _time_left(allowance, api)
-            if last_seen.has_ended or left <= 0 or (trouble is not None and pause > left):
+            over = left <= 0 or (trouble is not None and pause > left)
+            if last_seen.has_ended or over or _stalls_now(p, state):
                 return _result(p, api, last_seen, state, pause, trouble)
         # A last look when the time is used up, instead of giving up early.
         api.clock.sleep(min(pause, max(_time_left(allowance, api), 0)))
+
+
+def _stalls_now(p: Params, state: Resume) -> bool:
+    """Whether the standstill has just become a stall: told once, at once, instead of when the time is used up."""
+    if len(state.looks) < 2:
+        return False
+    before, now = state.looks[-2].at - state.moved_at, state.looks[-1].at - state.moved_at
+    return before < p.stalled_after_seconds <= now
 
 
 def _time_left(allowance: Deadline, api: EmailSecurity) -> float:
@@ -143,11 +157,10 @@ def _result(
     warnings = _warnings(job)
     if trouble is not None:
         warnings.append(f"the last look failed, this is what the look before saw: {trouble.message}")
-    stalled = (
-        not done and state.looks[-1].at - state.moved_at >= p.stalled_after_seconds and not _explained(api, p.job_id)
-    )
+    still_for = state.looks[-1].at - state.moved_at
+    stalled = not done and still_for >= p.stalled_after_seconds and not _explained(api, p.job_id, warnings)
     if stalled:
-        warnings.append(f"no counter has moved for {state.looks[-1].at - state.moved_at:.0f} s")
+        warnings.append(f"no counter has moved for {still_for:.0f} s")
     rate, eta = rate_per_second(state.looks), eta_seconds(state.looks)
     discovered = job.total_messages_discovered
     return Result(
@@ -181,17 +194,23 @@ def _warnings(job: BulkJob) -> list[str]:
         warnings.append("the job found no message at all")
     if job.status == "SKIPPED":
         warnings.append("the service skipped the job: nothing was done")
+    if job.has_ended and job.messages_skipped:
+        warnings.append(f"{job.messages_skipped} messages were skipped: nothing was done to them")
+    unaccounted = job.total_messages_discovered - sum(job.counters().values())
+    if job.has_ended and unaccounted:
+        warnings.append(f"the counters leave {unaccounted} of {job.total_messages_discovered} messages unaccounted for")
     return warnings
 
 
-def _explained(api: EmailSecurity, job_id: str) -> bool:
+def _explained(api: EmailSecurity, job_id: str, warnings: list[str]) -> bool:
     """Whether a message waits for its retry_after: then nothing has to move yet. A page of each status tells."""
     now = api.clock.now()
     statuses: tuple[MessageStatus, ...] = ("PENDING", "FAILED")
     for status in statuses:
         try:
             rows, _ = next(api.job_message_pages(job_id, status=status), ([], None))
-        except TemporaryFailure:
+        except PackError as error:
+            warnings.append(f"whether a message waits for its retry could not be looked up: {error.message}")
             return False
         if any(_later(JobMessage.read(row, "a message of the job").retry_after, now) for row in rows):
             return True

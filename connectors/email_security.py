@@ -16,13 +16,14 @@ from connectors.errors import (
     ApiRefusal,
     AuthenticationFailed,
     ConnectionSettingsError,
+    DeadlineExceeded,
     OutcomeUnknown,
     ServiceUnavailable,
     UnexpectedAnswer,
 )
 from connectors.job import ActionType, BulkJob, BulkJobRequest, JobStatus
 from connectors.message import JobMessage, MessageDetails, MessageStatus
-from connectors.paging import LARGEST_PAGE, Page, Position, sweep
+from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, MOST_PAGES, Page, Position, sweep
 from connectors.search import SearchParams
 from connectors.transport import Answer, Effect, Transport
 from connectors.wire import httpx
@@ -99,10 +100,28 @@ class EmailSecurity:
         other.call_allowance_seconds = seconds
         return other
 
+    def until(self, deadline: Deadline) -> EmailSecurity:
+        """The same connection, for calls that must be over by `deadline`, or sooner where the caller said so."""
+        other = copy.copy(self)
+        if self.deadline is None or deadline.remaining() < self.deadline.remaining():
+            other.deadline = deadline
+        return other
+
     # Jobs
 
     def list_jobs(self, *, action_type: ActionType | None = None, status: JobStatus | None = None) -> Iterator[BulkJob]:
         """Every job once, in the API's order, which is not documented."""
+        seen: set[str] = set()
+        for item in self.list_job_items(action_type=action_type, status=status):
+            job = BulkJob.read(item, "a job in the list")
+            if job.job_id not in seen:
+                seen.add(job.job_id)
+                yield job
+
+    def list_job_items(
+        self, *, action_type: ActionType | None = None, status: JobStatus | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The same as the API sent them, unread: for whoever looks for a few among many. A job may come twice."""
         filters = {
             name: value for name, value in (("action_type", action_type), ("status", status)) if value is not None
         }
@@ -113,13 +132,11 @@ class EmailSecurity:
                 "the list of jobs",
             )
 
-        seen: set[str] = set()
         for page, _ in sweep(fetch, enough=lambda: False, identity=lambda item: str(_field(item, "job_id"))):
             for item in page.items:
-                job = BulkJob.read(item, "a job in the list")
-                if job.job_id not in seen:
-                    seen.add(job.job_id)
-                    yield job
+                if not isinstance(item, dict):
+                    raise UnexpectedAnswer("the list of jobs: field result: holds what is no job")
+                yield item
 
     def create_job(self, request: BulkJobRequest) -> BulkJob:
         """Create a job with one POST. For exactly one job per intent see connectors.job_creation.
@@ -138,11 +155,17 @@ class EmailSecurity:
 
     def cancel_job(self, job_id: str) -> BulkJob:
         """Cancel: messages still pending are not processed, the job stays visible. Raises: NotFound, ApiRefusal."""
-        return _job_written(self._call("POST", f"{self._path(job_id)}/cancel", effect="write"), "the cancelled job")
+        job = _job_written(self._call("POST", f"{self._path(job_id)}/cancel", effect="write"), "the cancelled job")
+        if job.job_id.lower() != job_id.lower():
+            raise OutcomeUnknown(f"the answer to the cancel is about another job, {job.job_id}", job_id=job_id)
+        return job
 
     def delete_job(self, job_id: str) -> None:
         """Delete an ended job for good. Raises: NotFound, ApiRefusal where it still runs."""
-        self._call("DELETE", self._path(job_id), effect="write")
+        answer = self._call("DELETE", self._path(job_id), effect="write")
+        deleted = _field(answer.result, "id")
+        if isinstance(deleted, str) and deleted.lower() != job_id.lower():
+            raise OutcomeUnknown(f"the answer to the delete is about another job, {deleted}", job_id=job_id)
 
     def job_message_pages(
         self,
@@ -155,7 +178,7 @@ class EmailSecurity:
         """The job's message rows, page by page, as the API sent them, with the position behind each page.
 
         Each row has been checked to be a JobMessage. Rows may come twice and may be missed when they move between two
-        pages: only the job's counters tell whether all were read (see evidence.export).
+        pages: only the job's counters tell whether all were read.
         """
         filters = {} if status is None else {"status": status}
         path = f"{self._path(job_id)}/messages"
@@ -187,7 +210,8 @@ class EmailSecurity:
         seen: set[str] = set()
         cursors: set[str] = set()
         cursor: str | None = None
-        while True:
+        for _ in range(MOST_PAGES):
+            known = len(seen)
             pointing = {} if cursor is None else {"cursor": cursor}
             answer = self._finished_search({**query, "per_page": per_page, **pointing})
             page = Page.read(answer.envelope, "the message search")
@@ -199,9 +223,10 @@ class EmailSecurity:
             cursor = page.next
             if cursor is None:
                 return
-            if cursor in cursors:
+            if cursor in cursors or (page.items and len(seen) == known):
                 raise UnexpectedAnswer("the message search: field result_info.next: leads in a circle")
             cursors.add(cursor)
+        raise UnexpectedAnswer(f"the message search did not end after {MOST_PAGES} pages")
 
     # The token
 
@@ -242,6 +267,12 @@ class EmailSecurity:
         body: Mapping[str, Any] | None = None,
         deadline: Deadline | None = None,
     ) -> Answer:
+        left = self.time_left()
+        if effect == "write" and left is not None and left < self.connection.request_timeout_seconds:
+            raise DeadlineExceeded(
+                f"there are {max(left, 0):.0f} s left, and a change may need "
+                f"{self.connection.request_timeout_seconds:.0f} s to be answered: it was not begun"
+            )
         return self._transport.call(
             method, path, effect=effect, query=query, body=body, deadline=deadline or self._call_deadline()
         )
@@ -268,8 +299,9 @@ class EmailSecurity:
     def _slow_search(self, location: str | None) -> tuple[str, dict[str, str]]:
         """The path and query that Location names: of this service and this account only, for credentials go there."""
         base = urlsplit(self.connection.base_url)
+        location = location if location is not None and len(location) <= LONGEST_CURSOR else ""
         try:
-            parts = urlsplit(location or "")
+            parts = urlsplit(location)
             same_service = (parts.scheme or base.scheme, parts.netloc or base.netloc) == (base.scheme, base.netloc)
         except ValueError:
             parts, same_service = urlsplit(""), False

@@ -45,11 +45,24 @@ class Problem(TypedDict):
     message: str
 
 
+# A message may quote what a server or a file said: it is shown on terminals, and read by people.
+LONGEST_TEXT = 4000
+
+
+def printable(text: str) -> str:
+    """The text without control, bidi and other unprintable characters (line breaks are kept), and not endless."""
+    shown = "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text[: LONGEST_TEXT + 1]
+    )
+    return shown if len(text) <= LONGEST_TEXT else shown[:LONGEST_TEXT] + "\N{HORIZONTAL ELLIPSIS}"
+
+
 class PackError(Exception):
     """An error that a playbook can branch on.
 
     `message` says what happened, `help` what to do next, `applied` whether anything was changed at the remote side,
-    `retryable` whether the same call may succeed later. None of them ever holds a secret.
+    `retryable` whether the same call may succeed later; `resume`, where there is one, is what the same call takes to
+    go on from what was reached. None of them ever holds a secret.
     """
 
     exit_code: int = 1
@@ -71,9 +84,9 @@ class PackError(Exception):
         retry_after_seconds: float | None = None,
         problems: Sequence[Problem] = (),
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.help = self.default_help if help is None else help
+        super().__init__(printable(message))
+        self.message = printable(message)
+        self.help = printable(self.default_help if help is None else help)
         self.applied = type(self).applied if applied is None else applied
         self.retryable = type(self).retryable if retryable is None else retryable
         self.http_status = http_status
@@ -82,6 +95,7 @@ class PackError(Exception):
         self.job_id = job_id
         self.retry_after_seconds = retry_after_seconds
         self.problems = list(problems)
+        self.resume: dict[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
         """The failure as one JSON document, in the shape every door prints."""
@@ -99,6 +113,8 @@ class PackError(Exception):
         }
         if self.problems:
             error["problems"] = self.problems
+        if self.resume is not None:
+            error["resume"] = self.resume
         return {"error": error}
 
 

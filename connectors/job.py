@@ -58,7 +58,7 @@ class JobActionParams(ApiObject):
 
 
 # The older reference calls the counters numbers, not integers: 3.0 is 3.
-Counter = Annotated[int, Field(ge=0, strict=False)]
+Counter = Annotated[int, Field(ge=0, le=10**12, strict=False)]
 
 
 class BulkJob(ApiObject):

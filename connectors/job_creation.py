@@ -1,29 +1,29 @@
 """Creating a job once, on an API without idempotency keys: the remote API itself is the journal.
 
 Look for the stamp; a job that bears it is adopted. Else POST once. A lost answer is followed by patient looks before
-any second POST. After a create with a caller's key, one more look: of two jobs with one stamp the earlier stays.
+any second POST. After a create with a caller's key, look until the own job shows: of several jobs with one key the
+earliest stays, the others are cancelled, and the result says so.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
-    ApiRefusal,
-    IdempotencyConflict,
-    OutcomeUnknown,
-    PackError,
-    TemporaryFailure,
-)
+from connectors.errors import ApiRefusal, IdempotencyConflict, OutcomeUnknown, PackError
 from connectors.job import BulkJob, BulkJobRequest
+from connectors.search import parse_instant
 from connectors.stamp import Stamp
 
-# After a lost answer the listing is looked at this often, with growing pauses, until the allowance for its lag is over.
+# While the listing is given time to show a job, the pauses grow from this one.
 FIRST_LOOK_AGAIN_SECONDS = 1.0
 MOST_LOOKS = 20
 MOST_POSTS = 2
+
+Bearers = list[tuple[BulkJob, Stamp]]
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,35 @@ class CreatedJob:
     warnings: list[str] = field(default_factory=list)
 
 
-def create_job_once(api: EmailSecurity, request: BulkJobRequest, idempotency_key: str | None) -> CreatedJob:
+def create_job_once(
+    api: EmailSecurity,
+    request: BulkJobRequest,
+    idempotency_key: str | None,
+    before_post: Callable[[], list[str]] = list,
+) -> CreatedJob:
     """Make sure that exactly one job stands for this key and request.
 
-    Without a key, a fresh one guards this single call against lost answers.
+    Without a key, a fresh one guards this single call against lost answers. `before_post` is asked only where a job
+    would be made: it raises to refuse, and gives warnings.
 
-    Raises: IdempotencyConflict, OutcomeUnknown, and what EmailSecurity.create_job raises.
+    Raises: IdempotencyConflict, OutcomeUnknown, and what `before_post` and EmailSecurity.create_job raise.
     """
     key = idempotency_key or str(uuid.UUID(int=api.rng.getrandbits(128), version=4))
     stamp = Stamp.of(api.connection.account_id, key, request.body())
     if idempotency_key is not None:
-        standing = _standing(api, request, stamp)
-        if standing is not None:
-            return CreatedJob(standing, created=False)
-    stamped = request.model_copy(update={"comment": stamp.on(request.comment)})
-    job = _post(api, stamped, stamp)
-    return _settle(api, stamp, job) if idempotency_key is not None else CreatedJob(job, created=True)
+        standing = _bearers(api, stamp)
+        if standing:
+            return CreatedJob(_same_request(standing, request, stamp), created=False)
+    warnings = before_post()
+    job = _post(api, request.model_copy(update={"comment": stamp.on(request.comment)}), stamp)
+    if Stamp.read(job.comment) != stamp:
+        warnings.append(
+            "the service did not keep the job's comment as it was sent: the same call again would not recognise this "
+            "job, and make another"
+        )
+    elif idempotency_key is not None:
+        return _settle(api, stamp, job, warnings)
+    return CreatedJob(job, created=True, warnings=warnings)
 
 
 def _post(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> BulkJob:
@@ -63,7 +76,7 @@ def _post(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> BulkJob:
             if attempt == 1 and _surely_not_applied(failure):
                 raise
             cause = failure
-        found = _look_patiently(api, request, stamp, cause)
+        found = _own_job(api, stamp, cause)
         if found is not None:
             return found
         if attempt == 1 and isinstance(cause, ApiRefusal):
@@ -77,36 +90,54 @@ def _surely_not_applied(failure: PackError) -> bool:
     return failure.applied == "no" and not contradicts_itself
 
 
-def _look_patiently(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp, cause: PackError) -> BulkJob | None:
+def _own_job(api: EmailSecurity, stamp: Stamp, cause: PackError) -> BulkJob | None:
     """The job that the lost POST made, or None after the listing has had its time to show it."""
-    waited, pause = 0.0, FIRST_LOOK_AGAIN_SECONDS
-    for _ in range(MOST_LOOKS):
-        try:
-            found = _standing(api, request, stamp)
-        except IdempotencyConflict:
-            raise
-        except PackError:
-            raise _unknown(stamp, cause) from None
-        if found is not None:
-            return found
-        allowance = api.connection.listing_lag_seconds - waited
-        if allowance <= 0:
-            return None
-        pause = min(pause, allowance)
-        time_left = api.time_left()
-        if time_left is not None and time_left < pause:
-            raise _unknown(stamp, cause)
-        api.clock.sleep(pause)
-        waited, pause = waited + pause, pause * 2
+    try:
+        for bearers in _looks(api, stamp):
+            own = [job for job, found in bearers if found == stamp]
+            if own:
+                return own[0]
+    except PackError:
+        raise _unknown(stamp, cause) from None
+    if api.time_left() is not None and (api.time_left() or 0) <= 0:
+        raise _unknown(stamp, cause)
     return None
 
 
-def _standing(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> BulkJob | None:
-    """The earliest job that bears the stamp's key. Raises: IdempotencyConflict where it is for another request."""
-    same_key = _bearers(api, stamp)
-    if not same_key:
-        return None
-    job, found = same_key[0]
+def _looks(api: EmailSecurity, stamp: Stamp) -> Iterator[Bearers]:
+    """What the listing shows of this key, again and again for as long as it may lag behind."""
+    waited, pause = 0.0, FIRST_LOOK_AGAIN_SECONDS
+    for _ in range(MOST_LOOKS):
+        yield _bearers(api, stamp)
+        allowance = api.connection.listing_lag_seconds - waited
+        time_left = api.time_left()
+        if allowance <= 0 or (time_left is not None and time_left <= 0):
+            return
+        pause = min(pause, allowance, pause if time_left is None else time_left)
+        api.clock.sleep(pause)
+        waited, pause = waited + pause, pause * 2
+
+
+def _bearers(api: EmailSecurity, stamp: Stamp) -> Bearers:
+    """The jobs with the stamp's key, the earliest first. Other jobs are not even read: a strange one blocks nobody."""
+    found = []
+    for item in api.list_job_items():
+        comment = item.get("comment")
+        read = Stamp.read(comment if isinstance(comment, str) else None)
+        if read is not None and read.key == stamp.key:
+            found.append((BulkJob.read(item, "a job in the list"), read))
+    return sorted(found, key=lambda pair: (_created(pair[0]), pair[0].job_id))
+
+
+def _created(job: BulkJob) -> datetime:
+    try:
+        return parse_instant(job.created_at)
+    except ValueError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def _same_request(bearers: Bearers, request: BulkJobRequest, stamp: Stamp) -> BulkJob:
+    job, found = bearers[0]
     if found.request != stamp.request or job.action_type not in (None, request.action):
         raise IdempotencyConflict(
             f"this idempotency_key was used for another request: job {job.job_id}, {job.status}, of {job.created_at}",
@@ -115,46 +146,43 @@ def _standing(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> Bulk
     return job
 
 
-def _bearers(api: EmailSecurity, stamp: Stamp) -> list[tuple[BulkJob, Stamp]]:
-    """The jobs with the stamp's key, the earliest first."""
-    found = [(job, Stamp.read(job.comment)) for job in api.list_jobs()]
-    same_key = [(job, read) for job, read in found if read is not None and read.key == stamp.key]
-    return sorted(same_key, key=lambda pair: (pair[0].created_at or "", pair[0].job_id))
-
-
-def _settle(api: EmailSecurity, stamp: Stamp, job: BulkJob) -> CreatedJob:
-    """After a create: if another worker made a job with the same key at the same time, the earlier one stays."""
+def _settle(api: EmailSecurity, stamp: Stamp, job: BulkJob, warnings: list[str]) -> CreatedJob:
+    """After a create: if another worker made a job with the same key at the same time, the earliest one stays."""
+    bearers: Bearers = []
     try:
-        bearers = _bearers(api, stamp)
-    except TemporaryFailure as failure:
-        return CreatedJob(
-            job,
-            created=True,
-            warnings=[f"whether another worker made the same job could not be looked up: {failure.message}"],
-        )
-    if [bearer.job_id for bearer, _ in bearers] in ([], [job.job_id]):
-        return CreatedJob(job, created=True)
-    first = bearers[0][0]
-    warnings = [_cancelled(api, later) for later, _ in bearers[1:] if not later.has_ended]
-    if bearers[0][1].request != stamp.request:
+        for bearers in _looks(api, stamp):
+            if any(bearer.job_id == job.job_id for bearer, _ in bearers):
+                break
+        else:
+            warnings.append("the listing does not show the job yet: whether another worker made the same is not known")
+            bearers = [*bearers, (job, stamp)]
+    except PackError as failure:
+        warnings.append(f"whether another worker made the same job could not be looked up: {failure.message}")
+        return CreatedJob(job, created=True, warnings=warnings)
+    bearers.sort(key=lambda pair: (_created(pair[0]), pair[0].job_id))
+    first, found = bearers[0]
+    warnings += [_given_up(api, later) for later, _ in bearers[1:]]
+    if found.request != stamp.request:
         raise IdempotencyConflict(
             f"another worker used this idempotency_key for another request at the same time: job {first.job_id}. "
             + " ".join(warnings),
+            help="Look at the jobs that are named: the earlier one stays. Use another key if this is a new intent.",
             applied="yes",
             job_id=first.job_id,
         )
     return CreatedJob(first, created=first.job_id == job.job_id, warnings=warnings)
 
 
-def _cancelled(api: EmailSecurity, job: BulkJob) -> str:
-    try:
-        after = api.cancel_job(job.job_id)
-    except PackError as error:
-        return f"job {job.job_id} bears the same stamp and could not be cancelled: {error.message}"
-    return (
-        f"job {job.job_id} bore the same stamp and was cancelled; by then it had processed {after.processed} "
-        f"of {after.total_messages_discovered} messages"
-    )
+def _given_up(api: EmailSecurity, job: BulkJob) -> str:
+    """Cancel a later job of the same key, and say what it had done."""
+    about = f"job {job.job_id} bears the same idempotency_key"
+    if not job.has_ended:
+        try:
+            job = api.cancel_job(job.job_id)
+        except PackError as error:
+            return f"{about} and could not be cancelled: {error.message}"
+    done = f"by then it had processed {job.processed} of {job.total_messages_discovered} messages"
+    return f"{about}; it is {job.status} now, {done}"
 
 
 def _unknown(stamp: Stamp, cause: PackError) -> OutcomeUnknown:

@@ -6,6 +6,7 @@ Facts (docs/remote-api.md): `page` from 1, `per_page` at most 1,000; result_info
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 from connectors.errors import UnexpectedAnswer
 
 LARGEST_PAGE = 1000
+
+# It goes into the next call's address.
+LONGEST_CURSOR = 4096
 
 # A bound, not a limit that a job reaches: ten million rows.
 MOST_PAGES = 10_000
@@ -41,6 +45,8 @@ class Page:
             raise UnexpectedAnswer(f"{what}: field result: is no list")
         info = envelope.get("result_info")
         cursor = info.get("next") if isinstance(info, dict) else None
+        if isinstance(cursor, str) and not re.fullmatch(f"[!-~]{{0,{LONGEST_CURSOR}}}", cursor):
+            raise UnexpectedAnswer(f"{what}: field result_info.next: is no cursor")
         return cls(items, cursor if isinstance(cursor, str) and cursor else None)
 
 
@@ -61,24 +67,27 @@ def sweep(
     Raises: UnexpectedAnswer after MOST_PAGES, and what fetch raises.
     """
     position = start or Position()
-    previous: set[str] = set()
-    previous_was_full = True
+    before: tuple[set[str], bool] | None = None
+    followed: set[str | None] = set()
     trust_cursors = True
+    numbered = position.page
     for _ in range(MOST_PAGES):
         page = fetch(position)
-        identities = {identity(item) for item in page.items}
-        if position.cursor is not None and identities <= previous:
-            trust_cursors = False
-            follows = Position(position.page)
-        else:
-            follows = Position(position.page + 1, page.next if trust_cursors else None)
+        identities, full = {identity(item) for item in page.items}, len(page.items) >= LARGEST_PAGE
+        # The same page again, or a way already gone: the service does not know cursors after all.
+        ignored = position.cursor is not None and before is not None and identities <= before[0]
+        numbered = position.page if position.cursor is None else numbered
+        lost = trust_cursors and (ignored or page.next in followed)
+        trust_cursors = trust_cursors and not lost
+        # By number again, from where numbers were left: what came by cursor in between may come twice.
+        follows = Position(numbered + 1) if lost else Position(position.page + 1, page.next if trust_cursors else None)
+        followed |= {page.next} - {None}
         yield page, follows
-        full = len(page.items) >= LARGEST_PAGE
-        cursor_was_ignored = position.cursor is not None and follows.page == position.page
-        if follows.cursor is None and not cursor_was_ignored:
-            if not full and enough():
+        if not full and enough():
+            return
+        if not page.items and before is not None and not lost:
+            previous, previous_was_full = before
+            if not previous or (not previous_was_full and follows.cursor is None):
                 return
-            if not page.items and not previous_was_full:
-                return
-        position, previous, previous_was_full = follows, identities, full
+        position, before = follows, (identities, full)
     raise UnexpectedAnswer(f"the listing did not end after {MOST_PAGES} pages")

@@ -32,14 +32,13 @@ class Stamp:
 
     @classmethod
     def read(cls, comment: str | None) -> Stamp | None:
-        """The stamp in a comment; the last one, because that is where the pack writes it."""
-        found = _IN_COMMENT.findall(comment or "")
-        return cls(*found[-1]) if found else None
+        """The stamp that a comment begins with: nowhere else is one believed."""
+        found = _IN_COMMENT.match(comment or "")
+        return cls(*found.groups()) if found else None
 
     def on(self, comment: str | None) -> str:
-        """The comment with this stamp behind it. What looks like a stamp in the caller's text is made harmless."""
-        text = (comment or "").replace("[cfes:", "(cfes:").strip()
-        return f"{text} {self}" if text else str(self)
+        """The comment behind this stamp. In front, where a service that keeps only so many characters keeps it."""
+        return f"{self} {(comment or '').strip()}".strip()
 
 
 def _digest(text: str) -> str:

@@ -30,6 +30,7 @@ from connectors.errors import (
     NotReceived,
     OutcomeUnknown,
     PackError,
+    ParameterError,
     PermissionDenied,
     RateLimited,
     ServiceUnavailable,
@@ -37,7 +38,7 @@ from connectors.errors import (
     UnexpectedAnswer,
 )
 from connectors.pacing import RateBudget
-from connectors.wire import client, httpx, read_body
+from connectors.wire import SLOWEST_ANSWER_FACTOR, client, httpx, read_body
 
 Effect = Literal["read", "write"]
 
@@ -47,9 +48,13 @@ BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_CAP_SECONDS = 20.0
 MOST_ATTEMPTS = 6
 
+# A call that is begun late still gets this long: less would only ever fail.
+SHORTEST_TIMEOUT_SECONDS = 1.0
+
 # The API's own codes that mean "not you", whatever the HTTP status (seen in the wild; see docs/remote-api.md).
 AUTHENTICATION_CODES = {9106, 10000}
 ADDRESS_NOT_ALLOWED_CODE = 9109
+NO_SUCH_ROUTE_CODE = 7003
 
 NEVER_RECEIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
@@ -111,8 +116,9 @@ class Transport:
         for attempt in retrying:
             with attempt:
                 self._pace(deadline)
+                number = attempt.retry_state.attempt_number
                 return self._attempt(
-                    method, path, effect=effect, query=query, body=body, attempt=attempt.retry_state.attempt_number
+                    method, path, effect=effect, query=query, body=body, attempt=number, deadline=deadline
                 )
         raise AssertionError("tenacity returned without an answer or an error")  # pragma: no cover
 
@@ -146,18 +152,25 @@ class Transport:
         query: Mapping[str, str | int] | None,
         body: Mapping[str, Any] | None,
         attempt: int,
+        deadline: Deadline,
     ) -> Answer:
+        silence = min(self.connection.request_timeout_seconds, max(deadline.remaining(), SHORTEST_TIMEOUT_SECONDS))
         began = self._clock.monotonic()
         status: int | None = None
         ray_id: str | None = None
         problem: str | None = None
         try:
-            with self._client.stream(method, self.connection.base_url + path, params=query, json=body) as response:
+            with self._client.stream(
+                method, self.connection.base_url + path, params=query, json=body, timeout=silence
+            ) as response:
                 status = response.status_code
                 ray_id = _ray_id(response.headers)
                 self._budget.observe(response.headers)
-                data = read_body(response, self._clock, self.connection.request_timeout_seconds)
+                data = read_body(response, Deadline(self._clock, silence * SLOWEST_ANSWER_FACTOR))
             return self._judge(response, data, ray_id, effect)
+        except httpx.InvalidURL:
+            problem = "InvalidURL"
+            raise ParameterError("the search criteria are too long for one call", help="Nothing was sent.") from None
         except httpx.HTTPError as error:
             problem = type(error).__name__
             raise _network_error(error, effect, ray_id) from None
@@ -264,8 +277,11 @@ def _refusal(status: int, codes: set[int], reason: str, details: Mapping[str, An
         return PermissionDenied(f"the token is not allowed to do this {said}", **details)
     if status == 401 or codes & AUTHENTICATION_CODES:
         return AuthenticationFailed(f"the API does not accept these credentials {said}", **details)
-    if status == 404:
+    if status == 404 and codes and NO_SUCH_ROUTE_CODE not in codes:
         return NotFound(f"there is no such thing at the API {said}", **details)
+    if status == 404:
+        wrong_address = "Nothing was changed. Check CLOUDFLARE_BASE_URL and CLOUDFLARE_ACCOUNT_ID."
+        return ApiRefusal(f"the API knows no such address {said}", help=wrong_address, **details)
     if status == 409:
         return Conflict(f"the API refused: its state does not allow it {said}", **details)
     return ApiRefusal(f"the API refused the request with {status} {said}", **details)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 # httpx imports its own command line on import, and with it rich, click and pygments wherever the `cli` extra is
 # installed: 60 ms for every action that a playbook starts as a process. httpx itself copes with its absence.
@@ -15,11 +17,11 @@ import httpx  # noqa: E402 -- after the line above, on purpose
 if sys.modules.get(_COMMAND_LINE, httpx) is None:
     del sys.modules[_COMMAND_LINE]
 
-from connectors.clock import Clock, Deadline  # noqa: E402
+from connectors.clock import Deadline  # noqa: E402
 from connectors.connection import Connection  # noqa: E402
 from connectors.version import VERSION  # noqa: E402
 
-__all__ = ["USER_AGENT", "AnswerTooSlow", "BodyTooLarge", "client", "httpx", "read_body"]
+__all__ = ["SLOWEST_ANSWER_FACTOR", "USER_AGENT", "AnswerTooSlow", "BodyTooLarge", "client", "httpx", "read_body"]
 
 USER_AGENT = f"cloudflare-email-security-pack/{VERSION}"
 
@@ -54,19 +56,35 @@ def client(connection: Connection, transport: httpx.BaseTransport | None = None)
     )
 
 
-def read_body(response: httpx.Response, clock: Clock, silence_seconds: float) -> bytes:
+class _Timed(httpx.SyncByteStream):
+    """A body as it comes off the wire, before it is decoded: one that decodes to nothing takes time too."""
+
+    def __init__(self, response: httpx.Response, deadline: Deadline) -> None:
+        self._stream = response.stream
+        self._request = response.request
+        self._deadline = deadline
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in cast("Iterable[bytes]", self._stream):
+            if self._deadline.remaining() < 0:
+                raise AnswerTooSlow("the answer's body did not end in time", request=self._request)
+            yield chunk
+
+    def close(self) -> None:
+        cast("httpx.SyncByteStream", self._stream).close()
+
+
+def read_body(response: httpx.Response, deadline: Deadline) -> bytes:
     """The body, decoded, within the bounds of size and time.
 
     Raises: httpx.HTTPError, BodyTooLarge and AnswerTooSlow among them.
     """
-    deadline = Deadline(clock, silence_seconds * SLOWEST_ANSWER_FACTOR)
+    response.stream = _Timed(response, deadline)
     chunks = []
     size = 0
     for chunk in response.iter_bytes():
         size += len(chunk)
         if size > LARGEST_BODY_BYTES:
             raise BodyTooLarge(f"the answer's body is larger than {LARGEST_BODY_BYTES} bytes", request=response.request)
-        if deadline.remaining() < 0:
-            raise AnswerTooSlow("the answer's body did not end in time", request=response.request)
         chunks.append(chunk)
     return b"".join(chunks)

@@ -58,7 +58,7 @@ class TestCreating:
         assert made["created"]
         assert made["job"]["search_params"]["sender"] == CAMPAIGN["sender"]
         assert made["job"]["action_params"] == {"type": "MOVE", "destination": "JunkEmail"}
-        assert made["job"]["comment"].startswith("case 42 ")
+        assert made["job"]["comment"].endswith("] case 42")
         assert [job["job_id"] for job in jobs(sandbox)] == [made["job_id"]]
 
     def test_a_release_job_has_no_destination(self, api: EmailSecurity) -> None:

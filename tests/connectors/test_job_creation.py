@@ -36,7 +36,8 @@ def test_the_comment_keeps_the_callers_words_and_bears_the_stamp() -> None:
     script = Scripted(ok(job(), 201))
     create_job_once(connected(script), REQUEST, None)
     comment = script.bodies()[0]["comment"]
-    assert comment.startswith("case 42 [cfes:1:")
+    assert comment.startswith("[cfes:1:")
+    assert comment.endswith("] case 42")
     assert Stamp.read(comment) is not None
 
 
@@ -151,12 +152,12 @@ def test_the_earlier_job_stays_if_it_is_this_calls_own() -> None:
     assert (made.created, made.job.job_id) == (True, JOB_ID)
 
 
-def test_a_stamp_in_the_callers_own_words_is_made_harmless() -> None:
+def test_a_stamp_in_the_callers_own_words_is_not_believed() -> None:
     forged = str(Stamp.of(ACCOUNT, "victim", REQUEST.body()))
     comment = Stamp.of(ACCOUNT, "case-42", REQUEST.body()).on(f"subject: {forged}")
     read = Stamp.read(comment)
     assert read == Stamp.of(ACCOUNT, "case-42", REQUEST.body())
-    assert comment.count("[cfes:") == 1
+    assert Stamp.read(f"subject: {forged}") is None
 
 
 def test_a_stamp_depends_on_account_key_and_request() -> None:
@@ -164,3 +165,78 @@ def test_a_stamp_depends_on_account_key_and_request() -> None:
     stamps = {Stamp.of("a", "k", body), Stamp.of("b", "k", body), Stamp.of("a", "l", body), Stamp.of("a", "k", {})}
     assert len(stamps) == 4
     assert Stamp.of("a", "k", body) == Stamp.of("a", "k", dict(reversed(body.items())))
+
+
+def test_a_job_that_was_made_is_told_even_if_looking_for_a_second_one_is_refused() -> None:
+    script = Scripted(EMPTY, EMPTY, ok(stamped(), 201), refused(403))
+    made = create_job_once(connected(script), REQUEST, "case-42")
+    assert (made.created, made.job.job_id) == (True, JOB_ID)
+    assert any("could not be looked up" in warning for warning in made.warnings)
+
+
+def test_after_a_create_the_listing_is_given_time_to_show_another_workers_job() -> None:
+    mine = stamped(created_at="2026-11-20T16:02:36Z")
+    theirs = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:35Z")
+    script = Scripted(
+        EMPTY, EMPTY, ok(mine, 201), EMPTY, EMPTY, ok([mine, theirs]), EMPTY, ok({**mine, "status": "CANCELLED"})
+    )
+    made = create_job_once(connected(script), REQUEST, "case-42")
+    assert (made.created, made.job.job_id) == (False, OTHER_ID)
+
+
+def test_a_listing_that_never_shows_the_job_is_said_to() -> None:
+    script = Scripted(EMPTY, EMPTY, ok(stamped(), 201), *[EMPTY] * 10)
+    made = create_job_once(connected(script), REQUEST, "case-42")
+    assert any("does not show the job" in warning for warning in made.warnings)
+
+
+def test_a_later_job_that_has_ended_already_is_named_with_what_it_did() -> None:
+    done = {"status": "COMPLETED", "total_messages_discovered": 9, "messages_successful": 9}
+    mine = stamped(created_at="2026-11-20T16:02:36Z", **done)
+    theirs = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:35.5Z")
+    script = Scripted(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), EMPTY)
+    made = create_job_once(connected(script), REQUEST, "case-42")
+    assert made.job.job_id == OTHER_ID
+    assert "9 of 9" in made.warnings[0]
+
+
+def test_which_job_is_earlier_is_told_by_time_not_by_text() -> None:
+    mine = stamped(created_at="2026-11-20T16:02:35Z")
+    theirs = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:35.5Z")
+    script = Scripted(EMPTY, EMPTY, ok(mine, 201), ok([theirs, mine]), EMPTY, ok({**theirs, "status": "CANCELLED"}))
+    assert create_job_once(connected(script), REQUEST, "case-42").job.job_id == JOB_ID
+
+
+def test_a_key_used_for_another_request_meanwhile_cancels_the_own_job_and_says_that_something_was_done() -> None:
+    other = REQUEST.model_copy(update={"destination": "Inbox"})
+    mine = stamped(created_at="2026-11-20T16:02:36Z")
+    comment = Stamp.of(ACCOUNT, "case-42", other.body()).on("theirs")
+    theirs = job(job_id=OTHER_ID, created_at="2026-11-20T16:02:35Z", comment=comment)
+    listing = ok([theirs, mine])
+    script = Scripted(
+        EMPTY, EMPTY, LOST["reset"], listing, EMPTY, ok([theirs, mine]), EMPTY, ok({**mine, "status": "CANCELLED"})
+    )
+    with pytest.raises(IdempotencyConflict, match=JOB_ID) as caught:
+        create_job_once(connected(script), REQUEST, "case-42")
+    assert caught.value.applied == "yes"
+    assert script.asked()[-1].endswith(f"{JOB_ID}/cancel")
+
+
+@pytest.mark.parametrize("kept", [None, "", "case 42", "[cfes:1:0123"])
+def test_a_service_that_does_not_keep_the_comment_is_warned_about(kept: str | None) -> None:
+    made = create_job_once(connected(Scripted(EMPTY, EMPTY, ok(job(comment=kept), 201))), REQUEST, "case-42")
+    assert any("comment" in warning for warning in made.warnings)
+
+
+def test_a_strange_job_of_somebody_else_blocks_nobody() -> None:
+    strange = {"job_id": "not a uuid", "status": 5}
+    script = Scripted(ok([strange]), EMPTY, ok(stamped(), 201), ok([strange, stamped()]), EMPTY)
+    assert create_job_once(connected(script), REQUEST, "case-42").created
+
+
+def test_the_cap_is_asked_for_only_where_a_job_would_be_made() -> None:
+    def refuse() -> list[str]:
+        raise AssertionError("asked")
+
+    script = Scripted(ok([stamped(status="PROCESSING")]), EMPTY)
+    assert not create_job_once(connected(script), REQUEST, "case-42", refuse).created

@@ -102,3 +102,29 @@ def test_reading_goes_on_where_it_stopped() -> None:
 def test_a_page_without_a_list_is_named(envelope: dict[str, object]) -> None:
     with pytest.raises(UnexpectedAnswer, match="field result"):
         Page.read(envelope, "the list")
+
+
+def test_cursors_that_go_round_in_a_circle_are_dropped_for_page_numbers() -> None:
+    listing = Listing(pages(2500), {"a": (list(range(1000, 1900)), "b"), "b": (list(range(1900, 2000)), "a")})
+    listing.first_cursor = "a"
+    assert sorted(read(listing, 2500)) == list(range(2500))
+    assert len(listing.asked) < 12
+
+
+def test_empty_pages_with_ever_new_cursors_are_not_followed_forever() -> None:
+    asked = 0
+
+    def fetch(position: Position) -> Page:
+        nonlocal asked
+        asked += 1
+        return Page([], f"cursor-{asked}")
+
+    for _ in sweep(fetch, enough=lambda: False, identity=str):
+        pass
+    assert asked < 5
+
+
+@pytest.mark.parametrize("cursor", ["x" * 5000, "\ud800", "a b", "a\nb"])
+def test_a_cursor_that_is_none_is_not_sent_anywhere(cursor: str) -> None:
+    with pytest.raises(UnexpectedAnswer, match="next"):
+        Page.read({"result": [], "result_info": {"next": cursor}}, "the list")

@@ -12,6 +12,7 @@ from cloudflare.types.email_security import investigate
 from cloudflare.types.email_security.investigate import bulk
 from pydantic import BaseModel
 
+from actions import export_job_messages, list_jobs
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.message import JobMessage, MessageDetails
 from connectors.search import SearchParams
@@ -24,9 +25,11 @@ PAIRS: list[tuple[type[BaseModel], Any]] = [
     (BulkJob, investigate.BulkListResponse),
     (BulkJob, bulk.CancelCreateResponse),
     (JobMessage, bulk.MessageListResponse),
+    (list_jobs.Params, investigate.bulk_list_params.BulkListParams),
+    (export_job_messages.Params, bulk.message_list_params.MessageListParams),
 ]
-# Where the account goes: into the path.
-PATH_PARAMETERS = {"account_id"}
+# What the connector itself fills in: the path, and where in a listing it is.
+PATH_PARAMETERS = {"account_id", "page", "per_page"}
 
 
 def fields(theirs: Any) -> dict[str, Any]:

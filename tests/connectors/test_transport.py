@@ -8,15 +8,18 @@ from collections.abc import Callable
 
 import pytest
 
+from connectors.clock import Deadline
 from connectors.errors import (
     ApiRefusal,
     AuthenticationFailed,
     Conflict,
+    DeadlineExceeded,
     NetworkFailure,
     NotFound,
     NotReceived,
     OutcomeUnknown,
     PackError,
+    ParameterError,
     PermissionDenied,
     RateLimited,
     ServiceUnavailable,
@@ -87,7 +90,9 @@ def test_a_write_that_never_gets_through_ends_in_a_failure_that_changed_nothing(
         (refused(400, 9106, "Missing headers"), AuthenticationFailed, 4),
         (refused(403, 10000, "Authentication error"), PermissionDenied, 4),
         (refused(403, 9109, "Cannot use this token from here"), PermissionDenied, 4),
-        (refused(404, 7003, "No route"), NotFound, 5),
+        (refused(404, 10404, "No such job"), NotFound, 5),
+        (refused(404, 7003, "No route"), ApiRefusal, 5),
+        (httpx.Response(404, text="<html>"), ApiRefusal, 5),
         (refused(409), Conflict, 5),
         (refused(400), ApiRefusal, 5),
         (refused(200), ApiRefusal, 5),
@@ -285,3 +290,56 @@ def test_paths_hold_the_account_and_nothing_of_the_query() -> None:
     script = Scripted(ok(job()))
     connected(script).get_job(JOB_ID)
     assert script.requests[0].url.path == f"/client/v4/accounts/{ACCOUNT}/email-security/investigate/bulk/{JOB_ID}"
+
+
+def test_a_body_that_decodes_to_nothing_forever_is_given_up() -> None:
+    clock = FakeClock()
+
+    def nothing() -> object:
+        yield b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"
+        while True:
+            clock.advance(10)
+            yield b"\x00\x00\x00\xff\xff"
+
+    headers = {"content-encoding": "gzip"}
+    script = Scripted(*[lambda _: httpx.Response(200, headers=headers, content=nothing()) for _ in range(6)])  # type: ignore[arg-type]
+    with pytest.raises(NetworkFailure):
+        connected(script, clock, call_allowance_seconds=3600).get_job(JOB_ID)
+
+
+def test_a_search_that_goes_on_forever_is_given_up() -> None:
+    answers = 0
+
+    def same(_: httpx.Request) -> httpx.Response:
+        nonlocal answers
+        answers += 1
+        return ok([{"id": "x-1"}], result_info={"next": f"cursor-{answers}"})
+
+    script = Scripted(*[same] * 50)
+    with pytest.raises(UnexpectedAnswer, match="circle"):
+        list(connected(script).search_messages(SearchParams(sender="a@phish.example")))
+    assert answers == 2
+
+
+def test_a_change_is_not_begun_where_the_time_left_could_not_see_its_answer() -> None:
+    clock, script = FakeClock(), Scripted()
+    api = connected(script, clock)
+    api.deadline = Deadline(clock, 10)
+    with pytest.raises(DeadlineExceeded) as caught:
+        api.create_job(REQUEST)
+    assert (caught.value.applied, script.requests) == ("no", [])
+
+
+def test_criteria_too_long_for_an_address_are_refused() -> None:
+    names = ("sender", "recipient", "domain", "subject", "query", "message_id", "alert_id", "smtp_helo_ip", "metric")
+    search = SearchParams(**dict.fromkeys(names, "é" * 2000))
+    with pytest.raises(ParameterError):
+        list(connected(Scripted()).search_messages(search))
+
+
+def test_what_a_server_says_reaches_no_terminal_as_it_is() -> None:
+    with pytest.raises(UnexpectedAnswer) as caught:
+        connected(Scripted(*[ok(job(job_id=JOB_ID.replace("7", "8"))) for _ in range(6)])).get_job(JOB_ID)
+    assert "\x1b" not in caught.value.message
+    assert PackError("a\x1b[2Jb\u202ec" + "x" * 9000).message.startswith("a�[2Jb�c")
+    assert len(PackError("x" * 9000).message) < 4100

@@ -1,0 +1,87 @@
+"""The rows of one export, and whether they are what the job's own counters promise."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.errors import InlineTooLarge
+from connectors.job import BulkJob
+from connectors.message import MessageStatus
+from evidence.row_file import RowFile
+
+# Statuses that the job's own counters count; PENDING also counts rows that are being processed right now.
+COUNTED_STATUSES = ("COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
+
+
+@dataclass
+class Collected:
+    """The rows so far: each once, in a file or in memory. status: the only one that was asked for, or None for all."""
+
+    status: MessageStatus | None
+    file: RowFile | None = None
+    inline_limit_bytes: int = 0
+    inline: list[dict[str, Any]] = field(default_factory=list)
+    inline_bytes: int = 0
+    seen: set[str] = field(default_factory=set)
+    by_status: Counter[str] = field(default_factory=Counter)
+
+    def take(self, row: dict[str, Any]) -> None:
+        """Keep a row, unless it is here already or of a status that was not asked for."""
+        if row["message_id"] in self.seen or self.status not in (None, row["status"]):
+            return
+        self.seen.add(row["message_id"])
+        self.by_status[row["status"]] += 1
+        if self.file is not None:
+            self.file.append(row)
+            return
+        self.inline_bytes += len(json.dumps(row)) + 2
+        if self.inline_bytes > self.inline_limit_bytes:
+            raise InlineTooLarge(f"the rows are larger than inline_limit_bytes ({self.inline_limit_bytes})")
+        self.inline.append(row)
+
+    def clear(self) -> None:
+        """Begin again: what was read is of a job that has changed since."""
+        self.inline, self.inline_bytes = [], 0
+        self.seen, self.by_status = set(), Counter()
+        if self.file is not None:
+            self.file.clear()
+
+    def remember(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Count rows that an earlier call has put into the file."""
+        for row in rows:
+            self.seen.add(row["message_id"])
+            self.by_status[row["status"]] += 1
+
+    def agrees_with(self, job: BulkJob) -> bool:
+        """Whether the rows are what the counters say: in number, and status by status where the job counts it."""
+        if expected_rows(self.status, job) != len(self.seen):
+            return False
+        if self.status is not None:
+            return True
+        rows = {status: self.by_status[status] for status in COUNTED_STATUSES}
+        rows["PENDING"] = len(self.seen) - sum(rows.values())
+        return all(rows[status] == count for status, count in job.counters().items())
+
+    def disagreement(self, job: BulkJob, *, settled: bool) -> str:
+        """Why these rows are no complete export. settled: whether the job had ended before any of them was read."""
+        expected, rows = expected_rows(self.status, job), len(self.seen)
+        if not settled:
+            return f"the job was running while these rows were read ({job.status} now): export again when it has ended"
+        if expected is None:
+            return f"the job has no counter for {self.status}: whether these are all can't be told"
+        if rows != expected:
+            return f"the job's counters promise {expected} rows, the listing gave {rows}, pass after pass"
+        return "the rows' statuses and the job's counters do not agree"
+
+
+def expected_rows(status: MessageStatus | None, job: BulkJob) -> int | None:
+    """How many rows the job's counters promise."""
+    if status is None:
+        return job.total_messages_discovered
+    if status in COUNTED_STATUSES:
+        return job.counters().get(status)
+    return 0 if job.has_ended and job.messages_pending == 0 else None

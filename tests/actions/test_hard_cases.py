@@ -1,0 +1,281 @@
+"""Cases in which an action could say what is not true: each was once possible."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import (
+    cancel_job,
+    create_move_job,
+    delete_job,
+    export_job_messages,
+    render_report,
+    test_connection,
+    wait_for_job,
+)
+from connectors.clock import Deadline
+from connectors.email_security import EmailSecurity
+from connectors.errors import (
+    ApiRefusal,
+    Conflict,
+    OutcomeUnknown,
+    ParameterError,
+    PermissionDenied,
+    ServiceUnavailable,
+)
+from connectors.wire import httpx
+from sandbox.server import RunningSandbox
+from tests.clock import FakeClock
+from tests.conftest import CAMPAIGN
+from tests.connectors.scripted import JOB_ID, Scripted, connected, job, ok, refused
+
+ROOT = Path(__file__).parent.parent.parent
+MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
+OTHER_ID = "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90"
+
+Connect = Callable[..., EmailSecurity]
+
+
+def test_a_standing_job_is_adopted_though_its_search_would_by_now_find_more_than_the_cap(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    keyed = {**MOVE, "idempotency_key": "case-42"}
+    first = create_move_job.run(keyed, api)
+    again = create_move_job.run({**keyed, "max_messages": 1}, api)
+    assert (again["created"], again["job_id"]) == (False, first["job_id"])
+
+
+def test_workers_at_the_same_time_make_one_job(sandbox: RunningSandbox, connect: Connect) -> None:
+    results: list[dict[str, Any]] = []
+
+    def work() -> None:
+        results.append(create_move_job.run({**MOVE, "idempotency_key": "case-42"}, connect(sandbox)))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    alive = [job for job in sandbox.state.truth()["jobs"] if job["status"] != "CANCELLED"]
+    assert len(results) == 4
+    assert len({result["job_id"] for result in results}) == len(alive) == 1
+
+
+def running(status: str = "PROCESSING", **counters: int) -> dict[str, Any]:
+    return job(status=status, **counters)
+
+
+def test_rows_of_a_running_job_are_never_called_complete() -> None:
+    nothing_yet = Scripted(ok(running("PENDING")), ok([]), ok(running("PENDING")))
+    result = export_job_messages.run({"job_id": JOB_ID}, connected(nothing_yet))
+    assert (result["rows"], result["complete"], result["snapshot"]) == (0, False, True)
+    assert result["warnings"]
+
+
+def test_rows_read_before_the_job_ended_are_read_again_even_if_their_number_agrees() -> None:
+    """A row that had FAILED for now, and succeeded after its retry: the counters agree by chance."""
+    before = running(total_messages_discovered=2, messages_pending=1, messages_failed=1)
+    after = job(status="COMPLETED", total_messages_discovered=2, messages_successful=1, messages_failed=1)
+    early = [{"message_id": "1", "status": "FAILED", "retry_count": 1}]
+    late = [{"message_id": "2", "status": "FAILED", "retry_count": 3}]
+    script = Scripted(ok(before), ok(early), ok(after), ok(late), ok(after))
+    result = export_job_messages.run({"job_id": JOB_ID, "status": "FAILED"}, connected(script))
+    assert [row["message_id"] for row in result["messages"]] == ["2"]
+    assert (result["complete"], result["snapshot"]) == (True, False)
+
+
+def test_a_failure_in_the_middle_of_a_file_export_says_how_to_go_on(tmp_path: Path) -> None:
+    done = job(status="COMPLETED", total_messages_discovered=1500, messages_successful=1500)
+    rows = [{"message_id": f"row-{n:05}", "status": "COMPLETED"} for n in range(1500)]
+    path = tmp_path / "rows.ndjson"
+    script = Scripted(ok(done), ok(rows[:1000]), *[httpx.Response(502)] * 6)
+    with pytest.raises(ServiceUnavailable) as caught:
+        export_job_messages.run({"job_id": JOB_ID, "destination": str(path)}, connected(script))
+    resume = caught.value.document()["error"]["resume"]
+    script = Scripted(ok(done), ok(rows[1000:]), ok(done))
+    result = export_job_messages.run({"job_id": JOB_ID, "destination": str(path), "resume": resume}, connected(script))
+    assert (result["rows"], result["complete"]) == (1500, True)
+
+
+def test_a_time_budget_holds_against_a_rate_limit_block(tmp_path: Path) -> None:
+    clock = FakeClock()
+    done = job(status="COMPLETED", total_messages_discovered=1500, messages_successful=1500)
+    rows = [{"message_id": f"row-{n:05}", "status": "COMPLETED"} for n in range(1000)]
+    script = Scripted(ok(done), ok(rows), refused(429, headers={"retry-after": "290"}))
+    params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows"), "time_budget_seconds": 10}
+    result = export_job_messages.run(params, connected(script, clock))
+    assert (result["done"], result["rows"]) == (False, 1000)
+    assert clock.monotonic() <= 10
+
+
+def test_a_file_that_is_there_is_not_replaced_unless_it_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.ndjson"
+    path.write_text("of another case")
+    params = {"job_id": JOB_ID, "destination": str(path)}
+    with pytest.raises(ParameterError, match="overwrite"):
+        export_job_messages.run(params, connected(Scripted()))
+    assert path.read_text() == "of another case"
+    ended = job(status="COMPLETED")
+    export_job_messages.run({**params, "overwrite": True}, connected(Scripted(ok(ended), ok([]), ok(ended))))
+    assert path.read_text() == ""
+
+
+def test_a_job_that_ended_while_it_was_being_cancelled_is_not_called_cancelled() -> None:
+    ended = job(status="COMPLETED", total_messages_discovered=9, messages_successful=9)
+    with pytest.raises(Conflict, match="9 of 9"):
+        cancel_job.run({"job_id": JOB_ID}, connected(Scripted(ok(running()), ok(ended))))
+    lost = Scripted(ok(running()), httpx.ReadError("reset"), ok(ended))
+    with pytest.raises(Conflict, match="9 of 9"):
+        cancel_job.run({"job_id": JOB_ID}, connected(lost))
+
+
+def test_a_cancel_that_does_not_take_hold_is_said_to_be_unknown() -> None:
+    with pytest.raises(OutcomeUnknown, match="PROCESSING"):
+        cancel_job.run({"job_id": JOB_ID}, connected(Scripted(ok(running()), ok(running()), ok(running()))))
+
+
+def test_answers_about_another_job_are_not_taken_for_this_one() -> None:
+    other = running("CANCELLED") | {"job_id": OTHER_ID}
+    script = Scripted(ok(running()), ok(other), ok(running()), ok(other), ok(running()))
+    with pytest.raises(OutcomeUnknown):
+        cancel_job.run({"job_id": JOB_ID}, connected(script))
+    ended = job(status="COMPLETED")
+    script = Scripted(ok(ended), ok({"id": OTHER_ID}), ok(ended), ok({"id": OTHER_ID}))
+    with pytest.raises(OutcomeUnknown):
+        delete_job.run({"job_id": JOB_ID}, connected(script))
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(404, text="<html>"), refused(404, 7003, "No route")])
+def test_a_wrong_address_is_not_taken_for_a_job_that_is_gone(answer: httpx.Response) -> None:
+    with pytest.raises(ApiRefusal, match="no such address"):
+        delete_job.run({"job_id": JOB_ID}, connected(Scripted(answer)))
+
+
+@pytest.mark.parametrize(
+    ("counters", "outcome", "words"),
+    [
+        ({"total_messages_discovered": 100, "messages_skipped": 100}, "failed", "skipped"),
+        ({"total_messages_discovered": 100, "messages_successful": 3}, "partial", "unaccounted"),
+        ({"total_messages_discovered": 5, "messages_successful": 3, "messages_skipped": 2}, "succeeded", "skipped"),
+        ({"total_messages_discovered": 0}, "succeeded", "no message"),
+    ],
+)
+def test_a_job_that_did_nothing_or_lost_count_is_no_success(counters: dict[str, int], outcome: str, words: str) -> None:
+    result = wait_for_job.run({"job_id": JOB_ID}, connected(Scripted(ok(job(status="COMPLETED", **counters)))))
+    assert result["outcome"] == outcome
+    assert any(words in warning for warning in result["warnings"])
+
+
+def test_a_short_wait_stays_short_in_an_outage() -> None:
+    clock = FakeClock()
+    script = Scripted(*[httpx.Response(503)] * 20)
+    with pytest.raises(ServiceUnavailable):
+        wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": 0}, connected(script, clock))
+    assert clock.monotonic() <= 10
+
+
+def test_a_stall_is_told_when_it_is_one_not_when_the_time_is_used_up() -> None:
+    clock = FakeClock()
+    frozen = running(total_messages_discovered=9, messages_pending=9)
+    script = Scripted(*[ok(frozen)] * 40, *[refused(400)])
+    script.steps = [lambda request: ok([]) if "messages" in request.url.path else ok(frozen)] * 80
+    result = wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": 86_400}, connected(script, clock))
+    assert (result["done"], result["stalled"]) == (False, True)
+    assert clock.monotonic() < 600
+
+
+def test_a_stall_that_cannot_be_looked_into_loses_nothing() -> None:
+    frozen = running(total_messages_discovered=9, messages_pending=9)
+    script = Scripted()
+    script.steps = [lambda request: refused(400) if "messages" in request.url.path else ok(frozen)] * 80
+    result = wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": 700}, connected(script))
+    assert result["resume"] is not None
+    assert any("could not be looked up" in warning for warning in result["warnings"])
+
+
+def test_a_token_from_the_wrong_address_lacks_no_permission(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    sandbox.state.faults.add("*", "address_denied", times=None)
+    with pytest.raises(PermissionDenied, match="address"):
+        test_connection.run({}, api)
+
+
+def test_a_probe_that_meets_no_route_grants_nothing() -> None:
+    verified = ok({"id": "1", "status": "active"})
+    script = Scripted(verified, ok([job()]), refused(404, 7003, "No route"))
+    assert test_connection.run({}, connected(script))["write"] == "not known"
+
+
+@pytest.mark.parametrize("place", ["sender", "comment", "idempotency_key"])
+def test_half_a_character_is_refused_before_anything_is_sent(place: str) -> None:
+    params: dict[str, Any] = json.loads(json.dumps(MOVE))
+    (params["search_params"] if place == "sender" else params)[place] = "a\ud800b"
+    with pytest.raises(ParameterError, match=f"/{place}"):
+        create_move_job.run(params, connected(Scripted()))
+
+
+@pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), {"a": {1, 2}}, object()])
+def test_what_is_no_json_is_refused(value: object) -> None:
+    with pytest.raises(ParameterError):
+        wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": value}, connected(Scripted()))
+
+
+def test_a_deep_document_is_refused_by_the_report_too(tmp_path: Path) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(400):
+        deep = {"a": deep}
+    with pytest.raises(ParameterError, match="deep"):
+        render_report.run({"destination": str(tmp_path / "r.html"), "job": deep})
+
+
+def test_an_action_with_a_hard_deadline_is_over_by_then() -> None:
+    clock = FakeClock()
+    script = Scripted(*[httpx.Response(503)] * 50)
+    api = connected(script, clock)
+    api.deadline = Deadline(clock, 20)
+    with pytest.raises(ServiceUnavailable):
+        wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": 3600}, api)
+    assert clock.monotonic() <= 20
+
+
+@pytest.mark.parametrize("closing", [">&-", "> /dev/full"])
+def test_a_result_that_cannot_be_written_hides_no_job(
+    closing: str, sandbox: RunningSandbox, environment: dict[str, str]
+) -> None:
+    command = f'exec "{sys.executable}" -m actions.create_move_job {closing}'
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command],
+        input=json.dumps(MOVE),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "CFES_LOG": "off", **environment},
+        timeout=60,
+        check=False,
+    )
+    [made] = sandbox.state.truth()["jobs"]
+    assert ended.returncode == 7
+    assert "Traceback" not in ended.stderr
+    assert made["job_id"] in ended.stderr
+
+
+def test_a_closed_standard_input_is_told_as_such(environment: dict[str, str]) -> None:
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f'exec "{sys.executable}" -m actions.list_jobs <&-'],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert json.loads(ended.stdout)["error"]["type"] == "ParameterError"
