@@ -6,6 +6,7 @@ into a search: a criterion that silently becomes empty or wrong finds the mail o
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 import functools
 import hashlib
@@ -66,6 +67,25 @@ def domain(address: Json) -> str:
     ):
         raise FilterError(f"{shown(text)} is not an email address")
     return name
+
+
+def domains(addresses: Json) -> list[str]:
+    """The domains of a list of addresses, each once, in lower case. What is no address is left out; null is no list."""
+    found: dict[str, None] = {}
+    for address in _items(addresses) if addresses is not None else []:
+        with contextlib.suppress(FilterError):
+            found[domain(address)] = None
+    return list(found)
+
+
+def related(name: Json, others: Json) -> bool:
+    """Whether a domain is one of the others, lies below one of them, or above one."""
+    mine = _text(name).lower().strip(".")
+    return any(
+        mine == other or mine.endswith(f".{other}") or other.endswith(f".{mine}")
+        for other in (_text(entry).lower().strip(".") for entry in _items(others))
+        if other
+    )
 
 
 def instant(timestamp: Json) -> str:
@@ -269,6 +289,7 @@ _FROM_JINJA = (
 OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "compact": compact,
     "domain": domain,
+    "domains": domains,
     "epoch": epoch,
     "file_name": file_name,
     "float": number,
@@ -278,6 +299,7 @@ OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "keys": keys,
     "lower": lower,
     "pick": pick,
+    "related": related,
     "replace": replace,
     "round": rounded,
     "shift": shift,

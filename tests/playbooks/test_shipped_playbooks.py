@@ -12,6 +12,7 @@ import pytest
 from actions import catalog
 from connectors.email_security import EmailSecurity
 from connectors.errors import PackError
+from connectors.wire import httpx
 from playbooks import library, local
 from playbooks.check import check
 from playbooks.inputs import accept
@@ -111,12 +112,19 @@ def test_more_than_the_cap_is_refused_before_anything_is_changed(
         {"From": "ceo@corp.example"},
         {"Origin": "internal"},
         {"Origin": "outbound"},
+        {"Origin": "Internal"},
+        {"Origin": "secondPartyInternal"},
+        {"From": "hr@mail.corp.example"},
+        {"From": "Dana@CORP.example"},
+        {"SMTPEnvelopeTo": []},
+        {"SMTPEnvelopeTo": None},
+        {"FinalDisposition": "spoof"},
         {"FinalDisposition": "bulk"},
         {"FinalDisposition": "unset"},
     ],
 )
 def test_an_alert_that_is_not_about_an_outsiders_phish_is_refused(
-    change: dict[str, str], alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    change: dict[str, Any], alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     outcome = purge({**alert, **change}, api, tmp_path / "run")
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
@@ -249,3 +257,107 @@ def test_a_playbook_counts_with_the_search_that_its_job_runs() -> None:
         steps = {step.id: step for step in playbook.steps}
         found, made = steps["find"], steps["create"]
         assert json.dumps(found.with_["search_params"]) == json.dumps(made.with_["search_params"])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("to", [["billing@invoice-portal.example"], ["undisclosed-recipients:;"], [""], None, "x"])
+def test_what_the_attacker_writes_into_the_to_header_does_not_switch_the_response_off(
+    to: Any, alert: dict[str, Any], api: EmailSecurity, tmp_path: Path
+) -> None:
+    assert purge({**alert, "To": to}, api, tmp_path / "run").status == "completed"
+
+
+def test_own_domains_can_be_told_where_the_alert_has_no_envelope(
+    alert: dict[str, Any], api: EmailSecurity, tmp_path: Path
+) -> None:
+    bare = {**alert, "SMTPEnvelopeTo": []}
+    assert purge(bare, api, tmp_path / "one", own_domains=["corp.example"]).status == "completed"
+    own = {**bare, "From": "ceo@corp.example", "AlertID": "other"}
+    assert purge(own, api, tmp_path / "two", own_domains=["corp.example"]).status == "refused"
+
+
+@pytest.mark.parametrize("sender", ["partner-bank.example", "example", "@x.example", "a@b", "a b@c.example", ""])
+@pytest.mark.parametrize("playbook_id", ["phish-campaign-purge", "false-positive-release"])
+def test_a_sender_that_is_no_address_is_refused(playbook_id: str, sender: str) -> None:
+    playbook = library.find(playbook_id)
+    given = {"AlertID": "a", "From": sender, "Timestamp": 1795188755, "FinalDisposition": "malicious"}
+    with pytest.raises(PackError) as caught:
+        accept(playbook, {"alert": given})
+    assert {problem["pointer"] for problem in caught.value.problems} == {"/alert/From"}
+
+
+def test_a_job_that_discovers_more_than_allowed_is_cancelled_and_the_run_says_so(
+    alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    arrived = False
+
+    def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
+        nonlocal arrived
+        result = catalog.find(action).run(params, api)
+        if action == "create-move-job" and not arrived:
+            arrived = True
+            more = {"total_messages_discovered": 900, "messages_pending": 900, "status": "DISCOVERING"}
+            sandbox.state.faults.add("getBulkJob", "rewrite", set=more, times=1)
+        return result
+
+    playbook = library.find("phish-campaign-purge")
+    outcome = local.run(
+        playbook,
+        accept(playbook, {"alert": alert, "max_messages": 60}),
+        run_action=act,
+        clock=api.clock,
+        run_id="run-1",
+        directory=tmp_path / "run",
+    )
+    [job] = sandbox.state.truth()["jobs"]
+    assert job["status"] == "CANCELLED"
+    assert (outcome.status, outcome.exit_code) == ("incomplete", 8)
+    assert outcome.outputs["cancelled"] == job["messages_cancelled"]
+
+
+def test_a_job_that_failed_is_no_success_and_another_attempt_makes_another_job(
+    alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    sandbox.state.faults.add("createBulkJob", "fail_job", rows=5)
+    first = purge(alert, api, tmp_path / "one")
+    assert (first.status, first.exit_code, first.outputs["outcome"]) == ("incomplete", 8, "failed")
+    assert first.outputs["complete"]
+    again = purge(alert, api, tmp_path / "two")
+    assert (again.status, again.exit_code) == ("incomplete", 8)
+    assert "attempt" in again.message
+    third = purge(alert, api, tmp_path / "three", attempt=2)
+    assert third.status == "completed"
+    assert len(sandbox.state.truth()["jobs"]) == 2
+
+
+def test_the_closing_numbers_add_up_also_for_a_cancelled_job(
+    alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
+        if action == "wait-for-job" and params["timeout_seconds"] == 300:
+            catalog.find("cancel-job").run({"job_id": params["job_id"]}, api)
+        return catalog.find(action).run(params, api)
+
+    playbook = library.find("phish-campaign-purge")
+    outcome = local.run(
+        playbook,
+        accept(playbook, {"alert": alert}),
+        run_action=act,
+        clock=api.clock,
+        run_id="run-1",
+        directory=tmp_path / "run",
+    )
+    numbers = outcome.outputs
+    parts = ("moved", "failed", "skipped", "cancelled", "pending")
+    assert numbers["discovered"] == sum(numbers[part] for part in parts)
+    assert (outcome.exit_code, numbers["outcome"]) == (8, "cancelled")
+
+
+def test_the_longest_sender_still_gets_its_report(
+    alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    sender = "a" * 60 + "@" + ".".join(["b" * 60] * 4) + ".example"
+    message = {"from": sender, "to": ["dana@corp.example"], "subject": "x", "disposition": "MALICIOUS"}
+    with httpx.Client(base_url=sandbox.control_url) as control:
+        control.post("mail", json=message).raise_for_status()
+    outcome = purge({**alert, "From": sender}, api, tmp_path / "run")
+    assert outcome.status == "completed", outcome.error
