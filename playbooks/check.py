@@ -22,9 +22,8 @@ from playbooks.inputs import input_problems
 from playbooks.loading import load
 from playbooks.plain_json import Json, below, did_you_mean, shown
 from playbooks.program import RUN_KEYS, Program, compiled
-from playbooks.shape import Schema, Unknown, mismatches
-
-ParamsSchema = Schema
+from playbooks.shape import Schema, Unknown, mismatches, missing_of
+from playbooks.yaml_source import line_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Finding:
 
 def check(
     playbook: Playbook,
-    actions: Mapping[str, ParamsSchema],
+    actions: Mapping[str, Schema],
     *,
     results: Mapping[str, Schema] | None = None,
     effects: Mapping[str, str] | None = None,
@@ -67,13 +66,13 @@ def check(
         found += _result_keys(playbook, pointer, template, index, results or {})
     found += _late_refusals(playbook, effects or {})
     lines = playbook.lines
-    located = [Finding(f.severity, f.pointer, f.message, _line(lines, f.pointer)) for f in dict.fromkeys(found)]
+    located = [Finding(f.severity, f.pointer, f.message, line_of(lines, f.pointer)) for f in dict.fromkeys(found)]
     return sorted(located, key=lambda f: (f.line or 0, f.severity))
 
 
 def check_source(
     source: str | Path,
-    actions: Mapping[str, ParamsSchema],
+    actions: Mapping[str, Schema],
     *,
     results: Mapping[str, Schema] | None = None,
     effects: Mapping[str, str] | None = None,
@@ -91,12 +90,6 @@ def _structural(problem: Problem) -> Finding:
     if separator and line.isdigit():
         return Finding("error", problem["pointer"], message, int(line))
     return Finding("error", problem["pointer"], problem["message"])
-
-
-def _line(lines: Mapping[str, int], pointer: str) -> int | None:
-    while pointer not in lines and pointer:
-        pointer = pointer.rpartition("/")[0]
-    return lines.get(pointer)
 
 
 def _templates(program: Program) -> Iterator[tuple[str, Template, int | None]]:
@@ -131,7 +124,7 @@ def _inputs(playbook: Playbook, program: Program) -> Iterator[Finding]:
                 yield Finding("error", problem["pointer"], f"the default does not fit: {problem['message']}")
 
 
-def _action(step: ActionStep, pointer: str, program: Program, actions: Mapping[str, ParamsSchema]) -> Iterator[Finding]:
+def _action(step: ActionStep, pointer: str, program: Program, actions: Mapping[str, Schema]) -> Iterator[Finding]:
     schema = actions.get(step.action)
     if schema is None:
         hint = did_you_mean(step.action, actions)
@@ -251,44 +244,9 @@ def _result_keys(
         if path[0] == "steps" and step.keep is not None and keys[0] not in step.keep:
             yield Finding("error", pointer, f"step {shown(step.id)} does not keep {shown(keys[0])} of its result")
             continue
-        missing = _missing(results[step.action], keys)
+        missing = missing_of(results[step.action], keys)
         if missing is not None:
             yield Finding("error", pointer, f"the result of {shown(step.action)} has no {missing}")
-
-
-def _missing(root: Schema, path: tuple[str | int, ...]) -> str | None:
-    """What the schema does not have of the path, with a hint; None if it has it all, or leaves it open."""
-    places: list[Any] = [root]
-    for key in path:
-        objects = [place for start in places for place in _alternatives(start, root)]
-        closed = objects and all(
-            isinstance(o, Mapping) and ("properties" in o or o.get("type") in _SCALARS) for o in objects
-        )
-        known = {
-            name: part for o in objects if isinstance(o, Mapping) for name, part in o.get("properties", {}).items()
-        }
-        if not closed or any(o.get("additionalProperties") not in (None, False) for o in objects):
-            return None
-        if key not in known:
-            return f"{shown(key)}{did_you_mean(str(key), known)}"
-        places = [known[str(key)]]
-    return None
-
-
-_SCALARS = ("null", "string", "integer", "number", "boolean")
-
-
-def _alternatives(schema: Any, root: Schema) -> Iterator[Any]:
-    if isinstance(schema, Mapping) and "$ref" in schema:
-        target: Any = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        yield from _alternatives(target, root)
-    elif isinstance(schema, Mapping) and ("anyOf" in schema or "oneOf" in schema):
-        for part in schema.get("anyOf", schema.get("oneOf", ())):
-            yield from _alternatives(part, root)
-    else:
-        yield schema
 
 
 def _late_refusals(playbook: Playbook, effects: Mapping[str, str]) -> Iterator[Finding]:

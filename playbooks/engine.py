@@ -18,8 +18,9 @@ from typing import Any, Literal, TypeAlias
 from connectors.errors import PackError
 from playbooks import inputs as run_inputs
 from playbooks import instants
+from playbooks.changes import Change, changes, resumable
 from playbooks.errors import PlaybookInvalid, StateRefused
-from playbooks.format import Playbook
+from playbooks.format import ActionStep, Playbook
 from playbooks.plain_json import Json, NotPlainJson, plain
 from playbooks.program import compiled
 from playbooks.state import End, PendingRun, PendingSleep, PlaybookVersion, RunState, Status, opened
@@ -49,9 +50,11 @@ class Sleep:
 class Finished:
     """The run is over.
 
-    `status` and `exit_code`: completed 0; refused 3 (a check said no); incomplete 8; failed: that of the error.
+    `status` and `exit_code`: completed 0; refused 3 (a check said no); incomplete 8; failed: that of the error. Where
+    steps before have changed something 2, 3 and 6 become 7: they would say that nothing was changed.
     `outputs` has every output of the playbook, null where the run ended before it could be known. `error` is the inner
-    error document (`type`, `message`, `help`, …) unless completed; `message` says to people why it ended early.
+    error document (`type`, `message`, `help`, …) unless completed: its `applied`, `job_id` and `help` are those of the
+    whole run, and `changes` lists what steps have changed. `message` says to people why it ended early.
     """
 
     status: Status
@@ -91,21 +94,31 @@ Event: TypeAlias = ActionSucceeded | ActionFailed | Slept
 
 
 def begin(
-    playbook: Playbook, inputs: Mapping[str, Json], *, run_id: str, now: datetime, directory: str
+    playbook: Playbook,
+    inputs: Mapping[str, Json],
+    *,
+    run_id: str,
+    now: datetime,
+    directory: str,
+    effects: Mapping[str, str] | None = None,
 ) -> dict[str, Json]:
     """The first state of a run. `directory` is where its files go, as expressions see it; `now` has a zone.
 
+    `effects` says of actions, by their ID, what they do: read, write or irreversible. With it the run's closing error
+    tells of what earlier steps have changed.
     Raises PlaybookInvalid if an expression doesn't compile, ParameterError if inputs don't fit.
     """
     program = compiled(playbook)
     if program.problems:
         raise PlaybookInvalid(problems=program.problems)
+    used = {step.action for step in playbook.steps if isinstance(step, ActionStep)}
     state = RunState(
         playbook=PlaybookVersion(id=playbook.id, sha256=playbook.sha256),
         run_id=run_id,
         directory=directory,
         started_at=instants.written(now),
         inputs=run_inputs.accept(playbook, inputs),
+        effects={name: effect for name, effect in (effects or {}).items() if name in used},
     )
     Walk(program, state, now).settle()
     return state.document()
@@ -147,4 +160,22 @@ def advance(playbook: Playbook, state: Mapping[str, Json], event: Event, *, now:
         case _:
             waits_for = "nothing more" if run.pending is None else run.pending.kind
             raise StateRefused(f"the state waits for {waits_for}, and was told {type(event).__name__}")
+    return run.document()
+
+
+def changed(playbook: Playbook, state: Mapping[str, Json]) -> list[Change]:
+    """What the run has changed so far, step by step. Raises StateRefused."""
+    return changes(playbook, opened(playbook, state))
+
+
+def can_resume(playbook: Playbook, state: Mapping[str, Json]) -> bool:
+    """Whether `resumed` gives the run something to do: it has ended as failed, in an action. Raises StateRefused."""
+    return resumable(playbook, opened(playbook, state))
+
+
+def resumed(playbook: Playbook, state: Mapping[str, Json], *, now: datetime) -> dict[str, Json]:
+    """The state to go on from: a run that failed in an action stands before that action again. Raises StateRefused."""
+    run = opened(playbook, state)
+    if resumable(playbook, run):
+        Walk(compiled(playbook), run, now).again()
     return run.document()

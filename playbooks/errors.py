@@ -1,11 +1,13 @@
 """What can go wrong with a playbook or its run; each one is a connectors.errors.PackError.
 
 ParameterError             exit 2   an input does not fit
+├── DirectoryUnusable               the run's directory can't be used: it is a file, or not ours to write to
 ├── PlaybookInvalid                 the playbook itself has problems; each has a pointer into the YAML
 └── PlaybookNotFound                no shipped playbook and no file of this name
 ExpressionFailed           exit 2   an expression met data it can't handle; names playbook, step and field
 StateRefused               exit 2   a state or journal is damaged, or belongs to another version of the playbook
-└── JournalRefused                  the journal is missing, damaged, or there already
+├── JournalRefused                  the journal is missing, damaged, or there already
+└── RunMoved                        the run's directory is not where the run began
 GuardrailRefusal           exit 3
 └── RunInProgress                   another process works on this journal
 TemporaryFailure           exit 6
@@ -38,6 +40,12 @@ class PlaybookNotFound(ParameterError):
     default_help = "Nothing was run. Name a shipped playbook by its id, or give the path of a YAML file."
 
 
+class DirectoryUnusable(ParameterError):
+    """The run's directory can't be used, and trying again would not change that."""
+
+    default_help = "Nothing was run. Choose a directory that can be made and written to."
+
+
 class ExpressionFailed(PackError):
     """An expression of the playbook could not be evaluated on the data of this run."""
 
@@ -57,6 +65,15 @@ class StateRefused(PackError):
 
 class JournalRefused(StateRefused):
     """The journal is missing, damaged, or there already."""
+
+
+class RunMoved(StateRefused):
+    """The run's directory was moved or copied: paths in its state still name the old place."""
+
+    default_help = (
+        "Nothing was run. Move the directory back to where the run began and resume it there, or begin a new run: "
+        "actions that create jobs look for the earlier job by their idempotency key."
+    )
 
 
 class RunInProgress(GuardrailRefusal):

@@ -57,7 +57,25 @@ def from_text(playbook: Playbook, name: str, text: str) -> Json:
     if "string" in types:
         return text
     try:
-        return plain(json.loads(text))
+        return plain(json.loads(text, object_pairs_hook=_without_twins))
+    except _Twins as twins:
+        message = f"the key {shown(twins.key)} is given twice in one object"
+        raise ParameterError(problems=[Problem(pointer=below("", name), message=message)]) from None
     except (ValueError, RecursionError):
         message = f"must be of type {' or '.join(types)} in JSON, and {shown(text)} can't be read as that"
         raise ParameterError(problems=[Problem(pointer=below("", name), message=message)]) from None
+
+
+class _Twins(ValueError):
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _without_twins(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twins(key)
+        found[key] = value
+    return found

@@ -9,6 +9,7 @@ process that holds it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -18,11 +19,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from playbooks.errors import JournalRefused, JournalUnwritable, RunInProgress
+from playbooks.errors import DirectoryUnusable, JournalRefused, JournalUnwritable, RunInProgress
 from playbooks.plain_json import Json, digest, shown
 
 FILE_NAME = "journal.json"
 LOCK_NAME = "journal.lock"
+
+# What may pass by itself or by making room. Any other reason is one of the directory itself.
+PASSING = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOLCK,
+    errno.ESTALE,
+    errno.EBUSY,
+)
 
 
 @dataclass(frozen=True)
@@ -38,22 +52,24 @@ class Journal:
     """One run's journal, held by this process alone while it is open. A context manager.
 
     `create=True` makes the directory and refuses one that holds a journal; `create=False` asks for a journal.
-    Raises JournalRefused, RunInProgress and JournalUnwritable.
+    Raises JournalRefused, RunInProgress, DirectoryUnusable and JournalUnwritable.
     """
 
     def __init__(self, directory: Path, *, create: bool) -> None:
         self.directory = directory
         self.path = directory / FILE_NAME
         self.action_ran = False
-        if not create and not self.path.is_file():
-            raise JournalRefused(f"there is no run to resume in {shown(str(directory))}")
         try:
+            if not create and not self.path.is_file():
+                raise JournalRefused(f"there is no run to resume in {shown(str(directory))}")
             if create:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._lock = os.open(directory / LOCK_NAME, flags, 0o600)
         except OSError as error:
             raise self._unwritable(error) from None
+        except ValueError:
+            raise DirectoryUnusable(f"the directory {shown(str(directory))} is no path") from None
         try:
             self._acquire()
             if create:
@@ -131,7 +147,11 @@ class Journal:
         finally:
             os.close(directory)
 
-    def _unwritable(self, error: OSError) -> JournalUnwritable:
+    def _unwritable(self, error: OSError) -> DirectoryUnusable | JournalUnwritable:
+        if not self.action_ran and error.errno not in PASSING:
+            return DirectoryUnusable(
+                f"the directory {shown(str(self.directory))} can't be used: {error.strerror or error}"
+            )
         return JournalUnwritable(
             f"the journal {shown(str(self.path))} can't be written: {error.strerror or error}",
             path=str(self.path),

@@ -12,7 +12,7 @@ from connectors.errors import Problem
 from playbooks.errors import PlaybookInvalid, PlaybookNotFound
 from playbooks.format import STEP_KINDS, ErrorHandler, InputSpec, Playbook, Repeat, Retry, ValueSpec
 from playbooks.plain_json import Json, NotPlainJson, below, did_you_mean, plain, shown
-from playbooks.yaml_source import MAX_BYTES, YamlRefused, read
+from playbooks.yaml_source import MAX_BYTES, YamlRefused, line_of, read
 
 
 def load(source: str | Path) -> Playbook:
@@ -50,7 +50,7 @@ def from_document(document: Json, *, lines: dict[str, int] | None = None) -> Pla
     else:
         problems = list(_contradictions(playbook))
     if problems:
-        located = [_problem(p["pointer"], p["message"], _line(lines, p["pointer"])) for p in problems]
+        located = [_problem(p["pointer"], p["message"], line_of(lines, p["pointer"])) for p in problems]
         raise PlaybookInvalid(problems=located)
     playbook._lines.update(lines)
     return playbook
@@ -139,12 +139,6 @@ def _exists(document: Json, location: list[Any]) -> bool:
         except (KeyError, IndexError, TypeError):
             return False
     return isinstance(document, dict | list)
-
-
-def _line(lines: dict[str, int], pointer: str) -> int | None:
-    while pointer not in lines and pointer:
-        pointer = pointer.rpartition("/")[0]
-    return lines.get(pointer)
 
 
 def _problem(pointer: str, message: str, line: int | None) -> Problem:

@@ -7,7 +7,7 @@ for the earlier job by their idempotency key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from connectors.errors import PackError
 from playbooks import instants
+from playbooks.changes import Change
 from playbooks.engine import (
     ActionFailed,
     ActionSucceeded,
@@ -25,16 +26,31 @@ from playbooks.engine import (
     Slept,
     advance,
     begin,
+    can_resume,
+    changed,
     next_command,
+    resumed,
 )
-from playbooks.errors import PlaybookInvalid, StateRefused
+from playbooks.errors import PlaybookInvalid, RunMoved, StateRefused
 from playbooks.format import Playbook, Step
 from playbooks.journal import Entry, Journal
 from playbooks.loading import from_document
-from playbooks.plain_json import Json
+from playbooks.plain_json import Json, shown
 from playbooks.state import Status
 
 RunActionFunction = Callable[[str, dict[str, Json]], dict[str, Json]]
+
+
+@dataclass(frozen=True)
+class Upcoming:
+    """An action that is about to begin. begun: an earlier attempt was made. changes: what the run has changed."""
+
+    command: RunAction
+    begun: bool
+    changes: list[Change]
+
+
+BeforeAction = Callable[[Upcoming], None]
 
 
 class Clock(Protocol):
@@ -52,6 +68,9 @@ class Observer:
 
     `record` is the step's record in the state: status, started, ended, attempts, repeats, result, error, reason.
     """
+
+    def resumed(self, reached: Sequence[tuple[Step, Mapping[str, Json]]]) -> None:
+        """A run is gone on with that has reached these steps; each with its record."""
 
     def step_started(self, step: Step, command: RunAction, record: Mapping[str, Json], *, again: bool) -> None:
         """An action begins. `again`: an earlier process had begun it and not ended."""
@@ -71,7 +90,10 @@ class Observer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. `steps` are the records of the steps that were reached, by step ID; times are RFC 3339."""
+    """How a run ended. `steps` are the records of the steps that were reached, by step ID; times are RFC 3339.
+
+    `resumable`: it failed in an action, which `resume` tries again.
+    """
 
     playbook: str
     run_id: str
@@ -82,6 +104,7 @@ class Outcome:
     error: dict[str, Json] | None
     message: str | None
     started_at: str
+    resumable: bool
     steps: dict[str, dict[str, Json]]
 
     def document(self) -> dict[str, Json]:
@@ -98,30 +121,44 @@ def run(
     run_id: str,
     directory: Path,
     observer: Observer | None = None,
+    before_action: BeforeAction | None = None,
+    effects: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Run a playbook to its end, with its journal and files in `directory`.
 
     `run_action(action, params)` gives the action's result or raises PackError; any other exception, KeyboardInterrupt
     among them, comes out of here and leaves a journal to resume from. How the run itself ended is the Outcome, also if
-    an action failed. Raises PlaybookInvalid, ParameterError (inputs), JournalRefused (a run is there already),
-    RunInProgress and JournalUnwritable.
+    an action failed.
+
+    `before_action` is called before an action is journalled as begun: what it raises, a PackError too, comes out of
+    here and leaves the run before that action. `effects` says of actions whether they read, write or are irreversible
+    (see `engine.begin`).
+
+    Raises PlaybookInvalid, ParameterError (inputs), JournalRefused (a run is there already), RunInProgress,
+    DirectoryUnusable and JournalUnwritable.
     """
     directory = directory.absolute()
-    state = begin(playbook, inputs, run_id=run_id, now=clock.now(), directory=str(directory))
+    state = begin(playbook, inputs, run_id=run_id, now=clock.now(), directory=str(directory), effects=effects)
     with Journal(directory, create=True) as journal:
         journal.write(Entry(playbook.document(), state))
-        drive = _Drive(playbook, journal, run_action, clock, observer or Observer())
+        drive = _Drive(playbook, journal, run_action, clock, observer or Observer(), before_action)
         drive.report({}, state)
         return drive.to_the_end(state, in_flight=None)
 
 
 def resume(
-    directory: Path, *, run_action: RunActionFunction, clock: Clock, observer: Observer | None = None
+    directory: Path,
+    *,
+    run_action: RunActionFunction,
+    clock: Clock,
+    observer: Observer | None = None,
+    before_action: BeforeAction | None = None,
 ) -> Outcome:
     """Go on with the run whose journal is in `directory`, with the playbook as it was when the run began.
 
-    A run that had ended gives its outcome again and does nothing. Raises JournalRefused (none there, damaged, edited),
-    StateRefused, RunInProgress and JournalUnwritable.
+    A run that failed in an action tries that action again, from the beginning of its step. A run that had ended
+    otherwise gives its outcome again and does nothing. Raises JournalRefused (none there, damaged, edited), RunMoved,
+    StateRefused, RunInProgress, DirectoryUnusable and JournalUnwritable.
     """
     directory = directory.absolute()
     with Journal(directory, create=False) as journal:
@@ -130,9 +167,21 @@ def resume(
             playbook = from_document(entry.playbook)
         except PlaybookInvalid as error:
             raise StateRefused(f"the journal's playbook is not one of this version: {error.message}") from None
+        _refuse_moved(directory, entry.state.get("directory"))
+        state = resumed(playbook, entry.state, now=clock.now())
         journal.action_ran = bool(entry.in_flight)
-        drive = _Drive(playbook, journal, run_action, clock, observer or Observer())
-        return drive.to_the_end(entry.state, in_flight=entry.in_flight)
+        drive = _Drive(playbook, journal, run_action, clock, observer or Observer(), before_action)
+        reached = [(step, state["steps"][step.id]) for step in playbook.steps if step.id in state["steps"]]
+        drive.observer.resumed(reached)
+        if can_resume(playbook, entry.state):
+            journal.write(Entry(playbook.document(), state))
+            drive.report({}, {"steps": {s.id: r for s, r in reached if r != entry.state["steps"].get(s.id)}})
+        return drive.to_the_end(state, in_flight=entry.in_flight)
+
+
+def _refuse_moved(directory: Path, began: Json) -> None:
+    if isinstance(began, str) and Path(began).resolve() != directory.resolve():
+        raise RunMoved(f"the run began in {shown(began, 500)}, and its journal is in {shown(str(directory), 500)} now")
 
 
 @dataclass
@@ -142,12 +191,13 @@ class _Drive:
     run_action: RunActionFunction
     clock: Clock
     observer: Observer
+    before_action: BeforeAction | None
 
     def to_the_end(self, state: dict[str, Json], *, in_flight: dict[str, Json] | None) -> Outcome:
         while True:
             command = next_command(self.playbook, state)
             if isinstance(command, Finished):
-                outcome = _outcome(state, command)
+                outcome = _outcome(self.playbook, state, command)
                 self.observer.finished(outcome)
                 return outcome
             step = next(step for step in self.playbook.steps if step.id == command.step_id)
@@ -157,6 +207,9 @@ class _Drive:
                 self._sleep(command)
                 event: Event = Slept()
             else:
+                if self.before_action is not None:
+                    begun = in_flight is not None or record["attempts"] > 1 or record["doubt"] is not None
+                    self.before_action(Upcoming(command, begun, changed(self.playbook, state)))
                 self._begin(state, command)
                 self.observer.step_started(step, command, record, again=in_flight is not None)
                 event = self._act(command)
@@ -198,7 +251,7 @@ class _Drive:
             self.clock.sleep(seconds)
 
 
-def _outcome(state: Mapping[str, Any], command: Finished) -> Outcome:
+def _outcome(playbook: Playbook, state: Mapping[str, Any], command: Finished) -> Outcome:
     return Outcome(
         playbook=state["playbook"]["id"],
         run_id=state["run_id"],
@@ -209,5 +262,6 @@ def _outcome(state: Mapping[str, Any], command: Finished) -> Outcome:
         error=command.error,
         message=command.message,
         started_at=state["started_at"],
+        resumable=can_resume(playbook, state),
         steps=state["steps"],
     )

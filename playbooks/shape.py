@@ -8,7 +8,7 @@ $defs, anyOf, oneOf and allOf. Other keywords, `format` among them, are not look
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,9 @@ _BOUNDS: tuple[tuple[str, str, Callable[[Any, Any], bool], str], ...] = (
     ("array", "minItems", lambda v, bound: len(v) >= bound, "must have at least {} items"),
     ("array", "maxItems", lambda v, bound: len(v) <= bound, "must have at most {} items"),
 )
+
+
+_SCALARS = ("null", "string", "integer", "number", "boolean")
 
 
 def mismatches(
@@ -152,3 +155,32 @@ def _nearest(choices: list[Schema | bool], value: object, pointer: str, root: Sc
         return min(inside, key=len)
     said = list(dict.fromkeys(p["message"] for o in outcomes for p in o if p["pointer"] == pointer))
     return [Problem(pointer=pointer, message="; or ".join(said))]
+
+
+def missing_of(root: Schema, path: tuple[str | int, ...]) -> str | None:
+    """What the schema does not have of the path, with a hint; None if it has it all, or leaves it open."""
+    places: list[Any] = [root]
+    for key in path:
+        objects = [place for start in places for place in _alternatives(start, root)]
+        closed = objects and all(
+            isinstance(o, Mapping) and ("properties" in o or o.get("type") in _SCALARS) for o in objects
+        )
+        known = {
+            name: part for o in objects if isinstance(o, Mapping) for name, part in o.get("properties", {}).items()
+        }
+        if not closed or any(o.get("additionalProperties") not in (None, False) for o in objects):
+            return None
+        if key not in known:
+            return f"{shown(key)}{did_you_mean(str(key), known)}"
+        places = [known[str(key)]]
+    return None
+
+
+def _alternatives(schema: Any, root: Schema) -> Iterator[Any]:
+    if isinstance(schema, Mapping) and "$ref" in schema:
+        yield from _alternatives(_referred(schema["$ref"], root), root)
+    elif isinstance(schema, Mapping) and ("anyOf" in schema or "oneOf" in schema):
+        for part in schema.get("anyOf", schema.get("oneOf", ())):
+            yield from _alternatives(part, root)
+    else:
+        yield schema

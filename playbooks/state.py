@@ -2,6 +2,7 @@
 
     {"state": 1,
      "playbook": {"id", "sha256"},  "run_id", "directory", "started_at",  "inputs": {…},
+     "effects": {action id: "read", "write" or "irreversible"}, as far as the driver told them,
      "position": index of the step that is next or under way,  "commands": number of commands given so far,
      "steps": {step id: {"status", "started", "ended", "attempts", "repeats", "retries", "result", "error",
                          "doubt", "reason"}},
@@ -90,6 +91,7 @@ class RunState(_Part):
     directory: str
     started_at: str
     inputs: dict[str, Any]
+    effects: dict[str, str] = Field(default_factory=dict)
     position: int = Field(0, ge=0)
     commands: int = Field(0, ge=0)
     steps: dict[str, StepRecord] = Field(default_factory=dict)

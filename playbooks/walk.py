@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from connectors.errors import CheckRefused, InternalError
-from playbooks import instants
+from playbooks import changes, instants
 from playbooks.data_environment import Results
 from playbooks.errors import ExpressionFailed, RepeatLimitReached, RunIncomplete
 from playbooks.expressions import OMIT
@@ -80,7 +80,7 @@ class Walk:
         except ExpressionFailed as broken:
             self._broken(broken)
             return
-        error, exit_code = _with_doubt(record, error, exit_code)
+        error, exit_code = changes.with_doubt(record, error, exit_code)
         record.error = error
         record.status = "failed"
         record.ended = self.now
@@ -89,6 +89,11 @@ class Walk:
             self.settle()
         else:
             self._end("failed", exit_code, error=error)
+
+    def again(self) -> None:
+        """Try the step that failed once more, from its beginning."""
+        self.state.pending = None
+        self.settle()
 
     def slept(self) -> None:
         """The pending sleep is over."""
@@ -102,7 +107,10 @@ class Walk:
 
     def _enter(self, step: Step) -> bool:
         """Begin a step. True if the walk ends here."""
-        record = self.state.steps[step.id] = StepRecord(status="running", started=self.now)
+        earlier = self.state.steps.get(step.id)
+        # What an earlier attempt may have changed stays on record.
+        doubt = earlier.doubt if earlier is not None else None
+        record = self.state.steps[step.id] = StepRecord(status="running", started=self.now, doubt=doubt)
         if not self._at("when").condition(self._context()):
             self._close(record, "skipped", reason="its condition `when` did not hold")
             return False
@@ -210,6 +218,8 @@ class Walk:
                 outputs[name] = None
                 if error is None and not (early and reads_absent_result(broken)):
                     status, exit_code, error = "failed", broken.exit_code, broken.document()["error"]
+        if error is not None:
+            error, exit_code = changes.closing(self.program.playbook, self.state, status, error, exit_code)
         self.state.pending = End(
             status=status, exit_code=exit_code, outputs=outputs, error=plain(error), message=message
         )
@@ -285,12 +295,3 @@ def _why_no_result(record: StepRecord | None) -> str:
     if record.status == "running":
         return "it is not done yet"
     return "only action and set steps have results"
-
-
-def _with_doubt(record: StepRecord, error: dict[str, Json], exit_code: int) -> tuple[dict[str, Json], int]:
-    """The step's failure. An earlier attempt that may have changed something outweighs a later one that did not."""
-    if record.doubt is None or error.get("applied") != "no":
-        return error, exit_code
-    first = record.doubt.error
-    message = f"{first.get('message')}; tried again, it ended in {error.get('type')}: {error.get('message')}"
-    return {**first, "message": message}, record.doubt.exit_code

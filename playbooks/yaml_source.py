@@ -8,6 +8,7 @@ tags, more than one document, and texts over 256 KiB. Only `true`, `false`, `nul
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import yaml
@@ -86,6 +87,13 @@ def read(text: str) -> Source:
         raise YamlRefused(f"not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise YamlRefused(f"nested deeper than {MAX_DEPTH} levels") from None
+
+
+def line_of(lines: Mapping[str, int], pointer: str) -> int | None:
+    """The line of a place, or of the nearest place around it that has one."""
+    while pointer not in lines and pointer:
+        pointer = pointer.rpartition("/")[0]
+    return lines.get(pointer)
 
 
 def _data(loader: _Loader, node: yaml.Node, pointer: str, lines: dict[str, int], depth: int) -> Json:

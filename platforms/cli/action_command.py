@@ -17,7 +17,7 @@ from platforms.cli.action_index import load
 from platforms.cli.commands import PlainCommand
 from platforms.cli.documents import read_object
 from platforms.cli.failures import told
-from platforms.cli.flags import SPREAD, Flag, document, flags_of
+from platforms.cli.flags import SPREAD, Flag, document, flags_of, typed
 from platforms.cli.parting import Parting
 from platforms.cli.screen import Screen
 
@@ -35,8 +35,9 @@ def app(action_id: str) -> typer.Typer:
 
     def command(**given: Any) -> None:
         screen = Screen(given["output"], verbose=given["verbose"])
-        with told(screen, flags, lambda: interrupted(action, given)):
-            _run(action, flags, given, screen)
+        params: dict[str, Any] = {}
+        with told(screen, flags, lambda: interrupted(action, params)):
+            _run(action, flags, given, params, screen)
 
     signature = [_option(flag) for flag in flags] + [_own(name, kind) for name, kind in OWN.items()]
     if action.verdict is not None:
@@ -47,10 +48,13 @@ def app(action_id: str) -> typer.Typer:
     return single
 
 
-def _run(action: Action[Any, Any], flags: Sequence[Flag], given: Mapping[str, Any], screen: Screen) -> None:
+def _run(
+    action: Action[Any, Any], flags: Sequence[Flag], given: Mapping[str, Any], params: dict[str, Any], screen: Screen
+) -> None:
     screen.configure_log()
     base = read_object(given["params"], "--params") if given["params"] is not None else {}
-    params, problems = document(flags, given, base)
+    merged, problems = document(flags, given, base)
+    params.update(merged)
     if problems:
         raise ParameterError(problems=problems + _other_problems(action, params, problems))
     with watching(screen, action):
@@ -88,13 +92,10 @@ def interrupted(action: Action[Any, Any], params: Mapping[str, Any]) -> Parting:
     """What to say at Ctrl-C while the action runs."""
     job_id = params.get("job_id")
     if action.id in WATCHED and job_id:
-        again = f"cfes {action.id} --job-id {job_id}"
-        if action.id == "export-job-messages":
-            again += f" --destination {shlex.quote(params['destination'])}" if params.get("destination") else ""
         return Parting(
             f"Interrupted. Job {job_id} goes on at the remote side, if it has not ended.",
-            resume=again,
-            cancel=f"cfes cancel-job --job-id {job_id}",
+            resume=shlex.join(["cfes", action.id, *typed(flags_of(action.params), params)]),
+            cancel=shlex.join(["cfes", "cancel-job", "--job-id", str(job_id)]),
         )
     if action.effect == "read":
         return Parting("Interrupted. Nothing was changed.")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
-from actions.contract import Action
-from connectors.errors import GuardrailRefusal
-from platforms.cli.screen import Screen
-from platforms.cli.tables import named_values
+from connectors.errors import GuardrailRefusal, OutcomeUnknown
+from platforms.cli.action_index import load
+from platforms.cli.screen import Screen, is_terminal, safe, write
+from platforms.cli.tables import facts, named_values
+from playbooks.changes import Change, job_of, surest, told
+from playbooks.local import BeforeAction, Upcoming
 
-Ask = Callable[[Action[Any, Any], Mapping[str, Any]], None]
+BEFORE_IT = "The run stands before it."
 
 
 class Declined(Exception):
@@ -22,44 +24,68 @@ class Declined(Exception):
     No error of the pack on purpose: a playbook's `on_error` must not be able to go on after it.
     """
 
+    def __init__(self, changes: Sequence[Change]) -> None:
+        super().__init__()
+        self.changes = changes
+
 
 class NotApproved(GuardrailRefusal):
     """The run stands before the step that was not approved, and can be resumed."""
 
+    def __init__(self, directory: Path, changes: Sequence[Change]) -> None:
+        where = f"{told(changes)} The run stands before the step that was not approved." if changes else BEFORE_IT
+        super().__init__(
+            "the step was not approved and not run",
+            help=f"{where} To resume: {resuming(directory)}",
+            applied=surest(changes),
+            job_id=job_of(changes),
+        )
+        if changes:
+            # The code of a refusal promises that nothing was changed.
+            self.exit_code = OutcomeUnknown.exit_code
 
-def asking(screen: Screen, away: Callable[[], AbstractContextManager[None]]) -> Ask:
-    """A function that asks before each action that wants approval.
 
-    Nobody is asked where nobody watches: whoever starts a run without a terminal has decided. `away` takes what is
-    drawn on the terminal off it while the question stands.
+def resuming(directory: Path) -> str:
+    """The command that goes on with a run."""
+    return f"cfes playbook run --resume {shlex.quote(str(directory))}"
+
+
+def asking(screen: Screen, away: Callable[[], AbstractContextManager[None]]) -> BeforeAction:
+    """A function that asks before each action that wants approval, once a step.
+
+    A step whose action has begun was approved, or begun where nobody watched: what it may have changed can't be
+    declined any more, and to run it again is how it is found out. Nobody is asked where neither output is a terminal:
+    whoever starts a run there has decided. `away` takes what is drawn on the terminal off it while the question stands.
     """
 
-    def ask(action: Action[Any, Any], params: Mapping[str, Any]) -> None:
-        if action.approval != "required" or not screen.watched:
+    def ask(upcoming: Upcoming) -> None:
+        action = load(upcoming.command.action)
+        if action.approval != "required" or upcoming.begun or not (screen.watched or screen.on_terminal):
             return
+        stream, console = (sys.stderr, screen.err) if screen.watched else (sys.stdout, screen.out)
         with away():
-            screen.say(f"{action.title} (effect at worst: {action.effect})", "bold")
-            screen.facts([(name, value) for name, value in named_values(params) if value != ""])
-            answer = _answer("Go on? [y/N] ")
+            console.print(safe(f"{action.title} (effect at worst: {action.effect})", "bold"))
+            facts(console, [(name, value) for name, value in named_values(upcoming.command.params) if value != ""])
+            write(stream, "Go on? [y/N] ")
+            answer = _answer()
+            if answer is None:
+                write(stream, "\nnobody to ask: add --yes\n")
         if answer is None or answer.strip().lower() not in ("y", "yes"):
-            raise Declined
+            raise Declined(upcoming.changes)
 
     return ask
 
 
-def never(action: Action[Any, Any], params: Mapping[str, Any]) -> None:
+def never(upcoming: Upcoming) -> None:
     """Ask nothing: `--yes`."""
 
 
-def _answer(question: str) -> str | None:
+def _answer() -> str | None:
     """What is typed at the terminal, even where standard input is a file. None where there is none to type at."""
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    if sys.stdin.isatty():
+    if is_terminal(sys.stdin):
         return sys.stdin.readline()
     try:
         with Path("/dev/tty").open(encoding="utf-8") as terminal:
             return terminal.readline()
     except OSError:
-        sys.stderr.write("\nnobody to ask: add --yes\n")
         return None

@@ -23,21 +23,25 @@ from platforms.cli import options, playbook_run
 from platforms.cli.commands import PlainCommand
 from platforms.cli.failures import told
 from platforms.cli.parting import Parting
-from platforms.cli.playbook_commands import inputs_of
+from platforms.cli.playbook_commands import InputFlag, inputs_of
 from platforms.cli.sandbox_command import require_extra
 from platforms.cli.screen import Screen
+from platforms.cli.step_summary import counted
 from playbooks import library
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 ROOT = Path(__file__).resolve().parents[2]
 ALERT = ROOT / "examples" / "alert.json"
+ALERT_FLAG = "--alert"
 PLAYBOOK = "phish-campaign-purge"
 
 # 20,000 messages take a few seconds to make up; much more is a sandbox that does not come up.
 START_SECONDS = 60
 STOP_SECONDS = 10
 
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 FAREWELL = "Interrupted. The sandbox is stopped, and its job with it."
 
@@ -66,12 +70,14 @@ def demo(
     out, waits, exports the evidence and writes the report. The sandbox ends with the run, its files stay.
     """
     screen = Screen(output, verbose=verbose)
-    with told(screen, on_interrupt=lambda: Parting(FAREWELL)):
+    flags: list[InputFlag] = []  # filled when it is known which input the alert is
+    with told(screen, flags, lambda: Parting(FAREWELL)):
         screen.configure_log()
         require_extra()
         chosen = library.find(playbook)
-        inputs = inputs_of(chosen, str(alert), ())
-        with _ended_by_sigterm(), sandbox(screen, alert, messages) as environment:
+        flags.append(InputFlag(ALERT_FLAG, f"/{chosen.primary_input}"))
+        inputs = inputs_of(chosen, str(alert), (), option=ALERT_FLAG)
+        with _ended_by_signals(), sandbox(screen, alert, messages) as environment:
             terms = playbook_run.Terms(yes=True, environment=environment, farewell=FAREWELL)
             raise typer.Exit(playbook_run.begin(screen, chosen, inputs, directory, terms))
 
@@ -82,16 +88,18 @@ def sandbox(screen: Screen, alert: Path, messages: int) -> Iterator[dict[str, st
 
     Raises: SandboxFailed with what it said.
     """
-    command = [sys.executable, "-m", "sandbox", "--port", "0", "--alert", str(alert), "--messages", str(messages)]
+    command = [sys.executable, "-m", "sandbox", "--port", "0", "--until-stdin-closes"]
+    command += ["--alert", str(alert), "--messages", str(messages)]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    screen.say(f"Starting the sandbox with {messages:,} messages", "dim")
+    screen.say(f"Starting the sandbox with {counted(messages, 'message')}", "dim")
     # A session of its own: Ctrl-C on the terminal is for this process, which then stops the sandbox.
     with (
         tempfile.TemporaryFile() as complaints,
         subprocess.Popen(  # noqa: S603 -- our own module, no shell
             command,
             env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
+            # Held open by this process alone: when it is gone, however it ended, the sandbox sees the end of it.
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
             start_new_session=True,
@@ -154,14 +162,17 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block like Ctrl-C does: the sandbox must not outlive it."""
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block like Ctrl-C does: the sandbox must not outlive it."""
 
     def end(_: int, __: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    # Whoever ignores a signal, as nohup does, goes on ignoring it.
+    heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

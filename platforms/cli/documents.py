@@ -41,8 +41,7 @@ def read_record(name: str, option: str) -> dict[str, Any]:
     if len(lines) > 1 and _is_object(lines[0]) and not _is_object(data):
         raise ParameterError(
             f"{option} {shown(name)} holds {len(lines)} records, and a run takes one",
-            help="Nothing was sent. Run the playbook once for each line: "
-            f"sed -n 1p FILE | cfes playbook run ID {option} -",
+            help=f"Nothing was sent. Run it once for each line: sed -n 1p FILE > one.json, then {option} one.json",
         )
     return parsed(data, f"{option} {shown(name)}")
 

@@ -86,7 +86,7 @@ def _block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
     api_errors = [f"{e.get('code', '')} {e.get('message', '')}".strip() for e in error.get("api_errors") or ()]
     wait = error.get("retry_after_seconds")
     facts = {
-        "changed": _CHANGED.get(str(error.get("applied"))),
+        "changed": _changed(error),
         "job": error.get("job_id"),
         "HTTP": error.get("http_status"),
         "API says": "; ".join(api_errors),
@@ -96,3 +96,9 @@ def _block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
         "exit": exit_code,
     }
     screen.facts([(name, value) for name, value in facts.items() if value not in (None, "")])
+
+
+def _changed(error: Mapping[str, Any]) -> str | None:
+    said = _CHANGED.get(str(error.get("applied")))
+    steps = ", ".join(f"{change['step']} ({change['action']})" for change in error.get("changes") or ())
+    return f"{said}, in step {steps}" if said and steps else said

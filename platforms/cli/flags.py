@@ -90,7 +90,7 @@ class Flag:
     def _json(self, text: str) -> Any:
         data = read_bytes(text[1:], self.option) if text.startswith("@") else text
         try:
-            return json.loads(data, parse_constant=_no_constant)
+            return json.loads(data, parse_constant=_no_constant, object_pairs_hook=_without_twins)
         except (ValueError, RecursionError) as error:
             message = f"is no JSON ({str(error)[:100]}); to read it from a file write {self.option} @FILE"
             raise ParameterError(problems=[Problem(pointer=self.pointer, message=message)]) from None
@@ -123,6 +123,21 @@ def document(
         except ParameterError as error:
             problems += error.problems or [Problem(pointer=flag.pointer, message=error.message)]
     return found, problems
+
+
+def typed(flags: Sequence[Flag], params: Mapping[str, Any]) -> list[str]:
+    """The parameters as the words of a command line."""
+    words: list[str] = []
+    for flag in flags:
+        place = params.get(SPREAD) if flag.path[0] == SPREAD else params
+        value = place.get(flag.name) if isinstance(place, Mapping) else None
+        if value is None:
+            continue
+        if flag.kind == "boolean":
+            words.append(flag.option if value else f"--no-{flag.option[2:]}")
+        else:
+            words += [flag.option, value if isinstance(value, str) and flag.kind != "json" else json.dumps(value)]
+    return words
 
 
 def flag_at(flags: Sequence[Named], pointer: str) -> str | None:
@@ -192,3 +207,10 @@ def _help(field: Schema, shape: Schema, choices: Sequence[str], *, is_required: 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice in one object")
+    return found

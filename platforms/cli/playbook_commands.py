@@ -20,6 +20,7 @@ from platforms.cli.screen import Screen
 from playbooks import library
 from playbooks.format import Playbook
 from playbooks.inputs import from_text
+from playbooks.plain_json import below
 
 app = typer.Typer(
     name="playbook",
@@ -139,18 +140,24 @@ def check(
         show_findings(screen, found)
 
 
-def inputs_of(playbook: Playbook, document: str | None, settings: Sequence[str]) -> dict[str, Any]:
-    """The inputs as they were given. Raises: ParameterError."""
+def inputs_of(
+    playbook: Playbook, document: str | None, settings: Sequence[str], *, option: str = "--input"
+) -> dict[str, Any]:
+    """The inputs as they were given; `option` is the one that gave the document. Raises: ParameterError."""
     inputs: dict[str, Any] = {}
     if document is not None:
         if playbook.primary_input is None:
-            raise ParameterError(f"playbook {playbook.id} takes no --input; its inputs are given by --set")
-        inputs[playbook.primary_input] = read_record(document, "--input")
+            raise ParameterError(f"playbook {playbook.id} takes no {option}; its inputs are given by --set")
+        inputs[playbook.primary_input] = read_record(document, option)
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
             message = f"--set {setting[:100]!r} is not NAME=VALUE"
             raise ParameterError(problems=[Problem(pointer="", message=message)])
+        if name in inputs:
+            twice = f"{option} and --set" if name == playbook.primary_input and document is not None else "--set"
+            message = f"is given more than once, by {twice}"
+            raise ParameterError(problems=[Problem(pointer=below("", name), message=message)])
         inputs[name] = from_text(playbook, name, text)
     return inputs
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import shlex
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from actions import progress
+from actions import catalog, progress
 from connectors.clock import SystemClock
 from connectors.email_security import EmailSecurity
 from platforms.cli import approval
@@ -25,6 +23,7 @@ from platforms.cli.screen import Screen
 from platforms.cli.tables import facts, named_values, near
 from playbooks import local
 from playbooks.format import ActionStep, Playbook
+from playbooks.instants import parse
 
 # Where a run's journal and files go unless `--directory` says otherwise.
 RUNS = Path("cfes-runs")
@@ -55,8 +54,10 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
     place = directory or RUNS / run_id
     screen.say(f"{playbook.title} ({playbook.id})", "bold")
 
+    effects = {name: action.effect for name, action in catalog.available().items()}
+
     def start(**drive: Any) -> local.Outcome:
-        return local.run(playbook, inputs, run_id=run_id, directory=place, **drive)
+        return local.run(playbook, inputs, run_id=run_id, directory=place, effects=effects, **drive)
 
     connected = any(load(step.action).connection for step in playbook.steps if isinstance(step, ActionStep))
     return _drive(screen, start, place, terms, connected=connected)
@@ -68,37 +69,49 @@ def resume(screen: Screen, directory: Path, terms: Terms) -> int:
     def start(**drive: Any) -> local.Outcome:
         return local.resume(directory, **drive)
 
-    return _drive(screen, start, directory, terms, connected=True)
+    return _drive(screen, start, directory, terms, connected=False)
 
 
 def _drive(screen: Screen, start: Start, directory: Path, terms: Terms, *, connected: bool) -> int:
-    began = time.monotonic()
     with ExitStack() as stack:
-        # Before the run: without a connection there is no run to leave behind.
-        api = stack.enter_context(EmailSecurity.from_environment(terms.environment)) if connected else None
+        apis: list[EmailSecurity] = []
+
+        def connect() -> None:
+            if not apis:
+                apis.append(stack.enter_context(EmailSecurity.from_environment(terms.environment)))
+
+        if connected:
+            # Before the run: without a connection there is no run to leave behind.
+            connect()
         bar = stack.enter_context(Bar(screen.err)) if screen.live else None
         view = RunView(screen, bar)
         stack.enter_context(progress.listening(view.heard))
         away = bar.away if bar is not None else nullcontext
         ask = approval.never if terms.yes else approval.asking(screen, away)
 
+        def before_action(upcoming: local.Upcoming) -> None:
+            if load(upcoming.command.action).connection:
+                connect()
+            ask(upcoming)
+
         def run_action(action_id: str, params: dict[str, Any]) -> dict[str, Any]:
             action = load(action_id)
-            ask(action, params)
-            return action.run(params, api if action.connection else None)
+            return action.run(params, apis[0] if action.connection else None)
 
         try:
-            outcome = start(run_action=run_action, clock=SystemClock(), observer=view)
+            outcome = start(run_action=run_action, clock=SystemClock(), observer=view, before_action=before_action)
         except KeyboardInterrupt:
             stack.close()
             (Parting(terms.farewell) if terms.farewell else view.parting(str(directory))).say(screen)
             return INTERRUPTED
-        except approval.Declined:
-            raise approval.NotApproved(
-                "the step was not approved and not run",
-                help=f"The run stands before it. To resume: cfes playbook run --resume {shlex.quote(str(directory))}",
-            ) from None
-    _close(screen, outcome, time.monotonic() - began)
+        except approval.Declined as declined:
+            raise approval.NotApproved(directory, declined.changes) from None
+    if outcome.resumable and outcome.error is not None and terms.farewell is None:
+        go_on = f"Mend the cause, then: {approval.resuming(directory)}"
+        outcome = replace(
+            outcome, error={**outcome.error, "help": f"{outcome.error.get('help') or ''} {go_on}".strip()}
+        )
+    _close(screen, outcome)
     return _exit_code(outcome, terms)
 
 
@@ -109,7 +122,8 @@ def _exit_code(outcome: local.Outcome, terms: Terms) -> int:
     return outcome.exit_code
 
 
-def _close(screen: Screen, outcome: local.Outcome, seconds: float) -> None:
+def _close(screen: Screen, outcome: local.Outcome) -> None:
+    seconds = _seconds(outcome)
     document = outcome.document()
     del document["steps"]  # they stand in the journal
     if screen.json:
@@ -121,6 +135,13 @@ def _close(screen: Screen, outcome: local.Outcome, seconds: float) -> None:
         show_ending(screen, outcome.error, outcome.exit_code)
     elif outcome.message is not None:
         screen.say(outcome.message)
+
+
+def _seconds(outcome: local.Outcome) -> float:
+    """From the run's beginning to the end of its last step, whichever processes it went through."""
+    began = parse(outcome.started_at)
+    ends = [parse(record["ended"]) for record in outcome.steps.values() if record["ended"] is not None]
+    return max(((end - began).total_seconds() for end in ends), default=0.0)
 
 
 def _outputs(outcome: local.Outcome) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ Result = Mapping[str, Any]
 JOB_COLUMNS = (
     Column("job", 36),
     Column("status", 11),
-    Column("done", 9, rank=1, right=True),
+    Column("done", 11, rank=1, right=True),
     Column("action", 7, rank=2),
     Column("to", 12, rank=2),
     Column("failed", 6, rank=3, right=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actions import progress
@@ -39,6 +39,11 @@ class RunView(Observer):
         if self._bar is not None:
             self._bar.heard(told)
 
+    def resumed(self, reached: Sequence[tuple[Step, Record]]) -> None:
+        for step, record in reached:
+            if isinstance(step, ActionStep):
+                self._learn(record)
+
     def step_started(self, step: Step, command: RunAction, record: Record, *, again: bool) -> None:  # noqa: ARG002
         self.under_way = step
         if again:
@@ -49,7 +54,7 @@ class RunView(Observer):
     def step_ended(self, step: Step, record: Record) -> None:
         self.under_way = None
         if isinstance(step, ActionStep):
-            self._learn(record.get("result") or {})
+            self._learn(record)
         if self._bar is not None:
             self._bar.end()
         if _is_worth_a_line(step, record):
@@ -61,7 +66,7 @@ class RunView(Observer):
 
     def sleeping(self, step: Step, command: Sleep, record: Record) -> None:
         self.under_way = step
-        self._learn(record.get("result") or {})
+        self._learn(record)
         if command.why == "repeat":
             return
         why = f"{(record.get('error') or {}).get('type')}, again in {command.seconds:.0f} s"
@@ -84,7 +89,8 @@ class RunView(Observer):
             cancel=None if job_id is None else f"cfes cancel-job --job-id {job_id}",
         )
 
-    def _learn(self, result: Record) -> None:
+    def _learn(self, record: Record) -> None:
+        result = record.get("result") or record.get("error") or {}
         self.job_id = result.get("job_id") or self.job_id
         job = result.get("job")
         status = result.get("status") or (job.get("status") if isinstance(job, Mapping) else None)

@@ -17,7 +17,8 @@ def summary(action_id: str, result: Result) -> str:
 
 def _found(result: Result) -> list[str]:
     floor = "more than " if result.get("limit_reached") else ""
-    return [_count(result, "count", f"{floor}{{}} messages"), _count(result, "mailbox_copies", "{} mailbox copies")]
+    copies = _count(result, "mailbox_copies", "mailbox copy", "mailbox copies")
+    return [floor + found if (found := _count(result, "count", "message")) else "", copies]
 
 
 def _made(result: Result) -> list[str]:
@@ -30,13 +31,13 @@ def _waited(result: Result) -> list[str]:
     progress = result.get("progress")
     through = ""
     if isinstance(progress, Mapping):
-        through = f"{progress.get('processed', 0):,} of {progress.get('discovered', 0):,} messages"
+        through = f"{progress.get('processed', 0):,} of {counted(progress.get('discovered', 0), 'message')}"
     return [str(result.get("outcome") or ""), through, "stalled" if result.get("stalled") else ""]
 
 
 def _exported(result: Result) -> list[str]:
     complete = {True: "complete", False: "not complete", None: ""}[result.get("complete")]
-    return [_count(result, "rows", "{} rows"), complete, *_files(result.get("files"))]
+    return [_count(result, "rows", "row"), complete, *_files(result.get("files"))]
 
 
 def _written(result: Result) -> list[str]:
@@ -47,9 +48,14 @@ def _job(result: Result) -> list[str]:
     return [str(result.get("status") or "")]
 
 
-def _count(result: Result, name: str, words: str) -> str:
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """How many of something there are, in words."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def _count(result: Result, name: str, one: str, many: str | None = None) -> str:
     count = result.get(name)
-    return words.format(f"{count:,}") if isinstance(count, int) else ""
+    return counted(count, one, many) if isinstance(count, int) else ""
 
 
 def _files(files: Any) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -21,7 +22,7 @@ GAP = 2
 
 @dataclass(frozen=True)
 class Column:
-    """width: characters that it needs at least. rank: the greater, the sooner it is left out where there is no room."""
+    """width: as many characters as long values need at least. rank: the greater, the sooner it is left out."""
 
     title: str
     width: int
@@ -32,24 +33,35 @@ class Column:
 
 def grid(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under headings. Columns that do not fit are left out, those of the greatest rank first."""
-    shown = list(columns)
-    while len(shown) > 1 and sum(column.width + GAP for column in shown) - GAP > console.width:
-        shown.remove(max(shown, key=lambda column: (column.rank, columns.index(column))))
+    cells = [[safe("" if value is None else value) for value in row] for row in rows]
+    longest = [
+        max([cell_len(column.title), *(row[place].cell_len for row in cells)]) for place, column in enumerate(columns)
+    ]
+    needs = [
+        min(wide, max(column.width, cell_len(column.title))) for column, wide in zip(columns, longest, strict=True)
+    ]
+    kept = list(range(len(columns)))
+    while len(kept) > 1 and sum(needs[place] + GAP for place in kept) > console.width:
+        kept.remove(max(kept, key=lambda place: (columns[place].rank, place)))
+    left = console.width - sum(needs[place] + GAP for place in kept)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
-    for column in shown:
+    for place in kept:
+        column = columns[place]
+        more = max(0, min(longest[place] - needs[place], left))
+        left -= more
+        # Fixed, or rich would take the room for one long value from other columns, down to nothing.
         table.add_column(
             column.title,
             justify="right" if column.right else "left",
             overflow="fold" if column.fold else "ellipsis",
             no_wrap=not column.fold,
-            min_width=min(column.width, console.width),
+            width=max(1, min(needs[place] + more, console.width - GAP)),
         )
-    kept = [columns.index(column) for column in shown]
-    for row in rows:
-        table.add_row(*(safe("" if row[place] is None else row[place]) for place in kept))
+    for row in cells:
+        table.add_row(*(row[place] for place in kept))
     console.print(table)
-    if len(shown) < len(columns):
-        left_out = ", ".join(column.title for column in columns if column not in shown)
+    if len(kept) < len(columns):
+        left_out = ", ".join(column.title for place, column in enumerate(columns) if place not in kept)
         console.print(safe(f"no room for: {left_out} (--output json has all)", "dim"))
 
 

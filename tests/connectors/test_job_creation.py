@@ -191,7 +191,7 @@ def test_a_listing_that_never_shows_the_job_is_said_to() -> None:
 
 
 def test_a_later_job_that_has_ended_already_is_named_with_what_it_did() -> None:
-    done = {"status": "COMPLETED", "total_messages_discovered": 9, "messages_successful": 9}
+    done: dict[str, Any] = {"status": "COMPLETED", "total_messages_discovered": 9, "messages_successful": 9}
     mine = stamped(created_at="2026-11-20T16:02:36Z", **done)
     theirs = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:35.5Z")
     script = Scripted(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), EMPTY)

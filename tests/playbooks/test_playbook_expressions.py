@@ -219,8 +219,9 @@ def test_a_file_name_that_had_to_be_changed_is_marked(text: str) -> None:
     assert file_name(text)[-9] == "-"
 
 
-NEED_MORE = {"replace", "split"}
+NEED_MORE = {"replace", "split", "related"}
 EACH_FILTER = [compile_template(f"{{{{ inputs.v | {name} }}}}", NAMES) for name in FILTERS if name not in NEED_MORE]
+EACH_FILTER.append(compile_template("{{ inputs.v | related(inputs.v) }}", NAMES))
 
 
 @settings(deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,10 +19,17 @@ import pytest
 
 from connectors.errors import NotFound, OutcomeUnknown, ParameterError, RateLimited
 from playbooks.engine import RunAction, Sleep
-from playbooks.errors import JournalRefused, JournalUnwritable, RunInProgress, StateRefused
+from playbooks.errors import (
+    DirectoryUnusable,
+    JournalRefused,
+    JournalUnwritable,
+    RunInProgress,
+    RunMoved,
+    StateRefused,
+)
 from playbooks.format import Playbook, Step
 from playbooks.journal import Entry, Journal
-from playbooks.local import Clock, Observer, Outcome, resume, run
+from playbooks.local import Clock, Observer, Outcome, Upcoming, resume, run
 
 Build = Callable[..., Any]
 
@@ -388,12 +396,142 @@ def test_a_journal_whose_playbook_this_version_does_not_know_is_refused(
         resume(tmp_path / "run", run_action=remote(), clock=clock)
 
 
-def test_a_directory_that_cannot_be_made_is_a_typed_error(go: Build, remote: Build, tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_used_is_a_wrong_parameter_and_not_temporary(
+    go: Build, remote: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "run").write_text("a file")
     side = remote()
-    with pytest.raises(JournalUnwritable) as caught:
+    with pytest.raises(DirectoryUnusable, match="can't be used: File exists") as caught:
         go(side)
-    assert (caught.value.exit_code, caught.value.applied, side.calls) == (6, "no", [])
+    assert (caught.value.exit_code, caught.value.retryable, caught.value.applied, side.calls) == (2, False, "no", [])
+    (tmp_path / "run").unlink()
+
+    def refused(*_: Any, **__: Any) -> int:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(DirectoryUnusable, match="Permission denied"):
+        go(side)
+
+
+def test_a_directory_that_is_no_path_is_refused(purge: Playbook, alert: dict[str, Any], clock: Any) -> None:
+    with pytest.raises(DirectoryUnusable, match="is no path"):
+        run(purge, {"alert": alert}, run_action=dict, clock=clock, run_id="r", directory=Path("a\0b"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_run_whose_directory_is_another_is_refused_with_both_places(
+    go: Build, remote: Build, clock: Any, tmp_path: Path, how: str
+) -> None:
+    go(remote(create_move_job=[NotFound("gone")]))
+    if how == "moved":
+        (tmp_path / "run").rename(tmp_path / "else")
+    else:
+        shutil.copytree(tmp_path / "run", tmp_path / "else")
+    side = remote()
+    with pytest.raises(RunMoved) as caught:
+        resume(tmp_path / "else", run_action=side, clock=clock)
+    assert (caught.value.exit_code, side.calls) == (2, [])
+    assert f"began in '{tmp_path}/run'" in caught.value.message
+    assert f"is in '{tmp_path}/else' now" in caught.value.message
+
+
+def test_the_same_directory_by_another_path_is_no_other_one(
+    go: Build, remote: Build, clock: Any, tmp_path: Path
+) -> None:
+    go(remote())
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    for path in (tmp_path / "link", tmp_path / "run" / ".." / "run"):
+        assert resume(path, run_action=remote(), clock=clock).status == "completed"
+
+
+def test_a_failed_run_tries_the_failed_step_again_on_resume(
+    go: Build, remote: Build, clock: Any, tmp_path: Path
+) -> None:
+    failed = go(remote(wait_for_job=[RateLimited("slow down")]))
+    assert (failed.status, failed.resumable) == ("failed", True)
+    side, log = remote(), Log()
+    outcome = resume(tmp_path / "run", run_action=side, clock=clock, observer=log)
+    assert (outcome.status, outcome.resumable) == ("completed", False)
+    assert [action for action, _ in side.calls] == ["wait-for-job"] * 3 + ["export-job-messages"]
+    assert log.lines[0] == "start wait 1"
+
+
+def test_a_step_tried_again_on_resume_keeps_what_is_not_known_of_it(
+    go: Build, remote: Build, clock: Any, tmp_path: Path
+) -> None:
+    go(remote(create_move_job=[OutcomeUnknown("lost")]))
+    outcome = resume(tmp_path / "run", run_action=remote(create_move_job=[NotFound("no such")]), clock=clock)
+    assert (outcome.exit_code, outcome.error and outcome.error["applied"]) == (7, "unknown")
+    assert outcome.error
+    assert "tried again, it ended in NotFound: no such" in outcome.error["message"]
+
+
+@pytest.mark.parametrize("max_messages", [2, 3])
+def test_a_run_that_ended_otherwise_is_not_tried_again(
+    go: Build, remote: Build, clock: Any, tmp_path: Path, max_messages: int
+) -> None:
+    done = {"done": True, "progress": {"discovered": 3, "failed": 1}}
+    before = go(remote(wait_for_job=[done]), max_messages=max_messages)
+    assert before.status == ("refused" if max_messages == 2 else "incomplete")
+    side = remote()
+    assert resume(tmp_path / "run", run_action=side, clock=clock) == before
+    assert side.calls == []
+
+
+def test_what_is_raised_before_an_action_leaves_the_run_before_it_and_no_trace_of_it(
+    go: Build, purge: Playbook, alert: dict[str, Any], remote: Build, clock: Any, tmp_path: Path
+) -> None:
+    seen: list[tuple[str, bool]] = []
+    side, log = remote(), Log()
+
+    def stops(upcoming: Upcoming) -> None:
+        seen.append((upcoming.command.step_id, upcoming.begun))
+        if upcoming.command.step_id == "create":
+            raise NotFound("not now")
+
+    given: dict[str, Any] = {"run_action": side, "clock": clock}
+    with pytest.raises(NotFound):
+        run(purge, {"alert": alert}, run_id="r", directory=tmp_path / "run", observer=log, before_action=stops, **given)
+    with Journal(tmp_path / "run", create=False) as journal:
+        assert journal.read().in_flight is None
+    assert "start create 1" not in log.lines
+    with pytest.raises(NotFound):
+        resume(tmp_path / "run", before_action=stops, **given)
+    assert seen == [("find", False), ("create", False), ("create", False)]
+    assert resume(tmp_path / "run", observer=log, **given).status == "completed"
+    assert not any(line.endswith("again") for line in log.lines)
+
+
+def test_an_action_that_was_begun_is_told_as_such(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
+    def dies(action: str, params: dict[str, Any]) -> Any:
+        if action == "create-move-job":
+            raise Killed
+        return remote()(action, params)
+
+    with pytest.raises(Killed):
+        go(dies)
+    seen: list[tuple[str, bool]] = []
+    limited = [RateLimited("slow down"), {"job_id": "job-1"}]
+    resume(
+        tmp_path / "run",
+        run_action=remote(create_move_job=limited),
+        clock=clock,
+        before_action=lambda upcoming: seen.append((upcoming.command.step_id, upcoming.begun)),
+    )
+    assert seen[:3] == [("create", True), ("create", True), ("wait", False)]
+
+
+def test_who_goes_on_is_shown_the_steps_that_were_reached(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
+    go(remote(wait_for_job=[RateLimited("slow down")]))
+
+    class Shown(Observer):
+        def resumed(self, reached: Any) -> None:
+            self.results = {step.id: record["result"] for step, record in reached}
+
+    shown = Shown()
+    resume(tmp_path / "run", run_action=remote(), clock=clock, observer=shown)
+    assert shown.results["create"] == {"job_id": "job-1", "status": "PENDING"}
 
 
 @pytest.mark.parametrize(("at", "exit_code", "applied"), [(1, 6, "no"), (3, 7, "unknown")])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from actions.contract import Action
+from platforms.cli import result_view
 from tests.platforms.cli.conftest import Cfes
 from tests.platforms.cli.test_action_commands import MOVE
 
@@ -117,3 +118,65 @@ def test_calls_are_logged_in_a_pipe_and_on_a_terminal_only_where_asked_for(
 def test_a_log_mode_that_does_not_exist_is_refused(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CFES_LOG", "loud")
     assert cfes("list-jobs").error["message"].startswith("CFES_LOG must be one of")
+
+
+def _long_jobs() -> dict[str, Any]:
+    job = {
+        "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d",
+        "status": "DISCOVERING",
+        "total_messages_discovered": 99_999,
+        "messages_successful": 99_998,
+        "messages_failed": 1,
+        "action_type": "MOVE",
+        "action_params": {"destination": "RecoverableItemsDeletions"},
+        "created_at": "2026-11-20T16:02:35.123456Z",
+        "search_params": {"sender": f"{'billing' * 20}@shop.example", "start": "2026-11-13T15:32:35Z"},
+    }
+    return {"count": 1, "jobs": [job]}
+
+
+def _long_messages() -> dict[str, Any]:
+    message = {
+        "id": "1",
+        "from": f"{'billing' * 20}@shop.example",
+        "subject": "overdue " * 40,
+        "client_recipients": [f"{'somebody' * 5}{n}@corp.example" for n in range(9)],
+        "sent_at": "2026-11-20T16:02:35.123456Z",
+        "final_disposition": "MALICIOUS-BEC",
+    }
+    return {"count": 1, "messages": [message], "warnings": []}
+
+
+@pytest.mark.parametrize("width", [60, 80, 140, 200])
+@pytest.mark.parametrize(
+    ("command", "result", "columns", "always"),
+    [
+        ("list-jobs", _long_jobs(), result_view.JOB_COLUMNS, {"job", "status"}),
+        ("search-messages", _long_messages(), result_view.MESSAGE_COLUMNS, {"from", "subject"}),
+    ],
+)
+def test_every_column_is_shown_or_named_as_left_out(
+    width: int,
+    command: str,
+    result: dict[str, Any],
+    columns: Any,
+    always: set[str],
+    cfes: Cfes,
+    answering: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    answering(result)
+    lines = COLOUR.sub("", cfes(command, terminal=True).out).splitlines()
+    shown = lines[0].split()
+    note = " ".join(lines)
+    left_out = re.findall(r"no room for: (.*?) +\(--output", note)
+    named = left_out[0].split(", ") if left_out else []
+    assert sorted(shown + named) == sorted(column.title for column in columns)
+    assert set(shown) >= always
+    assert max(len(line) for line in lines) <= width
+    if width == 200:
+        assert named == []
+    if width >= 80 and command == "list-jobs":
+        assert "DISCOVERING" in lines[1]
+        assert "99999/99999" in lines[1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 import pytest
 
 from actions.contract import Action
@@ -48,3 +51,22 @@ def test_an_action_run_as_json(cfes: Cfes) -> None:
     ended = cfes("run", "wait-for-job", typed=f'{{"job_id": "{JOB_ID}"}}')
     assert (ended.code, ended.out) == (130, "")
     assert f"cfes cancel-job --job-id {JOB_ID}" in ended.err
+
+
+def test_the_command_to_come_back_has_every_parameter_that_was_given(cfes: Cfes) -> None:
+    params = json.dumps({"job_id": JOB_ID, "format": "ndjson", "resume": {"n": 1}})
+    ended = cfes(
+        *("export-job-messages", "--params", "-", "--format", "csv"),
+        *("--status", "FAILED", "--destination", "my rows.csv"),
+        typed=params,
+    )
+    [line] = [line for line in ended.err.splitlines() if "resume:" in line]
+    given = shlex.split(line.partition("resume: ")[2])
+    assert given[:2] == ["cfes", "export-job-messages"]
+    assert dict(zip(given[2::2], given[3::2], strict=True)) == {
+        "--job-id": JOB_ID,
+        "--format": "csv",
+        "--status": "FAILED",
+        "--destination": "my rows.csv",
+        "--resume": '{"n": 1}',
+    }

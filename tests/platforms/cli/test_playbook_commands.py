@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from actions.contract import Action
+from connectors.errors import OutcomeUnknown, RateLimited
+from platforms.cli import approval
 from playbooks import library
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
@@ -180,6 +184,199 @@ def test_a_person_is_asked_before_mail_is_changed_and_no_leaves_a_run_to_resume(
     resumed = connected("playbook", "run", "--resume", "my case", terminal=True, typed="yes\n")
     assert resumed.code == 0
     assert connected("list-jobs").document["count"] == 1
+
+
+@pytest.mark.parametrize("answer", ["n\n", KeyboardInterrupt])
+def test_a_question_that_gets_no_yes_leaves_no_trace_of_a_change(
+    connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    def answers() -> str:
+        if isinstance(answer, str):
+            return answer
+        raise answer
+
+    run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    with monkeypatch.context() as patch:
+        patch.setattr(approval, "_answer", answers)
+        ended = connected(*run, terminal=True)
+    assert ended.code == (3 if isinstance(answer, str) else 130)
+    assert "A job may stand" not in ended.err
+    assert json.loads(Path("case/journal.json").read_text())["in_flight"] is None
+    resumed = connected("playbook", "run", "--resume", "case", "--yes")
+    assert "begun before" not in resumed.err
+    assert resumed.code == 0
+
+
+RETRIED = """    on_error:
+      - {type: [OutcomeUnknown, RateLimited], retry: {times: 1, after: 1}}
+"""
+
+
+def test_a_step_that_is_tried_again_is_not_asked_about_again(
+    connected: Cfes, purge: str, sandbox: RunningSandbox
+) -> None:
+    Path("retried.yaml").write_text(
+        PURGE.replace('key: "{{ inputs.alert.AlertID }}"\n', f'key: "{{{{ inputs.alert.AlertID }}}}"\n{RETRIED}')
+    )
+    run = Action.run
+    calls = 0
+
+    def lost(action: Any, params: Any, connector: Any = None) -> Any:
+        nonlocal calls
+        result = run(action, params, connector)
+        calls += action.id == "create-move-job"
+        if action.id == "create-move-job" and calls == 1:
+            raise OutcomeUnknown("the answer was lost")
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Action, "run", lost)
+        ended = connected(
+            *("playbook", "run", "retried.yaml", "-i", str(EXAMPLE_ALERT), "--directory", "case"),
+            terminal=True,
+            typed="y\nn\n",
+        )
+    assert (ended.code, calls) == (0, 2)
+    assert ended.err.count("Go on?") == 1
+
+
+def test_a_step_that_was_begun_is_gone_on_with_unasked(
+    connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    with monkeypatch.context() as patch:
+        patch.setattr("actions.create_move_job.ACTION.__class__.run", _only_for("create-move-job", interrupted))
+        assert "A job may stand already" in connected(*run).err
+    resumed = connected("playbook", "run", "--resume", "case", terminal=True, typed="n\n")
+    assert (resumed.code, "Go on?" in resumed.err) == (0, False)
+
+
+def _only_for(action_id: str, instead: Any) -> Any:
+    run = Action.run
+
+    def either(action: Any, params: Any, connector: Any = None) -> Any:
+        return instead(params) if action.id == action_id else run(action, params, connector)
+
+    return either
+
+
+def test_a_decline_after_a_change_is_no_exit_3(connected: Cfes, purge: str) -> None:
+    Path("two.yaml").write_text(
+        PURGE.replace(
+            "outputs:\n",
+            "  - {id: drop, action: delete-job, with: {job_id: '{{ steps.create.job_id }}'}}\noutputs:\n",
+        )
+    )
+    run = ("playbook", "run", "two.yaml", "-i", str(EXAMPLE_ALERT))
+    ended = connected(*run, "--output", "json", terminal=True, typed="y\nn\n")
+    [job] = connected("list-jobs").document["jobs"]
+    told = COLOUR.sub("", ended.err)
+    assert ended.code == 7
+    error = json.loads(ended.out)["error"]
+    assert (error["type"], error["applied"], error["job_id"]) == ("NotApproved", "yes", job["job_id"])
+    assert "Go on?" in told
+
+
+@pytest.mark.parametrize("terminal", ["out", "err"])
+def test_a_person_is_asked_whichever_output_is_the_terminal(connected: Cfes, purge: str, terminal: str) -> None:
+    run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(approval, "_answer", lambda: "no")
+        ended = connected(*run, **{terminal: True})
+    assert ended.code == 3
+    assert "Go on?" in (ended.out if terminal == "out" else ended.err)
+    assert connected("list-jobs").document["count"] == 0
+
+
+def test_a_terminal_with_nobody_to_answer_changes_nothing(
+    connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approval, "_answer", lambda: None)
+    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), out=True)
+    assert (ended.code, "nobody to ask: add --yes" in ended.out) == (3, True)
+
+
+def test_a_failure_after_the_job_was_made_says_so_and_resuming_tries_it_again(
+    connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited(*_: Any) -> Any:
+        raise RateLimited("slow down")
+
+    run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
+    with monkeypatch.context() as patch:
+        patch.setattr(Action, "run", _only_for("wait-for-job", limited))
+        ended = connected(*run)
+        again = connected("playbook", "run", "--resume", "case", terminal=True)
+    [job] = connected("list-jobs").document["jobs"]
+    error = ended.document["error"]
+    assert (ended.code, error["type"], error["applied"], error["job_id"]) == (7, "RateLimited", "yes", job["job_id"])
+    assert error["help"].endswith("Mend the cause, then: cfes playbook run --resume case")
+    assert "yes, in step create (create-move-job)" in COLOUR.sub("", again.err)
+    assert connected("playbook", "run", "--resume", "case").document["status"] == "completed"
+
+
+def test_ctrl_c_right_after_a_resume_names_the_job_and_how_to_cancel_it(
+    connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Action, "run", _only_for("wait-for-job", interrupted))
+    connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    ended = connected("playbook", "run", "--resume", "case")
+    [job] = connected("list-jobs").document["jobs"]
+    assert f"Job {job['job_id']} goes on at the remote side." in ended.err
+    assert f"cancel: cfes cancel-job --job-id {job['job_id']}" in ended.err
+
+
+def test_an_ended_run_is_shown_again_without_credentials_and_with_its_own_time(
+    connected: Cfes, purge: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    for name in ("CLOUDFLARE_API_TOKEN", "CLOUDFLARE_ACCOUNT_ID"):
+        monkeypatch.delenv(name)
+    clock.advance(3600)
+    again = connected("playbook", "run", "--resume", "case")
+    assert (again.code, again.document) == (0, first.document)
+    assert first.document["seconds"] == pytest.approx(sum(clock.slept), abs=0.1)
+
+
+def test_a_run_that_has_more_to_do_asks_for_credentials_before_it_begins_a_step(
+    connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", terminal=True, typed="n\n")
+    with monkeypatch.context() as patch:
+        patch.delenv("CLOUDFLARE_API_TOKEN")
+        ended = connected("playbook", "run", "--resume", "case")
+    assert (ended.code, ended.error["type"]) == (4, "AuthenticationFailed")
+    assert connected("playbook", "run", "--resume", "case").document["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pointer", "said"),
+    [
+        (("--set", 'alert={"From": "a@b.example"}'), "/alert", "is given more than once, by --input and --set"),
+        (("--set", "max_messages=5", "--set", "max_messages=6"), "/max_messages", "is given more than once, by --set"),
+        (("--set", 'alert={"From": "a", "From": "b"}'), "/alert", "the key 'From' is given twice in one object"),
+    ],
+)
+def test_what_is_given_twice_is_refused(
+    connected: Cfes, purge: str, arguments: tuple[str, ...], pointer: str, said: str, tmp_path: Path
+) -> None:
+    document = () if "twice" in said else ("--input", str(EXAMPLE_ALERT))
+    ended = connected("playbook", "run", purge, *document, *arguments)
+    [problem] = ended.error["problems"]
+    assert (ended.code, problem["pointer"], problem["message"]) == (2, pointer, said)
+    assert not (tmp_path / "cfes-runs").exists()
+
+
+def test_a_directory_that_is_a_file_exits_2(connected: Cfes, purge: str) -> None:
+    Path("case").write_text("a file")
+    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    assert (ended.code, ended.error["type"], ended.error["retryable"]) == (2, "DirectoryUnusable", False)
 
 
 def test_yes_and_a_run_without_a_terminal_ask_nothing(connected: Cfes, purge: str) -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from connectors.version import VERSION
 from platforms import manifest as pack_manifest
-from platforms.cli import playbook_run
+from platforms.cli import demo, playbook_run
 from platforms.cli.commands import entries
+from platforms.cli.step_summary import summary
 from tests.platforms.cli.conftest import Cfes
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -174,13 +175,13 @@ def test_the_demo_runs_a_playbook_against_a_sandbox_of_its_own(
     assert [process.returncode for process in started] == [0]
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "sigterm", "failure"])
+@pytest.mark.parametrize("how", ["ctrl-c", "sigterm", "sighup", "failure"])
 def test_the_demo_leaves_no_sandbox_behind(
     how: str, cfes: Cfes, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end(*_: object) -> int:
-        if how == "sigterm":
-            os.kill(os.getpid(), signal.SIGTERM)
+        if how.startswith("sig"):
+            os.kill(os.getpid(), getattr(signal, how.upper()))
         raise {"failure": ZeroDivisionError}.get(how, KeyboardInterrupt)
 
     monkeypatch.setattr(playbook_run, "begin", end)
@@ -198,3 +199,43 @@ def test_a_sandbox_that_does_not_come_up_says_why(cfes: Cfes, started: list[subp
     assert "AlertID is missing" in ended.error["message"]
     missing = cfes("demo", "--alert", "missing.json", "--playbook", "look.yaml")
     assert (missing.code, len(started)) == (2, 1)
+
+
+def test_the_demos_sandbox_ends_when_nobody_holds_its_standard_input(
+    cfes: Cfes, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> int:
+        """All that is left of a killed demo: the end of its pipe."""
+        [sandbox] = started
+        assert sandbox.stdin is not None
+        sandbox.stdin.close()
+        return sandbox.wait(20)
+
+    monkeypatch.setattr(playbook_run, "begin", killed)
+    Path("look.yaml").write_text(LOOK)
+    assert cfes("demo", "--messages", "0", "--playbook", "look.yaml").code == 0
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with demo._ended_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_demo_names_its_own_option_where_the_alert_does_not_fit(cfes: Cfes) -> None:
+    Path("look.yaml").write_text(LOOK)
+    Path("two-lines.ndjson").write_text('{"AlertID": "1"}\n{"AlertID": "2"}\n')
+    error = cfes("demo", "--alert", "two-lines.ndjson", "--playbook", "look.yaml").error
+    assert error["message"].startswith("--alert 'two-lines.ndjson' holds 2 records")
+    assert "--input" not in json.dumps(error)
+
+
+def test_one_is_told_in_the_singular() -> None:
+    assert summary("search-messages", {"count": 1, "mailbox_copies": 1}) == "1 message, 1 mailbox copy"
+    assert summary("search-messages", {"count": 2, "limit_reached": True}) == "more than 2 messages"
+    assert summary("export-job-messages", {"rows": 1}) == "1 row"
+    progress = {"processed": 1, "discovered": 1}
+    assert summary("wait-for-job", {"outcome": "succeeded", "progress": progress}) == "succeeded, 1 of 1 message"

@@ -1,0 +1,128 @@
+"""A run's closing error is true of the whole run: what earlier steps have changed stands in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.errors import (
+    NotFound,
+    OutcomeUnknown,
+    OutputError,
+    PackError,
+    ParameterError,
+    PermissionDenied,
+    RateLimited,
+)
+from playbooks.format import Playbook
+from playbooks.loading import load
+from playbooks.local import Outcome, resume, run
+
+EFFECTS = {
+    "search-messages": "read",
+    "create-move-job": "irreversible",
+    "wait-for-job": "read",
+    "export-job-messages": "read",
+    "tidy": "write",
+}
+Build = Callable[..., Any]
+
+
+@pytest.fixture
+def go(purge: Playbook, alert: dict[str, Any], clock: Any, tmp_path: Path) -> Callable[..., Outcome]:
+    def start(run_action: Any, playbook: Playbook = purge, **inputs: Any) -> Outcome:
+        return run(
+            playbook,
+            {"alert": alert, **inputs},
+            run_action=run_action,
+            clock=clock,
+            run_id="run-1",
+            directory=tmp_path / "run",
+            effects=EFFECTS,
+        )
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (ParameterError("no"), 7),
+        (RateLimited("slow down"), 7),
+        (OutputError("disk full"), 7),
+        (PermissionDenied("no"), 4),
+        (NotFound("gone"), 5),
+    ],
+)
+def test_a_failure_after_a_change_tells_of_the_change(
+    go: Build, remote: Build, error: PackError, exit_code: int
+) -> None:
+    outcome = go(remote(wait_for_job=[error]))
+    assert (outcome.status, outcome.exit_code) == ("failed", exit_code)
+    assert (outcome.error["type"], outcome.error["applied"]) == (type(error).__name__, "yes")
+    assert outcome.error["job_id"] == "job-1"
+    assert outcome.error["changes"] == [
+        {"step": "create", "action": "create-move-job", "applied": "yes", "job_id": "job-1"}
+    ]
+    assert outcome.error["help"].startswith("Step 'create' (create-move-job) is done, job job-1. ")
+    assert "Resumed, the run goes on with step 'wait'" in outcome.error["help"]
+    assert "Nothing was" not in outcome.error["help"]
+    assert outcome.steps["wait"]["error"]["applied"] == "no"
+
+
+def test_a_failure_before_any_change_keeps_its_own_words(go: Build, remote: Build) -> None:
+    outcome = go(remote(search_messages=[RateLimited("slow down")]))
+    assert (outcome.exit_code, outcome.error) == (6, RateLimited("slow down").document()["error"])
+
+
+def test_an_unknown_outcome_keeps_its_own_words(go: Build, remote: Build) -> None:
+    outcome = go(remote(create_move_job=[OutcomeUnknown("lost")]))
+    assert (outcome.exit_code, outcome.error) == (7, OutcomeUnknown("lost").document()["error"])
+
+
+def test_an_unknown_outcome_after_a_change_stays_unknown_and_names_the_job(go: Build, remote: Build) -> None:
+    outcome = go(remote(tidy=[OutcomeUnknown("lost")]), destination="Trash")
+    assert (outcome.exit_code, outcome.error["applied"], outcome.error["job_id"]) == (7, "unknown", "job-1")
+    assert [change["step"] for change in outcome.error["changes"]] == ["create", "tidy"]
+
+
+def test_a_change_that_is_not_certain_is_told_as_such(go: Build, remote: Build, purge_text: str) -> None:
+    text = purge_text.replace(
+        "- {type: RateLimited, retry", "- {type: OutcomeUnknown, do: continue}\n      - {type: RateLimited, retry"
+    )
+    outcome = go(remote(create_move_job=[OutcomeUnknown("lost")]), load(text))
+    assert (outcome.status, outcome.error["type"], outcome.error["applied"]) == (
+        "failed",
+        "ExpressionFailed",
+        "unknown",
+    )
+    assert outcome.exit_code == 7
+    assert "Step 'create' (create-move-job) may have changed something." in outcome.error["help"]
+    assert "Look at that before you run the playbook again." in outcome.error["help"]
+
+
+def test_a_check_that_refuses_after_a_change_is_no_exit_3(go: Build, remote: Build, purge_text: str) -> None:
+    text = purge_text.replace("    outcome: incomplete\n", "")
+    done = {"done": True, "progress": {"discovered": 3, "failed": 1}}
+    outcome = go(remote(wait_for_job=[done]), load(text))
+    assert (outcome.status, outcome.exit_code, outcome.error["applied"]) == ("refused", 7, "yes")
+    assert outcome.error["job_id"] == "job-1"
+
+
+def test_an_incomplete_run_names_its_job(go: Build, remote: Build) -> None:
+    outcome = go(remote(wait_for_job=[{"done": True, "progress": {"discovered": 3, "failed": 1}}]))
+    assert (outcome.exit_code, outcome.error["applied"], outcome.error["job_id"]) == (8, "yes", "job-1")
+
+
+def test_a_step_that_is_never_done_after_a_change_is_no_exit_6(go: Build, remote: Build) -> None:
+    outcome = go(remote(wait_for_job=[{"done": False, "next_poll_seconds": 1, "resume": None}]))
+    assert (outcome.error["type"], outcome.exit_code, outcome.error["applied"]) == ("RepeatLimitReached", 7, "yes")
+
+
+def test_the_effects_outlive_the_process(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
+    go(remote(wait_for_job=[RateLimited("slow down")]))
+    outcome = resume(tmp_path / "run", run_action=remote(wait_for_job=[RateLimited("slow down")]), clock=clock)
+    assert (outcome.exit_code, outcome.error and outcome.error["applied"]) == (7, "yes")
