@@ -1,12 +1,13 @@
-"""`python -m sandbox`: the flags, one line of JSON when ready, and an orderly end on SIGINT or SIGTERM."""
+"""`python -m sandbox`: the flags, one line of JSON when ready, and an orderly end on SIGINT, SIGTERM or SIGHUP."""
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
@@ -27,14 +28,23 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m sandbox
         flags = _parser(program).parse_args(argv)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 2
+    given = vars(flags)
+    until_stdin_closes = given.pop("until_stdin_closes")
     try:
-        settings = _settings(vars(flags))
+        settings = _settings(given)
         with ExitStack() as stack:
             # From here on: an interrupt while 200,000 messages are made is an orderly end too.
             interrupted = stack.enter_context(_Interrupt())
+            if until_stdin_closes:
+                interrupted.when_stdin_closes()
             sandbox = stack.enter_context(start(settings))
             _announce(sandbox)
             interrupted.wait()
+    except BrokenPipeError:
+        # Whoever was to read the line is gone, and so is the reason to serve. What is left in the buffer has to go
+        # somewhere when the interpreter ends.
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
     except (BadAlertError, NoMailError, BadSettingsError, CannotListenError) as problem:
         sys.stderr.write(f"sandbox: {problem}\n")
         return 2
@@ -42,14 +52,16 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m sandbox
 
 
 class _Interrupt:
-    """Turns SIGINT and SIGTERM into an event, for as long as it is entered."""
+    """Turns SIGINT, SIGTERM and SIGHUP into an event, for as long as it is entered."""
 
     def __init__(self) -> None:
         self._told = threading.Event()
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "_Interrupt":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # started with nohup, and so to outlive the terminal
             self._before[number] = signal.signal(number, self._tell)
         return self
 
@@ -58,6 +70,20 @@ class _Interrupt:
             signal.signal(number, handler)
 
     def _tell(self, _: int, __: FrameType | None) -> None:
+        self._told.set()
+
+    def when_stdin_closes(self) -> None:
+        """Let the end of standard input be an interrupt too: it comes when the parent is gone, however it ended."""
+        if sys.stdin is None:
+            self._told.set()
+            return
+        threading.Thread(target=self._read_on, args=(sys.stdin.fileno(),), name="stdin", daemon=True).start()
+
+    def _read_on(self, descriptor: int) -> None:
+        # Not by way of sys.stdin: its lock, held by a thread that waits, would be in the way when the interpreter ends.
+        with suppress(OSError):
+            while os.read(descriptor, 65_536):
+                pass
         self._told.set()
 
     def wait(self) -> None:
@@ -69,7 +95,11 @@ def _announce(sandbox: RunningSandbox) -> None:
     now = sandbox.clock.now()
     if mail is not None and mail.unreadable:
         sys.stderr.write(f"sandbox: {mail.unreadable} mails could not be read and were left out\n")
-    if mail is not None and mail.newest is not None and mail.newest < now - 30 * DAY:
+    if mail is not None and mail.future:
+        sys.stderr.write(
+            f"sandbox: {mail.future} mails are dated after {iso(now)}, the clock's now, and were taken as undated\n"
+        )
+    if mail is not None and mail.newest < now - 30 * DAY:
         sys.stderr.write(
             f"sandbox: the newest mail is of {iso(mail.newest)}, and a search looks back 30 days: see --at\n"
         )
@@ -129,6 +159,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--at", type=_instant, help="instant at which it starts (default: 30 minutes after the alert, or now)"
     )
     time.add_argument("--manual-clock", action="store_true", help="time moves only by POST /_sandbox/clock")
+    end = parser.add_argument_group("its end")
+    end.add_argument(
+        "--until-stdin-closes", action="store_true", help="end with standard input too, and so with the parent"
+    )
     limits = parser.add_argument_group("the rate limit")
     limits.add_argument("--quota", type=int, default=usual.quota, help="calls in a window")
     limits.add_argument("--window", type=int, default=usual.window, help="its length in seconds")

@@ -26,6 +26,9 @@ Those of the wire (a call meets at most one of them):
 | notice | a good answer with this code in `messages` | code, message |
 | rewrite | fields of each result set or removed, by their dotted names | set, remove |
 | fail_job | a job that ends as FAILED after so many rows | rows |
+| lag | a list of jobs without those created less than so many seconds (of the clock) ago | seconds |
+
+`cursor` and `lag` last until they are cleared, unless `times` is given.
 """
 
 import threading
@@ -55,6 +58,7 @@ Kind = Literal[
     "notice",
     "rewrite",
     "fail_job",
+    "lag",
 ]
 
 # What each kind takes beyond operation, kind, times and after, with the value it has when not given.
@@ -82,6 +86,7 @@ _DEFAULTS: Final[dict[Kind, dict[str, Any]]] = {
     "notice": {"code": envelope.AUTHENTICATION, "message": "The request was authenticated"},
     "rewrite": {"set": {}, "remove": []},
     "fail_job": {"rows": 0},
+    "lag": {"seconds": 30.0},
 }
 _WIRE: Final[frozenset[Kind]] = frozenset(
     {
@@ -97,13 +102,14 @@ _WIRE: Final[frozenset[Kind]] = frozenset(
         "address_denied",
     }
 )
-_LASTING: Final[frozenset[Kind]] = frozenset({"cursor"})
+_LASTING: Final[frozenset[Kind]] = frozenset({"cursor", "lag"})
 _ONLY_FOR: Final[dict[Kind, frozenset[str]]] = {
     "slow_search": frozenset({"searchMessages"}),
     "fail_job": frozenset({"createBulkJob"}),
     "empty_page": frozenset({"searchMessages", "listBulkJobs", "listBulkJobMessages"}),
     "shift_rows": frozenset({"listBulkJobs", "listBulkJobMessages"}),
     "cursor": frozenset({"listBulkJobs", "listBulkJobMessages"}),
+    "lag": frozenset({"listBulkJobs"}),
 }
 
 

@@ -1,7 +1,8 @@
 """Real mail as a mailbox to search: an mbox, a Maildir, a folder of .eml files, or one .eml file.
 
 Everything in these files was written by strangers: headers may be broken, encodings wrong, dates impossible, parts
-endless. A mail that can't be read is counted and left out; a file that is no mail at all is an error.
+endless. A mail that can't be read is counted and left out; a file that is no mail at all is an error. Any line with a
+colon looks like a header, so a mail has to have one of those that RFC 5322 asks for, or that its way leaves on it.
 """
 
 import email
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.header import decode_header, make_header
 from email.message import Message as ParsedMail
+from email.parser import BytesHeaderParser
 from email.utils import getaddresses, parsedate_to_datetime
 from mailbox import Maildir, mbox
 from pathlib import Path
@@ -30,6 +32,7 @@ _MAX_LINKS: Final = 100
 _LINK = re.compile(r"https?://[^\s\"'<>()\[\]{}\\^`|]{1,2000}", re.ASCII | re.IGNORECASE)
 _ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]]{1,64}@[A-Za-z0-9.-]{1,255}")
 _ADDRESS_LITERAL = re.compile(r"\[(\d{1,3}(?:\.\d{1,3}){3})\]", re.ASCII)
+_MAIL_HEADERS: Final = ("From", "Date", "Received", "Message-ID")
 _DELIVERY_HEADERS: Final = ("Delivered-To", "X-Original-To", "Envelope-To", "To", "Cc", "Bcc")
 
 
@@ -39,39 +42,44 @@ class NoMailError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """How many mails came in, and how many could not be read. `newest` is None if there was none."""
+    """How many mails came in, how many could not be read, and how many that came in were dated in the future."""
 
     messages: int
     unreadable: int
-    newest: Instant | None
+    newest: Instant
+    future: int
 
 
 def load(tenant: Tenant, path: Path, *, undated: Instant, verdict: str | None = None) -> Loaded:
     """Deliver the mails found at `path` to the tenant. Raises NoMailError.
 
-    `undated` is the time of mails without a usable Date. `verdict` is the disposition of all of them; without one, mail
-    that a spam filter marked is SPAM and the rest is clean, which a search by default does not show.
+    `undated`, the clock's now, is the time of mails without a usable Date; one after it is of no use, for no search
+    finds mail still to come. `verdict` is the disposition of all of them; without one, mail that a spam filter marked
+    is SPAM and the rest is clean, which a search by default does not show.
     """
-    loaded = unreadable = 0
-    newest: Instant | None = None
+    unreadable = future = 0
+    times: list[Instant] = []
     try:
         for raw in _raw_mails(path):
             try:
                 mail = email.message_from_bytes(raw)
-                time = _deliver(tenant, mail, undated, verdict, complete=len(raw) < MAX_MAIL_BYTES)
+                dated = _date(mail)
+                early = dated is not None and dated > undated
+                time = undated if dated is None or early else dated
+                readable = _deliver(tenant, mail, time, verdict, complete=len(raw) < MAX_MAIL_BYTES)
             # The standard library's parser fails in many ways on hostile mail, and each of them means: unreadable.
             except Exception:  # noqa: BLE001
-                time = None
-            if time is None:
+                readable = False
+            if not readable:
                 unreadable += 1
                 continue
-            loaded += 1
-            newest = time if newest is None else max(newest, time)
+            times.append(time)
+            future += early
     except OSError as problem:
         raise NoMailError(f"{path}: {problem.strerror or problem}") from problem
-    if loaded == 0:
+    if not times:
         raise NoMailError(f"{path}: no mail could be read ({unreadable} unreadable)")
-    return Loaded(loaded, unreadable, newest)
+    return Loaded(len(times), unreadable, max(times), future)
 
 
 def _raw_mails(path: Path) -> Iterator[bytes]:
@@ -90,8 +98,10 @@ def _raw_mails(path: Path) -> Iterator[bytes]:
             box.close()
         return
     raw = _read(path)
-    if not _starts_with_a_header(raw):
-        raise NoMailError(f"{path}: neither an mbox (no 'From ' line at its start) nor a mail (no header)")
+    if not _is_mail(BytesHeaderParser().parsebytes(raw)):
+        raise NoMailError(
+            f"{path}: neither an mbox (no 'From ' line at its start) nor a mail (none of {', '.join(_MAIL_HEADERS)})"
+        )
     yield raw
 
 
@@ -117,15 +127,13 @@ def _read(path: Path) -> bytes:
         return file.read(MAX_MAIL_BYTES)
 
 
-def _starts_with_a_header(raw: bytes) -> bool:
-    return re.match(rb"(?:\xef\xbb\xbf)?[A-Za-z][A-Za-z0-9_-]{0,75}[ \t]*:", raw) is not None
+def _is_mail(mail: ParsedMail) -> bool:
+    return any(name in mail for name in _MAIL_HEADERS)
 
 
-def _deliver(
-    tenant: Tenant, mail: ParsedMail, undated: Instant, verdict: str | None, *, complete: bool
-) -> Instant | None:
-    if not mail.keys():
-        return None
+def _deliver(tenant: Tenant, mail: ParsedMail, time: Instant, verdict: str | None, *, complete: bool) -> bool:
+    if not _is_mail(mail):
+        return False
     name, address = (_addresses(mail, "From", "Sender", "Return-Path") or [("", "unknown@unknown.invalid")])[0]
     to = tuple(dict.fromkeys(found for _, found in _addresses(mail, "To", "Cc")))
     held_by = next(
@@ -133,7 +141,6 @@ def _deliver(
         [("", f"mailbox@{tenant.domain}")],
     )
     links, attachments = _contents(mail, complete=complete)
-    time = _date(mail) or undated
     reply_to = _addresses(mail, "Reply-To")
     message_id = _text(mail, "Message-ID").strip()
     tenant.add(
@@ -155,7 +162,7 @@ def _deliver(
         attachments=attachments,
         message_id=message_id or None,
     )
-    return time
+    return True
 
 
 def _text(mail: ParsedMail, name: str) -> str:

@@ -54,10 +54,6 @@ class RateLimit:
         budget.used = self.quota + 1
         return self._allowance(budget, now)
 
-    def forgive(self) -> None:
-        """Start all windows anew."""
-        self._budgets.clear()
-
     def headers(self, allowance: Allowance) -> list[tuple[str, str]]:
         shown = [
             ("Ratelimit", f'"default";r={allowance.left};t={allowance.resets_in}'),

@@ -19,20 +19,37 @@ from sandbox.settings import Settings
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+_BACKLOG = 2048
 
 
 class CannotListenError(OSError):
-    """The address can't be listened on: it is taken, or not this machine's."""
+    """The address can't be listened on: it is taken, or not this machine's; or the server did not start there."""
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and stops when told instead of looking every tenth of a second."""
+    """Says when it is ready or has failed to be, and stops when told instead of looking every tenth of a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self.failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told: asyncio.Event | None = None
+
+    @property
+    def began(self) -> bool:
+        return self._loop is not None
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            super().run(sockets)
+        # Why it did not start is for the thread that waits to say, not for this one's traceback.
+        except (Exception, SystemExit) as problem:
+            if self.began:
+                raise
+            self.failure = problem
+        finally:
+            self.ready.set()
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -99,10 +116,13 @@ class RunningSandbox:
         return self.state.clock
 
     def serve(self) -> None:
-        """Start serving; return when calls are answered."""
+        """Start serving; return when calls are answered. Raises CannotListenError."""
         self._thread.start()
-        if not self._server.ready.wait(_START_SECONDS):
-            raise RuntimeError("the sandbox did not start")
+        self._server.ready.wait(_START_SECONDS)
+        if not self._server.began:
+            self._server.should_exit = True
+            problem = self._server.failure
+            raise CannotListenError(f"can't serve on {self.origin}: {problem or 'it did not start'}") from problem
 
     def stop(self) -> None:
         """Stop serving, and wait until it has. A second call does nothing."""
@@ -142,6 +162,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        # At once: an address that is only bound can be bound by the next one too.
+        listener.listen(_BACKLOG)
     except OSError as problem:
         listener.close()
         raise CannotListenError(f"can't listen on {host}:{port}: {problem.strerror or problem}") from problem

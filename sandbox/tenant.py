@@ -122,9 +122,6 @@ class Tenant:
     def to_recipient(self, address: str) -> list[Message]:
         return self._by_recipient.get(address.casefold(), [])
 
-    def mailboxes(self) -> list[str]:
-        return sorted(self._by_recipient)
-
     # What is done after delivery
 
     def move(self, message: Message, recipient: str, folder: str, at: Instant, requested_by: str) -> None:

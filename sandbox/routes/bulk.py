@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from sandbox import envelope
 from sandbox.account import Account
+from sandbox.clock import SECOND
 from sandbox.contract.requests import BulkJobRequest, SearchParams
 from sandbox.contract.results import BulkJob, BulkJobMessage, DeletedJob, Listed, Success
 from sandbox.contract.values import ActionType, JobStatus, MessageStatus
@@ -44,8 +45,12 @@ async def list_jobs(
     status: JobStatus | None = None,
 ) -> Response:
     """List bulk action jobs, the latest first."""
-    with account.present():
+    lag = faults_met(request).shaping.get("lag")
+    with account.present() as now:
         jobs = account.jobs.listed(action_type, status)
+        if lag is not None:
+            latest = now - round((lag.seconds or 0) * SECOND)
+            jobs = [job for job in jobs if job.created_at <= latest]
         purpose = ["jobs", action_type, status]
         return _page_of(request, account, jobs, purpose, page, per_page, job_view)
 

@@ -21,7 +21,6 @@ _HEADERS: Final[dict[str, Any]] = {
     "Ratelimit-Policy": {"description": "Calls in a window, its seconds.", "schema": {"type": "string"}},
     "cf-ray": {"description": "Names this call in the vendor's logs.", "schema": {"type": "string"}},
 }
-_PATH = dict[str, Any]
 
 
 def documented(operation: Operation, good: dict[int, type[Any]], *refusals: int) -> dict[str, Any]:

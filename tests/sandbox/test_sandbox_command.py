@@ -7,14 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 import sandbox
+from sandbox.account import Opened, open_account
 from sandbox.cli import main
 from sandbox.server import CannotListenError, RunningSandbox, start
 from sandbox.settings import BadSettingsError, Settings
@@ -22,10 +24,11 @@ from sandbox.settings import BadSettingsError, Settings
 PACKAGE = Path(sandbox.__file__).parent
 
 
-def _serve(*flags: str) -> subprocess.Popen[str]:
+def _serve(*flags: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "sandbox", "--port", "0", *flags],
         cwd=PACKAGE.parent,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -33,9 +36,17 @@ def _serve(*flags: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """SIGHUP does what it does by default, even where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_line_when_ready_then_service_until_a_signal_and_a_quiet_end(
-    number: signal.Signals, alert_file: Path, wire: httpx.Client
+    number: signal.Signals, alert_file: Path, wire: httpx.Client, hangup: None
 ) -> None:
     with _serve("--messages", "100", "--alert", str(alert_file), "--campaign-size", "12") as process:
         assert process.stdout is not None
@@ -53,6 +64,77 @@ def test_one_line_when_ready_then_service_until_a_signal_and_a_quiet_end(
         process.send_signal(number)
         rest, complaints = process.communicate(timeout=20)
     assert (process.returncode, rest, complaints) == (0, "", "")
+
+
+def test_it_ends_with_its_standard_input_if_so_told(wire: httpx.Client) -> None:
+    with _serve("--messages", "0", "--until-stdin-closes", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        process.stdin.write("what is said there is nothing to it\n")
+        process.stdin.flush()
+        assert wire.get(f"{ready['control_url']}/health").json()["ready"] is True
+        process.stdin.close()
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        assert (process.stdout.read(), process.stderr.read()) == ("", "")
+
+
+def test_a_signal_ends_it_while_it_waits_for_its_standard_input() -> None:
+    with _serve("--messages", "0", "--until-stdin-closes", stdin=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.terminate()
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_a_parent_that_is_gone_before_it_serves_leaves_no_traceback() -> None:
+    with _serve("--messages", "0", "--until-stdin-closes", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdin.close()
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_without_a_standard_input_there_is_nothing_to_outlive(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["--messages", "0", "--until-stdin-closes"]) == 0
+    assert json.loads(capsys.readouterr().out)["messages"] == 0
+
+
+def test_a_hangup_that_was_ignored_before_stays_ignored(monkeypatch: pytest.MonkeyPatch, hangup: None) -> None:
+    seen = []
+
+    def look(_: Settings) -> RunningSandbox:
+        seen.append(signal.getsignal(signal.SIGHUP))
+        raise CannotListenError("not today")
+
+    monkeypatch.setattr("sandbox.cli.start", look)
+    main([])
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    main([])
+    assert [handler == signal.SIG_IGN for handler in seen] == [False, True]
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_mail_from_the_future_is_spoken_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "one.eml"
+    path.write_bytes(b"From: a@b.test\nDate: Fri, 20 Nov 2026 16:02:36 +0000\n\n")
+    monkeypatch.setattr(sys, "stdin", None)
+    flags = ["--mbox", str(path), "--at", "2026-11-20T16:00:00Z", "--manual-clock", "--until-stdin-closes"]
+    assert main(flags) == 0
+    assert capsys.readouterr().err == (
+        "sandbox: 1 mails are dated after 2026-11-20T16:00:00.000000Z, the clock's now, and were taken as undated\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,6 +185,38 @@ def test_a_port_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> 
         with pytest.raises(CannotListenError):
             start(Settings(port=port, messages=0))
     assert str(port) in capsys.readouterr().err
+
+
+def test_the_port_is_taken_from_the_first_moment_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    refusals = []
+
+    def open_while_another_starts(settings: Settings) -> Opened:
+        with pytest.raises(CannotListenError) as refusal:
+            start(settings)
+        refusals.append(str(refusal.value))
+        return open_account(settings)
+
+    monkeypatch.setattr("sandbox.server.open_account", open_while_another_starts)
+    with start(Settings(port=port, messages=0)) as running:
+        assert running.origin.endswith(f":{port}")
+    assert len(refusals) == 1
+
+
+@pytest.mark.parametrize("problem", [OSError("no sockets left"), SystemExit(3)])
+def test_a_server_that_does_not_start_ends_with_2_and_one_line(
+    problem: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def startup(*_: object, **__: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(uvicorn.Server, "startup", startup)
+    assert main(["--messages", "0"]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert told.err.startswith("sandbox: can't serve on http://127.0.0.1:")
+    assert str(problem) in told.err
 
 
 def test_a_second_stop_does_nothing_and_the_port_is_free_again() -> None:

@@ -39,7 +39,7 @@ def test_discovered_is_the_sum_of_what_became_of_the_rows_at_every_instant(
             pace=Pace(start_delay=0.5, discover_rate=40, process_rate=lanes_busy, retry_delay=0.5, max_retries=2),
         )
     ).account
-    mailboxes = account.tenant.mailboxes()
+    mailboxes = sorted({box for message in account.tenant.messages for box in message.recipients})
     for step, value in [("create", "MOVE"), *steps, ("advance", 300.0)]:
         jobs = list(account.jobs.all.values())
         with account.present() as now:

@@ -83,10 +83,10 @@ def test_cut_json_comes_with_the_right_length(run: Run, connect: Connect) -> Non
 @pytest.mark.parametrize(("applied", "jobs"), [(False, 0), (True, 1)])
 def test_a_delay_outlasts_a_callers_patience(run: Run, connect: Connect, applied: bool, jobs: int) -> None:
     sandbox = run()
-    sandbox.state.faults.add("createBulkJob", "delay", seconds=0.5, applied=applied)
+    sandbox.state.faults.add("createBulkJob", "delay", seconds=1.5, applied=applied)
     client = connect(sandbox)
     with pytest.raises(httpx.ReadTimeout):
-        client.post(BULK, json=JOB, timeout=0.1)
+        client.post(BULK, json=JOB, timeout=0.5)
     assert len(sandbox.state.truth()["jobs"]) == jobs
 
 
@@ -175,6 +175,34 @@ def test_a_list_can_be_paged_by_a_cursor(run: Run, connect: Connect, deliver: De
     assert seen == expected
 
 
+def test_the_list_of_jobs_can_lag_behind(run: Run, connect: Connect) -> None:
+    sandbox = run()
+    client = connect(sandbox)
+
+    def create() -> str:
+        return str(client.post(BULK, json=JOB).json()["result"]["job_id"])
+
+    def listed() -> list[str]:
+        body = client.get(BULK).json()
+        assert body["result_info"]["count"] == len(body["result"])
+        return [job["job_id"] for job in body["result"]]
+
+    older = create()
+    sandbox.state.faults.add("listBulkJobs", "lag", seconds=10)
+    sandbox.state.advance(10)
+    newer = create()
+    assert listed() == [older]
+    assert client.get(f"{BULK}/{newer}").status_code == 200
+    sandbox.state.advance(9.5)
+    assert listed() == [older]
+    sandbox.state.advance(0.5)
+    assert listed() == [newer, older]
+    newest = create()
+    assert listed() == [newer, older]
+    sandbox.state.faults.clear()
+    assert listed() == [newest, newer, older]
+
+
 def test_a_slow_search_can_point_anywhere(run: Run, connect: Connect) -> None:
     sandbox = run()
     sandbox.state.faults.add("searchMessages", "slow_search", location="https://evil.example/steal")
@@ -210,6 +238,7 @@ def test_a_good_answer_can_carry_a_notice_and_values_nobody_knows(run: Run, conn
         ({"operation": "*", "kind": "html", "times": 0}, "1"),
         ({"operation": "*", "kind": "html", "tmes": 2}, "[Ee]xtra"),
         ({"operation": "getBulkJob", "kind": "fail_job"}, "createBulkJob"),
+        ({"operation": "getBulkJob", "kind": "lag"}, "listBulkJobs"),
         ({"operation": "*", "kind": "rate_limit", "block": True, "retry_after": "soon"}, "number"),
     ],
 )

@@ -50,7 +50,7 @@ eA==
 """
 
 BROKEN = [
-    b"Subject: only this\n\n",
+    b"Message-ID: only this\n\n",
     b"From: <<<>>>\nTo: ,,;\nDate: the 45th of Never\nSubject: =?klingon?q?=FF?= =?utf-8?b?####?=\n\nbody\n",
     b"From: a@b.test\nSubject: \xff\xfe\x00\nContent-Type: text/plain; charset=no-such\n\n\xff\xfe https://x.test/\n",
     b"From: a@b.test\nContent-Type: multipart/mixed\n\nno boundary\n",
@@ -147,12 +147,32 @@ def test_any_bytes_give_a_mail_or_a_clear_refusal(tmp_path_factory: pytest.TempP
 def test_unreadable_mails_are_counted_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "good.eml").write_bytes(RICH)
     (tmp_path / "empty.eml").write_bytes(b"")
+    (tmp_path / "settings.eml").write_bytes(b"name: service\n\n")
     loaded = load(Tenant(seed=1), tmp_path, undated=NOW)
-    assert (loaded.messages, loaded.unreadable) == (1, 1)
+    assert (loaded.messages, loaded.unreadable) == (1, 2)
+
+
+def test_a_mail_from_the_future_is_taken_as_undated_so_that_it_can_be_found(tmp_path: Path) -> None:
+    (tmp_path / "future.eml").write_bytes(b"From: a@b.test\nDate: Fri, 20 Nov 2026 16:02:36 +0000\n\n")
+    (tmp_path / "now.eml").write_bytes(b"From: c@d.test\nDate: Fri, 20 Nov 2026 16:02:35 +0000\n\n")
+    (tmp_path / "undated.eml").write_bytes(b"From: e@f.test\n\n")
+    tenant = Tenant(seed=1)
+    loaded = load(tenant, tmp_path, undated=NOW)
+    assert (loaded.messages, loaded.future, loaded.newest) == (3, 1, NOW)
+    assert len(find(tenant, Criteria(detections_only=False), NOW)) == 3
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\x7fELF\x02\x01\x01\x00", b'{"no": "mail"}', b"PK\x03\x04", b"just words\n"]
+    "content",
+    [
+        b"",
+        b"\x7fELF\x02\x01\x01\x00",
+        b'{"no": "mail"}',
+        b"PK\x03\x04",
+        b"just words\n",
+        b"root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n",
+        b"name: service\nversion: 3\n\nFrom: a@b.test\n",
+    ],
 )
 def test_a_file_that_is_no_mail_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other"
