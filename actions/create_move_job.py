@@ -24,10 +24,10 @@ class Result(JobRequestResult):
 
 
 def create_move_job(p: Params, api: EmailSecurity) -> Result:
-    made = request_job(p, api, "MOVE", p.destination)
+    made = request_job(p, api, Result, "MOVE", p.destination)
     if p.destination in IRREVERSIBLE_DESTINATIONS:
         made.warnings.append(f"messages moved to {p.destination} are out of the users' reach for good")
-    return Result(**made.model_dump())
+    return made
 
 
 ACTION = Action(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -54,9 +54,16 @@ class JobRequestResult(ActionResult):
     warnings: list[str] = Field(description="What a person should know.")
 
 
+R = TypeVar("R", bound=JobRequestResult)
+
+
 def request_job(
-    p: JobRequestParams, api: EmailSecurity, action: ActionType, destination: Destination | None = None
-) -> JobRequestResult:
+    p: JobRequestParams,
+    api: EmailSecurity,
+    result: type[R],
+    action: ActionType,
+    destination: Destination | None = None,
+) -> R:
     """Check the guardrails, then make sure that exactly one job stands."""
     if not p.search_params.is_narrow() and not p.allow_broad_search:
         raise BroadSearchRefused("search_params has no criterion that narrows the search to certain messages")
@@ -70,7 +77,7 @@ def request_job(
     made = create_job_once(api, request, p.idempotency_key, refuse_over_cap)
     if not made.created:
         warnings.append("a job with this idempotency_key stood already: it was adopted, nothing was created")
-    return JobRequestResult(
+    return result(
         job_id=made.job.job_id,
         status=made.job.status,
         created=made.created,

@@ -21,7 +21,7 @@ class Result(JobRequestResult):
 
 
 def release_job(p: Params, api: EmailSecurity) -> Result:
-    return Result(**request_job(p, api, "RELEASE").model_dump())
+    return request_job(p, api, Result, "RELEASE")
 
 
 ACTION = Action(

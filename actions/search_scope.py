@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from connectors.message import MessageDetails
 from connectors.search import SEARCHABLE_DISPOSITIONS, SearchParams
+
+if TYPE_CHECKING:
+    from connectors.message import MessageDetails
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from connectors.clock import Clock, Deadline, SystemClock
@@ -22,11 +22,14 @@ from connectors.errors import (
     UnexpectedAnswer,
 )
 from connectors.job import ActionType, BulkJob, BulkJobRequest, JobStatus
-from connectors.message import JobMessage, MessageDetails, MessageStatus
 from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, MOST_PAGES, Page, Position, sweep
 from connectors.search import SearchParams
 from connectors.transport import Answer, Effect, Transport
 from connectors.wire import httpx
+
+if TYPE_CHECKING:
+    # Loaded where rows are read: a create reads none, and is started as a process at an incident's speed.
+    from connectors.message import MessageDetails, MessageStatus
 
 # A slow search is asked after again this often, and not longer than the call's allowance.
 SLOW_SEARCH_SECONDS = 2.0
@@ -180,6 +183,8 @@ class EmailSecurity:
         Each row has been checked to be a JobMessage. Rows may come twice and may be missed when they move between two
         pages: only the job's counters tell whether all were read.
         """
+        from connectors.message import JobMessage  # noqa: PLC0415
+
         filters = {} if status is None else {"status": status}
         path = f"{self._path(job_id)}/messages"
 
@@ -204,6 +209,8 @@ class EmailSecurity:
 
         A slow search answers 202 and is asked after within the call's allowance.
         """
+        from connectors.message import MessageDetails  # noqa: PLC0415
+
         query: dict[str, str | int] = {
             name: (str(value).lower() if isinstance(value, bool) else value) for name, value in search.request().items()
         }
