@@ -68,7 +68,10 @@ def request_job(
     if not p.search_params.is_narrow() and not p.allow_broad_search:
         raise BroadSearchRefused("search_params has no criterion that narrows the search to certain messages")
     warnings = _warnings(p)
-    request = BulkJobRequest(action=action, destination=destination, comment=p.comment, search_params=p.search_params)
+    # Its parts are checked already; to check them again would cost the model's building at every start of a process.
+    request = BulkJobRequest.model_construct(
+        action=action, destination=destination, comment=p.comment, search_params=p.search_params
+    )
 
     def refuse_over_cap() -> list[str]:
         """Asked only before a POST: a job that stands already is adopted, whatever its search would find by now."""
