@@ -279,3 +279,13 @@ def test_a_closed_standard_input_is_told_as_such(environment: dict[str, str]) ->
     )
     assert ended.returncode == 2
     assert json.loads(ended.stdout)["error"]["type"] == "ParameterError"
+
+
+def test_a_listing_that_lags_makes_no_second_job(sandbox: RunningSandbox, connect: Connect) -> None:
+    sandbox.state.faults.add("listBulkJobs", "lag", seconds=10)
+    api = connect(sandbox)
+    sandbox.state.faults.add("createBulkJob", "drop_after")
+    first = create_move_job.run({**MOVE, "idempotency_key": "case-42"}, api)
+    again = create_move_job.run({**MOVE, "idempotency_key": "case-42"}, api)
+    assert (again["created"], again["job_id"]) == (False, first["job_id"])
+    assert len(sandbox.state.truth()["jobs"]) == 1
