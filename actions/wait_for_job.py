@@ -31,7 +31,7 @@ from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
 from connectors.errors import PackError, ParameterError, TemporaryFailure
 from connectors.job import HAS_ENDED, BulkJob
-from connectors.message import JobMessage, MessageStatus
+from connectors.message import MessageStatus
 from connectors.search import parse_instant
 
 # One look gets at least this long, also where timeout_seconds is 0 or used up.
@@ -212,12 +212,12 @@ def _explained(api: EmailSecurity, job_id: str, warnings: list[str]) -> bool:
         except PackError as error:
             warnings.append(f"whether a message waits for its retry could not be looked up: {error.message}")
             return False
-        if any(_later(JobMessage.read(row, "a message of the job").retry_after, now) for row in rows):
+        if any(_later(row.get("retry_after"), now) for row in rows):
             return True
     return False
 
 
-def _later(moment: str | None, now: datetime) -> bool:
+def _later(moment: object, now: datetime) -> bool:
     try:
         return moment is not None and parse_instant(moment) > now
     except ValueError:

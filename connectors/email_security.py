@@ -180,10 +180,10 @@ class EmailSecurity:
     ) -> Iterator[tuple[list[dict[str, Any]], Position]]:
         """The job's message rows, page by page, as the API sent them, with the position behind each page.
 
-        Each row has been checked to be a JobMessage. Rows may come twice and may be missed when they move between two
-        pages: only the job's counters tell whether all were read.
+        Each row has a message_id and a status; connectors.message.JobMessage describes the rest. Rows may come twice
+        and may be missed when they move between two pages: only the job's counters tell whether all were read.
         """
-        from connectors.message import JobMessage  # noqa: PLC0415
+        from connectors.message import RowKey  # noqa: PLC0415
 
         filters = {} if status is None else {"status": status}
         path = f"{self._path(job_id)}/messages"
@@ -194,7 +194,7 @@ class EmailSecurity:
                 "the job's messages",
             )
             for item in page.items:
-                JobMessage.read(item, "a message of the job")
+                RowKey.read(item, "a message of the job")
             return page
 
         for page, follows in sweep(

@@ -93,6 +93,13 @@ class MessageActionParams(ApiObject):
     expected_disposition: Disposition | str | None = None
 
 
+class RowKey(ApiObject):
+    """What must be there in a job's row; whatever else it holds is passed on as it came."""
+
+    message_id: str = Field(min_length=1)
+    status: str
+
+
 class JobMessage(ApiObject):
     """One row of a job: one message for one recipient.
 

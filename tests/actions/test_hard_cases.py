@@ -289,3 +289,15 @@ def test_a_listing_that_lags_makes_no_second_job(sandbox: RunningSandbox, connec
     again = create_move_job.run({**MOVE, "idempotency_key": "case-42"}, api)
     assert (again["created"], again["job_id"]) == (False, first["job_id"])
     assert len(sandbox.state.truth()["jobs"]) == 1
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [{"message": {"subject": "no id"}}, {"action_params": {"client_recipient": None}}, {"retry_count": "many"},
+     {"message": {"id": "x", "validation": {"spf": 5}, "client_recipients": [None]}}, {"processed_at": 7}],
+)  # fmt: skip
+def test_one_strange_field_in_one_row_does_not_end_an_export(strange: dict[str, Any]) -> None:
+    done = job(status="COMPLETED", total_messages_discovered=1, messages_successful=1)
+    row = {"message_id": "1", "status": "COMPLETED", **strange}
+    result = export_job_messages.run({"job_id": JOB_ID}, connected(Scripted(ok(done), ok([row]), ok(done))))
+    assert (result["messages"], result["complete"]) == ([row], True)
