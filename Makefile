@@ -17,12 +17,12 @@ $(BIN)/python:
 
 $(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Setting up $(VENV), once"
-	@$(PIP) --editable '.[cli,sandbox]'
+	@$(PIP) --editable '.[approval,cli,sandbox]'
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.runs
 	@echo "Adding what the tests need to $(VENV), once"
-	@$(PIP) --editable '.[cli,sandbox,test,lint]'
+	@$(PIP) --editable '.[approval,cli,sandbox,test,lint]'
 	@touch $@
 
 setup: $(VENV)/.runs ## Set up an environment of its own in .venv, with the command `cfes`

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from actions.contract import ActionParams, ActionResult
-from actions.search_scope import scope_of
 from connectors.email_security import EmailSecurity
 from connectors.errors import BroadSearchRefused, TooManyMessages, UncountableSearch
 from connectors.job import ActionType, BulkJobRequest, Destination
 from connectors.job_creation import create_job_once
 from connectors.search import DEPRECATED, Disposition, SearchParams
+from guardrails.search_scope import scope_of
 
 
 class JobRequestParams(ActionParams):

@@ -13,10 +13,10 @@ from pydantic import Field
 
 from actions.contract import READ, Action, ActionParams, ActionResult
 from actions.process import main
-from actions.search_scope import scope_of
 from connectors.email_security import EmailSecurity
 from connectors.errors import ParameterError
 from connectors.search import SearchParams
+from guardrails.search_scope import scope_of
 
 
 class Params(ActionParams):

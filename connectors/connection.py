@@ -23,6 +23,9 @@ DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
 # Far more than any setting needs: a variable that names a huge or endless file must not fill the memory.
 LARGEST_SETTING_FILE_BYTES = 65_536
 
+# A person, as the stamp in a job's comment names one: no character that ends a field there.
+PERSON = r"^[A-Za-z0-9._%+@-]{1,64}$"
+
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
 
 
@@ -90,6 +93,22 @@ class Connection(BaseModel):
         le=600,
         description="How long a new job may take to show in the listing, in seconds: the patience after a lost answer.",
         json_schema_extra=_setting("CFES_LISTING_LAG_SECONDS"),
+    )
+
+    policy_file: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4096,
+        description="The organisation's policy, a YAML file that no parameter overrides; see docs/policy.md.",
+        json_schema_extra=_setting("CFES_POLICY"),
+    )
+    read_only: bool = Field(False, description="Refuse every write.", json_schema_extra=_setting("CFES_READ_ONLY"))
+    requested_by: str | None = Field(
+        None,
+        max_length=64,
+        pattern=PERSON,
+        description="Who asks for what is done: a login or an address. No parameter overrides it.",
+        json_schema_extra=_setting("CFES_REQUESTED_BY"),
     )
 
     @field_validator("api_token", "api_key")

@@ -6,7 +6,18 @@
     ├── GuardrailRefusal         exit 3   refused before anything was sent
     │   ├── BroadSearchRefused            the search has no narrowing criterion
     │   ├── TooManyMessages               the search finds more than max_messages
-    │   ├── UncountableSearch             max_messages was asked for, and the search can't be counted
+    │   ├── TooManyRecipients             the search finds more than max_recipients
+    │   ├── UncountableSearch             a count is needed, and the search can't be counted
+    │   ├── MaliciousRelease              a release would reach messages with a malicious verdict
+    │   ├── PlanNeeded                    the destination or the policy wants a plan first
+    │   ├── PlanRefused                   the plan was edited, is too old, or is for something else
+    │   │   └── PlanDrifted               the search finds another number by now
+    │   ├── NotRestorable                 what was purged can't be brought back
+    │   ├── ReadOnlyMode                  CFES_READ_ONLY is set
+    │   ├── PolicyRefused                 the organisation's policy does not allow it
+    │   │   ├── PolicyUnusable            the policy can't be read: no write is made without it
+    │   │   └── ProtectedRefused          protected recipients or senders would be touched
+    │   ├── ApprovalRefused               approvals are missing, or one can't be accepted
     │   ├── CheckRefused                  a playbook's own check said no
     │   └── InlineTooLarge                the rows don't fit into the result, and are never cut
     ├── AuthenticationFailed     exit 4   no credentials, or none that the API knows
@@ -15,6 +26,7 @@
     │   ├── NotFound
     │   └── Conflict                      the thing's state forbids it
     │       ├── IdempotencyConflict       the key was used for another request
+    │       ├── PlanUsed                  the plan has made its job already, under another key
     │       └── JobStillRunning           only an ended job can be deleted
     ├── TemporaryFailure         exit 6   nothing was changed, safe to run again
     │   ├── RateLimited                   with retry_after_seconds
@@ -25,6 +37,7 @@
     │   ├── DeadlineExceeded              the time allowed is used up
     │   └── OutputError                   a file can't be written
     ├── OutcomeUnknown           exit 7   a change may have been made; says what to look at
+    │   └── PartlyApplied                 a part was done, the rest was not; `resume` says which
     └── InternalError            exit 1   a defect of this pack
 
 `type` in the error document is the class's name, so that a state machine can match it.
@@ -154,8 +167,67 @@ class TooManyMessages(GuardrailRefusal):
     default_help = "No job was created. Narrow the search, or raise max_messages if the number is what you expect."
 
 
+class TooManyRecipients(GuardrailRefusal):
+    default_help = "No job was created. Narrow the search, or raise max_recipients if the number is what you expect."
+
+
 class UncountableSearch(GuardrailRefusal):
-    default_help = "No job was created. Leave max_messages out, or use criteria that the message search knows."
+    default_help = "No job was created. Leave out what needs a count, or use criteria that the message search knows."
+
+
+class MaliciousRelease(GuardrailRefusal):
+    default_help = (
+        "Nothing was released. Narrow the search to the messages that were wrongly held; or, if these are really "
+        "meant, set allow_malicious to true."
+    )
+
+
+class PlanNeeded(GuardrailRefusal):
+    default_help = "Nothing was changed. Make a plan with preview-job, look at its numbers, and hand it over as `plan`."
+
+
+class PlanRefused(GuardrailRefusal):
+    """The plan does not bind this call."""
+
+    default_help = "Nothing was changed. Make a new plan with preview-job and look at its numbers."
+
+
+class PlanDrifted(PlanRefused):
+    default_help = (
+        "Nothing was changed. Make a new plan with preview-job and look at its numbers; or raise max_drift if the "
+        "difference is what you expect."
+    )
+
+
+class NotRestorable(GuardrailRefusal):
+    default_help = (
+        "Nothing was changed. What was purged is gone for good; restore the other messages from a file of them."
+    )
+
+
+class ReadOnlyMode(GuardrailRefusal):
+    default_help = "Nothing was changed. CFES_READ_ONLY is set; unset it where changes are meant to be made."
+
+
+class PolicyRefused(GuardrailRefusal):
+    """The organisation's policy does not allow it; parameters can't override it."""
+
+    default_help = "Nothing was changed. Only a change of the policy (CFES_POLICY) allows it."
+
+
+class PolicyUnusable(PolicyRefused):
+    default_help = "Nothing was changed: without a policy that can be read nothing is written. Run `cfes policy check`."
+
+
+class ProtectedRefused(PolicyRefused):
+    default_help = "Nothing was changed. Narrow the search so that it leaves out what the policy protects."
+
+
+class ApprovalRefused(GuardrailRefusal):
+    default_help = (
+        "Nothing was changed. Let a person whom the policy names, and who did not ask for it, approve the plan: "
+        "`cfes approve PLAN --key FILE`; hand the result over as `approvals`."
+    )
 
 
 class CheckRefused(GuardrailRefusal):
@@ -204,6 +276,10 @@ class IdempotencyConflict(Conflict):
     default_help = (
         "Nothing was sent. Look at the job that is named; use another idempotency_key if this is a new intent."
     )
+
+
+class PlanUsed(Conflict):
+    default_help = "Nothing was changed. One plan makes one job: follow the job that is named, or make a new plan."
 
 
 class JobStillRunning(Conflict):
@@ -260,8 +336,15 @@ class OutcomeUnknown(PackError):
     """A change may have been made, and it could not be found out whether it was."""
 
     exit_code = 7
-    applied = "unknown"
+    applied: Applied = "unknown"
     default_help = "Look before you run it again: the change may have been made."
+
+
+class PartlyApplied(OutcomeUnknown):
+    """A part was done and the rest was not."""
+
+    applied: Applied = "yes"
+    default_help = "To run the same call again is safe: what is done already is left as it is."
 
 
 class InternalError(PackError):
