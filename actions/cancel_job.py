@@ -13,8 +13,9 @@ from actions.contract import WRITE, Action, ActionParams, ActionResult, JobId
 from actions.example_job import JOB_ID, example_job
 from actions.process import main
 from connectors.email_security import EmailSecurity
-from connectors.errors import Conflict, OutcomeUnknown, PackError
+from connectors.errors import Conflict
 from connectors.job import BulkJob
+from connectors.job_cancelling import cancel_surely
 
 
 class Params(ActionParams):
@@ -23,11 +24,13 @@ class Params(ActionParams):
 
 class Result(ActionResult):
     job_id: JobId
-    cancelled: bool = Field(description="True where this call cancelled the job, false where it was cancelled already.")
+    cancelled: bool = Field(description="Whether this call cancelled the job.")
+    already_cancelled: bool = Field(description="Whether it was cancelled before: nothing was changed now.")
     previous_status: str = Field(description="The status that the job was in before.")
     status: str = Field(description="The status that it is in now.")
     processed: int = Field(description="Messages that the job was through with before it was cancelled.")
     job: dict[str, Any] = Field(description="The job as the API describes it.")
+    warnings: list[str] = Field(description="What a person should know.")
 
 
 def cancel_job(p: Params, api: EmailSecurity) -> Result:
@@ -36,19 +39,10 @@ def cancel_job(p: Params, api: EmailSecurity) -> Result:
         return _result(before, before, cancelled=False)
     if before.has_ended:
         raise _too_late(before)
-    after = _cancel(p.job_id, api)
-    if after.status != "CANCELLED" and not after.has_ended:
-        # The answer may have been written before the cancel took hold: the job itself knows.
-        after = api.get_job(p.job_id)
-    if after.status == "CANCELLED":
-        return _result(before, after, cancelled=True)
-    if after.has_ended:
+    after = cancel_surely(api, before)
+    if after.status != "CANCELLED":
         raise _too_late(after)
-    raise OutcomeUnknown(
-        f"the service took the cancel, and the job still says {after.status}",
-        help=f"Look at job {p.job_id}. To cancel it once more is safe.",
-        job_id=p.job_id,
-    )
+    return _result(before, after, cancelled=True)
 
 
 def _too_late(job: BulkJob) -> Conflict:
@@ -60,30 +54,16 @@ def _too_late(job: BulkJob) -> Conflict:
     )
 
 
-def _cancel(job_id: str, api: EmailSecurity) -> BulkJob:
-    """Cancel, and where the answer is lost look first: cancelling once more is harmless, believing it done is not."""
-    try:
-        return api.cancel_job(job_id)
-    except OutcomeUnknown:
-        try:
-            job = api.get_job(job_id)
-            return job if job.has_ended else api.cancel_job(job_id)
-        except PackError as error:
-            raise OutcomeUnknown(
-                f"whether the job was cancelled could not be found out: {error.message}",
-                help=f"Look at job {job_id}. To cancel it once more is safe.",
-                job_id=job_id,
-            ) from None
-
-
 def _result(before: BulkJob, after: BulkJob, *, cancelled: bool) -> Result:
     return Result(
         job_id=after.job_id,
         cancelled=cancelled,
+        already_cancelled=not cancelled,
         previous_status=before.status,
         status=after.status,
         processed=after.processed,
         job=after.document(),
+        warnings=[] if cancelled else ["the job was cancelled already: nothing was changed"],
     )
 
 
@@ -100,10 +80,12 @@ ACTION = Action(
     example_result={
         "job_id": JOB_ID,
         "cancelled": True,
+        "already_cancelled": False,
         "previous_status": "PROCESSING",
         "status": "CANCELLED",
         "processed": 120,
         "job": example_job(status="CANCELLED", messages_successful=112, messages_failed=3, messages_cancelled=300),
+        "warnings": [],
     },
 )
 run = ACTION.run

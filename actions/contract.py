@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -141,10 +141,16 @@ def _did_you_mean(params: type[BaseModel], location: Sequence[Any]) -> str:
     model: Any = params
     for part in location[:-1]:
         fields = getattr(model, "model_fields", {})
-        model = fields[part].annotation if part in fields else None
+        model = _model_in(fields[part].annotation) if part in fields else None
     known = list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}" if known else ""
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model that a field holds, also where it may be null."""
+    parts = get_args(annotation) or (annotation,)
+    return next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), None)
 
 
 def _printable(text: str) -> str:

@@ -5,18 +5,26 @@ Remote operation: POST /accounts/{account_id}/email-security/investigate/bulk wi
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from actions.contract import WRITE, Action
 from actions.example_job import JOB_ID, example_new_job
-from actions.job_request import JobRequestParams, JobRequestResult, request_job
+from actions.job_request import PLAN_OR_SEARCH, CreateJobParams, JobRequestResult, request_job
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.job import IRREVERSIBLE_DESTINATIONS, Destination
 
 
-class Params(JobRequestParams):
-    destination: Destination = Field(description="The folder to move to. The two RecoverableItems can't be undone.")
+class Params(CreateJobParams):
+    model_config = ConfigDict(json_schema_extra=PLAN_OR_SEARCH)
+
+    destination: Destination | None = Field(
+        None,
+        description="The folder to move to. The two RecoverableItems can't be undone. Required where no plan is given.",
+    )
+    allow_irreversible: bool = Field(
+        False, description="Allow RecoverableItemsDeletions and RecoverableItemsPurges without a plan."
+    )
 
 
 class Result(JobRequestResult):
@@ -24,9 +32,10 @@ class Result(JobRequestResult):
 
 
 def create_move_job(p: Params, api: EmailSecurity) -> Result:
-    made = request_job(p, api, Result, "MOVE", p.destination)
-    if p.destination in IRREVERSIBLE_DESTINATIONS:
-        made.warnings.append(f"messages moved to {p.destination} are out of the users' reach for good")
+    made = request_job(p, api, Result, "MOVE", p.destination, allow_irreversible=p.allow_irreversible)
+    destination = (made.job.get("action_params") or {}).get("destination")
+    if destination in IRREVERSIBLE_DESTINATIONS:
+        made.warnings.append(f"messages moved to {destination} are out of the users' reach for good")
     return made
 
 
@@ -54,6 +63,10 @@ ACTION = Action(
         "status": "PENDING",
         "created": True,
         "job": example_new_job(comment="[cfes:1:0c1b7d2a9e4f5a6b7c8d9e0f:1a2b3c4d5e6f7a8b] case 42"),
+        "plan_hash": None,
+        "requested_by": None,
+        "approved_by": [],
+        "twins": [],
         "warnings": [],
     },
 )

@@ -21,7 +21,8 @@ class Params(ActionParams):
 
 class Result(ActionResult):
     job_id: JobId
-    deleted: bool = Field(description="True where this call deleted the job, false where there was none to delete.")
+    deleted: bool = Field(description="Whether this call deleted the job.")
+    already_gone: bool = Field(description="Whether there was no such job any more: nothing was changed now.")
     previous_status: str | None = Field(description="The status that the job was in; null where there was none.")
     warnings: list[str] = Field(description="What a person should know.")
 
@@ -31,7 +32,7 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
         job = api.get_job(p.job_id)
     except NotFound:
         gone = "there is no job with this ID: it was deleted before, or never existed in this account"
-        return Result(job_id=p.job_id, deleted=False, previous_status=None, warnings=[gone])
+        return Result(job_id=p.job_id, deleted=False, already_gone=True, previous_status=None, warnings=[gone])
     if not job.has_ended:
         raise JobStillRunning(
             f"the job is {job.status}: {job.messages_pending} of {job.total_messages_discovered} messages are pending; "
@@ -39,7 +40,7 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
             job_id=job.job_id,
         )
     _delete(p.job_id, api)
-    return Result(job_id=job.job_id, deleted=True, previous_status=job.status, warnings=[])
+    return Result(job_id=job.job_id, deleted=True, already_gone=False, previous_status=job.status, warnings=[])
 
 
 def _delete(job_id: str, api: EmailSecurity) -> None:
@@ -72,6 +73,7 @@ ACTION = Action(
     example_result={
         "job_id": JOB_ID,
         "deleted": True,
+        "already_gone": False,
         "previous_status": "COMPLETED",
         "warnings": [],
     },

@@ -1,24 +1,29 @@
-"""What create-move-job and release-job share: parameters, guardrails, the one job that comes of it."""
+"""What preview-job, create-move-job and release-job share: which messages are meant, and what must hold."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from actions.contract import ActionParams, ActionResult
+from connectors.connection import PERSON
 from connectors.email_security import EmailSecurity
-from connectors.errors import BroadSearchRefused, TooManyMessages, UncountableSearch
-from connectors.job import ActionType, BulkJobRequest, Destination
-from connectors.job_creation import create_job_once
+from connectors.job import ActionType, BulkJob, Destination
+from connectors.job_creation import Intent, create_job_once
 from connectors.search import DEPRECATED, Disposition, SearchParams
-from guardrails.search_scope import scope_of
+from guardrails.clearance import Limits, cleared, wanted
+
+Person = Annotated[str, StringConstraints(pattern=PERSON)]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+# There are two ways to say which messages are meant: a field's own schema can't say that one of them is required.
+PLAN_OR_SEARCH: dict[str, Any] = {"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]}
 
 
 class JobRequestParams(ActionParams):
-    """Which messages, why, and what must hold before a job is created."""
+    """Why, who asks, and what must hold before a job is created."""
 
-    search_params: SearchParams = Field(description="Which messages are meant; all criteria given must hold.")
     comment: str | None = Field(
         None, max_length=1000, description="Why the job is run; kept with the job, behind a stamp."
     )
@@ -28,14 +33,23 @@ class JobRequestParams(ActionParams):
         le=1_000_000,
         description="Refuse where a message search finds more than this many messages (one for each mailbox).",
     )
+    max_recipients: int | None = Field(
+        None, ge=1, le=1_000_000, description="Refuse where a message search finds more distinct recipients than this."
+    )
     allow_broad_search: bool = Field(
         False, description="Allow search_params without a criterion that narrows the search to certain messages."
+    )
+    allow_open_window: bool = Field(
+        False, description="Send a search without start as it is, instead of pinning it to the last 30 days."
     )
     idempotency_key: str | None = Field(
         None,
         min_length=1,
         max_length=500,
         description="The intent's own ID, an alert's or a case's: any number of calls with it make one job.",
+    )
+    requested_by: Person | None = Field(
+        None, description="Who asks: a login or an address. CFES_REQUESTED_BY goes before it."
     )
     expected_disposition: Disposition | None = Field(
         None,
@@ -44,13 +58,47 @@ class JobRequestParams(ActionParams):
     )
 
 
+class CreateJobParams(JobRequestParams):
+    """The same for a job that is created: its search, or the plan that has one."""
+
+    search_params: SearchParams | None = Field(
+        None, description="Which messages are meant; all criteria given must hold. Required where no plan is given."
+    )
+    plan: dict[str, Any] | None = Field(
+        None, description="The result of preview-job: its search is counted again, and must not have drifted."
+    )
+    max_drift: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="By how many percent the count may differ from the plan's. Where it is not given, as the plan "
+        "says: 0 for what can't be undone, else 10.",
+    )
+    approvals: list[Token] = Field(
+        default_factory=list, max_length=10, description="Approvals of the plan, as `cfes approve` makes them."
+    )
+
+
+class Twin(ActionResult):
+    """A later job of the same intent. processed: what it was through with before it was cancelled."""
+
+    job_id: str
+    status: str
+    discovered: int
+    processed: int
+
+
 class JobRequestResult(ActionResult):
     """The job, and whether this call made it."""
 
     job_id: str = Field(description="The job's UUID.")
     status: str = Field(description="The job's status.")
-    created: bool = Field(description="False where a job with the same idempotency_key stood already.")
+    created: bool = Field(description="False where a job of the same intent stood already.")
     job: dict[str, Any] = Field(description="The job as the API describes it.")
+    plan_hash: str | None = Field(description="The plan that was handed over; null without one.")
+    requested_by: str | None = Field(description="Who asked, as the job's stamp says; null where nobody said.")
+    approved_by: list[str] = Field(description="Who approved, as the job's stamp says.")
+    twins: list[Twin] = Field(description="Later jobs of the same intent: cancelled, unless they had ended.")
     warnings: list[str] = Field(description="What a person should know.")
 
 
@@ -58,39 +106,67 @@ R = TypeVar("R", bound=JobRequestResult)
 
 
 def request_job(
-    p: JobRequestParams,
+    p: CreateJobParams,
     api: EmailSecurity,
     result: type[R],
     action: ActionType,
     destination: Destination | None = None,
+    *,
+    allow_irreversible: bool = False,
+    allow_malicious: bool = False,
 ) -> R:
     """Check the guardrails, then make sure that exactly one job stands."""
-    if not p.search_params.is_narrow() and not p.allow_broad_search:
-        raise BroadSearchRefused("search_params has no criterion that narrows the search to certain messages")
-    warnings = _warnings(p)
-    # Its parts are checked already; to check them again would cost the model's building at every start of a process.
-    request = BulkJobRequest.model_construct(
-        action=action, destination=destination, comment=p.comment, search_params=p.search_params
+    limits = limits_of(p, allow_irreversible=allow_irreversible, allow_malicious=allow_malicious)
+    job = wanted(
+        api,
+        action=action,
+        destination=destination,
+        search=p.search_params,
+        plan=p.plan,
+        limits=limits,
+        max_drift=p.max_drift,
+        requested_by=p.requested_by,
+        approvals=p.approvals,
     )
-
-    def refuse_over_cap() -> list[str]:
-        """Asked only before a POST: a job that stands already is adopted, whatever its search would find by now."""
-        return [] if p.max_messages is None else _refuse_over_cap(p.search_params, p.max_messages, api)
-
-    made = create_job_once(api, request, p.idempotency_key, refuse_over_cap)
+    plan_hash = job.plan.plan_hash if job.plan is not None else None
+    intent = Intent(
+        request=job.request.model_copy(update={"comment": p.comment}),
+        idempotency_key=p.idempotency_key,
+        asked=job.asked,
+        plan_hash=plan_hash,
+        requested_by=job.requested_by,
+    )
+    made = create_job_once(api, intent, before_post=lambda: cleared(api, job))
+    warnings = job.warnings + warnings_of(p, job.request.search_params)
     if not made.created:
-        warnings.append("a job with this idempotency_key stood already: it was adopted, nothing was created")
+        warnings.append("a job of the same intent stood already: it was adopted, nothing was created")
     return result(
         job_id=made.job.job_id,
         status=made.job.status,
         created=made.created,
         job=made.job.document(),
+        plan_hash=plan_hash,
+        requested_by=made.stamp.requested_by or None,
+        approved_by=list(made.stamp.approved_by),
+        twins=[_twin(twin) for twin in made.twins],
         warnings=warnings + made.warnings,
     )
 
 
-def _warnings(p: JobRequestParams) -> list[str]:
-    search = p.search_params
+def limits_of(p: JobRequestParams, *, allow_irreversible: bool, allow_malicious: bool) -> Limits:
+    """The caps and overrides among the parameters."""
+    return Limits(
+        max_messages=p.max_messages,
+        max_recipients=p.max_recipients,
+        allow_broad_search=p.allow_broad_search,
+        allow_open_window=p.allow_open_window,
+        allow_irreversible=allow_irreversible,
+        allow_malicious=allow_malicious,
+    )
+
+
+def warnings_of(p: JobRequestParams, search: SearchParams) -> list[str]:
+    """What the parameters themselves give reason to say."""
     warnings = []
     if p.expected_disposition is not None:
         warnings.append("expected_disposition does nothing, ends on 2026-12-01 and was not sent")
@@ -103,15 +179,5 @@ def _warnings(p: JobRequestParams) -> list[str]:
     return warnings
 
 
-def _refuse_over_cap(search: SearchParams, cap: int, api: EmailSecurity) -> list[str]:
-    """Count by message search. Raises: TooManyMessages, UncountableSearch."""
-    scope = scope_of(search)
-    if scope.uncountable:
-        raise UncountableSearch(f"max_messages can't be kept: {scope.uncountable}")
-    copies = 0
-    for message in api.search_messages(scope.query):
-        if scope.holds(message):
-            copies += message.copies
-        if copies > cap:
-            raise TooManyMessages(f"the search finds more than {cap} messages (counted {copies}, then stopped)")
-    return scope.notes
+def _twin(job: BulkJob) -> Twin:
+    return Twin(job_id=job.job_id, status=job.status, discovered=job.total_messages_discovered, processed=job.processed)

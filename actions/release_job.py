@@ -5,15 +5,21 @@ Remote operation: POST /accounts/{account_id}/email-security/investigate/bulk wi
 
 from __future__ import annotations
 
+from pydantic import ConfigDict, Field
+
 from actions.contract import WRITE, Action
 from actions.example_job import JOB_ID, example_new_job
-from actions.job_request import JobRequestParams, JobRequestResult, request_job
+from actions.job_request import PLAN_OR_SEARCH, CreateJobParams, JobRequestResult, request_job
 from actions.process import main
 from connectors.email_security import EmailSecurity
 
 
-class Params(JobRequestParams):
-    pass
+class Params(CreateJobParams):
+    model_config = ConfigDict(json_schema_extra=PLAN_OR_SEARCH)
+
+    allow_malicious: bool = Field(
+        False, description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC to be released."
+    )
 
 
 class Result(JobRequestResult):
@@ -21,7 +27,7 @@ class Result(JobRequestResult):
 
 
 def release_job(p: Params, api: EmailSecurity) -> Result:
-    return request_job(p, api, Result, "RELEASE")
+    return request_job(p, api, Result, "RELEASE", allow_malicious=p.allow_malicious)
 
 
 ACTION = Action(
@@ -50,6 +56,10 @@ ACTION = Action(
             action_params={"type": "RELEASE"},
             search_params={"sender": "statements@partner-bank.example"},
         ),
+        "plan_hash": None,
+        "requested_by": None,
+        "approved_by": [],
+        "twins": [],
         "warnings": ["detections_only is not given: the API takes true, so mail with a clean verdict is not touched"],
     },
 )

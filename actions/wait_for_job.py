@@ -1,6 +1,7 @@
-"""Wait until a bulk job has ended, or until the time allowed is used up.
+"""Wait until a bulk job has ended, or until the time allowed is used up; stop it if it discovers more than allowed.
 
-Remote operation: GET /accounts/{account_id}/email-security/investigate/bulk/{job_id}, again and again.
+Remote operations: GET /accounts/{account_id}/email-security/investigate/bulk/{job_id}, again and again, and
+POST .../{job_id}/cancel once, only where a limit is given and the job discovers more.
 Polling is not retrying: when the time is used up the result is `done: false` with a `resume` object, not an error.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from actions import progress
-from actions.contract import READ, Action, ActionParams, ActionResult, JobId
+from actions.contract import READ, WRITE, Action, ActionParams, ActionResult, JobId
 from actions.example_job import JOB_ID, example_job
 from actions.job_progress import (
     LOOKS_REMEMBERED,
@@ -27,10 +28,12 @@ from actions.job_progress import (
     rate_per_second,
 )
 from actions.process import main
+from actions.tripwire import DiscoveryLimit, Tripwire
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
 from connectors.errors import PackError, ParameterError, TemporaryFailure
 from connectors.job import HAS_ENDED, BulkJob
+from connectors.job_cancelling import cancel_surely
 from connectors.message import MessageStatus
 from connectors.search import parse_instant
 
@@ -55,6 +58,12 @@ class Params(ActionParams):
     job_id: JobId
     timeout_seconds: float = Field(600, ge=0, le=86_400, description="How long to wait, in seconds; 0 takes one look.")
     resume: Resume | None = Field(None, description="The `resume` object of the result before, to go on from there.")
+    cancel_if_discovered_over: int | None = Field(
+        None, ge=0, description="Cancel the job at once when it discovers more messages than this."
+    )
+    plan: dict[str, Any] | None = Field(
+        None, description="The plan that the job was made from: cancel_if_discovered_over is taken from it."
+    )
     min_interval_seconds: float = Field(2, ge=0.5, le=3600, description="The shortest time between two looks.")
     max_interval_seconds: float = Field(60, ge=0.5, le=3600, description="The longest time between two looks.")
     stalled_after_seconds: float = Field(
@@ -82,6 +91,8 @@ class Result(ActionResult):
     next_poll_seconds: float | None = Field(description="When to look again; null when done.")
     resume: Resume | None = Field(description="Hand this to the next call; null when done.")
     polls: int = Field(description="Looks taken, those before a resume included.")
+    tripwire: Tripwire | None = Field(description="Null where no limit was given.")
+    changed: bool = Field(description="Whether this call changed anything: only a tripwire does.")
     job: dict[str, Any] = Field(description="The job as the API describes it.")
     warnings: list[str] = Field(description="What a person should know.")
 
@@ -93,8 +104,10 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
         )
     if p.min_interval_seconds > p.max_interval_seconds:
         raise ParameterError(problems=[{"pointer": "/min_interval_seconds", "message": "is over max_interval_seconds"}])
+    limit = DiscoveryLimit.of(p.cancel_if_discovered_over, p.plan)
     allowance = Deadline(api.clock, p.timeout_seconds)
     state, last_seen, trouble = p.resume, None, None
+    cancelled = False
     while True:
         try:
             # A look may take a moment longer than the time allowed, not as long as a call of its own would.
@@ -108,15 +121,26 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
             trouble = failure
         else:
             state = _remember(state, last_seen, p.job_id, api.clock.now().timestamp())
-            pause = next_look_seconds(
-                state.looks, state.looks[-1].at - state.began_at, p.min_interval_seconds, p.max_interval_seconds
+            watched = state.looks[-1].at - state.began_at
+            pause = min(
+                next_look_seconds(state.looks, watched, p.min_interval_seconds, p.max_interval_seconds),
+                limit.next_look(last_seen, watched, p.min_interval_seconds),
             )
+            limit.check_plan_of(last_seen)
+            if limit.is_over(last_seen):
+                try:
+                    last_seen, cancelled = cancel_surely(look, last_seen), True
+                except TemporaryFailure as failure:
+                    trouble, pause = failure, failure.retry_after_seconds or p.min_interval_seconds
             _report(last_seen, state)
         if last_seen is not None and state is not None:
             left = _time_left(allowance, api)
             over = left <= 0 or (trouble is not None and pause > left)
+            if trouble is not None and over and limit.is_over(last_seen):
+                raise limit.not_stopped(last_seen, trouble)
             if last_seen.has_ended or over or _stalls_now(p, state):
-                return _result(p, api, last_seen, state, pause, trouble)
+                tripwire = limit.tripwire(last_seen, cancelled=cancelled)
+                return _result(p, api, last_seen, state, pause, trouble, tripwire)
         # A last look when the time is used up, instead of giving up early.
         api.clock.sleep(min(pause, max(_time_left(allowance, api), 0)))
 
@@ -151,10 +175,21 @@ def _remember(state: Resume | None, job: BulkJob, job_id: str, at: float) -> Res
 
 
 def _result(
-    p: Params, api: EmailSecurity, job: BulkJob, state: Resume, pause: float, trouble: TemporaryFailure | None
+    p: Params,
+    api: EmailSecurity,
+    job: BulkJob,
+    state: Resume,
+    pause: float,
+    trouble: TemporaryFailure | None,
+    tripwire: Tripwire | None,
 ) -> Result:
     done = job.has_ended
     warnings = _warnings(job)
+    if tripwire is not None and tripwire.tripped:
+        warnings.append(
+            f"the job discovered {tripwire.discovered} messages, more than the {tripwire.limit} allowed: "
+            f"it is {job.status}, {tripwire.processed} were processed by then"
+        )
     if trouble is not None:
         warnings.append(f"the last look failed, this is what the look before saw: {trouble.message}")
     still_for = state.looks[-1].at - state.moved_at
@@ -179,6 +214,8 @@ def _result(
         next_poll_seconds=None if done else round(pause, 1),
         resume=None if done else state,
         polls=state.polls,
+        tripwire=tripwire,
+        changed=tripwire is not None and tripwire.cancelled,
         job=job.document(),
         warnings=warnings,
     )
@@ -245,9 +282,9 @@ ACTION = Action(
     title="Wait until a bulk job has ended",
     params=Params,
     result=Result,
-    effect="read",
-    approval="not needed",
-    permissions=[READ],
+    effect="write",
+    approval="not needed",  # it only ever stops something
+    permissions=[READ, WRITE],
     function=wait_for_job,
     verdict=_verdict,
     example_params={"job_id": JOB_ID, "timeout_seconds": 600},
@@ -267,6 +304,8 @@ ACTION = Action(
         "next_poll_seconds": None,
         "resume": None,
         "polls": 5,
+        "tripwire": None,
+        "changed": False,
         "job": example_job(completed_at="2026-11-20T16:04:01Z"),
         "warnings": [],
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -18,10 +18,12 @@ from connectors.errors import (
     ConnectionSettingsError,
     DeadlineExceeded,
     OutcomeUnknown,
+    PolicyRefused,
+    ReadOnlyMode,
     ServiceUnavailable,
     UnexpectedAnswer,
 )
-from connectors.job import ActionType, BulkJob, BulkJobRequest, JobStatus
+from connectors.job import ActionType, BulkJob, BulkJobRequest, Destination, JobStatus
 from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, MOST_PAGES, Page, Position, sweep
 from connectors.search import SearchParams
 from connectors.transport import Answer, Effect, Transport
@@ -30,6 +32,8 @@ from connectors.wire import httpx
 if TYPE_CHECKING:
     # Loaded where rows are read: a create reads none, and is started as a process at an incident's speed.
     from connectors.message import MessageDetails, MessageStatus
+    from connectors.message_change import MoveRow, ReleaseRow
+    from connectors.policy import Policy
 
 # A slow search is asked after again this often, and not longer than the call's allowance.
 SLOW_SEARCH_SECONDS = 2.0
@@ -61,6 +65,7 @@ class EmailSecurity:
         self.rng = rng or random.SystemRandom()
         self.deadline = deadline
         self.call_allowance_seconds = connection.call_allowance_seconds
+        self._policy: Policy | None = None
         try:
             self._transport = Transport(connection, clock=self.clock, rng=self.rng, http=http)
         except (OSError, ValueError, httpx.InvalidURL) as error:
@@ -92,6 +97,26 @@ class EmailSecurity:
 
     def close(self) -> None:
         self._transport.close()
+
+    @property
+    def policy(self) -> Policy:
+        """The organisation's policy; one that allows everything where none is named. Raises: PolicyUnusable."""
+        if self._policy is None:
+            from connectors.policy import NO_POLICY, load_policy  # noqa: PLC0415 -- most calls ask for none
+
+            path = self.connection.policy_file
+            self._policy = NO_POLICY if path is None else load_policy(path)
+        return self._policy
+
+    def check_writable(self) -> None:
+        """Whether anything may be changed at all. Every write asks; actions ask before they begin.
+
+        Raises: ReadOnlyMode, PolicyUnusable.
+        """
+        if self.connection.read_only:
+            raise ReadOnlyMode("read-only mode: nothing is changed from here")
+        if self.connection.policy_file is not None:
+            _ = self.policy
 
     def time_left(self) -> float | None:
         """Seconds until the caller's deadline; None where there is none."""
@@ -144,10 +169,18 @@ class EmailSecurity:
     def create_job(self, request: BulkJobRequest) -> BulkJob:
         """Create a job with one POST. For exactly one job per intent see connectors.job_creation.
 
-        Raises: OutcomeUnknown where the answer was lost or is no job.
+        Raises: OutcomeUnknown where the answer was lost or is no job; PolicyRefused.
         """
+        self.check_destination(request.destination)
         answer = self._call("POST", self._bulk, effect="write", body=request.body())
         return _job_written(answer, "the created job")
+
+    def check_destination(self, destination: Destination | None) -> None:
+        """Raises: PolicyRefused where the policy does not list it."""
+        if destination is None or self.connection.policy_file is None:
+            return
+        if not self.policy.allows_destination(destination):
+            raise PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
 
     def get_job(self, job_id: str) -> BulkJob:
         """Raises: NotFound."""
@@ -207,6 +240,8 @@ class EmailSecurity:
     def search_messages(self, search: SearchParams, *, per_page: int = LARGEST_PAGE) -> Iterator[MessageDetails]:
         """Each message that the search finds, once. What the search can't express must have been taken out before.
 
+        Streams: memory does not grow with the messages found.
+
         A slow search answers 202 and is asked after within the call's allowance.
         """
         from connectors.message import MessageDetails  # noqa: PLC0415
@@ -214,26 +249,51 @@ class EmailSecurity:
         query: dict[str, str | int] = {
             name: (str(value).lower() if isinstance(value, bool) else value) for name, value in search.request().items()
         }
-        seen: set[str] = set()
+        # Mail that arrives meanwhile can push a message onto the next page, not further. To remember every ID would
+        # take more memory with every message found.
+        before: set[str] = set()
         cursors: set[str] = set()
         cursor: str | None = None
         for _ in range(MOST_PAGES):
-            known = len(seen)
+            here: set[str] = set()
             pointing = {} if cursor is None else {"cursor": cursor}
             answer = self._finished_search({**query, "per_page": per_page, **pointing})
             page = Page.read(answer.envelope, "the message search")
             for item in page.items:
                 message = MessageDetails.read(item, "a message that the search found")
-                if message.id not in seen:
-                    seen.add(message.id)
+                if message.id not in before and message.id not in here:
                     yield message
+                here.add(message.id)
             cursor = page.next
             if cursor is None:
                 return
-            if cursor in cursors or (page.items and len(seen) == known):
+            if cursor in cursors or (here and here <= before):
                 raise UnexpectedAnswer("the message search: field result_info.next: leads in a circle")
             cursors.add(cursor)
+            before = here
         raise UnexpectedAnswer(f"the message search did not end after {MOST_PAGES} pages")
+
+    def move_messages(self, ids: Sequence[str], destination: Destination) -> list[MoveRow]:
+        """Move 1 to 1,000 messages by investigate ID, exactly these. One row for each message and recipient.
+
+        Raises: OutcomeUnknown where the answer was lost or has no rows; PolicyRefused.
+        """
+        from connectors.message_change import MoveRow, checked_ids, rows_written  # noqa: PLC0415
+
+        self.check_destination(destination)
+        body = {"destination": destination, "ids": checked_ids(ids)}
+        answer = self._call("POST", f"{self._investigate}/move", effect="write", body=body)
+        return rows_written(MoveRow, answer.result, answer.ray_id)
+
+    def release_messages(self, ids: Sequence[str]) -> list[ReleaseRow]:
+        """Release 1 to 1,000 quarantined messages by investigate ID, for every recipient. One row for each message.
+
+        Raises: OutcomeUnknown where the answer was lost or has no rows.
+        """
+        from connectors.message_change import ReleaseRow, checked_ids, rows_written  # noqa: PLC0415
+
+        answer = self._call("POST", f"{self._investigate}/release", effect="write", body={"ids": checked_ids(ids)})
+        return rows_written(ReleaseRow, answer.result, answer.ray_id)
 
     # The token
 
@@ -274,6 +334,8 @@ class EmailSecurity:
         body: Mapping[str, Any] | None = None,
         deadline: Deadline | None = None,
     ) -> Answer:
+        if effect == "write":
+            self.check_writable()
         left = self.time_left()
         if effect == "write" and left is not None and left < self.connection.request_timeout_seconds:
             raise DeadlineExceeded(

@@ -1,20 +1,21 @@
 """Creating a job once, on an API without idempotency keys: the remote API itself is the journal.
 
 Look for the stamp; a job that bears it is adopted. Else POST once. A lost answer is followed by patient looks before
-any second POST. After a create with a caller's key, look until the own job shows: of several jobs with one key the
-earliest stays, the others are cancelled, and the result says so.
+any second POST. After a create that another worker may have made too, look until the own job shows: of several jobs of
+one intent the earliest stays, the others are cancelled, and the result says what they had done by then.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApiRefusal, IdempotencyConflict, OutcomeUnknown, PackError
+from connectors.errors import ApiRefusal, Conflict, IdempotencyConflict, OutcomeUnknown, PackError, PlanUsed
 from connectors.job import BulkJob, BulkJobRequest
+from connectors.job_cancelling import cancel_surely
 from connectors.search import parse_instant
 from connectors.stamp import Stamp
 
@@ -27,58 +28,107 @@ Bearers = list[tuple[BulkJob, Stamp]]
 
 
 @dataclass(frozen=True)
+class Clearance:
+    """What was found out just before a job is made. approved_by: names."""
+
+    warnings: list[str] = field(default_factory=list)
+    approved_by: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One job to be.
+
+    request: as it is sent. asked: the request as the caller wrote it, before anything was pinned in it: that is what a
+    key stands for. plan_hash: one plan makes one job. requested_by: who asks.
+    """
+
+    request: BulkJobRequest
+    idempotency_key: str | None = None
+    asked: BulkJobRequest | None = None
+    plan_hash: str | None = None
+    requested_by: str | None = None
+
+    def stamp(self, api: EmailSecurity) -> Stamp:
+        key = self.idempotency_key or self.plan_hash or str(uuid.UUID(int=api.rng.getrandbits(128), version=4))
+        asked = (self.asked or self.request).body()
+        # The comment says why, not what: other words for the same job are no other request.
+        asked.pop("comment", None)
+        return Stamp.of(
+            api.connection.account_id,
+            key,
+            asked,
+            call=f"{api.rng.getrandbits(32):08x}" if self.is_known_elsewhere else "",
+            plan_hash=self.plan_hash,
+            requested_by=self.requested_by,
+        )
+
+    @property
+    def is_known_elsewhere(self) -> bool:
+        """Whether another call, of another process, may stand for the same intent."""
+        return self.idempotency_key is not None or self.plan_hash is not None
+
+
+@dataclass(frozen=True)
 class CreatedJob:
-    """The one job of an intent. created: this call made it; otherwise it stood already and was adopted."""
+    """The one job of an intent. created: this call made it; otherwise it stood already and was adopted.
+
+    stamp: as the job bears it. twins: later jobs of the same intent, as they stand after they were cancelled.
+    """
 
     job: BulkJob
     created: bool
+    stamp: Stamp
     warnings: list[str] = field(default_factory=list)
+    twins: list[BulkJob] = field(default_factory=list)
 
 
-def create_job_once(
-    api: EmailSecurity,
-    request: BulkJobRequest,
-    idempotency_key: str | None,
-    before_post: Callable[[], list[str]] = list,
-) -> CreatedJob:
-    """Make sure that exactly one job stands for this key and request.
+def create_job_once(api: EmailSecurity, intent: Intent, before_post: Callable[[], Clearance] = Clearance) -> CreatedJob:
+    """Make sure that exactly one job stands for this intent.
 
-    Without a key, a fresh one guards this single call against lost answers. `before_post` is asked only where a job
-    would be made: it raises to refuse, and gives warnings.
+    Without a key or a plan, a fresh key guards this single call against lost answers. `before_post` is asked only where
+    a job would be made: it raises to refuse.
 
-    Raises: IdempotencyConflict, OutcomeUnknown, and what `before_post` and EmailSecurity.create_job raise.
+    Raises: IdempotencyConflict, PlanUsed, OutcomeUnknown, and what `before_post` and EmailSecurity.create_job raise.
     """
-    key = idempotency_key or str(uuid.UUID(int=api.rng.getrandbits(128), version=4))
-    stamp = Stamp.of(api.connection.account_id, key, request.body())
-    if idempotency_key is not None:
+    stamp = intent.stamp(api)
+    if intent.is_known_elsewhere:
         standing = _bearers(api, stamp)
         if standing:
-            return CreatedJob(_same_request(standing, request, stamp), created=False)
-    warnings = before_post()
-    job = _post(api, request.model_copy(update={"comment": stamp.on(request.comment)}), stamp)
-    if Stamp.read(job.comment) != stamp:
+            return _settled(api, stamp, standing, own=None)
+    clearance = before_post()
+    stamp = replace(stamp, approved_by=tuple(clearance.approved_by))
+    request = intent.request.model_copy(update={"comment": stamp.on(intent.request.comment)})
+    warnings = list(clearance.warnings)
+    job, posts, others = _post(api, request, stamp)
+    if job is None:
+        warnings.append("the answer to this call's own create was lost, and no job of its own shows")
+        return _with(warnings, _settled(api, stamp, others, own=None, lost=True))
+    kept = Stamp.read(job.comment)
+    if kept is None or not kept.same_request(stamp):
         warnings.append(
             "the service did not keep the job's comment as it was sent: the same call again would not recognise this "
             "job, and make another"
         )
-    elif idempotency_key is not None:
+    elif intent.is_known_elsewhere or posts > 1:
         return _settle(api, stamp, job, warnings)
-    return CreatedJob(job, created=True, warnings=warnings)
+    return CreatedJob(job, created=True, stamp=stamp, warnings=warnings)
 
 
-def _post(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> BulkJob:
+def _post(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> tuple[BulkJob | None, int, Bearers]:
+    """The call's own job, and how many POSTs may have made one; or None, and the jobs that others made meanwhile."""
     cause: PackError
     for attempt in range(1, MOST_POSTS + 1):
         try:
-            return api.create_job(request)
+            return api.create_job(request), attempt, []
         except PackError as failure:
             # From the second POST on, the first may still turn out to have been applied, whatever this one says.
             if attempt == 1 and _surely_not_applied(failure):
                 raise
             cause = failure
-        found = _own_job(api, stamp, cause)
-        if found is not None:
-            return found
+        own, others = _after_lost_answer(api, stamp, cause)
+        if own is not None or others:
+            return own, attempt, others
         if attempt == 1 and isinstance(cause, ApiRefusal):
             raise cause
     raise _unknown(stamp, cause)
@@ -90,22 +140,26 @@ def _surely_not_applied(failure: PackError) -> bool:
     return failure.applied == "no" and not contradicts_itself
 
 
-def _own_job(api: EmailSecurity, stamp: Stamp, cause: PackError) -> BulkJob | None:
-    """The job that the lost POST made, or None after the listing has had its time to show it."""
+def _after_lost_answer(api: EmailSecurity, stamp: Stamp, cause: PackError) -> tuple[BulkJob | None, Bearers]:
+    """The job that the lost POST made, or None after the listing has had its time to show it; and other workers' jobs.
+
+    Two workers of one intent differ by their stamp's `call` alone: another's job is not taken for the own.
+    """
+    others: Bearers = []
     try:
-        for bearers in _looks(api, stamp):
-            own = [job for job, found in bearers if found == stamp]
+        for others in _looks(api, stamp):
+            own = [job for job, found in others if found.is_of_call(stamp)]
             if own:
-                return own[0]
+                return own[0], others
     except PackError:
         raise _unknown(stamp, cause) from None
     if api.time_left() is not None and (api.time_left() or 0) <= 0:
         raise _unknown(stamp, cause)
-    return None
+    return None, others
 
 
 def _looks(api: EmailSecurity, stamp: Stamp) -> Iterator[Bearers]:
-    """What the listing shows of this key, again and again for as long as it may lag behind."""
+    """What the listing shows of this intent, again and again for as long as it may lag behind."""
     waited, pause = 0.0, FIRST_LOOK_AGAIN_SECONDS
     for _ in range(MOST_LOOKS):
         yield _bearers(api, stamp)
@@ -119,14 +173,22 @@ def _looks(api: EmailSecurity, stamp: Stamp) -> Iterator[Bearers]:
 
 
 def _bearers(api: EmailSecurity, stamp: Stamp) -> Bearers:
-    """The jobs with the stamp's key, the earliest first. Other jobs are not even read: a strange one blocks nobody."""
-    found = []
+    """The jobs with the stamp's key or plan, the earliest first.
+
+    Other jobs are not even read: a strange one blocks nobody.
+    """
+    found: dict[str, tuple[BulkJob, Stamp]] = {}
     for item in api.list_job_items():
         comment = item.get("comment")
         read = Stamp.read(comment if isinstance(comment, str) else None)
-        if read is not None and read.key == stamp.key:
-            found.append((BulkJob.read(item, "a job in the list"), read))
-    return sorted(found, key=lambda pair: (_created(pair[0]), pair[0].job_id))
+        if read is not None and (read.key == stamp.key or (stamp.plan and read.plan == stamp.plan)):
+            job = BulkJob.read(item, "a job in the list")
+            found[job.job_id] = (job, read)
+    return _in_order(list(found.values()))
+
+
+def _in_order(bearers: Bearers) -> Bearers:
+    return sorted(bearers, key=lambda pair: (_created(pair[0]), pair[0].job_id))
 
 
 def _created(job: BulkJob) -> datetime:
@@ -136,18 +198,8 @@ def _created(job: BulkJob) -> datetime:
         return datetime.max.replace(tzinfo=UTC)
 
 
-def _same_request(bearers: Bearers, request: BulkJobRequest, stamp: Stamp) -> BulkJob:
-    job, found = bearers[0]
-    if found.request != stamp.request or job.action_type not in (None, request.action):
-        raise IdempotencyConflict(
-            f"this idempotency_key was used for another request: job {job.job_id}, {job.status}, of {job.created_at}",
-            job_id=job.job_id,
-        )
-    return job
-
-
 def _settle(api: EmailSecurity, stamp: Stamp, job: BulkJob, warnings: list[str]) -> CreatedJob:
-    """After a create: if another worker made a job with the same key at the same time, the earliest one stays."""
+    """After a create: if another worker made a job of the same intent at the same time, the earliest one stays."""
     bearers: Bearers = []
     try:
         for bearers in _looks(api, stamp):
@@ -155,34 +207,70 @@ def _settle(api: EmailSecurity, stamp: Stamp, job: BulkJob, warnings: list[str])
                 break
         else:
             warnings.append("the listing does not show the job yet: whether another worker made the same is not known")
-            bearers = [*bearers, (job, stamp)]
+            bearers = _in_order([*bearers, (job, stamp)])
     except PackError as failure:
-        warnings.append(f"whether another worker made the same job could not be looked up: {failure.message}")
-        return CreatedJob(job, created=True, warnings=warnings)
-    bearers.sort(key=lambda pair: (_created(pair[0]), pair[0].job_id))
-    first, found = bearers[0]
-    warnings += [_given_up(api, later) for later, _ in bearers[1:]]
-    if found.request != stamp.request:
-        raise IdempotencyConflict(
-            f"another worker used this idempotency_key for another request at the same time: job {first.job_id}. "
-            + " ".join(warnings),
-            help="Look at the jobs that are named: the earlier one stays. Use another key if this is a new intent.",
+        raise OutcomeUnknown(
+            f"job {job.job_id} was created; whether another worker made the same job could not be looked up: "
+            f"{failure.message}",
+            help="Run the same call again with the same key or plan: it adopts the job, and cancels a later twin.",
             applied="yes",
-            job_id=first.job_id,
-        )
-    return CreatedJob(first, created=first.job_id == job.job_id, warnings=warnings)
+            job_id=job.job_id,
+        ) from None
+    return _with(warnings, _settled(api, stamp, bearers, own=job))
 
 
-def _given_up(api: EmailSecurity, job: BulkJob) -> str:
-    """Cancel a later job of the same key, and say what it had done."""
-    about = f"job {job.job_id} bears the same idempotency_key"
-    if not job.has_ended:
-        try:
-            job = api.cancel_job(job.job_id)
-        except PackError as error:
-            return f"{about} and could not be cancelled: {error.message}"
-    done = f"by then it had processed {job.processed} of {job.total_messages_discovered} messages"
-    return f"{about}; it is {job.status} now, {done}"
+def _with(warnings: list[str], made: CreatedJob) -> CreatedJob:
+    return replace(made, warnings=warnings + made.warnings)
+
+
+def _settled(
+    api: EmailSecurity, stamp: Stamp, bearers: Bearers, own: BulkJob | None, *, lost: bool = False
+) -> CreatedJob:
+    """The earliest bearer stays, the later ones are cancelled.
+
+    own: the job that this call made, if it did. lost: it sent a POST whose answer was lost and whose job does not show.
+    """
+    first, found = bearers[0]
+    twins, warnings = [], []
+    for later, _ in bearers[1:]:
+        twin, cancelled = _given_up(api, later, stays=first)
+        twins.append(twin)
+        if cancelled or own is not None:
+            warnings.append(_told(twin))
+    changed = own is not None or bool(warnings)
+    if found.same_request(stamp):
+        created = own is not None and first.job_id == own.job_id
+        return CreatedJob(first, created=created, stamp=found, warnings=warnings, twins=twins)
+    at = f"job {first.job_id}, {first.status}, of {first.created_at}"
+    kind: type[Conflict] = IdempotencyConflict if found.key == stamp.key else PlanUsed
+    what = "idempotency key" if kind is IdempotencyConflict else "plan"
+    used = "was used for another request" if kind is IdempotencyConflict else "has made its job already"
+    raise kind(
+        " ".join([f"this {what} {used}: {at}.", *warnings]),
+        help=None if not changed else "The earlier job stays, look at it. For a new intent take another key or plan.",
+        applied="yes" if changed else "unknown" if lost else "no",
+        job_id=first.job_id,
+    )
+
+
+def _given_up(api: EmailSecurity, job: BulkJob, *, stays: BulkJob) -> tuple[BulkJob, bool]:
+    """Cancel a later job of the same intent. Gives the job as it stands then, and whether this call ended it."""
+    if job.has_ended:
+        return job, False
+    try:
+        return cancel_surely(api, job), True
+    except PackError as failure:
+        raise OutcomeUnknown(
+            f"job {job.job_id} is a later twin of job {stays.job_id}, and could not be cancelled: {failure.message}",
+            help=f"Cancel job {job.job_id}; or run the same call again: the earlier stays, the later is cancelled.",
+            applied="yes",
+            job_id=stays.job_id,
+        ) from None
+
+
+def _told(twin: BulkJob) -> str:
+    done = f"by then it had processed {twin.processed} of {twin.total_messages_discovered} messages"
+    return f"job {twin.job_id} was made for the same intent later; it is {twin.status} now, {done}"
 
 
 def _unknown(stamp: Stamp, cause: PackError) -> OutcomeUnknown:
@@ -190,7 +278,7 @@ def _unknown(stamp: Stamp, cause: PackError) -> OutcomeUnknown:
         f"whether the job was created could not be found out: {cause.message}",
         help=(
             f"List the jobs and look for {stamp} in the comments: if one bears it, it was created. "
-            "With the same idempotency_key the same call is safe to run again: it adopts that job."
+            "With the same idempotency_key or plan the same call is safe to run again: it adopts that job."
         ),
         http_status=cause.http_status,
         api_errors=cause.api_errors,

@@ -140,12 +140,12 @@ def test_a_job_that_ended_while_it_was_being_cancelled_is_not_called_cancelled()
 
 def test_a_cancel_that_does_not_take_hold_is_said_to_be_unknown() -> None:
     with pytest.raises(OutcomeUnknown, match="PROCESSING"):
-        cancel_job.run({"job_id": JOB_ID}, connected(Scripted(ok(running()), ok(running()), ok(running()))))
+        cancel_job.run({"job_id": JOB_ID}, connected(Scripted(*[ok(running()) for _ in range(7)])))
 
 
 def test_answers_about_another_job_are_not_taken_for_this_one() -> None:
     other = running("CANCELLED") | {"job_id": OTHER_ID}
-    script = Scripted(ok(running()), ok(other), ok(running()), ok(other), ok(running()))
+    script = Scripted(*[answer for _ in range(3) for answer in (ok(running()), ok(other))], ok(running()))
     with pytest.raises(OutcomeUnknown):
         cancel_job.run({"job_id": JOB_ID}, connected(script))
     ended = job(status="COMPLETED")

@@ -149,7 +149,7 @@ class TestCreating:
         assert any("start" in warning for warning in made["warnings"])
 
     def test_a_folder_without_return_is_warned_about(self, api: EmailSecurity) -> None:
-        made = move(api, destination="RecoverableItemsPurges")
+        made = move(api, destination="RecoverableItemsPurges", allow_irreversible=True)
         assert any("RecoverableItemsPurges" in warning for warning in made["warnings"])
 
     def test_without_the_permission_nothing_is_created(self, sandbox: RunningSandbox, connect: Connect) -> None:

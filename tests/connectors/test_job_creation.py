@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from connectors.errors import ApiRefusal, IdempotencyConflict, NotReceived, OutcomeUnknown
+from connectors.email_security import EmailSecurity
+from connectors.errors import ApiRefusal, IdempotencyConflict, NotReceived, OutcomeUnknown, PlanUsed
 from connectors.job import BulkJobRequest
-from connectors.job_creation import create_job_once
+from connectors.job_creation import Clearance, CreatedJob, Intent, create_job_once
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
 from connectors.wire import httpx
@@ -22,19 +25,33 @@ EMPTY = ok([])
 OTHER_ID = "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90"
 
 
+def asked(request: BulkJobRequest) -> dict[str, Any]:
+    return {name: value for name, value in request.body().items() if name != "comment"}
+
+
+def create(
+    api: EmailSecurity,
+    request: BulkJobRequest,
+    key: str | None,
+    before_post: Callable[[], Clearance] = Clearance,
+    **intent: Any,
+) -> CreatedJob:
+    return create_job_once(api, Intent(request, key, **intent), before_post)
+
+
 def stamped(key: str = "case-42", **changes: Any) -> dict[str, Any]:
-    return job(comment=Stamp.of(ACCOUNT, key, REQUEST.body()).on("case 42"), **changes)
+    return job(comment=Stamp.of(ACCOUNT, key, asked(REQUEST)).on("case 42"), **changes)
 
 
 def test_without_a_key_a_create_is_one_call() -> None:
     script = Scripted(ok(job(), 201))
-    assert create_job_once(connected(script), REQUEST, None).created
+    assert create(connected(script), REQUEST, None).created
     assert script.asked() == ["POST investigate/bulk"]
 
 
 def test_the_comment_keeps_the_callers_words_and_bears_the_stamp() -> None:
     script = Scripted(ok(job(), 201))
-    create_job_once(connected(script), REQUEST, None)
+    create(connected(script), REQUEST, None)
     comment = script.bodies()[0]["comment"]
     assert comment.startswith("[cfes:1:")
     assert comment.endswith("] case 42")
@@ -43,7 +60,7 @@ def test_the_comment_keeps_the_callers_words_and_bears_the_stamp() -> None:
 
 def test_a_job_that_bears_the_stamp_is_adopted() -> None:
     script = Scripted(ok([job(job_id=OTHER_ID), stamped(status="COMPLETED")]), EMPTY)
-    made = create_job_once(connected(script), REQUEST, "case-42")
+    made = create(connected(script), REQUEST, "case-42")
     assert (made.created, made.job.status) == (False, "COMPLETED")
     assert script.bodies() == []
 
@@ -52,7 +69,7 @@ def test_the_same_key_for_another_request_is_refused_and_names_the_job() -> None
     script = Scripted(ok([stamped()]), EMPTY)
     other = REQUEST.model_copy(update={"destination": "Inbox"})
     with pytest.raises(IdempotencyConflict, match=JOB_ID):
-        create_job_once(connected(script), other, "case-42")
+        create(connected(script), other, "case-42")
     assert script.bodies() == []
 
 
@@ -73,7 +90,7 @@ def test_after_a_lost_answer_the_job_is_found_by_its_stamp(lost: str) -> None:
         return ok([job(comment=script.bodies()[0]["comment"])])
 
     script = Scripted(LOST[lost], listing, EMPTY)
-    made = create_job_once(connected(script), REQUEST, None)
+    made = create(connected(script), REQUEST, None)
     assert made.created
     assert len(script.bodies()) == 1
 
@@ -85,7 +102,7 @@ def test_a_listing_that_lags_is_given_time_before_any_second_post() -> None:
         return ok([job(comment=script.bodies()[0]["comment"])])
 
     script = Scripted(LOST["reset"], EMPTY, EMPTY, EMPTY, EMPTY, listing, EMPTY)
-    assert create_job_once(connected(script, clock), REQUEST, None).created
+    assert create(connected(script, clock), REQUEST, None).created
     assert len(script.bodies()) == 1
     assert clock.slept == [1, 2]
 
@@ -93,7 +110,7 @@ def test_a_listing_that_lags_is_given_time_before_any_second_post() -> None:
 def test_only_after_the_whole_patience_a_second_post_is_made() -> None:
     clock = FakeClock()
     script = Scripted(LOST["reset"], *[EMPTY] * 10, ok(job(), 201))
-    create_job_once(connected(script, clock, listing_lag_seconds=15), REQUEST, None)
+    create(connected(script, clock, listing_lag_seconds=15), REQUEST, None)
     assert len(script.bodies()) == 2
     assert sum(clock.slept) == 15
     assert script.bodies()[0] == script.bodies()[1]
@@ -102,7 +119,7 @@ def test_only_after_the_whole_patience_a_second_post_is_made() -> None:
 def test_two_lost_answers_end_in_an_outcome_that_is_said_to_be_unknown() -> None:
     script = Scripted(LOST["reset"], *[EMPTY] * 2, LOST["reset"], *[EMPTY] * 2)
     with pytest.raises(OutcomeUnknown) as caught:
-        create_job_once(connected(script, listing_lag_seconds=0), REQUEST, None)
+        create(connected(script, listing_lag_seconds=0), REQUEST, None)
     assert len(script.bodies()) == 2
     assert caught.value.exit_code == 7
     assert "[cfes:1:" in caught.value.help
@@ -111,25 +128,25 @@ def test_two_lost_answers_end_in_an_outcome_that_is_said_to_be_unknown() -> None
 def test_where_looking_fails_nothing_is_sent_again() -> None:
     script = Scripted(LOST["reset"], *[httpx.Response(502)] * 6)
     with pytest.raises(OutcomeUnknown):
-        create_job_once(connected(script), REQUEST, None)
+        create(connected(script), REQUEST, None)
     assert len(script.bodies()) == 1
 
 
 def test_a_refusal_inside_a_good_status_is_a_refusal_once_the_listing_says_so() -> None:
     script = Scripted(refused(200), *[EMPTY] * 2)
     with pytest.raises(ApiRefusal):
-        create_job_once(connected(script, listing_lag_seconds=0), REQUEST, None)
+        create(connected(script, listing_lag_seconds=0), REQUEST, None)
 
 
 def test_a_second_post_that_never_left_still_leaves_the_first_one_open() -> None:
     script = Scripted(LOST["reset"], *[EMPTY] * 2, *[httpx.ConnectError("down")] * 6, *[EMPTY] * 2)
     with pytest.raises(OutcomeUnknown):
-        create_job_once(connected(script, listing_lag_seconds=0), REQUEST, None)
+        create(connected(script, listing_lag_seconds=0), REQUEST, None)
 
 
 def test_a_first_post_that_never_left_changed_nothing() -> None:
     with pytest.raises(NotReceived):
-        create_job_once(connected(Scripted(*[httpx.ConnectError("down")] * 6)), REQUEST, None)
+        create(connected(Scripted(*[httpx.ConnectError("down")] * 6)), REQUEST, None)
 
 
 def test_of_two_jobs_with_one_stamp_the_earlier_stays_and_the_later_is_cancelled() -> None:
@@ -138,7 +155,7 @@ def test_of_two_jobs_with_one_stamp_the_earlier_stays_and_the_later_is_cancelled
     cancelled = {**mine, "status": "CANCELLED", "total_messages_discovered": 5, "messages_successful": 2,
                  "messages_cancelled": 3}  # fmt: skip
     script = Scripted(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), EMPTY, ok(cancelled))
-    made = create_job_once(connected(script), REQUEST, "case-42")
+    made = create(connected(script), REQUEST, "case-42")
     assert (made.created, made.job.job_id) == (False, OTHER_ID)
     assert script.asked()[-1] == f"POST investigate/bulk/{JOB_ID}/cancel"
     assert "2 of 5 messages" in made.warnings[0]
@@ -148,7 +165,7 @@ def test_the_earlier_job_stays_if_it_is_this_calls_own() -> None:
     mine = stamped(created_at="2026-11-20T16:02:35Z")
     theirs = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
     script = Scripted(EMPTY, EMPTY, ok(mine, 201), ok([theirs, mine]), EMPTY, ok({**theirs, "status": "CANCELLED"}))
-    made = create_job_once(connected(script), REQUEST, "case-42")
+    made = create(connected(script), REQUEST, "case-42")
     assert (made.created, made.job.job_id) == (True, JOB_ID)
 
 
@@ -167,11 +184,113 @@ def test_a_stamp_depends_on_account_key_and_request() -> None:
     assert Stamp.of("a", "k", body) == Stamp.of("a", "k", dict(reversed(body.items())))
 
 
-def test_a_job_that_was_made_is_told_even_if_looking_for_a_second_one_is_refused() -> None:
+def test_a_job_whose_twins_could_not_be_looked_for_is_named_and_the_same_call_is_asked_for_again() -> None:
     script = Scripted(EMPTY, EMPTY, ok(stamped(), 201), refused(403))
-    made = create_job_once(connected(script), REQUEST, "case-42")
-    assert (made.created, made.job.job_id) == (True, JOB_ID)
-    assert any("could not be looked up" in warning for warning in made.warnings)
+    with pytest.raises(OutcomeUnknown, match=JOB_ID) as caught:
+        create(connected(script), REQUEST, "case-42")
+    assert (caught.value.applied, caught.value.job_id) == ("yes", JOB_ID)
+    assert "Run the same call again" in caught.value.help
+
+
+def test_a_later_twin_that_a_dead_worker_left_behind_is_cancelled_when_the_job_is_adopted() -> None:
+    first = stamped(created_at="2026-11-20T16:02:35Z", status="PROCESSING")
+    left = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z", status="DISCOVERING")
+    script = Scripted(ok([left, first]), EMPTY, ok({**left, "status": "CANCELLED"}))
+    made = create(connected(script), REQUEST, "case-42")
+    assert (made.created, made.job.job_id) == (False, JOB_ID)
+    assert [(twin.job_id, twin.status) for twin in made.twins] == [(OTHER_ID, "CANCELLED")]
+    assert "made for the same intent later" in made.warnings[0]
+
+
+def test_a_twin_whose_cancel_was_lost_is_looked_at_before_it_is_cancelled_again() -> None:
+    first = stamped(created_at="2026-11-20T16:02:35Z")
+    left = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
+    script = Scripted(ok([left, first]), EMPTY, LOST["reset"], ok({**left, "status": "CANCELLED"}))
+    made = create(connected(script), REQUEST, "case-42")
+    assert [twin.status for twin in made.twins] == ["CANCELLED"]
+    assert script.asked()[-1].startswith("GET ")
+
+
+def test_a_twin_that_can_not_be_cancelled_is_no_success() -> None:
+    first = stamped(created_at="2026-11-20T16:02:35Z")
+    left = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
+    script = Scripted(ok([left, first]), EMPTY, refused(403))
+    with pytest.raises(OutcomeUnknown, match=OTHER_ID) as caught:
+        create(connected(script), REQUEST, "case-42")
+    assert caught.value.job_id == JOB_ID
+
+
+def test_after_a_second_post_without_a_key_the_first_ones_job_is_looked_for_and_cancelled() -> None:
+    def both(_: httpx.Request) -> httpx.Response:
+        comment = script.bodies()[0]["comment"]
+        late = job(comment=comment, created_at="2026-11-20T16:02:34Z")
+        return ok([job(job_id=OTHER_ID, comment=comment, created_at="2026-11-20T16:02:50Z"), late])
+
+    def second(_: httpx.Request) -> httpx.Response:
+        return ok(job(job_id=OTHER_ID, comment=script.bodies()[0]["comment"]), 201)
+
+    cancelled = ok(job(job_id=OTHER_ID, status="CANCELLED"))
+    script = Scripted(LOST["reset"], *[EMPTY] * 2, second, both, EMPTY, cancelled)
+    made = create(connected(script, listing_lag_seconds=0), REQUEST, None)
+    assert made.job.job_id == JOB_ID
+    assert script.asked()[-1] == f"POST investigate/bulk/{OTHER_ID}/cancel"
+
+
+def test_another_workers_job_is_not_taken_for_the_one_whose_answer_was_lost() -> None:
+    theirs = stamped(job_id=OTHER_ID)
+    script = Scripted(EMPTY, EMPTY, LOST["reset"], *[ok([theirs]), EMPTY] * 10)
+    made = create(connected(script), REQUEST, "case-42")
+    assert (made.created, made.job.job_id) == (False, OTHER_ID)
+    assert len(script.bodies()) == 1
+    assert "was lost" in made.warnings[0]
+
+
+def test_another_workers_job_for_another_request_keeps_this_call_from_a_second_post() -> None:
+    comment = Stamp.of(ACCOUNT, "case-42", {"action": "RELEASE"}).on("theirs")
+    script = Scripted(EMPTY, EMPTY, LOST["reset"], *[ok([job(job_id=OTHER_ID, comment=comment)]), EMPTY] * 10)
+    with pytest.raises(IdempotencyConflict, match=OTHER_ID) as caught:
+        create(connected(script), REQUEST, "case-42")
+    assert (caught.value.applied, len(script.bodies())) == ("unknown", 1)
+
+
+PLAN = "ab" * 32
+
+
+def test_a_plan_stands_for_its_intent_where_there_is_no_key() -> None:
+    comment = Stamp.of(ACCOUNT, PLAN, asked(REQUEST), plan_hash=PLAN).on("case 42")
+    script = Scripted(ok([job(comment=comment)]), EMPTY)
+    assert not create(connected(script), REQUEST, None, plan_hash=PLAN).created
+
+
+def test_a_plan_that_has_made_its_job_under_another_key_makes_no_second_one() -> None:
+    comment = Stamp.of(ACCOUNT, "case-41", asked(REQUEST), plan_hash=PLAN).on("case 41")
+    script = Scripted(ok([job(comment=comment)]), EMPTY)
+    with pytest.raises(PlanUsed, match=JOB_ID) as caught:
+        create(connected(script), REQUEST, "case-42", plan_hash=PLAN)
+    assert (caught.value.applied, script.bodies()) == ("no", [])
+
+
+def test_who_asked_and_who_approved_stand_in_the_stamp() -> None:
+    script = Scripted(EMPTY, EMPTY, lambda request: ok(job(comment=json.loads(request.content)["comment"]), 201),
+                      lambda _: ok([job(comment=script.bodies()[0]["comment"])]), EMPTY)  # fmt: skip
+    made = create(
+        connected(script), REQUEST, "case-42", lambda: Clearance(approved_by=["bob", "carol"]), requested_by="alice"
+    )
+    assert ":by=alice:ok=bob,carol] case 42" in script.bodies()[0]["comment"]
+    assert (made.stamp.requested_by, made.stamp.approved_by) == ("alice", ("bob", "carol"))
+
+
+def test_a_stamp_with_fields_of_a_later_version_is_still_this_packs_own() -> None:
+    plain = Stamp.of(ACCOUNT, "case-42", asked(REQUEST))
+    read = Stamp.read(f"{str(plain)[:-1]}:plan=0123abcd:zz=new] case 42")
+    assert read is not None
+    assert read.same_request(plain)
+    assert read.plan == "0123abcd"
+
+
+def test_other_words_for_the_same_job_are_no_other_request() -> None:
+    script = Scripted(ok([stamped()]), EMPTY)
+    assert not create(connected(script), REQUEST.model_copy(update={"comment": "again"}), "case-42").created
 
 
 def test_after_a_create_the_listing_is_given_time_to_show_another_workers_job() -> None:
@@ -180,13 +299,13 @@ def test_after_a_create_the_listing_is_given_time_to_show_another_workers_job() 
     script = Scripted(
         EMPTY, EMPTY, ok(mine, 201), EMPTY, EMPTY, ok([mine, theirs]), EMPTY, ok({**mine, "status": "CANCELLED"})
     )
-    made = create_job_once(connected(script), REQUEST, "case-42")
+    made = create(connected(script), REQUEST, "case-42")
     assert (made.created, made.job.job_id) == (False, OTHER_ID)
 
 
 def test_a_listing_that_never_shows_the_job_is_said_to() -> None:
     script = Scripted(EMPTY, EMPTY, ok(stamped(), 201), *[EMPTY] * 10)
-    made = create_job_once(connected(script), REQUEST, "case-42")
+    made = create(connected(script), REQUEST, "case-42")
     assert any("does not show the job" in warning for warning in made.warnings)
 
 
@@ -195,7 +314,7 @@ def test_a_later_job_that_has_ended_already_is_named_with_what_it_did() -> None:
     mine = stamped(created_at="2026-11-20T16:02:36Z", **done)
     theirs = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:35.5Z")
     script = Scripted(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), EMPTY)
-    made = create_job_once(connected(script), REQUEST, "case-42")
+    made = create(connected(script), REQUEST, "case-42")
     assert made.job.job_id == OTHER_ID
     assert "9 of 9" in made.warnings[0]
 
@@ -204,39 +323,40 @@ def test_which_job_is_earlier_is_told_by_time_not_by_text() -> None:
     mine = stamped(created_at="2026-11-20T16:02:35Z")
     theirs = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:35.5Z")
     script = Scripted(EMPTY, EMPTY, ok(mine, 201), ok([theirs, mine]), EMPTY, ok({**theirs, "status": "CANCELLED"}))
-    assert create_job_once(connected(script), REQUEST, "case-42").job.job_id == JOB_ID
+    assert create(connected(script), REQUEST, "case-42").job.job_id == JOB_ID
 
 
 def test_a_key_used_for_another_request_meanwhile_cancels_the_own_job_and_says_that_something_was_done() -> None:
     other = REQUEST.model_copy(update={"destination": "Inbox"})
     mine = stamped(created_at="2026-11-20T16:02:36Z")
-    comment = Stamp.of(ACCOUNT, "case-42", other.body()).on("theirs")
+    comment = Stamp.of(ACCOUNT, "case-42", asked(other)).on("theirs")
     theirs = job(job_id=OTHER_ID, created_at="2026-11-20T16:02:35Z", comment=comment)
-    listing = ok([theirs, mine])
-    script = Scripted(
-        EMPTY, EMPTY, LOST["reset"], listing, EMPTY, ok([theirs, mine]), EMPTY, ok({**mine, "status": "CANCELLED"})
-    )
+
+    def listing(_: httpx.Request) -> httpx.Response:
+        return ok([theirs, {**mine, "comment": script.bodies()[0]["comment"]}])
+
+    script = Scripted(EMPTY, EMPTY, LOST["reset"], listing, EMPTY, listing, EMPTY, ok({**mine, "status": "CANCELLED"}))
     with pytest.raises(IdempotencyConflict, match=JOB_ID) as caught:
-        create_job_once(connected(script), REQUEST, "case-42")
+        create(connected(script), REQUEST, "case-42")
     assert caught.value.applied == "yes"
     assert script.asked()[-1].endswith(f"{JOB_ID}/cancel")
 
 
 @pytest.mark.parametrize("kept", [None, "", "case 42", "[cfes:1:0123"])
 def test_a_service_that_does_not_keep_the_comment_is_warned_about(kept: str | None) -> None:
-    made = create_job_once(connected(Scripted(EMPTY, EMPTY, ok(job(comment=kept), 201))), REQUEST, "case-42")
+    made = create(connected(Scripted(EMPTY, EMPTY, ok(job(comment=kept), 201))), REQUEST, "case-42")
     assert any("comment" in warning for warning in made.warnings)
 
 
 def test_a_strange_job_of_somebody_else_blocks_nobody() -> None:
     strange = {"job_id": "not a uuid", "status": 5}
     script = Scripted(ok([strange]), EMPTY, ok(stamped(), 201), ok([strange, stamped()]), EMPTY)
-    assert create_job_once(connected(script), REQUEST, "case-42").created
+    assert create(connected(script), REQUEST, "case-42").created
 
 
 def test_the_cap_is_asked_for_only_where_a_job_would_be_made() -> None:
-    def refuse() -> list[str]:
+    def refuse() -> Clearance:
         raise AssertionError("asked")
 
     script = Scripted(ok([stamped(status="PROCESSING")]), EMPTY)
-    assert not create_job_once(connected(script), REQUEST, "case-42", refuse).created
+    assert not create(connected(script), REQUEST, "case-42", refuse).created

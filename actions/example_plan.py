@@ -1,0 +1,56 @@
+"""The plan that preview-job's example shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+EXAMPLE_PLAN: dict[str, Any] = {
+    "version": 1,
+    "plan_hash": "a8ef98cfd07553e7f8172e3cf1b5328c45733387fa426bb3b873b66ad2a451cf",
+    "account_id": "023e105f4ecef8ad9ca31a8372d0c353",
+    "previewed_at": "2026-11-20T16:00:00Z",
+    "requested_by": "dana@corp.example",
+    "action": "MOVE",
+    "destination": "JunkEmail",
+    "search_params": {
+        "detections_only": False,
+        "end": "2026-11-20T16:00:00Z",
+        "sender": "billing@invoice-portal.example",
+        "start": "2026-11-13T15:32:35Z",
+    },
+    "asked_search_params": {
+        "detections_only": False,
+        "sender": "billing@invoice-portal.example",
+        "start": "2026-11-13T15:32:35Z",
+    },
+    "messages": 420,
+    "distinct_messages": 409,
+    "recipients": 418,
+    "malicious": 390,
+    "by_recipient_domain": {"corp.example": 420},
+    "by_disposition": {"MALICIOUS": 390, "NONE": 30},
+    "by_delivery_status": {"delivered": 420},
+    "by_sender": {"billing@invoice-portal.example": 420},
+    "sample": [
+        {
+            "id": "4WtWkr6nlBz9sNH-2026-11-20T15:32:35-12345678",
+            "from": "billing@invoice-portal.example",
+            "subject": "Overdue invoice for Dana",
+            "recipients": ["dana@corp.example"],
+            "final_disposition": "MALICIOUS",
+            "scanned_at": "2026-11-20T15:32:35Z",
+        }
+    ],
+    "protected": [],
+    "parity": "exact",
+    "parity_notes": [],
+    "reversibility": {
+        "reversible": True,
+        "how": "restore-messages moves them back to Inbox; the folder that each came from is not known.",
+    },
+    "max_drift": 10.0,
+    "cancel_if_discovered_over": 462,
+    "approvals_needed": 0,
+    "refusals": [],
+    "warnings": [],
+}

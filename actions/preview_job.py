@@ -1,0 +1,188 @@
+"""Preview a bulk job: what its search finds, whom it reaches, what would refuse it. Returns the plan that binds it.
+
+Remote operation: GET /accounts/{account_id}/email-security/investigate, page by page; nothing is changed.
+The plan is handed over to create-move-job or release-job, which count again, and to wait-for-job, which cancels a job
+that discovers more.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from actions.contract import READ, Action, ActionResult
+from actions.example_plan import EXAMPLE_PLAN
+from actions.job_request import JobRequestParams, limits_of, warnings_of
+from actions.process import main
+from connectors.email_security import EmailSecurity
+from connectors.errors import GuardrailRefusal, ParameterError, PlanNeeded, Problem, TooManyMessages, UncountableSearch
+from connectors.job import ActionType, BulkJobRequest, Destination
+from connectors.search import SearchParams, format_instant
+from guardrails.clearance import (
+    Wanted,
+    approvals_needed,
+    refusals_of_numbers,
+    refusals_of_request,
+    requester,
+)
+from guardrails.plan import (
+    Parity,
+    Plan,
+    Refusal,
+    allowed_over,
+    default_drift,
+    new_plan,
+    reversibility_of,
+)
+from guardrails.search_scope import scope_of
+from guardrails.survey import Survey, survey
+from guardrails.window import pinned
+
+
+class Params(JobRequestParams):
+    action: ActionType = Field(description="MOVE for create-move-job, RELEASE for release-job.")
+    search_params: SearchParams = Field(description="Which messages are meant; all criteria given must hold.")
+    destination: Destination | None = Field(None, description="The folder to move to; for MOVE only, and required.")
+    allow_irreversible: bool = Field(False, description="As create-move-job takes it; a plan makes it needless.")
+    allow_malicious: bool = Field(False, description="As release-job takes it.")
+    limit: int = Field(
+        200_000, ge=1, le=1_000_000, description="Refuse where there are more messages: nothing is sampled."
+    )
+    sample: int = Field(10, ge=0, le=100, description="How many of the messages found to show.")
+
+
+class Result(Plan, ActionResult):
+    pass
+
+
+def preview_job(p: Params, api: EmailSecurity) -> Result:
+    if (p.action == "MOVE") != (p.destination is not None):
+        message = "is required for MOVE" if p.action == "MOVE" else "is for MOVE only"
+        raise ParameterError(problems=[Problem(pointer="/destination", message=message)])
+    now = api.clock.now()
+    search, warnings = pinned(p.search_params, now)
+    request = BulkJobRequest(action=p.action, destination=p.destination, search_params=search)
+    limits = limits_of(p, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious)
+    job = Wanted(request, request, None, limits, requester(api, p.requested_by))
+    refusals = list(refusals_of_request(job, api, planned=True))
+    parity, notes = _parity(search)
+    found = None if parity == "unknown" else _counted(p, search, api)
+    if found is not None:
+        refusals += refusals_of_numbers(found, job, api)
+    refusals += _refusals_without_numbers(job, found)
+    numbers = None if found is None else found.numbers
+    drift = default_drift(p.destination)
+    if api.policy.max_drift_percent is not None:
+        drift = min(drift, api.policy.max_drift_percent)
+    plan = new_plan(
+        {
+            "account_id": api.connection.account_id,
+            "previewed_at": format_instant(now),
+            "requested_by": job.requested_by,
+            "action": p.action,
+            "destination": p.destination,
+            "search_params": search.request(),
+            "asked_search_params": p.search_params.request(),
+            **_findings(found),
+            "parity": parity,
+            "parity_notes": notes,
+            "reversibility": reversibility_of(p.action, p.destination),
+            "max_drift": drift,
+            "cancel_if_discovered_over": None if numbers is None else allowed_over(numbers.messages, drift),
+            "approvals_needed": approvals_needed(job, api, numbers),
+            "refusals": [Refusal(type=type(refusal).__name__, message=refusal.message) for refusal in refusals],
+            "warnings": warnings + warnings_of(p, search) + _warnings(found),
+        }
+    )
+    return Result.model_construct(**dict(plan))
+
+
+def _parity(search: SearchParams) -> tuple[Parity, list[str]]:
+    """Whether the message search can tell what a job finds, and which criteria it can't express."""
+    scope = scope_of(search)
+    if scope.uncountable:
+        return "unknown", [f"{scope.uncountable}: what a job finds can't be counted before"]
+    return ("approximate", scope.notes) if scope.notes else ("exact", [])
+
+
+def _counted(p: Params, search: SearchParams, api: EmailSecurity) -> Survey:
+    found = survey(api, search, sample_size=p.sample, enough=lambda numbers: numbers.messages > p.limit)
+    if not found.complete:
+        raise TooManyMessages(
+            f"the search finds more than {p.limit} messages: a plan of a part would bind nothing",
+            help="Nothing was changed. Narrow the search, or raise limit.",
+        )
+    return found
+
+
+def _refusals_without_numbers(job: Wanted, found: Survey | None) -> list[GuardrailRefusal]:
+    """What can't be kept where nothing can be counted."""
+    if found is not None:
+        return []
+    refused: list[GuardrailRefusal] = []
+    capped = job.limits.max_messages is not None or job.limits.max_recipients is not None
+    if capped or (job.request.action == "RELEASE" and not job.limits.allow_malicious):
+        refused.append(UncountableSearch("a cap or a check is asked for, and the messages can't be counted"))
+    if not reversibility_of(job.request.action, job.request.destination).reversible:
+        refused.append(PlanNeeded("what can't be undone needs a plan with numbers"))
+    return refused
+
+
+def _findings(found: Survey | None) -> dict[str, object]:
+    if found is None:
+        numbers = dict.fromkeys(("messages", "distinct_messages", "recipients", "malicious"))
+        empty: dict[str, object] = {
+            "by_recipient_domain": {}, "by_disposition": {}, "by_delivery_status": {}, "by_sender": {},
+            "sample": [], "protected": [],
+        }  # fmt: skip
+        return {**numbers, **empty}
+    return {
+        "messages": found.messages,
+        "distinct_messages": found.distinct_messages,
+        "recipients": len(found.recipients),
+        "malicious": found.malicious,
+        "by_recipient_domain": found.by_recipient_domain.shown(),
+        "by_disposition": found.by_disposition.shown(),
+        "by_delivery_status": found.by_delivery_status.shown(),
+        "by_sender": found.by_sender.shown(),
+        "sample": found.sample,
+        "protected": list(found.protected),
+    }
+
+
+def _warnings(found: Survey | None) -> list[str]:
+    if found is None:
+        return ["the messages can't be counted: the plan binds the search and its window, not a number"]
+    warnings = []
+    if found.messages == 0:
+        warnings.append("nothing was found: a job with this search would do nothing")
+    if found.own_senders:
+        named = ", ".join(list(found.own_senders)[:3])
+        warnings.append(f"a sender is in the domain of the recipients: {named}; it may be the organisation's own mail")
+    return warnings
+
+
+ACTION = Action(
+    id="preview-job",
+    title="Preview a bulk job: a plan with numbers that bind it",
+    params=Params,
+    result=Result,
+    effect="read",
+    approval="not needed",
+    permissions=[READ],
+    function=preview_job,
+    example_params={
+        "action": "MOVE",
+        "search_params": {
+            "sender": "billing@invoice-portal.example",
+            "start": "2026-11-13T15:32:35Z",
+            "detections_only": False,
+        },
+        "destination": "JunkEmail",
+        "sample": 1,
+    },
+    example_result=EXAMPLE_PLAN,
+)
+run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

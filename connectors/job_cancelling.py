@@ -1,0 +1,54 @@
+"""Cancelling a job, through lost answers: to cancel once more is harmless, to believe it done is not."""
+
+from __future__ import annotations
+
+from connectors.email_security import EmailSecurity
+from connectors.errors import ApiRefusal, OutcomeUnknown, PackError
+from connectors.job import BulkJob
+
+MOST_CANCELS = 3
+
+
+def cancel_surely(api: EmailSecurity, job: BulkJob) -> BulkJob:
+    """The job as it stands afterwards: CANCELLED, or ended before it could be cancelled.
+
+    Raises: OutcomeUnknown, and what EmailSecurity.cancel_job raises where nothing was changed.
+    """
+    doubt: OutcomeUnknown | None = None
+    for _ in range(MOST_CANCELS):
+        if job.has_ended:
+            return job
+        refusal: ApiRefusal | None = None
+        try:
+            job = api.cancel_job(job.job_id)
+        except OutcomeUnknown as failure:
+            doubt = failure
+        except ApiRefusal as failure:
+            # It may have ended in the meantime; and a refusal inside a 2xx contradicts itself.
+            refusal = failure
+        except PackError as failure:
+            if doubt is None:
+                raise
+            raise _unknown(job, failure) from None
+        if not job.has_ended:
+            try:
+                job = api.get_job(job.job_id)
+            except PackError as failure:
+                raise _unknown(job, failure) from None
+        if refusal is not None and not job.has_ended:
+            raise refusal
+    if job.has_ended:
+        return job
+    raise OutcomeUnknown(
+        f"the service took the cancel, and the job still says {job.status}", help=_help(job), job_id=job.job_id
+    )
+
+
+def _unknown(job: BulkJob, cause: PackError) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"whether the job was cancelled could not be found out: {cause.message}", help=_help(job), job_id=job.job_id
+    )
+
+
+def _help(job: BulkJob) -> str:
+    return f"Look at job {job.job_id}. To cancel it once more is safe."

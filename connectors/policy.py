@@ -1,0 +1,297 @@
+"""The organisation's policy: limits, what is protected, what needs a plan or approvals. No parameter overrides it.
+
+A YAML file that the setting CFES_POLICY names; docs/policy.md shows one. What can't be read in full is refused in full:
+a misspelt limit that is skipped would be no limit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from connectors.connection import PERSON
+from connectors.errors import PolicyUnusable, Problem, printable
+from connectors.job import ActionType, Destination
+from connectors.protected import ADDRESS_OR_DOMAIN, Protected
+
+LARGEST_POLICY_BYTES = 256 * 1024
+
+# Thirty days. An approval is for a plan of today's mail.
+LONGEST_APPROVAL_HOURS = 720.0
+
+# More of them help nobody, and a file of nonsense has thousands.
+MOST_PROBLEMS = 50
+
+_PUBLIC_KEY = re.compile(r"\s*-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----\s*", re.ASCII)
+
+
+def _pem(text: str) -> str:
+    """The text itself. Whether the key is an Ed25519 key is seen by guardrails.approver_keys."""
+    if "PRIVATE KEY" in text:
+        raise ValueError(
+            "is a private key: it belongs to the approver alone; make a new pair, and put the public key here"
+        )
+    if not _PUBLIC_KEY.fullmatch(text):
+        raise ValueError("is no PEM text of one public key (-----BEGIN PUBLIC KEY-----)")
+    return text
+
+
+def _guarded(text: str) -> str:
+    if not ADDRESS_OR_DOMAIN.fullmatch(text):
+        raise ValueError("is neither an address nor a domain like corp.example, which covers its subdomains")
+    return text
+
+
+def _whole_number(value: object) -> object:
+    """The value itself; `true` and `1.0` equal 1, and are no version."""
+    return value if type(value) is int else None
+
+
+Guarded = Annotated[str, Field(max_length=320), AfterValidator(_guarded)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
+
+
+class Rule(_Part):
+    """When something is needed: all conditions given must hold. A rule without conditions always applies."""
+
+    actions: list[ActionType] | None = Field(None, min_length=1, description="MOVE, RELEASE or both.")
+    destinations: list[Destination] | None = Field(
+        None, min_length=1, description="The folders that a move goes to. A release goes to none of them."
+    )
+    more_than_messages: int | None = Field(
+        None, ge=0, description="Above this number of messages, a copy in each mailbox counted. Holds if not known."
+    )
+    more_than_recipients: int | None = Field(
+        None, ge=0, description="Above this number of different recipients. Holds if not known."
+    )
+
+    @model_validator(mode="after")
+    def _can_apply(self) -> Self:
+        if self.destinations is not None and self.actions is not None and "MOVE" not in self.actions:
+            raise ValueError("can never apply: a release has no destination")
+        return self
+
+    def applies(
+        self, action: ActionType, destination: Destination | None, messages: int | None, recipients: int | None
+    ) -> bool:
+        """Whether all conditions hold; what is not known counts as too many, and as the listed destination."""
+        if self.actions is not None and action not in self.actions:
+            return False
+        if self.destinations is not None and (
+            action == "RELEASE" or (destination is not None and destination not in self.destinations)
+        ):
+            return False
+        return _above(messages, self.more_than_messages) and _above(recipients, self.more_than_recipients)
+
+
+class ApprovalRule(Rule):
+    """When approvals are needed, and how many."""
+
+    approvals: int = Field(1, ge=1, le=5, description="How many different approvers must have approved, 1 to 5.")
+
+
+class Approver(_Part):
+    """Who may approve."""
+
+    name: str = Field(
+        pattern=PERSON, description="A login or an address, as CFES_REQUESTED_BY gives it: nobody approves their own."
+    )
+    public_key: Annotated[str, Field(max_length=1000), AfterValidator(_pem)] = Field(
+        description="The approver's Ed25519 public key as PEM text."
+    )
+
+
+class Policy(_Part):
+    """What the organisation allows. A limit that is not given is none."""
+
+    policy: Annotated[Literal[1], BeforeValidator(_whole_number)] = Field(description="The version of this format: 1.")
+    max_messages: int | None = Field(
+        None, ge=0, description="No job and no by-ID action on more messages than this, a copy in each mailbox counted."
+    )
+    max_recipients: int | None = Field(None, ge=0, description="No job on messages of more different recipients.")
+    max_drift_percent: float | None = Field(
+        None, ge=0, le=1000, description="How far the search may be from its plan, in percent of the plan's messages."
+    )
+    destinations: list[Destination] | None = Field(
+        None, description="The folders that messages may be moved to. An empty list allows none; not given, all."
+    )
+    protected_recipients: list[Guarded] = Field(
+        [], description="Addresses and domains whose mailboxes are not touched. A domain covers its subdomains."
+    )
+    protected_senders: list[Guarded] = Field(
+        [], description="Addresses and domains whose messages are not touched. A domain covers its subdomains."
+    )
+    plan_needed: list[Rule] = Field([], max_length=100, description="When a plan is needed: any rule that applies.")
+    approval_needed: list[ApprovalRule] = Field(
+        [], max_length=100, description="When approvals are needed: the most that any rule which applies asks for."
+    )
+    approvers: list[Approver] = Field([], max_length=100, description="Who may approve, each with a public key.")
+    approval_hours: float = Field(
+        24, gt=0, le=LONGEST_APPROVAL_HOURS, description="The longest life of an approval, in hours."
+    )
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> Self:
+        problems = list(_contradictions(self))
+        if problems:
+            raise PydanticCustomError("contradictions", "contradicts itself", {"problems": problems})
+        return self
+
+    @property
+    def counts(self) -> bool:
+        """Whether something in it can only be kept by counting what a search finds."""
+        rules = [*self.plan_needed, *self.approval_needed]
+        return bool(
+            self.max_messages is not None
+            or self.max_recipients is not None
+            or self.protected_recipients
+            or self.protected_senders
+            or any(r.more_than_messages is not None or r.more_than_recipients is not None for r in rules)
+        )
+
+    def needs_plan(
+        self, action: ActionType, destination: Destination | None, messages: int | None, recipients: int | None
+    ) -> bool:
+        """Whether a plan is needed. None: a number that is not known, which counts as too many."""
+        return any(rule.applies(action, destination, messages, recipients) for rule in self.plan_needed)
+
+    def approvals_needed(
+        self, action: ActionType, destination: Destination | None, messages: int | None, recipients: int | None
+    ) -> int:
+        """How many different approvers must have approved. None: a number that is not known."""
+        asked = (r.approvals for r in self.approval_needed if r.applies(action, destination, messages, recipients))
+        return max(asked, default=0)
+
+    def protects_recipient(self, address: str) -> bool:
+        """Whether the mailbox must not be touched."""
+        return self._recipients.covers(address)
+
+    def protects_sender(self, address: str) -> bool:
+        """Whether messages from this address, or this domain, must not be touched."""
+        return self._senders.covers(address)
+
+    def allows_destination(self, destination: Destination) -> bool:
+        """Whether messages may be moved there."""
+        return self.destinations is None or destination in self.destinations
+
+    @cached_property
+    def _recipients(self) -> Protected:
+        return Protected(self.protected_recipients)
+
+    @cached_property
+    def _senders(self) -> Protected:
+        return Protected(self.protected_senders)
+
+
+# Made without validation: to build the validators takes time at each start, and most processes have no policy.
+NO_POLICY = Policy.model_construct(policy=1)
+
+
+def load_policy(path: str) -> Policy:
+    """The policy in a YAML file of at most 256 KiB.
+
+    Raises: PolicyUnusable with every problem and its JSON pointer.
+    """
+    from connectors.policy_source import SourceRefused, read  # noqa: PLC0415 -- only where there is a policy
+
+    text = _text(path)
+    try:
+        return Policy.model_validate(read(text))
+    except SourceRefused as error:
+        problems = [error.problem]
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        problems = [problem for one in found[:MOST_PROBLEMS] for problem in _problems(one)]
+        if len(found) > MOST_PROBLEMS:
+            problems.append(Problem(pointer="", message=f"and {len(found) - MOST_PROBLEMS} more problems"))
+    raise unusable(path, problems)
+
+
+def unusable(path: str | None, problems: list[Problem]) -> PolicyUnusable:
+    """The error for a policy with these problems; `path` where it is known."""
+    named = "" if path is None else f" {path[:200]!r}"
+    said = "; ".join(f"{p['pointer'] or '/'}: {p['message']}" for p in problems)
+    return PolicyUnusable(f"the policy{named} can't be used: {said}", problems=problems)
+
+
+def _text(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(LARGEST_POLICY_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is no path"
+        raise PolicyUnusable(f"the policy {path[:200]!r} can't be read: {reason}") from None
+    if len(data) > LARGEST_POLICY_BYTES:
+        raise PolicyUnusable(f"the policy {path[:200]!r} is larger than {LARGEST_POLICY_BYTES // 1024} KiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise PolicyUnusable(f"the policy {path[:200]!r} is not UTF-8 text") from None
+
+
+def _above(number: int | None, limit: int | None) -> bool:
+    return limit is None or number is None or number > limit
+
+
+def _contradictions(policy: Policy) -> Iterator[Problem]:
+    for index, rule in enumerate(policy.approval_needed):
+        if rule.approvals > len(policy.approvers):
+            message = f"needs {rule.approvals} approvals, and there are {len(policy.approvers)} approvers"
+            yield Problem(pointer=f"/approval_needed/{index}/approvals", message=message)
+    names: dict[str, int] = {}
+    keys: dict[str, int] = {}
+    for index, approver in enumerate(policy.approvers):
+        for field, said, seen in (
+            ("name", approver.name.casefold(), names),
+            ("public_key", "".join(approver.public_key.split()), keys),
+        ):
+            if seen.setdefault(said, index) != index:
+                message = f"is that of approver {seen[said]} too: one person would count twice"
+                yield Problem(pointer=f"/approvers/{index}/{field}", message=message)
+
+
+def _problems(error: Any) -> Iterator[Problem]:
+    """One of pydantic's errors in the words of the format."""
+    from connectors.policy_source import below  # noqa: PLC0415 -- only where something is wrong
+
+    if error["type"] == "contradictions":
+        yield from error["ctx"]["problems"]
+        return
+    pointer = ""
+    for part in error["loc"]:
+        pointer = below(pointer, part)
+    said = str(error["msg"])
+    match error["type"]:
+        case "extra_forbidden":
+            said = f"is no key that is known here{_did_you_mean(error['loc'])}"
+        case "missing":
+            said = "is required"
+        case "model_type":
+            said = "must be a map of keys and values"
+        case "literal_error":
+            said = f"must be {error['ctx']['expected']}"
+        case "string_pattern_mismatch":
+            said = "must be 1 to 64 letters, digits and . _ % + @ -"
+        case "value_error":
+            said = said.removeprefix("Value error, ")
+        case _:
+            said = said[:1].lower() + said[1:]
+    yield Problem(pointer=pointer, message=printable(said)[:500])
+
+
+def _did_you_mean(location: tuple[Any, ...]) -> str:
+    import difflib  # noqa: PLC0415 -- only where something is wrong
+
+    models: dict[Any, type[BaseModel]] = {"plan_needed": Rule, "approval_needed": ApprovalRule, "approvers": Approver}
+    known = list((models[location[0]] if len(location) > 1 else Policy).model_fields)
+    close = difflib.get_close_matches(str(location[-1])[:100].casefold(), known, n=1)
+    return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"

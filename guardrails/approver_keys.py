@@ -1,0 +1,123 @@
+"""The approvers' Ed25519 keys.
+
+PyJWT and cryptography are loaded on the first use only: few processes see an approval.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from connectors.errors import ApprovalRefused, ParameterError, Problem
+from connectors.policy import Policy, unusable
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+# An Ed25519 key has 119 bytes as PEM. To look into huge keys of other kinds could take long.
+LARGEST_KEY_BYTES = 4096
+
+MAKE_ONE = "Nothing was approved. Make a key with: openssl genpkey -algorithm ed25519 -out FILE"
+
+# The points of small order (RFC 8032's curve; both signs, also spelt beyond the field's size): under such a "key"
+# anybody can forge a signature. All zeros, which somebody might leave in as a placeholder, is one of them.
+_WEAK = frozenset(
+    bytes.fromhex(text)
+    for text in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+)
+
+
+def jwt_library() -> ModuleType:
+    """PyJWT, with what its EdDSA needs. Raises: ApprovalRefused where the extra `approval` is not installed."""
+    try:
+        import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401, PLC0415
+        import jwt  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise ApprovalRefused(
+            f"approvals need {missing.name}, which is not installed",
+            help="Nothing was changed. Install the pack with its extra: pip install -e '.[approval]'",
+        ) from None
+    return jwt
+
+
+def public_keys(policy: Policy) -> dict[str, Ed25519PublicKey]:
+    """Every approver's key by name.
+
+    Raises: PolicyUnusable naming each key that is no Ed25519 key, is weak, or is there twice; ApprovalRefused where
+    the extra is not installed.
+    """
+    jwt_library()
+    found: dict[str, Ed25519PublicKey] = {}
+    seen: dict[bytes, str] = {}
+    problems = []
+    for index, approver in enumerate(policy.approvers):
+        key = _public_key(approver.public_key)
+        if key is None:
+            said = "is no Ed25519 public key"
+        elif _is_weak(raw := raw_bytes(key)):
+            said = "is a key under which anybody can sign"
+        elif seen.setdefault(raw, approver.name) != approver.name:
+            said = f"is the key of {seen[raw]} too: one person would count twice"
+        else:
+            found[approver.name] = key
+            continue
+        problems.append(Problem(pointer=f"/approvers/{index}/public_key", message=said))
+    if problems:
+        raise unusable(None, problems)
+    return found
+
+
+def raw_bytes(key: Ed25519PublicKey) -> bytes:
+    """The key's 32 bytes, the same however its PEM text is written."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def private_key(pem: bytes) -> Ed25519PrivateKey:
+    """The key in the PEM text of an approver's key file. Raises: ParameterError, never quoting the text."""
+    jwt_library()
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    if b"ENCRYPTED" in pem[:LARGEST_KEY_BYTES]:
+        raise ParameterError("the key is encrypted: an unencrypted one is needed", help=_DECRYPT)
+    if b"BEGIN PUBLIC KEY" in pem[:LARGEST_KEY_BYTES]:
+        raise ParameterError("the key is a public key: the private one is needed", help=MAKE_ONE)
+    try:
+        key = load_pem_private_key(pem, password=None) if len(pem) <= LARGEST_KEY_BYTES else None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ParameterError("the key is no Ed25519 private key in PEM", help=MAKE_ONE)
+    return key
+
+
+_DECRYPT = (
+    "Nothing was approved. Decrypt it first: openssl pkey -in FILE -out PLAIN; or keep it where only you can read."
+)
+
+
+def _public_key(pem: str) -> Ed25519PublicKey | None:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
+    try:
+        key = load_pem_public_key(pem.encode())
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, Ed25519PublicKey) else None
+
+
+def _is_weak(raw: bytes) -> bool:
+    return raw[:31] + bytes([raw[31] & 0x7F]) in _WEAK

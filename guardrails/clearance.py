@@ -1,0 +1,278 @@
+"""What must hold before a job is created: each check refuses as a whole, before anything is sent that changes anything.
+
+`wanted` is asked first, on every call; `cleared` counts, and is asked only where a job would really be made: a job that
+stands already is adopted, whatever its search would find by now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.email_security import EmailSecurity
+from connectors.errors import (
+    ApprovalRefused,
+    BroadSearchRefused,
+    GuardrailRefusal,
+    MaliciousRelease,
+    ParameterError,
+    PlanDrifted,
+    PlanNeeded,
+    PlanRefused,
+    PolicyRefused,
+    Problem,
+    ProtectedRefused,
+    TooManyMessages,
+    TooManyRecipients,
+)
+from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
+from connectors.job_creation import Clearance
+from connectors.search import SearchParams
+from guardrails.plan import Plan, allowed_over, read_plan
+from guardrails.search_scope import scope_of
+from guardrails.survey import MALICIOUS, Numbers, Survey, survey
+from guardrails.window import with_start
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the caller sets: caps on what the search finds, and the guardrails that are overridden on purpose."""
+
+    max_messages: int | None = None
+    max_recipients: int | None = None
+    allow_broad_search: bool = False
+    allow_open_window: bool = False
+    allow_irreversible: bool = False
+    allow_malicious: bool = False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A job that is wanted, after the checks that need no count.
+
+    request: as it would be sent. asked: as the caller wrote it.
+    """
+
+    request: BulkJobRequest
+    asked: BulkJobRequest
+    plan: Plan | None
+    limits: Limits
+    requested_by: str | None = None
+    max_drift: float | None = None
+    approvals: Sequence[str] = ()
+    warnings: list[str] = field(default_factory=list)
+
+
+def requester(api: EmailSecurity, given: str | None) -> str | None:
+    """Who asks: what the environment says goes before a parameter. Raises: ParameterError where they differ."""
+    known = api.connection.requested_by
+    if known is not None and given is not None and given.casefold() != known.casefold():
+        message = "is another person than CFES_REQUESTED_BY names"
+        raise ParameterError(problems=[Problem(pointer="/requested_by", message=message)])
+    return known or given
+
+
+def wanted(
+    api: EmailSecurity,
+    *,
+    action: ActionType,
+    destination: Destination | None,
+    search: SearchParams | None,
+    plan: Mapping[str, Any] | None,
+    limits: Limits,
+    max_drift: float | None = None,
+    requested_by: str | None = None,
+    approvals: Sequence[str] = (),
+) -> Wanted:
+    """The request, from the parameters or from the plan. Raises: ParameterError, GuardrailRefusal."""
+    api.check_writable()
+    who = requester(api, requested_by)
+    if approvals and plan is None:
+        raise ParameterError(problems=[Problem(pointer="/approvals", message="are for a plan: hand it over as plan")])
+    warnings: list[str] = []
+    if plan is not None:
+        bound = _of_plan(api, read_plan(plan), action, destination, search)
+        request, asked = bound.request(), bound.asked()
+    else:
+        bound = None
+        if search is None:
+            raise ParameterError(
+                problems=[Problem(pointer="/search_params", message="is required where no plan is given")]
+            )
+        if action == "MOVE" and destination is None:
+            raise ParameterError(
+                problems=[Problem(pointer="/destination", message="is required where no plan is given")]
+            )
+        asked = _request(action, destination, search)
+        if not limits.allow_open_window:
+            search, warnings = with_start(search, api.clock.now())
+        request = _request(action, destination, search)
+    job = Wanted(request, asked, bound, limits, who, max_drift, approvals, warnings)
+    for refusal in refusals_of_request(job, api, planned=bound is not None):
+        raise refusal
+    return job
+
+
+def cleared(api: EmailSecurity, job: Wanted) -> Clearance:
+    """Count again, and check what depends on the numbers. Raises: GuardrailRefusal, and what a search raises."""
+    warnings: list[str] = []
+    if job.plan is not None:
+        job.plan.check_age(api.clock.now())
+    found = _counted(api, job)
+    numbers = None if found is None else found.numbers
+    if found is not None:
+        warnings += scope_of(job.request.search_params).notes
+        for refusal in refusals_of_numbers(found, job, api):
+            raise refusal
+        _check_drift(job, found, drift_allowed(job, api))
+    if job.plan is None and api.policy.needs_plan(
+        job.request.action, job.request.destination, *(numbers or (None, None))
+    ):
+        raise PlanNeeded("the policy asks for a plan before this is done")
+    return Clearance(warnings, _approved_by(api, job, numbers))
+
+
+def refusals_of_request(job: Wanted, api: EmailSecurity, *, planned: bool) -> Iterator[GuardrailRefusal]:
+    """The guardrails that the request itself runs into, whatever it finds."""
+    search, destination, limits = job.request.search_params, job.request.destination, job.limits
+    if not search.is_narrow() and not limits.allow_broad_search:
+        yield BroadSearchRefused("search_params has no criterion that narrows the search to certain messages")
+    if destination is not None and not api.policy.allows_destination(destination):
+        yield PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
+    if destination in IRREVERSIBLE_DESTINATIONS and not planned and not limits.allow_irreversible:
+        yield PlanNeeded(
+            f"what is moved to {destination} is out of the users' reach for good: that needs a plan",
+            help=PlanNeeded.default_help + " Or set allow_irreversible to true.",
+        )
+    if job.request.action == "RELEASE" and search.final_disposition in MALICIOUS and not limits.allow_malicious:
+        yield MaliciousRelease(f"the search is for messages with the verdict {search.final_disposition}")
+
+
+def refusals_of_numbers(found: Survey, job: Wanted, api: EmailSecurity) -> Iterator[GuardrailRefusal]:
+    """The guardrails that the numbers run into: those of the call, then those of the policy."""
+    limits, policy, (messages, recipients) = job.limits, api.policy, found.numbers
+    at_least = "" if found.complete else "at least "
+    finds_messages = f"the search finds {at_least}{messages} messages"
+    finds_recipients = f"the search finds {at_least}{recipients} recipients"
+    if limits.max_messages is not None and messages > limits.max_messages:
+        yield TooManyMessages(f"{finds_messages}, max_messages is {limits.max_messages}")
+    if limits.max_recipients is not None and recipients > limits.max_recipients:
+        yield TooManyRecipients(f"{finds_recipients}, max_recipients is {limits.max_recipients}")
+    if policy.max_messages is not None and messages > policy.max_messages:
+        yield PolicyRefused(f"{finds_messages}, the policy allows {policy.max_messages}")
+    if policy.max_recipients is not None and recipients > policy.max_recipients:
+        yield PolicyRefused(f"{finds_recipients}, the policy allows {policy.max_recipients}")
+    if found.protected:
+        named = list(found.protected)
+        more = "" if len(named) <= 5 else f" and {len(named) - 5} more"
+        yield ProtectedRefused(f"the search reaches what the policy protects: {', '.join(named[:5])}{more}")
+    if job.request.action == "RELEASE" and found.malicious and not limits.allow_malicious:
+        yield MaliciousRelease(f"{found.malicious} of the messages found have the verdict MALICIOUS or MALICIOUS-BEC")
+
+
+def approvals_needed(job: Wanted, api: EmailSecurity, numbers: Numbers | None) -> int:
+    """How many approvals the policy asks for: by the larger of the plan's numbers and today's."""
+    seen = [known for known in (numbers, job.plan.numbers if job.plan else None) if known is not None]
+    messages = max((known.messages for known in seen), default=None)
+    recipients = max((known.recipients for known in seen), default=None)
+    return api.policy.approvals_needed(job.request.action, job.request.destination, messages, recipients)
+
+
+def drift_allowed(job: Wanted, api: EmailSecurity) -> float:
+    """Percent: as the call says, else as the plan says; never more than the policy allows."""
+    plan = job.plan
+    wanted_percent = job.max_drift if job.max_drift is not None else plan.max_drift if plan else 0.0
+    ceiling = api.policy.max_drift_percent
+    return wanted_percent if ceiling is None else min(wanted_percent, ceiling)
+
+
+def _of_plan(
+    api: EmailSecurity, plan: Plan, action: ActionType, destination: Destination | None, search: SearchParams | None
+) -> Plan:
+    """The plan, if it is one for this call."""
+    if plan.account_id != api.connection.account_id:
+        raise PlanRefused(f"the plan is for another account, {plan.account_id}")
+    if plan.action != action:
+        raise PlanRefused(f"the plan is for a {plan.action}, not for a {action}")
+    if destination is not None and destination != plan.destination:
+        raise PlanRefused(f"the plan is for {plan.destination}, the destination that is given is {destination}")
+    if search is not None and search.request() not in (plan.asked_search_params, plan.search_params):
+        raise PlanRefused(
+            "the plan is for another search than the search_params that are given",
+            help="Nothing was changed. Leave search_params out: the plan has them; or make a plan for these.",
+        )
+    if plan.destination in IRREVERSIBLE_DESTINATIONS and plan.numbers is None:
+        raise PlanRefused(
+            f"the plan has no numbers, and what is moved to {plan.destination} can't be undone: it binds nothing"
+        )
+    return plan
+
+
+def _request(action: ActionType, destination: Destination | None, search: SearchParams) -> BulkJobRequest:
+    # The parts are checked already; to check them again would cost the model's building at every start of a process.
+    return BulkJobRequest.model_construct(action=action, destination=destination, search_params=search)
+
+
+def _counted(api: EmailSecurity, job: Wanted) -> Survey | None:
+    """The count, where anything depends on it. Raises: UncountableSearch where something does and none can be made."""
+    limits, search = job.limits, job.request.search_params
+    capped = limits.max_messages is not None or limits.max_recipients is not None
+    may_reach_malicious = (
+        job.request.action == "RELEASE" and not limits.allow_malicious and search.final_disposition is None
+    )
+    planned = job.plan is not None and job.plan.numbers is not None
+    if not (capped or may_reach_malicious or planned or api.policy.counts):
+        return None
+    return survey(api, search, enough=lambda numbers: _refuses_for_sure(api, job, numbers))
+
+
+def _refuses_for_sure(api: EmailSecurity, job: Wanted, numbers: Numbers) -> bool:
+    """Whether the count refuses whatever else is found: it is not gone on with for nothing."""
+    planned = job.plan.messages if job.plan is not None else None
+    # Both numbers of a drift are told: the count goes on until there is no doubt about its size.
+    doubled = None if planned is None else 2 * allowed_over(planned, drift_allowed(job, api)) + 1000
+    ceilings = (job.limits.max_messages, api.policy.max_messages, doubled)
+    return any(ceiling is not None and numbers.messages > ceiling for ceiling in ceilings)
+
+
+def _check_drift(job: Wanted, found: Survey, percent: float) -> None:
+    """Raises: PlanDrifted with both numbers."""
+    then, now = job.plan.numbers if job.plan is not None else None, found.numbers
+    if then is None:
+        return
+    if any(
+        abs(after - before) > allowed_over(before, percent) - before for before, after in zip(then, now, strict=True)
+    ):
+        at_least = "" if found.complete else "at least "
+        raise PlanDrifted(
+            f"the plan found {then.messages} messages for {then.recipients} recipients, the search finds {at_least}"
+            f"{now.messages} for {now.recipients} now; a drift of {percent:g} percent is allowed"
+        )
+
+
+def _approved_by(api: EmailSecurity, job: Wanted, numbers: Numbers | None) -> list[str]:
+    """Who approved. Raises: PlanNeeded, ApprovalRefused."""
+    needed = approvals_needed(job, api, numbers)
+    if not needed and not job.approvals:
+        return []
+    if job.plan is None:
+        raise PlanNeeded(f"the policy asks for {needed} approvals, and they are given for a plan")
+    if needed and job.requested_by is None:
+        raise ApprovalRefused(
+            "who asks for it is not known: nobody could tell that person from the one who approves",
+            help="Nothing was changed. Set CFES_REQUESTED_BY, or give requested_by.",
+        )
+    from guardrails.approval import accepted  # noqa: PLC0415 -- cryptography is loaded only where somebody approves
+
+    names = accepted(
+        job.approvals,
+        policy=api.policy,
+        plan_hash=job.plan.plan_hash,
+        account_id=api.connection.account_id,
+        requesters={name for name in (job.requested_by, job.plan.requested_by) if name is not None},
+        now=api.clock.now(),
+    )
+    if len(names) < needed:
+        raise ApprovalRefused(f"the policy asks for {needed} approvals of the plan, {len(names)} were given")
+    return names

@@ -1,0 +1,157 @@
+"""What a search finds, counted: one message after the other, in memory that does not grow with their number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from connectors.email_security import EmailSecurity
+from connectors.errors import UncountableSearch, printable
+from connectors.search import SearchParams
+from guardrails.search_scope import scope_of
+
+if TYPE_CHECKING:
+    from connectors.message import MessageDetails
+    from connectors.policy import Policy
+
+MALICIOUS = ("MALICIOUS", "MALICIOUS-BEC")
+
+# The rows of a breakdown that are shown, and the different names that are counted one by one: whoever writes the mails
+# chooses how many senders there are.
+ROWS_SHOWN = 25
+NAMES_COUNTED = 10_000
+OTHERS = "(others)"
+
+PROTECTED_NAMED = 100
+LONGEST_SHOWN = 200
+
+
+class Numbers(NamedTuple):
+    """messages: one for each mailbox that holds one, as a job counts them. recipients: distinct ones."""
+
+    messages: int
+    recipients: int
+
+
+@dataclass
+class Breakdown:
+    """How many messages by a name, the most frequent first, and the rest as one."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, name: str, messages: int) -> None:
+        name = printable(name)[:LONGEST_SHOWN] or "(none)"
+        known = name in self.counts or len(self.counts) < NAMES_COUNTED
+        self.counts[name if known else OTHERS] += messages
+
+    def shown(self) -> dict[str, int]:
+        """At most ROWS_SHOWN rows; what is left over stands under OTHERS, so that the sum is the whole."""
+        rest = self.counts[OTHERS]
+        named = sorted(
+            ((name, count) for name, count in self.counts.items() if name != OTHERS), key=lambda row: (-row[1], row[0])
+        )
+        rest += sum(count for _, count in named[ROWS_SHOWN:])
+        return dict(named[:ROWS_SHOWN]) | ({OTHERS: rest} if rest else {})
+
+
+@dataclass
+class Survey:
+    """What was found so far. The recipients are kept one by one: there are no more of them than mailboxes."""
+
+    policy: Policy
+    sample_size: int = 0
+    complete: bool = True
+    messages: int = 0
+    distinct_messages: int = 0
+    malicious: int = 0
+    recipients: set[str] = field(default_factory=set)
+    protected: dict[str, None] = field(default_factory=dict)
+    own_senders: dict[str, None] = field(default_factory=dict)
+    by_recipient_domain: Breakdown = field(default_factory=Breakdown)
+    by_disposition: Breakdown = field(default_factory=Breakdown)
+    by_delivery_status: Breakdown = field(default_factory=Breakdown)
+    by_sender: Breakdown = field(default_factory=Breakdown)
+    sample: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def numbers(self) -> Numbers:
+        return Numbers(self.messages, len(self.recipients))
+
+    def take(self, message: MessageDetails) -> None:
+        copies = message.copies
+        self.messages += copies
+        self.distinct_messages += 1
+        if message.final_disposition in MALICIOUS:
+            self.malicious += copies
+        addresses = [recipient.strip().casefold() for recipient in message.client_recipients or ()]
+        self.recipients.update(addresses)
+        for address in addresses:
+            self.by_recipient_domain.add(_domain(address), 1)
+        self.by_disposition.add(message.final_disposition or "NONE", copies)
+        for status in set(message.delivery_status or ["(none)"]):
+            self.by_delivery_status.add(status, copies)
+        senders = {sender.strip().casefold() for sender in (message.from_, message.envelope_from) if sender}
+        self.by_sender.add((message.from_ or message.envelope_from or "").strip().casefold(), copies)
+        self._note_protected(addresses, senders)
+        domains = {_domain(address) for address in addresses}
+        if (message.from_ and _domain(message.from_.strip().casefold()) in domains) and len(self.own_senders) < 10:
+            self.own_senders[printable(message.from_)[:LONGEST_SHOWN]] = None
+        if len(self.sample) < self.sample_size:
+            self.sample.append(_sample(message))
+
+    def _note_protected(self, recipients: Iterable[str], senders: Iterable[str]) -> None:
+        if self.policy.protected_recipients:
+            hit = [address for address in recipients if self.policy.protects_recipient(address)]
+            self._name([f"recipient {address}" for address in hit])
+        if self.policy.protected_senders:
+            hit = [address for address in senders if self.policy.protects_sender(address)]
+            self._name([f"sender {address}" for address in hit])
+
+    def _name(self, hits: Iterable[str]) -> None:
+        for hit in hits:
+            if len(self.protected) < PROTECTED_NAMED:
+                self.protected[printable(hit)[:LONGEST_SHOWN]] = None
+
+
+def survey(
+    api: EmailSecurity,
+    search: SearchParams,
+    *,
+    sample_size: int = 0,
+    enough: Callable[[Numbers], bool] = lambda _: False,
+) -> Survey:
+    """Count what a job with this search would find, as far as the message search can tell; `enough` stops it early.
+
+    Raises: UncountableSearch, and what EmailSecurity.search_messages raises.
+    """
+    scope = scope_of(search)
+    if scope.uncountable:
+        raise UncountableSearch(f"the messages can't be counted: {scope.uncountable}")
+    found = Survey(policy=api.policy, sample_size=sample_size)
+    for message in api.search_messages(scope.query):
+        if scope.holds(message):
+            found.take(message)
+            if enough(found.numbers):
+                found.complete = False
+                break
+    return found
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
+def _sample(message: MessageDetails) -> dict[str, Any]:
+    def text(value: str | None) -> str | None:
+        return None if value is None else printable(value)[:LONGEST_SHOWN]
+
+    return {
+        "id": text(message.id),
+        "from": text(message.from_),
+        "subject": text(message.subject),
+        "recipients": [printable(recipient)[:LONGEST_SHOWN] for recipient in (message.client_recipients or ())[:10]],
+        "final_disposition": text(message.final_disposition),
+        "scanned_at": text(message.scanned_at),
+    }

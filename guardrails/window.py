@@ -1,0 +1,35 @@
+"""The time that a search covers, pinned to absolute times: a search without one would mean something else every day."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from connectors.search import SearchParams, format_instant
+
+# As far as the message search looks back by itself (docs/remote-api.md); for jobs nothing is documented.
+LOOK_BACK = timedelta(days=30)
+
+
+def with_start(search: SearchParams, now: datetime) -> tuple[SearchParams, list[str]]:
+    """The search with a beginning; and, where it had none, a warning that says which it was given."""
+    if search.start is not None:
+        return search, []
+    start = _whole(min(now, search.end or now) - LOOK_BACK)
+    return search.model_copy(update={"start": start}), [
+        f"start is not given: the search is pinned to {LOOK_BACK.days} days, from {format_instant(start)}"
+    ]
+
+
+def pinned(search: SearchParams, now: datetime) -> tuple[SearchParams, list[str]]:
+    """The search with a beginning and an end, neither of which moves with the clock; and warnings about both."""
+    search, warnings = with_start(search, now)
+    start = search.start or now
+    if now - start > LOOK_BACK + timedelta(days=1):
+        warnings.append(f"the window begins {(now - start).days} days ago: how far back a job looks is not documented")
+    if search.end is None:
+        search = search.model_copy(update={"end": max(_whole(now), start)})
+    return search, warnings
+
+
+def _whole(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)

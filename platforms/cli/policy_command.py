@@ -1,0 +1,109 @@
+"""`cfes policy`: what the organisation's policy says, and whether it can be used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import typer
+
+from connectors.connection import _read, environment_variables
+from connectors.errors import ParameterError, PolicyUnusable
+from connectors.policy import ApprovalRule, Policy, Rule, load_policy
+from guardrails.approver_keys import public_keys
+from platforms.cli import options
+from platforms.cli.commands import PlainCommand
+from platforms.cli.failures import told
+from platforms.cli.screen import Screen, safe
+from platforms.cli.tables import facts
+
+VARIABLE = environment_variables()["policy_file"]
+
+app = typer.Typer(
+    name="policy",
+    help="Check the organisation's policy.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _root() -> None:
+    """The organisation's policy: limits that no parameter overrides. See docs/policy.md."""
+
+
+@app.command(cls=PlainCommand)
+def check(
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help=f"The policy, a YAML file. [default: ${VARIABLE}]")
+    ] = None,
+    output: options.Output = None,
+) -> None:
+    """Check a policy: exit 3 where it can't be used, with each problem and its place; else show what it says.
+
+    The approvers' public keys are checked too, which needs the extra `approval`.
+    """
+    screen = Screen(output)
+    with told(screen):
+        path = file or policy_file()
+        if path is None:
+            raise ParameterError(f"which policy? Give a file, or set {VARIABLE}", help="Nothing was checked.")
+        try:
+            policy = load_policy(path)
+            if policy.approvers:
+                public_keys(policy)
+        except PolicyUnusable as error:
+            error.help = "Nothing is written while a policy can't be used. Correct it, and check it again."
+            raise
+        _show(screen, path, policy)
+
+
+def policy_file() -> str | None:
+    """The file that the setting names. Raises: ConnectionSettingsError."""
+    return _read(os.environ, VARIABLE)
+
+
+def _show(screen: Screen, path: str, policy: Policy) -> None:
+    if screen.json:
+        screen.write_json({"file": path, "policy": policy.model_dump(mode="json")})
+        return
+    screen.out.print(safe(f"{path}: can be used", "bold"))
+    facts(screen.out, list(_said(policy)))
+
+
+def _said(policy: Policy) -> Iterator[tuple[str, str]]:
+    """What the policy says, a line each."""
+    for name, limit in (("messages", policy.max_messages), ("recipients", policy.max_recipients)):
+        yield f"{name} at most", "no limit" if limit is None else f"{limit:,}"
+    drift = policy.max_drift_percent
+    yield "drift at most", "no limit" if drift is None else f"{drift:g} %"
+    yield "moves to", "any folder" if policy.destinations is None else _joined(policy.destinations)
+    yield "protected recipients", _joined(policy.protected_recipients)
+    yield "protected senders", _joined(policy.protected_senders)
+    yield from _each("plan needed", [_condition(rule) for rule in policy.plan_needed])
+    yield from _each("approval needed", [_condition(rule) for rule in policy.approval_needed])
+    yield "approvers", _joined([approver.name for approver in policy.approvers])
+    yield "approvals live", f"{policy.approval_hours:g} h at most"
+
+
+def _each(name: str, said: list[str]) -> Iterator[tuple[str, str]]:
+    for index, line in enumerate(said or ["never"]):
+        yield "" if index else name, line
+
+
+def _condition(rule: Rule) -> str:
+    said = [_joined(rule.actions) if rule.actions else "MOVE, RELEASE"]
+    if rule.destinations:
+        said.append(f"to {_joined(rule.destinations)}")
+    if rule.more_than_messages is not None:
+        said.append(f"above {rule.more_than_messages:,} messages")
+    if rule.more_than_recipients is not None:
+        said.append(f"above {rule.more_than_recipients:,} recipients")
+    count = f": {rule.approvals} approval{'' if rule.approvals == 1 else 's'}" if isinstance(rule, ApprovalRule) else ""
+    return " ".join(said) + count
+
+
+def _joined(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,319 @@
+"""A plan binds its job: what was looked at is what is done, or nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from actions import create_move_job, preview_job, release_job, wait_for_job
+from connectors.email_security import EmailSecurity
+from connectors.errors import (
+    BroadSearchRefused,
+    MaliciousRelease,
+    ParameterError,
+    PlanDrifted,
+    PlanNeeded,
+    PlanRefused,
+    PlanUsed,
+    ReadOnlyMode,
+    TooManyMessages,
+    TooManyRecipients,
+)
+from connectors.search import format_instant
+from sandbox.clock import SECOND
+from sandbox.job_life import Pace
+from sandbox.server import RunningSandbox
+from tests.clock import FakeClock
+from tests.conftest import CAMPAIGN
+
+Connect = Callable[..., EmailSecurity]
+MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
+
+
+def preview(api: EmailSecurity, **changes: Any) -> dict[str, Any]:
+    return preview_job.run({"action": "MOVE", **MOVE, **changes}, api)
+
+
+def create(api: EmailSecurity, **params: Any) -> dict[str, Any]:
+    return create_move_job.run(params, api)
+
+
+def effects(sandbox: RunningSandbox) -> list[Any]:
+    found: list[Any] = sandbox.state.truth()["effects"]
+    return found
+
+
+def one_more_mail(sandbox: RunningSandbox, *, seconds_ago: float = 60, number: int = 0) -> None:
+    """A mail of the campaign, scanned a while ago, that shows only now."""
+    like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+    sandbox.state.tenant.add(
+        time=sandbox.clock.now() - round(seconds_ago * SECOND),
+        sender=like.sender,
+        subject="one more",
+        recipients=(f"late{number}@corp.example",),
+        disposition="MALICIOUS",
+    )
+
+
+def wait(api: EmailSecurity, job: dict[str, Any], **params: Any) -> dict[str, Any]:
+    return wait_for_job.run({"job_id": job["job_id"], "timeout_seconds": 3600, **params}, api)
+
+
+class TestCreatingFromAPlan:
+    def test_the_plan_alone_says_what_is_done(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        plan = preview(api)
+        made = create(api, plan=plan)
+        assert (made["created"], made["plan_hash"]) == (True, plan["plan_hash"])
+        assert plan["search_params"].items() <= made["job"]["search_params"].items()
+        job = sandbox.state.truth()["jobs"][0]
+        assert job["action_params"]["destination"] == "JunkEmail"
+        assert f":plan={plan['plan_hash'][:16]}" in job["comment"]
+
+    def test_what_the_job_moves_is_what_the_plan_found(self, api: EmailSecurity) -> None:
+        plan = preview(api)
+        ended = wait(api, create(api, plan=plan), plan=plan)
+        assert ended["progress"]["discovered"] == plan["messages"]
+        assert ended["tripwire"]["tripped"] is False
+
+    def test_one_plan_makes_one_job_however_often_it_is_called(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        plan = preview(api)
+        first, second = create(api, plan=plan), create(api, plan=plan)
+        assert (first["created"], second["created"]) == (True, False)
+        assert first["job_id"] == second["job_id"]
+        with pytest.raises(PlanUsed, match=first["job_id"]):
+            create(api, plan=plan, idempotency_key="another case")
+        assert len(effects(sandbox)) == 1
+
+    def test_a_key_adopts_its_job_also_with_a_newer_plan_of_the_same_search(self, api: EmailSecurity) -> None:
+        first = create(api, plan=preview(api), idempotency_key="case-42")
+        api.clock.sleep(3600)
+        again = create(api, plan=preview(api), idempotency_key="case-42")
+        assert (again["created"], again["job_id"]) == (False, first["job_id"])
+        assert again["plan_hash"] != first["plan_hash"]
+
+    def test_the_callers_own_parameters_may_stand_beside_it_if_they_say_the_same(self, api: EmailSecurity) -> None:
+        assert create(api, plan=preview(api), **MOVE)["created"]
+
+    @pytest.mark.parametrize(
+        ("other", "named"),
+        [
+            ({"destination": "Inbox"}, "Inbox"),
+            ({"search_params": {**CAMPAIGN, "sender": "corp.example"}}, "another search"),
+        ],
+    )
+    def test_other_parameters_beside_it_are_refused(
+        self, sandbox: RunningSandbox, api: EmailSecurity, other: dict[str, Any], named: str
+    ) -> None:
+        with pytest.raises(PlanRefused, match=named):
+            create(api, plan=preview(api), **other)
+        assert effects(sandbox) == []
+
+    def test_a_plan_for_another_action_or_account_is_refused(
+        self, start_sandbox: Callable[..., RunningSandbox], sandbox: RunningSandbox, connect: Connect
+    ) -> None:
+        api = connect(sandbox)
+        with pytest.raises(PlanRefused, match="not for a RELEASE"):
+            release_job.run({"plan": preview(api)}, api)
+        other = start_sandbox(account_id="a" * 32)
+        with pytest.raises(PlanRefused, match="another account"):
+            create(connect(other), plan=preview(api))
+        assert effects(sandbox) + effects(other) == []
+
+    def test_an_edited_plan_is_refused(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        plan = preview(api)
+        with pytest.raises(PlanRefused, match="was changed"):
+            create(api, plan={**plan, "messages": 10**6, "max_drift": 100.0})
+        with pytest.raises(ParameterError):
+            create(api, plan={"plan_hash": plan["plan_hash"]})
+        assert effects(sandbox) == []
+
+    def test_without_plan_and_search_both_are_named(self, api: EmailSecurity) -> None:
+        with pytest.raises(ParameterError, match="search_params"):
+            create(api, destination="Inbox")
+
+
+class TestMailThatArrivesInBetween:
+    def test_after_the_preview_it_is_outside_the_pinned_window_and_not_touched(
+        self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
+    ) -> None:
+        sandbox = start_sandbox(late_copies=10, late_every=1.0)
+        api = connect(sandbox)
+        plan = preview(api)
+        api.clock.sleep(5)
+        ended = wait(api, create(api, plan=plan), plan=plan)
+        assert ended["progress"]["discovered"] == plan["messages"]
+        # Without the plan the same search finds them.
+        assert wait(api, create(api, **MOVE))["progress"]["discovered"] > plan["messages"]
+
+    def test_within_the_window_it_is_a_drift_and_refused_with_both_numbers(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        plan = preview(api)
+        for number in range(plan["messages"] // 10 + 1):
+            one_more_mail(sandbox, number=number)
+        now = plan["messages"] + plan["messages"] // 10 + 1
+        with pytest.raises(PlanDrifted, match=f"found {plan['messages']} messages .* finds {now} for") as caught:
+            create(api, plan=plan)
+        assert (caught.value.exit_code, effects(sandbox)) == (3, [])
+        assert create(api, plan=plan, max_drift=50)["created"]
+
+    def test_a_drift_within_bounds_is_allowed_but_not_for_what_can_not_be_undone(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        soft, hard = preview(api), preview(api, destination="RecoverableItemsPurges")
+        one_more_mail(sandbox)
+        with pytest.raises(PlanDrifted, match="0 percent"):
+            create(api, plan=hard)
+        assert create(api, plan=soft)["created"]
+
+    def test_after_the_create_the_tripwire_cancels_before_anything_is_processed(
+        self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
+    ) -> None:
+        sandbox = start_sandbox(pace=Pace(discover_rate=20))
+        api = connect(sandbox)
+        plan = preview(api)
+        made = create(api, plan=plan)
+        for number in range(plan["messages"]):
+            one_more_mail(sandbox, number=number)
+        ended = wait(api, made, plan=plan)
+        assert (ended["outcome"], ended["changed"]) == ("cancelled", True)
+        assert ended["tripwire"]["tripped"]
+        assert ended["tripwire"]["cancelled"]
+        assert ended["job"]["messages_successful"] == 0
+        assert ended["tripwire"]["limit"] == plan["cancel_if_discovered_over"] < ended["tripwire"]["discovered"]
+        assert sandbox.state.truth()["moved"] == []
+
+    def test_a_limit_of_the_calls_own_goes_before_the_plans(self, api: EmailSecurity) -> None:
+        made = create(api, **MOVE)
+        ended = wait(api, made, cancel_if_discovered_over=5)
+        assert ended["status"] == "CANCELLED"
+        assert any("more than the 5 allowed" in warning for warning in ended["warnings"])
+
+    def test_a_job_that_went_on_before_anybody_looked_is_told_with_what_it_did(self, api: EmailSecurity) -> None:
+        made = create(api, **MOVE)
+        api.clock.sleep(3600)
+        ended = wait(api, made, cancel_if_discovered_over=5)
+        assert (ended["status"], ended["changed"]) == ("COMPLETED", False)
+        assert ended["tripwire"]["tripped"]
+        assert not ended["tripwire"]["cancelled"]
+        assert ended["tripwire"]["processed"] == ended["progress"]["processed"] > 0
+
+    def test_another_jobs_plan_is_refused(self, api: EmailSecurity) -> None:
+        made = create(api, plan=preview(api))
+        with pytest.raises(ParameterError, match="another plan"):
+            wait(api, made, plan=preview(api, max_messages=9999, destination="Inbox"))
+
+
+class TestClocksThatJump:
+    def test_a_plan_from_the_future_is_refused(self, sandbox: RunningSandbox, connect: Connect) -> None:
+        ahead, here = connect(sandbox), connect(sandbox)
+        assert isinstance(ahead.clock, FakeClock)
+        ahead.clock._start += timedelta(hours=3)
+        search = {**CAMPAIGN, "end": format_instant(here.clock.now())}
+        plan = preview(ahead, search_params=search)
+        with pytest.raises(PlanRefused, match="lies ahead"):
+            create(here, plan=plan)
+        assert effects(sandbox) == []
+
+    def test_a_plan_of_yesterday_is_refused(self, sandbox: RunningSandbox, connect: Connect) -> None:
+        here = connect(sandbox)
+        plan = preview(here)
+        assert isinstance(here.clock, FakeClock)
+        here.clock._start += timedelta(hours=25)
+        with pytest.raises(PlanRefused, match="older than 24 h"):
+            create(here, plan=plan)
+
+    def test_a_clock_that_jumps_after_the_preview_moves_no_window(
+        self, sandbox: RunningSandbox, connect: Connect
+    ) -> None:
+        here = connect(sandbox)
+        plan = preview(here)
+        assert isinstance(here.clock, FakeClock)
+        here.clock._start += timedelta(hours=20)
+        made = create(here, plan=plan)
+        job = made["job"]["search_params"]
+        assert (job["start"], job["end"]) == (plan["search_params"]["start"], plan["search_params"]["end"])
+
+    def test_an_adopted_job_needs_no_fresh_plan(self, sandbox: RunningSandbox, connect: Connect) -> None:
+        here = connect(sandbox)
+        plan = preview(here)
+        made = create(here, plan=plan)
+        assert isinstance(here.clock, FakeClock)
+        here.clock._start += timedelta(days=30)
+        assert create(here, plan=plan)["job_id"] == made["job_id"]
+
+
+class TestGuardrails:
+    def test_what_can_not_be_undone_needs_a_plan_or_a_plain_word(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        for destination in ("RecoverableItemsDeletions", "RecoverableItemsPurges"):
+            with pytest.raises(PlanNeeded) as caught:
+                create(api, search_params=CAMPAIGN, destination=destination)
+            assert caught.value.exit_code == 3
+        assert effects(sandbox) == []
+        assert create(api, plan=preview(api, destination="RecoverableItemsPurges"))["created"]
+        allowed = {"search_params": CAMPAIGN, "destination": "RecoverableItemsDeletions", "allow_irreversible": True}
+        assert create(api, **allowed)["created"]
+
+    def test_a_plan_without_numbers_binds_nothing_that_can_not_be_undone(self, api: EmailSecurity) -> None:
+        search = {**CAMPAIGN, "submissions": True}
+        with pytest.raises(PlanRefused, match="no numbers"):
+            create(api, plan=preview(api, search_params=search, destination="RecoverableItemsPurges"))
+        assert create(api, plan=preview(api, search_params=search))["created"]
+
+    def test_a_search_without_a_window_is_pinned_and_it_says_so(self, api: EmailSecurity) -> None:
+        search = {"sender": CAMPAIGN["sender"], "detections_only": False}
+        made = create(api, search_params=search, destination="JunkEmail", idempotency_key="case-42")
+        assert made["job"]["search_params"]["start"].startswith("2026-10-21T16:02:35")
+        assert any("pinned to 30 days" in warning for warning in made["warnings"])
+        # The key stands for what was asked, not for the minute in which it was asked.
+        api.clock.sleep(600)
+        again = create(api, search_params=search, destination="JunkEmail", idempotency_key="case-42")
+        assert not again["created"]
+        open_ = create(api, search_params=search, destination="JunkEmail", allow_open_window=True)
+        assert "start" not in open_["job"]["search_params"]
+
+    def test_more_messages_or_recipients_than_allowed(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        with pytest.raises(TooManyMessages):
+            create(api, **MOVE, max_messages=3)
+        with pytest.raises(TooManyRecipients):
+            create(api, **MOVE, max_recipients=3)
+        assert effects(sandbox) == []
+
+    def test_a_broad_search_in_a_plan_is_still_a_broad_search(self, api: EmailSecurity) -> None:
+        plan = preview(api, search_params={"start": "2026-11-20T15:00:00Z"})
+        with pytest.raises(BroadSearchRefused):
+            create(api, plan=plan)
+        assert create(api, plan=plan, allow_broad_search=True)["created"]
+
+    def test_malicious_messages_are_not_released_by_the_way(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        search = {"sender": CAMPAIGN["sender"], "start": CAMPAIGN["start"]}
+        with pytest.raises(MaliciousRelease, match="MALICIOUS"):
+            release_job.run({"search_params": search}, api)
+        with pytest.raises(MaliciousRelease, match="MALICIOUS-BEC"):
+            release_job.run({"search_params": {**search, "final_disposition": "MALICIOUS-BEC"}}, api)
+        assert effects(sandbox) == []
+        assert release_job.run({"search_params": {**search, "final_disposition": "SPAM"}}, api)["created"]
+        assert release_job.run({"search_params": search, "allow_malicious": True}, api)["created"]
+
+    def test_read_only_mode_refuses_and_still_lets_one_look(self, sandbox: RunningSandbox, connect: Connect) -> None:
+        api = connect(sandbox, read_only=True)
+        plan = preview(api)
+        with pytest.raises(ReadOnlyMode) as caught:
+            create(api, plan=plan)
+        assert caught.value.exit_code == 3
+        assert effects(sandbox) == []
+
+    def test_who_asks_is_what_the_environment_says(self, sandbox: RunningSandbox, connect: Connect) -> None:
+        api = connect(sandbox, requested_by="alice@corp.example")
+        made = create(api, **MOVE)
+        assert made["requested_by"] == "alice@corp.example"
+        assert ":by=alice@corp.example]" in made["job"]["comment"]
+        with pytest.raises(ParameterError, match="another person"):
+            create(api, **MOVE, requested_by="bob")

@@ -1,0 +1,178 @@
+"""A preview over real HTTP: what a job would find, as a plan whose hash binds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import preview_job
+from actions.example_plan import EXAMPLE_PLAN
+from connectors.email_security import EmailSecurity
+from connectors.errors import ParameterError, PlanRefused, TooManyMessages
+from guardrails.plan import read_plan
+from sandbox.server import RunningSandbox
+from tests.conftest import CAMPAIGN
+
+Connect = Callable[..., EmailSecurity]
+
+
+def preview(api: EmailSecurity, **changes: Any) -> dict[str, Any]:
+    return preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail", **changes}, api)
+
+
+def campaign_of(sandbox: RunningSandbox) -> list[Any]:
+    now = sandbox.clock.now()
+    return [m for m in sandbox.state.tenant.from_sender(CAMPAIGN["sender"]) if m.time <= now]  # type: ignore[arg-type]
+
+
+def test_it_counts_what_the_sandbox_really_holds(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    plan = preview(api, sample=3)
+    held = campaign_of(sandbox)
+    recipients = {recipient for message in held for recipient in message.recipients}
+    assert plan["distinct_messages"] == len(held)
+    assert plan["messages"] == sum(len(message.recipients) for message in held)
+    assert plan["recipients"] == len(recipients)
+    assert sum(plan["by_recipient_domain"].values()) == plan["messages"]
+    assert sum(plan["by_disposition"].values()) == plan["messages"]
+    assert plan["by_sender"] == {CAMPAIGN["sender"]: plan["messages"]}
+    assert plan["malicious"] == plan["by_disposition"]["MALICIOUS"]
+    assert len(plan["sample"]) == 3
+    assert sandbox.state.truth()["effects"] == []
+
+
+def test_its_window_is_pinned_to_absolute_times(api: EmailSecurity) -> None:
+    plan = preview(api)
+    assert plan["asked_search_params"] == CAMPAIGN
+    assert plan["search_params"] == {**CAMPAIGN, "end": "2026-11-20T16:02:35Z"}
+    assert preview(api, search_params={"sender": "a@b.example"})["search_params"]["start"] == "2026-10-21T16:02:35Z"
+
+
+def test_a_window_beyond_what_is_documented_is_warned_about(api: EmailSecurity) -> None:
+    plan = preview(api, search_params={**CAMPAIGN, "start": "2026-09-01T00:00:00Z"})
+    assert any("80 days ago" in warning for warning in plan["warnings"])
+
+
+def test_the_plan_is_read_back_as_it_is_and_refused_when_it_was_edited(api: EmailSecurity) -> None:
+    plan = preview(api)
+    assert read_plan(plan).plan_hash == plan["plan_hash"]
+    for name, other in (
+        ("messages", 5), ("destination", "Inbox"), ("account_id", "x"), ("max_drift", 99.0), ("warnings", ["fine"]),
+        ("cancel_if_discovered_over", 10**6), ("requested_by", "eve"), ("approvals_needed", 9),
+        ("search_params", {**plan["search_params"], "sender": "corp.example"}),
+    ):  # fmt: skip
+        with pytest.raises(PlanRefused, match="was changed after it was made"):
+            read_plan({**plan, name: other})
+
+
+def test_the_example_is_a_plan() -> None:
+    assert read_plan(EXAMPLE_PLAN).messages == 420
+
+
+@pytest.mark.parametrize(
+    "broken", [{}, {"plan_hash": "x"}, {**EXAMPLE_PLAN, "extra": 1}, {**EXAMPLE_PLAN, "messages": "4"}]
+)
+def test_what_is_no_plan_is_told_with_a_pointer(broken: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError) as caught:
+        read_plan(broken)
+    assert all(problem["pointer"].startswith("/plan") for problem in caught.value.problems)
+
+
+def test_an_exact_subject_is_checked_on_each_message_and_said_to_be(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    subject = campaign_of(sandbox)[5].subject
+    plan = preview(api, search_params={**CAMPAIGN, "exact_subject": subject})
+    held = [message for message in campaign_of(sandbox) if message.subject == subject]
+    assert plan["messages"] == sum(len(message.recipients) for message in held) > 0
+    assert plan["parity"] == "approximate"
+    assert "exact_subject" in plan["parity_notes"][0]
+    assert preview(api)["parity"] == "exact"
+
+
+def test_what_can_not_be_counted_has_no_numbers_and_says_so(api: EmailSecurity) -> None:
+    plan = preview(api, search_params={**CAMPAIGN, "submissions": True}, max_messages=5)
+    assert (plan["parity"], plan["messages"], plan["cancel_if_discovered_over"]) == ("unknown", None, None)
+    assert [refusal["type"] for refusal in plan["refusals"]] == ["UncountableSearch"]
+    assert any("can't be counted" in warning for warning in plan["warnings"])
+
+
+def test_more_than_the_limit_is_refused_and_never_sampled(api: EmailSecurity) -> None:
+    with pytest.raises(TooManyMessages, match="more than 10 messages"):
+        preview(api, limit=10)
+
+
+def test_it_says_beforehand_what_would_refuse_the_create(api: EmailSecurity) -> None:
+    plan = preview(api, max_messages=3, max_recipients=2)
+    assert [refusal["type"] for refusal in plan["refusals"]] == ["TooManyMessages", "TooManyRecipients"]
+    broad = preview(api, search_params={"start": "2026-11-20T15:00:00Z"})
+    assert "BroadSearchRefused" in [refusal["type"] for refusal in broad["refusals"]]
+
+
+def test_a_release_of_malicious_messages_is_told_to_be_refused(api: EmailSecurity) -> None:
+    plan = preview_job.run({"action": "RELEASE", "search_params": CAMPAIGN}, api)
+    assert [refusal["type"] for refusal in plan["refusals"]] == ["MaliciousRelease"]
+    assert plan["reversibility"]["reversible"] is False
+
+
+def test_nothing_found_is_said(api: EmailSecurity) -> None:
+    plan = preview(api, search_params={"sender": "nobody@nowhere.example"})
+    assert plan["messages"] == 0
+    assert any("nothing was found" in warning for warning in plan["warnings"])
+    assert any("detections_only is not given" in warning for warning in plan["warnings"])
+
+
+def test_a_sender_in_the_recipients_own_domain_is_warned_about(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    own = next(a for a in sandbox.state.tenant.sender_addresses() if a.endswith("@" + sandbox.state.tenant.domain))
+    plan = preview(api, search_params={"sender": own, "detections_only": False})
+    assert plan["messages"] > 0
+    assert any("in the domain of the recipients" in warning for warning in plan["warnings"])
+
+
+def test_what_can_not_be_undone_allows_no_drift(api: EmailSecurity) -> None:
+    plan = preview(api, destination="RecoverableItemsPurges")
+    assert (plan["max_drift"], plan["cancel_if_discovered_over"]) == (0.0, plan["messages"])
+    assert plan["reversibility"]["reversible"] is False
+    soft = preview(api)
+    assert (soft["max_drift"], soft["cancel_if_discovered_over"]) == (10.0, int(soft["messages"] * 1.1))
+
+
+@pytest.mark.parametrize(
+    ("params", "pointer"),
+    [
+        ({"action": "MOVE", "search_params": CAMPAIGN}, "/destination"),
+        ({"action": "RELEASE", "search_params": CAMPAIGN, "destination": "Inbox"}, "/destination"),
+        ({"action": "PURGE", "search_params": CAMPAIGN}, "/action"),
+        ({"action": "MOVE", "destination": "Inbox"}, "/search_params"),
+        ({"action": "MOVE", "search_params": CAMPAIGN, "destination": "Inbox", "requested_by": "a b"}, "/requested_by"),
+    ],
+)
+def test_bad_parameters_are_named(params: dict[str, Any], pointer: str, api: EmailSecurity) -> None:
+    with pytest.raises(ParameterError) as caught:
+        preview_job.run(params, api)
+    assert [problem["pointer"] for problem in caught.value.problems] == [pointer]
+
+
+def test_the_policy_shows_in_the_plan(
+    sandbox: RunningSandbox, connect: Connect, tmp_path: Path, start_sandbox: Callable[..., RunningSandbox]
+) -> None:
+    message = campaign_of(sandbox)[3]
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        f"policy: 1\nmax_messages: 10\nmax_drift_percent: 5\ndestinations: [Inbox]\n"
+        f"protected_recipients: [{message.recipients[0]}]\n"
+    )
+    plan = preview(connect(sandbox, policy_file=str(file)))
+    assert {refusal["type"] for refusal in plan["refusals"]} == {"PolicyRefused", "ProtectedRefused"}
+    assert plan["protected"] == [f"recipient {message.recipients[0]}"]
+    assert plan["max_drift"] == 5.0
+
+
+def test_hostile_text_is_neither_kept_nor_endless_in_a_plan(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    message = campaign_of(sandbox)[0]
+    message.subject = "\x1b[2J\u202e" + "x" * 10_000
+    plan = preview(api, sample=100)
+    shown = [row["subject"] for row in plan["sample"]]
+    assert all(subject.isprintable() and len(subject) <= 200 for subject in shown)

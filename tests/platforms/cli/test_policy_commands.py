@@ -1,0 +1,326 @@
+"""`cfes policy check` and `cfes approve`: what a policy says, and a plan that its approver has looked at."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from actions.example_plan import EXAMPLE_PLAN
+from connectors.policy import Policy, load_policy
+from guardrails.approval import accepted
+from guardrails.named_messages import Change, plan_hash
+from guardrails.plan import new_plan, read_plan
+from platforms.cli import approve_command
+from tests.clock import FakeClock
+from tests.guardrails.test_approval import BOB, CAROL, EVE, POLICY, private_pem, public_pem
+from tests.platforms.cli.conftest import Cfes, Ended
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "policy.yaml"
+PLAN = dict(EXAMPLE_PLAN)
+IDS = ["4WtWkr6nlBz9sNH-1", "4WtWkr6nlBz9sNH-2"]
+DRY_RUN = {
+    "dry_run": True,
+    "plan_hash": plan_hash(PLAN["account_id"], Change("MOVE", "JunkEmail"), IDS),
+    "account_id": PLAN["account_id"],
+    "action": "MOVE",
+    "destination": "JunkEmail",
+    "messages": 2,
+    "recipients": None,
+    "requested_by": None,
+    "warnings": ["look at it"],
+    "results": [],
+}
+UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\u202e]")
+
+Approve = Callable[..., Ended]
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    fake = FakeClock()
+    monkeypatch.setattr(approve_command, "SystemClock", lambda: fake)
+    return fake
+
+
+@pytest.fixture
+def policy_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The policy that the setting names: bob and carol approve, for two hours at most."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(POLICY.model_dump(mode="json", exclude_defaults=True)))
+    monkeypatch.setenv("CFES_POLICY", str(path))
+    return path
+
+
+@pytest.fixture
+def bob(tmp_path: Path) -> str:
+    return _key_file(tmp_path / "bob.pem", BOB)
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Sets what is typed at the question; nobody is there unless it is set."""
+
+    def typed(answer: str | None) -> None:
+        monkeypatch.setattr(approve_command, "_answer", lambda: answer)
+
+    typed(None)
+    return typed
+
+
+def _key_file(path: Path, key: Any, mode: int = 0o600) -> str:
+    path.write_bytes(private_pem(key))
+    path.chmod(mode)
+    return str(path)
+
+
+def _accepted(ended: Ended, clock: FakeClock, plan: Any = PLAN, policy: Policy = POLICY) -> list[str]:
+    return accepted(
+        [ended.document["approval"]],
+        policy=policy,
+        plan_hash=plan["plan_hash"],
+        account_id=plan["account_id"],
+        requesters=["dana@corp.example"],
+        now=clock.now(),
+    )
+
+
+class TestPolicyCheck:
+    def test_a_good_policy_is_shown_as_json(self, cfes: Cfes) -> None:
+        ended = cfes("policy", "check", str(EXAMPLE))
+        assert ended.code == 0
+        assert ended.document == {"file": str(EXAMPLE), "policy": load_policy(str(EXAMPLE)).model_dump(mode="json")}
+
+    def test_and_in_words_on_a_terminal(self, cfes: Cfes) -> None:
+        said = cfes("policy", "check", str(EXAMPLE), "--output", "table").out
+        for words in (
+            "5,000",
+            "MOVE, RELEASE to RecoverableItemsDeletions: 2 approvals",
+            "MOVE, RELEASE above 1,000 messages: 1 approval",
+            "bob, carol@corp.example",
+            "12 h at most",
+        ):
+            assert words in said
+
+    def test_the_setting_names_it_also_through_a_file(
+        self, cfes: Cfes, policy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert cfes("policy", "check").document["file"] == str(policy_file)
+        monkeypatch.delenv("CFES_POLICY")
+        assert cfes("policy", "check").code == 2
+        (tmp_path / "where").write_text(f"{policy_file}\n")
+        monkeypatch.setenv("CFES_POLICY_FILE", str(tmp_path / "where"))
+        assert cfes("policy", "check").document["file"] == str(policy_file)
+
+    def test_what_is_wrong_is_named_by_its_place(self, cfes: Cfes, tmp_path: Path) -> None:
+        (tmp_path / "bad.yaml").write_text("policy: 1\nmax_mesages: 5\nmax_recipients: many\n")
+        ended = cfes("policy", "check", "bad.yaml", err=True)
+        assert (ended.code, ended.error["type"]) == (3, "PolicyUnusable")
+        assert {p["pointer"] for p in ended.error["problems"]} == {"/max_mesages", "/max_recipients"}
+        assert "did you mean max_messages?" in ended.err
+
+    def test_a_key_that_is_no_ed25519_key_is_found(self, cfes: Cfes, policy_file: Path) -> None:
+        policy_file.write_text(policy_file.read_text().replace(public_pem(BOB).splitlines()[1], "A" * 60))
+        ended = cfes("policy", "check")
+        assert ended.code == 3
+        assert [p["message"] for p in ended.error["problems"]] == ["is no Ed25519 public key"]
+
+    @pytest.mark.parametrize("name", ["missing.yaml", ".", "\x1b[31m"])
+    def test_a_file_that_can_not_be_read_is_no_traceback(self, name: str, cfes: Cfes) -> None:
+        ended = cfes("policy", "check", name, err=True)
+        assert ended.code == 3
+        assert "\x1b[31m.yaml" not in ended.err
+        assert "Traceback" not in ended.err
+
+
+@pytest.mark.usefixtures("answers", "policy_file")
+class TestApprove:
+    @pytest.fixture
+    def approve(self, cfes: Cfes, bob: str) -> Approve:
+        """Approves a document, given as a file."""
+
+        def run(document: Any, *arguments: str, **streams: Any) -> Ended:
+            text = document if isinstance(document, str) else json.dumps(document)
+            Path("plan.json").write_text(text)
+            return cfes(
+                "approve", "plan.json", *(() if "--key" in arguments else ("--key", bob)), *arguments, **streams
+            )
+
+        return run
+
+    @pytest.fixture(autouse=True)
+    def _in_its_own_directory(self, cfes: Cfes) -> None:
+        """`cfes` changes to the test's directory: it comes before what a test writes."""
+
+    def test_a_plan_that_is_approved_makes_an_approval_that_is_accepted(
+        self, approve: Approve, answers: Any, clock: FakeClock
+    ) -> None:
+        answers("y\n")
+        ended = approve(PLAN)
+        assert ended.code == 0
+        assert set(ended.document) == {"approval", "approver", "plan_hash", "expires_at"}
+        assert (ended.document["approver"], ended.document["plan_hash"]) == ("bob", PLAN["plan_hash"])
+        assert ended.document["expires_at"] == "2026-11-20T18:02:35Z", "no longer than the policy allows"
+        assert _accepted(ended, clock) == ["bob"]
+        clock.advance(7200 - 1)
+        assert _accepted(ended, clock) == ["bob"]
+
+    def test_it_shows_what_is_approved_before_it_asks(self, approve: Approve, answers: Any) -> None:
+        answers("y\n")
+        plan = new_plan(
+            {
+                **PLAN,
+                "warnings": ["the window is open"],
+                "protected": ["ceo@corp.example"],
+                "refusals": [{"type": "TooManyMessages", "message": "more than 5"}],
+            }
+        ).model_dump(mode="json")
+        shown, _, _ = approve(plan).err.partition("Approve it? [y/N]")
+        for fact in (
+            "action: MOVE",
+            "destination: JunkEmail",
+            "messages: 420",
+            "recipients: 418",
+            "asked by: dana@corp.example",
+            "search: sender: billing@invoice-portal.example",
+            "approver: bob",
+            "warning: the window is open",
+            "warning: protected: ceo@corp.example",
+            "warning: a job would be refused as things stand: TooManyMessages: more than 5",
+            plan["plan_hash"],
+        ):
+            assert fact in shown
+
+    @pytest.mark.parametrize("answer", ["n\n", "\n", "", "yess\n", None])
+    def test_without_a_yes_nothing_is_signed(self, approve: Approve, answers: Any, answer: str | None) -> None:
+        answers(answer)
+        ended = approve(PLAN)
+        assert (ended.code, ended.error["type"]) == (3, "NotGiven")
+        assert "Nothing was approved" in ended.error["help"]
+        assert "eyJ" not in ended.out + ended.err
+
+    def test_it_comes_from_standard_input_and_goes_to_a_terminal_in_one_line(self, cfes: Cfes, bob: str) -> None:
+        ended = cfes("approve", "-", "--key", bob, "--yes", "--output", "table", typed=json.dumps(PLAN))
+        assert ended.code == 0
+        assert re.fullmatch(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", ended.out.splitlines()[-1])
+
+    def test_nobody_approves_their_own(self, approve: Approve) -> None:
+        plan = new_plan({**PLAN, "requested_by": "BOB"}).model_dump(mode="json")
+        ended = approve(plan, "--yes")
+        assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
+        assert "nobody approves their own" in ended.error["message"]
+
+    def test_the_key_says_who_approves(self, approve: Approve, tmp_path: Path) -> None:
+        carol, eve = _key_file(tmp_path / "carol.pem", CAROL), _key_file(tmp_path / "eve.pem", EVE)
+        assert approve(PLAN, "--yes", "--key", carol).document["approver"] == "carol"
+        assert approve(PLAN, "--yes", "--key", carol, "--as", "Carol").document["approver"] == "carol"
+        assert "the key is carol's" in approve(PLAN, "--yes", "--key", carol, "--as", "bob").error["message"]
+        assert "does not name" in approve(PLAN, "--yes", "--key", eve).error["message"]
+
+    def test_without_a_policy_the_name_is_given(
+        self, approve: Approve, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("CFES_POLICY")
+        assert "--as NAME" in approve(PLAN, "--yes").error["message"]
+        assert approve(PLAN, "--yes", "--as", "bob smith").code == 2
+        ended = approve(PLAN, "--yes", "--as", "bob")
+        assert ended.document["expires_at"] == "2026-11-21T00:02:35Z", "eight hours"
+        long = POLICY.model_copy(update={"approval_hours": 8})
+        assert _accepted(ended, clock, policy=long) == ["bob"]
+
+    @pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "2.01", "1e300"])
+    def test_hours_beyond_the_policy_are_refused(self, approve: Approve, hours: str) -> None:
+        assert approve(PLAN, "--yes", "--hours", hours).code == 2
+        assert approve(PLAN, "--yes", "--hours", "0.5").document["expires_at"] == "2026-11-20T16:32:35Z"
+
+    def test_a_plan_that_was_edited_is_refused(self, approve: Approve) -> None:
+        for edited in ({**PLAN, "messages": 4}, {**PLAN, "warnings": ["x"]}, {**PLAN, "requested_by": "alice"}):
+            assert approve(edited, "--yes").error["type"] == "PlanRefused"
+
+    def test_a_plan_can_not_pass_for_a_dry_run(self, approve: Approve) -> None:
+        for dropped in ("messages", "search_params", "asked_search_params", "previewed_at"):
+            less = {key: value for key, value in PLAN.items() if key != dropped}
+            assert approve(less, "--yes").error["type"] in ("ParameterError", "PlanRefused")
+        bare = {key: value for key, value in PLAN.items() if key not in ("search_params", "previewed_at")}
+        assert "can't be checked" in approve(bare, "--yes").err
+
+    def test_a_plan_that_is_too_old_is_refused(self, approve: Approve, clock: FakeClock) -> None:
+        clock.advance(timedelta(hours=25).total_seconds())
+        assert approve(PLAN, "--yes").error["type"] == "PlanRefused"
+
+    def test_a_dry_run_is_approved_with_a_word_about_what_is_not_checked(
+        self, approve: Approve, clock: FakeClock
+    ) -> None:
+        ended = approve(DRY_RUN, "--yes")
+        assert _accepted(ended, clock, DRY_RUN) == ["bob"]
+        for words in ("recipients: not known", "asked by: nobody said", "warning: look at it", "can't be checked"):
+            assert words in ended.err
+
+    def test_a_dry_run_with_its_ids_is_checked(self, approve: Approve) -> None:
+        assert "can't be checked" not in approve({**DRY_RUN, "ids": IDS}, "--yes").err
+        for changed in ({"ids": IDS[:1]}, {"destination": "Inbox"}, {"messages": 1}, {"account_id": "other"}):
+            assert approve({**DRY_RUN, "ids": IDS, **changed}, "--yes").error["type"] == "PlanRefused"
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"plan_hash": "x"},
+            {"plan_hash": "AB" * 32},
+            {"plan_hash": None},
+            {"account_id": "a/b"},
+            {"action": ""},
+            {"action": 5},
+            {"messages": -1},
+            {"messages": "2"},
+            {"messages": True},
+            {"destination": ["Inbox"]},
+            {"requested_by": "a b"},
+            {"ids": "x"},
+        ],
+    )
+    def test_what_is_no_dry_run_is_refused_by_its_place(self, approve: Approve, changed: dict[str, Any]) -> None:
+        ended = approve({**DRY_RUN, **changed}, "--yes")
+        assert ended.code == 2
+        assert [p["pointer"] for p in ended.error["problems"]] == [f"/{name}" for name in changed]
+
+    @pytest.mark.parametrize("text", ["", "[]", "{", "null", "{}", '{"a": 1, "a": 1}', "[" * 5000, "\x00"])
+    def test_what_is_no_plan_is_refused(self, approve: Approve, text: str) -> None:
+        assert approve(text, "--yes").code == 2
+
+    def test_nothing_in_a_plan_steers_the_terminal(self, approve: Approve) -> None:
+        evil = "\x1b[2J\r\u202emessages: 1\nmessages: 1\x07"
+        plan = new_plan({**PLAN, "search_params": {"subject": evil, evil: evil}, "warnings": [evil]})
+        ended = approve(plan.model_dump(mode="json"), "--yes")
+        assert ended.code == 0
+        assert not UNPRINTABLE.search(ended.err)
+        assert "\nmessages: 1" not in ended.err
+        watched = approve({**DRY_RUN, "destination": evil, "warnings": [evil], "action": evil}, "--yes", err=True)
+        assert watched.code == 0
+        assert "\x1b[2J" not in watched.err
+        assert "\u202e" not in watched.err
+
+    def test_a_key_file_that_others_can_read_is_warned_about(self, approve: Approve, tmp_path: Path) -> None:
+        assert "chmod 600" not in approve(PLAN, "--yes").err
+        shared = _key_file(tmp_path / "shared.pem", BOB, 0o640)
+        ended = approve(PLAN, "--yes", "--key", shared)
+        assert ended.code == 0
+        assert "chmod 600" in ended.err
+
+    @pytest.mark.parametrize("key", ["missing.pem", ".", "-", "public.pem", "/dev/zero"])
+    def test_a_key_that_is_none_is_refused(self, approve: Approve, tmp_path: Path, key: str) -> None:
+        (tmp_path / "public.pem").write_text(public_pem(BOB))
+        assert approve(PLAN, "--yes", "--key", key).code == 2
+
+    def test_a_policy_that_can_not_be_used_approves_nothing(self, approve: Approve, policy_file: Path) -> None:
+        policy_file.write_text("policy: 2")
+        assert approve(PLAN, "--yes").error["type"] == "PolicyUnusable"
+
+
+def test_the_example_plan_is_a_plan() -> None:
+    assert read_plan(PLAN).requested_by == "dana@corp.example"
