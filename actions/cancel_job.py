@@ -39,10 +39,10 @@ def cancel_job(p: Params, api: EmailSecurity) -> Result:
         return _result(before, before, cancelled=False)
     if before.has_ended:
         raise _too_late(before)
-    after = cancel_surely(api, before)
+    after, applied = cancel_surely(api, before)
     if after.status != "CANCELLED":
         raise _too_late(after)
-    return _result(before, after, cancelled=True)
+    return _result(before, after, cancelled=applied != "no")
 
 
 def _too_late(job: BulkJob) -> Conflict:

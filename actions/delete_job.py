@@ -12,7 +12,7 @@ from actions.contract import WRITE, Action, ActionParams, ActionResult, JobId
 from actions.example_job import JOB_ID
 from actions.process import main
 from connectors.email_security import EmailSecurity
-from connectors.errors import JobStillRunning, NotFound, OutcomeUnknown, PackError
+from connectors.errors import ApiRefusal, JobStillRunning, NotFound, OutcomeUnknown, PackError
 
 
 class Params(ActionParams):
@@ -44,21 +44,45 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
 
 
 def _delete(job_id: str, api: EmailSecurity) -> None:
-    """Delete, and where the answer is lost look first: a job that is gone was deleted."""
+    """Delete, and where the answer is lost or contradicts itself look first: a job that is gone was deleted."""
     try:
         api.delete_job(job_id)
-    except OutcomeUnknown:
-        try:
-            api.get_job(job_id)
-            api.delete_job(job_id)
-        except NotFound:
+    except (OutcomeUnknown, ApiRefusal) as failure:
+        if failure.surely_not_applied:
+            raise
+        if _is_gone(job_id, api):
             return
-        except PackError as error:
-            raise OutcomeUnknown(
-                f"whether the job was deleted could not be found out: {error.message}",
-                help=f"Look at job {job_id}. To delete it once more is safe.",
-                job_id=job_id,
-            ) from None
+        if isinstance(failure, ApiRefusal):
+            raise
+        _delete_again(job_id, api)
+
+
+def _is_gone(job_id: str, api: EmailSecurity) -> bool:
+    try:
+        api.get_job(job_id)
+    except NotFound:
+        return True
+    except PackError as error:
+        raise _unknown(job_id, error) from None
+    return False
+
+
+def _delete_again(job_id: str, api: EmailSecurity) -> None:
+    try:
+        api.delete_job(job_id)
+    except NotFound:
+        # The first one has taken effect after all.
+        return
+    except PackError as error:
+        raise _unknown(job_id, error) from None
+
+
+def _unknown(job_id: str, cause: PackError) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"whether the job was deleted could not be found out: {cause.message}",
+        help=f"Look at job {job_id}. To delete it once more is safe.",
+        job_id=job_id,
+    )
 
 
 ACTION = Action(

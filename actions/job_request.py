@@ -95,7 +95,7 @@ class JobRequestResult(ActionResult):
     status: str = Field(description="The job's status.")
     created: bool = Field(description="False where a job of the same intent stood already.")
     job: dict[str, Any] = Field(description="The job as the API describes it.")
-    plan_hash: str | None = Field(description="The plan that was handed over; null without one.")
+    plan_hash: str | None = Field(description="The plan, if the job was made from it; else null.")
     requested_by: str | None = Field(description="Who asked, as the job's stamp says; null where nobody said.")
     approved_by: list[str] = Field(description="Who approved, as the job's stamp says.")
     twins: list[Twin] = Field(description="Later jobs of the same intent: cancelled, unless they had ended.")
@@ -140,6 +140,9 @@ def request_job(
     warnings = job.warnings + warnings_of(p, job.request.search_params)
     if not made.created:
         warnings.append("a job of the same intent stood already: it was adopted, nothing was created")
+    if plan_hash is not None and not (made.stamp.plan and plan_hash.startswith(made.stamp.plan)):
+        plan_hash = None
+        warnings.append("the job was not made from this plan, so its numbers do not bind it: wait for it without plan")
     return result(
         job_id=made.job.job_id,
         status=made.job.status,

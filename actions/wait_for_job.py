@@ -129,7 +129,8 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
             limit.check_plan_of(last_seen)
             if limit.is_over(last_seen):
                 try:
-                    last_seen, cancelled = cancel_surely(look, last_seen), True
+                    last_seen, applied = cancel_surely(look, last_seen)
+                    cancelled = applied != "no"
                 except TemporaryFailure as failure:
                     trouble, pause = failure, failure.retry_after_seconds or p.min_interval_seconds
             _report(last_seen, state)

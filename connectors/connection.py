@@ -171,7 +171,7 @@ class Connection(BaseModel):
         environment = os.environ if environment is None else environment
         values = {}
         for name, variable in environment_variables().items():
-            value = _read(environment, variable)
+            value = read_setting(environment, variable)
             if value is not None:
                 values[name] = value
         if "api_token" not in values and "api_key" not in values and "api_email" not in values:
@@ -219,7 +219,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _read(environment: Mapping[str, str], variable: str) -> str | None:
+def read_setting(environment: Mapping[str, str], variable: str) -> str | None:
+    """A variable's value, or the content of the file that NAME_FILE names; None where neither is set.
+
+    Raises: ConnectionSettingsError where both are, or the file can't be read.
+    """
     value = environment.get(variable) or None
     path = environment.get(f"{variable}_FILE") or None
     if path is None:

@@ -70,6 +70,12 @@ def printable(text: str) -> str:
     return shown if len(text) <= LONGEST_TEXT else shown[:LONGEST_TEXT] + "\N{HORIZONTAL ELLIPSIS}"
 
 
+def _printable_problem(problem: Problem) -> Problem:
+    """Pointers hold names that came from outside, and stand on one line."""
+    pointer = printable(problem["pointer"])[:500].replace("\n", " ")
+    return Problem(pointer=pointer, message=printable(problem["message"]))
+
+
 class PackError(Exception):
     """An error that a playbook can branch on.
 
@@ -107,8 +113,17 @@ class PackError(Exception):
         self.ray_id = ray_id
         self.job_id = job_id
         self.retry_after_seconds = retry_after_seconds
-        self.problems = list(problems)
+        self.problems = [_printable_problem(problem) for problem in problems]
         self.resume: dict[str, Any] | None = None
+
+    @property
+    def surely_not_applied(self) -> bool:
+        """Whether a write that ended in this changed nothing.
+
+        success: false inside a 2xx says one thing with its status, another with its body: it has to be looked up.
+        """
+        contradicts_itself = isinstance(self, ApiRefusal) and 200 <= (self.http_status or 0) < 300
+        return self.applied == "no" and not contradicts_itself
 
     def document(self) -> dict[str, Any]:
         """The failure as one JSON document, in the shape every door prints."""

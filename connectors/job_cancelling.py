@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApiRefusal, OutcomeUnknown, PackError
+from connectors.errors import ApiRefusal, Applied, OutcomeUnknown, PackError
 from connectors.job import BulkJob
 
 MOST_CANCELS = 3
 
 
-def cancel_surely(api: EmailSecurity, job: BulkJob) -> BulkJob:
-    """The job as it stands afterwards: CANCELLED, or ended before it could be cancelled.
+class Cancelled(NamedTuple):
+    """The job as it stands after a cancel: CANCELLED, or ended before it could be. applied: whether by this call."""
+
+    job: BulkJob
+    applied: Applied
+
+
+def cancel_surely(api: EmailSecurity, job: BulkJob) -> Cancelled:
+    """Cancel the job unless it has ended.
 
     Raises: OutcomeUnknown, and what EmailSecurity.cancel_job raises where nothing was changed.
     """
-    doubt: OutcomeUnknown | None = None
+    applied: Applied = "no"
     for _ in range(MOST_CANCELS):
         if job.has_ended:
-            return job
+            return Cancelled(job, applied)
         refusal: ApiRefusal | None = None
         try:
             job = api.cancel_job(job.job_id)
-        except OutcomeUnknown as failure:
-            doubt = failure
+        except OutcomeUnknown:
+            applied = "unknown"
         except ApiRefusal as failure:
             # It may have ended in the meantime; and a refusal inside a 2xx contradicts itself.
             refusal = failure
+            applied = applied if failure.surely_not_applied else "unknown"
         except PackError as failure:
-            if doubt is None:
+            if applied == "no":
                 raise
             raise _unknown(job, failure) from None
+        else:
+            applied = "yes"
         if not job.has_ended:
             try:
                 job = api.get_job(job.job_id)
@@ -38,7 +50,7 @@ def cancel_surely(api: EmailSecurity, job: BulkJob) -> BulkJob:
         if refusal is not None and not job.has_ended:
             raise refusal
     if job.has_ended:
-        return job
+        return Cancelled(job, applied)
     raise OutcomeUnknown(
         f"the service took the cancel, and the job still says {job.status}", help=_help(job), job_id=job.job_id
     )

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApiRefusal, Conflict, IdempotencyConflict, OutcomeUnknown, PackError, PlanUsed
+from connectors.errors import ApiRefusal, Applied, Conflict, IdempotencyConflict, OutcomeUnknown, PackError, PlanUsed
 from connectors.job import BulkJob, BulkJobRequest
-from connectors.job_cancelling import cancel_surely
+from connectors.job_cancelling import Cancelled, cancel_surely
 from connectors.search import parse_instant
 from connectors.stamp import Stamp
 
 # While the listing is given time to show a job, the pauses grow from this one.
 FIRST_LOOK_AGAIN_SECONDS = 1.0
 MOST_LOOKS = 20
+OLDEST_LOOK_SECONDS = 1.0
 MOST_POSTS = 2
 
 Bearers = list[tuple[BulkJob, Stamp]]
@@ -96,7 +97,13 @@ def create_job_once(api: EmailSecurity, intent: Intent, before_post: Callable[[]
         standing = _bearers(api, stamp)
         if standing:
             return _settled(api, stamp, standing, own=None)
+    looked_at = api.clock.monotonic()
     clearance = before_post()
+    if intent.is_known_elsewhere and api.clock.monotonic() - looked_at > OLDEST_LOOK_SECONDS:
+        # To count takes time, and another worker may have used it.
+        standing = _bearers(api, stamp)
+        if standing:
+            return _settled(api, stamp, standing, own=None)
     stamp = replace(stamp, approved_by=tuple(clearance.approved_by))
     request = intent.request.model_copy(update={"comment": stamp.on(intent.request.comment)})
     warnings = list(clearance.warnings)
@@ -123,7 +130,7 @@ def _post(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> tuple[Bu
             return api.create_job(request), attempt, []
         except PackError as failure:
             # From the second POST on, the first may still turn out to have been applied, whatever this one says.
-            if attempt == 1 and _surely_not_applied(failure):
+            if attempt == 1 and failure.surely_not_applied:
                 raise
             cause = failure
         own, others = _after_lost_answer(api, stamp, cause)
@@ -132,12 +139,6 @@ def _post(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> tuple[Bu
         if attempt == 1 and isinstance(cause, ApiRefusal):
             raise cause
     raise _unknown(stamp, cause)
-
-
-def _surely_not_applied(failure: PackError) -> bool:
-    """success: false inside a 2xx says one thing with its status, another with its body: the listing is believed."""
-    contradicts_itself = isinstance(failure, ApiRefusal) and 200 <= (failure.http_status or 0) < 300
-    return failure.applied == "no" and not contradicts_itself
 
 
 def _after_lost_answer(api: EmailSecurity, stamp: Stamp, cause: PackError) -> tuple[BulkJob | None, Bearers]:
@@ -232,12 +233,13 @@ def _settled(
     """
     first, found = bearers[0]
     twins, warnings = [], []
+    applied: set[Applied] = {"yes"} if own is not None else {"unknown"} if lost else set()
     for later, _ in bearers[1:]:
-        twin, cancelled = _given_up(api, later, stays=first)
-        twins.append(twin)
-        if cancelled or own is not None:
-            warnings.append(_told(twin))
-    changed = own is not None or bool(warnings)
+        twin = _given_up(api, later, stays=first)
+        twins.append(twin.job)
+        applied.add(twin.applied)
+        if twin.applied != "no" or own is not None:
+            warnings.append(_told(twin.job))
     if found.same_request(stamp):
         created = own is not None and first.job_id == own.job_id
         return CreatedJob(first, created=created, stamp=found, warnings=warnings, twins=twins)
@@ -247,18 +249,18 @@ def _settled(
     used = "was used for another request" if kind is IdempotencyConflict else "has made its job already"
     raise kind(
         " ".join([f"this {what} {used}: {at}.", *warnings]),
-        help=None if not changed else "The earlier job stays, look at it. For a new intent take another key or plan.",
-        applied="yes" if changed else "unknown" if lost else "no",
+        help=None
+        if applied <= {"no"}
+        else "The earlier job stays, look at it. For a new intent take another key or plan.",
+        applied="yes" if "yes" in applied else "unknown" if "unknown" in applied else "no",
         job_id=first.job_id,
     )
 
 
-def _given_up(api: EmailSecurity, job: BulkJob, *, stays: BulkJob) -> tuple[BulkJob, bool]:
-    """Cancel a later job of the same intent. Gives the job as it stands then, and whether this call ended it."""
-    if job.has_ended:
-        return job, False
+def _given_up(api: EmailSecurity, job: BulkJob, *, stays: BulkJob) -> Cancelled:
+    """Cancel a later job of the same intent."""
     try:
-        return cancel_surely(api, job), True
+        return cancel_surely(api, job)
     except PackError as failure:
         raise OutcomeUnknown(
             f"job {job.job_id} is a later twin of job {stays.job_id}, and could not be cancelled: {failure.message}",

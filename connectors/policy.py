@@ -201,13 +201,17 @@ def load_policy(path: str) -> Policy:
 
     Raises: PolicyUnusable with every problem and its JSON pointer.
     """
-    from connectors.policy_source import SourceRefused, read  # noqa: PLC0415 -- only where there is a policy
+    from connectors.strict_yaml import YamlRefused, read  # noqa: PLC0415 -- only where there is a policy
 
     text = _text(path)
     try:
-        return Policy.model_validate(read(text))
-    except SourceRefused as error:
-        problems = [error.problem]
+        document = read(text).data
+        if document is not None:
+            return Policy.model_validate(document)
+        problems = [Problem(pointer="", message="is empty: the least that a policy says is `policy: 1`")]
+    except YamlRefused as error:
+        at = "" if error.line is None else f"line {error.line}: "
+        problems = [Problem(pointer=error.pointer, message=f"{at}{error.message}")]
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
         problems = [problem for one in found[:MOST_PROBLEMS] for problem in _problems(one)]
@@ -261,7 +265,7 @@ def _contradictions(policy: Policy) -> Iterator[Problem]:
 
 def _problems(error: Any) -> Iterator[Problem]:
     """One of pydantic's errors in the words of the format."""
-    from connectors.policy_source import below  # noqa: PLC0415 -- only where something is wrong
+    from connectors.strict_yaml import below  # noqa: PLC0415 -- only where something is wrong
 
     if error["type"] == "contradictions":
         yield from error["ctx"]["problems"]

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from connectors.connection import PERSON
+from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused, ParameterError
 from connectors.policy import Policy
 from connectors.search import format_instant
@@ -116,6 +117,39 @@ def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
     """
     ours = raw_bytes(private_key(private_key_pem).public_key())
     return next((name for name, key in public_keys(policy).items() if raw_bytes(key) == ours), None)
+
+
+def approvers(
+    api: EmailSecurity,
+    needed: int,
+    plan_hash: str,
+    tokens: Sequence[str],
+    *,
+    requested_by: str | None,
+    planned_by: str | None = None,
+) -> list[str]:
+    """Who has approved, where `needed` approvals are asked for: names, sorted.
+
+    requested_by: who asks now. planned_by: who asked for the plan. Neither may be an approver.
+
+    Raises: ApprovalRefused where there are not enough, or where one of them is not acceptable.
+    """
+    if needed and requested_by is None:
+        raise ApprovalRefused(
+            "who asks for it is not known: nobody could tell that person from the one who approves",
+            help="Nothing was changed. Set CFES_REQUESTED_BY, or give requested_by.",
+        )
+    names = accepted(
+        tokens,
+        policy=api.policy,
+        plan_hash=plan_hash,
+        account_id=api.connection.account_id,
+        requesters={name for name in (requested_by, planned_by) if name is not None},
+        now=api.clock.now(),
+    )
+    if len(names) < needed:
+        raise ApprovalRefused(f"the policy asks for {needed} approvals of plan {plan_hash}, {len(names)} were given")
+    return names
 
 
 def accepted(

@@ -12,7 +12,6 @@ from typing import Any
 
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
-    ApprovalRefused,
     BroadSearchRefused,
     GuardrailRefusal,
     MaliciousRelease,
@@ -258,21 +257,9 @@ def _approved_by(api: EmailSecurity, job: Wanted, numbers: Numbers | None) -> li
         return []
     if job.plan is None:
         raise PlanNeeded(f"the policy asks for {needed} approvals, and they are given for a plan")
-    if needed and job.requested_by is None:
-        raise ApprovalRefused(
-            "who asks for it is not known: nobody could tell that person from the one who approves",
-            help="Nothing was changed. Set CFES_REQUESTED_BY, or give requested_by.",
-        )
-    from guardrails.approval import accepted  # noqa: PLC0415 -- cryptography is loaded only where somebody approves
+    from guardrails.approval import approvers  # noqa: PLC0415 -- only where somebody has to approve
 
-    names = accepted(
-        job.approvals,
-        policy=api.policy,
-        plan_hash=job.plan.plan_hash,
-        account_id=api.connection.account_id,
-        requesters={name for name in (job.requested_by, job.plan.requested_by) if name is not None},
-        now=api.clock.now(),
+    plan = job.plan
+    return approvers(
+        api, needed, plan.plan_hash, job.approvals, requested_by=job.requested_by, planned_by=plan.requested_by
     )
-    if len(names) < needed:
-        raise ApprovalRefused(f"the policy asks for {needed} approvals of the plan, {len(names)} were given")
-    return names

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from connectors.errors import ParameterError, PlanRefused, Problem, printable
+from connectors.errors import ParameterError, PlanRefused, Problem
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.search import SearchParams, format_instant, parse_instant
 from guardrails.survey import Numbers
@@ -179,4 +179,4 @@ def allowed_over(count: int, percent: float) -> int:
 
 
 def _pointer(location: Sequence[str | int]) -> str:
-    return printable("/plan" + "".join(f"/{part}" for part in location))[:500]
+    return "/plan" + "".join(f"/{part}" for part in location)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from connectors import errors as pack_errors
 from connectors.errors import PackError, Problem
+from connectors.strict_yaml import line_of
 from playbooks import errors as playbook_errors
 from playbooks.errors import PlaybookInvalid
 from playbooks.expressions import Template
@@ -23,7 +24,6 @@ from playbooks.loading import load
 from playbooks.plain_json import Json, below, did_you_mean, shown
 from playbooks.program import RUN_KEYS, Program, compiled
 from playbooks.shape import Schema, Unknown, mismatches, missing_of
-from playbooks.yaml_source import line_of
 
 
 @dataclass(frozen=True)

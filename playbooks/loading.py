@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from connectors.errors import Problem
+from connectors.strict_yaml import MAX_BYTES, YamlRefused, line_of, read
 from playbooks.errors import PlaybookInvalid, PlaybookNotFound
 from playbooks.format import STEP_KINDS, ErrorHandler, InputSpec, Playbook, Repeat, Retry, ValueSpec
 from playbooks.plain_json import Json, NotPlainJson, below, did_you_mean, plain, shown
-from playbooks.yaml_source import MAX_BYTES, YamlRefused, line_of, read
 
 
 def load(source: str | Path) -> Playbook:

@@ -67,7 +67,7 @@ def asking(screen: Screen, away: Callable[[], AbstractContextManager[None]]) -> 
             console.print(safe(f"{action.title} (effect at worst: {action.effect})", "bold"))
             facts(console, [(name, value) for name, value in named_values(upcoming.command.params) if value != ""])
             write(stream, "Go on? [y/N] ")
-            answer = _answer()
+            answer = typed_answer()
             if answer is None:
                 write(stream, "\nnobody to ask: add --yes\n")
         if answer is None or answer.strip().lower() not in ("y", "yes"):
@@ -80,7 +80,7 @@ def never(upcoming: Upcoming) -> None:
     """Ask nothing: `--yes`."""
 
 
-def _answer() -> str | None:
+def typed_answer() -> str | None:
     """What is typed at the terminal, even where standard input is a file. None where there is none to type at."""
     if is_terminal(sys.stdin):
         return sys.stdin.readline()

@@ -17,11 +17,11 @@ from connectors.clock import SystemClock
 from connectors.connection import PERSON
 from connectors.errors import ApprovalRefused, ParameterError, PlanRefused, Problem
 from connectors.policy import LONGEST_APPROVAL_HOURS, load_policy
-from connectors.policy_source import below
 from connectors.search import format_instant
+from connectors.strict_yaml import below
 from guardrails.approval import Approval, approve, approver_of
 from platforms.cli import options
-from platforms.cli.approval import _answer
+from platforms.cli.approval import typed_answer
 from platforms.cli.commands import PlainCommand
 from platforms.cli.documents import read_bytes, read_object
 from platforms.cli.failures import told
@@ -249,7 +249,7 @@ def _show(screen: Screen, subject: Subject, approver: str) -> None:
 def _ask() -> None:
     """Raises: NotGiven unless a person says yes."""
     write(sys.stderr, "Approve it? [y/N] ")
-    answer = _answer()
+    answer = typed_answer()
     if answer is None:
         write(sys.stderr, "\n")
         raise NotGiven("there is nobody to ask", help="Nothing was approved. Where it has been looked at, add --yes.")

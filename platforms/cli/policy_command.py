@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from connectors.connection import _read, environment_variables
+from connectors.connection import environment_variables, read_setting
 from connectors.errors import ParameterError, PolicyUnusable
 from connectors.policy import ApprovalRule, Policy, Rule, load_policy
 from guardrails.approver_keys import public_keys
@@ -62,7 +62,7 @@ def check(
 
 def policy_file() -> str | None:
     """The file that the setting names. Raises: ConnectionSettingsError."""
-    return _read(os.environ, VARIABLE)
+    return read_setting(os.environ, VARIABLE)
 
 
 def _show(screen: Screen, path: str, policy: Policy) -> None:

@@ -42,6 +42,11 @@ def test_what_the_recorded_answers_say_is_what_the_results_say() -> None:
     assert (exported["complete"], exported["rows"]) == (True, exported["expected"])
     assert len(exported["messages"]) == exported["rows"] > 0
     assert replayed("delete-job")["deleted"]
+    assert replayed("preview-job")["messages"] > 0
+    assert replayed("move-messages")["messages"] == 2
+    assert replayed("release-messages")["messages"] == 2
+    assert replayed("retry-failed-messages")["failed_rows"] > 0
+    assert replayed("restore-messages")["succeeded"] > 0
     assert replayed("test-connection")["ok"]
 
 

@@ -58,7 +58,7 @@ def test_it_says_what_it_may_change_and_what_it_needs(action: Action[Any, Any]) 
 def test_its_module_says_what_it_does_and_runs_by_itself(action: Action[Any, Any]) -> None:
     module = sys.modules[action.module]
     assert (module.__doc__ or "").strip().split("\n")[0].endswith(".")
-    assert module.run == action.run
+    assert (module.run.__self__, module.run.__name__) == (action, "run")
     source = inspect.getsource(module)
     assert source.endswith('if __name__ == "__main__":\n    main(ACTION)\n')
     assert not (module.Params.__doc__ is None and issubclass(module.Params, dict))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -45,6 +46,32 @@ def _delete(call: Call) -> dict[str, Any]:
     return call("delete-job", {"job_id": job_id})
 
 
+def _ids(call: Call, search: dict[str, Any]) -> list[str]:
+    found = call("search-messages", {"search_params": search, "sample": 2})
+    return [message["id"] for message in found["messages"]]
+
+
+def _planned(call: Call) -> dict[str, Any]:
+    plan = call("preview-job", {"action": "MOVE", "search_params": SEARCH, "destination": "JunkEmail"})
+    call("create-move-job", {"plan": plan})
+    return plan
+
+
+def _retried(call: Call) -> dict[str, Any]:
+    job_id = _made(call)
+    call("wait-for-job", {"job_id": job_id})
+    return call("retry-failed-messages", {"job_id": job_id})
+
+
+def _restored(call: Call) -> dict[str, Any]:
+    job_id = _made(call)
+    call("wait-for-job", {"job_id": job_id})
+    with TemporaryDirectory() as folder:
+        rows = str(Path(folder) / "rows.ndjson")
+        call("export-job-messages", {"job_id": job_id, "destination": rows})
+        return call("restore-messages", {"export": rows, "dry_run": False})
+
+
 # One for each action that calls the API; a test fails when one is missing.
 SCENES: dict[str, Scene] = {
     "create-move-job": lambda call: call("create-move-job", {**MOVE, "max_messages": 100}),
@@ -55,6 +82,11 @@ SCENES: dict[str, Scene] = {
     "list-jobs": lambda call: (_made(call), call("list-jobs", {"action_type": "MOVE"}))[1],
     "cancel-job": lambda call: call("cancel-job", {"job_id": _made(call)}),
     "delete-job": _delete,
+    "preview-job": _planned,
+    "move-messages": lambda call: call("move-messages", {"ids": _ids(call, SEARCH), "destination": "JunkEmail"}),
+    "release-messages": lambda call: call("release-messages", {"ids": _ids(call, RELEASE["search_params"])}),
+    "retry-failed-messages": _retried,
+    "restore-messages": _restored,
     "search-messages": lambda call: call("search-messages", {"search_params": SEARCH, "sample": 2}),
     "test-connection": lambda call: call("test-connection", {}),
 }

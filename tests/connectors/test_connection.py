@@ -27,6 +27,7 @@ def test_token_and_account_are_all_that_is_needed() -> None:
     assert connection.auth_headers() == {"Authorization": f"Bearer {SECRET}"}
 
 
+@pytest.mark.shows_tokens("it mounts the token as a file")
 def test_each_setting_can_stand_in_a_mounted_file(tmp_path: Path) -> None:
     for name, value in {**GOOD, "CLOUDFLARE_BASE_URL": "http://127.0.0.1:9/client/v4"}.items():
         (tmp_path / name).write_text(value + "\n")

@@ -24,7 +24,7 @@ class Listener:
 
     def __init__(self, answer: bytes, context: ssl.SSLContext | None = None) -> None:
         self.heard: list[bytes] = []
-        self._answer = answer
+        self.typed_answer = answer
         self._context = context
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
@@ -41,7 +41,7 @@ class Listener:
                 plain.settimeout(5)
                 with self._context.wrap_socket(plain, server_side=True) if self._context else plain as connection:
                     self.heard.append(connection.recv(65_536))
-                    connection.sendall(self._answer)
+                    connection.sendall(self.typed_answer)
             except OSError:
                 continue
 

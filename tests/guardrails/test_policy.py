@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from connectors.errors import PolicyUnusable
 from connectors.policy import LARGEST_POLICY_BYTES, NO_POLICY, ApprovalRule, Approver, Policy, Rule, load_policy
-from connectors.policy_source import SourceRefused, read
+from connectors.strict_yaml import YamlRefused, read
 from guardrails.approver_keys import public_keys
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,8 +147,8 @@ class TestHostileText:
             ("# nothing\n", "is empty"),
             ("---\n...\n", "is empty"),
             ("null", "is empty"),
-            ("policy: 1\npolicy: 1\n", "line 2: the key is there twice"),
-            ("policy: 1\nplan_needed: [{actions: [MOVE], actions: [RELEASE]}]", "the key is there twice"),
+            ("policy: 1\npolicy: 1\n", "is there twice"),
+            ("policy: 1\nplan_needed: [{actions: [MOVE], actions: [RELEASE]}]", "is there twice"),
             ("a: &a [1]\nb: *a\n", "anchors"),
             ("policy: &one 1\n", "anchors"),
             ("&k policy: 1\n", "anchors"),
@@ -163,8 +163,8 @@ class TestHostileText:
             ('"\\UFFFFFFFF"', "out of range"),
             ('"\\U00110000"', "out of range"),
             ("%YAML " + "1" * 5000 + ".1\n---\n", "out of range"),
-            ("policy: [1", "is no YAML"),
-            ("\tpolicy: 1", "is no YAML"),
+            ("policy: [1", "not valid YAML"),
+            ("\tpolicy: 1", "not valid YAML"),
             ("just text", "must be a map"),
             ("- policy: 1", "must be a map"),
         ],
@@ -184,7 +184,7 @@ class TestHostileText:
 
     @pytest.mark.parametrize("text", ["no", "0777", "12:30", "1_000", "0x10", ".inf", ".nan", "1e9", "2026-11-20"])
     def test_what_yaml_would_guess_stays_text(self, text: str, refused: Any) -> None:
-        assert read(f"a: {text}") == {"a": text}
+        assert read(f"a: {text}").data == {"a": text}
         assert refused(f"policy: 1\nmax_messages: {text}\n").keys() == {"/max_messages"}
 
     @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ class TestHostileText:
     def test_any_text_is_data_or_a_reason(self, text: str) -> None:
         try:
             read(text)
-        except SourceRefused as refused:
-            assert refused.problem["message"].isprintable()
+        except YamlRefused as refused:
+            assert refused.message.isprintable()
 
     @pytest.mark.parametrize("key", ["\x1b[31mred", "a\nb", "\u202eevil", "a/b~c", "x" * 10_000, "<<"])
     def test_a_hostile_key_is_named_in_print(self, key: str, refused: Any) -> None:

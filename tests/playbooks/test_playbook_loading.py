@@ -35,14 +35,17 @@ def problems(text: str) -> dict[str, str]:
         ("", "", "must be a map of keys and values"),
         ("- 1", "", "line 1: must be a map of keys and values"),
         ("a: [1", "", "line 1: not valid YAML: while parsing a flow sequence expected ',' or ']'"),
-        ("a: 1\n---\na: 2", "", "line 2: not valid YAML: expected a single document"),
+        ("a: 1\n---\na: 2", "", "line 2: more than one document"),
         ("a: \x00", "", "not valid YAML"),
-        ("a: &x 1\nb: *x", "", "line 1: anchors (&) and aliases (*) are not available; write the value out"),
-        ("a: !!python/object:os.system x", "", "line 1: tags (!) are not available"),
+        ("a: &x 1\nb: *x", "/a", "line 1: anchors (&) and aliases (*) are not available; write the value out"),
+        ("a: !!python/object:os.system x", "/a", "line 1: tags (!) are not available"),
         ("a: 1\nb: {c: 1,\n  c: 2}", "/b/c", "line 3: the key 'c' is there twice; the first is in line 2"),
         ("? [a]\n: 1", "", "line 1: a key must be text"),
         ("a: " + "[" * 70 + "]" * 70, "/a" + "/0" * 64, "line 1: nested deeper than 64 levels"),
-        ("[" * 5000, "", "nested deeper than 64 levels"),
+        ("[" * 5000, "/0" * 65, "line 1: nested deeper than 64 levels"),
+        ('a: "\\UFFFFFFFF"', "", "not valid YAML: an escape or a version number is out of range"),
+        ('a: "\\U00110000"', "", "not valid YAML: an escape or a version number is out of range"),
+        ('a: "\\ud800"', "/a", "line 1: holds half of a surrogate pair"),
         ("#" * 300_000, "", "longer than 256 KiB"),
         (HEAD, "/steps", "line 1: the key 'steps' is missing"),
         (HEAD + "steps: []", "/steps", "line 4: list should have at least 1 item after validation, not 0"),
@@ -130,7 +133,7 @@ def test_every_problem_is_said_at_once() -> None:
 
 def test_a_bomb_of_aliases_is_refused_before_it_grows() -> None:
     bomb = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
-    assert "anchors" in problems(bomb)[""]
+    assert "anchors" in problems(bomb)["/a"]
 
 
 def test_only_the_scalars_of_json_are_not_text() -> None:

@@ -1,0 +1,52 @@
+"""The change of named messages that the actions' examples are about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+INVESTIGATE_ID = "4WtWkr6nlBz9sNH-2026-11-20T15:32:35-12345678"
+
+
+def example_change(**changes: Any) -> dict[str, Any]:
+    """One message, moved to JunkEmail for its one recipient; with `changes`."""
+    return {
+        "dry_run": False,
+        "done": True,
+        "plan_hash": "3d8fe2586f3e7dd1248c726916d88c197cc6968e6ea7770b1c9f3ce66bdb9ad3",
+        "account_id": "023e105f4ecef8ad9ca31a8372d0c353",
+        "action": "MOVE",
+        "destination": "JunkEmail",
+        "messages": 1,
+        "ids": None,
+        "recipients": 1,
+        "requested_by": "ana@corp.example",
+        "approvals_needed": 0,
+        "approved_by": [],
+        "duplicates": 0,
+        "without_id": 0,
+        "rows_without_id": [],
+        "succeeded": 1,
+        "already": 0,
+        "failed": 0,
+        "unknown": 0,
+        "not_sent": 0,
+        "unaccounted": [],
+        "results": [example_row()],
+        "results_complete": True,
+        "warnings": [],
+        **changes,
+    }
+
+
+def example_row(**changes: Any) -> dict[str, Any]:
+    """What the service says of one message for one recipient; with `changes`."""
+    return {
+        "id": INVESTIGATE_ID,
+        "message_id": "<20261120153235.4WtWkr6nlBz9sNH@invoice-portal.example>",
+        "recipient": "dana@corp.example",
+        "success": True,
+        "status": "OK",
+        "destination": "JunkEmail",
+        "completed_at": "2026-11-20T16:10:02Z",
+        **changes,
+    }

@@ -1,0 +1,50 @@
+"""Move messages that are named one by one, without a job: by their investigate IDs, or by the rows of an export.
+
+Remote operation: POST /accounts/{account_id}/email-security/investigate/move, at most 1,000 IDs a call.
+A message is moved for every recipient who has it. A lost answer is looked up before anything is sent again.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from actions.contract import WRITE, Action
+from actions.example_change import INVESTIGATE_ID, example_change
+from actions.message_request import ChangeResult, NamedParams, finish, prepare, selection_of, verdict
+from actions.process import main
+from connectors.email_security import EmailSecurity
+from connectors.job import Destination
+from guardrails.named_messages import Change
+
+
+class Params(NamedParams):
+    destination: Destination = Field(description="The folder to move to. The two RecoverableItems can't be undone.")
+    allow_irreversible: bool = Field(False, description="Allow RecoverableItemsDeletions and RecoverableItemsPurges.")
+
+
+class Result(ChangeResult):
+    pass
+
+
+def move_messages(p: Params, api: EmailSecurity) -> Result:
+    change = Change("MOVE", p.destination)
+    ready = prepare(api, p, selection_of(p), change, allow_irreversible=p.allow_irreversible)
+    return finish(api, ready, Result, action_id=ACTION.id)
+
+
+ACTION = Action(
+    id="move-messages",
+    title="Move messages that are named one by one",
+    params=Params,
+    result=Result,
+    effect="irreversible",
+    permissions=[WRITE],
+    function=move_messages,
+    verdict=verdict,
+    example_params={"ids": [INVESTIGATE_ID], "destination": "JunkEmail", "requested_by": "ana@corp.example"},
+    example_result=example_change(),
+)
+run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

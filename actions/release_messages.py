@@ -1,0 +1,57 @@
+"""Release quarantined messages that are named one by one, without a job: by investigate IDs, or an export's rows.
+
+Remote operation: POST /accounts/{account_id}/email-security/investigate/release, at most 1,000 IDs a call (no maximum
+is documented; this one is ours). A message is released for every recipient. What is malicious is refused.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from actions.contract import WRITE, Action
+from actions.example_change import INVESTIGATE_ID, example_change, example_row
+from actions.message_request import ChangeResult, NamedParams, finish, prepare, selection_of, verdict
+from actions.process import main
+from connectors.email_security import EmailSecurity
+from guardrails.named_messages import Change
+
+
+class Params(NamedParams):
+    allow_malicious: bool = Field(
+        False,
+        description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC, or could not be found out.",
+    )
+
+
+class Result(ChangeResult):
+    pass
+
+
+def release_messages(p: Params, api: EmailSecurity) -> Result:
+    ready = prepare(api, p, selection_of(p), Change("RELEASE"), allow_malicious=p.allow_malicious)
+    return finish(api, ready, Result, action_id=ACTION.id)
+
+
+ACTION = Action(
+    id="release-messages",
+    title="Release quarantined messages that are named one by one",
+    params=Params,
+    result=Result,
+    effect="write",
+    permissions=[WRITE],
+    function=release_messages,
+    verdict=verdict,
+    example_params={"ids": [INVESTIGATE_ID], "requested_by": "ana@corp.example"},
+    example_result=example_change(
+        plan_hash="0590a951397cfbf52bc1fb04b05b7961c385a63348bf3f522435b307e7cd8262",
+        action="RELEASE",
+        destination=None,
+        results=[
+            example_row(message_id=INVESTIGATE_ID, status="delivered", destination=None, completed_at=None),
+        ],
+    ),
+)
+run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

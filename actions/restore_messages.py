@@ -1,0 +1,131 @@
+"""Move back to Inbox what a job has moved: the rows with status COMPLETED of its export. A dry run unless told.
+
+Remote operation: POST /accounts/{account_id}/email-security/investigate/move, at most 1,000 IDs a call.
+It is no exact undo: the API does not say which folder a message came from, so every one goes to Inbox.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+from pydantic import Field
+
+from actions.contract import WRITE, Action
+from actions.example_change import INVESTIGATE_ID, example_change
+from actions.message_request import ChangeParams, ChangeResult, ExportPath, finish, prepare, verdict
+from actions.message_selection import JobRow, Selection, exported_rows
+from actions.process import main
+from connectors.email_security import EmailSecurity
+from connectors.errors import NotRestorable, ParameterError, Problem, printable
+from guardrails.named_messages import Change
+
+PURGES, DELETIONS = "RecoverableItemsPurges", "RecoverableItemsDeletions"
+MOVED_TO_UNKNOWN = "(not told)"
+MOST_FOLDERS = 20
+
+
+class Params(ChangeParams):
+    export: ExportPath = Field(description="Path of an NDJSON file of export-job-messages, of a MOVE job.")
+    dry_run: bool = Field(True, description="Show what would be moved back; change nothing. True unless set to false.")
+
+
+class Result(ChangeResult):
+    rows: int = Field(description="Rows with status COMPLETED, one for each message and recipient.")
+    rows_left_alone: int = Field(description="Rows with another status: the job did not move them.")
+    by_destination: dict[str, int] = Field(description="The COMPLETED rows by the folder that the job moved them to.")
+    original_folder: Literal["not known"] = Field(
+        description="Where the messages came from: the API does not say, so all go to Inbox."
+    )
+
+
+def restore_messages(p: Params, api: EmailSecurity) -> Result:
+    selection, by_destination, left_alone = Selection(), Counter[str](), 0
+    for number, row in enumerate(exported_rows(p.export), start=1):
+        if row.status != "COMPLETED":
+            left_alone += 1
+            continue
+        _check_is_move(row, number)
+        selection.take(row)
+        by_destination[_folder(row, by_destination)] += 1
+    if by_destination[PURGES]:
+        raise NotRestorable(
+            f"{by_destination[PURGES]} of {by_destination.total()} rows were moved to {PURGES}, from where nothing "
+            "comes back"
+        )
+    ready = prepare(api, p, selection, Change("MOVE", "Inbox"))
+    return finish(
+        api,
+        ready,
+        Result,
+        action_id=ACTION.id,
+        rows=by_destination.total(),
+        rows_left_alone=left_alone,
+        by_destination=dict(by_destination.most_common()),
+        original_folder="not known",
+        warnings=_warnings(selection, by_destination),
+    )
+
+
+def _check_is_move(row: JobRow, number: int) -> None:
+    """Raises: ParameterError: what a job has released is in the mailbox already."""
+    if row.action_type == "MOVE":
+        return
+    said = "has no action_type" if row.action_type is None else f"is of a {row.action_type} job"
+    message = f"row {number} ({row.row_id}) {said}: only what a MOVE job has moved can be moved back"
+    raise ParameterError(problems=[Problem(pointer="/export", message=printable(message)[:500])])
+
+
+def _folder(row: JobRow, known: Counter[str]) -> str:
+    folder = MOVED_TO_UNKNOWN if row.destination is None else printable(row.destination)[:100]
+    return folder if folder in known or len(known) < MOST_FOLDERS or folder == PURGES else MOVED_TO_UNKNOWN
+
+
+def _warnings(selection: Selection, by_destination: Counter[str]) -> list[str]:
+    warnings = []
+    if selection.messages:
+        warnings.append("the folder that each message came from is not known: every one is moved to Inbox")
+    further = selection.reaching_further()
+    if further:
+        warnings.append(f"{further} messages have more recipients than the rows say: they are moved for all of them")
+    if by_destination[DELETIONS]:
+        warnings.append(
+            f"{by_destination[DELETIONS]} rows were moved to {DELETIONS}: whether they can be moved back is not "
+            "documented"
+        )
+    if by_destination[MOVED_TO_UNKNOWN]:
+        warnings.append(f"{by_destination[MOVED_TO_UNKNOWN]} rows do not say where they were moved to")
+    return warnings
+
+
+ACTION = Action(
+    id="restore-messages",
+    title="Move back to Inbox what a job has moved",
+    params=Params,
+    result=Result,
+    effect="write",
+    permissions=[WRITE],
+    function=restore_messages,
+    verdict=verdict,
+    example_params={"export": "case-42.ndjson", "dry_run": True},
+    example_result=example_change(
+        dry_run=True,
+        done=False,
+        plan_hash="e86082633e720e02445c45215c67626fb0e17388ceb221275d49804e08842b30",
+        destination="Inbox",
+        messages=1,
+        ids=[INVESTIGATE_ID],
+        succeeded=0,
+        not_sent=1,
+        results=[],
+        rows=1,
+        rows_left_alone=11,
+        by_destination={"JunkEmail": 1},
+        original_folder="not known",
+        warnings=["the folder that each message came from is not known: every one is moved to Inbox"],
+    ),
+)
+run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

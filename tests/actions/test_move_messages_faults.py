@@ -1,0 +1,249 @@
+"""Moving named messages on a bad day: looked at before it is sent again, and what is not known is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actions import move_messages
+from connectors.clock import Deadline
+from connectors.email_security import EmailSecurity
+from connectors.errors import (
+    ApiRefusal,
+    AuthenticationFailed,
+    OutcomeUnknown,
+    PartlyApplied,
+    PermissionDenied,
+    RateLimited,
+)
+from connectors.wire import httpx
+from sandbox.server import RunningSandbox
+from tests.actions.named_messages import SMOOTH, any_ids, campaign, folders, ids_of, sent
+from tests.connectors.scripted import Scripted, connected, envelope, ok
+
+Connect = Callable[..., EmailSecurity]
+Start = Callable[..., RunningSandbox]
+
+
+@pytest.fixture
+def sandbox(start_sandbox: Start) -> RunningSandbox:
+    return start_sandbox(**SMOOTH)
+
+
+def move(api: EmailSecurity, **params: Any) -> dict[str, Any]:
+    return move_messages.run({"destination": "JunkEmail", **params}, api)
+
+
+class TestFaults:
+    @pytest.mark.parametrize("fault", [
+        {"kind": "drop_after"}, {"kind": "drop_after", "reset": True}, {"kind": "truncate"}, {"kind": "cut_json"},
+        {"kind": "html", "applied": True}, {"kind": "status", "status": 503, "applied": True},
+        {"kind": "success_false", "applied": True},
+    ])  # fmt: skip
+    def test_a_lost_answer_is_looked_up_and_nothing_is_sent_twice(
+        self, sandbox: RunningSandbox, api: EmailSecurity, fault: dict[str, Any]
+    ) -> None:
+        ids = ids_of(api, 6)
+        sandbox.state.faults.add("moveMessages", **fault)
+        result = move(api, ids=ids)
+        assert (result["succeeded"], result["unknown"], result["done"]) == (6, 0, True)
+        assert sent(sandbox) == [ids]
+
+    @pytest.mark.parametrize("fault", [
+        {"kind": "drop_before"}, {"kind": "html"}, {"kind": "status", "status": 503}, {"kind": "rate_limit"},
+    ])  # fmt: skip
+    def test_a_batch_that_took_no_effect_is_sent_once_more(
+        self, sandbox: RunningSandbox, api: EmailSecurity, fault: dict[str, Any]
+    ) -> None:
+        ids = ids_of(api, 6)
+        sandbox.state.faults.add("moveMessages", **fault)
+        assert move(api, ids=ids)["succeeded"] == 6
+        assert sent(sandbox) == [ids]
+
+    def test_an_answer_that_contradicts_itself_and_changed_nothing_is_a_refusal(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        sandbox.state.faults.add("moveMessages", "success_false")
+        with pytest.raises(ApiRefusal) as caught:
+            move(api, ids=ids_of(api, 2))
+        assert caught.value.applied == "no"
+        assert sent(sandbox) == []
+
+    def test_a_message_moved_elsewhere_before_is_told_from_one_that_was_moved_now(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        ids = ids_of(api, 2)
+        move(api, ids=ids)
+        sandbox.state.faults.add("moveMessages", "drop_before")
+        assert move(api, ids=ids, destination="Inbox")["succeeded"] == 2
+        assert folders(sandbox) == dict.fromkeys(ids, "Inbox")
+
+    def test_it_is_sent_at_most_once_more(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        ids = ids_of(api, 2)
+        sandbox.state.faults.add("moveMessages", "drop_before", times=5)
+        with pytest.raises(OutcomeUnknown) as caught:
+            move(api, ids=ids)
+        assert caught.value.applied == "unknown"
+        assert caught.value.resume == {"ids": ids}
+        assert sandbox.state.truth()["calls"]["moveMessages"] == 2
+
+    def test_where_it_cannot_be_found_out_it_says_so_and_the_same_call_goes_on(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        ids = ids_of(api, 3)
+        sandbox.state.faults.add("moveMessages", "drop_after")
+        sandbox.state.faults.add("searchMessages", "status", status=502, times=None)
+        with pytest.raises(OutcomeUnknown) as caught:
+            move(api, ids=ids, skip_done=False)
+        assert "the same call again is safe" in caught.value.help
+        sandbox.state.faults.clear()
+        assert move(api, ids=ids)["already"] == 3
+        assert sent(sandbox) == [ids]
+
+    def test_an_id_that_holds_no_time_cannot_be_looked_up(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        sandbox.state.faults.add("moveMessages", "drop_after")
+        with pytest.raises(PartlyApplied) as caught:
+            move(api, ids=[*ids_of(api, 2), "no-time-in-it"])
+        assert caught.value.applied == "yes"
+        assert caught.value.resume == {"ids": ["no-time-in-it"]}
+
+    @pytest.mark.parametrize("missing", [["action_log"], ["action_log", "findings"]])
+    def test_without_the_log_a_moved_message_leaves_open_where_it_went(
+        self, sandbox: RunningSandbox, api: EmailSecurity, missing: list[str]
+    ) -> None:
+        ids = ids_of(api, 2)
+        sandbox.state.faults.add("moveMessages", "drop_after")
+        sandbox.state.faults.add("searchMessages", "rewrite", remove=missing, times=None)
+        with pytest.raises(OutcomeUnknown):
+            move(api, ids=ids)
+        assert sent(sandbox) == [ids]
+
+    def test_without_the_log_an_untouched_message_is_sent_once_more(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        ids = ids_of(api, 2)
+        sandbox.state.faults.add("moveMessages", "drop_before")
+        sandbox.state.faults.add("searchMessages", "rewrite", remove=["action_log"], times=None)
+        assert move(api, ids=ids)["succeeded"] == 2
+
+    def test_an_error_before_anything_was_changed_is_raised_as_it_is(
+        self, sandbox: RunningSandbox, api: EmailSecurity, connect: Connect
+    ) -> None:
+        ids = ids_of(api, 2)
+        sandbox.state.faults.add("moveMessages", "rate_limit", retry_after=600)
+        with pytest.raises(RateLimited) as caught:
+            move(api, ids=ids)
+        assert (caught.value.applied, caught.value.exit_code) == ("no", 6)
+        with pytest.raises(PermissionDenied):
+            move(connect(sandbox, api_token=sandbox.read_token), ids=ids)
+        with pytest.raises(AuthenticationFailed):
+            move(connect(sandbox, api_token="no-such-token"), ids=ids)
+        assert sent(sandbox) == []
+
+    def test_an_error_in_a_later_batch_says_what_is_done_and_what_is_left(
+        self, start_sandbox: Start, connect: Connect
+    ) -> None:
+        sandbox = start_sandbox(messages=1600, **SMOOTH)
+        api = connect(sandbox)
+        ids = any_ids(api, 1500)
+        sandbox.state.faults.add("moveMessages", "status", status=400, after=1)
+        with pytest.raises(PartlyApplied) as caught:
+            move(api, ids=ids)
+        error = caught.value.document()["error"]
+        assert (error["applied"], caught.value.exit_code) == ("yes", 7)
+        assert error["resume"] == {"ids": ids[1000:]}
+        assert "500 were not sent" in error["message"]
+        left = move(api, ids=error["resume"]["ids"])
+        assert left["succeeded"] + left["failed"] == 500
+
+    def test_too_many_ids_to_be_told_are_not_cut(
+        self, sandbox: RunningSandbox, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("actions.message_batches.IDS_IN_RESUME", 1)
+        sandbox.state.faults.add("moveMessages", "drop_before", times=5)
+        with pytest.raises(OutcomeUnknown) as caught:
+            move(api, ids=ids_of(api, 2))
+        assert caught.value.resume is None
+        assert "2 IDs are left" in caught.value.help
+
+    def test_a_copy_that_was_moved_of_a_message_that_failed_is_a_change(
+        self, sandbox: RunningSandbox, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("actions.message_batches.MOST_IDS", 1)
+        message = next(one for one in campaign(api) if one.copies > 1)
+        sandbox.state.delivery.mailboxes[(message.client_recipients or [])[0]] = "gone"
+        other = next(one.id for one in campaign(api) if one.id != message.id)
+        sandbox.state.faults.add("moveMessages", "status", status=400, after=1)
+        with pytest.raises(PartlyApplied) as caught:
+            move(api, ids=[message.id, other])
+        assert caught.value.resume == {"ids": [other]}
+
+    def test_rows_that_name_nothing_are_no_success(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        ids = ids_of(api, 3)
+        sandbox.state.faults.add("moveMessages", "rewrite", set={"message_id": None})
+        result = move(api, ids=ids)
+        assert (result["succeeded"], result["unknown"]) == (0, 3)
+        assert sorted(result["unaccounted"]) == sorted(ids)
+        assert any("do not account for 3 messages" in warning for warning in result["warnings"])
+
+    def test_rows_that_cannot_be_read_count_as_a_lost_answer(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        ids = ids_of(api, 3)
+        sandbox.state.faults.add("moveMessages", "rewrite", set={"success": "yes"})
+        assert move(api, ids=ids)["succeeded"] == 3
+        assert sent(sandbox) == [ids]
+
+    def test_a_deadline_that_passes_between_two_batches_leaves_the_rest(
+        self, start_sandbox: Start, connect: Connect
+    ) -> None:
+        sandbox = start_sandbox(messages=1600, **SMOOTH)
+        api = connect(sandbox)
+        ids = any_ids(api, 1500)
+        sandbox.state.faults.add("moveMessages", "rate_limit", retry_after=40)
+        with pytest.raises(PartlyApplied) as caught:
+            move(api.until(Deadline(api.clock, 60)), ids=ids)
+        assert caught.value.resume == {"ids": ids[1000:]}
+
+
+SAID = st.fixed_dictionaries(
+    {"success": st.booleans()},
+    optional={
+        "message_id": st.sampled_from(["x-1", "x-2", "<1@x>", "<2@x>", "", "\ud800", None]),
+        "recipient": st.sampled_from(["a@corp.example", "b@corp.example", "", None]),
+        "status": st.text(max_size=5),
+    },
+)
+
+
+@given(rows=st.lists(SAID | st.just({}) | st.none() | st.lists(st.none()), max_size=5))
+@settings(max_examples=200)
+def test_whatever_the_service_answers_every_message_is_accounted_for_once(rows: list[Any]) -> None:
+    found = [{"id": "x-1", "message_id": "<1@x>", "client_recipients": ["a@corp.example"]}]
+    ids = ["x-1", "x-2", "4Njp3P0STMz2c02Q-2026-11-20T10:00:00-3"]
+
+    def service(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return ok(found, result_info={"count": 1})
+        return httpx.Response(200, content=json.dumps(envelope(rows)))
+
+    with connected(Scripted(*[service] * 20)) as api:
+        try:
+            result = move(api, ids=ids)
+        except OutcomeUnknown as error:
+            readable = (
+                isinstance(row, dict) and "success" in row and row.get("message_id") != "\ud800" for row in rows
+            )
+            assert not all(readable)
+            assert error.resume == {"ids": ids}
+            return
+    assert sum(result[count] for count in ("succeeded", "already", "failed", "unknown", "not_sent")) == len(ids)
+    for one in ("x-1", "x-2"):
+        spoken = [row for row in rows if row.get("message_id") == one]
+        if spoken and not any(row["success"] for row in spoken):
+            assert one not in {row["id"] for row in result["results"] if row["success"]}
+    if not any(row["success"] for row in rows):
+        assert result["succeeded"] == 0

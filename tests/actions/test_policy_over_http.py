@@ -1,0 +1,247 @@
+"""What the organisation's policy allows, over real HTTP: no parameter goes beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import cancel_job, catalog, create_move_job, delete_job, get_job, preview_job, release_job, wait_for_job
+from connectors.email_security import EmailSecurity
+from connectors.errors import (
+    ApprovalRefused,
+    PlanDrifted,
+    PlanNeeded,
+    PlanUsed,
+    PolicyRefused,
+    PolicyUnusable,
+    ProtectedRefused,
+    ReadOnlyMode,
+)
+from guardrails.approval import approve
+from sandbox.server import RunningSandbox
+from tests.clock import FakeClock
+from tests.conftest import CAMPAIGN
+from tests.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem
+
+Connect = Callable[..., EmailSecurity]
+MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
+
+
+@pytest.fixture
+def under(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Callable[..., EmailSecurity]:
+    """Connects under a policy with this text."""
+
+    def connected(text: str, **settings: Any) -> EmailSecurity:
+        file = tmp_path / "policy.yaml"
+        file.write_text(f"policy: 1\n{text}\n")
+        return connect(sandbox, policy_file=str(file), **settings)
+
+    return connected
+
+
+def effects(sandbox: RunningSandbox) -> list[Any]:
+    found: list[Any] = sandbox.state.truth()["effects"]
+    return found
+
+
+def create(api: EmailSecurity, **params: Any) -> dict[str, Any]:
+    return create_move_job.run({**MOVE, **params}, api)
+
+
+def preview(api: EmailSecurity, **params: Any) -> dict[str, Any]:
+    return preview_job.run({"action": "MOVE", **MOVE, **params}, api)
+
+
+class TestCapsAndDestinations:
+    def test_a_cap_is_not_raised_by_a_parameter(self, sandbox: RunningSandbox, under: Connect) -> None:
+        api = under("max_messages: 10")
+        with pytest.raises(PolicyRefused, match="the policy allows 10"):
+            create(api, max_messages=100_000)
+        with pytest.raises(PolicyRefused, match="the policy allows 10"):
+            create(api, plan=preview(api))
+        assert effects(sandbox) == []
+
+    def test_a_cap_on_recipients(self, sandbox: RunningSandbox, under: Connect) -> None:
+        with pytest.raises(PolicyRefused, match="recipients, the policy allows 3"):
+            create(under("max_recipients: 3"))
+        assert effects(sandbox) == []
+
+    def test_only_the_folders_that_it_lists(self, sandbox: RunningSandbox, under: Connect) -> None:
+        api = under("destinations: [JunkEmail]")
+        with pytest.raises(PolicyRefused, match="DeletedItems"):
+            create(api, destination="DeletedItems")
+        with pytest.raises(PolicyRefused, match="RecoverableItemsPurges"):
+            create(api, destination="RecoverableItemsPurges", allow_irreversible=True)
+        assert effects(sandbox) == []
+        assert create(api)["created"]
+
+    def test_protected_mailboxes_and_senders_are_not_touched(self, sandbox: RunningSandbox, under: Connect) -> None:
+        held = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[7].recipients[0]
+        with pytest.raises(ProtectedRefused, match=held):
+            create(under(f"protected_recipients: ['{held.upper()}']"))
+        with pytest.raises(ProtectedRefused, match="invoice-portal"):
+            create(under("protected_senders: [invoice-portal.example]"))
+        assert effects(sandbox) == []
+        assert create(under("protected_recipients: [nobody@corp.example]"))["created"]
+
+    def test_a_drift_is_bounded_by_it(self, sandbox: RunningSandbox, under: Connect) -> None:
+        api = under("max_drift_percent: 0")
+        plan = preview(api)
+        like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+        sandbox.state.tenant.add(
+            time=like.time, sender=like.sender, subject="late", recipients=("l@corp.example",), disposition="SPAM"
+        )
+        with pytest.raises(PlanDrifted, match="a drift of 0 percent"):
+            create(api, plan=plan, max_drift=1000)
+        assert effects(sandbox) == []
+
+
+class TestPlansAndApprovals:
+    KEYS = "\n".join(
+        f"  - {{name: {name}, public_key: {public_pem(key)!r}}}".replace("'", '"')
+        for name, key in (("bob", BOB), ("carol", CAROL))
+    )
+    APPROVED = f"approvers:\n{KEYS}\napproval_needed:\n  - {{approvals: 2}}"
+
+    def given(self, api: EmailSecurity, plan: dict[str, Any], name: str, key: Key, **changed: Any) -> str:
+        facts = {
+            "plan_hash": plan["plan_hash"], "account_id": plan["account_id"], "approver": name,
+            "private_key_pem": private_pem(key), "now": api.clock.now(), "lifetime_seconds": 3600, "jti": name,
+        }  # fmt: skip
+        return approve(**{**facts, **changed}).token
+
+    def test_a_plan_is_asked_for_where_the_policy_asks(self, sandbox: RunningSandbox, under: Connect) -> None:
+        api = under("plan_needed:\n  - {more_than_messages: 10}")
+        with pytest.raises(PlanNeeded):
+            create(api)
+        assert effects(sandbox) == []
+        assert create(api, plan=preview(api))["created"]
+
+    def test_two_people_who_did_not_ask_approve_and_stand_in_the_job(
+        self, sandbox: RunningSandbox, under: Connect
+    ) -> None:
+        api = under(self.APPROVED, requested_by="alice")
+        plan = preview(api)
+        assert plan["approvals_needed"] == 2
+        tokens = [self.given(api, plan, "bob", BOB), self.given(api, plan, "carol", CAROL)]
+        for some in ([], tokens[:1], [tokens[0], tokens[0]]):
+            with pytest.raises(ApprovalRefused):
+                create(api, plan=plan, approvals=some)
+        with pytest.raises(PlanNeeded):
+            create(api)
+        assert effects(sandbox) == []
+        made = create(api, plan=plan, approvals=tokens)
+        assert (made["requested_by"], made["approved_by"]) == ("alice", ["bob", "carol"])
+        assert ":by=alice:ok=bob,carol]" in sandbox.state.truth()["jobs"][0]["comment"]
+
+    def test_none_of_these_approvals_counts(self, sandbox: RunningSandbox, under: Connect) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="bob")
+        plan, other = preview(api), preview(api, destination="Inbox")
+        ended = api.clock.now() - timedelta(hours=2)
+        for token in (
+            self.given(api, plan, "bob", BOB),
+            self.given(api, other, "carol", CAROL),
+            self.given(api, plan, "carol", EVE),
+            self.given(api, plan, "eve", EVE),
+            self.given(api, plan, "carol", CAROL, now=ended),
+            self.given(api, plan, "carol", CAROL, account_id="x" * 32),
+            self.given(api, plan, "carol", CAROL)[:-4] + "AAAA",
+        ):
+            with pytest.raises(ApprovalRefused) as caught:
+                create(api, plan=plan, approvals=[token])
+            assert token not in str(caught.value.document())
+        assert effects(sandbox) == []
+        assert create(api, plan=plan, approvals=[self.given(api, plan, "carol", CAROL)])["created"]
+
+    def test_an_approval_is_not_used_twice(self, sandbox: RunningSandbox, under: Connect) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")
+        plan = preview(api)
+        tokens = [self.given(api, plan, "bob", BOB)]
+        made = create(api, plan=plan, approvals=tokens, idempotency_key="case-1")
+        with pytest.raises(PlanUsed, match=made["job_id"]):
+            create(api, plan=plan, approvals=tokens, idempotency_key="case-2")
+        assert create(api, plan=plan, approvals=tokens, idempotency_key="case-1")["job_id"] == made["job_id"]
+        assert len(effects(sandbox)) == 1
+
+    def test_where_nobody_is_known_to_ask_nobody_can_approve(self, under: Connect) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"))
+        plan = preview(api)
+        with pytest.raises(ApprovalRefused, match="who asks"):
+            create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)])
+        assert create(api, plan=plan, requested_by="alice", approvals=[self.given(api, plan, "bob", BOB)])["created"]
+
+    def test_whoever_asked_for_the_plan_can_not_approve_it_for_somebody_else(
+        self, sandbox: RunningSandbox, under: Connect
+    ) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"))
+        plan = preview(api, requested_by="bob")
+        with pytest.raises(ApprovalRefused):
+            create(api, plan=plan, requested_by="alice", approvals=[self.given(api, plan, "bob", BOB)])
+        assert effects(sandbox) == []
+
+    def test_an_adopted_job_needs_no_fresh_approval(self, under: Connect) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")
+        plan = preview(api)
+        made = create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)])
+        assert isinstance(api.clock, FakeClock)
+        api.clock._start += timedelta(days=2)
+        assert create(api, plan=plan)["job_id"] == made["job_id"]
+
+
+WRITES = [action.id for action in catalog.available().values() if action.effect != "read" and action.connection]
+
+
+@pytest.mark.parametrize("text", ["max_mesages: 5", "max_messages: lots", "[", "max_messages: 5\nmax_messages: 6"])
+def test_a_policy_that_can_not_be_read_stops_every_write(text: str, sandbox: RunningSandbox, under: Connect) -> None:
+    free = under("")
+    job_id = create(free, allow_broad_search=True)["job_id"]
+    before = effects(sandbox)
+    api = under(text)
+    writes: list[Callable[[], object]] = [
+        lambda: create(api),
+        lambda: release_job.run({"search_params": CAMPAIGN, "allow_malicious": True}, api),
+        lambda: cancel_job.run({"job_id": job_id}, api),
+        lambda: wait_for_job.run({"job_id": job_id, "cancel_if_discovered_over": 0}, api),
+    ]
+    for stopped in writes:
+        with pytest.raises(PolicyUnusable) as caught:
+            stopped()
+        assert caught.value.exit_code == 3
+        assert caught.value.problems
+    free.clock.sleep(3600)
+    with pytest.raises(PolicyUnusable):
+        delete_job.run({"job_id": job_id}, api)
+    assert effects(sandbox) == before
+    assert get_job.run({"job_id": job_id}, api)["ended"]
+
+
+def test_read_only_mode_stops_every_write(sandbox: RunningSandbox, connect: Connect) -> None:
+    job_id = create(connect(sandbox))["job_id"]
+    before = effects(sandbox)
+    api = connect(sandbox, read_only=True)
+    with pytest.raises(ReadOnlyMode):
+        cancel_job.run({"job_id": job_id}, api)
+    with pytest.raises(ReadOnlyMode):
+        wait_for_job.run({"job_id": job_id, "cancel_if_discovered_over": 0}, api)
+    api.clock.sleep(3600)
+    with pytest.raises(ReadOnlyMode):
+        delete_job.run({"job_id": job_id}, api)
+    assert effects(sandbox) == before
+
+
+@pytest.mark.parametrize("action_id", WRITES)
+def test_every_action_that_changes_something_is_stopped_before_it_changes_anything(
+    action_id: str, sandbox: RunningSandbox, connect: Connect, under: Connect
+) -> None:
+    """A new action is covered by being there: run with its own example, it must not get a write through."""
+    action = catalog.find(action_id)
+    for api in (connect(sandbox, read_only=True), under("misspelt: 1")):
+        try:
+            action.run({**action.example_params}, api)
+        except Exception as error:  # noqa: BLE001 -- whatever it is: nothing may have been changed
+            assert not isinstance(error, AssertionError)
+    assert effects(sandbox) == []

@@ -1,0 +1,164 @@
+"""Moving back what a job has moved: a dry run unless told, to Inbox, never what was purged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import release_job, restore_messages, wait_for_job
+from actions.export_job_messages import ACTION as EXPORT
+from connectors.email_security import EmailSecurity
+from connectors.errors import NotRestorable, ParameterError
+from sandbox.server import RunningSandbox
+from tests.actions.named_messages import SMOOTH, folders, moved_by_job, sent
+from tests.conftest import CAMPAIGN
+
+
+@pytest.fixture
+def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
+    return start_sandbox(**SMOOTH)
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    return tmp_path / "case-42.ndjson"
+
+
+def restore(api: EmailSecurity, export: Path, **params: Any) -> dict[str, Any]:
+    return restore_messages.run({"export": str(export), **params}, api)
+
+
+def changed(export: Path, change: Callable[[list[dict[str, Any]]], Any]) -> Path:
+    rows = [json.loads(line) for line in export.read_text().splitlines()]
+    change(rows)
+    export.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return export
+
+
+def test_unless_told_it_shows_what_would_be_moved_and_changes_nothing(
+    sandbox: RunningSandbox, api: EmailSecurity, export: Path
+) -> None:
+    exported = moved_by_job(api, export)
+    result = restore(api, export)
+    assert (result["dry_run"], result["done"], sent(sandbox)) == (True, False, [])
+    assert result["by_destination"] == {"JunkEmail": exported["counts_by_status"]["COMPLETED"]}
+    assert result["rows"] == exported["counts_by_status"]["COMPLETED"]
+    assert result["rows_left_alone"] == exported["rows"] - result["rows"]
+    assert result["messages"] == len(folders(sandbox))
+    assert result["recipients"] > 0
+    assert len(result["plan_hash"]) == 64
+
+
+def test_what_was_moved_comes_back_to_inbox_and_it_says_that_the_folder_before_is_not_known(
+    sandbox: RunningSandbox, api: EmailSecurity, export: Path
+) -> None:
+    moved_by_job(api, export)
+    dry = restore(api, export)
+    result = restore(api, export, dry_run=False)
+    assert set(folders(sandbox).values()) == {"Inbox"}
+    assert (result["succeeded"], result["destination"], result["done"]) == (result["messages"], "Inbox", True)
+    assert result["original_folder"] == "not known"
+    assert any("came from is not known" in warning for warning in result["warnings"])
+    assert any("verdict MALICIOUS" in warning for warning in result["warnings"])
+    assert result["plan_hash"] == dry["plan_hash"]
+    again = restore(api, export, dry_run=False)
+    assert (again["already"], again["succeeded"]) == (result["messages"], 0)
+
+
+@pytest.mark.parametrize("fault", ["drop_after", "drop_before"])
+def test_a_lost_answer_moves_nothing_twice_and_leaves_nothing_out(
+    sandbox: RunningSandbox, api: EmailSecurity, export: Path, fault: Any
+) -> None:
+    moved_by_job(api, export)
+    sandbox.state.faults.add("moveMessages", fault)
+    result = restore(api, export, dry_run=False)
+    assert (result["succeeded"], result["unknown"]) == (result["messages"], 0)
+    assert set(folders(sandbox).values()) == {"Inbox"}
+    assert len(sent(sandbox)) == 1
+
+
+def test_one_purged_row_refuses_the_whole(sandbox: RunningSandbox, api: EmailSecurity, export: Path) -> None:
+    moved_by_job(api, export)
+    completed = changed(
+        export, lambda rows: next(r for r in rows if r["status"] == "COMPLETED")["action_params"].update(
+            destination="RecoverableItemsPurges"
+        )
+    )  # fmt: skip
+    for dry_run in (True, False):
+        with pytest.raises(NotRestorable, match="1 of") as caught:
+            restore(api, completed, dry_run=dry_run)
+        assert caught.value.exit_code == 3
+    assert sent(sandbox) == []
+
+
+def test_a_purge_that_failed_refuses_nothing(sandbox: RunningSandbox, api: EmailSecurity, export: Path) -> None:
+    moved_by_job(api, export)
+    changed(
+        export, lambda rows: rows[0].update(status="FAILED", action_params={"destination": "RecoverableItemsPurges"})
+    )
+    assert restore(api, export, dry_run=False)["succeeded"] > 0
+
+
+def test_what_was_moved_to_the_deletions_folder_is_warned_about(api: EmailSecurity, export: Path) -> None:
+    moved_by_job(api, export, destination="RecoverableItemsDeletions", allow_irreversible=True)
+    result = restore(api, export)
+    assert list(result["by_destination"]) == ["RecoverableItemsDeletions"]
+    assert any("not documented" in warning for warning in result["warnings"])
+
+
+def test_rows_of_a_release_job_are_refused(sandbox: RunningSandbox, api: EmailSecurity, export: Path) -> None:
+    moved_by_job(api, export)
+    changed(export, lambda rows: rows[0].update(status="COMPLETED", action_type="RELEASE"))
+    with pytest.raises(ParameterError, match="is of a RELEASE job") as caught:
+        restore(api, export, dry_run=False)
+    assert caught.value.problems[0]["pointer"] == "/export"
+    assert sent(sandbox) == []
+
+
+def test_an_export_of_a_real_release_job_restores_nothing(
+    sandbox: RunningSandbox, api: EmailSecurity, export: Path
+) -> None:
+    job_id = release_job.run({"search_params": CAMPAIGN, "allow_malicious": True}, api)["job_id"]
+    wait_for_job.run({"job_id": job_id}, api)
+    EXPORT.run({"job_id": job_id, "destination": str(export)}, api)
+    # None of its rows is COMPLETED: nothing of the campaign was ever held.
+    result = restore(api, export, dry_run=False)
+    assert (result["messages"], result["rows"], sent(sandbox)) == (0, 0, [])
+
+
+def test_rows_without_a_message_or_a_folder_are_told(api: EmailSecurity, export: Path) -> None:
+    moved_by_job(api, export)
+
+    def take_away(rows: list[dict[str, Any]]) -> None:
+        completed = [row for row in rows if row["status"] == "COMPLETED"]
+        completed[0].update(message=None)
+        completed[1].update(action_params=None)
+
+    result = restore(api, changed(export, take_away))
+    assert (result["without_id"], len(result["rows_without_id"])) == (1, 1)
+    assert result["by_destination"]["(not told)"] == 1
+    assert any("do not say where" in warning for warning in result["warnings"])
+
+
+def test_a_hostile_folder_name_is_shown_without_what_could_harm(api: EmailSecurity, export: Path) -> None:
+    moved_by_job(api, export)
+
+    def poison(rows: list[dict[str, Any]]) -> None:
+        for number, row in enumerate(row for row in rows if row["status"] == "COMPLETED"):
+            row["action_params"]["destination"] = f"{number}\x1b[31m" + "x" * 5000
+
+    folders_told = restore(api, changed(export, poison))["by_destination"]
+    assert len(folders_told) <= 21
+    assert all(name.isprintable() and len(name) <= 100 for name in folders_told)
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"export": ""}, {"export": "/nowhere"}, {"export": "x", "destination": "Inbox"}]
+)
+def test_bad_parameters_are_refused(api: EmailSecurity, params: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        restore_messages.run(params, api)
