@@ -23,6 +23,7 @@ from connectors.errors import ParameterError, Problem, TemporaryFailure
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType
 from connectors.message import MessageStatus
 from connectors.message_change import INVESTIGATE_ID
+from connectors.search import MALICIOUS
 from guardrails.clearance import requester
 from guardrails.named_messages import (
     Allowance,
@@ -36,7 +37,6 @@ from guardrails.named_messages import (
     plan_hash,
     wanting,
 )
-from guardrails.survey import MALICIOUS
 
 # Up to so many messages the look before is taken unless skip_done is false.
 LOOKED_AT_FIRST = 1000

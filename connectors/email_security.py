@@ -99,6 +99,11 @@ class EmailSecurity:
         self._transport.close()
 
     @property
+    def has_policy(self) -> bool:
+        """Whether a policy is named: where none is, its models need not be loaded."""
+        return self.connection.policy_file is not None
+
+    @property
     def policy(self) -> Policy:
         """The organisation's policy; one that allows everything where none is named. Raises: PolicyUnusable."""
         if self._policy is None:
@@ -115,7 +120,7 @@ class EmailSecurity:
         """
         if self.connection.read_only:
             raise ReadOnlyMode("read-only mode: nothing is changed from here")
-        if self.connection.policy_file is not None:
+        if self.has_policy:
             _ = self.policy
 
     def time_left(self) -> float | None:
@@ -177,7 +182,7 @@ class EmailSecurity:
 
     def check_destination(self, destination: Destination | None) -> None:
         """Raises: PolicyRefused where the policy does not list it."""
-        if destination is None or self.connection.policy_file is None:
+        if destination is None or not self.has_policy:
             return
         if not self.policy.allows_destination(destination):
             raise PolicyRefused(f"the policy does not allow messages to be moved to {destination}")

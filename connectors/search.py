@@ -103,6 +103,9 @@ NARROWING = (
 # The message search has these six; a job knows all ten (see docs/remote-api.md).
 SEARCHABLE_DISPOSITIONS = ("MALICIOUS", "SUSPICIOUS", "SPOOF", "SPAM", "BULK", "NONE")
 
+# What is held or moved out for harm, not for being a nuisance.
+MALICIOUS = ("MALICIOUS", "MALICIOUS-BEC")
+
 
 class SearchParams(BaseModel):
     """Which messages are meant. All criteria given must hold."""

@@ -148,7 +148,8 @@ def approvers(
         now=api.clock.now(),
     )
     if len(names) < needed:
-        raise ApprovalRefused(f"the policy asks for {needed} approvals of plan {plan_hash}, {len(names)} were given")
+        asked = "1 approval" if needed == 1 else f"{needed} approvals"
+        raise ApprovalRefused(f"the policy asks for {asked} of plan {plan_hash}, and {len(names)} count")
     return names
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
@@ -27,11 +27,14 @@ from connectors.errors import (
 )
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.job_creation import Clearance
-from connectors.search import SearchParams
-from guardrails.plan import Plan, allowed_over, read_plan
+from connectors.search import MALICIOUS, SearchParams
 from guardrails.search_scope import scope_of
-from guardrails.survey import MALICIOUS, Numbers, Survey, survey
 from guardrails.window import with_start
+
+if TYPE_CHECKING:
+    # Loaded where there is a plan, or something to count: a create without either starts without them.
+    from guardrails.plan import Plan
+    from guardrails.survey import Numbers, Survey
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ def wanted(
         raise ParameterError(problems=[Problem(pointer="/approvals", message="are for a plan: hand it over as plan")])
     warnings: list[str] = []
     if plan is not None:
+        from guardrails.plan import read_plan  # noqa: PLC0415 -- only where there is one
+
         bound = _of_plan(api, read_plan(plan), action, destination, search)
         request, asked = bound.request(), bound.asked()
     else:
@@ -137,7 +142,7 @@ def refusals_of_request(job: Wanted, api: EmailSecurity, *, planned: bool) -> It
     search, destination, limits = job.request.search_params, job.request.destination, job.limits
     if not search.is_narrow() and not limits.allow_broad_search:
         yield BroadSearchRefused("search_params has no criterion that narrows the search to certain messages")
-    if destination is not None and not api.policy.allows_destination(destination):
+    if destination is not None and api.has_policy and not api.policy.allows_destination(destination):
         yield PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
     if destination in IRREVERSIBLE_DESTINATIONS and not planned and not limits.allow_irreversible:
         yield PlanNeeded(
@@ -172,6 +177,8 @@ def refusals_of_numbers(found: Survey, job: Wanted, api: EmailSecurity) -> Itera
 
 def approvals_needed(job: Wanted, api: EmailSecurity, numbers: Numbers | None) -> int:
     """How many approvals the policy asks for: by the larger of the plan's numbers and today's."""
+    if not api.has_policy:
+        return 0
     seen = [known for known in (numbers, job.plan.numbers if job.plan else None) if known is not None]
     messages = max((known.messages for known in seen), default=None)
     recipients = max((known.recipients for known in seen), default=None)
@@ -182,7 +189,7 @@ def drift_allowed(job: Wanted, api: EmailSecurity) -> float:
     """Percent: as the call says, else as the plan says; never more than the policy allows."""
     plan = job.plan
     wanted_percent = job.max_drift if job.max_drift is not None else plan.max_drift if plan else 0.0
-    ceiling = api.policy.max_drift_percent
+    ceiling = api.policy.max_drift_percent if api.has_policy else None
     return wanted_percent if ceiling is None else min(wanted_percent, ceiling)
 
 
@@ -221,33 +228,32 @@ def _counted(api: EmailSecurity, job: Wanted) -> Survey | None:
         job.request.action == "RELEASE" and not limits.allow_malicious and search.final_disposition is None
     )
     planned = job.plan is not None and job.plan.numbers is not None
-    if not (capped or may_reach_malicious or planned or api.policy.counts):
+    if not (capped or may_reach_malicious or planned or (api.has_policy and api.policy.counts)):
         return None
+    from guardrails.survey import survey  # noqa: PLC0415 -- only where something is counted
+
     return survey(api, search, enough=lambda numbers: _refuses_for_sure(api, job, numbers))
 
 
 def _refuses_for_sure(api: EmailSecurity, job: Wanted, numbers: Numbers) -> bool:
     """Whether the count refuses whatever else is found: it is not gone on with for nothing."""
-    planned = job.plan.messages if job.plan is not None else None
     # Both numbers of a drift are told: the count goes on until there is no doubt about its size.
-    doubled = None if planned is None else 2 * allowed_over(planned, drift_allowed(job, api)) + 1000
-    ceilings = (job.limits.max_messages, api.policy.max_messages, doubled)
+    most = None if job.plan is None else job.plan.most_messages(drift_allowed(job, api))
+    doubled = None if most is None else 2 * most + 1000
+    ceilings = (job.limits.max_messages, api.policy.max_messages if api.has_policy else None, doubled)
     return any(ceiling is not None and numbers.messages > ceiling for ceiling in ceilings)
 
 
 def _check_drift(job: Wanted, found: Survey, percent: float) -> None:
     """Raises: PlanDrifted with both numbers."""
-    then, now = job.plan.numbers if job.plan is not None else None, found.numbers
-    if then is None:
+    now = found.numbers
+    if job.plan is None or not job.plan.has_drifted(now, percent):
         return
-    if any(
-        abs(after - before) > allowed_over(before, percent) - before for before, after in zip(then, now, strict=True)
-    ):
-        at_least = "" if found.complete else "at least "
-        raise PlanDrifted(
-            f"the plan found {then.messages} messages for {then.recipients} recipients, the search finds {at_least}"
-            f"{now.messages} for {now.recipients} now; a drift of {percent:g} percent is allowed"
-        )
+    at_least = "" if found.complete else "at least "
+    raise PlanDrifted(
+        f"the plan found {job.plan.messages} messages for {job.plan.recipients} recipients, the search finds {at_least}"
+        f"{now.messages} for {now.recipients} now; a drift of {percent:g} percent is allowed"
+    )
 
 
 def _approved_by(api: EmailSecurity, job: Wanted, numbers: Numbers | None) -> list[str]:

@@ -21,7 +21,8 @@ from connectors.errors import (
     printable,
 )
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination
-from guardrails.survey import MALICIOUS, Numbers
+from connectors.search import MALICIOUS
+from guardrails.survey import Numbers
 
 NARROW = "Nothing was changed. Name fewer messages, or only those that are allowed."
 UNKNOWN_REFUSED = (

@@ -106,6 +106,17 @@ class Plan(Part):
         except ValidationError:
             raise PlanRefused("the plan's search_params are none that a job takes") from None
 
+    def most_messages(self, percent: float) -> int | None:
+        """How many the messages may have become by now; None where they could not be counted."""
+        return None if self.messages is None else allowed_over(self.messages, percent)
+
+    def has_drifted(self, now: Numbers, percent: float) -> bool:
+        """Whether messages or recipients are more or fewer than the plan's by more than that."""
+        if self.numbers is None:
+            return False
+        pairs = zip(self.numbers, now, strict=True)
+        return any(abs(after - before) > allowed_over(before, percent) - before for before, after in pairs)
+
     def check_age(self, now: datetime) -> None:
         """Raises: PlanRefused for a plan that is too old, or from the future."""
         try:

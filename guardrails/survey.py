@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectors.email_security import EmailSecurity
 from connectors.errors import UncountableSearch, printable
-from connectors.search import SearchParams
+from connectors.search import MALICIOUS, SearchParams
 from guardrails.search_scope import scope_of
 
 if TYPE_CHECKING:
     from connectors.message import MessageDetails
     from connectors.policy import Policy
-
-MALICIOUS = ("MALICIOUS", "MALICIOUS-BEC")
 
 # The rows of a breakdown that are shown, and the different names that are counted one by one: whoever writes the mails
 # chooses how many senders there are.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from platforms.cli.plan_view import show_change, show_plan
 from platforms.cli.screen import Screen
 from platforms.cli.tables import Column, facts, grid, named_values
 
@@ -129,6 +130,11 @@ def _connection(screen: Screen, result: Result) -> None:
 
 _VIEWS: Mapping[str, Callable[[Screen, Result], None]] = {
     "list-jobs": _jobs,
+    "preview-job": show_plan,
+    "move-messages": show_change,
+    "release-messages": show_change,
+    "restore-messages": show_change,
+    "retry-failed-messages": show_change,
     "search-messages": _messages,
     "export-job-messages": _export,
     "wait-for-job": _wait,
