@@ -3,10 +3,12 @@ VENV ?= .venv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
+CASES ?= 5000
+SEED ?= 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test lint manifest record bench smoke clean
+.PHONY: help setup demo sandbox test chaos lint manifest record bench smoke clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +37,9 @@ sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, u
 
 test: $(VENV)/.tests ## Run the tests
 	@$(BIN)/python -m pytest -n 2
+
+chaos: $(VENV)/.tests ## Play random bad days (CASES=5000, SEED=1), the official SDK beside the pack
+	@$(BIN)/python -m tests.chaos --cases $(CASES) --seed $(SEED)
 
 lint: $(VENV)/.tests ## Check style and types, strictly
 	@$(BIN)/ruff check .

@@ -1,0 +1,245 @@
+"""One case: workers who do their intents on a bad day, in turns, and a calm call in the end."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.clock import as_datetime
+from sandbox.server import RunningSandbox
+from tests.chaos.hands import Hands
+from tests.chaos.schedule import FollowUp, Intent, Schedule, Worker, drawn
+from tests.chaos.verdict import (
+    Copies,
+    Findings,
+    copies,
+    in_order,
+    judge_call,
+    judge_jobs,
+    judge_messages,
+    may_be_refused,
+    units,
+)
+from tests.chaos.wire import Call, Story
+from tests.chaos.workers import Actor, Stage
+from tests.chaos.world import world
+
+Params = Mapping[str, Any]
+
+# How often an orchestrator runs a call again that may be run again, and how long it waits where nobody says.
+MOST_CALLS = 12
+PAUSE_SECONDS = 20.0
+
+# Longer than any window, block or lag: after it nothing of the bad day is left.
+CALM_SECONDS = 1000.0
+
+
+@dataclass
+class Outcome:
+    """What came of a case. met: faults by kind. codes: exit codes of the calls, -1 where the worker was killed."""
+
+    schedule: Schedule
+    story: list[str]
+    findings: Findings
+    calls: int = 0
+    requests: int = 0
+    jobs: int = 0
+    planned_jobs: int = 0
+    met: Counter[str] = field(default_factory=Counter)
+    codes: Counter[int] = field(default_factory=Counter)
+
+
+def run_case(seed: int, number: int) -> Outcome:
+    """Play one case and judge it."""
+    schedule = drawn(seed, number)
+    with world(schedule) as sandbox:
+        return _Play(schedule, sandbox).outcome()
+
+
+class _Play:
+    def __init__(self, schedule: Schedule, sandbox: RunningSandbox) -> None:
+        self.schedule = schedule
+        self.sandbox = sandbox
+        self.account = sandbox.state
+        self.stage = Stage(random.Random(f"{schedule.name}/play"), sandbox.state.advance)
+        self.story = Story()
+        self.findings = Findings()
+        self.runs = [_IntentRun(self, intent) for intent in schedule.intents]
+        # By plan_hash: what the plan's own search found when it was made.
+        self.planned: dict[str, Copies] = {}
+        self.requests = 0
+        self.began = as_datetime(sandbox.clock.now())
+
+    def hands(self, actor: Actor, worker: Worker | None) -> Hands:
+        return Hands(actor, worker, self.sandbox, self.story, page_limit=self.schedule.page_limit, began=self.began)
+
+    def outcome(self) -> Outcome:
+        for run in self.runs:
+            for worker in run.intent.workers:
+                self.stage.enter(worker.name, run.orchestrator(worker), at=worker.starts)
+        self.stage.play()
+        for run in self.runs:
+            run.judge_what_was_told()
+        met: Counter[str] = Counter()
+        for fault in self.account.faults.view():
+            met[fault["kind"]] += fault["met"]
+        self.account.faults.clear()
+        self.stage.let_pass(CALM_SECONDS)
+        for run in self.runs:
+            run.judge_when_calm()
+        self.stage.let_pass(CALM_SECONDS)
+        calls = [call for run in self.runs for call in run.calls]
+        makers = {one.job.job_id: call for call in calls for one in call.made}
+        judge_messages(self.account, makers, self.planned, self.findings)
+        met["killed"] = sum(call.code is None for call in calls)
+        return Outcome(
+            schedule=self.schedule,
+            story=self.story.lines,
+            findings=self.findings,
+            calls=len(calls),
+            requests=self.requests,
+            jobs=len(makers),
+            planned_jobs=sum(call.plan is not None for call in makers.values()),
+            met=met,
+            codes=Counter(-1 if call.code is None else call.code for call in calls),
+        )
+
+
+class _IntentRun:
+    """One intent's workers, and all their calls."""
+
+    def __init__(self, play: _Play, intent: Intent) -> None:
+        self.intent = intent
+        self.calls: list[Call] = []
+        self._play = play
+        self._shared_plan: dict[str, Any] | None = None
+        self._planner: str | None = None
+
+    def orchestrator(self, worker: Worker) -> Callable[[Actor], None]:
+        asked = self.intent.requests[worker.variant]
+
+        def work(actor: Actor) -> None:
+            hands = self._play.hands(actor, worker)
+            plan = self._plan_of(worker, hands, asked)
+            if worker.planning != "none" and plan is None:
+                return
+            params = asked if plan is None else {**asked, "plan": plan}
+            if plan is not None and self._play.stage.chance.random() < 0.5:
+                params = {name: value for name, value in params.items() if name not in ("search_params", "destination")}
+            made = self._until_told(hands, self.intent.action, params, asked)
+            if made.code == 0:
+                for action in worker.follow_ups:
+                    self._until_told(hands, action, self._follow_up(action, made, worker), asked)
+
+        return work
+
+    def _plan_of(self, worker: Worker, hands: Hands, asked: Params) -> dict[str, Any] | None:
+        """Its own, or the one that is shared: whoever comes first makes it, the others wait for it."""
+        if worker.planning == "none":
+            return None
+        shared = worker.planning == "shared"
+        while shared and self._shared_plan is None and self._planner is not None:
+            hands.actor.rest(2)
+        if shared and self._shared_plan is not None:
+            return self._shared_plan
+        self._planner = worker.name
+        params = {"action": "MOVE" if self.intent.action == "create-move-job" else "RELEASE"}
+        params |= {name: asked[name] for name in ("search_params", "destination") if name in asked}
+        preview = self._until_told(hands, "preview-job", params, asked)
+        self._planner = None
+        if preview.code != 0:
+            return None
+        if shared:
+            self._shared_plan = preview.document
+        return preview.document
+
+    def _follow_up(self, action: FollowUp, made: Call, worker: Worker) -> dict[str, Any]:
+        params: dict[str, Any] = {"job_id": made.document["job_id"]}
+        if action == "wait-for-job":
+            params["timeout_seconds"] = 900
+            if worker.tripwire is not None:
+                params["cancel_if_discovered_over"] = worker.tripwire
+            elif made.plan is not None and made.document["job_id"] in {one.job.job_id for one in made.made}:
+                params["plan"] = made.plan
+        if action == "export-job-messages":
+            params["inline_limit_bytes"] = 5_000_000
+        return params
+
+    def _until_told(self, hands: Hands, action: str, params: Params, asked: Params) -> Call:
+        """The same call again where it may be run again, as the playbooks do."""
+        chance = self._play.stage.chance
+        for _ in range(MOST_CALLS):
+            call = self._one_call(hands, action, params, asked)
+            if call.code is None:
+                hands.actor.rest(chance.uniform(0, 90))
+            elif call.code in (6, 7):
+                hands.actor.rest(call.error.get("retry_after_seconds") or chance.uniform(1, PAUSE_SECONDS))
+            else:
+                break
+        return call
+
+    def _one_call(self, hands: Hands, action: str, params: Params, asked: Params) -> Call:
+        play = self._play
+        call = Call(hands.actor.name, action, params, asked, play.stage.now)
+        self.calls.append(call)
+        # In two steps: the sum of before would be that of before the other workers' turns.
+        sent = hands.do(call)
+        play.requests += sent
+        if call.code == 0 and action == "preview-job":
+            with play.account.present() as now:
+                found = copies(play.account, call.document["search_params"], now)
+            play.planned[call.document["plan_hash"]] = found
+            # What is held changes with every release; what a sender has sent does not.
+            if self.intent.action == "create-move-job" and call.document["messages"] != len(found):
+                play.findings.others.append(
+                    f"the plan counts {call.document['messages']} messages, its search finds {len(found)}"
+                )
+        if call.code is not None:
+            together = next((unit for unit in units(self.intent, self.calls) if call in unit), [call])
+            made = [one for other in together for one in other.made]
+            judge_call(call, self.intent, made, play.account, play.findings)
+        return call
+
+    def judge_what_was_told(self) -> None:
+        """Where each worker was told in the end that its job stands, no other runs beside it, calm call or not.
+
+        But a worker that is killed can leave a job that the list does not show yet to those who are told.
+        """
+        for creates in units(self.intent, self.calls):
+            last = {call.worker: call for call in creates}
+            told = all(
+                call.code == 0 or call.error.get("type") in ("IdempotencyConflict", "PlanUsed")
+                for call in last.values()
+            )
+            hidden = self._play.schedule.lag_seconds and any(call.code is None for call in creates)
+            if told and not hidden:
+                self._judge(creates, at_the_end=False)
+
+    def judge_when_calm(self) -> None:
+        """One more call for each job to be: it adopts the job, or makes it where nobody could."""
+        for creates in units(self.intent, self.calls):
+            made = in_order([one for call in creates for one in call.made])
+            lasting = self.intent.key is not None or creates[0].plan is not None
+            if lasting and not any(one.job.deleted for one in made):
+                like = made[0].call if made else creates[0]
+                actor = self._play.stage.enter("calm", self._calm_call(like, creates))
+                self._play.stage.play()
+                assert actor.done
+            self._judge(creates, at_the_end=True)
+
+    def _judge(self, creates: list[Call], *, at_the_end: bool) -> None:
+        play = self._play
+        judge_jobs(self.intent, creates, play.findings, lag_seconds=play.schedule.lag_seconds, at_the_end=at_the_end)
+
+    def _calm_call(self, like: Call, creates: list[Call]) -> Callable[[Actor], None]:
+        def work(actor: Actor) -> None:
+            call = self._one_call(self._play.hands(actor, None), like.action, like.params, like.asked)
+            if call not in creates:
+                creates.append(call)
+            if call.code != 0 and not (call.code == 3 and may_be_refused(call, self.intent)):
+                self._play.findings.others.append(f"the calm call ended with {call.code}: {call.error.get('message')}")
+
+        return work

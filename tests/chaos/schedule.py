@@ -1,0 +1,273 @@
+"""What one case is made of, drawn from its seed and number: a world, its faults, intents, and who works on them.
+
+Left out, because no client could tell the lie from the truth:
+- `delay`: real time. A dropped answer, told to the client as a timeout, stands for it.
+- `empty_page` and lost rows (`shift_rows` below 0) in the list of jobs and in the message search: an empty or shifted
+  last page reads like the end. In a job's rows both are played: there the job's counters prove what is missing.
+- 4xx with `applied`: by the contract a refusal changed nothing. `success: false` inside a 200 is played both ways.
+- `rewrite` of a comment or of created_at: without them no stamp and no order stands. Other fields are rewritten.
+- a job deleted while another call looks for its own, on pages that are cut small: the rows behind it move up.
+- a job deleted and its key used again: whoever deletes the job takes back the journal's entry.
+- a wall clock that jumps where a plan is made or used: a plan ends with the clock that it was made by, and is refused
+  by another.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Action = Literal["create-move-job", "release-job"]
+FollowUp = Literal["wait-for-job", "export-job-messages", "cancel-job", "delete-job"]
+
+# Whose plan a worker hands over: none, one of its own, or one that all workers of the intent were given.
+Planning = Literal["none", "own", "shared"]
+
+SENDER = "billing@invoice-portal.example"
+HELD_SENDER = "statements@partner-bank.example"
+WINDOW = "2026-11-13T15:32:35Z"
+
+READS = ("listBulkJobs", "listBulkJobs", "searchMessages", "getBulkJob", "listBulkJobMessages")
+WRITES = ("createBulkJob", "createBulkJob", "createBulkJob", "cancelBulkJob", "deleteBulkJob")
+SERVER_ERRORS = (408, 500, 502, 503, 504, 520)
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kill:
+    """kill -9 at a worker's request number `at`, over all its calls: before it is sent, or before its answer."""
+
+    at: int
+    sent: bool
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One orchestrator.
+
+    variant: which of its intent's requests it asks for. jump: at which request, by how much the wall clock is set.
+    tripwire: what wait-for-job lets the job discover.
+    """
+
+    name: str
+    variant: int
+    starts: float
+    follow_ups: tuple[FollowUp, ...]
+    kills: tuple[Kill, ...]
+    jump: tuple[int, float] | None
+    deadline_seconds: float | None
+    planning: Planning
+    tripwire: int | None
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One thing to be done once.
+
+    requests: the parameters of each variant; more than one is a key used for two requests, or a plan under two keys.
+    """
+
+    action: Action
+    key: str | None
+    requests: tuple[Fields, ...]
+    workers: tuple[Worker, ...]
+    capped: bool
+
+    @property
+    def shares_plan(self) -> bool:
+        return any(worker.planning == "shared" for worker in self.workers)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """faults: fields of sandbox.faults.Fault. page_limit: the service gives no more than so many items a page."""
+
+    name: str
+    settings: Fields
+    pace: Fields
+    faults: tuple[Fields, ...]
+    intents: tuple[Intent, ...]
+    foreign_jobs: int
+    page_limit: int | None
+
+    @property
+    def lag_seconds(self) -> float:
+        return max((fault["seconds"] for fault in self.faults if fault["kind"] == "lag"), default=0.0)
+
+
+def drawn(seed: int, number: int) -> Schedule:
+    """Case `number` of `seed`."""
+    name = f"{seed}/{number}"
+    chance = random.Random(name)
+    page_limit = chance.choice((2, 3, 5)) if chance.random() < 0.2 else None
+    intents = tuple(
+        _intent(chance, f"case-{name}-{place}", place, may_delete=page_limit is None)
+        for place in range(2 if chance.random() < 0.2 else 1)
+    )
+    return Schedule(
+        name=name,
+        settings={
+            "seed": chance.randrange(1000),
+            "messages": chance.randrange(60, 120),
+            "campaign_size": chance.randrange(8, 30),
+            "late_copies": chance.choice((0, 0, 3, 8)),
+            "late_every": chance.choice((1.0, 5.0, 20.0)),
+            "quota": 80 if chance.random() < 0.1 else 1200,
+            "row_order": chance.choice(("discovery", "recent")),
+            "slow_search_seconds": chance.choice((0.0, 0.0, 0.0, 3.0)),
+        },
+        pace=chance.choice(
+            (
+                {},
+                {"start_delay": chance.uniform(20, 200)},
+                {"start_delay": 3.0, "discover_rate": 2.0, "process_rate": 1.0},
+            )
+        ),
+        faults=_faults(chance),
+        intents=intents,
+        foreign_jobs=chance.choice((0, 2, 6, 12)),
+        page_limit=page_limit,
+    )
+
+
+def _intent(chance: random.Random, key: str, place: int, *, may_delete: bool) -> Intent:
+    kind = chance.choices(("same", "conflict", "keyless", "shared plan", "plan under two keys"), (50, 18, 14, 12, 6))[0]
+    crowd = chance.choice((1, 2, 2, 3, 4, 5)) if kind in ("same", "shared plan") else chance.choice((1, 2, 3))
+    if kind in ("conflict", "plan under two keys"):
+        crowd += 1
+    action: Action = "release-job" if place == 0 and chance.random() < 0.2 else "create-move-job"
+    keyed = kind in ("same", "conflict", "plan under two keys") or (kind == "shared plan" and chance.random() < 0.3)
+    requests = [_request(chance, action, key if keyed else None)]
+    capped = chance.random() < 0.05
+    if capped:
+        requests[0]["max_messages"] = 1
+    if kind == "plan under two keys":
+        requests.append({**requests[0], "idempotency_key": f"{key}-again"})
+    if kind == "conflict":
+        other = {**requests[0], "search_params": {**requests[0]["search_params"], "recipient": "corp.example"}}
+        if action == "create-move-job" and chance.random() < 0.5:
+            other = {**requests[0], "destination": "Inbox"}
+        requests.append(other)
+    shared = kind in ("shared plan", "plan under two keys")
+    planners = 0.7 if chance.random() < 0.3 else 0.0
+    return Intent(
+        action=action,
+        key=key if keyed else None,
+        requests=tuple(requests),
+        capped=capped,
+        workers=tuple(
+            _worker(
+                chance,
+                f"{'ABCD'[place]}{number}",
+                number % len(requests),
+                "shared" if shared else "own" if chance.random() < planners else "none",
+                alone=crowd == 1 and may_delete,
+            )
+            for number in range(crowd)
+        ),
+    )
+
+
+def _worker(chance: random.Random, name: str, variant: int, planning: Planning, *, alone: bool) -> Worker:
+    jump = (chance.randrange(12), chance.uniform(-90_000, 90_000)) if chance.random() < 0.2 else None
+    return Worker(
+        name=name,
+        variant=variant,
+        starts=chance.choice((0.0, 0.0, chance.uniform(0, 2), chance.uniform(0, 40))),
+        follow_ups=_follow_ups(chance, alone=alone),
+        kills=tuple(
+            Kill(chance.randrange(14), chance.random() < 0.6) for _ in range(chance.choice((0, 0, 0, 0, 1, 2)))
+        ),
+        jump=jump if planning == "none" else None,
+        deadline_seconds=chance.uniform(35, 200) if chance.random() < 0.15 else None,
+        planning=planning,
+        tripwire=chance.choice((0, 3, 1000)) if chance.random() < 0.15 else None,
+    )
+
+
+def _request(chance: random.Random, action: Action, key: str | None) -> Fields:
+    request: Fields = {"search_params": {"sender": SENDER, "start": WINDOW, "detections_only": False}}
+    if action == "release-job":
+        request["search_params"] = {"sender": HELD_SENDER, "start": WINDOW, "delivery_status": "quarantined"}
+    else:
+        request["destination"] = chance.choice(("JunkEmail", "DeletedItems"))
+    if key is not None:
+        request["idempotency_key"] = key
+    if chance.random() < 0.5:
+        request["max_messages"] = 1000
+    if chance.random() < 0.5:
+        request["comment"] = "case 42"
+    return request
+
+
+def _follow_ups(chance: random.Random, *, alone: bool) -> tuple[FollowUp, ...]:
+    chosen: list[FollowUp] = []
+    if chance.random() < 0.15:
+        chosen.append("cancel-job")
+    if chance.random() < 0.35 or chosen:
+        chosen.append("wait-for-job")
+    if "wait-for-job" in chosen and chance.random() < 0.5:
+        chosen.append("export-job-messages")
+    if "wait-for-job" in chosen and alone and chance.random() < 0.6:
+        chosen.append("delete-job")
+    return tuple(chosen)
+
+
+def _faults(chance: random.Random) -> tuple[Fields, ...]:
+    faults = [_fault(chance) for _ in range(chance.choice((0, 1, 2, 3, 3, 4, 5, 6, 8)))]
+    if chance.random() < 0.45:
+        faults.append({"operation": "listBulkJobs", "kind": "lag", "seconds": chance.uniform(0.2, 10)})
+    if chance.random() < 0.2:
+        faults.append({"operation": chance.choice(("listBulkJobs", "listBulkJobMessages")), "kind": "cursor"})
+    return tuple(faults)
+
+
+def _fault(chance: random.Random) -> Fields:
+    """One that is over after some calls: every intent comes to an end."""
+    if chance.random() < 0.25:
+        return {**_shaping(chance), **_when(chance)}
+    writes = chance.random() < 0.6
+    operation = chance.choice(WRITES if writes else READS) if chance.random() < 0.95 else "*"
+    applied = chance.random() < 0.5
+    retry_after = chance.choice((1, 5, 30, 60, 290))
+    fault = chance.choice(
+        (
+            {"kind": "drop_before", "reset": chance.random() < 0.5},
+            {"kind": "drop_after", "reset": chance.random() < 0.5},
+            {"kind": "drop_after", "reset": chance.random() < 0.5},
+            {"kind": "status", "status": chance.choice(SERVER_ERRORS), "applied": applied},
+            {"kind": "status", "status": 503, "retry_after": retry_after, "applied": applied},
+            {"kind": "html", "status": chance.choice(SERVER_ERRORS), "applied": applied},
+            {"kind": "truncate", "keep": chance.choice((None, 0, 7))},
+            {"kind": "cut_json", "keep": chance.choice((None, 0, 7))},
+            {"kind": "rate_limit", "retry_after": retry_after, "block": False},
+            {"kind": "rate_limit", "retry_after": retry_after, "block": True},
+            {"kind": "success_false", "applied": applied},
+            {"kind": "status", "status": chance.choice((400, 403, 409)), "applied": False},
+            {"kind": "address_denied"},
+        )
+    )
+    # A few more calls than a read is tried again: only then does it fail.
+    long = not writes and chance.random() < 0.4
+    return {"operation": operation, **fault, **_when(chance), **({"times": chance.randrange(4, 9)} if long else {})}
+
+
+def _when(chance: random.Random) -> Fields:
+    return {"times": chance.choice((1, 1, 2, 3)), "after": chance.choice((0, 0, 0, 1, 2, 4, 7))}
+
+
+def _shaping(chance: random.Random) -> Fields:
+    return chance.choice(
+        (
+            {"operation": "searchMessages", "kind": "slow_search", "seconds": chance.choice((1.0, 5.0, 90.0))},
+            {"operation": "*", "kind": "notice"},
+            {"operation": "listBulkJobMessages", "kind": "empty_page"},
+            {"operation": "listBulkJobMessages", "kind": "shift_rows", "by": chance.choice((-3, -1, 1, 4))},
+            {"operation": "listBulkJobs", "kind": "shift_rows", "by": chance.choice((1, 2, 1000))},
+            {"operation": "createBulkJob", "kind": "fail_job", "rows": chance.choice((0, 3))},
+            {"operation": "getBulkJob", "kind": "rewrite", "set": {"new_field": [1]}, "remove": ["messages_skipped"]},
+            {"operation": "listBulkJobs", "kind": "rewrite", "set": {"action_params": None}, "remove": ["started_at"]},
+        )
+    )

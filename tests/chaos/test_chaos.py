@@ -1,0 +1,148 @@
+"""Random bad days with fixed seeds: one intent makes one job, every exit code is true, only what was meant is touched.
+
+`make chaos` plays many more. A failure names the command that tells its whole story.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions.row_collection import Collected
+from connectors import transport
+from connectors.email_security import EmailSecurity
+from connectors.errors import OutcomeUnknown, TemporaryFailure
+from connectors.job import BulkJob, BulkJobRequest
+from connectors.stamp import Stamp
+from guardrails.plan import Plan
+from tests.chaos.cases import run_case
+from tests.chaos.schedule import drawn
+from tests.chaos.sdk import run_through_sdk
+from tests.chaos.tally import Tally, told
+
+ROOT = Path(__file__).parents[2]
+
+SEED = 1
+CASES = 300
+AT_ONCE = 10
+
+
+@pytest.mark.parametrize("first", range(0, CASES, AT_ONCE))
+def test_one_intent_makes_one_job_and_every_exit_code_is_true(first: int) -> None:
+    tally = Tally()
+    for number in range(first, first + AT_ONCE):
+        tally.count(run_case(SEED, number), None)
+    assert not tally.failures, "\n\n".join(tally.failures)
+
+
+def test_the_fixed_cases_draw_every_kind_of_trouble() -> None:
+    schedules = [drawn(SEED, number) for number in range(CASES)]
+    intents = [intent for schedule in schedules for intent in schedule.intents]
+    workers = [worker for intent in intents for worker in intent.workers]
+    kinds = {(fault["kind"], fault.get("applied")) for schedule in schedules for fault in schedule.faults}
+    for kind in ("status", "html", "success_false"):
+        assert {(kind, True), (kind, False)} <= kinds
+    assert {kind for kind, _ in kinds} == {
+        "drop_before", "drop_after", "status", "html", "truncate", "cut_json", "rate_limit", "success_false",
+        "address_denied", "empty_page", "shift_rows", "cursor", "slow_search", "notice", "rewrite", "fail_job", "lag",
+    }  # fmt: skip
+    assert {len(intent.workers) for intent in intents} == {1, 2, 3, 4, 5}
+    assert {worker.planning for worker in workers} == {"none", "own", "shared"}
+    assert {kill.sent for worker in workers for kill in worker.kills} == {True, False}
+    assert {None, 2, 3, 5} == {schedule.page_limit for schedule in schedules}
+
+
+@pytest.mark.parametrize("number", [3, 11, 59])
+def test_a_case_follows_from_its_seed_alone(number: int) -> None:
+    first, again = run_case(SEED, number), run_case(SEED, number)
+    assert first.story == again.story
+    assert first.findings == again.findings
+    assert drawn(SEED, number) != drawn(SEED + 1, number)
+
+
+def test_the_command_that_a_failure_names_tells_the_same_story() -> None:
+    outcome = run_case(SEED, 11)
+    command = told(outcome, story=False).splitlines()[-1].removeprefix("again: python ")
+    played = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert played.stdout.rstrip("\n") == told(outcome, story=True)
+    assert played.returncode == bool(outcome.findings.wrong)
+
+
+def test_the_official_sdk_makes_duplicates_on_the_same_bad_days() -> None:
+    outcomes = [run_through_sdk(SEED, number) for number in range(40)]
+    assert sum(outcome.duplicates for outcome in outcomes) > 0
+    assert sum(outcome.errors_with_a_job for outcome in outcomes) > 0
+    assert outcomes[:5] == [run_through_sdk(SEED, number) for number in range(5)]
+
+
+# A check that can't fail is none: each of these breaks one promise, and the cases have to notice.
+
+
+def _never_looks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(EmailSecurity, "list_job_items", lambda *_, **__: iter(()))
+
+
+def _posts_again_blindly(patch: pytest.MonkeyPatch) -> None:
+    passing = (TemporaryFailure, OutcomeUnknown)
+    patch.setattr(transport, "_repeatable", lambda error, *_: isinstance(error, passing))
+
+
+def _lets_twins_run(patch: pytest.MonkeyPatch) -> None:
+    def pretended(self: EmailSecurity, job_id: str) -> BulkJob:
+        return self.get_job(job_id).model_copy(update={"status": "CANCELLED"})
+
+    patch.setattr(EmailSecurity, "cancel_job", pretended)
+
+
+def _calls_the_unknown_unchanged(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(OutcomeUnknown, "exit_code", 6)
+    patch.setattr(OutcomeUnknown, "applied", "no")
+
+
+def _takes_any_request_for_the_same(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Stamp, "same_request", lambda self, other: self.key == other.key)
+
+
+def _searches_wider(patch: pytest.MonkeyPatch) -> None:
+    body = BulkJobRequest.body
+
+    def wider(self: BulkJobRequest) -> dict[str, Any]:
+        asked = body(self)
+        return {**asked, "search_params": {**asked["search_params"], "detections_only": False}}
+
+    patch.setattr(BulkJobRequest, "body", wider)
+
+
+def _forgets_the_plans_window(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Plan, "request", Plan.asked)
+
+
+def _believes_every_export_complete(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Collected, "agrees_with", lambda *_: True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "noticed"),
+    [
+        (_never_looks, "was made without a look"),
+        (_posts_again_blindly, "was made by the call that made"),
+        (_lets_twins_run, "runs on"),
+        (_calls_the_unknown_unchanged, "says that it changed nothing, and did"),
+        (_takes_any_request_for_the_same, "gave the job of another request"),
+        (_searches_wider, "does not do what"),
+        (_forgets_the_plans_window, "messages that were not meant"),
+        (_believes_every_export_complete, "rows complete"),
+    ],
+)
+def test_a_broken_promise_is_noticed(
+    broken: Callable[[pytest.MonkeyPatch], None], noticed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch)
+    wrong = chain.from_iterable(run_case(SEED, number).findings.wrong for number in range(CASES))
+    assert any(noticed in problem for problem in wrong)

@@ -1,0 +1,261 @@
+"""The way to the sandbox, with an eye on it: whose turn it is, what each request did, what each answer showed.
+
+One request is under way at a time, so what the sandbox did between its beginning and its end was done by it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import httpx
+
+from sandbox.account import Account, Effect
+from sandbox.jobs import Job
+from tests.chaos.schedule import Kill
+from tests.chaos.workers import Actor, ActorClock, Killed
+
+# What a client may see of a connection that was dropped; a silent one is told as a timeout instead of waited for.
+DROPPED: tuple[type[httpx.TransportError], ...] = (httpx.RemoteProtocolError, httpx.ReadError, httpx.ReadTimeout)
+
+_BULK = re.compile(r"/investigate/bulk(?:/([0-9a-f-]{36}))?(/cancel|/messages)?$")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A job that a call's POST made. shown: what the call's last look at the list had shown, None if it had no look."""
+
+    job: Job
+    call: Call
+    at: float
+    shown: Mapping[str, str] | None
+    looked_at: float | None
+
+
+@dataclass
+class Call:
+    """One call of an action: what it asked for, what it did by the sandbox's word, how it ended.
+
+    asked: the parameters as the worker was given them, before a plan took the place of some. code: the exit code, None
+    where the worker was killed. shown: job to status, in the last good look at the list.
+    """
+
+    worker: str
+    action: str
+    params: Mapping[str, Any]
+    asked: Mapping[str, Any]
+    began: float
+    effects: list[Effect] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
+    statuses: set[int] = field(default_factory=set)
+    refused: bool = False
+    shown: dict[str, str] | None = None
+    looked_at: float | None = None
+    asked_to_cancel: set[str] = field(default_factory=set)
+    code: int | None = None
+    document: dict[str, Any] = field(default_factory=dict)
+    ended: float = 0.0
+
+    @property
+    def plan(self) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self.params.get("plan")
+        return found
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return dict(self.document.get("error") or {})
+
+
+class Story:
+    """What happened, line by line, for whoever has to understand it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._names: dict[str, str] = {}
+
+    def name(self, job_id: str) -> str:
+        return self._names.setdefault(job_id, f"job{len(self._names) + 1}")
+
+    def tell(self, at: float, who: str, what: str) -> None:
+        for job_id, name in self._names.items():
+            what = what.replace(job_id, name)
+        self.lines.append(f"{at:9.3f}  {who:<4} {what}")
+
+
+class Wire(httpx.BaseTransport):
+    """One worker's transport. `call` is the one under way."""
+
+    def __init__(
+        self,
+        actor: Actor,
+        account: Account,
+        story: Story,
+        *,
+        clock: ActorClock | None = None,
+        kills: tuple[Kill, ...] = (),
+        jump: tuple[int, float] | None = None,
+        page_limit: int | None = None,
+        connect: Callable[[], httpx.BaseTransport],
+    ) -> None:
+        self.call: Call | None = None
+        self.requests = 0
+        self._actor = actor
+        self._account = account
+        self._story = story
+        self._clock = clock
+        self._kills = {kill.at: kill for kill in kills}
+        self._jump = jump
+        self._page_limit = page_limit
+        self._connect = connect
+        self._inner = connect()
+
+    def close(self) -> None:
+        """A process has ended: the next one brings its own connections."""
+        self._inner.close()
+        self._inner = self._connect()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._actor.give_way()
+        self._time_passes(request)
+        number, self.requests = self.requests, self.requests + 1
+        kill = self._kills.get(number)
+        if self._jump is not None and self._jump[0] == number and self._clock is not None:
+            self._clock.set_by += self._jump[1]
+        if kill is not None and not kill.sent:
+            self._tell(f"killed before {_words(request)}")
+            raise Killed
+        before = len(self._account.effects)
+        self._about_to(request)
+        response = self.typed_answer(request)
+        effects = self._account.effects[before:]
+        self._note(request, response, effects)
+        if kill is not None:
+            self._tell("killed before it saw the answer")
+            raise Killed
+        if isinstance(response, httpx.TransportError):
+            raise response
+        return response
+
+    def _time_passes(self, request: httpx.Request) -> None:
+        """Now and then none between two creates: their jobs are then of one instant. Other requests take time."""
+        chance = self._actor.stage.chance
+        instant = request.method == "POST" and chance.random() < 0.3
+        self._actor.stage.let_pass(0.0 if instant else chance.uniform(0.001, 0.2))
+
+    def _about_to(self, request: httpx.Request) -> None:
+        found = _BULK.search(request.url.path)
+        if self.call is None or found is None:
+            return
+        if found[2] == "/cancel":
+            self.call.asked_to_cancel.add(found[1])
+        if self._page_limit is not None and "per_page" in request.url.params:
+            limited = min(self._page_limit, int(request.url.params["per_page"]))
+            request.url = request.url.copy_set_param("per_page", str(limited))
+
+    def typed_answer(self, request: httpx.Request) -> httpx.Response | httpx.TransportError:
+        """The answer, or what breaks off: where the head of it came, the body breaks."""
+        try:
+            response = self._inner.handle_request(request)
+        except httpx.TransportError:
+            return self._actor.stage.chance.choice(DROPPED)("dropped", request=request)
+        chunks: list[bytes] = []
+        broken: httpx.TransportError | None = None
+        try:
+            # Iterated, not read: what came before the break is passed on.
+            chunks.extend(cast("httpx.SyncByteStream", response.stream))
+        except httpx.TransportError:
+            broken = self._actor.stage.chance.choice(DROPPED)("broken off", request=request)
+        finally:
+            response.close()
+        body = _Body(chunks, broken)
+        return httpx.Response(response.status_code, headers=response.headers, stream=body)
+
+    def _note(
+        self, request: httpx.Request, response: httpx.Response | httpx.TransportError, effects: list[Effect]
+    ) -> None:
+        body = b"" if isinstance(response, httpx.TransportError) else cast("_Body", response.stream).whole
+        envelope = _envelope(body)
+        told = type(response).__name__ if isinstance(response, httpx.TransportError) else str(response.status_code)
+        if isinstance(response, httpx.Response) and envelope is None:
+            told += ", no envelope"
+        elif envelope is not None and envelope.get("success") is not True:
+            told += ", success: false"
+        listed = self._listed(request, response, envelope)
+        for effect in effects:
+            if effect.operation == "createBulkJob":
+                self._story.name(effect.touched[0])
+        if listed:
+            told += " " + ", ".join(f"{self._story.name(job_id)} {status}" for job_id, status in listed.items())
+        for effect in effects:
+            told += f"   [{effect.operation}: {', '.join(effect.touched)}]"
+        self._tell(f"{_words(request)} -> {told}")
+        call = self.call
+        if call is None:
+            return
+        call.effects += effects
+        for effect in effects:
+            if effect.operation == "createBulkJob":
+                job = self._account.jobs.all[effect.touched[0]]
+                shown = None if call.shown is None else dict(call.shown)
+                call.made.append(Made(job, call, self._actor.stage.now, shown, call.looked_at))
+        if isinstance(response, httpx.Response):
+            call.statuses.add(response.status_code)
+            said_no = envelope is not None and envelope.get("success") is False
+            call.refused |= said_no and response.status_code not in (429, 408) and response.status_code < 500
+
+    def _listed(
+        self, request: httpx.Request, response: httpx.Response | httpx.TransportError, envelope: dict[str, Any] | None
+    ) -> dict[str, str]:
+        """The jobs that this page of the list shows; those of the account's other users left out."""
+        found = _BULK.search(request.url.path)
+        good = isinstance(response, httpx.Response) and response.status_code == 200 and envelope is not None
+        if not good or found is None or request.method != "GET" or found[1] or found[2] or envelope is None:
+            return {}
+        if envelope.get("success") is not True:
+            return {}
+        known = {effect.touched[0] for effect in self._account.effects if effect.operation == "createBulkJob"}
+        rows = {row["job_id"]: str(row["status"]) for row in envelope["result"] if row["job_id"] in known}
+        if self.call is not None:
+            if request.url.params.get("page") == "1":
+                self.call.shown = {}
+                self.call.looked_at = self._actor.stage.now
+            self.call.shown = {**(self.call.shown or {}), **rows}
+        return rows
+
+    def _tell(self, what: str) -> None:
+        self._story.tell(self._actor.stage.now, self._actor.name, what)
+
+
+class _Body(httpx.SyncByteStream):
+    """What came of a body, and what broke it off."""
+
+    def __init__(self, chunks: list[bytes], broken: httpx.TransportError | None) -> None:
+        self._chunks = chunks
+        self._broken = broken
+
+    @property
+    def whole(self) -> bytes:
+        return b"" if self._broken is not None else b"".join(self._chunks)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._chunks
+        if self._broken is not None:
+            raise self._broken
+
+
+def _envelope(body: bytes) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _words(request: httpx.Request) -> str:
+    path = request.url.path.partition("/investigate")[2]
+    page = request.url.params.get("page", "")
+    cursor = " by cursor" if "cursor" in request.url.params else ""
+    return f"{request.method} investigate{path}" + (f" page {page}" if page else cursor)

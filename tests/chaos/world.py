@@ -1,0 +1,62 @@
+"""The sandbox of one case: its mail, its faults, and the jobs of others."""
+
+from __future__ import annotations
+
+import atexit
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from unittest import mock
+
+from connectors import wire as pack_wire
+from connectors.stamp import Stamp
+from sandbox.account import open_account
+from sandbox.job_life import Pace
+from sandbox.jobs import JobOrder
+from sandbox.search import Criteria
+from sandbox.server import RunningSandbox, start
+from sandbox.settings import Settings
+from tests.chaos.schedule import Schedule
+
+ALERT = json.loads((Path(__file__).parents[2] / "examples" / "alert.json").read_text())
+
+# To read the machine's certificates takes longer than a case does, and on loopback none is used.
+tls_settings = cache(pack_wire.httpx.create_ssl_context)
+
+
+@cache
+def _serving() -> RunningSandbox:
+    """One server for all cases of a process: to build its routes takes a third of a case."""
+    sandbox = start(Settings(messages=0, manual_clock=True))
+    atexit.register(sandbox.stop)
+    return sandbox
+
+
+@contextmanager
+def world(schedule: Schedule) -> Iterator[RunningSandbox]:
+    """A sandbox with the schedule's faults, and with somebody else's jobs, which bear comments of all kinds."""
+    settings = Settings(alert=ALERT, manual_clock=True, pace=Pace(**schedule.pace), **schedule.settings)
+    sandbox = _serving()
+    # The server keeps its account; the account becomes another one, with nothing left of the case before.
+    vars(sandbox.state).update(vars(open_account(settings).account))
+    with mock.patch.object(pack_wire.httpx, "create_ssl_context", tls_settings):
+        comments: list[str | None] = [None, "case 42", "[cfes:1:0123", str(Stamp.of(sandbox.account_id, "other", {}))]
+        # Where it is not in front, a stamp is a stranger's word.
+        comments += [f"re: {Stamp.of(sandbox.account_id, intent.key or '', {})}" for intent in schedule.intents]
+        nobody = Criteria(sender="nobody@elsewhere.example")
+        with sandbox.state.present() as now:
+            for place in range(schedule.foreign_jobs):
+                order = JobOrder(
+                    action="MOVE",
+                    destination="Inbox",
+                    expected_disposition=None,
+                    comment=comments[place % len(comments)],
+                    criteria=nobody,
+                    search_params={"sender": nobody.sender},
+                )
+                sandbox.state.jobs.create(order, now, "somebody else")
+        for fault in schedule.faults:
+            sandbox.state.faults.add(**fault)
+        yield sandbox
