@@ -19,6 +19,8 @@ from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings
 from tests.clock import FakeClock
 
+pytest_plugins = ["tests.secrets_watch"]
+
 EXAMPLE_ALERT = Path(__file__).parent.parent / "examples" / "alert.json"
 
 # What the planted campaign is found by; see examples/alert.json.

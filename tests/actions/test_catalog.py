@@ -88,15 +88,26 @@ def imported(path: Path) -> set[str]:
 ALLOWED = {
     "connectors": set(),
     "evidence": {"connectors"},
-    "actions": {"evidence", "connectors"},
-    "playbooks": {"actions", "evidence", "connectors"},
+    "guardrails": {"connectors"},
+    "actions": {"guardrails", "evidence", "connectors"},
+    "playbooks": {"actions", "guardrails", "evidence", "connectors"},
     "sandbox": set(),
 }
 
 
 @pytest.mark.parametrize("package", ALLOWED)
 def test_arrows_between_packages_point_one_way(package: str) -> None:
-    own = {"actions", "connectors", "evidence", "platforms", "playbooks", "sandbox", "tests", "benchmarks"}
+    own = {
+        "actions",
+        "connectors",
+        "evidence",
+        "guardrails",
+        "platforms",
+        "playbooks",
+        "sandbox",
+        "tests",
+        "benchmarks",
+    }
     allowed: set[str] = ALLOWED[package]
     for path in (ROOT / package).rglob("*.py"):
         crossing = (imported(path) & own) - allowed - {package}

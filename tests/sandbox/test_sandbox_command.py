@@ -101,6 +101,7 @@ def test_a_parent_that_is_gone_before_it_serves_leaves_no_traceback() -> None:
         assert process.stderr.read() == ""
 
 
+@pytest.mark.shows_tokens("the sandbox tells its own tokens when it is ready")
 def test_without_a_standard_input_there_is_nothing_to_outlive(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_hangup_that_was_ignored_before_stays_ignored(monkeypatch: pytest.Monk
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
+@pytest.mark.shows_tokens("the sandbox tells its own tokens when it is ready")
 def test_mail_from_the_future_is_spoken_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

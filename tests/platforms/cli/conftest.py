@@ -15,6 +15,7 @@ import pytest
 from platforms.cli.main import main
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
+from tests.secrets_watch import see_streams
 
 
 class Stream(io.TextIOWrapper):
@@ -40,6 +41,9 @@ class Ended:
     code: int
     out: str
     err: str
+
+    def __post_init__(self) -> None:
+        see_streams("what cfes wrote", self.out, self.err)
 
     @property
     def document(self) -> dict[str, Any]:

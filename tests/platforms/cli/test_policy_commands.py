@@ -68,7 +68,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
     """Sets what is typed at the question; nobody is there unless it is set."""
 
     def typed(answer: str | None) -> None:
-        monkeypatch.setattr(approve_command, "_answer", lambda: answer)
+        monkeypatch.setattr(approve_command, "typed_answer", lambda: answer)
 
     typed(None)
     return typed

@@ -1,0 +1,241 @@
+"""Looks for the tokens that the tests use in everything that a test leaves behind, and fails the test that shows one.
+
+A pytest plugin. It reads what was captured, what tests took with capsys, log records, the output of processes, the
+results of actions, every PackError, the reprs of connections, and the files under tmp_path. A test that is meant to
+show a token says why: `@pytest.mark.shows_tokens("reason")`.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import logging
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from actions.contract import Action
+from connectors.connection import Connection
+from connectors.errors import PackError
+from sandbox import access
+from tests.connectors import scripted
+
+# Every credential that a test hands to the pack, under the name that a leak is told by. A test fails if one is missing.
+SECRETS: dict[str, str] = {
+    "the sandbox's full token": access.FULL_ACCESS,
+    "the sandbox's read token": access.READ_ONLY,
+    "the sandbox's revoked token": access.REVOKED,
+    "the sandbox's e-mail key": access.EMAIL_KEY,
+    "the scripted token": scripted.TOKEN,
+    "the token of test_process": "token-of-this-test",
+    "the token of the cassettes": "of-no-account",
+    "the token of test_connection": "s3cret-token-value-0123456789",
+    "the key of test_transport": "k" * 37,
+    "the token of nobody": "sandbox-token-of-nobody",
+    "the proxy's password": "proxy-password",
+    "the token of test_move_messages_faults": "no-such-token",
+}
+
+SHORTEST_PART = 12
+MOST_FILES = 2000
+MOST_BYTES_AT_EACH_END = 2**20
+
+_Leaks = list[str]
+_PATCHES = pytest.StashKey[pytest.MonkeyPatch]()
+_SECTIONS = pytest.StashKey[int]()
+_PASSED = pytest.StashKey[bool]()
+
+
+def forms(token: str) -> set[str]:
+    """How a token can look: its greater part, quoted for a URL or for JSON, and in base64 wherever it begins there."""
+    # A token that is cut near its end is shown all the same.
+    found = {part := token[: max(SHORTEST_PART, len(token) * 3 // 4)]}
+    found |= {quote(part, safe=""), json.dumps(part)[1:-1]}
+    found |= {part.replace("-", written) for written in ("%2D", "%2d", "\\u002d", "\\x2d", "&#45;", "&#x2d;")}
+    for before in range(3):
+        data = b"\0" * before + part.encode()
+        # Only the characters that no neighbour has a share in.
+        whole = slice((before * 8 + 5) // 6, len(data) * 8 // 6)
+        found |= {base64.b64encode(data).decode()[whole], base64.urlsafe_b64encode(data).decode()[whole]}
+    return found
+
+
+class Watch:
+    """Counts what it has seen, by kind; remembers where there was a token, never the token."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self.counts: Counter[str] = Counter()
+        self.leaks: _Leaks = []
+        self._forms = [(form, name) for name, token in secrets.items() for form in forms(token)]
+        self._secrets = secrets
+
+    def see(self, kind: str, where: str, seen: str | bytes | None) -> None:
+        if not seen:
+            return
+        self.counts[kind] += 1
+        for name in self.found(seen):
+            self.leaks.append(f"{name} in {where}")
+
+    def found(self, seen: str | bytes) -> list[str]:
+        """The names of the tokens in it."""
+        text = seen if isinstance(seen, str) else seen.decode("latin-1")
+        return sorted({name for form, name in self._forms if form in text})
+
+    def see_files(self, folder: Path) -> None:
+        paths = (Path(above, name) for above, _, names in os.walk(folder) for name in names)
+        for _, path in zip(range(MOST_FILES), paths, strict=False):
+            where = f"the file {path.relative_to(folder)}"
+            self.see("files", f"the name of {self.redacted(where)}", path.name)
+            if path.is_file() and not path.is_symlink():
+                try:
+                    with path.open("rb") as file:
+                        self.see("files", where, file.read(MOST_BYTES_AT_EACH_END))
+                        file.seek(max(file.tell(), path.stat().st_size - MOST_BYTES_AT_EACH_END))
+                        self.see("files", f"{where}, at its end", file.read())
+                except OSError:
+                    # A test took the right to read it away, or put something else there.
+                    continue
+
+    def see_error(self, error: PackError, document: Mapping[str, Any] | None = None) -> None:
+        kind = type(error).__name__
+        self.see("errors", f"a {kind}'s str", str(error))
+        self.see("errors", f"a {kind}'s repr", repr(error))
+        self.see("errors", f"a {kind}'s fields", str(error.__dict__))
+        if document is not None:
+            self.see("errors", f"a {kind}'s document", json.dumps(document, default=repr, ensure_ascii=False))
+
+    def see_record(self, record: logging.LogRecord) -> None:
+        where = f"a log record of {record.name}"
+        self.see("log records", where, str(record.__dict__))
+        if record.exc_info:
+            self.see("log records", where, logging.Formatter().formatException(record.exc_info))
+
+    def see_connection(self, connection: Connection) -> None:
+        for how, shown in (
+            ("repr", repr(connection)),
+            ("str", str(connection)),
+            ("JSON", connection.model_dump_json()),
+        ):
+            self.see("connections", f"a connection's {how}", shown)
+
+    def redacted(self, text: str) -> str:
+        for token in self._secrets.values():
+            text = text.replace(token, "[token]")
+        for form, _ in self._forms:
+            text = text.replace(form, "[token]")
+        return text
+
+    def taken(self) -> _Leaks:
+        """Where tokens were seen since the last time."""
+        leaks, self.leaks = sorted(set(self.leaks)), []
+        return leaks
+
+
+WATCH = Watch(SECRETS)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    patch = config.stash[_PATCHES] = pytest.MonkeyPatch()
+    capture: Any = pytest.CaptureFixture
+    _after(patch, capture, "readouterr", lambda _, taken, *__: see_streams("what the test took", taken.out, taken.err))
+    _after(patch, capture, "close", lambda it, *_: see_streams("what no test took", it._captured_out, it._captured_err))
+    _after(patch, subprocess.Popen, "communicate", lambda _, made, *__: see_streams("a process's output", *made))
+    _after(patch, PackError, "__init__", lambda error, *_: WATCH.see_error(error))
+    _after(patch, PackError, "document", lambda error, made, *_: WATCH.see_error(error, made))
+    _after(patch, logging.Logger, "handle", lambda _, __, record: WATCH.see_record(record))
+    _after(patch, Action, "run", lambda it, made, *_: WATCH.see("results", f"a result of {it.id}", str(made)))
+    checked = Connection.checked
+
+    def watched(values: Mapping[str, Any]) -> Connection:
+        connection = checked(values)
+        WATCH.see_connection(connection)
+        return connection
+
+    patch.setattr(Connection, "checked", staticmethod(watched))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_PATCHES].undo()
+
+
+def _after(patch: pytest.MonkeyPatch, owner: Any, name: str, look: Callable[..., None]) -> None:
+    """Let `look` see the object, what its method gave, and what the method was called with."""
+    method = getattr(owner, name)
+
+    @functools.wraps(method)
+    def watched(self: Any, *arguments: Any, **named: Any) -> Any:
+        made = method(self, *arguments, **named)
+        look(self, made, *arguments)
+        return made
+
+    patch.setattr(owner, name, watched)
+
+
+def see_streams(what: str, out: str | bytes | None, err: str | bytes | None) -> None:
+    """For tests that keep what was written in streams of their own."""
+    WATCH.see("outputs", f"{what}: standard output", out)
+    WATCH.see("outputs", f"{what}: standard error", err)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    for name, content in report.sections[item.stash.get(_SECTIONS, 0) :]:
+        WATCH.see("outputs", name.lower(), content)
+    item.stash[_SECTIONS] = len(report.sections)
+    report.sections = [(name, WATCH.redacted(content)) for name, content in report.sections]
+    if call.when == "call":
+        item.stash[_PASSED] = report.passed
+    if call.when != "teardown":
+        return report
+    folder = getattr(item, "funcargs", {}).get("tmp_path")
+    if isinstance(folder, Path):
+        WATCH.see_files(folder)
+    complaint = _complaint(item, WATCH.taken())
+    if complaint:
+        before = f"{report.longreprtext}\n" if report.failed else ""
+        report.outcome, report.longrepr = "failed", before + complaint
+    return report
+
+
+def _complaint(item: pytest.Item, leaks: _Leaks) -> str | None:
+    marker = item.get_closest_marker("shows_tokens")
+    if marker is None:
+        return "\n".join(f"a token shows: {leak}" for leak in leaks) or None
+    if not (marker.args and isinstance(marker.args[0], str) and marker.args[0].strip()):
+        return "shows_tokens needs a reason"
+    if not leaks and item.stash.get(_PASSED, False):
+        return "this test shows no token (any more): take the mark shows_tokens off"
+    return None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    worker: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if worker is not None:
+        worker["secrets_watch"] = {"counts": dict(WATCH.counts), "leaks": WATCH.taken()}
+    elif WATCH.leaks:
+        # Seen outside of any test.
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    told = getattr(node, "workeroutput", {}).get("secrets_watch", {})
+    WATCH.counts.update(told.get("counts", {}))
+    WATCH.leaks += told.get("leaks", [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for leak in WATCH.taken():
+        terminalreporter.write_line(f"a token shows outside of the tests: {leak}", red=True)
+    seen = ", ".join(f"{number} {kind}" for kind, number in sorted(WATCH.counts.items()))
+    terminalreporter.write_line(f"looked for tokens in {seen or 'nothing'}")

@@ -1,0 +1,187 @@
+"""The watch over secrets: a planted leak of each kind is caught, and what is kept in the repository holds none."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from sandbox.access import EMAIL, EMAIL_KEY, FULL_ACCESS
+from tests.secrets_watch import MOST_BYTES_AT_EACH_END, SECRETS, Watch
+
+ROOT = Path(__file__).parent.parent
+KEPT = ("tests/cassettes", "tests/evidence/goldens", "examples", "docs", "benchmarks", "playbooks", "manifest.json")
+SETTINGS = {"api_token", "api_key", "CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_KEY"}
+
+# One leak a test; its name says where the watch must have seen it.
+LEAKS = """
+import logging, subprocess, sys
+from pathlib import Path
+import pytest
+from connectors.connection import Connection
+from connectors.errors import NotFound, PackError
+from sandbox.access import FULL_ACCESS as TOKEN
+
+def test_captured_stdout_call(): print(TOKEN)
+def test_captured_stderr_call(): print("no", TOKEN, file=sys.stderr)
+def test_captured_log_call(): logging.getLogger("x").warning("to %s", TOKEN)
+def test_a_log_record_of_quiet():
+    logger = logging.getLogger("quiet")
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+    logger.warning("x", extra={"call": {"path": TOKEN}})
+def test_what_the_test_took(capsys):
+    print(TOKEN)
+    assert capsys.readouterr().out
+def test_what_the_test_took_as_bytes(capfdbinary):
+    print(TOKEN, flush=True)
+    assert capfdbinary.readouterr().out
+def test_what_no_test_took(capsys): print(TOKEN)
+def test_a_process_s_output():
+    subprocess.run([sys.executable, "-c", "import sys; print(sys.argv[1])", TOKEN], capture_output=True, check=True)
+def test_a_process_s_output_read_by_hand():
+    made = subprocess.Popen([sys.executable, "-c", f"print({TOKEN!r})"], stdout=subprocess.PIPE, text=True)
+    made.communicate(timeout=20)
+def test_a_NotFound_s_str(): NotFound("bad header " + TOKEN)
+def test_a_NotFound_s_fields(): NotFound("bad", help=TOKEN)
+def test_a_NotFound_s_document():
+    error = NotFound("bad")
+    error.resume = {"token": TOKEN}
+    error.document()
+def test_a_connection_s_repr(monkeypatch):
+    monkeypatch.setattr(Connection, "__repr__", lambda self: str(self.secrets()))
+    Connection.checked({"account_id": "a", "api_token": TOKEN})
+def test_a_result_of_list_jobs(monkeypatch):
+    from actions import list_jobs
+    from tests.connectors.scripted import Scripted, connected, job, ok
+    list_jobs.run({}, connected(Scripted(ok([job(comment=TOKEN)]), ok([]))))
+def test_the_file_deep_state_json(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "state.json").write_bytes(b"\\xff" + TOKEN.encode())
+def test_the_name_of(tmp_path): (tmp_path / TOKEN).touch()
+@pytest.mark.shows_tokens
+def test_shows_tokens_needs_a_reason(): print(TOKEN)
+@pytest.mark.shows_tokens("as planted")
+def test_shows_no_token(): pass
+@pytest.mark.shows_tokens("as planted")
+def test_good_marked(): print(TOKEN)
+def test_good_silent(): print("nothing")
+"""
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a run of the planted leaks tells."""
+    folder = tmp_path_factory.mktemp("planted")
+    (folder / "test_planted.py").write_text(LEAKS)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = shows_tokens(reason): x\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-n", "2", "-p", "tests.secrets_watch", "-p", "no:cacheprovider", "-q"],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def test_a_planted_leak_of_each_kind_fails_its_test_and_says_where(planted: str) -> None:
+    failures = re.findall(r"_ ERROR at teardown of test_(\w+) _+\n(.*?)(?=\n[_=]{9}|\n-{9})", planted, re.DOTALL)
+    assert len(failures) == LEAKS.count("def test_") - 2, planted
+    for test, told in failures:
+        words = re.sub(r"\W+", "_", told.lower())
+        expected = test.lower().removesuffix("_as_bytes").removesuffix("_read_by_hand")
+        assert expected in words, (test, told)
+
+
+def test_a_leak_is_told_without_the_token(planted: str) -> None:
+    assert FULL_ACCESS[:12] not in planted
+    assert "[token]" in planted
+
+
+def test_what_was_seen_is_counted_across_processes(planted: str) -> None:
+    kinds = re.findall(r"\d+ ([a-z]+(?: records)?)", planted.partition("looked for tokens in ")[2].splitlines()[0])
+    assert kinds == ["connections", "errors", "files", "log records", "outputs", "results"]
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: text,
+        lambda text: text[:-2],
+        lambda text: quote(text, safe=""),
+        lambda text: text.replace("-", "%2D"),
+        lambda text: json.dumps({"x": text}),
+        lambda text: base64.b64encode(text.encode()).decode(),
+        lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    ],
+)
+def test_a_token_is_found_in_other_clothes(written: Any, before: str) -> None:
+    watch = Watch(SECRETS)
+    assert watch.found(written(f"{before}{EMAIL}:{EMAIL_KEY}")) == ["the sandbox's e-mail key"]
+    assert watch.found(written(f"{before}{EMAIL}")) == []
+    assert watch.found(watch.redacted(written(f"{before}{EMAIL_KEY}"))) == []
+
+
+def test_a_large_file_is_looked_at_from_both_ends(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("large")
+    (folder / "rows").write_bytes(b"x" * 3 * MOST_BYTES_AT_EACH_END + FULL_ACCESS.encode())
+    watch = Watch(SECRETS)
+    watch.see_files(folder)
+    assert watch.taken() == ["the sandbox's full token in the file rows, at its end"]
+
+
+def test_what_is_kept_in_the_repository_holds_no_token() -> None:
+    watch = Watch(SECRETS)
+    paths = [ROOT / name for name in KEPT] + sorted(ROOT.glob("*.md"))
+    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+    for file in files:
+        watch.see("files", str(file.relative_to(ROOT)), file.read_bytes())
+    assert watch.taken() == []
+    assert watch.counts["files"] > 30
+
+
+def test_a_cassette_has_no_header_of_a_credential() -> None:
+    for cassette in (ROOT / "tests" / "cassettes").glob("*.yaml"):
+        assert not re.search(r"^\s*(authorization|x-auth-\w+|cookie):", cassette.read_text(), re.I | re.M), cassette
+
+
+def test_the_watch_knows_every_credential_that_a_test_hands_over() -> None:
+    strange = []
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            for name, value in _named_texts(node):
+                # Shorter ones are there to be refused; they could be a part of anything.
+                if name in SETTINGS and len(value) >= 12 and value not in SECRETS.values():
+                    strange.append(f"{file.relative_to(ROOT)}:{node.lineno}")  # type: ignore[attr-defined]
+    assert strange == [], "add them to tests/secrets_watch.py"
+
+
+def _named_texts(node: ast.AST) -> list[tuple[str, str]]:
+    """What a node hands over under a name: `{"x": "y"}`, `f(x="y")`, `f("x", "y")`."""
+    pairs: list[tuple[ast.expr | None, ast.expr]] = []
+    if isinstance(node, ast.Dict):
+        pairs = list(zip(node.keys, node.values, strict=True))
+    elif isinstance(node, ast.keyword) and node.arg:
+        pairs = [(ast.Constant(node.arg), node.value)]
+    elif isinstance(node, ast.Call) and len(node.args) >= 2:
+        pairs = [(node.args[0], node.args[1])]
+    return [
+        (name.value, value.value)
+        for name, value in pairs
+        if isinstance(name, ast.Constant) and isinstance(value, ast.Constant)
+        if isinstance(name.value, str) and isinstance(value.value, str)
+    ]
