@@ -32,6 +32,11 @@ class ActionParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
+    @classmethod
+    def missing(cls, given: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG003 -- for those that need to look
+        """Parameters that are required in view of the others, where a field by itself can't say so."""
+        return ()
+
 
 class ActionResult(BaseModel):
     """A result, or a part of one: what the action found or did, as plain JSON."""
@@ -76,13 +81,17 @@ class Action(Generic[P, R]):
         if not isinstance(params, Mapping):
             raise ParameterError(problems=[{"pointer": "", "message": "the parameters must be one JSON object"}])
         problems = problems_of(dict(params))
-        if not problems:
-            try:
-                return self.params.model_validate(dict(params))
-            except ValidationError as error:
-                found = error.errors(include_input=False, include_url=False)
-                problems = [_problem(self.params, one) for one in found]
-        raise ParameterError(problems=problems)
+        if problems:
+            raise ParameterError(problems=problems)
+        missing = [Problem(pointer=f"/{name}", message="is required") for name in self.params.missing(params)]
+        try:
+            checked = self.params.model_validate(dict(params))
+        except ValidationError as error:
+            found = error.errors(include_input=False, include_url=False)
+            raise ParameterError(problems=[_problem(self.params, one) for one in found] + missing) from None
+        if missing:
+            raise ParameterError(problems=missing)
+        return checked
 
     def run(self, params: Mapping[str, Any], connector: EmailSecurity | None = None) -> dict[str, Any]:
         """Run the action: a JSON dict in, a JSON dict out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints
@@ -60,6 +61,12 @@ class JobRequestParams(ActionParams):
 
 class CreateJobParams(JobRequestParams):
     """The same for a job that is created: its search, or the plan that has one."""
+
+    @classmethod
+    def missing(cls, given: Mapping[str, Any]) -> Sequence[str]:
+        """Without a plan the job's parts are required."""
+        parts = [name for name in ("search_params", "destination") if name in cls.model_fields]
+        return [name for name in parts if given.get("plan") is None and given.get(name) is None]
 
     search_params: SearchParams | None = Field(
         None, description="Which messages are meant; all criteria given must hold. Required where no plan is given."

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from actions import catalog
 from actions.contract import Action
+from connectors.search import SearchParams
 from platforms.cli import action_command, action_index
 from platforms.cli.commands import entries
 from tests.conftest import CAMPAIGN
@@ -43,8 +44,8 @@ def test_the_index_names_the_actions_that_the_catalog_has() -> None:
 def test_every_parameter_of_every_action_is_a_flag(action_id: str) -> None:
     action = catalog.find(action_id)
     expected = set()
-    for name, field in action.params.model_fields.items():
-        nested = field.annotation.model_fields if name == "search_params" and field.annotation else None
+    for name in action.params.model_fields:
+        nested = SearchParams.model_fields if name == "search_params" else None
         expected |= {f"--{part.replace('_', '-')}" for part in nested or [name]}
     command: Any = get_command(action_command.app(action_id))
     options = [option for param in command.params for option in param.opts]
