@@ -117,11 +117,16 @@ def surest(found: Sequence[Change]) -> Literal["no", "unknown", "yes"]:
 def _applied(record: StepRecord, effect: str | None) -> Literal["yes", "unknown"] | None:
     if effect == "read":
         return None
-    if effect is not None and record.repeats > 0:
+    if effect is not None and record.repeats > 0 and not _changed_nothing(record.result or {}):
         return "yes"
     errors = [record.error or {}, record.doubt.error if record.doubt is not None else {}]
     said = [error.get("applied") for error in errors]
     return "yes" if "yes" in said else "unknown" if "unknown" in said else None
+
+
+def _changed_nothing(result: Mapping[str, Json]) -> bool:
+    """Whether the result says so itself; one that says neither counts as a change."""
+    return result.get("changed") is False or result.get("dry_run") is True
 
 
 def _job_id(record: StepRecord) -> str | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from connectors.errors import GuardrailRefusal, OutcomeUnknown
 from platforms.cli.action_index import load
@@ -14,6 +15,8 @@ from platforms.cli.screen import Screen, is_terminal, safe, write
 from platforms.cli.tables import facts, named_values
 from playbooks.changes import Change, job_of, surest, told
 from playbooks.local import BeforeAction, Upcoming
+
+OF_A_PLAN = ("action", "destination", "search_params", "messages", "recipients", "malicious", "warnings", "plan_hash")
 
 BEFORE_IT = "The run stands before it."
 
@@ -65,7 +68,8 @@ def asking(screen: Screen, away: Callable[[], AbstractContextManager[None]]) -> 
         stream, console = (sys.stderr, screen.err) if screen.watched else (sys.stdout, screen.out)
         with away():
             console.print(safe(f"{action.title} (effect at worst: {action.effect})", "bold"))
-            facts(console, [(name, value) for name, value in named_values(upcoming.command.params) if value != ""])
+            params = _worth_reading(upcoming.command.params)
+            facts(console, [(name, value) for name, value in named_values(params) if value != ""])
             write(stream, "Go on? [y/N] ")
             answer = typed_answer()
             if answer is None:
@@ -74,6 +78,14 @@ def asking(screen: Screen, away: Callable[[], AbstractContextManager[None]]) -> 
             raise Declined(upcoming.changes)
 
     return ask
+
+
+def _worth_reading(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a plan, what is to be decided; its breakdowns and its sample were there to be looked at before."""
+    plan = params.get("plan")
+    if not isinstance(plan, Mapping):
+        return dict(params)
+    return {**params, "plan": {name: plan[name] for name in OF_A_PLAN if name in plan}}
 
 
 def never(upcoming: Upcoming) -> None:

@@ -21,6 +21,22 @@ def _found(result: Result) -> list[str]:
     return [floor + found if (found := _count(result, "count", "message")) else "", copies]
 
 
+def _planned(result: Result) -> list[str]:
+    return [
+        _count(result, "messages", "message"),
+        _count(result, "recipients", "recipient"),
+        "not countable" if result.get("parity") == "unknown" else "",
+    ]
+
+
+def _changed(result: Result) -> list[str]:
+    return [
+        "a dry run" if result.get("dry_run") else "",
+        _count(result, "messages", "message"),
+        *(f"{result[name]:,} {name}" for name in ("succeeded", "already", "failed", "unknown") if result.get(name)),
+    ]
+
+
 def _made(result: Result) -> list[str]:
     job_id = result.get("job_id")
     adopted = "adopted" if result.get("created") is False else "created"
@@ -32,7 +48,14 @@ def _waited(result: Result) -> list[str]:
     through = ""
     if isinstance(progress, Mapping):
         through = f"{progress.get('processed', 0):,} of {counted(progress.get('discovered', 0), 'message')}"
-    return [str(result.get("outcome") or ""), through, "stalled" if result.get("stalled") else ""]
+    tripwire = result.get("tripwire")
+    tripped = isinstance(tripwire, Mapping) and tripwire.get("tripped")
+    return [
+        str(result.get("outcome") or ""),
+        through,
+        "stalled" if result.get("stalled") else "",
+        "found more than allowed" if tripped else "",
+    ]
 
 
 def _exported(result: Result) -> list[str]:
@@ -64,6 +87,11 @@ def _files(files: Any) -> list[str]:
 
 _WORDS = {
     "search-messages": _found,
+    "preview-job": _planned,
+    "move-messages": _changed,
+    "release-messages": _changed,
+    "retry-failed-messages": _changed,
+    "restore-messages": _changed,
     "create-move-job": _made,
     "release-job": _made,
     "wait-for-job": _waited,

@@ -126,3 +126,65 @@ def test_the_effects_outlive_the_process(go: Build, remote: Build, clock: Any, t
     go(remote(wait_for_job=[RateLimited("slow down")]))
     outcome = resume(tmp_path / "run", run_action=remote(wait_for_job=[RateLimited("slow down")]), clock=clock)
     assert (outcome.exit_code, outcome.error and outcome.error["applied"]) == (7, "yes")
+
+
+def wait_of(*, changed: bool | None, **more: Any) -> dict[str, Any]:
+    """A wait that has ended, with a message that failed: the run ends as incomplete after it."""
+    done = {"done": True, "progress": {"discovered": 3, "failed": 1}, **more}
+    return done if changed is None else {**done, "changed": changed}
+
+
+@pytest.fixture
+def may_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait may write, as one with a tripwire does."""
+    monkeypatch.setitem(EFFECTS, "wait-for-job", "write")
+
+
+@pytest.mark.usefixtures("may_cancel")
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (wait_of(changed=False), []),
+        (wait_of(changed=None, dry_run=True), []),
+        (wait_of(changed=True), ["wait"]),
+        (wait_of(changed=None), ["wait"]),
+        (wait_of(changed=None, dry_run=False), ["wait"]),
+        (wait_of(changed=True, dry_run=False), ["wait"]),
+    ],
+)
+def test_a_step_that_may_write_counts_as_a_change_unless_its_result_says_no(
+    go: Build, remote: Build, result: dict[str, Any], told: list[str]
+) -> None:
+    outcome = go(remote(wait_for_job=[result]))
+    assert [change["step"] for change in outcome.error["changes"]] == ["create", *told]
+
+
+@pytest.mark.usefixtures("may_cancel")
+@pytest.mark.parametrize("value", [None, 0, "", "false", []])
+def test_only_a_plain_false_says_that_nothing_was_changed(go: Build, remote: Build, value: Any) -> None:
+    outcome = go(remote(wait_for_job=[{**wait_of(changed=None), "changed": value, "dry_run": 1}]))
+    assert [change["step"] for change in outcome.error["changes"]] == ["create", "wait"]
+
+
+@pytest.mark.usefixtures("may_cancel")
+def test_a_result_that_changed_nothing_does_not_settle_an_earlier_doubt(
+    go: Build, remote: Build, purge_text: str
+) -> None:
+    text = purge_text.replace(
+        "limit: 5}\n", "limit: 5}\n    on_error:\n      - {type: OutcomeUnknown, retry: {times: 1, after: 1}}\n"
+    )
+    lost = OutcomeUnknown("lost", job_id="job-1")
+    outcome = go(remote(wait_for_job=[lost, wait_of(changed=False)]), load(text))
+    assert [(change["step"], change["applied"]) for change in outcome.error["changes"]] == [
+        ("create", "yes"),
+        ("wait", "unknown"),
+    ]
+
+
+@pytest.mark.usefixtures("may_cancel")
+def test_a_refusal_after_what_changed_nothing_keeps_its_exit_code(go: Build, remote: Build, purge_text: str) -> None:
+    text = purge_text.replace("    outcome: incomplete\n", "").replace("action: create-move-job", "action: tidy")
+    dry = {"job_id": "job-1", "status": "PENDING", "dry_run": True}
+    outcome = go(remote(tidy=[dry], wait_for_job=[wait_of(changed=False)]), load(text))
+    assert (outcome.status, outcome.exit_code, outcome.error["applied"]) == ("refused", 3, "no")
+    assert "changes" not in outcome.error

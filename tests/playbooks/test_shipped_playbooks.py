@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actions import catalog
+from actions import catalog, preview_job
 from connectors.email_security import EmailSecurity
-from connectors.errors import PackError
+from connectors.errors import OutcomeUnknown, PackError
 from connectors.wire import httpx
+from guardrails.approval import approve
 from playbooks import library, local
-from playbooks.check import check
+from playbooks.check import Finding, check
+from playbooks.format import Playbook
 from playbooks.inputs import accept
+from playbooks.loading import load
+from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
-from tests.conftest import EXAMPLE_ALERT
+from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
+from tests.guardrails.test_approval import BOB, private_pem, public_pem
 
 PLAYBOOKS = library.available()
 ACTIONS = catalog.available()
@@ -29,6 +35,7 @@ FALSE_POSITIVE = {
 }
 
 Connect = Callable[..., EmailSecurity]
+Act = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 @pytest.fixture
@@ -38,31 +45,62 @@ def alert() -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda playbook: str(playbook.id))
-def test_a_shipped_playbook_has_no_finding(playbook: Any) -> None:
-    findings = check(
+def findings(playbook: Playbook) -> list[Finding]:
+    return check(
         playbook,
         {name: action.params.model_json_schema() for name, action in ACTIONS.items()},
         results={name: action.result.model_json_schema(mode="serialization") for name, action in ACTIONS.items()},
         effects={name: action.effect for name, action in ACTIONS.items()},
     )
-    assert findings == []
 
 
-def run(playbook_id: str, given: dict[str, Any], api: EmailSecurity, directory: Path) -> Any:
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda playbook: str(playbook.id))
+def test_a_shipped_playbook_has_no_finding(playbook: Playbook) -> None:
+    assert findings(playbook) == []
+
+
+def test_the_steps_that_the_documentation_binds_to_a_plan_have_no_finding() -> None:
+    page = (EXAMPLE_ALERT.parents[1] / "docs" / "playbooks.md").read_text()
+    [steps] = re.findall(r"```yml\n(.*?)```", page, re.DOTALL)
+    inputs = "{alert: {type: object, description: d}, max_messages: {type: integer, description: d}}"
+    assert findings(load(f"playbook: 1\nid: a\ntitle: t\ninputs: {inputs}\nsteps:\n{steps}")) == []
+
+
+def run(playbook_id: str, given: dict[str, Any], api: EmailSecurity, directory: Path, act: Act | None = None) -> Any:
     playbook = library.find(playbook_id)
     return local.run(
         playbook,
         accept(playbook, given),
-        run_action=lambda action, params: catalog.find(action).run(params, api),
+        run_action=act or (lambda action, params: catalog.find(action).run(params, api)),
         clock=api.clock,
         run_id="run-1",
         directory=directory,
+        effects={name: action.effect for name, action in ACTIONS.items()},
     )
 
 
-def purge(alert: dict[str, Any], api: EmailSecurity, directory: Path, **inputs: Any) -> Any:
-    return run("phish-campaign-purge", {"alert": alert, **inputs}, api, directory)
+def purge(alert: dict[str, Any], api: EmailSecurity, directory: Path, act: Act | None = None, **inputs: Any) -> Any:
+    return run("phish-campaign-purge", {"alert": alert, **inputs}, api, directory, act)
+
+
+class Heard:
+    """Runs the actions, and remembers what each was given."""
+
+    def __init__(self, api: EmailSecurity) -> None:
+        self.api = api
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, action: str, params: dict[str, Any]) -> dict[str, Any]:
+        self.calls.append((action, params))
+        return catalog.find(action).run(params, self.api)
+
+    def of(self, action: str) -> list[dict[str, Any]]:
+        return [params for name, params in self.calls if name == action]
+
+
+def previewed(api: EmailSecurity, **changed: Any) -> dict[str, Any]:
+    """A plan for the example's alert, made by hand."""
+    return preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail", **changed}, api)
 
 
 def test_an_alert_is_answered_from_search_to_report(
@@ -92,9 +130,14 @@ def test_the_same_alert_again_follows_the_job_that_stands(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     first = purge(alert, api, tmp_path / "one").outputs
-    second = purge(alert, api, tmp_path / "two").outputs
-    assert first["job_id"] == second["job_id"]
+    heard = Heard(api)
+    second = purge(alert, api, tmp_path / "two", heard)
+    assert first["job_id"] == second.outputs["job_id"]
     assert len(sandbox.state.truth()["jobs"]) == 1
+    assert second.exit_code == 0, second.error
+    # The job is of the first run's plan: this run's must not bind it, max_messages does.
+    assert [("plan" in wait, wait["cancel_if_discovered_over"]) for wait in heard.of("wait-for-job")] == [(False, 1000)]
+    assert (second.outputs["plan_hash"], second.outputs["searched_until"]) == (None, first["searched_until"])
 
 
 def test_more_than_the_cap_is_refused_before_anything_is_changed(
@@ -102,7 +145,19 @@ def test_more_than_the_cap_is_refused_before_anything_is_changed(
 ) -> None:
     outcome = purge(alert, api, tmp_path / "run", max_messages=39)
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
-    assert "max_messages" in outcome.message
+    assert f"finds {previewed(api)['messages']} messages" in outcome.message
+    assert "max_messages is 39" in outcome.message
+    assert sandbox.state.truth()["jobs"] == []
+
+
+def test_far_more_than_the_cap_is_refused_in_the_same_words_without_counting_it_all(
+    alert: dict[str, Any], start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
+) -> None:
+    sandbox = start_sandbox(campaign_size=1100)
+    outcome = purge(alert, connect(sandbox), tmp_path / "run", max_messages=1)
+    assert (outcome.status, outcome.exit_code) == ("refused", 3)
+    assert "finds more than 1002 messages" in outcome.message
+    assert "max_messages is 1." in outcome.message
     assert sandbox.state.truth()["jobs"] == []
 
 
@@ -252,11 +307,33 @@ def test_an_alert_without_what_is_needed_is_refused_with_pointers(tmp_path: Path
     assert caught.value.exit_code == 2
 
 
-def test_a_playbook_counts_with_the_search_that_its_job_runs() -> None:
+def test_a_job_has_no_search_but_that_of_the_plan() -> None:
     for playbook in PLAYBOOKS:
-        steps = {step.id: step for step in playbook.steps}
-        found, made = steps["find"], steps["create"]
-        assert json.dumps(found.with_["search_params"]) == json.dumps(made.with_["search_params"])  # type: ignore[union-attr]
+        made = next(step for step in playbook.steps if step.id == "create")
+        given = made.with_  # type: ignore[union-attr]
+        assert given["plan"] == "{{ steps.chosen.plan }}"
+        assert not {"search_params", "destination"} & set(given)
+
+
+@pytest.mark.parametrize(
+    ("playbook_id", "given"),
+    [("phish-campaign-purge", {}), ("false-positive-release", {"alert": FALSE_POSITIVE, "lookback_days": 30})],
+)
+def test_the_job_runs_the_search_that_was_counted_within_the_same_window(
+    playbook_id: str,
+    given: dict[str, Any],
+    alert: dict[str, Any],
+    sandbox: RunningSandbox,
+    api: EmailSecurity,
+    tmp_path: Path,
+) -> None:
+    outcome = run(playbook_id, {"alert": alert, **given}, api, tmp_path / "run")
+    plan = outcome.steps["preview"]["result"]
+    [job] = sandbox.state.truth()["jobs"]
+    assert plan["search_params"].items() <= job["search_params"].items()
+    assert job["search_params"]["end"] == outcome.outputs["searched_until"] == "2026-11-20T16:02:35Z"
+    assert f"plan={plan['plan_hash'][:8]}" in job["comment"]
+    assert (outcome.outputs["plan_hash"], outcome.outputs["previewed"]) == (plan["plan_hash"], plan["messages"])
 
 
 @pytest.mark.parametrize("to", [["billing@invoice-portal.example"], ["undisclosed-recipients:;"], [""], None, "x"])
@@ -285,33 +362,295 @@ def test_a_sender_that_is_no_address_is_refused(playbook_id: str, sender: str) -
     assert {problem["pointer"] for problem in caught.value.problems} == {"/alert/From"}
 
 
-def test_a_job_that_discovers_more_than_allowed_is_cancelled_and_the_run_says_so(
-    alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
-) -> None:
-    arrived = False
+class LateIndex(Heard):
+    """Right after the job is created, mail shows that had arrived before: no preview has seen it, the job finds it."""
 
-    def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
-        nonlocal arrived
-        result = catalog.find(action).run(params, api)
-        if action == "create-move-job" and not arrived:
-            arrived = True
-            more = {"total_messages_discovered": 900, "messages_pending": 900, "status": "DISCOVERING"}
-            sandbox.state.faults.add("getBulkJob", "rewrite", set=more, times=1)
+    def __init__(self, api: EmailSecurity, sandbox: RunningSandbox, messages: int) -> None:
+        super().__init__(api)
+        self.sandbox, self.messages = sandbox, messages
+
+    def __call__(self, action: str, params: dict[str, Any]) -> dict[str, Any]:
+        result = super().__call__(action, params)
+        if action == "create-move-job":
+            tenant = self.sandbox.state.tenant
+            like = tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+            for number in range(self.messages):
+                tenant.add(
+                    time=like.time,
+                    sender=like.sender,
+                    subject=f"late {number}",
+                    recipients=("late@corp.example",),
+                    disposition="MALICIOUS",
+                )
         return result
 
-    playbook = library.find("phish-campaign-purge")
-    outcome = local.run(
-        playbook,
-        accept(playbook, {"alert": alert, "max_messages": 60}),
-        run_action=act,
-        clock=api.clock,
-        run_id="run-1",
-        directory=tmp_path / "run",
-    )
+
+# So slow that a job can be seen to discover.
+SLOW = Pace(discover_rate=20, process_rate=5)
+
+
+@pytest.mark.parametrize("capped", [False, True], ids=["more than the plan allows", "more than max_messages"])
+def test_a_job_that_discovers_more_than_allowed_is_cancelled_and_the_run_says_so(
+    capped: bool,
+    alert: dict[str, Any],
+    start_sandbox: Callable[..., RunningSandbox],
+    connect: Connect,
+    tmp_path: Path,
+) -> None:
+    sandbox = start_sandbox(pace=SLOW)
+    api = connect(sandbox)
+    plan = previewed(api)
+    max_messages = plan["messages"] if capped else 1000
+    allowed = min(max_messages, plan["cancel_if_discovered_over"])
+    assert plan["messages"] < plan["cancel_if_discovered_over"]
+    outcome = purge(alert, api, tmp_path / "run", LateIndex(api, sandbox, 100), max_messages=max_messages)
+    [job] = sandbox.state.truth()["jobs"]
+    assert (job["status"], job["messages_successful"]) == ("CANCELLED", 0)
+    discovered = job["total_messages_discovered"]
+    assert allowed < discovered < plan["messages"] + 100
+    assert (outcome.status, outcome.exit_code) == ("incomplete", 8)
+    assert f"discovered {discovered} messages, more than the {allowed} that the plan and max" in outcome.message
+    assert "It ended as CANCELLED; 0 messages were moved" in outcome.message
+    assert outcome.outputs["cancelled"] == job["messages_cancelled"] > 0
+    assert [change["step"] for change in outcome.error["changes"]] == ["create", "wait"]
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert f"more than the {allowed} allowed" in report
+    assert f"the job discovered {discovered} messages, the plan of this run has {plan['messages']}" in report
+
+
+def test_a_cancel_that_is_in_doubt_is_tried_again(
+    alert: dict[str, Any], start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
+) -> None:
+    sandbox = start_sandbox(pace=SLOW)
+    api = connect(sandbox)
+    sandbox.state.faults.add("cancelBulkJob", "drop_before", times=3)
+    act = LateIndex(api, sandbox, 100)
+    outcome = purge(alert, api, tmp_path / "run", act)
     [job] = sandbox.state.truth()["jobs"]
     assert job["status"] == "CANCELLED"
+    assert len(act.of("wait-for-job")) == 2
+    assert outcome.steps["wait"]["doubt"]["error"]["type"] == "OutcomeUnknown"
     assert (outcome.status, outcome.exit_code) == ("incomplete", 8)
-    assert outcome.outputs["cancelled"] == job["messages_cancelled"]
+
+
+@pytest.mark.parametrize("playbook_id", [playbook.id for playbook in PLAYBOOKS])
+def test_an_unknown_outcome_of_the_wait_is_tried_again(
+    playbook_id: str, alert: dict[str, Any], api: EmailSecurity, tmp_path: Path
+) -> None:
+    doubts = [OutcomeUnknown("whether the job was cancelled could not be found out")] * 2
+
+    def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
+        if action == "wait-for-job" and doubts:
+            raise doubts.pop()
+        return catalog.find(action).run(params, api)
+
+    release = playbook_id == "false-positive-release"
+    given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
+    assert run(playbook_id, given, api, tmp_path / "run", act).status == "completed"
+
+
+def test_a_wait_that_stopped_nothing_is_no_change(
+    alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    sandbox.state.faults.add("createBulkJob", "fail_job", rows=5)
+    outcome = purge(alert, api, tmp_path / "run")
+    assert [change["step"] for change in outcome.error["changes"]] == ["create"]
+
+
+def test_mail_that_arrives_after_the_plan_is_not_moved_and_the_report_says_so(
+    alert: dict[str, Any], start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
+) -> None:
+    sandbox = start_sandbox(late_copies=20, late_every=0.2)
+    api = connect(sandbox)
+    first = purge(alert, api, tmp_path / "one").outputs
+    assert first["previewed"] == first["discovered"]
+    until = first["searched_until"]
+    told = f"mail of the campaign that arrived after {until} is not part of this job"
+    for name in ("report.html", "report.md"):
+        assert told in (tmp_path / "one" / name).read_text()
+    second = purge(alert, api, tmp_path / "two", attempt=2).outputs
+    assert second["discovered"] >= first["discovered"] + 20
+    assert (second["job_id"] != first["job_id"], second["searched_until"] > until) == (True, True)
+
+
+UNDER: dict[str, str] = {
+    "PolicyRefused": "max_messages: 1",
+    "ProtectedRefused": "protected_senders: [invoice-portal.example, partner-bank.example]",
+}
+
+
+@pytest.fixture
+def under(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Callable[..., EmailSecurity]:
+    """Connects under a policy with this text."""
+
+    def connected(text: str, **settings: Any) -> EmailSecurity:
+        file = tmp_path / "policy.yaml"
+        file.write_text(f"policy: 1\n{text}\n")
+        return connect(sandbox, policy_file=str(file), **settings)
+
+    return connected
+
+
+@pytest.mark.parametrize("playbook_id", [playbook.id for playbook in PLAYBOOKS])
+@pytest.mark.parametrize("refusal", UNDER)
+def test_what_would_refuse_the_job_ends_the_run_before_it_with_its_own_words(
+    refusal: str,
+    playbook_id: str,
+    alert: dict[str, Any],
+    sandbox: RunningSandbox,
+    under: Callable[..., EmailSecurity],
+    tmp_path: Path,
+) -> None:
+    api = under(UNDER[refusal])
+    act = Heard(api)
+    release = playbook_id == "false-positive-release"
+    given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
+    outcome = run(playbook_id, given, api, tmp_path / "run", act)
+    assert (outcome.status, outcome.exit_code) == ("refused", 3)
+    [said] = outcome.steps["preview"]["result"]["refusals"]
+    assert said["type"] == refusal
+    assert said["message"] in outcome.message
+    assert [name for name, _ in act.calls] == ["preview-job"]
+    assert sandbox.state.truth()["jobs"] == []
+
+
+APPROVED_BY_BOB = (
+    f"approvers:\n  - name: bob\n    public_key: {json.dumps(public_pem(BOB))}\napproval_needed:\n  - approvals: 1"
+)
+
+
+def signed(api: EmailSecurity, plan: dict[str, Any]) -> str:
+    return approve(
+        plan_hash=plan["plan_hash"],
+        account_id=plan["account_id"],
+        approver="bob",
+        private_key_pem=private_pem(BOB),
+        now=api.clock.now(),
+        lifetime_seconds=3600,
+        jti="1",
+    ).token
+
+
+@pytest.mark.parametrize("playbook_id", [playbook.id for playbook in PLAYBOOKS])
+def test_a_run_that_wants_approvals_hands_out_its_plan_and_goes_on_with_it_once_approved(
+    playbook_id: str,
+    alert: dict[str, Any],
+    sandbox: RunningSandbox,
+    under: Callable[..., EmailSecurity],
+    tmp_path: Path,
+) -> None:
+    api = under(APPROVED_BY_BOB, requested_by="alice")
+    release = playbook_id == "false-positive-release"
+    given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
+    asked = run(playbook_id, given, api, tmp_path / "one")
+    assert (asked.status, asked.exit_code) == ("refused", 3)
+    assert "asks for 1 approvals of the plan, and 0 were given" in asked.message
+    assert sandbox.state.truth()["jobs"] == []
+    # As it comes out of a file, or out of another program.
+    plan = json.loads(json.dumps(asked.outputs["to_approve"]).replace('"max_drift": 10.0', '"max_drift": 10'))
+    approved = {**given, "plan": plan, "approvals": [signed(api, plan)]}
+    act = Heard(api)
+    done = run(playbook_id, approved, api, tmp_path / "two", act)
+    assert (done.status, done.outputs["plan_hash"]) == ("completed", plan["plan_hash"]), done.error
+    assert done.outputs["to_approve"] is None
+    assert act.of("preview-job") == []
+    assert {wait["plan"]["plan_hash"] for wait in act.of("wait-for-job")} == {plan["plan_hash"]}
+    [job] = sandbox.state.truth()["jobs"]
+    assert ":by=alice:ok=bob]" in job["comment"]
+    # Long after the plan and its approval have expired: the job stands, nothing is made.
+    api.clock.sleep(48 * 3600)
+    assert run(playbook_id, approved, api, tmp_path / "again").outputs["job_id"] == job["job_id"]
+
+
+def test_an_approval_of_another_plan_makes_no_job(
+    alert: dict[str, Any], sandbox: RunningSandbox, under: Callable[..., EmailSecurity], tmp_path: Path
+) -> None:
+    api = under(APPROVED_BY_BOB, requested_by="alice")
+    plan = previewed(api)
+    for number, other in enumerate((None, previewed(api, sample=1))):
+        outcome = purge(alert, api, tmp_path / str(number), approvals=[signed(api, plan)], plan=other)
+        assert (outcome.status, outcome.exit_code, outcome.error["type"]) == ("failed", 3, "ApprovalRefused")
+    assert sandbox.state.truth()["jobs"] == []
+
+
+def test_a_plan_that_was_made_before_is_used_as_it_is(
+    alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    narrower = {**CAMPAIGN, "subject": "Overdue", "end": "2026-11-20T16:00:00Z"}
+    plan = previewed(api, search_params=narrower)
+    act = Heard(api)
+    outcome = purge(alert, api, tmp_path / "run", act, plan=plan)
+    assert outcome.status == "completed", outcome.error
+    assert act.of("preview-job") == []
+    [job] = sandbox.state.truth()["jobs"]
+    assert plan["search_params"].items() <= job["search_params"].items()
+    assert outcome.outputs["searched_until"] == "2026-11-20T16:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"destination": "DeletedItems"},
+        {"action": "RELEASE", "destination": None},
+        {"search_params": {"sender": "statements@partner-bank.example"}},
+        {"search_params": {"sender": "invoice-portal.example"}},
+        {"search_params": {"subject": "Overdue"}},
+    ],
+)
+@pytest.mark.parametrize("playbook_id", [playbook.id for playbook in PLAYBOOKS])
+def test_a_plan_that_is_for_something_else_than_the_alert_is_refused(
+    playbook_id: str,
+    changed: dict[str, Any],
+    alert: dict[str, Any],
+    sandbox: RunningSandbox,
+    api: EmailSecurity,
+    tmp_path: Path,
+) -> None:
+    plan = previewed(api, **changed)
+    release = playbook_id == "false-positive-release"
+    of = {**FALSE_POSITIVE, "From": "somebody@else.example"} if release else alert
+    outcome = run(playbook_id, {"alert": of, "plan": plan, "max_messages": 99_999}, api, tmp_path / "run")
+    assert (outcome.status, outcome.exit_code) == ("refused", 3)
+    assert "The plan that was given is not one" in outcome.message
+    assert sandbox.state.truth()["jobs"] == []
+
+
+def test_a_plan_that_was_edited_or_holds_too_much_makes_no_job(
+    alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    plan = previewed(api)
+    edited = purge(alert, api, tmp_path / "one", plan={**plan, "messages": 7})
+    assert (edited.exit_code, edited.error["type"]) == (3, "PlanRefused")
+    large = purge(alert, api, tmp_path / "two", plan=plan, max_messages=7)
+    assert (large.status, large.exit_code) == ("refused", 3)
+    # What the plan says of itself is not believed: it is counted again.
+    assert sandbox.state.truth()["jobs"] == []
+
+
+def test_what_is_no_plan_is_refused_with_pointers() -> None:
+    with pytest.raises(PackError) as caught:
+        accept(library.find("phish-campaign-purge"), {"alert": {}, "plan": {"messages": None, "action": "MOVE"}})
+    pointers = {problem["pointer"] for problem in caught.value.problems}
+    assert {"/plan/messages", "/plan/plan_hash", "/plan/search_params"} <= pointers
+
+
+def test_a_plan_with_malicious_mail_is_not_released_unless_it_is_said(
+    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    search = {"sender": FALSE_POSITIVE["From"], "delivery_status": "quarantined", "start": "2026-10-21T15:32:35Z"}
+    sandbox.state.faults.add("searchMessages", "rewrite", set={"final_disposition": "MALICIOUS"}, times=None)
+    made = {"action": "RELEASE", "search_params": search}
+    plan, careful = preview_job.run({**made, "allow_malicious": True}, api), preview_job.run(made, api)
+    assert (plan["malicious"] > 0, plan["refusals"]) == (True, [])
+    assert [refusal["type"] for refusal in careful["refusals"]] == ["MaliciousRelease"]
+    for number, given in enumerate((plan, careful)):
+        refused = run("false-positive-release", {"alert": FALSE_POSITIVE, "plan": given}, api, tmp_path / f"{number}")
+        assert (refused.status, refused.exit_code) == ("refused", 3)
+        assert "with the verdict MALICIOUS" in refused.message
+    assert sandbox.state.truth()["jobs"] == []
+    said = {"alert": FALSE_POSITIVE, "plan": careful, "allow_malicious": True}
+    allowed = run("false-positive-release", said, api, tmp_path / "allowed")
+    assert allowed.status == "completed", allowed.error
 
 
 def test_a_job_that_failed_is_no_success_and_another_attempt_makes_another_job(

@@ -197,7 +197,7 @@ def test_a_question_that_gets_no_yes_leaves_no_trace_of_a_change(
 
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
     with monkeypatch.context() as patch:
-        patch.setattr(approval, "_answer", answers)
+        patch.setattr(approval, "typed_answer", answers)
         ended = connected(*run, terminal=True)
     assert ended.code == (3 if isinstance(answer, str) else 130)
     assert "A job may stand" not in ended.err
@@ -284,7 +284,7 @@ def test_a_decline_after_a_change_is_no_exit_3(connected: Cfes, purge: str) -> N
 def test_a_person_is_asked_whichever_output_is_the_terminal(connected: Cfes, purge: str, terminal: str) -> None:
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(approval, "_answer", lambda: "no")
+        patch.setattr(approval, "typed_answer", lambda: "no")
         ended = connected(*run, **{terminal: True})
     assert ended.code == 3
     assert "Go on?" in (ended.out if terminal == "out" else ended.err)
@@ -294,7 +294,7 @@ def test_a_person_is_asked_whichever_output_is_the_terminal(connected: Cfes, pur
 def test_a_terminal_with_nobody_to_answer_changes_nothing(
     connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(approval, "_answer", lambda: None)
+    monkeypatch.setattr(approval, "typed_answer", lambda: None)
     ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), out=True)
     assert (ended.code, "nobody to ask: add --yes" in ended.out) == (3, True)
 
