@@ -13,6 +13,12 @@ from actions.example_job import JOB_ID
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApiRefusal, JobStillRunning, NotFound, OutcomeUnknown, PackError
+from connectors.stamp import Stamp
+
+FORGOTTEN = (
+    "the job's stamp is gone with it: the same idempotency_key, plan or approvals would make a job again, as far as "
+    "they still hold"
+)
 
 
 class Params(ActionParams):
@@ -39,22 +45,32 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
             "only a job that has ended can be deleted",
             job_id=job.job_id,
         )
-    _delete(p.job_id, api)
-    return Result(job_id=job.job_id, deleted=True, already_gone=False, previous_status=job.status, warnings=[])
+    deleted = _delete(p.job_id, api)
+    forgotten = [FORGOTTEN] if Stamp.read(job.comment) is not None else []
+    meanwhile = [] if deleted else ["the job was deleted by somebody else in the meantime: nothing was changed now"]
+    return Result(
+        job_id=job.job_id,
+        deleted=deleted,
+        already_gone=not deleted,
+        previous_status=job.status,
+        warnings=meanwhile + forgotten,
+    )
 
 
-def _delete(job_id: str, api: EmailSecurity) -> None:
-    """Delete, and where the answer is lost or contradicts itself look first: a job that is gone was deleted."""
+def _delete(job_id: str, api: EmailSecurity) -> bool:
+    """Whether this call deleted it. Where the answer is lost or contradicts itself, a job that is gone was deleted."""
     try:
         api.delete_job(job_id)
+    except NotFound:
+        return False
     except (OutcomeUnknown, ApiRefusal) as failure:
         if failure.surely_not_applied:
             raise
-        if _is_gone(job_id, api):
-            return
-        if isinstance(failure, ApiRefusal):
-            raise
-        _delete_again(job_id, api)
+        if not _is_gone(job_id, api):
+            if isinstance(failure, ApiRefusal):
+                raise
+            _delete_again(job_id, api)
+    return True
 
 
 def _is_gone(job_id: str, api: EmailSecurity) -> bool:

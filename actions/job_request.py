@@ -147,6 +147,10 @@ def request_job(
     warnings = job.warnings + warnings_of(p, job.request.search_params)
     if not made.created:
         warnings.append("a job of the same intent stood already: it was adopted, nothing was created")
+        if made.job.status in ("CANCELLED", "FAILED"):
+            warnings.append(
+                f"that job is {made.job.status}: for another one take another idempotency_key or a new plan"
+            )
     if plan_hash is not None and not (made.stamp.plan and plan_hash.startswith(made.stamp.plan)):
         plan_hash = None
         warnings.append("the job was not made from this plan, so its numbers do not bind it: wait for it without plan")

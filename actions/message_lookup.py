@@ -38,6 +38,9 @@ MOST_MESSAGES_READ = 500_000
 _ID = re.compile(r"[0-9A-Za-z]{1,64}-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)-\d{1,20}", re.ASCII)
 
 _CHANGES_FOLDER = ("MOVE", "RELEASE", "QUARANTINE_RELEASE")
+# What a log entry says of an operation that was carried out; null where the service does not say.
+_DONE = (None, "OK")
+
 _RELEASES = ("RELEASE", "QUARANTINE_RELEASE")
 
 
@@ -112,6 +115,12 @@ def with_details(message: NamedMessage, details: MessageDetails | None) -> Named
     )
 
 
+def was_purged(details: MessageDetails | None) -> bool:
+    """Whether the log says that a copy was moved to where nothing comes back from, whatever was done after it."""
+    folders = None if details is None else _folders(details.action_log)
+    return "RecoverableItemsPurges" in (folders or ())
+
+
 def state_of(details: MessageDetails | None, change: Change) -> State:
     """Whether the change has been made to the message, for every recipient."""
     if details is None:
@@ -134,7 +143,8 @@ def _moved(details: MessageDetails, destination: str | None) -> State:
     if destination not in latest:
         # Folders that this pack does not know may be other words for the one that is meant.
         return "not done" if latest[-1] in get_args(Destination) else "unknown"
-    all_copies = set(latest) == {destination} and not ("moved" in statuses and len(statuses) > 1)
+    mixed = "move_failed" in statuses or ("moved" in statuses and len(statuses) > 1)
+    all_copies = len(latest) == details.copies and set(latest) == {destination} and not mixed
     return "done" if all_copies else "unknown"
 
 
@@ -142,7 +152,10 @@ def _released(details: MessageDetails) -> State:
     held = details.is_quarantined
     if held is None and details.delivery_status is not None:
         held = "quarantined" in details.delivery_status
-    logged = any(entry.get("operation") in _RELEASES for entry in details.action_log or ())
+    log = [entry for entry in details.action_log or () if entry.get("operation") in _RELEASES]
+    if any(entry.get("status") not in _DONE for entry in log):
+        return "unknown"
+    logged = bool(log)
     released = logged or bool(set(details.post_delivery_operations or ()) & set(_RELEASES))
     if held is None or held == released:
         # Some copies are held and some were released; or none is held, and nothing says that it ever was.
@@ -156,6 +169,9 @@ def _folders(log: list[dict[str, Any]] | None) -> list[str] | None:
     for entry in log or ():
         if entry.get("operation") not in _CHANGES_FOLDER:
             continue
+        if entry.get("status") not in _DONE:
+            # One that failed has moved nothing; one in words that are not known may have.
+            return None
         properties = entry.get("properties")
         folder = properties.get("folder") if isinstance(properties, Mapping) else None
         try:

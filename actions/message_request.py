@@ -7,7 +7,7 @@ without being asked for only where there are few messages. It also finds what th
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints
@@ -15,11 +15,11 @@ from pydantic import Field, StringConstraints
 from actions.contract import ActionParams, ActionResult
 from actions.job_request import Person, Token
 from actions.message_batches import Ledger, carry_out
-from actions.message_lookup import look_up, state_of, with_details
+from actions.message_lookup import look_up, state_of, was_purged, with_details
 from actions.message_rows import MessageRow
 from actions.message_selection import MOST_MESSAGES, Selection, of_export, of_ids
 from connectors.email_security import EmailSecurity
-from connectors.errors import ParameterError, Problem, TemporaryFailure
+from connectors.errors import NotRestorable, ParameterError, Problem, TemporaryFailure
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType
 from connectors.message import MessageStatus
 from connectors.message_change import INVESTIGATE_ID
@@ -89,7 +89,9 @@ class ChangeResult(ActionResult):
     """What was done, message by message. The counts are of messages: their sum is `messages`."""
 
     dry_run: bool = Field(description="True: nothing was changed.")
-    done: bool = Field(description="Nothing is left to be sent. False for a dry run that found something to do.")
+    done: bool = Field(
+        description="Nothing is left to do. False for a dry run that found something, and for rows without an ID."
+    )
     plan_hash: str = Field(description="SHA-256 over account, action, destination and the IDs: what approvals are for.")
     account_id: str = Field(description="The account.")
     action: ActionType = Field(description="MOVE or RELEASE.")
@@ -132,6 +134,7 @@ class Prepared:
     allowed: Allowance
     approvals_needed: int
     approved_by: list[str] = field(default_factory=list)
+    asked_by_nobody: bool = False
 
 
 def selection_of(p: NamedParams) -> Selection:
@@ -166,7 +169,7 @@ def prepare(
         requested_by=requester(api, p.requested_by),
         approvals=p.approvals,
     )
-    ledger = Ledger(change, dict(selection.messages))
+    ledger = Ledger(change, _trusted(api, selection, change, allowed))
     check_request(api, change, len(ledger.messages), allowed)
     _look_first(api, p, ledger, allowed)
     check_messages(api, change, ledger.messages.values(), allowed)
@@ -174,7 +177,8 @@ def prepare(
     needed = approvals_needed(api, change, ledger.messages.values()) if ledger.messages else 0
     # A dry run shows what is to be approved: it can't ask for the approvals.
     names = [] if p.dry_run else approved_by(api, needed, hashed, allowed)
-    return Prepared(p, selection, ledger, hashed, allowed, needed, names)
+    nobody = api.connection.requested_by is None
+    return Prepared(p, selection, ledger, hashed, allowed, needed, names, asked_by_nobody=nobody)
 
 
 def finish(
@@ -201,7 +205,7 @@ def finish(
         warnings.append(f"of {len(ledger.rows)} rows only the {len(shown)} without success are in results")
     return result(
         dry_run=ready.p.dry_run,
-        done=counted["not sent"] == 0,
+        done=counted["not sent"] == 0 and selection.without_id == 0,
         plan_hash=ready.plan_hash,
         account_id=api.connection.account_id,
         action=ledger.change.action,
@@ -237,6 +241,15 @@ def verdict(result: Mapping[str, Any]) -> int:
     return 0 if result["done"] else TemporaryFailure.exit_code
 
 
+def _trusted(api: EmailSecurity, selection: Selection, change: Change, allowed: Allowance) -> dict[str, NamedMessage]:
+    """The messages with what a guardrail may rest on: a file says whom it names, the service what they are."""
+    bare = {
+        one: replace(known, recipients=None, senders=None, verdict=None) for one, known in selection.messages.items()
+    }
+    asked_for = selection.from_file and wanting(api, change, bare.values(), allowed)
+    return bare if asked_for else dict(selection.messages)
+
+
 def _look_first(api: EmailSecurity, p: ChangeParams, ledger: Ledger, allowed: Allowance) -> None:
     """Look up what the guardrails want to know, and what is in place already. Raises: what a search raises."""
     skip_done = len(ledger.messages) <= LOOKED_AT_FIRST if p.skip_done is None else p.skip_done
@@ -244,6 +257,10 @@ def _look_first(api: EmailSecurity, p: ChangeParams, ledger: Ledger, allowed: Al
     if not skip_done:
         wanted = wanting(api, ledger.change, wanted, allowed)
     found = look_up(api, [message.id for message in wanted])
+    if ledger.change == Change("MOVE", "Inbox"):
+        purged = [one for one, details in found.items() if was_purged(details)]
+        if purged:
+            raise NotRestorable(f"{len(purged)} of {len(ledger.messages)} messages were purged, {purged[0]} among them")
     for one, details in found.items():
         ledger.messages[one] = with_details(ledger.messages[one], details)
     if skip_done:
@@ -261,7 +278,10 @@ def _warnings(ready: Prepared) -> list[str]:
     if selection.without_id:
         warnings.append(f"{selection.without_id} rows have no investigate ID: their messages can't be named")
     if ready.p.dry_run and ready.approvals_needed:
-        warnings.append(f"the policy asks for {ready.approvals_needed} approvals of this plan_hash")
+        asked = "1 approval" if ready.approvals_needed == 1 else f"{ready.approvals_needed} approvals"
+        warnings.append(f"the policy asks for {asked} of this plan_hash")
+        if ready.asked_by_nobody:
+            warnings.append("CFES_REQUESTED_BY is not set: without it no approval will count")
     if ready.ledger.change.destination in IRREVERSIBLE_DESTINATIONS:
         warnings.append(f"messages moved to {ready.ledger.change.destination} are out of the users' reach for good")
     malicious = sum(message.verdict in MALICIOUS for message in ready.ledger.messages.values())

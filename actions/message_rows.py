@@ -51,14 +51,15 @@ def attributed(batch: Sequence[NamedMessage], rows: Iterable[MoveRow]) -> Attrib
     named: dict[str, dict[str, NamedMessage]] = defaultdict(dict)
     for message in batch:
         for name in (message.id, message.message_id):
-            if name is not None:
+            # Whoever writes the mail writes its Message-ID: an empty one names nothing.
+            if name is not None and _bare(name):
                 named[_bare(name)][message.id] = message
     spoken: dict[tuple[str | None, str | None], list[MoveRow]] = defaultdict(list)
     for row in rows:
         spoken[None if row.message_id is None else _bare(row.message_id), _folded(row.recipient)].append(row)
     found = Attribution()
     for (name, recipient), group in spoken.items():
-        meant = _meant(list(named.get(name or "", {}).values()), recipient)
+        meant = _meant(list(named.get(name, {}).values()), recipient) if name else []
         # Of several messages with one Message-ID in one mailbox each has its row, and no row says which it is: what
         # one of them says then counts for all.
         if not meant or len(group) < len(meant):
@@ -140,7 +141,7 @@ def _release_row(investigate_id: str, recipient: str | None, status: str) -> Mov
 
 
 def _meant(candidates: list[NamedMessage], recipient: str | None) -> list[NamedMessage]:
-    if len(candidates) == 1 or recipient is None:
+    if recipient is None:
         return candidates
     return [
         message

@@ -24,6 +24,9 @@ MOST_MESSAGES = 100_000
 LONGEST_LINE_BYTES = 4 * 1024 * 1024
 
 # Of the rows without an ID so many are named one by one; all are counted.
+# A message has fewer recipients than this; what rows of a file add up to must not take time without end.
+MOST_RECIPIENTS = 5000
+
 ROWS_NAMED = 1000
 
 _ROW_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -46,9 +49,11 @@ class JobRow:
 class Selection:
     """The messages that are meant, each once, in the order in which they came.
 
-    repeats: how often a message was named again. reached: the recipients whose own rows were chosen, by ID.
+    from_file: what is known of them is what a file says. repeats: how often a message was named again. reached: the
+    recipients whose own rows were chosen, by ID.
     """
 
+    from_file: bool = False
     messages: dict[str, NamedMessage] = field(default_factory=dict)
     repeats: int = 0
     without_id: int = 0
@@ -67,7 +72,8 @@ class Selection:
             self.repeats += 1
         elif len(self.messages) >= MOST_MESSAGES:
             _refuse("/export", f"names more than {MOST_MESSAGES} messages: choose fewer by their statuses")
-        self.messages[row.message.id] = row.message if known is None else _both(known, row.message)
+        if known is None or known != row.message:
+            self.messages[row.message.id] = row.message if known is None else _both(known, row.message)
         if row.recipient is not None:
             self.reached.setdefault(row.message.id, set()).add(row.recipient.strip().casefold())
 
@@ -91,7 +97,7 @@ def of_ids(ids: Iterable[str]) -> Selection:
 
 def of_export(path: str, wanted: Callable[[JobRow], bool]) -> Selection:
     """The messages of the wanted rows in an NDJSON export. Raises: ParameterError naming the line that is no row."""
-    selection = Selection()
+    selection = Selection(from_file=True)
     for row in exported_rows(path):
         if wanted(row):
             selection.take(row)
@@ -167,6 +173,8 @@ def _both(first: NamedMessage, second: NamedMessage) -> NamedMessage:
     recipients = None
     if first.recipients is not None or second.recipients is not None:
         recipients = tuple(dict.fromkeys((*(first.recipients or ()), *(second.recipients or ()))))
+        if len(recipients) > MOST_RECIPIENTS:
+            _refuse("/export", f"names more than {MOST_RECIPIENTS} recipients of one message")
     malicious = next((one.verdict for one in (first, second) if (one.verdict or "").startswith("MALICIOUS")), None)
     return replace(
         first,

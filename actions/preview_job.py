@@ -14,12 +14,13 @@ from actions.example_plan import EXAMPLE_PLAN
 from actions.job_request import JobRequestParams, limits_of, warnings_of
 from actions.process import main
 from connectors.email_security import EmailSecurity
-from connectors.errors import GuardrailRefusal, ParameterError, PlanNeeded, Problem, TooManyMessages, UncountableSearch
-from connectors.job import ActionType, BulkJobRequest, Destination
+from connectors.errors import GuardrailRefusal, ParameterError, PlanRefused, Problem, TooManyMessages, UncountableSearch
+from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.search import SearchParams, format_instant
 from guardrails.clearance import (
     Wanted,
     approvals_needed,
+    needs_count,
     refusals_of_numbers,
     refusals_of_request,
     requester,
@@ -68,7 +69,8 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
     found = None if parity == "unknown" else _counted(p, search, api)
     if found is not None:
         refusals += refusals_of_numbers(found, job, api)
-    refusals += _refusals_without_numbers(job, found)
+    else:
+        refusals += _refusals_without_numbers(job, api)
     numbers = None if found is None else found.numbers
     drift = default_drift(p.destination)
     if api.policy.max_drift_percent is not None:
@@ -114,16 +116,15 @@ def _counted(p: Params, search: SearchParams, api: EmailSecurity) -> Survey:
     return found
 
 
-def _refusals_without_numbers(job: Wanted, found: Survey | None) -> list[GuardrailRefusal]:
+def _refusals_without_numbers(job: Wanted, api: EmailSecurity) -> list[GuardrailRefusal]:
     """What can't be kept where nothing can be counted."""
-    if found is not None:
-        return []
     refused: list[GuardrailRefusal] = []
-    capped = job.limits.max_messages is not None or job.limits.max_recipients is not None
-    if capped or (job.request.action == "RELEASE" and not job.limits.allow_malicious):
-        refused.append(UncountableSearch("a cap or a check is asked for, and the messages can't be counted"))
-    if not reversibility_of(job.request.action, job.request.destination).reversible:
-        refused.append(PlanNeeded("what can't be undone needs a plan with numbers"))
+    if needs_count(job, api):
+        refused.append(
+            UncountableSearch("a cap, a check or the policy needs a count, and the messages can't be counted")
+        )
+    if job.request.destination in IRREVERSIBLE_DESTINATIONS:
+        refused.append(PlanRefused("what can't be undone needs a plan with numbers"))
     return refused
 
 

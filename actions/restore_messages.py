@@ -7,7 +7,7 @@ It is no exact undo: the API does not say which folder a message came from, so e
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from actions.message_selection import JobRow, Selection, exported_rows
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.errors import NotRestorable, ParameterError, Problem, printable
+from connectors.job import Destination
 from guardrails.named_messages import Change
 
 PURGES, DELETIONS = "RecoverableItemsPurges", "RecoverableItemsDeletions"
@@ -40,7 +41,7 @@ class Result(ChangeResult):
 
 
 def restore_messages(p: Params, api: EmailSecurity) -> Result:
-    selection, by_destination, left_alone = Selection(), Counter[str](), 0
+    selection, by_destination, left_alone = Selection(from_file=True), Counter[str](), 0
     for number, row in enumerate(exported_rows(p.export), start=1):
         if row.status != "COMPLETED":
             left_alone += 1
@@ -48,6 +49,8 @@ def restore_messages(p: Params, api: EmailSecurity) -> Result:
         _check_is_move(row, number)
         selection.take(row)
         by_destination[_folder(row, by_destination)] += 1
+    if not by_destination and not left_alone:
+        _refuse_empty()
     if by_destination[PURGES]:
         raise NotRestorable(
             f"{by_destination[PURGES]} of {by_destination.total()} rows were moved to {PURGES}, from where nothing "
@@ -67,10 +70,20 @@ def restore_messages(p: Params, api: EmailSecurity) -> Result:
     )
 
 
+def _refuse_empty() -> None:
+    message = "has no row: an NDJSON file of export-job-messages is needed"
+    raise ParameterError(problems=[Problem(pointer="/export", message=message)])
+
+
 def _check_is_move(row: JobRow, number: int) -> None:
     """Raises: ParameterError: what a job has released is in the mailbox already."""
-    if row.action_type == "MOVE":
+    if row.action_type == "MOVE" and (row.destination is None or row.destination in get_args(Destination)):
         return
+    if row.action_type == "MOVE":
+        said = printable(
+            f"row {number} ({row.row_id}): was moved to {row.destination!r}, which is no folder known here"
+        )
+        raise ParameterError(problems=[Problem(pointer="/export", message=said[:500])])
     said = "has no action_type" if row.action_type is None else f"is of a {row.action_type} job"
     message = f"row {number} ({row.row_id}) {said}: only what a MOVE job has moved can be moved back"
     raise ParameterError(problems=[Problem(pointer="/export", message=printable(message)[:500])])

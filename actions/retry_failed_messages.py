@@ -61,12 +61,13 @@ def retry_failed_messages(p: Params, api: EmailSecurity) -> Result:
     selection = Selection()
     for row in rows:
         selection.take(row)
-    due_at = _due_at(rows)
+    due_at, unreadable = _due_at(rows)
+    if not p.dry_run:
+        _wait(p.wait_seconds, api, list(due_at.values()))
+    # Asked after the wait: what was approved, protected or in place before it may be otherwise by now.
     ready = prepare(
         api, p, selection, change, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious
     )
-    if not p.dry_run:
-        _wait(p.wait_seconds, api, [at for one, at in due_at.items() if one not in ready.ledger.outcomes])
     now = api.clock.now()
     later = {one: at for one, at in due_at.items() if at > now and one not in ready.ledger.outcomes}
     earliest = min(later.values(), default=None)
@@ -75,13 +76,14 @@ def retry_failed_messages(p: Params, api: EmailSecurity) -> Result:
         ready,
         Result,
         action_id=ACTION.id,
-        hold_back=later,
+        hold_back=later.keys() | unreadable,
         job_id=job.job_id,
         failed_rows=len(rows),
         not_yet=len(later),
         earliest_retry_at=None if earliest is None else format_instant(earliest),
         next_poll_seconds=None if earliest is None else max(0.0, round((earliest - now).total_seconds(), 1)),
-        warnings=_warnings(job, rows, selection, later),
+        warnings=_warnings(job, rows, selection, later)
+        + ([f"of {len(unreadable)} messages retry_after can't be read: they are held back"] if unreadable else []),
     )
 
 
@@ -125,18 +127,23 @@ def _change_of(job: BulkJob, rows: list[JobRow]) -> Change:
     return Change("MOVE", destination)
 
 
-def _due_at(rows: list[JobRow]) -> dict[str, datetime]:
-    """When each message may be tried again: a message is acted on as a whole, so the latest of its rows decides."""
+def _due_at(rows: list[JobRow]) -> tuple[dict[str, datetime], set[str]]:
+    """When each message may be tried again, and those of which it can't be read.
+
+    A message is acted on as a whole, so the latest of its rows decides.
+    """
     due: dict[str, datetime] = {}
+    unreadable: set[str] = set()
     for row in rows:
         if row.message is None or row.retry_after is None:
             continue
         try:
             at = parse_instant(row.retry_after)
         except ValueError:
+            unreadable.add(row.message.id)
             continue
         due[row.message.id] = max(at, due.get(row.message.id, at))
-    return due
+    return due, unreadable
 
 
 def _wait(allowed_seconds: float, api: EmailSecurity, due: list[datetime]) -> None:

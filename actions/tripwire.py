@@ -14,8 +14,10 @@ from typing import Any
 from pydantic import Field
 
 from actions.contract import ActionResult
-from connectors.errors import ParameterError, TemporaryFailure
+from connectors.email_security import EmailSecurity
+from connectors.errors import PackError, ParameterError, TemporaryFailure
 from connectors.job import BulkJob
+from connectors.job_cancelling import cancel_surely
 from connectors.stamp import Stamp
 
 # While the job has not begun to process, each look may be the one that stops it: at first once a second (a quarter of
@@ -43,21 +45,27 @@ class DiscoveryLimit:
     plan_hash: str | None = None
 
     @classmethod
-    def of(cls, given: int | None, plan: Mapping[str, Any] | None) -> DiscoveryLimit:
-        """As it is given, else as the plan says. Raises: ParameterError, PlanRefused."""
-        if plan is None:
-            return cls(given)
-        # Plans are read where there is one: to build their model costs at every start of a process.
-        from guardrails.plan import read_plan  # noqa: PLC0415
+    def of(cls, api: EmailSecurity, given: int | None, plan: Mapping[str, Any] | None) -> DiscoveryLimit:
+        """As it is given, else as the plan says. Raises: ParameterError, PlanRefused, ReadOnlyMode, PolicyUnusable."""
+        limit = cls(given)
+        if plan is not None:
+            # Plans are read where there is one: to build their model costs at every start of a process.
+            from guardrails.plan import read_plan  # noqa: PLC0415
 
-        read = read_plan(plan)
-        return cls(read.cancel_if_discovered_over if given is None else given, read.plan_hash)
+            read = read_plan(plan)
+            limit = cls(read.cancel_if_discovered_over if given is None else given, read.plan_hash)
+        if limit.messages is not None:
+            # Where nothing may be cancelled, it is said before the wait, not when the brake is needed.
+            api.check_writable()
+        return limit
 
     def check_plan_of(self, job: BulkJob) -> None:
-        """Raises: ParameterError where the job's stamp names another plan."""
+        """Raises: ParameterError unless the job's stamp names the plan: another's numbers say nothing about it."""
+        if self.plan_hash is None:
+            return
         stamp = Stamp.read(job.comment)
-        if self.plan_hash is not None and stamp and stamp.plan and not self.plan_hash.startswith(stamp.plan):
-            message = "is another plan than the one that the job was made from"
+        if stamp is None or not stamp.plan or not self.plan_hash.startswith(stamp.plan):
+            message = "is not the plan that the job was made from; cancel_if_discovered_over takes a number by itself"
             raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
 
     def next_look(self, job: BulkJob, watched_seconds: float, shortest: float) -> float:
@@ -71,6 +79,19 @@ class DiscoveryLimit:
     def is_over(self, job: BulkJob) -> bool:
         """Whether the job has discovered too much and still runs."""
         return self._tripped(job) and not job.has_ended
+
+    def stop(self, api: EmailSecurity, job: BulkJob) -> tuple[BulkJob, bool]:
+        """Cancel the job: as it stands then, and whether this call did it or may have.
+
+        Raises: TemporaryFailure as it came; any other failure with what it means here.
+        """
+        try:
+            stopped, applied = cancel_surely(api, job)
+        except TemporaryFailure:
+            raise
+        except PackError as failure:
+            raise self.not_stopped(job, failure) from None
+        return stopped, applied != "no"
 
     def _tripped(self, job: BulkJob) -> bool:
         return self.messages is not None and job.total_messages_discovered > self.messages
@@ -86,12 +107,11 @@ class DiscoveryLimit:
             processed=job.processed,
         )
 
-    def not_stopped(self, job: BulkJob, trouble: TemporaryFailure) -> TemporaryFailure:
+    def not_stopped(self, job: BulkJob, trouble: PackError) -> PackError:
         """A job that goes on beyond its limit is no "not done yet": the same failure, saying so."""
-        trouble.message = (
+        return trouble.retold(
             f"the job has discovered {job.total_messages_discovered} messages, more than {self.messages}, and could "
-            f"not be cancelled yet: {trouble.message}"
+            f"not be cancelled: {trouble.message}",
+            help=f"Run it again at once, or cancel job {job.job_id} by other means: it goes on until then.",
+            job_id=job.job_id,
         )
-        trouble.help = f"Run it again at once, or cancel job {job.job_id}."
-        trouble.job_id = job.job_id
-        return trouble

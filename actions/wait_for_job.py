@@ -33,7 +33,6 @@ from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
 from connectors.errors import PackError, ParameterError, TemporaryFailure
 from connectors.job import HAS_ENDED, BulkJob
-from connectors.job_cancelling import cancel_surely
 from connectors.message import MessageStatus
 from connectors.search import parse_instant
 
@@ -104,7 +103,7 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
         )
     if p.min_interval_seconds > p.max_interval_seconds:
         raise ParameterError(problems=[{"pointer": "/min_interval_seconds", "message": "is over max_interval_seconds"}])
-    limit = DiscoveryLimit.of(p.cancel_if_discovered_over, p.plan)
+    limit = DiscoveryLimit.of(api, p.cancel_if_discovered_over, p.plan)
     allowance = Deadline(api.clock, p.timeout_seconds)
     state, last_seen, trouble = p.resume, None, None
     cancelled = False
@@ -129,8 +128,7 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
             limit.check_plan_of(last_seen)
             if limit.is_over(last_seen):
                 try:
-                    last_seen, applied = cancel_surely(look, last_seen)
-                    cancelled = applied != "no"
+                    last_seen, cancelled = limit.stop(look, last_seen)
                 except TemporaryFailure as failure:
                     trouble, pause = failure, failure.retry_after_seconds or p.min_interval_seconds
             _report(last_seen, state)

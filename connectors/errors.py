@@ -46,7 +46,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Self, TypedDict
 
 Applied = Literal["no", "unknown", "yes"]
 
@@ -115,6 +115,14 @@ class PackError(Exception):
         self.retry_after_seconds = retry_after_seconds
         self.problems = [_printable_problem(problem) for problem in problems]
         self.resume: dict[str, Any] | None = None
+
+    def retold(self, message: str, *, help: str | None = None, job_id: str | None = None) -> Self:  # noqa: A002
+        """The same failure in the words of a caller who knows what it means there."""
+        self.message = printable(message)
+        self.args = (self.message,)
+        self.help = self.help if help is None else printable(help)
+        self.job_id = job_id or self.job_id
+        return self
 
     @property
     def surely_not_applied(self) -> bool:

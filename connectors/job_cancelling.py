@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApiRefusal, Applied, OutcomeUnknown, PackError
+from connectors.errors import ApiRefusal, Applied, NotFound, OutcomeUnknown, PackError
 from connectors.job import BulkJob
 
 MOST_CANCELS = 3
@@ -30,6 +30,8 @@ def cancel_surely(api: EmailSecurity, job: BulkJob) -> Cancelled:
         refusal: ApiRefusal | None = None
         try:
             job = api.cancel_job(job.job_id)
+        except NotFound:
+            raise
         except OutcomeUnknown:
             applied = "unknown"
         except ApiRefusal as failure:

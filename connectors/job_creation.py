@@ -8,12 +8,21 @@ one intent the earliest stays, the others are cancelled, and the result says wha
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApiRefusal, Applied, Conflict, IdempotencyConflict, OutcomeUnknown, PackError, PlanUsed
+from connectors.errors import (
+    ApiRefusal,
+    Applied,
+    Conflict,
+    IdempotencyConflict,
+    NotFound,
+    OutcomeUnknown,
+    PackError,
+    PlanUsed,
+)
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.job_cancelling import Cancelled, cancel_surely
 from connectors.search import parse_instant
@@ -227,15 +236,24 @@ def _with(warnings: list[str], made: CreatedJob) -> CreatedJob:
 def _settled(
     api: EmailSecurity, stamp: Stamp, bearers: Bearers, own: BulkJob | None, *, lost: bool = False
 ) -> CreatedJob:
-    """The earliest bearer stays, the later ones are cancelled.
+    """Of the jobs with this key the earliest stays, the later ones are cancelled. Another key's job is never touched.
 
     own: the job that this call made, if it did. lost: it sent a POST whose answer was lost and whose job does not show.
     """
-    first, found = bearers[0]
+    of_key = [(job, found) for job, found in bearers if found.key == stamp.key]
+    of_plan = [(job, found) for job, found in bearers if found.key != stamp.key]
+    first, found = of_key[0] if of_key else of_plan[0]
+    if own is not None and of_plan and of_plan[0] == bearers[0]:
+        first, found = of_plan[0]
+    if found.same_request(stamp):
+        later = [job for job, _ in of_key[1:]]
+    else:
+        # The job that stands is for something else: what is given up is this intent's own.
+        later = [job for job, other in of_key if other.same_request(stamp) and job.job_id != first.job_id]
+    applied: set[Applied] = {"yes"} if own is not None else {"unknown"} if lost else {"no"}
     twins, warnings = [], []
-    applied: set[Applied] = {"yes"} if own is not None else {"unknown"} if lost else set()
-    for later, _ in bearers[1:]:
-        twin = _given_up(api, later, stays=first)
+    for job in later:
+        twin = _given_up(api, job, stays=first, applied=applied)
         twins.append(twin.job)
         applied.add(twin.applied)
         if twin.applied != "no" or own is not None:
@@ -243,30 +261,46 @@ def _settled(
     if found.same_request(stamp):
         created = own is not None and first.job_id == own.job_id
         return CreatedJob(first, created=created, stamp=found, warnings=warnings, twins=twins)
-    at = f"job {first.job_id}, {first.status}, of {first.created_at}"
     kind: type[Conflict] = IdempotencyConflict if found.key == stamp.key else PlanUsed
-    what = "idempotency key" if kind is IdempotencyConflict else "plan"
-    used = "was used for another request" if kind is IdempotencyConflict else "has made its job already"
+    what, used = (
+        ("idempotency key", "was used for another request")
+        if kind is IdempotencyConflict
+        else ("plan", "has made its job already")
+    )
     raise kind(
-        " ".join([f"this {what} {used}: {at}.", *warnings]),
+        " ".join([f"this {what} {used}: job {first.job_id}, {first.status}, of {first.created_at}.", *warnings]),
         help=None
-        if applied <= {"no"}
-        else "The earlier job stays, look at it. For a new intent take another key or plan.",
-        applied="yes" if "yes" in applied else "unknown" if "unknown" in applied else "no",
+        if applied == {"no"}
+        else "Look at the earlier job, which stays. A new intent takes another key or plan.",
+        applied=_surest(applied),
         job_id=first.job_id,
     )
 
 
-def _given_up(api: EmailSecurity, job: BulkJob, *, stays: BulkJob) -> Cancelled:
-    """Cancel a later job of the same intent."""
+def _surest(applied: Collection[Applied]) -> Applied:
+    return "yes" if "yes" in applied else "unknown" if "unknown" in applied else "no"
+
+
+def _given_up(api: EmailSecurity, job: BulkJob, *, stays: BulkJob, applied: Collection[Applied]) -> Cancelled:
+    """Cancel a later job of the same intent. applied: what this call has changed so far."""
     try:
         return cancel_surely(api, job)
+    except NotFound:
+        # Deleted meanwhile, and still in a list that lags: it does nothing any more.
+        return Cancelled(job, "no")
     except PackError as failure:
+        message = f"job {job.job_id} is a later twin of job {stays.job_id}, and could not be cancelled"
+        if failure.applied == "no" and _surest(applied) == "no":
+            raise failure.retold(f"{message}: {failure.message}", job_id=stays.job_id) from None
         raise OutcomeUnknown(
-            f"job {job.job_id} is a later twin of job {stays.job_id}, and could not be cancelled: {failure.message}",
+            f"{message}: {failure.message}",
             help=f"Cancel job {job.job_id}; or run the same call again: the earlier stays, the later is cancelled.",
-            applied="yes",
+            applied=_surest({*applied, failure.applied}),
+            http_status=failure.http_status,
+            api_errors=failure.api_errors,
+            ray_id=failure.ray_id,
             job_id=stays.job_id,
+            retry_after_seconds=failure.retry_after_seconds,
         ) from None
 
 

@@ -12,7 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from connectors.connection import PERSON
@@ -58,6 +67,14 @@ Guarded = Annotated[str, Field(max_length=320), AfterValidator(_guarded)]
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _says_something(cls, value: object) -> object:
+        """A key without a value, its lines commented out perhaps, must not lift a limit."""
+        if value is None:
+            raise ValueError("is empty: leave the key out, or give it a value")
+        return value
 
 
 class Rule(_Part):

@@ -16,6 +16,9 @@ _LABEL = r"""[^\s@.,;:/*<>()\[\]{}"'\\\x00-\x20\x7f]+"""
 # No wildcard, no display name, and no single word: `ceo` is no domain that anybody has.
 ADDRESS_OR_DOMAIN = re.compile(rf"""(?:[^\s@,;<>"*\x00-\x20\x7f]+@)?{_LABEL}(?:\.{_LABEL})+\.?""")
 
+# What stands between addresses; split by it, for a search for addresses would take long on a hostile text.
+_BETWEEN = re.compile(r"""[\s<>()\[\]"',;:\x00-\x20]+""")
+
 # What is longer is no domain (RFC 1035); to convert it could take long.
 LONGEST_DOMAIN = 253
 
@@ -41,6 +44,11 @@ class Protected:
         bare = address.strip()
         if bare.endswith(">"):
             bare = bare.rpartition("<")[2].removesuffix(">")
+        # With a comment, a scheme or a list around it an address is one all the same.
+        within = {part for part in _BETWEEN.split(address) if "@" in part}
+        return any(self._covers(one) for one in {bare, *within})
+
+    def _covers(self, bare: str) -> bool:
         mailbox, _, domain = bare.strip().rpartition("@")
         folded = _folded(mailbox.strip('"'))
         untagged = folded.partition("+")[0]

@@ -11,12 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 # Fields that a later version adds are passed over: to take its job for a stranger's would make a second one.
-_IN_COMMENT = re.compile(r"\[cfes:1:([0-9a-f]{24}):([0-9a-f]{16})((?::[a-z]{1,20}=[A-Za-z0-9._%+@,-]{1,400}){0,10})\]")
+_IN_COMMENT = re.compile(r"\[cfes:1:([0-9a-f]{24}):([0-9a-f]{16})((?::[a-z]{1,20}=[A-Za-z0-9._%+@,-]{1,1000}){0,10})\]")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,6 @@ class Stamp:
         call: str = "",
         plan_hash: str | None = None,
         requested_by: str | None = None,
-        approved_by: Sequence[str] = (),
     ) -> Stamp:
         canonical = json.dumps(request, sort_keys=True, separators=(",", ":"))
         return cls(
@@ -58,7 +56,6 @@ class Stamp:
             call=call,
             plan=(plan_hash or "")[:16],
             requested_by=requested_by or "",
-            approved_by=tuple(approved_by),
         )
 
     @classmethod

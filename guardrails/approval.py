@@ -134,10 +134,11 @@ def approvers(
 
     Raises: ApprovalRefused where there are not enough, or where one of them is not acceptable.
     """
-    if needed and requested_by is None:
+    if needed and api.connection.requested_by is None:
+        # A parameter is what the caller says of himself: whoever approves his own would give another name.
         raise ApprovalRefused(
-            "who asks for it is not known: nobody could tell that person from the one who approves",
-            help="Nothing was changed. Set CFES_REQUESTED_BY, or give requested_by.",
+            "who asks for it is not certain: nobody could tell that person from the one who approves",
+            help="Nothing was changed. Let the platform set CFES_REQUESTED_BY to who asks: a parameter is no proof.",
         )
     names = accepted(
         tokens,

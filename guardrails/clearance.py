@@ -24,6 +24,7 @@ from connectors.errors import (
     ProtectedRefused,
     TooManyMessages,
     TooManyRecipients,
+    UncountableSearch,
 )
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.job_creation import Clearance
@@ -171,8 +172,16 @@ def refusals_of_numbers(found: Survey, job: Wanted, api: EmailSecurity) -> Itera
         named = list(found.protected)
         more = "" if len(named) <= 5 else f" and {len(named) - 5} more"
         yield ProtectedRefused(f"the search reaches what the policy protects: {', '.join(named[:5])}{more}")
-    if job.request.action == "RELEASE" and found.malicious and not limits.allow_malicious:
-        yield MaliciousRelease(f"{found.malicious} of the messages found have the verdict MALICIOUS or MALICIOUS-BEC")
+    asked_about_recipients = limits.max_recipients is not None or (
+        api.has_policy and (policy.max_recipients is not None or bool(policy.protected_recipients))
+    )
+    if found.without_recipients and asked_about_recipients:
+        yield UncountableSearch(f"of {found.without_recipients} messages the service does not tell the recipients")
+    if job.request.action == "RELEASE" and not limits.allow_malicious and found.malicious + found.without_verdict:
+        yield MaliciousRelease(
+            f"{found.malicious} of the messages found have the verdict MALICIOUS or MALICIOUS-BEC, and of "
+            f"{found.without_verdict} the verdict is not told"
+        )
 
 
 def approvals_needed(job: Wanted, api: EmailSecurity, numbers: Numbers | None) -> int:
@@ -188,6 +197,9 @@ def approvals_needed(job: Wanted, api: EmailSecurity, numbers: Numbers | None) -
 def drift_allowed(job: Wanted, api: EmailSecurity) -> float:
     """Percent: as the call says, else as the plan says; never more than the policy allows."""
     plan = job.plan
+    if plan is not None and approvals_needed(job, api, None):
+        # What was approved is the plan with its own drift.
+        return plan.max_drift
     wanted_percent = job.max_drift if job.max_drift is not None else plan.max_drift if plan else 0.0
     ceiling = api.policy.max_drift_percent if api.has_policy else None
     return wanted_percent if ceiling is None else min(wanted_percent, ceiling)
@@ -220,19 +232,26 @@ def _request(action: ActionType, destination: Destination | None, search: Search
     return BulkJobRequest.model_construct(action=action, destination=destination, search_params=search)
 
 
-def _counted(api: EmailSecurity, job: Wanted) -> Survey | None:
-    """The count, where anything depends on it. Raises: UncountableSearch where something does and none can be made."""
-    limits, search = job.limits, job.request.search_params
+def needs_count(job: Wanted, api: EmailSecurity) -> bool:
+    """Whether anything that must hold depends on what the search finds."""
+    limits = job.limits
     capped = limits.max_messages is not None or limits.max_recipients is not None
     may_reach_malicious = (
-        job.request.action == "RELEASE" and not limits.allow_malicious and search.final_disposition is None
+        job.request.action == "RELEASE"
+        and not limits.allow_malicious
+        and job.request.search_params.final_disposition is None
     )
+    return capped or may_reach_malicious or (api.has_policy and api.policy.counts)
+
+
+def _counted(api: EmailSecurity, job: Wanted) -> Survey | None:
+    """The count, where anything depends on it. Raises: UncountableSearch where something does and none can be made."""
     planned = job.plan is not None and job.plan.numbers is not None
-    if not (capped or may_reach_malicious or planned or (api.has_policy and api.policy.counts)):
+    if not planned and not needs_count(job, api):
         return None
     from guardrails.survey import survey  # noqa: PLC0415 -- only where something is counted
 
-    return survey(api, search, enough=lambda numbers: _refuses_for_sure(api, job, numbers))
+    return survey(api, job.request.search_params, enough=lambda numbers: _refuses_for_sure(api, job, numbers))
 
 
 def _refuses_for_sure(api: EmailSecurity, job: Wanted, numbers: Numbers) -> bool:

@@ -25,10 +25,7 @@ from connectors.search import MALICIOUS
 from guardrails.survey import Numbers
 
 NARROW = "Nothing was changed. Name fewer messages, or only those that are allowed."
-UNKNOWN_REFUSED = (
-    "Nothing was changed. Name the messages with `export`, a file whose rows hold them, or leave out those that the "
-    "message search can't find."
-)
+UNKNOWN_REFUSED = "Nothing was changed. Leave out the messages that the message search can't find."
 
 
 @dataclass(frozen=True)

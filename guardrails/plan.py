@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from connectors.errors import ParameterError, PlanRefused, Problem
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.search import SearchParams, format_instant, parse_instant
+from connectors.strict_yaml import below
 from guardrails.survey import Numbers
 
 # A plan made longer ago says little of today's mail; one made in the future was made by a clock that is wrong.
@@ -78,11 +79,19 @@ class Plan(Part):
     )
     parity_notes: list[str] = Field(description="Which criteria these are, and what was done about them.")
     reversibility: Reversibility
-    max_drift: float = Field(ge=0, description="Percent by which a count may differ before the job is created.")
-    cancel_if_discovered_over: int | None = Field(description="wait-for-job cancels a job that discovers more.")
+    max_drift: float = Field(ge=0, le=1000, description="Percent by which a count may differ before the create.")
+    cancel_if_discovered_over: int | None = Field(ge=0, description="wait-for-job cancels a job that discovers more.")
     approvals_needed: int = Field(ge=0, description="How many approvals the policy asks for.")
     refusals: list[Refusal] = Field(description="What would refuse a create with this plan as things stand.")
     warnings: list[str] = Field(description="What a person should know.")
+
+    @model_validator(mode="after")
+    def _is_one_that_preview_makes(self) -> Self:
+        if (self.action == "MOVE") != (self.destination is not None):
+            raise ValueError("a MOVE has a destination, a RELEASE has none")
+        if not {"start", "end"} <= self.search_params.keys():
+            raise ValueError("the window is not pinned: search_params has no start or no end")
+        return self
 
     @property
     def numbers(self) -> Numbers | None:
@@ -190,4 +199,7 @@ def allowed_over(count: int, percent: float) -> int:
 
 
 def _pointer(location: Sequence[str | int]) -> str:
-    return "/plan" + "".join(f"/{part}" for part in location)
+    pointer = "/plan"
+    for part in location:
+        pointer = below(pointer, part)
+    return pointer

@@ -64,6 +64,8 @@ class Survey:
     messages: int = 0
     distinct_messages: int = 0
     malicious: int = 0
+    without_verdict: int = 0
+    without_recipients: int = 0
     recipients: set[str] = field(default_factory=set)
     protected: dict[str, None] = field(default_factory=dict)
     own_senders: dict[str, None] = field(default_factory=dict)
@@ -83,7 +85,11 @@ class Survey:
         self.distinct_messages += 1
         if message.final_disposition in MALICIOUS:
             self.malicious += copies
-        addresses = [recipient.strip().casefold() for recipient in message.client_recipients or ()]
+        self.without_verdict += copies if message.final_disposition is None else 0
+        # Optional fields may be missing: whoever the message names is taken for a recipient then.
+        named = message.client_recipients or message.envelope_to or message.to or ()
+        addresses = [recipient.strip().casefold() for recipient in named]
+        self.without_recipients += 0 if addresses else copies
         self.recipients.update(addresses)
         for address in addresses:
             self.by_recipient_domain.add(_domain(address), 1)

@@ -9,6 +9,9 @@ from connectors.search import SearchParams, format_instant
 # As far as the message search looks back by itself (docs/remote-api.md); for jobs nothing is documented.
 LOOK_BACK = timedelta(days=30)
 
+# A search that was pinned to just that long ago a moment before is not beyond it.
+MARGIN = timedelta(minutes=5)
+
 
 def with_start(search: SearchParams, now: datetime) -> tuple[SearchParams, list[str]]:
     """The search with a beginning; and, where it had none, a warning that says which it was given."""
@@ -24,8 +27,9 @@ def pinned(search: SearchParams, now: datetime) -> tuple[SearchParams, list[str]
     """The search with a beginning and an end, neither of which moves with the clock; and warnings about both."""
     search, warnings = with_start(search, now)
     start = search.start or now
-    if now - start > LOOK_BACK + timedelta(days=1):
-        warnings.append(f"the window begins {(now - start).days} days ago: how far back a job looks is not documented")
+    if now - start > LOOK_BACK + MARGIN:
+        days = (now - start) / timedelta(days=1)
+        warnings.append(f"the window begins {days:.1f} days ago: how far back a job looks is not documented")
     if search.end is None:
         search = search.model_copy(update={"end": max(_whole(now), start)})
     return search, warnings

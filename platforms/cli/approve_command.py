@@ -33,9 +33,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 USUAL_HOURS = 8.0
 
-UNCHECKED = (
-    "this is no plan of preview-job: what stands above is what the file says, and can't be checked against its hash. "
-    "Take the file from whom you trust"
+UNCHECKABLE = (
+    "this is no plan of preview-job, and it has no ids: what the file says can't be checked against its plan_hash"
 )
 
 
@@ -148,7 +147,7 @@ def subject_of(document: Mapping[str, Any], now: datetime) -> Subject:
 def _checked_by_ids(found: DryRun) -> str:
     """What could not be checked against the hash, in words. Raises: PlanRefused where something does not fit it."""
     if found.ids is None:
-        return UNCHECKED
+        raise PlanRefused(UNCHECKABLE, help="Nothing was approved. Take the dry run of at most 10,000 messages, whole.")
     from guardrails.named_messages import Change, plan_hash  # noqa: PLC0415 -- brings the whole connector
 
     change = Change(found.action, found.destination)  # type: ignore[arg-type]  # any words: the hash decides

@@ -12,8 +12,10 @@ from actions import create_move_job, preview_job, release_job, wait_for_job
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
     BroadSearchRefused,
+    Conflict,
     MaliciousRelease,
     ParameterError,
+    PermissionDenied,
     PlanDrifted,
     PlanNeeded,
     PlanRefused,
@@ -88,6 +90,19 @@ class TestCreatingFromAPlan:
         with pytest.raises(PlanUsed, match=first["job_id"]):
             create(api, plan=plan, idempotency_key="another case")
         assert len(effects(sandbox)) == 1
+
+    def test_a_key_and_another_jobs_plan_touch_neither_job(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        first = create(api, **MOVE, idempotency_key="case-1")
+        plan = preview(api, destination="DeletedItems")
+        second = create(api, plan=plan, idempotency_key="case-2")
+        with pytest.raises(Conflict) as caught:
+            create(api, plan=plan, idempotency_key="case-1")
+        assert (caught.value.applied, caught.value.job_id) == ("no", first["job_id"])
+        other = preview(api)
+        with pytest.raises(PlanUsed, match=second["job_id"]):
+            create(api, plan=plan, idempotency_key="case-3")
+        assert create(api, plan=other, idempotency_key="case-1")["job_id"] == first["job_id"]
+        assert {job["status"] for job in sandbox.state.truth()["jobs"]} == {"PENDING"}
 
     def test_a_key_adopts_its_job_also_with_a_newer_plan_of_the_same_search(self, api: EmailSecurity) -> None:
         first = create(api, plan=preview(api), idempotency_key="case-42")
@@ -204,9 +219,25 @@ class TestMailThatArrivesInBetween:
         assert not ended["tripwire"]["cancelled"]
         assert ended["tripwire"]["processed"] == ended["progress"]["processed"] > 0
 
+    def test_a_brake_that_can_not_work_is_told_before_the_wait_or_with_the_job_that_goes_on(
+        self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
+    ) -> None:
+        sandbox = start_sandbox(pace=Pace(discover_rate=20))
+        made = create(connect(sandbox), **MOVE)
+        with pytest.raises(ReadOnlyMode):
+            wait(connect(sandbox, read_only=True), made, cancel_if_discovered_over=5)
+        with pytest.raises(PermissionDenied, match="more than 5, and could not be cancelled") as caught:
+            wait(connect(sandbox, api_token=sandbox.read_token), made, cancel_if_discovered_over=5)
+        assert caught.value.job_id == made["job_id"]
+
+    def test_a_plan_says_nothing_about_a_job_that_was_not_made_from_it(self, api: EmailSecurity) -> None:
+        made = create(api, **MOVE)
+        with pytest.raises(ParameterError, match="is not the plan"):
+            wait(api, made, plan=preview(api))
+
     def test_another_jobs_plan_is_refused(self, api: EmailSecurity) -> None:
         made = create(api, plan=preview(api))
-        with pytest.raises(ParameterError, match="another plan"):
+        with pytest.raises(ParameterError, match="is not the plan"):
             wait(api, made, plan=preview(api, max_messages=9999, destination="Inbox"))
 
 

@@ -13,6 +13,7 @@ from actions import cancel_job, catalog, create_move_job, delete_job, get_job, p
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
     ApprovalRefused,
+    MaliciousRelease,
     PlanDrifted,
     PlanNeeded,
     PlanUsed,
@@ -20,6 +21,7 @@ from connectors.errors import (
     PolicyUnusable,
     ProtectedRefused,
     ReadOnlyMode,
+    UncountableSearch,
 )
 from guardrails.approval import approve
 from sandbox.server import RunningSandbox
@@ -170,17 +172,32 @@ class TestPlansAndApprovals:
     def test_where_nobody_is_known_to_ask_nobody_can_approve(self, under: Connect) -> None:
         api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"))
         plan = preview(api)
-        with pytest.raises(ApprovalRefused, match="who asks"):
-            create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)])
-        assert create(api, plan=plan, requested_by="alice", approvals=[self.given(api, plan, "bob", BOB)])["created"]
+        for said in ({}, {"requested_by": "alice"}):
+            # A parameter is what somebody says: it could be anybody's name.
+            with pytest.raises(ApprovalRefused, match="who asks"):
+                create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)], **said)
+
+    def test_an_approved_plan_keeps_its_own_drift(self, sandbox: RunningSandbox, under: Connect) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")
+        plan = preview(api)
+        like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+        for number in range(plan["messages"]):
+            sandbox.state.tenant.add(
+                time=like.time, sender=like.sender, subject="late", recipients=(f"l{number}@corp.example",),
+                disposition="SPAM",
+            )  # fmt: skip
+        with pytest.raises(PlanDrifted, match="a drift of 10 percent"):
+            create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)], max_drift=1000)
+        assert effects(sandbox) == []
 
     def test_whoever_asked_for_the_plan_can_not_approve_it_for_somebody_else(
         self, sandbox: RunningSandbox, under: Connect
     ) -> None:
-        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"))
-        plan = preview(api, requested_by="bob")
+        policy = self.APPROVED.replace("approvals: 2", "approvals: 1")
+        plan = preview(under(policy, requested_by="bob"))
+        api = under(policy, requested_by="alice")
         with pytest.raises(ApprovalRefused):
-            create(api, plan=plan, requested_by="alice", approvals=[self.given(api, plan, "bob", BOB)])
+            create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)])
         assert effects(sandbox) == []
 
     def test_an_adopted_job_needs_no_fresh_approval(self, under: Connect) -> None:
@@ -190,6 +207,28 @@ class TestPlansAndApprovals:
         assert isinstance(api.clock, FakeClock)
         api.clock._start += timedelta(days=2)
         assert create(api, plan=plan)["job_id"] == made["job_id"]
+
+
+def test_a_message_whose_recipients_are_not_told_is_not_taken_for_unprotected(
+    sandbox: RunningSandbox, under: Connect
+) -> None:
+    missing: list[dict[str, Any]] = [
+        {"remove": ["client_recipients", "envelope_to", "to"]},
+        {"set": {"client_recipients": [], "envelope_to": [], "to": []}},
+    ]
+    for gone in missing:
+        sandbox.state.faults.add("searchMessages", "rewrite", times=50, **gone)
+        with pytest.raises((UncountableSearch, ProtectedRefused)):
+            create(under("protected_recipients: [corp.example]"))
+        sandbox.state.faults.clear()
+    assert effects(sandbox) == []
+
+
+def test_a_message_without_a_verdict_is_not_released_by_the_way(sandbox: RunningSandbox, connect: Connect) -> None:
+    sandbox.state.faults.add("searchMessages", "rewrite", times=50, set={"final_disposition": None})
+    with pytest.raises(MaliciousRelease, match="the verdict is not told"):
+        release_job.run({"search_params": CAMPAIGN}, connect(sandbox))
+    assert effects(sandbox) == []
 
 
 WRITES = [action.id for action in catalog.available().values() if action.effect != "read" and action.connection]

@@ -83,18 +83,14 @@ def test_a_verdict_that_cannot_be_found_out_counts_as_malicious(sandbox: Running
     assert sandbox.state.truth()["effects"] == []
 
 
-def test_the_verdict_of_an_export_is_believed_where_nothing_is_looked_up(
-    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+@pytest.mark.parametrize("skip_done", [False, None])
+def test_the_verdict_of_a_file_is_not_believed_whether_or_not_somebody_looks_first(
+    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path, skip_done: bool | None
 ) -> None:
-    one, other = held(sandbox), held(sandbox, B)
-    clean = exported(tmp_path / "a", {"id": one, "final_disposition": "SPAM"})
-    assert release(api, export=clean, skip_done=False)["succeeded"] == 1
-    assert "searchMessages" not in sandbox.state.truth()["calls"]
-    malicious = exported(
-        tmp_path / "b", {"id": other, "final_disposition": "MALICIOUS"}, {"id": other, "final_disposition": "SPAM"}
-    )
+    one = held(sandbox, disposition="MALICIOUS")
     with pytest.raises(MaliciousRelease):
-        release(api, export=malicious, skip_done=False)
+        release(api, export=exported(tmp_path / "a", {"id": one, "final_disposition": "SPAM"}), skip_done=skip_done)
+    assert sandbox.state.truth()["effects"] == []
 
 
 def test_the_services_own_verdict_goes_before_that_of_a_file(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actions import release_job, restore_messages, wait_for_job
+from actions import move_messages, release_job, restore_messages, wait_for_job
 from actions.export_job_messages import ACTION as EXPORT
 from connectors.email_security import EmailSecurity
 from connectors.errors import NotRestorable, ParameterError
@@ -144,16 +144,40 @@ def test_rows_without_a_message_or_a_folder_are_told(api: EmailSecurity, export:
     assert any("do not say where" in warning for warning in result["warnings"])
 
 
-def test_a_hostile_folder_name_is_shown_without_what_could_harm(api: EmailSecurity, export: Path) -> None:
+def test_a_folder_that_is_none_is_refused_and_named_without_what_could_harm(
+    sandbox: RunningSandbox, api: EmailSecurity, export: Path
+) -> None:
     moved_by_job(api, export)
+    before = sandbox.state.truth()["effects"]
+    for folder in ("\x1b[31m" + "x" * 5000, "recoverableitemspurges"):
 
-    def poison(rows: list[dict[str, Any]]) -> None:
-        for number, row in enumerate(row for row in rows if row["status"] == "COMPLETED"):
-            row["action_params"]["destination"] = f"{number}\x1b[31m" + "x" * 5000
+        def poison(rows: list[dict[str, Any]], folder: str = folder) -> None:
+            for row in rows:
+                row["action_params"]["destination"] = folder
 
-    folders_told = restore(api, changed(export, poison))["by_destination"]
-    assert len(folders_told) <= 21
-    assert all(name.isprintable() and len(name) <= 100 for name in folders_told)
+        with pytest.raises(ParameterError) as caught:
+            restore(api, changed(export, poison), dry_run=False)
+        assert caught.value.message.isprintable()
+        assert len(caught.value.message) < 600
+    assert sandbox.state.truth()["effects"] == before
+
+
+def test_what_was_purged_after_the_job_is_not_restored_by_the_jobs_export(
+    sandbox: RunningSandbox, api: EmailSecurity, export: Path
+) -> None:
+    moved_by_job(api, export)
+    ids = restore(api, export)["ids"]
+    move_messages.run({"ids": ids, "destination": "RecoverableItemsPurges", "allow_irreversible": True}, api)
+    before = sandbox.state.truth()["effects"]
+    with pytest.raises(NotRestorable, match="were purged"):
+        restore(api, export, dry_run=False)
+    assert sandbox.state.truth()["effects"] == before
+
+
+def test_a_file_without_a_row_is_no_export(api: EmailSecurity, tmp_path: Path) -> None:
+    (tmp_path / "none.ndjson").write_text("")
+    with pytest.raises(ParameterError, match="has no row"):
+        restore(api, tmp_path / "none.ndjson")
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApiRefusal, IdempotencyConflict, NotReceived, OutcomeUnknown, PlanUsed
+from connectors.errors import ApiRefusal, IdempotencyConflict, NotReceived, OutcomeUnknown, PermissionDenied, PlanUsed
 from connectors.job import BulkJobRequest
 from connectors.job_creation import Clearance, CreatedJob, Intent, create_job_once
 from connectors.search import SearchParams
@@ -211,13 +212,35 @@ def test_a_twin_whose_cancel_was_lost_is_looked_at_before_it_is_cancelled_again(
     assert script.asked()[-1].startswith("GET ")
 
 
-def test_a_twin_that_can_not_be_cancelled_is_no_success() -> None:
+def test_a_twin_that_can_not_be_cancelled_is_no_success_and_nothing_was_changed() -> None:
     first = stamped(created_at="2026-11-20T16:02:35Z")
     left = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
     script = Scripted(ok([left, first]), EMPTY, refused(403))
+    with pytest.raises(PermissionDenied, match=OTHER_ID) as caught:
+        create(connected(script), REQUEST, "case-42")
+    assert (caught.value.job_id, caught.value.applied) == (JOB_ID, "no")
+
+
+def test_after_a_create_a_twin_that_can_not_be_cancelled_leaves_the_outcome_open() -> None:
+    mine = stamped(created_at="2026-11-20T16:02:35Z")
+    theirs = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
+    script = Scripted(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), EMPTY, refused(403))
     with pytest.raises(OutcomeUnknown, match=OTHER_ID) as caught:
         create(connected(script), REQUEST, "case-42")
-    assert caught.value.job_id == JOB_ID
+    assert (caught.value.job_id, caught.value.applied, caught.value.http_status) == (JOB_ID, "yes", 403)
+
+
+def test_a_twin_that_was_deleted_meanwhile_is_no_trouble() -> None:
+    first = stamped(created_at="2026-11-20T16:02:35Z")
+    left = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
+    script = Scripted(ok([left, first]), EMPTY, refused(404))
+    assert create(connected(script), REQUEST, "case-42").job.job_id == JOB_ID
+
+
+def test_a_stamp_with_as_many_approvers_as_there_can_be_is_read_back() -> None:
+    names = tuple(f"{'x' * 60}{number:04}" for number in range(10))
+    stamp = replace(Stamp.of(ACCOUNT, "case-42", {}, plan_hash="ab" * 32, requested_by="y" * 64), approved_by=names)
+    assert Stamp.read(stamp.on("case 42")) == stamp
 
 
 def test_after_a_second_post_without_a_key_the_first_ones_job_is_looked_for_and_cancelled() -> None:

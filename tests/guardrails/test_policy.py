@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from connectors.errors import PolicyUnusable
 from connectors.policy import LARGEST_POLICY_BYTES, NO_POLICY, ApprovalRule, Approver, Policy, Rule, load_policy
+from connectors.protected import Protected
 from connectors.strict_yaml import YamlRefused, read
 from guardrails.approver_keys import public_keys
 
@@ -351,3 +352,20 @@ def test_to_import_a_policy_loads_neither_yaml_nor_cryptography() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("key", list(Policy.model_fields))
+def test_a_key_without_a_value_lifts_no_limit(key: str, tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(f"policy: 1\n{key}:\n" if key != "policy" else "policy:\n")
+    with pytest.raises(PolicyUnusable) as caught:
+        load_policy(str(file))
+    assert [problem["pointer"] for problem in caught.value.problems] == [f"/{key}"]
+
+
+@pytest.mark.parametrize(
+    "written", ["ceo@corp.example;", "ceo@corp.example (Boss)", "smtp:ceo@corp.example", "a, <ceo@corp.example>"]
+)
+def test_an_address_with_something_around_it_is_protected_all_the_same(written: str) -> None:
+    assert Protected(["ceo@corp.example"]).covers(written)
+    assert not Protected(["cfo@corp.example"]).covers(written)

@@ -248,24 +248,22 @@ class TestApprove:
             less = {key: value for key, value in PLAN.items() if key != dropped}
             assert approve(less, "--yes").error["type"] in ("ParameterError", "PlanRefused")
         bare = {key: value for key, value in PLAN.items() if key not in ("search_params", "previewed_at")}
-        assert "can't be checked" in approve(bare, "--yes").err
+        assert "can't be checked" in approve(bare, "--yes").error["message"]
 
     def test_a_plan_that_is_too_old_is_refused(self, approve: Approve, clock: FakeClock) -> None:
         clock.advance(timedelta(hours=25).total_seconds())
         assert approve(PLAN, "--yes").error["type"] == "PlanRefused"
 
-    def test_a_dry_run_is_approved_with_a_word_about_what_is_not_checked(
-        self, approve: Approve, clock: FakeClock
-    ) -> None:
-        ended = approve(DRY_RUN, "--yes")
+    def test_a_dry_run_is_approved_by_its_ids(self, approve: Approve, clock: FakeClock) -> None:
+        ended = approve({**DRY_RUN, "ids": IDS}, "--yes")
         assert _accepted(ended, clock, DRY_RUN) == ["bob"]
-        for words in ("recipients: not known", "asked by: nobody said", "warning: look at it", "can't be checked"):
+        for words in ("recipients: not known", "asked by: nobody said", "warning: look at it"):
             assert words in ended.err
-
-    def test_a_dry_run_with_its_ids_is_checked(self, approve: Approve) -> None:
-        assert "can't be checked" not in approve({**DRY_RUN, "ids": IDS}, "--yes").err
         for changed in ({"ids": IDS[:1]}, {"destination": "Inbox"}, {"messages": 1}, {"account_id": "other"}):
             assert approve({**DRY_RUN, "ids": IDS, **changed}, "--yes").error["type"] == "PlanRefused"
+
+    def test_a_dry_run_without_its_ids_could_show_anything_and_is_refused(self, approve: Approve) -> None:
+        assert "can't be checked" in approve(DRY_RUN, "--yes").error["message"]
 
     @pytest.mark.parametrize(
         "changed",
@@ -295,12 +293,14 @@ class TestApprove:
 
     def test_nothing_in_a_plan_steers_the_terminal(self, approve: Approve) -> None:
         evil = "\x1b[2J\r\u202emessages: 1\nmessages: 1\x07"
-        plan = new_plan({**PLAN, "search_params": {"subject": evil, evil: evil}, "warnings": [evil]})
+        plan = new_plan(
+            {**PLAN, "search_params": {**PLAN["search_params"], "subject": evil, evil: evil}, "warnings": [evil]}
+        )
         ended = approve(plan.model_dump(mode="json"), "--yes")
         assert ended.code == 0
         assert not UNPRINTABLE.search(ended.err)
         assert "\nmessages: 1" not in ended.err
-        watched = approve({**DRY_RUN, "destination": evil, "warnings": [evil], "action": evil}, "--yes", err=True)
+        watched = approve({**DRY_RUN, "ids": IDS, "warnings": [evil]}, "--yes", err=True)
         assert watched.code == 0
         assert "\x1b[2J" not in watched.err
         assert "\u202e" not in watched.err
