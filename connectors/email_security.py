@@ -26,7 +26,7 @@ from connectors.errors import (
 from connectors.job import ActionType, BulkJob, BulkJobRequest, Destination, JobStatus
 from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, MOST_PAGES, Page, Position, sweep
 from connectors.search import SearchParams
-from connectors.transport import Answer, Effect, Transport
+from connectors.transport import Answer, Effect, Patience, Transport
 from connectors.wire import httpx
 
 if TYPE_CHECKING:
@@ -172,13 +172,17 @@ class EmailSecurity:
                 yield item
 
     def create_job(self, request: BulkJobRequest) -> BulkJob:
-        """Create a job with one POST. For exactly one job per intent see connectors.job_creation.
+        """Create a job with one POST, which is never repeated. For one job per intent see connectors.job_creation.
 
         Raises: OutcomeUnknown where the answer was lost or is no job; PolicyRefused.
         """
         self.check_destination(request.destination)
-        answer = self._call("POST", self._bulk, effect="write", body=request.body())
+        answer = self._call("POST", self._bulk, effect="write", body=request.body(), once=True)
         return _job_written(answer, "the created job")
+
+    def patience(self) -> Patience:
+        """For whoever makes a write again that was sent once and not taken: as long as one call may take."""
+        return Patience(self.clock, self.rng, self._call_deadline())
 
     def check_destination(self, destination: Destination | None) -> None:
         """Raises: PolicyRefused where the policy does not list it."""
@@ -338,6 +342,7 @@ class EmailSecurity:
         query: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
         deadline: Deadline | None = None,
+        once: bool = False,
     ) -> Answer:
         if effect == "write":
             self.check_writable()
@@ -348,7 +353,13 @@ class EmailSecurity:
                 f"{self.connection.request_timeout_seconds:.0f} s to be answered: it was not begun"
             )
         return self._transport.call(
-            method, path, effect=effect, query=query, body=body, deadline=deadline or self._call_deadline()
+            method,
+            path,
+            effect=effect,
+            query=query,
+            body=body,
+            deadline=deadline or self._call_deadline(),
+            once=once,
         )
 
     def _call_deadline(self) -> Deadline:

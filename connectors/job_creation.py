@@ -31,7 +31,9 @@ from connectors.stamp import Stamp
 # While the listing is given time to show a job, the pauses grow from this one.
 FIRST_LOOK_AGAIN_SECONDS = 1.0
 MOST_LOOKS = 20
+# A look that is older than this when the POST could go is repeated, so often.
 OLDEST_LOOK_SECONDS = 1.0
+MOST_FRESH_LOOKS = 3
 MOST_POSTS = 2
 
 Bearers = list[tuple[BulkJob, Stamp]]
@@ -102,17 +104,42 @@ def create_job_once(api: EmailSecurity, intent: Intent, before_post: Callable[[]
     Raises: IdempotencyConflict, PlanUsed, OutcomeUnknown, and what `before_post` and EmailSecurity.create_job raise.
     """
     stamp = intent.stamp(api)
-    if intent.is_known_elsewhere:
+    patience = api.patience()
+    while True:
+        try:
+            return _looked_and_made(api, intent, stamp, before_post)
+        except _NotTaken as refused:
+            # Repeated alone it would follow a look and a count that are as old as the pause was long.
+            if not patience.outlasts(refused.failure):
+                raise refused.failure from None
+
+
+class _NotTaken(Exception):
+    """The first POST changed nothing: it was refused, or did not get there."""
+
+    def __init__(self, failure: PackError) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _looked_and_made(
+    api: EmailSecurity, intent: Intent, stamp: Stamp, before_post: Callable[[], Clearance]
+) -> CreatedJob:
+    """Look, count, look again where that took its time, POST, look after it.
+
+    Raises: _NotTaken, and what create_job_once raises.
+    """
+    clearance: Clearance | None = None
+    for _ in range(MOST_FRESH_LOOKS if intent.is_known_elsewhere else 0):
+        began = api.clock.monotonic()
         standing = _bearers(api, stamp)
         if standing:
             return _settled(api, stamp, standing, own=None)
-    looked_at = api.clock.monotonic()
-    clearance = before_post()
-    if intent.is_known_elsewhere and api.clock.monotonic() - looked_at > OLDEST_LOOK_SECONDS:
-        # To count takes time, and another worker may have used it.
-        standing = _bearers(api, stamp)
-        if standing:
-            return _settled(api, stamp, standing, own=None)
+        clearance = clearance or before_post()
+        if api.clock.monotonic() - began <= OLDEST_LOOK_SECONDS:
+            break
+        # To read the list and to count take time, and another worker may have used it.
+    clearance = clearance or before_post()
     stamp = replace(stamp, approved_by=tuple(clearance.approved_by))
     request = intent.request.model_copy(update={"comment": stamp.on(intent.request.comment)})
     warnings = list(clearance.warnings)
@@ -133,21 +160,24 @@ def create_job_once(api: EmailSecurity, intent: Intent, before_post: Callable[[]
 
 def _post(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> tuple[BulkJob | None, int, Bearers]:
     """The call's own job, and how many POSTs may have made one; or None, and the jobs that others made meanwhile."""
-    cause: PackError
-    for attempt in range(1, MOST_POSTS + 1):
+    patience, lost = api.patience(), 0
+    while True:
         try:
-            return api.create_job(request), attempt, []
+            return api.create_job(request), lost + 1, []
         except PackError as failure:
             # From the second POST on, the first may still turn out to have been applied, whatever this one says.
-            if attempt == 1 and failure.surely_not_applied:
-                raise
+            if failure.surely_not_applied and lost == 0:
+                raise _NotTaken(failure) from None
             cause = failure
+        lost += not cause.surely_not_applied
+        ends = lost == MOST_POSTS or (cause.surely_not_applied and not patience.outlasts(cause))
         own, others = _after_lost_answer(api, stamp, cause)
         if own is not None or others:
-            return own, attempt, others
-        if attempt == 1 and isinstance(cause, ApiRefusal):
+            return own, lost, others
+        if isinstance(cause, ApiRefusal) and not cause.surely_not_applied and lost == 1:
             raise cause
-    raise _unknown(stamp, cause)
+        if ends:
+            raise _unknown(stamp, cause)
 
 
 def _after_lost_answer(api: EmailSecurity, stamp: Stamp, cause: PackError) -> tuple[BulkJob | None, Bearers]:
@@ -243,13 +273,11 @@ def _settled(
     of_key = [(job, found) for job, found in bearers if found.key == stamp.key]
     of_plan = [(job, found) for job, found in bearers if found.key != stamp.key]
     first, found = of_key[0] if of_key else of_plan[0]
-    if own is not None and of_plan and of_plan[0] == bearers[0]:
+    if of_plan and stamp.plan and found.plan == stamp.plan and of_plan[0] == bearers[0]:
+        # Two keys raced for one plan. A job that this key made without that plan is no part of the race.
         first, found = of_plan[0]
-    if found.same_request(stamp):
-        later = [job for job, _ in of_key[1:]]
-    else:
-        # The job that stands is for something else: what is given up is this intent's own.
-        later = [job for job, other in of_key if other.same_request(stamp) and job.job_id != first.job_id]
+    # Also where the first is for another request: a call with this key that left them would be the last to see them.
+    later = [job for job, _ in of_key if job.job_id != first.job_id]
     applied: set[Applied] = {"yes"} if own is not None else {"unknown"} if lost else {"no"}
     twins, warnings = [], []
     for job in later:

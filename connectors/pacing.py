@@ -48,11 +48,11 @@ class RateBudget:
             self._left = state["r"]
             self._window_ends = self._clock.monotonic() + min(float(state["t"]), LONGEST_WINDOW_SECONDS)
 
-    def delay(self) -> float:
-        """Seconds to wait before the next call."""
+    def delay(self, *, spaced: bool = True) -> float:
+        """Seconds to wait before the next call. Not spaced: only where nothing at all is left."""
         until_reset = self._window_ends - self._clock.monotonic()
         if self._left is None or until_reset <= 0:
             return 0.0
-        if self._left > self._quota * (1 - self._share):
+        if self._left > (self._quota * (1 - self._share) if spaced else 0):
             return 0.0
         return until_reset / max(self._left, 1)

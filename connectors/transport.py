@@ -3,7 +3,8 @@
 What may be repeated is decided here and nowhere else:
 - a read (GET) is repeated after connection errors, 429, 5xx, and bodies that are no JSON envelope;
 - a write is repeated only when it surely was not received (never connected) or not applied (429). A write whose
-  answer is lost ends in `OutcomeUnknown`: the caller looks, this module never repeats it.
+  answer is lost ends in `OutcomeUnknown`: the caller looks, this module never repeats it;
+- a write that is to be sent `once` is not repeated at all: whoever looks before it looks again, with `Patience`.
 """
 
 from __future__ import annotations
@@ -59,6 +60,25 @@ NO_SUCH_ROUTE_CODE = 7003
 NEVER_RECEIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
+class Patience:
+    """The pauses after failures that changed nothing, until the attempts or the time allowed are used up."""
+
+    def __init__(self, clock: Clock, rng: random.Random, deadline: Deadline) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._deadline = deadline
+        self._attempts = 0
+
+    def outlasts(self, failure: PackError) -> bool:
+        """Whether the failed write may be made again now; the pause that it needs has passed by then."""
+        self._attempts += 1
+        pause = _pause(failure, self._attempts, self._rng)
+        if not _repeatable(failure, "write") or self._attempts >= MOST_ATTEMPTS or pause > self._deadline.remaining():
+            return False
+        self._clock.sleep(pause)
+        return True
+
+
 @dataclass(frozen=True)
 class Answer:
     """A good answer: HTTP status, the envelope, the headers that matter."""
@@ -100,8 +120,11 @@ class Transport:
         deadline: Deadline,
         query: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
+        once: bool = False,
     ) -> Answer:
         """Make one call; `path` is relative to the base URL and starts with a slash.
+
+        once: one attempt, and at once, unless the rate budget has nothing left: it follows a look that grows old.
 
         Raises: every class of connectors.errors under AuthenticationFailed, ApiRefusal, TemporaryFailure and
         OutcomeUnknown (writes only).
@@ -109,13 +132,13 @@ class Transport:
         retrying = Retrying(
             retry=retry_if_exception(lambda error: _repeatable(error, effect)),
             wait=self._wait,
-            stop=lambda state: self._stop(state, deadline),
+            stop=lambda state: once or self._stop(state, deadline),
             sleep=self._clock.sleep,
             reraise=True,
         )
         for attempt in retrying:
             with attempt:
-                self._pace(deadline)
+                self._pace(deadline, at_once=once)
                 number = attempt.retry_state.attempt_number
                 return self._attempt(
                     method, path, effect=effect, query=query, body=body, attempt=number, deadline=deadline
@@ -123,20 +146,16 @@ class Transport:
         raise AssertionError("tenacity returned without an answer or an error")  # pragma: no cover
 
     def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, PackError) and error.retry_after_seconds is not None:
-            return error.retry_after_seconds
-        ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2**state.attempt_number)
-        return self._rng.uniform(0, ceiling)
+        return _pause(state.outcome.exception() if state.outcome else None, state.attempt_number, self._rng)
 
     def _stop(self, state: RetryCallState, deadline: Deadline) -> bool:
         return state.attempt_number >= MOST_ATTEMPTS or state.upcoming_sleep > deadline.remaining()
 
-    def _pace(self, deadline: Deadline) -> None:
-        delay = self._budget.delay()
+    def _pace(self, deadline: Deadline, *, at_once: bool) -> None:
+        delay = self._budget.delay(spaced=not at_once)
         if delay <= 0:
             return
-        if delay > deadline.remaining():
+        if at_once or delay > deadline.remaining():
             raise RateLimited(
                 f"the token's rate budget is used up; the next call may be made in {delay:.0f} s",
                 retry_after_seconds=delay,
@@ -227,6 +246,13 @@ class Transport:
             text = text.replace(secret, "**********")
         # Shown on terminals and in logs: no control characters, no page-long text.
         return "".join(c if c.isprintable() else " " for c in text)[:500]
+
+
+def _pause(error: BaseException | None, attempt: int, rng: random.Random) -> float:
+    """Seconds between this failed attempt and the next."""
+    if isinstance(error, PackError) and error.retry_after_seconds is not None:
+        return error.retry_after_seconds
+    return rng.uniform(0, min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2**attempt))
 
 
 def _repeatable(error: BaseException, effect: Effect) -> bool:

@@ -12,6 +12,7 @@ from sandbox.search import Criteria, find
 from tests.chaos.schedule import Intent
 from tests.chaos.wire import Call, Made
 
+KEY = "idempotency_key"
 CREATES = ("create-move-job", "release-job")
 STATES_OF_THINGS = ("IdempotencyConflict", "PlanUsed", "Conflict", "JobStillRunning")
 RUNNING = ("PENDING", "DISCOVERING", "PROCESSING")
@@ -207,7 +208,8 @@ def _mistreated(twin: Made, first: Made, creates: Sequence[Call], given_up: set[
         return []
     if not twin.job.ended:
         return [f"{name} runs on beside {beside}"]
-    if any(_let_run(call, name) for call in creates):
+    # Who has another key may not touch it.
+    if any(_let_run(call, name) for call in creates if call.asked.get(KEY) == twin.call.asked.get(KEY)):
         return [f"{name} was seen running beside {beside}, and left to itself"]
     return []
 

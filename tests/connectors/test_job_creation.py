@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApiRefusal, IdempotencyConflict, NotReceived, OutcomeUnknown, PermissionDenied, PlanUsed
+from connectors.errors import (
+    ApiRefusal,
+    IdempotencyConflict,
+    NotReceived,
+    OutcomeUnknown,
+    PermissionDenied,
+    PlanUsed,
+    RateLimited,
+)
 from connectors.job import BulkJobRequest
 from connectors.job_creation import Clearance, CreatedJob, Intent, create_job_once
 from connectors.search import SearchParams
@@ -140,7 +148,8 @@ def test_a_refusal_inside_a_good_status_is_a_refusal_once_the_listing_says_so() 
 
 
 def test_a_second_post_that_never_left_still_leaves_the_first_one_open() -> None:
-    script = Scripted(LOST["reset"], *[EMPTY] * 2, *[httpx.ConnectError("down")] * 6, *[EMPTY] * 2)
+    refused_posts: list[httpx.Response | Exception] = [httpx.ConnectError("down"), EMPTY, EMPTY] * 6
+    script = Scripted(LOST["reset"], *[EMPTY] * 2, *refused_posts)
     with pytest.raises(OutcomeUnknown):
         create(connected(script, listing_lag_seconds=0), REQUEST, None)
 
@@ -148,6 +157,49 @@ def test_a_second_post_that_never_left_still_leaves_the_first_one_open() -> None
 def test_a_first_post_that_never_left_changed_nothing() -> None:
     with pytest.raises(NotReceived):
         create(connected(Scripted(*[httpx.ConnectError("down")] * 6)), REQUEST, None)
+
+
+REFUSED_FOR_NOW = httpx.Response(429, headers={"retry-after": "120"})
+
+
+def test_after_a_refusal_the_list_is_looked_at_and_the_messages_are_counted_again() -> None:
+    counted: list[float] = []
+    clock = FakeClock()
+
+    def before_post() -> Clearance:
+        counted.append(clock.monotonic())
+        return Clearance()
+
+    script = Scripted(EMPTY, EMPTY, REFUSED_FOR_NOW, EMPTY, EMPTY, ok(stamped(), 201), ok([stamped()]), EMPTY)
+    assert create(connected(script, clock), REQUEST, "case-42", before_post).created
+    assert clock.slept == [120]
+    assert counted[1] - counted[0] == 120
+
+
+def test_a_job_that_another_worker_made_while_the_refusal_was_waited_out_is_adopted() -> None:
+    script = Scripted(EMPTY, EMPTY, REFUSED_FOR_NOW, ok([stamped(status="PROCESSING")]), EMPTY)
+    made = create(connected(script), REQUEST, "case-42")
+    assert (made.created, made.job.job_id) == (False, JOB_ID)
+    assert len(script.bodies()) == 1
+
+
+def test_a_refusal_that_lasts_longer_than_the_call_may_is_told() -> None:
+    script = Scripted(EMPTY, EMPTY, REFUSED_FOR_NOW)
+    with pytest.raises(RateLimited) as caught:
+        create(connected(script, call_allowance_seconds=100), REQUEST, "case-42")
+    assert (caught.value.applied, caught.value.retry_after_seconds) == ("no", 120)
+
+
+def test_a_second_post_that_is_refused_for_now_is_preceded_by_a_look_too() -> None:
+    script = Scripted(LOST["reset"], EMPTY, EMPTY, REFUSED_FOR_NOW, EMPTY, EMPTY, ok(job(), 201))
+    assert create(connected(script, listing_lag_seconds=0), REQUEST, None).created
+    assert len(script.bodies()) == 3
+
+
+def test_a_second_post_that_is_refused_for_good_leaves_the_first_one_open() -> None:
+    script = Scripted(LOST["reset"], EMPTY, EMPTY, refused(400), EMPTY, EMPTY)
+    with pytest.raises(OutcomeUnknown):
+        create(connected(script, listing_lag_seconds=0), REQUEST, None)
 
 
 def test_of_two_jobs_with_one_stamp_the_earlier_stays_and_the_later_is_cancelled() -> None:

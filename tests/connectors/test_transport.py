@@ -70,15 +70,43 @@ def test_a_write_whose_answer_is_lost_is_never_repeated_by_the_transport(failure
 
 @pytest.mark.parametrize("failure", ["connection refused", "connect timeout", "429"])
 def test_a_write_that_was_surely_not_applied_is_sent_again(failure: str) -> None:
-    script = Scripted(PASSING[failure](), ok(job(), 201))
-    assert connected(script).create_job(REQUEST).job_id == JOB_ID
+    script = Scripted(PASSING[failure](), ok(job()))
+    assert connected(script).cancel_job(JOB_ID).job_id == JOB_ID
     assert len(script.requests) == 2
+
+
+@pytest.mark.parametrize(("failure", "kind"), [("connection refused", NotReceived), ("429", RateLimited)])
+def test_a_create_is_sent_once_for_its_look_would_grow_old(failure: str, kind: type[PackError]) -> None:
+    clock = FakeClock()
+    script = Scripted(PASSING[failure]())
+    with pytest.raises(kind) as caught:
+        connected(script, clock).create_job(REQUEST)
+    assert (caught.value.applied, caught.value.retryable) == ("no", True)
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize(("left", "sent"), [(10, 1), (0, 0)])
+def test_a_create_is_not_spaced_but_waits_where_nothing_is_left(left: int, sent: int) -> None:
+    clock = FakeClock()
+    budget = {"ratelimit": f'"default";r={left};t=200', "ratelimit-policy": '"default";q=1200;w=300'}
+    first = ok(job())
+    first.headers.update(budget)
+    script = Scripted(first, *[ok(job(), 201)] * sent)
+    api = connected(script, clock)
+    api.get_job(JOB_ID)
+    if sent:
+        api.create_job(REQUEST)
+    else:
+        with pytest.raises(RateLimited) as caught:
+            api.create_job(REQUEST)
+        assert caught.value.retry_after_seconds == 200
+    assert clock.slept == []
 
 
 def test_a_write_that_never_gets_through_ends_in_a_failure_that_changed_nothing() -> None:
     script = Scripted(*[httpx.ConnectError("refused")] * 20)
     with pytest.raises(NotReceived) as caught:
-        connected(script).create_job(REQUEST)
+        connected(script).cancel_job(JOB_ID)
     assert (caught.value.applied, caught.value.exit_code) == ("no", 6)
     assert len(script.requests) <= 6
 
