@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from actions.contract import ActionParams, ActionResult
 from connectors.connection import PERSON
@@ -17,6 +17,17 @@ from guardrails.clearance import Limits, cleared, wanted
 
 Person = Annotated[str, StringConstraints(pattern=PERSON)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+def _tokens(given: Any) -> Any:
+    """What `cfes approve` prints may be handed over whole, one or several of it."""
+    listed = [given] if isinstance(given, str | Mapping) else given
+    if not isinstance(listed, list):
+        return given
+    return [one["approval"] if isinstance(one, Mapping) and "approval" in one else one for one in listed]
+
+
+Approvals = Annotated[list[Token], BeforeValidator(_tokens)]
 
 # There are two ways to say which messages are meant: a field's own schema can't say that one of them is required.
 PLAN_OR_SEARCH: dict[str, Any] = {"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]}
@@ -81,8 +92,10 @@ class CreateJobParams(JobRequestParams):
         description="By how many percent the count may differ from the plan's. Where it is not given, as the plan "
         "says: 0 for what can't be undone, else 10.",
     )
-    approvals: list[Token] = Field(
-        default_factory=list, max_length=10, description="Approvals of the plan, as `cfes approve` makes them."
+    approvals: Approvals = Field(
+        default_factory=list,
+        max_length=10,
+        description="Approvals of the plan: the tokens that `cfes approve` makes, or all that it prints.",
     )
 
 

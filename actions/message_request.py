@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, StringConstraints
 
 from actions.contract import ActionParams, ActionResult
-from actions.job_request import Person, Token
+from actions.job_request import Approvals, Person
 from actions.message_batches import Ledger, carry_out
 from actions.message_lookup import look_up, state_of, was_purged, with_details
 from actions.message_rows import MessageRow
@@ -66,8 +66,10 @@ class ChangeParams(ActionParams):
     requested_by: Person | None = Field(
         None, description="Who asks: a login or an address. CFES_REQUESTED_BY goes before it."
     )
-    approvals: list[Token] = Field(
-        default_factory=list, max_length=10, description="Approvals of the plan_hash that a dry run shows."
+    approvals: Approvals = Field(
+        default_factory=list,
+        max_length=10,
+        description="Approvals of the plan_hash that a dry run shows: tokens, or all that `cfes approve` prints.",
     )
 
 

@@ -28,8 +28,7 @@ from connectors.connection import PERSON
 from connectors.errors import PolicyUnusable, Problem, printable
 from connectors.job import ActionType, Destination
 from connectors.protected import ADDRESS_OR_DOMAIN, Protected
-
-LARGEST_POLICY_BYTES = 256 * 1024
+from connectors.strict_yaml import MAX_BYTES, YamlRefused, below, read
 
 # Thirty days. An approval is for a plan of today's mail.
 LONGEST_APPROVAL_HOURS = 720.0
@@ -147,7 +146,11 @@ class Policy(_Part):
     protected_senders: list[Guarded] = Field(
         [], description="Addresses and domains whose messages are not touched. A domain covers its subdomains."
     )
-    plan_needed: list[Rule] = Field([], max_length=100, description="When a plan is needed: any rule that applies.")
+    plan_needed: list[Rule] = Field(
+        [],
+        max_length=100,
+        description="When a job needs a plan: any rule that applies. A list of named messages is its own plan.",
+    )
     approval_needed: list[ApprovalRule] = Field(
         [], max_length=100, description="When approvals are needed: the most that any rule which applies asks for."
     )
@@ -218,8 +221,6 @@ def load_policy(path: str) -> Policy:
 
     Raises: PolicyUnusable with every problem and its JSON pointer.
     """
-    from connectors.strict_yaml import YamlRefused, read  # noqa: PLC0415 -- only where there is a policy
-
     text = _text(path)
     try:
         document = read(text).data
@@ -247,12 +248,12 @@ def unusable(path: str | None, problems: list[Problem]) -> PolicyUnusable:
 def _text(path: str) -> str:
     try:
         with Path(path).open("rb") as file:
-            data = file.read(LARGEST_POLICY_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "is no path"
         raise PolicyUnusable(f"the policy {path[:200]!r} can't be read: {reason}") from None
-    if len(data) > LARGEST_POLICY_BYTES:
-        raise PolicyUnusable(f"the policy {path[:200]!r} is larger than {LARGEST_POLICY_BYTES // 1024} KiB")
+    if len(data) > MAX_BYTES:
+        raise PolicyUnusable(f"the policy {path[:200]!r} is larger than {MAX_BYTES // 1024} KiB")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -282,8 +283,6 @@ def _contradictions(policy: Policy) -> Iterator[Problem]:
 
 def _problems(error: Any) -> Iterator[Problem]:
     """One of pydantic's errors in the words of the format."""
-    from connectors.strict_yaml import below  # noqa: PLC0415 -- only where something is wrong
-
     if error["type"] == "contradictions":
         yield from error["ctx"]["problems"]
         return

@@ -14,6 +14,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import (
     ApprovalRefused,
     MaliciousRelease,
+    ParameterError,
     PlanDrifted,
     PlanNeeded,
     PlanUsed,
@@ -139,6 +140,17 @@ class TestPlansAndApprovals:
         made = create(api, plan=plan, approvals=tokens)
         assert (made["requested_by"], made["approved_by"]) == ("alice", ["bob", "carol"])
         assert ":by=alice:ok=bob,carol]" in sandbox.state.truth()["jobs"][0]["comment"]
+
+    def test_what_the_approve_command_prints_is_taken_whole(self, under: Connect) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")
+        plan = preview(api)
+        printed = {"approval": self.given(api, plan, "bob", BOB), "approver": "bob", "plan_hash": plan["plan_hash"]}
+        for wrong in ({"approver": "bob"}, {"approval": 5}, [{**printed, "approval": None}], 5):
+            with pytest.raises(ParameterError, match="approvals"):
+                create(api, plan=plan, approvals=wrong)
+        made = create(api, plan=plan, approvals=printed)
+        assert made["approved_by"] == ["bob"]
+        assert create(api, plan=plan, approvals=[printed])["job_id"] == made["job_id"]
 
     def test_none_of_these_approvals_counts(self, sandbox: RunningSandbox, under: Connect) -> None:
         api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="bob")

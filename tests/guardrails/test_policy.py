@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from connectors.errors import PolicyUnusable
-from connectors.policy import LARGEST_POLICY_BYTES, NO_POLICY, ApprovalRule, Approver, Policy, Rule, load_policy
+from connectors.policy import NO_POLICY, ApprovalRule, Approver, Policy, Rule, load_policy
 from connectors.protected import Protected
-from connectors.strict_yaml import YamlRefused, read
+from connectors.strict_yaml import MAX_BYTES, YamlRefused, read
 from guardrails.approver_keys import public_keys
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,7 +193,7 @@ class TestHostileText:
         [
             (b"policy: 1 # \xff", "is not UTF-8 text"),
             ("policy: 1".encode("utf-16"), "is not UTF-8 text"),
-            (b"# " + b"x" * LARGEST_POLICY_BYTES, "is larger than 256 KiB"),
+            (b"# " + b"x" * MAX_BYTES, "is larger than 256 KiB"),
         ],
     )
     def test_a_file_that_is_no_text_of_this_size_is_refused(self, data: bytes, said: str, tmp_path: Path) -> None:
