@@ -23,10 +23,10 @@ MOST_MESSAGES = 100_000
 # A row is about 3 kB; what is beyond this is no row.
 LONGEST_LINE_BYTES = 4 * 1024 * 1024
 
-# Of the rows without an ID so many are named one by one; all are counted.
 # A message has fewer recipients than this; what rows of a file add up to must not take time without end.
 MOST_RECIPIENTS = 5000
 
+# Of the rows without an ID so many are named one by one; all are counted.
 ROWS_NAMED = 1000
 
 _ROW_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")

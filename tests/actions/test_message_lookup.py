@@ -120,6 +120,10 @@ def test_a_search_that_fails_is_an_error_and_no_absence() -> None:
     ("unknown", {"action_log": logged(("MOVE", None))}),
     ("unknown", {"action_log": [{"operation": "MOVE", "completed_at": "yesterday", "properties": None}]}),
     ("unknown", {"action_log": [{"operation": "MOVE", "completed_at": "2026-11-20T16:00:00Z", "properties": [1]}]}),
+    # An operation of the log that failed, or of which it can't be told.
+    ("unknown", {"action_log": [{**logged(("MOVE", "JunkEmail"))[0], "status": "FAILED"}]}),
+    ("unknown", {"action_log": [*logged(("MOVE", "JunkEmail")), {"operation": "MOVE", "status": {"x": 1}}]}),
+    ("done", {"action_log": [{**logged(("MOVE", "JunkEmail"))[0], "status": None}]}),
     ("unknown", {}),
 ])  # fmt: skip
 def test_what_a_message_shows_of_a_move(state: str, fields: dict[str, Any]) -> None:
@@ -134,6 +138,7 @@ def test_what_a_message_shows_of_a_move(state: str, fields: dict[str, Any]) -> N
     ("not done", {"delivery_status": ["quarantined"], "action_log": [{"operation": {"x": 1}}]}),
     ("unknown", {"is_quarantined": True, "action_log": logged(("QUARANTINE_RELEASE", "Inbox"))}),
     ("unknown", {"is_quarantined": False}),
+    ("unknown", {"is_quarantined": False, "action_log": [{**logged(("RELEASE", "Inbox"))[0], "status": "FAILED"}]}),
     ("unknown", {}),
 ])  # fmt: skip
 def test_what_a_message_shows_of_a_release(state: str, fields: dict[str, Any]) -> None:

@@ -206,6 +206,16 @@ class TestFromAnExport:
         with pytest.raises(ParameterError, match="longer than 1000 bytes"):
             move(api, export=written(tmp_path / "rows.ndjson", " " * 5000))
 
+    def test_more_recipients_of_one_message_than_there_can_be_are_refused(
+        self, api: EmailSecurity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("actions.message_selection.MOST_RECIPIENTS", 3)
+        rows = [
+            row(message={"id": ABSENT, "client_recipients": [f"{n}@a.example", f"{n}@b.example"]}) for n in range(2)
+        ]
+        with pytest.raises(ParameterError, match="more than 3 recipients of one message"):
+            move(api, export=written(tmp_path / "rows.ndjson", *rows))
+
     def test_more_messages_than_can_be_named_are_refused(
         self, api: EmailSecurity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

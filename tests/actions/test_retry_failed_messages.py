@@ -154,6 +154,41 @@ def test_it_waits_for_what_is_due_within_the_time_allowed() -> None:
     assert result["next_poll_seconds"] == 3480.0
 
 
+def test_what_can_not_be_read_as_a_time_is_held_back_and_said() -> None:
+    rows = [
+        scripted_row(1),
+        scripted_row(2, retry_after="in a while"),
+        scripted_row(3, retry_after="2026-13-01T00:00:00Z"),
+    ]
+    script = scripted(*rows, answers=[{"id": "x-1"}])
+    with connected(script) as api:
+        result = retry(api, JOB_ID, skip_done=False)
+    assert script.bodies() == [{"destination": "JunkEmail", "ids": ["x-1"]}]
+    assert (result["succeeded"], result["not_sent"], result["not_yet"], result["done"]) == (1, 2, 0, False)
+    assert any("of 2 messages retry_after can't be read" in warning for warning in result["warnings"])
+
+
+def test_what_was_done_elsewhere_while_it_waited_is_not_done_again() -> None:
+    row = scripted_row(2, retry_after=SOON)
+    identifier = "4Njp3P0STMz2c02Q-2026-11-20T10:00:00-12345678"
+    row["message"] = {"id": identifier, "client_recipients": ["2@corp.example"]}
+    log = [{"operation": "MOVE", "completed_at": SOON, "properties": {"folder": "JunkEmail"}, "status": "OK"}]
+    found = {"id": identifier, "client_recipients": ["2@corp.example"], "action_log": log, "delivery_status": ["moved"]}
+    counts = {"messages_failed": 1, "total_messages_discovered": 1}
+    waited: list[float] = []
+
+    def search(_: Any) -> Any:
+        waited.append(api.clock.monotonic())
+        return ok([found])
+
+    script = Scripted(ok(job(status="COMPLETED", **counts)), ok([row], result_info={"count": 1}), search)
+    with connected(script) as api:
+        result = retry(api, JOB_ID, wait_seconds=300)
+    assert waited == [120]
+    assert (result["already"], result["succeeded"], result["done"]) == (1, 0, True)
+    assert script.bodies() == []
+
+
 def test_a_message_is_due_when_all_its_rows_are() -> None:
     nested = {"id": "x-1", "client_recipients": ["1@corp.example", "2@corp.example", "3@corp.example"]}
     rows = [scripted_row(1, message=nested), scripted_row(2, message=nested, retry_after=SOON)]
