@@ -16,7 +16,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import pytest
@@ -45,7 +45,13 @@ SECRETS: dict[str, str] = {
 
 SHORTEST_PART = 12
 MOST_FILES = 2000
-MOST_BYTES_AT_EACH_END = 2**20
+MOST_BYTES = 2**26
+PIECE_BYTES = 2**22
+# No form of a token is longer: one that lies across two pieces is whole in the second.
+OVERLAP_BYTES = 2**10
+
+# A key may lie in a file; it has no business anywhere else.
+PRIVATE_KEY = "PRIVATE KEY-----"
 
 _Leaks = list[str]
 _PATCHES = pytest.StashKey[pytest.MonkeyPatch]()
@@ -82,6 +88,8 @@ class Watch:
         self.counts[kind] += 1
         for name in self.found(seen):
             self.leaks.append(f"{name} in {where}")
+        if kind != "files" and PRIVATE_KEY in (seen if isinstance(seen, str) else seen.decode("latin-1")):
+            self.leaks.append(f"a private key in {where}")
 
     def found(self, seen: str | bytes) -> list[str]:
         """The names of the tokens in it."""
@@ -96,12 +104,19 @@ class Watch:
             if path.is_file() and not path.is_symlink():
                 try:
                     with path.open("rb") as file:
-                        self.see("files", where, file.read(MOST_BYTES_AT_EACH_END))
-                        file.seek(max(file.tell(), path.stat().st_size - MOST_BYTES_AT_EACH_END))
-                        self.see("files", f"{where}, at its end", file.read())
+                        self.see_pieces(where, file)
                 except OSError:
                     # A test took the right to read it away, or put something else there.
                     continue
+
+    def see_pieces(self, where: str, file: IO[bytes]) -> None:
+        before = b""
+        for _ in range(MOST_BYTES // PIECE_BYTES):
+            piece = file.read(PIECE_BYTES)
+            if not piece:
+                break
+            self.see("files", where, before + piece)
+            before = piece[-OVERLAP_BYTES:]
 
     def see_error(self, error: PackError, document: Mapping[str, Any] | None = None) -> None:
         kind = type(error).__name__
@@ -140,6 +155,9 @@ class Watch:
 
 WATCH = Watch(SECRETS)
 
+# Folders that several tests share: they are looked at when all tests are over.
+SHARED: list[Path] = []
+
 
 def pytest_configure(config: pytest.Config) -> None:
     patch = config.stash[_PATCHES] = pytest.MonkeyPatch()
@@ -151,6 +169,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _after(patch, PackError, "document", lambda error, made, *_: WATCH.see_error(error, made))
     _after(patch, logging.Logger, "handle", lambda _, __, record: WATCH.see_record(record))
     _after(patch, Action, "run", lambda it, made, *_: WATCH.see("results", f"a result of {it.id}", str(made)))
+    _after(patch, pytest.TempPathFactory, "mktemp", lambda _, made, *__: SHARED.append(made))
     checked = Connection.checked
 
     def watched(values: Mapping[str, Any]) -> Connection:
@@ -200,6 +219,7 @@ def pytest_runtest_makereport(
     folder = getattr(item, "funcargs", {}).get("tmp_path")
     if isinstance(folder, Path):
         WATCH.see_files(folder)
+        SHARED[:] = [other for other in SHARED if other != folder]
     complaint = _complaint(item, WATCH.taken())
     if complaint:
         before = f"{report.longreprtext}\n" if report.failed else ""
@@ -219,6 +239,8 @@ def _complaint(item: pytest.Item, leaks: _Leaks) -> str | None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    for folder in SHARED:
+        WATCH.see_files(folder)
     worker: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if worker is not None:
         worker["secrets_watch"] = {"counts": dict(WATCH.counts), "leaks": WATCH.taken()}

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from sandbox.access import EMAIL, EMAIL_KEY, FULL_ACCESS
-from tests.secrets_watch import MOST_BYTES_AT_EACH_END, SECRETS, Watch
+from tests.secrets_watch import PIECE_BYTES, SECRETS, Watch
 
 ROOT = Path(__file__).parent.parent
 KEPT = ("tests/cassettes", "tests/evidence/goldens", "examples", "docs", "benchmarks", "playbooks", "manifest.json")
@@ -67,6 +67,7 @@ def test_a_result_of_list_jobs(monkeypatch):
 def test_the_file_deep_state_json(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "state.json").write_bytes(b"\\xff" + TOKEN.encode())
+def test_a_private_key_in_a_NotFound_s_str(): NotFound("-----BEGIN PRIVATE " + "KEY-----")
 def test_the_name_of(tmp_path): (tmp_path / TOKEN).touch()
 @pytest.mark.shows_tokens
 def test_shows_tokens_needs_a_reason(): print(TOKEN)
@@ -136,12 +137,13 @@ def test_a_token_is_found_in_other_clothes(written: Any, before: str) -> None:
     assert watch.found(watch.redacted(written(f"{before}{EMAIL_KEY}"))) == []
 
 
-def test_a_large_file_is_looked_at_from_both_ends(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("large")
-    (folder / "rows").write_bytes(b"x" * 3 * MOST_BYTES_AT_EACH_END + FULL_ACCESS.encode())
+@pytest.mark.shows_tokens("one is planted in a file")
+@pytest.mark.parametrize("before", [0, PIECE_BYTES - 7, 3 * PIECE_BYTES])
+def test_a_large_file_is_looked_at_in_full(before: int, tmp_path: Path) -> None:
+    (tmp_path / "rows").write_bytes(b"x" * before + FULL_ACCESS.encode() + b"x" * PIECE_BYTES)
     watch = Watch(SECRETS)
-    watch.see_files(folder)
-    assert watch.taken() == ["the sandbox's full token in the file rows, at its end"]
+    watch.see_files(tmp_path)
+    assert watch.taken() == ["the sandbox's full token in the file rows"]
 
 
 def test_what_is_kept_in_the_repository_holds_no_token() -> None:
