@@ -24,6 +24,7 @@ from connectors.errors import DeadlineExceeded, ParameterError, TemporaryFailure
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
 from connectors.paging import LONGEST_CURSOR, MOST_PAGES, Position
+from connectors.raw_rows import row_of_line
 from evidence.row_file import RowFile
 
 # A second pass finds rows that slipped between two pages of the first; after the third nothing new is to be expected.
@@ -146,7 +147,7 @@ def _collecting(p: Params) -> Iterator[Collected]:
     else:
         with RowFile.reopen(p.destination, p.resume.rows, p.resume.sha256) as file:
             collected = Collected(p.status, file)
-            collected.remember(file.kept_rows())
+            collected.remember(map(row_of_line, file.kept_lines()))
             yield collected
 
 
@@ -160,12 +161,11 @@ def _one_pass(
         return expected is not None and len(collected.seen) >= expected
 
     position = start
-    pages = api.job_message_pages(p.job_id, status=p.status, start=start, enough=enough)
+    pages = api.job_message_pages(p.job_id, status=p.status, start=start, enough=enough, expected=lambda: expected)
     try:
         for rows, follows in pages:
             position = follows
-            for row in rows:
-                collected.take(row)
+            collected.take(rows)
             progress.report(
                 progress.Progress("export-job-messages", len(collected.seen), expected, "rows", p.format, p.job_id)
             )

@@ -96,7 +96,7 @@ def _failed_rows(api: EmailSecurity, job: BulkJob) -> list[JobRow]:
         ):
             for item in page:
                 try:
-                    row = read_row(item)
+                    row = read_row(item.read())
                 except ValueError as error:
                     raise UnexpectedAnswer(f"a message of the job: field {error}") from None
                 if row.status == "FAILED":

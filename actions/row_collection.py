@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.errors import InlineTooLarge
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
+from connectors.raw_rows import RawRow
 from evidence.row_file import RowFile
+from evidence.row_ids import RowIds
 
 # Statuses that the job's own counters count; PENDING also counts rows that are being processed right now.
 COUNTED_STATUSES = ("COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
@@ -26,35 +28,43 @@ class Collected:
     inline_limit_bytes: int = 0
     inline: list[dict[str, Any]] = field(default_factory=list)
     inline_bytes: int = 0
-    seen: set[str] = field(default_factory=set)
+    seen: RowIds = field(default_factory=RowIds)
+    duplicates: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
 
-    def take(self, row: dict[str, Any]) -> None:
-        """Keep a row, unless it is here already or of a status that was not asked for."""
-        if row["message_id"] in self.seen or self.status not in (None, row["status"]):
-            return
-        self.seen.add(row["message_id"])
-        self.by_status[row["status"]] += 1
+    def take(self, rows: Iterable[RawRow]) -> None:
+        """Keep a page's rows, but for those that are here already or of a status that was not asked for."""
+        new = list(self._new(rows))
         if self.file is not None:
-            self.file.append(row)
+            self.file.append([row.json for row in new])
             return
-        self.inline_bytes += len(json.dumps(row)) + 2
-        if self.inline_bytes > self.inline_limit_bytes:
-            raise InlineTooLarge(f"the rows are larger than inline_limit_bytes ({self.inline_limit_bytes})")
-        self.inline.append(row)
+        for row in map(RawRow.read, new):
+            self.inline_bytes += len(json.dumps(row)) + 2
+            if self.inline_bytes > self.inline_limit_bytes:
+                raise InlineTooLarge(f"the rows are larger than inline_limit_bytes ({self.inline_limit_bytes})")
+            self.inline.append(row)
+
+    def _new(self, rows: Iterable[RawRow]) -> Iterator[RawRow]:
+        for row in rows:
+            if self.status not in (None, row.status):
+                continue
+            if self.seen.add(row.row_id):
+                self.by_status[row.status] += 1
+                yield row
+            else:
+                self.duplicates += 1
 
     def clear(self) -> None:
         """Begin again: what was read is of a job that has changed since."""
-        self.inline, self.inline_bytes = [], 0
-        self.seen, self.by_status = set(), Counter()
+        self.inline, self.inline_bytes, self.duplicates = [], 0, 0
+        self.seen, self.by_status = RowIds(), Counter()
         if self.file is not None:
             self.file.clear()
 
-    def remember(self, rows: Iterable[dict[str, Any]]) -> None:
+    def remember(self, rows: Iterable[RawRow]) -> None:
         """Count rows that an earlier call has put into the file."""
-        for row in rows:
-            self.seen.add(row["message_id"])
-            self.by_status[row["status"]] += 1
+        for _ in self._new(rows):
+            pass
 
     def agrees_with(self, job: BulkJob) -> bool:
         """Whether the rows are what the counters say: in number, and status by status where the job counts it."""

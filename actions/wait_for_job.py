@@ -248,7 +248,7 @@ def _explained(api: EmailSecurity, job_id: str, warnings: list[str]) -> bool:
         except PackError as error:
             warnings.append(f"whether a message waits for its retry could not be looked up: {error.message}")
             return False
-        if any(_later(row.get("retry_after"), now) for row in rows):
+        if any(_later(row.read().get("retry_after"), now) for row in rows):
             return True
     return False
 

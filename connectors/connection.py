@@ -87,6 +87,13 @@ class Connection(BaseModel):
         description="The share of the token's rate budget that is used at full speed; beyond it calls are spaced out.",
         json_schema_extra=_setting("CFES_RATE_SHARE"),
     )
+    pages_ahead: int = Field(
+        8,
+        ge=0,
+        le=32,
+        description="How many pages of a job's rows are fetched ahead at once, within rate_share; 0: none.",
+        json_schema_extra=_setting("CFES_PAGES_AHEAD"),
+    )
     listing_lag_seconds: float = Field(
         15.0,
         ge=0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from connectors.errors import (
 from connectors.job import ActionType, BulkJob, BulkJobRequest, Destination, JobStatus
 from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, MOST_PAGES, Page, Position, sweep
 from connectors.search import SearchParams
-from connectors.transport import Answer, Effect, Patience, Transport
+from connectors.transport import Answer, Effect, Parse, Patience, Transport
 from connectors.wire import httpx
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from connectors.message import MessageDetails, MessageStatus
     from connectors.message_change import MoveRow, ReleaseRow
     from connectors.policy import Policy
+    from connectors.raw_rows import RawRow
 
 # A slow search is asked after again this often, and not longer than the call's allowance.
 SLOW_SEARCH_SECONDS = 2.0
@@ -219,30 +221,40 @@ class EmailSecurity:
         status: MessageStatus | None = None,
         start: Position | None = None,
         enough: Callable[[], bool] = lambda: False,
-    ) -> Iterator[tuple[list[dict[str, Any]], Position]]:
+        expected: Callable[[], int | None] = lambda: None,
+    ) -> Iterator[tuple[list[RawRow], Position]]:
         """The job's message rows, page by page, as the API sent them, with the position behind each page.
 
-        Each row has a message_id and a status; connectors.message.JobMessage describes the rest. Rows may come twice
-        and may be missed when they move between two pages: only the job's counters tell whether all were read.
+        Each row has its ID and a status; connectors.message.JobMessage describes the rest. Rows may come twice and may
+        be missed when they move between two pages: only the job's counters tell whether all were read. Where it is
+        known how many rows are `expected`, pages are fetched ahead.
         """
-        from connectors.message import RowKey  # noqa: PLC0415
+        from connectors.pages_ahead import Ahead  # noqa: PLC0415
+        from connectors.raw_rows import raw_row, rows_envelope  # noqa: PLC0415
 
         filters = {} if status is None else {"status": status}
         path = f"{self._path(job_id)}/messages"
 
-        def fetch(position: Position) -> Page:
-            page = Page.read(
-                self._get(path, "the job's messages", {**filters, **_page_query(position)}).envelope,
-                "the job's messages",
-            )
-            for item in page.items:
-                RowKey.read(item, "a message of the job")
-            return page
+        def fetch(position: Position, *, once: bool = False) -> Page:
+            query = {**filters, **_page_query(position)}
+            answer = self._get(path, "the job's messages", query, once=once, parse=rows_envelope)
+            page = Page.read(answer.envelope, "the job's messages")
+            return Page([raw_row(item) for item in page.items], page.next)
 
-        for page, follows in sweep(
-            fetch, enough=enough, identity=lambda item: str(_field(item, "message_id")), start=start
-        ):
-            yield page.items, follows
+        def last_page() -> int:
+            return -(-(expected() or 0) // LARGEST_PAGE)
+
+        def row_id(row: RawRow) -> str:
+            return row.row_id
+
+        with Ahead(
+            fetch,
+            functools.partial(fetch, once=True),
+            last_page=last_page,
+            width=self.connection.pages_ahead,
+        ) as ahead:
+            for page, follows in sweep(ahead, enough=enough, identity=row_id, start=start):
+                yield page.items, follows
 
     # Messages
 
@@ -327,8 +339,16 @@ class EmailSecurity:
             raise ValueError("job_id is no UUID")
         return f"{self._bulk}/{job_id}"
 
-    def _get(self, path: str, what: str, query: Mapping[str, str | int] | None = None) -> Answer:
-        answer = self._call("GET", path, effect="read", query=query)
+    def _get(
+        self,
+        path: str,
+        what: str,
+        query: Mapping[str, str | int] | None = None,
+        *,
+        once: bool = False,
+        parse: Parse | None = None,
+    ) -> Answer:
+        answer = self._call("GET", path, effect="read", query=query, once=once, parse=parse)
         if "result" not in answer.envelope:
             raise UnexpectedAnswer(f"{what}: field result: is missing", ray_id=answer.ray_id)
         return answer
@@ -343,6 +363,7 @@ class EmailSecurity:
         body: Mapping[str, Any] | None = None,
         deadline: Deadline | None = None,
         once: bool = False,
+        parse: Parse | None = None,
     ) -> Answer:
         if effect == "write":
             self.check_writable()
@@ -360,6 +381,7 @@ class EmailSecurity:
             body=body,
             deadline=deadline or self._call_deadline(),
             once=once,
+            parse=parse,
         )
 
     def _call_deadline(self) -> Deadline:

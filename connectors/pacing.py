@@ -8,6 +8,7 @@ The API allows 1,200 requests per 5 minutes for everything that uses the token. 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 
 from connectors.clock import Clock
@@ -32,6 +33,8 @@ class RateBudget:
     """
 
     def __init__(self, clock: Clock, share: float) -> None:
+        # Pages that are fetched ahead tell and ask at the same time.
+        self._lock = threading.Lock()
         self._clock = clock
         self._share = share
         self._quota = DEFAULT_QUOTA
@@ -41,18 +44,20 @@ class RateBudget:
     def observe(self, headers: Mapping[str, str]) -> None:
         """Take in an answer's headers; anything that does not parse is ignored."""
         policy = parameters(headers.get("ratelimit-policy", ""))
-        if policy.get("q", 0) > 0:
-            self._quota = policy["q"]
         state = parameters(headers.get("ratelimit", ""))
-        if "r" in state and "t" in state:
-            self._left = state["r"]
-            self._window_ends = self._clock.monotonic() + min(float(state["t"]), LONGEST_WINDOW_SECONDS)
+        with self._lock:
+            if policy.get("q", 0) > 0:
+                self._quota = policy["q"]
+            if "r" in state and "t" in state:
+                self._left = state["r"]
+                self._window_ends = self._clock.monotonic() + min(float(state["t"]), LONGEST_WINDOW_SECONDS)
 
     def delay(self, *, spaced: bool = True) -> float:
         """Seconds to wait before the next call. Not spaced: only where nothing at all is left."""
-        until_reset = self._window_ends - self._clock.monotonic()
-        if self._left is None or until_reset <= 0:
-            return 0.0
-        if self._left > (self._quota * (1 - self._share) if spaced else 0):
-            return 0.0
-        return until_reset / max(self._left, 1)
+        with self._lock:
+            until_reset = self._window_ends - self._clock.monotonic()
+            if self._left is None or until_reset <= 0:
+                return 0.0
+            if self._left > (self._quota * (1 - self._share) if spaced else 0):
+                return 0.0
+            return until_reset / max(self._left, 1)

@@ -13,7 +13,7 @@ import json
 import random
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ from connectors.pacing import RateBudget
 from connectors.wire import SLOWEST_ANSWER_FACTOR, client, httpx, read_body
 
 Effect = Literal["read", "write"]
+Parse = Callable[[bytearray], dict[str, Any] | None]
 
 # Full jitter: between 0 and BACKOFF_BASE * 2^n, at most BACKOFF_CAP.
 # Source: AWS Architecture Blog, "Exponential backoff and jitter".
@@ -121,10 +122,13 @@ class Transport:
         query: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
         once: bool = False,
+        parse: Parse | None = None,
     ) -> Answer:
         """Make one call; `path` is relative to the base URL and starts with a slash.
 
-        once: one attempt, and at once, unless the rate budget has nothing left: it follows a look that grows old.
+        once: one attempt, and no wait before it. A write then goes without spacing unless the rate budget has nothing
+        left, for it follows a look that grows old; a read that would have to be spaced is not made.
+        parse: reads an answer's body in a way of its own; None where it can't, and it is read in the usual one.
 
         Raises: every class of connectors.errors under AuthenticationFailed, ApiRefusal, TemporaryFailure and
         OutcomeUnknown (writes only).
@@ -138,10 +142,10 @@ class Transport:
         )
         for attempt in retrying:
             with attempt:
-                self._pace(deadline, at_once=once)
+                self._pace(deadline, effect, once=once)
                 number = attempt.retry_state.attempt_number
                 return self._attempt(
-                    method, path, effect=effect, query=query, body=body, attempt=number, deadline=deadline
+                    method, path, effect=effect, query=query, body=body, attempt=number, deadline=deadline, parse=parse
                 )
         raise AssertionError("tenacity returned without an answer or an error")  # pragma: no cover
 
@@ -151,11 +155,11 @@ class Transport:
     def _stop(self, state: RetryCallState, deadline: Deadline) -> bool:
         return state.attempt_number >= MOST_ATTEMPTS or state.upcoming_sleep > deadline.remaining()
 
-    def _pace(self, deadline: Deadline, *, at_once: bool) -> None:
-        delay = self._budget.delay(spaced=not at_once)
+    def _pace(self, deadline: Deadline, effect: Effect, *, once: bool) -> None:
+        delay = self._budget.delay(spaced=not once or effect == "read")
         if delay <= 0:
             return
-        if at_once or delay > deadline.remaining():
+        if once or delay > deadline.remaining():
             raise RateLimited(
                 f"the token's rate budget is used up; the next call may be made in {delay:.0f} s",
                 retry_after_seconds=delay,
@@ -172,6 +176,7 @@ class Transport:
         body: Mapping[str, Any] | None,
         attempt: int,
         deadline: Deadline,
+        parse: Parse | None,
     ) -> Answer:
         silence = min(self.connection.request_timeout_seconds, max(deadline.remaining(), SHORTEST_TIMEOUT_SECONDS))
         began = self._clock.monotonic()
@@ -186,7 +191,7 @@ class Transport:
                 ray_id = _ray_id(response.headers)
                 self._budget.observe(response.headers)
                 data = read_body(response, Deadline(self._clock, silence * SLOWEST_ANSWER_FACTOR))
-            return self._judge(response, data, ray_id, effect)
+            return self._judge(response, data, ray_id, effect, parse)
         except httpx.InvalidURL:
             problem = "InvalidURL"
             raise ParameterError("the search criteria are too long for one call", help="Nothing was sent.") from None
@@ -207,9 +212,12 @@ class Transport:
                 problem=problem,
             )
 
-    def _judge(self, response: httpx.Response, data: bytes, ray_id: str | None, effect: Effect) -> Answer:
+    def _judge(
+        self, response: httpx.Response, data: bytearray, ray_id: str | None, effect: Effect, parse: Parse | None
+    ) -> Answer:
         status = response.status_code
-        envelope = _envelope(data)
+        envelope = parse(data) if parse is not None and status == 200 else None
+        envelope = _envelope(data) if envelope is None else envelope
         if 200 <= status < 300 and envelope is not None and envelope.get("success") is True:
             return Answer(status, envelope, response.headers.get("location"), ray_id)
         notices = self._notices(envelope)
@@ -260,7 +268,7 @@ def _repeatable(error: BaseException, effect: Effect) -> bool:
     return isinstance(error, passing) and error.retryable
 
 
-def _envelope(data: bytes) -> dict[str, Any] | None:
+def _envelope(data: bytes | bytearray) -> dict[str, Any] | None:
     try:
         parsed = json.loads(data, parse_constant=_no_such_number)
     except (ValueError, RecursionError):

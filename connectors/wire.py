@@ -74,17 +74,16 @@ class _Timed(httpx.SyncByteStream):
         cast("httpx.SyncByteStream", self._stream).close()
 
 
-def read_body(response: httpx.Response, deadline: Deadline) -> bytes:
+def read_body(response: httpx.Response, deadline: Deadline) -> bytearray:
     """The body, decoded, within the bounds of size and time.
 
     Raises: httpx.HTTPError, BodyTooLarge and AnswerTooSlow among them.
     """
     response.stream = _Timed(response, deadline)
-    chunks = []
-    size = 0
+    # One buffer that grows: chunks that are joined in the end are there twice at that moment.
+    body = bytearray()
     for chunk in response.iter_bytes():
-        size += len(chunk)
-        if size > LARGEST_BODY_BYTES:
+        body += chunk
+        if len(body) > LARGEST_BODY_BYTES:
             raise BodyTooLarge(f"the answer's body is larger than {LARGEST_BODY_BYTES} bytes", request=response.request)
-        chunks.append(chunk)
-    return b"".join(chunks)
+    return body

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import csv
 import json
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import msgspec
+
 from evidence.disarm import formula_safe
-from evidence.ndjson import Row
+from evidence.ndjson import Row, rows_of
 
 LIST_SEPARATOR = "; "
 
@@ -67,9 +70,8 @@ COLUMNS = (
 )
 
 
-# Each object inside a row is looked for once, not once for each of its columns.
-_OBJECTS = tuple(dict.fromkeys(column.path[:-1] for column in COLUMNS))
-_PLACES = tuple((_OBJECTS.index(column.path[:-1]), column.path[-1]) for column in COLUMNS)
+# The objects inside a row that hold a column's value, each before those inside it.
+_OBJECTS = tuple(dict.fromkeys(column.path[:length] for column in COLUMNS for length in range(len(column.path))))
 
 
 def cell(value: Any) -> str:
@@ -89,15 +91,71 @@ def cell(value: Any) -> str:
 
 def cells(row: Row) -> list[str]:
     """A row's cells in the order of `COLUMNS`. A field of another type than expected is taken as text."""
-    objects = [_object(row, path) for path in _OBJECTS]
-    return [cell(objects[place].get(key)) for place, key in _PLACES]
+    objects = {path: _object(row, path) for path in _OBJECTS}
+    return [cell(objects[column.path[:-1]].get(column.path[-1])) for column in COLUMNS]
 
 
-def write_csv(rows: Iterable[Row], write: Callable[[bytes], object]) -> None:
-    """The header and a line for each row, handed to `write` as bytes, without keeping any."""
+def cells_of_line(line: bytes) -> list[str]:
+    """The same from a line of NDJSON, of which only the fields of the table are read.
+
+    Raises:
+        ValueError: the line is no JSON object.
+    """
+    try:
+        return [cell(value) for value in _values(_decoder.decode(line))]
+    except msgspec.MsgspecError:
+        # An object that is none, a lone surrogate: read in full, by the rules for what is not expected.
+        return next(map(cells, rows_of([line])))
+
+
+def write_csv(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
+    """The header and a line for each line of NDJSON, handed to `write` as bytes, without keeping any.
+
+    Raises:
+        ValueError: a line is no JSON object.
+    """
     writer = csv.writer(_Encoded(write), lineterminator="\r\n")
     writer.writerow(column.name for column in COLUMNS)
-    writer.writerows(cells(row) for row in rows)
+    writer.writerows(map(cells_of_line, lines))
+
+
+def _struct(path: tuple[str, ...]) -> type[msgspec.Struct]:
+    """The object at this path with the fields that the table shows; others are passed over unread."""
+    fields: list[tuple[str, Any, Any]] = []
+    names: dict[str, str] = {}
+    for inner in _OBJECTS:
+        if len(inner) == len(path) + 1 and inner[:-1] == path:
+            fields.append((f"object_{inner[-1]}", _struct(inner) | None, None))
+            names[f"object_{inner[-1]}"] = inner[-1]
+    for column in COLUMNS:
+        if column.path[:-1] == path:
+            # No field can be called `from` in Python.
+            fields.append((f"field_{column.path[-1]}", Any, None))
+            names[f"field_{column.path[-1]}"] = column.path[-1]
+    return msgspec.defstruct("Row", fields, rename=names)
+
+
+def _values_of(prefix: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    return operator.attrgetter(*(f"field_{c.path[-1]}" for c in COLUMNS if c.path[:-1] == prefix))
+
+
+_decoder = msgspec.json.Decoder(_struct(()))
+_fields = {path: _values_of(path) for path in _OBJECTS}
+_counts = {path: sum(column.path[:-1] == path for column in COLUMNS) for path in _OBJECTS}
+# The columns in the order in which the objects are gone through, and back.
+_gone_through = [column for path in _OBJECTS for column in COLUMNS if column.path[:-1] == path]
+_in_order = operator.itemgetter(*(_gone_through.index(column) for column in COLUMNS))
+
+
+def _values(row: Any) -> tuple[Any, ...]:
+    found: list[Any] = []
+    for path in _OBJECTS:
+        inner = row
+        for name in path:
+            inner = getattr(inner, f"object_{name}", None)
+        found += [None] * _counts[path] if inner is None else _fields[path](inner)
+    ordered: tuple[Any, ...] = _in_order(found)
+    return ordered
 
 
 def _object(row: Row, path: tuple[str, ...]) -> Row:

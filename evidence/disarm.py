@@ -46,6 +46,8 @@ def formula_safe(text: str) -> str:
     variants too, leading blanks and double quotes looked through), and before = + - @ behind a semicolon. Other
     steering characters are shown as `visible` does.
     """
+    if text[:1].isalnum() and ";" not in text and text.isprintable():
+        return text
     quote = "'" if _FORMULA.match(text) else ""
     if ";" in text:
         text = _FORMULA_AFTER_SEMICOLON.sub(r"\1'", text)

@@ -1,33 +1,45 @@
-"""Rows as NDJSON: one JSON object a line, the API's own object untouched."""
+"""Rows as NDJSON: one JSON object a line, the API's own text."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
 # Legal inside a JSON string, yet a line break to some readers (U+0085, U+2028, U+2029), a command to a terminal (C1) or
 # a reordered line (bidi controls). The escape means the same character to every JSON parser.
 _ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# What each of them begins with in UTF-8: to look for these first is a hundred times faster.
+_BEGINNINGS = (b"\x7f", b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81")
 
 
-def row_line(row: Row) -> bytes:
-    """One row as a line of UTF-8 with its newline: same keys, same order, same values.
+def lines_of(texts: Sequence[bytes | memoryview]) -> bytes:
+    """Rows as lines of UTF-8, each with its newline, from the JSON text of each.
 
-    A lone surrogate, which UTF-8 can't hold, is written as its JSON escape.
+    The text is kept as it is, but for line breaks between its parts, which become spaces, and characters that steer
+    what shows them, which become their JSON escapes: no value changes.
 
     Raises:
-        ValueError: a number is NaN or infinite, which is no JSON.
+        ValueError: a text is not UTF-8.
     """
-    text = _encode(row)
-    if not text.isascii() or "\x7f" in text:
-        text = _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    if not texts:
+        return b""
+    block = b"\n".join(texts) + b"\n"
+    whole_lines = block.count(b"\n") == len(texts) and b"\r" not in block
+    if whole_lines and (block.isascii() or not any(mark in block for mark in _BEGINNINGS)) and b"\x7f" not in block:
+        return block
+    return b"".join([_line(bytes(text)) for text in texts])
+
+
+def _line(text: bytes) -> bytes:
+    # A JSON string can't hold a line break: it stands between two parts.
+    text = text.replace(b"\r", b" ").replace(b"\n", b" ")
+    if any(mark in text for mark in _BEGINNINGS):
+        text = _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text.decode()).encode()
+    return text + b"\n"
 
 
 def rows_of(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

@@ -6,16 +6,15 @@ import contextlib
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict
+from typing import Literal, Self, TypedDict
 
 from connectors.errors import OutputError, ParameterError
-from evidence.csv_table import write_csv
 from evidence.destination import checked_destination, reason
 from evidence.json_array import write_json
-from evidence.ndjson import Row, row_line, rows_of
+from evidence.ndjson import lines_of
 from evidence.partial_file import PARTIAL_SUFFIX, is_in_place, open_existing, open_fresh
 from evidence.whole_file import FileRecord, sync_directory, whole_file
 
@@ -40,18 +39,16 @@ class RowFile:
     a later `reopen`, with the rows up to the last `checkpoint`, unless `finish` or `abandon` was called. Memory does
     not grow with the number of rows.
 
-    >>> with RowFile.create("rows.csv") as rows:
-    ...     for row in connector.messages(job_id):
-    ...         rows.append(row)
-    ...     record = rows.finish("csv")
+    >>> with RowFile.create("rows.csv") as file:
+    ...     for rows, _ in connector.job_message_pages(job_id):
+    ...         file.append([row.json for row in rows])
+    ...     record = file.finish("csv")
     """
 
     def __init__(self, destination: Path, descriptor: int) -> None:
         self._destination = destination
         self._partial = destination.with_name(destination.name + PARTIAL_SUFFIX)
         self._descriptor: int | None = descriptor
-        self._waiting = bytearray()
-        self._waiting_rows = 0
         self._hash = hashlib.sha256()
         self._kept_rows = 0
         self._kept_bytes = 0
@@ -86,29 +83,35 @@ class RowFile:
     @property
     def rows(self) -> int:
         """Rows collected so far."""
-        return self._kept_rows + self._waiting_rows
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of NDJSON collected so far."""
-        return self._kept_bytes + len(self._waiting)
+        return self._kept_rows
 
     @property
     def kept(self) -> Checkpoint:
         """The rows that are in the partial file, even after an `OutputError`: where a resumed export can go on."""
         return {"rows": self._kept_rows, "bytes": self._kept_bytes, "sha256": self._hash.hexdigest()}
 
-    def append(self, row: Row) -> None:
-        """Add one row.
+    def append(self, texts: Sequence[bytes | memoryview]) -> None:
+        """Add rows, a page of them: the JSON text of each.
 
         Raises:
             OutputError: the partial file can't grow. `kept` says what is safe.
-            ValueError: the row holds a number that is no JSON.
+            ValueError: a text is not UTF-8.
         """
-        self._waiting += row_line(row)
-        self._waiting_rows += 1
-        if len(self._waiting) >= _BLOCK:
-            self._flush()
+        lines = lines_of(texts)
+        descriptor = self._open()
+        try:
+            # At a fixed place, so that a write which was cut short (a signal, a full disk) is written over by the next.
+            with memoryview(lines) as waiting:
+                done = 0
+                while done < len(waiting):
+                    done += os.pwrite(descriptor, waiting[done:], self._kept_bytes + done)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, self._kept_bytes)
+            raise self._failure(error) from error
+        self._hash.update(lines)
+        self._kept_bytes += len(lines)
+        self._kept_rows += len(texts)
 
     def checkpoint(self) -> Checkpoint:
         """Put every row so far on disk (fsync) and say what a resume token may vouch for.
@@ -116,17 +119,15 @@ class RowFile:
         Raises:
             OutputError: they can't be put on disk.
         """
-        self._flush()
         try:
             os.fsync(self._open())
         except OSError as error:
             raise self._failure(error) from error
         return self.kept
 
-    def kept_rows(self) -> Iterator[dict[str, Any]]:
-        """The rows in the partial file, in order, for leaving out what comes again."""
-        self._flush()
-        yield from rows_of(self._lines(self._kept_bytes))
+    def kept_lines(self) -> Iterator[bytes]:
+        """The lines in the partial file, in order, for leaving out what comes again."""
+        yield from self._lines(self._kept_bytes)
 
     def clear(self) -> None:
         """Give up the rows so far and begin again, in the same partial file.
@@ -138,8 +139,7 @@ class RowFile:
             os.ftruncate(self._open(), 0)
         except OSError as error:
             raise self._failure(error) from error
-        self._waiting.clear()
-        self._waiting_rows = self._kept_rows = self._kept_bytes = 0
+        self._kept_rows = self._kept_bytes = 0
         self._hash = hashlib.sha256()
 
     def finish(self, format: RowFormat) -> FileRecord:  # noqa: A002 -- the parameter's name everywhere
@@ -149,7 +149,6 @@ class RowFile:
             OutputError: it can't be written, or the partial file is no longer what was written to it. The partial file
                 is kept; `finish` can be called again.
         """
-        self._flush()
         record = self._rename() if format == "ndjson" else self._convert(format)
         self.close()
         return record
@@ -178,24 +177,6 @@ class RowFile:
         if self._descriptor is None:
             raise ValueError("this row file is closed")
         return self._descriptor
-
-    def _flush(self) -> None:
-        descriptor = self._open()
-        try:
-            # At a fixed place, so that a write which was cut short (a signal, a full disk) is written over by the next.
-            with memoryview(self._waiting) as waiting:
-                done = 0
-                while done < len(waiting):
-                    done += os.pwrite(descriptor, waiting[done:], self._kept_bytes + done)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, self._kept_bytes)
-            raise self._failure(error) from error
-        self._hash.update(self._waiting)
-        self._kept_bytes += len(self._waiting)
-        self._kept_rows += self._waiting_rows
-        self._waiting.clear()
-        self._waiting_rows = 0
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(
@@ -264,7 +245,9 @@ class RowFile:
             lines = _Checked(self._lines(self._kept_bytes))
             try:
                 if row_format == "csv":
-                    write_csv(rows_of(lines), file.write)
+                    from evidence.csv_table import write_csv  # noqa: PLC0415 -- its columns cost time to set up
+
+                    write_csv(lines, file.write)
                 else:
                     write_json(lines, file.write)
             except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -23,6 +24,11 @@ HOSTILE = (
     "\ud800 lone surrogate",
     "</title></style><!-- -->]]>&lt;b&gt;&amp;",
 )
+
+
+def json_text(item: dict[str, Any]) -> bytes:
+    """A row's own text, as a page of the API holds it."""
+    return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
 def row(number: int, status: str = "COMPLETED", **fields: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 from connectors.errors import OutputError, ParameterError
 from evidence.report import ReportFormat, render, write_report
 from evidence.row_file import RowFile
-from tests.evidence.sample_job import HOSTILE, facts, hostile_campaign, job, row, small_campaign
+from tests.evidence.sample_job import HOSTILE, facts, hostile_campaign, job, json_text, row, small_campaign
 
 GOLDENS = Path(__file__).parent / "goldens"
 FORMATS: tuple[tuple[ReportFormat, str], ...] = (("html", "report.html"), ("markdown", "report.md"))
@@ -174,8 +174,7 @@ def test_an_unknown_format_is_a_bad_parameter() -> None:
 
 def exported(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     with RowFile.create(path) as file:
-        for item in rows:
-            file.append(item)
+        file.append([json_text(item) for item in rows])
         record = file.finish("ndjson")
     told = facts(rows) | {"rows": str(path)}
     told["export"]["files"] = [record]

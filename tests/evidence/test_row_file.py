@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from connectors.errors import OutputError, ParameterError
-from evidence.ndjson import row_line
+from evidence.ndjson import lines_of
 from evidence.row_file import RowFile, RowFormat
-from tests.evidence.sample_job import HOSTILE, row
+from tests.evidence.sample_job import HOSTILE, json_text, row
 
 FORMATS: tuple[RowFormat, ...] = ("ndjson", "csv", "json")
 
@@ -28,7 +28,7 @@ FORMATS: tuple[RowFormat, ...] = ("ndjson", "csv", "json")
 def collected(path: Path, numbers: range, row_format: RowFormat = "ndjson") -> Any:
     with RowFile.create(path) as file:
         for number in numbers:
-            file.append(row(number))
+            file.append([json_text(row(number))])
         return file.finish(row_format)
 
 
@@ -69,7 +69,7 @@ def test_hostile_rows_are_kept_exactly(tmp_path: Path) -> None:
     for row_format in ("ndjson", "json"):
         with RowFile.create(tmp_path / row_format) as file:
             for item in rows:
-                file.append(item)
+                file.append([json_text(item)])
             file.finish(row_format)
     assert [json.loads(line) for line in (tmp_path / "ndjson").read_bytes().splitlines()] == rows
     assert json.loads((tmp_path / "json").read_bytes()) == rows
@@ -79,7 +79,7 @@ def test_until_it_is_finished_a_reader_sees_what_was_there_before(tmp_path: Path
     path = tmp_path / "rows.csv"
     path.write_text("before")
     with RowFile.create(path) as file:
-        file.append(row(1))
+        file.append([json_text(row(1))])
         file.checkpoint()
         assert path.read_text() == "before"
         file.finish("csv")
@@ -89,7 +89,7 @@ def test_until_it_is_finished_a_reader_sees_what_was_there_before(tmp_path: Path
 
 def test_an_abandoned_export_leaves_nothing(tmp_path: Path) -> None:
     with RowFile.create(tmp_path / "rows") as file:
-        file.append(row(1))
+        file.append([json_text(row(1))])
         file.checkpoint()
         file.abandon()
     assert names_in(tmp_path) == []
@@ -101,46 +101,46 @@ def test_a_resumed_export_gives_the_bytes_of_an_unbroken_one(tmp_path: Path, row
     path = tmp_path / "broken"
     with RowFile.create(path) as file:
         for number in range(20):
-            file.append(row(number))
+            file.append([json_text(row(number))])
         vouched = file.checkpoint()
         for number in range(20, 25):
-            file.append(row(number))
+            file.append([json_text(row(number))])
         file.checkpoint()
     with (tmp_path / "broken.partial").open("ab") as crashed:
         crashed.write(b'{"half a ro')
 
     with RowFile.reopen(path, vouched["rows"], vouched["sha256"]) as file:
-        seen = [kept["message_id"] for kept in file.kept_rows()]
+        seen = [json.loads(kept)["message_id"] for kept in file.kept_lines()]
         assert seen == [row(number)["message_id"] for number in range(20)]
         assert file.kept == vouched
         for number in range(20, 50):
-            file.append(row(number))
-        assert (file.rows, file.size_bytes) == (50, file.checkpoint()["bytes"])
+            file.append([json_text(row(number))])
+        assert file.rows == file.checkpoint()["rows"] == 50
         file.finish(row_format)
     assert path.read_bytes() == (tmp_path / "unbroken").read_bytes()
 
 
 def test_kept_rows_can_be_read_while_rows_are_added(tmp_path: Path) -> None:
     with RowFile.create(tmp_path / "rows") as file:
-        file.append(row(0))
-        kept = file.kept_rows()
+        file.append([json_text(row(0))])
+        kept = file.kept_lines()
         first = next(kept)
-        file.append(row(1))
-        assert [first, *kept] == [row(0)]
-        assert len(list(file.kept_rows())) == 2
+        file.append([json_text(row(1))])
+        assert list(map(json.loads, [first, *kept])) == [row(0)]
+        assert len(list(file.kept_lines())) == 2
 
 
 def test_rows_that_were_given_up_leave_no_trace(tmp_path: Path) -> None:
     with RowFile.create(tmp_path / "rows") as file:
         for number in range(300):
-            file.append(row(number))
+            file.append([json_text(row(number))])
         file.checkpoint()
-        file.append(row(300))
+        file.append([json_text(row(300))])
         file.clear()
-        assert (file.rows, file.size_bytes, list(file.kept_rows())) == (0, 0, [])
-        file.append(row(7))
+        assert (file.rows, file.kept["bytes"], list(file.kept_lines())) == (0, 0, [])
+        file.append([json_text(row(7))])
         file.finish("ndjson")
-    assert (tmp_path / "rows").read_bytes() == row_line(row(7))
+    assert (tmp_path / "rows").read_bytes() == lines_of([json_text(row(7))])
 
 
 @pytest.mark.parametrize("damage", ["missing", "other rows", "fewer rows", "wrong hash", "half a row"])
@@ -148,7 +148,7 @@ def test_a_partial_file_that_is_not_the_one_meant_is_refused_and_left_alone(tmp_
     path, partial = tmp_path / "rows", tmp_path / "rows.partial"
     with RowFile.create(path) as file:
         for number in range(5):
-            file.append(row(number))
+            file.append([json_text(row(number))])
         vouched = file.checkpoint()
     data = partial.read_bytes()
     changed = {
@@ -171,7 +171,7 @@ def test_a_partial_file_that_is_not_the_one_meant_is_refused_and_left_alone(tmp_
 def test_a_fresh_export_gives_up_what_an_interrupted_one_left(tmp_path: Path) -> None:
     with RowFile.create(tmp_path / "rows") as file:
         for number in range(9):
-            file.append(row(number))
+            file.append([json_text(row(number))])
         file.checkpoint()
     assert collected(tmp_path / "rows", range(1))["rows"] == 1
     assert (tmp_path / "rows").read_bytes().count(b"\n") == 1
@@ -179,7 +179,7 @@ def test_a_fresh_export_gives_up_what_an_interrupted_one_left(tmp_path: Path) ->
 
 def test_two_exports_do_not_write_to_one_destination(tmp_path: Path) -> None:
     with RowFile.create(tmp_path / "rows") as first:
-        first.append(row(1))
+        first.append([json_text(row(1))])
         vouched = first.checkpoint()
         with pytest.raises(ParameterError, match="another export"):
             RowFile.create(tmp_path / "rows")
@@ -193,7 +193,7 @@ def test_a_destination_finished_while_another_export_opens_it_is_not_emptied(
 ) -> None:
     path = tmp_path / "rows"
     first = RowFile.create(path)
-    first.append(row(1))
+    first.append([json_text(row(1))])
     flock = fcntl.flock
 
     def finish_first(descriptor: int, operation: int) -> None:
@@ -271,12 +271,10 @@ def test_a_disk_that_fills_up_keeps_what_was_safe_and_says_so(tmp_path: Path, sm
     path = tmp_path / "rows"
     with RowFile.create(path) as file:
         for number in range(50):
-            file.append(row(number))
+            file.append([json_text(row(number))])
         vouched = file.checkpoint()
-        for number in range(50, 200):
-            file.append(row(number))
         with pytest.raises(OutputError, match="50 rows are kept") as caught:
-            file.checkpoint()
+            file.append([json_text(row(number)) for number in range(50, 200)])
         assert file.kept == vouched
     assert caught.value.path == str(path)
     assert caught.value.applied == "no"
@@ -295,12 +293,12 @@ def test_a_full_disk_goes_by_its_name_and_passes(tmp_path: Path, monkeypatch: py
         return write(descriptor, data[:100], place)
 
     with RowFile.create(tmp_path / "rows") as file:
-        file.append(row(1))
         with monkeypatch.context() as patched:
             patched.setattr(os, "pwrite", full)
             with pytest.raises(OutputError, match=r"no space is left.*0 rows are kept"):
-                file.checkpoint()
+                file.append([json_text(row(1))])
         assert (tmp_path / "rows.partial").stat().st_size == 0
+        file.append([json_text(row(1))])
         assert file.finish("json")["rows"] == 1
     assert json.loads((tmp_path / "rows").read_bytes()) == [row(1)]
 
@@ -315,7 +313,7 @@ def test_a_disk_that_fills_up_at_the_end_keeps_all_rows(
     path = tmp_path / "rows"
     with RowFile.create(path) as file:
         for number in range(5):
-            file.append(row(number))
+            file.append([json_text(row(number))])
         with monkeypatch.context() as patched:
             patched.setattr(os, "write", full)
             with pytest.raises(OutputError, match=r"no space is left.*5 rows are kept"):
@@ -329,7 +327,7 @@ def test_a_disk_that_fills_up_at_the_end_keeps_all_rows(
 def test_a_partial_file_changed_by_something_else_never_becomes_evidence(tmp_path: Path, row_format: RowFormat) -> None:
     path, partial = tmp_path / "rows", tmp_path / "rows.partial"
     with RowFile.create(path) as file:
-        file.append(row(1))
+        file.append([json_text(row(1))])
         file.checkpoint()
         if row_format == "ndjson":
             partial.unlink()
@@ -357,7 +355,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, row_format: RowForma
         tracemalloc.reset_peak()
         with RowFile.create(tmp_path / "rows") as file:
             for number in range(rows):
-                file.append({"message_id": str(number), "status": "COMPLETED", "message": {"subject": "x" * 400}})
+                file.append([json_text(row(number, status_message="x" * 400))])
             file.finish(row_format)
         return tracemalloc.get_traced_memory()[1]
 
@@ -371,9 +369,9 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, row_format: RowForma
 
 def test_a_hundred_thousand_rows_fit_into_little_memory(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    line = {"message_id": "x", "status": "COMPLETED", "message": {"subject": "y" * 200}}
+    page = [json_text(row(number)) for number in range(1000)]
     with RowFile.create(tmp_path / "rows") as file:
-        for _ in range(100_000):
-            file.append(line)
+        for _ in range(100):
+            file.append(page)
         assert file.finish("json")["rows"] == 100_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000

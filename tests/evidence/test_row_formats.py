@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from evidence.csv_table import COLUMNS, cell, cells, write_csv
 from evidence.disarm import FORMULA_STARTS, STEERING, formula_safe, shortened, visible
 from evidence.json_array import write_json
-from evidence.ndjson import row_line, rows_of
-from tests.evidence.sample_job import HOSTILE, row
+from evidence.ndjson import lines_of, rows_of
+from tests.evidence.sample_job import HOSTILE, json_text, row
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=40)
 any_json = st.recursive(
@@ -37,7 +37,7 @@ relaxed = settings(deadline=None, max_examples=60)  # a busy machine is no defec
 
 def csv_of(rows: list[dict[str, Any]]) -> bytes:
     out = io.BytesIO()
-    write_csv(rows, out.write)
+    write_csv([lines_of([json_text(row)]) for row in rows], out.write)
     return out.getvalue()
 
 
@@ -49,7 +49,7 @@ def _joined(value: Any) -> Any:
 @relaxed
 @given(any_row)
 def test_a_row_comes_back_from_ndjson_as_it_was_with_its_keys_in_order(row: dict[str, Any]) -> None:
-    line = row_line(row)
+    line = lines_of([json_text(row)])
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     back = json.loads(line)
@@ -60,19 +60,29 @@ def test_a_row_comes_back_from_ndjson_as_it_was_with_its_keys_in_order(row: dict
 @relaxed
 @given(any_row)
 def test_a_line_of_ndjson_is_one_line_to_every_reader_and_steers_nothing(row: dict[str, Any]) -> None:
-    text = row_line(row).decode("utf-8")
+    text = lines_of([json_text(row)]).decode("utf-8")
     assert len(text.splitlines()) == 1
     assert not any("\x7f" <= character <= "\x9f" or character in "\u2028\u2029\u202e\u2066" for character in text)
     assert not any(character < " " for character in text[:-1])
 
 
 def test_ndjson_keeps_letters_of_all_scripts_readable() -> None:
-    assert row_line({"subject": "Größe 請求書 🧾"}) == '{"subject":"Größe 請求書 🧾"}\n'.encode()
+    text = '{"subject" :"Größe 請求書 🧾"}'.encode()
+    assert lines_of([text]) == text + b"\n"
 
 
-def test_a_number_that_json_cannot_hold_is_refused() -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        row_line({"retry_count": float("nan")})
+def test_a_text_keeps_what_a_parser_would_lose() -> None:
+    texts = [b'{"a": 1.50, "b": 1e400, "a": 12345678901234567890123}', b'{ "c":"\\u00e9" }']
+    assert lines_of(texts) == b"".join(text + b"\n" for text in texts)
+
+
+def test_line_breaks_between_the_parts_become_spaces() -> None:
+    assert lines_of([b'{"a":\n 1,\r\n "b": 2}', b"{}"]) == b'{"a":  1,   "b": 2}\n{}\n'
+
+
+def test_what_is_not_utf_8_is_refused() -> None:
+    with pytest.raises(ValueError, match="utf-8"):
+        lines_of([b'{"a": "\xc2\xff"}'])
 
 
 @pytest.mark.parametrize("line", [b"{", b"[1]", b"\xff", b"[" * 100_000])
@@ -85,7 +95,7 @@ def test_a_line_that_is_no_row_is_named_by_its_number(line: bytes) -> None:
 @given(st.lists(any_row, max_size=4))
 def test_a_json_file_is_an_array_of_the_rows(rows: list[dict[str, Any]]) -> None:
     out = io.BytesIO()
-    write_json(map(row_line, rows), out.write)
+    write_json([lines_of([json_text(row)]) for row in rows], out.write)
     assert json.loads(out.getvalue()) == _joined(rows)
 
 
