@@ -24,7 +24,6 @@ from connectors.errors import DeadlineExceeded, ParameterError, TemporaryFailure
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
 from connectors.paging import LONGEST_CURSOR, MOST_PAGES, Position
-from connectors.raw_rows import row_of_line
 from evidence.row_file import RowFile
 
 # A second pass finds rows that slipped between two pages of the first; after the third nothing new is to be expected.
@@ -147,7 +146,7 @@ def _collecting(p: Params) -> Iterator[Collected]:
     else:
         with RowFile.reopen(p.destination, p.resume.rows, p.resume.sha256) as file:
             collected = Collected(p.status, file)
-            collected.remember(map(row_of_line, file.kept_lines()))
+            collected.remember(file.kept_lines())
             yield collected
 
 

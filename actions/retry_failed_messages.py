@@ -94,9 +94,9 @@ def _failed_rows(api: EmailSecurity, job: BulkJob) -> list[JobRow]:
         for page, _ in api.job_message_pages(
             job.job_id, status="FAILED", enough=lambda: len(found) == job.messages_failed
         ):
-            for item in page:
+            for item in page.read():
                 try:
-                    row = read_row(item.read())
+                    row = read_row(item)
                 except ValueError as error:
                     raise UnexpectedAnswer(f"a message of the job: field {error}") from None
                 if row.status == "FAILED":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.errors import InlineTooLarge
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
-from connectors.raw_rows import RawRow
+from connectors.paging import LARGEST_PAGE
+from connectors.raw_rows import RawRows, rows_of_lines
 from evidence.row_file import RowFile
 from evidence.row_ids import RowIds
 
@@ -32,27 +34,25 @@ class Collected:
     duplicates: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
 
-    def take(self, rows: Iterable[RawRow]) -> None:
+    def take(self, rows: RawRows) -> None:
         """Keep a page's rows, but for those that are here already or of a status that was not asked for."""
-        new = list(self._new(rows))
+        new = self._new(rows)
         if self.file is not None:
-            self.file.append([row.json for row in new])
+            self.file.append(new.texts, plain=new.plain)
             return
-        for row in map(RawRow.read, new):
+        for row in new.read():
             self.inline_bytes += len(json.dumps(row)) + 2
             if self.inline_bytes > self.inline_limit_bytes:
                 raise InlineTooLarge(f"the rows are larger than inline_limit_bytes ({self.inline_limit_bytes})")
             self.inline.append(row)
 
-    def _new(self, rows: Iterable[RawRow]) -> Iterator[RawRow]:
-        for row in rows:
-            if self.status not in (None, row.status):
-                continue
-            if self.seen.add(row.row_id):
-                self.by_status[row.status] += 1
-                yield row
-            else:
-                self.duplicates += 1
+    def _new(self, rows: RawRows) -> RawRows:
+        if self.status is not None:
+            rows = rows.chosen([status == self.status for status in rows.statuses])
+        new = rows.chosen(self.seen.new(rows.ids))
+        self.duplicates += len(rows) - len(new)
+        self.by_status.update(new.statuses)
+        return new
 
     def clear(self) -> None:
         """Begin again: what was read is of a job that has changed since."""
@@ -61,10 +61,10 @@ class Collected:
         if self.file is not None:
             self.file.clear()
 
-    def remember(self, rows: Iterable[RawRow]) -> None:
+    def remember(self, lines: Iterator[bytes]) -> None:
         """Count rows that an earlier call has put into the file."""
-        for _ in self._new(rows):
-            pass
+        while page := list(itertools.islice(lines, LARGEST_PAGE)):
+            self._new(rows_of_lines(page))
 
     def agrees_with(self, job: BulkJob) -> bool:
         """Whether the rows are what the counters say: in number, and status by status where the job counts it."""

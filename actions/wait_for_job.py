@@ -244,11 +244,11 @@ def _explained(api: EmailSecurity, job_id: str, warnings: list[str]) -> bool:
     statuses: tuple[MessageStatus, ...] = ("PENDING", "FAILED")
     for status in statuses:
         try:
-            rows, _ = next(api.job_message_pages(job_id, status=status), ([], None))
+            rows, _ = next(api.job_message_pages(job_id, status=status), (None, None))
         except PackError as error:
             warnings.append(f"whether a message waits for its retry could not be looked up: {error.message}")
             return False
-        if any(_later(row.read().get("retry_after"), now) for row in rows):
+        if rows is not None and any(_later(row.get("retry_after"), now) for row in rows.read()):
             return True
     return False
 

@@ -6,7 +6,7 @@ import copy
 import functools
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from connectors.message import MessageDetails, MessageStatus
     from connectors.message_change import MoveRow, ReleaseRow
     from connectors.policy import Policy
-    from connectors.raw_rows import RawRow
+    from connectors.raw_rows import RawRows
 
 # A slow search is asked after again this often, and not longer than the call's allowance.
 SLOW_SEARCH_SECONDS = 2.0
@@ -167,7 +167,10 @@ class EmailSecurity:
                 "the list of jobs",
             )
 
-        for page, _ in sweep(fetch, enough=lambda: False, identity=lambda item: str(_field(item, "job_id"))):
+        def job_ids(items: list[Any]) -> list[str]:
+            return [str(_field(item, "job_id")) for item in items]
+
+        for page, _ in sweep(fetch, enough=lambda: False, identities=job_ids):
             for item in page.items:
                 if not isinstance(item, dict):
                     raise UnexpectedAnswer("the list of jobs: field result: holds what is no job")
@@ -222,7 +225,7 @@ class EmailSecurity:
         start: Position | None = None,
         enough: Callable[[], bool] = lambda: False,
         expected: Callable[[], int | None] = lambda: None,
-    ) -> Iterator[tuple[list[RawRow], Position]]:
+    ) -> Iterator[tuple[RawRows, Position]]:
         """The job's message rows, page by page, as the API sent them, with the position behind each page.
 
         Each row has its ID and a status; connectors.message.JobMessage describes the rest. Rows may come twice and may
@@ -230,7 +233,7 @@ class EmailSecurity:
         known how many rows are `expected`, pages are fetched ahead.
         """
         from connectors.pages_ahead import Ahead  # noqa: PLC0415
-        from connectors.raw_rows import raw_row, rows_envelope  # noqa: PLC0415
+        from connectors.raw_rows import raw_rows, rows_envelope  # noqa: PLC0415
 
         filters = {} if status is None else {"status": status}
         path = f"{self._path(job_id)}/messages"
@@ -238,14 +241,13 @@ class EmailSecurity:
         def fetch(position: Position, *, once: bool = False) -> Page:
             query = {**filters, **_page_query(position)}
             answer = self._get(path, "the job's messages", query, once=once, parse=rows_envelope)
-            page = Page.read(answer.envelope, "the job's messages")
-            return Page([raw_row(item) for item in page.items], page.next)
+            return Page.read(answer.envelope, "the job's messages", raw_rows)
 
         def last_page() -> int:
             return -(-(expected() or 0) // LARGEST_PAGE)
 
-        def row_id(row: RawRow) -> str:
-            return row.row_id
+        def row_ids(rows: RawRows) -> Iterable[str]:
+            return rows.ids
 
         with Ahead(
             fetch,
@@ -253,7 +255,7 @@ class EmailSecurity:
             last_page=last_page,
             width=self.connection.pages_ahead,
         ) as ahead:
-            for page, follows in sweep(ahead, enough=enough, identity=row_id, start=start):
+            for page, follows in sweep(ahead, enough=enough, identities=row_ids, start=start):
                 yield page.items, follows
 
     # Messages

@@ -7,7 +7,7 @@ Facts (docs/remote-api.md): `page` from 1, `per_page` at most 1,000; result_info
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,16 +32,21 @@ class Position:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a listing: its items as the API sent them, and the cursor of the next one, if there is any."""
+    """One page of a listing: its items, in a list or in what has a length, and the next one's cursor, if any."""
 
-    items: list[Any]
+    items: Any
     next: str | None
 
     @classmethod
-    def read(cls, envelope: dict[str, Any], what: str) -> Page:
-        """Raises: UnexpectedAnswer where there is no list of results."""
-        items = envelope.get("result")
-        if not isinstance(items, list):
+    def read(
+        cls, envelope: dict[str, Any], what: str, items_of: Callable[[Any], Sized | None] = lambda found: found
+    ) -> Page:
+        """items_of: makes a list of its own kind of the envelope's `result`.
+
+        Raises: UnexpectedAnswer where there is no list of results.
+        """
+        items = items_of(envelope.get("result"))
+        if not isinstance(items, Sized) or isinstance(items, str | dict):
             raise UnexpectedAnswer(f"{what}: field result: is no list")
         info = envelope.get("result_info")
         cursor = info.get("next") if isinstance(info, dict) else None
@@ -54,13 +59,13 @@ def sweep(
     fetch: Callable[[Position], Page],
     *,
     enough: Callable[[], bool],
-    identity: Callable[[Any], str],
+    identities: Callable[[Any], Iterable[str]],
     start: Position | None = None,
 ) -> Iterator[tuple[Page, Position]]:
     """Each page of one pass over a listing, with the position behind it.
 
     fetch: gets one page. enough: whether the caller knows that it has all; asked when a page is not full.
-    identity: an item's ID; a cursor that leads to the same page again is not believed twice, and numbers take over.
+    identities: the items' IDs; a cursor that leads to the same page again is not believed twice, and numbers take over.
 
     Without `enough`, the end is an empty page behind one that was not full: an empty page behind a full one may be
     the API's hole in the middle, and a page that is not full may be a smaller limit than the one asked for.
@@ -73,9 +78,9 @@ def sweep(
     numbered = position.page
     for _ in range(MOST_PAGES):
         page = fetch(position)
-        identities, full = {identity(item) for item in page.items}, len(page.items) >= LARGEST_PAGE
+        here, full = set(identities(page.items)), len(page.items) >= LARGEST_PAGE
         # The same page again, or a way already gone: the service does not know cursors after all.
-        ignored = position.cursor is not None and before is not None and identities <= before[0]
+        ignored = position.cursor is not None and before is not None and here <= before[0]
         numbered = position.page if position.cursor is None else numbered
         lost = trust_cursors and (ignored or page.next in followed)
         trust_cursors = trust_cursors and not lost
@@ -85,9 +90,9 @@ def sweep(
         yield page, follows
         if not full and enough():
             return
-        if not page.items and before is not None and not lost:
+        if not here and before is not None and not lost:
             previous, previous_was_full = before
             if not previous or (not previous_was_full and follows.cursor is None):
                 return
-        position, before = follows, (identities, full)
+        position, before = follows, (here, full)
     raise UnexpectedAnswer(f"the listing did not end after {MOST_PAGES} pages")

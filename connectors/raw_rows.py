@@ -6,25 +6,46 @@ To read a page of 1,000 rows in full and write it again takes a hundred times lo
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from connectors.errors import UnexpectedAnswer
 from connectors.message import RowKey
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
-class RawRow(NamedTuple):
-    """row_id: the API's message_id, a UUID. json: the row's own text in UTF-8, which may hold white space between."""
 
-    row_id: str
-    status: str
-    json: bytes | memoryview
+@dataclass(frozen=True)
+class RawRows:
+    """Rows of one page, column by column: an object for each row would cost more than all else that is done to it.
 
-    def read(self) -> dict[str, Any]:
-        """The row as a plain dict."""
-        row: dict[str, Any] = json.loads(bytes(self.json))
-        return row
+    ids: the API's message_id, a UUID. texts: each row's own JSON text in UTF-8, which may hold white space between its
+    parts. plain: they are known to be printable ASCII, each on one line.
+    """
+
+    ids: Sequence[str]
+    statuses: Sequence[str]
+    texts: Sequence[Buffer]
+    plain: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def chosen(self, which: Sequence[bool]) -> RawRows:
+        """Those of which it says so."""
+        if all(which):
+            return self
+        ids, statuses, texts = compress(self.ids, which), compress(self.statuses, which), compress(self.texts, which)
+        return RawRows(list(ids), list(statuses), list(texts), self.plain)
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """The rows as plain dicts."""
+        return (json.loads(bytes(text)) for text in self.texts)
 
 
 class _Key(msgspec.Struct):
@@ -32,52 +53,65 @@ class _Key(msgspec.Struct):
     status: str
 
 
-class _RowsEnvelope(msgspec.Struct):
-    """A good answer's envelope. What else it may be is read in the usual way."""
+class _Keys(msgspec.Struct):
+    result: list[_Key]
 
+
+class _Texts(msgspec.Struct):
     success: bool
     result: list[msgspec.Raw]
     result_info: Any = None
 
 
-_envelopes = msgspec.json.Decoder(_RowsEnvelope)
-_keys = msgspec.json.Decoder(_Key)
+_keys = msgspec.json.Decoder(_Keys)
+_texts = msgspec.json.Decoder(_Texts)
+_one_key = msgspec.json.Decoder(_Key)
 
 
 def rows_envelope(data: bytes | bytearray) -> dict[str, Any] | None:
-    """An envelope whose `result` is a list of uncut rows; None where the body is another one, or no JSON."""
+    """An envelope whose `result` is RawRows; None where it can't be taken so, and has to be read in full."""
     try:
-        envelope = _envelopes.decode(data)
+        texts = _texts.decode(data)
+        keys = _keys.decode(data).result
         if not data.isascii():
             # What is cut out unread was not looked at.
             data.decode()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return {"success": envelope.success, "result": envelope.result, "result_info": envelope.result_info}
+    ids = [key.message_id for key in keys]
+    if not all(ids):
+        return None
+    plain = data.isascii() and not any(mark in data for mark in (b"\n", b"\r", b"\x7f"))
+    rows = RawRows(ids, [key.status for key in keys], texts.result, plain)
+    return {"success": texts.success, "result": rows, "result_info": texts.result_info}
 
 
-def row_of_line(line: bytes) -> RawRow:
-    """A row that was written as NDJSON. Raises: UnexpectedAnswer."""
-    return raw_row(msgspec.Raw(line))
-
-
-def raw_row(item: msgspec.Raw | dict[str, Any]) -> RawRow:
-    """A row of a page; one that had to be read already is written again.
+def raw_rows(items: Any) -> RawRows | None:
+    """A page's `result` as rows; those that had to be read in full are written again. None for what is no list.
 
     Raises: UnexpectedAnswer where a field that is relied on does not fit.
     """
-    if isinstance(item, msgspec.Raw):
-        try:
-            key = _keys.decode(item)
-        except (msgspec.MsgspecError, RecursionError):
-            key = None
-        if key is not None and key.message_id:
-            return RawRow(key.message_id, key.status, memoryview(item))
-        item = json.loads(bytes(memoryview(item)))
-    read = RowKey.read(item, "a message of the job")
+    if isinstance(items, RawRows):
+        return items
+    if not isinstance(items, list):
+        return None
+    keys = [RowKey.read(item, "a message of the job") for item in items]
+    return RawRows([key.message_id for key in keys], [key.status for key in keys], [_written(item) for item in items])
+
+
+def rows_of_lines(lines: Sequence[bytes]) -> RawRows:
+    """Rows that were written as NDJSON. Raises: UnexpectedAnswer."""
+    try:
+        keys = [_one_key.decode(line) for line in lines]
+    except (msgspec.MsgspecError, RecursionError):
+        return raw_rows([json.loads(line) for line in lines]) or RawRows([], [], [])
+    return RawRows([key.message_id for key in keys], [key.status for key in keys], lines)
+
+
+def _written(item: Any) -> bytes:
     try:
         text = json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except ValueError:
         raise UnexpectedAnswer("a message of the job: holds a number that no JSON can") from None
     # A lone surrogate, which UTF-8 can't hold, is written as its JSON escape.
-    return RawRow(read.message_id, read.status, text.encode("utf-8", "backslashreplace"))
+    return text.encode("utf-8", "backslashreplace")

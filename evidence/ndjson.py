@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 
 Row = Mapping[str, Any]
 
@@ -16,21 +20,19 @@ _ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _BEGINNINGS = (b"\x7f", b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81")
 
 
-def lines_of(texts: Sequence[bytes | memoryview]) -> bytes:
+def lines_of(texts: Sequence[Buffer], *, plain: bool = False) -> bytes:
     """Rows as lines of UTF-8, each with its newline, from the JSON text of each.
 
     The text is kept as it is, but for line breaks between its parts, which become spaces, and characters that steer
-    what shows them, which become their JSON escapes: no value changes.
+    what shows them, which become their JSON escapes: no value changes. plain: there are none of either.
 
     Raises:
         ValueError: a text is not UTF-8.
     """
     if not texts:
         return b""
-    block = b"\n".join(texts) + b"\n"
-    whole_lines = block.count(b"\n") == len(texts) and b"\r" not in block
-    if whole_lines and (block.isascii() or not any(mark in block for mark in _BEGINNINGS)) and b"\x7f" not in block:
-        return block
+    if plain:
+        return b"\n".join([*texts, b""])
     return b"".join([_line(bytes(text)) for text in texts])
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypedDict
+from typing import TYPE_CHECKING, Literal, Self, TypedDict
 
 from connectors.errors import OutputError, ParameterError
 from evidence.destination import checked_destination, reason
@@ -17,6 +17,10 @@ from evidence.json_array import write_json
 from evidence.ndjson import lines_of
 from evidence.partial_file import PARTIAL_SUFFIX, is_in_place, open_existing, open_fresh
 from evidence.whole_file import FileRecord, sync_directory, whole_file
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 
 RowFormat = Literal["ndjson", "csv", "json"]
 
@@ -41,7 +45,7 @@ class RowFile:
 
     >>> with RowFile.create("rows.csv") as file:
     ...     for rows, _ in connector.job_message_pages(job_id):
-    ...         file.append([row.json for row in rows])
+    ...         file.append(rows.texts, plain=rows.plain)
     ...     record = file.finish("csv")
     """
 
@@ -90,14 +94,14 @@ class RowFile:
         """The rows that are in the partial file, even after an `OutputError`: where a resumed export can go on."""
         return {"rows": self._kept_rows, "bytes": self._kept_bytes, "sha256": self._hash.hexdigest()}
 
-    def append(self, texts: Sequence[bytes | memoryview]) -> None:
-        """Add rows, a page of them: the JSON text of each.
+    def append(self, texts: Sequence[Buffer], *, plain: bool = False) -> None:
+        """Add rows, a page of them: the JSON text of each. plain: printable ASCII, each on one line.
 
         Raises:
             OutputError: the partial file can't grow. `kept` says what is safe.
             ValueError: a text is not UTF-8.
         """
-        lines = lines_of(texts)
+        lines = lines_of(texts, plain=plain)
         descriptor = self._open()
         try:
             # At a fixed place, so that a write which was cut short (a signal, a full disk) is written over by the next.

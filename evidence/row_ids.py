@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-_BUCKETS = 4096
+from array import array
+from collections.abc import Iterable
+
 _BUCKET_BITS = 12
+_LAST_BUCKET = (1 << _BUCKET_BITS) - 1
+# Of the eight bytes of a hash the first two, as integers lie in memory here, are the bucket's, but for four bits.
 _BYTES = 6
-_MASK = (1 << 8 * _BYTES) - 1
 
 
 class RowIds:
@@ -16,24 +19,27 @@ class RowIds:
     """
 
     def __init__(self) -> None:
-        self._buckets: list[bytearray] = [bytearray() for _ in range(_BUCKETS)]
+        self._buckets: list[bytearray] = [bytearray() for _ in range(_LAST_BUCKET + 1)]
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, row_id: str) -> bool:
-        """Whether it is new."""
+    def new(self, row_ids: Iterable[str]) -> list[bool]:
+        """Which of these were not seen before, one after another; they are from now on."""
         # Python's own string hash (SipHash, keyed anew in each process): nobody can choose IDs that collide.
-        number = hash(row_id)
-        known = self._buckets[number & (_BUCKETS - 1)]
-        short = (number >> _BUCKET_BITS & _MASK).to_bytes(_BYTES, "little")
-        place = known.find(short)
-        # It may lie across two neighbours: that is none of them.
-        while place > 0 and place % _BYTES:
-            place = known.find(short, place + 1)
-        if place >= 0:
-            return False
-        known += short
-        self._count += 1
-        return True
+        hashes = array("q", map(hash, row_ids))
+        data = hashes.tobytes()
+        buckets, found = self._buckets, []
+        for number, place in zip(hashes, range(0, len(data), 8), strict=True):
+            short = data[place + 2 : place + 8]
+            known = buckets[number & _LAST_BUCKET]
+            at = known.find(short)
+            # It may lie across two neighbours: that is none of them.
+            while at > 0 and at % _BYTES:
+                at = known.find(short, at + 1)
+            if at < 0:
+                known += short
+            found.append(at < 0)
+        self._count += sum(found)
+        return found

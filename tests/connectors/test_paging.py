@@ -26,9 +26,13 @@ class Listing:
         return Page(items, self.first_cursor if number == 1 else None)
 
 
+def names(items: list[int]) -> list[str]:
+    return [str(item) for item in items]
+
+
 def read(listing: Listing, expected: int | None = None) -> list[int]:
     rows: dict[int, None] = {}
-    for page, _ in sweep(listing, enough=lambda: expected is not None and len(rows) >= expected, identity=str):
+    for page, _ in sweep(listing, enough=lambda: expected is not None and len(rows) >= expected, identities=names):
         rows.update(dict.fromkeys(page.items))
     return list(rows)
 
@@ -85,7 +89,7 @@ def test_a_listing_without_end_is_given_up() -> None:
         return Page([position.page], f"cursor-{position.page}")
 
     with pytest.raises(UnexpectedAnswer, match=str(MOST_PAGES)):
-        for _ in sweep(endless, enough=lambda: False, identity=str):
+        for _ in sweep(endless, enough=lambda: False, identities=names):
             pass
 
 
@@ -93,7 +97,7 @@ def test_reading_goes_on_where_it_stopped() -> None:
     listing = Listing(pages(2500))
     position = Position(page=3)
     rows = [
-        item for page, _ in sweep(listing, enough=lambda: True, identity=str, start=position) for item in page.items
+        item for page, _ in sweep(listing, enough=lambda: True, identities=names, start=position) for item in page.items
     ]
     assert rows == list(range(2000, 2500))
 
@@ -119,7 +123,7 @@ def test_empty_pages_with_ever_new_cursors_are_not_followed_forever() -> None:
         asked += 1
         return Page([], f"cursor-{asked}")
 
-    for _ in sweep(fetch, enough=lambda: False, identity=str):
+    for _ in sweep(fetch, enough=lambda: False, identities=names):
         pass
     assert asked < 5
 
