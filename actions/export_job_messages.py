@@ -20,7 +20,7 @@ from actions.process import main
 from actions.row_collection import Collected, expected_rows
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
-from connectors.errors import DeadlineExceeded, ParameterError, TemporaryFailure
+from connectors.errors import DeadlineExceeded, ExportIncomplete, PackError, ParameterError, TemporaryFailure
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
 from connectors.paging import LONGEST_CURSOR, MOST_PAGES, Position
@@ -65,6 +65,9 @@ class Params(ActionParams):
     inline_limit_bytes: int = Field(
         200_000, ge=1, le=50_000_000, description="Inline rows over this many bytes of JSON are refused, never cut."
     )
+    require_complete: bool = Field(
+        True, description="Where an ended job's rows and its counters do not agree, end in an error, not in a result."
+    )
     time_budget_seconds: float | None = Field(
         None, gt=0, le=86_400, description="Stop between two pages after so many seconds, with a `resume` object."
     )
@@ -84,10 +87,11 @@ class ExportedFile(ActionResult):
 class Result(ActionResult):
     job_id: JobId
     done: bool = Field(description="False where the time budget ended first: call again with `resume`.")
-    rows: int = Field(description="Rows exported, each once.")
+    written: int = Field(description="Rows exported, each once.")
     complete: bool = Field(description="True only where the rows and the job's own counters agree.")
     expected: int | None = Field(description="Rows that the job's counters promise; null where they do not count them.")
-    missing: int | None = Field(description="expected minus rows, at least 0; null where expected is.")
+    missing: int | None = Field(description="expected minus written, at least 0; null where expected is.")
+    duplicates_dropped: int = Field(description="How often a row came again: moved to another page, or in a new pass.")
     counts_by_status: dict[str, int] = Field(description="Rows by their status.")
     snapshot: bool = Field(description="True where the job had not ended: its rows still change.")
     files: list[ExportedFile] = Field(description="What was written; empty for an inline export.")
@@ -142,7 +146,12 @@ def _collecting(p: Params) -> Iterator[Collected]:
         yield Collected(p.status, inline_limit_bytes=p.inline_limit_bytes)
     elif p.resume is None:
         with RowFile.create(p.destination) as file:
-            yield Collected(p.status, file)
+            try:
+                yield Collected(p.status, file)
+            except PackError as error:
+                if error.resume is None and not file.rows:
+                    file.abandon()
+                raise
     else:
         with RowFile.reopen(p.destination, p.resume.rows, p.resume.sha256) as file:
             collected = Collected(p.status, file)
@@ -188,8 +197,24 @@ def _time_is_up(api: EmailSecurity, needed: float) -> bool:
 
 
 def _finished(p: Params, job: BulkJob, collected: Collected, *, settled: bool) -> Result:
+    if p.require_complete and settled and not collected.agrees_with(job):
+        raise _incomplete(p, job, collected)
     files = [] if collected.file is None else [ExportedFile(**collected.file.finish(p.format))]
     return _result(p, job, collected, files=files, resume=None, settled=settled)
+
+
+def _incomplete(p: Params, job: BulkJob, collected: Collected) -> ExportIncomplete:
+    message = f"{collected.disagreement(job, settled=True)}; {len(collected.seen)} rows were read"
+    if collected.file is None:
+        return ExportIncomplete(
+            message,
+            help="Nothing was changed. Run it again, with a file as destination to keep what was read; or set "
+            "require_complete to false, and take what there is.",
+            job_id=p.job_id,
+        )
+    failure = ExportIncomplete(message, job_id=p.job_id)
+    failure.resume = _resume(p, job, collected.file, Position(), 0).model_dump(mode="json")
+    return failure
 
 
 def _unfinished(p: Params, job: BulkJob, collected: Collected, position: Position, passes: int) -> Result:
@@ -228,10 +253,11 @@ def _result(
     return Result(
         job_id=p.job_id,
         done=resume is None,
-        rows=rows,
+        written=rows,
         complete=complete,
         expected=expected,
         missing=None if expected is None else max(0, expected - rows),
+        duplicates_dropped=collected.duplicates,
         counts_by_status=dict(collected.by_status.most_common()),
         snapshot=not settled,
         files=files,
@@ -266,10 +292,11 @@ ACTION = Action(
     example_result={
         "job_id": JOB_ID,
         "done": True,
-        "rows": 420,
+        "written": 420,
         "complete": True,
         "expected": 420,
         "missing": 0,
+        "duplicates_dropped": 0,
         "counts_by_status": {"COMPLETED": 409, "FAILED": 6, "SKIPPED": 5},
         "snapshot": False,
         "files": [

@@ -33,6 +33,7 @@
     │   ├── NetworkFailure                reset, timed out
     │   │   └── NotReceived               the request surely never reached the service
     │   ├── ServiceUnavailable            5xx
+    │   ├── ExportIncomplete              rows and counters don't agree; `resume` reads again for what is missing
     │   ├── UnexpectedAnswer              an answer that is not what the contract says; names the field
     │   ├── DeadlineExceeded              the time allowed is used up
     │   └── OutputError                   a file can't be written
@@ -315,6 +316,16 @@ class TemporaryFailure(PackError):
     exit_code = 6
     retryable = True
     default_help = "Nothing was changed. Run the same call again."
+
+
+class ExportIncomplete(TemporaryFailure):
+    """The rows that were read and the job's own counters do not agree. `resume` goes on with what was written."""
+
+    default_help = (
+        "Nothing was changed, and what was written is kept beside the destination. Run the same export with `resume` "
+        "of this error: it reads the listing again for what is missing. Or set require_complete to false, and take "
+        "what there is."
+    )
 
 
 class RateLimited(TemporaryFailure):

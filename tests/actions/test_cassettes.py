@@ -39,8 +39,8 @@ def test_what_the_recorded_answers_say_is_what_the_results_say() -> None:
     waited = replayed("wait-for-job")
     assert (waited["done"], waited["progress"]["percent"]) == (True, 100)
     exported = replayed("export-job-messages")
-    assert (exported["complete"], exported["rows"]) == (True, exported["expected"])
-    assert len(exported["messages"]) == exported["rows"] > 0
+    assert (exported["complete"], exported["written"]) == (True, exported["expected"])
+    assert len(exported["messages"]) == exported["written"] > 0
     assert replayed("delete-job")["deleted"]
     assert replayed("preview-job")["messages"] > 0
     assert replayed("move-messages")["messages"] == 2
@@ -67,7 +67,7 @@ def test_the_references_own_examples_are_read() -> None:
         assert call("list-jobs", {})["count"] == 1
         assert call("wait-for-job", {"job_id": job_id})["outcome"] == "succeeded"
         exported = call("export-job-messages", {"job_id": job_id})
-        assert (exported["complete"], exported["rows"]) == (True, 1)
+        assert (exported["complete"], exported["written"]) == (True, 1)
         deleted: dict[str, Any] = call("delete-job", {"job_id": job_id})
         return deleted
 

@@ -14,13 +14,21 @@ import pytest
 
 from actions import create_move_job, export_job_messages, wait_for_job
 from connectors.email_security import EmailSecurity
-from connectors.errors import DeadlineExceeded, InlineTooLarge, ParameterError, ServiceUnavailable
+from connectors.errors import (
+    DeadlineExceeded,
+    ExportIncomplete,
+    InlineTooLarge,
+    NotFound,
+    ParameterError,
+    ServiceUnavailable,
+)
 from connectors.wire import httpx
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
-from tests.connectors.scripted import JOB_ID, connected, envelope, job
+from tests.connectors.scripted import JOB_ID, Scripted, connected, envelope, job, refused
 
 INLINE = {"inline_limit_bytes": 50_000_000}
+TAKEN_AS_IT_IS = {**INLINE, "require_complete": False}
 
 Connect = Callable[..., EmailSecurity]
 
@@ -71,7 +79,7 @@ def listed(total: int, hole: int | None = None) -> Callable[[int], list[dict[str
 def test_exactly_the_rows_that_there_are(total: int) -> None:
     result = export_job_messages.run({"job_id": JOB_ID, **INLINE}, connected(Listing(total, listed(total))))
     assert [row["message_id"] for row in result["messages"]] == [row["message_id"] for row in rows(total)]
-    assert (result["rows"], result["expected"], result["missing"], result["complete"]) == (total, total, 0, True)
+    assert (result["written"], result["expected"], result["missing"], result["complete"]) == (total, total, 0, True)
 
 
 @pytest.mark.parametrize("total", [0, 1, 999, 1000, 1001, 2500])
@@ -88,14 +96,14 @@ def test_exactly_the_rows_that_there_are_over_real_http(
     path = tmp_path / "rows.ndjson"
     result = export_job_messages.run({"job_id": job_id, "destination": str(path)}, api)
     assert result["complete"]
-    assert result["rows"] == discovered >= total
+    assert result["written"] == discovered >= total
     ids = [json.loads(line)["message_id"] for line in path.read_text().splitlines()]
     assert len(ids) == len(set(ids)) == discovered
 
 
 def test_an_empty_page_in_the_middle_loses_no_row() -> None:
     result = export_job_messages.run({"job_id": JOB_ID, **INLINE}, connected(Listing(2500, listed(2500, hole=2))))
-    assert (result["rows"], result["complete"]) == (2500, True)
+    assert (result["written"], result["complete"]) == (2500, True)
 
 
 def test_an_empty_page_in_the_middle_loses_no_row_over_real_http(
@@ -115,7 +123,7 @@ def test_a_cursor_is_followed(start_sandbox: Callable[..., RunningSandbox], conn
     sandbox.state.faults.add("listBulkJobMessages", "cursor")
     result = export_job_messages.run({"job_id": job_id, **INLINE}, api)
     assert result["complete"]
-    assert len({row["message_id"] for row in result["messages"]}) == result["rows"]
+    assert len({row["message_id"] for row in result["messages"]}) == result["written"]
 
 
 @pytest.mark.parametrize("by", [1, 7, -1, -7])
@@ -134,21 +142,52 @@ def test_rows_that_shift_between_pages_come_once_each_and_none_is_lost(
 
 def test_rows_that_are_never_listed_are_said_to_be_missing() -> None:
     listing = Listing(1500, listed(1400))
-    result = export_job_messages.run({"job_id": JOB_ID, **INLINE}, connected(listing))
-    assert (result["rows"], result["missing"], result["complete"]) == (1400, 100, False)
+    result = export_job_messages.run({"job_id": JOB_ID, **TAKEN_AS_IT_IS}, connected(listing))
+    assert (result["written"], result["missing"], result["complete"]) == (1400, 100, False)
+    assert result["duplicates_dropped"] == 2800
     assert any("1500" in warning for warning in result["warnings"])
     assert len(listing.asked) < 20
 
 
+def test_an_incomplete_export_is_an_error_that_goes_on_with_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "rows.ndjson"
+    params = {"job_id": JOB_ID, "destination": str(path)}
+    with pytest.raises(ExportIncomplete, match="promise 1500 rows, the listing gave 1400") as caught:
+        export_job_messages.run(params, connected(Listing(1500, listed(1400))))
+    assert (caught.value.exit_code, caught.value.applied, caught.value.job_id) == (6, "no", JOB_ID)
+    assert not path.exists()
+    resume = caught.value.document()["error"]["resume"]
+    assert resume["rows"] == 1400
+    result = export_job_messages.run({**params, "resume": resume}, connected(Listing(1500, listed(1500))))
+    assert (result["written"], result["missing"], result["complete"]) == (1500, 0, True)
+    assert [json.loads(line)["message_id"] for line in path.read_text().splitlines()] == [
+        row["message_id"] for row in rows(1500)
+    ]
+
+
+def test_an_incomplete_inline_export_says_how_to_keep_what_was_read() -> None:
+    with pytest.raises(ExportIncomplete) as caught:
+        export_job_messages.run({"job_id": JOB_ID}, connected(Listing(15, listed(14))))
+    assert "file as destination" in caught.value.help
+    assert caught.value.resume is None
+
+
+def test_a_run_that_read_nothing_leaves_nothing(tmp_path: Path) -> None:
+    params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows.csv"), "format": "csv"}
+    with pytest.raises(NotFound):
+        export_job_messages.run(params, connected(Scripted(refused(404, 10404, "no such job"))))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_more_rows_than_the_counters_promise_are_no_complete_export() -> None:
-    result = export_job_messages.run({"job_id": JOB_ID, **INLINE}, connected(Listing(10, listed(12))))
-    assert (result["rows"], result["expected"], result["complete"]) == (12, 10, False)
+    result = export_job_messages.run({"job_id": JOB_ID, **TAKEN_AS_IT_IS}, connected(Listing(10, listed(12))))
+    assert (result["written"], result["expected"], result["complete"]) == (12, 10, False)
 
 
 def test_rows_whose_statuses_contradict_the_counters_are_no_complete_export() -> None:
     listing = Listing(10, listed(10), messages_successful=8, messages_failed=2)
-    result = export_job_messages.run({"job_id": JOB_ID, **INLINE}, connected(listing))
-    assert (result["rows"], result["missing"], result["complete"]) == (10, 0, False)
+    result = export_job_messages.run({"job_id": JOB_ID, **TAKEN_AS_IT_IS}, connected(listing))
+    assert (result["written"], result["missing"], result["complete"]) == (10, 0, False)
 
 
 def test_counters_of_the_older_reference_are_enough() -> None:
@@ -199,7 +238,7 @@ def test_a_status_can_be_asked_for_alone(status: str, start_sandbox: Any, connec
 def test_a_filter_that_the_service_ignores_is_applied_here() -> None:
     listing = Listing(10, lambda n: rows(10) if n == 1 else [], messages_failed=0)
     result = export_job_messages.run({"job_id": JOB_ID, "status": "FAILED"}, connected(listing))
-    assert (result["rows"], result["complete"]) == (0, True)
+    assert (result["written"], result["complete"]) == (0, True)
 
 
 def test_inline_rows_over_the_limit_are_refused_and_never_cut() -> None:
@@ -207,7 +246,7 @@ def test_inline_rows_over_the_limit_are_refused_and_never_cut() -> None:
     size = len(json.dumps(rows(100)))
     with pytest.raises(InlineTooLarge):
         export_job_messages.run({"job_id": JOB_ID, "inline_limit_bytes": size - 1}, api)
-    assert export_job_messages.run({"job_id": JOB_ID, "inline_limit_bytes": size}, api)["rows"] == 100
+    assert export_job_messages.run({"job_id": JOB_ID, "inline_limit_bytes": size}, api)["written"] == 100
 
 
 @pytest.mark.parametrize("row_format", ["ndjson", "csv", "json"])
@@ -225,7 +264,7 @@ def test_a_file_holds_every_row_and_its_hash_is_true(row_format: str, api: Email
         read = json.loads(text)
     else:
         read = list(csv.DictReader(text.splitlines(keepends=True)))
-    assert len(read) == result["rows"] == result["expected"]
+    assert len(read) == result["written"] == result["expected"]
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -77,7 +77,7 @@ def running(status: str = "PROCESSING", **counters: int) -> dict[str, Any]:
 def test_rows_of_a_running_job_are_never_called_complete() -> None:
     nothing_yet = Scripted(ok(running("PENDING")), ok([]), ok(running("PENDING")))
     result = export_job_messages.run({"job_id": JOB_ID}, connected(nothing_yet))
-    assert (result["rows"], result["complete"], result["snapshot"]) == (0, False, True)
+    assert (result["written"], result["complete"], result["snapshot"]) == (0, False, True)
     assert result["warnings"]
 
 
@@ -99,11 +99,11 @@ def test_a_failure_in_the_middle_of_a_file_export_says_how_to_go_on(tmp_path: Pa
     path = tmp_path / "rows.ndjson"
     script = Scripted(ok(done), ok(rows[:1000]), *[httpx.Response(502)] * 6)
     with pytest.raises(ServiceUnavailable) as caught:
-        export_job_messages.run({"job_id": JOB_ID, "destination": str(path)}, connected(script))
+        export_job_messages.run({"job_id": JOB_ID, "destination": str(path)}, connected(script, pages_ahead=0))
     resume = caught.value.document()["error"]["resume"]
     script = Scripted(ok(done), ok(rows[1000:]), ok(done))
     result = export_job_messages.run({"job_id": JOB_ID, "destination": str(path), "resume": resume}, connected(script))
-    assert (result["rows"], result["complete"]) == (1500, True)
+    assert (result["written"], result["complete"]) == (1500, True)
 
 
 def test_a_time_budget_holds_against_a_rate_limit_block(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_a_time_budget_holds_against_a_rate_limit_block(tmp_path: Path) -> None:
     rows = [{"message_id": f"row-{n:05}", "status": "COMPLETED"} for n in range(1000)]
     script = Scripted(ok(done), ok(rows), refused(429, headers={"retry-after": "290"}))
     params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows"), "time_budget_seconds": 10}
-    result = export_job_messages.run(params, connected(script, clock))
-    assert (result["done"], result["rows"]) == (False, 1000)
+    result = export_job_messages.run(params, connected(script, clock, pages_ahead=0))
+    assert (result["done"], result["written"]) == (False, 1000)
     assert clock.monotonic() <= 10
 
 

@@ -159,7 +159,7 @@ class TestFromAnExport:
         assert 0 < result["messages"] <= failed
         assert result["messages"] + result["duplicates"] == failed
         everything = move(api, export=str(tmp_path / "rows.ndjson"), destination="DeletedItems")
-        assert everything["messages"] + everything["duplicates"] == exported["rows"]
+        assert everything["messages"] + everything["duplicates"] == exported["written"]
 
     def test_rows_without_a_message_are_counted_and_named(self, api: EmailSecurity, tmp_path: Path) -> None:
         one = ids_of(api, 1)[0]

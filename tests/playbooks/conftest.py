@@ -77,7 +77,7 @@ steps:
     outcome: incomplete
 outputs:
   discovered: "{{ steps.wait.progress.discovered }}"
-  rows: "{{ steps.rows.rows if 'rows' in steps else none }}"
+  rows: "{{ steps.rows.written if 'rows' in steps else none }}"
   subject: "{{ inputs.alert.Subject | default(none) }}"
 """
 

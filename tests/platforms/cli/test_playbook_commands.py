@@ -63,7 +63,7 @@ steps:
 outputs:
   outcome: "{{ steps.wait.outcome }}"
   job_id: "{{ steps.create.job_id }}"
-  rows: "{{ steps.rows.rows }}"
+  rows: "{{ steps.rows.written }}"
   files: "{{ steps.rows.files }}"
 """
 

@@ -1,0 +1,112 @@
+"""Pages that are fetched ahead: at once, in order, and never more than what a page-by-page reading would give."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from connectors.errors import NotFound, ServiceUnavailable
+from connectors.pages_ahead import Ahead
+from connectors.paging import LARGEST_PAGE, Page, Position, sweep
+
+TOTAL = 12 * LARGEST_PAGE + 5
+
+
+def page(position: Position, total: int = TOTAL) -> Page:
+    first = (position.page - 1) * LARGEST_PAGE
+    return Page([str(number) for number in range(first, min(first + LARGEST_PAGE, total))], None)
+
+
+def read(
+    fetch: Callable[[Position], Page], attempt: Callable[[Position], Page], *, width: int = 4, total: int = TOTAL
+) -> list[str]:
+    found: list[str] = []
+
+    def enough() -> bool:
+        return len(found) >= total
+
+    with Ahead(fetch, attempt, last_page=lambda: -(-total // LARGEST_PAGE), width=width) as ahead:
+        for one, _ in sweep(ahead, enough=enough, identities=lambda items: items):
+            found.extend(one.items)
+    return found
+
+
+def test_so_many_pages_are_under_way_at_once_and_come_in_order() -> None:
+    # Nobody passes the barrier alone: it breaks, and with it the test, unless four are there at once.
+    together = threading.Barrier(4)
+
+    def attempt(position: Position) -> Page:
+        together.wait(timeout=20)
+        return page(position)
+
+    assert read(page, attempt) == [str(number) for number in range(TOTAL)]
+
+
+def test_no_page_is_fetched_twice_or_behind_the_last() -> None:
+    asked: Counter[int] = Counter()
+
+    def counted(position: Position) -> Page:
+        asked[position.page] += 1
+        return page(position)
+
+    read(counted, counted, width=8)
+    assert asked == Counter(range(1, 14))
+
+
+def test_what_did_not_come_at_the_first_try_is_fetched_in_its_turn() -> None:
+    patient: list[int] = []
+
+    def attempt(position: Position) -> Page:
+        if position.page % 3 == 0:
+            raise ServiceUnavailable("502")
+        return page(position)
+
+    def fetch(position: Position) -> Page:
+        patient.append(position.page)
+        return page(position)
+
+    assert len(read(fetch, attempt)) == TOTAL
+    assert patient == [1, 3, 6, 9, 12]
+
+
+def test_an_error_is_raised_when_its_page_is_due() -> None:
+    def gone(position: Position) -> Page:
+        if position.page == 5:
+            raise NotFound("deleted")
+        return page(position)
+
+    found: list[str] = []
+    with Ahead(gone, gone, last_page=lambda: 13, width=8) as ahead, pytest.raises(NotFound):
+        for one, _ in sweep(ahead, enough=lambda: False, identities=lambda items: items):
+            found += one.items
+    assert len(found) == 4 * LARGEST_PAGE
+
+
+def test_a_listing_with_cursors_is_read_page_by_page() -> None:
+    def fetch(position: Position) -> Page:
+        number = int(position.cursor or 1)
+        found = page(Position(number))
+        return Page(found.items, str(number + 1) if number < 13 else None)
+
+    def attempt(position: Position) -> Page:
+        raise AssertionError(f"page {position.page} was fetched ahead")
+
+    assert len(read(fetch, attempt)) == TOTAL
+
+
+@pytest.mark.parametrize("total", [0, 5, LARGEST_PAGE])
+def test_where_one_page_is_all_nothing_is_fetched_ahead(total: int) -> None:
+    def attempt(position: Position) -> Page:
+        raise AssertionError(f"page {position.page} was fetched ahead")
+
+    assert len(read(lambda position: page(position, total), attempt, total=total)) == total
+
+
+def test_no_page_ahead_where_it_is_set_to_none() -> None:
+    def attempt(position: Position) -> Page:
+        raise AssertionError(f"page {position.page} was fetched ahead")
+
+    assert len(read(page, attempt, width=0)) == TOTAL
