@@ -24,7 +24,7 @@ $(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.tests: $(VENV)/.runs
 	@echo "Adding what the tests need to $(VENV), once"
-	@$(PIP) --editable '.[approval,cli,sandbox,test,lint]'
+	@$(PIP) --editable '.[approval,cli,parquet,sandbox,test,lint]'
 	@touch $@
 
 setup: $(VENV)/.runs ## Set up an environment of its own in .venv, with the command `cfes`

@@ -57,7 +57,7 @@ class Resume(ActionParams):
 class Params(ActionParams):
     job_id: JobId
     status: MessageStatus | None = Field(None, description="Only rows with this status; all rows unless given.")
-    format: Literal["ndjson", "csv", "json"] = Field("ndjson", description="How rows are written.")
+    format: Literal["ndjson", "csv", "json", "parquet"] = Field("ndjson", description="How rows are written.")
     destination: str = Field(
         INLINE, min_length=1, max_length=4096, description="A file path, or `inline`: in the result itself."
     )
@@ -129,6 +129,10 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
 
 
 def _check_destination(p: Params) -> None:
+    if p.format == "parquet":
+        from evidence.parquet_table import check_installed  # noqa: PLC0415 -- for one format
+
+        check_installed()
     if p.destination != INLINE and p.resume is None and not p.overwrite and Path(p.destination).is_file():
         message = "a file is there already: it may be evidence; choose another path, or set overwrite to true"
         raise ParameterError(problems=[{"pointer": "/destination", "message": message}])

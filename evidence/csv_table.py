@@ -11,8 +11,8 @@ from __future__ import annotations
 import csv
 import json
 import operator
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -23,11 +23,12 @@ LIST_SEPARATOR = "; "
 
 
 class Column(NamedTuple):
-    """A column's name in the header, and the path of keys to its value in a row."""
+    """A column's name in the header, and the path of keys to its value in a row; kind: what the value should be."""
 
     name: str
     path: tuple[str, ...]
     meaning: str
+    kind: Literal["text", "list", "integer", "boolean"] = "text"
 
 
 COLUMNS = (
@@ -42,26 +43,26 @@ COLUMNS = (
     Column("alert_id", ("alert_id",), "alert of the detection"),
     Column("created_at", ("created_at",), "row put into the job (RFC 3339)"),
     Column("processed_at", ("processed_at",), "row dealt with (RFC 3339)"),
-    Column("retry_count", ("retry_count",), "tries after the first"),
+    Column("retry_count", ("retry_count",), "tries after the first", "integer"),
     Column("retry_after", ("retry_after",), "not tried again before (RFC 3339)"),
     Column("subject", ("message", "subject"), "subject"),
     Column("from", ("message", "from"), "sender's address in the header"),
     Column("from_name", ("message", "from_name"), "sender's name in the header"),
-    Column("to", ("message", "to"), "addresses in the To header"),
-    Column("to_name", ("message", "to_name"), "names in the To header"),
+    Column("to", ("message", "to"), "addresses in the To header", "list"),
+    Column("to_name", ("message", "to_name"), "names in the To header", "list"),
     Column("replyto", ("message", "replyto"), "address that answers go to"),
     Column("envelope_from", ("message", "envelope_from"), "SMTP sender"),
-    Column("envelope_to", ("message", "envelope_to"), "SMTP recipients"),
+    Column("envelope_to", ("message", "envelope_to"), "SMTP recipients", "list"),
     Column("scanned_at", ("message", "scanned_at"), "message scanned (RFC 3339)"),
     Column("sent_at", ("message", "sent_at"), "message sent (RFC 3339)"),
     Column("final_disposition", ("message", "final_disposition"), "verdict"),
     Column("delivery_mode", ("message", "delivery_mode"), "how the message came to be scanned"),
-    Column("delivery_status", ("message", "delivery_status"), "what became of its delivery"),
-    Column("threat_categories", ("message", "threat_categories"), "kinds of threat found"),
-    Column("detection_reasons", ("message", "detection_reasons"), "what the verdict rests on"),
-    Column("post_delivery_operations", ("message", "post_delivery_operations"), "done to it after delivery"),
-    Column("is_quarantined", ("message", "is_quarantined"), "held in quarantine"),
-    Column("is_phish_submission", ("message", "is_phish_submission"), "reported by a user"),
+    Column("delivery_status", ("message", "delivery_status"), "what became of its delivery", "list"),
+    Column("threat_categories", ("message", "threat_categories"), "kinds of threat found", "list"),
+    Column("detection_reasons", ("message", "detection_reasons"), "what the verdict rests on", "list"),
+    Column("post_delivery_operations", ("message", "post_delivery_operations"), "done to it after delivery", "list"),
+    Column("is_quarantined", ("message", "is_quarantined"), "held in quarantine", "boolean"),
+    Column("is_phish_submission", ("message", "is_phish_submission"), "reported by a user", "boolean"),
     Column("smtp_helo_server_ip", ("message", "smtp_helo_server_ip"), "address of the sending server"),
     Column("spf", ("message", "validation", "spf"), "SPF result"),
     Column("dkim", ("message", "validation", "dkim"), "DKIM result"),
@@ -91,8 +92,13 @@ def cell(value: Any) -> str:
 
 def cells(row: Row) -> list[str]:
     """A row's cells in the order of `COLUMNS`. A field of another type than expected is taken as text."""
+    return [cell(value) for value in values_of(row)]
+
+
+def values_of(row: Row) -> list[Any]:
+    """A row's values in the order of `COLUMNS`; None for what is not there."""
     objects = {path: _object(row, path) for path in _OBJECTS}
-    return [cell(objects[column.path[:-1]].get(column.path[-1])) for column in COLUMNS]
+    return [objects[column.path[:-1]].get(column.path[-1]) for column in COLUMNS]
 
 
 def cells_of_line(line: bytes) -> list[str]:
@@ -101,11 +107,20 @@ def cells_of_line(line: bytes) -> list[str]:
     Raises:
         ValueError: the line is no JSON object.
     """
+    return [cell(value) for value in values_of_line(line)]
+
+
+def values_of_line(line: bytes) -> Sequence[Any]:
+    """The values of a row's cells as the API sent them, in the order of `COLUMNS`.
+
+    Raises:
+        ValueError: the line is no JSON object.
+    """
     try:
-        return [cell(value) for value in _values(_decoder.decode(line))]
+        return _values(_decoder.decode(line))
     except msgspec.MsgspecError:
         # An object that is none, a lone surrogate: read in full, by the rules for what is not expected.
-        return next(map(cells, rows_of([line])))
+        return next(map(values_of, rows_of([line])))
 
 
 def write_csv(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-RowFormat = Literal["ndjson", "csv", "json"]
+RowFormat = Literal["ndjson", "csv", "json", "parquet"]
 
 _BLOCK = 1 << 18
 
@@ -244,7 +244,7 @@ class RowFile:
         sync_directory(self._destination.parent)
         return self._record("ndjson", self._kept_bytes, self._hash.hexdigest())
 
-    def _convert(self, row_format: Literal["csv", "json"]) -> FileRecord:
+    def _convert(self, row_format: Literal["csv", "json", "parquet"]) -> FileRecord:
         with whole_file(self._destination, kept=self._what_is_kept()) as file:
             lines = _Checked(self._lines(self._kept_bytes))
             try:
@@ -252,8 +252,12 @@ class RowFile:
                     from evidence.csv_table import write_csv  # noqa: PLC0415 -- its columns cost time to set up
 
                     write_csv(lines, file.write)
-                else:
+                elif row_format == "json":
                     write_json(lines, file.write)
+                else:
+                    from evidence.parquet_table import write_parquet  # noqa: PLC0415 -- brings 60 MB with it
+
+                    write_parquet(lines, file.write)
             except ValueError as error:
                 raise self._tampered() from error
             if lines.sha256() != self._hash.hexdigest():

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
+from connectors.errors import ParameterError
 from evidence.csv_table import COLUMNS, cell, cells, write_csv
 from evidence.disarm import FORMULA_STARTS, STEERING, formula_safe, shortened, visible
 from evidence.json_array import write_json
 from evidence.ndjson import lines_of, rows_of
+from evidence.parquet_table import check_installed, write_parquet
 from tests.evidence.sample_job import HOSTILE, json_text, row
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=40)
@@ -189,3 +192,43 @@ def test_the_row_writers_load_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def parquet_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    out = io.BytesIO()
+    write_parquet([lines_of([json_text(row)]) for row in rows], out.write)
+    found: list[dict[str, Any]] = parquet.read_table(io.BytesIO(out.getvalue())).to_pylist()
+    return found
+
+
+def test_parquet_has_the_columns_of_the_csv_with_their_own_types() -> None:
+    [found] = parquet_of([row(3, retry_count=2)])
+    assert list(found) == [*(column.name for column in COLUMNS), "row"]
+    assert (found["client_recipient"], found["retry_count"]) == ("user3@corp.example", 2)
+    assert found["to"] == ["dana@corp.example", "lee@corp.example"]
+    assert found["alert_id"] is None
+    assert json.loads(found["row"]) == row(3, retry_count=2)
+    [odd] = parquet_of([{"message_id": 5, "retry_count": True, "message": {"to": "x", "is_quarantined": True}}])
+    assert [odd[name] for name in ("message_id", "retry_count", "to", "is_quarantined")] == [None, None, None, True]
+
+
+@relaxed
+@given(st.lists(st.fixed_dictionaries({"message_id": any_json, "retry_count": any_json, "message": any_json})))
+def test_any_row_comes_back_from_parquet_whole(rows: list[dict[str, Any]]) -> None:
+    assert [json.loads(found["row"]) for found in parquet_of(rows)] == _joined(rows)
+
+
+def test_groups_of_parquet_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evidence.parquet_table.ROWS_IN_A_GROUP", 3)
+    found = parquet_of([row(number, status_message=text) for number, text in enumerate(HOSTILE)])
+    # A lone surrogate is no character.
+    assert [one["status_message"] for one in found] == [
+        text.encode("utf-8", "backslashreplace").decode() for text in HOSTILE
+    ]
+    assert parquet_of([]) == []
+
+
+def test_without_its_extra_parquet_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ParameterError, match="extra `parquet`"):
+        check_installed()
