@@ -19,7 +19,7 @@ from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings
 from tests.clock import FakeClock
 
-pytest_plugins = ["tests.secrets_watch"]
+pytest_plugins = ["tests.secrets_watch", "tests.skips"]
 
 EXAMPLE_ALERT = Path(__file__).parent.parent / "examples" / "alert.json"
 
