@@ -114,8 +114,8 @@ def left_open(facts: Mapping[str, Any], outcome: str | None, job: Job) -> Iterat
             Wording(f"{messages(failed)} failed"),
             Wording(f"What failed was found, but not {job.done_word}. Assume that it is still where it was."),
             Wording(
-                "Remove the cause given under “Failures by reason”. Then start a new job over the same search, or act "
-                "on exactly what failed by its investigate_id, a column of the CSV file."
+                "Remove the cause given under “Why messages failed”. Then let retry-failed-messages try exactly these "
+                "again, by the job's ID; or start a new job over the same search."
             ),
             BAD,
         )
@@ -132,7 +132,10 @@ def left_open(facts: Mapping[str, Any], outcome: str | None, job: Job) -> Iterat
         yield Open(
             Wording(f"{messages(cancelled)} {_were(cancelled)} cancelled"),
             Wording("The job was stopped before it had dealt with everything it found."),
-            Wording("To deal with the rest after all, start a new job over the same search."),
+            Wording(
+                f"To deal with the rest after all, start a new job over the same search, or let {_by_id(job)} act on "
+                "the rows of the export with the status CANCELLED."
+            ),
             WARN,
         )
     if skipped := job.counters["SKIPPED"]:
@@ -155,6 +158,22 @@ def left_open(facts: Mapping[str, Any], outcome: str | None, job: Job) -> Iterat
             IDLE,
         )
     yield from _incomplete(part(facts, "export"))
+
+
+def way_back(job: Job) -> Wording | None:
+    """How what was done is undone, where it can be."""
+    if job.action != "MOVE" or not job.counters["COMPLETED"]:
+        return None
+    if job.destination == "RecoverableItemsPurges":
+        return Wording("What was moved to Recoverable Items (Purges) can't be brought back.")
+    return Wording(
+        "If too much was moved: restore-messages moves the messages of an NDJSON export back to the Inbox, whichever "
+        "folder they came from."
+    )
+
+
+def _by_id(job: Job) -> str:
+    return "release-messages" if job.action == "RELEASE" else "move-messages"
 
 
 def _pending(pending: int, job: Job) -> Open:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from evidence.findings import BAD, GOOD, IDLE, Tone
+from evidence.file_hashes import RecordedFile, State
+from evidence.findings import BAD, GOOD, IDLE, Open, Tone
 from evidence.report_facts import Job, count, part
 from evidence.tally import Tally
 from evidence.wording import Wording
 
-State = Literal["ok", "failed", "unknown"]
+_EXPORT_AGAIN = Wording("Run export-job-messages again, to another path, and make the report from its rows.")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison of numbers that must agree."""
+    """One comparison of numbers that must agree. `advice`: what to do where they don't, if it is not said elsewhere."""
 
     state: State
     text: Wording
+    advice: Wording | None = None
 
     @property
     def label(self) -> Wording:
@@ -50,7 +52,15 @@ def equation(job: Job) -> Check:
     said = f"The job's counters: {job.discovered:,} discovered, and {terms} make {total:,}."
     if absent:
         said += f" The job does not report {' or '.join(absent)} messages."
-    return Check("ok" if total == job.discovered else "failed", Wording(said))
+    return Check(
+        "ok" if total == job.discovered else "failed",
+        Wording(said),
+        None
+        if job.running
+        else Wording(
+            "Get the job again with get-job. If it still does not add up, go by the rows and tell the service."
+        ),
+    )
 
 
 def completeness(export: Mapping[str, Any]) -> Check:
@@ -84,8 +94,10 @@ def rows_against_counters(job: Job, tally: Tally | None) -> Check:
     if all(number is None for number in job.counters.values()):
         return Check("unknown", Wording("The job's counters are not known, so the rows can't be compared with them."))
     if differing:
-        hint = " The job was still running, so they may differ." if job.running else ""
-        return Check("failed", Wording(f"Rows and counters by status: {'; '.join(differing)}.{hint}"))
+        said = f"Rows and counters by status: {'; '.join(differing)}."
+        if job.running:
+            return Check("failed", Wording(f"{said} The job was still running, so they may differ."))
+        return Check("failed", Wording(said), _EXPORT_AGAIN)
     return Check("ok", Wording("The rows read for this report have the statuses that the job counted."))
 
 
@@ -96,7 +108,7 @@ def checks(facts: Mapping[str, Any], job: Job, tally: Tally | None) -> list[Chec
     exported = count(export.get("rows"))
     if tally is not None and exported is not None and tally.rows != exported:
         said = f"{tally.rows:,} rows were read for this report, but {exported:,} were exported."
-        found.append(Check("failed", Wording(said)))
+        found.append(Check("failed", Wording(said), _EXPORT_AGAIN))
     return found
 
 
@@ -109,12 +121,54 @@ def rows_unchanged(read: str, recorded: Sequence[str]) -> Check:
             "ok", Wording("The row file that this report was made from has the SHA-256 that was recorded for it.")
         )
     return Check(
-        "failed", Wording("The row file that this report was made from has been changed since it was exported.")
+        "failed",
+        Wording("The row file that this report was made from has been changed since it was exported."),
+        Wording("Do not rely on this report. Find out who changed the file, export again, and make the report anew."),
     )
+
+
+def files_unchanged(files: Sequence[RecordedFile]) -> Check:
+    """Whether the exported files still have the SHA-256 that was recorded for each."""
+    if not files:
+        return Check("unknown", Wording("No exported file is known, so none could be checked."))
+    changed = sum(file.state == "failed" for file in files)
+    same = sum(file.state == "ok" for file in files)
+    said = f"Exported files that still have the SHA-256 recorded for them: {same} of {len(files)}."
+    if changed:
+        return Check(
+            "failed",
+            Wording(f"{said} Changed since: {changed}."),
+            Wording("Keep what is there, find out who changed it, and export again to another path."),
+        )
+    if same < len(files):
+        return Check("unknown", Wording(f"{said} The others could not be read where this report was made."))
+    return Check("ok", Wording(said))
+
+
+def differing(found: Sequence[Check]) -> Iterator[Open]:
+    """What a failed check leaves to do."""
+    for check in found:
+        if check.state == "failed" and check.advice is not None:
+            yield Open(Wording("The evidence does not agree"), check.text, check.advice, BAD)
+
+
+def summary(found: Sequence[Check]) -> tuple[Wording, Tone]:
+    """All checks in a few words."""
+    failed = sum(check.state == "failed" for check in found)
+    unknown = sum(check.state == "unknown" for check in found)
+    if failed:
+        return Wording(f"{failed} of {len(found)} checks differ{'s' if failed == 1 else ''}"), BAD
+    if unknown == len(found):
+        return Wording("no check could be made"), IDLE
+    if unknown:
+        return Wording(f"{len(found) - unknown} of {len(found)} checks made, all agree"), IDLE
+    return Wording(f"all {len(found)} checks agree"), GOOD
 
 
 def unreadable_rows(number: int) -> Check:
     """A row file with lines that are no rows."""
     return Check(
-        "failed", Wording(f"Lines of the row file that are no JSON objects, and were passed over: {number:,}.")
+        "failed",
+        Wording(f"Lines of the row file that are no JSON objects, and were passed over: {number:,}."),
+        _EXPORT_AGAIN,
     )

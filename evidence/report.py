@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +22,10 @@ from markupsafe import Markup
 from connectors.errors import ParameterError
 from evidence import wording
 from evidence.destination import checked_destination, reason
+from evidence.file_hashes import RecordedFile, recorded_file
 from evidence.integrity import Check, rows_unchanged, unreadable_rows
 from evidence.ndjson import rows_of
-from evidence.report_facts import part, text
+from evidence.report_facts import job_of, part, text
 from evidence.report_view import Report, report_of
 from evidence.tally import Tally
 from evidence.whole_file import FileRecord, whole_file
@@ -101,22 +103,28 @@ def _environment(report_format: str) -> Environment:
 
 
 def _read(facts: Mapping[str, Any]) -> Report:
-    rows = facts.get("rows")
-    if rows is None:
-        return report_of(facts, None)
+    rows, export = facts.get("rows"), part(facts, "export")
+    created = job_of(facts).created
     if isinstance(rows, str | os.PathLike):
-        tally, row_checks = _tally_file(Path(rows), part(facts, "export"))
-        return report_of(facts, tally, row_checks)
+        tally, digest, row_checks = _tally_file(Path(rows), export, created)
+        return report_of(facts, tally, _recorded(export, {str(rows): digest}), row_checks)
     if not isinstance(rows, Iterable) or isinstance(rows, bytes | Mapping):
-        return report_of(facts, None)
-    return report_of(facts, Tally(row for row in rows if isinstance(row, Mapping)))
+        return report_of(facts, None, _recorded(export, {}))
+    tally = Tally((row for row in rows if isinstance(row, Mapping)), created)
+    return report_of(facts, tally, _recorded(export, {}))
 
 
-def _tally_file(path: Path, export: Mapping[str, Any]) -> tuple[Tally, list[Check]]:
+def _recorded(export: Mapping[str, Any], known: Mapping[str, str]) -> list[RecordedFile]:
+    files = export.get("files")
+    records = files if isinstance(files, list | tuple) else ()
+    return [recorded_file(record, known) for record in records if isinstance(record, Mapping)]
+
+
+def _tally_file(path: Path, export: Mapping[str, Any], job_created: datetime | None) -> tuple[Tally, str, list[Check]]:
     seen = _Lines()
     try:
         with path.open("rb") as file:
-            tally = Tally(seen.rows(file))
+            tally = Tally(seen.rows(file), job_created)
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else str(error)
         raise ParameterError(
@@ -128,8 +136,9 @@ def _tally_file(path: Path, export: Mapping[str, Any]) -> tuple[Tally, list[Chec
         for file in (files if isinstance(files, list | tuple) else ())
         if isinstance(file, Mapping) and text(file.get("path")) == str(path) and (sha256 := text(file.get("sha256")))
     ]
-    found = [rows_unchanged(seen.sha256.hexdigest(), recorded)]
-    return tally, [*found, unreadable_rows(seen.unreadable)] if seen.unreadable else found
+    digest = seen.sha256.hexdigest()
+    found = [rows_unchanged(digest, recorded)]
+    return tally, digest, [*found, unreadable_rows(seen.unreadable)] if seen.unreadable else found
 
 
 class _Lines:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from evidence.tally import instant
+from evidence.tally import RUNNING, instant
 from evidence.wording import Wording
 
 DESTINATIONS = {
@@ -36,7 +36,6 @@ DESTINATIONS = {
     "RecoverableItemsDeletions": Wording("Recoverable Items (Deletions)"),
     "RecoverableItemsPurges": Wording("Recoverable Items (Purges)"),
 }
-RUNNING = {"PENDING", "DISCOVERING", "PROCESSING"}
 
 
 def part(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:

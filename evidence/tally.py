@@ -2,118 +2,88 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from evidence.disarm import shortened
+from evidence.durations import Durations
+from evidence.ranking import Ranking
+from evidence.timeline import Timeline
 
 NOT_SUCCEEDED_LIMIT = 50
 
-# Whoever writes the mail chooses the domains: without a bound a campaign could fill the memory with them.
-_DISTINCT_LIMIT = 20_000
-# So that a name with the count of what was left out still fits where at most 200 characters are shown.
-_NAME_LIMIT = 160
-# 1 percent per step: a percentile is right to half of that, from milliseconds to years in some thousand counters.
-_STEP = math.log(1.01)
-
-
-class Share(NamedTuple):
-    """One line of a ranking. `name` is None for rows without a value, `others` marks the sum of all that follow."""
-
-    name: str | None
-    rows: int
-    others: bool = False
-
-
-class Ranking:
-    """How often each value occurred; beyond 20,000 different values the rest are counted together."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str | None] = Counter()
-        self._uncounted = 0
-
-    def add(self, value: object) -> None:
-        """Count one value. None, empty text and what is no text are counted as absent."""
-        name = shortened(value, _NAME_LIMIT) if isinstance(value, str) and value.strip() else None
-        if name in self._counts or len(self._counts) < _DISTINCT_LIMIT:
-            self._counts[name] += 1
-        else:
-            self._uncounted += 1
-
-    @property
-    def total(self) -> int:
-        """All values counted."""
-        return self._counts.total() + self._uncounted
-
-    def top(self, limit: int) -> list[Share]:
-        """The most frequent values, equal ones in the order of the alphabet, and one line for all others."""
-        ranked = sorted(self._counts.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
-        shares = [Share(name, count) for name, count in ranked[:limit]]
-        others = self.total - sum(share.rows for share in shares)
-        return [*shares, Share(None, others, others=True)] if others else shares
-
-
-class Durations:
-    """Durations in seconds, of which percentiles are asked."""
-
-    def __init__(self) -> None:
-        self._steps: Counter[int] = Counter()
-
-    def add(self, seconds: float) -> None:
-        """Count one duration; below a millisecond, and below zero, it counts as one millisecond."""
-        self._steps[round(math.log(max(seconds, 0.001)) / _STEP)] += 1
-
-    def percentile(self, percent: float) -> float | None:
-        """The duration in seconds that `percent` of all did not exceed (nearest rank, to 1 percent), or None."""
-        rank = math.ceil(self._steps.total() * percent / 100)
-        for step in sorted(self._steps):
-            rank -= self._steps[step]
-            if rank <= 0:
-                return math.exp(step * _STEP)
-        return None
+# Of a job and of a row alike: its end is still to come.
+RUNNING = ("PENDING", "DISCOVERING", "PROCESSING")
 
 
 class Tally:
-    """Counts over the rows of one job."""
+    """Counts over the rows of one job, which was created at `job_created`.
 
-    def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
+    scanned_to_created: from a message's scan to the job's creation, for every row that tells.
+    created_to_processed: from a row's creation to its end, for rows that were acted on: COMPLETED or FAILED.
+    scanned_to_done: from a message's scan to the end of its row, for those that succeeded: the time to remediate.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]] = (), job_created: datetime | None = None) -> None:
         self.rows = 0
         self.statuses = Ranking()
         self.failure_reasons = Ranking()
+        self.skip_reasons = Ranking()
         self.recipient_domains = Ranking()
         self.dispositions = Ranking()
-        self.durations = Durations()
+        self.destinations = Ranking()
+        self.scanned_to_created = Durations()
+        self.created_to_processed = Durations()
+        self.scanned_to_done = Durations()
+        self.timeline = Timeline()
+        self.not_succeeded_count = 0
+        self.undecided_count = 0
+        self._job_created = job_created
         self._failed: list[Mapping[str, Any]] = []
         self._other_not_succeeded: list[Mapping[str, Any]] = []
-        self.not_succeeded_count = 0
+        self._undecided: list[Mapping[str, Any]] = []
         for row in rows:
             self.add(row)
 
     @property
     def not_succeeded(self) -> list[Mapping[str, Any]]:
-        """At most 50 of the rows that did not succeed, failed ones first, else in their own order."""
-        return (self._failed + self._other_not_succeeded)[:NOT_SUCCEEDED_LIMIT]
+        """At most 50 of the rows that did not succeed: failed ones, then others, then those not decided yet."""
+        return (self._failed + self._other_not_succeeded + self._undecided)[:NOT_SUCCEEDED_LIMIT]
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count one row. Whatever it lacks is counted as absent."""
         self.rows += 1
         status = row.get("status")
-        self.statuses.add(status)
-        self.recipient_domains.add(_domain(_inner(row, "action_params").get("client_recipient")))
-        self.dispositions.add(_inner(row, "message").get("final_disposition"))
+        params, message = _inner(row, "action_params"), _inner(row, "message")
+        self.statuses.add(status, status)
+        self.recipient_domains.add(_domain(params.get("client_recipient")), status)
+        self.dispositions.add(message.get("final_disposition"), status)
+        self.destinations.add(params.get("destination"), status)
         if status == "FAILED":
-            self.failure_reasons.add(row.get("status_message"))
+            self.failure_reasons.add(row.get("status_message"), status)
+        elif status == "SKIPPED":
+            self.skip_reasons.add(row.get("status_message"), status)
         if status != "COMPLETED":
             self.not_succeeded_count += 1
             sample = self._failed if status == "FAILED" else self._other_not_succeeded
+            if status in RUNNING:
+                self.undecided_count += 1
+                sample = self._undecided
             if len(sample) < NOT_SUCCEEDED_LIMIT:
                 sample.append(row)
-        created, processed = instant(row.get("created_at")), instant(row.get("processed_at"))
-        if created and processed:
-            self.durations.add((processed - created).total_seconds())
+        self._measure(row, status, instant(message.get("scanned_at")))
+
+    def _measure(self, row: Mapping[str, Any], status: object, scanned: datetime | None) -> None:
+        processed = instant(row.get("processed_at"))
+        self.timeline.add(status, processed)
+        if scanned and self._job_created:
+            self.scanned_to_created.add((self._job_created - scanned).total_seconds())
+        if processed is None:
+            return
+        if status in ("COMPLETED", "FAILED") and (created := instant(row.get("created_at"))):
+            self.created_to_processed.add((processed - created).total_seconds())
+        if status == "COMPLETED" and scanned:
+            self.scanned_to_done.add((processed - scanned).total_seconds())
 
 
 def instant(value: object) -> datetime | None:

@@ -24,6 +24,8 @@ class Wording(str):
 # Between two marks nothing is Markdown, HTML, a link, a mention or an emoji name. The two characters that end a code
 # span or a table's cell stand outside as references.
 _ENDS_SPAN = re.compile(r"([`|])")
+# A number and its unit, and a duration's units, stay on one line.
+_WITHIN_DURATION = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d)\b|%)|(?<=\d [hd]) (?=\d)|(?<=\d min) (?=\d)")
 _HARMLESS_TITLE = re.compile(r"[^\W_](?:[^\W_]|[ ,'():-])*")
 
 
@@ -38,7 +40,7 @@ def html(value: object) -> Markup:
     if value is None:
         return Markup("<em>not known</em>")
     if isinstance(value, Wording):
-        return Markup(escape(str(value)))  # noqa: S704 -- escaped
+        return Markup(escape(_WITHIN_DURATION.sub("\u00a0", value)))  # noqa: S704 -- escaped
     if isinstance(value, str):
         text = str(escape(_one_line(value)))
         marked = STEERING.sub(lambda found: f"<samp>U+{ord(found[0]):04X}</samp>", text)

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from evidence.findings import left_open, sentence, verdict
-from evidence.integrity import completeness, equation, rows_against_counters
+from evidence.file_hashes import State
+from evidence.findings import left_open, sentence, verdict, way_back
+from evidence.integrity import Check, checks, completeness, differing, equation, rows_against_counters, summary
+from evidence.ranking import Ranking, Share
 from evidence.report_facts import job_of, outcome_of
-from evidence.tally import Durations, Ranking, Share, Tally, instant
+from evidence.tally import Tally, instant
 from evidence.time_words import duration, point_in_time
+from evidence.wording import Wording
 from tests.evidence.sample_job import job, row
 
 
@@ -114,6 +117,45 @@ def test_rows_are_held_against_the_counters() -> None:
     assert rows_against_counters(job_of({}), Tally(rows)).state == "unknown"
 
 
+def test_evidence_that_differs_is_something_to_do_unless_the_job_runs() -> None:
+    given = told(completed=5)
+    given["job"]["messages_failed"] = 2
+    given["job"]["total_messages_discovered"] = 9
+    rows = Tally([row(number) for number in range(4)])
+    titles = [point.why for point in differing(checks(given, job_of(given), rows))]
+    assert len(titles) == 2
+    given["job"]["status"] = "PROCESSING"
+    assert list(differing(checks(given, job_of(given), rows))) == []
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        (["ok", "ok"], "all 2 checks agree"),
+        (["ok", "failed", "unknown"], "1 of 3 checks differs"),
+        (["failed", "failed"], "2 of 2 checks differ"),
+        (["ok", "unknown"], "1 of 2 checks made, all agree"),
+        (["unknown"], "no check could be made"),
+    ],
+)
+def test_the_checks_are_summed_up(states: list[State], words: str) -> None:
+    assert summary([Check(state, Wording("")) for state in states])[0] == words
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (told(completed=1), "restore-messages"),
+        (told(failed=1), None),
+        (told(completed=1, action="RELEASE"), None),
+        ({"job": job([row(0)], action_params={"destination": "RecoverableItemsPurges"})}, "can't be brought back"),
+    ],
+)
+def test_the_way_back_is_named_where_there_is_one(given: dict[str, Any], words: str | None) -> None:
+    found = way_back(job_of(given))
+    assert found is None if words is None else words in (found or "")
+
+
 @pytest.mark.parametrize(("complete", "state"), [(True, "ok"), (False, "failed"), (None, "unknown")])
 def test_completeness_is_what_the_export_said(complete: bool | None, state: str) -> None:
     assert completeness({"rows": 3, "expected": 3, "complete": complete}).state == state
@@ -140,15 +182,6 @@ def test_failed_rows_come_first_among_fifty() -> None:
     tally = Tally([*(row(n, "SKIPPED") for n in range(100)), *(row(n, "FAILED") for n in range(100, 105))])
     assert [item["status"] for item in tally.not_succeeded] == ["FAILED"] * 5 + ["SKIPPED"] * 45
     assert tally.not_succeeded_count == 105
-
-
-def test_percentiles_are_right_to_one_percent() -> None:
-    durations = Durations()
-    for number in range(1, 1001):
-        durations.add(number / 10)
-    assert durations.percentile(50) == pytest.approx(50, rel=0.01)
-    assert durations.percentile(95) == pytest.approx(95, rel=0.01)
-    assert Durations().percentile(50) is None
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_hostile_text_is_read_and_does_nothing(text: str) -> None:
     page = Page(render(facts([row(1, "FAILED", status_message=text)]), "html"))
     start = re.sub(r"[^ -~].*", "", text.strip(), flags=re.DOTALL)[:100]
     assert start in page.words
-    assert all(character.isprintable() or character == "\n" for character in page.words)
+    assert all(character.isprintable() or character in "\n\u00a0" for character in page.words)
 
 
 @pytest.mark.parametrize("report_format", ["html", "markdown"])
@@ -142,10 +142,10 @@ def test_markdown_shows_hostile_text_as_code_and_nothing_else() -> None:
         assert dangerous not in outside
     assert all(character.isprintable() or character == "\n" for character in found)
     headings = [line for line in found.splitlines() if line.startswith("#")]
-    assert headings == [heading for heading in headings if re.fullmatch(r"#{1,2} [`A-Z].*", heading)]
+    assert headings == [heading for heading in headings if re.fullmatch(r"#{1,3} [`A-Z].*", heading)]
     for line in found.splitlines():
         if line.startswith("|"):
-            assert line.count("|") in {4, 6, 7}
+            assert line.count("|") in {4, 5, 6, 7}
 
 
 @pytest.mark.parametrize("report_format", ["html", "markdown"])
@@ -187,6 +187,45 @@ def test_the_row_file_is_checked_against_its_recorded_hash(tmp_path: Path) -> No
     assert "**Agrees.** The row file that this report was made from has the SHA-256" in render(told, "markdown")
     path.write_bytes(path.read_bytes().replace(b"user1@", b"user2@"))
     assert "**Differs.** The row file that this report was made from has been changed" in render(told, "markdown")
+
+
+def test_every_exported_file_is_checked_against_its_recorded_hash(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_bytes(b"a,b\n")
+    record = {
+        "path": str(table),
+        "format": "csv",
+        "rows": 0,
+        "bytes": 4,
+        "sha256": hashlib.sha256(b"a,b\n").hexdigest(),
+    }
+    told = exported(tmp_path / "rows.ndjson", small_campaign())
+    told["export"]["files"].append(record)
+    found = render(told, "markdown")
+    assert "**Agrees.** Exported files that still have the SHA-256 recorded for them: 2 of 2." in found
+    assert "Evidence: Complete**, 10 of 10 rows; all 5 checks agree" in found
+    for changed in (b"a,c\n", b"a,b,c\n"):
+        table.write_bytes(changed)
+        found = render(told, "markdown")
+        assert "recorded for them: 1 of 2. Changed since: 1." in found
+        assert "Evidence: Does not agree**" in found
+        assert "- **The evidence does not agree.** Exported files" in found
+        assert "| **changed** |" in found
+    table.unlink()
+    found = render(told, "markdown")
+    assert "**Not known.** Exported files that still have the SHA-256 recorded for them: 1 of 2." in found
+    assert "| not read here |" in found
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "device", "name", "nul"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = {"device": "/dev/zero", "name": "n" * 5000, "nul": "a\0b"}.get(kind, str(tmp_path / kind))
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        Path(path).mkdir()
+    found = render({"export": {"files": [{"path": path, "sha256": "0" * 64}]}}, "markdown")
+    assert "recorded for them: 0 of 1. The others could not be read" in found
 
 
 def test_lines_that_are_no_rows_are_counted_not_fatal(tmp_path: Path) -> None:
@@ -240,6 +279,6 @@ def test_a_large_job_is_reported_quickly_and_by_its_most_frequent_values() -> No
         for number in range(5_000)
     )
     found = render({"job": job([]), "rows": rows}, "markdown")
-    assert "| `d1.example` | 2,625 | 52.5 % |" in found
+    assert "| `d1.example` | 2,625 | 52.5 % | 0 |" in found
     assert "| all others |" in found
-    assert "10.0 s for half of them" in found
+    assert "| Found by the job to processed | 5,000 | 10.0 s | 10.0 s | 10.0 s |" in found

@@ -1,0 +1,62 @@
+"""The figures at a report's top: how long it took, and whether the evidence can be relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evidence.findings import BAD, GOOD, IDLE, WARN, Tone
+from evidence.report_facts import Job, count, part
+from evidence.tally import Tally, instant
+from evidence.time_words import duration
+from evidence.times_view import remediation
+from evidence.wording import Wording
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that is looked for first, with what it says more exactly."""
+
+    name: Wording
+    value: Wording | None
+    note: Wording | None
+    tone: Tone = IDLE
+
+
+def key_figures(facts: Mapping[str, Any], job: Job, tally: Tally | None, checked: tuple[Wording, Tone]) -> list[Figure]:
+    """Time to remediate, the job's duration, and whether the evidence holds. `checked` sums up the checks."""
+    said, checks_tone = checked
+    export = part(facts, "export")
+    rows, expected = count(export.get("rows")), count(export.get("expected"))
+    had = None if rows is None else f"{rows:,} rows" if expected is None else f"{rows:,} of {expected:,} rows"
+    complete = export.get("complete")
+    evidence: tuple[Wording | None, Tone] = (None, IDLE)
+    if isinstance(complete, bool):
+        evidence = (Wording("Complete"), GOOD) if complete else (Wording("Not complete"), WARN if job.running else BAD)
+    if checks_tone == BAD and complete is not False:
+        evidence = (Wording("Does not agree"), BAD)
+    taken = tally.scanned_to_done if tally else None
+    half, most = (taken.percentile(50), taken.percentile(95)) if taken else (None, None)
+    received = instant(part(facts, "alert").get("received"))
+    response = (job.completed - received).total_seconds() if job.completed and received else None
+    return [
+        Figure(
+            remediation(job),
+            None if half is None else duration(half),
+            Wording("from scan, per message")
+            if most is None
+            else Wording(f"from scan, for half of the messages; {duration(most)} for 95 of 100"),
+        ),
+        Figure(
+            Wording("Job took"),
+            None if job.total_seconds is None else duration(job.total_seconds),
+            Wording("created to ended" + ("" if response is None else f"; {duration(response)} after the alert")),
+        ),
+        Figure(
+            Wording("Evidence"),
+            evidence[0],
+            Wording(f"{had}; {said}" if had else said),
+            evidence[1],
+        ),
+    ]
