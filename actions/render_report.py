@@ -1,6 +1,9 @@
 """Write the report on a bulk job, for people: what happened, what did not, and what to do about it.
 
-Works on what earlier actions returned and on an exported NDJSON file; no remote operation.
+Works on what earlier actions returned and on an exported NDJSON file, which is read once and not kept in memory; no
+remote operation. With `rows` it also tells the job's progress over time, the messages by recipient's domain, by
+disposition and by destination, why messages failed, and how long they took. The files that `export` names are hashed
+anew and compared with what was recorded. The HTML is one file without a script that asks nobody for anything.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from pydantic import Field
 from actions.contract import Action, ActionParams, ActionResult
 from actions.example_job import example_job
 from actions.process import main
+from connectors.clock import SystemClock
 from connectors.version import VERSION
 
 
@@ -34,7 +38,7 @@ class Params(ActionParams):
     rows: str | None = Field(None, min_length=1, max_length=4096, description="Path of the exported NDJSON file.")
     alert: Alert | None = Field(None, description="The alert that started the response.")
     playbook: str | None = Field(None, max_length=200, description="The playbook that ran.")
-    generated_at: str | None = Field(None, max_length=40, description="When; RFC 3339.")
+    generated_at: str | None = Field(None, max_length=40, description="When; RFC 3339. Now, unless given.")
     warnings: list[str] = Field(default_factory=list, description="What earlier steps warned about.")
 
 
@@ -57,6 +61,7 @@ def render_report(p: Params) -> Result:
 
     facts = p.model_dump(mode="json", exclude_none=True, exclude={"destination", "format", "alert"})
     facts["pack_version"] = VERSION
+    facts.setdefault("generated_at", SystemClock().now().isoformat(timespec="seconds"))
     facts["request"] = {
         "action": p.job.get("action_type"),
         "search_params": p.job.get("search_params"),
