@@ -24,7 +24,7 @@ $(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.tests: $(VENV)/.runs
 	@echo "Adding what the tests need to $(VENV), once"
-	@$(PIP) --editable '.[approval,cli,parquet,sandbox,test,lint]'
+	@$(PIP) --editable '.[approval,browser,cli,parquet,sandbox,test,lint]'
 	@touch $@
 
 setup: $(VENV)/.runs ## Set up an environment of its own in .venv, with the command `cfes`
@@ -35,7 +35,7 @@ demo: $(VENV)/.runs ## Answer a phishing alert against the sandbox, from search 
 sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, until Ctrl-C
 	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000
 
-test: $(VENV)/.tests ## Run the tests
+test: $(VENV)/.tests ## Run the tests; those of the report's looks need Chromium (.ci/chromium installs it)
 	@$(BIN)/python -m pytest -n 2
 
 chaos: $(VENV)/.tests ## Play random bad days (CASES=5000, SEED=1), the official SDK beside the pack
