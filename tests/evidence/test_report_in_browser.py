@@ -50,6 +50,13 @@ TEXT_COLOURS = """
 }
 """
 
+# The colour of each tone that something is drawn in.
+FILLS = """
+() => Object.fromEntries([...document.querySelectorAll('svg [class]')]
+  .filter((element) => element.matches('rect:not(.mark), path'))
+  .map((element) => [element.getAttribute('class'), getComputedStyle(element).fill.match(/\\d+/g).map(Number)]))
+"""
+
 # What is wider inside than outside, so that a part of it can't be seen.
 CUT_OFF = """
 () => [...document.querySelectorAll('main *')]
@@ -223,6 +230,15 @@ def test_every_word_stands_out_from_what_is_behind_it(look_at: Open, name: str, 
         if (found := contrast(text["colour"], text["behind"])) < (3 if text["large"] else 4.5)
     ]
     assert faint == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_bar_and_area_stands_out_from_the_track_it_lies_on(look_at: Open, scheme: Scheme) -> None:
+    # WCAG 2.2, 1.4.11: 3 to 1.
+    fills = look_at("running", DESK, scheme).page.evaluate(FILLS)
+    track = fills.pop("track")
+    assert {"good", "bad", "warn", "idle", "busy", "before"} <= set(fills)
+    assert [tone for tone, fill in fills.items() if contrast(fill, track) < 3] == []
 
 
 def contrast(one: list[float], other: list[float]) -> float:
