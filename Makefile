@@ -56,6 +56,8 @@ record: $(VENV)/.tests ## Record the cassettes anew from the sandbox
 
 bench: $(VENV)/.tests ## Measure what benchmarks/README.md reports
 	@$(BIN)/python -m benchmarks.process_start
+	@$(BIN)/python -m benchmarks.preview
+	@$(BIN)/python -m benchmarks.export --gzip
 
 smoke: ## Set up and run the demo on each other Python that is found (3.12, 3.13)
 	@.ci/smoke
