@@ -48,7 +48,7 @@ class RawRows:
         return (json.loads(bytes(text)) for text in self.texts)
 
 
-class _Key(msgspec.Struct):
+class _Key(msgspec.Struct, gc=False):
     message_id: str
     status: str
 
