@@ -33,6 +33,7 @@ class Tally:
                 "requests": outcome.requests,
                 "jobs": outcome.jobs,
                 "planned jobs": outcome.planned_jobs,
+                "worked twice": found.worked_twice,
                 "duplicates": len(set(found.duplicates)),
                 "cancelled twins": found.cancelled_twins,
                 "done by cancelled twins": found.done_by_cancelled_twins,
@@ -71,6 +72,7 @@ class Tally:
             f"twins cancelled     {sums['cancelled twins']}, "
             f"which had processed {sums['done by cancelled twins']} messages",
             f"twins ended unseen  {sums['ended twins']}, which had processed {sums['done by ended twins']} messages",
+            f"worked twice        {sums['worked twice']} intents had more than one job that processed messages",
             f"after a stale look  {sums['stale looks']} of these twins: the first job had been in the list for 1 s",
             f"widest race         {self.widest_race_seconds:.1f} s from the last look to a twin's POST",
             f"wrong exit codes    {sums['wrong exit codes']}",

@@ -17,6 +17,9 @@ CREATES = ("create-move-job", "release-job")
 STATES_OF_THINGS = ("IdempotencyConflict", "PlanUsed", "Conflict", "JobStillRunning")
 RUNNING = ("PENDING", "DISCOVERING", "PROCESSING")
 
+# From the look that showed no job to the POST that made a twin. A list in small pages takes seconds to read.
+WIDEST_RACE_SECONDS = 30.0
+
 # What a job says of its search where the caller said nothing.
 API_DEFAULTS = {"detections_only": True, "submissions": False, "action_log": False}
 
@@ -30,7 +33,8 @@ class Findings:
 
     ended_twins: later jobs of an intent that had ended before any look could show them beside the first: on an API
     without idempotency keys nobody can stop those. stale_looks: twins of either kind that were made more than a second
-    after the first job could have been seen, by a call that had looked before and not again.
+    after the first job could have been seen, by a call that had looked before and not again. worked_twice: how many
+    intents had more than one job that processed messages.
     """
 
     duplicates: list[str] = field(default_factory=list)
@@ -42,6 +46,7 @@ class Findings:
     done_by_ended_twins: int = 0
     stale_looks: int = 0
     widest_race_seconds: float = 0.0
+    worked_twice: int = 0
 
     @property
     def wrong(self) -> list[str]:
@@ -172,6 +177,7 @@ def judge_jobs(
         for one in made:
             if not _does_what_was_asked(one):
                 found.others.append(f"{one.job.job_id} does not do what {one.call.worker} asked for")
+        found.worked_twice += sum(_processed(one) > 0 for one in made) > 1
     if not made:
         return
     given_up = {effect.touched[0] for call in creates for effect in call.effects if effect.operation == "cancelBulkJob"}
@@ -183,15 +189,21 @@ def judge_jobs(
         found.duplicates += wrong
         if not at_the_end or wrong:
             continue
-        done = sum(twin.job.counts[status] for status in ("COMPLETED", "FAILED", "SKIPPED"))
+        done, race = _processed(twin), twin.at - (twin.looked_at or 0)
         found.stale_looks += twin.at - first.at > lag_seconds + 1
-        found.widest_race_seconds = max(found.widest_race_seconds, twin.at - (twin.looked_at or 0))
+        found.widest_race_seconds = max(found.widest_race_seconds, race)
+        if race > WIDEST_RACE_SECONDS:
+            found.others.append(f"{twin.job.job_id} was made {race:.0f} s after the look that had shown no other")
         if twin.job.job_id in given_up:
             found.cancelled_twins += 1
             found.done_by_cancelled_twins += done
         else:
             found.ended_twins += 1
             found.done_by_ended_twins += done
+
+
+def _processed(one: Made) -> int:
+    return sum(one.job.counts[status] for status in ("COMPLETED", "FAILED", "SKIPPED"))
 
 
 def _mistreated(twin: Made, first: Made, creates: Sequence[Call], given_up: set[str]) -> list[str]:
