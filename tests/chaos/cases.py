@@ -11,7 +11,9 @@ from typing import Any
 from sandbox.clock import as_datetime
 from sandbox.server import RunningSandbox
 from tests.chaos.hands import Hands
-from tests.chaos.schedule import FollowUp, Intent, Schedule, Worker, drawn
+from tests.chaos.named_messages import left_undone
+from tests.chaos.naming import requests_of
+from tests.chaos.schedule import BY_ID, FollowUp, Intent, Schedule, Worker, drawn
 from tests.chaos.verdict import (
     Copies,
     Findings,
@@ -39,7 +41,10 @@ CALM_SECONDS = 1000.0
 
 @dataclass
 class Outcome:
-    """What came of a case. met: faults by kind. codes: exit codes of the calls, -1 where the worker was killed."""
+    """What came of a case. met: faults by kind. codes: exit codes of the calls, -1 where the worker was killed.
+
+    changed_by_id: the messages that were changed by their IDs, without a job.
+    """
 
     schedule: Schedule
     story: list[str]
@@ -48,6 +53,7 @@ class Outcome:
     requests: int = 0
     jobs: int = 0
     planned_jobs: int = 0
+    changed_by_id: int = 0
     met: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
 
@@ -87,13 +93,15 @@ class _Play:
         for fault in self.account.faults.view():
             met[fault["kind"]] += fault["met"]
         self.account.faults.clear()
+        # The mail provider's too: in the end every message can be changed that is there.
+        self.account.delivery.permanent = self.account.delivery.transient = 0.0
         self.stage.let_pass(CALM_SECONDS)
         for run in self.runs:
             run.judge_when_calm()
         self.stage.let_pass(CALM_SECONDS)
         calls = [call for run in self.runs for call in run.calls]
-        makers = {one.job.job_id: call for call in calls for one in call.made}
-        judge_messages(self.account, makers, self.planned, self.findings)
+        judge_messages(self.account, calls, self.planned, self.findings)
+        makers = [call for call in calls for _ in call.made]
         met["killed"] = sum(call.code is None for call in calls)
         return Outcome(
             schedule=self.schedule,
@@ -102,7 +110,8 @@ class _Play:
             calls=len(calls),
             requests=self.requests,
             jobs=len(makers),
-            planned_jobs=sum(call.plan is not None for call in makers.values()),
+            planned_jobs=sum(call.plan is not None for call in makers),
+            changed_by_id=len({done.investigate_id for call in calls for done in call.changed}),
             met=met,
             codes=Counter(-1 if call.code is None else call.code for call in calls),
         )
@@ -113,13 +122,14 @@ class _IntentRun:
 
     def __init__(self, play: _Play, intent: Intent) -> None:
         self.intent = intent
+        self.requests = requests_of(play.account, intent)
         self.calls: list[Call] = []
         self._play = play
         self._shared_plan: dict[str, Any] | None = None
         self._planner: str | None = None
 
     def orchestrator(self, worker: Worker) -> Callable[[Actor], None]:
-        asked = self.intent.requests[worker.variant]
+        asked = self.requests[worker.variant]
 
         def work(actor: Actor) -> None:
             hands = self._play.hands(actor, worker)
@@ -176,6 +186,8 @@ class _IntentRun:
             if call.code is None:
                 hands.actor.rest(chance.uniform(0, 90))
             elif call.code in (6, 7):
+                if action in BY_ID and chance.random() < 0.5:
+                    params = {**params, **call.error.get("resume", {})}
                 hands.actor.rest(call.error.get("retry_after_seconds") or chance.uniform(1, PAUSE_SECONDS))
             else:
                 break
@@ -183,7 +195,8 @@ class _IntentRun:
 
     def _one_call(self, hands: Hands, action: str, params: Params, asked: Params) -> Call:
         play = self._play
-        call = Call(hands.actor.name, action, params, asked, play.stage.now)
+        changes = len(play.account.delivery.done)
+        call = Call(hands.actor.name, action, params, asked, play.stage.now, changes)
         self.calls.append(call)
         # In two steps: the sum of before would be that of before the other workers' turns.
         sent = hands.do(call)
@@ -219,27 +232,37 @@ class _IntentRun:
                 self._judge(creates, at_the_end=False)
 
     def judge_when_calm(self) -> None:
-        """One more call for each job to be: it adopts the job, or makes it where nobody could."""
+        """One more call for each job to be: it adopts the job, or makes it where nobody could.
+
+        By ID: for each request, it does what is left.
+        """
         for creates in units(self.intent, self.calls):
             made = in_order([one for call in creates for one in call.made])
             lasting = self.intent.key is not None or creates[0].plan is not None
             if lasting and not any(one.job.deleted for one in made):
                 like = made[0].call if made else creates[0]
-                actor = self._play.stage.enter("calm", self._calm_call(like, creates))
-                self._play.stage.play()
-                assert actor.done
+                call = self._calm_call(like.action, like.params, like.asked)
+                if call not in creates:
+                    creates.append(call)
             self._judge(creates, at_the_end=True)
+        for asked in self.requests if self.intent.by_id else ():
+            call = self._calm_call(self.intent.action, asked, asked)
+            if call.code == 0:
+                self._play.findings.others += left_undone(call, self._play.account)
 
     def _judge(self, creates: list[Call], *, at_the_end: bool) -> None:
         play = self._play
         judge_jobs(self.intent, creates, play.findings, lag_seconds=play.schedule.lag_seconds, at_the_end=at_the_end)
 
-    def _calm_call(self, like: Call, creates: list[Call]) -> Callable[[Actor], None]:
-        def work(actor: Actor) -> None:
-            call = self._one_call(self._play.hands(actor, None), like.action, like.params, like.asked)
-            if call not in creates:
-                creates.append(call)
-            if call.code != 0 and not (call.code == 3 and may_be_refused(call, self.intent)):
-                self._play.findings.others.append(f"the calm call ended with {call.code}: {call.error.get('message')}")
-
-        return work
+    def _calm_call(self, action: str, params: Params, asked: Params) -> Call:
+        calm: list[Call] = []
+        play = self._play
+        actor = play.stage.enter(
+            "calm", lambda actor: calm.append(self._one_call(play.hands(actor, None), action, params, asked))
+        )
+        play.stage.play()
+        assert actor.done
+        call = calm[0]
+        if call.code != 0 and not (call.code == 3 and may_be_refused(call, self.intent, play.account)):
+            play.findings.others.append(f"the calm call ended with {call.code}: {call.error.get('message')}")
+        return call

@@ -14,8 +14,10 @@ from actions import (
     create_move_job,
     delete_job,
     export_job_messages,
+    move_messages,
     preview_job,
     release_job,
+    release_messages,
     wait_for_job,
 )
 from connectors.clock import Deadline
@@ -36,6 +38,8 @@ ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "delete-job": delete_job.run,
     "wait-for-job": wait_for_job.run,
     "export-job-messages": export_job_messages.run,
+    "move-messages": move_messages.run,
+    "release-messages": release_messages.run,
 }
 
 
@@ -98,6 +102,6 @@ class Hands:
 def _words(call: Call) -> str:
     if call.code != 0:
         return f"{call.error.get('type')}, applied {call.error.get('applied')}: {call.error.get('message')}"
-    shown = ("job_id", "created", "done", "messages")
+    shown = ("job_id", "created", "done", "messages", "succeeded", "already", "failed", "unknown")
     known = {name: call.document.get(name) for name in shown}
     return ", ".join(f"{name} {value}" for name, value in known.items() if isinstance(value, str | int))

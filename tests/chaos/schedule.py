@@ -7,6 +7,8 @@ Left out, because no client could tell the lie from the truth:
 - 4xx with `applied`: by the contract a refusal changed nothing. `success: false` inside a 200 is played both ways.
 - `rewrite` of a comment or of created_at: without them no stamp and no order stands. Other fields are rewritten.
 - a job deleted while another call looks for its own, on pages that are cut small: the rows behind it move up.
+- rows of a release that lack some recipients, and a message search that shows a change only later: the sandbox tells
+  all and at once.
 - a job deleted and its key used again: whoever deletes the job takes back the journal's entry.
 - a wall clock that jumps where a plan is made or used: a plan ends with the clock that it was made by, and is refused
   by another.
@@ -15,10 +17,12 @@ Left out, because no client could tell the lie from the truth:
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
-Action = Literal["create-move-job", "release-job"]
+from tests.chaos.bad_days import Fields, faults
+
+Action = Literal["create-move-job", "release-job", "move-messages", "release-messages"]
 FollowUp = Literal["wait-for-job", "export-job-messages", "cancel-job", "delete-job"]
 
 # Whose plan a worker hands over: none, one of its own, or one that all workers of the intent were given.
@@ -28,11 +32,8 @@ SENDER = "billing@invoice-portal.example"
 HELD_SENDER = "statements@partner-bank.example"
 WINDOW = "2026-11-13T15:32:35Z"
 
-READS = ("listBulkJobs", "listBulkJobs", "searchMessages", "getBulkJob", "listBulkJobMessages")
-WRITES = ("createBulkJob", "createBulkJob", "createBulkJob", "cancelBulkJob", "deleteBulkJob")
-SERVER_ERRORS = (408, 500, 502, 503, 504, 520)
-
-Fields = dict[str, Any]
+# The actions that change messages by their IDs, without a job, and the operation of each.
+BY_ID = {"move-messages": "moveMessages", "release-messages": "releaseMessages"}
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,28 @@ class Worker:
 
 
 @dataclass(frozen=True)
+class Naming:
+    """Which messages a request names by their IDs: a part of those that the change is for, and others.
+
+    suspect: also what a release is refused for, unless it is allowed. unfit: so many that the change can't be made to.
+    missing: IDs that no message has. late: also copies that arrive later. repeated: so many named twice.
+    """
+
+    seed: int
+    part: float
+    suspect: bool
+    unfit: int
+    missing: int
+    late: bool
+    repeated: int
+
+
+@dataclass(frozen=True)
 class Intent:
     """One thing to be done once.
 
-    requests: the parameters of each variant; more than one is a key used for two requests, or a plan under two keys.
+    requests: the parameters of each variant; more than one is a key used for two requests, a plan under two keys, or
+    different parts of the same messages. namings: for each request by ID, the messages that it names.
     """
 
     action: Action
@@ -74,6 +93,11 @@ class Intent:
     requests: tuple[Fields, ...]
     workers: tuple[Worker, ...]
     capped: bool
+    namings: tuple[Naming, ...] = ()
+
+    @property
+    def by_id(self) -> bool:
+        return self.action in BY_ID
 
     @property
     def shares_plan(self) -> bool:
@@ -82,7 +106,10 @@ class Intent:
 
 @dataclass(frozen=True)
 class Schedule:
-    """faults: fields of sandbox.faults.Fault. page_limit: the service gives no more than so many items a page."""
+    """faults: fields of sandbox.faults.Fault. page_limit: the service gives no more than so many items a page.
+
+    most_ids: the pack sends no more than so many IDs a call.
+    """
 
     name: str
     settings: Fields
@@ -91,6 +118,7 @@ class Schedule:
     intents: tuple[Intent, ...]
     foreign_jobs: int
     page_limit: int | None
+    most_ids: int | None
 
     @property
     def lag_seconds(self) -> float:
@@ -125,15 +153,19 @@ def drawn(seed: int, number: int) -> Schedule:
                 {"start_delay": 3.0, "discover_rate": 2.0, "process_rate": 1.0},
             )
         ),
-        faults=_faults(chance),
+        faults=faults(chance, len(intents), [BY_ID[intent.action] for intent in intents if intent.by_id]),
         intents=intents,
         foreign_jobs=chance.choice((0, 2, 6, 12)),
         page_limit=page_limit,
+        most_ids=chance.choice((None, 3, 8)),
     )
 
 
 def _intent(chance: random.Random, key: str, place: int, *, may_delete: bool) -> Intent:
-    kind = chance.choices(("same", "conflict", "keyless", "shared plan", "plan under two keys"), (50, 18, 14, 12, 6))[0]
+    kinds = ("same", "conflict", "keyless", "shared plan", "plan under two keys", "by ID")
+    kind = chance.choices(kinds, (50, 18, 14, 12, 6, 13))[0]
+    if kind == "by ID":
+        return _by_id(chance, place)
     crowd = chance.choice((1, 2, 2, 3, 4, 5)) if kind in ("same", "shared plan") else chance.choice((1, 2, 3))
     if kind in ("conflict", "plan under two keys"):
         crowd += 1
@@ -170,7 +202,48 @@ def _intent(chance: random.Random, key: str, place: int, *, may_delete: bool) ->
     )
 
 
-def _worker(chance: random.Random, name: str, variant: int, planning: Planning, *, alone: bool) -> Worker:
+def _by_id(chance: random.Random, place: int) -> Intent:
+    """Workers who name the same messages, or different parts of them."""
+    action: Action = "release-messages" if chance.random() < 0.35 else "move-messages"
+    request: Fields = {"skip_done": False} if chance.random() < 0.15 else {}
+    if action == "move-messages":
+        request["destination"] = chance.choice(("JunkEmail", "DeletedItems", "Inbox"))
+    elif chance.random() < 0.5:
+        request["allow_malicious"] = True
+    capped = chance.random() < 0.05
+    if capped:
+        request["max_messages"] = 1
+    suspect = action == "move-messages" or "allow_malicious" in request or chance.random() < 0.3
+    namings = tuple(_naming(chance, suspect=suspect) for _ in range(chance.choice((1, 1, 2))))
+    workers = [
+        _worker(chance, f"{'ABCD'[place]}{number}", number % len(namings), "none", alone=False, kills_within=30)
+        for number in range(chance.choice((1, 2, 3)))
+    ]
+    return Intent(
+        action=action,
+        key=None,
+        requests=(request,) * len(namings),
+        workers=tuple(replace(worker, follow_ups=(), tripwire=None) for worker in workers),
+        capped=capped,
+        namings=namings,
+    )
+
+
+def _naming(chance: random.Random, *, suspect: bool) -> Naming:
+    return Naming(
+        seed=chance.randrange(1_000_000),
+        part=chance.choice((1.0, 1.0, 0.5, 0.2)),
+        suspect=suspect,
+        unfit=chance.choice((0, 0, 0, 2)) if suspect else 0,
+        missing=chance.choice((0, 0, 0, 1, 2)) if suspect else 0,
+        late=chance.random() < 0.2,
+        repeated=chance.choice((0, 0, 0, 1)),
+    )
+
+
+def _worker(
+    chance: random.Random, name: str, variant: int, planning: Planning, *, alone: bool, kills_within: int = 14
+) -> Worker:
     jump = (chance.randrange(12), chance.uniform(-90_000, 90_000)) if chance.random() < 0.2 else None
     return Worker(
         name=name,
@@ -178,7 +251,8 @@ def _worker(chance: random.Random, name: str, variant: int, planning: Planning, 
         starts=chance.choice((0.0, 0.0, chance.uniform(0, 2), chance.uniform(0, 40))),
         follow_ups=_follow_ups(chance, alone=alone),
         kills=tuple(
-            Kill(chance.randrange(14), chance.random() < 0.6) for _ in range(chance.choice((0, 0, 0, 0, 1, 2)))
+            Kill(chance.randrange(kills_within), chance.random() < 0.6)
+            for _ in range(chance.choice((0, 0, 0, 0, 1, 2)))
         ),
         jump=jump if planning == "none" else None,
         deadline_seconds=chance.uniform(35, 200) if chance.random() < 0.15 else None,
@@ -213,61 +287,3 @@ def _follow_ups(chance: random.Random, *, alone: bool) -> tuple[FollowUp, ...]:
     if "wait-for-job" in chosen and alone and chance.random() < 0.6:
         chosen.append("delete-job")
     return tuple(chosen)
-
-
-def _faults(chance: random.Random) -> tuple[Fields, ...]:
-    faults = [_fault(chance) for _ in range(chance.choice((0, 1, 2, 3, 3, 4, 5, 6, 8)))]
-    if chance.random() < 0.45:
-        faults.append({"operation": "listBulkJobs", "kind": "lag", "seconds": chance.uniform(0.2, 10)})
-    if chance.random() < 0.2:
-        faults.append({"operation": chance.choice(("listBulkJobs", "listBulkJobMessages")), "kind": "cursor"})
-    return tuple(faults)
-
-
-def _fault(chance: random.Random) -> Fields:
-    """One that is over after some calls: every intent comes to an end."""
-    if chance.random() < 0.25:
-        return {**_shaping(chance), **_when(chance)}
-    writes = chance.random() < 0.6
-    operation = chance.choice(WRITES if writes else READS) if chance.random() < 0.95 else "*"
-    applied = chance.random() < 0.5
-    retry_after = chance.choice((1, 5, 30, 60, 290))
-    fault = chance.choice(
-        (
-            {"kind": "drop_before", "reset": chance.random() < 0.5},
-            {"kind": "drop_after", "reset": chance.random() < 0.5},
-            {"kind": "drop_after", "reset": chance.random() < 0.5},
-            {"kind": "status", "status": chance.choice(SERVER_ERRORS), "applied": applied},
-            {"kind": "status", "status": 503, "retry_after": retry_after, "applied": applied},
-            {"kind": "html", "status": chance.choice(SERVER_ERRORS), "applied": applied},
-            {"kind": "truncate", "keep": chance.choice((None, 0, 7))},
-            {"kind": "cut_json", "keep": chance.choice((None, 0, 7))},
-            {"kind": "rate_limit", "retry_after": retry_after, "block": False},
-            {"kind": "rate_limit", "retry_after": retry_after, "block": True},
-            {"kind": "success_false", "applied": applied},
-            {"kind": "status", "status": chance.choice((400, 403, 409)), "applied": False},
-            {"kind": "address_denied"},
-        )
-    )
-    # A few more calls than a read is tried again: only then does it fail.
-    long = not writes and chance.random() < 0.4
-    return {"operation": operation, **fault, **_when(chance), **({"times": chance.randrange(4, 9)} if long else {})}
-
-
-def _when(chance: random.Random) -> Fields:
-    return {"times": chance.choice((1, 1, 2, 3)), "after": chance.choice((0, 0, 0, 1, 2, 4, 7))}
-
-
-def _shaping(chance: random.Random) -> Fields:
-    return chance.choice(
-        (
-            {"operation": "searchMessages", "kind": "slow_search", "seconds": chance.choice((1.0, 5.0, 90.0))},
-            {"operation": "*", "kind": "notice"},
-            {"operation": "listBulkJobMessages", "kind": "empty_page"},
-            {"operation": "listBulkJobMessages", "kind": "shift_rows", "by": chance.choice((-3, -1, 1, 4))},
-            {"operation": "listBulkJobs", "kind": "shift_rows", "by": chance.choice((1, 2, 1000))},
-            {"operation": "createBulkJob", "kind": "fail_job", "rows": chance.choice((0, 3))},
-            {"operation": "getBulkJob", "kind": "rewrite", "set": {"new_field": [1]}, "remove": ["messages_skipped"]},
-            {"operation": "listBulkJobs", "kind": "rewrite", "set": {"action_params": None}, "remove": ["started_at"]},
-        )
-    )

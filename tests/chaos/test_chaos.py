@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from actions import message_batches, message_request
 from actions.row_collection import Collected
 from connectors import job_creation
 from connectors.email_security import EmailSecurity
-from connectors.errors import OutcomeUnknown
+from connectors.errors import OutcomeUnknown, PackError, TemporaryFailure
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.stamp import Stamp
 from connectors.transport import Answer, Transport
@@ -61,6 +62,13 @@ def test_the_fixed_cases_draw_every_kind_of_trouble() -> None:
     assert {worker.planning for worker in workers} == {"none", "own", "shared"}
     assert {kill.sent for worker in workers for kill in worker.kills} == {True, False}
     assert {None, 2, 3, 5} == {schedule.page_limit for schedule in schedules}
+    by_id = [intent for intent in intents if intent.by_id]
+    assert {intent.action for intent in by_id} == {"move-messages", "release-messages"}
+    assert {len(intent.requests) for intent in by_id} == {1, 2}
+    assert {request.get("skip_done") for intent in by_id for request in intent.requests} == {None, False}
+    assert {None, 3, 8} == {
+        schedule.most_ids for schedule in schedules if any(intent.by_id for intent in schedule.intents)
+    }
 
 
 @pytest.mark.parametrize("number", [3, 11, 59])
@@ -142,6 +150,29 @@ def _believes_every_export_complete(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Collected, "agrees_with", lambda *_: True)
 
 
+def _changes_without_a_look(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(message_request, "look_up", lambda *_: {})
+
+
+def _sends_a_lost_batch_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(message_batches, "_looked_at", lambda _api, _ledger, ids, _lost: (list(ids), []))
+
+
+def _believes_a_lost_batch_done(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(message_batches, "state_of", lambda *_: "done")
+
+
+def _forgets_what_is_left(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(message_batches.Ledger, "left", lambda _: [])
+
+
+def _calls_a_lost_batch_unchanged(patch: pytest.MonkeyPatch) -> None:
+    def refused(_api: EmailSecurity, _ledger: Any, _ids: Sequence[str], lost: PackError) -> NoReturn:
+        raise TemporaryFailure(lost.message)
+
+    patch.setattr(message_batches, "_looked_at", refused)
+
+
 @pytest.mark.parametrize(
     ("broken", "troubled", "noticed"),
     [
@@ -154,6 +185,11 @@ def _believes_every_export_complete(patch: pytest.MonkeyPatch) -> None:
         (_forgets_the_plans_window, "", "messages that were not meant"),
         (_believes_every_export_complete, "listBulkJobMessages", "rows complete"),
         (_waits_out_a_refused_create, "createBulkJob", "after the look that had shown no other"),
+        (_changes_without_a_look, "moveMessages", "were sent without a look"),
+        (_sends_a_lost_batch_again, "moveMessages", "were sent again without a look"),
+        (_believes_a_lost_batch_done, "moveMessages", "is told as succeeded, and was not"),
+        (_forgets_what_is_left, "moveMessages", "are neither done nor left"),
+        (_calls_a_lost_batch_unchanged, "moveMessages", "says that it changed nothing, and did: MOVE"),
     ],
 )
 def test_a_broken_promise_is_noticed(

@@ -9,7 +9,8 @@ from typing import Any
 from sandbox.account import Account
 from sandbox.clock import Instant, parse_instant
 from sandbox.search import Criteria, find
-from tests.chaos.schedule import Intent
+from tests.chaos.named_messages import change_may_be_refused, judge_changes, mistold_change
+from tests.chaos.schedule import BY_ID, Intent
 from tests.chaos.wire import Call, Made
 
 KEY = "idempotency_key"
@@ -62,6 +63,8 @@ def judge_call(call: Call, intent: Intent, made: Sequence[Made], account: Accoun
     wrong = _mistold(call)
     if call.action in CREATES:
         wrong += _mistold_create(call, intent, made, account)
+    elif call.action in BY_ID:
+        wrong += mistold_change(call, intent, account)
     elif call.action == "preview-job":
         wrong += [f"exit {call.code} of a preview"] if call.code == 3 else []
     elif call.code == 0:
@@ -72,8 +75,11 @@ def judge_call(call: Call, intent: Intent, made: Sequence[Made], account: Accoun
 
 
 def _mistold(call: Call) -> list[str]:
-    error, did = call.error, [f"{effect.operation} {effect.touched[0]}" for effect in call.effects]
-    wrong = []
+    error, wrong = call.error, []
+    # To send IDs changes nothing by itself: the copies that were changed are counted.
+    effects = [effect for effect in call.effects if effect.operation not in BY_ID.values()]
+    did = [f"{effect.operation} {effect.touched[0]}" for effect in effects]
+    did += [f"{done.operation} {done.investigate_id}" for done in call.changed]
     if error.get("type") == "InternalError" or call.code in (1, 2):
         wrong.append(f"a defect: {error.get('message')}")
     if error.get("applied") == "no" and did:
@@ -94,7 +100,9 @@ def _mistold(call: Call) -> list[str]:
 def _mistold_create(call: Call, intent: Intent, made: Sequence[Made], account: Account) -> list[str]:
     first = in_order(made)[0] if made else None
     if call.code == 3:
-        return [] if may_be_refused(call, intent) else [f"there was no reason to refuse: {call.error['message']}"]
+        return (
+            [] if may_be_refused(call, intent, account) else [f"there was no reason to refuse: {call.error['message']}"]
+        )
     if call.error.get("type") in ("IdempotencyConflict", "PlanUsed"):
         other = first is not None and not same_request(first.call, call)
         return [] if other else ["there is no earlier job of another request"]
@@ -111,8 +119,10 @@ def _mistold_create(call: Call, intent: Intent, made: Sequence[Made], account: A
     return wrong + [f"its twin {job_id} runs on" for job_id in running]
 
 
-def may_be_refused(call: Call, intent: Intent) -> bool:
+def may_be_refused(call: Call, intent: Intent, account: Account) -> bool:
     """Whether a guardrail has a reason: the cap, or that what a plan would release was released by now."""
+    if intent.by_id:
+        return change_may_be_refused(call, intent, account)
     drifted = call.error.get("type") == "PlanDrifted" and intent.action == "release-job"
     return (intent.capped and call.error.get("type") == "TooManyMessages") or drifted
 
@@ -248,10 +258,10 @@ def _does_what_was_asked(one: Made) -> bool:
 # The messages
 
 
-def judge_messages(
-    account: Account, makers: Mapping[str, Call], planned: Mapping[str, Copies], found: Findings
-) -> None:
+def judge_messages(account: Account, calls: Sequence[Call], planned: Mapping[str, Copies], found: Findings) -> None:
     """Only what was meant was touched, with a plan only what it had found; and nobody else's job was."""
+    makers = {one.job.job_id: call for call in calls for one in call.made}
+    by_id = {done for call in calls for done in call.changed}
     with account.present() as now:
         pass
     for job_id, call in makers.items():
@@ -259,7 +269,8 @@ def judge_messages(
         touched = {(done.investigate_id, done.recipient) for done in account.delivery.done if done.job_id == job_id}
         if touched - meant:
             found.others.append(f"{job_id} touched {len(touched - meant)} messages that were not meant")
-    if any(done.job_id not in makers for done in account.delivery.done):
+    found.others += judge_changes(calls, account)
+    if any(done.job_id not in makers and done not in by_id for done in account.delivery.done):
         found.others.append("messages were touched by a job that nobody here made")
     for job in account.jobs.all.values():
         if job.job_id not in makers and (job.deleted or job.status == "CANCELLED"):

@@ -14,7 +14,9 @@ from typing import Any, cast
 import httpx
 
 from sandbox.account import Account, Effect
+from sandbox.delivery import Done
 from sandbox.jobs import Job
+from tests.chaos.message_steps import Look, Sent, step_of
 from tests.chaos.schedule import Kill
 from tests.chaos.workers import Actor, ActorClock, Killed
 
@@ -40,7 +42,9 @@ class Call:
     """One call of an action: what it asked for, what it did by the sandbox's word, how it ended.
 
     asked: the parameters as the worker was given them, before a plan took the place of some. code: the exit code, None
-    where the worker was killed. shown: job to status, in the last good look at the list.
+    where the worker was killed. shown: job to status, in the last good look at the list. changes_before: how many
+    changes the account had made when it began. steps: what it saw of messages and sent about them by their IDs.
+    troubled: an answer was not as it should be.
     """
 
     worker: str
@@ -48,6 +52,9 @@ class Call:
     params: Mapping[str, Any]
     asked: Mapping[str, Any]
     began: float
+    changes_before: int = 0
+    steps: list[Look | Sent] = field(default_factory=list)
+    troubled: bool = False
     effects: list[Effect] = field(default_factory=list)
     made: list[Made] = field(default_factory=list)
     statuses: set[int] = field(default_factory=set)
@@ -63,6 +70,15 @@ class Call:
     def plan(self) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self.params.get("plan")
         return found
+
+    @property
+    def sent(self) -> list[Sent]:
+        return [step for step in self.steps if isinstance(step, Sent)]
+
+    @property
+    def changed(self) -> list[Done]:
+        """The copies of messages that it changed by their IDs."""
+        return [done for sent in self.sent for done in sent.changed]
 
     @property
     def error(self) -> dict[str, Any]:
@@ -127,11 +143,10 @@ class Wire(httpx.BaseTransport):
         if kill is not None and not kill.sent:
             self._tell(f"killed before {_words(request)}")
             raise Killed
-        before = len(self._account.effects)
+        effects, changes = len(self._account.effects), len(self._account.delivery.done)
         self._about_to(request)
         response = self.typed_answer(request)
-        effects = self._account.effects[before:]
-        self._note(request, response, effects)
+        self._note(request, response, self._account.effects[effects:], changes)
         if kill is not None:
             self._tell("killed before it saw the answer")
             raise Killed
@@ -174,7 +189,11 @@ class Wire(httpx.BaseTransport):
         return httpx.Response(response.status_code, headers=response.headers, stream=body)
 
     def _note(
-        self, request: httpx.Request, response: httpx.Response | httpx.TransportError, effects: list[Effect]
+        self,
+        request: httpx.Request,
+        response: httpx.Response | httpx.TransportError,
+        effects: list[Effect],
+        changes_before: int,
     ) -> None:
         body = b"" if isinstance(response, httpx.TransportError) else cast("_Body", response.stream).whole
         envelope = _envelope(body)
@@ -189,13 +208,19 @@ class Wire(httpx.BaseTransport):
                 self._story.name(effect.touched[0])
         if listed:
             told += " " + ", ".join(f"{self._story.name(job_id)} {status}" for job_id, status in listed.items())
+        step = step_of(request, response, envelope, self._account, changes_before)
         for effect in effects:
-            told += f"   [{effect.operation}: {', '.join(effect.touched)}]"
+            touched = ", ".join(effect.touched)
+            if isinstance(step, Sent):
+                touched = f"{len(effect.touched)} messages, {len(step.changed)} copies changed"
+            told += f"   [{effect.operation}: {touched}]"
         self._tell(f"{_words(request)} -> {told}")
         call = self.call
         if call is None:
             return
         call.effects += effects
+        call.steps += [] if step is None else [step]
+        call.troubled |= envelope is None or envelope.get("success") is not True
         for effect in effects:
             if effect.operation == "createBulkJob":
                 job = self._account.jobs.all[effect.touched[0]]

@@ -10,7 +10,9 @@ from functools import cache
 from pathlib import Path
 from unittest import mock
 
+from actions import message_batches
 from connectors import wire as pack_wire
+from connectors.message_change import MOST_IDS
 from connectors.stamp import Stamp
 from sandbox.account import open_account
 from sandbox.job_life import Pace
@@ -41,7 +43,11 @@ def world(schedule: Schedule) -> Iterator[RunningSandbox]:
     sandbox = _serving()
     # The server keeps its account; the account becomes another one, with nothing left of the case before.
     vars(sandbox.state).update(vars(open_account(settings).account))
-    with mock.patch.object(pack_wire.httpx, "create_ssl_context", tls_settings):
+    with (
+        mock.patch.object(pack_wire.httpx, "create_ssl_context", tls_settings),
+        # A thousand messages a case would take too long: the batches are made smaller instead.
+        mock.patch.object(message_batches, "MOST_IDS", schedule.most_ids or MOST_IDS),
+    ):
         comments: list[str | None] = [None, "case 42", "[cfes:1:0123", str(Stamp.of(sandbox.account_id, "other", {}))]
         # Where it is not in front, a stamp is a stranger's word.
         comments += [f"re: {Stamp.of(sandbox.account_id, intent.key or '', {})}" for intent in schedule.intents]
