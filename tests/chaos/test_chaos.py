@@ -16,7 +16,7 @@ import pytest
 
 from actions import message_batches, message_request
 from actions.row_collection import Collected
-from connectors import job_creation
+from connectors import transport
 from connectors.email_security import EmailSecurity
 from connectors.errors import OutcomeUnknown, PackError, TemporaryFailure
 from connectors.job import BulkJob, BulkJobRequest
