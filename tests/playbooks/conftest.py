@@ -145,7 +145,7 @@ def remote() -> Callable[..., Remote]:
                 {"done": False, "next_poll_seconds": 0, "resume": {"n": 2}, "progress": progress},
                 {"done": True, "next_poll_seconds": None, "resume": None, "progress": progress},
             ],
-            "export-job-messages": [{"rows": 3}],
+            "export-job-messages": [{"written": 3}],
             "tidy": [{}],
         }
         return Remote({**well, **{action.replace("_", "-"): given for action, given in answers.items()}})

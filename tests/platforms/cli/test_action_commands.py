@@ -112,7 +112,7 @@ def test_deprecated_parameters_are_taken_and_not_advertised(cfes: Cfes, taken: l
 
 def test_the_help_has_descriptions_choices_and_defaults(cfes: Cfes) -> None:
     text = " ".join(cfes("export-job-messages", "--help").out.split())
-    assert "--format ndjson|csv|json How rows are written. [default: ndjson]" in text
+    assert "--format ndjson|csv|json|parquet How rows are written. [default: ndjson]" in text
     assert "--job-id TEXT The job's UUID. [required]" in text
 
 
