@@ -65,7 +65,7 @@ def equation(job: Job) -> Check:
 
 def completeness(export: Mapping[str, Any]) -> Check:
     """Whether the export holds a row for each message of the job, as the export itself said."""
-    rows, expected = count(export.get("rows")), count(export.get("expected"))
+    rows, expected = count(export.get("written")), count(export.get("expected"))
     have = f"{rows:,}" if rows is not None else "an unknown number of"
     of = f" of {expected:,} expected" if expected is not None else ""
     complete = export.get("complete")
@@ -105,7 +105,7 @@ def checks(facts: Mapping[str, Any], job: Job, tally: Tally | None) -> list[Chec
     """The comparisons that need no file."""
     export = part(facts, "export")
     found = [equation(job), completeness(export), rows_against_counters(job, tally)]
-    exported = count(export.get("rows"))
+    exported = count(export.get("written"))
     if tally is not None and exported is not None and tally.rows != exported:
         said = f"{tally.rows:,} rows were read for this report, but {exported:,} were exported."
         found.append(Check("failed", Wording(said), _EXPORT_AGAIN))

@@ -28,7 +28,7 @@ def key_figures(facts: Mapping[str, Any], job: Job, tally: Tally | None, checked
     """Time to remediate, the job's duration, and whether the evidence holds. `checked` sums up the checks."""
     said, checks_tone = checked
     export = part(facts, "export")
-    rows, expected = count(export.get("rows")), count(export.get("expected"))
+    rows, expected = count(export.get("written")), count(export.get("expected"))
     had = None if rows is None else f"{rows:,} rows" if expected is None else f"{rows:,} of {expected:,} rows"
     complete = export.get("complete")
     evidence: tuple[Wording | None, Tone] = (None, IDLE)

@@ -10,7 +10,7 @@
     request         {action, destination, search_params {}, comment}: what was asked for
     job             the API's `BulkJob`
     outcome         "succeeded", "partial", "failed" or "cancelled"; else it is taken from the job
-    export          {rows, complete, expected, missing, counts_by_status {status: count},
+    export          {written, complete, expected, missing, counts_by_status {status: count},
                     files [{path, format, bytes, sha256, rows}]}
     rows            path of an NDJSON file of rows, or the rows themselves (any iterable of JSON objects)
     warnings        [text, or any JSON value]

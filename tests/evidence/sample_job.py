@@ -100,7 +100,7 @@ def facts(rows: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
         "job": job(rows),
         "outcome": "partial",
         "export": {
-            "rows": len(rows),
+            "written": len(rows),
             "complete": True,
             "expected": len(rows),
             "missing": 0,

@@ -157,7 +157,7 @@ def test_markdown_shows_hostile_text_as_code_and_nothing_else() -> None:
         {"job": {"created_at": "yesterday", "messages_failed": "many", "total_messages_discovered": -1}},
         {"job": {"completed_at": "0001-01-01T00:00:00+14:00", "created_at": "9999-12-31T23:59:59-14:00"}},
         {"rows": [{}, {"message": 1, "action_params": [], "status": {}}, "no row", None]},
-        {"rows": {"no": "rows"}, "export": {"files": [{}, None, 7], "rows": True}},
+        {"rows": {"no": "rows"}, "export": {"files": [{}, None, 7], "written": True}},
         {"timings": {"a": float("nan"), "b": "c", "d": True}, "warnings": [None, {"a": 1}, {1, 2}]},
     ],
 )

@@ -115,6 +115,8 @@ def test_an_alert_is_answered_from_search_to_report(
     assert names == ["messages.ndjson", "messages.csv", "report.html", "report.md"]
     for file in outputs["files"]:
         assert Path(file["path"]).stat().st_size == file["bytes"] > 0
+    rows = outputs["discovered"]
+    assert f"The export is complete: {rows} of {rows} expected rows" in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_the_attackers_subject_is_never_a_template(alert: dict[str, Any], api: EmailSecurity, tmp_path: Path) -> None:
