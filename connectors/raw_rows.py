@@ -5,6 +5,7 @@ To read a page of 1,000 rows in full and write it again takes a hundred times lo
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from connectors.message import RowKey
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -68,22 +71,35 @@ _texts = msgspec.json.Decoder(_Texts)
 _one_key = msgspec.json.Decoder(_Key)
 
 
-def rows_envelope(data: bytes | bytearray) -> dict[str, Any] | None:
+def rows_envelope(data: Buffer) -> dict[str, Any] | None:
     """An envelope whose `result` is RawRows; None where it can't be taken so, and has to be read in full."""
     try:
         texts = _texts.decode(data)
         keys = _keys.decode(data).result
-        if not data.isascii():
-            # What is cut out unread was not looked at.
-            data.decode()
+        # What is cut out unread was not looked at.
+        plain = _is_plain(memoryview(data))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     ids = [key.message_id for key in keys]
-    if not all(ids):
+    # A failure is read in full, for its errors.
+    if not all(ids) or not texts.success:
         return None
-    plain = data.isascii() and not any(mark in data for mark in (b"\n", b"\r", b"\x7f"))
     rows = RawRows(ids, [key.status for key in keys], texts.result, plain)
     return {"success": texts.success, "result": rows, "result_info": texts.result_info}
+
+
+def _is_plain(data: memoryview) -> bool:
+    """Whether it is printable ASCII on one line. Raises: UnicodeDecodeError where it is not even UTF-8."""
+    # Block by block: a copy of the whole page would be one more on the heap.
+    blocks = (bytes(data[place : place + _BLOCK]) for place in range(0, len(data), _BLOCK))
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    plain = True
+    for block in blocks:
+        if not block.isascii() or not plain:
+            decoder.decode(block)
+        plain = plain and block.isascii() and not any(mark in block for mark in (b"\n", b"\r", b"\x7f"))
+    decoder.decode(b"", final=True)
+    return plain
 
 
 def raw_rows(items: Any) -> RawRows | None:

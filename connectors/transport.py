@@ -39,10 +39,10 @@ from connectors.errors import (
     UnexpectedAnswer,
 )
 from connectors.pacing import RateBudget
-from connectors.wire import SLOWEST_ANSWER_FACTOR, client, httpx, read_body
+from connectors.wire import SLOWEST_ANSWER_FACTOR, client, httpx, read_body, read_mapped
 
 Effect = Literal["read", "write"]
-Parse = Callable[[bytearray], dict[str, Any] | None]
+Parse = Callable[[memoryview], dict[str, Any] | None]
 
 # Full jitter: between 0 and BACKOFF_BASE * 2^n, at most BACKOFF_CAP.
 # Source: AWS Architecture Blog, "Exponential backoff and jitter".
@@ -190,8 +190,13 @@ class Transport:
                 status = response.status_code
                 ray_id = _ray_id(response.headers)
                 self._budget.observe(response.headers)
-                data = read_body(response, Deadline(self._clock, silence * SLOWEST_ANSWER_FACTOR))
-            return self._judge(response, data, ray_id, effect, parse)
+                in_time = Deadline(self._clock, silence * SLOWEST_ANSWER_FACTOR)
+                if parse is None:
+                    envelope = _envelope(read_body(response, in_time))
+                else:
+                    data = read_mapped(response, in_time)
+                    envelope = (parse(data) if status == 200 else None) or _envelope(bytes(data))
+            return self._judge(response, envelope, ray_id, effect)
         except httpx.InvalidURL:
             problem = "InvalidURL"
             raise ParameterError("the search criteria are too long for one call", help="Nothing was sent.") from None
@@ -213,11 +218,9 @@ class Transport:
             )
 
     def _judge(
-        self, response: httpx.Response, data: bytearray, ray_id: str | None, effect: Effect, parse: Parse | None
+        self, response: httpx.Response, envelope: dict[str, Any] | None, ray_id: str | None, effect: Effect
     ) -> Answer:
         status = response.status_code
-        envelope = parse(data) if parse is not None and status == 200 else None
-        envelope = _envelope(data) if envelope is None else envelope
         if 200 <= status < 300 and envelope is not None and envelope.get("success") is True:
             return Answer(status, envelope, response.headers.get("location"), ray_id)
         notices = self._notices(envelope)

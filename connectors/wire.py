@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from collections.abc import Iterable, Iterator
 from typing import cast
@@ -21,12 +22,24 @@ from connectors.clock import Deadline  # noqa: E402
 from connectors.connection import Connection  # noqa: E402
 from connectors.version import VERSION  # noqa: E402
 
-__all__ = ["SLOWEST_ANSWER_FACTOR", "USER_AGENT", "AnswerTooSlow", "BodyTooLarge", "client", "httpx", "read_body"]
+__all__ = [
+    "SLOWEST_ANSWER_FACTOR",
+    "USER_AGENT",
+    "AnswerTooSlow",
+    "BodyTooLarge",
+    "client",
+    "httpx",
+    "read_body",
+    "read_mapped",
+]
 
 USER_AGENT = f"cloudflare-email-security-pack/{VERSION}"
 
 # A page of 1,000 messages is about 3 MB; what is beyond this is no answer of this API (or a decompression bomb).
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
+
+# A page that is larger is taken too; what is not written to takes no memory.
+USUAL_PAGE_BYTES = 4 * 1024 * 1024
 
 # httpx's timeout is for silence; this one is for a body that trickles in forever.
 SLOWEST_ANSWER_FACTOR = 4
@@ -79,11 +92,33 @@ def read_body(response: httpx.Response, deadline: Deadline) -> bytearray:
 
     Raises: httpx.HTTPError, BodyTooLarge and AnswerTooSlow among them.
     """
-    response.stream = _Timed(response, deadline)
     # One buffer that grows: chunks that are joined in the end are there twice at that moment.
     body = bytearray()
-    for chunk in response.iter_bytes():
+    for chunk in _chunks(response, deadline):
         body += chunk
-        if len(body) > LARGEST_BODY_BYTES:
-            raise BodyTooLarge(f"the answer's body is larger than {LARGEST_BODY_BYTES} bytes", request=response.request)
     return body
+
+
+def read_mapped(response: httpx.Response, deadline: Deadline) -> memoryview:
+    """The same for a large body, in memory that goes back to the system with the last reference to it.
+
+    On the heap, bodies of some megabytes that come and go in many threads leave holes: it grows with their number.
+    """
+    size = 0
+    body = mmap.mmap(-1, USUAL_PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for chunk in _chunks(response, deadline):
+        begin, size = size, size + len(chunk)
+        if size > len(body):
+            body.resize(2 * size)
+        body[begin:size] = chunk
+    return memoryview(body)[:size]
+
+
+def _chunks(response: httpx.Response, deadline: Deadline) -> Iterator[bytes]:
+    response.stream = _Timed(response, deadline)
+    size = 0
+    for chunk in response.iter_bytes():
+        size += len(chunk)
+        if size > LARGEST_BODY_BYTES:
+            raise BodyTooLarge(f"the answer's body is larger than {LARGEST_BODY_BYTES} bytes", request=response.request)
+        yield chunk
