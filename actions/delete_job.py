@@ -1,10 +1,13 @@
 """Delete an ended bulk job, with its messages' rows, for good.
 
 Remote operation: DELETE /accounts/{account_id}/email-security/investigate/bulk/{job_id}.
-Only COMPLETED, FAILED and CANCELLED jobs can be deleted. Export the rows first: they are the evidence.
+Only COMPLETED, FAILED and CANCELLED jobs can be deleted. Export the rows first: they are the evidence. With `evidence`
+the job is deleted only after that bundle verifies, is of this very job as it is now, and holds all its rows.
 """
 
 from __future__ import annotations
+
+import json
 
 from pydantic import Field
 
@@ -12,7 +15,16 @@ from actions.contract import WRITE, Action, ActionParams, ActionResult, JobId
 from actions.example_job import JOB_ID
 from actions.process import main
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApiRefusal, JobStillRunning, NotFound, OutcomeUnknown, PackError
+from connectors.errors import (
+    ApiRefusal,
+    EvidenceRefused,
+    JobStillRunning,
+    NotFound,
+    OutcomeUnknown,
+    PackError,
+    UnexpectedAnswer,
+)
+from connectors.job import BulkJob
 from connectors.stamp import Stamp
 
 FORGOTTEN = (
@@ -20,9 +32,17 @@ FORGOTTEN = (
     "they still hold"
 )
 
+LARGEST_JOB_BYTES = 1 << 20
+
 
 class Params(ActionParams):
     job_id: JobId
+    evidence: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4096,
+        description="Path of a bundle that export-job-messages made: without it verifying, nothing is deleted.",
+    )
 
 
 class Result(ActionResult):
@@ -30,6 +50,10 @@ class Result(ActionResult):
     deleted: bool = Field(description="Whether this call deleted the job.")
     already_gone: bool = Field(description="Whether there was no such job any more: nothing was changed now.")
     previous_status: str | None = Field(description="The status that the job was in; null where there was none.")
+    evidence_sha256: str | None = Field(
+        description="SHA-256 of the evidence.json that was verified before; null where none was asked for, or the job "
+        "was gone."
+    )
     warnings: list[str] = Field(description="What a person should know.")
 
 
@@ -38,13 +62,21 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
         job = api.get_job(p.job_id)
     except NotFound:
         gone = "there is no job with this ID: it was deleted before, or never existed in this account"
-        return Result(job_id=p.job_id, deleted=False, already_gone=True, previous_status=None, warnings=[gone])
+        return Result(
+            job_id=p.job_id,
+            deleted=False,
+            already_gone=True,
+            previous_status=None,
+            evidence_sha256=None,
+            warnings=[gone],
+        )
     if not job.has_ended:
         raise JobStillRunning(
             f"the job is {job.status}: {job.messages_pending} of {job.total_messages_discovered} messages are pending; "
             "only a job that has ended can be deleted",
             job_id=job.job_id,
         )
+    verified = None if p.evidence is None else _verified(p.evidence, job, api)
     deleted = _delete(p.job_id, api)
     forgotten = [FORGOTTEN] if Stamp.read(job.comment) is not None else []
     meanwhile = [] if deleted else ["the job was deleted by somebody else in the meantime: nothing was changed now"]
@@ -53,8 +85,45 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
         deleted=deleted,
         already_gone=not deleted,
         previous_status=job.status,
+        evidence_sha256=verified,
         warnings=meanwhile + forgotten,
     )
+
+
+def _verified(evidence: str, job: BulkJob, api: EmailSecurity) -> str:
+    """SHA-256 of the bundle's evidence.json. Raises: EvidenceRefused, ParameterError where there is no bundle."""
+    # Loaded here: who deletes without evidence does not wait for it.
+    from evidence.verification import verified_file, verify  # noqa: PLC0415
+
+    key = None
+    if api.connection.evidence_key is not None:
+        from evidence.signature import Signer  # noqa: PLC0415
+
+        key = Signer(api.connection.evidence_key.get_secret_value()).public_key
+    found = verify(evidence, key)
+    about = found.manifest
+    problems = [f"{finding.path} is {finding.state}" for finding in found.problems]
+    if found.signed == "bad":
+        problems.append("it is not signed with CFES_EVIDENCE_KEY")
+    if (about.account_id, about.job_id.lower()) != (api.connection.account_id, job.job_id.lower()):
+        problems.append(f"it is of job {about.job_id} of account {about.account_id}")
+    elif about.status is not None or about.snapshot or not about.complete:
+        problems.append("it does not hold every row of the ended job")
+    elif not problems:
+        file = next((file for file in about.files if file.path == "job.json"), None)
+        if file is None or file.bytes > LARGEST_JOB_BYTES or not _is_as_it_was(job, verified_file(evidence, file)):
+            problems.append("the job's status or counters are not those in its job.json")
+    if problems:
+        raise EvidenceRefused(f"the evidence does not cover this job: {'; '.join(problems)}", job_id=job.job_id)
+    return found.sha256
+
+
+def _is_as_it_was(job: BulkJob, text: bytes) -> bool:
+    try:
+        then = BulkJob.read(json.loads(text), "job.json")
+    except (ValueError, RecursionError, UnexpectedAnswer):
+        return False
+    return (then.status, then.counters()) == (job.status, job.counters())
 
 
 def _delete(job_id: str, api: EmailSecurity) -> bool:
@@ -109,12 +178,13 @@ ACTION = Action(
     effect="irreversible",
     permissions=[WRITE],
     function=delete_job,
-    example_params={"job_id": JOB_ID},
+    example_params={"job_id": JOB_ID, "evidence": "case-42.zip"},
     example_result={
         "job_id": JOB_ID,
         "deleted": True,
         "already_gone": False,
         "previous_status": "COMPLETED",
+        "evidence_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "warnings": [],
     },
 )

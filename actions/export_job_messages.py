@@ -7,20 +7,28 @@ Rows are written once each, by row ID. What is missing is said, nothing is ever 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from actions import progress
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
+from actions.evidence_bundle import BundleWriter, recording
 from actions.example_job import JOB_ID, example_job
 from actions.process import main
 from actions.row_collection import Collected, expected_rows
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
-from connectors.errors import DeadlineExceeded, ExportIncomplete, PackError, ParameterError, TemporaryFailure
+from connectors.errors import (
+    DeadlineExceeded,
+    ExportIncomplete,
+    PackError,
+    ParameterError,
+    Problem,
+    TemporaryFailure,
+)
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
 from connectors.paging import LONGEST_CURSOR, MOST_PAGES, Position
@@ -71,11 +79,21 @@ class Params(ActionParams):
     time_budget_seconds: float | None = Field(
         None, gt=0, le=86_400, description="Stop between two pages after so many seconds, with a `resume` object."
     )
+    evidence: Literal["bundle"] | None = Field(
+        None,
+        description="`bundle`: instead of one file a folder, or a zip file where destination ends in .zip, with the "
+        "rows as NDJSON and CSV, the job, the request, the plan, the approvals, the calls made and a report, and with "
+        "evidence.json, which `cfes verify` proves them by.",
+    )
+    plan: dict[str, Any] | None = Field(None, description="For the bundle: the plan that the job was made from.")
+    approvals: list[Annotated[str, Field(max_length=4096)]] | None = Field(
+        None, max_length=10, description="For the bundle: the approvals that the job was made with."
+    )
     resume: Resume | None = Field(None, description="The `resume` object of the result before, to go on from there.")
 
 
 class ExportedFile(ActionResult):
-    """A file, with what proves that it is unchanged."""
+    """A file, with what proves that it is unchanged; of a bundle in a folder, the SHA-256 of its evidence.json."""
 
     path: str
     format: str
@@ -95,6 +113,9 @@ class Result(ActionResult):
     counts_by_status: dict[str, int] = Field(description="Rows by their status.")
     snapshot: bool = Field(description="True where the job had not ended: its rows still change.")
     files: list[ExportedFile] = Field(description="What was written; empty for an inline export.")
+    evidence_sha256: str | None = Field(
+        description="SHA-256 of the bundle's evidence.json: noted down elsewhere it proves every file; else null."
+    )
     messages: list[dict[str, Any]] | None = Field(description="The rows of an inline export; null for a file.")
     resume: Resume | None = Field(description="Hand this to the next call; null when done.")
     job: dict[str, Any] = Field(description="The job after the last page, as the API describes it.")
@@ -103,14 +124,17 @@ class Result(ActionResult):
 
 def export_job_messages(p: Params, api: EmailSecurity) -> Result:
     _check_destination(p)
+    bundle = None if p.evidence is None else BundleWriter(api, status=p.status, plan=p.plan, approvals=p.approvals)
     # A long export outlives a rate-limit block of five minutes; a time budget is kept by every call of it.
     api = api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
     if p.time_budget_seconds is not None:
         api = api.until(Deadline(api.clock, p.time_budget_seconds))
-    with _collecting(p) as collected:
+    with _collecting(p) as collected, _recording(p, api, collected) as api:
         start = None if p.resume is None else Position(p.resume.page, p.resume.cursor)
         passes, settled = (0, True) if p.resume is None else (p.resume.passes, p.resume.settled)
         job = api.get_job(p.job_id)
+        if bundle is not None:
+            bundle.check_plan_of(job)
         for _ in range(MOST_ROUNDS):
             if job.has_ended and not settled:
                 # The job has ended since these rows were read: they show a state that is over.
@@ -125,10 +149,22 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
             ended_meanwhile = job.has_ended and not settled
             if not ended_meanwhile and (not settled or passes >= MOST_PASSES or collected.agrees_with(job)):
                 break
-        return _finished(p, job, collected, settled=settled)
+        return _finished(p, api, job, collected, bundle, settled=settled)
 
 
 def _check_destination(p: Params) -> None:
+    problems: list[Problem] = []
+    if p.evidence is None:
+        given = {"plan": p.plan, "approvals": p.approvals}
+        problems += [
+            {"pointer": f"/{name}", "message": "is for `evidence: bundle`"} for name in given if given[name] is not None
+        ]
+    elif p.destination == INLINE:
+        problems.append({"pointer": "/destination", "message": "a bundle needs a path, of a folder or a zip file"})
+    if p.evidence is not None and p.format != "ndjson":
+        problems.append({"pointer": "/format", "message": "a bundle holds the rows as NDJSON and as CSV"})
+    if problems:
+        raise ParameterError(problems=problems)
     if p.format == "parquet":
         from evidence.parquet_table import check_installed  # noqa: PLC0415 -- for one format
 
@@ -142,6 +178,12 @@ def _check_destination(p: Params) -> None:
         raise ParameterError(problems=[{"pointer": "/resume", "message": "an inline export can't be resumed"}])
     if (p.resume.job_id, p.resume.status) != (p.job_id, p.status):
         raise ParameterError(problems=[{"pointer": "/resume", "message": "is of another job or another status"}])
+
+
+def _recording(p: Params, api: EmailSecurity, collected: Collected) -> AbstractContextManager[EmailSecurity]:
+    if p.evidence is None or collected.file is None:
+        return nullcontext(api)
+    return recording(api, p.destination, collected.file)
 
 
 @contextmanager
@@ -200,11 +242,21 @@ def _time_is_up(api: EmailSecurity, needed: float) -> bool:
     return left is not None and left <= needed
 
 
-def _finished(p: Params, job: BulkJob, collected: Collected, *, settled: bool) -> Result:
+def _finished(
+    p: Params, api: EmailSecurity, job: BulkJob, collected: Collected, bundle: BundleWriter | None, *, settled: bool
+) -> Result:
     if p.require_complete and settled and not collected.agrees_with(job):
         raise _incomplete(p, job, collected)
-    files = [] if collected.file is None else [ExportedFile(**collected.file.finish(p.format))]
-    return _result(p, job, collected, files=files, resume=None, settled=settled)
+    result = _result(p, job, collected, resume=None, settled=settled)
+    if collected.file is None:
+        return result
+    if bundle is None:
+        record = collected.file.finish(p.format)
+    else:
+        told = result.model_dump(mode="json")
+        record, result.evidence_sha256 = bundle.write(collected.file, p.destination, told, api.call_record)
+    result.files = [ExportedFile(**record)]
+    return result
 
 
 def _incomplete(p: Params, job: BulkJob, collected: Collected) -> ExportIncomplete:
@@ -228,7 +280,7 @@ def _unfinished(p: Params, job: BulkJob, collected: Collected, position: Positio
             help="Nothing was changed. Give a file path as destination, or more time.",
         )
     resume = _resume(p, job, collected.file, position, passes)
-    return _result(p, job, collected, files=[], resume=resume, settled=job.has_ended)
+    return _result(p, job, collected, resume=resume, settled=job.has_ended)
 
 
 def _resume(p: Params, job: BulkJob, file: RowFile, position: Position, passes: int) -> Resume:
@@ -245,10 +297,8 @@ def _resume(p: Params, job: BulkJob, file: RowFile, position: Position, passes: 
     )
 
 
-def _result(
-    p: Params, job: BulkJob, collected: Collected, *, files: list[ExportedFile], resume: Resume | None, settled: bool
-) -> Result:
-    """settled: whether the job had ended before any of these rows was read."""
+def _result(p: Params, job: BulkJob, collected: Collected, *, resume: Resume | None, settled: bool) -> Result:
+    """All but the files. settled: whether the job had ended before any of these rows was read."""
     expected, rows = expected_rows(p.status, job), len(collected.seen)
     complete = resume is None and settled and collected.agrees_with(job)
     warnings = []
@@ -264,7 +314,8 @@ def _result(
         duplicates_dropped=collected.duplicates,
         counts_by_status=dict(collected.by_status.most_common()),
         snapshot=not settled,
-        files=files,
+        files=[],
+        evidence_sha256=None,
         messages=collected.inline if collected.file is None else None,
         resume=resume,
         job=job.document(),
@@ -312,6 +363,7 @@ ACTION = Action(
                 "rows": 420,
             }
         ],
+        "evidence_sha256": None,
         "messages": None,
         "resume": None,
         "job": example_job(completed_at="2026-11-20T16:04:01Z"),

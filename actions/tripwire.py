@@ -64,7 +64,7 @@ class DiscoveryLimit:
         if self.plan_hash is None:
             return
         stamp = Stamp.read(job.comment)
-        if stamp is None or not stamp.plan or not self.plan_hash.startswith(stamp.plan):
+        if stamp is None or not stamp.names_plan(self.plan_hash):
             message = "is not the plan that the job was made from; cancel_if_discovered_over takes a number by itself"
             raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
 

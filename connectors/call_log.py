@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 LOGGER = logging.getLogger("cfes.calls")
 MODES = ("text", "json", "off")
@@ -47,27 +48,9 @@ def configure(mode: str, stream: TextIO | None = None) -> None:
     LOGGER.setLevel(logging.INFO)
 
 
-def call(
-    *,
-    method: str,
-    path: str,
-    status: int | None,
-    ray_id: str | None,
-    milliseconds: int,
-    attempt: int,
-    problem: str | None,
-) -> None:
-    """Log one attempt at one call."""
-    facts = {
-        "method": method,
-        "path": path,
-        "status": status,
-        "ray_id": ray_id,
-        "milliseconds": milliseconds,
-        "attempt": attempt,
-        "problem": problem,
-    }
-    LOGGER.info("call", extra={"call": facts})
+def call(facts: Mapping[str, Any]) -> None:
+    """Log one attempt at one call: method, path, status, ray_id, milliseconds, attempt, problem."""
+    LOGGER.info("call", extra={"call": dict(facts)})
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -117,6 +117,18 @@ class Connection(BaseModel):
         description="Who asks for what is done: a login or an address. No parameter overrides it.",
         json_schema_extra=_setting("CFES_REQUESTED_BY"),
     )
+    call_record: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4096,
+        description="A file that every call is appended to, for the evidence: one for each case. No body, no secret.",
+        json_schema_extra=_setting("CFES_CALL_RECORD"),
+    )
+    evidence_key: Secret | None = Field(
+        None,
+        description="An Ed25519 private key in PEM that evidence is signed with; best as a file.",
+        json_schema_extra=_setting("CFES_EVIDENCE_KEY"),
+    )
 
     @field_validator("api_token", "api_key")
     @classmethod
@@ -166,7 +178,7 @@ class Connection(BaseModel):
 
     def secrets(self) -> list[str]:
         """What must never be written anywhere."""
-        return [s.get_secret_value() for s in (self.api_token, self.api_key) if s is not None]
+        return [s.get_secret_value() for s in (self.api_token, self.api_key, self.evidence_key) if s is not None]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Connection:

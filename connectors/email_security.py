@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from connectors.call_record import CallRecord
 from connectors.clock import Clock, Deadline, SystemClock
 from connectors.connection import Connection
 from connectors.errors import (
@@ -19,6 +22,7 @@ from connectors.errors import (
     ConnectionSettingsError,
     DeadlineExceeded,
     OutcomeUnknown,
+    OutputError,
     PolicyRefused,
     ReadOnlyMode,
     ServiceUnavailable,
@@ -68,6 +72,7 @@ class EmailSecurity:
         self.deadline = deadline
         self.call_allowance_seconds = connection.call_allowance_seconds
         self._policy: Policy | None = None
+        self.call_record = _call_record(connection)
         try:
             self._transport = Transport(connection, clock=self.clock, rng=self.rng, http=http)
         except (OSError, ValueError, httpx.InvalidURL) as error:
@@ -99,6 +104,8 @@ class EmailSecurity:
 
     def close(self) -> None:
         self._transport.close()
+        if self.call_record is not None:
+            self.call_record.close()
 
     @property
     def has_policy(self) -> bool:
@@ -141,6 +148,19 @@ class EmailSecurity:
         if self.deadline is None or deadline.remaining() < self.deadline.remaining():
             other.deadline = deadline
         return other
+
+    @contextmanager
+    def recording(self, path: str | os.PathLike[str]) -> Iterator[EmailSecurity]:
+        """The same connection, whose calls are appended to this file; or to the one that the settings name.
+
+        Raises: OutputError where it can't be opened.
+        """
+        if self.call_record is not None:
+            yield self
+            return
+        other = copy.copy(self)
+        with closing(CallRecord(path)) as other.call_record:
+            yield other
 
     # Jobs
 
@@ -384,6 +404,7 @@ class EmailSecurity:
             deadline=deadline or self._call_deadline(),
             once=once,
             parse=parse,
+            record=self.call_record,
         )
 
     def _call_deadline(self) -> Deadline:
@@ -419,6 +440,16 @@ class EmailSecurity:
         if not same_service or not inside or re.search(r"[^A-Za-z0-9/_.~-]|\.\.", path):
             raise UnexpectedAnswer("the message search: field Location: is not a path of this service and account")
         return path, dict(parse_qsl(parts.query))
+
+
+def _call_record(connection: Connection) -> CallRecord | None:
+    """What every call is written down in, where the settings name such a file."""
+    if connection.call_record is None:
+        return None
+    try:
+        return CallRecord(connection.call_record)
+    except OutputError as error:
+        raise ConnectionSettingsError(f"CFES_CALL_RECORD: {error.message}") from None
 
 
 def _page_query(position: Position) -> dict[str, str | int]:

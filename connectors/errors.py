@@ -18,6 +18,7 @@
     │   │   ├── PolicyUnusable            the policy can't be read: no write is made without it
     │   │   └── ProtectedRefused          protected recipients or senders would be touched
     │   ├── ApprovalRefused               approvals are missing, or one can't be accepted
+    │   ├── EvidenceRefused               the evidence has been changed, or is of another job
     │   ├── CheckRefused                  a playbook's own check said no
     │   └── InlineTooLarge                the rows don't fit into the result, and are never cut
     ├── AuthenticationFailed     exit 4   no credentials, or none that the API knows
@@ -251,6 +252,13 @@ class ApprovalRefused(GuardrailRefusal):
     default_help = (
         "Nothing was changed. Let a person whom the policy names, and who did not ask for it, approve the plan: "
         "`cfes approve PLAN --key FILE`; hand the result over as `approvals`."
+    )
+
+
+class EvidenceRefused(GuardrailRefusal):
+    default_help = (
+        "Nothing was deleted. Look at the bundle with `cfes verify`, or make a new one: export-job-messages with "
+        "evidence: bundle, to another path."
     )
 
 

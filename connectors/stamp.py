@@ -69,6 +69,10 @@ class Stamp:
         call, plan, requested_by = (fields.get(name, "") for name in ("call", "plan", "by"))
         return cls(found[1], found[2], call, plan, requested_by, approved_by)
 
+    def names_plan(self, plan_hash: str) -> bool:
+        """Whether the job was made from this plan."""
+        return bool(self.plan) and plan_hash.startswith(self.plan)
+
     def same_request(self, other: Stamp) -> bool:
         return (self.key, self.request) == (other.key, other.request)
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from connectors import call_log
+from connectors.call_record import CallRecord
 from connectors.clock import Clock, Deadline
 from connectors.connection import Connection
 from connectors.errors import (
@@ -123,12 +124,14 @@ class Transport:
         body: Mapping[str, Any] | None = None,
         once: bool = False,
         parse: Parse | None = None,
+        record: CallRecord | None = None,
     ) -> Answer:
         """Make one call; `path` is relative to the base URL and starts with a slash.
 
         once: one attempt, and no wait before it. A write then goes without spacing unless the rate budget has nothing
         left, for it follows a look that grows old; a read that would have to be spaced is not made.
         parse: reads an answer's body in a way of its own; None where it can't, and it is read in the usual one.
+        record: what each attempt is written down in.
 
         Raises: every class of connectors.errors under AuthenticationFailed, ApiRefusal, TemporaryFailure and
         OutcomeUnknown (writes only).
@@ -145,7 +148,15 @@ class Transport:
                 self._pace(deadline, effect, once=once)
                 number = attempt.retry_state.attempt_number
                 return self._attempt(
-                    method, path, effect=effect, query=query, body=body, attempt=number, deadline=deadline, parse=parse
+                    method,
+                    path,
+                    effect=effect,
+                    query=query,
+                    body=body,
+                    attempt=number,
+                    deadline=deadline,
+                    parse=parse,
+                    record=record,
                 )
         raise AssertionError("tenacity returned without an answer or an error")  # pragma: no cover
 
@@ -177,9 +188,10 @@ class Transport:
         attempt: int,
         deadline: Deadline,
         parse: Parse | None,
+        record: CallRecord | None,
     ) -> Answer:
         silence = min(self.connection.request_timeout_seconds, max(deadline.remaining(), SHORTEST_TIMEOUT_SECONDS))
-        began = self._clock.monotonic()
+        began, begun_at = self._clock.monotonic(), self._clock.now()
         status: int | None = None
         ray_id: str | None = None
         problem: str | None = None
@@ -207,15 +219,18 @@ class Transport:
             problem = type(error).__name__
             raise
         finally:
-            call_log.call(
-                method=method,
-                path=path,
-                status=status,
-                ray_id=ray_id,
-                milliseconds=round((self._clock.monotonic() - began) * 1000),
-                attempt=attempt,
-                problem=problem,
-            )
+            facts = {
+                "method": method,
+                "path": path,
+                "status": status,
+                "ray_id": ray_id,
+                "milliseconds": round((self._clock.monotonic() - began) * 1000),
+                "attempt": attempt,
+                "problem": problem,
+            }
+            call_log.call(facts)
+            if record is not None:
+                record.add({"time": begun_at.isoformat(timespec="milliseconds"), **facts})
 
     def _judge(
         self, response: httpx.Response, envelope: dict[str, Any] | None, ray_id: str | None, effect: Effect

@@ -11,7 +11,7 @@ import base64
 import functools
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +41,16 @@ def render(facts: Mapping[str, Any], format: ReportFormat) -> str:  # noqa: A002
     Raises:
         ParameterError: the format is unknown (pointer `/format`), or the row file can't be read (pointer `/rows`).
     """
-    return _rendered(_read(facts), format)
+    return _rendered(_read(facts, {}), format)
+
+
+def rendered(facts: Mapping[str, Any], formats: Sequence[ReportFormat], hashes: Mapping[str, str]) -> list[str]:
+    """The same in several formats, whose rows are read once.
+
+    hashes: the SHA-256 of files that were just written, by the path that `export` has for each.
+    """
+    report = _read(facts, hashes)
+    return [_rendered(report, report_format) for report_format in formats]
 
 
 def write_report(
@@ -58,7 +67,7 @@ def write_report(
         OutputError: the file can't be written to its end.
     """
     destination = checked_destination(path, create_parents=create_parents)
-    report = _read(facts)
+    report = _read(facts, {})
     body = _rendered(report, format).encode("utf-8")
     with whole_file(destination) as file:
         file.write(body)
@@ -102,16 +111,16 @@ def _environment(report_format: str) -> Environment:
     return environment
 
 
-def _read(facts: Mapping[str, Any]) -> Report:
+def _read(facts: Mapping[str, Any], hashes: Mapping[str, str]) -> Report:
     rows, export = facts.get("rows"), part(facts, "export")
     created = job_of(facts).created
     if isinstance(rows, str | os.PathLike):
         tally, digest, row_checks = _tally_file(Path(rows), export, created)
         return report_of(facts, tally, _recorded(export, {str(rows): digest}), row_checks)
     if not isinstance(rows, Iterable) or isinstance(rows, bytes | Mapping):
-        return report_of(facts, None, _recorded(export, {}))
+        return report_of(facts, None, _recorded(export, hashes))
     tally = Tally((row for row in rows if isinstance(row, Mapping)), created)
-    return report_of(facts, tally, _recorded(export, {}))
+    return report_of(facts, tally, _recorded(export, hashes))
 
 
 def _recorded(export: Mapping[str, Any], known: Mapping[str, str]) -> list[RecordedFile]:

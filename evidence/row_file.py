@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypedDict
@@ -90,6 +90,11 @@ class RowFile:
         return self._kept_rows
 
     @property
+    def closed(self) -> bool:
+        """Whether the partial file was let go of: finished, given up, or closed."""
+        return self._descriptor is None
+
+    @property
     def kept(self) -> Checkpoint:
         """The rows that are in the partial file, even after an `OutputError`: where a resumed export can go on."""
         return {"rows": self._kept_rows, "bytes": self._kept_bytes, "sha256": self._hash.hexdigest()}
@@ -132,6 +137,21 @@ class RowFile:
     def kept_lines(self) -> Iterator[bytes]:
         """The lines in the partial file, in order, for leaving out what comes again."""
         yield from self._lines(self._kept_bytes)
+
+    @contextlib.contextmanager
+    def proved_lines(self) -> Iterator[Iterable[bytes]]:
+        """The rows, a line of NDJSON each. At the end of the block, which reads all, they are proved to be those kept.
+
+        Raises:
+            OutputError: the partial file was changed by something else.
+        """
+        lines = _Checked(self._lines(self._kept_bytes))
+        try:
+            yield lines
+        except ValueError as error:
+            raise self._tampered() from error
+        if lines.sha256() != self._hash.hexdigest():
+            raise self._tampered()
 
     def clear(self) -> None:
         """Give up the rows so far and begin again, in the same partial file.
@@ -184,7 +204,7 @@ class RowFile:
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(
-            f"{str(self._partial)!r} could not be written: {reason(error)}. {self._what_is_kept()}",
+            f"{str(self._partial)!r} could not be written: {reason(error)}. {self.what_is_kept()}",
             path=str(self._destination),
         )
 
@@ -195,7 +215,8 @@ class RowFile:
             help="Nothing was changed at the remote side. Export again, to a path that nothing else writes to.",
         )
 
-    def _what_is_kept(self) -> str:
+    def what_is_kept(self) -> str:
+        """What an error says of the rows so far."""
         return f"{self._kept_rows:,} rows are kept in {str(self._partial)!r}."
 
     def _lines(self, size: int) -> Iterator[bytes]:
@@ -245,23 +266,17 @@ class RowFile:
         return self._record("ndjson", self._kept_bytes, self._hash.hexdigest())
 
     def _convert(self, row_format: Literal["csv", "json", "parquet"]) -> FileRecord:
-        with whole_file(self._destination, kept=self._what_is_kept()) as file:
-            lines = _Checked(self._lines(self._kept_bytes))
-            try:
-                if row_format == "csv":
-                    from evidence.csv_table import write_csv  # noqa: PLC0415 -- its columns cost time to set up
+        with whole_file(self._destination, kept=self.what_is_kept()) as file, self.proved_lines() as lines:
+            if row_format == "csv":
+                from evidence.csv_table import write_csv  # noqa: PLC0415 -- its columns cost time to set up
 
-                    write_csv(lines, file.write)
-                elif row_format == "json":
-                    write_json(lines, file.write)
-                else:
-                    from evidence.parquet_table import write_parquet  # noqa: PLC0415 -- brings 60 MB with it
+                write_csv(lines, file.write)
+            elif row_format == "json":
+                write_json(lines, file.write)
+            else:
+                from evidence.parquet_table import write_parquet  # noqa: PLC0415 -- brings 60 MB with it
 
-                    write_parquet(lines, file.write)
-            except ValueError as error:
-                raise self._tampered() from error
-            if lines.sha256() != self._hash.hexdigest():
-                raise self._tampered()
+                write_parquet(lines, file.write)
         self._remove_partial()
         return self._record(row_format, file.bytes, file.sha256)
 

@@ -17,11 +17,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from connectors.connection import PERSON
+from connectors.ed25519 import raw_bytes
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused, ParameterError
 from connectors.policy import Policy
 from connectors.search import format_instant
-from guardrails.approver_keys import jwt_library, private_key, public_keys, raw_bytes
+from guardrails.approver_keys import jwt_library, private_key, public_keys
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

@@ -8,14 +8,12 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from connectors.ed25519 import LARGEST_KEY_BYTES, private_key_in, public_key_in, raw_bytes
 from connectors.errors import ApprovalRefused, ParameterError, Problem
 from connectors.policy import Policy, unusable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-# An Ed25519 key has 119 bytes as PEM. To look into huge keys of other kinds could take long.
-LARGEST_KEY_BYTES = 4096
 
 MAKE_ONE = "Nothing was approved. Make a key with: openssl genpkey -algorithm ed25519 -out FILE"
 
@@ -59,7 +57,7 @@ def public_keys(policy: Policy) -> dict[str, Ed25519PublicKey]:
     seen: dict[bytes, str] = {}
     problems = []
     for index, approver in enumerate(policy.approvers):
-        key = _public_key(approver.public_key)
+        key = public_key_in(approver.public_key.encode())
         if key is None:
             said = "is no Ed25519 public key"
         elif _is_weak(raw := raw_bytes(key)):
@@ -75,29 +73,15 @@ def public_keys(policy: Policy) -> dict[str, Ed25519PublicKey]:
     return found
 
 
-def raw_bytes(key: Ed25519PublicKey) -> bytes:
-    """The key's 32 bytes, the same however its PEM text is written."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
-
-    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-
-
 def private_key(pem: bytes) -> Ed25519PrivateKey:
     """The key in the PEM text of an approver's key file. Raises: ParameterError, never quoting the text."""
     jwt_library()
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
-
     if b"ENCRYPTED" in pem[:LARGEST_KEY_BYTES]:
         raise ParameterError("the key is encrypted: an unencrypted one is needed", help=_DECRYPT)
     if b"BEGIN PUBLIC KEY" in pem[:LARGEST_KEY_BYTES]:
         raise ParameterError("the key is a public key: the private one is needed", help=MAKE_ONE)
-    try:
-        key = load_pem_private_key(pem, password=None) if len(pem) <= LARGEST_KEY_BYTES else None
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
+    key = private_key_in(pem)
+    if key is None:
         raise ParameterError("the key is no Ed25519 private key in PEM", help=MAKE_ONE)
     return key
 
@@ -105,18 +89,6 @@ def private_key(pem: bytes) -> Ed25519PrivateKey:
 _DECRYPT = (
     "Nothing was approved. Decrypt it first: openssl pkey -in FILE -out PLAIN; or keep it where only you can read."
 )
-
-
-def _public_key(pem: str) -> Ed25519PublicKey | None:
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
-
-    try:
-        key = load_pem_public_key(pem.encode())
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return None
-    return key if isinstance(key, Ed25519PublicKey) else None
 
 
 def _is_weak(raw: bytes) -> bool:

@@ -28,6 +28,9 @@ from playbooks.instants import parse
 # Where a run's journal and files go unless `--directory` says otherwise.
 RUNS = Path("cfes-runs")
 
+# The calls of a run, in its directory, unless CFES_CALL_RECORD names another place.
+CALLS = "calls.ndjson"
+
 NOT_ALL_SUCCEEDED = 8
 
 Start = Callable[..., local.Outcome]
@@ -94,9 +97,16 @@ def _drive(screen: Screen, start: Start, directory: Path, terms: Terms, *, conne
                 connect()
             ask(upcoming)
 
+        recorded: list[EmailSecurity] = []
+
         def run_action(action_id: str, params: dict[str, Any]) -> dict[str, Any]:
             action = load(action_id)
-            return action.run(params, apis[0] if action.connection else None)
+            if not action.connection:
+                return action.run(params)
+            if not recorded:
+                # The run's directory is there by now.
+                recorded.append(stack.enter_context(apis[0].recording(directory / CALLS)))
+            return action.run(params, recorded[0])
 
         try:
             outcome = start(run_action=run_action, clock=SystemClock(), observer=view, before_action=before_action)

@@ -1,0 +1,172 @@
+"""What a bundle of evidence on a job holds: the rows, what the job was to do, who agreed, and every call made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from connectors.call_record import CallRecord
+from connectors.email_security import EmailSecurity
+from connectors.errors import ParameterError
+from connectors.job import BulkJob
+from connectors.search import format_instant
+from connectors.stamp import Stamp
+from connectors.version import VERSION
+from evidence.row_file import RowFile
+from evidence.whole_file import FileRecord
+
+if TYPE_CHECKING:
+    from evidence.bundle import Bundle
+    from evidence.manifest import BundledFile, Manifest
+    from evidence.signature import Signer
+
+PACK = "cloudflare-email-security-pack"
+
+CALLS_SUFFIX = ".calls"
+
+
+@contextmanager
+def recording(api: EmailSecurity, destination: str, rows: RowFile) -> Iterator[EmailSecurity]:
+    """The connection, with its calls written down: where the settings say, else beside the destination.
+
+    There they stay as long as the rows' own partial file: for the call that goes on with it.
+    """
+    beside = Path(destination + CALLS_SUFFIX)
+    if not rows.rows:
+        beside.unlink(missing_ok=True)
+    try:
+        with api.recording(beside) as recorded:
+            yield recorded
+    finally:
+        if rows.closed or not rows.rows:
+            beside.unlink(missing_ok=True)
+
+
+class BundleWriter:
+    """Writes the bundle once the rows are there. Made before anything is fetched: a key that is none is told at once.
+
+    status: the only status that rows are exported of. Raises: ConnectionSettingsError.
+    """
+
+    def __init__(
+        self,
+        api: EmailSecurity,
+        *,
+        status: str | None,
+        plan: Mapping[str, Any] | None,
+        approvals: Sequence[str] | None,
+    ) -> None:
+        self._api = api
+        self._status = status
+        self._plan = plan
+        self._approvals = approvals
+        self._signer: Signer | None = None
+        if api.connection.evidence_key is not None:
+            from evidence.signature import Signer  # noqa: PLC0415 -- cryptography, for who signs
+
+            self._signer = Signer(api.connection.evidence_key.get_secret_value())
+
+    def check_plan_of(self, job: BulkJob) -> None:
+        """Raises: ParameterError unless the job was made from the plan, PlanRefused where that was edited."""
+        if self._plan is None:
+            return
+        from guardrails.plan import read_plan  # noqa: PLC0415 -- most exports have none
+
+        stamp = Stamp.read(job.comment)
+        if stamp is None or not stamp.names_plan(read_plan(self._plan).plan_hash):
+            message = "is not the plan that the job was made from: it is no evidence of it"
+            raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
+
+    def write(
+        self, rows: RowFile, destination: str, export: Mapping[str, Any], calls: CallRecord | None
+    ) -> tuple[FileRecord, str]:
+        """Write it, and give up the partial file. export: the action's result as JSON. calls: those made.
+
+        Gives the bundle's record and the SHA-256 of its evidence.json. The record's own SHA-256 is that of the zip
+        file; of a folder, that of evidence.json.
+        Raises: ParameterError, OutputError.
+        """
+        from evidence.bundle import blocks_of, bundle_at  # noqa: PLC0415 -- zipfile and Jinja2, for who wants a bundle
+        from evidence.csv_table import write_csv  # noqa: PLC0415
+
+        now = self._api.clock.now()
+        with bundle_at(Path(destination), now=now, kept=rows.what_is_kept()) as bundle:
+            with rows.proved_lines() as lines:
+                bundle.add("rows.ndjson", lines)
+            with rows.proved_lines() as lines, bundle.file("rows.csv") as table:
+                write_csv(lines, table.write)
+            told = {
+                **{name: value for name, value in export.items() if name not in _NOT_TOLD},
+                "files": [{**file.model_dump(), "format": file.path[5:], "rows": rows.rows} for file in bundle.files],
+            }
+            bundle.add_json("export.json", told)
+            bundle.add_json("job.json", export["job"])
+            bundle.add_json("request.json", _request(export["job"]))
+            if self._plan is not None:
+                bundle.add_json("plan.json", self._plan)
+            if self._approvals is not None:
+                bundle.add_json("approvals.json", list(self._approvals))
+            self._add_reports(bundle, rows, told, export["job"], now)
+            if calls is not None:
+                bundle.add("calls.ndjson", blocks_of(calls.path))
+            bundle.seal(partial(self._manifest, export, now), self._signer)
+        rows.abandon()
+        return bundle.record(destination, rows.rows), bundle.sha256
+
+    def _add_reports(
+        self, bundle: Bundle, rows: RowFile, told: Mapping[str, Any], job: Mapping[str, Any], now: datetime
+    ) -> None:
+        from evidence.ndjson import rows_of  # noqa: PLC0415
+        from evidence.report import rendered  # noqa: PLC0415
+
+        with rows.proved_lines() as lines:
+            facts = {
+                "title": "Bulk action report",
+                "generated_at": format_instant(now.replace(microsecond=0)),
+                "pack_version": VERSION,
+                "job": job,
+                "request": _request(job),
+                "export": told,
+                "rows": rows_of(lines),
+                "warnings": told["warnings"],
+            }
+            hashes = {file.path: file.sha256 for file in bundle.files}
+            for name, text in zip(
+                ("report.html", "report.md"), rendered(facts, ("html", "markdown"), hashes), strict=True
+            ):
+                bundle.add(name, [text.encode()])
+
+    def _manifest(self, export: Mapping[str, Any], now: datetime, files: list[BundledFile]) -> Manifest:
+        from evidence.manifest import Manifest, Pack  # noqa: PLC0415
+
+        return Manifest(
+            made_at=format_instant(now.replace(microsecond=0)),
+            made_by=self._api.connection.requested_by,
+            pack=Pack(name=PACK, version=VERSION),
+            account_id=self._api.connection.account_id,
+            job_id=export["job_id"],
+            status=self._status,
+            rows=export["written"],
+            complete=export["complete"],
+            snapshot=export["snapshot"],
+            signer=None if self._signer is None else self._signer.fingerprint,
+            files=files,
+        )
+
+
+# In files of their own, or not yet known.
+_NOT_TOLD = ("job", "messages", "resume", "files", "evidence_sha256")
+
+
+def _request(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What the job was to do, as the API has it, and what its stamp says of who wanted it."""
+    comment = job.get("comment")
+    stamp = Stamp.read(comment if isinstance(comment, str) else None)
+    asked = {name: job.get(name) for name in ("action_type", "action_params", "search_params", "comment")}
+    if stamp is None:
+        return asked
+    return {**asked, "requested_by": stamp.requested_by or None, "approved_by": list(stamp.approved_by)}

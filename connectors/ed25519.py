@@ -1,0 +1,44 @@
+"""Ed25519 keys (RFC 8032) from PEM text. cryptography, which the extra `approval` brings, is loaded on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+# An Ed25519 key has 119 bytes as PEM. To look into huge keys of other kinds could take long.
+LARGEST_KEY_BYTES = 4096
+
+
+def private_key_in(pem: bytes) -> Ed25519PrivateKey | None:
+    """The unencrypted private key in this text; None where there is none. Raises: ModuleNotFoundError."""
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    try:
+        key = load_pem_private_key(pem, password=None) if len(pem) <= LARGEST_KEY_BYTES else None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, Ed25519PrivateKey) else None
+
+
+def public_key_in(pem: bytes) -> Ed25519PublicKey | None:
+    """The public key in this text; None where there is none. Raises: ModuleNotFoundError."""
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
+    try:
+        key = load_pem_public_key(pem) if len(pem) <= LARGEST_KEY_BYTES else None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, Ed25519PublicKey) else None
+
+
+def raw_bytes(key: Ed25519PublicKey) -> bytes:
+    """The key's 32 bytes, the same however its PEM text is written."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -1,0 +1,336 @@
+"""Bundles of evidence on a job, and deleting a job only when its evidence is safe; over real HTTP."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import create_move_job, delete_job, export_job_messages, get_job, preview_job, wait_for_job
+from connectors.email_security import EmailSecurity
+from connectors.errors import (
+    ConnectionSettingsError,
+    EvidenceRefused,
+    ExportIncomplete,
+    NetworkFailure,
+    NotFound,
+    OutputError,
+    ParameterError,
+    PlanRefused,
+    ServiceUnavailable,
+)
+from connectors.wire import httpx
+from evidence.verification import verify
+from sandbox.server import RunningSandbox
+from tests.actions.test_export import Listing, finished, listed
+from tests.conftest import CAMPAIGN
+from tests.connectors.scripted import JOB_ID, TOKEN, connected
+from tests.evidence.test_bundle import OTHER_PUBLIC, PRIVATE, PUBLIC
+
+Connect = Callable[..., EmailSecurity]
+
+
+def bundled(api: EmailSecurity, job_id: str, path: Path, **more: Any) -> dict[str, Any]:
+    return export_job_messages.run({"job_id": job_id, "destination": str(path), "evidence": "bundle", **more}, api)
+
+
+def held(bundle: Path) -> dict[str, str]:
+    if bundle.is_dir():
+        return {path.name: path.read_text() for path in bundle.iterdir()}
+    with zipfile.ZipFile(bundle) as archive:
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+@pytest.mark.parametrize("name", ["case", "case.zip"])
+def test_a_bundle_holds_what_proves_a_job(name: str, connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> None:
+    api = connect(sandbox, requested_by="dana")
+    plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+    job_id = create_move_job.run({"plan": plan}, api)["job_id"]
+    wait_for_job.run({"job_id": job_id}, api)
+    result = bundled(api, job_id, tmp_path / name, plan=plan, approvals=["a.b.c"])
+
+    found = verify(tmp_path / name)
+    assert found.intact
+    assert found.sha256 == result["evidence_sha256"]
+    about = found.manifest
+    assert (about.job_id, about.account_id, about.made_by) == (job_id, sandbox.account_id, "dana")
+    assert (about.rows, about.complete, about.snapshot) == (result["written"], True, False)
+
+    files = held(tmp_path / name)
+    rows = [json.loads(line) for line in files["rows.ndjson"].splitlines()]
+    assert len(rows) == result["written"] == len(list(csv.DictReader(files["rows.csv"].splitlines())))
+    assert json.loads(files["job.json"])["job_id"] == job_id
+    request = json.loads(files["request.json"])
+    assert request["search_params"]["sender"] == CAMPAIGN["sender"]
+    assert (request["requested_by"], request["approved_by"]) == ("dana", [])
+    assert json.loads(files["plan.json"]) == plan
+    assert json.loads(files["approvals.json"]) == ["a.b.c"]
+    assert json.loads(files["export.json"])["complete"] is True
+    assert f"{len(rows):,} of {len(rows):,} rows" in files["report.md"]
+    assert "<script" not in files["report.html"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_bundle_names_every_call_that_was_made_and_no_secret(
+    api: EmailSecurity, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    job_id = finished(api)
+    sandbox.state.faults.add("listBulkJobMessages", "status", status=502, times=1)
+    bundled(api, job_id, tmp_path / "case")
+    text = (tmp_path / "case" / "calls.ndjson").read_text()
+    calls = [json.loads(line) for line in text.splitlines()]
+    # The job before and after, and its one page, which came at the second attempt.
+    assert [(call["path"].rpartition("/")[2], call["status"], call["attempt"]) for call in calls] == [
+        (job_id, 200, 1),
+        ("messages", 502, 1),
+        ("messages", 200, 2),
+        (job_id, 200, 1),
+    ]
+    assert all(call["method"] == "GET" and job_id in call["path"] and call["time"] for call in calls)
+    assert {tuple(call) for call in calls} == {
+        ("time", "method", "path", "status", "ray_id", "milliseconds", "attempt", "problem")
+    }
+    assert sandbox.token not in text
+    assert "?" not in text
+
+
+def test_the_calls_of_all_steps_are_in_the_bundle_where_the_settings_name_a_record(
+    connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    record = tmp_path / "case-42.calls"
+    job_id = finished(connect(sandbox, call_record=str(record)))
+    bundled(connect(sandbox, call_record=str(record)), job_id, tmp_path / "case")
+    calls = [json.loads(line) for line in (tmp_path / "case" / "calls.ndjson").read_text().splitlines()]
+    assert [(call["method"], call["status"]) for call in calls if call["method"] == "POST"] == [("POST", 201)]
+    assert calls[-1]["method"] == "GET"
+    assert record.exists()
+
+
+@pytest.mark.parametrize("name", ["case", "case.zip"])
+def test_an_interrupted_bundle_goes_on_where_it_was_with_its_calls(name: str, tmp_path: Path) -> None:
+    def export(api: EmailSecurity, **more: Any) -> dict[str, Any]:
+        return bundled(api, JOB_ID, tmp_path / name, **more)
+
+    def failing(page: int) -> list[dict[str, Any]]:
+        if page == 3:
+            raise ConnectionResetError
+        return listed(3500)(page)
+
+    class Breaking(Listing):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            try:
+                return super().handle_request(request)
+            except ConnectionResetError:
+                raise httpx.ReadError("reset", request=request) from None
+
+    with pytest.raises(NetworkFailure) as failed:
+        export(connected(Breaking(3500, failing), pages_ahead=0))
+    resume = failed.value.resume
+    assert not (tmp_path / name).exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.calls", f"{name}.partial"]
+    result = export(connected(Listing(3500, listed(3500))), resume=resume)
+    assert result["complete"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert verify(tmp_path / name).intact
+    statuses = [json.loads(line)["status"] for line in held(tmp_path / name)["calls.ndjson"].splitlines()]
+    assert None in statuses
+    assert statuses[-1] == 200
+
+
+def test_a_bundle_that_fails_leaves_nothing_that_looks_finished(
+    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    job_id = finished(api)
+    sandbox.state.faults.add("listBulkJobMessages", "status", status=502, times=None)
+    with pytest.raises(ServiceUnavailable):
+        bundled(api, job_id, tmp_path / "case")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_incomplete_bundle_keeps_its_rows_and_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(ExportIncomplete) as failed:
+        bundled(connected(Listing(1200, listed(1100))), JOB_ID, tmp_path / "case")
+    assert not (tmp_path / "case").exists()
+    result = bundled(connected(Listing(1200, listed(1200))), JOB_ID, tmp_path / "case", resume=failed.value.resume)
+    assert (result["complete"], verify(tmp_path / "case").manifest.rows) == (True, 1200)
+
+
+def test_a_snapshot_says_that_it_is_one(tmp_path: Path) -> None:
+    listing = Listing(10, listed(10), status="PROCESSING", messages_successful=4, messages_pending=6)
+    bundled(connected(listing), JOB_ID, tmp_path / "case")
+    about = verify(tmp_path / "case").manifest
+    assert (about.snapshot, about.complete) == (True, False)
+
+
+def test_a_signed_bundle_is_the_keys(connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> None:
+    api = connect(sandbox, evidence_key=PRIVATE)
+    bundled(api, finished(api), tmp_path / "case")
+    assert verify(tmp_path / "case", PUBLIC).signed == "good"
+    assert verify(tmp_path / "case", OTHER_PUBLIC).signed == "bad"
+    assert "PRIVATE" not in "".join(text for name, text in held_bytes(tmp_path / "case").items())
+
+
+def held_bytes(bundle: Path) -> dict[str, str]:
+    return {path.name: path.read_bytes().decode("latin-1") for path in bundle.iterdir()}
+
+
+def test_a_key_that_is_none_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
+    listing = Listing(10, listed(10))
+    with pytest.raises(ConnectionSettingsError, match="CFES_EVIDENCE_KEY"):
+        bundled(connected(listing, evidence_key="none"), JOB_ID, tmp_path / "case")
+    assert listing.asked == []
+
+
+@pytest.mark.parametrize(
+    ("params", "pointers"),
+    [
+        ({"destination": "inline"}, ["/destination"]),
+        ({"format": "csv"}, ["/format"]),
+        ({"destination": "inline", "format": "json"}, ["/destination", "/format"]),
+        ({"evidence": None, "plan": {}, "approvals": []}, ["/plan", "/approvals"]),
+        ({"evidence": "zip"}, ["/evidence"]),
+    ],
+)
+def test_what_does_not_go_together_is_refused(params: dict[str, Any], pointers: list[str], tmp_path: Path) -> None:
+    given = {"job_id": JOB_ID, "destination": str(tmp_path / "case"), "evidence": "bundle", **params}
+    with pytest.raises(ParameterError) as refused:
+        export_job_messages.run(given, connected(Listing(1, listed(1))))
+    assert [problem["pointer"] for problem in refused.value.problems] == pointers
+
+
+def test_a_plan_of_another_job_is_no_evidence(api: EmailSecurity, tmp_path: Path) -> None:
+    plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+    job_id = finished(api)
+    with pytest.raises(ParameterError, match="/plan"):
+        bundled(api, job_id, tmp_path / "case", plan=plan)
+    with pytest.raises(PlanRefused):
+        bundled(api, job_id, tmp_path / "case", plan={**plan, "messages": 1})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_that_is_there_is_not_replaced(api: EmailSecurity, tmp_path: Path) -> None:
+    job_id = finished(api)
+    for name in ("case", "case.zip"):
+        first = bundled(api, job_id, tmp_path / name)
+        with pytest.raises(ParameterError, match="/destination"):
+            bundled(api, job_id, tmp_path / name)
+        assert verify(tmp_path / name).sha256 == first["evidence_sha256"]
+    with pytest.raises(ParameterError, match="is a directory"):
+        bundled(api, job_id, tmp_path / "case", overwrite=True)
+    assert bundled(api, job_id, tmp_path / "case.zip", overwrite=True)["complete"]
+
+
+def test_a_job_is_deleted_once_its_evidence_is_safe(api: EmailSecurity, tmp_path: Path) -> None:
+    job_id = finished(api)
+    exported = bundled(api, job_id, tmp_path / "case.zip")
+    result = delete_job.run({"job_id": job_id, "evidence": str(tmp_path / "case.zip")}, api)
+    assert (result["deleted"], result["evidence_sha256"]) == (True, exported["evidence_sha256"])
+    with pytest.raises(NotFound):
+        get_job.run({"job_id": job_id}, api)
+
+
+def changed_rows(bundle: Path) -> None:
+    rows = bundle / "rows.ndjson"
+    rows.write_bytes(rows.read_bytes()[:-10])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (changed_rows, "rows.ndjson is changed"),
+        (lambda bundle: (bundle / "report.md").unlink(), "report.md is missing"),
+        (lambda bundle: (bundle / "note.txt").touch(), "note.txt is extra"),
+    ],
+)
+def test_a_job_whose_evidence_was_changed_is_kept(
+    spoil: Callable[[Path], Any], said: str, api: EmailSecurity, tmp_path: Path
+) -> None:
+    job_id = finished(api)
+    bundled(api, job_id, tmp_path / "case")
+    spoil(tmp_path / "case")
+    with pytest.raises(EvidenceRefused, match=said) as refused:
+        delete_job.run({"job_id": job_id, "evidence": str(tmp_path / "case")}, api)
+    assert (refused.value.exit_code, refused.value.document()["error"]["applied"]) == (3, "no")
+    assert get_job.run({"job_id": job_id}, api)["job"]["job_id"] == job_id
+
+
+def test_the_evidence_of_another_job_deletes_nothing(api: EmailSecurity, tmp_path: Path) -> None:
+    one, two = finished(api), finished(api)
+    bundled(api, one, tmp_path / "case")
+    with pytest.raises(EvidenceRefused, match=f"it is of job {one}"):
+        delete_job.run({"job_id": two, "evidence": str(tmp_path / "case")}, api)
+
+
+@pytest.mark.parametrize(
+    ("listing", "params"),
+    [
+        (Listing(10, listed(10)), {"status": "COMPLETED"}),
+        (Listing(11, listed(10)), {"require_complete": False}),
+        (Listing(10, listed(10), status="PROCESSING", messages_successful=4, messages_pending=6), {}),
+    ],
+)
+def test_a_part_of_the_rows_is_not_evidence_enough(listing: Listing, params: dict[str, Any], tmp_path: Path) -> None:
+    bundled(connected(listing), JOB_ID, tmp_path / "case", **params)
+    listing.job = {**listing.job, "status": "COMPLETED", "messages_pending": 0}
+    with pytest.raises(EvidenceRefused, match="does not hold every row"):
+        delete_job.run({"job_id": JOB_ID, "evidence": str(tmp_path / "case")}, connected(listing))
+
+
+def test_a_job_that_has_changed_since_is_kept(tmp_path: Path) -> None:
+    listing = Listing(10, listed(10))
+    bundled(connected(listing), JOB_ID, tmp_path / "case")
+    listing.job = {**listing.job, "messages_successful": 9, "messages_failed": 1}
+    with pytest.raises(EvidenceRefused, match="status or counters"):
+        delete_job.run({"job_id": JOB_ID, "evidence": str(tmp_path / "case")}, connected(listing))
+
+
+def test_where_evidence_is_signed_an_unsigned_bundle_deletes_nothing(tmp_path: Path) -> None:
+    listing = Listing(10, listed(10))
+    bundled(connected(listing), JOB_ID, tmp_path / "case")
+    with pytest.raises(EvidenceRefused, match="not signed with CFES_EVIDENCE_KEY"):
+        delete_job.run({"job_id": JOB_ID, "evidence": str(tmp_path / "case")}, connected(listing, evidence_key=PRIVATE))
+
+
+def test_what_is_no_bundle_deletes_nothing(api: EmailSecurity, tmp_path: Path) -> None:
+    job_id = finished(api)
+    with pytest.raises(ParameterError, match="is no bundle of evidence"):
+        delete_job.run({"job_id": job_id, "evidence": str(tmp_path / "case")}, api)
+    assert get_job.run({"job_id": job_id}, api)["ended"]
+
+
+def test_a_record_of_calls_that_cant_be_opened_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionSettingsError, match="CFES_CALL_RECORD"):
+        connected(Listing(1, listed(1)), call_record=str(tmp_path / "missing" / "calls"))
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConnectionSettingsError, match="CFES_CALL_RECORD"):
+        connected(Listing(1, listed(1)), call_record=str(tmp_path / "link"))
+
+
+def test_a_call_that_cant_be_recorded_is_made_all_the_same(tmp_path: Path) -> None:
+    api = connected(Listing(1, listed(1)))
+    with api.recording(tmp_path / "calls") as recording:
+        assert recording.call_record is not None
+        recording.call_record.close()
+        assert recording.get_job(JOB_ID).job_id == JOB_ID
+        assert recording.call_record.lost == 1
+    assert (tmp_path / "calls").read_text() == ""
+    assert TOKEN not in repr(recording.call_record)
+
+
+def test_a_full_disk_leaves_no_bundle_and_keeps_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import evidence.csv_table  # noqa: PLC0415 -- loaded late by the pack itself
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evidence.csv_table, "write_csv", full)
+        with pytest.raises(OutputError, match="no space is left") as failed:
+            bundled(connected(Listing(1200, listed(1200))), JOB_ID, tmp_path / "case")
+    assert "1,200 rows are kept" in failed.value.message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["case.calls", "case.partial"]
