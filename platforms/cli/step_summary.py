@@ -60,7 +60,7 @@ def _waited(result: Result) -> list[str]:
 
 def _exported(result: Result) -> list[str]:
     complete = {True: "complete", False: "not complete", None: ""}[result.get("complete")]
-    return [_count(result, "rows", "row"), complete, *_files(result.get("files"))]
+    return [_count(result, "written", "row"), complete, *_files(result.get("files"))]
 
 
 def _written(result: Result) -> list[str]:

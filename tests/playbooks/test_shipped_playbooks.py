@@ -112,7 +112,7 @@ def test_an_alert_is_answered_from_search_to_report(
     assert outputs["discovered"] == outputs["moved"] + outputs["failed"] + outputs["skipped"] >= 40
     assert len(sandbox.state.truth()["jobs"]) == 1
     names = [Path(file["path"]).name for file in outputs["files"]]
-    assert names == ["messages.ndjson", "messages.csv", "report.html", "report.md"]
+    assert names == ["messages.ndjson", "messages.csv", "report.html", "report.md", "evidence.zip"]
     for file in outputs["files"]:
         assert Path(file["path"]).stat().st_size == file["bytes"] > 0
     rows = outputs["discovered"]
