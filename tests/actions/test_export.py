@@ -45,16 +45,18 @@ def rows(count: int) -> list[dict[str, Any]]:
 
 
 class Listing(httpx.BaseTransport):
-    """A job whose rows are listed as told: `page` gets the page number and gives its rows."""
+    """A job whose rows are listed as told: `page` gets the page number and gives its rows. looks: at the job itself."""
 
     def __init__(self, total: int, page: Callable[[int], list[dict[str, Any]]], **counters: Any) -> None:
         self.page = page
         ended = {"status": "COMPLETED", "total_messages_discovered": total, "messages_successful": total}
         self.job: dict[str, Any] = job(**{**ended, **counters})
         self.asked: list[int] = []
+        self.looks = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if not request.url.path.endswith("/messages"):
+            self.looks += 1
             return httpx.Response(200, json=envelope(self.job))
         number = int(request.url.params["page"])
         self.asked.append(number)
@@ -188,6 +190,23 @@ def test_rows_whose_statuses_contradict_the_counters_are_no_complete_export() ->
     listing = Listing(10, listed(10), messages_successful=8, messages_failed=2)
     result = export_job_messages.run({"job_id": JOB_ID, **TAKEN_AS_IT_IS}, connected(listing))
     assert (result["written"], result["missing"], result["complete"]) == (10, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("counters", "looks"),
+    [
+        # Ended, nothing under way, and every row there: nothing can change any more.
+        ({}, 1),
+        ({"status": "CANCELLED"}, 1),
+        # Messages that were under way when it was cancelled may still get through.
+        ({"status": "CANCELLED", "messages_successful": 7, "messages_pending": 3}, 4),
+        ({"status": "PROCESSING", "messages_successful": 7, "messages_pending": 3}, 2),
+    ],
+)
+def test_the_job_is_looked_at_again_unless_nothing_can_have_changed(counters: dict[str, Any], looks: int) -> None:
+    listing = Listing(10, listed(10), **counters)
+    export_job_messages.run({"job_id": JOB_ID, **TAKEN_AS_IT_IS}, connected(listing))
+    assert listing.looks == looks
 
 
 def test_counters_of_the_older_reference_are_enough() -> None:
