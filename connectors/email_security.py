@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qsl, urlsplit
 
+from connectors import slow_search
 from connectors.call_record import CallRecord
 from connectors.clock import Clock, Deadline, SystemClock
 from connectors.connection import Connection
@@ -29,7 +29,7 @@ from connectors.errors import (
     UnexpectedAnswer,
 )
 from connectors.job import ActionType, BulkJob, BulkJobRequest, Destination, JobStatus
-from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, MOST_PAGES, Page, Position, sweep
+from connectors.paging import LARGEST_PAGE, MOST_PAGES, Page, Position, sweep
 from connectors.search import SearchParams
 from connectors.transport import Answer, Effect, Parse, Patience, Transport
 from connectors.wire import httpx
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
     from connectors.message_change import MoveRow, ReleaseRow
     from connectors.policy import Policy
     from connectors.raw_rows import RawRows
-
-# A slow search is asked after again this often, and not longer than the call's allowance.
-SLOW_SEARCH_SECONDS = 2.0
-MOST_SLOW_SEARCH_LOOKS = 600
 
 
 class EmailSecurity:
@@ -416,30 +412,17 @@ class EmailSecurity:
     def _finished_search(self, query: Mapping[str, str | int]) -> Answer:
         deadline = self._call_deadline()
         answer = self._call("GET", self._investigate, effect="read", query=query, deadline=deadline)
-        for _ in range(MOST_SLOW_SEARCH_LOOKS):
+        for _ in range(slow_search.MOST_LOOKS):
             if answer.status != 202:
                 return answer
-            if deadline.remaining() < SLOW_SEARCH_SECONDS:
+            if deadline.remaining() < slow_search.SECONDS_BETWEEN_LOOKS:
                 break
-            path, poll_query = self._slow_search(answer.location)
-            self.clock.sleep(SLOW_SEARCH_SECONDS)
+            path, poll_query = slow_search.place_of(
+                answer.location, base_url=self.connection.base_url, search=self._investigate
+            )
+            self.clock.sleep(slow_search.SECONDS_BETWEEN_LOOKS)
             answer = self._call("GET", path, effect="read", query=poll_query, deadline=deadline)
         raise ServiceUnavailable("the message search did not finish in the time allowed", http_status=202)
-
-    def _slow_search(self, location: str | None) -> tuple[str, dict[str, str]]:
-        """The path and query that Location names: of this service and this account only, for credentials go there."""
-        base = urlsplit(self.connection.base_url)
-        location = location if location is not None and len(location) <= LONGEST_CURSOR else ""
-        try:
-            parts = urlsplit(location)
-            same_service = (parts.scheme or base.scheme, parts.netloc or base.netloc) == (base.scheme, base.netloc)
-        except ValueError:
-            parts, same_service = urlsplit(""), False
-        path = parts.path.removeprefix(base.path)
-        inside = path == self._investigate or path.startswith(f"{self._investigate}/")
-        if not same_service or not inside or re.search(r"[^A-Za-z0-9/_.~-]|\.\.", path):
-            raise UnexpectedAnswer("the message search: field Location: is not a path of this service and account")
-        return path, dict(parse_qsl(parts.query))
 
 
 def _call_record(connection: Connection) -> CallRecord | None:
