@@ -22,6 +22,7 @@ from evidence.whole_file import FileRecord
 if TYPE_CHECKING:
     from evidence.bundle import Bundle
     from evidence.manifest import BundledFile, Manifest
+    from evidence.pseudonyms import Pseudonyms
     from evidence.signature import Signer
 
 PACK = "cloudflare-email-security-pack"
@@ -49,7 +50,8 @@ def recording(api: EmailSecurity, destination: str, rows: RowFile) -> Iterator[E
 class BundleWriter:
     """Writes the bundle once the rows are there. Made before anything is fetched: a key that is none is told at once.
 
-    status: the only status that rows are exported of. Raises: ConnectionSettingsError.
+    status: the only status that rows are exported of. pseudonyms: what stands for names in these rows, and in all else.
+    Raises: ConnectionSettingsError.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class BundleWriter:
         status: str | None,
         plan: Mapping[str, Any] | None,
         approvals: Sequence[str] | None,
+        pseudonyms: Pseudonyms | None,
     ) -> None:
         self._api = api
+        self._pseudonyms = pseudonyms
         self._status = status
         self._plan = plan
         self._approvals = approvals
@@ -107,7 +111,9 @@ class BundleWriter:
             bundle.add_json("job.json", export["job"])
             bundle.add_json("request.json", _request(export["job"]))
             if self._plan is not None:
-                bundle.add_json("plan.json", self._plan)
+                bundle.add_json(
+                    "plan.json", self._plan if self._pseudonyms is None else self._pseudonyms.plan(self._plan)
+                )
             if self._approvals is not None:
                 bundle.add_json("approvals.json", list(self._approvals))
             self._add_reports(bundle, rows, told, export["job"], now)
@@ -143,9 +149,12 @@ class BundleWriter:
     def _manifest(self, export: Mapping[str, Any], now: datetime, files: list[BundledFile]) -> Manifest:
         from evidence.manifest import Manifest, Pack  # noqa: PLC0415
 
+        made_by = self._api.connection.requested_by
+        if made_by is not None and self._pseudonyms is not None:
+            made_by = self._pseudonyms.name(made_by)
         return Manifest(
             made_at=format_instant(now.replace(microsecond=0)),
-            made_by=self._api.connection.requested_by,
+            made_by=made_by,
             pack=Pack(name=PACK, version=VERSION),
             account_id=self._api.connection.account_id,
             job_id=export["job_id"],
@@ -153,6 +162,7 @@ class BundleWriter:
             rows=export["written"],
             complete=export["complete"],
             snapshot=export["snapshot"],
+            pseudonyms=export["pseudonyms"],
             signer=None if self._signer is None else self._signer.fingerprint,
             files=files,
         )

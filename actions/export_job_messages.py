@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -34,6 +34,9 @@ from connectors.job import BulkJob
 from connectors.message import MessageStatus
 from connectors.paging import LONGEST_CURSOR, MOST_PAGES, Position
 from evidence.row_file import RowFile
+
+if TYPE_CHECKING:
+    from evidence.pseudonyms import Pseudonyms
 
 # A second pass finds rows that slipped between two pages of the first; after the third nothing new is to be expected.
 MOST_PASSES = 3
@@ -61,6 +64,11 @@ class Resume(ActionParams):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the partial file.")
     passes: int = Field(ge=0, description="Passes over the listing that are over.")
     settled: bool = Field(description="Whether the job had ended before these rows were read.")
+    pseudonyms: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{20}$",
+        description="Which key the rows' names were replaced with; null: they were not.",
+    )
 
 
 class Params(ActionParams):
@@ -73,6 +81,9 @@ class Params(ActionParams):
     overwrite: bool = Field(False, description="Replace the file that is at the destination, if there is one.")
     inline_limit_bytes: int = Field(
         200_000, ge=1, le=50_000_000, description="Inline rows over this many bytes of JSON are refused, never cut."
+    )
+    pseudonymize: bool = Field(
+        False, description="Replace addresses, names and subjects by pseudonyms under CFES_PSEUDONYM_KEY."
     )
     require_complete: bool = Field(
         True, description="Where an ended job's rows and its counters do not agree, end in an error, not in a result."
@@ -120,17 +131,24 @@ class Result(ActionResult):
     messages: list[dict[str, Any]] | None = Field(description="The rows of an inline export; null for a file.")
     resume: Resume | None = Field(description="Hand this to the next call; null when done.")
     job: dict[str, Any] = Field(description="The job when it was last looked at, as the API describes it.")
+    pseudonyms: str | None = Field(
+        description="A check value of the key that names were replaced with, the same in every export with this key; "
+        "null: nothing was replaced."
+    )
     warnings: list[str] = Field(description="What a person should know.")
 
 
 def export_job_messages(p: Params, api: EmailSecurity) -> Result:
     _check_destination(p)
-    bundle = None if p.evidence is None else BundleWriter(api, status=p.status, plan=p.plan, approvals=p.approvals)
+    pseudonyms = _pseudonyms(p, api)
+    bundle = None
+    if p.evidence is not None:
+        bundle = BundleWriter(api, status=p.status, plan=p.plan, approvals=p.approvals, pseudonyms=pseudonyms)
     # A long export outlives a rate-limit block of five minutes; a time budget is kept by every call of it.
     api = api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
     if p.time_budget_seconds is not None:
         api = api.until(Deadline(api.clock, p.time_budget_seconds))
-    with _collecting(p) as collected, _recording(p, api, collected) as api:
+    with _collecting(p, pseudonyms) as collected, _recording(p, api, collected) as api:
         start = None if p.resume is None else Position(p.resume.page, p.resume.cursor)
         passes, settled = (0, True) if p.resume is None else (p.resume.passes, p.resume.settled)
         job = api.get_job(p.job_id)
@@ -167,6 +185,8 @@ def _check_destination(p: Params) -> None:
         problems.append({"pointer": "/destination", "message": "a bundle needs a path, of a folder or a zip file"})
     if p.evidence is not None and p.format != "ndjson":
         problems.append({"pointer": "/format", "message": "a bundle holds the rows as NDJSON and as CSV"})
+    if p.pseudonymize and p.approvals:
+        problems.append({"pointer": "/approvals", "message": "name who approved: leave them out where names go"})
     if problems:
         raise ParameterError(problems=problems)
     if p.format == "parquet":
@@ -191,22 +211,35 @@ def _recording(p: Params, api: EmailSecurity, collected: Collected) -> AbstractC
 
 
 @contextmanager
-def _collecting(p: Params) -> Iterator[Collected]:
+def _collecting(p: Params, pseudonyms: Pseudonyms | None) -> Iterator[Collected]:
     if p.destination == INLINE:
-        yield Collected(p.status, inline_limit_bytes=p.inline_limit_bytes)
+        yield Collected(p.status, inline_limit_bytes=p.inline_limit_bytes, pseudonyms=pseudonyms)
     elif p.resume is None:
         with RowFile.create(p.destination) as file:
             try:
-                yield Collected(p.status, file)
+                yield Collected(p.status, file, pseudonyms=pseudonyms)
             except PackError as error:
                 if error.resume is None and not file.rows:
                     file.abandon()
                 raise
     else:
         with RowFile.reopen(p.destination, p.resume.rows, p.resume.sha256) as file:
-            collected = Collected(p.status, file)
+            collected = Collected(p.status, file, pseudonyms=pseudonyms)
             collected.remember(file.kept_lines())
             yield collected
+
+
+def _pseudonyms(p: Params, api: EmailSecurity) -> Pseudonyms | None:
+    """Raises: ConnectionSettingsError without a key; ParameterError where the rows before have other names."""
+    pseudonyms = None
+    if p.pseudonymize:
+        from evidence.pseudonyms import Pseudonyms  # noqa: PLC0415 -- where it is asked for
+
+        pseudonyms = Pseudonyms.of(api.connection.pseudonym_key)
+    if p.resume is not None and p.resume.pseudonyms != (pseudonyms and pseudonyms.key_check):
+        message = "is of an export with other pseudonyms: `pseudonymize` and CFES_PSEUDONYM_KEY must be what they were"
+        raise ParameterError(problems=[{"pointer": "/resume", "message": message}])
+    return pseudonyms
 
 
 def _one_pass(
@@ -236,7 +269,7 @@ def _one_pass(
         if _time_is_up(api, failure.retry_after_seconds or 0):
             return position
         # What was read is kept: the error says how to go on from there.
-        failure.resume = _resume(p, job, collected.file, position, passes).model_dump(mode="json")
+        failure.resume = _resume(p, job, collected, collected.file, position, passes).model_dump(mode="json")
         raise
     return None
 
@@ -273,7 +306,7 @@ def _incomplete(p: Params, job: BulkJob, collected: Collected) -> ExportIncomple
             job_id=p.job_id,
         )
     failure = ExportIncomplete(message, job_id=p.job_id)
-    failure.resume = _resume(p, job, collected.file, Position(), 0).model_dump(mode="json")
+    failure.resume = _resume(p, job, collected, collected.file, Position(), 0).model_dump(mode="json")
     return failure
 
 
@@ -283,11 +316,11 @@ def _unfinished(p: Params, job: BulkJob, collected: Collected, position: Positio
             f"the time budget ended after {len(collected.seen)} rows; an inline export can't be continued",
             help="Nothing was changed. Give a file path as destination, or more time.",
         )
-    resume = _resume(p, job, collected.file, position, passes)
+    resume = _resume(p, job, collected, collected.file, position, passes)
     return _result(p, job, collected, resume=resume, settled=job.has_ended)
 
 
-def _resume(p: Params, job: BulkJob, file: RowFile, position: Position, passes: int) -> Resume:
+def _resume(p: Params, job: BulkJob, collected: Collected, file: RowFile, position: Position, passes: int) -> Resume:
     kept = file.checkpoint()
     return Resume(
         job_id=p.job_id,
@@ -298,6 +331,7 @@ def _resume(p: Params, job: BulkJob, file: RowFile, position: Position, passes: 
         sha256=kept["sha256"],
         passes=passes,
         settled=job.has_ended,
+        pseudonyms=collected.pseudonym_key,
     )
 
 
@@ -322,7 +356,8 @@ def _result(p: Params, job: BulkJob, collected: Collected, *, resume: Resume | N
         evidence_sha256=None,
         messages=collected.inline if collected.file is None else None,
         resume=resume,
-        job=job.document(),
+        job=collected.document_of(job),
+        pseudonyms=collected.pseudonym_key,
         warnings=warnings,
     )
 
@@ -371,6 +406,7 @@ ACTION = Action(
         "messages": None,
         "resume": None,
         "job": example_job(completed_at="2026-11-20T16:04:01Z"),
+        "pseudonyms": None,
         "warnings": [],
     },
 )

@@ -16,6 +16,7 @@ from typing import IO, Any, NoReturn
 from connectors.errors import ParameterError, Problem, printable
 from connectors.message_change import INVESTIGATE_ID
 from evidence.ndjson import rows_of
+from evidence.pseudonym_form import is_pseudonym
 from guardrails.named_messages import NamedMessage
 
 MOST_MESSAGES = 100_000
@@ -159,6 +160,9 @@ def _named(nested: Any, email_message_id: str | None) -> NamedMessage | None:
     ):
         raise ValueError("message.client_recipients is no list of addresses")
     senders = tuple(sender for name in ("from", "envelope_from") if (sender := _text(nested, name)))
+    if any(map(is_pseudonym, (*(recipients or ()), *senders))):
+        # An export without names: they are not known, and are looked up where a guardrail rests on them.
+        return NamedMessage(one, verdict=_text(nested, "final_disposition"))
     return NamedMessage(
         one,
         message_id=_text(nested, "message_id") or email_message_id,

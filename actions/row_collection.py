@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.errors import InlineTooLarge
 from connectors.job import BulkJob
@@ -16,6 +16,9 @@ from connectors.paging import LARGEST_PAGE
 from connectors.raw_rows import RawRows, rows_of_lines
 from evidence.row_file import RowFile
 from evidence.row_ids import RowIds
+
+if TYPE_CHECKING:
+    from evidence.pseudonyms import Pseudonyms
 
 # Statuses that the job's own counters count; PENDING also counts rows that are being processed right now.
 COUNTED_STATUSES = ("COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
@@ -33,9 +36,22 @@ class Collected:
     seen: RowIds = field(default_factory=RowIds)
     duplicates: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
+    pseudonyms: Pseudonyms | None = None
+
+    @property
+    def pseudonym_key(self) -> str | None:
+        """Which key the names were replaced with; None where they were not."""
+        return None if self.pseudonyms is None else self.pseudonyms.key_check
+
+    def document_of(self, job: BulkJob) -> dict[str, Any]:
+        """The job as it may stand beside these rows."""
+        return job.document() if self.pseudonyms is None else self.pseudonyms.job(job.document())
 
     def take(self, rows: RawRows) -> None:
         """Keep a page's rows, but for those that are here already or of a status that was not asked for."""
+        if self.pseudonyms is not None:
+            # Before anything else sees them: what is counted and what is shown is what is written.
+            rows = self.pseudonyms.rows(rows)
         new = self._new(rows)
         if self.file is not None:
             self.file.append(new.texts, plain=new.plain)

@@ -129,6 +129,12 @@ class Connection(BaseModel):
         description="An Ed25519 private key in PEM that evidence is signed with; best as a file.",
         json_schema_extra=_setting("CFES_EVIDENCE_KEY"),
     )
+    pseudonym_key: Secret | None = Field(
+        None,
+        description="Key of the pseudonyms that an export replaces names with, 32 characters or more; see "
+        "docs/pseudonyms.md.",
+        json_schema_extra=_setting("CFES_PSEUDONYM_KEY"),
+    )
 
     @field_validator("api_token", "api_key")
     @classmethod
@@ -178,7 +184,8 @@ class Connection(BaseModel):
 
     def secrets(self) -> list[str]:
         """What must never be written anywhere."""
-        return [s.get_secret_value() for s in (self.api_token, self.api_key, self.evidence_key) if s is not None]
+        secrets = (self.api_token, self.api_key, self.evidence_key, self.pseudonym_key)
+        return [secret.get_secret_value() for secret in secrets if secret is not None]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Connection:

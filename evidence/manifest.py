@@ -37,6 +37,7 @@ class Manifest(Part):
     """made_at: RFC 3339. made_by: who asked for it, as CFES_REQUESTED_BY said; null where nobody did.
 
     status: the only status that rows were exported of; null for all. snapshot: the job had not ended.
+    pseudonyms: which key names were replaced with; null where they were not.
     signer: SHA-256 of the public key whose private one signed evidence.json; null where it is not signed.
     """
 
@@ -50,5 +51,6 @@ class Manifest(Part):
     rows: int = Field(ge=0)
     complete: bool
     snapshot: bool
+    pseudonyms: str | None = Field(None, pattern=r"^[0-9a-f]{20}$")
     signer: str | None = Field(pattern=r"^[0-9a-f]{64}$")
     files: list[BundledFile] = Field(max_length=1000)

@@ -34,6 +34,7 @@ SECRETS: dict[str, str] = {
     "the sandbox's revoked token": access.REVOKED,
     "the sandbox's e-mail key": access.EMAIL_KEY,
     "the scripted token": scripted.TOKEN,
+    "the scripted pseudonym key": scripted.PSEUDONYM_KEY,
     "the token of test_process": "token-of-this-test",
     "the token of the cassettes": "of-no-account",
     "the token of test_connection": "s3cret-token-value-0123456789",

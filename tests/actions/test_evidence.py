@@ -29,7 +29,7 @@ from evidence.verification import verify
 from sandbox.server import RunningSandbox
 from tests.actions.test_export import Listing, finished, listed
 from tests.conftest import CAMPAIGN
-from tests.connectors.scripted import JOB_ID, TOKEN, connected
+from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, TOKEN, connected
 from tests.evidence.test_bundle import OTHER_PUBLIC, PRIVATE, PUBLIC
 
 Connect = Callable[..., EmailSecurity]
@@ -178,6 +178,26 @@ def held_bytes(bundle: Path) -> dict[str, str]:
     return {path.name: path.read_bytes().decode("latin-1") for path in bundle.iterdir()}
 
 
+def test_a_bundle_without_names_holds_none(connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> None:
+    api = connect(sandbox, requested_by="dana@corp.example", pseudonym_key=PSEUDONYM_KEY)
+    plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+    job_id = create_move_job.run({"plan": plan, "comment": "for dana@corp.example"}, api)["job_id"]
+    wait_for_job.run({"job_id": job_id}, api)
+    with_names = bundled(api, job_id, tmp_path / "names", plan=plan)
+    without = bundled(api, job_id, tmp_path / "case", plan=plan, pseudonymize=True)
+    assert (without["written"], without["complete"]) == (with_names["written"], True)
+    assert verify(tmp_path / "case").manifest.pseudonyms == without["pseudonyms"]
+
+    rows = [json.loads(line) for line in held(tmp_path / "names")["rows.ndjson"].splitlines()]
+    names = {"dana", CAMPAIGN["sender"]}
+    for row in rows:
+        names |= {row["message"]["subject"], row["action_params"]["client_recipient"], row["message"]["from"]}
+    text = "\n".join(held(tmp_path / "case").values()).casefold()
+    assert [name for name in names if str(name).casefold() in text] == []
+    # It is evidence all the same: the job's own, complete, and good enough to delete the job by.
+    assert delete_job.run({"job_id": job_id, "evidence": str(tmp_path / "case")}, api)["deleted"]
+
+
 def test_a_key_that_is_none_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
     listing = Listing(10, listed(10))
     with pytest.raises(ConnectionSettingsError, match="CFES_EVIDENCE_KEY"):
@@ -193,6 +213,7 @@ def test_a_key_that_is_none_is_told_before_anything_is_fetched(tmp_path: Path) -
         ({"destination": "inline", "format": "json"}, ["/destination", "/format"]),
         ({"evidence": None, "plan": {}, "approvals": []}, ["/plan", "/approvals"]),
         ({"evidence": "zip"}, ["/evidence"]),
+        ({"pseudonymize": True, "approvals": ["a.b.c"]}, ["/approvals"]),
     ],
 )
 def test_what_does_not_go_together_is_refused(params: dict[str, Any], pointers: list[str], tmp_path: Path) -> None:

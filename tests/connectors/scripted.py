@@ -14,6 +14,7 @@ from tests.clock import FakeClock
 
 ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
 TOKEN = "scripted-token-that-must-never-show"
+PSEUDONYM_KEY = "pseudonym-key-that-must-never-show-0123456789"
 JOB_ID = "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"
 
 Step = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]

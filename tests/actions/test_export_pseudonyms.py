@@ -1,0 +1,224 @@
+"""Exports without names: nothing of a mailbox is left in file, result or resume, and the proof stays."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import create_move_job, export_job_messages, restore_messages, wait_for_job
+from connectors.email_security import EmailSecurity
+from connectors.errors import ConnectionSettingsError, ParameterError
+from sandbox.server import RunningSandbox
+from tests.actions.test_export import INLINE, Listing, _ticking, finished, listed
+from tests.conftest import CAMPAIGN
+from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, connected
+
+Connect = Callable[..., EmailSecurity]
+
+WITH_KEY: dict[str, Any] = {"pseudonym_key": PSEUDONYM_KEY}
+NAMING_FIELDS = {
+    "client_recipient", "email_message_id", "message_id", "subject", "from", "from_name", "to", "to_name", "replyto",
+    "envelope_from", "envelope_to", "client_recipients", "sender", "recipient", "comment", "requested_by", "value",
+    "attachment", "smtp_helo_server_ip",
+}  # fmt: skip
+
+
+@pytest.fixture
+def named(sandbox: RunningSandbox, connect: Connect) -> EmailSecurity:
+    """A connector with a pseudonym key, to a sandbox whose tenant writes hostile subjects too."""
+    return connect(sandbox, **WITH_KEY)
+
+
+def originals(document: Any, field: str = "") -> Iterator[str]:
+    """What names somebody in rows and jobs: whole values, and the parts of addresses."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            yield from originals(value, name)
+    elif isinstance(document, list):
+        for value in document:
+            yield from originals(value, field)
+    elif isinstance(document, str) and field in NAMING_FIELDS and not re.fullmatch(r"[0-9a-f-]{36}", document):
+        yield document
+        local, at, domain = document.strip("<>").partition("@")
+        yield from (part for part in (local, domain) if at and len(part) > 5)
+
+
+def left(names: set[str], text: str) -> list[str]:
+    """Those that stand in the text, as they are or as JSON has them; inside a longer word they are another one."""
+    forms = ((name, form) for name in names for form in {name, json.dumps(name)[1:-1]})
+    return [name for name, form in forms if re.search(rf"(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])", text)]
+
+
+def exported(api: EmailSecurity, job_id: str, path: Path, **params: Any) -> tuple[dict[str, Any], str]:
+    """The result, and the file's text."""
+    result = export_job_messages.run({"job_id": job_id, "destination": str(path), **params}, api)
+    return result, path.read_bytes().decode()
+
+
+def everything(api: EmailSecurity) -> str:
+    """A job on all mail of the tenant, ended; with a comment that names somebody."""
+    search = {"domain": "corp.example", "start": "2026-10-21T00:00:00Z", "detections_only": False}
+    params = {"search_params": search, "destination": "JunkEmail", "comment": "for Dana Weber", "idempotency_key": "k"}
+    job_id = str(create_move_job.run(params, api)["job_id"])
+    assert wait_for_job.run({"job_id": job_id, "timeout_seconds": 80_000}, api)["done"]
+    return job_id
+
+
+@pytest.mark.parametrize("row_format", ["ndjson", "csv", "json"])
+def test_no_address_name_or_subject_is_left_anywhere(row_format: str, named: EmailSecurity, tmp_path: Path) -> None:
+    job_id = everything(named)
+    clear, clear_text = exported(named, job_id, tmp_path / "clear.ndjson")
+    known = {*originals([json.loads(line) for line in clear_text.splitlines()]), *originals(clear["job"])}
+    assert len(known) > 300
+    result, text = exported(named, job_id, tmp_path / "rows", pseudonymize=True, format=row_format)
+    assert left(known, clear_text) != []
+    assert left(known, text + json.dumps(result, ensure_ascii=False)) == []
+    assert (result["written"], result["complete"]) == (clear["written"], True)
+    assert result["counts_by_status"] == clear["counts_by_status"]
+
+
+def test_inline_rows_have_no_names_either(named: EmailSecurity) -> None:
+    job_id = finished(named)
+    clear = export_job_messages.run({"job_id": job_id, **INLINE}, named)
+    result = export_job_messages.run({"job_id": job_id, "pseudonymize": True, **INLINE}, named)
+    assert left({*originals(clear["messages"]), *originals(clear["job"])}, json.dumps(result)) == []
+    assert [row["message_id"] for row in result["messages"]] == [row["message_id"] for row in clear["messages"]]
+
+
+def test_two_exports_and_two_jobs_agree_on_every_pseudonym(named: EmailSecurity, tmp_path: Path) -> None:
+    first_job, second_job = finished(named), finished(named)
+    first, text = exported(named, first_job, tmp_path / "first", pseudonymize=True)
+    again, text_again = exported(named, first_job, tmp_path / "again", pseudonymize=True)
+    other, other_text = exported(named, second_job, tmp_path / "other", pseudonymize=True)
+    assert text == text_again
+    assert first["pseudonyms"] == again["pseudonyms"] == other["pseudonyms"]
+    recipients = [
+        {json.loads(line)["action_params"]["client_recipient"] for line in lines.splitlines()}
+        for lines in (text, other_text)
+    ]
+    assert recipients[0] == recipients[1]
+    assert first["job"]["search_params"]["sender"] == json.loads(text.splitlines()[0])["message"]["from"]
+
+
+def test_another_key_gives_other_pseudonyms(
+    sandbox: RunningSandbox, connect: Connect, named: EmailSecurity, tmp_path: Path
+) -> None:
+    job_id = finished(named)
+    _, text = exported(named, job_id, tmp_path / "first", pseudonymize=True)
+    others = connect(sandbox, pseudonym_key=PSEUDONYM_KEY[::-1])
+    result, other_text = exported(others, job_id, tmp_path / "second", pseudonymize=True)
+
+    def pseudonyms(text: str) -> set[str]:
+        return set(re.findall(r"\b[pdnsxtm]-[0-9a-f]{20}\b", text))
+
+    assert len(pseudonyms(text)) == len(pseudonyms(other_text)) > 50
+    assert pseudonyms(text) & pseudonyms(other_text + json.dumps(result)) == set()
+
+
+def test_domains_can_still_be_ranked(named: EmailSecurity, tmp_path: Path) -> None:
+    job_id = everything(named)
+
+    def domains(text: str) -> list[int]:
+        found = Counter(json.loads(line)["message"]["from"].partition("@")[2] for line in text.splitlines()
+                        if "message" in json.loads(line))  # fmt: skip
+        return sorted(found.values())
+
+    _, clear = exported(named, job_id, tmp_path / "clear")
+    _, text = exported(named, job_id, tmp_path / "rows", pseudonymize=True)
+    assert domains(text) == domains(clear)
+
+
+def test_without_a_key_nothing_is_asked_and_nothing_is_written(api: EmailSecurity, tmp_path: Path) -> None:
+    with pytest.raises(ConnectionSettingsError, match="CFES_PSEUDONYM_KEY is not set"):
+        export_job_messages.run({"job_id": JOB_ID, "pseudonymize": True, "destination": str(tmp_path / "x")}, api)
+    assert list(tmp_path.iterdir()) == []
+
+
+def begun(path: Path, *, key: str | None, pseudonymize: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and resume object of an export that ran out of time."""
+    params = {"job_id": JOB_ID, "destination": str(path), "time_budget_seconds": 0.001, "pseudonymize": pseudonymize}
+    settings: dict[str, Any] = {} if key is None else {"pseudonym_key": key}
+    result = export_job_messages.run(params, _ticking(connected(Listing(2500, listed(2500)), **settings)))
+    assert not result["done"]
+    return params, result["resume"]
+
+
+def test_an_export_in_pieces_is_byte_for_byte_the_unbroken_one(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    api = connected(Listing(2500, listed(2500)), **WITH_KEY)
+    export_job_messages.run({"job_id": JOB_ID, "destination": str(whole), "pseudonymize": True}, api)
+    params, resume = begun(tmp_path / "pieces", key=PSEUDONYM_KEY, pseudonymize=True)
+    params.pop("time_budget_seconds")
+    result = export_job_messages.run({**params, "resume": resume}, api)
+    assert (result["complete"], result["written"]) == (True, 2500)
+    assert (tmp_path / "pieces").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("begun_with", "resumed_with"),
+    [
+        ((PSEUDONYM_KEY, True), (PSEUDONYM_KEY[::-1], True)),
+        ((PSEUDONYM_KEY, True), (PSEUDONYM_KEY, False)),
+        ((None, False), (PSEUDONYM_KEY, True)),
+    ],
+)
+def test_a_resume_with_another_key_or_without_one_is_refused_and_keeps_what_there_is(
+    begun_with: tuple[str | None, bool], resumed_with: tuple[str | None, bool], tmp_path: Path
+) -> None:
+    params, resume = begun(tmp_path / "rows", key=begun_with[0], pseudonymize=begun_with[1])
+    kept = (tmp_path / "rows.partial").read_bytes()
+    api = connected(Listing(2500, listed(2500)), pseudonym_key=resumed_with[0])
+    with pytest.raises(ParameterError, match="other pseudonyms"):
+        export_job_messages.run({**params, "pseudonymize": resumed_with[1], "resume": resume}, api)
+    assert (tmp_path / "rows.partial").read_bytes() == kept
+
+
+def test_a_resume_object_from_before_there_were_pseudonyms_goes_on(tmp_path: Path) -> None:
+    params, resume = begun(tmp_path / "rows", key=None, pseudonymize=False)
+    assert resume.pop("pseudonyms") is None
+    result = export_job_messages.run({**params, "resume": resume}, connected(Listing(2500, listed(2500))))
+    assert result["complete"]
+    assert result["pseudonyms"] is None
+
+
+def test_hostile_rows_are_exported_without_what_they_hold() -> None:
+    hostile: list[dict[str, Any]] = [
+        {"message_id": "dana@corp.example", "status": "Dana Weber", "retry_count": 2**70, "new": {"Dana": "Weber"}},
+        {"message_id": "row-2", "status": "COMPLETED", "message": ["Dana"], "action_params": "Dana"},
+    ]
+    listing = Listing(2, lambda number: hostile if number == 1 else [], messages_successful=1, messages_failed=1)
+    params = {"job_id": JOB_ID, "pseudonymize": True, "require_complete": False, **INLINE}
+    result = export_job_messages.run(params, connected(listing, **WITH_KEY))
+    assert result["written"] == 2
+    assert "Dana" not in json.dumps(result)
+    assert "corp" not in json.dumps(result)
+
+
+def test_a_file_of_pseudonyms_can_be_restored_from(named: EmailSecurity, tmp_path: Path) -> None:
+    job_id = finished(named)
+    path = tmp_path / "rows.ndjson"
+    result, _ = exported(named, job_id, path, pseudonymize=True)
+    restored = restore_messages.run({"export": str(path), "dry_run": False}, named)
+    assert (restored["unknown"], restored["not_sent"]) == (0, 0)
+    assert restored["succeeded"] > 30
+    assert restored["rows"] == result["counts_by_status"]["COMPLETED"]
+
+
+def test_an_export_that_keeps_the_names_loads_nothing_for_pseudonyms(
+    sandbox: RunningSandbox, environment: dict[str, str], api: EmailSecurity
+) -> None:
+    job_id = create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail"}, api)["job_id"]
+    program = (
+        "import sys; from actions import export_job_messages as e;"
+        f"r = e.run({{'job_id': '{job_id}', 'inline_limit_bytes': 10**6}});"
+        "assert 'evidence.pseudonyms' not in sys.modules and r['pseudonyms'] is None"
+    )
+    subprocess.run([sys.executable, "-c", program], env={**environment, "CFES_LOG": "off"}, check=True, timeout=60)
