@@ -1,4 +1,4 @@
-"""How a running job gets on: its rate, the time it still needs, when to look again, whether it has stalled.
+"""How a running job gets on: its rate, the time it still needs, what it has achieved.
 
 Pure functions over what was seen at each look; no clock, no network.
 """
@@ -13,13 +13,10 @@ from connectors.job import BulkJob
 Outcome = Literal["succeeded", "partial", "failed", "cancelled"]
 
 # The rate is taken over so many looks: enough to even out bursts, few enough to notice a change.
-LOOKS_REMEMBERED = 6
+LOOKS_IN_RATE = 6
 
-# Look again when half of the estimated time is over: the estimate is then corrected, and the end is met closely.
-SHARE_OF_ESTIMATE = 0.5
-
-# While nothing can be estimated, each look waits a little longer: this share of the time watched so far.
-SHARE_OF_TIME_WATCHED = 0.25
+# A resume object holds so many: how fast a job once went tells how soon it may end after a standstill.
+LOOKS_REMEMBERED = 24
 
 
 class Look(NamedTuple):
@@ -48,7 +45,8 @@ def outcome_of(job: BulkJob) -> Outcome:
 
 
 def rate_per_second(looks: Sequence[Look]) -> float | None:
-    """Messages a second over the remembered looks; None while nothing moved."""
+    """Messages a second over the latest looks; None while nothing moved."""
+    looks = looks[-LOOKS_IN_RATE:]
     if len(looks) < 2:
         return None
     seconds = looks[-1].at - looks[0].at
@@ -62,13 +60,6 @@ def eta_seconds(looks: Sequence[Look]) -> float | None:
     if rate is None or looks[-1].status in ("PENDING", "DISCOVERING"):
         return None
     return (looks[-1].discovered - looks[-1].processed) / rate
-
-
-def next_look_seconds(looks: Sequence[Look], watched_seconds: float, shortest: float, longest: float) -> float:
-    """Seconds until the next look: timed by the job's own progress, within bounds."""
-    eta = eta_seconds(looks)
-    wanted = watched_seconds * SHARE_OF_TIME_WATCHED if eta is None else eta * SHARE_OF_ESTIMATE
-    return max(shortest, min(longest, wanted))
 
 
 def moved(before: Look, after: Look) -> bool:

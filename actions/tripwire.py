@@ -21,9 +21,11 @@ from connectors.job_cancelling import cancel_surely
 from connectors.stamp import Stamp
 
 # While the job has not begun to process, each look may be the one that stops it: at first once a second (a quarter of
-# the API's rate limit), then once in the shortest interval, or in some of them while nothing has begun at all.
+# the API's rate limit), then every two seconds, or every ten while nothing has begun at all; or less often, where the
+# caller's shortest interval is longer.
 QUICK_SECONDS = 60.0
 QUICK_INTERVAL_SECONDS = 1.0
+INTERVAL_SECONDS = 2.0
 _INTERVALS = {"PENDING": 5, "DISCOVERING": 1}
 
 
@@ -73,8 +75,8 @@ class DiscoveryLimit:
         if self.messages is None or job.status not in _INTERVALS:
             return math.inf
         if watched_seconds < QUICK_SECONDS:
-            return min(QUICK_INTERVAL_SECONDS, shortest)
-        return _INTERVALS[job.status] * shortest
+            return QUICK_INTERVAL_SECONDS
+        return _INTERVALS[job.status] * max(INTERVAL_SECONDS, shortest)
 
     def is_over(self, job: BulkJob) -> bool:
         """Whether the job has discovered too much and still runs."""

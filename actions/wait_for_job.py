@@ -23,10 +23,10 @@ from actions.job_progress import (
     eta_seconds,
     look_at,
     moved,
-    next_look_seconds,
     outcome_of,
     rate_per_second,
 )
+from actions.polling import BEFORE_PROCESSING, next_look_seconds
 from actions.process import main
 from actions.tripwire import DiscoveryLimit, Tripwire
 from connectors.clock import Deadline
@@ -35,6 +35,9 @@ from connectors.errors import PackError, ParameterError, TemporaryFailure
 from connectors.job import HAS_ENDED, BulkJob
 from connectors.message import MessageStatus
 from connectors.search import parse_instant
+
+# After a look that failed, where the service does not say when to come again.
+OUTAGE_PAUSE_SECONDS = 60.0
 
 # One look gets at least this long, also where timeout_seconds is 0 or used up.
 SHORTEST_LOOK_SECONDS = 10.0
@@ -48,8 +51,10 @@ class Resume(ActionParams):
     polls: int = Field(ge=0, description="Looks taken so far.")
     began_at: float = Field(description="When the waiting began, in seconds since the epoch.")
     moved_at: float = Field(description="When something last changed, in seconds since the epoch.")
+    looks_at_processing: int = Field(0, ge=0, description="Looks taken since messages are processed.")
     looks: list[Look] = Field(
-        max_length=LOOKS_REMEMBERED, description="The latest looks: at, processed, discovered, status."
+        max_length=LOOKS_REMEMBERED,
+        description="The latest looks: at, processed, discovered, status. Of a standstill its first and its last.",
     )
 
 
@@ -63,8 +68,10 @@ class Params(ActionParams):
     plan: dict[str, Any] | None = Field(
         None, description="The plan that the job was made from: cancel_if_discovered_over is taken from it."
     )
-    min_interval_seconds: float = Field(2, ge=0.5, le=3600, description="The shortest time between two looks.")
-    max_interval_seconds: float = Field(60, ge=0.5, le=3600, description="The longest time between two looks.")
+    min_interval_seconds: float = Field(1, ge=0.5, le=3600, description="The shortest time between two looks.")
+    max_interval_seconds: float = Field(
+        1200, ge=0.5, le=3600, description="The longest time between two looks: no end is seen later than that."
+    )
     stalled_after_seconds: float = Field(
         300, gt=0, le=86_400, description="Report a stall when no counter has moved for so long."
     )
@@ -108,22 +115,26 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
     state, last_seen, trouble = p.resume, None, None
     cancelled = False
     while True:
+        stalls_now = False
         try:
             # A look may take a moment longer than the time allowed, not as long as a call of its own would.
             look = api.allowing(max(SHORTEST_LOOK_SECONDS, min(_time_left(allowance, api), api.call_allowance_seconds)))
             last_seen, trouble = look.get_job(p.job_id), None
         except TemporaryFailure as failure:
             # Waiting outlives an outage; only where there was no single look is there nothing to tell.
-            pause = failure.retry_after_seconds or p.max_interval_seconds
+            pause = failure.retry_after_seconds or min(OUTAGE_PAUSE_SECONDS, p.max_interval_seconds)
             if last_seen is None and pause > _time_left(allowance, api):
                 raise
             trouble = failure
         else:
-            state = _remember(state, last_seen, p.job_id, api.clock.now().timestamp())
+            before, state = state, _remember(state, last_seen, p.job_id, api.clock.now().timestamp())
+            # Told once, at once, instead of when the time is used up.
+            stalls_now = _still_for(before) < p.stalled_after_seconds <= _still_for(state)
             watched = state.looks[-1].at - state.began_at
+            shortest, longest = p.min_interval_seconds, p.max_interval_seconds
             pause = min(
-                next_look_seconds(state.looks, watched, p.min_interval_seconds, p.max_interval_seconds),
-                limit.next_look(last_seen, watched, p.min_interval_seconds),
+                next_look_seconds(state.looks, watched, shortest, longest, state.looks_at_processing),
+                limit.next_look(last_seen, watched, shortest),
             )
             limit.check_plan_of(last_seen)
             if limit.is_over(last_seen):
@@ -137,19 +148,16 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
             over = left <= 0 or (trouble is not None and pause > left)
             if trouble is not None and over and limit.is_over(last_seen):
                 raise limit.not_stopped(last_seen, trouble)
-            if last_seen.has_ended or over or _stalls_now(p, state):
+            if last_seen.has_ended or over or stalls_now:
                 tripwire = limit.tripwire(last_seen, cancelled=cancelled)
                 return _result(p, api, last_seen, state, pause, trouble, tripwire)
         # A last look when the time is used up, instead of giving up early.
         api.clock.sleep(min(pause, max(_time_left(allowance, api), 0)))
 
 
-def _stalls_now(p: Params, state: Resume) -> bool:
-    """Whether the standstill has just become a stall: told once, at once, instead of when the time is used up."""
-    if len(state.looks) < 2:
-        return False
-    before, now = state.looks[-2].at - state.moved_at, state.looks[-1].at - state.moved_at
-    return before < p.stalled_after_seconds <= now
+def _still_for(state: Resume | None) -> float:
+    """Seconds for which nothing was seen to change."""
+    return state.looks[-1].at - state.moved_at if state is not None and state.looks else 0.0
 
 
 def _time_left(allowance: Deadline, api: EmailSecurity) -> float:
@@ -160,16 +168,20 @@ def _time_left(allowance: Deadline, api: EmailSecurity) -> float:
 def _remember(state: Resume | None, job: BulkJob, job_id: str, at: float) -> Resume:
     look = look_at(job, at)
     if state is None:
-        return Resume(job_id=job_id, polls=1, began_at=at, moved_at=at, looks=[look])
+        state = Resume(job_id=job_id, polls=0, began_at=at, moved_at=at, looks=[])
     # A clock that was set back must not make time run backwards.
     look = look._replace(at=max(at, state.looks[-1].at if state.looks else state.began_at))
-    changed = not state.looks or moved(state.looks[-1], look)
+    looks = state.looks
+    changed = not looks or moved(looks[-1], look)
+    if not changed and len(looks) > 1 and not moved(looks[-2], looks[-1]):
+        looks = looks[:-1]
     return Resume(
         job_id=job_id,
         polls=state.polls + 1,
         began_at=state.began_at,
         moved_at=look.at if changed else state.moved_at,
-        looks=[*state.looks, look][-LOOKS_REMEMBERED:],
+        looks_at_processing=state.looks_at_processing + (look.status not in BEFORE_PROCESSING),
+        looks=[*looks, look][-LOOKS_REMEMBERED:],
     )
 
 
@@ -191,10 +203,9 @@ def _result(
         )
     if trouble is not None:
         warnings.append(f"the last look failed, this is what the look before saw: {trouble.message}")
-    still_for = state.looks[-1].at - state.moved_at
-    stalled = not done and still_for >= p.stalled_after_seconds and not _explained(api, p.job_id, warnings)
+    stalled = not done and _still_for(state) >= p.stalled_after_seconds and not _explained(api, job, warnings)
     if stalled:
-        warnings.append(f"no counter has moved for {still_for:.0f} s")
+        warnings.append(f"no counter has moved for {_still_for(state):.0f} s")
     rate, eta = rate_per_second(state.looks), eta_seconds(state.looks)
     discovered = job.total_messages_discovered
     return Result(
@@ -238,13 +249,16 @@ def _warnings(job: BulkJob) -> list[str]:
     return warnings
 
 
-def _explained(api: EmailSecurity, job_id: str, warnings: list[str]) -> bool:
+def _explained(api: EmailSecurity, job: BulkJob, warnings: list[str]) -> bool:
     """Whether a message waits for its retry_after: then nothing has to move yet. A page of each status tells."""
+    if job.status in BEFORE_PROCESSING:
+        # None was tried yet.
+        return False
     now = api.clock.now()
     statuses: tuple[MessageStatus, ...] = ("PENDING", "FAILED")
     for status in statuses:
         try:
-            rows, _ = next(api.job_message_pages(job_id, status=status), (None, None))
+            rows, _ = next(api.job_message_pages(job.job_id, status=status), (None, None))
         except PackError as error:
             warnings.append(f"whether a message waits for its retry could not be looked up: {error.message}")
             return False
