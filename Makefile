@@ -58,6 +58,7 @@ bench: $(VENV)/.tests ## Measure what benchmarks/README.md reports
 	@$(BIN)/python -m benchmarks.process_start
 	@$(BIN)/python -m benchmarks.preview
 	@$(BIN)/python -m benchmarks.export --gzip
+	@$(BIN)/python -m benchmarks.waiting
 
 smoke: ## Set up and run the demo on each other Python that is found (3.12, 3.13)
 	@.ci/smoke

@@ -1,0 +1,214 @@
+"""How wait-for-job meets the end of simulated jobs, next to looks at fixed intervals: calls, and lag after the end.
+
+The action itself runs, over its connector; only the clock and the service are simulated, so the figures are the same on
+any machine. `python -m benchmarks.waiting [--jobs N] [--seed N]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Any, NamedTuple
+
+from actions import wait_for_job
+from benchmarks.simulated_jobs import KINDS, LONGEST_SECONDS, UNFORETOLD, Life, durations
+from connectors.connection import Connection
+from connectors.email_security import EmailSecurity
+from connectors.wire import httpx
+
+JOB_ID = "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"
+FIXED_INTERVALS = (5, 30, 60)
+
+# What a call takes, there and back.
+QUICKEST_CALL_SECONDS, SLOWEST_CALL_SECONDS = 0.05, 0.25
+
+# The goals.
+MOST_CALLS = 40
+MEDIAN_LAG_PERCENT = 2.0
+LONGEST_LAG_SECONDS = 30.0
+
+BANDS = {
+    "5 to 30 s": (0, 30),
+    "30 s to 5 min": (30, 300),
+    "5 to 30 min": (300, 1800),
+    "30 min to 4 h": (1800, LONGEST_SECONDS - 60),
+    "4 h": (LONGEST_SECONDS - 60, math.inf),
+}
+
+
+class Wait(NamedTuple):
+    """calls: to the service, of any kind. lag: seconds from the job's end until it is known."""
+
+    life: Life
+    calls: int
+    lag: float
+
+    @property
+    def band(self) -> str:
+        return next(band for band, (least, under) in BANDS.items() if least <= self.life.seconds < under)
+
+
+class SimulatedClock:
+    """The pack's Clock. Whoever sleeps moves it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 11, 20, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+class SimulatedService(httpx.BaseTransport):
+    """Answers getBulkJob from the life of the job that was created last, its messages with an empty page."""
+
+    def __init__(self, clock: SimulatedClock, rng: random.Random) -> None:
+        self._clock = clock
+        self._rng = rng
+        self.calls = 0
+
+    def create(self, life: Life) -> None:
+        self._life, self._created_at, self.calls = life, self._clock.seconds, 0
+
+    @property
+    def age(self) -> float:
+        """Seconds since the job was created."""
+        return self._clock.seconds - self._created_at
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.calls += 1
+        takes = call_seconds(self._rng)
+        self._clock.sleep(takes / 2)
+        rows = request.url.path.endswith("/messages")
+        result: Any = [] if rows else self._life.answer(JOB_ID, self.age)
+        self._clock.sleep(takes / 2)
+        return httpx.Response(200, json={"success": True, "errors": [], "messages": [], "result": result})
+
+
+def call_seconds(rng: random.Random) -> float:
+    return QUICKEST_CALL_SECONDS * math.pow(SLOWEST_CALL_SECONDS / QUICKEST_CALL_SECONDS, rng.random())
+
+
+def waits(among: Iterable[Life], seed: int, **given: Any) -> list[Wait]:
+    """Each job waited for with the action. What is not done is taken up again when its result says.
+
+    given: parameters of wait-for-job.
+    """
+    rng = random.Random(seed)  # noqa: S311 -- a simulation, the same each time
+    clock = SimulatedClock()
+    service = SimulatedService(clock, rng)
+    connection = Connection.checked({"account_id": "0" * 32, "api_token": "simulated"})
+    params = {"job_id": JOB_ID, "timeout_seconds": 86_400, **given}
+    found = []
+    with EmailSecurity(connection, clock=clock, rng=rng, http=service) as api:
+        for life in among:
+            service.create(life)
+            result = wait_for_job.run(params, api)
+            while not result["done"]:
+                clock.sleep(result["next_poll_seconds"])
+                result = wait_for_job.run({**params, "resume": result["resume"]}, api)
+            found.append(Wait(life, service.calls, service.age - life.seconds))
+    return found
+
+
+def at_intervals(among: Iterable[Life], seed: int, seconds: float) -> list[Wait]:
+    """Each job looked at once every so many seconds, the first time at once."""
+    rng = random.Random(seed)  # noqa: S311
+    found = []
+    for life in among:
+        intervals = math.ceil(life.seconds / seconds)
+        found.append(Wait(life, intervals + 1, intervals * seconds + call_seconds(rng) / 2 - life.seconds))
+    return found
+
+
+def lives(kinds: Iterable[Callable[[random.Random, float], Life]], jobs: int, seed: int) -> list[Life]:
+    """The same for the same seed: so many of each kind, whichever kinds there are besides."""
+    found = []
+    for kind in kinds:
+        rng = random.Random(f"{seed} {kind.__name__}")  # noqa: S311
+        found += [kind(rng, seconds) for seconds in durations(rng, jobs)]
+    return found
+
+
+def by_kind(among: Iterable[Wait]) -> dict[str, list[Wait]]:
+    found: dict[str, list[Wait]] = {}
+    for wait in among:
+        found.setdefault(wait.life.kind, []).append(wait)
+    return found
+
+
+def lag_percent(among: Iterable[Wait]) -> float:
+    """The median, in percent of each job's own duration."""
+    return median(100 * wait.lag / wait.life.seconds for wait in among)
+
+
+def calls_for_longest(among: Iterable[Wait]) -> list[int]:
+    return [wait.calls for wait in among if wait.band == "4 h"]
+
+
+def late(among: Iterable[Wait]) -> int:
+    return sum(wait.lag > LONGEST_LAG_SECONDS for wait in among)
+
+
+def goals_table(among: Mapping[str, Sequence[Wait]]) -> str:
+    """A row for each group of waits: the three goals, and how far they are missed where they are."""
+    head = f"4 h: calls, median | most | over {MOST_CALLS} | lag, median % | 99 of 100 within, s | longest, s"
+    rows = []
+    for name, these in among.items():
+        calls = calls_for_longest(these)
+        lags = sorted(wait.lag for wait in these)
+        over = f"{sum(count > MOST_CALLS for count in calls)} of {len(calls)}"
+        rows.append(
+            f"| {name} | {median(calls):.0f} | {max(calls)} | {over} | {lag_percent(these):.2f} "
+            f"| {lags[len(lags) * 99 // 100]:.0f} | {lags[-1]:.0f} | {late(these)} of {len(these)} |"
+        )
+    return table(f"jobs | {head} | over {LONGEST_LAG_SECONDS:.0f} s late", rows)
+
+
+def durations_table(among: Mapping[str, Sequence[Wait]]) -> str:
+    rows = []
+    for band in BANDS:
+        cells = []
+        for these in among.values():
+            inside = [wait for wait in these if wait.band == band]
+            cells.append(f"{median(wait.calls for wait in inside):.0f}, {median(wait.lag for wait in inside):.1f} s")
+        rows.append(f"| {band} | {' | '.join(cells)} |")
+    return table(" | ".join(["calls and lag, medians", *among]), rows)
+
+
+def table(head: str, rows: Iterable[str]) -> str:
+    return "\n".join([f"| {head} |", "| --- " * (head.count("|") + 1) + "|", *rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--jobs", type=int, default=600, help="simulated jobs of each kind")
+    # None of the seeds that the schedule was made with.
+    parser.add_argument("--seed", type=int, default=21)
+    given = parser.parse_args()
+    foretold = lives(KINDS.values(), given.jobs, given.seed)
+    unforetold = lives(UNFORETOLD.values(), given.jobs, given.seed)
+    ours = waits(foretold, given.seed)
+    fixed = {f"every {seconds} s": at_intervals(foretold, given.seed, seconds) for seconds in FIXED_INTERVALS}
+    sliced = waits(foretold[::5], given.seed, timeout_seconds=300)
+    sections = {
+        "By kind": goals_table({**by_kind(ours), **fixed}),
+        "By duration": durations_table({"wait-for-job": ours, **fixed}),
+        "Ends that nothing foretells": goals_table(by_kind(waits(unforetold, given.seed))),
+        "In calls of 300 s, every fifth job": goals_table(by_kind(sliced)),
+    }
+    sys.stdout.write("\n\n".join(f"### {title}\n\n{text}" for title, text in sections.items()) + "\n")
+
+
+if __name__ == "__main__":
+    main()
