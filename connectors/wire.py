@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import cast
 
@@ -37,6 +38,8 @@ USER_AGENT = f"cloudflare-email-security-pack/{VERSION}"
 
 # A page of 1,000 messages is about 3 MB; what is beyond this is no answer of this API (or a decompression bomb).
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
+
+LARGEST_PIECE_BYTES = 64 * 1024
 
 # A page that is larger is taken too; what is not written to takes no memory.
 USUAL_PAGE_BYTES = 4 * 1024 * 1024
@@ -117,8 +120,27 @@ def read_mapped(response: httpx.Response, deadline: Deadline) -> memoryview:
 def _chunks(response: httpx.Response, deadline: Deadline) -> Iterator[bytes]:
     response.stream = _Timed(response, deadline)
     size = 0
-    for chunk in response.iter_bytes():
+    for chunk in _inflated(response) if _is_gzip(response) else response.iter_bytes():
         size += len(chunk)
         if size > LARGEST_BODY_BYTES:
             raise BodyTooLarge(f"the answer's body is larger than {LARGEST_BODY_BYTES} bytes", request=response.request)
         yield chunk
+
+
+def _is_gzip(response: httpx.Response) -> bool:
+    encoding: str = response.headers.get("content-encoding", "")
+    return encoding.strip().lower() == "gzip"
+
+
+def _inflated(response: httpx.Response) -> Iterator[bytes]:
+    """What a gzip body holds, in pieces: httpx gives all that came in one chunk at once, a thousand times its size."""
+    gzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        for chunk in response.iter_raw():
+            left = chunk
+            while left:
+                yield gzip.decompress(left, LARGEST_PIECE_BYTES)
+                left = gzip.unconsumed_tail
+        yield gzip.flush()
+    except zlib.error as error:
+        raise httpx.DecodingError(str(error), request=response.request) from None

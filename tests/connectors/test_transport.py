@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import ssl
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -29,7 +31,7 @@ from connectors.job import BulkJobRequest
 from connectors.search import SearchParams
 from connectors.wire import LARGEST_BODY_BYTES, httpx
 from tests.clock import FakeClock
-from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN, Scripted, Step, connected, job, ok, refused
+from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN, Scripted, Step, connected, envelope, job, ok, refused
 
 REQUEST = BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=SearchParams(sender="a@phish.example"))
 
@@ -233,6 +235,40 @@ def test_a_body_larger_than_any_answer_is_not_read_to_its_end() -> None:
     with pytest.raises(NetworkFailure):
         connected(script).get_job(JOB_ID)
     assert taken <= 6 * (LARGEST_BODY_BYTES + (2 << 20))
+
+
+def zipped(data: bytes) -> httpx.Response:
+    return httpx.Response(200, stream=httpx.ByteStream(gzip.compress(data)), headers={"content-encoding": "GZip"})
+
+
+def test_a_body_that_was_compressed_is_read_whole() -> None:
+    body = json.dumps(envelope(job(comment="c" * 300_000))).encode()
+    assert connected(Scripted(zipped(body))).get_job(JOB_ID).comment == "c" * 300_000
+
+
+def test_a_compressed_body_is_never_inflated_at_once() -> None:
+    # Half a megabyte on the wire.
+    bomb = gzip.compress(b" " * (8 * LARGEST_BODY_BYTES))
+    script = Scripted(
+        *(httpx.Response(200, stream=httpx.ByteStream(bomb), headers={"content-encoding": "gzip"}) for _ in range(6))
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(NetworkFailure):
+            connected(script).get_job(JOB_ID)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * LARGEST_BODY_BYTES
+
+
+@pytest.mark.parametrize("damage", [(0, b"no gzip"), (-30, b""), (30, b"??????")])
+def test_a_compressed_body_that_is_damaged_is_a_failure_that_may_pass(damage: tuple[int, bytes]) -> None:
+    body = json.dumps(envelope(job())).encode()
+    kept, more = damage
+    broken = gzip.compress(body)[:kept] + more
+    bad = httpx.Response(200, stream=httpx.ByteStream(broken), headers={"content-encoding": "gzip"})
+    assert connected(Scripted(bad, zipped(body))).get_job(JOB_ID).job_id == JOB_ID
 
 
 def test_a_body_that_trickles_in_forever_is_given_up() -> None:
