@@ -55,6 +55,7 @@ class Action(Generic[P, R]):
     effect: the worst that it can do. approval: whether a person should agree first; the default is the careful one.
     verdict: for actions that wait for something, the exit status that `--exit-status` asks for.
     connection: whether the function takes the connector as its second argument; else it works on files alone.
+    offline: for one that takes it, whether these parameters need none; it is None then.
     examples: parameters and a result, shown in the manifest and checked by a test.
     """
 
@@ -64,12 +65,13 @@ class Action(Generic[P, R]):
     result: type[R]
     effect: Effect
     permissions: Sequence[Permission]
-    function: Callable[[P, EmailSecurity], R] | Callable[[P], R]
+    function: Callable[[P, EmailSecurity], R] | Callable[[P, EmailSecurity | None], R] | Callable[[P], R]
     example_params: Mapping[str, Any]
     example_result: Mapping[str, Any]
     approval: Approval = "required"
     verdict: Callable[[Mapping[str, Any]], int] | None = None
     connection: bool = True
+    offline: Callable[[P], bool] | None = None
 
     @property
     def module(self) -> str:
@@ -101,7 +103,8 @@ class Action(Generic[P, R]):
         """
         try:
             checked = self.check(params)
-            if connector is not None or not self.connection:
+            unneeded = not self.connection or (self.offline is not None and self.offline(checked))
+            if connector is not None or unneeded:
                 return self._call(checked, connector)
             with EmailSecurity.from_environment() as own:
                 return self._call(checked, own)

@@ -5,24 +5,18 @@ A row holds a nested `message` whose `id` is the investigate ID; it may be absen
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any
 
-from connectors.errors import ParameterError, Problem, printable
 from connectors.message_change import INVESTIGATE_ID
+from evidence.line_file import lines, opened, refuse
 from evidence.ndjson import rows_of
 from evidence.pseudonym_form import is_pseudonym
 from guardrails.named_messages import NamedMessage
 
 MOST_MESSAGES = 100_000
-
-# A row is about 3 kB; what is beyond this is no row.
-LONGEST_LINE_BYTES = 4 * 1024 * 1024
 
 # A message has fewer recipients than this; what rows of a file add up to must not take time without end.
 MOST_RECIPIENTS = 5000
@@ -72,7 +66,7 @@ class Selection:
         if known is not None:
             self.repeats += 1
         elif len(self.messages) >= MOST_MESSAGES:
-            _refuse("/export", f"names more than {MOST_MESSAGES} messages: choose fewer by their statuses")
+            refuse("/export", f"names more than {MOST_MESSAGES} messages: choose fewer by their statuses")
         if known is None or known != row.message:
             self.messages[row.message.id] = row.message if known is None else _both(known, row.message)
         if row.recipient is not None:
@@ -110,17 +104,15 @@ def exported_rows(path: str) -> Iterator[JobRow]:
 
     Raises: ParameterError (pointer /export): the file can't be read, or a line is no row of a job.
     """
-    with _opened(path) as file:
+    with opened(path, "/export") as file:
         try:
-            for number, row in enumerate(rows_of(_lines(file)), start=1):
+            for number, row in enumerate(rows_of(lines(file)), start=1):
                 try:
                     yield read_row(row)
                 except ValueError as error:
-                    _refuse("/export", f"row {number} is no row of a job: {error}")
-        except OSError as error:
-            _refuse("/export", f"can't be read: {error.strerror or type(error).__name__}")
+                    refuse("/export", f"row {number} is no row of a job: {error}")
         except ValueError as error:
-            _refuse("/export", f"{error}: an NDJSON file of export-job-messages is needed")
+            refuse("/export", f"{error}: an NDJSON file of export-job-messages is needed")
 
 
 def read_row(row: Mapping[str, Any]) -> JobRow:
@@ -178,7 +170,7 @@ def _both(first: NamedMessage, second: NamedMessage) -> NamedMessage:
     if first.recipients is not None or second.recipients is not None:
         recipients = tuple(dict.fromkeys((*(first.recipients or ()), *(second.recipients or ()))))
         if len(recipients) > MOST_RECIPIENTS:
-            _refuse("/export", f"names more than {MOST_RECIPIENTS} recipients of one message")
+            refuse("/export", f"names more than {MOST_RECIPIENTS} recipients of one message")
     malicious = next((one.verdict for one in (first, second) if (one.verdict or "").startswith("MALICIOUS")), None)
     return replace(
         first,
@@ -194,29 +186,3 @@ def _text(item: Mapping[str, Any], name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name} is no text")
     return value
-
-
-def _opened(path: str) -> IO[bytes]:
-    try:
-        # Not to wait for a pipe that nobody writes to.
-        descriptor = os.open(Path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is no path"
-        _refuse("/export", f"can't be read: {reason}")
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        _refuse("/export", "can't be read: it is no regular file")
-    return os.fdopen(descriptor, "rb")
-
-
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    number = 0
-    while line := file.readline(LONGEST_LINE_BYTES + 1):
-        number += 1
-        if len(line) > LONGEST_LINE_BYTES:
-            raise ValueError(f"line {number} is longer than {LONGEST_LINE_BYTES} bytes")
-        yield line
-
-
-def _refuse(pointer: str, message: str) -> NoReturn:
-    raise ParameterError(problems=[Problem(pointer=pointer, message=printable(message))])

@@ -13,6 +13,7 @@ from sandbox.envelope import ApiError, Notice
 from sandbox.faults import Fault
 from sandbox.message import CLEAN, DELIVERED, Attachment, Message, Sender
 from sandbox.operations import BASE_PATH, CONTROL_PATH
+from sandbox.post_delivery import Timestamps, post_delivery_events
 from sandbox.routes.asked import account_of, answer, base_url
 
 router = APIRouter(prefix=CONTROL_PATH, include_in_schema=False)
@@ -49,6 +50,16 @@ async def openapi(request: Request) -> Response:
 async def truth(request: Request) -> Response:
     """What really happened: jobs, calls, effects, messages moved and released, faults."""
     return _plain(account_of(request).truth())
+
+
+@router.get("/post_delivery_events")
+async def events(request: Request, job_id: str | None = None, timestamps: Timestamps = "rfc3339") -> Response:
+    """What Logpush would deliver of `email_security_post_delivery_events` by now, one JSON object a line."""
+    account = account_of(request)
+    with account.present():
+        records = post_delivery_events(account, job_id=job_id, timestamps=timestamps)
+    lines = b"".join(envelope.encode(record) + b"\n" for record in records)
+    return Response(lines, media_type="application/x-ndjson")
 
 
 @router.post("/faults")

@@ -202,7 +202,7 @@ class TestFromAnExport:
     def test_an_endless_line_does_not_fill_the_memory(
         self, api: EmailSecurity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("actions.message_selection.LONGEST_LINE_BYTES", 1000)
+        monkeypatch.setattr("evidence.line_file.LONGEST_LINE_BYTES", 1000)
         with pytest.raises(ParameterError, match="longer than 1000 bytes"):
             move(api, export=written(tmp_path / "rows.ndjson", " " * 5000))
 

@@ -72,6 +72,15 @@ def _restored(call: Call) -> dict[str, Any]:
         return call("restore-messages", {"export": rows, "dry_run": False})
 
 
+def _reconciled(call: Call) -> dict[str, Any]:
+    job_id = _made(call)
+    call("wait-for-job", {"job_id": job_id})
+    with TemporaryDirectory() as folder:
+        events = Path(folder) / "events.ndjson"
+        events.write_bytes(b"")
+        return call("reconcile-job", {"job_id": job_id, "events": [str(events)]})
+
+
 # One for each action that calls the API; a test fails when one is missing.
 SCENES: dict[str, Scene] = {
     "create-move-job": lambda call: call("create-move-job", {**MOVE, "max_messages": 100}),
@@ -85,6 +94,7 @@ SCENES: dict[str, Scene] = {
     "preview-job": _planned,
     "move-messages": lambda call: call("move-messages", {"ids": _ids(call, SEARCH), "destination": "JunkEmail"}),
     "release-messages": lambda call: call("release-messages", {"ids": _ids(call, RELEASE["search_params"])}),
+    "reconcile-job": _reconciled,
     "retry-failed-messages": _retried,
     "restore-messages": _restored,
     "search-messages": lambda call: call("search-messages", {"search_params": SEARCH, "sample": 2}),

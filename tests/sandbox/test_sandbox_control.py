@@ -1,5 +1,6 @@
 """The controls under /_sandbox, and moving and releasing by IDs, which they tell the truth about."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import httpx
 import pytest
 
 from sandbox.server import RunningSandbox
+from tests.sandbox.conftest import ALERT
 
 Run = Callable[..., RunningSandbox]
 Connect = Callable[..., httpx.Client]
@@ -181,3 +183,34 @@ def test_the_truth_counts_calls_and_what_took_effect(
 
 def test_a_control_that_there_is_none_of_is_answered_with_404(control: httpx.Client) -> None:
     assert control.get("nothing").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("timestamps", "created"),
+    [
+        ("rfc3339", "2026-11-20T16:02:35.000000Z"),
+        ("unix", 1795190555),
+        ("unixnano", 1795190555_000_000_000),
+    ],
+)
+def test_post_delivery_events_tell_what_was_done_and_what_failed(
+    timestamps: str, created: object, run: Run, wire: httpx.Client, connect: Connect
+) -> None:
+    sandbox = run(alert=ALERT, messages=300, campaign_size=30, permanent_failures=0.3)
+    client = connect(sandbox)
+    search = {"sender": "billing@invoice-portal.example", "detections_only": False}
+    order = {"action": "MOVE", "destination": "JunkEmail", "search_params": search}
+    jobs = [client.post("investigate/bulk", json=order).json()["result"]["job_id"] for _ in range(2)]
+    sandbox.state.advance(600)
+    shown = client.get(f"investigate/bulk/{jobs[0]}").json()["result"]
+    query = {"timestamps": timestamps, "job_id": jobs[0]}
+    answer = wire.get(f"{sandbox.control_url}/post_delivery_events", params=query)
+    events = [json.loads(line) for line in answer.text.splitlines()]
+    assert [event["Success"] for event in events].count(True) == shown["messages_successful"] > 0
+    assert [event["Success"] for event in events].count(False) == shown["messages_failed"] > 0
+    assert {event["Operation"] for event in events} == {"move"}
+    assert {event["RequestedAt"] for event in events} == {created}
+    assert events == sorted(events, key=lambda event: event["CompletedAt"])
+    whole = wire.get(f"{sandbox.control_url}/post_delivery_events").text.splitlines()
+    assert len(whole) > len(events)
+    assert wire.get(f"{sandbox.control_url}/post_delivery_events", params={"timestamps": "x"}).status_code == 400

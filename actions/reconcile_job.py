@@ -1,0 +1,368 @@
+"""Put three witnesses of a job side by side: its rows, its counters, and what Logpush says was done.
+
+Lists every message on which they disagree. The rows are those of an export, or are read from the API; the events are
+files of the Logpush dataset email_security_post_delivery_events, gzip-compressed or not. With `job` and `rows` no
+remote operation; else GET .../bulk/{job_id} and GET .../bulk/{job_id}/messages.
+
+A message is found by its Message-ID and recipient, else by its PostfixID and recipient, within the job's time. Logpush
+delivers late: that no event is there contradicts nothing, and is told apart from what does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from actions.contract import READ, Action, ActionParams, ActionResult, JobId
+from actions.example_job import JOB_ID, example_job
+from actions.process import main
+from connectors.email_security import EmailSecurity
+from connectors.errors import InlineTooLarge, ParameterError, Problem, UnexpectedAnswer
+from connectors.job import BulkJob
+
+if TYPE_CHECKING:
+    from evidence.disagreement_list import DisagreementList
+    from evidence.whole_file import WholeFile
+    from evidence.witnesses import Witnesses
+
+INLINE = "inline"
+
+# How long one call may be waited for, rate-limit block included.
+PATIENCE_SECONDS = 900.0
+
+
+class Params(ActionParams):
+    job_id: JobId
+    events: list[str] = Field(
+        min_length=1,
+        max_length=1000,
+        description="Paths of Logpush files of email_security_post_delivery_events, NDJSON, gzip-compressed or not.",
+    )
+    rows: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4096,
+        description="Path of the job's rows: an NDJSON file of export-job-messages. Read from the API unless given.",
+    )
+    job: dict[str, Any] | None = Field(
+        None, description="The job, as another action's result gives it. Asked for at the API unless given."
+    )
+    margin_seconds: float = Field(
+        300, ge=0, le=86_400, description="How far before the job's creation and behind its end an event may lie."
+    )
+    destination: str = Field(
+        INLINE,
+        min_length=1,
+        max_length=4096,
+        description="A file path for the list, or `inline`: in the result itself.",
+    )
+    format: Literal["ndjson", "csv"] = Field("ndjson", description="How the list is written to a file.")
+    overwrite: bool = Field(False, description="Replace the file that is at the destination, if there is one.")
+    inline_limit_bytes: int = Field(
+        200_000, ge=1, le=50_000_000, description="A list over this many bytes of JSON is refused inline, never cut."
+    )
+
+
+class Disagreement(ActionResult):
+    """A message, or a counter, on which the witnesses disagree. What does not apply is null."""
+
+    kind: str = Field(description="What they disagree on; see docs/reconciliation.md.")
+    contradiction: bool = Field(description="False where one witness is merely silent.")
+    message_id: str | None = Field(description="The row's ID.")
+    email_message_id: str | None = Field(description="The Message-ID (RFC 5322).")
+    recipient: str | None = Field(description="The recipient.")
+    row_status: str | None = Field(description="What the row says.")
+    row_destination: str | None = Field(description="The folder that the row says.")
+    event: str | None = Field(description="What the last event says: succeeded, failed, no event.")
+    event_status: str | None = Field(description="The event's own words.")
+    event_destination: str | None = Field(description="The folder that the event says.")
+    event_at: str | None = Field(description="When it was done, RFC 3339.")
+    counter: str | None = Field(description="The job's counter.")
+    counted: int | None = Field(description="What the counter says.")
+    rows: int | None = Field(description="What the rows add up to.")
+
+
+class RowWitness(ActionResult):
+    """What the rows say."""
+
+    number: int = Field(description="Rows, each once.")
+    by_status: dict[str, int] = Field(description="Rows by their status.")
+    duplicates: int = Field(description="Rows that came again.")
+    without_name: int = Field(description="Rows with neither Message-ID nor PostfixID, or without a recipient.")
+
+
+class EventWitness(ActionResult):
+    """What the events say, and which were left aside."""
+
+    read: int = Field(description="Records in the files.")
+    succeeded: int = Field(description="Events of the job that tell of a success.")
+    failed: int = Field(description="Events of the job that tell of a failure; a later try may have succeeded.")
+    duplicates: int = Field(description="Events of the job that were delivered again.")
+    other_operation: int = Field(description="Left aside: another operation than the job's.")
+    other_time: int = Field(description="Left aside: outside the job's time.")
+    other_destination: int = Field(description="Left aside: another folder, of a message that the job has no row for.")
+    other_requester: int = Field(description="Left aside: the same, asked for by somebody else than the job's events.")
+    without_name: int = Field(description="Left aside: neither Message-ID nor PostfixID, or no recipient.")
+    without_time: int = Field(description="Events without a time: they were taken for the job's.")
+    earliest: str | None = Field(description="The earliest time in the files, RFC 3339.")
+    latest: str | None = Field(description="The latest.")
+
+
+class ListFile(ActionResult):
+    """The file, with what proves that it is unchanged."""
+
+    path: str
+    format: str
+    bytes: int
+    sha256: str
+    rows: int
+
+
+class Result(ActionResult):
+    job_id: JobId
+    agrees: bool = Field(description="True only where nothing is contradicted, and every success is witnessed.")
+    contradictions: int = Field(description="Disagreements in which one witness says what another denies.")
+    not_witnessed: int = Field(description="Disagreements in which the events are silent; they may come yet.")
+    by_kind: dict[str, int] = Field(description="Disagreements by kind.")
+    counters: dict[str, int] = Field(description="What the job's counters say.")
+    rows: RowWitness
+    events: EventWitness
+    disagreements: list[Disagreement] | None = Field(description="All of them; null where they are in a file.")
+    files: list[ListFile] = Field(description="What was written; empty for an inline list.")
+    warnings: list[str] = Field(description="What a person should know.")
+
+
+def reconcile_job(p: Params, api: EmailSecurity | None) -> Result:
+    # The database is loaded where witnesses are heard, not where an action is started.
+    from actions.job_witnesses import counters_against_rows, doing_of  # noqa: PLC0415
+    from evidence.post_delivery_events import events_of  # noqa: PLC0415
+    from evidence.witnesses import Witnesses  # noqa: PLC0415
+
+    _check_destination(p)
+    job = _job(p, api)
+    with Witnesses(doing_of(job, p.margin_seconds)) as witnesses:
+        job = _hear_rows(p, api, job, witnesses)
+        for place, path in enumerate(p.events):
+            witnesses.take_events(events_of(path, f"/events/{place}"))
+        with _listing(p) as (found, file):
+            for one in itertools.chain(counters_against_rows(job, witnesses), witnesses.disagreements()):
+                found.add(one)
+    if found.too_large:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in found.by_kind.most_common())
+        raise InlineTooLarge(
+            f"the list of {found.number} disagreements ({kinds}) is larger than inline_limit_bytes "
+            f"({p.inline_limit_bytes})"
+        )
+    files = [] if file is None else [_file(p, file, found.number)]
+    return _result(p, job, witnesses, found, files)
+
+
+def _check_destination(p: Params) -> None:
+    if p.destination == INLINE:
+        return
+    from evidence.destination import checked_destination  # noqa: PLC0415
+
+    if checked_destination(p.destination).is_file() and not p.overwrite:
+        message = "a file is there already: it may be evidence; choose another path, or set overwrite to true"
+        raise ParameterError(problems=[Problem(pointer="/destination", message=message)])
+
+
+def _job(p: Params, api: EmailSecurity | None) -> BulkJob:
+    """The job that was handed over, or the API's. Raises: ParameterError where it is another one."""
+    if p.job is None:
+        return _patient(api).get_job(p.job_id)
+    try:
+        job = BulkJob.read(p.job, "job")
+    except UnexpectedAnswer as error:
+        raise ParameterError(problems=[Problem(pointer="/job", message=f"is no job: {error.message}")]) from None
+    if job.job_id.lower() != p.job_id.lower():
+        message = f"is job {job.job_id}, and job_id names another"
+        raise ParameterError(problems=[Problem(pointer="/job", message=message)])
+    return job
+
+
+def _patient(api: EmailSecurity | None) -> EmailSecurity:
+    if api is None:
+        raise AssertionError("without a connection both `job` and `rows` are there")
+    return api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
+
+
+def _hear_rows(p: Params, api: EmailSecurity | None, job: BulkJob, witnesses: Witnesses) -> BulkJob:
+    """Take the rows of the file, or of the API; gives the job as it is after that."""
+    from actions.job_witnesses import action_of, hear_rows  # noqa: PLC0415
+    from evidence.rows_said import rows_of_file  # noqa: PLC0415
+
+    if p.rows is not None:
+        witnesses.take_rows(rows_of_file(p.rows, action_of(job), "/rows"))
+        return job
+    hear_rows(_patient(api), job, witnesses)
+    return job if p.job is not None else _patient(api).get_job(p.job_id)
+
+
+@contextmanager
+def _listing(p: Params) -> Iterator[tuple[DisagreementList, WholeFile | None]]:
+    from evidence.disagreement_list import DisagreementList  # noqa: PLC0415
+
+    if p.destination == INLINE:
+        yield DisagreementList(limit_bytes=p.inline_limit_bytes), None
+        return
+    from evidence.whole_file import whole_file  # noqa: PLC0415
+
+    with whole_file(Path(p.destination)) as file:
+        yield DisagreementList(file=file, row_format=p.format), file
+
+
+def _file(p: Params, file: WholeFile, number: int) -> ListFile:
+    return ListFile(path=p.destination, format=p.format, bytes=file.bytes, sha256=file.sha256, rows=number)
+
+
+def _result(
+    p: Params, job: BulkJob, witnesses: Witnesses, found: DisagreementList, files: Sequence[ListFile]
+) -> Result:
+    from actions.job_witnesses import counters  # noqa: PLC0415
+    from evidence.disagreement_list import time_of  # noqa: PLC0415
+
+    rows, events = witnesses.rows, witnesses.events
+    return Result(
+        job_id=job.job_id,
+        agrees=found.number == 0,
+        contradictions=found.number - found.not_witnessed,
+        not_witnessed=found.not_witnessed,
+        by_kind=dict(found.by_kind.most_common()),
+        counters=counters(job),
+        rows=RowWitness(
+            number=rows.number,
+            by_status=dict(rows.by_status.most_common()),
+            duplicates=rows.duplicates,
+            without_name=rows.without_name,
+        ),
+        events=EventWitness(
+            read=events.read,
+            succeeded=events.succeeded,
+            failed=events.failed,
+            duplicates=events.duplicates,
+            other_operation=events.other_operation,
+            other_time=events.other_time,
+            other_destination=events.other_destination,
+            other_requester=events.other_requester,
+            without_name=events.without_name,
+            without_time=events.without_time,
+            earliest=time_of(events.earliest),
+            latest=time_of(events.latest),
+        ),
+        disagreements=[Disagreement(**one) for one in found.kept] if p.destination == INLINE else None,
+        files=list(files),
+        warnings=list(_warnings(job, witnesses, found)),
+    )
+
+
+def _warnings(job: BulkJob, witnesses: Witnesses, found: DisagreementList) -> Iterator[str]:
+    from evidence.disagreement_list import time_of  # noqa: PLC0415
+
+    events, doing = witnesses.events, witnesses.doing
+    if not job.has_ended:
+        yield f"the job has not ended ({job.status}): its rows and counters still change"
+    if doing.begin is None:
+        yield "the job's created_at is no time: events of any earlier time were taken for its own"
+    if found.by_kind["completed_without_event"]:
+        latest, ended = time_of(events.latest), job.completed_at if job.has_ended else None
+        yield (
+            f"{found.by_kind['completed_without_event']} messages have no event: that contradicts nothing, Logpush "
+            f"delivers late. The latest event in the files is of {latest or 'no time'}, the job ended at "
+            f"{ended or 'no time yet'}: ask again with the files that came since"
+        )
+    if not events.succeeded + events.failed:
+        yield "the files hold no event of this job: are they of its account and its time?"
+    if witnesses.rows.without_name:
+        yield f"{witnesses.rows.without_name} rows have nothing that an event could be found by"
+    if events.other_requester:
+        yield (
+            f"{events.other_requester} events of the job's time and folder, of messages that it has no row for, were "
+            "asked for by somebody else than its own and left aside"
+        )
+    if events.without_name:
+        yield f"{events.without_name} events name no message or no recipient, and were left aside"
+    if events.without_time:
+        yield f"{events.without_time} events say no time: they were taken for the job's"
+
+
+def _verdict(result: Mapping[str, Any]) -> int:
+    return 0 if result["agrees"] else 8
+
+
+ACTION = Action(
+    id="reconcile-job",
+    title="Put a job's rows, counters and Logpush events side by side",
+    params=Params,
+    result=Result,
+    effect="read",
+    approval="not needed",
+    permissions=[READ],
+    function=reconcile_job,
+    verdict=_verdict,
+    offline=lambda p: p.job is not None and p.rows is not None,
+    example_params={
+        "job_id": JOB_ID,
+        "rows": "case-42.ndjson",
+        "events": ["20261120T160000Z_20261120T160500Z_5c3e0a7d.log.gz"],
+    },
+    example_result={
+        "job_id": JOB_ID,
+        "agrees": False,
+        "contradictions": 1,
+        "not_witnessed": 0,
+        "by_kind": {"failed_event_succeeded": 1},
+        "counters": {
+            name: number for name, number in example_job().items() if name.startswith(("messages_", "total_"))
+        },
+        "rows": {
+            "number": 420,
+            "by_status": {"COMPLETED": 409, "FAILED": 6, "SKIPPED": 5},
+            "duplicates": 0,
+            "without_name": 0,
+        },
+        "events": {
+            "read": 1730,
+            "succeeded": 410,
+            "failed": 5,
+            "duplicates": 12,
+            "other_operation": 88,
+            "other_time": 1215,
+            "other_destination": 0,
+            "other_requester": 0,
+            "without_name": 0,
+            "without_time": 0,
+            "earliest": "2026-11-20T16:00:00.104000Z",
+            "latest": "2026-11-20T16:59:58.771000Z",
+        },
+        "disagreements": [
+            {
+                "kind": "failed_event_succeeded",
+                "contradiction": True,
+                "message_id": "59f06be8-a933-4f8b-9c1a-94eb3b35a3c3",
+                "email_message_id": "<20261120153235.4WtWkr6nlBz9sNH@invoice-portal.example>",
+                "recipient": "dana@corp.example",
+                "row_status": "FAILED",
+                "row_destination": "JunkEmail",
+                "event": "succeeded",
+                "event_status": "OK",
+                "event_destination": "JunkEmail",
+                "event_at": "2026-11-20T16:03:12Z",
+                "counter": None,
+                "counted": None,
+                "rows": None,
+            }
+        ],
+        "files": [],
+        "warnings": [],
+    },
+)
+run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

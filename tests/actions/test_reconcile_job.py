@@ -1,0 +1,629 @@
+"""Three witnesses of a job: where they agree it is said, where they do not every message is named."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from actions import cancel_job, create_move_job, export_job_messages, get_job, reconcile_job, release_job, wait_for_job
+from connectors.email_security import EmailSecurity
+from connectors.errors import InlineTooLarge, ParameterError, UnexpectedAnswer
+from sandbox.server import RunningSandbox
+from tests.actions.test_export import Listing, finished
+from tests.conftest import CAMPAIGN
+from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, connected, job
+
+Connect = Callable[..., EmailSecurity]
+Change = Callable[[list[dict[str, Any]]], object]
+
+
+class Evidence:
+    """A folder with a job's document, its rows and its events, for a test to change."""
+
+    def __init__(self, folder: Path, document: dict[str, Any], rows: list[Any], events: list[Any]) -> None:
+        self.folder, self.job, self.rows, self.events = folder, document, rows, events
+
+    def written(self, name: str, records: list[Any]) -> str:
+        path = self.folder / name
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        return str(path)
+
+    def params(self, **more: Any) -> dict[str, Any]:
+        return {
+            "job_id": self.job["job_id"],
+            "job": self.job,
+            "rows": self.written("rows.ndjson", self.rows),
+            "events": [self.written("events.ndjson", self.events)],
+            **more,
+        }
+
+    def reconciled(self, **more: Any) -> dict[str, Any]:
+        return reconcile_job.run(self.params(**more))
+
+
+def row(number: int, status: str = "COMPLETED", **changes: Any) -> dict[str, Any]:
+    return {
+        "message_id": f"row-{number}",
+        "status": status,
+        "action_type": "MOVE",
+        "action_params": {"type": "MOVE", "destination": "JunkEmail", "client_recipient": f"user{number}@corp.example"},
+        "postfix_id": f"4postfix{number}",
+        "email_message_id": f"<id-{number}@phish.example>",
+        **changes,
+    }
+
+
+def event(number: int, *, success: bool = True, **changes: Any) -> dict[str, Any]:
+    return {
+        "MessageID": f"<id-{number}@phish.example>",
+        "Recipient": f"user{number}@corp.example",
+        "Operation": "move",
+        "Success": success,
+        "Status": "OK" if success else "Mailbox not found",
+        "Destination": "JunkEmail",
+        "RequestedAt": "2026-11-20T16:02:35Z",
+        "CompletedAt": "2026-11-20T16:02:40Z",
+        "RequestedBy": "soar@corp.example",
+        **changes,
+    }
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Evidence:
+    """A job of three messages, all moved, all three witnesses of one mind."""
+    document = job(status="COMPLETED", completed_at="2026-11-20T16:03:00Z", total_messages_discovered=3,
+                   messages_successful=3)  # fmt: skip
+    return Evidence(tmp_path, document, [row(n) for n in range(3)], [event(n) for n in range(3)])
+
+
+def kinds(result: dict[str, Any]) -> list[tuple[str, str | None]]:
+    return sorted((one["kind"], one["message_id"]) for one in result["disagreements"])
+
+
+# Over real HTTP
+
+
+def delivered(sandbox: RunningSandbox, path: Path, **query: str) -> str:
+    """What Logpush would have delivered by now."""
+    answer = httpx.get(f"{sandbox.control_url}/post_delivery_events", params=query)
+    path.write_bytes(answer.content)
+    return str(path)
+
+
+@pytest.mark.parametrize("timestamps", ["rfc3339", "unix", "unixnano"])
+@pytest.mark.parametrize("from_file", [True, False])
+def test_the_witnesses_of_a_job_agree(
+    timestamps: str, from_file: bool, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    job_id = finished(api)
+    params: dict[str, Any] = {
+        "job_id": job_id,
+        "events": [delivered(sandbox, tmp_path / "events", timestamps=timestamps)],
+    }
+    if from_file:
+        params["rows"] = str(tmp_path / "rows")
+        export_job_messages.run({"job_id": job_id, "destination": params["rows"]}, api)
+    result = reconcile_job.run(params, api)
+    assert (result["agrees"], result["disagreements"], result["warnings"]) == (True, [], [])
+    counters = result["counters"]
+    assert result["rows"]["number"] == counters["total_messages_discovered"]
+    assert result["events"]["succeeded"] == counters["messages_successful"] == result["rows"]["by_status"]["COMPLETED"]
+    assert result["events"]["failed"] == counters["messages_failed"] > 0
+    assert reconcile_job.ACTION.verdict is not None
+    assert reconcile_job.ACTION.verdict(result) == 0
+
+
+def test_the_witnesses_of_a_release_agree(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+    search = {"sender": "statements@partner-bank.example", "start": "2026-11-01T00:00:00Z"}
+    job_id = release_job.run({"search_params": search}, api)["job_id"]
+    wait_for_job.run({"job_id": job_id}, api)
+    result = reconcile_job.run({"job_id": job_id, "events": [delivered(sandbox, tmp_path / "events")]}, api)
+    assert result["agrees"]
+    assert result["events"]["succeeded"] > 0
+
+
+def test_a_cancelled_jobs_witnesses_agree(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+    job_id = create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail"}, api)["job_id"]
+    api.clock.sleep(1.4)
+    cancel_job.run({"job_id": job_id}, api)
+    result = reconcile_job.run({"job_id": job_id, "events": [delivered(sandbox, tmp_path / "events")]}, api)
+    assert result["agrees"]
+    assert result["counters"]["messages_cancelled"] > 0
+
+
+def test_events_of_other_jobs_and_of_moves_by_hand_are_left_aside(
+    start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
+) -> None:
+    sandbox = start_sandbox(messages=2000)
+    api = connect(sandbox)
+    own, other = finished(api), {**CAMPAIGN, "sender": "corp.example"}
+    api.clock.sleep(7200)
+    other_id = create_move_job.run({"search_params": other, "destination": "DeletedItems"}, api)["job_id"]
+    wait_for_job.run({"job_id": other_id, "timeout_seconds": 80_000}, api)
+    events = delivered(sandbox, tmp_path / "events")
+    result = reconcile_job.run({"job_id": own, "events": [events]}, api)
+    assert result["agrees"]
+    assert result["events"]["other_time"] > 100
+    assert result["events"]["read"] == sum(
+        result["events"][part] for part in ("succeeded", "failed", "other_time")
+    )  # fmt: skip
+    # Two hours more on either side, and they are still not its own: another folder.
+    wide = reconcile_job.run({"job_id": own, "events": [events], "margin_seconds": 80_000}, api)
+    assert wide["agrees"]
+    assert wide["events"]["other_destination"] > 100
+
+
+def test_what_is_lost_on_its_way_is_named_message_by_message(
+    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    job_id = finished(api)
+    path = Path(delivered(sandbox, tmp_path / "events"))
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    lost = [record for record in records if record["Success"]][:5]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records if record not in lost))
+    result = reconcile_job.run({"job_id": job_id, "events": [str(path)]}, api)
+    named = {(one["email_message_id"], one["recipient"]) for one in result["disagreements"]}
+    assert named == {(record["MessageID"], record["Recipient"]) for record in lost}
+    assert (result["agrees"], result["contradictions"], result["not_witnessed"]) == (False, 0, 5)
+
+
+def test_rows_that_shift_between_pages_are_read_again(
+    start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
+) -> None:
+    sandbox = start_sandbox(messages=0, campaign_size=1100)
+    api = connect(sandbox)
+    job_id = finished(api)
+    sandbox.state.faults.add("listBulkJobMessages", "shift_rows", by=-7, times=1)
+    result = reconcile_job.run({"job_id": job_id, "events": [delivered(sandbox, tmp_path / "events")]}, api)
+    assert result["agrees"]
+    assert result["rows"]["number"] > 1000
+
+
+# What they disagree on
+
+
+def test_all_of_one_mind_is_agreement(evidence: Evidence) -> None:
+    result = evidence.reconciled()
+    assert (result["agrees"], result["contradictions"], result["not_witnessed"], result["by_kind"]) == (True, 0, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "row_changes", "event_changes"),
+    [
+        ("completed_without_event", {}, None),
+        ("completed_event_failed", {}, {"Success": False, "Status": "Mailbox not found"}),
+        ("destination_differs", {}, {"Destination": "DeletedItems"}),
+        ("destination_differs", {}, {"Destination": "", "Folder": "Deleted Items"}),
+        ("failed_event_succeeded", {"status": "FAILED"}, {}),
+        ("untouched_event_succeeded", {"status": "SKIPPED"}, {}),
+        ("untouched_event_succeeded", {"status": "CANCELLED"}, {}),
+        ("untouched_event_succeeded", {"status": "SOMETHING_NEW"}, {}),
+        ("row_without_name", {"email_message_id": None, "postfix_id": None}, None),
+        ("row_without_name", {"action_params": {"type": "MOVE"}}, None),
+    ],
+)
+def test_each_kind_of_disagreement_is_named(
+    kind: str, row_changes: dict[str, Any], event_changes: dict[str, Any] | None, evidence: Evidence
+) -> None:
+    evidence.rows[1].update(row_changes)
+    evidence.events[1:2] = [] if event_changes is None else [{**evidence.events[1], **event_changes}]
+    status = evidence.rows[1]["status"]
+    counter = {"FAILED": "messages_failed", "SKIPPED": "messages_skipped", "CANCELLED": "messages_cancelled",
+               "SOMETHING_NEW": "messages_pending"}.get(status)  # fmt: skip
+    if counter:
+        evidence.job.update({"messages_successful": 2, counter: 1})
+    result = evidence.reconciled()
+    assert kinds(result) == [(kind, "row-1")]
+    [one] = result["disagreements"]
+    silent = kind in ("completed_without_event", "row_without_name")
+    assert one["contradiction"] is not silent
+    assert (result["contradictions"], result["not_witnessed"]) == ((0, 1) if silent else (1, 0))
+    assert one["row_status"] == status
+    assert one["event"] == ("no event" if silent else "failed" if kind == "completed_event_failed" else "succeeded")
+    assert reconcile_job.ACTION.verdict is not None
+    assert reconcile_job.ACTION.verdict(result) == 8
+
+
+def test_a_failed_row_without_an_event_is_no_disagreement(evidence: Evidence) -> None:
+    evidence.rows[0]["status"] = "FAILED"
+    del evidence.events[0]
+    evidence.job.update(messages_successful=2, messages_failed=1)
+    assert evidence.reconciled()["agrees"]
+
+
+def test_an_event_of_a_message_that_has_no_row_is_named(evidence: Evidence) -> None:
+    evidence.events.append(event(9))
+    [one] = evidence.reconciled()["disagreements"]
+    assert (one["kind"], one["email_message_id"], one["recipient"], one["message_id"]) == (
+        "event_without_row", "<id-9@phish.example>", "user9@corp.example", None)  # fmt: skip
+    assert one["event_at"] == "2026-11-20T16:02:40Z"
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({"Destination": "DeletedItems"}, "other_destination"),
+        ({"RequestedBy": "analyst@corp.example"}, "other_requester"),
+        ({"Operation": "quarantineRelease"}, "other_operation"),
+        ({"Operation": "submission"}, "other_operation"),
+        ({"CompletedAt": "2026-11-20T15:50:00Z", "RequestedAt": "2026-11-20T15:50:00Z"}, "other_time"),
+        ({"CompletedAt": "2026-11-20T17:50:00Z", "RequestedAt": "2026-11-20T17:49:00Z"}, "other_time"),
+        ({"Recipient": ""}, "without_name"),
+        ({"MessageID": None}, "without_name"),
+    ],
+)
+def test_what_is_not_the_jobs_is_left_aside_and_counted(
+    changes: dict[str, Any], counted: str, evidence: Evidence
+) -> None:
+    evidence.events.append(event(9, **changes))
+    result = evidence.reconciled()
+    assert result["agrees"]
+    assert result["events"][counted] == 1
+
+
+def test_counters_that_the_rows_do_not_add_up_to_are_named(evidence: Evidence) -> None:
+    evidence.job.update(total_messages_discovered=5, messages_successful=4, messages_failed=1)
+    result = evidence.reconciled()
+    found = {one["counter"]: (one["counted"], one["rows"]) for one in result["disagreements"]}
+    assert found == {"total_messages_discovered": (5, 3), "messages_successful": (4, 3), "messages_failed": (1, 0)}
+    assert result["by_kind"] == {"counter_differs": 3}
+
+
+def test_counters_of_the_older_reference_are_enough(evidence: Evidence) -> None:
+    del evidence.job["messages_skipped"], evidence.job["messages_cancelled"]
+    assert evidence.reconciled()["agrees"]
+
+
+# How they are matched
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"MessageID": "id-1@phish.example"},
+        {"MessageID": "  <ID-1@Phish.Example>\t"},
+        {"MessageID": "<id-1@\r\n phish.example>"},
+        {"Recipient": "<User1@CORP.example>"},
+        {"MessageID": "", "PostfixID": "4postfix1"},
+        {"Destination": "Junk Email"},
+        {"Destination": None, "Folder": None},
+        {"Operation": "MOVE"},
+        {"RequestedAt": None},
+        {"CompletedAt": None},
+        {"CompletedAt": 1795190560},
+        {"CompletedAt": 1795190560000},
+        {"CompletedAt": 1795190560000000},
+        {"CompletedAt": 1795190560000000000},
+        {"CompletedAt": "1795190560"},
+        {"CompletedAt": 1795190560.25},
+        {"CompletedAt": "2026-11-20T17:02:40.123456789+01:00"},
+        {"CompletedAt": "", "RequestedAt": ""},
+        {"Unknown": {"deep": [1]}, "Subject": "\ud800"},
+    ],
+)
+def test_an_event_is_the_rows_however_it_is_written(changes: dict[str, Any], evidence: Evidence) -> None:
+    evidence.events[1].update(changes)
+    result = evidence.reconciled()
+    assert result["agrees"], result["disagreements"]
+    assert result["events"]["succeeded"] == 3
+
+
+def test_a_row_without_a_message_id_is_found_by_its_postfix_id(evidence: Evidence) -> None:
+    evidence.rows[1]["email_message_id"] = None
+    evidence.events[1]["PostfixID"] = "4postfix1"
+    assert evidence.reconciled()["agrees"]
+
+
+def test_a_rows_nested_message_id_counts_where_it_has_none_of_its_own(evidence: Evidence) -> None:
+    evidence.rows[1].update(email_message_id=None, postfix_id=None, message={"message_id": "<id-1@phish.example>"})
+    assert evidence.reconciled()["agrees"]
+
+
+def test_recipients_of_one_message_are_each_for_themselves(evidence: Evidence) -> None:
+    for number, one in enumerate(evidence.rows):
+        one["email_message_id"] = evidence.events[number]["MessageID"] = "<one@phish.example>"
+    evidence.events[2]["Success"] = False
+    assert kinds(evidence.reconciled()) == [("completed_event_failed", "row-2")]
+
+
+def test_a_try_that_failed_before_one_that_succeeded_says_nothing(evidence: Evidence) -> None:
+    evidence.events.insert(0, event(1, success=False, CompletedAt="2026-11-20T16:02:36Z"))
+    evidence.events.append(event(1, success=False, CompletedAt="2026-11-20T16:02:50Z"))
+    result = evidence.reconciled()
+    assert result["agrees"]
+    assert (result["events"]["succeeded"], result["events"]["failed"]) == (3, 2)
+
+
+def test_an_event_that_is_delivered_twice_counts_once(evidence: Evidence) -> None:
+    first = evidence.written("first.ndjson", evidence.events)
+    second = evidence.written("second.ndjson", [*evidence.events[1:], event(9), event(9)])
+    result = reconcile_job.run({**evidence.params(), "events": [first, second]})
+    assert result["by_kind"] == {"event_without_row": 1}
+    assert (result["events"]["succeeded"], result["events"]["duplicates"], result["events"]["read"]) == (4, 3, 7)
+
+
+def test_a_row_that_comes_twice_counts_once(evidence: Evidence) -> None:
+    evidence.rows.append(evidence.rows[0])
+    result = evidence.reconciled()
+    assert (result["agrees"], result["rows"]["number"], result["rows"]["duplicates"]) == (True, 3, 1)
+
+
+@pytest.mark.parametrize("told_apart", [True, False])
+def test_messages_that_share_a_message_id_and_a_recipient_need_a_success_each(
+    told_apart: bool, evidence: Evidence
+) -> None:
+    recipient = evidence.rows[0]["action_params"]["client_recipient"]
+    for number, (one, said) in enumerate(zip(evidence.rows, evidence.events, strict=True)):
+        one["email_message_id"] = said["MessageID"] = "<one@phish.example>"
+        one["action_params"]["client_recipient"] = said["Recipient"] = recipient
+        said["CompletedAt"] = f"2026-11-20T16:02:4{number}Z"
+        if told_apart:
+            said["PostfixID"] = f"4postfix{number}"
+    assert evidence.reconciled()["agrees"]
+    del evidence.events[1]
+    result = evidence.reconciled()
+    assert result["by_kind"] == {"completed_without_event": 1}
+    if told_apart:
+        assert kinds(result) == [("completed_without_event", "row-1")]
+
+
+def test_a_mail_bomb_with_one_message_id_takes_no_time(evidence: Evidence) -> None:
+    rows = [row(0, message_id=f"row-{n}", postfix_id=f"4p{n}") for n in range(20_000)]
+    events = [event(0, CompletedAt=1795190560_000_000 + n) for n in range(20_000)]
+    evidence.rows, evidence.events = rows, events
+    evidence.job.update(total_messages_discovered=20_000, messages_successful=20_000)
+    assert evidence.reconciled()["agrees"]
+
+
+# Late, and left open
+
+
+def test_a_success_that_is_not_witnessed_says_how_far_the_files_reach(evidence: Evidence) -> None:
+    del evidence.events[2]
+    [warning] = evidence.reconciled()["warnings"]
+    assert "Logpush delivers late" in warning
+    assert "2026-11-20T16:02:40Z" in warning
+    assert "2026-11-20T16:03:00Z" in warning
+
+
+def test_files_of_another_time_are_asked_about(evidence: Evidence) -> None:
+    evidence.events = []
+    result = evidence.reconciled()
+    assert result["by_kind"] == {"completed_without_event": 3}
+    assert any("of its account and its time" in warning for warning in result["warnings"])
+
+
+def test_a_job_that_runs_is_said_to(evidence: Evidence) -> None:
+    evidence.job.update(status="PROCESSING", completed_at=None)
+    assert any("has not ended" in warning for warning in evidence.reconciled()["warnings"])
+
+
+# The list
+
+
+@pytest.mark.parametrize("row_format", ["ndjson", "csv"])
+def test_a_file_holds_every_disagreement_and_its_hash_is_true(row_format: str, evidence: Evidence) -> None:
+    evidence.rows[0]["email_message_id"] = "=HYPERLINK(1)\u202e\r\n"
+    evidence.events = []
+    path = evidence.folder / "differences"
+    result = evidence.reconciled(destination=str(path), format=row_format)
+    [file] = result["files"]
+    assert (file["sha256"], file["bytes"]) == (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
+    assert (result["disagreements"], file["rows"], result["not_witnessed"]) == (None, 3, 3)
+    text = path.read_bytes().decode()
+    if row_format == "ndjson":
+        read = [json.loads(line) for line in text.splitlines()]
+        assert read[0].keys() == reconcile_job.Disagreement.model_fields.keys()
+    else:
+        read = list(csv.DictReader(text.splitlines(keepends=True)))
+        assert "\n=HYPERLINK" not in text
+        assert ",=HYPERLINK" not in text
+    assert text.isascii()
+    assert {one["message_id"] for one in read} == {"row-0", "row-1", "row-2"}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_list_that_does_not_fit_is_refused_with_its_numbers_and_never_cut(evidence: Evidence) -> None:
+    evidence.events = []
+    size = len(json.dumps(evidence.reconciled()["disagreements"]))
+    with pytest.raises(InlineTooLarge, match=r"3 disagreements \(3 completed_without_event\)"):
+        evidence.reconciled(inline_limit_bytes=size - 1)
+    assert len(evidence.reconciled(inline_limit_bytes=size)["disagreements"]) == 3
+
+
+def test_a_file_that_is_there_is_evidence_until_told_otherwise(evidence: Evidence) -> None:
+    path = evidence.folder / "differences"
+    path.write_text("old")
+    with pytest.raises(ParameterError, match="it may be evidence"):
+        evidence.reconciled(destination=str(path))
+    assert path.read_text() == "old"
+    evidence.reconciled(destination=str(path), overwrite=True)
+    assert path.read_text() == ""
+
+
+def test_a_refusal_leaves_no_file(evidence: Evidence) -> None:
+    evidence.events.append({"Operation": 5})
+    with pytest.raises(ParameterError):
+        evidence.reconciled(destination=str(evidence.folder / "differences"))
+    assert not list(evidence.folder.glob("differences*"))
+
+
+# What is in the files
+
+
+def bad(line: bytes, evidence: Evidence, parameter: str) -> str:
+    """The problem that is told where this is the second line of the file."""
+    params = evidence.params()
+    path = Path(params["rows"] if parameter == "rows" else params["events"][0])
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + line + b"\n" + b"".join(others))
+    with pytest.raises(ParameterError) as caught:
+        reconcile_job.run(params)
+    [problem] = caught.value.problems
+    assert problem["pointer"] == ("/rows" if parameter == "rows" else "/events/0")
+    return problem["message"]
+
+
+@pytest.mark.parametrize("parameter", ["rows", "events"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no json",
+        b'{"a": NaN}',
+        b'{"Operation": "move", "Success": true, "a": NaN}',
+        b"[1]",
+        b'"text"',
+        b"null",
+        b"\xff\xfe",
+        b'{"Subject": "\xff", "Operation": "move", "Success": true, "message_id": "x", "status": "x"}',
+        b'{"a":' * 100_000,
+        b"[" * 100_000,
+        b'{"message_id": "x", "status": 5}',
+        b'{"message_id": "x", "status": "x", "action_params": []}',
+        b'{"Operation": "move"}',
+        b'{"Operation": "move", "Success": "yes"}',
+        b'{"Operation": "move", "Success": true, "MessageID": 7}',
+        b'{"message_id": "\x00',
+    ],
+    ids=lambda line: line[:30],
+)
+def test_a_line_that_is_none_is_named_with_its_number(line: bytes, parameter: str, evidence: Evidence) -> None:
+    message = bad(line, evidence, parameter)
+    assert message.startswith("line 2")
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize("name", ["RequestedAt", "CompletedAt"])
+@pytest.mark.parametrize(
+    "value", ["yesterday", "2026-13-01T00:00:00Z", -5, 0, 10**30, "9" * 400, "2026-11-20T16:02:40"]
+)
+def test_a_time_that_is_none_is_named(name: str, value: Any, evidence: Evidence) -> None:
+    line = json.dumps(event(1, **{name: value})).encode()
+    assert "line 2" in bad(line, evidence, "events")
+
+
+def test_a_line_without_end_does_not_fill_the_memory(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evidence.line_file.LONGEST_LINE_BYTES", 1000)
+    assert "line 2 is longer than 1000 bytes" in bad(b'{"x": "' + b"x" * 5000 + b'"}', evidence, "events")
+
+
+def test_rows_of_another_kind_of_job_are_refused(evidence: Evidence) -> None:
+    assert "is of a 'RELEASE' job" in bad(json.dumps(row(8, action_type="RELEASE")).encode(), evidence, "rows")
+
+
+def test_rows_without_names_are_refused_because_events_have_them(
+    sandbox: RunningSandbox, connect: Connect, tmp_path: Path
+) -> None:
+    api = connect(sandbox, pseudonym_key=PSEUDONYM_KEY)
+    job_id, rows = finished(api), str(tmp_path / "rows")
+    export_job_messages.run({"job_id": job_id, "destination": rows, "pseudonymize": True}, api)
+    with pytest.raises(ParameterError, match="holds pseudonyms"):
+        reconcile_job.run({"job_id": job_id, "rows": rows, "events": [rows]}, api)
+
+
+@pytest.mark.parametrize("parameter", ["rows", "events"])
+def test_a_compressed_file_is_read_as_logpush_delivers_it(parameter: str, evidence: Evidence) -> None:
+    params = evidence.params()
+    path = Path(params["rows"] if parameter == "rows" else params["events"][0])
+    # Two members, as two batches that were put together.
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(gzip.compress(lines[0]) + gzip.compress(b"".join(lines[1:])))
+    assert reconcile_job.run(params)["agrees"]
+
+
+@pytest.mark.parametrize("cut", [5, 12, -12, -3])
+def test_a_compressed_file_that_is_cut_off_is_refused(cut: int, evidence: Evidence) -> None:
+    params = evidence.params()
+    path = Path(params["events"][0])
+    path.write_bytes(gzip.compress(path.read_bytes())[:cut])
+    with pytest.raises(ParameterError, match="/events/0: can't be read"):
+        reconcile_job.run(params)
+
+
+def test_a_compressed_file_that_is_damaged_is_refused(evidence: Evidence) -> None:
+    params = evidence.params()
+    path = Path(params["events"][0])
+    data = bytearray(gzip.compress(path.read_bytes()))
+    for place in range(15, 40):
+        data[place] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(ParameterError, match="/events/0"):
+        reconcile_job.run(params)
+
+
+@pytest.mark.parametrize("path", ["/nowhere/x", "/", "/dev/zero", "a\0b"])
+def test_what_is_no_readable_file_is_refused(path: str, evidence: Evidence) -> None:
+    for parameter in ({"rows": path}, {"events": [path]}):
+        with pytest.raises(ParameterError, match="can't be read"):
+            reconcile_job.run({**evidence.params(), **parameter})
+
+
+def test_an_empty_file_of_events_is_a_silent_witness(evidence: Evidence) -> None:
+    evidence.events = []
+    assert evidence.reconciled()["not_witnessed"] == 3
+
+
+# The job
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{}, {"job_id": JOB_ID}, job(job_id="8d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"), job(total_messages_discovered="many")],
+)
+def test_a_document_that_is_not_this_job_is_refused(document: dict[str, Any], evidence: Evidence) -> None:
+    with pytest.raises(ParameterError, match="/job"):
+        evidence.reconciled(job=document)
+
+
+def test_a_job_that_does_something_unheard_of_is_refused(evidence: Evidence) -> None:
+    evidence.job["action_type"] = "TRANSLATE"
+    with pytest.raises(ParameterError, match="neither MOVE nor RELEASE"):
+        evidence.reconciled()
+
+
+def test_with_a_job_and_rows_no_call_is_made_and_no_token_is_needed(
+    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    job_id, rows = finished(api), str(tmp_path / "rows")
+    export_job_messages.run({"job_id": job_id, "destination": rows}, api)
+    document = get_job.run({"job_id": job_id}, api)["job"]
+    events = delivered(sandbox, tmp_path / "events")
+    calls = dict(sandbox.state.calls)
+    # No connection is handed over, and the environment has none.
+    result = reconcile_job.run({"job_id": job_id, "job": document, "rows": rows, "events": [events]})
+    assert result["agrees"]
+    assert dict(sandbox.state.calls) == calls
+
+
+def test_rows_of_the_api_that_are_none_are_an_unexpected_answer(evidence: Evidence) -> None:
+    listed = [{**row(1), "action_params": {"client_recipient": 5}}]
+    listing = Listing(1, lambda number: listed if number == 1 else [])
+    with pytest.raises(UnexpectedAnswer, match="a message of the job"):
+        reconcile_job.run({"job_id": JOB_ID, "events": evidence.params()["events"]}, connected(listing))
+
+
+def test_memory_does_not_grow_with_rows_and_events(evidence: Evidence) -> None:
+    def peak(number: int) -> int:
+        evidence.rows = [row(n) for n in range(number)]
+        evidence.events = [event(n) for n in range(number)]
+        evidence.job.update(total_messages_discovered=number, messages_successful=number)
+        params = evidence.params()
+        evidence.rows, evidence.events = [], []
+        tracemalloc.start()
+        try:
+            assert reconcile_job.run(params)["agrees"]
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(100)
+    assert peak(60_000) < 1.5 * peak(15_000)
