@@ -14,9 +14,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
 from actions.example_job import JOB_ID, example_job
@@ -36,12 +36,21 @@ INLINE = "inline"
 PATIENCE_SECONDS = 900.0
 
 
+MOST_FILES = 1000
+_FILE = {"type": "string", "minLength": 1}
+
+EventFiles = Annotated[
+    list[Annotated[str, Field(min_length=1)]],
+    Field(min_length=1, max_length=MOST_FILES),
+    BeforeValidator(lambda files: [files] if isinstance(files, str) else files),
+    WithJsonSchema({"anyOf": [_FILE, {"type": "array", "items": _FILE, "minItems": 1, "maxItems": MOST_FILES}]}),
+]
+
+
 class Params(ActionParams):
     job_id: JobId
-    events: list[str] = Field(
-        min_length=1,
-        max_length=1000,
-        description="Paths of Logpush files of email_security_post_delivery_events, NDJSON, gzip-compressed or not.",
+    events: EventFiles = Field(
+        description="A Logpush file of email_security_post_delivery_events, or several: NDJSON, gzip-compressed or not."
     )
     rows: str | None = Field(
         None,
@@ -309,7 +318,7 @@ ACTION = Action(
     example_params={
         "job_id": JOB_ID,
         "rows": "case-42.ndjson",
-        "events": ["20261120T160000Z_20261120T160500Z_5c3e0a7d.log.gz"],
+        "events": "20261120T160000Z_20261120T160500Z_5c3e0a7d.log.gz",
     },
     example_result={
         "job_id": JOB_ID,

@@ -117,8 +117,8 @@ class Pseudonyms:
         if key is None:
             raise ConnectionSettingsError(
                 f"{KEY_VARIABLE} is not set: without a key there are no pseudonyms",
-                help="Nothing was sent. Set it, or NAME_FILE, to a secret that only those have who may find out the "
-                "names: `openssl rand -hex 32` makes one. Keep it: another key gives other pseudonyms.",
+                help=f"Nothing was sent. Set it, or {KEY_VARIABLE}_FILE, to a secret that only those have who may find "
+                "out the names: `openssl rand -hex 32` makes one. Keep it: another key gives other pseudonyms.",
             )
         return cls(key)
 

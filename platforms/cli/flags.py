@@ -18,7 +18,8 @@ from platforms.cli.documents import read_bytes
 if TYPE_CHECKING:
     from actions.contract import ActionParams
 
-Kind = Literal["text", "number", "boolean", "json"]
+# texts: one text as it is, or several as a JSON list.
+Kind = Literal["text", "texts", "number", "boolean", "json"]
 
 # The one object whose fields are flags: which messages are meant is what is typed most.
 SPREAD = "search_params"
@@ -70,13 +71,16 @@ class Flag:
         if self.choices:
             listed = "|".join(self.choices)
             return listed if len(listed) <= LONGEST_METAVAR else "CHOICE"
-        return {"text": "TEXT", "number": "NUMBER", "json": "JSON|@FILE", "boolean": ""}[self.kind]
+        return {"text": "TEXT", "number": "NUMBER", "json": "JSON|@FILE", "texts": "TEXT|JSON", "boolean": ""}[
+            self.kind
+        ]
 
     def value(self, given: Any) -> Any:
         """What was given as JSON. Raises: ParameterError where it can't be read as such."""
         if self.kind == "number":
             return self._number(given)
-        return self._json(given) if self.kind == "json" else given
+        several = self.kind == "texts" and given.startswith("[")
+        return self._json(given) if self.kind == "json" or several else given
 
     def _number(self, text: str) -> int | float:
         try:
@@ -188,6 +192,8 @@ def _kind(shape: Schema) -> Kind:
             return "boolean"
         case "string":
             return "text"
+    if {option.get("type") for option in shape.get("anyOf", ())} == {"string", "array"}:
+        return "texts"
     return "text" if "enum" in shape else "json"
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from actions import cancel_job, create_move_job, export_job_messages, get_job, reconcile_job, release_job, wait_for_job
 from connectors.email_security import EmailSecurity
@@ -567,6 +569,17 @@ def test_what_is_no_readable_file_is_refused(path: str, evidence: Evidence) -> N
             reconcile_job.run({**evidence.params(), **parameter})
 
 
+def test_one_file_needs_no_list(evidence: Evidence) -> None:
+    params = evidence.params()
+    assert reconcile_job.run({**params, "events": params["events"][0]})["agrees"]
+
+
+@pytest.mark.parametrize("events", [[], "", [""], None, {}, [5]])
+def test_no_file_is_no_evidence(events: Any, evidence: Evidence) -> None:
+    with pytest.raises(ParameterError, match="/events"):
+        reconcile_job.run({**evidence.params(), "events": events})
+
+
 def test_an_empty_file_of_events_is_a_silent_witness(evidence: Evidence) -> None:
     evidence.events = []
     assert evidence.reconciled()["not_witnessed"] == 3
@@ -627,3 +640,55 @@ def test_memory_does_not_grow_with_rows_and_events(evidence: Evidence) -> None:
 
     peak(100)
     assert peak(60_000) < 1.5 * peak(15_000)
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(),
+    st.just({"a": []}),
+)
+
+
+@given(data=st.data())
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+def test_any_value_in_any_field_gives_a_result_or_names_the_line(data: st.DataObject, tmp_path_factory: Any) -> None:
+    document = job(status="COMPLETED", completed_at="2026-11-20T16:03:00Z", total_messages_discovered=2,
+                   messages_successful=2)  # fmt: skip
+    evidence = Evidence(tmp_path_factory.mktemp("any"), document, [row(0), row(1)], [event(0), event(1)])
+    records = data.draw(st.sampled_from([evidence.rows, evidence.events]))
+    name = data.draw(st.sampled_from(sorted(records[1])))
+    records[1][name] = data.draw(VALUES)
+    try:
+        result = evidence.reconciled()
+    except ParameterError as error:
+        assert "line 2" in error.message
+        return
+    assert result["agrees"] is (result["disagreements"] == [])
+    json.dumps(result)
+
+
+@given(data=st.data())
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+def test_the_order_of_rows_and_events_does_not_matter(data: st.DataObject, tmp_path_factory: Any) -> None:
+    statuses = st.sampled_from(["COMPLETED", "FAILED", "SKIPPED"])
+    rows = [row(number, data.draw(statuses)) for number in range(5)]
+    events = [
+        event(data.draw(st.integers(0, 6)), success=data.draw(st.booleans()), CompletedAt=1795190560 + number)
+        for number in range(data.draw(st.integers(0, 8)))
+    ]
+    document = job(status="COMPLETED", completed_at="2026-11-20T16:03:00Z", total_messages_discovered=5)
+    evidence = Evidence(tmp_path_factory.mktemp("order"), document, rows, events)
+    first = evidence.reconciled()
+    evidence.rows, evidence.events = data.draw(st.permutations(rows)), data.draw(st.permutations(events))
+    second = evidence.reconciled()
+    assert kinds(first) == kinds(second)
+    assert first["events"] == second["events"]
+    # What is not contradicted and not left open has its witness.
+    named = {one["message_id"] for one in first["disagreements"]}
+    succeeded = {said["Recipient"] for said in events if said["Success"]}
+    for one in rows:
+        witnessed = one["action_params"]["client_recipient"] in succeeded
+        assert (one["message_id"] in named) == ((one["status"] == "COMPLETED") != witnessed)

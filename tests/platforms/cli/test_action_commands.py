@@ -104,6 +104,14 @@ def test_objects_and_lists_are_json_text_or_a_file(cfes: Cfes, taken: list[dict[
     assert taken == [{"destination": "r.html", "job": {"status": "COMPLETED"}, "warnings": ["one"]}]
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("a.gz", "a.gz"), ('["a", "b"]', ["a", "b"])])
+def test_one_text_of_several_is_typed_as_it_is(
+    typed: str, meant: object, cfes: Cfes, taken: list[dict[str, Any]]
+) -> None:
+    assert cfes("reconcile-job", "--job-id", JOB_ID, "--events", typed).code == 0
+    assert taken == [{"job_id": JOB_ID, "events": meant}]
+
+
 def test_deprecated_parameters_are_taken_and_not_advertised(cfes: Cfes, taken: list[dict[str, Any]]) -> None:
     assert "expected-disposition" not in cfes("create-move-job", "--help").out
     assert cfes("create-move-job", "--expected-disposition", "SPAM").code == 0
