@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from connectors.search import parse_instant
-from evidence.line_file import converted, objects
+from evidence.object_lines import converted, objects
 
 # What a time in whole numbers counts, told by its size: seconds, milliseconds, microseconds or nanoseconds since 1970.
 # Each bound is the year 5138 of one and 1973 of the next.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from evidence.disagreements import RowSaid
-from evidence.line_file import converted, objects
+from evidence.object_lines import converted, objects
 from evidence.pseudonym_form import is_pseudonym
 
 if TYPE_CHECKING:
