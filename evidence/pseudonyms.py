@@ -14,7 +14,6 @@ import hmac
 import os
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from pydantic import SecretStr
@@ -27,7 +26,7 @@ from evidence.harmless_text import is_harmless
 from evidence.keyed_hash import KeyedHash
 from evidence.pseudonym_fields import JOB, PLAN, ROW, Treatment
 from evidence.pseudonym_form import BYTES, DOMAIN_SUFFIX, MESSAGE_ID_SUFFIX
-from evidence.replaced_fields import Text, copied, read, replacing, written
+from evidence.replaced_fields import FORMS, Text, copied, read, replacing, written
 
 KEY_VARIABLE = "CFES_PSEUDONYM_KEY"
 
@@ -38,17 +37,10 @@ FEWEST_DIFFERENT_CHARACTERS = 8
 
 # Values that are remembered with their pseudonyms, for each kind: a campaign has few senders and few subjects. Whoever
 # writes a mail chooses how long its subject is: long ones are not remembered.
-REMEMBERED = 16_384
+REMEMBERED = 4_096
 LONGEST_REMEMBERED = 250
 
-_ID = re.compile(r"(?=[^0-9]*[0-9])[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}")
 _WORD = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}")
-_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?: ?(?:[Zz]|[+-]\d\d:?\d\d))?)?"
-    r"|(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), )?\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4}"
-    r" \d\d:\d\d(?::\d\d)?(?: [+-]\d{4}| GMT| UTC)?(?: \((?:GMT|UTC)\))?",
-    re.ASCII,
-)
 _ADDRESS = re.compile(r"<?([^\s<>,;]+)@([^\s<>,;@]+)>?")
 _NAMED_ADDRESS = re.compile(r"([^<>]*)<([^<>]+)>")
 _ADDRESS_IN_TEXT = re.compile(r"[^\s<>()\[\],;:\"'|]+@[^\s<>()\[\],;:\"'|@]+")
@@ -77,8 +69,8 @@ class Pseudonyms:
         }
         self.key_check = self._digest("key check", "")
         texts: dict[Treatment, Text] = {
-            "id": self._id,
-            "time": self._time,
+            "id": self._other,
+            "time": self._other,
             "word": self._word,
             "words": self.text,
             "folder": self._folder,
@@ -96,8 +88,8 @@ class Pseudonyms:
             "other": self._other,
         }
         # Not those that no two rows share: they would push out what comes again.
-        texts = {how: text if how in ("id", "time") else _remembered(text) for how, text in texts.items()}
-        self._domain_part = _remembered(self._new_domain)
+        texts = {how: text if how in FORMS else _Remembered(text).__getitem__ for how, text in texts.items()}
+        self._domain_part = _Remembered(self._new_domain).__getitem__
         self._row = replacing(ROW, texts)
         self._job = replacing(JOB, texts)
         self._plan = replacing(PLAN, texts)
@@ -232,7 +224,7 @@ class Pseudonyms:
         keyed = Stamp(
             key=self._hex("stamp", stamp.key, len(stamp.key)),
             request=self._hex("stamp", stamp.request, len(stamp.request)),
-            call=stamp.call if _ID.fullmatch(stamp.call) else "",
+            call=stamp.call if FORMS["id"](stamp.call) else "",
             plan=self._hex("hash", stamp.plan, 16) if stamp.plan else "",
             requested_by=self.name(stamp.requested_by),
             approved_by=tuple(self.name(name) for name in stamp.approved_by),
@@ -248,12 +240,6 @@ class Pseudonyms:
 
     def _other(self, text: str) -> str:
         return f"x-{self._digest('other', text)}" if text else ""
-
-    def _id(self, text: str) -> str:
-        return text if _ID.fullmatch(text) else self._other(text)
-
-    def _time(self, text: str) -> str:
-        return text if _TIME.fullmatch(text) else self._other(text)
 
     def _word(self, text: str) -> str:
         return text if _WORD.fullmatch(text) or text in _NO_NAMES else self.text(text)
@@ -281,6 +267,17 @@ def _checked(key: SecretStr) -> bytes:
     return secret
 
 
-def _remembered(text_to: Text) -> Text:
-    known = lru_cache(REMEMBERED)(text_to)
-    return lambda text: known(text) if len(text) <= LONGEST_REMEMBERED else text_to(text)
+class _Remembered(dict[str, str]):
+    """Texts with what they become: found again without a call. Begun anew when there are too many."""
+
+    def __init__(self, become: Text) -> None:
+        super().__init__()
+        self._become = become
+
+    def __missing__(self, text: str) -> str:
+        made = self._become(text)
+        if len(text) <= LONGEST_REMEMBERED:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[text] = made
+        return made

@@ -23,6 +23,17 @@ Replace: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 # Below this many levels an unknown object is replaced as a whole.
 DEEPEST = 16
 
+_ID = re.compile(r"(?!.{201})(?:[A-Za-z][A-Za-z_.:-]*)?[0-9][A-Za-z0-9_.:-]*")
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?: ?(?:[Zz]|[+-]\d\d:?\d\d))?)?"
+    r"|(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), )?\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4}"
+    r" \d\d:\d\d(?::\d\d)?(?: [+-]\d{4}| GMT| UTC)?(?: \((?:GMT|UTC)\))?",
+    re.ASCII,
+)
+
+# Texts that no two rows share, and that stay where they have the form of their field.
+FORMS: dict[Treatment, Callable[[str], re.Match[str] | None]] = {"id": _ID.fullmatch, "time": _TIME.fullmatch}
+
 _FIELD_NAME = re.compile(r"[a-z]+(?:_[a-z0-9]+)*")
 
 
@@ -34,8 +45,12 @@ def replacing(fields: Fields, texts: Mapping[Treatment, Text]) -> Replace:
         of_key = texts[of_keys]
         return lambda counts: {of_key(key): _unknown(value, other) for key, value in counts.items()}
     known = frozenset(fields)
-    in_text = [(name, other if isinstance(how, dict) else texts[how]) for name, how in fields.items()]
+    formed = [(name, FORMS[how], texts[how]) for name, how in fields.items() if isinstance(how, str) and how in FORMS]
     in_object = {name: replacing(how, texts) for name, how in fields.items() if isinstance(how, dict)}
+    named = {name for name, *_ in formed}
+    others = [
+        (name, other if isinstance(how, dict) else texts[how]) for name, how in fields.items() if name not in named
+    ]
 
     def replaced(found: dict[str, Any]) -> dict[str, Any]:
         if not known.issuperset(found):
@@ -47,26 +62,28 @@ def replacing(fields: Fields, texts: Mapping[Treatment, Text]) -> Replace:
                 for name, value in found.items()
             }
         get = found.get
-        for name, how in in_text:
+        for name, has_form, how in formed:
+            value = get(name)
+            if value is None or (type(value) is str and has_form(value)):
+                continue
+            found[name] = how(value) if type(value) is str else _unknown(value, other)
+        for name, how in others:
             value = get(name)
             if value is None or value is False or value is True:
                 continue
             kind = type(value)
             if kind is str:
                 found[name] = how(value)
-            elif kind is dict:
-                found[name] = in_object[name](value) if name in in_object else _unknown(value, other)
             elif kind is list:
-                inner = in_object.get(name)
-                found[name] = [
-                    how(item)
-                    if type(item) is str
-                    else inner(item)
-                    if inner is not None and type(item) is dict
-                    else _unknown(item, other)
-                    for item in value
-                ]
+                found[name] = [how(item) if type(item) is str else part(name, item) for item in value]
+            elif kind is dict:
+                found[name] = part(name, value)
         return found
+
+    def part(name: str, value: Any) -> Any:
+        if type(value) is dict and name in in_object:
+            return in_object[name](value)
+        return _unknown(value, other)
 
     return replaced
 
