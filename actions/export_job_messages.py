@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -33,6 +32,8 @@ from connectors.errors import (
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
 from connectors.paging import LONGEST_CURSOR, MOST_PAGES, Position
+from evidence.object_url import is_url
+from evidence.place import placed
 from evidence.row_file import RowFile
 
 if TYPE_CHECKING:
@@ -76,9 +77,12 @@ class Params(ActionParams):
     status: MessageStatus | None = Field(None, description="Only rows with this status; all rows unless given.")
     format: Literal["ndjson", "csv", "json", "parquet"] = Field("ndjson", description="How rows are written.")
     destination: str = Field(
-        INLINE, min_length=1, max_length=4096, description="A file path, or `inline`: in the result itself."
+        INLINE,
+        min_length=1,
+        max_length=4096,
+        description="A file path; the URL of an object (s3://, gs://, az://); or `inline`: in the result itself.",
     )
-    overwrite: bool = Field(False, description="Replace the file that is at the destination, if there is one.")
+    overwrite: bool = Field(False, description="Replace what is at the destination, if anything is.")
     inline_limit_bytes: int = Field(
         200_000, ge=1, le=50_000_000, description="Inline rows over this many bytes of JSON are refused, never cut."
     )
@@ -183,6 +187,8 @@ def _check_destination(p: Params) -> None:
         ]
     elif p.destination == INLINE:
         problems.append({"pointer": "/destination", "message": "a bundle needs a path, of a folder or a zip file"})
+    elif is_url(p.destination):
+        problems.append({"pointer": "/destination", "message": "a bundle goes to a path: copy it to a store from there"})
     if p.evidence is not None and p.format != "ndjson":
         problems.append({"pointer": "/format", "message": "a bundle holds the rows as NDJSON and as CSV"})
     if p.pseudonymize and p.approvals:
@@ -193,9 +199,6 @@ def _check_destination(p: Params) -> None:
         from evidence.parquet_table import check_installed  # noqa: PLC0415 -- for one format
 
         check_installed()
-    if p.destination != INLINE and p.resume is None and not p.overwrite and Path(p.destination).is_file():
-        message = "a file is there already: it may be evidence; choose another path, or set overwrite to true"
-        raise ParameterError(problems=[{"pointer": "/destination", "message": message}])
     if p.resume is None:
         return
     if p.destination == INLINE:
@@ -214,19 +217,21 @@ def _recording(p: Params, api: EmailSecurity, collected: Collected) -> AbstractC
 def _collecting(p: Params, pseudonyms: Pseudonyms | None) -> Iterator[Collected]:
     if p.destination == INLINE:
         yield Collected(p.status, inline_limit_bytes=p.inline_limit_bytes, pseudonyms=pseudonyms)
-    elif p.resume is None:
-        with RowFile.create(p.destination) as file:
-            try:
-                yield Collected(p.status, file, pseudonyms=pseudonyms)
-            except PackError as error:
-                if error.resume is None and not file.rows:
-                    file.abandon()
-                raise
-    else:
-        with RowFile.reopen(p.destination, p.resume.rows, p.resume.sha256) as file:
-            collected = Collected(p.status, file, pseudonyms=pseudonyms)
-            collected.remember(file.kept_lines())
-            yield collected
+        return
+    with placed(p.destination, overwrite=p.overwrite, resumed=p.resume is not None) as place:
+        if p.resume is None:
+            with RowFile.create(place) as file:
+                try:
+                    yield Collected(p.status, file, pseudonyms=pseudonyms)
+                except PackError as error:
+                    if error.resume is None and not file.rows:
+                        file.abandon()
+                    raise
+        else:
+            with RowFile.reopen(place, p.resume.rows, p.resume.sha256) as file:
+                collected = Collected(p.status, file, pseudonyms=pseudonyms)
+                collected.remember(file.kept_lines())
+                yield collected
 
 
 def _pseudonyms(p: Params, api: EmailSecurity) -> Pseudonyms | None:

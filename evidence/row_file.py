@@ -16,6 +16,7 @@ from evidence.destination import checked_destination, reason
 from evidence.json_array import write_json
 from evidence.ndjson import lines_of
 from evidence.partial_file import PARTIAL_SUFFIX, is_in_place, open_existing, open_fresh
+from evidence.place import LocalPlace, Place
 from evidence.whole_file import FileRecord, sync_directory, whole_file
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Checkpoint(TypedDict):
 
 
 class RowFile:
-    """Rows on their way to `destination`, in `<destination>.partial` until they are complete.
+    """Rows on their way to a destination (a path, or a `Place`), in `<path>.partial` until they are complete.
 
     The partial file is NDJSON, readable by its owner only (0600), and locked: a second export to the same destination
     is refused while this one lives. Used as a context manager it is closed at the end, and the partial file stays for
@@ -49,7 +50,8 @@ class RowFile:
     ...     record = file.finish("csv")
     """
 
-    def __init__(self, destination: Path, descriptor: int) -> None:
+    def __init__(self, place: Place, destination: Path, descriptor: int) -> None:
+        self._place = place
         self._destination = destination
         self._partial = destination.with_name(destination.name + PARTIAL_SUFFIX)
         self._descriptor: int | None = descriptor
@@ -58,25 +60,29 @@ class RowFile:
         self._kept_bytes = 0
 
     @classmethod
-    def create(cls, destination: str | os.PathLike[str], *, create_parents: bool = False) -> Self:
+    def create(cls, destination: str | os.PathLike[str] | Place, *, create_parents: bool = False) -> Self:
         """Start an export. What an earlier, interrupted export to the same destination left is given up.
 
         Raises:
             ParameterError: nothing can be written there (pointer `/destination`). Nothing was changed.
             OutputError: the disk is full.
         """
-        path = checked_destination(destination, create_parents=create_parents)
-        return cls(path, open_fresh(path))
+        place = _place(destination)
+        path = checked_destination(place.path, create_parents=create_parents)
+        return cls(place, path, open_fresh(path))
 
     @classmethod
-    def reopen(cls, destination: str | os.PathLike[str], expected_rows: int, expected_sha256: str) -> Self:
+    def reopen(cls, destination: str | os.PathLike[str] | Place, expected_rows: int, expected_sha256: str) -> Self:
         """Go on with an export from its `Checkpoint`. Rows written after the checkpoint are cut off.
 
         Raises:
             ParameterError: there is no partial file, or not the one meant (pointer `/resume`). It is left as it is.
+            OutputError: it can't be fetched from a store.
         """
-        path = checked_destination(destination)
-        file = cls(path, open_existing(path))
+        place = _place(destination)
+        place.fetch_partial()
+        path = checked_destination(place.path)
+        file = cls(place, path, open_existing(path))
         try:
             file._restore(expected_rows, expected_sha256)
         except BaseException:
@@ -123,15 +129,17 @@ class RowFile:
         self._kept_rows += len(texts)
 
     def checkpoint(self) -> Checkpoint:
-        """Put every row so far on disk (fsync) and say what a resume token may vouch for.
+        """Put every row so far where a later run finds it and say what a resume token may vouch for.
 
         Raises:
-            OutputError: they can't be put on disk.
+            OutputError: they can't be put on disk (fsync), or into the store.
+            ParameterError: the store refuses them.
         """
         try:
             os.fsync(self._open())
         except OSError as error:
             raise self._failure(error) from error
+        self._place.keep_partial()
         return self.kept
 
     def kept_lines(self) -> Iterator[bytes]:
@@ -171,9 +179,11 @@ class RowFile:
 
         Raises:
             OutputError: it can't be written, or the partial file is no longer what was written to it. The partial file
-                is kept; `finish` can be called again.
+                is kept; for a path, `finish` can be called again.
+            ParameterError: a store refuses it, or has another object there by now.
         """
         record = self._rename() if format == "ndjson" else self._convert(format)
+        self._place.deliver()
         self.close()
         return record
 
@@ -204,20 +214,20 @@ class RowFile:
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(
-            f"{str(self._partial)!r} could not be written: {reason(error)}. {self.what_is_kept()}",
-            path=str(self._destination),
+            f"{self._place.partial_name} could not be written: {reason(error)}. {self.what_is_kept()}",
+            path=self._place.name,
         )
 
     def _tampered(self) -> OutputError:
         return OutputError(
-            f"{str(self._partial)!r} was changed or replaced by something else while it was being written.",
-            path=str(self._destination),
+            f"{self._place.partial_name} was changed or replaced by something else while it was being written.",
+            path=self._place.name,
             help="Nothing was changed at the remote side. Export again, to a path that nothing else writes to.",
         )
 
     def what_is_kept(self) -> str:
         """What an error says of the rows so far."""
-        return f"{self._kept_rows:,} rows are kept in {str(self._partial)!r}."
+        return self._place.kept(self._kept_rows)
 
     def _lines(self, size: int) -> Iterator[bytes]:
         """The whole lines in the first `size` bytes. Read by position: two readers do not disturb each other."""
@@ -241,7 +251,7 @@ class RowFile:
                 problems=[
                     {
                         "pointer": "/resume",
-                        "message": f"{str(self._partial)!r} is not the partial file of this export: its first "
+                        "message": f"{self._place.partial_name} is not the partial file of this export: its first "
                         f"{expected_rows:,} rows are not the ones that were written",
                     }
                 ],
@@ -266,7 +276,8 @@ class RowFile:
         return self._record("ndjson", self._kept_bytes, self._hash.hexdigest())
 
     def _convert(self, row_format: Literal["csv", "json", "parquet"]) -> FileRecord:
-        with whole_file(self._destination, kept=self.what_is_kept()) as file, self.proved_lines() as lines:
+        whole = whole_file(self._destination, kept=self.what_is_kept(), name=self._place.name)
+        with whole as file, self.proved_lines() as lines:
             if row_format == "csv":
                 from evidence.csv_table import write_csv  # noqa: PLC0415 -- its columns cost time to set up
 
@@ -282,7 +293,7 @@ class RowFile:
 
     def _record(self, row_format: str, size: int, sha256: str) -> FileRecord:
         return {
-            "path": str(self._destination),
+            "path": self._place.name,
             "format": row_format,
             "bytes": size,
             "sha256": sha256,
@@ -293,6 +304,10 @@ class RowFile:
         with contextlib.suppress(OSError):
             if is_in_place(self._partial, self._open()):
                 self._partial.unlink()
+
+
+def _place(destination: str | os.PathLike[str] | Place) -> Place:
+    return LocalPlace(destination) if isinstance(destination, str | os.PathLike) else destination
 
 
 class _Checked:

@@ -58,11 +58,12 @@ class WholeFile:
 
 
 @contextlib.contextmanager
-def whole_file(destination: Path, *, kept: str = "Nothing was kept.") -> Iterator[WholeFile]:
+def whole_file(destination: Path, *, kept: str = "Nothing was kept.", name: str | None = None) -> Iterator[WholeFile]:
     """Write a file under a temporary name beside `destination`, and rename it when the block ends without an error.
 
     The file is on disk (fsync) before the name is; its mode is 0600; what was at `destination` stays there until
-    then. After an error the temporary file is removed. `kept` is what the error says of data kept elsewhere.
+    then. After an error the temporary file is removed. `kept` is what the error says of data kept elsewhere, `name`
+    what it calls the file, if not by its path.
 
     Raises:
         ParameterError: the file can't be opened, with the pointer `/destination`.
@@ -83,9 +84,8 @@ def whole_file(destination: Path, *, kept: str = "Nothing was kept.") -> Iterato
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise OutputError(
-                f"{str(destination)!r} could not be written: {reason(error)}. {kept}", path=str(destination)
-            ) from error
+            called = str(destination) if name is None else name
+            raise OutputError(f"{called!r} could not be written: {reason(error)}. {kept}", path=called) from error
         raise
 
 

@@ -1,0 +1,113 @@
+"""How a store is reached: its own usual environment variables, as obstore reads them, and what is held against them.
+
+An endpoint is https, or plain http on this machine; no variable opens plain http to another one. Every request ends
+within a known time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from connectors.connection import is_loopback
+from connectors.errors import ConnectionSettingsError
+from connectors.version import VERSION
+from evidence.object_url import Scheme
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+# In the order in which they count; the first of s3 is the one that AWS's own tools put first.
+ENDPOINTS: dict[Scheme, tuple[str, ...]] = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+# Where credentials are exchanged: these too would be opened by an endpoint on this machine.
+_EXCHANGES = ("AWS_ENDPOINT_URL_STS", "AWS_STS_ENDPOINT", "AZURE_STORAGE_AUTHORITY_HOST", "AZURE_AUTHORITY_HOST")
+
+CONNECT_SECONDS = 5.0
+REQUEST_SECONDS = 30.0
+# What even a bad line carries: a request with a body may take so much longer.
+SLOWEST_BYTES_A_SECOND = 1 << 19
+
+MOST_RETRIES = 3
+# No further try after this: a store that does not answer at all has failed after at most so long and one request more.
+RETRY_SECONDS = 45.0
+FIRST_BACKOFF_SECONDS = 0.2
+LONGEST_BACKOFF_SECONDS = 5.0
+
+
+class Endpoint(NamedTuple):
+    """Where requests go; url: None for the store's own."""
+
+    url: str | None
+    loopback: bool
+
+
+def endpoint(scheme: Scheme, environment: Mapping[str, str] | None = None) -> Endpoint:
+    """The endpoint that the environment sets.
+
+    Raises:
+        ConnectionSettingsError: a variable holds no URL, or one that is plain http to another machine. It is named,
+            its value is not.
+    """
+    # obstore takes the part behind the first underscore in any case.
+    given = {n.upper(): v for n, v in (os.environ if environment is None else environment).items() if v}
+    found = [_checked(name, given[name]) for name in ENDPOINTS[scheme] if name in given]
+    for name in _EXCHANGES:
+        if name in given and "://" in given[name]:
+            _checked(name, given[name])
+    return Endpoint(found[0], is_loopback(urlsplit(found[0]).hostname or "")) if found else Endpoint(None, False)
+
+
+def _checked(name: str, url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError:
+        host = ""
+    if not host or parts.scheme not in {"http", "https"} or re.search(r"[\s\\]", url):
+        raise ConnectionSettingsError(f"{name}: is no http(s) URL")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConnectionSettingsError(f"{name}: must not hold a user name, a query or a fragment")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ConnectionSettingsError(
+            f"{name}: is plain http to another machine: credentials and rows would travel unencrypted; use https"
+        )
+    return url
+
+
+def client_options(place: Endpoint, size: int) -> ClientConfig:
+    """For requests that carry up to `size` bytes. What is set here counts, whatever the environment says."""
+    options: ClientConfig = {
+        "allow_http": place.loopback,
+        "allow_invalid_certificates": False,
+        "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+        "timeout": timedelta(seconds=REQUEST_SECONDS + size / SLOWEST_BYTES_A_SECOND),
+        "user_agent": f"cloudflare-email-security-pack/{VERSION}",
+    }
+    if place.loopback and place.url is not None:
+        # Called directly: over plain http a proxy would read everything. Named, because only then the environment's
+        # proxy is left out, and never called.
+        options["proxy_url"] = "http://127.0.0.1:9"
+        options["proxy_excludes"] = (urlsplit(place.url).hostname or "").strip("[]")
+    return options
+
+
+def retry_config() -> RetryConfig:
+    """Retried are connections that fail, 5xx, and timeouts of what may be sent twice."""
+    return {
+        "max_retries": MOST_RETRIES,
+        "retry_timeout": timedelta(seconds=RETRY_SECONDS),
+        "backoff": {
+            "init_backoff": timedelta(seconds=FIRST_BACKOFF_SECONDS),
+            "max_backoff": timedelta(seconds=LONGEST_BACKOFF_SECONDS),
+            "base": 2,
+        },
+    }

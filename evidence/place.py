@@ -1,0 +1,171 @@
+"""Where a file is written on this machine on its way to its destination: a path, or an object in a store by its URL.
+
+A file that goes to a path is written beside it. One that goes to a store is spooled in a private directory, which is
+removed whatever happens, and put there when it is complete.
+
+>>> with placed("s3://evidence/case-42.zip", overwrite=False) as place:
+...     with whole_file(checked_destination(place.path)) as file:
+...         file.write(b"...")
+...     place.deliver()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from connectors.call_log import LOGGER
+from connectors.errors import PackError, ParameterError
+from evidence.object_url import is_url, parse
+from evidence.partial_file import PARTIAL_SUFFIX
+
+if TYPE_CHECKING:
+    from evidence.object_store import ObjectStore
+
+
+class Place(Protocol):
+    """A file's way to its destination."""
+
+    @property
+    def name(self) -> str:
+        """The destination, as a record of the file names it."""
+
+    @property
+    def path(self) -> str | os.PathLike[str]:
+        """Where to write the file, for `checked_destination`."""
+
+    @property
+    def partial_name(self) -> str:
+        """How to speak of the partial file beside `path`."""
+
+    def kept(self, rows: int) -> str:
+        """What is left of so many rows in the partial file when this run fails, as a sentence."""
+
+    def fetch_partial(self) -> None:
+        """Bring the partial file that an earlier run has kept beside `path`.
+
+        Raises:
+            ParameterError: there is none (pointer `/resume`).
+            OutputError: it can't be had at present.
+        """
+
+    def keep_partial(self) -> None:
+        """Keep what is in the partial file for a later run, on whatever machine.
+
+        Raises:
+            ParameterError, OutputError: it can't be kept; an earlier one still is.
+        """
+
+    def deliver(self) -> None:
+        """Put the file at `path` at the destination, whole, and give up the partial one.
+
+        Raises:
+            ParameterError: something is there already, or the store refuses it.
+            OutputError: it could not be put there.
+        """
+
+
+@contextlib.contextmanager
+def placed(destination: str, *, overwrite: bool, resumed: bool = False) -> Iterator[Place]:
+    """The way to a destination, for as long as the block lasts.
+
+    resumed: an earlier run has begun it; what has come to be there since is then for `deliver` to refuse.
+
+    Raises:
+        ParameterError: nothing can be put there, or something is there already and `overwrite` is not set (pointer
+            `/destination`).
+        ConnectionSettingsError: the store's settings can't be used.
+        OutputError: the store can't be reached.
+    """
+    if not is_url(destination):
+        if not overwrite and not resumed and Path(destination).is_file():
+            message = "a file is there already: it may be evidence; choose another path, or set overwrite to true"
+            raise ParameterError(problems=[{"pointer": "/destination", "message": message}])
+        yield LocalPlace(destination)
+        return
+    url = parse(destination)
+    check_installed()
+    from evidence.object_store import ObjectStore  # noqa: PLC0415 -- 15 MB, for URLs only
+
+    store = ObjectStore(url)
+    if not resumed and store.exists() and not overwrite:
+        raise store.taken()
+    with tempfile.TemporaryDirectory(prefix="cfes-", ignore_cleanup_errors=True) as spool:
+        yield ObjectPlace(store, Path(spool) / "file", overwrite=overwrite, resumed=resumed)
+
+
+def check_installed() -> None:
+    """Raises: ParameterError where the extra `objectstore` is not there."""
+    try:
+        import obstore  # noqa: F401, PLC0415 -- see above
+    except ImportError:
+        message = "a URL needs the extra `objectstore` (obstore), which is not installed: pip install '.[objectstore]'"
+        raise ParameterError(problems=[{"pointer": "/destination", "message": message}]) from None
+
+
+class LocalPlace:
+    """A path: what is written is there already."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+        self.name = str(Path(path))
+        self.partial_name = repr(self.name + PARTIAL_SUFFIX)
+
+    def kept(self, rows: int) -> str:
+        """See Place."""
+        return f"{rows:,} rows are kept in {self.partial_name}."
+
+    def fetch_partial(self) -> None:
+        """It is beside the path."""
+
+    def keep_partial(self) -> None:
+        """It is beside the path."""
+
+    def deliver(self) -> None:
+        """It is at the path."""
+
+
+class ObjectPlace:
+    """An object: the file is spooled at `path`, the partial one is kept as `<key>.partial`."""
+
+    def __init__(self, store: ObjectStore, path: Path, *, overwrite: bool, resumed: bool) -> None:
+        self.path = path
+        self.name = str(store.url)
+        self._store = store
+        self._partial_path = path.with_name(path.name + PARTIAL_SUFFIX)
+        self._partial = store.beside(PARTIAL_SUFFIX)
+        self.partial_name = f"the file spooled for {self.name!r}"
+        self._overwrite = overwrite
+        self._resumed = resumed
+
+    def kept(self, rows: int) -> str:  # noqa: ARG002 -- how many those are is in the `resume`
+        """See Place."""
+        return f"What was read is kept, in {str(self._partial.url)!r}, only where there is a `resume` to go on with."
+
+    def fetch_partial(self) -> None:
+        """See Place."""
+        if not self._partial.fetch(self._partial_path):
+            name = repr(str(self._partial.url))
+            raise ParameterError(
+                problems=[{"pointer": "/resume", "message": f"there is no partial object {name} to go on with"}],
+                help="Nothing was changed. If the object is at the destination, the export was finished. Else export "
+                "again without `resume`, or give the destination the export was started with.",
+            )
+
+    def keep_partial(self) -> None:
+        """See Place."""
+        self._partial.put(self._partial_path, create=False)
+
+    def deliver(self) -> None:
+        """See Place."""
+        self._store.put(Path(self.path), create=not self._overwrite)
+        try:
+            self._partial.delete()
+        except PackError as error:
+            # What was asked for is done. A run that began afresh may have left nothing there, and may not delete.
+            if self._resumed:
+                LOGGER.warning("%s is delivered, but its partial object is left: %s", self.name, error.message)
