@@ -3,6 +3,7 @@ VENV ?= .venv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
+MOTO := .venv-moto
 CASES ?= 5000
 SEED ?= 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -24,7 +25,15 @@ $(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.tests: $(VENV)/.runs
 	@echo "Adding what the tests need to $(VENV), once"
-	@$(PIP) --editable '.[approval,browser,cli,parquet,sandbox,test,lint]'
+	@$(PIP) --editable '.[approval,browser,cli,objectstore,parquet,sandbox,test,lint]'
+	@touch $@
+
+# In an environment of its own: vcrpy patches botocore wherever it can be imported, and the pack needs neither.
+$(MOTO)/.server: $(BIN)/python constraints.txt
+	@echo "Setting up $(MOTO), the object store of the tests, once"
+	@$(BIN)/python -m venv $(MOTO)
+	@$(MOTO)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		'moto[s3]>=5.1.4,<6' 'flask>=3.1,<4' 'flask-cors>=6,<7'
 	@touch $@
 
 setup: $(VENV)/.runs ## Set up an environment of its own in .venv, with the command `cfes`
@@ -35,7 +44,7 @@ demo: $(VENV)/.runs ## Answer a phishing alert against the sandbox, from search 
 sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, until Ctrl-C
 	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000
 
-test: $(VENV)/.tests ## Run the tests; those of the report's looks need Chromium (.ci/chromium installs it)
+test: $(VENV)/.tests $(MOTO)/.server ## Run the tests; those of the report's looks need Chromium (.ci/chromium installs it)
 	@$(BIN)/python -m pytest -n 2
 
 chaos: $(VENV)/.tests ## Play random bad days (CASES=5000, SEED=1), the official SDK beside the pack

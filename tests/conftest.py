@@ -19,7 +19,7 @@ from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings
 from tests.clock import FakeClock
 
-pytest_plugins = ["tests.secrets_watch", "tests.skips"]
+pytest_plugins = ["tests.object_stores", "tests.secrets_watch", "tests.skips"]
 
 EXAMPLE_ALERT = Path(__file__).parent.parent / "examples" / "alert.json"
 
@@ -32,7 +32,10 @@ settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # A setting of the machine that runs the tests must not reach them.
-FOREIGN_SETTINGS = ("CLOUDFLARE_", "CFES_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+FOREIGN_SETTINGS = (
+    *("CLOUDFLARE_", "CFES_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("AWS_", "GOOGLE_", "AZURE_"),
+)
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ from actions.contract import Action
 from connectors.connection import Connection
 from connectors.errors import PackError
 from sandbox import access
+from tests import object_stores
 from tests.connectors import scripted
 
 # Every credential that a test hands to the pack, under the name that a leak is told by. A test fails if one is missing.
@@ -42,6 +43,9 @@ SECRETS: dict[str, str] = {
     "the token of nobody": "sandbox-token-of-nobody",
     "the proxy's password": "proxy-password",
     "the token of test_move_messages_faults": "no-such-token",
+    "the object store's access key": object_stores.ACCESS_KEY,
+    "the object store's secret key": object_stores.SECRET_KEY,
+    "the object store's session token": object_stores.SESSION_TOKEN,
 }
 
 SHORTEST_PART = 12

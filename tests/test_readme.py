@@ -82,6 +82,8 @@ def test_the_chain_in_python_runs_as_it_stands(lively: RunningSandbox, tmp_path:
 
 def test_the_generated_tables_and_pages_are_what_the_code_says_now() -> None:
     assert reference.readme(README) == README, "run `make manifest`"
+    exports = reference.EXPORTS_PAGE.read_text()
+    assert reference.exports_page(exports) == exports, "run `make manifest`"
     assert reference.ACTIONS_PAGE.read_text() == reference.actions_page(), "run `make manifest`"
 
 

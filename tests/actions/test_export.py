@@ -297,7 +297,7 @@ def test_an_export_in_pieces_is_byte_for_byte_the_unbroken_one(row_format: str, 
     while not result["done"]:
         more = {} if result["resume"] is None else {"resume": result["resume"]}
         step = {**params, "destination": str(pieces), "time_budget_seconds": 0.001, **more}
-        result = export_job_messages.run(step, _ticking(connected(Listing(3500, listed(3500)))))
+        result = export_job_messages.run(step, ticking(connected(Listing(3500, listed(3500)))))
         turns += 1
         assert turns < 10
         assert pieces.exists() == result["done"]
@@ -308,11 +308,11 @@ def test_an_export_in_pieces_is_byte_for_byte_the_unbroken_one(row_format: str, 
 
 def test_an_inline_export_that_runs_out_of_time_is_an_error_not_a_part() -> None:
     with pytest.raises(DeadlineExceeded):
-        api = _ticking(connected(Listing(2500, listed(2500))))
+        api = ticking(connected(Listing(2500, listed(2500))))
         export_job_messages.run({"job_id": JOB_ID, "time_budget_seconds": 1, **INLINE}, api)
 
 
-def _ticking(api: EmailSecurity) -> EmailSecurity:
+def ticking(api: EmailSecurity) -> EmailSecurity:
     """A connector on whose clock each call takes a second."""
     original = api._transport.call
 

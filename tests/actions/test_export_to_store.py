@@ -1,0 +1,434 @@
+"""Exports to an object store: what is promised of a path holds there too, though no machine keeps anything."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import socket
+import ssl
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+
+from actions import export_job_messages
+from connectors.errors import (
+    ExportIncomplete,
+    OutputError,
+    PackError,
+    ParameterError,
+    ServiceUnavailable,
+    TemporaryFailure,
+)
+from connectors.wire import httpx
+from evidence import object_store, object_store_settings
+from tests.actions.test_export import Listing, listed, rows, ticking
+from tests.connectors.scripted import JOB_ID, connected, envelope
+from tests.object_stores import ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, Answer, Bucket, Door, Request, refusal
+
+OpenDoor = Callable[..., Door]
+
+FORMATS = ["ndjson", "csv", "json", "parquet"]
+
+
+@pytest.fixture(autouse=True)
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files are, for looking at what is left of them."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def certificates_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listings here are no network: to read all certificates for each would take longer than the tests."""
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda **_: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+
+@pytest.fixture
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file goes up in parts of a few rows."""
+    monkeypatch.setattr(object_store, "ONE_REQUEST_BYTES", 0)
+    monkeypatch.setattr(object_store, "PART_BYTES", 20_000)
+    monkeypatch.setattr(object_store, "BLOCK_BYTES", 7_000)
+
+
+def export(listing: httpx.BaseTransport, destination: str, **params: Any) -> dict[str, Any]:
+    return export_job_messages.run({"job_id": JOB_ID, "destination": destination, **params}, connected(listing))
+
+
+def unbroken(row_format: str, path: Path, total: int = 3500) -> bytes:
+    """What an export to a path writes."""
+    export(Listing(total, listed(total)), str(path), format=row_format)
+    return path.read_bytes()
+
+
+class Breaking(Listing):
+    """A listing that answers 502 from one page on."""
+
+    def __init__(self, total: int, broken: int) -> None:
+        super().__init__(total, listed(total))
+        self.broken = broken
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if int(request.url.params.get("page", "0")) >= self.broken:
+            return httpx.Response(502, json=envelope(None))
+        return super().handle_request(request)
+
+
+@pytest.mark.parametrize("row_format", FORMATS)
+def test_a_store_gets_the_file_that_a_path_gets_and_its_hash_is_true(
+    row_format: str, bucket: Bucket, spool: Path, tmp_path: Path
+) -> None:
+    url = bucket.url("2026/case 42.rows")
+    result = export(Listing(1500, listed(1500)), url, format=row_format)
+    data = bucket.get("2026/case 42.rows")
+    assert data == unbroken(row_format, tmp_path / "whole", 1500)
+    assert data is not None
+    assert result["files"] == [
+        {
+            "path": url,
+            "format": row_format,
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "rows": 1500,
+        }
+    ]
+    assert (result["done"], result["complete"], bucket.objects()) == (True, True, ["2026/case 42.rows"])
+    assert list(spool.iterdir()) == []
+    read: list[Any]
+    match row_format:
+        case "ndjson":
+            read = [json.loads(line) for line in data.splitlines()]
+        case "json":
+            read = json.loads(data)
+        case "csv":
+            read = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+        case _:
+            read = parquet.read_table(io.BytesIO(data)).to_pylist()
+    assert [row["message_id"] for row in read] == [row["message_id"] for row in rows(1500)]
+
+
+def test_an_export_without_rows_is_an_object_too(bucket: Bucket) -> None:
+    result = export(Listing(0, listed(0)), bucket.url("none.ndjson"))
+    assert (result["complete"], bucket.get("none.ndjson")) == (True, b"")
+    with pytest.raises(ParameterError, match="there already"):
+        export(Listing(0, listed(0)), bucket.url("none.ndjson"))
+
+
+def test_a_large_file_goes_up_in_parts_and_comes_out_whole(in_parts: None, door: OpenDoor, bucket: Bucket) -> None:
+    opened = door(lambda _: None, bucket.endpoint)
+    result = export(Listing(2500, listed(2500)), bucket.url("rows.ndjson"))
+    parts = [request for request in opened.seen if "partNumber=" in request.path]
+    assert len(parts) == -(-result["files"][0]["bytes"] // 20_000) > 5
+    assert {len(part.body) for part in parts[:-1]} == {20_000}
+    assert hashlib.sha256(bucket.get("rows.ndjson") or b"").hexdigest() == result["files"][0]["sha256"]
+    assert bucket.unfinished_uploads() == []
+
+
+@pytest.mark.parametrize("size", ["whole", "parts"])
+def test_nothing_is_at_the_destination_before_the_file_is_complete(
+    size: str, bucket: Bucket, request: pytest.FixtureRequest, spool: Path
+) -> None:
+    if size == "parts":
+        request.getfixturevalue("in_parts")
+    found = []
+
+    def page(number: int) -> list[dict[str, Any]]:
+        found.append(bucket.objects())
+        [folder] = spool.iterdir()
+        assert folder.stat().st_mode & 0o777 == 0o700
+        return listed(2500)(number)
+
+    assert export(Listing(2500, page), bucket.url("rows.csv"), format="csv")["complete"]
+    assert {tuple(keys) for keys in found} == {()}
+    assert bucket.objects() == ["rows.csv"]
+
+
+@pytest.mark.parametrize("row_format", FORMATS)
+def test_an_export_in_pieces_on_machines_that_keep_nothing_is_byte_for_byte_the_unbroken_one(
+    row_format: str, bucket: Bucket, spool: Path, tmp_path: Path
+) -> None:
+    result: dict[str, Any] = {"done": False, "resume": None}
+    turns = 0
+    while not result["done"]:
+        more = {} if result["resume"] is None else {"resume": json.loads(json.dumps(result["resume"]))}
+        step = {"job_id": JOB_ID, "format": row_format, "destination": bucket.url("rows"), "time_budget_seconds": 0.001}
+        result = export_job_messages.run({**step, **more}, ticking(connected(Listing(3500, listed(3500)))))
+        turns += 1
+        assert list(spool.iterdir()) == []
+        assert bucket.objects() == (["rows"] if result["done"] else ["rows.partial"])
+    assert turns > 2
+    assert result["complete"]
+    assert bucket.get("rows") == unbroken(row_format, tmp_path / "whole")
+
+
+def test_pieces_larger_than_one_request_are_kept_and_fetched_too(
+    in_parts: None, bucket: Bucket, tmp_path: Path
+) -> None:
+    with pytest.raises(ServiceUnavailable) as caught:
+        export(Breaking(3500, 3), bucket.url("rows"))
+    assert len(bucket.get("rows.partial") or b"") > 20_000
+    result = export(Listing(3500, listed(3500)), bucket.url("rows"), resume=caught.value.resume)
+    assert (result["complete"], bucket.objects()) == (True, ["rows"])
+    assert bucket.get("rows") == unbroken("ndjson", tmp_path / "whole")
+
+
+def test_a_failure_in_the_middle_says_how_to_go_on_from_another_machine(
+    bucket: Bucket, spool: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ServiceUnavailable) as caught:
+        export(Breaking(3500, 3), bucket.url("rows.csv"), format="csv")
+    assert (bucket.objects(), list(spool.iterdir())) == (["rows.csv.partial"], [])
+    result = export(Listing(3500, listed(3500)), bucket.url("rows.csv"), format="csv", resume=caught.value.resume)
+    assert (result["complete"], bucket.objects()) == (True, ["rows.csv"])
+    assert bucket.get("rows.csv") == unbroken("csv", tmp_path / "whole")
+
+
+def test_an_incomplete_export_keeps_what_was_written_and_goes_on_with_it(bucket: Bucket) -> None:
+    with pytest.raises(ExportIncomplete) as caught:
+        export(Listing(1500, listed(1400)), bucket.url("rows"))
+    assert bucket.objects() == ["rows.partial"]
+    result = export(Listing(1500, listed(1500)), bucket.url("rows"), resume=caught.value.resume)
+    assert (result["written"], result["complete"], bucket.objects()) == (1500, True, ["rows"])
+
+
+def test_a_run_whose_answer_was_lost_goes_on_from_the_resume_object_before(bucket: Bucket) -> None:
+    with pytest.raises(ServiceUnavailable) as first:
+        export(Breaking(3500, 2), bucket.url("rows"))
+    with pytest.raises(ServiceUnavailable):
+        export(Breaking(3500, 3), bucket.url("rows"), resume=first.value.resume)
+    # The partial object has grown since; what the older resume object vouches for is still its beginning.
+    result = export(Listing(3500, listed(3500)), bucket.url("rows"), resume=first.value.resume)
+    assert (result["written"], result["complete"]) == (3500, True)
+
+
+def test_a_run_that_begins_afresh_clears_away_what_an_earlier_one_left(bucket: Bucket) -> None:
+    with pytest.raises(ServiceUnavailable):
+        export(Breaking(3500, 3), bucket.url("rows"))
+    assert export(Listing(3500, listed(3500)), bucket.url("rows"))["complete"]
+    assert bucket.objects() == ["rows"]
+
+
+@pytest.mark.parametrize("change", ["removed", "altered", "cut"])
+def test_a_partial_object_that_is_not_the_one_kept_is_refused(change: str, bucket: Bucket, spool: Path) -> None:
+    with pytest.raises(ServiceUnavailable) as caught:
+        export(Breaking(3500, 3), bucket.url("rows"))
+    kept = bucket.get("rows.partial") or b""
+    if change == "removed":
+        bucket.delete("rows.partial")
+    else:
+        bucket.put("rows.partial", kept.replace(b"row-00007", b"row-99999") if change == "altered" else kept[:1000])
+    with pytest.raises(ParameterError, match="no partial object" if change == "removed" else "not the") as refused:
+        export(Listing(3500, listed(3500)), bucket.url("rows"), resume=caught.value.resume)
+    assert refused.value.problems[0]["pointer"] == "/resume"
+    assert str(spool) not in str(refused.value.document())
+    assert "rows" not in bucket.objects()
+
+
+def test_an_object_that_is_there_is_replaced_only_where_it_is_asked_for(bucket: Bucket) -> None:
+    bucket.put("rows", b"evidence")
+    listing = Listing(10, listed(10))
+    with pytest.raises(ParameterError, match="overwrite") as caught:
+        export(listing, bucket.url("rows"))
+    assert caught.value.problems[0]["pointer"] == "/destination"
+    assert (listing.asked, bucket.get("rows")) == ([], b"evidence")
+    assert export(listing, bucket.url("rows"), overwrite=True)["complete"]
+    assert len((bucket.get("rows") or b"").splitlines()) == 10
+    assert bucket.objects() == ["rows"]
+
+
+@pytest.mark.parametrize("size", ["whole", "parts"])
+def test_of_two_exports_that_race_the_second_does_not_replace_the_first(
+    size: str, bucket: Bucket, request: pytest.FixtureRequest
+) -> None:
+    if size == "parts":
+        request.getfixturevalue("in_parts")
+
+    def page(number: int) -> list[dict[str, Any]]:
+        bucket.put("rows", b"the other one's evidence")
+        return listed(1500)(number)
+
+    with pytest.raises(ParameterError, match="there already"):
+        export(Listing(1500, page), bucket.url("rows"))
+    assert bucket.get("rows") == b"the other one's evidence"
+    assert bucket.unfinished_uploads() == []
+
+
+def test_a_run_that_read_nothing_leaves_nothing(bucket: Bucket, spool: Path) -> None:
+    with pytest.raises(ServiceUnavailable):
+        export(Breaking(10, 1), bucket.url("rows"))
+    assert list(spool.iterdir()) == []
+    assert "rows" not in bucket.objects()
+
+
+@pytest.mark.parametrize("size", ["whole", "parts"])
+def test_a_store_that_fails_at_the_end_has_neither_the_file_nor_a_part_of_it(
+    size: str, bucket: Bucket, door: OpenDoor, spool: Path, request: pytest.FixtureRequest
+) -> None:
+    if size == "parts":
+        request.getfixturevalue("in_parts")
+
+    def broken(asked: Request) -> Answer | None:
+        # In parts, the last one: what was begun has to be taken back.
+        is_last = "partNumber=" in asked.path and len(asked.body) < 20_000
+        fails = asked.method == "PUT" and (is_last if size == "parts" else True)
+        return refusal(503, "SlowDown") if fails else None
+
+    door(broken, bucket.endpoint)
+    with pytest.raises(OutputError, match=r"HTTP 503, SlowDown") as caught:
+        export(Listing(1500, listed(1500)), bucket.url("rows"))
+    assert (caught.value.exit_code, caught.value.retryable, caught.value.applied) == (6, True, "no")
+    assert (bucket.objects(), bucket.unfinished_uploads(), list(spool.iterdir())) == ([], [], [])
+
+
+@pytest.mark.parametrize("what", ["PUT", "GET", "DELETE"])
+def test_a_store_that_stumbles_is_asked_again(what: str, bucket: Bucket, door: OpenDoor) -> None:
+    failures = iter([500, 503])
+
+    def stumbling(asked: Request) -> Answer | None:
+        status = next(failures, None) if asked.method == what else None
+        return None if status is None else Answer(status)
+
+    door(stumbling, bucket.endpoint)
+    assert export(Listing(10, listed(10)), bucket.url("rows"))["complete"]
+    assert bucket.objects() == ["rows"]
+
+
+@pytest.mark.parametrize("row_format", ["ndjson", "csv"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_lost_answer_to_the_last_request_is_no_reason_to_refuse_our_own_file(
+    row_format: str, overwrite: bool, bucket: Bucket, door: OpenDoor
+) -> None:
+    lost = iter([Answer(lost=True)])
+    door(lambda asked: next(lost, None) if asked.method == "PUT" else None, bucket.endpoint)
+    result = export(Listing(10, listed(10)), bucket.url("rows"), format=row_format, overwrite=overwrite)
+    assert result["complete"]
+    assert hashlib.sha256(bucket.get("rows") or b"").hexdigest() == result["files"][0]["sha256"]
+
+
+def test_a_store_that_knows_no_conditions_is_looked_at_again_instead(bucket: Bucket, door: OpenDoor) -> None:
+    def older(asked: Request) -> Answer | None:
+        return refusal(501, "NotImplemented") if "if-none-match" in asked.headers else None
+
+    door(older, bucket.endpoint)
+    assert export(Listing(10, listed(10)), bucket.url("rows"))["complete"]
+
+    def page(number: int) -> list[dict[str, Any]]:
+        bucket.put("raced", b"the other one's evidence")
+        return listed(10)(number)
+
+    with pytest.raises(ParameterError, match="there already"):
+        export(Listing(10, page), bucket.url("raced"))
+    assert bucket.get("raced") == b"the other one's evidence"
+
+
+def test_a_partial_object_that_can_not_be_deleted_is_told_and_the_export_is_done(
+    bucket: Bucket, door: OpenDoor, caplog: pytest.LogCaptureFixture
+) -> None:
+    door(lambda asked: refusal(403, "AccessDenied") if asked.method == "DELETE" else None, bucket.endpoint)
+    with pytest.raises(ServiceUnavailable) as caught:
+        export(Breaking(2500, 2), bucket.url("rows"))
+    assert export(Listing(2500, listed(2500)), bucket.url("rows"), resume=caught.value.resume)["complete"]
+    assert bucket.objects() == ["rows", "rows.partial"]
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "partial object is left" in told
+
+
+def test_a_bucket_that_is_not_there_is_told_before_anything_is_read(bucket: Bucket) -> None:
+    listing = Listing(10, listed(10))
+    with pytest.raises(ParameterError, match="no such bucket") as caught:
+        export(listing, "s3://no-such-bucket-anywhere/rows")
+    assert (caught.value.problems[0]["pointer"], listing.asked) == ("/destination", [])
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "said"),
+    [
+        (403, "AccessDenied", ParameterError, "permission denied (HTTP 403, AccessDenied)"),
+        (403, "InvalidAccessKeyId", ParameterError, "does not accept the credentials (HTTP 403, InvalidAccessKeyId)"),
+        (403, "SignatureDoesNotMatch", ParameterError, "does not accept the credentials"),
+        (400, "ExpiredToken", ParameterError, "does not accept the credentials (HTTP 400, ExpiredToken)"),
+        (401, "Anything", ParameterError, "does not accept the credentials (HTTP 401)"),
+        (404, "NoSuchBucket", ParameterError, "no such bucket"),
+        (301, "PermanentRedirect", ParameterError, "another region"),
+        (400, "AuthorizationHeaderMalformed", ParameterError, "another region"),
+        (400, SECRET_KEY.replace("-", "X"), ParameterError, "the store refused it (HTTP 400)"),
+        (405, "MethodNotAllowed", ParameterError, "the store refused it (HTTP 405, MethodNotAllowed)"),
+        (429, "TooManyRequests", OutputError, "answered with an error (HTTP 429)"),
+        (500, "InternalError", OutputError, "answered with an error (HTTP 500, InternalError)"),
+        (503, "SlowDown", OutputError, "answered with an error (HTTP 503, SlowDown)"),
+        (507, "XMinioStorageFull", OutputError, "HTTP 507, XMinioStorageFull"),
+    ],
+)
+@pytest.mark.parametrize("when", ["at once", "at the end"])
+def test_what_a_store_refuses_is_told_in_our_words_and_without_its_own(
+    status: int, code: str, kind: type[PackError], said: str, when: str, door: OpenDoor
+) -> None:
+    def answer(asked: Request) -> Answer:
+        return refusal(404, "NoSuchKey") if when == "at the end" and asked.method == "GET" else refusal(status, code)
+
+    opened = door(answer)
+    with pytest.raises(kind) as caught:
+        export(Listing(10, listed(10)), "s3://bucket-of-evidence/rows")
+    assert said in caught.value.message
+    shown = "".join(traceback.format_exception(caught.value)) + str(caught.value.document()) + repr(caught.value)
+    port = opened.url.rsplit(":", 1)[1]
+    for secret in (ACCESS_KEY, SECRET_KEY, SECRET_KEY.replace("-", "X"), SESSION_TOKEN, "Signature=", f":{port}/"):
+        assert secret not in shown
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert not type(error).__module__.startswith("obstore")
+        error = error.__cause__ or error.__context__
+
+
+def test_an_endpoint_that_is_down_ends_in_an_error_that_may_pass(settings: Callable[..., None]) -> None:
+    closed = Door(lambda _: None)
+    closed.close()
+    settings(closed.url)
+    with pytest.raises(OutputError, match="did not answer"):
+        export(Listing(10, listed(10)), "s3://bucket-of-evidence/rows")
+
+
+def test_an_endpoint_that_never_answers_ends_in_an_error_too(
+    settings: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_store_settings, "REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(object_store_settings, "SLOWEST_BYTES_A_SECOND", 1 << 30)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(OutputError, match="did not answer"):
+            export(Listing(10, listed(10)), "s3://bucket-of-evidence/rows")
+
+
+def test_what_can_not_be_kept_is_an_error_and_the_resume_object_before_is_still_good(
+    bucket: Bucket, door: OpenDoor
+) -> None:
+    with pytest.raises(ServiceUnavailable) as first:
+        export(Breaking(3500, 2), bucket.url("rows"))
+    door(lambda asked: refusal(503, "SlowDown") if asked.method == "PUT" else None, bucket.endpoint)
+    with pytest.raises(TemporaryFailure) as second:
+        export(Breaking(3500, 3), bucket.url("rows"), resume=first.value.resume)
+    assert isinstance(second.value, OutputError)
+    assert "`resume`" in second.value.help
+    door(lambda _: None, bucket.endpoint)
+    assert export(Listing(3500, listed(3500)), bucket.url("rows"), resume=first.value.resume)["complete"]
+
+
+def test_a_full_disk_is_told_of_the_spool_and_not_of_the_store(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OutputError, match=r"the file spooled for 's3://.*no space is left.*where there is a `resume`"):
+        export(Listing(10, listed(10)), bucket.url("rows"))
+    assert "rows" not in bucket.objects()

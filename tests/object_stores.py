@@ -1,0 +1,227 @@
+"""A store to put objects into: moto's S3 over real HTTP, seen from beside the pack, and a door where things go wrong.
+
+moto runs as a process of an environment of its own (`make test` sets it up): vcrpy patches botocore wherever it can be
+imported, which is no business of the tests that replay cassettes.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from connectors.wire import httpx
+from evidence import object_store_settings
+
+ROOT = Path(__file__).parent.parent
+MOTO = Path(os.environ.get("MOTO_PYTHON") or ROOT / ".venv-moto" / "bin" / "python")
+# So that an upload in parts is a small one.
+SMALLEST_PART = 256
+
+ACCESS_KEY = "AKIA-of-the-object-store"
+SECRET_KEY = "secret-key-of-the-object-store"
+SESSION_TOKEN = "session-token-of-the-object-store"
+
+_buckets = count(1)
+
+
+@dataclass
+class Bucket:
+    """A bucket of its own for each test, looked at without obstore."""
+
+    endpoint: str
+    name: str
+
+    def url(self, key: str) -> str:
+        return f"s3://{self.name}/{key}"
+
+    def get(self, key: str) -> bytes | None:
+        answer = _besides("GET", f"{self.endpoint}/{self.name}/{key}")
+        return None if answer.status_code == 404 else answer.raise_for_status().content
+
+    def put(self, key: str, data: bytes) -> None:
+        _besides("PUT", f"{self.endpoint}/{self.name}/{key}", data).raise_for_status()
+
+    def delete(self, key: str) -> None:
+        _besides("DELETE", f"{self.endpoint}/{self.name}/{key}").raise_for_status()
+
+    def objects(self) -> list[str]:
+        return re.findall("<Key>(.*?)</Key>", self._listed("list-type=2"))
+
+    def unfinished_uploads(self) -> list[str]:
+        return re.findall("<UploadId>(.*?)</UploadId>", self._listed("uploads"))
+
+    def _listed(self, query: str) -> str:
+        return _besides("GET", f"{self.endpoint}/{self.name}?{query}").raise_for_status().text
+
+
+def _besides(method: str, url: str, data: bytes | None = None) -> httpx.Response:
+    """A request of somebody else: moto looks at who it is, not at the signature."""
+    somebody = (
+        "AWS4-HMAC-SHA256 Credential=somebody/20261120/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+    )
+    return _client().request(method, url, content=data, headers={"authorization": somebody})
+
+
+@functools.cache
+def _client() -> httpx.Client:
+    """One for all: to make one is to read all certificates."""
+    return httpx.Client(trust_env=False)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The address of moto's S3."""
+    if not MOTO.exists():
+        pytest.skip("moto is not there: `make test` sets up .venv-moto, or MOTO_PYTHON names a Python that has it")
+    environment = {"PATH": os.environ.get("PATH", ""), "S3_UPLOAD_PART_MIN_SIZE": str(SMALLEST_PART)}
+    with subprocess.Popen(
+        [str(MOTO), str(Path(__file__).with_name("moto_process.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        host, port = process.stdout.readline().split()
+        yield f"http://{host}:{port}"
+        process.stdin.close()
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets what a store is reached with. Retries wait next to nothing, and a request may not last."""
+    monkeypatch.setattr(object_store_settings, "FIRST_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(object_store_settings, "LONGEST_BACKOFF_SECONDS", 0.002)
+
+    def to(endpoint: str, **variables: str) -> None:
+        given = {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_SESSION_TOKEN": SESSION_TOKEN,
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": endpoint,
+            **variables,
+        }
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+
+    return to
+
+
+@pytest.fixture
+def bucket(moto: str, settings: Callable[..., None]) -> Bucket:
+    """An empty bucket that the environment leads to."""
+    made = Bucket(moto, f"evidence-{os.getpid()}-{next(_buckets)}")
+    _besides("PUT", f"{moto}/{made.name}").raise_for_status()
+    settings(moto)
+    return made
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came in; `path` with its query."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`lost`: the store gets the request, and the caller never gets an answer."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    lost: bool = False
+
+
+def refusal(status: int, code: str) -> Answer:
+    """A store's own way to say no, with what it should not have said."""
+    told = f"<Error><Code>{code}</Code><Message>of {ACCESS_KEY}</Message><Resource>{SECRET_KEY}</Resource></Error>"
+    return Answer(status, told.encode(), {"content-type": "application/xml"})
+
+
+class Door:
+    """A server before a store (or none): `decide` answers a request itself, or gives None to hand it on."""
+
+    def __init__(self, decide: Callable[[Request], Answer | None], behind: str | None = None) -> None:
+        self.seen: list[Request] = []
+        door = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                request = Request(self.command, self.path, headers, body)
+                door.seen.append(request)
+                decided = decide(request)
+                if decided is None or decided.lost:
+                    lost, decided = decided is not None, door.handed_on(request, behind)
+                    if lost:
+                        self.close_connection = True
+                        return
+                self.send_response(decided.status)
+                for name, value in decided.headers.items():
+                    self.send_header(name, value)
+                if "content-length" not in decided.headers:
+                    self.send_header("content-length", str(len(decided.body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(decided.body)
+
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 -- their names in the library
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def handed_on(self, request: Request, behind: str | None) -> Answer:
+        assert behind is not None, f"nobody answers {request.method} {request.path}"
+        kept = {n: v for n, v in request.headers.items() if n not in {"connection", "transfer-encoding"}}
+        answer = _client().request(request.method, behind + request.path, headers=kept, content=request.body)
+        passed = {
+            n: v for n, v in answer.headers.items() if n not in {"connection", "transfer-encoding", "date", "server"}
+        }
+        return Answer(answer.status_code, answer.content, passed)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def door(settings: Callable[..., None]) -> Iterator[Callable[..., Door]]:
+    """Opens doors, and sets the environment to lead through the last."""
+    opened: list[Door] = []
+
+    def at(decide: Callable[[Request], Answer | None], behind: str | None = None) -> Door:
+        made = Door(decide, behind)
+        opened.append(made)
+        settings(made.url)
+        return made
+
+    yield at
+    for made in opened:
+        made.close()
