@@ -188,7 +188,7 @@ def _check_destination(p: Params) -> None:
     elif p.destination == INLINE:
         problems.append({"pointer": "/destination", "message": "a bundle needs a path, of a folder or a zip file"})
     elif is_url(p.destination):
-        problems.append({"pointer": "/destination", "message": "a bundle goes to a path: copy it to a store from there"})
+        problems.append({"pointer": "/destination", "message": "a bundle goes to a path; copy it to a store then"})
     if p.evidence is not None and p.format != "ndjson":
         problems.append({"pointer": "/format", "message": "a bundle holds the rows as NDJSON and as CSV"})
     if p.pseudonymize and p.approvals:

@@ -1,6 +1,7 @@
 """The reference pages: made from the action modules, the error classes and the settings, never by hand.
 
-`python -m platforms.reference` writes docs/actions.md and the tables between the `generated` marks in README.md.
+`python -m platforms.reference` writes docs/actions.md and the tables between the `generated` marks in README.md and
+docs/exports.md.
 """
 
 from __future__ import annotations
@@ -14,22 +15,32 @@ from actions import catalog
 from actions.contract import Action
 from connectors import errors
 from connectors.connection import Connection, environment_variables
+from evidence.csv_table import COLUMNS
 from platforms.manifest import ROOT
 from playbooks import library
 
 README = ROOT / "README.md"
 ACTIONS_PAGE = ROOT / "docs" / "actions.md"
+EXPORTS_PAGE = ROOT / "docs" / "exports.md"
 
 
 def readme(text: str) -> str:
     """README.md with its generated tables as they should be now."""
-    tables = {"actions": _actions_table(), "playbooks": _playbooks_table(), "settings": _settings_table()}
+    return _filled(text, {"actions": _actions_table(), "playbooks": _playbooks_table(), "settings": _settings_table()})
+
+
+def exports_page(text: str) -> str:
+    """docs/exports.md with its generated tables as they should be now."""
+    return _filled(text, {"columns": _columns_table()})
+
+
+def _filled(text: str, tables: dict[str, str]) -> str:
     for name, table in tables.items():
         begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
         before, found, rest = text.partition(begin)
         _, found_end, after = rest.partition(end)
         if not found or not found_end:
-            raise ValueError(f"README.md has no marks for {name}")
+            raise ValueError(f"the page has no marks for {name}")
         text = f"{before}{begin}\n{table}\n{end}{after}"
     return text
 
@@ -62,6 +73,15 @@ def _settings_table() -> str:
         f"| `{variables[name]}` | {_cell(field.description or '')} |" for name, field in Connection.model_fields.items()
     ]
     return "\n".join(["| variable | what it is |", "| --- | --- |", *rows])
+
+
+def _columns_table() -> str:
+    types = {"text": "text", "list": "list of text", "integer": "integer", "boolean": "boolean"}
+    rows = [
+        f"| `{column.name}` | `{'.'.join(column.path)}` | {types[column.kind]} | {_cell(column.meaning)} |"
+        for column in COLUMNS
+    ]
+    return "\n".join(["| column | in the row | type in Parquet | |", "| --- | --- | --- | --- |", *rows])
 
 
 def _action(action: Action[Any, Any]) -> str:
@@ -141,10 +161,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def write(readme_path: Path = README, actions_path: Path = ACTIONS_PAGE) -> None:
+def write(readme_path: Path = README, actions_path: Path = ACTIONS_PAGE, exports_path: Path = EXPORTS_PAGE) -> None:
     """Write the pages anew."""
     readme_path.write_text(readme(readme_path.read_text()))
     actions_path.write_text(actions_page())
+    exports_path.write_text(exports_page(exports_path.read_text()))
 
 
 if __name__ == "__main__":

@@ -344,6 +344,11 @@ def test_a_partial_object_that_can_not_be_deleted_is_told_and_the_export_is_done
     assert "partial object is left" in told
 
 
+def test_a_bundle_of_evidence_does_not_go_to_a_store_by_mistake() -> None:
+    with pytest.raises(ParameterError, match="a bundle goes to a path"):
+        export(Listing(10, listed(10)), "s3://bucket-of-evidence/case.zip", evidence="bundle")
+
+
 def test_a_bucket_that_is_not_there_is_told_before_anything_is_read(bucket: Bucket) -> None:
     listing = Listing(10, listed(10))
     with pytest.raises(ParameterError, match="no such bucket") as caught:
