@@ -8,6 +8,7 @@ the job is deleted only after that bundle verifies, is of this very job as it is
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -27,9 +28,16 @@ from connectors.errors import (
 from connectors.job import BulkJob
 from connectors.stamp import Stamp
 
+if TYPE_CHECKING:
+    from evidence.verification import Verification
+
 FORGOTTEN = (
     "the job's stamp is gone with it: the same idempotency_key, plan or approvals would make a job again, as far as "
     "they still hold"
+)
+
+NAMELESS = (
+    "the evidence is without names: who had these messages can't be told from it, but by who has the pseudonyms' key"
 )
 
 LARGEST_JOB_BYTES = 1 << 20
@@ -79,19 +87,21 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
     verified = None if p.evidence is None else _verified(p.evidence, job, api)
     deleted = _delete(p.job_id, api)
     forgotten = [FORGOTTEN] if Stamp.read(job.comment) is not None else []
+    if verified is not None and verified.manifest.pseudonyms is not None:
+        forgotten.append(NAMELESS)
     meanwhile = [] if deleted else ["the job was deleted by somebody else in the meantime: nothing was changed now"]
     return Result(
         job_id=job.job_id,
         deleted=deleted,
         already_gone=not deleted,
         previous_status=job.status,
-        evidence_sha256=verified,
+        evidence_sha256=None if verified is None else verified.sha256,
         warnings=meanwhile + forgotten,
     )
 
 
-def _verified(evidence: str, job: BulkJob, api: EmailSecurity) -> str:
-    """SHA-256 of the bundle's evidence.json. Raises: EvidenceRefused, ParameterError where there is no bundle."""
+def _verified(evidence: str, job: BulkJob, api: EmailSecurity) -> Verification:
+    """Raises: EvidenceRefused, ParameterError where there is no bundle."""
     # Loaded here: who deletes without evidence does not wait for it.
     from evidence.verification import verified_file, verify  # noqa: PLC0415
 
@@ -107,7 +117,13 @@ def _verified(evidence: str, job: BulkJob, api: EmailSecurity) -> str:
         problems.append("it is not signed with CFES_EVIDENCE_KEY")
     if (about.account_id, about.job_id.lower()) != (api.connection.account_id, job.job_id.lower()):
         problems.append(f"it is of job {about.job_id} of account {about.account_id}")
-    elif about.status is not None or about.snapshot or not about.complete:
+    elif (
+        about.status is not None
+        or about.snapshot
+        or not about.complete
+        or about.rows != job.total_messages_discovered
+        or not any(file.path == "rows.ndjson" for file in about.files)
+    ):
         problems.append("it does not hold every row of the ended job")
     elif not problems:
         file = next((file for file in about.files if file.path == "job.json"), None)
@@ -115,7 +131,7 @@ def _verified(evidence: str, job: BulkJob, api: EmailSecurity) -> str:
             problems.append("the job's status or counters are not those in its job.json")
     if problems:
         raise EvidenceRefused(f"the evidence does not cover this job: {'; '.join(problems)}", job_id=job.job_id)
-    return found.sha256
+    return found
 
 
 def _is_as_it_was(job: BulkJob, text: bytes) -> bool:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 PACK = "cloudflare-email-security-pack"
 
-CALLS_SUFFIX = ".calls"
+# Of the pack alone: a record that the settings name may well be called `case-42.calls`.
+CALLS_SUFFIX = ".partial.calls"
 
 
 @contextmanager
@@ -36,6 +37,9 @@ def recording(api: EmailSecurity, destination: str, rows: RowFile) -> Iterator[E
 
     There they stay as long as the rows' own partial file: for the call that goes on with it.
     """
+    if api.call_record is not None:
+        yield api
+        return
     beside = Path(destination + CALLS_SUFFIX)
     if not rows.rows:
         beside.unlink(missing_ok=True)
@@ -86,9 +90,10 @@ class BundleWriter:
             raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
 
     def write(
-        self, rows: RowFile, destination: str, export: Mapping[str, Any], calls: CallRecord | None
+        self, rows: RowFile, destination: str, export: Mapping[str, Any], calls: CallRecord | None, *, replace: bool
     ) -> tuple[FileRecord, str]:
         """Write it, and give up the partial file. export: the action's result as JSON. calls: those made.
+        replace: whether a zip file that is there may be replaced.
 
         Gives the bundle's record and the SHA-256 of its evidence.json. The record's own SHA-256 is that of the zip
         file; of a folder, that of evidence.json.
@@ -98,7 +103,7 @@ class BundleWriter:
         from evidence.csv_table import write_csv  # noqa: PLC0415
 
         now = self._api.clock.now()
-        with bundle_at(Path(destination), now=now, kept=rows.what_is_kept()) as bundle:
+        with bundle_at(Path(destination), now=now, kept=rows.what_is_kept(), replace=replace) as bundle:
             with rows.proved_lines() as lines:
                 bundle.add("rows.ndjson", lines)
             with rows.proved_lines() as lines, bundle.file("rows.csv") as table:

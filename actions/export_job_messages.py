@@ -7,8 +7,10 @@ Rows are written once each, by row ID. What is missing is said, nothing is ever 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -24,6 +26,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import (
     DeadlineExceeded,
     ExportIncomplete,
+    OutputError,
     PackError,
     ParameterError,
     Problem,
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 # A second pass finds rows that slipped between two pages of the first; after the third nothing new is to be expected.
 MOST_PASSES = 3
 
-# The same, where the job ends meanwhile and all is read again: a bound against a service that says now this, now that.
+# The same, where the job moves meanwhile and all is read again: a bound against a service that says now this, now that.
 MOST_ROUNDS = 2 * MOST_PASSES
 
 # How long one call may be waited for, rate-limit block included, where no time budget says less.
@@ -64,7 +67,11 @@ class Resume(ActionParams):
     rows: int = Field(ge=0, description="Rows in the partial file.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the partial file.")
     passes: int = Field(ge=0, description="Passes over the listing that are over.")
-    settled: bool = Field(description="Whether the job had ended before these rows were read.")
+    job_was: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{16}$",
+        description="A digest of the job's status and counters before these rows were read; null: they are of no use.",
+    )
     pseudonyms: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{20}$",
@@ -153,29 +160,66 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
     if p.time_budget_seconds is not None:
         api = api.until(Deadline(api.clock, p.time_budget_seconds))
     with _collecting(p, pseudonyms) as collected, _recording(p, api, collected) as api:
-        start = None if p.resume is None else Position(p.resume.page, p.resume.cursor)
-        passes, settled = (0, True) if p.resume is None else (p.resume.passes, p.resume.settled)
-        job = api.get_job(p.job_id)
+        reading = Reading.begin(api.get_job(p.job_id), p.resume)
         if bundle is not None:
-            bundle.check_plan_of(job)
-        for _ in range(MOST_ROUNDS):
-            if job.has_ended and not settled:
-                # The job has ended since these rows were read: they show a state that is over.
-                collected.clear()
-                passes, start = 0, None
-            settled = job.has_ended
-            stopped_at = _one_pass(p, api, job, collected, start, passes)
-            if stopped_at is not None:
-                return _unfinished(p, job, collected, stopped_at, passes)
-            passes += 1
-            if settled and not job.messages_pending and collected.agrees_with(job):
-                # It had ended with nothing under way before the first of these rows was read: nothing moves any more.
-                break
-            job, start = api.get_job(p.job_id), None
-            ended_meanwhile = job.has_ended and not settled
-            if not ended_meanwhile and (not settled or passes >= MOST_PASSES or collected.agrees_with(job)):
-                break
-        return _finished(p, api, job, collected, bundle, settled=settled)
+            bundle.check_plan_of(reading.job)
+        try:
+            settled = _read(p, api, collected, reading)
+            if settled is None:
+                return _unfinished(p, collected, reading)
+            return _finished(p, api, collected, reading.job, bundle, settled=settled)
+        except PackError as failure:
+            passing = isinstance(failure, TemporaryFailure) and not isinstance(failure, ExportIncomplete | OutputError)
+            if passing and collected.file is not None and _time_is_up(api, failure.retry_after_seconds or 0):
+                return _unfinished(p, collected, reading)
+            _say_how_to_go_on(p, collected, reading, failure)
+            raise
+
+
+@dataclass
+class Reading:
+    """How far the rows were read. job: as last looked at. job_was: a digest of it from before these rows were read."""
+
+    job: BulkJob
+    job_was: str | None
+    position: Position
+    passes: int
+
+    @classmethod
+    def begin(cls, job: BulkJob, resume: Resume | None) -> Reading:
+        if resume is None:
+            return cls(job, _state_of(job), Position(), 0)
+        return cls(job, resume.job_was, Position(resume.page, resume.cursor), resume.passes)
+
+
+def _read(p: Params, api: EmailSecurity, collected: Collected, reading: Reading) -> bool | None:
+    """Read the rows, in as many passes as it takes. Whether the job had ended before them; None: the time is up."""
+    for _ in range(MOST_ROUNDS):
+        before = reading.job
+        if before.has_ended and reading.job_was != _state_of(before):
+            # These rows show a state that is over: the job has ended since, or what was still under way got through.
+            collected.clear()
+            reading.position, reading.passes = Position(), 0
+        reading.job_was = _state_of(before)
+        for more in _pages(p, api, collected, reading):
+            if more and _time_is_up(api, 0):
+                return None
+        reading.position, reading.passes = Position(), reading.passes + 1
+        if before.has_ended and not before.messages_pending and collected.agrees_with(before):
+            # Nothing was under way any more when the first of these rows was read: nothing moves.
+            return True
+        reading.job = api.get_job(p.job_id)
+        if not reading.job.has_ended:
+            return False
+        unmoved = reading.job_was == _state_of(reading.job)
+        if unmoved and (reading.passes >= MOST_PASSES or collected.agrees_with(reading.job)):
+            return True
+    return False
+
+
+def _state_of(job: BulkJob) -> str:
+    """A digest of what moves when anything does."""
+    return hashlib.sha256(repr((job.status, sorted(job.counters().items()))).encode()).hexdigest()[:16]
 
 
 def _check_destination(p: Params) -> None:
@@ -185,10 +229,14 @@ def _check_destination(p: Params) -> None:
         problems += [
             {"pointer": f"/{name}", "message": "is for `evidence: bundle`"} for name in given if given[name] is not None
         ]
-    elif p.destination == INLINE:
+    if p.evidence is not None and p.destination == INLINE:
         problems.append({"pointer": "/destination", "message": "a bundle needs a path, of a folder or a zip file"})
-    elif is_url(p.destination):
+    elif p.evidence is not None and is_url(p.destination):
         problems.append({"pointer": "/destination", "message": "a bundle goes to a path; copy it to a store then"})
+    elif p.destination == INLINE and p.format in ("csv", "parquet"):
+        problems.append(
+            {"pointer": "/format", "message": f"rows in the result are JSON: {p.format} needs a destination"}
+        )
     if p.evidence is not None and p.format != "ndjson":
         problems.append({"pointer": "/format", "message": "a bundle holds the rows as NDJSON and as CSV"})
     if p.pseudonymize and p.approvals:
@@ -247,36 +295,25 @@ def _pseudonyms(p: Params, api: EmailSecurity) -> Pseudonyms | None:
     return pseudonyms
 
 
-def _one_pass(
-    p: Params, api: EmailSecurity, job: BulkJob, collected: Collected, start: Position | None, passes: int
-) -> Position | None:
-    """Read the listing once. Gives the position to go on from where the time is used up, else None."""
-    expected = expected_rows(p.status, job)
+def _pages(p: Params, api: EmailSecurity, collected: Collected, reading: Reading) -> Iterator[bool]:
+    """Read the listing once. Gives, behind each page, whether there is another to be read."""
+    expected = expected_rows(p.status, reading.job)
 
     def enough() -> bool:
         return expected is not None and len(collected.seen) >= expected
 
-    position = start
-    pages = api.job_message_pages(p.job_id, status=p.status, start=start, enough=enough, expected=lambda: expected)
-    try:
-        for rows, follows in pages:
-            position = follows
-            collected.take(rows)
-            progress.report(
-                progress.Progress("export-job-messages", len(collected.seen), expected, "rows", p.format, p.job_id)
-            )
-            # Where all is there, or nothing more comes, the pass is about to end by itself: stopping would never end.
-            if rows and not enough() and _time_is_up(api, 0):
-                return follows
-    except TemporaryFailure as failure:
-        if position is None or collected.file is None:
-            raise
-        if _time_is_up(api, failure.retry_after_seconds or 0):
-            return position
-        # What was read is kept: the error says how to go on from there.
-        failure.resume = _resume(p, job, collected, collected.file, position, passes).model_dump(mode="json")
-        raise
-    return None
+    pages = api.job_message_pages(
+        p.job_id, status=p.status, start=reading.position, enough=enough, expected=lambda: expected
+    )
+    for rows, follows in pages:
+        collected.take(rows)
+        # Not sooner: a page that could not be written is read again.
+        reading.position = follows
+        progress.report(
+            progress.Progress("export-job-messages", len(collected.seen), expected, "rows", p.format, p.job_id)
+        )
+        # Where all is there, or nothing more comes, the pass is about to end by itself: stopping would never end.
+        yield len(rows) > 0 and not enough()
 
 
 def _time_is_up(api: EmailSecurity, needed: float) -> bool:
@@ -285,57 +322,75 @@ def _time_is_up(api: EmailSecurity, needed: float) -> bool:
 
 
 def _finished(
-    p: Params, api: EmailSecurity, job: BulkJob, collected: Collected, bundle: BundleWriter | None, *, settled: bool
+    p: Params, api: EmailSecurity, collected: Collected, job: BulkJob, bundle: BundleWriter | None, *, settled: bool
 ) -> Result:
     if p.require_complete and settled and not collected.agrees_with(job):
         raise _incomplete(p, job, collected)
     result = _result(p, job, collected, resume=None, settled=settled)
     if collected.file is None:
         return result
+    if bundle is not None and api.call_record is not None and api.call_record.lost:
+        result.warnings.append(f"{api.call_record.lost} calls could not be written to the record of calls")
     if bundle is None:
         record = collected.file.finish(p.format)
     else:
         told = result.model_dump(mode="json")
-        record, result.evidence_sha256 = bundle.write(collected.file, p.destination, told, api.call_record)
+        record, result.evidence_sha256 = bundle.write(
+            collected.file, p.destination, told, api.call_record, replace=p.overwrite
+        )
     result.files = [ExportedFile(**record)]
     return result
 
 
 def _incomplete(p: Params, job: BulkJob, collected: Collected) -> ExportIncomplete:
-    message = f"{collected.disagreement(job, settled=True)}; {len(collected.seen)} rows were read"
+    failure = ExportIncomplete(
+        f"{collected.disagreement(job, settled=True)}; {len(collected.seen)} rows were read", job_id=p.job_id
+    )
     if collected.file is None:
-        return ExportIncomplete(
-            message,
-            help="Nothing was changed. Run it again, with a file as destination to keep what was read; or set "
-            "require_complete to false, and take what there is.",
-            job_id=p.job_id,
+        failure.help = (
+            "Nothing was changed. Run it again, with a file as destination to keep what was read; or set "
+            "require_complete to false, and take what there is."
         )
-    failure = ExportIncomplete(message, job_id=p.job_id)
-    failure.resume = _resume(p, job, collected, collected.file, Position(), 0).model_dump(mode="json")
     return failure
 
 
-def _unfinished(p: Params, job: BulkJob, collected: Collected, position: Position, passes: int) -> Result:
+def _unfinished(p: Params, collected: Collected, reading: Reading) -> Result:
     if collected.file is None:
         raise DeadlineExceeded(
             f"the time budget ended after {len(collected.seen)} rows; an inline export can't be continued",
             help="Nothing was changed. Give a file path as destination, or more time.",
         )
-    resume = _resume(p, job, collected, collected.file, position, passes)
-    return _result(p, job, collected, resume=resume, settled=job.has_ended)
+    resume = _resume(p, collected, collected.file, reading)
+    return _result(p, reading.job, collected, resume=resume, settled=reading.job.has_ended)
 
 
-def _resume(p: Params, job: BulkJob, collected: Collected, file: RowFile, position: Position, passes: int) -> Resume:
+def _say_how_to_go_on(p: Params, collected: Collected, reading: Reading, failure: PackError) -> None:
+    """Give the error a `resume`, where rows are kept."""
+    if collected.file is None or not collected.file.rows:
+        return
+    if isinstance(failure, ExportIncomplete):
+        reading.passes = 0
+        if expected_rows(p.status, reading.job) == len(collected.seen):
+            # As many as there should be, of other statuses: which of them are of another time can't be told.
+            reading.job_was = None
+    # What can't be kept, on a disk that is broken say, is no reason to hide the first error.
+    with suppress(PackError):
+        failure.resume = _resume(p, collected, collected.file, reading).model_dump(mode="json")
+        if not isinstance(failure, ExportIncomplete):
+            failure.help = f"{failure.help} What was read is kept: with `resume` of this error the same export goes on."
+
+
+def _resume(p: Params, collected: Collected, file: RowFile, reading: Reading) -> Resume:
     kept = file.checkpoint()
     return Resume(
         job_id=p.job_id,
         status=p.status,
-        page=position.page,
-        cursor=position.cursor,
+        page=reading.position.page,
+        cursor=reading.position.cursor,
         rows=kept["rows"],
         sha256=kept["sha256"],
-        passes=passes,
-        settled=job.has_ended,
+        passes=reading.passes,
+        job_was=reading.job_was,
         pseudonyms=collected.pseudonym_key,
     )
 

@@ -96,7 +96,9 @@ class Collected:
         """Why these rows are no complete export. settled: whether the job had ended before any of them was read."""
         expected, rows = expected_rows(self.status, job), len(self.seen)
         if not settled:
-            return f"the job was running while these rows were read ({job.status} now): export again when it has ended"
+            return (
+                f"messages were under way while these rows were read (the job is {job.status} now): export again later"
+            )
         if expected is None:
             return f"the job has no counter for {self.status}: whether these are all can't be told"
         if rows != expected:

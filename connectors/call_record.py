@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,9 +36,13 @@ class CallRecord:
         try:
             self._descriptor = os.open(self.path, flags, 0o600)
         except OSError as error:
-            raise OutputError(
-                f"the record of calls {str(self.path)!r} can't be opened: {error.strerror}", path=str(self.path)
-            ) from None
+            raise self._unusable(error.strerror) from None
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            self.close()
+            raise self._unusable("it is no regular file")
+
+    def _unusable(self, why: str | None) -> OutputError:
+        return OutputError(f"the record of calls {str(self.path)!r} can't be opened: {why}", path=str(self.path))
 
     def add(self, facts: Mapping[str, Any]) -> None:
         """Append one attempt."""

@@ -107,18 +107,18 @@ class Bundle:
 
 
 @contextlib.contextmanager
-def bundle_at(destination: Path, *, now: datetime, kept: str) -> Iterator[Bundle]:
+def bundle_at(destination: Path, *, now: datetime, kept: str, replace: bool = False) -> Iterator[Bundle]:
     """A bundle at `destination`: a zip file where its name ends in .zip, else a folder (0700) of files (0600).
 
     It is there when the block has ended without an error; an error leaves none. `now` is the zip entries' time; `kept`
-    is what an error says of data kept elsewhere.
+    is what an error says of data kept elsewhere. `replace`: whether a zip file that is there by then may be replaced.
 
     Raises:
         ParameterError: nothing can be written there (pointer `/destination`).
         OutputError: it can't be written to its end.
     """
     if destination.suffix.lower() == ZIP:
-        with whole_file(destination, kept=kept) as file, _zip(file) as archive:
+        with whole_file(destination, kept=kept, replace=replace) as file, _zip(file) as archive:
             yield Bundle(lambda name: _entry(archive, name, now), file)
     else:
         with _folder(destination, kept) as folder:
@@ -187,7 +187,9 @@ def _entry(archive: zipfile.ZipFile, name: str, now: datetime) -> Iterator[Sink]
 
 
 def blocks_of(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """A file's content, block by block."""
+    """A file's content as it is now, block by block: what is appended meanwhile is left for another time."""
     with Path(path).open("rb") as file:
-        while block := file.read(1 << 18):
+        left = os.fstat(file.fileno()).st_size
+        while left and (block := file.read(min(left, 1 << 18))):
+            left -= len(block)
             yield block

@@ -22,6 +22,7 @@ from connectors.call_log import LOGGER
 from connectors.errors import PackError, ParameterError
 from evidence.object_url import is_url, parse
 from evidence.partial_file import PARTIAL_SUFFIX
+from evidence.whole_file import taken
 
 if TYPE_CHECKING:
     from evidence.object_store import ObjectStore
@@ -37,6 +38,10 @@ class Place(Protocol):
     @property
     def path(self) -> str | os.PathLike[str]:
         """Where to write the file, for `checked_destination`."""
+
+    @property
+    def overwrite(self) -> bool:
+        """Whether a file that is at `path` may be replaced."""
 
     @property
     def partial_name(self) -> str:
@@ -82,10 +87,10 @@ def placed(destination: str, *, overwrite: bool, resumed: bool = False) -> Itera
         OutputError: the store can't be reached.
     """
     if not is_url(destination):
-        if not overwrite and not resumed and Path(destination).is_file():
-            message = "a file is there already: it may be evidence; choose another path, or set overwrite to true"
-            raise ParameterError(problems=[{"pointer": "/destination", "message": message}])
-        yield LocalPlace(destination)
+        # What is there is not replaced in the end either; but nobody wants to wait for that.
+        if not overwrite and Path(destination).is_file():
+            taken(destination)
+        yield LocalPlace(destination, overwrite=overwrite)
         return
     url = parse(destination)
     check_installed()
@@ -110,8 +115,9 @@ def check_installed() -> None:
 class LocalPlace:
     """A path: what is written is there already."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         self.path = path
+        self.overwrite = overwrite
         self.name = str(Path(path))
         self.partial_name = repr(self.name + PARTIAL_SUFFIX)
 
@@ -139,7 +145,9 @@ class ObjectPlace:
         self._partial_path = path.with_name(path.name + PARTIAL_SUFFIX)
         self._partial = store.beside(PARTIAL_SUFFIX)
         self.partial_name = f"the file spooled for {self.name!r}"
-        self._overwrite = overwrite
+        # At the spool nothing is in the way; what is at the destination is the store's to find out.
+        self.overwrite = True
+        self._replace = overwrite
         self._resumed = resumed
 
     def kept(self, rows: int) -> str:  # noqa: ARG002 -- how many those are is in the `resume`
@@ -162,7 +170,7 @@ class ObjectPlace:
 
     def deliver(self) -> None:
         """See Place."""
-        self._store.put(Path(self.path), create=not self._overwrite)
+        self._store.put(Path(self.path), create=not self._replace)
         try:
             self._partial.delete()
         except PackError as error:

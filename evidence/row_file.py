@@ -17,7 +17,7 @@ from evidence.json_array import write_json
 from evidence.ndjson import lines_of
 from evidence.partial_file import PARTIAL_SUFFIX, is_in_place, open_existing, open_fresh
 from evidence.place import LocalPlace, Place
-from evidence.whole_file import FileRecord, sync_directory, whole_file
+from evidence.whole_file import FileRecord, put_in_place, sync_directory, whole_file
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -269,14 +269,16 @@ class RowFile:
             os.fsync(descriptor)
             if not is_in_place(self._partial, descriptor):
                 raise self._tampered()
-            self._partial.replace(self._destination)
+            put_in_place(self._partial, self._destination, replace=self._place.overwrite)
         except OSError as error:
             raise self._failure(error) from error
         sync_directory(self._destination.parent)
         return self._record("ndjson", self._kept_bytes, self._hash.hexdigest())
 
     def _convert(self, row_format: Literal["csv", "json", "parquet"]) -> FileRecord:
-        whole = whole_file(self._destination, kept=self.what_is_kept(), name=self._place.name)
+        whole = whole_file(
+            self._destination, kept=self.what_is_kept(), name=self._place.name, replace=self._place.overwrite
+        )
         with whole as file, self.proved_lines() as lines:
             if row_format == "csv":
                 from evidence.csv_table import write_csv  # noqa: PLC0415 -- its columns cost time to set up

@@ -8,9 +8,9 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict
+from typing import NoReturn, TypedDict
 
-from connectors.errors import OutputError
+from connectors.errors import OutputError, ParameterError
 from evidence.destination import PRIVATE, failed_before_writing, reason
 
 _BLOCK = 1 << 18
@@ -58,15 +58,17 @@ class WholeFile:
 
 
 @contextlib.contextmanager
-def whole_file(destination: Path, *, kept: str = "Nothing was kept.", name: str | None = None) -> Iterator[WholeFile]:
+def whole_file(
+    destination: Path, *, kept: str = "Nothing was kept.", name: str | None = None, replace: bool = True
+) -> Iterator[WholeFile]:
     """Write a file under a temporary name beside `destination`, and rename it when the block ends without an error.
 
     The file is on disk (fsync) before the name is; its mode is 0600; what was at `destination` stays there until
     then. After an error the temporary file is removed. `kept` is what the error says of data kept elsewhere, `name`
-    what it calls the file, if not by its path.
+    what it calls the file, if not by its path. `replace`: whether what is there by then may be replaced.
 
     Raises:
-        ParameterError: the file can't be opened, with the pointer `/destination`.
+        ParameterError: the file can't be opened, or one is there by now (pointer `/destination`).
         OutputError: it can't be written to its end.
     """
     temporary, descriptor = _open_temporary(destination)
@@ -78,7 +80,7 @@ def whole_file(destination: Path, *, kept: str = "Nothing was kept.", name: str 
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        temporary.replace(destination)
+        put_in_place(temporary, destination, replace=replace)
         sync_directory(destination.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -87,6 +89,37 @@ def whole_file(destination: Path, *, kept: str = "Nothing was kept.", name: str 
             called = str(destination) if name is None else name
             raise OutputError(f"{called!r} could not be written: {reason(error)}. {kept}", path=called) from error
         raise
+
+
+def put_in_place(temporary: Path, destination: Path, *, replace: bool) -> None:
+    """Give a file its name. `replace`: whether one that has that name may lose it.
+
+    Raises:
+        ParameterError: there is one, and it may not (pointer `/destination`).
+        OSError: the name can't be given.
+    """
+    if not replace:
+        try:
+            # To look first and to rename then would replace what comes in between.
+            os.link(temporary, destination, follow_symlinks=False)
+        except FileExistsError:
+            taken(destination)
+        except OSError:
+            # No hard links on this file system: to look first is all that can be done.
+            if os.path.lexists(destination):
+                taken(destination)
+        else:
+            temporary.unlink()
+            return
+    temporary.replace(destination)
+
+
+def taken(destination: Path | str) -> NoReturn:
+    """Raises: ParameterError, always (pointer `/destination`)."""
+    message = (
+        f"{str(destination)!r} is there already: it may be evidence; choose another path, or set overwrite to true"
+    )
+    raise ParameterError(problems=[{"pointer": "/destination", "message": message}])
 
 
 def _open_temporary(destination: Path) -> tuple[Path, int]:

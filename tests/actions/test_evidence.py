@@ -101,10 +101,11 @@ def test_a_bundle_names_every_call_that_was_made_and_no_secret(
 def test_the_calls_of_all_steps_are_in_the_bundle_where_the_settings_name_a_record(
     connect: Connect, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
+    # A name that is close to the bundle's own, as a person would choose it.
     record = tmp_path / "case-42.calls"
     job_id = finished(connect(sandbox, call_record=str(record)))
-    bundled(connect(sandbox, call_record=str(record)), job_id, tmp_path / "case")
-    calls = [json.loads(line) for line in (tmp_path / "case" / "calls.ndjson").read_text().splitlines()]
+    bundled(connect(sandbox, call_record=str(record)), job_id, tmp_path / "case-42")
+    calls = [json.loads(line) for line in (tmp_path / "case-42" / "calls.ndjson").read_text().splitlines()]
     assert [(call["method"], call["status"]) for call in calls if call["method"] == "POST"] == [("POST", 201)]
     assert calls[-1]["path"].endswith("/messages")
     assert record.exists()
@@ -131,7 +132,7 @@ def test_an_interrupted_bundle_goes_on_where_it_was_with_its_calls(name: str, tm
         export(connected(Breaking(3500, failing), pages_ahead=0))
     resume = failed.value.resume
     assert not (tmp_path / name).exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.calls", f"{name}.partial"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.partial", f"{name}.partial.calls"]
     result = export(connected(Listing(3500, listed(3500))), resume=resume)
     assert result["complete"]
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -194,8 +195,10 @@ def test_a_bundle_without_names_holds_none(connect: Connect, sandbox: RunningSan
         names |= {row["message"]["subject"], row["action_params"]["client_recipient"], row["message"]["from"]}
     text = "\n".join(held(tmp_path / "case").values()).casefold()
     assert [name for name in names if str(name).casefold() in text] == []
-    # It is evidence all the same: the job's own, complete, and good enough to delete the job by.
-    assert delete_job.run({"job_id": job_id, "evidence": str(tmp_path / "case")}, api)["deleted"]
+    # It is evidence all the same: the job's own, and complete. But nobody can tell names by it.
+    deleted = delete_job.run({"job_id": job_id, "evidence": str(tmp_path / "case")}, api)
+    assert deleted["deleted"]
+    assert any("without names" in warning for warning in deleted["warnings"])
 
 
 def test_a_key_that_is_none_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
@@ -301,6 +304,29 @@ def test_a_part_of_the_rows_is_not_evidence_enough(listing: Listing, params: dic
         delete_job.run({"job_id": JOB_ID, "evidence": str(tmp_path / "case")}, connected(listing))
 
 
+@pytest.mark.parametrize("left_out", [["rows.ndjson"], ["rows.ndjson", "rows.csv", "export.json"]])
+def test_a_manifest_that_only_says_that_it_is_complete_deletes_nothing(left_out: list[str], tmp_path: Path) -> None:
+    listing = Listing(10, listed(10))
+    bundled(connected(listing), JOB_ID, tmp_path / "case")
+    path = tmp_path / "case" / "evidence.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"] = [file for file in manifest["files"] if file["path"] not in left_out]
+    path.write_text(json.dumps(manifest))
+    for name in left_out:
+        (tmp_path / "case" / name).unlink()
+    with pytest.raises((EvidenceRefused, ParameterError)):
+        delete_job.run({"job_id": JOB_ID, "evidence": str(tmp_path / "case")}, connected(listing))
+
+
+def test_a_bundle_of_fewer_rows_than_the_job_counts_deletes_nothing(tmp_path: Path) -> None:
+    listing = Listing(10, listed(10))
+    bundled(connected(listing), JOB_ID, tmp_path / "case")
+    path = tmp_path / "case" / "evidence.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "rows": 9}))
+    with pytest.raises(EvidenceRefused, match="does not hold every row"):
+        delete_job.run({"job_id": JOB_ID, "evidence": str(tmp_path / "case")}, connected(listing))
+
+
 def test_a_job_that_has_changed_since_is_kept(tmp_path: Path) -> None:
     listing = Listing(10, listed(10))
     bundled(connected(listing), JOB_ID, tmp_path / "case")
@@ -326,9 +352,26 @@ def test_what_is_no_bundle_deletes_nothing(api: EmailSecurity, tmp_path: Path) -
 def test_a_record_of_calls_that_cant_be_opened_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConnectionSettingsError, match="CFES_CALL_RECORD"):
         connected(Listing(1, listed(1)), call_record=str(tmp_path / "missing" / "calls"))
+    with pytest.raises(ConnectionSettingsError, match="no regular file"):
+        connected(Listing(1, listed(1)), call_record="/dev/full")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConnectionSettingsError, match="CFES_CALL_RECORD"):
         connected(Listing(1, listed(1)), call_record=str(tmp_path / "link"))
+
+
+def test_a_file_of_somebody_elses_beside_a_bundle_is_left_alone(api: EmailSecurity, tmp_path: Path) -> None:
+    (tmp_path / "case.calls").write_text("of an earlier step")
+    bundled(api, finished(api), tmp_path / "case")
+    assert (tmp_path / "case.calls").read_text() == "of an earlier step"
+
+
+def test_calls_that_could_not_be_recorded_are_told(tmp_path: Path) -> None:
+    api = connected(Listing(10, listed(10)), call_record=str(tmp_path / "record"))
+    assert api.call_record is not None
+    api.call_record.close()
+    result = bundled(api, JOB_ID, tmp_path / "case.zip")
+    assert result["warnings"] == ["2 calls could not be written to the record of calls"]
+    assert json.loads(held(tmp_path / "case.zip")["export.json"])["warnings"] == result["warnings"]
 
 
 def test_a_call_that_cant_be_recorded_is_made_all_the_same(tmp_path: Path) -> None:
@@ -353,4 +396,7 @@ def test_a_full_disk_leaves_no_bundle_and_keeps_the_rows(tmp_path: Path, monkeyp
         with pytest.raises(OutputError, match="no space is left") as failed:
             bundled(connected(Listing(1200, listed(1200))), JOB_ID, tmp_path / "case")
     assert "1,200 rows are kept" in failed.value.message
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["case.calls", "case.partial"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["case.partial", "case.partial.calls"]
+    again = bundled(connected(Listing(1200, listed(1200))), JOB_ID, tmp_path / "case", resume=failed.value.resume)
+    assert (again["complete"], verify(tmp_path / "case").intact) == (True, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["case"]

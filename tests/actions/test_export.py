@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,10 @@ from connectors.errors import (
     ExportIncomplete,
     InlineTooLarge,
     NotFound,
+    OutputError,
+    PackError,
     ParameterError,
+    PermissionDenied,
     ServiceUnavailable,
 )
 from connectors.wire import httpx
@@ -332,7 +337,7 @@ def test_a_resume_object_without_its_partial_file_is_refused(tmp_path: Path) -> 
         "rows": 1000,
         "sha256": "0" * 64,
         "passes": 0,
-        "settled": True,
+        "job_was": None,
     }
     with pytest.raises(ParameterError, match="/resume"):
         export_job_messages.run(
@@ -348,3 +353,155 @@ def test_a_failure_in_the_middle_leaves_no_file_that_looks_finished(
     with pytest.raises(ServiceUnavailable):
         export_job_messages.run({"job_id": job_id, "destination": str(tmp_path / "rows.csv")}, api)
     assert not (tmp_path / "rows.csv").exists()
+
+
+class Settling(httpx.BaseTransport):
+    """A cancelled job whose message B is still under way; it gets through, and A with it, behind the first page."""
+
+    def __init__(self) -> None:
+        self.rows = [{"message_id": f"{number:03}", "status": "COMPLETED"} for number in range(1000)]
+        self.rows += [{"message_id": "A", "status": "FAILED"}, {"message_id": "B", "status": "PROCESSING"}]
+        self.job = job(status="CANCELLED", total_messages_discovered=1002, messages_successful=1000)
+        self.job |= {"messages_failed": 1, "messages_pending": 1}
+        self.moved = False
+
+    def settle(self) -> None:
+        self.rows[1000]["status"], self.rows[1001]["status"] = "COMPLETED", "FAILED"
+        self.job |= {"messages_successful": 1001, "messages_failed": 1, "messages_pending": 0}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith("/messages"):
+            return httpx.Response(200, json=envelope(self.job))
+        wanted = request.url.params.get("status")
+        found = [dict(row) for row in self.rows if wanted in (None, row["status"])]
+        first = (int(request.url.params["page"]) - 1) * 1000
+        answer = httpx.Response(200, json=envelope(found[first : first + 1000]))
+        self.settle()
+        return answer
+
+
+@pytest.mark.parametrize("status", [None, "FAILED"])
+def test_what_was_under_way_when_a_job_was_cancelled_is_read_again_once_it_is_through(
+    status: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.ndjson"
+    chosen = {} if status is None else {"status": status}
+    result = export_job_messages.run({"job_id": JOB_ID, "destination": str(path), **chosen}, connected(Settling()))
+    read = {row["message_id"]: row["status"] for row in map(json.loads, path.read_text().splitlines())}
+    assert (result["complete"], result["snapshot"], read["B"]) == (True, False, "FAILED")
+    assert read.get("A") == (None if status else "COMPLETED")
+
+
+def test_rows_of_another_time_are_read_again_when_an_export_goes_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "rows.ndjson")
+    service = Settling()
+    api = ticking(connected(service, pages_ahead=0))
+    first = export_job_messages.run({"job_id": JOB_ID, "destination": path, "time_budget_seconds": 0.001}, api)
+    service.rows.reverse()
+    service.settle = lambda: None  # type: ignore[method-assign]
+    service.job |= {"messages_successful": 1000, "messages_failed": 2}
+    service.rows[0]["status"] = service.rows[1]["status"] = "FAILED"
+    again = export_job_messages.run({"job_id": JOB_ID, "destination": path, "resume": first["resume"]}, api)
+    assert (first["done"], again["complete"], again["counts_by_status"]) == (
+        False,
+        True,
+        {"COMPLETED": 1000, "FAILED": 2},
+    )
+
+
+def test_rows_whose_statuses_disagree_are_given_up_when_the_export_goes_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "rows.ndjson")
+    listing = Listing(10, listed(10), messages_successful=9, messages_failed=1)
+    with pytest.raises(ExportIncomplete, match="statuses") as failed:
+        export_job_messages.run({"job_id": JOB_ID, "destination": path}, connected(listing))
+    right = [*rows(9), {**rows(10)[9], "status": "FAILED"}]
+    listing.page = lambda number: right if number == 1 else []
+    again = export_job_messages.run(
+        {"job_id": JOB_ID, "destination": path, "resume": failed.value.resume}, connected(listing)
+    )
+    assert again["complete"]
+
+
+def test_a_page_that_could_not_be_written_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, path = tmp_path / "whole", tmp_path / "rows.ndjson"
+    export_job_messages.run({"job_id": JOB_ID, "destination": str(whole)}, connected(Listing(3500, listed(3500))))
+    written: list[int] = []
+
+    def full(descriptor: int, data: Any, place: int) -> int:
+        written.append(place)
+        if len(written) > 1:
+            raise OSError(errno.ENOSPC, "full")
+        return real(descriptor, data, place)
+
+    real = os.pwrite
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(OutputError) as failed:
+            export_job_messages.run(
+                {"job_id": JOB_ID, "destination": str(path)}, connected(Listing(3500, listed(3500)))
+            )
+    assert failed.value.resume is not None
+    assert (failed.value.resume["rows"], failed.value.resume["page"]) == (1000, 2)
+    resumed = {"job_id": JOB_ID, "destination": str(path), "resume": failed.value.resume}
+    assert export_job_messages.run(resumed, connected(Listing(3500, listed(3500))))["complete"]
+    assert path.read_bytes() == whole.read_bytes()
+
+
+class Refusing(Listing):
+    """A listing that at one call, counted from 1, answers otherwise."""
+
+    def __init__(self, at: int, answer: Callable[[], httpx.Response], total: int = 2500, **counters: Any) -> None:
+        super().__init__(total, listed(total), **counters)
+        self.left, self.answer = at, answer
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.left -= 1
+        return self.answer() if self.left in (0, -1, -2, -3, -4, -5) else super().handle_request(request)
+
+
+@pytest.mark.parametrize(
+    ("at", "answer", "expected"),
+    [
+        # The last look at the job, behind all pages; and a page in the middle.
+        (5, lambda: refused(503), ServiceUnavailable),
+        (4, lambda: refused(403), PermissionDenied),
+    ],
+)
+def test_no_error_loses_what_was_read(at: int, answer: Any, expected: type[PackError], tmp_path: Path) -> None:
+    path = tmp_path / "rows.ndjson"
+    # Pending for good, as a cancelled job of the older reference has it: so it is looked at again.
+    counters: dict[str, Any] = {"status": "CANCELLED", "messages_successful": 0, "messages_pending": 2500}
+    service = Refusing(at, answer, **counters)
+    params = {"job_id": JOB_ID, "destination": str(path), "require_complete": False}
+    with pytest.raises(expected) as failed:
+        export_job_messages.run(params, connected(service, pages_ahead=0))
+    assert failed.value.resume is not None
+    assert "with `resume` of this error" in failed.value.help
+    service.left = -10
+    again = export_job_messages.run({**params, "resume": failed.value.resume}, connected(service, pages_ahead=0))
+    assert (again["done"], again["written"]) == (True, 2500)
+
+
+@pytest.mark.parametrize("row_format", ["csv", "json", "ndjson"])
+def test_a_file_that_came_to_be_there_meanwhile_is_not_replaced(row_format: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+
+    def page(number: int) -> list[dict[str, Any]]:
+        path.write_text("evidence of another case")
+        return listed(10)(number)
+
+    params = {"job_id": JOB_ID, "destination": str(path), "format": row_format}
+    with pytest.raises(ParameterError, match="is there already") as failed:
+        export_job_messages.run(params, connected(Listing(10, page)))
+    assert path.read_text() == "evidence of another case"
+    with pytest.raises(ParameterError, match="is there already"):
+        export_job_messages.run({**params, "resume": failed.value.resume}, connected(Listing(10, listed(10))))
+    path.unlink()
+    again = export_job_messages.run({**params, "resume": failed.value.resume}, connected(Listing(10, listed(10))))
+    assert (again["complete"], [found.name for found in tmp_path.iterdir()]) == (True, ["rows"])
+
+
+@pytest.mark.parametrize("row_format", ["csv", "parquet"])
+def test_a_format_that_the_result_cant_hold_needs_a_destination(row_format: str) -> None:
+    with pytest.raises(ParameterError, match="/format"):
+        export_job_messages.run({"job_id": JOB_ID, "format": row_format}, connected(Listing(1, listed(1))))

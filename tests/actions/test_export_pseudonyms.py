@@ -17,7 +17,7 @@ from actions import create_move_job, export_job_messages, restore_messages, wait
 from connectors.email_security import EmailSecurity
 from connectors.errors import ConnectionSettingsError, ParameterError
 from sandbox.server import RunningSandbox
-from tests.actions.test_export import INLINE, Listing, _ticking, finished, listed
+from tests.actions.test_export import INLINE, Listing, finished, listed, ticking
 from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, connected
 
@@ -146,7 +146,7 @@ def begun(path: Path, *, key: str | None, pseudonymize: bool) -> tuple[dict[str,
     """Parameters and resume object of an export that ran out of time."""
     params = {"job_id": JOB_ID, "destination": str(path), "time_budget_seconds": 0.001, "pseudonymize": pseudonymize}
     settings: dict[str, Any] = {} if key is None else {"pseudonym_key": key}
-    result = export_job_messages.run(params, _ticking(connected(Listing(2500, listed(2500)), **settings)))
+    result = export_job_messages.run(params, ticking(connected(Listing(2500, listed(2500)), **settings)))
     assert not result["done"]
     return params, result["resume"]
 

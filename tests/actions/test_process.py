@@ -85,7 +85,7 @@ BAD_PARAMETERS: dict[str, tuple[str, object, str, str]] = {
     "an inline export to be resumed": (
         "export-job-messages",
         {"job_id": JOB_ID, "resume": {"job_id": JOB_ID, "status": None, "page": 2, "rows": 0, "sha256": "0" * 64,
-                                      "passes": 0, "settled": True}},
+                                      "passes": 0, "job_was": None}},
         "/resume", "inline"),
 }  # fmt: skip
 
