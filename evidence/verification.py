@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import stat
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from pydantic import ValidationError
 from connectors.errors import ParameterError, Problem
 from evidence.destination import reason
 from evidence.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest
+from evidence.zip_layout import content, strays
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -31,6 +34,12 @@ if TYPE_CHECKING:
 LARGEST_MANIFEST_BYTES = 1 << 20
 LARGEST_SIGNATURE_BYTES = 64
 MOST_ENTRIES = 10_000
+
+# What every export puts into a bundle. A manifest without them vouches for nothing that is evidence of a job.
+REQUIRED = ("rows.ndjson", "export.json", "job.json")
+
+# The path of a finding that is of the zip file itself. No file of a bundle can have it as its name.
+BETWEEN = "(between the files)"
 
 _BLOCK = 1 << 20
 
@@ -67,49 +76,76 @@ class Verification:
         return not self.problems and self.signed != "bad"
 
 
+class Readable(Protocol):
+    """What a file's bytes are read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class Contents(Protocol):
     """A folder or a zip file, as names and what is behind them."""
 
-    def names(self) -> list[str]:
-        """Every entry, sorted; a name that is there twice, twice."""
+    def names(self) -> Counter[str]:
+        """Every entry, and how often it is there. Raises: ValueError where there are more than MOST_ENTRIES."""
 
-    def open(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    def open(self, name: str) -> contextlib.AbstractContextManager[Readable]:
         """What is behind a name. Raises: OSError, ValueError, zipfile.BadZipFile where it is no file to be read."""
+
+    def strays(self) -> Iterator[str]:
+        """What there is besides the files, each in words."""
 
 
 class _Folder:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def names(self) -> list[str]:
+    def names(self) -> Counter[str]:
         with os.scandir(self._path) as entries:
-            found = [entry.name for entry, _ in zip(entries, range(MOST_ENTRIES), strict=False)]
-        return sorted(found)
+            return _counted(entry.name for entry in entries)
 
     @contextlib.contextmanager
-    def open(self, name: str) -> Iterator[IO[bytes]]:
-        # No link is followed, and no pipe waited for.
-        descriptor = os.open(self._path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError("it is no regular file")
+    def open(self, name: str) -> Iterator[Readable]:
+        # No link is followed.
+        with _regular(os.open(self._path / name, os.O_NOFOLLOW | _AT_ONCE)) as file:
             yield file
+
+    def strays(self) -> Iterator[str]:
+        return iter(())
 
 
 class _Zip:
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    def __init__(self, file: IO[bytes], archive: zipfile.ZipFile) -> None:
+        self._file = file
         self._archive = archive
 
-    def names(self) -> list[str]:
-        return sorted(self._archive.namelist()[:MOST_ENTRIES])
+    def names(self) -> Counter[str]:
+        return _counted(about.filename for about in self._archive.infolist())
 
     @contextlib.contextmanager
-    def open(self, name: str) -> Iterator[IO[bytes]]:
-        about = self._archive.getinfo(name)
-        if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError("it is compressed in a way that no bundle is")
-        with self._archive.open(about) as file:
-            yield file
+    def open(self, name: str) -> Iterator[Readable]:
+        yield content(self._file, self._archive.getinfo(name))
+
+    def strays(self) -> Iterator[str]:
+        return strays(self._file, self._archive)
+
+
+# Without waiting for whoever writes to a pipe.
+_AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def _regular(descriptor: int) -> IO[bytes]:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("it is no regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _counted(names: Iterator[str]) -> Counter[str]:
+    # Said, not cut off: what was not looked at must not pass for unchanged.
+    found = Counter(itertools.islice(names, MOST_ENTRIES + 1))
+    if found.total() > MOST_ENTRIES:
+        raise ValueError(f"it holds more than {MOST_ENTRIES:,} files, and no bundle does")
+    return found
 
 
 def verify(bundle: str | os.PathLike[str], public_key: bytes | Ed25519PublicKey | None = None) -> Verification:
@@ -127,6 +163,10 @@ def verify(bundle: str | os.PathLike[str], public_key: bytes | Ed25519PublicKey 
         public_key = public_key_of(public_key)
     with _contents(path) as contents:
         try:
+            names = contents.names()
+        except _UNREADABLE as error:
+            _refuse(path, _why(error))
+        try:
             with contents.open(MANIFEST) as file:
                 text = file.read(LARGEST_MANIFEST_BYTES + 1)
             manifest = Manifest.model_validate_json(text)
@@ -135,11 +175,16 @@ def verify(bundle: str | os.PathLike[str], public_key: bytes | Ed25519PublicKey 
             _refuse(path, f"its {MANIFEST} does not fit at {where or 'its beginning'}")
         except _UNREADABLE as error:
             _refuse(path, f"its {MANIFEST} can't be read: {_why(error)}")
+        if absent := set(REQUIRED).difference(file.path for file in manifest.files):
+            _refuse(path, f"its {MANIFEST} does not list {', '.join(sorted(absent))}")
         signed, wrong = _signature(contents, manifest, text, public_key)
-        findings = [_checked(contents, file) for file in manifest.files]
-        return Verification(
-            manifest, hashlib.sha256(text).hexdigest(), [*findings, *wrong, *_extra(contents, manifest)], signed
-        )
+        findings = [
+            *(_checked(contents, names[file.path], file) for file in manifest.files),
+            *wrong,
+            *_extra(names, manifest),
+            *(Finding(BETWEEN, "extra", stray) for stray in contents.strays()),
+        ]
+        return Verification(manifest, hashlib.sha256(text).hexdigest(), findings, signed)
 
 
 # What zipfile raises for an archive that is damaged, encrypted, or compressed in a way that it does not know.
@@ -172,21 +217,25 @@ def verified_file(bundle: str | os.PathLike[str], file: BundledFile) -> bytes:
 
 @contextlib.contextmanager
 def _contents(path: Path) -> Iterator[Contents]:
-    try:
-        if path.is_dir():
-            yield _Folder(path)
-            return
-        archive = zipfile.ZipFile(path)
-    except _UNREADABLE as error:
-        _refuse(path, _why(error))
-    with archive:
-        yield _Zip(archive)
+    with contextlib.ExitStack() as opened:
+        contents: Contents
+        try:
+            descriptor = os.open(path, _AT_ONCE)
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                contents = _Folder(path)
+            else:
+                file = opened.enter_context(_regular(descriptor))
+                contents = _Zip(file, opened.enter_context(zipfile.ZipFile(file)))
+        except _UNREADABLE as error:
+            _refuse(path, _why(error))
+        yield contents
 
 
-def _checked(contents: Contents, file: BundledFile) -> Finding:
-    if contents.names().count(file.path) > 1:
+def _checked(contents: Contents, times: int, file: BundledFile) -> Finding:
+    if times > 1:
         return Finding(file.path, "changed", "it is there twice")
-    if file.path not in contents.names():
+    if not times:
         return Finding(file.path, "missing")
     digest, size = hashlib.sha256(), 0
     try:
@@ -205,11 +254,10 @@ def _checked(contents: Contents, file: BundledFile) -> Finding:
     return Finding(file.path, "unchanged")
 
 
-def _extra(contents: Contents, manifest: Manifest) -> list[Finding]:
+def _extra(names: Counter[str], manifest: Manifest) -> list[Finding]:
     known = {file.path for file in manifest.files} | {MANIFEST} | ({SIGNATURE} if manifest.signer else set())
-    names = contents.names()
-    twice = [Finding(name, "extra", "it is there twice") for name in (MANIFEST, SIGNATURE) if names.count(name) > 1]
-    return [Finding(name, "extra") for name in names if name not in known] + twice
+    twice = [Finding(name, "extra", "it is there twice") for name in (MANIFEST, SIGNATURE) if names[name] > 1]
+    return [Finding(name, "extra") for name in sorted(names.elements()) if name not in known] + twice
 
 
 def _signature(

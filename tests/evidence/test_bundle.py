@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,16 @@ from connectors.errors import ConnectionSettingsError, OutputError, ParameterErr
 from evidence.bundle import bundle_at
 from evidence.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest, Pack
 from evidence.signature import Signer
-from evidence.verification import Verification, verified_file, verify
+from evidence.verification import MOST_ENTRIES, Verification, verified_file, verify
 
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "evidence.md"
 NOW = datetime(2026, 11, 20, 16, 2, 35, tzinfo=UTC)
-FILES = {"rows.ndjson": b'{"message_id":"1"}\n' * 40_000, "job.json": b"{}\n", "empty.csv": b""}
+FILES = {
+    "rows.ndjson": b'{"message_id":"1"}\n' * 40_000,
+    "export.json": b'{"complete": true}\n',
+    "job.json": b"{}\n",
+    "empty.csv": b"",
+}
 KEY = Ed25519PrivateKey.from_private_bytes(b"7" * 32)
 PRIVATE = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -112,9 +119,12 @@ def test_other_programs_can_read_a_zip_and_check_the_hashes(tmp_path: Path) -> N
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         archive.extractall(tmp_path / "out")
-    listed = json.loads((tmp_path / "out" / MANIFEST).read_text())["files"]
-    sums = "".join(f"{file['sha256']}  {file['path']}\n" for file in listed)
-    subprocess.run(["sha256sum", "--check", "--strict"], input=sums.encode(), cwd=tmp_path / "out", check=True)  # noqa: S607
+    # As the documentation tells those who have no cfes.
+    [line] = [line for line in DOCUMENTATION.read_text().splitlines() if "sha256sum --check" in line]
+    checked = subprocess.run(["sh", "-c", line], cwd=tmp_path / "out", check=True, capture_output=True, text=True)  # noqa: S607
+    assert checked.stdout == "".join(f"{name}: OK\n" for name in FILES)
+    (tmp_path / "out" / "job.json").write_bytes(b"[]\n")
+    assert subprocess.run(["sh", "-c", line], cwd=tmp_path / "out", check=False, capture_output=True).returncode == 1  # noqa: S607
 
 
 @pytest.mark.parametrize("name", ["case", "case.zip"])
@@ -159,6 +169,7 @@ def test_all_changes_are_named_at_once(bundle: Path) -> None:
     found = verify(rewritten(bundle, {MANIFEST: files[MANIFEST], "rows.ndjson": b"", "a": b"", "b": b""}))
     assert said(found) == {
         ("rows.ndjson", "changed"),
+        ("export.json", "missing"),
         ("job.json", "missing"),
         ("empty.csv", "missing"),
         ("a", "extra"),
@@ -231,14 +242,55 @@ def test_a_manifest_can_name_no_file_elsewhere(name: str, bundle: Path) -> None:
         verify(rewritten(bundle, {**files, MANIFEST: json.dumps(document).encode()}))
 
 
-@pytest.mark.parametrize("there", ["nothing", "a text", "an empty folder", "a pipe"])
+@pytest.mark.parametrize("name", ["rows.ndjson", "export.json", "job.json"])
+def test_a_manifest_that_vouches_for_no_job_is_no_evidence(name: str, bundle: Path) -> None:
+    files = contents(bundle)
+    document = json.loads(files[MANIFEST])
+    document["files"] = [file for file in document["files"] if file["path"] != name]
+    files[MANIFEST] = json.dumps(document).encode()
+    with pytest.raises(ParameterError, match=f"is no bundle of evidence: its {MANIFEST} does not list {name}$"):
+        verify(rewritten(bundle, files))
+
+
+def test_more_files_than_are_looked_at_are_refused_not_passed_over(bundle: Path) -> None:
+    # Listed by the manifest or not: none may be left out silently.
+    more = {f"{number}.txt": b"" for number in range(MOST_ENTRIES)}
+    with pytest.raises(ParameterError, match="it holds more than 10,000 files"):
+        verify(rewritten(bundle, {**contents(bundle), **more}))
+
+
+def test_the_names_in_a_bundle_are_listed_once(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # For each file of the manifest anew, a bundle could make the check as slow as it likes.
+    listed: list[str] = []
+    scandir, infolist, namelist = os.scandir, zipfile.ZipFile.infolist, zipfile.ZipFile.namelist
+
+    def counted(what: str, really: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def call(of: Any) -> Any:
+            listed.append(what)
+            return really(of)
+
+        return call
+
+    monkeypatch.setattr(os, "scandir", counted("names", scandir))
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", counted("entries", infolist))
+    monkeypatch.setattr(zipfile.ZipFile, "namelist", counted("names", namelist))
+    assert verify(bundle).intact
+    # A zip file's layout is looked at besides, however many files it has.
+    assert listed == (["names"] if bundle.is_dir() else ["entries"] * 3)
+
+
+@pytest.mark.parametrize("there", ["nothing", "a text", "an empty folder", "a pipe in a folder", "a pipe", "a device"])
 def test_what_is_no_bundle_is_a_bad_parameter(there: str, tmp_path: Path) -> None:
     path = tmp_path / "case"
     if there == "a text":
         path.write_text("no zip")
+    elif there == "a pipe":
+        os.mkfifo(path)
+    elif there == "a device":
+        path = Path("/dev/zero")
     elif there != "nothing":
         path.mkdir()
-    if there == "a pipe":
+    if there == "a pipe in a folder":
         os.mkfifo(path / MANIFEST)
     with pytest.raises(ParameterError, match="is no bundle of evidence") as refused:
         verify(path)
@@ -273,6 +325,7 @@ def test_no_more_is_unpacked_than_the_manifest_promises(tmp_path: Path) -> None:
     with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MANIFEST, files[MANIFEST])
         archive.writestr("rows.ndjson", files["rows.ndjson"])
+        archive.writestr("export.json", files["export.json"])
         archive.writestr("empty.csv", b"")
         archive.writestr("job.json", b"0" * 200_000_000)
     found = verify(bundle)

@@ -37,10 +37,19 @@ def test_each_file_that_is_not_as_it_was_is_named(cfes: Cfes, tmp_path: Path) ->
     document = cfes("verify", str(bundle), "--output", "json").document
     assert {file["path"]: file["state"] for file in document["files"]} == {
         "rows.ndjson": "changed",
+        "export.json": "unchanged",
         "job.json": "missing",
         "empty.csv": "unchanged",
         "\x1b[31mred\u202e.txt": "extra",
     }
+
+
+def test_bytes_between_the_files_of_a_zip_are_told(cfes: Cfes, tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case.zip")
+    bundle.write_bytes(b"#!/bin/sh\n" + bundle.read_bytes())
+    ended = cfes("verify", str(bundle), "--output", "table")
+    assert (ended.code, ": NOT intact" in ended.out) == (8, True)
+    assert "(between the files): 10 bytes that are in no file" in ended.out
 
 
 def test_a_signature_is_checked_with_a_key(cfes: Cfes, tmp_path: Path) -> None:
