@@ -75,7 +75,7 @@ class DiscoveryLimit:
         if self.messages is None or job.status not in _INTERVALS:
             return math.inf
         if watched_seconds < QUICK_SECONDS:
-            return QUICK_INTERVAL_SECONDS
+            return max(QUICK_INTERVAL_SECONDS, shortest)
         return _INTERVALS[job.status] * max(INTERVAL_SECONDS, shortest)
 
     def is_over(self, job: BulkJob) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
+from threading import Thread
 from types import TracebackType
 from typing import Self
 
@@ -34,7 +35,6 @@ class Ahead:
         self._attempt = attempt
         self._last_page = last_page
         self._width = width
-        self._pool: ThreadPoolExecutor | None = None
         self._begun: dict[int, Future[Page]] = {}
 
     def __call__(self, position: Position) -> Page:
@@ -58,15 +58,24 @@ class Ahead:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._give_up()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False)
 
     def _begin(self, first: int) -> None:
         for number in range(first, min(first + self._width, self._last_page() + 1)):
             if number not in self._begun:
-                if self._pool is None:
-                    self._pool = ThreadPoolExecutor(self._width, thread_name_prefix="page-ahead")
-                self._begun[number] = self._pool.submit(self._attempt, Position(number))
+                self._begun[number] = Future()
+                # A thread of its own, and a daemon: a page that hangs must not keep a process from ending, as those of
+                # a pool do.
+                Thread(
+                    target=self._get, args=(number, self._begun[number]), name=f"page-ahead-{number}", daemon=True
+                ).start()
+
+    def _get(self, number: int, page: Future[Page]) -> None:
+        if not page.set_running_or_notify_cancel():
+            return
+        try:
+            page.set_result(self._attempt(Position(number)))
+        except BaseException as error:  # noqa: BLE001 -- handed over to whoever waits for the page
+            page.set_exception(error)
 
     def _give_up(self) -> None:
         for begun in self._begun.values():

@@ -62,7 +62,12 @@ def client(connection: Connection, transport: httpx.BaseTransport | None = None)
     A loopback service is called directly: plain http through a proxy would show the credentials to it.
     """
     return httpx.Client(
-        headers={"User-Agent": USER_AGENT, "Accept": "application/json", **connection.auth_headers()},
+        headers={
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            **connection.auth_headers(),
+        },
         timeout=httpx.Timeout(connection.request_timeout_seconds),
         follow_redirects=False,
         trust_env=not connection.loopback,
@@ -108,28 +113,40 @@ def read_mapped(response: httpx.Response, deadline: Deadline) -> memoryview:
     On the heap, bodies of some megabytes that come and go in many threads leave holes: it grows with their number.
     """
     size = 0
-    body = mmap.mmap(-1, USUAL_PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    body = _mapping(USUAL_PAGE_BYTES)
     for chunk in _chunks(response, deadline):
         begin, size = size, size + len(chunk)
         if size > len(body):
-            body.resize(2 * size)
+            # Not resized: that is for Linux alone.
+            larger = _mapping(2 * size)
+            larger[:begin] = body[:begin]
+            body = larger
         body[begin:size] = chunk
     return memoryview(body)[:size]
+
+
+def _mapping(size: int) -> mmap.mmap:
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def _chunks(response: httpx.Response, deadline: Deadline) -> Iterator[bytes]:
     response.stream = _Timed(response, deadline)
     size = 0
-    for chunk in _inflated(response) if _is_gzip(response) else response.iter_bytes():
+    for chunk in _pieces(response):
         size += len(chunk)
         if size > LARGEST_BODY_BYTES:
             raise BodyTooLarge(f"the answer's body is larger than {LARGEST_BODY_BYTES} bytes", request=response.request)
         yield chunk
 
 
-def _is_gzip(response: httpx.Response) -> bool:
-    encoding: str = response.headers.get("content-encoding", "")
-    return encoding.strip().lower() == "gzip"
+def _pieces(response: httpx.Response) -> Iterator[bytes]:
+    """The body's content. Of encodings only what was asked for: one inside another is a bomb, nothing else."""
+    encoding: str = response.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        return response.iter_bytes()
+    if encoding == "gzip":
+        return _inflated(response)
+    raise httpx.DecodingError("the answer's body is encoded in a way that was not asked for", request=response.request)
 
 
 def _inflated(response: httpx.Response) -> Iterator[bytes]:

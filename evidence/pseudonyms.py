@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from connectors.connection import read_setting
-from connectors.errors import ConnectionSettingsError
+from connectors.errors import ConnectionSettingsError, UnexpectedAnswer
 from connectors.raw_rows import RawRows
 from connectors.stamp import Stamp
 from evidence.harmless_text import is_harmless
@@ -140,7 +140,12 @@ class Pseudonyms:
 
     def rows(self, rows: RawRows) -> RawRows:
         """A page of rows, each read and written again."""
-        replaced = [self._row(read(text)) for text in rows.texts]
+        try:
+            replaced = [self._row(read(text)) for text in rows.texts]
+        except (ValueError, RecursionError):
+            raise UnexpectedAnswer(
+                "a message of the job can't be read: a number of thousands of digits, say, or nested too deeply"
+            ) from None
         return RawRows(
             [str(row["message_id"]) for row in replaced],
             [str(row["status"]) for row in replaced],

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypedDict
 
-from connectors.errors import OutputError, ParameterError
+from connectors.errors import OutputError, ParameterError, UnexpectedAnswer
 from evidence.destination import checked_destination, reason
 from evidence.json_array import write_json
 from evidence.ndjson import lines_of
@@ -152,12 +152,22 @@ class RowFile:
 
         Raises:
             OutputError: the partial file was changed by something else.
+            UnexpectedAnswer: a row can't be read by whoever read them.
         """
         lines = _Checked(self._lines(self._kept_bytes))
         try:
             yield lines
-        except ValueError as error:
-            raise self._tampered() from error
+        except (ValueError, RecursionError) as error:
+            at = lines.passed
+            for _ in lines:
+                """The rest, for the hash."""
+            if lines.sha256() != self._hash.hexdigest():
+                raise self._tampered() from error
+            raise UnexpectedAnswer(
+                f"row {at:,} of the job can't be read: a number of thousands of digits, say, or nested too deeply. "
+                f"{self.what_is_kept()}",
+                help="Nothing was changed. Export as ndjson, which takes rows as they are.",
+            ) from None
         if lines.sha256() != self._hash.hexdigest():
             raise self._tampered()
 
@@ -316,11 +326,13 @@ class _Checked:
     """Lines on their way through, with the SHA-256 of those that have passed."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
-        self._lines = lines
+        self._lines = iter(lines)
+        self.passed = 0
         self._hash = hashlib.sha256()
         self.sha256: Callable[[], str] = self._hash.hexdigest
 
     def __iter__(self) -> Iterator[bytes]:
         for line in self._lines:
             self._hash.update(line)
+            self.passed += 1
             yield line

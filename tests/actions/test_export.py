@@ -26,11 +26,12 @@ from connectors.errors import (
     ParameterError,
     PermissionDenied,
     ServiceUnavailable,
+    UnexpectedAnswer,
 )
 from connectors.wire import httpx
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
-from tests.connectors.scripted import JOB_ID, Scripted, connected, envelope, job, refused
+from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, Scripted, connected, envelope, job, refused
 
 INLINE = {"inline_limit_bytes": 50_000_000}
 TAKEN_AS_IT_IS = {**INLINE, "require_complete": False}
@@ -505,3 +506,36 @@ def test_a_file_that_came_to_be_there_meanwhile_is_not_replaced(row_format: str,
 def test_a_format_that_the_result_cant_hold_needs_a_destination(row_format: str) -> None:
     with pytest.raises(ParameterError, match="/format"):
         export_job_messages.run({"job_id": JOB_ID, "format": row_format}, connected(Listing(1, listed(1))))
+
+
+@pytest.mark.parametrize("more", [{"format": "csv"}, {"evidence": "bundle"}, {"pseudonymize": True}])
+def test_a_number_that_no_reader_takes_is_named_and_loses_nothing(more: dict[str, Any], tmp_path: Path) -> None:
+    class Huge(Listing):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            answer = super().handle_request(request)
+            text = answer.read().replace(b'"row-00003","status":"COMPLETED","retry_count":0', HUGE)
+            return httpx.Response(200, content=text)
+
+    params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows"), **more}
+    with pytest.raises(UnexpectedAnswer, match="thousands of digits") as failed:
+        export_job_messages.run(params, connected(Huge(10, listed(10)), pseudonym_key=PSEUDONYM_KEY))
+    assert "changed or replaced" not in failed.value.message
+    assert not (tmp_path / "rows").exists()
+
+
+HUGE = b'"row-00003","status":"COMPLETED","retry_count":' + b"7" * 5000
+
+
+@pytest.mark.parametrize("more", [{"format": "csv"}, {"evidence": "bundle"}])
+def test_lists_in_lists_without_end_are_written_all_the_same(more: dict[str, Any], tmp_path: Path) -> None:
+    deep: Any = "=1+1"
+    for _ in range(300):
+        deep = [deep]
+
+    def page(number: int) -> list[dict[str, Any]]:
+        return [{**row, "message": {"subject": deep}} for row in listed(3)(number)]
+
+    params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows"), **more}
+    assert export_job_messages.run(params, connected(Listing(3, page)))["complete"]
+    table = tmp_path / "rows" if "format" in more else tmp_path / "rows" / "rows.csv"
+    assert not [cell for row in csv.reader(table.read_text().splitlines()) for cell in row if cell.startswith("=")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -110,3 +112,18 @@ def test_no_page_ahead_where_it_is_set_to_none() -> None:
         raise AssertionError(f"page {position.page} was fetched ahead")
 
     assert len(read(page, attempt, width=0)) == TOTAL
+
+
+def test_a_page_that_hangs_keeps_no_process_from_ending() -> None:
+    code = """
+import threading
+from connectors.pages_ahead import Ahead
+from connectors.paging import LARGEST_PAGE, Page, Position
+def hang(position):
+    threading.Event().wait()
+with Ahead(lambda at: Page([str(n) for n in range(LARGEST_PAGE)], None), hang, last_page=lambda: 9, width=8) as ahead:
+    ahead(Position())
+print("over")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout == "over\n"

@@ -262,6 +262,16 @@ def test_a_compressed_body_is_never_inflated_at_once() -> None:
     assert peak < 2.5 * LARGEST_BODY_BYTES
 
 
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "deflate", "br", "zstd", "x-gzip,identity"])
+def test_a_body_in_an_encoding_that_was_not_asked_for_is_not_decoded(encoding: str) -> None:
+    body = json.dumps(envelope(job())).encode()
+    twice = gzip.compress(gzip.compress(b" " * LARGEST_BODY_BYTES))
+    bad = httpx.Response(200, stream=httpx.ByteStream(twice), headers={"content-encoding": encoding})
+    script = Scripted(bad, zipped(body))
+    assert connected(script).get_job(JOB_ID).job_id == JOB_ID
+    assert {request.headers["accept-encoding"] for request in script.requests} == {"gzip"}
+
+
 @pytest.mark.parametrize("damage", [(0, b"no gzip"), (-30, b""), (30, b"??????")])
 def test_a_compressed_body_that_is_damaged_is_a_failure_that_may_pass(damage: tuple[int, bytes]) -> None:
     body = json.dumps(envelope(job())).encode()
