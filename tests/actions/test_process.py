@@ -15,7 +15,9 @@ import pytest
 
 from actions import catalog, process
 from actions.contract import Action
+from connectors.email_security import EmailSecurity
 from sandbox.server import RunningSandbox
+from tests.actions.test_export import finished
 from tests.conftest import CAMPAIGN
 
 ROOT = Path(__file__).parent.parent.parent
@@ -273,3 +275,32 @@ def test_importing_an_action_loads_nothing_heavy(action: Action[Any, Any]) -> No
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT, check=True
     )
     assert ended.stdout.strip() == "[]"
+
+
+def test_sigterm_leaves_nothing_half_written(environment: dict[str, str], api: EmailSecurity, tmp_path: Path) -> None:
+    code = """
+import os, signal
+import evidence.csv_table
+from actions import export_job_messages
+from actions.process import main
+def stop(lines, write):
+    write(b"half")
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+evidence.csv_table.write_csv = stop
+main(export_job_messages.ACTION)
+"""
+    params = {"job_id": finished(api), "format": "csv", "destination": str(tmp_path / "rows.csv")}
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(params),
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (143, "")
+    assert "Traceback" not in ended.stderr
+    # What can be gone on with is kept.
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv.partial"]
