@@ -26,8 +26,8 @@ EXAMPLE_ALERT = Path(__file__).parent.parent / "examples" / "alert.json"
 # What the planted campaign is found by; see examples/alert.json.
 CAMPAIGN = {"sender": "billing@invoice-portal.example", "start": "2026-11-13T15:32:35Z", "detections_only": False}
 
-# The same examples each time: a new one is looked for on purpose, with HYPOTHESIS_PROFILE=explore.
-settings.register_profile("same", derandomize=True, database=None, deadline=None)
+# The same examples each time, as many as CI has time for: more and new ones with HYPOTHESIS_PROFILE=explore.
+settings.register_profile("same", derandomize=True, database=None, deadline=None, max_examples=40)
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
