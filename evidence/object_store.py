@@ -86,8 +86,8 @@ class ObjectStore:
             OutputError: it could not be put. Nothing of it is there, and no part of an upload is left behind, as far
                 as the store could still be told so.
         """
-        whole = source.stat().st_size <= ONE_REQUEST_BYTES
         try:
+            whole = self._asked(source.stat).st_size <= ONE_REQUEST_BYTES
             put = partial(self._put_whole if whole else self._put_parts, source, create=create)
             self._asked(put, {412: _Taken, 501: _Unconditional} if create else {})
         except _NotThere:
@@ -97,7 +97,7 @@ class ObjectStore:
                 raise self.taken() from None
         except OutputError:
             # What may not be sent twice is not tried again by obstore, though only the answer may have been lost.
-            if not self._has_arrived(source):
+            if not (create and self._has_arrived(source)):
                 raise
         except _Unconditional:
             # Some S3-compatible stores can't make a condition of it: looked at again, as late as can be.
@@ -167,18 +167,21 @@ class ObjectStore:
 
         Raises: PackError in our words; it does not carry along what obstore quotes.
         """
-        failure: Exception
-        expected = expected or {}
         try:
             return ask()
-        except FileNotFoundError as error:
-            failure = told(error, self.url, pointer=self._pointer) if is_of_the_bucket(error) else _NotThere()
         except (BaseError, ValueError, OSError) as error:
-            # Before any request, where the settings say so; and what each of the stores has a status of its own for.
-            known: dict[type[Exception], int] = {NotSupportedError: 501, AlreadyExistsError: 412}
-            status = known.get(type(error)) or status_of(error) or 0
-            failure = expected[status]() if status in expected else told(error, self.url, pointer=self._pointer)
+            failure = self._failure(error, expected or {})
         raise failure
+
+    def _failure(self, error: Exception, expected: Mapping[int, type[Exception]]) -> Exception:
+        # obstore's own has no errno; one that has is of a file on this machine.
+        absent = isinstance(error, FileNotFoundError) and error.errno is None
+        if absent and not is_of_the_bucket(error):
+            return _NotThere()
+        # Before any request, where the settings say so; and what each of the stores has a status of its own for.
+        known: dict[type[Exception], int] = {NotSupportedError: 501, AlreadyExistsError: 412}
+        status = known.get(type(error)) or status_of(error) or 0
+        return expected[status]() if status in expected else told(error, self.url, pointer=self._pointer)
 
     def _put_whole(self, source: Path, *, create: bool) -> None:
         with source.open("rb") as file:
@@ -213,7 +216,7 @@ class ObjectStore:
     def _has_arrived(self, source: Path) -> bool:
         try:
             return self._is_the_same(source)
-        except PackError:
+        except (PackError, OSError):
             return False
 
     def _is_the_same(self, source: Path) -> bool:

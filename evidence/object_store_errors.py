@@ -67,7 +67,7 @@ def told(error: BaseException, url: ObjectUrl, *, pointer: str) -> PackError:
     A failure that may pass is an OutputError; one that stays until somebody changes something is a ParameterError.
     """
     name, status, code = repr(str(url)), status_of(error), _code_of(error)
-    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+    if isinstance(error, OSError) and error.errno is not None:
         return OutputError(f"the file on its way to {name} could not be read: {reason(error)}", path=str(url))
     if isinstance(error, FileNotFoundError) or code in _NO_BUCKET:
         return _parameter(f"{name}: there is no such bucket", pointer)

@@ -44,6 +44,10 @@ class Place(Protocol):
         """Whether a file that is at `path` may be replaced."""
 
     @property
+    def spooled(self) -> bool:
+        """Whether `path` is only on the way to the destination."""
+
+    @property
     def partial_name(self) -> str:
         """How to speak of the partial file beside `path`."""
 
@@ -65,8 +69,8 @@ class Place(Protocol):
             ParameterError, OutputError: it can't be kept; an earlier one still is.
         """
 
-    def deliver(self) -> None:
-        """Put the file at `path` at the destination, whole, and give up the partial one.
+    def deliver(self, source: Path | None = None) -> None:
+        """Put the file at `path`, or at `source`, at the destination, whole, and give up what is kept of it.
 
         Raises:
             ParameterError: something is there already, or the store refuses it.
@@ -115,6 +119,8 @@ def check_installed() -> None:
 class LocalPlace:
     """A path: what is written is there already."""
 
+    spooled = False
+
     def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         self.path = path
         self.overwrite = overwrite
@@ -131,12 +137,14 @@ class LocalPlace:
     def keep_partial(self) -> None:
         """It is beside the path."""
 
-    def deliver(self) -> None:
+    def deliver(self, source: Path | None = None) -> None:
         """It is at the path."""
 
 
 class ObjectPlace:
     """An object: the file is spooled at `path`, the partial one is kept as `<key>.partial`."""
+
+    spooled = True
 
     def __init__(self, store: ObjectStore, path: Path, *, overwrite: bool, resumed: bool) -> None:
         self.path = path
@@ -168,9 +176,9 @@ class ObjectPlace:
         """See Place."""
         self._partial.put(self._partial_path, create=False)
 
-    def deliver(self) -> None:
+    def deliver(self, source: Path | None = None) -> None:
         """See Place."""
-        self._store.put(Path(self.path), create=not self._replace)
+        self._store.put(Path(self.path) if source is None else source, create=not self._replace)
         try:
             self._partial.delete()
         except PackError as error:

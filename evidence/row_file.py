@@ -189,11 +189,17 @@ class RowFile:
 
         Raises:
             OutputError: it can't be written, or the partial file is no longer what was written to it. The partial file
-                is kept; for a path, `finish` can be called again.
+                is kept; `finish` can be called again, and so can `checkpoint`.
             ParameterError: a store refuses it, or has another object there by now.
         """
-        record = self._rename() if format == "ndjson" else self._convert(format)
-        self._place.deliver()
+        if format != "ndjson":
+            record = self._convert(format)
+            self._place.deliver()
+        else:
+            record = self._complete()
+            # Handed over from where it is: until it is delivered it is also what a later run would go on with.
+            self._place.deliver(self._partial)
+        self._remove_partial()
         self.close()
         return record
 
@@ -272,17 +278,19 @@ class RowFile:
         except OSError as error:
             raise self._failure(error) from error
 
-    def _rename(self) -> FileRecord:
+    def _complete(self) -> FileRecord:
         descriptor = self._open()
         try:
             os.ftruncate(descriptor, self._kept_bytes)
             os.fsync(descriptor)
             if not is_in_place(self._partial, descriptor):
                 raise self._tampered()
-            put_in_place(self._partial, self._destination, replace=self._place.overwrite)
+            if not self._place.spooled:
+                put_in_place(self._partial, self._destination, replace=self._place.overwrite)
         except OSError as error:
             raise self._failure(error) from error
-        sync_directory(self._destination.parent)
+        if not self._place.spooled:
+            sync_directory(self._destination.parent)
         return self._record("ndjson", self._kept_bytes, self._hash.hexdigest())
 
     def _convert(self, row_format: Literal["csv", "json", "parquet"]) -> FileRecord:
@@ -300,7 +308,6 @@ class RowFile:
                 from evidence.parquet_table import write_parquet  # noqa: PLC0415 -- brings 60 MB with it
 
                 write_parquet(lines, file.write)
-        self._remove_partial()
         return self._record(row_format, file.bytes, file.sha256)
 
     def _record(self, row_format: str, size: int, sha256: str) -> FileRecord:

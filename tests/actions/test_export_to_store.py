@@ -26,7 +26,6 @@ from connectors.errors import (
     PackError,
     ParameterError,
     ServiceUnavailable,
-    TemporaryFailure,
 )
 from connectors.wire import httpx
 from evidence import object_store, object_store_settings
@@ -258,10 +257,13 @@ def test_of_two_exports_that_race_the_second_does_not_replace_the_first(
         bucket.put("rows", b"the other one's evidence")
         return listed(1500)(number)
 
-    with pytest.raises(ParameterError, match="there already"):
+    with pytest.raises(ParameterError, match="there already") as caught:
         export(Listing(1500, page), bucket.url("rows"))
     assert bucket.get("rows") == b"the other one's evidence"
     assert bucket.unfinished_uploads() == []
+    # What was read is not lost: somebody who knows what is there may say so.
+    result = export(Listing(1500, listed(1500)), bucket.url("rows"), resume=caught.value.resume, overwrite=True)
+    assert (result["complete"], bucket.objects()) == (True, ["rows"])
 
 
 def test_a_run_that_read_nothing_leaves_nothing(bucket: Bucket, spool: Path) -> None:
@@ -415,18 +417,35 @@ def test_an_endpoint_that_never_answers_ends_in_an_error_too(
             export(Listing(10, listed(10)), "s3://bucket-of-evidence/rows")
 
 
-def test_what_can_not_be_kept_is_an_error_and_the_resume_object_before_is_still_good(
+def test_what_can_not_be_kept_hides_no_error_and_the_resume_object_before_is_still_good(
     bucket: Bucket, door: OpenDoor
 ) -> None:
     with pytest.raises(ServiceUnavailable) as first:
         export(Breaking(3500, 2), bucket.url("rows"))
     door(lambda asked: refusal(503, "SlowDown") if asked.method == "PUT" else None, bucket.endpoint)
-    with pytest.raises(TemporaryFailure) as second:
+    with pytest.raises(ServiceUnavailable) as second:
         export(Breaking(3500, 3), bucket.url("rows"), resume=first.value.resume)
-    assert isinstance(second.value, OutputError)
-    assert "`resume`" in second.value.help
+    assert second.value.resume is None
     door(lambda _: None, bucket.endpoint)
     assert export(Listing(3500, listed(3500)), bucket.url("rows"), resume=first.value.resume)["complete"]
+
+
+@pytest.mark.parametrize("row_format", FORMATS)
+def test_a_file_that_could_not_be_delivered_is_delivered_by_the_next_call_without_reading_again(
+    row_format: str, bucket: Bucket, door: OpenDoor, tmp_path: Path
+) -> None:
+    def full(asked: Request) -> Answer | None:
+        return refusal(507, "InsufficientStorage") if asked.method == "PUT" and "partial" not in asked.path else None
+
+    door(full, bucket.endpoint)
+    with pytest.raises(OutputError, match="HTTP 507") as caught:
+        export(Listing(2500, listed(2500)), bucket.url("rows"), format=row_format)
+    assert bucket.objects() == ["rows.partial"]
+    door(lambda _: None, bucket.endpoint)
+    listing = Listing(2500, listed(2500))
+    result = export(listing, bucket.url("rows"), format=row_format, resume=caught.value.resume)
+    assert (result["complete"], bucket.objects()) == (True, ["rows"])
+    assert bucket.get("rows") == unbroken(row_format, tmp_path / "whole", 2500)
 
 
 def test_a_full_disk_is_told_of_the_spool_and_not_of_the_store(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
