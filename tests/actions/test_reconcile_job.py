@@ -639,7 +639,7 @@ def test_memory_does_not_grow_with_rows_and_events(evidence: Evidence) -> None:
             tracemalloc.stop()
 
     peak(100)
-    assert peak(60_000) < 1.5 * peak(15_000)
+    assert peak(40_000) < 1.5 * peak(15_000)
 
 
 VALUES = st.one_of(
