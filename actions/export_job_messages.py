@@ -307,13 +307,16 @@ def _pages(p: Params, api: EmailSecurity, collected: Collected, reading: Reading
     )
     for rows, follows in pages:
         collected.take(rows)
+        more = len(rows) > 0
+        # Its memory is for the next page.
+        del rows
         # Not sooner: a page that could not be written is read again.
         reading.position = follows
         progress.report(
             progress.Progress("export-job-messages", len(collected.seen), expected, "rows", p.format, p.job_id)
         )
         # Where all is there, or nothing more comes, the pass is about to end by itself: stopping would never end.
-        yield len(rows) > 0 and not enough()
+        yield more and not enough()
 
 
 def _time_is_up(api: EmailSecurity, needed: float) -> bool:

@@ -273,6 +273,7 @@ class EmailSecurity:
         ) as ahead:
             for page, follows in sweep(ahead, enough=enough, identities=row_ids, start=start):
                 yield page.items, follows
+                del page
 
     # Messages
 

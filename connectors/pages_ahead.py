@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from queue import SimpleQueue
 from threading import Thread
 from types import TracebackType
 from typing import Self
@@ -19,8 +20,9 @@ class Ahead:
     fetch: gets a page with all patience. attempt: gets one by its number at the first try, or raises; it is called by
     several threads. last_page: the last page that is worth fetching, as far as is known. width: how many at once.
 
-    Only numbered pages behind a full one are fetched ahead: a cursor is known when its page is there. What did not
-    come at the first try is fetched again in its turn: waits and errors are those of a listing read page by page.
+    Only numbered pages are fetched ahead, behind the first and behind each full one: a cursor is known when its page
+    is there. What did not come at the first try is fetched again in its turn: waits and errors are those of a listing
+    read page by page.
     """
 
     def __init__(
@@ -36,8 +38,15 @@ class Ahead:
         self._last_page = last_page
         self._width = width
         self._begun: dict[int, Future[Page]] = {}
+        self._asked = False
+        self._threads: list[Thread] = []
+        self._wanted: SimpleQueue[tuple[int, Future[Page]] | None] = SimpleQueue()
 
     def __call__(self, position: Position) -> Page:
+        if not self._asked and position.cursor is None:
+            # Beside the first page, not behind it, which would cost one more wait for an answer.
+            self._begin(position.page + 1)
+        self._asked = True
         begun = self._begun.pop(position.page, None) if position.cursor is None else None
         page = None
         if begun is not None:
@@ -58,24 +67,34 @@ class Ahead:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._give_up()
+        for _ in self._threads:
+            self._wanted.put(None)
 
     def _begin(self, first: int) -> None:
         for number in range(first, min(first + self._width, self._last_page() + 1)):
             if number not in self._begun:
                 self._begun[number] = Future()
-                # A thread of its own, and a daemon: a page that hangs must not keep a process from ending, as those of
-                # a pool do.
-                Thread(
-                    target=self._get, args=(number, self._begun[number]), name=f"page-ahead-{number}", daemon=True
-                ).start()
+                self._wanted.put((number, self._begun[number]))
+                self._start_thread()
 
-    def _get(self, number: int, page: Future[Page]) -> None:
-        if not page.set_running_or_notify_cancel():
-            return
-        try:
-            page.set_result(self._attempt(Position(number)))
-        except BaseException as error:  # noqa: BLE001 -- handed over to whoever waits for the page
-            page.set_exception(error)
+    def _start_thread(self) -> None:
+        # Kept for all pages: to start one waits until it has run, which is long where others are at work. Daemons: a
+        # page that hangs must not keep a process from ending, as the threads of a pool do.
+        if len(self._threads) < self._width:
+            name = f"pages-ahead-{len(self._threads)}"
+            self._threads.append(Thread(target=self._work, name=name, daemon=True))
+            self._threads[-1].start()
+
+    def _work(self) -> None:
+        while wanted := self._wanted.get():
+            number, page = wanted
+            if page.set_running_or_notify_cancel():
+                try:
+                    page.set_result(self._attempt(Position(number)))
+                except BaseException as error:  # noqa: BLE001 -- handed over to whoever waits for the page
+                    page.set_exception(error)
+            # Else the thread would keep the page until it has the next.
+            del wanted, page
 
     def _give_up(self) -> None:
         for begun in self._begun.values():

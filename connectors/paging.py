@@ -88,6 +88,8 @@ def sweep(
         follows = Position(numbered + 1) if lost else Position(position.page + 1, page.next if trust_cursors else None)
         followed |= {page.next} - {None}
         yield page, follows
+        # Its memory is for the next one.
+        del page
         if not full and enough():
             return
         if not here and before is not None and not lost:

@@ -95,9 +95,10 @@ def _is_plain(data: memoryview) -> bool:
     decoder = codecs.getincrementaldecoder("utf-8")()
     plain = True
     for block in blocks:
-        if not block.isascii() or not plain:
+        is_ascii = block.isascii()
+        if not is_ascii or not plain:
             decoder.decode(block)
-        plain = plain and block.isascii() and not any(mark in block for mark in (b"\n", b"\r", b"\x7f"))
+        plain = plain and is_ascii and not any(mark in block for mark in (b"\n", b"\r", b"\x7f"))
     decoder.decode(b"", final=True)
     return plain
 

@@ -40,7 +40,8 @@ from connectors.errors import (
     UnexpectedAnswer,
 )
 from connectors.pacing import RateBudget
-from connectors.wire import SLOWEST_ANSWER_FACTOR, client, httpx, read_body, read_mapped
+from connectors.page_buffers import PageBuffers
+from connectors.wire import SLOWEST_ANSWER_FACTOR, body_chunks, client, httpx, read_body
 
 Effect = Literal["read", "write"]
 Parse = Callable[[memoryview], dict[str, Any] | None]
@@ -109,6 +110,8 @@ class Transport:
         self._rng = rng
         self._budget = RateBudget(clock, connection.rate_share)
         self._client = client(connection, http)
+        # One for each page on its way, and for those that are being written meanwhile.
+        self._buffers = PageBuffers(connection.pages_ahead + 3)
 
     def close(self) -> None:
         self._client.close()
@@ -206,7 +209,7 @@ class Transport:
                 if parse is None:
                     envelope = _envelope(read_body(response, in_time))
                 else:
-                    data = read_mapped(response, in_time)
+                    data = self._buffers.filled(body_chunks(response, in_time))
                     envelope = (parse(data) if status == 200 else None) or _envelope(bytes(data))
             return self._judge(response, envelope, ray_id, effect)
         except httpx.InvalidURL:

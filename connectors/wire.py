@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -28,10 +27,10 @@ __all__ = [
     "USER_AGENT",
     "AnswerTooSlow",
     "BodyTooLarge",
+    "body_chunks",
     "client",
     "httpx",
     "read_body",
-    "read_mapped",
 ]
 
 USER_AGENT = f"cloudflare-email-security-pack/{VERSION}"
@@ -40,9 +39,6 @@ USER_AGENT = f"cloudflare-email-security-pack/{VERSION}"
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 
 LARGEST_PIECE_BYTES = 64 * 1024
-
-# A page that is larger is taken too; what is not written to takes no memory.
-USUAL_PAGE_BYTES = 4 * 1024 * 1024
 
 # httpx's timeout is for silence; this one is for a body that trickles in forever.
 SLOWEST_ANSWER_FACTOR = 4
@@ -102,34 +98,13 @@ def read_body(response: httpx.Response, deadline: Deadline) -> bytearray:
     """
     # One buffer that grows: chunks that are joined in the end are there twice at that moment.
     body = bytearray()
-    for chunk in _chunks(response, deadline):
+    for chunk in body_chunks(response, deadline):
         body += chunk
     return body
 
 
-def read_mapped(response: httpx.Response, deadline: Deadline) -> memoryview:
-    """The same for a large body, in memory that goes back to the system with the last reference to it.
-
-    On the heap, bodies of some megabytes that come and go in many threads leave holes: it grows with their number.
-    """
-    size = 0
-    body = _mapping(USUAL_PAGE_BYTES)
-    for chunk in _chunks(response, deadline):
-        begin, size = size, size + len(chunk)
-        if size > len(body):
-            # Not resized: that is for Linux alone.
-            larger = _mapping(2 * size)
-            larger[:begin] = body[:begin]
-            body = larger
-        body[begin:size] = chunk
-    return memoryview(body)[:size]
-
-
-def _mapping(size: int) -> mmap.mmap:
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-
-
-def _chunks(response: httpx.Response, deadline: Deadline) -> Iterator[bytes]:
+def body_chunks(response: httpx.Response, deadline: Deadline) -> Iterator[bytes]:
+    """The same, piece by piece."""
     response.stream = _Timed(response, deadline)
     size = 0
     for chunk in _pieces(response):

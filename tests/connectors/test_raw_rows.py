@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.errors import PackError
+from connectors.page_buffers import USUAL_PAGE_BYTES
 from connectors.raw_rows import RawRows, raw_rows, rows_envelope
-from connectors.wire import USUAL_PAGE_BYTES, httpx
+from connectors.wire import httpx
 from tests.connectors.scripted import JOB_ID, Scripted, connected
 
 # What the check for plain text looks at in one piece.
