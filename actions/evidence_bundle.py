@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,6 +17,7 @@ from connectors.job import BulkJob
 from connectors.search import format_instant
 from connectors.stamp import Stamp
 from connectors.version import VERSION
+from evidence.partial_file import CALLS_SUFFIX
 from evidence.row_file import RowFile
 from evidence.whole_file import FileRecord
 
@@ -27,12 +29,9 @@ if TYPE_CHECKING:
 
 PACK = "cloudflare-email-security-pack"
 
-# Of the pack alone: a record that the settings name may well be called `case-42.calls`.
-CALLS_SUFFIX = ".partial.calls"
-
 
 @contextmanager
-def recording(api: EmailSecurity, destination: str, rows: RowFile) -> Iterator[EmailSecurity]:
+def recording(api: EmailSecurity, rows: RowFile) -> Iterator[EmailSecurity]:
     """The connection, with its calls written down: where the settings say, else beside the destination.
 
     There they stay as long as the rows' own partial file: for the call that goes on with it.
@@ -40,7 +39,7 @@ def recording(api: EmailSecurity, destination: str, rows: RowFile) -> Iterator[E
     if api.call_record is not None:
         yield api
         return
-    beside = Path(destination + CALLS_SUFFIX)
+    beside = Path(os.fspath(rows.place.path) + CALLS_SUFFIX)
     if not rows.rows:
         beside.unlink(missing_ok=True)
     try:
@@ -89,11 +88,9 @@ class BundleWriter:
             message = "is not the plan that the job was made from: it is no evidence of it"
             raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
 
-    def write(
-        self, rows: RowFile, destination: str, export: Mapping[str, Any], calls: CallRecord | None, *, replace: bool
-    ) -> tuple[FileRecord, str]:
-        """Write it, and give up the partial file. export: the action's result as JSON. calls: those made.
-        replace: whether a zip file that is there may be replaced.
+    def write(self, rows: RowFile, export: Mapping[str, Any], calls: CallRecord | None) -> tuple[FileRecord, str]:
+        """Write it to the rows' own destination, and give up the partial file. export: the action's result as JSON.
+        calls: those made.
 
         Gives the bundle's record and the SHA-256 of its evidence.json. The record's own SHA-256 is that of the zip
         file; of a folder, that of evidence.json.
@@ -102,8 +99,8 @@ class BundleWriter:
         from evidence.bundle import blocks_of, bundle_at  # noqa: PLC0415 -- zipfile and Jinja2, for who wants a bundle
         from evidence.csv_table import write_csv  # noqa: PLC0415
 
-        now = self._api.clock.now()
-        with bundle_at(Path(destination), now=now, kept=rows.what_is_kept(), replace=replace) as bundle:
+        now, place, kept = self._api.clock.now(), rows.place, rows.what_is_kept()
+        with bundle_at(Path(place.path), now=now, kept=kept, name=place.name, replace=place.overwrite) as bundle:
             with rows.proved_lines() as lines:
                 bundle.add("rows.ndjson", lines)
             with rows.proved_lines() as lines, bundle.file("rows.csv") as table:
@@ -125,8 +122,9 @@ class BundleWriter:
             if calls is not None:
                 bundle.add("calls.ndjson", blocks_of(calls.path))
             bundle.seal(partial(self._manifest, export, now), self._signer)
+        place.deliver()
         rows.abandon()
-        return bundle.record(destination, rows.rows), bundle.sha256
+        return bundle.record(place.name, rows.rows), bundle.sha256
 
     def _add_reports(
         self, bundle: Bundle, rows: RowFile, told: Mapping[str, Any], job: Mapping[str, Any], now: datetime

@@ -231,8 +231,8 @@ def _check_destination(p: Params) -> None:
         ]
     if p.evidence is not None and p.destination == INLINE:
         problems.append({"pointer": "/destination", "message": "a bundle needs a path, of a folder or a zip file"})
-    elif p.evidence is not None and is_url(p.destination):
-        problems.append({"pointer": "/destination", "message": "a bundle goes to a path; copy it to a store then"})
+    elif p.evidence is not None and is_url(p.destination) and not p.destination.lower().endswith(".zip"):
+        problems.append({"pointer": "/destination", "message": "a bundle in a store is a zip file: end it in .zip"})
     elif p.destination == INLINE and p.format in ("csv", "parquet"):
         problems.append(
             {"pointer": "/format", "message": f"rows in the result are JSON: {p.format} needs a destination"}
@@ -258,7 +258,7 @@ def _check_destination(p: Params) -> None:
 def _recording(p: Params, api: EmailSecurity, collected: Collected) -> AbstractContextManager[EmailSecurity]:
     if p.evidence is None or collected.file is None:
         return nullcontext(api)
-    return recording(api, p.destination, collected.file)
+    return recording(api, collected.file)
 
 
 @contextmanager
@@ -266,7 +266,8 @@ def _collecting(p: Params, pseudonyms: Pseudonyms | None) -> Iterator[Collected]
     if p.destination == INLINE:
         yield Collected(p.status, inline_limit_bytes=p.inline_limit_bytes, pseudonyms=pseudonyms)
         return
-    with placed(p.destination, overwrite=p.overwrite, resumed=p.resume is not None) as place:
+    bundle = p.evidence is not None
+    with placed(p.destination, overwrite=p.overwrite, resumed=p.resume is not None, bundle=bundle) as place:
         if p.resume is None:
             with RowFile.create(place) as file:
                 try:
@@ -338,9 +339,7 @@ def _finished(
         record = collected.file.finish(p.format)
     else:
         told = result.model_dump(mode="json")
-        record, result.evidence_sha256 = bundle.write(
-            collected.file, p.destination, told, api.call_record, replace=p.overwrite
-        )
+        record, result.evidence_sha256 = bundle.write(collected.file, told, api.call_record)
     result.files = [ExportedFile(**record)]
     return result
 

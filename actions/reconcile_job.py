@@ -27,6 +27,7 @@ from connectors.job import BulkJob
 
 if TYPE_CHECKING:
     from evidence.disagreement_list import DisagreementList
+    from evidence.place import Place
     from evidence.whole_file import WholeFile
     from evidence.witnesses import Witnesses
 
@@ -68,7 +69,7 @@ class Params(ActionParams):
         INLINE,
         min_length=1,
         max_length=4096,
-        description="A file path for the list, or `inline`: in the result itself.",
+        description="A file path for the list; the URL of an object (s3://, gs://, az://); or `inline`: in the result.",
     )
     format: Literal["ndjson", "csv"] = Field("ndjson", description="How the list is written to a file.")
     overwrite: bool = Field(False, description="Replace the file that is at the destination, if there is one.")
@@ -152,33 +153,48 @@ def reconcile_job(p: Params, api: EmailSecurity | None) -> Result:
     from evidence.post_delivery_events import events_of  # noqa: PLC0415
     from evidence.witnesses import Witnesses  # noqa: PLC0415
 
-    _check_destination(p)
-    job = _job(p, api)
-    with Witnesses(doing_of(job, p.margin_seconds)) as witnesses:
-        job = _hear_rows(p, api, job, witnesses)
-        for place, path in enumerate(p.events):
-            witnesses.take_events(events_of(path, f"/events/{place}"))
-        with _listing(p) as (found, file):
-            for one in itertools.chain(counters_against_rows(job, witnesses), witnesses.disagreements()):
-                found.add(one)
+    with _placed(p) as place:
+        began = _job(p, api)
+        with Witnesses(doing_of(began, p.margin_seconds)) as witnesses:
+            job = _hear_rows(p, api, began, witnesses)
+            for number, path in enumerate(p.events):
+                witnesses.take_events(events_of(path, f"/events/{number}"))
+            with _listing(p, place) as (found, file):
+                for one in itertools.chain(counters_against_rows(job, witnesses), witnesses.disagreements()):
+                    found.add(one)
+        if place is not None:
+            place.deliver()
     if found.too_large:
         kinds = ", ".join(f"{number} {kind}" for kind, number in found.by_kind.most_common())
         raise InlineTooLarge(
             f"the list of {found.number} disagreements ({kinds}) is larger than inline_limit_bytes "
             f"({p.inline_limit_bytes})"
         )
-    files = [] if file is None else [_file(p, file, found.number)]
-    return _result(p, job, witnesses, found, files)
+    files = []
+    if file is not None and place is not None:
+        files.append(
+            ListFile(path=place.name, format=p.format, bytes=file.bytes, sha256=file.sha256, rows=found.number)
+        )
+    moving = None if p.rows is not None or _stood_still(began) else began.status
+    return _result(job, witnesses, found, files, moving)
 
 
-def _check_destination(p: Params) -> None:
+@contextmanager
+def _placed(p: Params) -> Iterator[Place | None]:
+    """Where the list goes, found out before anything is read; None: into the result."""
     if p.destination == INLINE:
+        yield None
         return
     from evidence.destination import checked_destination  # noqa: PLC0415
+    from evidence.place import placed  # noqa: PLC0415
 
-    if checked_destination(p.destination).is_file() and not p.overwrite:
-        message = "a file is there already: it may be evidence; choose another path, or set overwrite to true"
-        raise ParameterError(problems=[Problem(pointer="/destination", message=message)])
+    with placed(p.destination, overwrite=p.overwrite) as place:
+        checked_destination(place.path)
+        yield place
+
+
+def _stood_still(job: BulkJob) -> bool:
+    return job.has_ended and not job.messages_pending
 
 
 def _job(p: Params, api: EmailSecurity | None) -> BulkJob:
@@ -214,25 +230,22 @@ def _hear_rows(p: Params, api: EmailSecurity | None, job: BulkJob, witnesses: Wi
 
 
 @contextmanager
-def _listing(p: Params) -> Iterator[tuple[DisagreementList, WholeFile | None]]:
+def _listing(p: Params, place: Place | None) -> Iterator[tuple[DisagreementList, WholeFile | None]]:
     from evidence.disagreement_list import DisagreementList  # noqa: PLC0415
 
-    if p.destination == INLINE:
+    if place is None:
         yield DisagreementList(limit_bytes=p.inline_limit_bytes), None
         return
     from evidence.whole_file import whole_file  # noqa: PLC0415
 
-    with whole_file(Path(p.destination)) as file:
+    with whole_file(Path(place.path), name=place.name, replace=place.overwrite) as file:
         yield DisagreementList(file=file, row_format=p.format), file
 
 
-def _file(p: Params, file: WholeFile, number: int) -> ListFile:
-    return ListFile(path=p.destination, format=p.format, bytes=file.bytes, sha256=file.sha256, rows=number)
-
-
 def _result(
-    p: Params, job: BulkJob, witnesses: Witnesses, found: DisagreementList, files: Sequence[ListFile]
+    job: BulkJob, witnesses: Witnesses, found: DisagreementList, files: Sequence[ListFile], moving: str | None
 ) -> Result:
+    """moving: the job's status when its rows were read at the API, unless nothing moved then."""
     from actions.job_witnesses import counters  # noqa: PLC0415
     from evidence.disagreement_list import time_of  # noqa: PLC0415
 
@@ -264,16 +277,18 @@ def _result(
             earliest=time_of(events.earliest),
             latest=time_of(events.latest),
         ),
-        disagreements=[Disagreement(**one) for one in found.kept] if p.destination == INLINE else None,
+        disagreements=None if files else [Disagreement(**one) for one in found.kept],
         files=list(files),
-        warnings=list(_warnings(job, witnesses, found)),
+        warnings=list(_warnings(job, witnesses, found, moving)),
     )
 
 
-def _warnings(job: BulkJob, witnesses: Witnesses, found: DisagreementList) -> Iterator[str]:
+def _warnings(job: BulkJob, witnesses: Witnesses, found: DisagreementList, moving: str | None) -> Iterator[str]:
     from evidence.disagreement_list import time_of  # noqa: PLC0415
 
     events, doing = witnesses.events, witnesses.doing
+    if moving is not None:
+        yield f"the job was {moving} when its rows were read: what differs may only have moved since"
     if not job.has_ended:
         yield f"the job has not ended ({job.status}): its rows and counters still change"
     if doing.begin is None:

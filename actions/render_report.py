@@ -29,7 +29,11 @@ class Alert(ActionParams):
 
 
 class Params(ActionParams):
-    destination: str = Field(min_length=1, max_length=4096, description="The file to write.")
+    destination: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="The file to write, or the URL of an object (s3://, gs://, az://). What is there is replaced.",
+    )
     format: Literal["html", "markdown"] = Field("html", description="One HTML file, or Markdown.")
     title: str = Field("Bulk action report", min_length=1, max_length=300, description="The report's title.")
     job: dict[str, Any] = Field(description="The job, as another action's result gives it.")
@@ -57,6 +61,7 @@ class Result(ActionResult):
 
 def render_report(p: Params) -> Result:
     # Jinja2 is loaded where a report is written, not where an action is started.
+    from evidence.place import placed  # noqa: PLC0415
     from evidence.report import write_report  # noqa: PLC0415
 
     facts = p.model_dump(mode="json", exclude_none=True, exclude={"destination", "format", "alert"})
@@ -74,7 +79,9 @@ def render_report(p: Params) -> Result:
             "subject": p.alert.subject,
             "received": p.alert.received,
         }
-    written = write_report(facts, p.destination, p.format)
+    with placed(p.destination, overwrite=True) as place:
+        written = write_report(facts, place.path, p.format, name=place.name)
+        place.deliver()
     return Result(
         file=ReportFile(
             path=written["path"], format=written["format"], bytes=written["bytes"], sha256=written["sha256"]

@@ -107,22 +107,25 @@ class Bundle:
 
 
 @contextlib.contextmanager
-def bundle_at(destination: Path, *, now: datetime, kept: str, replace: bool = False) -> Iterator[Bundle]:
+def bundle_at(
+    destination: Path, *, now: datetime, kept: str, name: str | None = None, replace: bool = False
+) -> Iterator[Bundle]:
     """A bundle at `destination`: a zip file where its name ends in .zip, else a folder (0700) of files (0600).
 
     It is there when the block has ended without an error; an error leaves none. `now` is the zip entries' time; `kept`
-    is what an error says of data kept elsewhere. `replace`: whether a zip file that is there by then may be replaced.
+    is what an error says of data kept elsewhere, `name` what it calls a zip file, if not by its path. `replace`:
+    whether a zip file that is there by then may be replaced.
 
     Raises:
         ParameterError: nothing can be written there (pointer `/destination`).
         OutputError: it can't be written to its end.
     """
     if destination.suffix.lower() == ZIP:
-        with whole_file(destination, kept=kept, replace=replace) as file, _zip(file) as archive:
-            yield Bundle(lambda name: _entry(archive, name, now), file)
+        with whole_file(destination, kept=kept, name=name, replace=replace) as file, _zip(file) as archive:
+            yield Bundle(lambda entry: _entry(archive, entry, now), file)
     else:
         with _folder(destination, kept) as folder:
-            yield Bundle(lambda name: whole_file(folder / name, kept=kept))
+            yield Bundle(lambda entry: whole_file(folder / entry, kept=kept))
 
 
 @contextlib.contextmanager

@@ -57,14 +57,12 @@ def failed_before_writing(path: Path | str, error: OSError, *, pointer: str = "/
     ) from error
 
 
-def checked_destination(path: str | os.PathLike[str], *, create_parents: bool = False) -> Path:
+def checked_destination(path: str | os.PathLike[str]) -> Path:
     """The path as one that a file can be put at: its directory is there, in its place nothing or a regular file.
-
-    `create_parents` makes the missing directories, the last one for this user alone (mode 0700).
 
     Raises:
         ParameterError: with the pointer `/destination`.
-        OutputError: a directory could not be made because the disk is full.
+        OutputError: the disk is broken.
     """
     text = os.fspath(path)
     if not text.strip() or "\0" in text:
@@ -73,8 +71,6 @@ def checked_destination(path: str | os.PathLike[str], *, create_parents: bool = 
     if text.endswith("/") or destination.name in {"", ".."}:
         refuse(text, "it names a directory, not a file")
     try:
-        if create_parents:
-            destination.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         parent = destination.parent.stat()
         if not stat.S_ISDIR(parent.st_mode):
             refuse(text, _REASONS[errno.ENOTDIR])

@@ -12,8 +12,8 @@ from connectors.errors import ParameterError
 
 Scheme = Literal["s3", "gs", "az"]
 
-# The longest key of S3 and GCS in bytes of UTF-8 (Azure: 1,024 characters), less what the partial object's name adds.
-LONGEST_KEY_BYTES = 1024 - len(".partial")
+# The longest key of S3 and GCS in bytes of UTF-8 (Azure: 1,024 characters), less what the names of partial objects add.
+LONGEST_KEY_BYTES = 1024 - len(".partial.calls")
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20})://([^/]*)(?:/(.*))?", re.DOTALL)
 # What the three have in common, and what the least strict of them takes; each store knows its own rules better.

@@ -17,6 +17,10 @@ from evidence.destination import PRIVATE, failed_before_writing, refuse
 
 PARTIAL_SUFFIX = ".partial"
 
+# The calls of an export that is to be a bundle, beside its rows. Not `.calls`: a record that the settings name may well
+# be called `case-42.calls`.
+CALLS_SUFFIX = PARTIAL_SUFFIX + ".calls"
+
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 

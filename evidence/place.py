@@ -14,14 +14,14 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from connectors.call_log import LOGGER
 from connectors.errors import PackError, ParameterError
 from evidence.object_url import is_url, parse
-from evidence.partial_file import PARTIAL_SUFFIX
+from evidence.partial_file import CALLS_SUFFIX, PARTIAL_SUFFIX
 from evidence.whole_file import taken
 
 if TYPE_CHECKING:
@@ -79,10 +79,11 @@ class Place(Protocol):
 
 
 @contextlib.contextmanager
-def placed(destination: str, *, overwrite: bool, resumed: bool = False) -> Iterator[Place]:
+def placed(destination: str, *, overwrite: bool, resumed: bool = False, bundle: bool = False) -> Iterator[Place]:
     """The way to a destination, for as long as the block lasts.
 
-    resumed: an earlier run has begun it; what has come to be there since is then for `deliver` to refuse.
+    resumed: an earlier run has begun it; what has come to be there since is then for `deliver` to refuse. bundle: it is
+    a bundle of evidence, whose partial file has the calls beside it.
 
     Raises:
         ParameterError: nothing can be put there, or something is there already and `overwrite` is not set (pointer
@@ -104,7 +105,9 @@ def placed(destination: str, *, overwrite: bool, resumed: bool = False) -> Itera
     if not resumed and store.exists() and not overwrite:
         raise store.taken()
     with tempfile.TemporaryDirectory(prefix="cfes-", ignore_cleanup_errors=True) as spool:
-        yield ObjectPlace(store, Path(spool) / "file", overwrite=overwrite, resumed=resumed)
+        suffixes = (CALLS_SUFFIX, PARTIAL_SUFFIX) if bundle else (PARTIAL_SUFFIX,)
+        path = Path(spool) / ("file.zip" if bundle else "file")
+        yield ObjectPlace(store, path, overwrite=overwrite, resumed=resumed, suffixes=suffixes)
 
 
 def check_installed() -> None:
@@ -142,16 +145,21 @@ class LocalPlace:
 
 
 class ObjectPlace:
-    """An object: the file is spooled at `path`, the partial one is kept as `<key>.partial`."""
+    """An object: the file is spooled at `path`, the partial one is kept as `<key>.partial`.
+
+    suffixes: of all that is kept, the partial file's last. What lies beside it is then never older than the rows.
+    """
 
     spooled = True
 
-    def __init__(self, store: ObjectStore, path: Path, *, overwrite: bool, resumed: bool) -> None:
+    def __init__(
+        self, store: ObjectStore, path: Path, *, overwrite: bool, resumed: bool, suffixes: Sequence[str]
+    ) -> None:
         self.path = path
         self.name = str(store.url)
         self._store = store
-        self._partial_path = path.with_name(path.name + PARTIAL_SUFFIX)
         self._partial = store.beside(PARTIAL_SUFFIX)
+        self._parts = [(path.with_name(path.name + suffix), store.beside(suffix)) for suffix in suffixes]
         self.partial_name = f"the file spooled for {self.name!r}"
         # At the spool nothing is in the way; what is at the destination is the store's to find out.
         self.overwrite = True
@@ -164,7 +172,9 @@ class ObjectPlace:
 
     def fetch_partial(self) -> None:
         """See Place."""
-        if not self._partial.fetch(self._partial_path):
+        found = [part.fetch(path) for path, part in self._parts]
+        # No calls are there where the settings name a record of them.
+        if not found[-1]:
             name = repr(str(self._partial.url))
             raise ParameterError(
                 problems=[{"pointer": "/resume", "message": f"there is no partial object {name} to go on with"}],
@@ -174,14 +184,17 @@ class ObjectPlace:
 
     def keep_partial(self) -> None:
         """See Place."""
-        self._partial.put(self._partial_path, create=False)
+        for path, part in self._parts:
+            if path.exists():
+                part.put(path, create=False)
 
     def deliver(self, source: Path | None = None) -> None:
         """See Place."""
         self._store.put(Path(self.path) if source is None else source, create=not self._replace)
-        try:
-            self._partial.delete()
-        except PackError as error:
-            # What was asked for is done. A run that began afresh may have left nothing there, and may not delete.
-            if self._resumed:
-                LOGGER.warning("%s is delivered, but its partial object is left: %s", self.name, error.message)
+        for _, part in self._parts:
+            try:
+                part.delete()
+            except PackError as error:
+                # What was asked for is done. A run that began afresh may have left nothing there, and may not delete.
+                if self._resumed:
+                    LOGGER.warning("%s is delivered, but %s is left: %s", self.name, part.url, error.message)

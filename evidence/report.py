@@ -58,21 +58,23 @@ def write_report(
     path: str | os.PathLike[str],
     format: ReportFormat,  # noqa: A002 -- the parameter's name everywhere
     *,
-    create_parents: bool = False,
+    name: str | None = None,
 ) -> FileRecord:
     """Write the report to a file, whole or not at all, mode 0600. `rows` in the record are the rows it was made from.
+
+    name: what the record and errors call the file, if not by its path.
 
     Raises:
         ParameterError: as `render`, or nothing can be written there (pointer `/destination`).
         OutputError: the file can't be written to its end.
     """
-    destination = checked_destination(path, create_parents=create_parents)
+    destination = checked_destination(path)
     report = _read(facts, {})
     body = _rendered(report, format).encode("utf-8")
-    with whole_file(destination) as file:
+    with whole_file(destination, name=name) as file:
         file.write(body)
     return {
-        "path": str(destination),
+        "path": str(destination) if name is None else name,
         "format": format,
         "bytes": file.bytes,
         "sha256": file.sha256,

@@ -51,7 +51,7 @@ class RowFile:
     """
 
     def __init__(self, place: Place, destination: Path, descriptor: int) -> None:
-        self._place = place
+        self.place = place
         self._destination = destination
         self._partial = destination.with_name(destination.name + PARTIAL_SUFFIX)
         self._descriptor: int | None = descriptor
@@ -60,7 +60,7 @@ class RowFile:
         self._kept_bytes = 0
 
     @classmethod
-    def create(cls, destination: str | os.PathLike[str] | Place, *, create_parents: bool = False) -> Self:
+    def create(cls, destination: str | os.PathLike[str] | Place) -> Self:
         """Start an export. What an earlier, interrupted export to the same destination left is given up.
 
         Raises:
@@ -68,7 +68,7 @@ class RowFile:
             OutputError: the disk is full.
         """
         place = _place(destination)
-        path = checked_destination(place.path, create_parents=create_parents)
+        path = checked_destination(place.path)
         return cls(place, path, open_fresh(path))
 
     @classmethod
@@ -139,7 +139,7 @@ class RowFile:
             os.fsync(self._open())
         except OSError as error:
             raise self._failure(error) from error
-        self._place.keep_partial()
+        self.place.keep_partial()
         return self.kept
 
     def kept_lines(self) -> Iterator[bytes]:
@@ -194,11 +194,11 @@ class RowFile:
         """
         if format != "ndjson":
             record = self._convert(format)
-            self._place.deliver()
+            self.place.deliver()
         else:
             record = self._complete()
             # Handed over from where it is: until it is delivered it is also what a later run would go on with.
-            self._place.deliver(self._partial)
+            self.place.deliver(self._partial)
         self._remove_partial()
         self.close()
         return record
@@ -230,20 +230,20 @@ class RowFile:
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(
-            f"{self._place.partial_name} could not be written: {reason(error)}. {self.what_is_kept()}",
-            path=self._place.name,
+            f"{self.place.partial_name} could not be written: {reason(error)}. {self.what_is_kept()}",
+            path=self.place.name,
         )
 
     def _tampered(self) -> OutputError:
         return OutputError(
-            f"{self._place.partial_name} was changed or replaced by something else while it was being written.",
-            path=self._place.name,
+            f"{self.place.partial_name} was changed or replaced by something else while it was being written.",
+            path=self.place.name,
             help="Nothing was changed at the remote side. Export again, to a path that nothing else writes to.",
         )
 
     def what_is_kept(self) -> str:
         """What an error says of the rows so far."""
-        return self._place.kept(self._kept_rows)
+        return self.place.kept(self._kept_rows)
 
     def _lines(self, size: int) -> Iterator[bytes]:
         """The whole lines in the first `size` bytes. Read by position: two readers do not disturb each other."""
@@ -267,7 +267,7 @@ class RowFile:
                 problems=[
                     {
                         "pointer": "/resume",
-                        "message": f"{self._place.partial_name} is not the partial file of this export: its first "
+                        "message": f"{self.place.partial_name} is not the partial file of this export: its first "
                         f"{expected_rows:,} rows are not the ones that were written",
                     }
                 ],
@@ -285,17 +285,17 @@ class RowFile:
             os.fsync(descriptor)
             if not is_in_place(self._partial, descriptor):
                 raise self._tampered()
-            if not self._place.spooled:
-                put_in_place(self._partial, self._destination, replace=self._place.overwrite)
+            if not self.place.spooled:
+                put_in_place(self._partial, self._destination, replace=self.place.overwrite)
         except OSError as error:
             raise self._failure(error) from error
-        if not self._place.spooled:
+        if not self.place.spooled:
             sync_directory(self._destination.parent)
         return self._record("ndjson", self._kept_bytes, self._hash.hexdigest())
 
     def _convert(self, row_format: Literal["csv", "json", "parquet"]) -> FileRecord:
         whole = whole_file(
-            self._destination, kept=self.what_is_kept(), name=self._place.name, replace=self._place.overwrite
+            self._destination, kept=self.what_is_kept(), name=self.place.name, replace=self.place.overwrite
         )
         with whole as file, self.proved_lines() as lines:
             if row_format == "csv":
@@ -312,7 +312,7 @@ class RowFile:
 
     def _record(self, row_format: str, size: int, sha256: str) -> FileRecord:
         return {
-            "path": self._place.name,
+            "path": self.place.name,
             "format": row_format,
             "bytes": size,
             "sha256": sha256,

@@ -12,6 +12,7 @@ import socket
 import ssl
 import tempfile
 import traceback
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from actions import export_job_messages
+from actions import export_job_messages, reconcile_job, render_report
 from connectors.errors import (
     ExportIncomplete,
     OutputError,
@@ -29,6 +30,7 @@ from connectors.errors import (
 )
 from connectors.wire import httpx
 from evidence import object_store, object_store_settings
+from evidence.verification import verify
 from tests.actions.test_export import Listing, listed, rows, ticking
 from tests.connectors.scripted import JOB_ID, connected, envelope
 from tests.object_stores import ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, Answer, Bucket, Door, Request, refusal
@@ -343,12 +345,109 @@ def test_a_partial_object_that_can_not_be_deleted_is_told_and_the_export_is_done
     assert export(Listing(2500, listed(2500)), bucket.url("rows"), resume=caught.value.resume)["complete"]
     assert bucket.objects() == ["rows", "rows.partial"]
     [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert "partial object is left" in told
+    assert "rows.partial is left" in told
 
 
-def test_a_bundle_of_evidence_does_not_go_to_a_store_by_mistake() -> None:
-    with pytest.raises(ParameterError, match="a bundle goes to a path"):
-        export(Listing(10, listed(10)), "s3://bucket-of-evidence/case.zip", evidence="bundle")
+def fetched(bucket: Bucket, key: str, folder: Path) -> Path:
+    """The object as a file, as somebody would fetch it who wants to prove it."""
+    path = folder / "fetched.zip"
+    path.write_bytes(bucket.get(key) or b"")
+    return path
+
+
+def calls_of(bundle: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in zipfile.ZipFile(bundle).read("calls.ndjson").splitlines()]
+
+
+def test_a_bundle_of_evidence_goes_to_a_store_as_one_object(bucket: Bucket, spool: Path, tmp_path: Path) -> None:
+    url = bucket.url("2026/case 42.zip")
+    result = export(Listing(1500, listed(1500)), url, evidence="bundle")
+    assert (result["complete"], bucket.objects()) == (True, ["2026/case 42.zip"])
+    assert list(spool.iterdir()) == []
+    bundle = fetched(bucket, "2026/case 42.zip", tmp_path)
+    found = verify(bundle)
+    assert (found.intact, found.sha256, found.manifest.rows) == (True, result["evidence_sha256"], 1500)
+    assert result["files"] == [
+        {
+            "path": url,
+            "format": "bundle",
+            "bytes": bundle.stat().st_size,
+            "sha256": hashlib.sha256(bundle.read_bytes()).hexdigest(),
+            "rows": 1500,
+        }
+    ]
+    assert str(spool) not in json.dumps(result)
+    assert [call["status"] for call in calls_of(bundle)] == [200, 200, 200]
+
+
+def test_a_bundle_for_a_store_goes_on_from_another_machine_with_its_calls(
+    bucket: Bucket, spool: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ServiceUnavailable) as caught:
+        export(Breaking(3500, 3), bucket.url("case.zip"), evidence="bundle")
+    assert bucket.objects() == ["case.zip.partial", "case.zip.partial.calls"]
+    assert list(spool.iterdir()) == []
+    before = [json.loads(line) for line in (bucket.get("case.zip.partial.calls") or b"").splitlines()]
+    result = export(Listing(3500, listed(3500)), bucket.url("case.zip"), evidence="bundle", resume=caught.value.resume)
+    assert (result["complete"], bucket.objects()) == (True, ["case.zip"])
+    bundle = fetched(bucket, "case.zip", tmp_path)
+    assert verify(bundle).intact
+    assert calls_of(bundle)[: len(before)] == before
+    assert {call["status"] for call in before} == {200, 502}
+    assert {call["status"] for call in calls_of(bundle)[len(before) :]} == {200}
+
+
+def test_a_bundle_that_the_store_did_not_take_is_put_together_again(
+    bucket: Bucket, door: OpenDoor, tmp_path: Path
+) -> None:
+    def no_bundle(request: Request) -> Answer | None:
+        return refusal(403, "AccessDenied") if request.method == "PUT" and request.path.endswith("/case.zip") else None
+
+    door(no_bundle, bucket.endpoint)
+    with pytest.raises(ParameterError, match="permission denied") as caught:
+        export(Listing(1500, listed(1500)), bucket.url("case.zip"), evidence="bundle")
+    assert bucket.objects() == ["case.zip.partial", "case.zip.partial.calls"]
+    door(lambda _: None, bucket.endpoint)
+    result = export(Listing(1500, listed(1500)), bucket.url("case.zip"), evidence="bundle", resume=caught.value.resume)
+    assert (result["complete"], bucket.objects()) == (True, ["case.zip"])
+    assert verify(fetched(bucket, "case.zip", tmp_path)).intact
+
+
+def test_a_bundle_in_a_store_is_not_replaced(bucket: Bucket) -> None:
+    bucket.put("case.zip", b"evidence")
+    with pytest.raises(ParameterError, match="there already"):
+        export(Listing(10, listed(10)), bucket.url("case.zip"), evidence="bundle")
+    assert bucket.get("case.zip") == b"evidence"
+
+
+def test_a_bundle_in_a_store_is_no_folder() -> None:
+    with pytest.raises(ParameterError, match="is a zip file") as refused:
+        export(Listing(10, listed(10)), "s3://bucket-of-evidence/case", evidence="bundle")
+    assert refused.value.problems[0]["pointer"] == "/destination"
+
+
+def test_a_report_and_a_list_of_disagreements_go_to_a_store(bucket: Bucket, spool: Path, tmp_path: Path) -> None:
+    job = export(Listing(3, listed(3)), str(tmp_path / "rows.ndjson"))["job"]
+    report = render_report.run({"job": job, "destination": bucket.url("case.html")})["file"]
+    assert report["path"] == bucket.url("case.html")
+    assert hashlib.sha256(bucket.get("case.html") or b"").hexdigest() == report["sha256"]
+    (tmp_path / "events.ndjson").write_text("")
+    given = {
+        "job_id": JOB_ID,
+        "job": job,
+        "rows": str(tmp_path / "rows.ndjson"),
+        "events": str(tmp_path / "events.ndjson"),
+        "destination": bucket.url("case.csv"),
+        "format": "csv",
+    }
+    result = reconcile_job.run(given)
+    assert result["disagreements"] is None
+    assert result["files"][0]["path"] == bucket.url("case.csv")
+    assert hashlib.sha256(bucket.get("case.csv") or b"").hexdigest() == result["files"][0]["sha256"]
+    assert list(spool.iterdir()) == []
+    with pytest.raises(ParameterError, match="there already"):
+        reconcile_job.run(given)
+    assert reconcile_job.run({**given, "overwrite": True})["files"] == result["files"]
 
 
 def test_a_bucket_that_is_not_there_is_told_before_anything_is_read(bucket: Bucket) -> None:

@@ -22,7 +22,7 @@ from connectors.errors import InlineTooLarge, ParameterError, UnexpectedAnswer
 from sandbox.server import RunningSandbox
 from tests.actions.test_export import Listing, finished
 from tests.conftest import CAMPAIGN
-from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, connected, job
+from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, Scripted, connected, job, ok
 
 Connect = Callable[..., EmailSecurity]
 Change = Callable[[list[dict[str, Any]]], object]
@@ -407,6 +407,16 @@ def test_files_of_another_time_are_asked_about(evidence: Evidence) -> None:
 def test_a_job_that_runs_is_said_to(evidence: Evidence) -> None:
     evidence.job.update(status="PROCESSING", completed_at=None)
     assert any("has not ended" in warning for warning in evidence.reconciled()["warnings"])
+
+
+def test_a_job_that_ended_while_its_rows_were_read_is_said_to_have_moved(evidence: Evidence) -> None:
+    running = {**evidence.job, "status": "PROCESSING", "completed_at": None, "messages_pending": 1}
+    asked = Scripted(ok(running), ok(evidence.rows), ok([]), ok(evidence.job))
+    given = {name: value for name, value in evidence.params().items() if name not in ("job", "rows")}
+    result = reconcile_job.run(given, connected(asked))
+    assert result["warnings"] == [
+        "the job was PROCESSING when its rows were read: what differs may only have moved since"
+    ]
 
 
 # The list

@@ -252,12 +252,6 @@ def test_a_directory_that_may_not_be_written_to_is_found_before_any_row(
     assert pointer_of(caught.value) == "/destination"
 
 
-def test_missing_directories_are_made_only_when_asked_for(tmp_path: Path) -> None:
-    with RowFile.create(tmp_path / "a" / "b" / "rows", create_parents=True) as file:
-        file.finish("ndjson")
-    assert (tmp_path / "a" / "b" / "rows").exists()
-
-
 @pytest.fixture
 def small_disk() -> Iterator[None]:
     """Files can't grow beyond 64 KiB, as on a disk that is full."""
