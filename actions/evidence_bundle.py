@@ -30,24 +30,16 @@ if TYPE_CHECKING:
 PACK = "cloudflare-email-security-pack"
 
 
-@contextmanager
-def recording(api: EmailSecurity, rows: RowFile) -> Iterator[EmailSecurity]:
-    """The connection, with its calls written down: where the settings say, else beside the destination.
-
-    There they stay as long as the rows' own partial file: for the call that goes on with it.
-    """
-    if api.call_record is not None:
-        yield api
-        return
-    beside = Path(os.fspath(rows.place.path) + CALLS_SUFFIX)
-    if not rows.rows:
-        beside.unlink(missing_ok=True)
+def recorded_bytes(rows: RowFile) -> int:
+    """How large the record of calls beside the rows is; 0 where there is none."""
     try:
-        with api.recording(beside) as recorded:
-            yield recorded
-    finally:
-        if rows.closed or not rows.rows:
-            beside.unlink(missing_ok=True)
+        return _beside(rows).stat().st_size
+    except OSError:
+        return 0
+
+
+def _beside(rows: RowFile) -> Path:
+    return Path(os.fspath(rows.place.path) + CALLS_SUFFIX)
 
 
 class BundleWriter:
@@ -71,11 +63,43 @@ class BundleWriter:
         self._status = status
         self._plan = plan
         self._approvals = approvals
+        self._calls_missing = False
         self._signer: Signer | None = None
         if api.connection.evidence_key is not None:
             from evidence.signature import Signer  # noqa: PLC0415 -- cryptography, for who signs
 
             self._signer = Signer(api.connection.evidence_key.get_secret_value())
+
+    @contextmanager
+    def recording(self, api: EmailSecurity, rows: RowFile, *, before: int | None) -> Iterator[EmailSecurity]:
+        """The connection, with its calls written down: where the settings say, else beside the destination.
+
+        There they stay as long as the rows' own partial file: for the call that goes on with it. before: how many
+        bytes of them an earlier call has left, None for the first.
+        """
+        if api.call_record is not None:
+            yield api
+            return
+        beside, given_up = _beside(rows), False
+        if before is None:
+            beside.unlink(missing_ok=True)
+        self._calls_missing = recorded_bytes(rows) < (before or 0)
+        try:
+            with api.recording(beside) as recorded:
+                yield recorded
+        except BaseException as error:
+            given_up = before is None and not rows.rows and getattr(error, "resume", None) is None
+            raise
+        finally:
+            if rows.closed or given_up:
+                beside.unlink(missing_ok=True)
+
+    def warnings(self, calls: CallRecord | None) -> Iterator[str]:
+        """What is wrong with the record of calls."""
+        if calls is not None and calls.lost:
+            yield f"{calls.lost} calls could not be written to the record of calls"
+        if self._calls_missing:
+            yield "the record of calls of earlier runs was lost: calls.ndjson begins where this export went on"
 
     def check_plan_of(self, job: BulkJob) -> None:
         """Raises: ParameterError unless the job was made from the plan, PlanRefused where that was edited."""

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from actions import progress
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
-from actions.evidence_bundle import BundleWriter, recording
+from actions.evidence_bundle import BundleWriter, recorded_bytes
 from actions.example_job import JOB_ID, example_job
 from actions.process import main
 from actions.row_collection import Collected, expected_rows
@@ -72,6 +72,7 @@ class Resume(ActionParams):
         pattern=r"^[0-9a-f]{16}$",
         description="A digest of the job's status and counters before these rows were read; null: they are of no use.",
     )
+    calls: int = Field(0, ge=0, description="Of a bundle: how many bytes of its calls are written down so far.")
     pseudonyms: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{20}$",
@@ -159,7 +160,7 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
     api = api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
     if p.time_budget_seconds is not None:
         api = api.until(Deadline(api.clock, p.time_budget_seconds))
-    with _collecting(p, pseudonyms) as collected, _recording(p, api, collected) as api:
+    with _collecting(p, pseudonyms) as collected, _recording(p, api, collected, bundle) as api:
         reading = Reading.begin(api.get_job(p.job_id), p.resume)
         if bundle is not None:
             bundle.check_plan_of(reading.job)
@@ -255,10 +256,12 @@ def _check_destination(p: Params) -> None:
         raise ParameterError(problems=[{"pointer": "/resume", "message": "is of another job or another status"}])
 
 
-def _recording(p: Params, api: EmailSecurity, collected: Collected) -> AbstractContextManager[EmailSecurity]:
-    if p.evidence is None or collected.file is None:
+def _recording(
+    p: Params, api: EmailSecurity, collected: Collected, bundle: BundleWriter | None
+) -> AbstractContextManager[EmailSecurity]:
+    if bundle is None or collected.file is None:
         return nullcontext(api)
-    return recording(api, collected.file)
+    return bundle.recording(api, collected.file, before=None if p.resume is None else p.resume.calls)
 
 
 @contextmanager
@@ -333,11 +336,10 @@ def _finished(
     result = _result(p, job, collected, resume=None, settled=settled)
     if collected.file is None:
         return result
-    if bundle is not None and api.call_record is not None and api.call_record.lost:
-        result.warnings.append(f"{api.call_record.lost} calls could not be written to the record of calls")
     if bundle is None:
         record = collected.file.finish(p.format)
     else:
+        result.warnings.extend(bundle.warnings(api.call_record))
         told = result.model_dump(mode="json")
         record, result.evidence_sha256 = bundle.write(collected.file, told, api.call_record)
     result.files = [ExportedFile(**record)]
@@ -383,6 +385,8 @@ def _say_how_to_go_on(p: Params, collected: Collected, reading: Reading, failure
 
 
 def _resume(p: Params, collected: Collected, file: RowFile, reading: Reading) -> Resume:
+    # Before the checkpoint: pages that nobody waits for any more may still add to them.
+    calls = recorded_bytes(file)
     kept = file.checkpoint()
     return Resume(
         job_id=p.job_id,
@@ -393,6 +397,7 @@ def _resume(p: Params, collected: Collected, file: RowFile, reading: Reading) ->
         sha256=kept["sha256"],
         passes=reading.passes,
         job_was=reading.job_was,
+        calls=calls,
         pseudonyms=collected.pseudonym_key,
     )
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from actions.contract import Action
+from actions.ending import ended_by_sigterm
 from connectors import call_log
 from connectors.errors import OutcomeUnknown, PackError, ParameterError, TemporaryFailure
 
@@ -40,7 +38,7 @@ def main(action: Action[Any, Any], arguments: Sequence[str] | None = None) -> No
     # A pydantic plugin would see every value, credentials too; and to look for one costs 20 ms a start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
-        with _ended_by_sigterm():
+        with ended_by_sigterm():
             configure_log(os.environ)
             document, code = _run(action, arguments)
     except PackError as error:
@@ -49,24 +47,6 @@ def main(action: Action[Any, Any], arguments: Sequence[str] | None = None) -> No
         # The shell's convention for a process ended by SIGINT.
         sys.exit(130)
     sys.exit(_write(action, document, code))
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Orchestrators stop processes with SIGTERM: what is half written is cleared away then too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, _: object) -> None:
-        # The shell's convention for a process ended by a signal.
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _run(action: Action[Any, Any], arguments: Sequence[str]) -> tuple[dict[str, Any], int]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,11 +19,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from connectors.errors import OutputError
-from evidence.destination import failed_before_writing, reason
+from evidence.destination import failed_before_writing, reason, refuse
 from evidence.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest
 from evidence.whole_file import FileRecord, WholeFile, sync_directory, whole_file
 
 ZIP = ".zip"
+
+_NEVER_REPLACED = "something is there already, and a folder of evidence replaces nothing"
 
 _LONGEST_CLOCK_YEARS = range(1980, 2108)
 
@@ -137,12 +140,16 @@ def _folder(destination: Path, kept: str) -> Iterator[Path]:
         failed_before_writing(destination, error)
     try:
         yield temporary
-        # Fails where something is there by now: a folder of evidence is never replaced.
+        # A folder of evidence is never replaced. To rename fails where something is there by now, but for an empty one.
+        if os.path.lexists(destination):
+            refuse(destination, _NEVER_REPLACED)
         temporary.rename(destination)
         sync_directory(destination.parent)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError):
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                refuse(destination, _NEVER_REPLACED)
             raise OutputError(
                 f"{str(destination)!r} could not be written: {reason(error)}. {kept}", path=str(destination)
             ) from error

@@ -87,23 +87,33 @@ class ObjectStore:
                 as the store could still be told so.
         """
         try:
-            whole = self._asked(source.stat).st_size <= ONE_REQUEST_BYTES
-            put = partial(self._put_whole if whole else self._put_parts, source, create=create)
-            self._asked(put, {412: _Taken, 501: _Unconditional} if create else {})
-        except _NotThere:
-            raise told(FileNotFoundError(), self.url, pointer=self._pointer) from None
+            self._put(source, create=create)
         except _Taken:
             if not self._is_the_same(source):
                 raise self.taken() from None
+        except _NotThere:
+            # Of an upload, say, that was completed: what was lost is the answer that said so.
+            if not self._has_arrived(source):
+                message = f"{str(self.url)!r} could not be written: the store does not find where to (HTTP 404)"
+                raise OutputError(message, path=str(self.url), help=AGAIN) from None
         except OutputError:
             # What may not be sent twice is not tried again by obstore, though only the answer may have been lost.
-            if not (create and self._has_arrived(source)):
+            if not self._has_arrived(source):
                 raise
+
+    def _put(self, source: Path, *, create: bool) -> None:
+        """Raises: _Taken, _NotThere, ParameterError, OutputError."""
+        # As late as can be, for stores that do not know conditions, or take them and do not keep to them.
+        if create and self.exists():
+            raise _Taken
+        try:
+            whole = self._asked(source.stat).st_size <= ONE_REQUEST_BYTES
+            put = partial(self._put_whole if whole else self._put_parts, source, create=create)
+            self._asked(put, {412: _Taken, 501: _Unconditional} if create else {})
         except _Unconditional:
-            # Some S3-compatible stores can't make a condition of it: looked at again, as late as can be.
             if self.exists():
-                raise self.taken() from None
-            self.put(source, create=False)
+                raise _Taken from None
+            self._put(source, create=False)
 
     def fetch(self, to: Path) -> bool:
         """Write the object to a new file, block by block. False where there is no such object.
@@ -139,7 +149,8 @@ class ObjectStore:
     def taken(self) -> PackError:
         """What to say where another object is there, and must not be replaced."""
         message = "an object is there already: it may be evidence; choose another key, or set overwrite to true"
-        return ParameterError(problems=[{"pointer": self._pointer, "message": message}], help=NOTHING_PUT)
+        own = " It may be this call's own, of a run that ended before it could say so."
+        return ParameterError(problems=[{"pointer": self._pointer, "message": message}], help=NOTHING_PUT + own)
 
     def _opened(self, size: int) -> Store:
         """The store, for requests with a body of up to `size` bytes: their time limit is the store's. Takes 20 ms."""
@@ -152,11 +163,16 @@ class ObjectStore:
                     url = {} if at.url is None else {"endpoint": at.url, "aws_endpoint_url_s3": at.url}
                     # One object is deleted at a time: in this way every S3-compatible store knows how to.
                     config = {**url, "disable_bulk_delete": True}
+                    if not self._endpoint.is_of(bucket):
+                        # The first part of the key would be taken for the bucket, whatever the environment says.
+                        config["virtual_hosted_style_request"] = False
                     return S3Store(bucket, config=config, client_options=client, retry_config=retry)  # type: ignore[arg-type]  # built in parts
                 case "gs":
                     return GCSStore(bucket, client_options=client, retry_config=retry)
                 case "az":
-                    return AzureStore(bucket, client_options=client, retry_config=retry)
+                    # An emulator would be called over plain http, wherever the environment says that it is.
+                    config = {"use_emulator": False}
+                    return AzureStore(bucket, config=config, client_options=client, retry_config=retry)  # type: ignore[arg-type]  # as above
         except (BaseError, ValueError, OSError):
             pass
         # Outside of the handler, so that the error does not carry along what obstore quotes.
@@ -169,7 +185,7 @@ class ObjectStore:
         """
         try:
             return ask()
-        except (BaseError, ValueError, OSError) as error:
+        except (BaseError, ValueError, OSError, NotImplementedError) as error:
             failure = self._failure(error, expected or {})
         raise failure
 
@@ -179,7 +195,7 @@ class ObjectStore:
         if absent and not is_of_the_bucket(error):
             return _NotThere()
         # Before any request, where the settings say so; and what each of the stores has a status of its own for.
-        known: dict[type[Exception], int] = {NotSupportedError: 501, AlreadyExistsError: 412}
+        known: dict[type[Exception], int] = {NotSupportedError: 501, NotImplementedError: 501, AlreadyExistsError: 412}
         status = known.get(type(error)) or status_of(error) or 0
         return expected[status]() if status in expected else told(error, self.url, pointer=self._pointer)
 

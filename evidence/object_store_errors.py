@@ -114,8 +114,9 @@ def _answer(status: int | None, code: str | None) -> str:
 
 
 def _code_of(error: BaseException) -> str | None:
-    found = _CODE.search(_told(error))
-    return found[1] if found else None
+    # The last: before the store's answer stands the address, and in it a key that may look like a code.
+    found = _CODE.findall(_told(error))
+    return found[-1] if found else None
 
 
 def _told(error: BaseException) -> str:

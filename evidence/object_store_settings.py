@@ -6,6 +6,7 @@ within a known time.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -29,6 +30,11 @@ ENDPOINTS: dict[Scheme, tuple[str, ...]] = {
 }
 # Where credentials are exchanged: these too would be opened by an endpoint on this machine.
 _EXCHANGES = ("AWS_ENDPOINT_URL_STS", "AWS_STS_ENDPOINT", "AZURE_STORAGE_AUTHORITY_HOST", "AZURE_AUTHORITY_HOST")
+# Where a machine in a cloud asks for its own credentials: over plain http, of an address that no router hands on.
+_OF_THE_MACHINE = (
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_METADATA_ENDPOINT", "AZURE_MSI_ENDPOINT", "AZURE_IDENTITY_ENDPOINT",
+    "MSI_ENDPOINT", "IDENTITY_ENDPOINT",
+)  # fmt: skip
 
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 30.0
@@ -48,6 +54,10 @@ class Endpoint(NamedTuple):
     url: str | None
     loopback: bool
 
+    def is_of(self, bucket: str) -> bool:
+        """Whether its host's name begins with the bucket's, as in https://bucket.store.example."""
+        return self.url is not None and (urlsplit(self.url).hostname or "").startswith(f"{bucket}.")
+
 
 def endpoint(scheme: Scheme, environment: Mapping[str, str] | None = None) -> Endpoint:
     """The endpoint that the environment sets.
@@ -62,10 +72,20 @@ def endpoint(scheme: Scheme, environment: Mapping[str, str] | None = None) -> En
     for name in _EXCHANGES:
         if name in given and "://" in given[name]:
             _checked(name, given[name])
+    for name in _OF_THE_MACHINE:
+        if name in given and not _is_link_local(given[name]):
+            _checked(name, given[name], query=True)
     return Endpoint(found[0], is_loopback(urlsplit(found[0]).hostname or "")) if found else Endpoint(None, False)
 
 
-def _checked(name: str, url: str) -> str:
+def _is_link_local(url: str) -> bool:
+    try:
+        return ipaddress.ip_address(urlsplit(url).hostname or "").is_link_local
+    except ValueError:
+        return False
+
+
+def _checked(name: str, url: str, *, query: bool = False) -> str:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -74,7 +94,7 @@ def _checked(name: str, url: str) -> str:
         host = ""
     if not host or parts.scheme not in {"http", "https"} or re.search(r"[\s\\]", url):
         raise ConnectionSettingsError(f"{name}: is no http(s) URL")
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.username is not None or (parts.query and not query) or parts.fragment:
         raise ConnectionSettingsError(f"{name}: must not hold a user name, a query or a fragment")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConnectionSettingsError(

@@ -6,6 +6,7 @@ another user's file is never used.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -32,6 +33,7 @@ def open_fresh(destination: Path) -> int:
         OutputError: the disk is full.
     """
     partial = _beside(destination)
+    _unlink_finished(partial, destination)
     while True:
         try:
             try:
@@ -48,6 +50,13 @@ def open_fresh(destination: Path) -> int:
         if _claim(descriptor, partial):
             os.ftruncate(descriptor, 0)
             return descriptor
+
+
+def _unlink_finished(partial: Path, destination: Path) -> None:
+    """Take away the partial file's name where the file has its own by now: a run ended between the two."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(partial.lstat(), destination.lstat()):
+            partial.unlink()
 
 
 def open_existing(destination: Path) -> int:

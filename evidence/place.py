@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from connectors.call_log import LOGGER
-from connectors.errors import PackError, ParameterError
+from connectors.errors import OutputError, PackError, ParameterError
+from evidence.destination import failed_before_writing, reason, refuse
 from evidence.object_url import is_url, parse
 from evidence.partial_file import CALLS_SUFFIX, PARTIAL_SUFFIX
 from evidence.whole_file import taken
@@ -91,9 +93,12 @@ def placed(destination: str, *, overwrite: bool, resumed: bool = False, bundle: 
         ConnectionSettingsError: the store's settings can't be used.
         OutputError: the store can't be reached.
     """
+    if destination.lower().endswith((PARTIAL_SUFFIX, CALLS_SUFFIX)):
+        # Once finished it would be what an export to the name without it takes for its own, and gives up.
+        refuse(destination, f"{PARTIAL_SUFFIX} and {CALLS_SUFFIX} are the names of what is not complete")
     if not is_url(destination):
         # What is there is not replaced in the end either; but nobody wants to wait for that.
-        if not overwrite and Path(destination).is_file():
+        if not overwrite and _is_there(destination):
             taken(destination)
         yield LocalPlace(destination, overwrite=overwrite)
         return
@@ -104,10 +109,31 @@ def placed(destination: str, *, overwrite: bool, resumed: bool = False, bundle: 
     store = ObjectStore(url)
     if not resumed and store.exists() and not overwrite:
         raise store.taken()
-    with tempfile.TemporaryDirectory(prefix="cfes-", ignore_cleanup_errors=True) as spool:
+    with _spool() as spool:
         suffixes = (CALLS_SUFFIX, PARTIAL_SUFFIX) if bundle else (PARTIAL_SUFFIX,)
         path = Path(spool) / ("file.zip" if bundle else "file")
         yield ObjectPlace(store, path, overwrite=overwrite, resumed=resumed, suffixes=suffixes)
+
+
+def _is_there(path: str) -> bool:
+    """A file or a link. What else is in the way is told of where it is opened."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, ValueError):
+        return False
+    except OSError as error:
+        failed_before_writing(path, error)
+    return stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)
+
+
+def _spool() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="cfes-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"no temporary directory can be made: {reason(error)}",
+            help="Nothing was sent. Set TMPDIR to a directory that can be written to, then run it again.",
+        ) from error
 
 
 def check_installed() -> None:
@@ -191,7 +217,8 @@ class ObjectPlace:
     def deliver(self, source: Path | None = None) -> None:
         """See Place."""
         self._store.put(Path(self.path) if source is None else source, create=not self._replace)
-        for _, part in self._parts:
+        # The rows first: without them nothing goes on, and nothing would go on without its calls.
+        for _, part in reversed(self._parts):
             try:
                 part.delete()
             except PackError as error:

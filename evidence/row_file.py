@@ -174,13 +174,8 @@ class RowFile:
     def clear(self) -> None:
         """Give up the rows so far and begin again, in the same partial file.
 
-        Raises:
-            OutputError: the partial file can't be emptied.
+        They are in it until others are written over them: an earlier `Checkpoint` holds as long.
         """
-        try:
-            os.ftruncate(self._open(), 0)
-        except OSError as error:
-            raise self._failure(error) from error
         self._kept_rows = self._kept_bytes = 0
         self._hash = hashlib.sha256()
 

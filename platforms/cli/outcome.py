@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from actions.ending import ended_by_sigterm
 from connectors.errors import PackError, ParameterError
 from platforms.cli.commands import app
 from platforms.cli.failures import INTERRUPTED, defect, show
@@ -20,7 +21,8 @@ _COMMAND_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code, whatever happens."""
     try:
-        code = app(list(arguments), prog_name="cfes", standalone_mode=False)
+        with ended_by_sigterm():
+            code = app(list(arguments), prog_name="cfes", standalone_mode=False)
     except SystemExit as ended:
         code = ended.code
     except (KeyboardInterrupt, typer.Abort):

@@ -272,7 +272,7 @@ def test_a_run_that_read_nothing_leaves_nothing(bucket: Bucket, spool: Path) -> 
     with pytest.raises(ServiceUnavailable):
         export(Breaking(10, 1), bucket.url("rows"))
     assert list(spool.iterdir()) == []
-    assert "rows" not in bucket.objects()
+    assert bucket.objects() == []
 
 
 @pytest.mark.parametrize("size", ["whole", "parts"])
@@ -348,6 +348,121 @@ def test_a_partial_object_that_can_not_be_deleted_is_told_and_the_export_is_done
     assert "rows.partial is left" in told
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_store_that_ignores_conditions_replaces_nothing_either(resumed: bool, bucket: Bucket, door: OpenDoor) -> None:
+    def deaf(asked: Request) -> Answer | None:
+        asked.headers.pop("if-none-match", None)
+        return None
+
+    def page(number: int) -> list[dict[str, Any]]:
+        if number == 4:
+            bucket.put("rows", b"the other one's evidence")
+        return listed(3500)(number)
+
+    door(deaf, bucket.endpoint)
+    more = {}
+    if resumed:
+        with pytest.raises(ServiceUnavailable) as caught:
+            export(Breaking(3500, 3), bucket.url("rows"))
+        more["resume"] = caught.value.resume
+    with pytest.raises(ParameterError, match="there already") as refused:
+        export(Listing(3500, page), bucket.url("rows"), **more)
+    assert "may be this call's own" in refused.value.help
+    assert bucket.get("rows") == b"the other one's evidence"
+
+
+def test_another_object_of_the_same_size_is_not_taken_for_ours(bucket: Bucket, tmp_path: Path) -> None:
+    size = len(unbroken("ndjson", tmp_path / "rows", 10))
+
+    def page(number: int) -> list[dict[str, Any]]:
+        bucket.put("rows", b"x" * size)
+        return listed(10)(number)
+
+    with pytest.raises(ParameterError, match="there already"):
+        export(Listing(10, page), bucket.url("rows"))
+    assert bucket.get("rows") == b"x" * size
+
+
+def test_a_run_that_ended_right_after_it_delivered_goes_on_to_its_end(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(_: object) -> None:
+        raise SystemExit(143)
+
+    with pytest.raises(ServiceUnavailable) as caught:
+        export(Breaking(3500, 3), bucket.url("rows"))
+    with monkeypatch.context() as killed, pytest.raises(SystemExit):
+        killed.setattr(object_store.ObjectStore, "delete", ended)
+        export(Listing(3500, listed(3500)), bucket.url("rows"), resume=caught.value.resume)
+    assert bucket.objects() == ["rows", "rows.partial"]
+    result = export(Listing(3500, listed(3500)), bucket.url("rows"), resume=caught.value.resume)
+    assert (result["complete"], bucket.objects()) == (True, ["rows"])
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_upload_that_was_completed_without_an_answer_is_done(
+    overwrite: bool, in_parts: None, bucket: Bucket, door: OpenDoor
+) -> None:
+    def lost(asked: Request) -> Answer | None:
+        return Answer(lost=True) if asked.method == "POST" and "uploadId=" in asked.path else None
+
+    door(lost, bucket.endpoint)
+    result = export(Listing(1500, listed(1500)), bucket.url("rows"), overwrite=overwrite)
+    assert hashlib.sha256(bucket.get("rows") or b"").hexdigest() == result["files"][0]["sha256"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_that_was_put_without_any_answer_is_done(overwrite: bool, bucket: Bucket, door: OpenDoor) -> None:
+    bucket.put("rows", b"before")
+    door(lambda asked: Answer(lost=True) if asked.method == "PUT" else None, bucket.endpoint)
+    key = "rows" if overwrite else "new"
+    result = export(Listing(10, listed(10)), bucket.url(key), overwrite=overwrite)
+    assert hashlib.sha256(bucket.get(key) or b"").hexdigest() == result["files"][0]["sha256"]
+
+
+@pytest.mark.parametrize("code", ["NoSuchUpload", "AccountDisabled"])
+def test_a_404_says_no_such_bucket_only_where_the_store_does(code: str, bucket: Bucket, door: OpenDoor) -> None:
+    door(lambda asked: refusal(404, code) if asked.method == "PUT" else None, bucket.endpoint)
+    with pytest.raises(OutputError, match="HTTP 404") as caught:
+        export(Listing(10, listed(10)), bucket.url("rows"))
+    assert "bucket" not in caught.value.message.replace(bucket.url("rows"), "")
+
+
+def test_a_setting_that_forbids_conditions_costs_no_rows(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CONDITIONAL_PUT", "disabled")
+    assert export(Listing(1500, listed(1500)), bucket.url("rows"))["complete"]
+    with pytest.raises(ParameterError, match="there already"):
+        export(Listing(10, listed(10)), bucket.url("rows"))
+
+
+def test_no_setting_takes_the_key_for_a_bucket(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true")
+    export(Listing(1, listed(1)), bucket.url("folder-of-ours/rows"))
+    assert bucket.objects() == ["folder-of-ours/rows"]
+
+
+def test_a_key_that_looks_like_an_error_is_none(bucket: Bucket, door: OpenDoor) -> None:
+    door(lambda asked: refusal(403, "AccessDenied") if asked.method == "PUT" else None, bucket.endpoint)
+    with pytest.raises(ParameterError, match="AccessDenied"):
+        export(Listing(1, listed(1)), bucket.url("<Code>NoSuchBucket<"))
+
+
+@pytest.mark.parametrize("suffix", [".partial", ".partial.calls", ".PARTIAL"])
+@pytest.mark.parametrize("where", ["store", "path"])
+def test_what_is_complete_is_not_named_as_what_is_not(where: str, suffix: str, tmp_path: Path) -> None:
+    destination = "s3://bucket-of-evidence/rows" if where == "store" else str(tmp_path / "rows")
+    with pytest.raises(ParameterError, match="not complete") as refused:
+        export(Listing(10, listed(10)), destination + suffix)
+    assert refused.value.problems[0]["pointer"] == "/destination"
+
+
+def test_a_temporary_directory_that_is_none_is_named(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(OutputError, match="no temporary directory") as caught:
+        export(Listing(10, listed(10)), bucket.url("rows"))
+    assert "TMPDIR" in caught.value.help
+
+
 def fetched(bucket: Bucket, key: str, folder: Path) -> Path:
     """The object as a file, as somebody would fetch it who wants to prove it."""
     path = folder / "fetched.zip"
@@ -395,6 +510,45 @@ def test_a_bundle_for_a_store_goes_on_from_another_machine_with_its_calls(
     assert calls_of(bundle)[: len(before)] == before
     assert {call["status"] for call in before} == {200, 502}
     assert {call["status"] for call in calls_of(bundle)[len(before) :]} == {200}
+
+
+@pytest.mark.parametrize("where", ["store", "path"])
+def test_a_bundle_that_goes_on_before_it_has_a_row_keeps_its_calls(where: str, bucket: Bucket, tmp_path: Path) -> None:
+    def page(number: int) -> list[dict[str, Any]]:
+        every = rows(3000)
+        for row in every[2500:]:
+            row["status"] = "FAILED"
+        return every[(number - 1) * 1000 : number * 1000]
+
+    step = {
+        "job_id": JOB_ID,
+        "destination": bucket.url("case.zip") if where == "store" else str(tmp_path / "case.zip"),
+        "status": "FAILED",
+        "evidence": "bundle",
+        "time_budget_seconds": 0.001,
+    }
+    result: dict[str, Any] = {"done": False, "resume": None}
+    made = turns = 0
+    while not result["done"]:
+        listing = Listing(3000, page, messages_successful=2500, messages_failed=500)
+        api = ticking(connected(listing, pages_ahead=0))
+        more = {} if result["resume"] is None else {"resume": result["resume"]}
+        result = export_job_messages.run({**step, **more}, api)
+        made += len(listing.asked) + listing.looks
+        turns += 1
+    assert (turns > 2, result["complete"], result["warnings"]) == (True, True, [])
+    bundle = fetched(bucket, "case.zip", tmp_path) if where == "store" else tmp_path / "case.zip"
+    assert len(calls_of(bundle)) == made
+
+
+def test_a_bundle_whose_earlier_calls_were_lost_says_so(bucket: Bucket) -> None:
+    with pytest.raises(ServiceUnavailable) as caught:
+        export(Breaking(3500, 3), bucket.url("case.zip"), evidence="bundle")
+    bucket.delete("case.zip.partial.calls")
+    result = export(Listing(3500, listed(3500)), bucket.url("case.zip"), evidence="bundle", resume=caught.value.resume)
+    assert result["complete"]
+    [warning] = result["warnings"]
+    assert "record of calls of earlier runs was lost" in warning
 
 
 def test_a_bundle_that_the_store_did_not_take_is_put_together_again(

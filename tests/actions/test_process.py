@@ -277,22 +277,27 @@ def test_importing_an_action_loads_nothing_heavy(action: Action[Any, Any]) -> No
     assert ended.stdout.strip() == "[]"
 
 
-def test_sigterm_leaves_nothing_half_written(environment: dict[str, str], api: EmailSecurity, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["action", "cfes"])
+def test_sigterm_leaves_nothing_half_written(
+    by: str, environment: dict[str, str], api: EmailSecurity, tmp_path: Path
+) -> None:
     code = """
-import os, signal
+import os, signal, sys
 import evidence.csv_table
-from actions import export_job_messages
-from actions.process import main
+from actions import export_job_messages, process
+from platforms.cli import main
 def stop(lines, write):
     write(b"half")
     os.kill(os.getpid(), signal.SIGTERM)
     signal.pause()
 evidence.csv_table.write_csv = stop
-main(export_job_messages.ACTION)
+if sys.argv[1] == "cfes":
+    sys.exit(main.main(["export-job-messages", "--params", "-"]))
+process.main(export_job_messages.ACTION, [])
 """
     params = {"job_id": finished(api), "format": "csv", "destination": str(tmp_path / "rows.csv")}
     ended = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, by],
         input=json.dumps(params),
         env={**os.environ, **environment},
         capture_output=True,

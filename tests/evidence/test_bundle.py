@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.errors import ConnectionSettingsError, OutputError, ParameterError
+from connectors.errors import ConnectionSettingsError, ParameterError
 from evidence.bundle import bundle_at
 from evidence.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest, Pack
 from evidence.signature import Signer
@@ -138,10 +138,19 @@ def test_what_fails_in_the_middle_leaves_nothing(name: str, tmp_path: Path) -> N
 def test_a_folder_of_evidence_is_never_replaced(tmp_path: Path) -> None:
     made(tmp_path / "case")
     before = contents(tmp_path / "case")
-    with pytest.raises(OutputError), bundle_at(tmp_path / "case", now=NOW, kept="Kept.") as bundle:
+    refused = pytest.raises(ParameterError, match="replaces nothing")
+    with refused, bundle_at(tmp_path / "case", now=NOW, kept="Kept.") as bundle:
         bundle.add("other", [b"1"])
     assert contents(tmp_path / "case") == before
     assert [path.name for path in tmp_path.iterdir()] == ["case"]
+
+
+def test_not_even_an_empty_folder_that_came_meanwhile_is_replaced(tmp_path: Path) -> None:
+    refused = pytest.raises(ParameterError, match="replaces nothing")
+    with refused, bundle_at(tmp_path / "case", now=NOW, kept="Kept.") as bundle:
+        bundle.add("other", [b"1"])
+        (tmp_path / "case").mkdir()
+    assert contents(tmp_path / "case") == {}
 
 
 def changes(held: dict[str, bytes]) -> dict[str, tuple[dict[str, bytes], tuple[str, str]]]:

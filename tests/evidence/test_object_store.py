@@ -17,6 +17,7 @@ import pytest
 from connectors.errors import ConnectionSettingsError, OutputError, ParameterError
 from evidence.file_hashes import recorded_file
 from evidence.object_store import ObjectStore
+from evidence.object_store_settings import endpoint
 from evidence.object_url import parse
 from evidence.place import placed
 from evidence.row_file import RowFile
@@ -178,6 +179,36 @@ def test_no_variable_opens_plain_http_to_another_machine(monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example")
     with pytest.raises(ConnectionSettingsError, match="AWS_ENDPOINT_URL"), placed("s3://bucket/key", overwrite=False):
         pass
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://store.example/credentials?of=me"),
+        ("AWS_METADATA_ENDPOINT", "http://192.0.2.2"),
+        ("IDENTITY_ENDPOINT", "http://192.0.2.2/msi"),
+    ],
+)
+def test_no_credentials_are_asked_for_over_plain_http_at_another_machine(
+    variable: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, url)
+    with pytest.raises(ConnectionSettingsError, match=variable), placed("s3://bucket/key", overwrite=False):
+        pass
+    for own in ("http://169.254.170.23/v1/credentials?of=me", "http://127.0.0.1:8/x", "https://store.example/x?y=z"):
+        endpoint("s3", {variable: own})
+
+
+def test_an_emulator_is_not_called_in_place_of_the_store(monkeypatch: pytest.MonkeyPatch, door: OpenDoor) -> None:
+    opened = door(lambda _: Answer(404))
+    monkeypatch.setenv("AZURE_STORAGE_USE_EMULATOR", "true")
+    monkeypatch.setenv("AZURITE_BLOB_STORAGE_URL", opened.url)
+    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", "https://127.0.0.1:9")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+    with pytest.raises(OutputError):
+        ObjectStore(parse("az://container/rows")).exists()
+    assert opened.seen == []
 
 
 def test_a_store_that_can_do_nothing_is_an_error_and_not_asked_forever(door: OpenDoor, tmp_path: Path) -> None:

@@ -252,6 +252,29 @@ def test_a_directory_that_may_not_be_written_to_is_found_before_any_row(
     assert pointer_of(caught.value) == "/destination"
 
 
+def test_what_was_given_up_can_be_gone_on_with_until_other_rows_are_there(tmp_path: Path) -> None:
+    with RowFile.create(tmp_path / "rows") as file:
+        file.append([b'{"message_id":"1"}'])
+        kept = file.checkpoint()
+        file.clear()
+    with RowFile.reopen(tmp_path / "rows", kept["rows"], kept["sha256"]) as file:
+        file.clear()
+        file.append([b"{}"])
+        file.finish("ndjson")
+    assert (tmp_path / "rows").read_bytes() == b"{}\n"
+
+
+def test_a_run_that_ended_while_the_file_had_both_names_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "rows.partial").write_bytes(b"evidence\n")
+    (tmp_path / "rows").hardlink_to(tmp_path / "rows.partial")
+    with RowFile.create(tmp_path / "rows") as file:
+        assert (tmp_path / "rows").read_bytes() == b"evidence\n"
+        file.append([b"{}"])
+        file.finish("ndjson")
+    assert (tmp_path / "rows").read_bytes() == b"{}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["rows"]
+
+
 @pytest.fixture
 def small_disk() -> Iterator[None]:
     """Files can't grow beyond 64 KiB, as on a disk that is full."""
