@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import errno
 import hashlib
@@ -433,6 +434,21 @@ def test_a_setting_that_forbids_conditions_costs_no_rows(bucket: Bucket, monkeyp
     assert export(Listing(1500, listed(1500)), bucket.url("rows"))["complete"]
     with pytest.raises(ParameterError, match="there already"):
         export(Listing(10, listed(10)), bucket.url("rows"))
+
+
+@pytest.mark.parametrize("size", ["whole", "parts"])
+def test_a_bucket_that_locks_its_objects_gets_the_checksum_that_it_wants(
+    size: str, bucket: Bucket, door: OpenDoor, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if size == "parts":
+        request.getfixturevalue("in_parts")
+    monkeypatch.setenv("AWS_CHECKSUM_ALGORITHM", "SHA256")
+    opened = door(lambda _: None, bucket.endpoint)
+    assert export(Listing(500, listed(500)), bucket.url("rows"))["complete"]
+    sent = [asked for asked in opened.seen if asked.method == "PUT"]
+    assert [asked.headers["x-amz-checksum-sha256"] for asked in sent] == [
+        base64.b64encode(hashlib.sha256(asked.body).digest()).decode() for asked in sent
+    ]
 
 
 def test_no_setting_takes_the_key_for_a_bucket(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
