@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from connectors.job import BulkJob
 from connectors.search import format_instant
 from connectors.stamp import Stamp
 from connectors.version import VERSION
+from evidence.destination import failed_before_writing
 from evidence.partial_file import CALLS_SUFFIX
 from evidence.row_file import RowFile
 from evidence.whole_file import FileRecord
@@ -82,17 +83,22 @@ class BundleWriter:
             return
         beside, given_up = _beside(rows), False
         if before is None:
-            beside.unlink(missing_ok=True)
+            try:
+                beside.unlink(missing_ok=True)
+            except OSError as error:
+                failed_before_writing(beside, error)
         self._calls_missing = recorded_bytes(rows) < (before or 0)
         try:
             with api.recording(beside) as recorded:
                 yield recorded
         except BaseException as error:
-            given_up = before is None and not rows.rows and getattr(error, "resume", None) is None
+            given_up = before is None and getattr(error, "resume", None) is None
             raise
         finally:
             if rows.closed or given_up:
-                beside.unlink(missing_ok=True)
+                # No reason to fail: by now the bundle is there, or another error is.
+                with suppress(OSError):
+                    beside.unlink(missing_ok=True)
 
     def warnings(self, calls: CallRecord | None) -> Iterator[str]:
         """What is wrong with the record of calls."""

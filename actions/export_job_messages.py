@@ -34,7 +34,7 @@ from connectors.errors import (
 )
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
-from connectors.paging import LONGEST_CURSOR, MOST_PAGES, Position
+from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, MOST_PAGES, Position
 from evidence.object_url import is_url
 from evidence.place import placed
 from evidence.row_file import RowFile
@@ -66,6 +66,7 @@ class Resume(ActionParams):
     )
     rows: int = Field(ge=0, description="Rows in the partial file.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the partial file.")
+    duplicates_dropped: int = Field(0, ge=0, description="Rows that had come again by then.")
     passes: int = Field(ge=0, description="Passes over the listing that are over.")
     job_was: str | None = Field(
         None,
@@ -275,14 +276,16 @@ def _collecting(p: Params, pseudonyms: Pseudonyms | None) -> Iterator[Collected]
             with RowFile.create(place) as file:
                 try:
                     yield Collected(p.status, file, pseudonyms=pseudonyms)
-                except PackError as error:
-                    if error.resume is None and not file.rows:
+                except BaseException as error:
+                    # Without a `resume` nothing can go on with it.
+                    if getattr(error, "resume", None) is None:
                         file.abandon()
                     raise
         else:
             with RowFile.reopen(place, p.resume.rows, p.resume.sha256) as file:
                 collected = Collected(p.status, file, pseudonyms=pseudonyms)
                 collected.remember(file.kept_lines())
+                collected.duplicates = p.resume.duplicates_dropped
                 yield collected
 
 
@@ -300,7 +303,7 @@ def _pseudonyms(p: Params, api: EmailSecurity) -> Pseudonyms | None:
 
 
 def _pages(p: Params, api: EmailSecurity, collected: Collected, reading: Reading) -> Iterator[bool]:
-    """Read the listing once. Gives, behind each page, whether there is another to be read."""
+    """Read the listing once. Gives, behind each page, whether there is more to be read in this pass."""
     expected = expected_rows(p.status, reading.job)
 
     def enough() -> bool:
@@ -310,8 +313,11 @@ def _pages(p: Params, api: EmailSecurity, collected: Collected, reading: Reading
         p.job_id, status=p.status, start=reading.position, enough=enough, expected=lambda: expected
     )
     for rows, follows in pages:
+        before = len(collected.seen)
         collected.take(rows)
-        more = len(rows) > 0
+        # The page that brings the last row, or follows it, ends the pass: to stop there would save nothing.
+        ends = enough() and (len(collected.seen) > before or len(rows) < LARGEST_PAGE)
+        more = len(rows) > 0 and not ends
         # Its memory is for the next page.
         del rows
         # Not sooner: a page that could not be written is read again.
@@ -319,8 +325,7 @@ def _pages(p: Params, api: EmailSecurity, collected: Collected, reading: Reading
         progress.report(
             progress.Progress("export-job-messages", len(collected.seen), expected, "rows", p.format, p.job_id)
         )
-        # Where all is there, or nothing more comes, the pass is about to end by itself: stopping would never end.
-        yield more and not enough()
+        yield more
 
 
 def _time_is_up(api: EmailSecurity, needed: float) -> bool:
@@ -395,6 +400,7 @@ def _resume(p: Params, collected: Collected, file: RowFile, reading: Reading) ->
         cursor=reading.position.cursor,
         rows=kept["rows"],
         sha256=kept["sha256"],
+        duplicates_dropped=collected.duplicates,
         passes=reading.passes,
         job_was=reading.job_was,
         calls=calls,

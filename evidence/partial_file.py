@@ -48,8 +48,17 @@ def open_fresh(destination: Path) -> int:
         except OSError as error:
             failed_before_writing(partial, error)
         if _claim(descriptor, partial):
-            os.ftruncate(descriptor, 0)
+            _empty(descriptor, partial)
             return descriptor
+
+
+def _empty(descriptor: int, partial: Path) -> None:
+    if os.fstat(descriptor).st_size:
+        try:
+            os.ftruncate(descriptor, 0)
+        except OSError as error:
+            os.close(descriptor)
+            failed_before_writing(partial, error)
 
 
 def _unlink_finished(partial: Path, destination: Path) -> None:

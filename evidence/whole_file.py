@@ -109,7 +109,9 @@ def put_in_place(temporary: Path, destination: Path, *, replace: bool) -> None:
             if os.path.lexists(destination):
                 taken(destination)
         else:
-            temporary.unlink()
+            # The file is there. Where names can be given and not taken back (an append-only directory), it has two.
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             return
     temporary.replace(destination)
 

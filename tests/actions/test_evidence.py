@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -400,3 +402,28 @@ def test_a_full_disk_leaves_no_bundle_and_keeps_the_rows(tmp_path: Path, monkeyp
     again = bundled(connected(Listing(1200, listed(1200))), JOB_ID, tmp_path / "case", resume=failed.value.resume)
     assert (again["complete"], verify(tmp_path / "case").intact) == (True, True)
     assert [path.name for path in tmp_path.iterdir()] == ["case"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_calls_that_can_not_be_removed_do_not_fail_a_bundle_that_is_there(
+    there: bool, api: EmailSecurity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def refused(path: Path, **named: Any) -> None:
+        if path.name.endswith(".calls") and path.exists():
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        unlink(path, **named)
+
+    job_id = finished(api)
+    if there:
+        # Of an earlier run: no calls of this one may stand behind them.
+        (tmp_path / "case.zip.partial.calls").write_text("{}")
+    monkeypatch.setattr(Path, "unlink", refused)
+    if there:
+        with pytest.raises(ParameterError, match=r"calls' can't be written: not permitted"):
+            bundled(api, job_id, tmp_path / "case.zip")
+        assert [path.name for path in tmp_path.iterdir()] == ["case.zip.partial.calls"]
+    else:
+        assert bundled(api, job_id, tmp_path / "case.zip")["complete"]
+        assert verify(tmp_path / "case.zip").intact

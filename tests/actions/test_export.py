@@ -187,6 +187,25 @@ def test_a_run_that_read_nothing_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_export_that_is_interrupted_leaves_only_what_a_resume_object_stands_for(tmp_path: Path) -> None:
+    def interrupted(number: int) -> list[dict[str, Any]]:
+        if number > 2:
+            raise KeyboardInterrupt
+        return listed(3500)(number)
+
+    params: dict[str, Any] = {"job_id": JOB_ID, "destination": str(tmp_path / "rows.ndjson")}
+    with pytest.raises(KeyboardInterrupt):
+        export_job_messages.run(params, connected(Listing(3500, interrupted)))
+    assert list(tmp_path.iterdir()) == []
+    brief = {**params, "time_budget_seconds": 0.001}
+    begun = export_job_messages.run(brief, ticking(connected(Listing(3500, listed(3500)))))
+    with pytest.raises(KeyboardInterrupt):
+        export_job_messages.run({**params, "resume": begun["resume"]}, connected(Listing(3500, interrupted)))
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.ndjson.partial"]
+    again = {**params, "resume": begun["resume"]}
+    assert export_job_messages.run(again, connected(Listing(3500, listed(3500))))["complete"]
+
+
 def test_more_rows_than_the_counters_promise_are_no_complete_export() -> None:
     result = export_job_messages.run({"job_id": JOB_ID, **TAKEN_AS_IT_IS}, connected(Listing(10, listed(12))))
     assert (result["written"], result["expected"], result["complete"]) == (12, 10, False)
@@ -310,6 +329,22 @@ def test_an_export_in_pieces_is_byte_for_byte_the_unbroken_one(row_format: str, 
     assert turns > 2
     assert pieces.read_bytes() == whole.read_bytes()
     assert result["complete"]
+
+
+def test_a_time_budget_is_kept_in_each_pass_where_the_rows_contradict_the_counters(tmp_path: Path) -> None:
+    listing = Listing(4000, listed(4000), messages_successful=3990, messages_failed=10)
+    result: dict[str, Any] = {"done": False, "resume": None}
+    turns: list[int] = []
+    while not result["done"]:
+        asked = len(listing.asked)
+        more = {} if result["resume"] is None else {"resume": result["resume"]}
+        params = {"destination": str(tmp_path / "rows"), "time_budget_seconds": 0.001, "require_complete": False}
+        result = export_job_messages.run({"job_id": JOB_ID, **params, **more}, ticking(connected(listing)))
+        turns.append(len(listing.asked) - asked)
+        assert len(turns) < 20
+    # Three passes over four pages, ended a page after the last full one. Pages that were fetched ahead count here.
+    assert len(turns) >= 10
+    assert (result["complete"], result["written"], result["duplicates_dropped"]) == (False, 4000, 8000)
 
 
 def test_an_inline_export_that_runs_out_of_time_is_an_error_not_a_part() -> None:

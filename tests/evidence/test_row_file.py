@@ -19,6 +19,7 @@ import pytest
 
 from connectors.errors import OutputError, ParameterError
 from evidence.ndjson import lines_of
+from evidence.place import LocalPlace
 from evidence.row_file import RowFile, RowFormat
 from tests.evidence.sample_job import HOSTILE, json_text, row
 
@@ -338,6 +339,37 @@ def test_a_disk_that_fills_up_at_the_end_keeps_all_rows(
         assert names_in(tmp_path) == ["rows.partial"]
         assert file.finish(row_format)["rows"] == 5
     assert names_in(tmp_path) == ["rows"]
+
+
+@pytest.mark.parametrize("row_format", ["ndjson", "csv"])
+def test_a_directory_that_gives_names_and_takes_none_back_gets_the_file(
+    row_format: RowFormat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "unlink", refused)
+    path = tmp_path / "rows"
+    with RowFile.create(LocalPlace(path, overwrite=False)) as file:
+        file.append([b'{"message_id":"a"}'])
+        record = file.finish(row_format)
+    assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_what_an_earlier_run_left_and_can_not_be_emptied_is_told_and_let_go_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = tmp_path / "rows.ndjson"
+    with RowFile.create(path) as file:
+        file.append([b"{}"])
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="reports an error"):
+        patch.setattr(os, "ftruncate", broken)
+        RowFile.create(path)
+    # Not "another export is writing it".
+    RowFile.create(path).abandon()
 
 
 @pytest.mark.parametrize("row_format", FORMATS)
