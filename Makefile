@@ -47,8 +47,9 @@ sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, u
 test: $(VENV)/.tests $(MOTO)/.server ## Run the tests; those of the report's looks need Chromium (.ci/chromium installs it)
 	@$(BIN)/python -m pytest -n 2
 
-chaos: $(VENV)/.tests ## Play random bad days (CASES=5000, SEED=1), the official SDK beside the pack
+chaos: $(VENV)/.tests ## Play random bad days (CASES=5000, SEED=1) of jobs, the official SDK beside the pack, and of exports
 	@$(BIN)/python -m tests.chaos --cases $(CASES) --seed $(SEED)
+	@$(BIN)/python -m tests.chaos.exports --days $(CASES) --seed $(SEED)
 
 lint: $(VENV)/.tests ## Check style and types, strictly
 	@$(BIN)/ruff check .

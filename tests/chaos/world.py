@@ -20,6 +20,7 @@ from sandbox.jobs import JobOrder
 from sandbox.search import Criteria
 from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings
+from tests.chaos.bad_days import Fields
 from tests.chaos.schedule import Schedule
 
 ALERT = json.loads((Path(__file__).parents[2] / "examples" / "alert.json").read_text())
@@ -37,14 +38,21 @@ def _serving() -> RunningSandbox:
 
 
 @contextmanager
-def world(schedule: Schedule) -> Iterator[RunningSandbox]:
-    """A sandbox with the schedule's faults, and with somebody else's jobs, which bear comments of all kinds."""
-    settings = Settings(alert=ALERT, manual_clock=True, pace=Pace(**schedule.pace), **schedule.settings)
+def tenant(settings: Fields, pace: Fields) -> Iterator[RunningSandbox]:
+    """A sandbox on which nothing has happened yet, with the alert's campaign in it."""
     sandbox = _serving()
     # The server keeps its account; the account becomes another one, with nothing left of the case before.
-    vars(sandbox.state).update(vars(open_account(settings).account))
+    fresh = open_account(Settings(alert=ALERT, manual_clock=True, pace=Pace(**pace), **settings)).account
+    vars(sandbox.state).update(vars(fresh))
+    with mock.patch.object(pack_wire.httpx, "create_ssl_context", tls_settings):
+        yield sandbox
+
+
+@contextmanager
+def world(schedule: Schedule) -> Iterator[RunningSandbox]:
+    """A sandbox with the schedule's faults, and with somebody else's jobs, which bear comments of all kinds."""
     with (
-        mock.patch.object(pack_wire.httpx, "create_ssl_context", tls_settings),
+        tenant(schedule.settings, schedule.pace) as sandbox,
         # A thousand messages a case would take too long: the batches are made smaller instead.
         mock.patch.object(message_batches, "MOST_IDS", schedule.most_ids or MOST_IDS),
     ):

@@ -1,0 +1,161 @@
+"""Random bad days with fixed seeds: `complete` is true, everything else is said, and nothing is left lying about.
+
+`make chaos` plays many more. A failure names the command that tells its whole story.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import export_job_messages
+from actions.evidence_bundle import BundleWriter
+from actions.row_collection import Collected
+from evidence import row_file
+from evidence.row_file import RowFile
+from evidence.row_ids import RowIds
+from tests.chaos.exports.play import in_words, run_day
+from tests.chaos.exports.schedule import Day, drawn
+from tests.chaos.exports.tally import Tally
+
+ROOT = Path(__file__).parents[3]
+
+SEED = 1
+DAYS = 300
+AT_ONCE = 30
+
+
+@pytest.mark.parametrize("first", range(0, DAYS, AT_ONCE))
+def test_complete_is_true_and_everything_else_is_said(first: int) -> None:
+    tally = Tally()
+    for number in range(first, first + AT_ONCE):
+        tally.play(SEED, number)
+    assert not tally.failures, "\n\n".join(tally.failures)
+    # A day that asks for nothing proves nothing.
+    assert tally.sums["complete"] > AT_ONCE
+    assert tally.sums["rows"] > 10 * AT_ONCE
+
+
+def test_the_fixed_days_draw_every_kind_of_trouble() -> None:
+    days = [drawn(SEED, number) for number in range(DAYS)]
+    assert {fault["kind"] for day in days for fault in day.faults} == {
+        "address_denied", "cursor", "cut_json", "drop_after", "drop_before", "empty_page", "html", "notice",
+        "rate_limit", "rewrite", "shift_rows", "status", "success_false", "truncate",
+    }  # fmt: skip
+    assert {(mishap.of, mishap.what) for day in days for mishap in day.mishaps} == {
+        ("file", "disk full"), ("file", "killed after"), ("file", "killed before"), ("request", "killed after"),
+        ("request", "killed before"),
+    }  # fmt: skip
+    assert {day.kind for day in days} == {"file", "folder", "inline", "zip"}
+    assert {day.params.get("format") for day in days} == {"csv", "json", "ndjson", "parquet", None}
+    assert {day.pages_ahead for day in days} == {0, 1, 8}
+    for name in ("status", "require_complete", "pseudonymize", "time_budget_seconds"):
+        assert {name in day.params for day in days} == {True, False}
+
+
+@pytest.mark.parametrize("number", [n for n in range(40) if drawn(SEED, n).pages_ahead == 0][:4])
+def test_a_day_follows_from_its_seed_alone(number: int) -> None:
+    first, again = run_day(SEED, number), run_day(SEED, number)
+    assert first.story == again.story
+    assert drawn(SEED, number) != drawn(SEED + 1, number)
+
+
+def test_the_command_that_a_failure_names_tells_the_same_story() -> None:
+    outcome = run_day(SEED, 1)
+    command = in_words(outcome, story=False).splitlines()[-1].removeprefix("again: python ")
+    played = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (played.returncode, played.stdout.rstrip("\n")) == (0, in_words(outcome, story=True))
+
+
+# A check that can't fail is none: each of these breaks one promise, and the days have to notice.
+
+
+def _believes_every_export_complete(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Collected, "agrees_with", lambda *_: True)
+
+
+def _takes_rows_twice(patch: pytest.MonkeyPatch) -> None:
+    def all_new(self: RowIds, ids: Sequence[str]) -> list[bool]:
+        self._count += len(ids)
+        return [True] * len(ids)
+
+    patch.setattr(RowIds, "new", all_new)
+
+
+def _forgets_what_an_earlier_call_wrote(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Collected, "remember", lambda *_: None)
+
+
+def _keeps_rows_of_another_time(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Collected, "clear", lambda *_: None)
+
+
+def _writes_in_place(patch: pytest.MonkeyPatch) -> None:
+    def torn(temporary: Path, destination: Path, **_: Any) -> None:
+        data = temporary.read_bytes()
+        descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(descriptor, data[: len(data) // 2])
+        os.write(descriptor, data[len(data) // 2 :])
+        os.close(descriptor)
+        temporary.unlink()
+
+    patch.setattr(row_file, "put_in_place", torn)
+
+
+def _never_minds_the_time(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(export_job_messages, "_time_is_up", lambda *_: False)
+
+
+def _gives_up_what_was_read(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RowFile, "_restore", lambda *_: None)
+
+
+def _tells_nobody_what_is_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(export_job_messages, "_say_how_to_go_on", lambda *_: None)
+    patch.setattr(RowFile, "abandon", RowFile.close)
+
+
+def _leaves_the_partial_file(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RowFile, "_remove_partial", lambda *_: None)
+
+
+def _loses_the_calls_of_before(patch: pytest.MonkeyPatch) -> None:
+    recording = BundleWriter.recording
+    patch.setattr(BundleWriter, "recording", lambda self, api, rows, **_: recording(self, api, rows, before=None))
+
+
+def _killed_with_a_plain_file(day: Day) -> bool:
+    return day.params.get("format") == "ndjson" and any(mishap.of == "file" for mishap in day.mishaps)
+
+
+@pytest.mark.parametrize(
+    ("broken", "fits", "noticed"),
+    [
+        (_believes_every_export_complete, None, "calls its rows complete without"),
+        (_takes_rows_twice, None, "a row was written twice"),
+        (_forgets_what_an_earlier_call_wrote, None, "a row was written twice"),
+        (_keeps_rows_of_another_time, None, "and no row was ever hidden"),
+        (_writes_in_place, _killed_with_a_plain_file, "half a file in its place"),
+        (_never_minds_the_time, None, "s of its"),
+        (_gives_up_what_was_read, None, "in another order than the API"),
+        (_tells_nobody_what_is_kept, None, "of which nobody is told"),
+        (_leaves_the_partial_file, None, "behind"),
+        (_loses_the_calls_of_before, None, "its bundle tells of"),
+    ],
+)
+def test_a_broken_promise_is_noticed(
+    broken: Callable[[pytest.MonkeyPatch], None],
+    fits: Callable[[Day], bool] | None,
+    noticed: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken(monkeypatch)
+    # fits: days on which this promise can be seen to be broken.
+    days = [number for number in range(DAYS * 4) if fits is None or fits(drawn(SEED, number))]
+    assert any(noticed in problem for number in days for problem in run_day(SEED, number).wrong)
