@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from benchmarks.page_server import CERTIFICATE
 from tests.connectors.scripted import JOB_ID
 
 ROOT = Path(__file__).parent.parent
@@ -42,9 +44,10 @@ class Run(NamedTuple):
 
 
 @contextmanager
-def serving(rows: int) -> Iterator[Server]:
+def serving(rows: int, *, tls: bool) -> Iterator[Server]:
+    more = ["--tls"] if tls else []
     process = subprocess.Popen(  # noqa: S603 -- this repo's own programs
-        [sys.executable, "-m", "benchmarks.page_server", "--rows", str(rows)],
+        [sys.executable, "-m", "benchmarks.page_server", "--rows", str(rows), *more],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -60,7 +63,7 @@ def server_rate(server: Server, pages: int) -> float:
     parts = urlsplit(server.base_url)
     buffer = bytearray(1 << 20)
     received = 0
-    with socket.create_connection((parts.hostname, parts.port)) as line:
+    with connected(parts.scheme, (parts.hostname or "", parts.port or 0)) as line:
         began = time.perf_counter()
         for number in range(1, pages + 1):
             path = f"{parts.path}/accounts/bench-0/email-security/investigate/bulk/{JOB_ID}/messages?page={number}"
@@ -74,6 +77,13 @@ def server_rate(server: Server, pages: int) -> float:
         return received / 1e6 / (time.perf_counter() - began)
 
 
+def connected(scheme: str, address: tuple[str, int]) -> socket.socket:
+    line = socket.create_connection(address)
+    if scheme == "http":
+        return line
+    return ssl.create_default_context(cafile=CERTIFICATE).wrap_socket(line, server_hostname=address[0])
+
+
 def run(program: list[str], server: Server, account: str, given: dict[str, object] | None, folder: Path) -> Run:
     """One export as a process. Raises: SystemExit where it failed."""
     environment = {
@@ -82,6 +92,8 @@ def run(program: list[str], server: Server, account: str, given: dict[str, objec
         "CLOUDFLARE_ACCOUNT_ID": account,
         "CLOUDFLARE_BASE_URL": server.base_url,
         "CFES_LOG": "off",
+        # Read where the address is https.
+        "SSL_CERT_FILE": str(CERTIFICATE),
     }
     with tempfile.TemporaryFile() as parameters, tempfile.TemporaryFile() as output:
         parameters.write(json.dumps(given or {}).encode())
@@ -147,13 +159,14 @@ def main() -> None:
     parser.add_argument("--formats", nargs="+", default=["ndjson", "csv"])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--gzip", action="store_true", help="one more row, with answers that are compressed")
+    parser.add_argument("--tls", action="store_true", help="over TLS, as the API speaks it")
     parser.add_argument("--no-sdk", action="store_true", help="without the SDK's own iteration, which takes its time")
     arguments = parser.parse_args()
     signal.alarm(LONGEST_SECONDS)
     say("| rows | server | program | seconds | rows/s | peak MB | ours / this | this / ours |")
     say("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for rows in arguments.rows:
-        with serving(rows) as server:
+        with serving(rows, tls=arguments.tls) as server:
             for latency in arguments.latency:
                 for row_format in arguments.formats:
                     table(server, row_format, f"bench-{latency}", arguments.runs, sdk=not arguments.no_sdk)

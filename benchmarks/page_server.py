@@ -1,6 +1,7 @@
 """A service that does nothing but hand out a job's pages: one process, one thread, rows of 2.9 KB, a latency.
 
-`python -m benchmarks.page_server --rows N` prints its address as one line of JSON and serves until standard input ends.
+`python -m benchmarks.page_server --rows N` prints its address as one line of JSON and serves until standard input ends,
+with `--tls` over TLS, by a certificate that is known to nobody but the tests.
 What it sends has the shape of the API's answers; each row has an ID of its own. The account's ID says how: `bench-50`
 waits 50 ms before each page, `bench-0-gzip` compresses.
 """
@@ -12,7 +13,9 @@ import asyncio
 import functools
 import gzip
 import json
+import ssl
 import sys
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.server import start
@@ -21,6 +24,9 @@ from tests.connectors.scripted import JOB_ID
 
 PAGE = 1000
 ROW_BYTES = 2900
+
+CERTIFICATE = Path(__file__).parent.parent / "tests" / "connectors" / "loopback_tls" / "certificate.pem"
+KEY = CERTIFICATE.with_name("key_of_no_use_elsewhere.pem")
 
 ENVELOPE = b'{"success":true,"errors":[],"messages":[],"result":'
 
@@ -125,11 +131,16 @@ async def answer(pages: Pages, reader: asyncio.StreamReader, writer: asyncio.Str
         writer.close()
 
 
-async def serve(rows: int) -> None:
+async def serve(rows: int, *, tls: bool) -> None:
     pages = Pages(rows)
-    server = await asyncio.start_server(functools.partial(answer, pages), "127.0.0.1", 0, limit=2**16)
+    context = None
+    if tls:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(CERTIFICATE, KEY)
+    server = await asyncio.start_server(functools.partial(answer, pages), "127.0.0.1", 0, limit=2**16, ssl=context)
     port = server.sockets[0].getsockname()[1]
-    told = {"base_url": f"http://127.0.0.1:{port}/client/v4", "rows": rows, "row_bytes": pages.row_bytes}
+    base_url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/client/v4"
+    told = {"base_url": base_url, "rows": rows, "row_bytes": pages.row_bytes}
     sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
@@ -139,7 +150,9 @@ async def serve(rows: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--rows", type=int, default=100_000)
-    asyncio.run(serve(parser.parse_args().rows))
+    parser.add_argument("--tls", action="store_true")
+    asked = parser.parse_args()
+    asyncio.run(serve(asked.rows, tls=asked.tls))
 
 
 if __name__ == "__main__":
