@@ -4,15 +4,15 @@ Lists every message on which they disagree. The rows are those of an export, or 
 files of the Logpush dataset email_security_post_delivery_events, gzip-compressed or not. With `job` and `rows` no
 remote operation; else GET .../bulk/{job_id} and GET .../bulk/{job_id}/messages.
 
-A message is found by its Message-ID and recipient, else by its PostfixID and recipient, within the job's time. Logpush
-delivers late: that no event is there contradicts nothing, and is told apart from what does.
+A message is found by its PostfixID and recipient where both sides have one, else by its Message-ID and recipient, and
+within the job's time. Logpush delivers late: that no event is there contradicts nothing, and is told apart.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from evidence.disagreement_list import DisagreementList
     from evidence.place import Place
     from evidence.whole_file import WholeFile
-    from evidence.witnesses import Witnesses
+    from evidence.witnesses import EventsHeard, Witnesses
 
 INLINE = "inline"
 
@@ -92,6 +92,7 @@ class Disagreement(ActionResult):
     event_status: str | None = Field(description="The event's own words.")
     event_destination: str | None = Field(description="The folder that the event says.")
     event_at: str | None = Field(description="When it was done, RFC 3339.")
+    event_requested_by: str | None = Field(description="Who asked for it.")
     counter: str | None = Field(description="The job's counter.")
     counted: int | None = Field(description="What the counter says.")
     rows: int | None = Field(description="What the rows add up to.")
@@ -103,6 +104,7 @@ class RowWitness(ActionResult):
     number: int = Field(description="Rows, each once.")
     by_status: dict[str, int] = Field(description="Rows by their status.")
     duplicates: int = Field(description="Rows that came again.")
+    changed: int = Field(description="Of these, those that said something else then; the first is believed.")
     without_name: int = Field(description="Rows with neither Message-ID nor PostfixID, or without a recipient.")
 
 
@@ -112,11 +114,15 @@ class EventWitness(ActionResult):
     read: int = Field(description="Records in the files.")
     succeeded: int = Field(description="Events of the job that tell of a success.")
     failed: int = Field(description="Events of the job that tell of a failure; a later try may have succeeded.")
-    duplicates: int = Field(description="Events of the job that were delivered again.")
+    duplicates: int = Field(description="Events that were delivered again.")
     other_operation: int = Field(description="Left aside: another operation than the job's.")
     other_time: int = Field(description="Left aside: outside the job's time.")
-    other_destination: int = Field(description="Left aside: another folder, of a message that the job has no row for.")
-    other_requester: int = Field(description="Left aside: the same, asked for by somebody else than the job's events.")
+    other_destination: int = Field(
+        description="Left aside: another folder, of a message that the job has no row for or says no success of."
+    )
+    other_requester: int = Field(
+        description="Left aside: the same, asked for by somebody else than the events of most COMPLETED messages."
+    )
     without_name: int = Field(description="Left aside: neither Message-ID nor PostfixID, or no recipient.")
     without_time: int = Field(description="Events without a time: they were taken for the job's.")
     earliest: str | None = Field(description="The earliest time in the files, RFC 3339.")
@@ -157,6 +163,8 @@ def reconcile_job(p: Params, api: EmailSecurity | None) -> Result:
         began = _job(p, api)
         with Witnesses(doing_of(began, p.margin_seconds)) as witnesses:
             job = _hear_rows(p, api, began, witnesses)
+            # It may have ended meanwhile: then its events end too.
+            witnesses.doing = doing_of(job, p.margin_seconds)
             for number, path in enumerate(p.events):
                 witnesses.take_events(events_of(path, f"/events/{number}"))
             with _listing(p, place) as (found, file):
@@ -188,6 +196,11 @@ def _placed(p: Params) -> Iterator[Place | None]:
     from evidence.destination import checked_destination  # noqa: PLC0415
     from evidence.place import placed  # noqa: PLC0415
 
+    for path in (p.rows, *p.events):
+        with suppress(OSError, ValueError):
+            if path is not None and Path(path).samefile(p.destination):
+                message = "is a file that is read: evidence is not replaced by what is found about it"
+                raise ParameterError(problems=[Problem(pointer="/destination", message=message)])
     with placed(p.destination, overwrite=p.overwrite) as place:
         checked_destination(place.path)
         yield place
@@ -261,6 +274,7 @@ def _result(
             number=rows.number,
             by_status=dict(rows.by_status.most_common()),
             duplicates=rows.duplicates,
+            changed=rows.changed,
             without_name=rows.without_name,
         ),
         events=EventWitness(
@@ -284,15 +298,25 @@ def _result(
 
 
 def _warnings(job: BulkJob, witnesses: Witnesses, found: DisagreementList, moving: str | None) -> Iterator[str]:
-    from evidence.disagreement_list import time_of  # noqa: PLC0415
-
-    events, doing = witnesses.events, witnesses.doing
+    doing = witnesses.doing
     if moving is not None:
         yield f"the job was {moving} when its rows were read: what differs may only have moved since"
     if not job.has_ended:
         yield f"the job has not ended ({job.status}): its rows and counters still change"
     if doing.begin is None:
         yield "the job's created_at is no time: events of any earlier time were taken for its own"
+    if job.has_ended and doing.end is None:
+        yield "the job's completed_at is no time: events of any later time were taken for its own"
+    if doing.destination is None and doing.operation == "move":
+        yield "the job names no folder: events to any folder were taken for its own"
+    yield from _about_rows(job, witnesses, found)
+    yield from _about_events(witnesses.events)
+
+
+def _about_rows(job: BulkJob, witnesses: Witnesses, found: DisagreementList) -> Iterator[str]:
+    from evidence.disagreement_list import time_of  # noqa: PLC0415
+
+    rows, events = witnesses.rows, witnesses.events
     if found.by_kind["completed_without_event"]:
         latest, ended = time_of(events.latest), job.completed_at if job.has_ended else None
         yield (
@@ -300,14 +324,27 @@ def _warnings(job: BulkJob, witnesses: Witnesses, found: DisagreementList, movin
             f"delivers late. The latest event in the files is of {latest or 'no time'}, the job ended at "
             f"{ended or 'no time yet'}: ask again with the files that came since"
         )
+    if rows.without_name:
+        yield f"{rows.without_name} rows have nothing that an event could be found by"
+    if rows.changed:
+        yield (
+            f"{rows.changed} rows came again and said something else, and the first was believed: take rows that were "
+            "read after the job had ended"
+        )
+
+
+def _about_events(events: EventsHeard) -> Iterator[str]:
     if not events.succeeded + events.failed:
         yield "the files hold no event of this job: are they of its account and its time?"
-    if witnesses.rows.without_name:
-        yield f"{witnesses.rows.without_name} rows have nothing that an event could be found by"
+    if events.by_others:
+        yield (
+            f"{events.by_others} COMPLETED messages have no witness but events that somebody else asked for than for "
+            "most: they may have been moved by hand"
+        )
     if events.other_requester:
         yield (
-            f"{events.other_requester} events of the job's time and folder, of messages that it has no row for, were "
-            "asked for by somebody else than its own and left aside"
+            f"{events.other_requester} events of the job's time and folder, of messages that it has no row for or says "
+            "no success of, were asked for by somebody else than its own and left aside"
         )
     if events.without_name:
         yield f"{events.without_name} events name no message or no recipient, and were left aside"
@@ -348,6 +385,7 @@ ACTION = Action(
             "number": 420,
             "by_status": {"COMPLETED": 409, "FAILED": 6, "SKIPPED": 5},
             "duplicates": 0,
+            "changed": 0,
             "without_name": 0,
         },
         "events": {
@@ -377,6 +415,7 @@ ACTION = Action(
                 "event_status": "OK",
                 "event_destination": "JunkEmail",
                 "event_at": "2026-11-20T16:03:12Z",
+                "event_requested_by": "soar@corp.example",
                 "counter": None,
                 "counted": None,
                 "rows": None,

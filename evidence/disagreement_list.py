@@ -16,7 +16,7 @@ from evidence.whole_file import WholeFile
 
 COLUMNS = (
     "kind", "contradiction", "message_id", "email_message_id", "recipient", "row_status", "row_destination", "event",
-    "event_status", "event_destination", "event_at", "counter", "counted", "rows",
+    "event_status", "event_destination", "event_at", "event_requested_by", "counter", "counted", "rows",
 )  # fmt: skip
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypedDict, get_args
 
@@ -21,6 +21,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # No witness says otherwise; one is silent. Logpush delivers late: what is missing today may be there tomorrow.
 NOT_WITNESSED: tuple[Kind, ...] = ("completed_without_event", "row_without_name")
+
+# What is longer is none, and not worth remembering.
+_LONGEST_FOLDER = 200
 
 COMPLETED, FAILED = "COMPLETED", "FAILED"
 
@@ -62,40 +65,77 @@ class Disagreement(TypedDict):
     event_status: str | None
     event_destination: str | None
     event_at: int | None
+    event_requested_by: str | None
     counter: str | None
     counted: int | None
     rows: int | None
 
 
-def judged(rows: Sequence[RowSaid], events: Sequence[EventSaid]) -> Iterator[Disagreement]:
-    """What rows of one Message-ID and one recipient, and the events of the same, disagree on.
+def shared_out(
+    rows: Sequence[RowSaid], events: Sequence[EventSaid]
+) -> tuple[list[tuple[RowSaid, list[EventSaid]]], list[EventSaid]]:
+    """Each of these rows with its events; and the events that are none of theirs. All have one recipient, and one
+    Message-ID or PostfixID.
 
-    A message that was tried again has an event for each try: one that succeeded is enough. Several messages can share a
-    Message-ID, because whoever writes a mail writes it: events are then shared out by their PostfixID, and those that
-    have none among the rows, one success for one row that claims it.
+    Several messages can share a Message-ID, because whoever writes a mail writes it. The PostfixID is the service's
+    own: an event that has one is not of a row that has another. Where a side has none, a row that claims a success
+    needs one of its own.
     """
-    events = sorted(events, key=lambda event: (event.at is not None, event.at))
-    if len(rows) == 1:
-        yield from _one(rows[0], events)
-        return
-    known = {row.postfix_id for row in rows if row.postfix_id is not None}
-    own: dict[str, list[EventSaid]] = defaultdict(list)
-    # All rows of a job have its one destination.
-    right, others = deque[EventSaid](), deque[EventSaid]()
-    for event in events:
-        if event.postfix_id is not None and event.postfix_id in known:
-            own[event.postfix_id].append(event)
-        else:
-            (right if event.success and fits(rows[0], event) else others).append(event)
+    if len(rows) == 1 and all(event.postfix_id in (None, rows[0].postfix_id) for event in events):
+        # As it is with nearly all: the rest would come to the same.
+        return [(rows[0], sorted(events, key=_when))], []
+    claims = Counter(row.postfix_id for row in rows)
+    own = {name: _Pool(rows[0]) for name in claims}
+    unnamed, strange = _Pool(rows[0]), own.get(None, _Pool(rows[0]))
+    for name, told in _by_postfix_id(events).items():
+        if name is not None and name not in claims:
+            strange.add(told)
+            continue
+        pool, sharers = (unnamed, len(rows)) if name is None else (own[name], claims[name])
+        for events_of_one in [told] if sharers == 1 else [[event] for event in told]:
+            pool.add(events_of_one)
+    pairs = []
     # Those first that claim a success: what they leave over speaks against the others.
     for row in sorted(rows, key=lambda row: row.status != COMPLETED):
-        heard = own.get(row.postfix_id, []) if row.postfix_id is not None else []
-        if not any(event.success and fits(row, event) for event in heard):
-            if right:
-                heard = [*heard, right.popleft()]
-            elif others and row.status == COMPLETED:
-                heard = [*heard, others.popleft()]
-        yield from _one(row, heard)
+        heard = own[row.postfix_id].take()
+        if not _succeeded(row, heard) or len(rows) == 1:
+            heard = sorted([*heard, *unnamed.take()], key=_when)
+        pairs.append((row, heard))
+    return pairs, strange.left()
+
+
+class _Pool:
+    """Events that are handed out to rows like this one, some at a time, each once. (A job has one folder.)"""
+
+    def __init__(self, like: RowSaid) -> None:
+        self._like = like
+        self._right, self._others = deque[list[EventSaid]](), deque[list[EventSaid]]()
+
+    def add(self, events: list[EventSaid]) -> None:
+        (self._right if _succeeded(self._like, events) else self._others).append(events)
+
+    def take(self) -> list[EventSaid]:
+        """Those of a success, if any is left."""
+        left = self._right or self._others
+        return left.popleft() if left else []
+
+    def left(self) -> list[EventSaid]:
+        return [event for events in (*self._right, *self._others) for event in events]
+
+
+def _by_postfix_id(events: Iterable[EventSaid]) -> dict[str | None, list[EventSaid]]:
+    found: dict[str | None, list[EventSaid]] = {}
+    for event in sorted(events, key=_when):
+        found.setdefault(event.postfix_id, []).append(event)
+    return found
+
+
+def _when(event: EventSaid) -> tuple[bool, int | None]:
+    return event.at is not None, event.at
+
+
+def _succeeded(row: RowSaid, events: Iterable[EventSaid]) -> bool:
+    return any(event.success and fits(row, event) for event in events)
 
 
 def fits(row: RowSaid, event: EventSaid) -> bool:
@@ -103,9 +143,13 @@ def fits(row: RowSaid, event: EventSaid) -> bool:
     return row.destination is None or event.destination is None or folded(row.destination) == folded(event.destination)
 
 
-@lru_cache(256)
 def folded(folder: str) -> str:
     """A folder's name: "Junk Email" and JunkEmail are one."""
+    return _folded(folder) if len(folder) <= _LONGEST_FOLDER else _folded.__wrapped__(folder)
+
+
+@lru_cache(256)
+def _folded(folder: str) -> str:
     return "".join(character for character in folder.casefold() if character.isalnum())
 
 
@@ -126,8 +170,11 @@ def counter_differs(counter: str, counted: int, rows: int) -> Disagreement:
     return found
 
 
-def _one(row: RowSaid, events: Sequence[EventSaid]) -> Iterator[Disagreement]:
-    """What one row and the events of it disagree on; the last event is told."""
+def judged(row: RowSaid, events: Sequence[EventSaid]) -> Iterator[Disagreement]:
+    """What a row and its events disagree on; the last event is told.
+
+    A message that was tried again has an event for each try: one that succeeded is enough.
+    """
     right = [event for event in events if event.success and fits(row, event)]
     if row.status != COMPLETED:
         if right:
@@ -158,6 +205,7 @@ def _about(kind: Kind, row: RowSaid | None, event: EventSaid | None) -> Disagree
         "event_status": event.status if event else None,
         "event_destination": event.destination if event else None,
         "event_at": event.at if event else None,
+        "event_requested_by": event.requested_by if event else None,
         "counter": None,
         "counted": None,
         "rows": None,

@@ -52,7 +52,8 @@ def converted(line: bytes, decoder: msgspec.json.Decoder[S]) -> S:
         raise
     except msgspec.MsgspecError:
         try:
-            found = json.loads(line, parse_constant=_no_number)
+            # As text: of bytes it would guess the encoding.
+            found = json.loads(line.decode("utf-8-sig"), parse_constant=_no_number)
         except ValueError:
             raise msgspec.DecodeError from None
         return msgspec.convert(found, decoder.type)

@@ -6,6 +6,7 @@ that a comparison rests on must be among them. Logpush delivers late and may del
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,7 @@ from evidence.object_lines import converted, objects
 # Each bound is the year 5138 of one and 1973 of the next.
 _UNITS = ((10**11, 1_000_000, 1), (10**14, 1_000, 1), (10**17, 1, 1), (10**20, 1, 1_000))
 _LONGEST_NUMBER = 40
+_LEAP_SECOND = re.compile(r"(?<=:59):60(?=[.Zz+-])")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -96,7 +98,8 @@ def instant(name: str, value: int | float | str | None) -> int | None:
             return _of_number(value)
         if value.isascii() and value.isdigit() and len(value) < _LONGEST_NUMBER:
             return _of_number(int(value))
-        return microseconds(parse_instant(value))
+        # A leap second, which no datetime holds, is the second before.
+        return microseconds(parse_instant(_LEAP_SECOND.sub(":59", value)))
     except (ValueError, OverflowError):
         raise ValueError(f"{name} is no time") from None
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from evidence.disagreements import RowSaid
+from evidence.mail_names import bare, one_word
 from evidence.object_lines import converted, objects
 from evidence.pseudonym_form import is_pseudonym
 
@@ -36,6 +38,9 @@ class _Row(msgspec.Struct, gc=False):
     message: _Message | None = None
 
 
+# The API's word, or a new one. They are counted one by one.
+_STATUS = re.compile(r"[A-Za-z0-9_ -]{1,64}")
+
 _decoder = msgspec.json.Decoder(_Row)
 
 
@@ -44,7 +49,7 @@ def rows_of_file(path: str, action: str | None, pointer: str) -> Iterator[RowSai
 
     Raises: ParameterError: the file can't be read, or a line is no row of such a job; it names the line, from 1.
     """
-    return objects(path, pointer, functools.partial(row_said, action=action), "row of a job")
+    return objects(path, pointer, functools.partial(_row_of_line, action=action), "row of a job")
 
 
 def rows_of_page(texts: Iterable[Buffer], action: str | None) -> Iterator[RowSaid]:
@@ -56,15 +61,22 @@ def rows_of_page(texts: Iterable[Buffer], action: str | None) -> Iterator[RowSai
             raise ValueError(str(error)) from None
 
 
+def _row_of_line(line: bytes, action: str | None) -> RowSaid:
+    row = row_said(line, action)
+    # Not by the Message-ID: whoever writes a mail can write one that looks like a pseudonym.
+    if is_pseudonym(row.recipient or ""):
+        raise ValueError("holds pseudonyms, and events hold none: an export without `pseudonymize` is needed")
+    return row
+
+
 def row_said(text: bytes, action: str | None) -> RowSaid:
     """Raises: msgspec.MsgspecError, ValueError, RecursionError."""
     row = converted(text, _decoder)
+    if not _STATUS.fullmatch(row.status):
+        raise ValueError("has a status that is none")
     if action is not None and row.action_type is not None and row.action_type != action:
         raise ValueError(f"is of a {row.action_type[:40]!r} job, and the job is a {action}")
     params, message = row.action_params or _ActionParams(), row.message or _Message()
-    message_id, recipient = row.email_message_id or message.message_id, params.client_recipient
-    if is_pseudonym(message_id or "") or is_pseudonym(recipient or ""):
-        raise ValueError("holds pseudonyms, and events hold none: an export without `pseudonymize` is needed")
-    return RowSaid(
-        row.message_id, row.status, params.destination, message_id, recipient, row.postfix_id or message.postfix_id
-    )
+    message_id = row.email_message_id if bare(row.email_message_id) else message.message_id
+    postfix_id = one_word(row.postfix_id) or one_word(message.postfix_id)
+    return RowSaid(row.message_id, row.status, params.destination, message_id, params.client_recipient, postfix_id)

@@ -378,6 +378,166 @@ def test_messages_that_share_a_message_id_and_a_recipient_need_a_success_each(
         assert kinds(result) == [("completed_without_event", "row-1")]
 
 
+def test_an_event_with_another_postfix_id_is_another_messages(evidence: Evidence) -> None:
+    # Whoever writes a mail writes its Message-ID: two mails can have one.
+    evidence.events[1]["PostfixID"] = "4other"
+    result = evidence.reconciled()
+    assert kinds(result) == [("completed_without_event", "row-1"), ("event_without_row", None)]
+    evidence.rows[1]["status"] = "SKIPPED"
+    evidence.job.update(messages_successful=2, messages_skipped=1)
+    assert kinds(evidence.reconciled()) == [("event_without_row", None)]
+    evidence.events[1]["RequestedBy"] = "analyst@corp.example"
+    assert evidence.reconciled()["agrees"]
+
+
+def test_among_messages_of_one_message_id_another_messages_event_speaks_for_none(evidence: Evidence) -> None:
+    evidence.rows[1].update(email_message_id=evidence.rows[0]["email_message_id"])
+    evidence.rows[1]["action_params"]["client_recipient"] = evidence.rows[0]["action_params"]["client_recipient"]
+    evidence.events[1:2] = [event(0, PostfixID=f"4else{n}", CompletedAt=1795190560 + n) for n in range(2)]
+    evidence.events[0]["PostfixID"] = "4postfix0"
+    result = evidence.reconciled()
+    assert result["by_kind"] == {"completed_without_event": 1, "event_without_row": 2}
+    assert ("completed_without_event", "row-1") in kinds(result)
+
+
+def test_a_postfix_id_counts_before_a_message_id(evidence: Evidence) -> None:
+    # The event is row 1's, though its Message-ID is row 0's.
+    evidence.rows[1].update(email_message_id=None)
+    evidence.rows[1]["action_params"]["client_recipient"] = evidence.rows[0]["action_params"]["client_recipient"]
+    evidence.events[:2] = [event(0, PostfixID="4postfix1")]
+    assert kinds(evidence.reconciled()) == [("completed_without_event", "row-0")]
+
+
+def test_rows_of_one_message_need_a_success_each(evidence: Evidence) -> None:
+    evidence.rows[1].update({**row(0), "message_id": "row-1"})
+    evidence.events[:2] = [event(0, PostfixID="4postfix0")]
+    assert evidence.reconciled()["by_kind"] == {"completed_without_event": 1}
+
+
+def test_a_row_without_a_postfix_id_takes_one_messages_events(evidence: Evidence) -> None:
+    evidence.rows[0]["postfix_id"] = None
+    evidence.events[:1] = [
+        event(0, PostfixID="4a", success=False),
+        event(0, PostfixID="4b", success=False),
+        event(0, PostfixID="4b", CompletedAt="2026-11-20T16:02:50Z"),
+        event(0, PostfixID="4c", CompletedAt="2026-11-20T16:02:51Z"),
+    ]
+    result = evidence.reconciled()
+    # 4b is the row's. What failed with 4a, and succeeded with 4c, is other messages'.
+    assert result["by_kind"] == {"event_without_row": 2}
+
+
+def test_what_claims_a_success_is_served_before_what_claims_none(evidence: Evidence) -> None:
+    recipient = evidence.rows[0]["action_params"]["client_recipient"]
+    for number, status in enumerate(("FAILED", "COMPLETED")):
+        evidence.rows[number].update(email_message_id="<one@phish.example>", postfix_id=None, status=status)
+        evidence.rows[number]["action_params"]["client_recipient"] = recipient
+    evidence.job.update(messages_successful=2, messages_failed=1)
+    one = {"MessageID": "<one@phish.example>", "Recipient": recipient}
+    evidence.events[:2] = [{**event(0, success=False), **one}, {**event(0), **one}]
+    assert evidence.reconciled()["agrees"]
+    evidence.events.append({**event(0), **one, "CompletedAt": "2026-11-20T16:02:59Z"})
+    assert kinds(evidence.reconciled()) == [("failed_event_succeeded", "row-0")]
+
+
+@pytest.mark.parametrize("status", ["FAILED", "SKIPPED"])
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({"RequestedBy": "analyst@corp.example"}, "other_requester"),
+        ({"Destination": "DeletedItems"}, "other_destination"),
+    ],
+)
+def test_what_somebody_else_did_says_nothing_against_a_row_that_claims_no_success(
+    changes: dict[str, Any], counted: str, status: str, evidence: Evidence
+) -> None:
+    evidence.rows[1]["status"] = status
+    evidence.job.update({"messages_successful": 2, f"messages_{status.lower()}": 1})
+    evidence.events[1].update(changes)
+    result = evidence.reconciled()
+    assert (result["agrees"], result["events"][counted], result["events"]["succeeded"]) == (True, 1, 2)
+
+
+def test_a_message_that_only_somebody_else_moved_is_warned_about(evidence: Evidence) -> None:
+    evidence.events[1]["RequestedBy"] = "analyst@corp.example"
+    result = evidence.reconciled()
+    assert result["agrees"]
+    assert any("1 COMPLETED messages have no witness but events that somebody else" in w for w in result["warnings"])
+    evidence.events[1]["RequestedBy"] = "SOAR@corp.example "
+    assert evidence.reconciled()["warnings"] == []
+
+
+def test_nobody_is_a_stranger_where_no_event_of_a_success_says_who_asked(evidence: Evidence) -> None:
+    for said in evidence.events:
+        said["RequestedBy"] = None
+    evidence.events.append(event(9))
+    result = evidence.reconciled()
+    assert (result["by_kind"], result["events"]["other_requester"]) == ({"event_without_row": 1}, 0)
+    assert result["disagreements"][0]["event_requested_by"] == "soar@corp.example"
+
+
+@pytest.mark.parametrize("changes", [{"MessageID": "<>"}, {"MessageID": " ", "PostfixID": " "}, {"Recipient": " "}])
+def test_a_name_that_says_nothing_is_none(changes: dict[str, Any], evidence: Evidence) -> None:
+    evidence.events.append(event(9, **changes))
+    result = evidence.reconciled()
+    assert (result["agrees"], result["events"]["without_name"]) == (True, 1)
+
+
+def test_a_message_id_of_blanks_hides_none_that_is_one(evidence: Evidence) -> None:
+    evidence.rows[1].update(email_message_id=" ", postfix_id="", message={"message_id": "<id-1@phish.example>"})
+    assert evidence.reconciled()["agrees"]
+
+
+@pytest.mark.parametrize("name", ["MessageID", "PostfixID"])
+def test_an_event_of_a_row_without_a_recipient_is_not_without_a_row(name: str, evidence: Evidence) -> None:
+    evidence.rows[1]["action_params"] = {"type": "MOVE", "destination": "JunkEmail"}
+    evidence.events[1].update({"MessageID": None, name: {"MessageID": "<id-1@phish.example>"}.get(name, "4postfix1")})
+    assert kinds(evidence.reconciled()) == [("row_without_name", "row-1")]
+
+
+def test_tries_of_a_message_without_a_row_are_one_disagreement(evidence: Evidence) -> None:
+    evidence.events += [event(9, CompletedAt="2026-11-20T16:02:50Z"), event(9, success=False)]
+    [one] = evidence.reconciled()["disagreements"]
+    assert (one["kind"], one["event"], one["event_at"]) == ("event_without_row", "succeeded", "2026-11-20T16:02:50Z")
+
+
+def test_two_requests_of_one_second_are_two_events(evidence: Evidence) -> None:
+    for number in range(2):
+        evidence.rows[number].update(email_message_id="<one@phish.example>", postfix_id=None)
+        evidence.rows[number]["action_params"]["client_recipient"] = "user0@corp.example"
+        asked = f"2026-11-20T16:02:3{number}Z"
+        evidence.events[number] = event(0, MessageID="<one@phish.example>", RequestedAt=asked)
+    result = evidence.reconciled()
+    assert (result["agrees"], result["events"]["duplicates"]) == (True, 0)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_rows_that_contradict_each_other_are_said_to(order: int, evidence: Evidence) -> None:
+    evidence.rows[:1] = [evidence.rows[0], {**evidence.rows[0], "status": "FAILED"}][::order]
+    result = evidence.reconciled()
+    assert (result["rows"]["duplicates"], result["rows"]["changed"]) == (1, 1)
+    assert any("1 rows came again and said something else" in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("address", "recipient"), [("josé@corp.example", "jose\u0301@corp.example"), ("A@corp.example", "a@CORP.example")]
+)
+def test_one_address_written_in_two_ways_is_one(address: str, recipient: str, evidence: Evidence) -> None:
+    evidence.rows[1]["action_params"]["client_recipient"] = address
+    evidence.events[1]["Recipient"] = recipient
+    assert evidence.reconciled()["agrees"]
+
+
+@pytest.mark.parametrize(("name", "other"), [("strasse", "straße"), ("4Abc", "4aBC")])
+def test_what_is_not_the_same_is_not_taken_for_it(name: str, other: str, evidence: Evidence) -> None:
+    if name.startswith("4"):
+        evidence.rows[1]["postfix_id"], evidence.events[1]["PostfixID"] = name, other
+    else:
+        evidence.rows[1]["action_params"]["client_recipient"] = f"{name}@corp.example"
+        evidence.events[1]["Recipient"] = f"{other}@corp.example"
+    assert evidence.reconciled()["by_kind"] == {"completed_without_event": 1, "event_without_row": 1}
+
+
 def test_a_mail_bomb_with_one_message_id_takes_no_time(evidence: Evidence) -> None:
     rows = [row(0, message_id=f"row-{n}", postfix_id=f"4p{n}") for n in range(20_000)]
     events = [event(0, CompletedAt=1795190560_000_000 + n) for n in range(20_000)]
@@ -402,6 +562,22 @@ def test_files_of_another_time_are_asked_about(evidence: Evidence) -> None:
     result = evidence.reconciled()
     assert result["by_kind"] == {"completed_without_event": 3}
     assert any("of its account and its time" in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"completed_at": None}, "completed_at is no time"),
+        ({"completed_at": "garbage"}, "completed_at is no time"),
+        ({"created_at": "garbage"}, "created_at is no time"),
+        ({"action_params": None, "action_type": "MOVE"}, "names no folder"),
+    ],
+)
+def test_a_job_that_does_not_say_when_or_where_is_warned_about(
+    changes: dict[str, Any], said: str, evidence: Evidence
+) -> None:
+    evidence.job.update(changes)
+    assert any(said in warning for warning in evidence.reconciled()["warnings"])
 
 
 def test_a_job_that_runs_is_said_to(evidence: Evidence) -> None:
@@ -460,6 +636,16 @@ def test_a_file_that_is_there_is_evidence_until_told_otherwise(evidence: Evidenc
     assert path.read_text() == "old"
     evidence.reconciled(destination=str(path), overwrite=True)
     assert path.read_text() == ""
+
+
+@pytest.mark.parametrize("read", ["rows", "events"])
+def test_what_is_read_is_never_replaced(read: str, evidence: Evidence) -> None:
+    path = evidence.params()[read]
+    path = path if isinstance(path, str) else path[0]
+    before = Path(path).read_bytes()
+    with pytest.raises(ParameterError, match="is a file that is read"):
+        evidence.reconciled(destination=path, overwrite=True)
+    assert Path(path).read_bytes() == before
 
 
 def test_a_refusal_leaves_no_file(evidence: Evidence) -> None:
@@ -530,6 +716,30 @@ def test_a_line_without_end_does_not_fill_the_memory(evidence: Evidence, monkeyp
 
 def test_rows_of_another_kind_of_job_are_refused(evidence: Evidence) -> None:
     assert "is of a 'RELEASE' job" in bad(json.dumps(row(8, action_type="RELEASE")).encode(), evidence, "rows")
+
+
+def test_a_message_id_that_looks_like_a_pseudonym_refuses_nothing(evidence: Evidence) -> None:
+    written = "<m-0123456789abcdef0123@message-id.invalid>"
+    evidence.rows[1]["email_message_id"] = evidence.events[1]["MessageID"] = written
+    assert evidence.reconciled()["agrees"]
+
+
+@pytest.mark.parametrize("status", ["", "x" * 65, "COMPLETED\n"])
+def test_a_status_that_is_none_is_named(status: str, evidence: Evidence) -> None:
+    assert "has a status that is none" in bad(json.dumps(row(8, status)).encode(), evidence, "rows")
+
+
+@pytest.mark.parametrize("name", ["MessageID", "Destination", "RequestedBy", "Status"])
+def test_texts_without_end_do_not_fill_the_memory(name: str, evidence: Evidence) -> None:
+    evidence.events += [{**event(n), name: f"{n}" + "x" * 2_000_000} for n in range(10, 60)]
+    params = evidence.params(destination=str(evidence.folder / "list"))
+    evidence.events = []
+    tracemalloc.start()
+    try:
+        reconcile_job.run(params)
+        assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_rows_without_names_are_refused_because_events_have_them(
