@@ -336,6 +336,11 @@ def _about_rows(job: BulkJob, witnesses: Witnesses, found: DisagreementList) -> 
 def _about_events(events: EventsHeard) -> Iterator[str]:
     if not events.succeeded + events.failed:
         yield "the files hold no event of this job: are they of its account and its time?"
+    if events.strange_postfix_ids:
+        yield (
+            f"none of the PostfixIDs of {events.strange_postfix_ids} events is a row's, and their Message-IDs are: "
+            "they were matched by Message-ID and recipient alone"
+        )
     if events.by_others:
         yield (
             f"{events.by_others} COMPLETED messages have no witness but events that somebody else asked for than for "

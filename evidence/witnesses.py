@@ -40,6 +40,9 @@ T = TypeVar("T")
 _BATCH = 5_000
 _BATCH_LETTERS = 8_000_000
 
+# So many events whose PostfixIDs no row has, of messages that rows have: the two sides do not mean the same by it.
+_MANY_STRANGE = 5
+
 # More than one asked for equally many: it can't be told who the job was, unless they are this few.
 _MOST_REQUESTERS = 100
 
@@ -85,6 +88,13 @@ SELECT requester, count(DISTINCT key) AS asked FROM events WHERE success AND req
     GROUP BY requester ORDER BY asked DESC
 """
 _IS_NAMELESS = "SELECT 1 FROM nameless WHERE name IN (?, ?)"
+# Both sides name messages by PostfixID, none the other does, and yet they are the same messages.
+_OTHER_POSTFIX_IDS = """
+SELECT count(*) FROM events WHERE postfix_id IS NOT NULL
+    AND EXISTS (SELECT 1 FROM rows WHERE rows.key = events.key AND rows.postfix_id IS NOT NULL)
+    AND NOT EXISTS (SELECT 1 FROM events JOIN rows ON rows.other_key = events.other_key)
+"""
+_WITHOUT_POSTFIX_IDS = "UPDATE events SET postfix_id = NULL"
 _INTO_ROWS = "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _INTO_EVENTS = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INTO_NAMELESS = "INSERT OR IGNORE INTO nameless VALUES (?)"
@@ -120,8 +130,11 @@ class RowsHeard:
 
 @dataclass
 class EventsHeard:
-    """What became of the records that were read. earliest, latest: of all of them, µs since 1970. by_others: COMPLETED
-    messages whose success somebody else asked for than for most."""
+    """What became of the records that were read. earliest, latest: of all of them, µs since 1970.
+
+    by_others: COMPLETED messages whose success somebody else asked for than for most. strange_postfix_ids: events whose
+    PostfixIDs were left out of account, because no row has one of them.
+    """
 
     read: int = 0
     duplicates: int = 0
@@ -134,6 +147,7 @@ class EventsHeard:
     succeeded: int = 0
     failed: int = 0
     by_others: int = 0
+    strange_postfix_ids: int = 0
     earliest: int | None = None
     latest: int | None = None
 
@@ -193,6 +207,11 @@ class Witnesses:
     def disagreements(self) -> Iterator[Disagreement]:
         """Every message on which they disagree; each once, in no order that means anything."""
         self._run(_BY_POSTFIX_ID)
+        [(self.events.strange_postfix_ids,)] = self._select(_OTHER_POSTFIX_IDS)
+        if self.events.strange_postfix_ids >= _MANY_STRANGE:
+            self._run(_WITHOUT_POSTFIX_IDS)
+        else:
+            self.events.strange_postfix_ids = 0
         self._requesters = self._most_often()
         for rows, events in self._side_by_side():
             pairs, strange = shared_out(rows, events)

@@ -390,6 +390,25 @@ def test_an_event_with_another_postfix_id_is_another_messages(evidence: Evidence
     assert evidence.reconciled()["agrees"]
 
 
+@pytest.mark.parametrize("number", [4, 5])
+def test_postfix_ids_that_mean_something_else_on_either_side_are_left_out_of_account(
+    number: int, evidence: Evidence
+) -> None:
+    evidence.rows = [row(n) for n in range(number)]
+    evidence.events = [event(n, PostfixID=f"delivery-{n}") for n in range(number)]
+    evidence.job.update(total_messages_discovered=number, messages_successful=number)
+    result = evidence.reconciled()
+    if number < 5:
+        assert result["by_kind"] == {"completed_without_event": 4, "event_without_row": 4}
+        return
+    assert result["agrees"]
+    [warning] = result["warnings"]
+    assert "none of the PostfixIDs of 5 events is a row's" in warning
+    # One that does mean the same, and the others are other messages'.
+    evidence.events[0]["PostfixID"] = "4postfix0"
+    assert evidence.reconciled()["by_kind"] == {"completed_without_event": 4, "event_without_row": 4}
+
+
 def test_among_messages_of_one_message_id_another_messages_event_speaks_for_none(evidence: Evidence) -> None:
     evidence.rows[1].update(email_message_id=evidence.rows[0]["email_message_id"])
     evidence.rows[1]["action_params"]["client_recipient"] = evidence.rows[0]["action_params"]["client_recipient"]
