@@ -28,6 +28,9 @@ PERSON = r"^[A-Za-z0-9._%+@-]{1,64}$"
 
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
 
+# 256 bits as hexadecimal digits have 64 characters; a password of 31 could be guessed.
+PlanKey = Annotated[SecretStr, Field(min_length=32, max_length=4096)]
+
 
 def _setting(environment: str) -> Any:
     return {"environment": environment}
@@ -136,6 +139,20 @@ class Connection(BaseModel):
         json_schema_extra=_setting("CFES_PSEUDONYM_KEY"),
     )
 
+    plan_key: PlanKey | None = Field(
+        None,
+        description="Key that preview-job seals plans with and stamps are made with, 32 characters or more; "
+        "`cfes policy init` makes one. The same wherever the actions run; see docs/policy.md.",
+        json_schema_extra=_setting("CFES_PLAN_KEY"),
+    )
+    state_directory: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4096,
+        description="A private directory that records which approvals were used. [default: cfes in XDG_STATE_HOME]",
+        json_schema_extra=_setting("CFES_STATE_DIR"),
+    )
+
     @field_validator("api_token", "api_key")
     @classmethod
     def _fits_in_a_header(cls, secret: SecretStr | None) -> SecretStr | None:
@@ -184,7 +201,7 @@ class Connection(BaseModel):
 
     def secrets(self) -> list[str]:
         """What must never be written anywhere."""
-        secrets = (self.api_token, self.api_key, self.evidence_key, self.pseudonym_key)
+        secrets = (self.api_token, self.api_key, self.evidence_key, self.pseudonym_key, self.plan_key)
         return [secret.get_secret_value() for secret in secrets if secret is not None]
 
     @classmethod

@@ -58,7 +58,7 @@ def test_it_lists_every_action_every_playbook_and_every_setting() -> None:
 def test_secrets_are_marked_as_such() -> None:
     properties = DOCUMENT["connection"]["properties"]
     secret = {name for name, schema in properties.items() if "writeOnly" in json.dumps(schema)}
-    assert secret == {"api_token", "api_key", "evidence_key", "pseudonym_key"}
+    assert secret == {"api_token", "api_key", "evidence_key", "plan_key", "pseudonym_key"}
 
 
 def test_every_playbooks_actions_exist() -> None:
