@@ -44,26 +44,38 @@ def input_problems(spec: InputSpec, value: Json, pointer: str) -> list[Problem]:
     return mismatches(spec.json_schema(), value, pointer)
 
 
-def from_text(playbook: Playbook, name: str, text: str) -> Json:
-    """The value that a text such as `1000` from `--set max_messages=1000` stands for, by the input's declared type.
+def from_text(playbook: Playbook, name: str, text: str, *, file: str | None = None) -> Json:
+    """Return the value that a text such as `1000` from `--set max_messages=1000` means, by the input's declared type.
 
-    For an input that may be a string it is the text itself; for every other it is read as JSON. Raises ParameterError.
+    For an input that may be a string it is the text itself; for every other it is read as JSON. `file` is where the
+    text comes from: an error names it and quotes nothing of it. Raises ParameterError.
     """
-    spec = playbook.inputs.get(name)
-    if spec is None:
-        hint = did_you_mean(name, playbook.inputs)
-        raise ParameterError(problems=[Problem(pointer=below("", name), message=f"unknown input {shown(name)}{hint}")])
-    types = [spec.type] if isinstance(spec.type, str) else spec.type
-    if "string" in types:
+    if takes_text(playbook, name):
         return text
+    types = _types(playbook, name)
     try:
         return plain(json.loads(text, object_pairs_hook=_without_twins))
     except _Twins as twins:
         message = f"the key {shown(twins.key)} is given twice in one object"
-        raise ParameterError(problems=[Problem(pointer=below("", name), message=message)]) from None
-    except (ValueError, RecursionError):
-        message = f"must be of type {' or '.join(types)} in JSON, and {shown(text)} can't be read as that"
-        raise ParameterError(problems=[Problem(pointer=below("", name), message=message)]) from None
+    except (ValueError, RecursionError) as error:
+        at = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        quoted = f"{shown(text)} can't be read as that" if file is None else f"it can't be read as that{at}"
+        message = f"must be of type {' or '.join(types)} in JSON, and {quoted}"
+    message = message if file is None else f"{file}: {message}"
+    raise ParameterError(problems=[Problem(pointer=below("", name), message=message)])
+
+
+def takes_text(playbook: Playbook, name: str) -> bool:
+    """Whether a text given for the input is the value itself, and not JSON. Raises ParameterError."""
+    return "string" in _types(playbook, name)
+
+
+def _types(playbook: Playbook, name: str) -> list[str]:
+    spec = playbook.inputs.get(name)
+    if spec is None:
+        hint = did_you_mean(name, playbook.inputs)
+        raise ParameterError(problems=[Problem(pointer=below("", name), message=f"unknown input {shown(name)}{hint}")])
+    return [spec.type] if isinstance(spec.type, str) else list(spec.type)
 
 
 class _Twins(ValueError):

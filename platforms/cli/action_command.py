@@ -17,7 +17,7 @@ from platforms.cli.action_index import load
 from platforms.cli.commands import PlainCommand
 from platforms.cli.documents import read_object
 from platforms.cli.failures import told
-from platforms.cli.flags import SPREAD, Flag, document, flags_of, typed
+from platforms.cli.flags import FILES_ONLY, SPREAD, Flag, document, flags_of, is_file, typed
 from platforms.cli.parting import Parting
 from platforms.cli.screen import Screen
 
@@ -36,7 +36,7 @@ def app(action_id: str) -> typer.Typer:
     def command(**given: Any) -> None:
         screen = Screen(given["output"], verbose=given["verbose"])
         params: dict[str, Any] = {}
-        with told(screen, flags, lambda: interrupted(action, params)):
+        with told(screen, flags, lambda: interrupted(action, params, given)):
             _run(action, flags, given, params, screen)
 
     signature = [_option(flag) for flag in flags] + [_own(name, kind) for name, kind in OWN.items()]
@@ -88,13 +88,13 @@ def watching(screen: Screen, action: Action[Any, Any]) -> AbstractContextManager
     return shown_for(screen, action.title)
 
 
-def interrupted(action: Action[Any, Any], params: Mapping[str, Any]) -> Parting:
-    """What to say at Ctrl-C while the action runs."""
+def interrupted(action: Action[Any, Any], params: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Parting:
+    """Return what to say at Ctrl-C while the action runs. `given`: the flags as they were typed."""
     job_id = params.get("job_id")
     if action.id in WATCHED and job_id:
         return Parting(
-            f"Interrupted. Job {job_id} goes on at the remote side, if it has not ended.",
-            resume=shlex.join(["cfes", action.id, *typed(flags_of(action.params), params)]),
+            f"Interrupted. Job {job_id} goes on at the remote side, if it has not ended.{_to_write(params, given)}",
+            resume=shlex.join(["cfes", action.id, *typed(flags_of(action.params), params, given)]),
             cancel=shlex.join(["cfes", "cancel-job", "--job-id", str(job_id)]),
         )
     if action.effect == "read":
@@ -103,6 +103,13 @@ def interrupted(action: Action[Any, Any], params: Mapping[str, Any]) -> Parting:
     if params.get("idempotency_key"):
         advice = "To run it again with the same --idempotency-key is safe: it adopts a job that stands already."
     return Parting(f"Interrupted. A change may have been made. {advice}")
+
+
+def _to_write(params: Mapping[str, Any], given: Mapping[str, Any] | None) -> str:
+    """What the command to resume takes from a file, and did not come from one."""
+    typed_as = given or {}
+    names = [name for name in FILES_ONLY if params.get(name) and not is_file(typed_as.get(name))]
+    return "".join(f" Write the {name} to {name}.json first." for name in names)
 
 
 def _help(action: Action[Any, Any]) -> str:

@@ -22,8 +22,8 @@ from connectors.errors import PackError, ParameterError
 from platforms.cli import options, playbook_run
 from platforms.cli.commands import PlainCommand
 from platforms.cli.failures import told
+from platforms.cli.input_values import InputFlag, inputs_of
 from platforms.cli.parting import Parting
-from platforms.cli.playbook_commands import InputFlag, inputs_of
 from platforms.cli.sandbox_command import require_extra
 from platforms.cli.screen import Screen
 from platforms.cli.step_summary import counted
@@ -76,7 +76,7 @@ def demo(
         require_extra()
         chosen = library.find(playbook)
         flags.append(InputFlag(ALERT_FLAG, f"/{chosen.primary_input}"))
-        inputs = inputs_of(chosen, str(alert), (), option=ALERT_FLAG)
+        inputs = inputs_of(chosen, [str(alert)], (), option=ALERT_FLAG)
         with _ended_by_signals(), sandbox(screen, alert, messages) as environment:
             terms = playbook_run.Terms(yes=True, environment=environment, farewell=FAREWELL)
             raise typer.Exit(playbook_run.begin(screen, chosen, inputs, directory, terms))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 import sys
-from pathlib import Path
 from typing import IO, Any
 
 from connectors.errors import ParameterError
@@ -12,18 +14,48 @@ from connectors.errors import ParameterError
 LARGEST_BYTES = 4 * 1024 * 1024
 
 
+# A descriptor that the shell opened, as in `--plan @<(jq .plan run.json)`: its writer exists already.
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/[0-9]+")
+
+_KINDS = (
+    (stat.S_ISDIR, "is a directory"),
+    (stat.S_ISFIFO, "is a named pipe: give a file, or - for standard input"),
+    (stat.S_ISSOCK, "is a socket"),
+)
+
+
 def read_bytes(name: str, option: str) -> bytes:
-    """What is in the file, or in standard input for `-`. Raises: ParameterError that names the option."""
+    """Return the bytes of a file, or of standard input for `-`, at most LARGEST_BYTES.
+
+    A device or a named pipe is refused: reading it may never end. Raises: ParameterError that names option and file.
+    """
     try:
-        if name == "-":
+        if name in ("-", "/dev/stdin"):
             if sys.stdin.isatty():
                 sys.stderr.write(f"{option}: reading from the terminal; end with Ctrl-D\n")
-            return _bounded(sys.stdin.buffer, option)
-        with Path(name).open("rb") as file:
-            return _bounded(file, option)
+            return _bounded(sys.stdin.buffer, option, name)
+        with os.fdopen(_opened(name, option), "rb") as file:
+            return _bounded(file, option, name)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is no path"
-        raise ParameterError(f"{option} {name[:200]!r} can't be read: {reason}", help="Nothing was sent.") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is not a path"
+        raise _unreadable(name, option, reason) from None
+
+
+def _opened(name: str, option: str) -> int:
+    """Return a descriptor of a file that can be read to its end. Raises: ParameterError, OSError."""
+    # Without blocking: to open a pipe that nobody writes to would wait forever.
+    descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    mode = os.fstat(descriptor).st_mode
+    handed_over = stat.S_ISFIFO(mode) and _DESCRIPTOR.fullmatch(name) is not None
+    if not stat.S_ISREG(mode) and not handed_over:
+        os.close(descriptor)
+        raise _unreadable(name, option, next((text for is_, text in _KINDS if is_(mode)), "is a device"))
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _unreadable(name: str, option: str, reason: str) -> ParameterError:
+    return ParameterError(f"{option} {name[:200]!r} can't be read: {reason}", help="Nothing was sent.")
 
 
 def read_object(name: str, option: str) -> dict[str, Any]:
@@ -70,8 +102,8 @@ def _is_object(data: bytes) -> bool:
     return True
 
 
-def _bounded(stream: IO[bytes], option: str) -> bytes:
+def _bounded(stream: IO[bytes], option: str, name: str) -> bytes:
     data = stream.read(LARGEST_BYTES + 1)
     if len(data) > LARGEST_BYTES:
-        raise ParameterError(f"{option}: more than {LARGEST_BYTES} bytes", help="Nothing was sent.")
+        raise ParameterError(f"{option} {shown(name)}: more than {LARGEST_BYTES} bytes", help="Nothing was sent.")
     return data

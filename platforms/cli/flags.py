@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from connectors.errors import ParameterError, Problem
-from platforms.cli.documents import read_bytes
+from platforms.cli.documents import read_bytes, shown
 
 if TYPE_CHECKING:
     from actions.contract import ActionParams
@@ -26,6 +26,10 @@ SPREAD = "search_params"
 
 # A longer list of choices stands in the flag's description, where lines are wrapped.
 LONGEST_METAVAR = 24
+
+# Never on a command line that this program prints; nor is anything longer than a person would type.
+FILES_ONLY = ("plan", "approvals")
+LONGEST_TYPED = 200
 
 Schema = Mapping[str, Any]
 
@@ -96,7 +100,8 @@ class Flag:
         try:
             return json.loads(data, parse_constant=_no_constant, object_pairs_hook=_without_twins)
         except (ValueError, RecursionError) as error:
-            message = f"is no JSON ({str(error)[:100]}); to read it from a file write {self.option} @FILE"
+            source = f"{shown(text[1:])}: " if text.startswith("@") else ""
+            message = f"{source}not valid JSON ({str(error)[:100]}); to read it from a file write {self.option} @FILE"
             raise ParameterError(problems=[Problem(pointer=self.pointer, message=message)]) from None
 
 
@@ -129,8 +134,12 @@ def document(
     return found, problems
 
 
-def typed(flags: Sequence[Flag], params: Mapping[str, Any]) -> list[str]:
-    """The parameters as the words of a command line."""
+def typed(flags: Sequence[Flag], params: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the parameters as the words of a command line. `given`: the flags as they were typed.
+
+    A file stays a file. A plan or an approval that came another way becomes the name of a file to write it to: a
+    command line is visible to every user of the machine.
+    """
     words: list[str] = []
     for flag in flags:
         place = params.get(SPREAD) if flag.path[0] == SPREAD else params
@@ -140,8 +149,22 @@ def typed(flags: Sequence[Flag], params: Mapping[str, Any]) -> list[str]:
         if flag.kind == "boolean":
             words.append(flag.option if value else f"--no-{flag.option[2:]}")
         else:
-            words += [flag.option, value if isinstance(value, str) and flag.kind != "json" else json.dumps(value)]
+            words += [flag.option, _word(flag, value, (given or {}).get(flag.name))]
     return words
+
+
+def is_file(as_typed: object) -> bool:
+    """Whether a flag's value was typed as the name of a file that can be read again."""
+    return isinstance(as_typed, str) and as_typed.startswith("@") and as_typed != "@-"
+
+
+def _word(flag: Flag, value: Any, as_typed: Any) -> str:
+    if flag.kind != "json":
+        return value if isinstance(value, str) else json.dumps(value)
+    if is_file(as_typed):
+        return str(as_typed)
+    text = json.dumps(value)
+    return f"@{flag.name}.json" if flag.name in FILES_ONLY or len(text) > LONGEST_TYPED else text
 
 
 def flag_at(flags: Sequence[Named], pointer: str) -> str | None:

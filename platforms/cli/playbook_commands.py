@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from connectors.errors import ParameterError, Problem
+from connectors.errors import ParameterError
 from platforms.cli import options, playbook_run
 from platforms.cli.commands import PlainCommand
-from platforms.cli.documents import read_record
 from platforms.cli.failures import told
+from platforms.cli.input_values import InputFlag, flags_of, inputs_of
 from platforms.cli.playbook_checks import findings, require_sound
 from platforms.cli.playbook_view import show_findings, show_list, show_playbook
 from platforms.cli.screen import Screen
 from playbooks import library
-from playbooks.format import Playbook
-from playbooks.inputs import from_text
-from playbooks.plain_json import below
 
 app = typer.Typer(
     name="playbook",
@@ -41,26 +36,29 @@ Name = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class InputFlag:
-    """The flag that gives one of a playbook's inputs."""
-
-    option: str
-    pointer: str
-
-
 @app.command(cls=PlainCommand)
 def run(
     name: Annotated[
         str | None,
         typer.Argument(metavar="ID_OR_PATH", autocompletion=_shipped, help="A shipped playbook's ID, or a YAML file."),
     ] = None,
-    alert: Annotated[
-        str | None,
-        typer.Option("--input", "-i", metavar="FILE|-", help="The alert: one JSON object, or one line of NDJSON."),
+    documents: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="FILE|-",
+            help="The alert: a file with one JSON object, or one line of NDJSON. NAME=@FILE reads another input.",
+        ),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another input; as often as needed.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE|@FILE",
+            help="Another input; as often as needed. NAME=@FILE reads it from a file (@-: standard input), as JSON or "
+            "as text by the input's type: use it for plans and approvals. NAME=@@TEXT is the text @TEXT.",
+        ),
     ] = None,
     directory: Annotated[
         Path | None,
@@ -95,7 +93,7 @@ def run(
     with told(screen, flags):
         screen.configure_log()
         if resume is not None:
-            if name is not None or alert is not None or settings or directory is not None:
+            if name is not None or documents or settings or directory is not None:
                 raise ParameterError(
                     "--resume goes on with what the run was given: leave out everything else", help="Nothing was run."
                 )
@@ -103,9 +101,9 @@ def run(
         if name is None:
             raise ParameterError("which playbook? Give an ID or a YAML file, or --resume DIR", help=_known())
         playbook = library.find(name)
-        flags += _flags(playbook)
+        flags += flags_of(playbook)
         require_sound(playbook)
-        inputs = inputs_of(playbook, alert, settings or ())
+        inputs = inputs_of(playbook, documents or (), settings or ())
         raise typer.Exit(playbook_run.begin(screen, playbook, inputs, directory, terms))
 
 
@@ -138,34 +136,6 @@ def check(
     with told(screen):
         found = {name: findings(name) for name in names or _shipped()}
         show_findings(screen, found)
-
-
-def inputs_of(
-    playbook: Playbook, document: str | None, settings: Sequence[str], *, option: str = "--input"
-) -> dict[str, Any]:
-    """The inputs as they were given; `option` is the one that gave the document. Raises: ParameterError."""
-    inputs: dict[str, Any] = {}
-    if document is not None:
-        if playbook.primary_input is None:
-            raise ParameterError(f"playbook {playbook.id} takes no {option}; its inputs are given by --set")
-        inputs[playbook.primary_input] = read_record(document, option)
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            message = f"--set {setting[:100]!r} is not NAME=VALUE"
-            raise ParameterError(problems=[Problem(pointer="", message=message)])
-        if name in inputs:
-            twice = f"{option} and --set" if name == playbook.primary_input and document is not None else "--set"
-            message = f"is given more than once, by {twice}"
-            raise ParameterError(problems=[Problem(pointer=below("", name), message=message)])
-        inputs[name] = from_text(playbook, name, text)
-    return inputs
-
-
-def _flags(playbook: Playbook) -> list[InputFlag]:
-    options_of: Mapping[str, str] = {name: f"--set {name}=…" for name in playbook.inputs}
-    primary = playbook.primary_input
-    return [InputFlag("--input" if name == primary else option, f"/{name}") for name, option in options_of.items()]
 
 
 def _known() -> str:

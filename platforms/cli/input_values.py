@@ -1,0 +1,123 @@
+"""A playbook's inputs as they are typed: `--input FILE` for the primary one, `NAME=VALUE` and `NAME=@FILE` for any.
+
+A command line is visible to every user of the machine. A plan or an approval is therefore given as a file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.errors import ParameterError, Problem
+from platforms.cli.documents import read_bytes, read_record, shown
+from playbooks.format import Playbook
+from playbooks.inputs import from_text, takes_text
+from playbooks.plain_json import below
+
+SET, INPUT = "--set", "--input"
+
+# `--input NAME=@FILE`; every other `--input` is the name of a file.
+_NAMED_FILE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(@[^@].*)", re.DOTALL)
+
+HELP = "Nothing was run."
+
+
+@dataclass(frozen=True)
+class InputFlag:
+    """The flag that gives one of a playbook's inputs."""
+
+    option: str
+    pointer: str
+
+
+def inputs_of(
+    playbook: Playbook, documents: Sequence[str], settings: Sequence[str], *, option: str = INPUT
+) -> dict[str, Any]:
+    """Return the inputs by their name. `option`: the one that gave the documents. Raises: ParameterError."""
+    found = _Inputs(playbook)
+    for document in documents:
+        named = _NAMED_FILE.fullmatch(document) if option == INPUT else None
+        if named is not None:
+            found.take(named[1], named[2], option)
+        else:
+            found.take_primary(document, option)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            message = f"--set {setting[:100]!r} is not NAME=VALUE"
+            raise ParameterError(problems=[Problem(pointer="", message=message)])
+        found.take(name, text, SET)
+    return found.values
+
+
+class _Inputs:
+    """The inputs read so far, the option that gave each one, and whether standard input is used up."""
+
+    def __init__(self, playbook: Playbook) -> None:
+        self.values: dict[str, Any] = {}
+        self._playbook = playbook
+        self._given_by: dict[str, str] = {}
+        self._standard_input_of: str | None = None
+
+    def take_primary(self, file: str, option: str) -> None:
+        """Read the file of the primary input. Raises: ParameterError."""
+        name = self._playbook.primary_input
+        if name is None:
+            raise ParameterError(
+                f"playbook {self._playbook.id} takes no {option} FILE; give its inputs by --set", help=HELP
+            )
+        self._refuse_second(name, option)
+        self._use(file, option)
+        self.values[name] = read_record(file, option)
+
+    def take(self, name: str, text: str, option: str) -> None:
+        """Read a value, or the file that it names. Raises: ParameterError."""
+        self._refuse_second(name, option)
+        if text.startswith("@@"):
+            self.values[name] = from_text(self._playbook, name, text[1:])
+        elif text.startswith("@"):
+            self.values[name] = self._from_file(name, text[1:], f"{option} {name}=@FILE")
+        else:
+            self.values[name] = from_text(self._playbook, name, text)
+
+    def _from_file(self, name: str, file: str, option: str) -> Any:
+        takes_text(self._playbook, name)  # a misspelt input is named before its file is read
+        if not file:
+            raise ParameterError(
+                f"{option}: no file is named after @",
+                help=f"{HELP} To give a text that begins with @, write it twice: {name}=@@text",
+            )
+        self._use(file, option)
+        if name == self._playbook.primary_input and not takes_text(self._playbook, name):
+            return read_record(file, option)
+        data = read_bytes(file, option)
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise ParameterError(f"{option} {shown(file)} is not UTF-8 text", help=HELP) from None
+        # The line break that an editor puts at the end is not part of a text.
+        return from_text(self._playbook, name, text.removesuffix("\n").removesuffix("\r"), file=shown(file))
+
+    def _refuse_second(self, name: str, option: str) -> None:
+        before = self._given_by.setdefault(name, option)
+        if name in self.values:
+            by = option if before == option else f"{before} and {option}"
+            message = f"is given more than once, by {by}"
+            raise ParameterError(problems=[Problem(pointer=below("", name), message=message)])
+
+    def _use(self, file: str, option: str) -> None:
+        if file not in ("-", "/dev/stdin"):
+            return
+        if self._standard_input_of is not None:
+            raise ParameterError(
+                f"standard input can be read once: {self._standard_input_of} and {option} both ask for it", help=HELP
+            )
+        self._standard_input_of = option
+
+
+def flags_of(playbook: Playbook) -> list[InputFlag]:
+    """Return the flag of each input."""
+    primary = playbook.primary_input
+    return [InputFlag(INPUT if name == primary else f"{SET} {name}=…", below("", name)) for name in playbook.inputs]

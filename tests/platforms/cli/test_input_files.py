@@ -1,0 +1,215 @@
+"""`--set NAME=@FILE` and `--input NAME=@FILE`: inputs that are not for a command line, which every user can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions.contract import Action
+from platforms.cli.documents import LARGEST_BYTES
+from platforms.manifest import ROOT
+from tests.platforms.cli.conftest import Cfes
+
+PROBE = """\
+playbook: 1
+id: probe
+title: Give the inputs back
+inputs:
+  alert: {type: object, primary: true, default: {}}
+  plan: {type: object, default: null}
+  approvals: {type: array, default: [], items: {type: string}}
+  note: {type: [string, "null"], default: null}
+  most: {type: integer, default: 1}
+steps:
+  - {id: given, set: {all: "{{ inputs }}"}}
+outputs:
+  alert: "{{ inputs.alert }}"
+  plan: "{{ inputs.plan }}"
+  approvals: "{{ inputs.approvals }}"
+  note: "{{ inputs.note }}"
+  most: "{{ inputs.most }}"
+"""
+
+TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJwbGFuIjoiMSJ9.c2lnbmF0dXJl"
+
+
+@pytest.fixture
+def probe(cfes: Cfes, tmp_path: Path) -> Any:
+    """Runs the probe and gives the inputs that it was run with."""
+    (tmp_path / "probe.yaml").write_text(PROBE)
+
+    def given(*arguments: str, typed: str = "") -> Any:
+        ended = cfes("playbook", "run", "probe.yaml", *arguments, typed=typed)
+        assert ended.code == 0, ended.out
+        return ended.document["outputs"]
+
+    return given
+
+
+@pytest.mark.parametrize("option", ["--set", "--input"])
+def test_a_file_is_read_as_the_inputs_type_says(probe: Any, tmp_path: Path, option: str) -> None:
+    (tmp_path / "plan.json").write_text('{"messages": 3}\n')
+    (tmp_path / "approvals.json").write_text(json.dumps([TOKEN]))
+    (tmp_path / "note.txt").write_text("7\n@ two lines\r\n")
+    (tmp_path / "most").write_text("5")
+    outputs = probe(
+        *(option, "plan=@plan.json", option, "approvals=@approvals.json"),
+        *(option, "note=@note.txt", option, "most=@./most"),
+    )
+    assert outputs["plan"] == {"messages": 3}
+    assert outputs["approvals"] == [TOKEN]
+    assert outputs["note"] == "7\n@ two lines"
+    assert outputs["most"] == 5
+
+
+def test_the_primary_input_stays_a_file_name_and_may_be_named(probe: Any, tmp_path: Path) -> None:
+    (tmp_path / "alert.json").write_text('{"AlertID": "1"}\n')
+    (tmp_path / "plan=@alert.json").write_text('{"AlertID": "2"}')
+    assert probe("--input", "alert.json")["alert"] == {"AlertID": "1"}
+    assert probe("--input", "alert=@alert.json")["alert"] == {"AlertID": "1"}
+    assert probe("--input", "./plan=@alert.json")["alert"] == {"AlertID": "2"}
+    assert probe("-i", "alert.json", "-i", "plan=@alert.json")["plan"] == {"AlertID": "1"}
+
+
+def test_a_text_that_begins_with_an_at_sign_is_written_with_two(probe: Any, tmp_path: Path) -> None:
+    (tmp_path / "@odd").write_text("of the file")
+    assert probe("--set", "note=@@corp.example")["note"] == "@corp.example"
+    assert probe("--set", "note=@@@x")["note"] == "@@x"
+    assert probe("--set", "note=a@b")["note"] == "a@b"
+    assert probe("--set", "note=@./@odd")["note"] == "of the file"
+
+
+def test_standard_input_is_read_once(probe: Any, cfes: Cfes) -> None:
+    assert probe("--set", "plan=@-", typed='{"messages": 1}')["plan"] == {"messages": 1}
+    for second in (("--input", "-"), ("--set", "approvals=@-"), ("--set", "approvals=@/dev/stdin")):
+        ended = cfes("playbook", "run", "probe.yaml", "--set", "plan=@-", *second, typed="{}")
+        assert ended.code == 2
+        assert "standard input can be read once" in ended.error["message"]
+
+
+def test_a_pipe_that_the_shell_opened_is_read(probe: Any) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'{"messages": 2}')
+    os.close(writing)
+    try:
+        assert probe("--set", f"plan=@/dev/fd/{reading}")["plan"] == {"messages": 2}
+    finally:
+        os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("missing.json", "No such file or directory"),
+        ("folder", "is a directory"),
+        ("pipe", "is a named pipe"),
+        ("/dev/zero", "is a device"),
+        ("/dev/null", "is a device"),
+        ("large.json", f"more than {LARGEST_BYTES} bytes"),
+        ("latin.json", "is not UTF-8 text"),
+        ("not.json", "must be of type object in JSON, and it can't be read as that (line 1, column 1)"),
+        ("twice.json", "the key 'a' is given twice in one object"),
+        ("nan.json", "can't be read as that"),
+        ("list.json", "must be"),
+        ("a\0b", "is not a path"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--set", "--input"])
+def test_what_is_wrong_with_a_file_is_said_with_its_name_before_anything_is_run(
+    cfes: Cfes, tmp_path: Path, option: str, file: str, said: str
+) -> None:
+    (tmp_path / "probe.yaml").write_text(PROBE)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large.json").open("wb") as large:
+        large.truncate(LARGEST_BYTES + 1)
+    (tmp_path / "latin.json").write_bytes(b'{"a": "\xe9"}')
+    (tmp_path / "not.json").write_text(TOKEN)
+    (tmp_path / "twice.json").write_text('{"a": 1, "a": 2}')
+    (tmp_path / "nan.json").write_text('{"a": NaN}')
+    (tmp_path / "list.json").write_text("[1]")
+    ended = cfes("playbook", "run", "probe.yaml", option, f"plan=@{file}")
+    problems = [f"{p.get('flag')} {p['message']}" for p in ended.error.get("problems", ())]
+    told = " ".join([ended.error["message"], *problems])
+    assert (ended.code, ended.error["applied"]) == (2, "no")
+    assert said in told
+    assert "plan" in told
+    assert file.replace("\0", "") in told or "\0" in file or file == "list.json"
+    assert TOKEN[:12] not in ended.out + ended.err
+    assert not (tmp_path / "cfes-runs").exists()
+
+
+@pytest.mark.parametrize("file", ["missing.json", "folder", "pipe", "/dev/zero"])
+def test_every_option_that_reads_a_file_refuses_what_has_no_end(cfes: Cfes, tmp_path: Path, file: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for command in (
+        ("create-move-job", "--plan", f"@{file}"),
+        ("create-move-job", "--params", file),
+        ("run", "create-move-job", "--params", file),
+        ("playbook", "run", "phish-campaign-purge", "--input", file),
+        ("approve", file, "--key", "key.pem"),
+    ):
+        ended = cfes(*command)
+        assert ended.code == 2
+        assert file in ended.out
+
+
+def test_an_at_sign_without_a_file_says_how_a_text_is_written(cfes: Cfes, tmp_path: Path) -> None:
+    (tmp_path / "probe.yaml").write_text(PROBE)
+    ended = cfes("playbook", "run", "probe.yaml", "--set", "note=@")
+    assert ended.code == 2
+    assert "no file is named after @" in ended.error["message"]
+    assert "note=@@text" in ended.error["help"]
+
+
+def test_a_misspelt_input_is_named_before_its_file_is_read(cfes: Cfes, tmp_path: Path) -> None:
+    (tmp_path / "probe.yaml").write_text(PROBE)
+    ended = cfes("playbook", "run", "probe.yaml", "--set", "plans=@missing.json")
+    assert "unknown input 'plans'" in ended.error["problems"][0]["message"]
+
+
+@pytest.mark.parametrize("how", ["flag", "file of parameters", "standard input"])
+def test_the_command_to_come_back_names_files_and_no_plan(
+    cfes: Cfes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Action, "run", interrupt)
+    secret, job_id = {"plan_hash": "f" * 64}, "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"
+    (tmp_path / "my-plan.json").write_text(json.dumps(secret))
+    params = json.dumps({"job_id": job_id, "plan": secret})
+    (tmp_path / "params.json").write_text(params)
+    given = {
+        "flag": ("--job-id", job_id, "--plan", "@my-plan.json"),
+        "file of parameters": ("--params", "params.json"),
+        "standard input": ("--params", "-"),
+    }[how]
+    ended = cfes("wait-for-job", *given, typed=params)
+    assert ended.code == 130
+    assert "ffff" not in ended.err
+    named = "my-plan.json" if how == "flag" else "plan.json"
+    assert f"cfes wait-for-job --job-id {job_id} --plan @{named}" in ended.err
+    assert ("Write the plan to plan.json first." in ended.err) == (how != "flag")
+
+
+def test_no_documented_command_takes_a_plan_or_a_token_as_an_argument() -> None:
+    """What a shell puts into an argument is there for everybody who runs `ps`."""
+    pages = [*ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "manifest.json"]
+    for folder in ("docs", "examples", "benchmarks", "playbooks", "platforms", "actions", "connectors", "guardrails"):
+        pages += [page for page in (ROOT / folder).rglob("*") if page.suffix in (".md", ".py", ".yaml", ".json", ".sh")]
+    assert len(pages) > 100
+    into_an_argument = re.compile(r"""\$\(\s*(?:cat|<|jq)|="\$\(|--(?:plan|approvals?)[ =]["']?(?:\$|`|\{|ey)|`cat """)
+    found = [
+        f"{page.relative_to(ROOT)}: {line.strip()}"
+        for page in pages
+        for line in page.read_text().splitlines()
+        if into_an_argument.search(line)
+    ]
+    assert found == []
