@@ -6,6 +6,7 @@ are all read from here. `NAME_FILE` is accepted for each `NAME`, for secrets tha
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
@@ -14,7 +15,17 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from connectors.errors import AuthenticationFailed, ConnectionSettingsError, Problem
 
@@ -34,6 +45,10 @@ PlanKey = Annotated[SecretStr, Field(min_length=32, max_length=4096)]
 
 def _setting(environment: str) -> Any:
     return {"environment": environment}
+
+
+def _guard(environment: str) -> Any:
+    return {"environment": environment, "guard": True}
 
 
 class Connection(BaseModel):
@@ -110,15 +125,15 @@ class Connection(BaseModel):
         min_length=1,
         max_length=4096,
         description="The organisation's policy, a YAML file that no parameter overrides; see docs/policy.md.",
-        json_schema_extra=_setting("CFES_POLICY"),
+        json_schema_extra=_guard("CFES_POLICY"),
     )
-    read_only: bool = Field(False, description="Refuse every write.", json_schema_extra=_setting("CFES_READ_ONLY"))
+    read_only: bool = Field(False, description="Refuse every write.", json_schema_extra=_guard("CFES_READ_ONLY"))
     requested_by: str | None = Field(
         None,
         max_length=64,
         pattern=PERSON,
         description="Who asks for what is done: a login or an address. No parameter overrides it.",
-        json_schema_extra=_setting("CFES_REQUESTED_BY"),
+        json_schema_extra=_guard("CFES_REQUESTED_BY"),
     )
     call_record: str | None = Field(
         None,
@@ -143,15 +158,26 @@ class Connection(BaseModel):
         None,
         description="Key that preview-job seals plans with and stamps are made with, 32 characters or more; "
         "`cfes policy init` makes one. The same wherever the actions run; see docs/policy.md.",
-        json_schema_extra=_setting("CFES_PLAN_KEY"),
+        json_schema_extra=_guard("CFES_PLAN_KEY"),
     )
     state_directory: str | None = Field(
         None,
         min_length=1,
         max_length=4096,
         description="A private directory that records which approvals were used. [default: cfes in XDG_STATE_HOME]",
-        json_schema_extra=_setting("CFES_STATE_DIR"),
+        json_schema_extra=_guard("CFES_STATE_DIR"),
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _guard_has_a_value(cls, value: object, info: ValidationInfo) -> object:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str) and info.field_name in guard_variables():
+            if not text.strip():
+                raise ValueError("is set and empty: unset it, or give it a value")
+            if text != text.strip():
+                raise ValueError("begins or ends with white space: remove it")
+        return value
 
     @field_validator("api_token", "api_key")
     @classmethod
@@ -206,8 +232,9 @@ class Connection(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Connection:
-        """The settings in `environment` (the process's own unless given); an empty variable counts as not set.
+        """Return the settings in `environment` (the process's own unless given).
 
+        An empty variable counts as not set, except for a guard.
         Raises: ConnectionSettingsError naming each variable that can't be used, never its value;
         AuthenticationFailed where no credentials are set.
         """
@@ -252,6 +279,17 @@ def environment_variables() -> dict[str, str]:
     return found
 
 
+@functools.cache
+def guard_variables() -> dict[str, str]:
+    """Return field name to environment variable, for the guard settings."""
+    fields = Connection.model_fields
+    return {name: variable for name, variable in environment_variables().items() if _is_guard(fields[name])}
+
+
+def _is_guard(field: FieldInfo) -> bool:
+    return isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("guard") is True
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host` can only be this machine."""
     if host == "localhost":
@@ -263,10 +301,12 @@ def is_loopback(host: str) -> bool:
 
 
 def read_setting(environment: Mapping[str, str], variable: str) -> str | None:
-    """A variable's value, or the content of the file that NAME_FILE names; None where neither is set.
+    """Return a variable's value, or the content of the file that NAME_FILE names; None where neither is set.
 
-    Raises: ConnectionSettingsError where both are, or the file can't be read.
+    Raises: ConnectionSettingsError where both are set, the file can't be read, or a guard is set and empty.
     """
+    if variable in guard_variables().values():
+        _refuse_empty(environment, variable)
     value = environment.get(variable) or None
     path = environment.get(f"{variable}_FILE") or None
     if path is None:
@@ -286,3 +326,13 @@ def read_setting(environment: Mapping[str, str], variable: str) -> str | None:
     if not text:
         raise ConnectionSettingsError(f"{variable}_FILE: the file is empty")
     return text
+
+
+def _refuse_empty(environment: Mapping[str, str], variable: str) -> None:
+    """Raises: ConnectionSettingsError for a guard that is set to nothing, as `export NAME=$UNSET` does."""
+    for name in (variable, f"{variable}_FILE"):
+        value = environment.get(name)
+        if value is not None and not value.strip():
+            raise ConnectionSettingsError(
+                f"{name} is set and empty", help=f"Nothing was changed. Unset {name}, or give it a value."
+            )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -27,6 +26,7 @@ from pydantic_core import PydanticCustomError
 from connectors.connection import PERSON
 from connectors.errors import PolicyUnusable, Problem, printable
 from connectors.job import ActionType, Destination
+from connectors.policy_file import read_policy_file
 from connectors.protected import ADDRESS_OR_DOMAIN, Protected
 from connectors.strict_yaml import MAX_BYTES, YamlRefused, below, read
 
@@ -217,9 +217,9 @@ NO_POLICY = Policy.model_construct(policy=1)
 
 
 def load_policy(path: str) -> Policy:
-    """The policy in a YAML file of at most 256 KiB.
+    """Return the policy in a YAML file of at most 256 KiB.
 
-    Raises: PolicyUnusable with every problem and its JSON pointer.
+    Raises: PolicyUnusable with every problem and its JSON pointer, or where another user can change the file.
     """
     text = _text(path)
     try:
@@ -246,12 +246,7 @@ def unusable(path: str | None, problems: list[Problem]) -> PolicyUnusable:
 
 
 def _text(path: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is no path"
-        raise PolicyUnusable(f"the policy {path[:200]!r} can't be read: {reason}") from None
+    data = read_policy_file(path, MAX_BYTES)
     if len(data) > MAX_BYTES:
         raise PolicyUnusable(f"the policy {path[:200]!r} is larger than {MAX_BYTES // 1024} KiB")
     try:

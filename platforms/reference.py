@@ -14,7 +14,7 @@ from typing import Any
 from actions import catalog
 from actions.contract import Action
 from connectors import errors
-from connectors.connection import Connection, environment_variables
+from connectors.connection import Connection, environment_variables, guard_variables
 from evidence.csv_table import COLUMNS
 from platforms.manifest import ROOT
 from playbooks import library
@@ -68,9 +68,10 @@ def _playbooks_table() -> str:
 
 
 def _settings_table() -> str:
-    variables = environment_variables()
+    variables, guards = environment_variables(), guard_variables()
     rows = [
-        f"| `{variables[name]}` | {_cell(field.description or '')} |" for name, field in Connection.model_fields.items()
+        f"| `{variables[name]}` | {_cell(field.description or '')}{' A guard.' if name in guards else ''} |"
+        for name, field in Connection.model_fields.items()
     ]
     return "\n".join(["| variable | what it is |", "| --- | --- |", *rows])
 

@@ -31,6 +31,9 @@ settings.register_profile("same", derandomize=True, database=None, deadline=None
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
+# Files that tests write have the mode of a careful machine: a policy that its group can write is refused.
+os.umask(0o022)
+
 # A setting of the machine that runs the tests must not reach them.
 FOREIGN_SETTINGS = (
     *("CLOUDFLARE_", "CFES_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),

@@ -126,6 +126,11 @@ def test_a_directory_that_can_not_be_made_is_an_error_without_a_traceback(bad: s
         private_directory(bad, {})
 
 
+def linked_twice(path: Path) -> None:
+    path.touch(mode=0o600)
+    os.link(path, f"{path}.2")
+
+
 class TestFilesInIt:
     def test_a_private_file_passes(self, tmp_path: Path) -> None:
         path = tmp_path / "ledger"
@@ -137,7 +142,7 @@ class TestFilesInIt:
         [
             (lambda path: path.mkdir(mode=0o700), "is not a regular file"),
             (lambda path: path.touch(mode=0o640), "is open to other users"),
-            (lambda path: (path.touch(mode=0o600), os.link(path, f"{path}.2")), "has 2 hard links"),
+            (linked_twice, "has 2 hard links"),
         ],
     )
     def test_others_are_refused(self, tmp_path: Path, prepare: Callable[[Path], object], problem: str) -> None:

@@ -1,0 +1,106 @@
+"""A guard setting that is set and empty is an error, whichever way it comes; an unset one is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from connectors.connection import Connection, environment_variables, read_setting
+from connectors.errors import ConnectionSettingsError
+from tests.connectors.scripted import ACCOUNT
+
+GOOD = {"CLOUDFLARE_API_TOKEN": "token-0123456789", "CLOUDFLARE_ACCOUNT_ID": ACCOUNT}
+
+VALUES = {
+    "policy_file": "/etc/cfes/policy.yaml",
+    "read_only": "true",
+    "requested_by": "ana@corp.example",
+    "plan_key": "0123456789abcdef" * 4,
+    "state_directory": "/var/lib/cfes",
+}
+VARIABLES = {field: environment_variables()[field] for field in VALUES}
+GUARDS = sorted(VARIABLES.values())
+
+EMPTY = ["", " ", "\t", "\n", " \r\n ", "\u00a0", "\u2003", "\u3000"]
+
+
+def test_the_metadata_marks_the_guards_for_every_platform() -> None:
+    properties = Connection.model_json_schema()["properties"]
+    marked = {name for name, schema in properties.items() if schema.get("guard")}
+    assert set(VALUES) <= marked
+
+
+@pytest.mark.parametrize("suffix", ["", "_FILE"])
+@pytest.mark.parametrize("variable", GUARDS)
+def test_a_guard_that_is_set_and_empty_is_an_error_that_names_it_and_the_fix(variable: str, suffix: str) -> None:
+    for value in EMPTY:
+        with pytest.raises(ConnectionSettingsError) as caught:
+            Connection.from_environment({**GOOD, variable + suffix: value})
+        assert (caught.value.exit_code, caught.value.applied) == (2, "no")
+        assert caught.value.message == f"{variable}{suffix} is set and empty"
+        assert caught.value.help == f"Nothing was changed. Unset {variable}{suffix}, or give it a value."
+
+
+@pytest.mark.parametrize("variable", GUARDS)
+def test_a_good_value_beside_an_empty_one_does_not_hide_it(variable: str, tmp_path: Path) -> None:
+    field = next(name for name, found in VARIABLES.items() if found == variable)
+    (tmp_path / "value").write_text(VALUES[field])
+    for pair in (
+        {variable: "", f"{variable}_FILE": str(tmp_path / "value")},
+        {variable: VALUES[field], f"{variable}_FILE": ""},
+    ):
+        with pytest.raises(ConnectionSettingsError, match="is set and empty"):
+            Connection.from_environment({**GOOD, **pair})
+
+
+@pytest.mark.parametrize("content", ["", "\n", " \t\n"])
+@pytest.mark.parametrize("variable", GUARDS)
+def test_a_file_that_is_empty_is_an_error(variable: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / "value").write_text(content)
+    with pytest.raises(ConnectionSettingsError, match=f"{variable}_FILE: the file is empty"):
+        Connection.from_environment({**GOOD, f"{variable}_FILE": str(tmp_path / "value")})
+
+
+@pytest.mark.parametrize("field", VALUES)
+def test_a_platform_that_passes_empty_text_for_an_unset_field_gets_the_error_too(field: str) -> None:
+    given: dict[str, object] = {"account_id": ACCOUNT, "api_token": "token-0123456789"}
+    for empty in (*EMPTY, *([SecretStr("")] if field == "plan_key" else [])):
+        with pytest.raises(ConnectionSettingsError, match=f"{VARIABLES[field]}: is set and empty: unset it"):
+            Connection.checked({**given, field: empty})
+
+
+def test_a_guard_that_is_not_set_is_none_and_the_other_settings_may_be_empty() -> None:
+    others = {name: "" for name in environment_variables().values() if name not in [*GUARDS, *GOOD]}
+    others = {name: value for name, value in others.items() if not name.startswith("CFES_CALLER")}
+    assert Connection.from_environment({**GOOD, **others}) == Connection.from_environment(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(field, f"{before}{value}{after}")
+     for field, value in VALUES.items() for before, after in ((" ", ""), ("", " "), ("\n", ""), ("", "\t"))],
+)  # fmt: skip
+def test_white_space_around_a_guard_is_refused(field: str, value: str) -> None:
+    with pytest.raises(ConnectionSettingsError, match=f"{VARIABLES[field]}: begins or ends with white space"):
+        Connection.from_environment({**GOOD, VARIABLES[field]: value})
+
+
+@pytest.mark.parametrize("value", ["flase", "nope", "0x0", "none", "null", "-", "''", "2", "no!", "\u200b"])
+def test_a_misspelt_switch_does_not_count_as_off(value: str) -> None:
+    with pytest.raises(ConnectionSettingsError, match="CFES_READ_ONLY"):
+        Connection.from_environment({**GOOD, "CFES_READ_ONLY": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "on"), [("1", True), ("true", True), ("YES", True), ("on", True), ("0", False), ("Off", False)]
+)
+def test_a_switch_is_on_or_off_as_it_says(value: str, on: bool) -> None:
+    assert Connection.from_environment({**GOOD, "CFES_READ_ONLY": value}).read_only is on
+
+
+def test_one_setting_read_by_itself_follows_the_same_rule() -> None:
+    with pytest.raises(ConnectionSettingsError, match="CFES_POLICY is set and empty"):
+        read_setting({"CFES_POLICY": ""}, "CFES_POLICY")
+    assert read_setting({}, "CFES_POLICY") is None

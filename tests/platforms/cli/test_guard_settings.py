@@ -1,0 +1,121 @@
+"""A guard variable that is set and empty stops every command and function that could write, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.errors import ConnectionSettingsError
+from platforms import aws_lambda
+from sandbox.server import RunningSandbox
+from tests.conftest import CAMPAIGN
+from tests.platforms.cli.conftest import Cfes
+from tests.platforms.test_aws_lambda import Context
+
+ROOT = Path(__file__).resolve().parents[3]
+GUARDS = ["CFES_POLICY", "CFES_READ_ONLY", "CFES_REQUESTED_BY", "CFES_PLAN_KEY", "CFES_STATE_DIR"]
+SETTINGS = [f"{name}{suffix}" for name in GUARDS for suffix in ("", "_FILE")]
+MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
+JOB = "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"
+MESSAGE = "4WtWkr6nlBz9sNH-1"
+
+WRITES: list[tuple[str, dict[str, Any]]] = [
+    ("create-move-job", MOVE),
+    ("release-job", {"search_params": CAMPAIGN}),
+    ("cancel-job", {"job_id": JOB}),
+    ("delete-job", {"job_id": JOB}),
+    ("move-messages", {"ids": [MESSAGE], "destination": "JunkEmail"}),
+    ("release-messages", {"ids": [MESSAGE]}),
+]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_no_command_writes(
+    connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setenv(setting, "")
+    for action, params in WRITES:
+        ended = connected(action, "--params", "-", typed=json.dumps(params))
+        assert (ended.code, ended.error["message"]) == (2, f"{setting} is set and empty"), action
+        assert ended.error["help"].startswith("Nothing was changed. Unset")
+    assert sandbox.state.truth()["jobs"] == []
+
+
+def test_no_playbook_begins(connected: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CFES_POLICY", "")
+    alert = ROOT / "examples" / "alert.json"
+    ended = connected("playbook", "run", "phish-campaign-purge", "--input", str(alert), "--yes")
+    assert (ended.code, ended.error["message"]) == (2, "CFES_POLICY is set and empty")
+    assert not (tmp_path / "cfes-runs").exists()
+
+
+def test_a_policy_is_not_checked_in_place_of_an_empty_setting(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CFES_POLICY", " ")
+    ended = connected("policy", "check")
+    assert (ended.code, ended.error["message"]) == (2, "CFES_POLICY is set and empty")
+
+
+def test_a_policy_that_others_can_change_stops_every_write_and_check_says_the_same(
+    connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("policy: 1\n")
+    monkeypatch.setenv("CFES_POLICY", str(path))
+    path.chmod(0o666)
+    checked = connected("policy", "check")
+    for action, params in (write for write in WRITES if JOB not in write[1].values()):
+        ended = connected(action, "--params", "-", typed=json.dumps(params))
+        assert (ended.code, ended.error["type"]) == (3, "PolicyUnusable"), action
+        assert ended.error["message"] == checked.error["message"]
+        assert "Nothing was changed" in ended.error["help"]
+    assert f"chmod go-w {path}" in checked.error["message"]
+    assert (checked.code, sandbox.state.truth()["jobs"]) == (3, [])
+    path.chmod(0o644)
+    assert connected("policy", "check").code == 0
+    assert connected("create-move-job", "--params", "-", typed=json.dumps(MOVE)).code == 0
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_no_serverless_function_writes(
+    environment: dict[str, str], sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    for name, value in {**environment, setting: ""}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConnectionSettingsError, match=setting):
+        aws_lambda.handler({"action": "create-move-job", "params": MOVE}, Context(60))
+    assert sandbox.state.truth()["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "code"),
+    [
+        ("CFES_POLICY", "", 2),
+        ("CFES_POLICY", " policy.yaml", 2),
+        ("CFES_POLICY", ".", 3),
+        ("CFES_POLICY", "/dev/null", 3),
+        ("CFES_READ_ONLY", "", 2),
+        ("CFES_READ_ONLY", "no ", 2),
+        ("CFES_READ_ONLY", "flase", 2),
+    ],
+)
+def test_a_process_writes_nothing(
+    environment: dict[str, str], sandbox: RunningSandbox, setting: str, value: str, code: int
+) -> None:
+    ended: Any = subprocess.run(
+        [sys.executable, "-m", "actions.create_move_job"],
+        input=json.dumps(MOVE),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment, setting: value},
+        check=False,
+    )
+    assert ended.returncode == code
+    assert setting in ended.stdout or code == 3
+    assert sandbox.state.truth()["jobs"] == []
