@@ -20,6 +20,13 @@ def example_change(**changes: Any) -> dict[str, Any]:
         "ids": None,
         "recipients": 1,
         "requested_by": "ana@corp.example",
+        "requester_proved": True,
+        "found": None,
+        "by_recipient_domain": {},
+        "by_disposition": {},
+        "by_sender": {},
+        "sample": [],
+        "refusals": [],
         "approvals_needed": 0,
         "approved_by": [],
         "duplicates": 0,
@@ -35,6 +42,26 @@ def example_change(**changes: Any) -> dict[str, Any]:
         "results_complete": True,
         "warnings": [],
         **changes,
+    }
+
+
+def example_found() -> dict[str, Any]:
+    """What a dry run shows of the message."""
+    return {
+        "found": 1,
+        "by_recipient_domain": {"corp.example": 1},
+        "by_disposition": {"MALICIOUS": 1},
+        "by_sender": {"billing@invoice-portal.example": 1},
+        "sample": [
+            {
+                "id": INVESTIGATE_ID,
+                "from": "billing@invoice-portal.example",
+                "subject": "Overdue invoice for Dana",
+                "recipients": ["dana@corp.example"],
+                "final_disposition": "MALICIOUS",
+                "scanned_at": "2026-11-20T15:32:35Z",
+            }
+        ],
     }
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 EXAMPLE_PLAN: dict[str, Any] = {
     "version": 1,
-    "plan_hash": "a8ef98cfd07553e7f8172e3cf1b5328c45733387fa426bb3b873b66ad2a451cf",
+    "plan_hash": "3894db669fb052c3cf53f3dd99962aa191aee58ad68bf257828a1447dd6e23c4",
     "account_id": "023e105f4ecef8ad9ca31a8372d0c353",
     "previewed_at": "2026-11-20T16:00:00Z",
     "requested_by": "dana@corp.example",
+    "requester_proved": True,
     "action": "MOVE",
     "destination": "JunkEmail",
     "search_params": {

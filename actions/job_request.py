@@ -20,11 +20,19 @@ Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
 def _tokens(given: Any) -> Any:
-    """What `cfes approve` prints may be handed over whole, one or several of it."""
+    """The tokens in `approvals`, where the documents that `cfes approve` prints are given whole, one or several."""
     listed = [given] if isinstance(given, str | Mapping) else given
     if not isinstance(listed, list):
         return given
-    return [one["approval"] if isinstance(one, Mapping) and "approval" in one else one for one in listed]
+    return [_token(one) for one in listed]
+
+
+def _token(given: Any) -> Any:
+    if not isinstance(given, Mapping):
+        return given
+    # A document with both says two things: it is left as it is, and refused.
+    names = [name for name in ("approval", "rejection") if name in given]
+    return given[names[0]] if len(names) == 1 else given
 
 
 Approvals = Annotated[list[Token], BeforeValidator(_tokens)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints
 
@@ -18,12 +18,14 @@ from actions.message_batches import Ledger, carry_out
 from actions.message_lookup import look_up, state_of, was_purged, with_details
 from actions.message_rows import MessageRow
 from actions.message_selection import MOST_MESSAGES, Selection, of_export, of_ids
+from actions.named_message_survey import survey_fields, survey_messages
 from connectors.email_security import EmailSecurity
 from connectors.errors import NotRestorable, ParameterError, Problem, TemporaryFailure
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType
 from connectors.message import MessageStatus
 from connectors.message_change import INVESTIGATE_ID
 from connectors.search import MALICIOUS
+from guardrails.approvals_needed import Need
 from guardrails.clearance import requester
 from guardrails.named_messages import (
     Allowance,
@@ -37,6 +39,11 @@ from guardrails.named_messages import (
     plan_hash,
     wanting,
 )
+
+if TYPE_CHECKING:
+    from connectors.message import MessageDetails
+    from guardrails.approval_token import ReadToken
+    from guardrails.survey import Survey
 
 # Up to so many messages the look before is taken unless skip_done is false.
 LOOKED_AT_FIRST = 1000
@@ -104,6 +111,22 @@ class ChangeResult(ActionResult):
     )
     recipients: int | None = Field(description="Distinct recipients of these; null where not known of every message.")
     requested_by: str | None = Field(description="Who asked; null where nobody said.")
+    requester_proved: bool = Field(
+        description="Whether CFES_REQUESTED_BY or the platform says who asked; false: a parameter or nobody."
+    )
+    found: int | None = Field(
+        description="In a dry run: how many of the messages the service found. What follows is of these; else null."
+    )
+    by_recipient_domain: dict[str, int] = Field(description="In a dry run: messages by the recipient's domain.")
+    by_disposition: dict[str, int] = Field(description="In a dry run: messages by verdict.")
+    by_sender: dict[str, int] = Field(description="In a dry run: messages by sender, the most first.")
+    sample: list[dict[str, Any]] = Field(
+        description="In a dry run: the first 10 messages that the service found, with sender, subject, recipients and "
+        "verdict."
+    )
+    refusals: list[dict[str, str]] = Field(
+        description="In a dry run: what would refuse the same call with approvals: type and message."
+    )
     approvals_needed: int = Field(description="How many approvals the policy asks for.")
     approved_by: list[str] = Field(description="Who approved.")
     duplicates: int = Field(description="How often a message was named again; it was sent once.")
@@ -134,9 +157,10 @@ class Prepared:
     ledger: Ledger
     plan_hash: str
     allowed: Allowance
-    approvals_needed: int
-    approved_by: list[str] = field(default_factory=list)
-    asked_by_nobody: bool = False
+    needed: Need
+    approvals: list[ReadToken] = field(default_factory=list)
+    survey: Survey | None = None
+    refusals: list[dict[str, str]] = field(default_factory=list)
 
 
 def selection_of(p: NamedParams) -> Selection:
@@ -173,14 +197,15 @@ def prepare(
     )
     ledger = Ledger(change, _trusted(api, selection, change, allowed))
     check_request(api, change, len(ledger.messages), allowed)
-    _look_first(api, p, ledger, allowed)
+    found = _look_first(api, p, ledger, allowed)
     check_messages(api, change, ledger.messages.values(), allowed)
     hashed = plan_hash(api.connection.account_id, change, ledger.messages)
-    needed = approvals_needed(api, change, ledger.messages.values()) if ledger.messages else 0
-    # A dry run shows what is to be approved: it can't ask for the approvals.
-    names = [] if p.dry_run else approved_by(api, needed, hashed, allowed)
-    nobody = api.connection.requested_by is None
-    return Prepared(p, selection, ledger, hashed, allowed, needed, names, asked_by_nobody=nobody)
+    needed = approvals_needed(api, change, ledger.messages.values(), allowed.requested_by)
+    if p.dry_run:
+        # A dry run shows what is to be approved: it can't ask for the approvals.
+        survey = survey_messages(api, found.values())
+        return Prepared(p, selection, ledger, hashed, allowed, needed, [], survey, _wasted_approvals(api, needed))
+    return Prepared(p, selection, ledger, hashed, allowed, needed, approved_by(api, needed, hashed, allowed))
 
 
 def finish(
@@ -216,8 +241,11 @@ def finish(
         ids=sorted(ledger.messages) if ready.p.dry_run and len(ledger.messages) <= IDS_IN_DRY_RUN else None,
         recipients=None if numbers is None else numbers.recipients,
         requested_by=ready.allowed.requested_by,
-        approvals_needed=ready.approvals_needed,
-        approved_by=ready.approved_by,
+        requester_proved=api.connection.requested_by is not None,
+        **survey_fields(ready.survey),
+        refusals=ready.refusals,
+        approvals_needed=ready.needed.count,
+        approved_by=sorted({one.approver for one in ready.approvals}),
         duplicates=selection.repeats,
         without_id=selection.without_id,
         rows_without_id=selection.rows_without_id,
@@ -252,11 +280,17 @@ def _trusted(api: EmailSecurity, selection: Selection, change: Change, allowed: 
     return bare if asked_for else dict(selection.messages)
 
 
-def _look_first(api: EmailSecurity, p: ChangeParams, ledger: Ledger, allowed: Allowance) -> None:
-    """Look up what the guardrails want to know, and what is in place already. Raises: what a search raises."""
+def _look_first(
+    api: EmailSecurity, p: ChangeParams, ledger: Ledger, allowed: Allowance
+) -> Mapping[str, MessageDetails]:
+    """Look up what the guardrails and a dry run want to know, and what is in place already.
+
+    Returns the messages found, by ID. Raises: what a search raises.
+    """
     skip_done = len(ledger.messages) <= LOOKED_AT_FIRST if p.skip_done is None else p.skip_done
     wanted: Collection[NamedMessage] = ledger.messages.values()
-    if not skip_done:
+    # More messages than a dry run shows the IDs of can't be approved.
+    if not skip_done and not (p.dry_run and len(ledger.messages) <= IDS_IN_DRY_RUN):
         wanted = wanting(api, ledger.change, wanted, allowed)
     found = look_up(api, [message.id for message in wanted])
     if ledger.change == Change("MOVE", "Inbox"):
@@ -271,6 +305,17 @@ def _look_first(api: EmailSecurity, p: ChangeParams, ledger: Ledger, allowed: Al
         unseen = len(ledger.messages) - len(found)
         if unseen:
             ledger.warnings.append(f"{unseen} messages could not be found by a search before: not known to be there")
+    return found
+
+
+def _wasted_approvals(api: EmailSecurity, needed: Need) -> list[dict[str, str]]:
+    """The refusal of every approval, where who asks is not proved."""
+    if not needed:
+        return []
+    from guardrails.approval import unproved_requester  # noqa: PLC0415 -- only where somebody has to approve
+
+    refusal = unproved_requester(api, needed)
+    return [] if refusal is None else [{"type": type(refusal).__name__, "message": refusal.message}]
 
 
 def _warnings(ready: Prepared) -> list[str]:
@@ -279,11 +324,15 @@ def _warnings(ready: Prepared) -> list[str]:
         warnings.append("no message is named: there is nothing to do")
     if selection.without_id:
         warnings.append(f"{selection.without_id} rows have no investigate ID: their messages can't be named")
-    if ready.p.dry_run and ready.approvals_needed:
-        asked = "1 approval" if ready.approvals_needed == 1 else f"{ready.approvals_needed} approvals"
-        warnings.append(f"the policy asks for {asked} of this plan_hash")
-        if ready.asked_by_nobody:
-            warnings.append("CFES_REQUESTED_BY is not set: without it no approval will count")
+    if ready.p.dry_run and ready.needed:
+        warnings.append(f"the policy asks for {ready.needed} of this plan_hash")
+        warnings += [refusal["message"] for refusal in ready.refusals]
+    survey = ready.survey
+    if survey is not None and survey.distinct_messages < len(ready.ledger.messages):
+        missing = len(ready.ledger.messages) - survey.distinct_messages
+        warnings.append(
+            f"the service did not show {missing} of {len(ready.ledger.messages)} messages: what they are is not known"
+        )
     if ready.ledger.change.destination in IRREVERSIBLE_DESTINATIONS:
         warnings.append(f"messages moved to {ready.ledger.change.destination} are out of the users' reach for good")
     malicious = sum(message.verdict in MALICIOUS for message in ready.ledger.messages.values())

@@ -17,6 +17,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import GuardrailRefusal, ParameterError, PlanRefused, Problem, TooManyMessages, UncountableSearch
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.search import SearchParams, format_instant
+from guardrails.approvals_needed import Need
 from guardrails.clearance import (
     Wanted,
     approvals_needed,
@@ -72,6 +73,8 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
     else:
         refusals += _refusals_without_numbers(job, api)
     numbers = None if found is None else found.numbers
+    needed = approvals_needed(job, api, numbers)
+    refusals += _wasted_approvals(api, needed)
     drift = default_drift(p.destination)
     if api.policy.max_drift_percent is not None:
         drift = min(drift, api.policy.max_drift_percent)
@@ -80,6 +83,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
             "account_id": api.connection.account_id,
             "previewed_at": format_instant(now),
             "requested_by": job.requested_by,
+            "requester_proved": api.connection.requested_by is not None,
             "action": p.action,
             "destination": p.destination,
             "search_params": search.request(),
@@ -90,9 +94,12 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
             "reversibility": reversibility_of(p.action, p.destination),
             "max_drift": drift,
             "cancel_if_discovered_over": None if numbers is None else allowed_over(numbers.messages, drift),
-            "approvals_needed": approvals_needed(job, api, numbers),
+            "approvals_needed": needed.count,
             "refusals": [Refusal(type=type(refusal).__name__, message=refusal.message) for refusal in refusals],
-            "warnings": warnings + warnings_of(p, search) + _warnings(found),
+            "warnings": warnings
+            + warnings_of(p, search)
+            + _warnings(found)
+            + ([f"the policy asks for {needed}"] if needed else []),
         }
     )
     return Result.model_construct(**dict(plan))
@@ -126,6 +133,16 @@ def _refusals_without_numbers(job: Wanted, api: EmailSecurity) -> list[Guardrail
     if job.request.destination in IRREVERSIBLE_DESTINATIONS:
         refused.append(PlanRefused("what can't be undone needs a plan with numbers"))
     return refused
+
+
+def _wasted_approvals(api: EmailSecurity, needed: Need) -> list[GuardrailRefusal]:
+    """The refusal of every approval, where who asks is not proved."""
+    if not needed:
+        return []
+    from guardrails.approval import unproved_requester  # noqa: PLC0415 -- only where somebody has to approve
+
+    refusal = unproved_requester(api, needed)
+    return [] if refusal is None else [refusal]
 
 
 def _findings(found: Survey | None) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from actions.contract import WRITE, Action
-from actions.example_change import INVESTIGATE_ID, example_change
+from actions.example_change import INVESTIGATE_ID, example_change, example_found
 from actions.message_request import ChangeParams, ChangeResult, ExportPath, finish, prepare, verdict
 from actions.message_selection import JobRow, Selection, exported_rows
 from actions.process import main
@@ -131,6 +131,7 @@ ACTION = Action(
         succeeded=0,
         not_sent=1,
         results=[],
+        **example_found(),
         rows=1,
         rows_left_alone=11,
         by_destination={"JunkEmail": 1},

@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError
 from connectors.connection import PERSON
 from connectors.errors import PolicyUnusable, Problem, printable
 from connectors.job import ActionType, Destination
+from connectors.people import named_among, same_person, unmatched_groups
 from connectors.policy_file import read_policy_file
 from connectors.protected import ADDRESS_OR_DOMAIN, Protected
 from connectors.strict_yaml import MAX_BYTES, YamlRefused, below, read
@@ -60,6 +61,11 @@ def _whole_number(value: object) -> object:
     """The value itself; `true` and `1.0` equal 1, and are no version."""
     return value if type(value) is int else None
 
+
+# A group of approvers: legal, security.
+GROUP = r"^[A-Za-z0-9._-]{1,64}$"
+Group = Annotated[str, Field(pattern=GROUP)]
+Person = Annotated[str, Field(pattern=PERSON)]
 
 Guarded = Annotated[str, Field(max_length=320), AfterValidator(_guarded)]
 
@@ -113,6 +119,9 @@ class ApprovalRule(Rule):
     """When approvals are needed, and how many."""
 
     approvals: int = Field(1, ge=1, le=5, description="How many different approvers must have approved, 1 to 5.")
+    one_from: list[Group] = Field(
+        [], min_length=1, max_length=5, description="Groups of approvers: one approval from each, by different people."
+    )
 
 
 class Approver(_Part):
@@ -124,6 +133,7 @@ class Approver(_Part):
     public_key: Annotated[str, Field(max_length=1000), AfterValidator(_pem)] = Field(
         description="The approver's Ed25519 public key as PEM text."
     )
+    groups: list[Group] = Field([], max_length=20, description="The groups that the approver belongs to.")
 
 
 class Policy(_Part):
@@ -155,6 +165,12 @@ class Policy(_Part):
         [], max_length=100, description="When approvals are needed: the most that any rule which applies asks for."
     )
     approvers: list[Approver] = Field([], max_length=100, description="Who may approve, each with a public key.")
+    service_accounts: list[Person] = Field(
+        [],
+        max_length=100,
+        description="Names that no person stands behind for certain: they approve nothing, and what they ask for needs "
+        "one more approval.",
+    )
     approval_hours: float = Field(
         24, gt=0, le=LONGEST_APPROVAL_HOURS, description="The longest life of an approval, in hours."
     )
@@ -188,8 +204,15 @@ class Policy(_Part):
         self, action: ActionType, destination: Destination | None, messages: int | None, recipients: int | None
     ) -> int:
         """How many different approvers must have approved. None: a number that is not known."""
-        asked = (r.approvals for r in self.approval_needed if r.applies(action, destination, messages, recipients))
-        return max(asked, default=0)
+        asked = [r.approvals for r in self.approval_needed if r.applies(action, destination, messages, recipients)]
+        return max([*asked, len(self.groups_needed(action, destination, messages, recipients))], default=0)
+
+    def groups_needed(
+        self, action: ActionType, destination: Destination | None, messages: int | None, recipients: int | None
+    ) -> tuple[str, ...]:
+        """The groups that one approver each must have approved: those of all rules that apply."""
+        rules = (r for r in self.approval_needed if r.applies(action, destination, messages, recipients))
+        return tuple(dict.fromkeys(group for rule in rules for group in rule.one_from))
 
     def protects_recipient(self, address: str) -> bool:
         """Whether the mailbox must not be touched."""
@@ -260,20 +283,34 @@ def _above(number: int | None, limit: int | None) -> bool:
 
 
 def _contradictions(policy: Policy) -> Iterator[Problem]:
+    members = {approver.name: approver.groups for approver in policy.approvers}
     for index, rule in enumerate(policy.approval_needed):
         if rule.approvals > len(policy.approvers):
             message = f"needs {rule.approvals} approvals, and there are {len(policy.approvers)} approvers"
             yield Problem(pointer=f"/approval_needed/{index}/approvals", message=message)
-    names: dict[str, int] = {}
+        if len(set(rule.one_from)) < len(rule.one_from):
+            yield Problem(pointer=f"/approval_needed/{index}/one_from", message="names a group twice")
+        elif missing := unmatched_groups(rule.one_from, members):
+            message = f"can never be met: no approver of their own is left for {', '.join(missing)}"
+            yield Problem(pointer=f"/approval_needed/{index}/one_from", message=message)
+    yield from _same_approvers(policy)
+
+
+def _same_approvers(policy: Policy) -> Iterator[Problem]:
     keys: dict[str, int] = {}
     for index, approver in enumerate(policy.approvers):
-        for field, said, seen in (
-            ("name", approver.name.casefold(), names),
-            ("public_key", "".join(approver.public_key.split()), keys),
-        ):
-            if seen.setdefault(said, index) != index:
-                message = f"is that of approver {seen[said]} too: one person would count twice"
-                yield Problem(pointer=f"/approvers/{index}/{field}", message=message)
+        before = policy.approvers[:index]
+        earlier = next((n for n, other in enumerate(before) if same_person(approver.name, other.name)), None)
+        if earlier is not None:
+            message = f"is that of approver {earlier} too: one person would count twice"
+            yield Problem(pointer=f"/approvers/{index}/name", message=message)
+        if named_among(approver.name, policy.service_accounts):
+            message = "is a service account: only a person can approve"
+            yield Problem(pointer=f"/approvers/{index}/name", message=message)
+        first = keys.setdefault("".join(approver.public_key.split()), index)
+        if first != index:
+            message = f"is that of approver {first} too: one person would count twice"
+            yield Problem(pointer=f"/approvers/{index}/public_key", message=message)
 
 
 def _problems(error: Any) -> Iterator[Problem]:
@@ -295,7 +332,8 @@ def _problems(error: Any) -> Iterator[Problem]:
         case "literal_error":
             said = f"must be {error['ctx']['expected']}"
         case "string_pattern_mismatch":
-            said = "must be 1 to 64 letters, digits and . _ % + @ -"
+            group = "groups" in error["loc"] or "one_from" in error["loc"]
+            said = f"must be 1 to 64 letters, digits and {'. _ -' if group else '. _ % + @ -'}"
         case "value_error":
             said = said.removeprefix("Value error, ")
         case _:

@@ -1,55 +1,46 @@
-"""Approvals: a named person's signature over a plan's hash, as a JWT (EdDSA, Ed25519) that ends by itself.
+"""Approvals and rejections: what a named person signed about one plan, and who is left to count.
 
-The claims are `iss` (cfes), `sub` (the approver), `aud` (cfes: and the account), `plan_hash`, `iat`, `exp` and `jti`;
-the header is `alg`, `typ` (cfes-approval+jwt) and `kid` (the approver). Whatever is more, less or of another kind is
-refused: a condition that is not understood can't be kept.
+guardrails.approval_token describes the signed tokens.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import math
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
 
-from connectors.connection import PERSON
 from connectors.ed25519 import raw_bytes
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused, ParameterError
+from connectors.people import named_among
 from connectors.policy import Policy
-from connectors.search import format_instant
-from guardrails.approver_keys import jwt_library, private_key, public_keys
+from guardrails.approval_token import (
+    LONGEST_REASON,
+    LONGEST_TOKEN,
+    Asked,
+    ReadToken,
+    Unacceptable,
+    is_reason,
+    read_token,
+    sign_token,
+)
+from guardrails.approvals_needed import Need, shortfall
+from guardrails.approver_keys import private_key, public_keys
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+__all__ = ["LONGEST_TOKEN"]
 
-ALGORITHM = "EdDSA"
-ISSUER = "cfes"
-TYPE = "cfes-approval+jwt"
-
-LONGEST_TOKEN = 4096
 MOST_TOKENS = 10
 
-# How far the approver's clock may be ahead, in seconds. None is granted at the end: expired is expired.
-CLOCK_SKEW_SECONDS = 60
-
-# The end of the year 9999: later there is no datetime.
-LATEST = 253_402_300_799
-
-_HASH = re.compile(r"[0-9a-f]{64}")
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_REQUIRED = {"iss", "sub", "aud", "plan_hash", "iat", "exp", "jti"}
-_OPTIONAL = {"nbf"}
+UNPROVED = "nobody can tell who asks from who approves: CFES_REQUESTED_BY is not set, and a parameter proves nothing"
+PROVE_IT = (
+    "Nothing was changed. Set CFES_REQUESTED_BY where the actions run, then make a new plan with preview-job and let "
+    "it be approved."
+)
 
 
 @dataclass(frozen=True)
 class Approval:
-    """An approval as it is handed over. Whoever has the token can use it: it is in no repr."""
+    """A signed approval. The token is in no repr: everybody who has it can use it."""
 
     token: str = field(repr=False)
     approver: str
@@ -59,18 +50,14 @@ class Approval:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What an approval has to be for."""
+class Rejection:
+    """A signed rejection."""
 
-    policy: Policy
+    token: str = field(repr=False)
+    approver: str
     plan_hash: str
-    account_id: str
-    requesters: frozenset[str]
-    now: float
-
-
-class _Unacceptable(Exception):
-    """Why a token is not accepted. Never quotes what is in it before its signature was checked."""
+    expires_at: datetime
+    reason: str
 
 
 def approve(
@@ -83,32 +70,55 @@ def approve(
     lifetime_seconds: float,
     jti: str,
 ) -> Approval:
-    """An approval of the plan, signed. `jti` is an ID that no other approval has.
+    """Return an approval of the plan, signed. `jti` is an ID that no other approval has.
 
-    Raises: ParameterError for a key that is no unencrypted Ed25519 key, or for facts that no approval can hold;
-    ApprovalRefused where the extra `approval` is not installed.
+    Raises: what guardrails.approval_token.sign_token raises.
     """
-    jwt, key = jwt_library(), private_key(private_key_pem)
-    issued = int(now.timestamp())
-    if not math.isfinite(lifetime_seconds) or not 1 <= lifetime_seconds <= LATEST - issued:
+    token, expires_at = sign_token(
+        "approval",
+        plan_hash=plan_hash,
+        account_id=account_id,
+        approver=approver,
+        private_key_pem=private_key_pem,
+        now=now,
+        lifetime_seconds=lifetime_seconds,
+        jti=jti,
+        extra={},
+    )
+    return Approval(token, approver, plan_hash, expires_at, jti)
+
+
+def reject(
+    *,
+    plan_hash: str,
+    account_id: str,
+    approver: str,
+    private_key_pem: bytes,
+    now: datetime,
+    lifetime_seconds: float,
+    jti: str,
+    reason: str,
+) -> Rejection:
+    """Return a rejection of the plan, signed. reason: printable text on one line.
+
+    Raises: ParameterError for a reason that can't be shown; and what sign_token raises.
+    """
+    if not is_reason(reason):
         raise ParameterError(
-            "an approval lives for at least one second, and not for ever", help="Nothing was approved."
+            f"the reason must be 1 to {LONGEST_REASON} printable characters on one line", help="Nothing was signed."
         )
-    for name, value, pattern in (("approver", approver, PERSON), ("plan_hash", plan_hash, _HASH), ("jti", jti, _ID)):
-        if not re.fullmatch(pattern, value):
-            raise ParameterError(f"{name} is none that an approval can hold", help="Nothing was approved.")
-    expires = issued + int(lifetime_seconds)
-    claims = {
-        "iss": ISSUER,
-        "sub": approver,
-        "aud": f"{ISSUER}:{account_id}",
-        "plan_hash": plan_hash,
-        "iat": issued,
-        "exp": expires,
-        "jti": jti,
-    }
-    token = jwt.encode(claims, key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": approver})
-    return Approval(token, approver, plan_hash, datetime.fromtimestamp(expires, UTC), jti)
+    token, expires_at = sign_token(
+        "rejection",
+        plan_hash=plan_hash,
+        account_id=account_id,
+        approver=approver,
+        private_key_pem=private_key_pem,
+        now=now,
+        lifetime_seconds=lifetime_seconds,
+        jti=jti,
+        extra={"reason": reason.strip()},
+    )
+    return Rejection(token, approver, plan_hash, expires_at, reason.strip())
 
 
 def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
@@ -120,39 +130,51 @@ def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
     return next((name for name, key in public_keys(policy).items() if raw_bytes(key) == ours), None)
 
 
+def unproved_requester(api: EmailSecurity, need: Need) -> ApprovalRefused | None:
+    """The refusal where approvals are needed and who asks is not proved; None where nothing refuses."""
+    if not need or api.connection.requested_by is not None:
+        return None
+    return ApprovalRefused(f"the policy asks for {need}, and no approval would count: {UNPROVED}", help=PROVE_IT)
+
+
 def approvers(
     api: EmailSecurity,
-    needed: int,
+    need: Need,
     plan_hash: str,
     tokens: Sequence[str],
     *,
     requested_by: str | None,
     planned_by: str | None = None,
-) -> list[str]:
-    """Who has approved, where `needed` approvals are asked for: names, sorted.
+    plan_proved: bool = True,
+) -> list[ReadToken]:
+    """The approvals that count, in the order of the approvers' names; one approver may have signed several.
 
-    requested_by: who asks now. planned_by: who asked for the plan. Neither may be an approver.
+    requested_by: who asks now. planned_by: who asked for the plan. Neither may be an approver. plan_proved: whether the
+    plan says who asked for it from a setting or a platform, not from a parameter.
 
-    Raises: ApprovalRefused where there are not enough, or where one of them is not acceptable.
+    Raises: ApprovalRefused where there are not enough, where one of them is not acceptable or is a
+    rejection.
     """
-    if needed and api.connection.requested_by is None:
-        # A parameter is what the caller says of himself: whoever approves his own would give another name.
-        raise ApprovalRefused(
-            "who asks for it is not certain: nobody could tell that person from the one who approves",
-            help="Nothing was changed. Let the platform set CFES_REQUESTED_BY to who asks: a parameter is no proof.",
-        )
-    names = accepted(
+    policy = api.policy
+    read = _read_all(
         tokens,
-        policy=api.policy,
+        policy=policy,
         plan_hash=plan_hash,
         account_id=api.connection.account_id,
-        requesters={name for name in (requested_by, planned_by) if name is not None},
+        requesters=[name for name in (requested_by, planned_by) if name is not None],
         now=api.clock.now(),
     )
-    if len(names) < needed:
-        asked = "1 approval" if needed == 1 else f"{needed} approvals"
-        raise ApprovalRefused(f"the policy asks for {asked} of plan {plan_hash}, and {len(names)} count")
-    return names
+    if (need or tokens) and api.connection.requested_by is None:
+        # A parameter is a claim: a caller who approves the own request would give another name.
+        raise ApprovalRefused(f"who asks is not proved, so no approval counts: {UNPROVED}", help=PROVE_IT)
+    if need and not plan_proved:
+        raise ApprovalRefused(
+            f"the plan does not prove who asked for it, so no approval counts: {UNPROVED}", help=PROVE_IT
+        )
+    missing = shortfall(policy, need, {one.approver for one in read})
+    if missing is not None:
+        raise ApprovalRefused(f"the policy asks for {need} of plan {plan_hash}, and {missing}")
+    return read
 
 
 def accepted(
@@ -164,13 +186,27 @@ def accepted(
     requesters: Collection[str],
     now: datetime,
 ) -> list[str]:
-    """Who has approved the plan: the different approvers' names, sorted. How many are enough, the policy says.
+    """The names of the different approvers who approved the plan, sorted. How many are enough, the policy says.
 
     requesters: everybody who is known to have asked for it; none of them may be an approver.
 
-    Raises: ApprovalRefused where one of the tokens is not acceptable, whatever the others are; PolicyUnusable where
-    an approver's key is no Ed25519 key.
+    Raises: ApprovalRefused where one of the tokens is not acceptable or is a rejection, whatever the others are;
+    PolicyUnusable where an approver's key is no Ed25519 key.
     """
+    read = _read_all(tokens, policy=policy, plan_hash=plan_hash, account_id=account_id, requesters=requesters, now=now)
+    return sorted({token.approver for token in read})
+
+
+def _read_all(
+    tokens: Sequence[str],
+    *,
+    policy: Policy,
+    plan_hash: str,
+    account_id: str,
+    requesters: Collection[str],
+    now: datetime,
+) -> list[ReadToken]:
+    """Raises: ApprovalRefused, PolicyUnusable as `accepted` does."""
     if not tokens:
         return []
     if not policy.approvers:
@@ -181,93 +217,32 @@ def accepted(
     if len(tokens) > MOST_TOKENS:
         raise ApprovalRefused(f"{len(tokens)} approvals were given, and {MOST_TOKENS} are the most")
     keys = public_keys(policy)
-    folded = frozenset(name.strip().casefold() for name in requesters)
-    asked = Asked(policy, plan_hash, account_id, folded, now.timestamp())
-    approvers = set()
+    asked = Asked(policy, plan_hash, account_id, now.timestamp())
+    read: dict[str, ReadToken] = {}
+    refused: list[ApprovalRefused] = []
     for index, token in enumerate(tokens):
         try:
-            approvers.add(_approver(token, keys, asked))
-        except _Unacceptable as reason:
-            raise ApprovalRefused(f"approval {index + 1} of {len(tokens)} is not accepted: {reason}") from None
-    return sorted(approvers)
+            one = read_token(token, keys, asked)
+            if one.kind == "approval":
+                _check_approver(one.approver, requesters, policy)
+        except Unacceptable as reason:
+            refused.append(ApprovalRefused(f"approval {index + 1} of {len(tokens)} is not accepted: {reason}"))
+            continue
+        if one.kind == "rejection":
+            # Named before everything else that is wrong: a person said no.
+            raise ApprovalRefused(
+                f"{one.approver} rejected plan {plan_hash}: {one.reason}",
+                help="Nothing was changed. Answer the reason, make a new plan, and let that be approved.",
+            )
+        read[one.id] = one
+    for refusal in refused:
+        raise refusal
+    return sorted(read.values(), key=lambda one: one.approver)
 
 
-def _approver(token: object, keys: dict[str, Ed25519PublicKey], asked: Asked) -> str:
-    """Who gave the approval. Raises: _Unacceptable."""
-    if not isinstance(token, str) or len(token) > LONGEST_TOKEN or not _TOKEN.fullmatch(token):
-        raise _Unacceptable("it is no token of an approval")
-    parts = [_decoded(part) for part in token.split(".")]
-    header, claims = _object(parts[0]), _object(parts[1])
-    # No other key of a header has a meaning here: one that brings its own key, or names conditions, is refused.
-    if header.keys() != {"alg", "typ", "kid"} or header["alg"] != ALGORITHM or header["typ"] != TYPE:
-        raise _Unacceptable(f"its header is not that of an approval (alg {ALGORITHM}, typ {TYPE}, kid)")
-    name = header["kid"]
-    if not isinstance(name, str) or claims.get("sub") != name:
-        raise _Unacceptable("its header and its claims name different approvers")
-    if name not in keys:
-        raise _Unacceptable("the policy does not name its approver")
-    jwt = jwt_library()
-    try:
-        jwt.PyJWS(algorithms=[ALGORITHM]).decode(token, keys[name], algorithms=[ALGORITHM])
-    except (jwt.PyJWTError, ValueError):
-        raise _Unacceptable(f"it is not signed by {name}'s key, or was changed afterwards") from None
-    _check_claims(claims, asked)
-    if name.casefold() in asked.requesters:
-        raise _Unacceptable(f"{name} asked for it, and nobody approves their own")
-    return name
-
-
-def _check_claims(claims: dict[str, Any], asked: Asked) -> None:
-    """Raises: _Unacceptable."""
-    if not _REQUIRED <= claims.keys() <= _REQUIRED | _OPTIONAL:
-        raise _Unacceptable("it has a claim too many or too few")
-    if claims["iss"] != ISSUER or not isinstance(claims["jti"], str) or not _ID.fullmatch(claims["jti"]):
-        raise _Unacceptable("it is no approval of this pack")
-    if claims["aud"] != f"{ISSUER}:{asked.account_id}":
-        raise _Unacceptable("it is for another account")
-    if not _HASH.fullmatch(asked.plan_hash) or claims["plan_hash"] != asked.plan_hash:
-        raise _Unacceptable("it is for another plan")
-    issued, expires, begins = (_time(claims[name]) for name in ("iat", "exp", "nbf" if "nbf" in claims else "iat"))
-    if max(issued, begins) > asked.now + CLOCK_SKEW_SECONDS:
-        raise _Unacceptable("it was made in the future: one of the two machines' clocks is wrong")
-    if expires <= asked.now:
-        raise _Unacceptable(f"it expired at {format_instant(datetime.fromtimestamp(expires, UTC))}")
-    if expires <= issued or expires - issued > asked.policy.approval_hours * 3600:
-        raise _Unacceptable(f"it lives longer than the policy's {asked.policy.approval_hours:g} h")
-
-
-def _time(value: object) -> int:
-    # A boolean is an integer to Python, and a float may be none at all.
-    if type(value) is not int or not 0 <= value <= LATEST:
-        raise _Unacceptable("one of its times is no time")
-    return value
-
-
-def _decoded(part: str) -> bytes:
-    """What a part of a token says. Raises: _Unacceptable."""
-    try:
-        data = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    except ValueError:
-        data = b""
-    # One spelling for one token: the bits that base64 leaves over must not differ.
-    if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != part:
-        raise _Unacceptable("it is no token of an approval")
-    return data
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    """The JSON object in a part of a token. Raises: _Unacceptable."""
-    try:
-        found = json.loads(data.decode(), object_pairs_hook=_without_twins)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise _Unacceptable("it is no token of an approval")
-    return found
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
+def _check_approver(name: str, requesters: Collection[str], policy: Policy) -> None:
+    """Raises: Unacceptable."""
+    if named_among(name, requesters):
+        raise Unacceptable(f"{name} asked for it, and nobody approves their own")
+    if named_among(name, policy.service_accounts):
+        raise Unacceptable(f"{name} is a service account, and only a person approves")

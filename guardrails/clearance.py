@@ -29,6 +29,7 @@ from connectors.errors import (
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.job_creation import Clearance
 from connectors.search import MALICIOUS, SearchParams
+from guardrails.approvals_needed import Need, need_of
 from guardrails.search_scope import scope_of
 from guardrails.window import with_start
 
@@ -184,14 +185,16 @@ def refusals_of_numbers(found: Survey, job: Wanted, api: EmailSecurity) -> Itera
         )
 
 
-def approvals_needed(job: Wanted, api: EmailSecurity, numbers: Numbers | None) -> int:
-    """How many approvals the policy asks for: by the larger of the plan's numbers and today's."""
+def approvals_needed(job: Wanted, api: EmailSecurity, numbers: Numbers | None) -> Need:
+    """The approvals that the policy asks for: by the larger of the plan's numbers and today's."""
     if not api.has_policy:
-        return 0
+        return Need()
     seen = [known for known in (numbers, job.plan.numbers if job.plan else None) if known is not None]
     messages = max((known.messages for known in seen), default=None)
     recipients = max((known.recipients for known in seen), default=None)
-    return api.policy.approvals_needed(job.request.action, job.request.destination, messages, recipients)
+    planned_by = job.plan.requested_by if job.plan else None
+    requesters = [name for name in (job.requested_by, planned_by) if name is not None]
+    return need_of(api.policy, job.request.action, job.request.destination, messages, recipients, requesters)
 
 
 def drift_allowed(job: Wanted, api: EmailSecurity) -> float:
@@ -281,10 +284,17 @@ def _approved_by(api: EmailSecurity, job: Wanted, numbers: Numbers | None) -> li
     if not needed and not job.approvals:
         return []
     if job.plan is None:
-        raise PlanNeeded(f"the policy asks for {needed} approvals, and they are given for a plan")
+        raise PlanNeeded(f"the policy asks for {needed}, and approvals are given for a plan")
     from guardrails.approval import approvers  # noqa: PLC0415 -- only where somebody has to approve
 
     plan = job.plan
-    return approvers(
-        api, needed, plan.plan_hash, job.approvals, requested_by=job.requested_by, planned_by=plan.requested_by
+    read = approvers(
+        api,
+        needed,
+        plan.plan_hash,
+        job.approvals,
+        requested_by=job.requested_by,
+        planned_by=plan.requested_by,
+        plan_proved=plan.requester_proved,
     )
+    return sorted({one.approver for one in read})

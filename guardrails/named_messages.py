@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
@@ -22,7 +23,11 @@ from connectors.errors import (
 )
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination
 from connectors.search import MALICIOUS
+from guardrails.approvals_needed import Need, need_of
 from guardrails.survey import Numbers
+
+if TYPE_CHECKING:
+    from guardrails.approval_token import ReadToken
 
 NARROW = "Nothing was changed. Name fewer messages, or only those that are allowed."
 UNKNOWN_REFUSED = "Nothing was changed. Leave out the messages that the message search can't find."
@@ -127,14 +132,20 @@ def numbers_of(messages: Collection[NamedMessage]) -> Numbers | None:
     return Numbers(copies, len(recipients))
 
 
-def approvals_needed(api: EmailSecurity, change: Change, messages: Collection[NamedMessage]) -> int:
-    """How many approvals the policy asks for. What is not known counts as too many."""
+def approvals_needed(
+    api: EmailSecurity, change: Change, messages: Collection[NamedMessage], requested_by: str | None
+) -> Need:
+    """The approvals that the policy asks for. A number that is not known counts as too many."""
+    if not api.has_policy or not messages:
+        return Need()
+    requesters = [] if requested_by is None else [requested_by]
     known = numbers_of(messages)
-    return api.policy.approvals_needed(change.action, change.destination, *(known or (None, None)))
+    copies, recipients = (None, None) if known is None else known
+    return need_of(api.policy, change.action, change.destination, copies, recipients, requesters)
 
 
-def approved_by(api: EmailSecurity, needed: int, plan: str, allowed: Allowance) -> list[str]:
-    """Who approved the plan with this hash. Raises: ApprovalRefused."""
+def approved_by(api: EmailSecurity, needed: Need, plan: str, allowed: Allowance) -> list[ReadToken]:
+    """The approvals of the plan with this hash. Raises: ApprovalRefused."""
     if not needed and not allowed.approvals:
         return []
     from guardrails.approval import approvers  # noqa: PLC0415 -- only where somebody has to approve

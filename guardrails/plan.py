@@ -56,6 +56,9 @@ class Plan(Part):
     account_id: str = Field(description="The account that it is for.")
     previewed_at: str = Field(description="RFC 3339.")
     requested_by: str | None = Field(description="Who asked for it; null where nobody said.")
+    requester_proved: bool = Field(
+        description="Whether CFES_REQUESTED_BY or the platform says who asked; false: a parameter or nobody."
+    )
     action: ActionType = Field(description="MOVE or RELEASE.")
     destination: Destination | None = Field(description="The folder; null for RELEASE.")
     search_params: dict[str, Any] = Field(description="The search as the job gets it, its window pinned.")

@@ -10,7 +10,7 @@ import typer
 
 from connectors.connection import environment_variables, read_setting
 from connectors.errors import ParameterError, PolicyUnusable
-from connectors.policy import ApprovalRule, Policy, Rule, load_policy
+from connectors.policy import ApprovalRule, Approver, Policy, Rule, load_policy
 from guardrails.approver_keys import public_keys
 from platforms.cli import options
 from platforms.cli.commands import PlainCommand
@@ -84,7 +84,8 @@ def _said(policy: Policy) -> Iterator[tuple[str, str]]:
     yield "protected senders", _joined(policy.protected_senders)
     yield from _each("plan needed", [_condition(rule) for rule in policy.plan_needed])
     yield from _each("approval needed", [_condition(rule) for rule in policy.approval_needed])
-    yield "approvers", _joined([approver.name for approver in policy.approvers])
+    yield "approvers", _joined([_approver(approver) for approver in policy.approvers])
+    yield "service accounts", _joined(policy.service_accounts)
     yield "approvals live", f"{policy.approval_hours:g} h at most"
 
 
@@ -101,8 +102,17 @@ def _condition(rule: Rule) -> str:
         said.append(f"above {rule.more_than_messages:,} messages")
     if rule.more_than_recipients is not None:
         said.append(f"above {rule.more_than_recipients:,} recipients")
-    count = f": {rule.approvals} approval{'' if rule.approvals == 1 else 's'}" if isinstance(rule, ApprovalRule) else ""
-    return " ".join(said) + count
+    return " ".join(said) + (_approvals(rule) if isinstance(rule, ApprovalRule) else "")
+
+
+def _approvals(rule: ApprovalRule) -> str:
+    count = max(rule.approvals, len(rule.one_from))
+    groups = f", one from each of {_joined(rule.one_from)}" if rule.one_from else ""
+    return f": {count} approval{'' if count == 1 else 's'}{groups}"
+
+
+def _approver(approver: Approver) -> str:
+    return f"{approver.name} ({_joined(approver.groups)})" if approver.groups else approver.name
 
 
 def _joined(names: Sequence[str]) -> str:

@@ -197,6 +197,18 @@ class TestApprovals:
         tokens = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"])]
         refused(ApprovalRefused, sandbox, watched, ids, approvals=tokens)
 
+    @pytest.mark.parametrize("watched", [None, "ana"], indirect=True)
+    def test_a_dry_run_says_whether_an_approval_would_count(
+        self, sandbox: RunningSandbox, watched: EmailSecurity
+    ) -> None:
+        ids = [delivered(sandbox, A), delivered(sandbox, B)]
+        proved = watched.connection.requested_by is not None
+        dry = move(watched, ids, dry_run=True, requested_by="ana")
+        assert dry["requester_proved"] is proved
+        assert [r["type"] for r in dry["refusals"]] == ([] if proved else ["ApprovalRefused"])
+        assert any("CFES_REQUESTED_BY" in warning for warning in dry["warnings"]) is not proved
+        assert move(watched, ids[:1], dry_run=True)["refusals"] == [], "no approval is asked for"
+
     @pytest.mark.parametrize("watched", [None], indirect=True)
     def test_a_parameter_is_no_proof_of_who_asks(self, sandbox: RunningSandbox, watched: EmailSecurity) -> None:
         ids = [delivered(sandbox, A), delivered(sandbox, B)]
@@ -231,3 +243,71 @@ def test_the_campaigns_own_recipients_are_counted(api: EmailSecurity) -> None:
     everybody = {address for message in found for address in message.client_recipients or ()}
     dry = move(api, [message.id for message in found], dry_run=True)
     assert (dry["messages"], dry["recipients"]) == (len(found), len(everybody))
+
+
+class TestDryRunsShowTheMessages:
+    def test_sender_subject_recipients_and_verdict_come_from_the_service(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        ids = [
+            delivered(sandbox, A, number=1, disposition="MALICIOUS"),
+            delivered(sandbox, A, B, number=2, subject="Your \x1b[2J statement"),
+        ]
+        dry = move(api, ids, dry_run=True)
+        assert dry["found"] == 2
+        assert dry["by_sender"] == {"statements@partner-bank.example": 3}
+        assert dry["by_recipient_domain"] == {"corp.example": 3}
+        assert sum(dry["by_disposition"].values()) == 3
+        assert dry["by_disposition"]["MALICIOUS"] == 1
+        shown = {one["id"]: one for one in dry["sample"]}
+        assert set(shown) == set(ids)
+        assert (shown[ids[0]]["subject"], shown[ids[0]]["recipients"]) == ("Statement", [A])
+        assert shown[ids[0]]["final_disposition"] == "MALICIOUS"
+        assert "\x1b" not in shown[ids[1]]["subject"]
+        assert sent(sandbox) == []
+
+    def test_a_file_does_not_say_what_the_messages_are(
+        self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        one = delivered(sandbox, B, subject="Board papers")
+        row = {
+            "message_id": "59f06be8-a933-4f8b-9c1a-94eb3b35a3c3", "status": "COMPLETED", "action_type": "MOVE",
+            "action_params": {"destination": "JunkEmail"},
+            "message": {
+                "id": one, "client_recipients": [A], "from": "evil@x.example", "subject": "Phish",
+                "final_disposition": "MALICIOUS",
+            },
+        }  # fmt: skip
+        (tmp_path / "rows.ndjson").write_text(json.dumps(row) + "\n")
+        export = {"export": str(tmp_path / "rows.ndjson"), "dry_run": True}
+        for dry in (
+            move_messages.run({**export, "destination": "JunkEmail"}, api),
+            restore_messages.run(export, api),
+            release_messages.run({**export, "allow_malicious": True}, api),
+        ):
+            assert dry["by_sender"] == {"statements@partner-bank.example": 1}
+            assert [(m["subject"], m["recipients"]) for m in dry["sample"]] == [("Board papers", [B])]
+            assert "MALICIOUS" not in dry["by_disposition"]
+
+    def test_they_are_looked_up_also_where_the_caller_wants_no_look(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        dry = move(api, [delivered(sandbox, A)], dry_run=True, skip_done=False)
+        assert [one["subject"] for one in dry["sample"]] == ["Statement"]
+
+    def test_messages_that_the_service_does_not_show_are_counted_and_said(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        dry = move(api, [delivered(sandbox, A), "no-time-in-it"], dry_run=True)
+        assert (dry["messages"], dry["found"]) == (2, 1)
+        assert any("did not show 1 of 2 messages" in warning for warning in dry["warnings"])
+
+    def test_the_sample_is_bounded_and_the_counts_are_whole(self, api: EmailSecurity) -> None:
+        ids = ids_of(api, 30)
+        dry = move(api, ids, dry_run=True)
+        assert (dry["found"], len(dry["sample"])) == (30, 10)
+        assert sum(dry["by_sender"].values()) >= 30
+
+    def test_a_real_call_shows_none_of_it(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        done = move(api, [delivered(sandbox, A)])
+        assert (done["found"], done["by_sender"], done["sample"]) == (None, {}, [])

@@ -24,7 +24,7 @@ from connectors.errors import (
     ReadOnlyMode,
     UncountableSearch,
 )
-from guardrails.approval import approve
+from guardrails.approval import approve, reject
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN
@@ -188,6 +188,84 @@ class TestPlansAndApprovals:
             # A parameter is what somebody says: it could be anybody's name.
             with pytest.raises(ApprovalRefused, match="who asks"):
                 create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)], **said)
+
+    def test_the_preview_says_that_no_approval_would_count(self, under: Connect) -> None:
+        for settings, said, proved in (
+            ({}, {}, False),
+            ({}, {"requested_by": "alice"}, False),
+            ({"requested_by": "alice"}, {}, True),
+            ({"requested_by": "alice"}, {"requested_by": "Alice"}, True),
+        ):
+            plan = preview(under(self.APPROVED, **settings), **said)
+            assert plan["requester_proved"] is proved
+            assert [r["type"] for r in plan["refusals"]] == ([] if proved else ["ApprovalRefused"])
+        assert "CFES_REQUESTED_BY" in preview(under(self.APPROVED))["refusals"][0]["message"]
+        assert preview(under(""))["refusals"] == [], "no approval is asked for"
+
+    def test_a_plan_that_does_not_prove_who_asked_is_not_approved_for_somebody_else(
+        self, sandbox: RunningSandbox, under: Connect
+    ) -> None:
+        policy = self.APPROVED.replace("approvals: 2", "approvals: 1")
+        plan = preview(under(policy), requested_by="eve")
+        api = under(policy, requested_by="alice")
+        with pytest.raises(ApprovalRefused, match="does not prove who asked"):
+            create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)])
+        assert effects(sandbox) == []
+
+    def test_approvals_that_nobody_asks_for_count_for_no_claimed_requester(
+        self, sandbox: RunningSandbox, under: Connect
+    ) -> None:
+        api = under(f"approvers:\n{self.KEYS}")
+        plan = preview(api)
+        with pytest.raises(ApprovalRefused, match="who asks"):
+            create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)], requested_by="alice")
+        assert effects(sandbox) == []
+
+    def test_a_rejection_stops_the_job_with_its_reason(self, sandbox: RunningSandbox, under: Connect) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")
+        plan = preview(api)
+        facts = {
+            "plan_hash": plan["plan_hash"], "account_id": plan["account_id"], "approver": "carol",
+            "private_key_pem": private_pem(CAROL), "now": api.clock.now(), "lifetime_seconds": 3600, "jti": "carol",
+            "reason": "these are statements",
+        }  # fmt: skip
+        said_no = {"rejection": reject(**facts).token, "approver": "carol"}
+        said_yes = {"approval": self.given(api, plan, "bob", BOB)}
+        for approvals in ([said_no], [said_yes, said_no], said_no):
+            with pytest.raises(ApprovalRefused, match=r"carol rejected plan .*: these are statements"):
+                create(api, plan=plan, approvals=approvals)
+        assert effects(sandbox) == []
+
+    def test_a_service_account_needs_one_more_approval(self, sandbox: RunningSandbox, under: Connect) -> None:
+        policy = self.APPROVED.replace("approvals: 2", "approvals: 1") + "\nservice_accounts: [soar]"
+        for planner, requester in (("soar", "alice"), ("alice", "SOAR+x"), ("soar", "soar@corp.example")):
+            plan = preview(under(policy, requested_by=planner))
+            api = under(policy, requested_by=requester)
+            with pytest.raises(ApprovalRefused, match=r"asks for 2 approvals .*service account"):
+                create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)])
+        assert effects(sandbox) == []
+        both = [self.given(api, plan, "bob", BOB), self.given(api, plan, "carol", CAROL)]
+        assert preview(api)["approvals_needed"] == 2
+        assert create(api, plan=plan, approvals=both)["approved_by"] == ["bob", "carol"]
+
+    def test_one_approval_from_each_group_by_different_people(self, sandbox: RunningSandbox, under: Connect) -> None:
+        keys = self.KEYS.replace("name: bob,", "name: bob, groups: [legal],").replace(
+            "name: carol,", "name: carol, groups: [legal, security],"
+        )
+        eve = f"  - {{name: eve, public_key: {public_pem(EVE)!r}}}".replace("'", '"')
+        rule = "approval_needed:\n  - {one_from: [legal, security]}"
+        api = under(f"approvers:\n{keys}\n{eve}\n{rule}", requested_by="alice")
+        plan = preview(api)
+        assert plan["approvals_needed"] == 2
+        assert any("one from each of legal, security" in warning for warning in plan["warnings"])
+        tokens = {
+            name: self.given(api, plan, name, key) for name, key in (("bob", BOB), ("carol", CAROL), ("eve", EVE))
+        }
+        for some in ([], ["carol"], ["bob", "eve"], ["carol", "eve"]):
+            with pytest.raises(ApprovalRefused):
+                create(api, plan=plan, approvals=[tokens[name] for name in some])
+        assert effects(sandbox) == []
+        assert create(api, plan=plan, approvals=[tokens["bob"], tokens["carol"]])["created"]
 
     def test_an_approved_plan_keeps_its_own_drift(self, sandbox: RunningSandbox, under: Connect) -> None:
         api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")

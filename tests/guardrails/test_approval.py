@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import random
 import sys
@@ -26,8 +27,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.errors import ApprovalRefused, ParameterError, PolicyUnusable
+from connectors.people import unmatched_groups
 from connectors.policy import Policy
-from guardrails.approval import LONGEST_TOKEN, Approval, accepted, approve, approver_of
+from guardrails.approval import LONGEST_TOKEN, Approval, Rejection, accepted, approve, approver_of, reject
+from guardrails.approval_token import LONGEST_REASON
 from guardrails.approver_keys import _WEAK, public_keys
 
 NOW = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
@@ -86,6 +89,20 @@ def given_by(name: str, key: Key, **changed: Any) -> Approval:
         "jti": "one",
     }
     return approve(**{**facts, **changed})
+
+
+def rejected_by(name: str, key: Key, reason: str = "not these", **changed: Any) -> Rejection:
+    facts: dict[str, Any] = {
+        "plan_hash": PLAN,
+        "account_id": ACCOUNT,
+        "approver": name,
+        "private_key_pem": private_pem(key),
+        "now": NOW,
+        "lifetime_seconds": 3600,
+        "jti": "one",
+        "reason": reason,
+    }
+    return reject(**{**facts, **changed})
 
 
 def base64url(data: bytes) -> str:
@@ -248,6 +265,118 @@ class TestClaims:
     def test_nobody_approves_their_own(self, requesters: list[str]) -> None:
         assert "nobody approves their own" in reason(given_by("bob", BOB).token, requesters=requesters)
         assert asked(given_by("carol", CAROL).token, requesters=requesters) == ["carol"]
+
+
+REJECTION_HEADER = {**HEADER, "typ": "cfes-rejection+jwt"}
+REJECTION_CLAIMS = {**CLAIMS, "reason": "not these"}
+
+
+class TestRejections:
+    def test_a_rejection_refuses_whatever_the_approvals_say(self) -> None:
+        bob, carol = given_by("bob", BOB).token, rejected_by("carol", CAROL, "61 mailboxes, not 6").token
+        for tokens in ([carol], [bob, carol], [carol, bob], [bob, carol, bob]):
+            assert f"carol rejected plan {PLAN}: 61 mailboxes, not 6" in reason(*tokens)
+
+    def test_a_rejection_is_named_before_approvals_that_are_not_accepted(self) -> None:
+        assert "bob rejected" in reason("x.y.z", given_by("eve", EVE).token, rejected_by("bob", BOB).token)
+
+    def test_the_person_who_asked_may_reject(self) -> None:
+        assert "bob rejected" in reason(rejected_by("bob", BOB).token, requesters=["bob"])
+
+    def test_a_rejection_that_is_not_the_approvers_is_not_accepted_and_refuses_too(self) -> None:
+        for token in (
+            rejected_by("eve", EVE).token,
+            rejected_by("bob", EVE).token,
+            rejected_by("bob", BOB, plan_hash=OTHER_PLAN).token,
+            rejected_by("bob", BOB, account_id=ACCOUNT[::-1]).token,
+            rejected_by("bob", BOB, now=NOW - timedelta(hours=2)).token,
+        ):
+            assert "approval 1 of 1 is not accepted" in reason(token)
+
+    @pytest.mark.parametrize("name", [*CLAIMS, "reason"])
+    def test_each_claim_is_needed(self, name: str) -> None:
+        claims = {key: value for key, value in REJECTION_CLAIMS.items() if key != name}
+        assert "rejected" not in reason(signed(REJECTION_HEADER, claims))
+        assert "bob rejected" in reason(signed(REJECTION_HEADER, REJECTION_CLAIMS))
+
+    def test_an_approval_has_no_reason_and_its_header_makes_no_rejection(self) -> None:
+        assert "a claim too many" in reason(signed(HEADER, REJECTION_CLAIMS))
+        assert "a claim too many or too few" in reason(signed(REJECTION_HEADER, CLAIMS))
+
+    @pytest.mark.parametrize(
+        "text", ["", " ", "a\nb", "a\x1b[31m", "\u202eabc", "\ud800", "x" * (LONGEST_REASON + 1), None, 5, ["x"], {}]
+    )
+    def test_a_reason_is_printable_text_on_one_line(self, text: Any) -> None:
+        assert "its reason is not" in reason(signed(REJECTION_HEADER, {**CLAIMS, "reason": text}))
+        with pytest.raises(ParameterError):
+            rejected_by("bob", BOB, text)
+
+    @pytest.mark.parametrize("character", ["x", "é", "\N{PILE OF POO}", '"'])
+    def test_the_longest_reason_fits_into_a_token(self, character: str) -> None:
+        text = character * LONGEST_REASON
+        assert text in reason(rejected_by("bob", BOB, text, approver="bob").token)
+
+    def test_no_flip_of_a_bit_of_a_rejection_is_read_as_one(self) -> None:
+        good = signed(REJECTION_HEADER, REJECTION_CLAIMS)
+        for place, character in enumerate(good):
+            assert "rejected" not in reason(good[:place] + chr(ord(character) ^ 1) + good[place + 1 :])
+
+    def test_the_token_is_in_no_repr(self) -> None:
+        made = rejected_by("bob", BOB)
+        assert made.token not in repr(made)
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        "requester",
+        ["bob", "BOB", "bob+soar", "Bob+a+b", "bob@corp.example", "bob+x@Corp.Example", "bob%40corp.example", "bob."],
+    )
+    def test_no_spelling_of_ones_own_name_makes_another_person(self, requester: str) -> None:
+        assert "nobody approves their own" in reason(given_by("bob", BOB).token, requesters=[requester])
+
+    @pytest.mark.parametrize("requester", ["bobby", "bo", "alice", "bob-2", "alice@bob", "+bob"])
+    def test_another_name_is_another_person(self, requester: str) -> None:
+        assert asked(given_by("bob", BOB).token, requesters=[requester]) == ["bob"]
+
+    @pytest.mark.parametrize(
+        ("requester", "same"), [("bob", True), ("bob@corp.example", True), ("bob@partner.example", False)]
+    )
+    def test_an_approver_by_address_is_not_the_same_login_of_another_domain(self, requester: str, same: bool) -> None:
+        approver = POLICY.approvers[0].model_copy(update={"name": "bob@corp.example"})
+        policy = POLICY.model_copy(update={"approvers": [approver]})
+        token = given_by("bob@corp.example", BOB).token
+        if same:
+            assert "nobody approves their own" in reason(token, requesters=[requester], policy=policy)
+        else:
+            assert asked(token, requesters=[requester], policy=policy) == ["bob@corp.example"]
+
+    def test_a_service_account_approves_nothing(self) -> None:
+        policy = POLICY.model_copy(update={"service_accounts": ["bob@corp.example"]})
+        assert "is a service account" in reason(given_by("bob", BOB).token, policy=policy)
+
+
+class TestGroups:
+    def test_each_group_needs_a_person_of_its_own(self) -> None:
+        people = {"ana": ["legal", "security"], "ben": ["legal"], "cid": ["security"], "dan": []}
+        for chosen, missing in (
+            (["ana"], ["security"]),
+            (["ana", "ben"], []),
+            (["ben", "ana"], []),
+            (["ana", "cid"], []),
+            (["ben", "cid"], []),
+            (["ben", "dan"], ["security"]),
+            (["cid", "dan"], ["legal"]),
+            (["dan"], ["legal", "security"]),
+        ):
+            assert unmatched_groups(["legal", "security"], {name: people[name] for name in chosen}) == missing
+
+    def test_a_matching_is_found_in_every_order(self) -> None:
+        """Person i is in the groups 0 to i: only one assignment is possible."""
+        groups = [str(n) for n in range(6)]
+        people = {f"p{n}": groups[: n + 1] for n in range(6)}
+        for order in itertools.permutations(groups, 6):
+            assert unmatched_groups(order, people) == []
+        assert len(unmatched_groups(groups, dict.fromkeys(people, groups[:3]))) == 3
 
 
 class TestHeaders:

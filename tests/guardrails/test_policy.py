@@ -126,6 +126,70 @@ class TestReading:
         twice = [{"name": "bob", "public_key": KEYS[0]}, {"name": "BOB", "public_key": KEYS[0].replace("\n", "\n\n")}]
         assert refused(spelt(approvers=twice)).keys() == {"/approvers/1/name", "/approvers/1/public_key"}
 
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ("bob", "bob+x"),
+            ("bob", "bob@corp.example"),
+            ("BOB@corp.example", "bob+case@Corp.Example"),
+            ("bob%40corp.example", "bob@corp.example"),
+            ("bob@corp.example", "bob@corp.example."),
+        ],
+    )
+    def test_two_spellings_of_one_name_are_not_two_approvers(self, first: str, second: str, refused: Any) -> None:
+        both = [{"name": first, "public_key": KEYS[0]}, {"name": second, "public_key": KEYS[1]}]
+        assert refused(spelt(approvers=both)).keys() == {"/approvers/1/name"}
+
+    def test_addresses_in_two_domains_are_two_approvers(self) -> None:
+        names = ("bob@corp.example", "bob@partner.example")
+        both = [{"name": name, "public_key": key} for name, key in zip(names, KEYS, strict=True)]
+        assert len(Policy.model_validate({"policy": 1, "approvers": both}).approvers) == 2
+
+    @pytest.mark.parametrize("name", ["bob", "BOB", "bob+soar", "bob@corp.example"])
+    def test_a_service_account_is_no_approver(self, name: str, refused: Any) -> None:
+        approvers = [{"name": "bob", "public_key": KEYS[0]}]
+        said = refused(spelt(approvers=approvers, service_accounts=[name]))
+        assert said == {"/approvers/0/name": "is a service account: only a person can approve"}
+
+    @pytest.mark.parametrize(
+        ("groups", "one_from", "said"),
+        [
+            ([["legal"], ["security"]], ["legal", "security"], None),
+            ([["legal", "security"], ["legal"]], ["legal", "security"], None),
+            ([["legal", "security"], ["legal"]], ["security", "legal"], None),
+            ([["legal", "security"], []], ["legal", "security"], "left for security"),
+            ([["legal"], ["legal"]], ["security"], "left for security"),
+            ([["legal"], ["legal"]], ["legal", "legal"], "names a group twice"),
+            ([["Legal"], []], ["legal"], "left for legal"),
+        ],
+    )
+    def test_groups_that_can_never_be_met_are_refused(
+        self, groups: list[list[str]], one_from: list[str], said: str | None, refused: Any
+    ) -> None:
+        approvers = [
+            {"name": name, "public_key": key, "groups": of}
+            for name, key, of in zip(("bob", "carol"), KEYS, groups, strict=True)
+        ]
+        fields = {"approvers": approvers, "approval_needed": [{"one_from": one_from}]}
+        if said is None:
+            assert Policy.model_validate({"policy": 1, **fields}).approvals_needed("MOVE", None, 1, 1) == len(one_from)
+        else:
+            found = refused(spelt(**fields))
+            assert found.keys() == {"/approval_needed/0/one_from"}
+            assert said in found["/approval_needed/0/one_from"]
+
+    @pytest.mark.parametrize(
+        ("field", "pointer"),
+        [
+            ({"approval_needed": [{"one_from": []}]}, "/approval_needed/0/one_from"),
+            ({"approval_needed": [{"one_from": ["a b"]}]}, "/approval_needed/0/one_from/0"),
+            ({"approvers": [{"name": "b", "public_key": KEYS[0], "groups": ["a,b"]}]}, "/approvers/0/groups/0"),
+            ({"service_accounts": ["a b"]}, "/service_accounts/0"),
+        ],
+    )
+    def test_a_group_or_account_that_is_not_a_name_is_refused(self, field: Any, pointer: str, refused: Any) -> None:
+        assert refused(spelt(**field)).keys() == {pointer}
+
     def test_a_rule_that_asks_for_more_approvals_than_there_are_approvers_is_refused(self, refused: Any) -> None:
         text = spelt(approvers=DOCUMENT["approvers"], approval_needed=[{"approvals": 2}, {"approvals": 3}])
         assert refused(text) == {"/approval_needed/1/approvals": "needs 3 approvals, and there are 2 approvers"}

@@ -102,8 +102,9 @@ class TestPolicyCheck:
         for words in (
             "5,000",
             "MOVE, RELEASE to RecoverableItemsDeletions: 2 approvals",
-            "MOVE, RELEASE above 1,000 messages: 1 approval",
-            "bob, carol@corp.example",
+            "MOVE, RELEASE above 1,000 messages: 1 approval, one from each of security",
+            "bob (security), carol@corp.example (security, legal)",
+            "soar-runner",
             "12 h at most",
         ):
             assert words in said

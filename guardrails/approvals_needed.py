@@ -1,0 +1,64 @@
+"""How many approvals the policy asks for, from which groups, and whether the approvers who signed are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from connectors.job import ActionType, Destination
+from connectors.people import named_among, unmatched_groups
+
+if TYPE_CHECKING:
+    from connectors.policy import Policy
+
+
+@dataclass(frozen=True)
+class Need:
+    """The approvals that are needed.
+
+    groups: one approval from each, by different people. service_account: `count` holds one more, because a service
+    account asks.
+    """
+
+    count: int = 0
+    groups: tuple[str, ...] = ()
+    service_account: bool = False
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def __str__(self) -> str:
+        number = "1 approval" if self.count == 1 else f"{self.count} approvals"
+        groups = f", one from each of {', '.join(self.groups)}" if self.groups else ""
+        return number + groups + (" (one of them because a service account asks)" if self.service_account else "")
+
+
+def need_of(
+    policy: Policy,
+    action: ActionType,
+    destination: Destination | None,
+    messages: int | None,
+    recipients: int | None,
+    requesters: Collection[str],
+) -> Need:
+    """The approvals that the policy asks for. A number that is None counts as too many.
+
+    requesters: who asks, and who asked for the plan. Where one of them is a service account, one more approval is
+    needed: the person behind the account is not known, and may be one of the approvers.
+    """
+    count = policy.approvals_needed(action, destination, messages, recipients)
+    if not count:
+        return Need()
+    by_account = any(named_among(name, policy.service_accounts) for name in requesters)
+    groups = policy.groups_needed(action, destination, messages, recipients)
+    return Need(count + by_account, groups, service_account=by_account)
+
+
+def shortfall(policy: Policy, need: Need, names: Collection[str]) -> str | None:
+    """What is missing where these approvers signed; None where they are enough."""
+    if len(names) < need.count:
+        return f"{len(names)} count{'s' if len(names) == 1 else ''}"
+    members = {approver.name: approver.groups for approver in policy.approvers if approver.name in names}
+    missing = unmatched_groups(need.groups, members)
+    return f"no approval for {', '.join(missing)} is left" if missing else None
