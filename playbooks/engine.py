@@ -20,7 +20,7 @@ from playbooks import inputs as run_inputs
 from playbooks import instants
 from playbooks.changes import Change, changes, resumable
 from playbooks.errors import PlaybookInvalid, StateRefused
-from playbooks.format import ActionStep, Playbook
+from playbooks.format import ActionStep, Playbook, Step
 from playbooks.plain_json import Json, NotPlainJson, plain
 from playbooks.program import compiled
 from playbooks.state import End, PendingRun, PendingSleep, PlaybookVersion, RunState, Status, opened
@@ -166,6 +166,12 @@ def advance(playbook: Playbook, state: Mapping[str, Json], event: Event, *, now:
 def changed(playbook: Playbook, state: Mapping[str, Json]) -> list[Change]:
     """What the run has changed so far, step by step. Raises StateRefused."""
     return changes(playbook, opened(playbook, state))
+
+
+def left(playbook: Playbook, state: Mapping[str, Json]) -> list[Step]:
+    """Return the steps that the run has yet to come to or to end; none once it has ended. Raises StateRefused."""
+    run = opened(playbook, state)
+    return [] if isinstance(run.pending, End) else list(playbook.steps[run.position :])
 
 
 def can_resume(playbook: Playbook, state: Mapping[str, Json]) -> bool:

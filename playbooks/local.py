@@ -28,6 +28,7 @@ from playbooks.engine import (
     begin,
     can_resume,
     changed,
+    left,
     next_command,
     resumed,
 )
@@ -51,6 +52,8 @@ class Upcoming:
 
 
 BeforeAction = Callable[[Upcoming], None]
+
+BeforeResume = Callable[[Sequence[Step]], None]
 
 
 class Clock(Protocol):
@@ -153,12 +156,16 @@ def resume(
     clock: Clock,
     observer: Observer | None = None,
     before_action: BeforeAction | None = None,
+    before_resume: BeforeResume | None = None,
 ) -> Outcome:
     """Go on with the run whose journal is in `directory`, with the playbook as it was when the run began.
 
     A run that failed in an action tries that action again, from the beginning of its step. A run that had ended
-    otherwise gives its outcome again and does nothing. Raises JournalRefused (none there, damaged, edited), RunMoved,
-    StateRefused, RunInProgress, DirectoryUnusable and JournalUnwritable.
+    otherwise gives its outcome again and does nothing. `before_resume` is called with the steps that are left: what it
+    raises comes out of here, and nothing is run or written.
+
+    Raises JournalRefused (none there, damaged, edited), RunMoved, StateRefused, RunInProgress, DirectoryUnusable and
+    JournalUnwritable.
     """
     directory = directory.absolute()
     with Journal(directory, create=False) as journal:
@@ -169,6 +176,8 @@ def resume(
             raise StateRefused(f"the journal's playbook is not one of this version: {error.message}") from None
         _refuse_moved(directory, entry.state.get("directory"))
         state = resumed(playbook, entry.state, now=clock.now())
+        if before_resume is not None:
+            before_resume(left(playbook, state))
         journal.action_ran = bool(entry.in_flight)
         drive = _Drive(playbook, journal, run_action, clock, observer or Observer(), before_action)
         reached = [(step, state["steps"][step.id]) for step in playbook.steps if step.id in state["steps"]]

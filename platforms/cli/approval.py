@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from connectors.errors import GuardrailRefusal, OutcomeUnknown
+from connectors.errors import GuardrailRefusal, OutcomeUnknown, ParameterError
 from platforms.cli.action_index import load
 from platforms.cli.screen import Screen, is_terminal, safe, write
 from platforms.cli.tables import facts, named_values
 from playbooks.changes import Change, job_of, surest, told
+from playbooks.format import ActionStep, Step
 from playbooks.local import BeforeAction, Upcoming
 
 OF_A_PLAN = ("action", "destination", "search_params", "messages", "recipients", "malicious", "warnings", "plan_hash")
+
+# The terminal that a process belongs to, wherever its streams lead. A process of cron has none.
+TERMINAL = "/dev/tty"
 
 BEFORE_IT = "The run stands before it."
 
@@ -48,6 +53,30 @@ class NotApproved(GuardrailRefusal):
             self.exit_code = OutcomeUnknown.exit_code
 
 
+class NobodyToAsk(ParameterError):
+    """A playbook would change mail unasked, for there is no terminal to ask at."""
+
+    default_help = "Nothing was run. Add --yes to run it without a question."
+
+    def __init__(self, step: ActionStep) -> None:
+        super().__init__(
+            f"step {step.id!r} ({step.action}) asks a person before it changes anything, and there is no terminal to "
+            "ask at"
+        )
+
+
+def require_person(screen: Screen, steps: Sequence[Step]) -> None:
+    """Raises: NobodyToAsk where one of the steps asks first and nobody can be asked."""
+    asking_first = [s for s in steps if isinstance(s, ActionStep) and load(s.action).asks_first(s.with_)]
+    if asking_first and not can_ask(screen):
+        raise NobodyToAsk(asking_first[0])
+
+
+def can_ask(screen: Screen) -> bool:
+    """Whether a person sees what is written and can type an answer."""
+    return (screen.watched or screen.on_terminal) and can_answer()
+
+
 def resuming(directory: Path) -> str:
     """The command that goes on with a run."""
     return f"cfes playbook run --resume {shlex.quote(str(directory))}"
@@ -56,14 +85,14 @@ def resuming(directory: Path) -> str:
 def asking(screen: Screen, away: Callable[[], AbstractContextManager[None]]) -> BeforeAction:
     """A function that asks before each action that wants approval, once a step.
 
-    A step whose action has begun was approved, or begun where nobody watched: what it may have changed can't be
-    declined any more, and to run it again is how it is found out. Nobody is asked where neither output is a terminal:
-    whoever starts a run there has decided. `away` takes what is drawn on the terminal off it while the question stands.
+    A step whose action has begun was approved: what it may have changed can't be declined any more, and to run it
+    again is how it is found out. `require_person` refuses a run that could not ask. `away` takes what is drawn on the
+    terminal off it while the question waits.
     """
 
     def ask(upcoming: Upcoming) -> None:
         action = load(upcoming.command.action)
-        if action.approval != "required" or upcoming.begun or not (screen.watched or screen.on_terminal):
+        if upcoming.begun or not action.asks_first(upcoming.command.params):
             return
         stream, console = (sys.stderr, screen.err) if screen.watched else (sys.stdout, screen.out)
         with away():
@@ -92,12 +121,31 @@ def never(upcoming: Upcoming) -> None:
     """Ask nothing: `--yes`."""
 
 
+def can_answer() -> bool:
+    """Whether somebody can type: at standard input, or at the terminal of this process. Never blocks."""
+    if is_terminal(sys.stdin):
+        return _in_foreground(sys.stdin)
+    try:
+        with Path(TERMINAL).open(encoding="utf-8") as terminal:
+            return _in_foreground(terminal)
+    except OSError:
+        return False
+
+
 def typed_answer() -> str | None:
-    """What is typed at the terminal, even where standard input is a file. None where there is none to type at."""
+    """Return what is typed at the terminal, even where standard input is a file. None where there is none."""
     if is_terminal(sys.stdin):
         return sys.stdin.readline()
     try:
-        with Path("/dev/tty").open(encoding="utf-8") as terminal:
+        with Path(TERMINAL).open(encoding="utf-8") as terminal:
             return terminal.readline()
     except OSError:
         return None
+
+
+def _in_foreground(terminal: TextIO) -> bool:
+    # A job in the background would be stopped by the first read, without a word.
+    try:
+        return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return True

@@ -69,7 +69,7 @@ def run(
     ] = None,
     yes: Annotated[
         bool,
-        typer.Option("--yes", "-y", help="Do not ask before a step changes mail. Without a terminal nobody is asked."),
+        typer.Option("--yes", "-y", help="Do not ask before a step changes mail. Required where no terminal is."),
     ] = False,
     exit_status: Annotated[
         bool,
@@ -84,8 +84,9 @@ def run(
 ) -> None:
     """Run a playbook.
 
-    Every step is journalled: what is interrupted can be resumed. When standard output is no terminal, the closing
-    document goes there: status, outputs, run_id, directory, error.
+    Asks before each step that changes mail. Where there is no terminal to ask at, a playbook with such a step needs
+    --yes: without it nothing is run (exit 2). Every step is journalled: an interrupted run can be resumed. Where
+    standard output is not a terminal, the closing document goes there: status, outputs, run_id, directory, error.
     """
     screen = Screen(output, verbose=verbose)
     terms = playbook_run.Terms(yes=yes, exit_status=exit_status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,7 +22,8 @@ from platforms.cli.run_view import RunView
 from platforms.cli.screen import Screen
 from platforms.cli.tables import facts, named_values, near
 from playbooks import local
-from playbooks.format import ActionStep, Playbook
+from playbooks.format import ActionStep, Playbook, Step
+from playbooks.inputs import accept
 from playbooks.instants import parse
 
 # Where a run's journal and files go unless `--directory` says otherwise.
@@ -52,6 +53,9 @@ class Terms:
 
 def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directory: Path | None, terms: Terms) -> int:
     """Run a playbook from its beginning and give the exit code. Raises: PackError where it can't even begin."""
+    accept(playbook, inputs)
+    if not terms.yes:
+        approval.require_person(screen, playbook.steps)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     run_id = f"{playbook.id}-{stamp}-{secrets.token_hex(3)}"
     place = directory or RUNS / run_id
@@ -69,8 +73,12 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
 def resume(screen: Screen, directory: Path, terms: Terms) -> int:
     """Go on with the run in `directory` and give the exit code. Raises: PackError where it can't."""
 
+    def require_person(steps: Sequence[Step]) -> None:
+        if not terms.yes:
+            approval.require_person(screen, steps)
+
     def start(**drive: Any) -> local.Outcome:
-        return local.resume(directory, **drive)
+        return local.resume(directory, before_resume=require_person, **drive)
 
     return _drive(screen, start, directory, terms, connected=False)
 

@@ -78,7 +78,7 @@ def purge(tmp_path: Path) -> str:
 
 
 def test_a_run_in_a_pipe_gives_one_line_a_step_and_one_document(connected: Cfes, purge: str, tmp_path: Path) -> None:
-    ended = connected("playbook", "run", purge, "--input", str(EXAMPLE_ALERT))
+    ended = connected("playbook", "run", purge, "--input", str(EXAMPLE_ALERT), "--yes")
     assert ended.code == 0
     assert ended.document["status"] == "completed"
     assert ended.document["error"] is None
@@ -109,7 +109,7 @@ def test_a_run_on_a_terminal_ends_with_a_table_of_outputs(connected: Cfes, purge
 
 def test_the_alert_may_come_as_one_line_of_ndjson_on_standard_input(connected: Cfes, purge: str) -> None:
     line = json.dumps(json.loads(EXAMPLE_ALERT.read_text())) + "\n\n"
-    assert connected("playbook", "run", purge, "--input", "-", typed=line).code == 0
+    assert connected("playbook", "run", purge, "--input", "-", "--yes", typed=line).code == 0
 
 
 def test_several_alerts_are_refused_and_nothing_is_run(cfes: Cfes, purge: str, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_inputs_that_do_not_fit_name_their_flag(connected: Cfes, purge: str, tmp
 
 
 def test_a_check_that_says_no_exits_3_and_changes_nothing(connected: Cfes, purge: str, sandbox: RunningSandbox) -> None:
-    given = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--set", "max_messages=1")
+    given = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--set", "max_messages=1", "--yes")
     ended = connected(*given)
     assert (ended.code, ended.document["status"]) == (3, "refused")
     assert ended.document["error"]["type"] == "CheckRefused"
@@ -144,31 +144,31 @@ def test_a_step_that_fails_gives_its_own_exit_code(
     connected: Cfes, purge: str, environment: dict[str, str], sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", sandbox.read_token)
-    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT))
+    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--yes")
     assert (ended.code, ended.document["status"]) == (4, "failed")
     assert ended.document["error"]["type"] == "PermissionDenied"
     assert "✗ Create the job" in ended.err
 
 
 def test_no_credentials_end_it_before_there_is_a_run(cfes: Cfes, purge: str, tmp_path: Path) -> None:
-    ended = cfes("playbook", "run", purge, "-i", str(EXAMPLE_ALERT))
+    ended = cfes("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--yes")
     assert (ended.code, ended.error["type"]) == (4, "AuthenticationFailed")
     assert not (tmp_path / "cfes-runs").exists()
 
 
 def test_an_early_end_says_why_and_exits_0(connected: Cfes, purge: str) -> None:
     alert = json.dumps({"AlertID": "1", "From": "nobody@nowhere.example"})
-    ended = connected("playbook", "run", purge, "-i", "-", "--exit-status", typed=alert)
+    ended = connected("playbook", "run", purge, "-i", "-", "--exit-status", "--yes", typed=alert)
     assert (ended.code, ended.document["message"]) == (0, "nobody@nowhere.example left nothing")
 
 
 def test_exit_status_says_that_not_all_succeeded(connected: Cfes, purge: str, sandbox: RunningSandbox) -> None:
-    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--exit-status")
+    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--yes", "--exit-status")
     assert ended.code == (0 if ended.document["outputs"]["outcome"] == "succeeded" else 8)
     text = PURGE.replace('"{{ steps.wait.outcome }}"', "partial")
     Path("partial.yaml").write_text(text)
-    assert connected("playbook", "run", "partial.yaml", "-i", str(EXAMPLE_ALERT)).code == 0
-    assert connected("playbook", "run", "./partial.yaml", "-i", str(EXAMPLE_ALERT), "--exit-status").code == 8
+    assert connected("playbook", "run", "partial.yaml", "-i", str(EXAMPLE_ALERT), "--yes").code == 0
+    assert connected("playbook", "run", "./partial.yaml", "-i", str(EXAMPLE_ALERT), "--yes", "--exit-status").code == 8
 
 
 def test_a_person_is_asked_before_mail_is_changed_and_no_leaves_a_run_to_resume(connected: Cfes, purge: str) -> None:
@@ -249,7 +249,7 @@ def test_a_step_that_was_begun_is_gone_on_with_unasked(
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
     with monkeypatch.context() as patch:
         patch.setattr("actions.create_move_job.ACTION.__class__.run", _only_for("create-move-job", interrupted))
-        assert "A job may stand already" in connected(*run).err
+        assert "A job may stand already" in connected(*run, "--yes").err
     resumed = connected("playbook", "run", "--resume", "case", terminal=True, typed="n\n")
     assert (resumed.code, "Go on?" in resumed.err) == (0, False)
 
@@ -285,18 +285,17 @@ def test_a_person_is_asked_whichever_output_is_the_terminal(connected: Cfes, pur
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(approval, "typed_answer", lambda: "no")
+        patch.setattr(approval, "can_answer", lambda: True)
         ended = connected(*run, **{terminal: True})
     assert ended.code == 3
     assert "Go on?" in (ended.out if terminal == "out" else ended.err)
     assert connected("list-jobs").document["count"] == 0
 
 
-def test_a_terminal_with_nobody_to_answer_changes_nothing(
-    connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(approval, "typed_answer", lambda: None)
-    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), out=True)
-    assert (ended.code, "nobody to ask: add --yes" in ended.out) == (3, True)
+def test_a_terminal_whose_answers_end_changes_nothing(connected: Cfes, purge: str) -> None:
+    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), terminal=True, typed="")
+    assert (ended.code, "NotApproved" in ended.err) == (3, True)
+    assert connected("list-jobs").document["count"] == 0
 
 
 def test_a_failure_after_the_job_was_made_says_so_and_resuming_tries_it_again(
@@ -325,7 +324,7 @@ def test_ctrl_c_right_after_a_resume_names_the_job_and_how_to_cancel_it(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Action, "run", _only_for("wait-for-job", interrupted))
-    connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     ended = connected("playbook", "run", "--resume", "case")
     [job] = connected("list-jobs").document["jobs"]
     assert f"Job {job['job_id']} goes on at the remote side." in ended.err
@@ -335,7 +334,7 @@ def test_ctrl_c_right_after_a_resume_names_the_job_and_how_to_cancel_it(
 def test_an_ended_run_is_shown_again_without_credentials_and_with_its_own_time(
     connected: Cfes, purge: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    first = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     for name in ("CLOUDFLARE_API_TOKEN", "CLOUDFLARE_ACCOUNT_ID"):
         monkeypatch.delenv(name)
     clock.advance(3600)
@@ -350,9 +349,9 @@ def test_a_run_that_has_more_to_do_asks_for_credentials_before_it_begins_a_step(
     connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", terminal=True, typed="n\n")
     with monkeypatch.context() as patch:
         patch.delenv("CLOUDFLARE_API_TOKEN")
-        ended = connected("playbook", "run", "--resume", "case")
+        ended = connected("playbook", "run", "--resume", "case", "--yes")
     assert (ended.code, ended.error["type"]) == (4, "AuthenticationFailed")
-    assert connected("playbook", "run", "--resume", "case").document["status"] == "completed"
+    assert connected("playbook", "run", "--resume", "case", "--yes").document["status"] == "completed"
 
 
 @pytest.mark.parametrize(
@@ -375,13 +374,13 @@ def test_what_is_given_twice_is_refused(
 
 def test_a_directory_that_is_a_file_exits_2(connected: Cfes, purge: str) -> None:
     Path("case").write_text("a file")
-    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     assert (ended.code, ended.error["type"], ended.error["retryable"]) == (2, "DirectoryUnusable", False)
 
 
-def test_yes_and_a_run_without_a_terminal_ask_nothing(connected: Cfes, purge: str) -> None:
-    for extra, watched in ((["--yes"], True), ([], False)):
-        ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), *extra, terminal=watched)
+def test_yes_asks_nothing_on_a_terminal_and_without_one(connected: Cfes, purge: str) -> None:
+    for terminal in (True, False):
+        ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--yes", terminal=terminal)
         assert ended.code == 0
         assert "Go on?" not in ended.err
 
@@ -394,7 +393,7 @@ def test_ctrl_c_says_what_goes_on_how_to_resume_and_how_to_cancel(
 
     with monkeypatch.context() as patch:
         patch.setattr(clock, "sleep", interrupt)
-        ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+        ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     [job] = connected("list-jobs").document["jobs"]
     assert (ended.code, ended.out) == (130, "")
     assert f"Interrupted in step wait. Job {job['job_id']} goes on at the remote side." in ended.err

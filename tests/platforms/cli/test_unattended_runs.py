@@ -1,0 +1,151 @@
+"""A playbook that changes mail is not run unasked: where nobody can be asked it takes `--yes`."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actions import catalog
+from connectors.errors import RateLimited
+from platforms.cli import approval
+from platforms.cli.approval import can_answer
+from platforms.manifest import ROOT
+from playbooks import library
+from sandbox.server import RunningSandbox
+from tests.conftest import EXAMPLE_ALERT
+from tests.platforms.cli.conftest import Cfes
+from tests.platforms.cli.test_playbook_commands import PURGE, _only_for
+
+READING = """\
+playbook: 1
+id: reading
+title: Count, and look at what would be moved back
+inputs: {alert: {type: object, primary: true}}
+steps:
+  - id: find
+    action: search-messages
+    with: {search_params: {sender: "{{ inputs.alert.From }}", start: "2026-11-13T15:32:35Z"}}
+outputs: {found: "{{ steps.find.count }}"}
+"""
+
+
+@pytest.fixture
+def no_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(approval, "TERMINAL", str(tmp_path / "no-such-terminal"))
+
+
+@pytest.fixture
+def purge(tmp_path: Path, no_terminal: None) -> str:
+    path = tmp_path / "small-purge.yaml"
+    path.write_text(PURGE)
+    return str(path)
+
+
+@pytest.mark.parametrize("streams", [{}, {"out": True}, {"err": True}, {"out": True, "err": True}])
+def test_without_a_person_a_run_that_changes_mail_exits_2_before_anything_is_run(
+    connected: Cfes, sandbox: RunningSandbox, purge: str, tmp_path: Path, streams: dict[str, bool]
+) -> None:
+    ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--output", "json", **streams)
+    assert (ended.code, ended.error["type"], ended.error["applied"]) == (2, "NobodyToAsk", "no")
+    assert "'create' (create-move-job)" in ended.error["message"]
+    assert "Nothing was run. Add --yes" in ended.error["help"]
+    assert not (tmp_path / "cfes-runs").exists()
+    assert sandbox.state.truth()["effects"] == []
+
+
+@pytest.mark.parametrize("playbook", [one.id for one in library.available()])
+def test_every_shipped_playbook_wants_a_person_or_yes(
+    cfes: Cfes, playbook: str, no_terminal: None, tmp_path: Path
+) -> None:
+    ended = cfes("playbook", "run", playbook, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    assert (ended.code, ended.error["type"]) == (2, "NobodyToAsk")
+    assert not (tmp_path / "case").exists()
+
+
+def test_with_yes_it_runs(connected: Cfes, purge: str) -> None:
+    assert connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "-y").code == 0
+
+
+def test_a_playbook_that_only_reads_needs_nobody(connected: Cfes, tmp_path: Path, no_terminal: None) -> None:
+    (tmp_path / "reading.yaml").write_text(READING)
+    assert connected("playbook", "run", "reading.yaml", "-i", str(EXAMPLE_ALERT)).code == 0
+
+
+def test_what_is_wrong_with_the_inputs_is_said_first(cfes: Cfes, purge: str) -> None:
+    ended = cfes("playbook", "run", purge)
+    assert ended.error["problems"][0]["pointer"] == "/alert"
+
+
+def test_a_resumed_run_that_has_yet_to_change_mail_wants_a_person_or_yes(connected: Cfes, purge: str) -> None:
+    run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
+    assert connected(*run, terminal=True, typed="n\n").code == 3
+    journal = Path("case/journal.json").read_bytes()
+    ended = connected("playbook", "run", "--resume", "case")
+    assert (ended.code, ended.error["type"]) == (2, "NobodyToAsk")
+    assert Path("case/journal.json").read_bytes() == journal
+    assert connected("list-jobs").document["count"] == 0
+    assert connected("playbook", "run", "--resume", "case", "--yes").code == 0
+
+
+def test_a_resumed_run_that_has_only_to_wait_and_export_needs_nobody(
+    connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited(*_: object) -> None:
+        raise RateLimited("slow down")
+
+    run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
+    with monkeypatch.context() as patch:
+        patch.setattr("actions.contract.Action.run", _only_for("wait-for-job", limited))
+        assert connected(*run).code == 7
+    assert connected("playbook", "run", "--resume", "case").code == 0
+
+
+@pytest.mark.parametrize("action_id", catalog.available())
+def test_a_dry_run_asks_nobody(action_id: str) -> None:
+    action = catalog.find(action_id)
+    assert action.asks_first({"dry_run": False}) == (action.approval == "required")
+    if "dry_run" in action.params.model_fields:
+        assert not action.asks_first({"dry_run": True})
+        assert action.asks_first({"dry_run": "{{ inputs.dry }}"})
+        default = action.params.model_fields["dry_run"].default
+        assert action.asks_first({}) == (not default)
+
+
+CAN_ANSWER = "from platforms.cli.approval import can_answer; print(can_answer())"
+
+
+def test_a_process_without_a_terminal_is_not_asked_and_does_not_block() -> None:
+    """A new session has no controlling terminal, as in cron."""
+    done = subprocess.run(
+        [sys.executable, "-c", CAN_ANSWER],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, start_new_session=True,
+    )  # fmt: skip
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_process_on_a_terminal_is_asked_unless_it_is_in_the_background(background: bool) -> None:
+    leaves = "import os; os.setpgid(0, 0)\n" if background else ""
+    ours, theirs = pty.openpty()
+    session = "import os, fcntl, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); pid = os.fork()\n"
+    child = f"if pid == 0:\n  {leaves.strip() or 'pass'}\n  {CAN_ANSWER}\nelse: os.waitpid(pid, 0)"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", session + child],
+            cwd=ROOT, stdin=theirs, stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert done.stdout == f"{not background}\n"
+
+
+def test_a_terminal_that_can_not_be_opened_is_none(monkeypatch: pytest.MonkeyPatch, no_terminal: None) -> None:
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        assert can_answer() is False
