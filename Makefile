@@ -4,12 +4,13 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 MOTO := .venv-moto
+SUPPLY := .venv-supply
 CASES ?= 5000
 SEED ?= 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test chaos lint manifest record bench smoke clean
+.PHONY: help setup demo sandbox test chaos lint manifest record bench smoke audit sbom hashes clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,7 +19,7 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
-$(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt connectors/version.py
 	@echo "Setting up $(VENV), once"
 	@$(PIP) --editable '.[approval,cli,sandbox]'
 	@touch $@
@@ -36,6 +37,14 @@ $(MOTO)/.server: $(BIN)/python constraints.txt
 		'moto[s3]>=5.1.4,<6' 'flask>=3.1,<4' 'flask-cors>=6,<7'
 	@touch $@
 
+# In an environment of its own: these tools bring thirty packages that the pack does not need.
+$(SUPPLY)/.tools: $(BIN)/python constraints.txt
+	@echo "Setting up $(SUPPLY), the tools that audit dependencies, once"
+	@$(BIN)/python -m venv $(SUPPLY)
+	@$(SUPPLY)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		'pip-audit>=2.10,<3' 'cyclonedx-python-lib[json-validation]>=11,<12'
+	@touch $@
+
 setup: $(VENV)/.runs ## Set up an environment of its own in .venv, with the command `cfes`
 
 demo: $(VENV)/.runs ## Answer a phishing alert against the sandbox, from search to report
@@ -44,7 +53,7 @@ demo: $(VENV)/.runs ## Answer a phishing alert against the sandbox, from search 
 sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, until Ctrl-C
 	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000
 
-test: $(VENV)/.tests $(MOTO)/.server ## Run the tests; those of the report's looks need Chromium (.ci/chromium installs it)
+test: $(VENV)/.tests $(MOTO)/.server $(SUPPLY)/.tools ## Run the tests; those of the report's looks need Chromium (.ci/chromium installs it)
 	@$(BIN)/python -m pytest -n 2
 
 chaos: $(VENV)/.tests ## Play random bad days (CASES=5000, SEED=1) of jobs, the official SDK beside the pack, and of exports
@@ -72,6 +81,18 @@ bench: $(VENV)/.tests ## Measure what benchmarks/README.md reports
 
 smoke: ## Set up and run the demo on each other Python that is found (3.12, 3.13)
 	@.ci/smoke
+
+audit: $(SUPPLY)/.tools ## Compare the pinned versions with published advisories (AUDIT=--required before a release)
+	@$(SUPPLY)/bin/python -m supply_chain.audit $(AUDIT)
+
+sbom: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+sbom: $(VENV)/.tests $(SUPPLY)/.tools ## Write dist/sbom.cdx.json, a CycloneDX bill of materials of the runtime dependencies
+	@$(SUPPLY)/bin/python -m supply_chain.sbom --python $(BIN)/python --out dist/sbom.cdx.json
+	@echo "Wrote dist/sbom.cdx.json"
+
+hashes: $(SUPPLY)/.tools ## Write requirements-hashed.txt anew, after a change to constraints.txt
+	@$(SUPPLY)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'uv>=0.13,<0.14'
+	@$(SUPPLY)/bin/python -m supply_chain.hashed_requirements
 
 clean: ## Remove environments, caches and runs
 	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis cfes-runs

@@ -92,6 +92,7 @@ ALLOWED = {
     "actions": {"guardrails", "evidence", "connectors"},
     "playbooks": {"actions", "guardrails", "evidence", "connectors"},
     "sandbox": set(),
+    "supply_chain": {"connectors"},
 }
 
 
@@ -105,6 +106,7 @@ def test_arrows_between_packages_point_one_way(package: str) -> None:
         "platforms",
         "playbooks",
         "sandbox",
+        "supply_chain",
         "tests",
         "benchmarks",
     }

@@ -1,0 +1,172 @@
+"""`make audit`: what it says, and how it exits, for each answer that a vulnerability service can give."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from supply_chain.vulnerability_service import CANARY
+from tests.supply_chain.fake_osv import CANARY_ADVISORY, FakeOsv, serve
+from tests.supply_chain.tools import UNREACHABLE, run_tool
+
+PINS = "# a comment\nhttpx==0.28.1\nPyJWT==2.15.1\n"
+PYPROJECT = '[project]\ndependencies = ["httpx>=0.28,<0.29"]\n[project.optional-dependencies]\na = ["PyJWT[crypto]"]\n'
+BAD_PYJWT = ("pyjwt", "2.15.1", "GHSA-aaaa-bbbb-cccc", "2.15.2")
+
+
+@pytest.fixture
+def osv() -> Iterator[FakeOsv]:
+    with serve(FakeOsv()) as fake:
+        yield fake
+
+
+class Audit:
+    def __init__(self, folder: Path) -> None:
+        self.constraints = folder / "constraints.txt"
+        self.pyproject = folder / "pyproject.toml"
+        self.accepted = folder / "accepted_advisories.toml"
+        self.constraints.write_text(PINS)
+        self.pyproject.write_text(PYPROJECT)
+        self.accepted.write_text("")
+
+    def run(self, url: str, *options: str) -> subprocess.CompletedProcess[str]:
+        files = ["--constraints", self.constraints, "--pyproject", self.pyproject, "--accepted", self.accepted]
+        return run_tool("audit", *map(str, files), "--service", "osv", "--osv-url", url, *options)
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Audit:
+    return Audit(tmp_path)
+
+
+def accept(identifier: str, package: str = "PyJWT", days_ago: int = 0) -> str:
+    day = datetime.now(UTC).date() - timedelta(days=days_ago)
+    return f'[[accepted]]\nid = "{identifier}"\npackage = "{package}"\nreason = "never called"\nreviewed = {day}\n'
+
+
+def test_each_pinned_version_is_asked_about_and_none_is_vulnerable(audit: Audit, osv: FakeOsv) -> None:
+    ended = audit.run(osv.url, "--required")
+    assert ended.returncode == 0, ended.stderr
+    assert "2 of 2 packages checked. Vulnerabilities that are not accepted: 0." in ended.stdout
+    assert "NOT CHECKED" not in ended.stdout
+    assert set(osv.asked) == {("jinja2", "2.10"), ("httpx", "0.28.1"), ("pyjwt", "2.15.1")}
+
+
+def test_a_known_vulnerability_fails_and_names_the_fix(audit: Audit, osv: FakeOsv) -> None:
+    osv.advisories.append(BAD_PYJWT)
+    ended = audit.run(osv.url)
+    assert ended.returncode == 1
+    assert "VULNERABLE pyjwt 2.15.1: CVE-OF-GHSA-aaaa-bbbb-cccc, GHSA-aaaa-bbbb-cccc; fixed in 2.15.2" in ended.stdout
+    assert "constraints.txt" in ended.stdout
+
+
+@pytest.mark.parametrize(("options", "code"), [((), 0), (("--required",), 2)])
+def test_an_unreachable_service_is_not_a_clean_result(audit: Audit, options: tuple[str, ...], code: int) -> None:
+    ended = audit.run(UNREACHABLE, *options)
+    assert ended.returncode == code
+    assert ended.stdout.startswith("NOT CHECKED")
+    assert "None of the 2 packages was checked" in ended.stdout
+    assert "Vulnerabilities that are not accepted" not in ended.stdout
+
+
+def test_the_default_service_says_not_checked_where_nothing_beyond_loopback_can_be_reached() -> None:
+    ended = run_tool("audit")
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("NOT CHECKED")
+
+
+def test_a_service_without_any_advisory_is_not_a_clean_result(audit: Audit, osv: FakeOsv) -> None:
+    osv.advisories.clear()
+    ended = audit.run(osv.url)
+    assert ended.returncode == 0
+    assert "NOT CHECKED: the service osv returns no advisory for jinja2 2.10" in ended.stdout
+    assert osv.asked == [("jinja2", "2.10")]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"vulns": [{"id": "X"}]}'])
+def test_an_answer_that_is_not_osv_is_not_a_clean_result(audit: Audit, osv: FakeOsv, body: bytes) -> None:
+    osv.body = body
+    ended = audit.run(osv.url)
+    assert ended.returncode == 0
+    assert "NOT CHECKED" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_refused_question_is_not_a_clean_result(audit: Audit, osv: FakeOsv, status: int) -> None:
+    osv.status = status
+    assert "NOT CHECKED" in audit.run(osv.url).stdout
+
+
+def test_a_service_that_never_answers_ends_the_audit_in_time(audit: Audit, osv: FakeOsv) -> None:
+    osv.silent = True
+    ended = audit.run(osv.url, "--time-limit", "2")
+    assert ended.returncode == 0
+    assert "NOT CHECKED: the service osv did not answer within 2 seconds" in ended.stdout
+
+
+def test_credentials_of_the_service_are_not_printed(audit: Audit) -> None:
+    ended = audit.run("http://somebody:secret-of-the-proxy@127.0.0.1:9")
+    assert "secret-of-the-proxy" not in ended.stdout + ended.stderr
+
+
+def test_an_identifier_with_control_characters_is_not_printed(audit: Audit, osv: FakeOsv) -> None:
+    osv.advisories.append(("pyjwt", "2.15.1", "GHSA\u001b[2J\nno vulnerabilities", "2.15.2"))
+    ended = audit.run(osv.url)
+    assert ended.returncode == 1
+    assert "\x1b" not in ended.stdout
+    assert "VULNERABLE pyjwt 2.15.1: (unreadable)" in ended.stdout
+
+
+@pytest.mark.parametrize("identifier", ["GHSA-aaaa-bbbb-cccc", "CVE-OF-GHSA-aaaa-bbbb-cccc"])
+def test_an_accepted_advisory_does_not_fail_and_shows_its_reason(audit: Audit, osv: FakeOsv, identifier: str) -> None:
+    osv.advisories.append(BAD_PYJWT)
+    audit.accepted.write_text(accept(identifier))
+    ended = audit.run(osv.url)
+    assert ended.returncode == 0
+    assert "ACCEPTED pyjwt 2.15.1" in ended.stdout
+    assert "never called" in ended.stdout
+
+
+def test_an_acceptance_counts_for_its_package_and_advisory_alone(audit: Audit, osv: FakeOsv) -> None:
+    osv.advisories.append(BAD_PYJWT)
+    audit.accepted.write_text(accept("GHSA-aaaa-bbbb-cccc", "httpx") + accept("GHSA-other"))
+    ended = audit.run(osv.url)
+    assert ended.returncode == 1
+    assert "No longer needed in accepted_advisories.toml: GHSA-other for pyjwt" in ended.stdout
+
+
+def test_an_old_acceptance_no_longer_counts(audit: Audit, osv: FakeOsv) -> None:
+    osv.advisories.append(BAD_PYJWT)
+    audit.accepted.write_text(accept("GHSA-aaaa-bbbb-cccc", days_ago=181))
+    ended = audit.run(osv.url)
+    assert ended.returncode == 1
+    assert "review it again" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "problem"),
+    [
+        ("constraints", "httpx>=0.28\n", "constraints.txt: line 1 is not of the form name==version"),
+        ("constraints", "httpx==0.28.*\nPyJWT==2.15.1\n", "constraints.txt: line 1"),
+        ("constraints", "httpx==0.28.1\nHTTPX==0.28.0\n", "line 2 pins httpx again"),
+        ("constraints", "httpx @ https://files.example/httpx.whl\n", "line 1"),
+        ("constraints", "httpx==0.28.1\n", "constraints.txt does not pin pyjwt, which pyproject.toml asks for"),
+        ("pyproject", "[project", "pyproject.toml"),
+        ("accepted", '[[accepted]]\nid = "GHSA-x"\n', "accepted_advisories.toml: entry 1 needs exactly these keys"),
+    ],
+)
+def test_a_wrong_file_is_named_before_anybody_is_asked(audit: Audit, file: str, text: str, problem: str) -> None:
+    getattr(audit, file).write_text(text)
+    ended = audit.run(UNREACHABLE)
+    assert ended.returncode == 2
+    assert problem in ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_canary_of_the_fake_is_the_canary_of_the_audit() -> None:
+    assert {CANARY_ADVISORY[0]: CANARY_ADVISORY[1]} == CANARY

@@ -1,0 +1,98 @@
+"""docs/dependencies.md and what is really installed: a row for each package, and no row without one."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from supply_chain.installed import declared_license, find_distributions
+from supply_chain.pins import (
+    CONSTRAINTS,
+    DEVELOPMENT_EXTRAS,
+    PYPROJECT,
+    ROOT,
+    RUNTIME_EXTRAS,
+    read_direct_dependencies,
+    read_pins,
+)
+
+PAGE = ROOT / "docs" / "dependencies.md"
+
+
+def read_tables(page: str) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the rows of each section's table by the canonical name of the package, a row as column: cell."""
+    tables: dict[str, dict[str, dict[str, str]]] = {}
+    for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
+        title, *lines = section.splitlines()
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+        if not cells or cells[0][0] != "package":
+            continue
+        rows = [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+        tables[title] = {canonicalize_name(row["package"].strip("`")): row for row in rows}
+        assert len(tables[title]) == len(rows), f"{title}: a package has two rows"
+    return tables
+
+
+TABLES = read_tables(PAGE.read_text())
+RUNTIME, TOOLS = TABLES["Runtime"], TABLES["Tools"]
+DIRECT = read_direct_dependencies(PYPROJECT.read_text())
+
+
+def groups(*, runtime: bool) -> dict[str, str]:
+    kept = {"": "always"} if runtime else {"build": "`build`"}
+    kept |= {extra: f"`{extra}`" for extra in (RUNTIME_EXTRAS if runtime else DEVELOPMENT_EXTRAS)}
+    return {
+        name: ", ".join(kept[group] for group in sorted(asked & kept.keys()))
+        for name, asked in DIRECT.items()
+        if asked & kept.keys()
+    }
+
+
+def tools_of_the_makefile() -> dict[str, str]:
+    """Return each package that a recipe installs into an environment of its own, and that environment."""
+    found: dict[str, str] = {}
+    for variable, environment in (("MOTO", ".venv-moto"), ("SUPPLY", ".venv-supply")):
+        recipes = re.findall(
+            rf"\$\({variable}\)/bin/python -m pip install ((?:[^\n]*\\\n)*[^\n]*)", (ROOT / "Makefile").read_text()
+        )
+        for recipe in recipes:
+            for text in re.findall(r"'([^']+)'", recipe):
+                found[canonicalize_name(Requirement(text).name)] = f"`{environment}`"
+    return found
+
+
+def test_each_runtime_dependency_has_a_row_that_names_what_asks_for_it() -> None:
+    assert {name: row["asked by"] for name, row in RUNTIME.items()} == groups(runtime=True)
+
+
+def test_each_tool_has_a_row_that_names_what_asks_for_it() -> None:
+    assert {name: row["asked by"] for name, row in TOOLS.items()} == {
+        **groups(runtime=False),
+        **tools_of_the_makefile(),
+    }
+
+
+def test_each_extra_is_either_for_an_installation_or_for_work_on_the_pack() -> None:
+    extras = {group for asked in DIRECT.values() for group in asked} - {"", "build"}
+    assert extras == {*RUNTIME_EXTRAS, *DEVELOPMENT_EXTRAS}
+    assert not set(RUNTIME_EXTRAS) & set(DEVELOPMENT_EXTRAS)
+
+
+def test_no_cell_is_empty() -> None:
+    for row in [*RUNTIME.values(), *TOOLS.values()]:
+        assert all(row.values()), row
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIME.keys() | groups(runtime=False).keys() - {"hatchling"}))
+def test_the_licence_is_the_one_that_the_installed_package_declares(name: str) -> None:
+    distribution = find_distributions(Path(sys.executable))[name]
+    assert {**RUNTIME, **TOOLS}[name]["licence"] == declared_license(distribution)
+
+
+def test_each_package_of_the_page_is_pinned() -> None:
+    assert not (RUNTIME.keys() | TOOLS.keys()) - read_pins(CONSTRAINTS.read_text()).keys()
