@@ -111,12 +111,13 @@ class BundleWriter:
         """Raises: ParameterError unless the job was made from the plan, PlanRefused where that was edited."""
         if self._plan is None:
             return
-        from guardrails.plan import read_plan  # noqa: PLC0415 -- most exports have none
+        from guardrails.job_of_plan import problem_of_plan  # noqa: PLC0415 -- most exports have no plan
+        from guardrails.plan import read_plan  # noqa: PLC0415
 
-        stamp = Stamp.read(job.comment)
-        if stamp is None or not stamp.names_plan(read_plan(self._plan).plan_hash):
-            message = "is not the plan that the job was made from: it is no evidence of it"
-            raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
+        if problem := problem_of_plan(self._api, read_plan(self._plan), job):
+            raise ParameterError(
+                problems=[{"pointer": "/plan", "message": f"{problem}: it is not evidence of the job"}]
+            )
 
     def write(self, rows: RowFile, export: Mapping[str, Any], calls: CallRecord | None) -> tuple[FileRecord, str]:
         """Write it to the rows' own destination, and give up the partial file. export: the action's result as JSON.

@@ -163,16 +163,17 @@ def request_job(
         asked=job.asked,
         plan_hash=plan_hash,
         requested_by=job.requested_by,
+        planned_messages=job.plan.messages if job.plan is not None else None,
     )
     made = create_job_once(api, intent, before_post=lambda: cleared(api, job))
     warnings = job.warnings + warnings_of(p, job.request.search_params)
     if not made.created:
-        warnings.append("a job of the same intent stood already: it was adopted, nothing was created")
+        warnings.append(f"a job for this request already exists ({made.job.job_id}): nothing new was created")
         if made.job.status in ("CANCELLED", "FAILED"):
             warnings.append(
                 f"that job is {made.job.status}: for another one take another idempotency_key or a new plan"
             )
-    if plan_hash is not None and not (made.stamp.plan and plan_hash.startswith(made.stamp.plan)):
+    if plan_hash is not None and not made.stamp.names_plan(plan_hash):
         plan_hash = None
         warnings.append("the job was not made from this plan, so its numbers do not bind it: wait for it without plan")
     return result(

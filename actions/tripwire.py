@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -18,7 +18,9 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import PackError, ParameterError, TemporaryFailure
 from connectors.job import BulkJob
 from connectors.job_cancelling import cancel_surely
-from connectors.stamp import Stamp
+
+if TYPE_CHECKING:
+    from guardrails.plan import Plan
 
 # While the job has not begun to process, each look may be the one that stops it: at first once a second (a quarter of
 # the API's rate limit), then every two seconds, or every ten while nothing has begun at all; or less often, where the
@@ -41,10 +43,10 @@ class Tripwire(ActionResult):
 
 @dataclass(frozen=True)
 class DiscoveryLimit:
-    """messages: the most that the job may discover; None for no limit. plan_hash: the plan that says so."""
+    """messages: the most that the job may discover; None for no limit. plan: the plan that says so."""
 
     messages: int | None
-    plan_hash: str | None = None
+    plan: Plan | None = None
 
     @classmethod
     def of(cls, api: EmailSecurity, given: int | None, plan: Mapping[str, Any] | None) -> DiscoveryLimit:
@@ -55,19 +57,20 @@ class DiscoveryLimit:
             from guardrails.plan import read_plan  # noqa: PLC0415
 
             read = read_plan(plan)
-            limit = cls(read.cancel_if_discovered_over if given is None else given, read.plan_hash)
+            limit = cls(read.cancel_if_discovered_over if given is None else given, read)
         if limit.messages is not None:
             # Where nothing may be cancelled, it is said before the wait, not when the brake is needed.
             api.check_writable()
         return limit
 
-    def check_plan_of(self, job: BulkJob) -> None:
-        """Raises: ParameterError unless the job's stamp names the plan: another's numbers say nothing about it."""
-        if self.plan_hash is None:
+    def check_plan_of(self, api: EmailSecurity, job: BulkJob) -> None:
+        """Raises: ParameterError unless the job was made from the plan and does what the plan says."""
+        if self.plan is None:
             return
-        stamp = Stamp.read(job.comment)
-        if stamp is None or not stamp.names_plan(self.plan_hash):
-            message = "is not the plan that the job was made from; cancel_if_discovered_over takes a number by itself"
+        from guardrails.job_of_plan import problem_of_plan  # noqa: PLC0415 -- only where there is a plan
+
+        if problem := problem_of_plan(api, self.plan, job):
+            message = f"{problem}; cancel_if_discovered_over takes a number by itself"
             raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
 
     def next_look(self, job: BulkJob, watched_seconds: float, shortest: float) -> float:

@@ -136,7 +136,7 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
                 next_look_seconds(state.looks, watched, shortest, longest, state.looks_at_processing),
                 limit.next_look(last_seen, watched, shortest),
             )
-            limit.check_plan_of(last_seen)
+            limit.check_plan_of(api, last_seen)
             if limit.is_over(last_seen):
                 try:
                     last_seen, cancelled = limit.stop(look, last_seen)

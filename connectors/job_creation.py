@@ -1,8 +1,9 @@
 """Creating a job once, on an API without idempotency keys: the remote API itself is the journal.
 
-Look for the stamp; a job that bears it is adopted. Else POST once. A lost answer is followed by patient looks before
-any second POST. After a create that another worker may have made too, look until the own job shows: of several jobs of
-one intent the earliest stays, the others are cancelled, and the result says what they had done by then.
+Look for the stamp; a job that has it, and really does what is wanted, is reused. Else POST once. A lost answer is
+followed by patient looks before any second POST. After a create that another worker may have made too, look until the
+own job shows: of several jobs of one intent the earliest stays, the others are cancelled, and the result says what they
+had done by then.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from connectors.errors import (
 )
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.job_cancelling import Cancelled, cancel_surely
+from connectors.job_match import WantedJob, meaning, sent_digest
+from connectors.job_reuse import reusable_job
 from connectors.search import parse_instant
-from connectors.stamp import Stamp
+from connectors.stamp import Stamp, StampKey
 
 # While the listing is given time to show a job, the pauses grow from this one.
 FIRST_LOOK_AGAIN_SECONDS = 1.0
@@ -41,10 +44,14 @@ Bearers = list[tuple[BulkJob, Stamp]]
 
 @dataclass(frozen=True)
 class Clearance:
-    """What was found out just before a job is made. approved_by: names."""
+    """What was found out just before a job is made.
+
+    approved_by: names. messages: how many were counted; None where nothing was counted. The stamp keeps both.
+    """
 
     warnings: list[str] = field(default_factory=list)
     approved_by: Sequence[str] = ()
+    messages: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Intent:
     """One job to be.
 
     request: as it is sent. asked: the request as the caller wrote it, before anything was pinned in it: that is what a
-    key stands for. plan_hash: one plan makes one job. requested_by: who asks.
+    key stands for. plan_hash: one plan makes one job. requested_by: who asks. planned_messages: how many the plan has.
     """
 
     request: BulkJobRequest
@@ -60,12 +67,14 @@ class Intent:
     asked: BulkJobRequest | None = None
     plan_hash: str | None = None
     requested_by: str | None = None
+    planned_messages: int | None = None
 
     def stamp(self, api: EmailSecurity) -> Stamp:
         key = self.idempotency_key or self.plan_hash or str(uuid.UUID(int=api.rng.getrandbits(128), version=4))
         asked = (self.asked or self.request).body()
         # The comment says why, not what: other words for the same job are no other request.
         asked.pop("comment", None)
+        asked["search_params"] = meaning(asked["search_params"])
         return Stamp.of(
             api.connection.account_id,
             key,
@@ -73,7 +82,13 @@ class Intent:
             call=f"{api.rng.getrandbits(32):08x}" if self.is_known_elsewhere else "",
             plan_hash=self.plan_hash,
             requested_by=self.requested_by,
+            stamp_key=StampKey.of(api.connection.plan_key),
         )
+
+    @property
+    def wanted(self) -> WantedJob:
+        """What a job must do to be this intent's."""
+        return WantedJob(self.request, self.asked or self.request)
 
     @property
     def is_known_elsewhere(self) -> bool:
@@ -83,9 +98,9 @@ class Intent:
 
 @dataclass(frozen=True)
 class CreatedJob:
-    """The one job of an intent. created: this call made it; otherwise it stood already and was adopted.
+    """The one job of an intent. created: this call made it; otherwise it existed already and was reused.
 
-    stamp: as the job bears it. twins: later jobs of the same intent, as they stand after they were cancelled.
+    stamp: as the job has it. twins: later jobs of the same intent, as they stand after they were cancelled.
     """
 
     job: BulkJob
@@ -134,27 +149,32 @@ def _looked_and_made(
         began = api.clock.monotonic()
         standing = _bearers(api, stamp)
         if standing:
-            return _settled(api, stamp, standing, own=None)
+            return _settled(api, intent, stamp, standing, own=None)
         clearance = clearance or before_post()
         if api.clock.monotonic() - began <= OLDEST_LOOK_SECONDS:
             break
         # To read the list and to count take time, and another worker may have used it.
     clearance = clearance or before_post()
-    stamp = replace(stamp, approved_by=tuple(clearance.approved_by))
+    stamp = replace(
+        stamp,
+        approved_by=tuple(clearance.approved_by),
+        messages=clearance.messages,
+        sent=sent_digest(intent.request) if api.connection.plan_key is not None else "",
+    ).sealed(api.connection.account_id, StampKey.of(api.connection.plan_key))
     request = intent.request.model_copy(update={"comment": stamp.on(intent.request.comment)})
     warnings = list(clearance.warnings)
     job, posts, others = _post(api, request, stamp)
     if job is None:
         warnings.append("the answer to this call's own create was lost, and no job of its own shows")
-        return _with(warnings, _settled(api, stamp, others, own=None, lost=True))
+        return _with(warnings, _settled(api, intent, stamp, others, own=None, lost=True))
     kept = Stamp.read(job.comment)
-    if kept is None or not kept.same_request(stamp):
+    if kept is None or not kept.same_request(stamp) or kept.mac != stamp.mac:
         warnings.append(
             "the service did not keep the job's comment as it was sent: the same call again would not recognise this "
             "job, and make another"
         )
     elif intent.is_known_elsewhere or posts > 1:
-        return _settle(api, stamp, job, warnings)
+        return _settle(api, intent, stamp, job, warnings)
     return CreatedJob(job, created=True, stamp=stamp, warnings=warnings)
 
 
@@ -213,15 +233,18 @@ def _looks(api: EmailSecurity, stamp: Stamp) -> Iterator[Bearers]:
 
 
 def _bearers(api: EmailSecurity, stamp: Stamp) -> Bearers:
-    """The jobs with the stamp's key or plan, the earliest first.
+    """Return the jobs with the stamp's key or plan, the earliest first. With CFES_PLAN_KEY others' stamps are ignored.
 
-    Other jobs are not even read: a strange one blocks nobody.
+    Other jobs are not even read: a malformed one blocks nobody.
     """
     found: dict[str, tuple[BulkJob, Stamp]] = {}
+    stamp_key = StampKey.of(api.connection.plan_key)
     for item in api.list_job_items():
         comment = item.get("comment")
         read = Stamp.read(comment if isinstance(comment, str) else None)
-        if read is not None and (read.key == stamp.key or (stamp.plan and read.plan == stamp.plan)):
+        if read is None or not (read.key == stamp.key or stamp.same_plan(read)):
+            continue
+        if stamp_key is None or read.is_authentic(api.connection.account_id, stamp_key):
             job = BulkJob.read(item, "a job in the list")
             found[job.job_id] = (job, read)
     return _in_order(list(found.values()))
@@ -238,7 +261,7 @@ def _created(job: BulkJob) -> datetime:
         return datetime.max.replace(tzinfo=UTC)
 
 
-def _settle(api: EmailSecurity, stamp: Stamp, job: BulkJob, warnings: list[str]) -> CreatedJob:
+def _settle(api: EmailSecurity, intent: Intent, stamp: Stamp, job: BulkJob, warnings: list[str]) -> CreatedJob:
     """After a create: if another worker made a job of the same intent at the same time, the earliest one stays."""
     bearers: Bearers = []
     try:
@@ -252,11 +275,11 @@ def _settle(api: EmailSecurity, stamp: Stamp, job: BulkJob, warnings: list[str])
         raise OutcomeUnknown(
             f"job {job.job_id} was created; whether another worker made the same job could not be looked up: "
             f"{failure.message}",
-            help="Run the same call again with the same key or plan: it adopts the job, and cancels a later twin.",
+            help="Run the same call again with the same key or plan: it reuses the job, and cancels a later duplicate.",
             applied="yes",
             job_id=job.job_id,
         ) from None
-    return _with(warnings, _settled(api, stamp, bearers, own=job))
+    return _with(warnings, _settled(api, intent, stamp, bearers, own=job))
 
 
 def _with(warnings: list[str], made: CreatedJob) -> CreatedJob:
@@ -264,7 +287,7 @@ def _with(warnings: list[str], made: CreatedJob) -> CreatedJob:
 
 
 def _settled(
-    api: EmailSecurity, stamp: Stamp, bearers: Bearers, own: BulkJob | None, *, lost: bool = False
+    api: EmailSecurity, intent: Intent, stamp: Stamp, bearers: Bearers, own: BulkJob | None, *, lost: bool = False
 ) -> CreatedJob:
     """Of the jobs with this key the earliest stays, the later ones are cancelled. Another key's job is never touched.
 
@@ -273,7 +296,7 @@ def _settled(
     of_key = [(job, found) for job, found in bearers if found.key == stamp.key]
     of_plan = [(job, found) for job, found in bearers if found.key != stamp.key]
     first, found = of_key[0] if of_key else of_plan[0]
-    if of_plan and stamp.plan and found.plan == stamp.plan and of_plan[0] == bearers[0]:
+    if of_plan and found.same_plan(stamp) and of_plan[0] == bearers[0]:
         # Two keys raced for one plan. A job that this key made without that plan is no part of the race.
         first, found = of_plan[0]
     # Also where the first is for another request: a call with this key that left them would be the last to see them.
@@ -287,8 +310,12 @@ def _settled(
         if twin.applied != "no" or own is not None:
             warnings.append(_told(twin.job))
     if found.same_request(stamp):
-        created = own is not None and first.job_id == own.job_id
-        return CreatedJob(first, created=created, stamp=found, warnings=warnings, twins=twins)
+        if own is not None and first.job_id == own.job_id:
+            return CreatedJob(first, created=True, stamp=found, warnings=warnings, twins=twins)
+        first, unseen = reusable_job(
+            api, intent.wanted, first, found, planned_messages=intent.planned_messages, applied=_surest(applied)
+        )
+        return CreatedJob(first, created=False, stamp=found, warnings=warnings + unseen, twins=twins)
     kind: type[Conflict] = IdempotencyConflict if found.key == stamp.key else PlanUsed
     what, used = (
         ("idempotency key", "was used for another request")

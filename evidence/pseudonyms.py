@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from connectors.connection import read_setting
 from connectors.errors import ConnectionSettingsError, UnexpectedAnswer
 from connectors.raw_rows import RawRows
-from connectors.stamp import Stamp
+from connectors.stamp import DIGEST_DIGITS, Stamp
 from evidence.harmless_text import is_harmless
 from evidence.keyed_hash import KeyedHash
 from evidence.pseudonym_fields import JOB, PLAN, ROW, Treatment
@@ -230,15 +230,16 @@ class Pseudonyms:
             key=self._hex("stamp", stamp.key, len(stamp.key)),
             request=self._hex("stamp", stamp.request, len(stamp.request)),
             call=stamp.call if FORMS["id"](stamp.call) else "",
-            plan=self._hex("hash", stamp.plan, 16) if stamp.plan else "",
+            plan=self._hex("hash", stamp.plan, DIGEST_DIGITS) if stamp.plan else "",
             requested_by=self.name(stamp.requested_by),
             approved_by=tuple(self.name(name) for name in stamp.approved_by),
+            messages=stamp.messages,
         )
         return keyed.on(self.text(rest) if rest else "")
 
     def _hash(self, text: str) -> str:
-        # A job's stamp holds a plan's first 16 digits: that the two belong together still shows.
-        return self._hex("hash", text[:16], 16) + self._hex("hash", text, 48)
+        # A job's stamp holds a plan's first 32 digits: that the two belong together still shows.
+        return self._hex("hash", text[:DIGEST_DIGITS], DIGEST_DIGITS) + self._hex("hash", text, 64 - DIGEST_DIGITS)
 
     def _ip(self, text: str) -> str:
         return f"ip-{self._digest('ip', text.strip().casefold())}" if text.strip() else ""

@@ -20,7 +20,7 @@ def sandbox(sandbox_at_a_standstill: RunningSandbox) -> RunningSandbox:
 
 
 def adopted(result: dict[str, Any]) -> bool:
-    told = any("adopted" in warning for warning in result["warnings"])
+    told = any("already exists" in warning for warning in result["warnings"])
     assert result["created"] is not told
     return told
 

@@ -435,3 +435,85 @@ def test_the_cap_is_asked_for_only_where_a_job_would_be_made() -> None:
 
     script = Scripted(ok([stamped(status="PROCESSING")]), EMPTY)
     assert not create(connected(script), REQUEST, "case-42", refuse).created
+
+
+PLAN_KEY = "plan-key-that-must-never-show-0123456789"
+
+
+@pytest.mark.parametrize("hidden", [{"search_params": None}, {"action_params": None}])
+def test_what_a_row_of_the_list_leaves_out_is_read_from_the_job(hidden: dict[str, Any]) -> None:
+    script = Scripted(ok([stamped(**hidden)]), EMPTY, ok(stamped()))
+    made = create(connected(script), REQUEST, "case-42")
+    assert (made.created, made.job.search_params) == (False, {"sender": "a@phish.example"})
+    other = {**stamped(), "search_params": {"sender": "b@phish.example"}}
+    script = Scripted(ok([stamped(**hidden)]), EMPTY, ok(other))
+    with pytest.raises(IdempotencyConflict, match="sender: the job has"):
+        create(connected(script), REQUEST, "case-42")
+
+
+@pytest.mark.parametrize("hidden", [{"search_params": None}, {"action_params": None}])
+def test_a_stamp_without_a_key_on_a_job_that_does_not_show_what_it_does_is_not_proof(hidden: dict[str, Any]) -> None:
+    script = Scripted(ok([stamped(**hidden)]), EMPTY, ok(stamped(**hidden)))
+    with pytest.raises(IdempotencyConflict, match="CFES_PLAN_KEY") as refused:
+        create(connected(script), REQUEST, "case-42")
+    assert (refused.value.applied, refused.value.job_id, script.bodies()) == ("no", JOB_ID, [])
+
+
+def test_a_keyed_stamp_on_a_job_that_does_not_show_what_it_does_is_reused_with_a_warning() -> None:
+    def hidden(_: httpx.Request | None = None) -> httpx.Response:
+        return ok([job(comment=script.bodies()[0]["comment"], search_params=None)])
+
+    def alone(_: httpx.Request) -> httpx.Response:
+        return ok(job(comment=script.bodies()[0]["comment"], search_params=None))
+
+    def created(request: httpx.Request) -> httpx.Response:
+        return ok(job(comment=json.loads(request.content)["comment"]), 201)
+
+    script = Scripted(EMPTY, EMPTY, created, hidden, EMPTY, hidden, EMPTY, alone)
+    api = connected(script, plan_key=PLAN_KEY)
+    assert create(api, REQUEST, "case-42").created
+    again = create(api, REQUEST, "case-42")
+    assert (again.created, again.job.job_id) == (False, JOB_ID)
+    assert "by its keyed stamp alone" in again.warnings[0]
+
+
+def test_another_workers_job_that_does_something_else_leaves_the_own_one_cancelled_and_says_so() -> None:
+    mine = stamped(created_at="2026-11-20T16:02:36Z")
+    theirs = {**stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:35Z"), "search_params": {"sender": "x"}}
+    script = Scripted(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), EMPTY, ok({**mine, "status": "CANCELLED"}))
+    with pytest.raises(IdempotencyConflict, match=OTHER_ID) as refused:
+        create(connected(script), REQUEST, "case-42")
+    assert (refused.value.applied, refused.value.job_id) == ("yes", OTHER_ID)
+    assert "No job was created" not in refused.value.help
+
+
+@pytest.mark.parametrize(("messages", "said"), [(61, ":n=61"), (0, ":n=0"), (None, None)])
+def test_what_was_counted_stands_in_the_stamp(messages: int | None, said: str | None) -> None:
+    script = Scripted(EMPTY, EMPTY, ok(stamped(), 201), ok([stamped()]), EMPTY)
+    create(connected(script), REQUEST, "case-42", lambda: Clearance(messages=messages))
+    stamp = script.bodies()[0]["comment"].partition("]")[0]
+    assert ":n=" not in stamp if said is None else stamp.endswith(said)
+
+
+def test_addresses_in_capitals_are_the_same_request() -> None:
+    loud = REQUEST.model_copy(update={"search_params": SearchParams(sender="A@Phish.Example")})
+    script = Scripted(ok([stamped()]), EMPTY)
+    assert not create(connected(script), loud, "case-42").created
+
+
+@pytest.mark.parametrize("planned", [1, 61])
+def test_a_job_that_found_nothing_is_not_that_of_a_plan_with_messages(planned: int) -> None:
+    for listed in (stamped(status="COMPLETED"), job(comment=replace_n(0))):
+        script = Scripted(ok([listed]), EMPTY)
+        with pytest.raises(IdempotencyConflict, match=f"the plan has {planned}"):
+            create(connected(script), REQUEST, "case-42", planned_messages=planned)
+
+
+def replace_n(messages: int) -> str:
+    return replace(Stamp.of(ACCOUNT, "case-42", asked(REQUEST)), messages=messages).on("")
+
+
+@pytest.mark.parametrize("status", ["PENDING", "DISCOVERING", "CANCELLED", "FAILED"])
+def test_a_job_that_has_not_found_anything_yet_is_reused(status: str) -> None:
+    script = Scripted(ok([stamped(status=status)]), EMPTY)
+    assert not create(connected(script), REQUEST, "case-42", planned_messages=61).created

@@ -1,0 +1,13 @@
+"""Keys derived from CFES_PLAN_KEY: one for each purpose, so that a MAC made for one purpose is valid for no other."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from pydantic import SecretStr
+
+
+def derive_key(secret: SecretStr, label: str) -> bytes:
+    """Return 32 bytes that only the holder of `secret` can compute. Each purpose has a label of its own."""
+    return hmac.digest(secret.get_secret_value().encode(), f"cfes\0{label}".encode(), hashlib.sha256)

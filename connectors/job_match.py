@@ -1,0 +1,232 @@
+"""Whether a job really does what is wanted: its action, destination, search and window as the API shows them.
+
+A stamp is text in a comment, and a digest says what somebody wrote, not what the job does. Nothing is reused, limited
+or put into evidence by its stamp alone where the job itself can be compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connectors.job import BulkJob, BulkJobRequest
+from connectors.search import SearchParams, format_instant, parse_instant
+
+# What the API adds to a search that does not say it (docs/remote-api.md).
+DEFAULTS: dict[str, bool] = {"detections_only": True, "submissions": False, "action_log": False}
+
+# Addresses and domains: the API may answer in lower case.
+_FOLDED = ("domain", "recipient", "sender")
+
+# The window of a job is pinned when its plan is made: at most so long before the job, by a clock that may be off.
+# The same as guardrails.plan.OLDEST_PLAN and CLOCK_SKEW, and guardrails.window.LOOK_BACK.
+LONGEST_PLAN = timedelta(hours=24)
+CLOCK_SKEW = timedelta(minutes=5)
+LOOK_BACK = timedelta(days=30)
+
+_WHOLE_SECOND = timedelta(seconds=1)
+_LONGEST_VALUE = 100
+
+
+@dataclass(frozen=True)
+class WantedJob:
+    """A job that is wanted: `request` as it would be sent now, `asked` as the caller wrote it, with no window pinned.
+
+    A job that was made earlier may have another start or end where `asked` has none. Nothing else may differ.
+    """
+
+    request: BulkJobRequest
+    asked: BulkJobRequest
+
+
+def is_visible(job: BulkJob) -> bool:
+    """Whether the answer shows what the job does. Older answers, and rows of a list, may lack a part."""
+    action = _action_of(job)
+    return action is not None and job.search_params is not None and (action != "MOVE" or _folder_of(job) is not None)
+
+
+def differences(wanted: WantedJob, job: BulkJob) -> list[str]:
+    """Return what the job does differently, each in a few words; empty where it does what is wanted.
+
+    A part that the answer lacks is not compared: ask `is_visible` first.
+    """
+    found = list(_other_action(wanted.request, job))
+    if job.search_params is not None:
+        found += _other_criteria(wanted.request.search_params.request(), job.search_params)
+        found += _other_window(wanted, job, job.search_params)
+    return found
+
+
+def sent_digest(request: BulkJobRequest) -> str:
+    """Return a digest of the request as it is sent, which `digest_of_job` finds again in the job."""
+    return _digest(request.action, request.destination, request.search_params.request())
+
+
+def digest_of_job(job: BulkJob) -> str | None:
+    """Return the same digest of what the job does; None where the answer does not show it."""
+    if not is_visible(job):
+        return None
+    return _digest(_action_of(job), _folder_of(job), job.search_params or {})
+
+
+def meaning(search: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the search as it is meant, not as it is spelled: addresses and domains in lower case."""
+    return {name: _normal(name, value) if name in _FOLDED else value for name, value in search.items()}
+
+
+def _digest(action: str | None, destination: str | None, search: Mapping[str, Any]) -> str:
+    criteria = {name: _normal(name, value) for name, value in _criteria(search).items()}
+    for name in ("start", "end"):
+        if search.get(name) is not None:
+            instant = _instant(search[name])
+            criteria[name] = search[name] if instant is None else format_instant(instant.replace(microsecond=0))
+    canonical = json.dumps([action, destination, criteria], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"cfes sent\0{canonical}".encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def _action_of(job: BulkJob) -> str | None:
+    if job.action_type is not None or job.action_params is None:
+        return job.action_type
+    return job.action_params.type
+
+
+def _folder_of(job: BulkJob) -> str | None:
+    return None if job.action_params is None else job.action_params.destination
+
+
+def _other_action(request: BulkJobRequest, job: BulkJob) -> Iterator[str]:
+    named = {job.action_type, None if job.action_params is None else job.action_params.type} - {None}
+    for action in sorted(str(name) for name in named if name != request.action):
+        yield f"action: the job has {_shown(action)}, wanted is {request.action}"
+    folder = _folder_of(job)
+    if folder != request.destination and (folder is not None or is_visible(job)):
+        yield f"destination: the job has {_shown(folder)}, wanted is {request.destination or 'none'}"
+
+
+def _criteria(search: Mapping[str, Any]) -> dict[str, Any]:
+    """The criteria without the window, without what is absent and without the API's own defaults."""
+    return {
+        name: value
+        for name, value in search.items()
+        if name not in ("start", "end")
+        and value is not None
+        and not (value == "" and name in SearchParams.model_fields)
+        and not (name in DEFAULTS and value is DEFAULTS[name])
+    }
+
+
+def _other_criteria(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+    mine, theirs = _criteria(wanted), _criteria(found)
+    for name in sorted(mine.keys() | theirs.keys()):
+        known = name in SearchParams.model_fields
+        if name not in mine:
+            added = "" if known else ", a criterion that this version does not know"
+            yield f"{_name(name)}: the job has {_shown(theirs[name])}, wanted is {_default(name)}{added}"
+        elif name not in theirs:
+            yield f"{_name(name)}: the job has {_default(name)}, wanted is {_shown(mine[name])}"
+        elif _normal(name, mine[name]) != _normal(name, theirs[name]) or type(mine[name]) is not type(theirs[name]):
+            yield f"{_name(name)}: the job has {_shown(theirs[name])}, wanted is {_shown(mine[name])}"
+
+
+def _other_window(wanted: WantedJob, job: BulkJob, search: Mapping[str, Any]) -> Iterator[str]:
+    created = _instant(job.created_at)
+    window: dict[str, datetime | None] = {}
+    for name in ("start", "end"):
+        value = search.get(name)
+        window[name] = None if value in (None, "") else _instant(value)
+        if value not in (None, "") and window[name] is None:
+            yield f"{name}: the job has {_shown(value)}, which is not a date-time"
+            return
+    start, end = window["start"], window["end"]
+    asked, request = wanted.asked.search_params, wanted.request.search_params
+    yield from _other_start(asked, request, start, created)
+    yield from _other_end(asked, end, created)
+    pinned = end is not None and not (asked.end is not None and _same_instant(asked.end, end))
+    if pinned and end is not None and (start or request.start or datetime.min.replace(tzinfo=UTC)) >= end:
+        yield f"its window is empty: it ends at {format_instant(end)}, and does not begin before that"
+
+
+def _other_start(
+    asked: SearchParams, request: SearchParams, found: datetime | None, created: datetime | None
+) -> Iterator[str]:
+    if asked.start is not None:
+        # As it would be sent: an edited plan may ask for one window and carry another.
+        if request.start is None or found is None or not _same_instant(request.start, found):
+            yield f"start: the job has {_when(found)}, wanted is {_when(request.start)}"
+    elif found is None:
+        if request.start is not None:
+            yield f"start: the job has none, wanted is {_when(request.start)}"
+    elif created is None:
+        yield "created_at: the job has none that can be read, so its pinned start can't be checked"
+    else:
+        latest, earliest = created + CLOCK_SKEW, created - LONGEST_PLAN - CLOCK_SKEW
+        if asked.end is not None:
+            latest, earliest = min(latest, asked.end), min(earliest, asked.end)
+        if not earliest - LOOK_BACK - _WHOLE_SECOND <= found <= latest - LOOK_BACK:
+            yield f"start: the job has {_when(found)}, and {LOOK_BACK.days} days before the job was made are wanted"
+
+
+def _other_end(asked: SearchParams, found: datetime | None, created: datetime | None) -> Iterator[str]:
+    given = asked.end
+    if given is not None and found is not None and _same_instant(given, found):
+        return
+    if given is None and found is None:
+        return
+    if found is None:
+        yield f"end: the job has none, wanted is {_when(given)}"
+    elif created is None:
+        yield "created_at: the job has none that can be read, so its pinned end can't be checked"
+    elif given is not None and given < created - CLOCK_SKEW:
+        yield f"end: the job has {_when(found)}, wanted is {_when(given)}"
+    elif not created - LONGEST_PLAN - CLOCK_SKEW <= found <= created + CLOCK_SKEW:
+        yield f"end: the job has {_when(found)}, wanted is the time when the job was planned or made"
+
+
+def _same_instant(wanted: datetime, found: datetime) -> bool:
+    """A service may keep whole seconds or milliseconds only."""
+    milliseconds = wanted.replace(microsecond=wanted.microsecond // 1000 * 1000)
+    return found in (wanted, milliseconds, wanted.replace(microsecond=0))
+
+
+def _normal(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if name in _FOLDED:
+        return value.strip().casefold()
+    if name == "smtp_helo_ip":
+        try:
+            return str(ipaddress.ip_address(value.strip()))
+        except ValueError:
+            return value
+    return value
+
+
+def _instant(value: object) -> datetime | None:
+    try:
+        return parse_instant(value)
+    except ValueError:
+        return None
+
+
+def _when(moment: datetime | None) -> str:
+    return "none" if moment is None else format_instant(moment)
+
+
+def _default(name: str) -> str:
+    return _shown(DEFAULTS[name]) if name in DEFAULTS else "none"
+
+
+def _name(name: str) -> str:
+    return name if name in SearchParams.model_fields else _shown(name)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "none"
+    text = value if isinstance(value, str) and value.isidentifier() else json.dumps(value, default=str)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."

@@ -1,0 +1,75 @@
+"""Whether a job that has a call's stamp may be reused: only where it really does what the call wants."""
+
+from __future__ import annotations
+
+from connectors.email_security import EmailSecurity
+from connectors.errors import Applied, IdempotencyConflict, OutcomeUnknown, PackError
+from connectors.job import BulkJob
+from connectors.job_match import WantedJob, differences, is_visible
+from connectors.stamp import Stamp
+
+# An error names so many differences.
+MOST_DIFFERENCES = 5
+
+_UNSEEN = "the service does not show what job {} does: it was recognised by its keyed stamp alone"
+_NO_PROOF = "the service does not show what it does, and a stamp that was made without CFES_PLAN_KEY is not proof"
+
+
+def reusable_job(
+    api: EmailSecurity,
+    wanted: WantedJob,
+    job: BulkJob,
+    stamp: Stamp,
+    *,
+    planned_messages: int | None,
+    applied: Applied,
+) -> tuple[BulkJob, list[str]]:
+    """Return the job with all its parts, and warnings.
+
+    stamp: as the job has it. planned_messages: how many the call's plan has. applied: what the call changed so far.
+
+    Raises: IdempotencyConflict naming what differs; OutcomeUnknown; what EmailSecurity.get_job raises.
+    """
+    if not is_visible(job):
+        job = _read_again(api, job, applied)
+    found = differences(wanted, job)
+    if planned_messages and _finds_nothing(job, stamp):
+        found.append(f"its search found no message, and the plan has {planned_messages}")
+    warnings = []
+    if not is_visible(job):
+        if api.connection.plan_key is None:
+            found.append(_NO_PROOF)
+        warnings.append(_UNSEEN.format(job.job_id))
+    if not found:
+        return job, warnings
+    if len(found) > MOST_DIFFERENCES:
+        found[MOST_DIFFERENCES:] = [f"{len(found) - MOST_DIFFERENCES} more differences"]
+    look = (
+        f"Look at job {job.job_id} and who made it. A request of your own takes another idempotency_key or a new plan."
+    )
+    raise IdempotencyConflict(
+        f"job {job.job_id}, {job.status}, of {job.created_at}, has the stamp of this request and was not reused: "
+        f"{'; '.join(found)}.",
+        help=f"No job was created. {look}" if applied == "no" else look,
+        applied=applied,
+        job_id=job.job_id,
+    )
+
+
+def _finds_nothing(job: BulkJob, stamp: Stamp) -> bool:
+    return stamp.messages == 0 or (job.status == "COMPLETED" and job.total_messages_discovered == 0)
+
+
+def _read_again(api: EmailSecurity, job: BulkJob, applied: Applied) -> BulkJob:
+    """A row of the list may lack what the job itself has."""
+    try:
+        return api.get_job(job.job_id)
+    except PackError as failure:
+        if applied == "no":
+            raise
+        raise OutcomeUnknown(
+            f"job {job.job_id} has the stamp of this request, and what it does could not be read: {failure.message}",
+            help="Run the same call again with the same key or plan.",
+            applied=applied,
+            job_id=job.job_id,
+        ) from None

@@ -1,0 +1,28 @@
+"""Whether a job is the one that a plan describes: by its stamp, and by what the job really does."""
+
+from __future__ import annotations
+
+from connectors.email_security import EmailSecurity
+from connectors.job import BulkJob
+from connectors.job_match import WantedJob, differences, is_visible
+from connectors.stamp import Stamp, StampKey
+from guardrails.plan import Plan
+
+NOT_OF_PLAN = "is not the plan that the job was made from"
+
+
+def problem_of_plan(api: EmailSecurity, plan: Plan, job: BulkJob) -> str | None:
+    """Return why the job is not the plan's, or None where it is: made from it, and doing exactly what it says.
+
+    Raises: PlanRefused where the plan's search is not one that a job takes.
+    """
+    stamp = Stamp.read(job.comment)
+    if stamp is None or not stamp.names_plan(plan.plan_hash):
+        return NOT_OF_PLAN
+    request = plan.request()
+    if found := differences(WantedJob(request, request), job):
+        return f"{NOT_OF_PLAN}, although its stamp names it: {'; '.join(found[:5])}"
+    stamp_key = StampKey.of(api.connection.plan_key)
+    if is_visible(job) or stamp_key is None or stamp.is_authentic(api.connection.account_id, stamp_key):
+        return None
+    return f"{NOT_OF_PLAN}, as far as can be seen: its stamp was not made with CFES_PLAN_KEY"

@@ -1,0 +1,256 @@
+"""A job with the right stamp that does something else is never reused, whoever made it; over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from actions import create_move_job, delete_job, preview_job, release_job, wait_for_job
+from connectors.connection import Connection
+from connectors.email_security import EmailSecurity
+from connectors.errors import IdempotencyConflict, ParameterError
+from connectors.search import format_instant
+from connectors.stamp import Stamp, StampKey
+from connectors.wire import httpx
+from guardrails.plan import Plan, hash_of
+from sandbox.server import RunningSandbox
+from tests.conftest import CAMPAIGN
+
+Connect = Callable[..., EmailSecurity]
+KEY = "alert-4711"
+PLAN_KEY = "plan-key-that-must-never-show-0123456789"
+MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail", "idempotency_key": KEY}
+START = str(CAMPAIGN["start"])
+NUMBERS = ("messages", "distinct_messages", "recipients", "malicious", "cancel_if_discovered_over")
+
+
+def stamp_of(sandbox: RunningSandbox, key: str = KEY, plan_key: str | None = None, **more: Any) -> Stamp:
+    """The stamp of the playbook's own request, as anybody can compute it who knows the alert."""
+    secret = Connection.checked({"account_id": "a", "api_token": "t", "plan_key": plan_key}).plan_key
+    asked = {"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}
+    return Stamp.of(sandbox.account_id, key, asked, stamp_key=StampKey.of(secret), **more)
+
+
+def posted(sandbox: RunningSandbox, comment: str, **changes: Any) -> str:
+    """A job made past the pack, with any comment."""
+    body = {"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail", "comment": comment, **changes}
+    answer = httpx.post(
+        f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate/bulk",
+        headers={"Authorization": f"Bearer {sandbox.token}"},
+        json={name: value for name, value in body.items() if value is not None},
+    )
+    assert answer.status_code == 201
+    job_id: str = answer.json()["result"]["job_id"]
+    return job_id
+
+
+def count_of_jobs(sandbox: RunningSandbox) -> int:
+    return len(sandbox.state.truth()["jobs"])
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in CAMPAIGN.items() if key != name}
+
+
+OTHER: dict[str, tuple[dict[str, Any], str]] = {
+    "another destination": ({"destination": "Inbox"}, "destination"),
+    "no destination": ({"action": "RELEASE", "destination": None}, "action"),
+    "another sender": ({"search_params": {**CAMPAIGN, "sender": "nobody@elsewhere.example"}}, "sender"),
+    "no sender": ({"search_params": without("sender")}, "sender"),
+    "a domain instead": ({"search_params": {**without("sender"), "domain": "invoice-portal.example"}}, "domain"),
+    "detections only": ({"search_params": {**CAMPAIGN, "detections_only": True}}, "detections_only"),
+    "detections only by default": ({"search_params": without("detections_only")}, "detections_only"),
+    "submissions": ({"search_params": {**CAMPAIGN, "submissions": True}}, "submissions"),
+    "narrowed by a subject": ({"search_params": {**CAMPAIGN, "subject": "nothing has this"}}, "subject"),
+    "narrowed by a recipient": ({"search_params": {**CAMPAIGN, "recipient": "x@corp.example"}}, "recipient"),
+    "narrowed by a verdict": ({"search_params": {**CAMPAIGN, "final_disposition": "SPAM"}}, "final_disposition"),
+    "an empty window": ({"search_params": {**CAMPAIGN, "end": START}}, "end"),
+    "an end before the alert": ({"search_params": {**CAMPAIGN, "end": "2026-11-14T00:00:00Z"}}, "end"),
+    "an end ahead": ({"search_params": {**CAMPAIGN, "end": "2027-11-14T00:00:00Z"}}, "end"),
+    "a later start": ({"search_params": {**CAMPAIGN, "start": "2026-11-20T15:32:35Z"}}, "start"),
+    "an earlier start": ({"search_params": {**CAMPAIGN, "start": "2026-11-13T15:32:34Z"}}, "start"),
+    "no start": ({"search_params": without("start")}, "start"),
+}
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_a_job_with_the_stamp_that_does_something_else_is_not_reused(
+    what: str, sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    changes, named = OTHER[what]
+    forged = posted(sandbox, stamp_of(sandbox).on("case 42"), **changes)
+    with pytest.raises(IdempotencyConflict, match=forged) as refused:
+        create_move_job.run(MOVE, api)
+    assert f"{named}: " in refused.value.message
+    assert (refused.value.exit_code, refused.value.applied, refused.value.job_id) == (5, "no", forged)
+    assert count_of_jobs(sandbox) == 1
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_a_job_with_the_digest_of_the_plan_that_does_something_else_is_not_reused(
+    what: str, sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+    changes, named = OTHER[what]
+    forged = posted(sandbox, stamp_of(sandbox, plan_hash=plan["plan_hash"]).on("case 42"), **changes)
+    with pytest.raises(IdempotencyConflict, match=forged) as refused:
+        create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
+    assert f"{named}: " in refused.value.message
+    with pytest.raises(ParameterError, match="/plan") as other:
+        wait_for_job.run({"job_id": forged, "plan": plan, "timeout_seconds": 0}, api)
+    assert f"{named}: " in other.value.message
+
+
+SAME: dict[str, dict[str, Any]] = {
+    "as it was sent": {},
+    "the defaults": {"search_params": {**CAMPAIGN, "submissions": False, "action_log": False}},
+    "another spelling of the start": {"search_params": {**CAMPAIGN, "start": "2026-11-13T16:32:35.000+01:00"}},
+    "another order": {"search_params": dict(reversed(CAMPAIGN.items()))},
+    "the sender in capitals": {"search_params": {**CAMPAIGN, "sender": str(CAMPAIGN["sender"]).upper()}},
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_another_spelling_of_the_same_job_is_reused(what: str, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    same = posted(sandbox, stamp_of(sandbox).on("case 42"), **SAME[what])
+    made = create_move_job.run(MOVE, api)
+    assert (made["created"], made["job_id"]) == (False, same)
+
+
+def test_a_run_that_comes_again_hours_later_finds_the_job_of_the_earlier_plan(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    def run() -> dict[str, Any]:
+        plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+        # Somebody approved it meanwhile.
+        api.clock.sleep(7 * 3600)
+        return create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
+
+    first = run()
+    api.clock.sleep(3 * 86_400)
+    again = run()
+    assert (again["created"], again["job_id"]) == (False, first["job_id"])
+    assert count_of_jobs(sandbox) == 1
+
+
+@pytest.mark.parametrize("start", [None, START])
+def test_a_window_that_was_pinned_then_is_compared_with_the_time_of_the_job(
+    start: str | None, sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    search = {**without("start"), **({"start": start} if start else {})}
+    params = {**MOVE, "search_params": search}
+    first = create_move_job.run(params, api)
+    api.clock.sleep(86_400)
+    assert create_move_job.run(params, api)["job_id"] == first["job_id"]
+    plan = preview_job.run({"action": "MOVE", "search_params": search, "destination": "JunkEmail"}, api)
+    assert create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)["job_id"] == first["job_id"]
+
+
+def edited(plan: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The plan with other content and a hash that fits it: anybody can make one."""
+    changed = {**plan, **changes}
+    return {**changed, "plan_hash": hash_of(Plan.model_validate(changed))}
+
+
+def test_a_plan_that_asks_for_one_search_and_carries_another_does_not_take_the_alerts_place(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    """The issue's attack: the job of the edited plan matches nothing, and the real run must not end well by it."""
+    plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+    empty = edited(
+        plan,
+        search_params={**plan["search_params"], "sender": "nobody@elsewhere.example"},
+        **dict.fromkeys(NUMBERS, 0),
+    )
+    try:
+        decoy = create_move_job.run({"plan": empty, "idempotency_key": KEY}, api)["job_id"]
+    except Exception:  # noqa: BLE001 -- the guardrails may refuse such a plan by themselves
+        decoy = posted(
+            sandbox,
+            stamp_of(sandbox, plan_hash=empty["plan_hash"]).on(""),
+            search_params={**CAMPAIGN, "sender": "nobody@elsewhere.example"},
+        )
+    with pytest.raises(IdempotencyConflict, match=decoy):
+        create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
+    assert count_of_jobs(sandbox) == 1
+
+
+def test_a_job_that_found_nothing_is_not_the_job_of_a_plan_that_found_messages(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    # Its window is one that a plan made a few hours before may have, and ends before the campaign's mail.
+    early = format_instant(api.clock.now() - timedelta(hours=23))
+    only_late = {**CAMPAIGN, "start": format_instant(api.clock.now() - timedelta(hours=23, minutes=1))}
+    asked = {"action": "MOVE", "search_params": only_late, "destination": "JunkEmail"}
+    plan = preview_job.run({**asked}, api)
+    assert plan["messages"] > 0
+    forged = posted(sandbox, Stamp.of(sandbox.account_id, KEY, asked).on(""), search_params={**only_late, "end": early})
+    wait_for_job.run({"job_id": forged}, api)
+    with pytest.raises(IdempotencyConflict, match="found no message"):
+        create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
+
+
+class TestWithAKey:
+    def test_the_same_key_makes_one_job_and_its_stamp_is_keyed(self, sandbox: RunningSandbox, connect: Connect) -> None:
+        api = connect(sandbox, plan_key=PLAN_KEY)
+        made = [create_move_job.run(MOVE, api) for _ in range(3)]
+        assert [result["created"] for result in made] == [True, False, False]
+        stamp = Stamp.read(made[0]["job"]["comment"])
+        assert stamp is not None
+        assert stamp.is_authentic(sandbox.account_id, StampKey.of(api.connection.plan_key))  # type: ignore[arg-type]
+        assert PLAN_KEY not in str(made)
+
+    def test_a_forged_stamp_without_the_key_neither_blocks_nor_is_reused(
+        self, sandbox: RunningSandbox, connect: Connect
+    ) -> None:
+        api = connect(sandbox, plan_key=PLAN_KEY)
+        plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+        forged = [
+            posted(sandbox, stamp_of(sandbox, plan_hash=plan["plan_hash"]).on("")),
+            posted(sandbox, stamp_of(sandbox, plan_key=PLAN_KEY + "x").on("")),
+            # With the right KEY, as a list shows it, and without a MAC.
+            posted(sandbox, stamp_of(sandbox, plan_key=PLAN_KEY).on(""), destination="Inbox"),
+        ]
+        made = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
+        assert made["created"]
+        assert made["twins"] == []
+        assert {job["status"] for job in sandbox.state.truth()["jobs"] if job["job_id"] in forged} == {"PENDING"}
+
+    def test_a_whole_stamp_that_was_copied_to_another_job_is_not_reused(
+        self, sandbox: RunningSandbox, connect: Connect
+    ) -> None:
+        api = connect(sandbox, plan_key=PLAN_KEY)
+        real = create_move_job.run(MOVE, api)
+        sandbox.state.advance(3600)
+        wait_for_job.run({"job_id": real["job_id"]}, api)
+        delete_job.run({"job_id": real["job_id"]}, api)
+        copied = posted(sandbox, real["job"]["comment"], search_params={**CAMPAIGN, "sender": "nobody@else.example"})
+        with pytest.raises(IdempotencyConflict, match=copied):
+            create_move_job.run(MOVE, api)
+
+    def test_jobs_of_another_key_are_not_recognised(self, sandbox: RunningSandbox, connect: Connect) -> None:
+        keys: list[dict[str, Any]] = [{}, {"plan_key": PLAN_KEY}, {"plan_key": PLAN_KEY[::-1]}]
+        made = [create_move_job.run(MOVE, connect(sandbox, **key)) for key in keys]
+        assert [result["created"] for result in made] == [True, True, True]
+
+    def test_a_plans_digest_has_128_bits_and_one_plan_makes_one_job(
+        self, sandbox: RunningSandbox, connect: Connect
+    ) -> None:
+        api = connect(sandbox, plan_key=PLAN_KEY)
+        plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+        made = create_move_job.run({"plan": plan}, api)
+        assert f":plan={plan['plan_hash'][:32]}:" in made["job"]["comment"]
+        assert create_move_job.run({"plan": plan}, api)["job_id"] == made["job_id"]
+        with pytest.raises(Exception, match="has made its job already"):
+            create_move_job.run({"plan": plan, "idempotency_key": "another"}, api)
+
+
+def test_a_release_is_compared_too(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    search = {"sender": "statements@partner-bank.example", "start": START}
+    stamp = Stamp.of(sandbox.account_id, KEY, {"action": "RELEASE", "search_params": search})
+    forged = posted(sandbox, stamp.on(""), search_params=search, destination="DeletedItems")
+    with pytest.raises(IdempotencyConflict, match=forged):
+        release_job.run({"search_params": search, "idempotency_key": KEY}, api)
