@@ -40,7 +40,8 @@ PERSON = r"^[A-Za-z0-9._%+@-]{1,64}$"
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
 
 # 256 bits as hexadecimal digits have 64 characters; a password of 31 could be guessed.
-PlanKey = Annotated[SecretStr, Field(min_length=32, max_length=4096)]
+SHORTEST_PLAN_KEY = 32
+PlanKey = Annotated[SecretStr, Field(min_length=SHORTEST_PLAN_KEY, max_length=4096)]
 
 
 def _setting(environment: str) -> Any:
@@ -164,7 +165,8 @@ class Connection(BaseModel):
         None,
         min_length=1,
         max_length=4096,
-        description="A private directory that records which approvals were used. [default: cfes in XDG_STATE_HOME]",
+        description="A private directory: it records which approvals were used, and holds the key of journals. "
+        "[default: cfes in XDG_STATE_HOME, else ~/.local/state/cfes]",
         json_schema_extra=_guard("CFES_STATE_DIR"),
     )
 

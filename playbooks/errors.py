@@ -6,7 +6,7 @@ ParameterError             exit 2   an input does not fit
 └── PlaybookNotFound                no shipped playbook and no file of this name
 ExpressionFailed           exit 2   an expression met data it can't handle; names playbook, step and field
 StateRefused               exit 2   a state or journal is damaged, or belongs to another version of the playbook
-├── JournalRefused                  the journal is missing, damaged, or there already
+├── JournalRefused                  the journal is missing, damaged, edited, or there already; or others can change it
 └── RunMoved                        the run's directory is not where the run began
 GuardrailRefusal           exit 3
 └── RunInProgress                   another process works on this journal
@@ -64,7 +64,7 @@ class StateRefused(PackError):
 
 
 class JournalRefused(StateRefused):
-    """The journal is missing, damaged, or there already."""
+    """The journal is missing, damaged, edited or there already, or another user can change its directory."""
 
 
 class RunMoved(StateRefused):

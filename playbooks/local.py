@@ -35,6 +35,7 @@ from playbooks.engine import (
 from playbooks.errors import PlaybookInvalid, RunMoved, StateRefused
 from playbooks.format import Playbook, Step
 from playbooks.journal import Entry, Journal
+from playbooks.journal_key import JournalKey
 from playbooks.loading import from_document
 from playbooks.plain_json import Json, shown
 from playbooks.state import Status
@@ -123,11 +124,12 @@ def run(
     clock: Clock,
     run_id: str,
     directory: Path,
+    key: JournalKey,
     observer: Observer | None = None,
     before_action: BeforeAction | None = None,
     effects: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Run a playbook to its end, with its journal and files in `directory`.
+    """Run a playbook to its end, with its journal and files in `directory`. `key` seals the journal.
 
     `run_action(action, params)` gives the action's result or raises PackError; any other exception, KeyboardInterrupt
     among them, comes out of here and leaves a journal to resume from. How the run itself ended is the Outcome, also if
@@ -142,7 +144,7 @@ def run(
     """
     directory = directory.absolute()
     state = begin(playbook, inputs, run_id=run_id, now=clock.now(), directory=str(directory), effects=effects)
-    with Journal(directory, create=True) as journal:
+    with Journal(directory, key, create=True) as journal:
         journal.write(Entry(playbook.document(), state))
         drive = _Drive(playbook, journal, run_action, clock, observer or Observer(), before_action)
         drive.report({}, state)
@@ -154,6 +156,7 @@ def resume(
     *,
     run_action: RunActionFunction,
     clock: Clock,
+    key: JournalKey,
     observer: Observer | None = None,
     before_action: BeforeAction | None = None,
     before_resume: BeforeResume | None = None,
@@ -161,14 +164,14 @@ def resume(
     """Go on with the run whose journal is in `directory`, with the playbook as it was when the run began.
 
     A run that failed in an action tries that action again, from the beginning of its step. A run that had ended
-    otherwise gives its outcome again and does nothing. `before_resume` is called with the steps that are left: what it
-    raises comes out of here, and nothing is run or written.
+    otherwise gives its outcome again and does nothing. `key` is the one that the run began with. `before_resume` is
+    called with the steps that are left: what it raises comes out of here, and nothing is run or written.
 
-    Raises JournalRefused (none there, damaged, edited), RunMoved, StateRefused, RunInProgress, DirectoryUnusable and
-    JournalUnwritable.
+    Raises: JournalRefused (none there, damaged, edited, another key, a directory that others can change), RunMoved,
+    StateRefused, RunInProgress, DirectoryUnusable and JournalUnwritable.
     """
     directory = directory.absolute()
-    with Journal(directory, create=False) as journal:
+    with Journal(directory, key, create=False) as journal:
         entry = journal.read()
         try:
             playbook = from_document(entry.playbook)

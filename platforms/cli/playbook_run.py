@@ -21,6 +21,7 @@ from platforms.cli.parting import Parting
 from platforms.cli.run_view import RunView
 from platforms.cli.screen import Screen
 from platforms.cli.tables import facts, named_values, near
+from platforms.journal_key import journal_key, passing_key
 from playbooks import local
 from playbooks.format import ActionStep, Playbook, Step
 from playbooks.inputs import accept
@@ -61,10 +62,11 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
     place = directory or RUNS / run_id
     screen.say(f"{playbook.title} ({playbook.id})", "bold")
 
+    key = passing_key() if terms.farewell else journal_key(terms.environment)
     effects = {name: action.effect for name, action in catalog.available().items()}
 
     def start(**drive: Any) -> local.Outcome:
-        return local.run(playbook, inputs, run_id=run_id, directory=place, effects=effects, **drive)
+        return local.run(playbook, inputs, run_id=run_id, directory=place, key=key, effects=effects, **drive)
 
     connected = any(load(step.action).connection for step in playbook.steps if isinstance(step, ActionStep))
     return _drive(screen, start, place, terms, connected=connected)
@@ -73,12 +75,14 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
 def resume(screen: Screen, directory: Path, terms: Terms) -> int:
     """Go on with the run in `directory` and give the exit code. Raises: PackError where it can't."""
 
+    key = journal_key(terms.environment)
+
     def require_person(steps: Sequence[Step]) -> None:
         if not terms.yes:
             approval.require_person(screen, steps)
 
     def start(**drive: Any) -> local.Outcome:
-        return local.resume(directory, before_resume=require_person, **drive)
+        return local.resume(directory, key=key, before_resume=require_person, **drive)
 
     return _drive(screen, start, directory, terms, connected=False)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from playbooks.format import Playbook
+from playbooks.journal_key import JournalKey
 from playbooks.loading import load
 from tests.clock import FakeClock
 
@@ -87,6 +88,9 @@ ALERT: dict[str, Any] = {
     "Subject": "Overdue {{ 7*7 }}",
     "Timestamp": "2026-11-20T15:32:35Z",
 }
+
+# What seals the journals of the tests.
+KEY = JournalKey(b"k" * 32, "of the tests")
 
 Answer = dict[str, Any] | BaseException
 

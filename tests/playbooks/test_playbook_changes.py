@@ -20,6 +20,7 @@ from connectors.errors import (
 from playbooks.format import Playbook
 from playbooks.loading import load
 from playbooks.local import Outcome, resume, run
+from tests.playbooks.conftest import KEY
 
 EFFECTS = {
     "search-messages": "read",
@@ -39,6 +40,7 @@ def go(purge: Playbook, alert: dict[str, Any], clock: Any, tmp_path: Path) -> Ca
             {"alert": alert, **inputs},
             run_action=run_action,
             clock=clock,
+            key=KEY,
             run_id="run-1",
             directory=tmp_path / "run",
             effects=EFFECTS,
@@ -124,7 +126,7 @@ def test_a_step_that_is_never_done_after_a_change_is_no_exit_6(go: Build, remote
 
 def test_the_effects_outlive_the_process(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
     go(remote(wait_for_job=[RateLimited("slow down")]))
-    outcome = resume(tmp_path / "run", run_action=remote(wait_for_job=[RateLimited("slow down")]), clock=clock)
+    outcome = resume(tmp_path / "run", run_action=remote(wait_for_job=[RateLimited("slow down")]), clock=clock, key=KEY)
     assert (outcome.exit_code, outcome.error and outcome.error["applied"]) == (7, "yes")
 
 

@@ -30,6 +30,7 @@ from playbooks.errors import (
 from playbooks.format import Playbook, Step
 from playbooks.journal import Entry, Journal
 from playbooks.local import Clock, Observer, Outcome, Upcoming, resume, run
+from tests.playbooks.conftest import KEY
 
 Build = Callable[..., Any]
 
@@ -66,6 +67,7 @@ def go(purge: Playbook, alert: dict[str, Any], clock: Clock, tmp_path: Path) -> 
             {"alert": alert, **inputs},
             run_action=run_action,
             clock=clock,
+            key=KEY,
             run_id="run-1",
             directory=tmp_path / "run",
             observer=observer,
@@ -211,7 +213,7 @@ def test_resuming_an_ended_run_gives_its_outcome_and_does_nothing(
 ) -> None:
     before = go(remote())
     side = remote()
-    assert resume(tmp_path / "run", run_action=side, clock=clock) == before
+    assert resume(tmp_path / "run", run_action=side, clock=clock, key=KEY) == before
     assert side.calls == []
 
 
@@ -231,7 +233,7 @@ def test_killed_within_any_action_it_goes_on_with_the_same_parameters(
     seen: list[tuple[str, dict[str, Any]]] = []
     with pytest.raises(Killed):
         go(dies)
-    outcome = resume(tmp_path / "run", run_action=side, clock=clock, observer=log)
+    outcome = resume(tmp_path / "run", run_action=side, clock=clock, key=KEY, observer=log)
     assert outcome.outputs == whole
     assert log.lines[0].endswith("again")
     assert side.calls[at] == seen[0]
@@ -262,7 +264,7 @@ def test_killed_around_any_write_of_the_journal_it_goes_on(
     except Killed:
         monkeypatch.setattr(Journal, "write", write)
         unwritten = at == 0 and when == "before"
-        outcome = go(side) if unwritten else resume(tmp_path / "run", run_action=side, clock=clock)
+        outcome = go(side) if unwritten else resume(tmp_path / "run", run_action=side, clock=clock, key=KEY)
     assert outcome.outputs == whole
     assert len({json.dumps(params) for params in side.of("create-move-job")}) == 1
 
@@ -286,7 +288,7 @@ def test_an_interrupted_sleep_is_slept_to_its_end_only(go: Build, remote: Build,
     with pytest.raises(KeyboardInterrupt):
         go(side)
     clock.sleep = sleep
-    assert resume(tmp_path / "run", run_action=side, clock=clock).status == "completed"
+    assert resume(tmp_path / "run", run_action=side, clock=clock, key=KEY).status == "completed"
     assert clock.slept == [2, 3]
 
 
@@ -294,6 +296,7 @@ PROGRAM = """
 import sys, os
 from pathlib import Path
 from connectors.clock import SystemClock
+from playbooks.journal_key import JournalKey
 from playbooks.loading import load
 from playbooks.local import run
 
@@ -303,7 +306,9 @@ def run_action(action, params):
         sys.stdin.read()
     return {"n": params["n"]}
 
-run(load(sys.argv[1]), {"n": 7}, run_action=run_action, clock=SystemClock(), run_id="r", directory=Path(sys.argv[2]))
+key = JournalKey(b"k" * 32, "of the tests")
+given = {"clock": SystemClock(), "key": key, "run_id": "r", "directory": Path(sys.argv[2])}
+run(load(sys.argv[1]), {"n": 7}, run_action=run_action, **given)
 """
 
 TWO_STEPS = """\
@@ -346,17 +351,17 @@ def test_after_a_real_kill_9_the_run_goes_on_in_another_process(other_process: A
         return params
 
     with pytest.raises(RunInProgress, match="another process works on the run"):
-        resume(tmp_path / "run", run_action=run_action, clock=clock)
+        resume(tmp_path / "run", run_action=run_action, clock=clock, key=KEY)
     other_process.send_signal(signal.SIGKILL)
     other_process.wait()
-    outcome = resume(tmp_path / "run", run_action=run_action, clock=clock)
+    outcome = resume(tmp_path / "run", run_action=run_action, clock=clock, key=KEY)
     assert outcome.outputs == {"n": 8}
     assert calls == [("stop-here", {"n": 8})]
 
 
 def test_nothing_to_resume_is_said(tmp_path: Path, clock: Any, remote: Build) -> None:
     with pytest.raises(JournalRefused, match="there is no run to resume"):
-        resume(tmp_path, run_action=remote(), clock=clock)
+        resume(tmp_path, run_action=remote(), clock=clock, key=KEY)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -368,9 +373,11 @@ def test_nothing_to_resume_is_said(tmp_path: Path, clock: Any, remote: Build) ->
         (lambda _: "", "it is no JSON document"),
         (lambda _: "[" * 100_000, "it is no JSON document"),
         (lambda _: "[1]", "another version"),
-        (lambda text: text.replace('"journal": 1', '"journal": 2'), "another version"),
-        (lambda _: '{"journal": 1}', "damaged, or was edited"),
-        (lambda _: '{"journal": 1, "x": NaN}', "damaged, or was edited"),
+        (lambda text: text.replace('"journal": 2', '"journal": 3'), "another version"),
+        (lambda text: text.replace('"journal": 2', '"journal": true'), "another version"),
+        (lambda text: text.replace('"journal": 2', '"journal": 1'), "an older version of this program"),
+        (lambda _: '{"journal": 2}', "damaged, or was edited"),
+        (lambda _: '{"journal": 2, "x": NaN}', "damaged, or was edited"),
     ],
 )
 def test_a_damaged_or_edited_journal_is_refused(
@@ -381,7 +388,7 @@ def test_a_damaged_or_edited_journal_is_refused(
     path.write_text(damage(path.read_text()))
     side = remote()
     with pytest.raises(JournalRefused, match=said):
-        resume(tmp_path / "run", run_action=side, clock=clock)
+        resume(tmp_path / "run", run_action=side, clock=clock, key=KEY)
     assert side.calls == []
 
 
@@ -389,11 +396,11 @@ def test_a_journal_whose_playbook_this_version_does_not_know_is_refused(
     go: Build, remote: Build, clock: Any, tmp_path: Path
 ) -> None:
     go(remote())
-    with Journal(tmp_path / "run", create=False) as journal:
+    with Journal(tmp_path / "run", KEY, create=False) as journal:
         entry = journal.read()
         journal.write(Entry({**entry.playbook, "playbook": 2}, entry.state))
     with pytest.raises(StateRefused, match="not one of this version"):
-        resume(tmp_path / "run", run_action=remote(), clock=clock)
+        resume(tmp_path / "run", run_action=remote(), clock=clock, key=KEY)
 
 
 def test_a_directory_that_cannot_be_used_is_a_wrong_parameter_and_not_temporary(
@@ -416,7 +423,7 @@ def test_a_directory_that_cannot_be_used_is_a_wrong_parameter_and_not_temporary(
 
 def test_a_directory_that_is_no_path_is_refused(purge: Playbook, alert: dict[str, Any], clock: Any) -> None:
     with pytest.raises(DirectoryUnusable, match="is no path"):
-        run(purge, {"alert": alert}, run_action=dict, clock=clock, run_id="r", directory=Path("a\0b"))  # type: ignore[arg-type]
+        run(purge, {"alert": alert}, run_action=dict, clock=clock, key=KEY, run_id="r", directory=Path("a\0b"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("how", ["moved", "copied"])
@@ -430,7 +437,7 @@ def test_a_run_whose_directory_is_another_is_refused_with_both_places(
         shutil.copytree(tmp_path / "run", tmp_path / "else")
     side = remote()
     with pytest.raises(RunMoved) as caught:
-        resume(tmp_path / "else", run_action=side, clock=clock)
+        resume(tmp_path / "else", run_action=side, clock=clock, key=KEY)
     assert (caught.value.exit_code, side.calls) == (2, [])
     assert f"began in '{tmp_path}/run'" in caught.value.message
     assert f"is in '{tmp_path}/else' now" in caught.value.message
@@ -440,9 +447,9 @@ def test_the_same_directory_by_another_path_is_no_other_one(
     go: Build, remote: Build, clock: Any, tmp_path: Path
 ) -> None:
     go(remote())
-    (tmp_path / "link").symlink_to(tmp_path / "run")
-    for path in (tmp_path / "link", tmp_path / "run" / ".." / "run"):
-        assert resume(path, run_action=remote(), clock=clock).status == "completed"
+    (tmp_path / "above").symlink_to(tmp_path)
+    for path in (tmp_path / "above" / "run", tmp_path / "run" / ".." / "run"):
+        assert resume(path, run_action=remote(), clock=clock, key=KEY).status == "completed"
 
 
 def test_a_failed_run_tries_the_failed_step_again_on_resume(
@@ -451,7 +458,7 @@ def test_a_failed_run_tries_the_failed_step_again_on_resume(
     failed = go(remote(wait_for_job=[RateLimited("slow down")]))
     assert (failed.status, failed.resumable) == ("failed", True)
     side, log = remote(), Log()
-    outcome = resume(tmp_path / "run", run_action=side, clock=clock, observer=log)
+    outcome = resume(tmp_path / "run", run_action=side, clock=clock, key=KEY, observer=log)
     assert (outcome.status, outcome.resumable) == ("completed", False)
     assert [action for action, _ in side.calls] == ["wait-for-job"] * 3 + ["export-job-messages"]
     assert log.lines[0] == "start wait 1"
@@ -461,7 +468,7 @@ def test_a_step_tried_again_on_resume_keeps_what_is_not_known_of_it(
     go: Build, remote: Build, clock: Any, tmp_path: Path
 ) -> None:
     go(remote(create_move_job=[OutcomeUnknown("lost")]))
-    outcome = resume(tmp_path / "run", run_action=remote(create_move_job=[NotFound("no such")]), clock=clock)
+    outcome = resume(tmp_path / "run", run_action=remote(create_move_job=[NotFound("no such")]), clock=clock, key=KEY)
     assert (outcome.exit_code, outcome.error and outcome.error["applied"]) == (7, "unknown")
     assert outcome.error
     assert "tried again, it ended in NotFound: no such" in outcome.error["message"]
@@ -475,7 +482,7 @@ def test_a_run_that_ended_otherwise_is_not_tried_again(
     before = go(remote(wait_for_job=[done]), max_messages=max_messages)
     assert before.status == ("refused" if max_messages == 2 else "incomplete")
     side = remote()
-    assert resume(tmp_path / "run", run_action=side, clock=clock) == before
+    assert resume(tmp_path / "run", run_action=side, clock=clock, key=KEY) == before
     assert side.calls == []
 
 
@@ -490,10 +497,10 @@ def test_what_is_raised_before_an_action_leaves_the_run_before_it_and_no_trace_o
         if upcoming.command.step_id == "create":
             raise NotFound("not now")
 
-    given: dict[str, Any] = {"run_action": side, "clock": clock}
+    given: dict[str, Any] = {"run_action": side, "clock": clock, "key": KEY}
     with pytest.raises(NotFound):
         run(purge, {"alert": alert}, run_id="r", directory=tmp_path / "run", observer=log, before_action=stops, **given)
-    with Journal(tmp_path / "run", create=False) as journal:
+    with Journal(tmp_path / "run", KEY, create=False) as journal:
         assert journal.read().in_flight is None
     assert "start create 1" not in log.lines
     with pytest.raises(NotFound):
@@ -517,6 +524,7 @@ def test_an_action_that_was_begun_is_told_as_such(go: Build, remote: Build, cloc
         tmp_path / "run",
         run_action=remote(create_move_job=limited),
         clock=clock,
+        key=KEY,
         before_action=lambda upcoming: seen.append((upcoming.command.step_id, upcoming.begun)),
     )
     assert seen[:3] == [("create", True), ("create", True), ("wait", False)]
@@ -530,7 +538,7 @@ def test_who_goes_on_is_shown_the_steps_that_were_reached(go: Build, remote: Bui
             self.results = {step.id: record["result"] for step, record in reached}
 
     shown = Shown()
-    resume(tmp_path / "run", run_action=remote(), clock=clock, observer=shown)
+    resume(tmp_path / "run", run_action=remote(), clock=clock, key=KEY, observer=shown)
     assert shown.results["create"] == {"job_id": "job-1", "status": "PENDING"}
 
 
@@ -562,6 +570,6 @@ def test_a_full_disk_is_a_typed_error_that_says_whether_an_action_ran(
     assert (caught.value.exit_code, caught.value.applied) == (exit_code, applied)
     monkeypatch.setattr(os, "fsync", fsync)
     if at > 1:
-        assert resume(tmp_path / "run", run_action=side, clock=clock).status == "completed"
+        assert resume(tmp_path / "run", run_action=side, clock=clock, key=KEY).status == "completed"
     else:
         assert go(side).status == "completed"

@@ -24,6 +24,7 @@ from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.guardrails.test_approval import BOB, private_pem, public_pem
+from tests.playbooks.conftest import KEY
 
 PLAYBOOKS = library.available()
 ACTIONS = catalog.available()
@@ -73,6 +74,7 @@ def run(playbook_id: str, given: dict[str, Any], api: EmailSecurity, directory: 
         accept(playbook, given),
         run_action=act or (lambda action, params: catalog.find(action).run(params, api)),
         clock=api.clock,
+        key=KEY,
         run_id="run-1",
         directory=directory,
         effects={name: action.effect for name, action in ACTIONS.items()},
@@ -253,10 +255,10 @@ def test_a_run_that_is_killed_anywhere_goes_on_and_makes_one_job(
 
     given = accept(playbook, {"alert": alert})
     try:
-        local.run(playbook, given, run_action=act, clock=api.clock, run_id="run-1", directory=directory)
+        local.run(playbook, given, run_action=act, clock=api.clock, key=KEY, run_id="run-1", directory=directory)
     except Killed:
         calls = -1000
-        outcome = local.resume(directory, run_action=act, clock=api.clock)
+        outcome = local.resume(directory, run_action=act, clock=api.clock, key=KEY)
         assert (outcome.status, outcome.outputs["complete"]) == ("completed", True)
     assert len(sandbox.state.truth()["jobs"]) == 1
 
@@ -684,6 +686,7 @@ def test_the_closing_numbers_add_up_also_for_a_cancelled_job(
         accept(playbook, {"alert": alert}),
         run_action=act,
         clock=api.clock,
+        key=KEY,
         run_id="run-1",
         directory=tmp_path / "run",
     )

@@ -1,0 +1,47 @@
+"""The key of journals: made from CFES_PLAN_KEY where that is set, else the machine's own, in the state directory."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Mapping
+
+from connectors.connection import SHORTEST_PLAN_KEY, environment_variables, read_setting
+from connectors.errors import ConnectionSettingsError
+from connectors.machine_key import machine_key
+from connectors.state_directory import private_directory
+from playbooks.journal_key import JournalKey
+
+FILE_NAME = "journal.key"
+
+PLAN_KEY = environment_variables()["plan_key"]
+STATE_DIRECTORY = environment_variables()["state_directory"]
+
+
+def journal_key(environment: Mapping[str, str] | None = None) -> JournalKey:
+    """Return the key that seals journals, by the settings in `environment`, the process's own unless given.
+
+    With CFES_PLAN_KEY a run can be resumed wherever that is set; else on this machine, by this user.
+    Raises: ConnectionSettingsError where there is no plan key and no state directory that can be used.
+    """
+    environment = os.environ if environment is None else environment
+    plan_key = read_setting(environment, PLAN_KEY)
+    if plan_key is not None:
+        if len(plan_key) < SHORTEST_PLAN_KEY:
+            raise ConnectionSettingsError(f"{PLAN_KEY}: must have at least {SHORTEST_PLAN_KEY} characters")
+        secret = hmac.new(plan_key.encode("utf-8", "surrogateescape"), b"journal", hashlib.sha256).digest()
+        return JournalKey(secret, f"made from {PLAN_KEY}")
+    try:
+        directory = private_directory(read_setting(environment, STATE_DIRECTORY), environment)
+        return JournalKey(machine_key(directory, FILE_NAME), f"in {directory / FILE_NAME}")
+    except ConnectionSettingsError as error:
+        error.message = f"no key to seal the run's journal with: {error.message}"
+        error.help = f"{error.help} Or set {PLAN_KEY}: then no key file is needed."
+        raise
+
+
+def passing_key() -> JournalKey:
+    """Return a key for a run that nobody will resume: it ends with the process."""
+    return JournalKey(secrets.token_bytes(32), "lost with the process that began the run")

@@ -1,0 +1,59 @@
+"""The key of journals comes from the settings, and is asked for where there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import Path
+
+import pytest
+
+from connectors.errors import ConnectionSettingsError
+from platforms.journal_key import journal_key, passing_key
+
+PLAN_KEY = "0123456789abcdef" * 4
+
+
+def test_the_plan_key_gives_the_same_key_on_every_machine(tmp_path: Path) -> None:
+    key = journal_key({"CFES_PLAN_KEY": PLAN_KEY})
+    assert key.secret == hmac.new(PLAN_KEY.encode(), b"journal", hashlib.sha256).digest()
+    (tmp_path / "key").write_text(PLAN_KEY + "\n")
+    mounted = journal_key({"CFES_PLAN_KEY_FILE": str(tmp_path / "key"), "CFES_STATE_DIR": str(tmp_path / "state")})
+    assert mounted == key
+    assert not (tmp_path / "state").exists()
+
+
+def test_without_one_the_machine_has_its_own(tmp_path: Path) -> None:
+    environment = {"CFES_STATE_DIR": str(tmp_path / "state")}
+    key = journal_key(environment)
+    assert journal_key(environment).secret == key.secret
+    assert journal_key({"CFES_STATE_DIR": str(tmp_path / "other")}).secret != key.secret
+    assert str(tmp_path / "state" / "journal.key") in key.source
+    assert journal_key({"HOME": str(tmp_path)}).source == f"in {tmp_path}/.local/state/cfes/journal.key"
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "no home directory to keep state in"),
+        ({"CFES_STATE_DIR": "/dev/null/state"}, "can't be used"),
+        ({"CFES_STATE_DIR": "relative"}, "must be an absolute path"),
+    ],
+)
+def test_without_a_place_for_a_key_both_settings_are_named(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(ConnectionSettingsError, match=said) as caught:
+        journal_key(environment)
+    assert caught.value.message.startswith("no key to seal the run's journal with")
+    assert "CFES_STATE_DIR" in caught.value.help + caught.value.message
+    assert caught.value.help.endswith("Or set CFES_PLAN_KEY: then no key file is needed.")
+
+
+@pytest.mark.parametrize("environment", [{"CFES_PLAN_KEY": ""}, {"CFES_STATE_DIR": ""}, {"CFES_PLAN_KEY": "k" * 31}])
+def test_a_setting_that_is_empty_or_too_short_gives_no_key(environment: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ConnectionSettingsError, match=next(iter(environment))):
+        journal_key({"HOME": str(tmp_path), **environment})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_passing_key_is_another_each_time() -> None:
+    assert passing_key().secret != passing_key().secret
