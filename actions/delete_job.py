@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from evidence.verification import Verification
 
 FORGOTTEN = (
-    "the job's stamp is gone with it: the same idempotency_key, plan or approvals would make a job again, as far as "
-    "they still hold"
+    "the job's stamp is deleted with it: the same idempotency_key or plan would make a job again, as far as they are "
+    "still valid"
 )
+
+SPENT = "the job's approvals are used: the same plan would need new ones"
 
 NAMELESS = (
     "the evidence is without names: who had these messages can't be told from it, but by who has the pseudonyms' key"
@@ -85,8 +87,13 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
             job_id=job.job_id,
         )
     verified = None if p.evidence is None else _verified(p.evidence, job, api)
+    stamp = Stamp.read(job.comment)
+    if stamp is not None and stamp.approved_by:
+        from guardrails.spent_approvals import spend_approvals_of_job  # noqa: PLC0415 -- most jobs had none
+
+        spend_approvals_of_job(api, stamp.plan)
     deleted = _delete(p.job_id, api)
-    forgotten = [FORGOTTEN] if Stamp.read(job.comment) is not None else []
+    forgotten = [] if stamp is None else [FORGOTTEN, *([SPENT] if stamp.approved_by else [])]
     if verified is not None and verified.manifest.pseudonyms is not None:
         forgotten.append(NAMELESS)
     meanwhile = [] if deleted else ["the job was deleted by somebody else in the meantime: nothing was changed now"]

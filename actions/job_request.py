@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from actions.contract import ActionParams, ActionResult
 from connectors.connection import PERSON
 from connectors.email_security import EmailSecurity
+from connectors.errors import ApprovalRefused
 from connectors.job import ActionType, BulkJob, Destination
 from connectors.job_creation import Intent, create_job_once
 from connectors.search import DEPRECATED, Disposition, SearchParams
@@ -155,6 +156,7 @@ def request_job(
         max_drift=p.max_drift,
         requested_by=p.requested_by,
         approvals=p.approvals,
+        key=p.idempotency_key,
     )
     plan_hash = job.plan.plan_hash if job.plan is not None else None
     intent = Intent(
@@ -167,6 +169,8 @@ def request_job(
     )
     made = create_job_once(api, intent, before_post=lambda: cleared(api, job))
     warnings = job.warnings + warnings_of(p, job.request.search_params)
+    if job.plan is not None and p.approvals:
+        warnings += spent(api, job.plan.plan_hash)
     if not made.created:
         warnings.append(f"a job for this request already exists ({made.job.job_id}): nothing new was created")
         if made.job.status in ("CANCELLED", "FAILED"):
@@ -187,6 +191,17 @@ def request_job(
         twins=[_twin(twin) for twin in made.twins],
         warnings=warnings + made.warnings,
     )
+
+
+def spent(api: EmailSecurity, plan_hash: str) -> list[str]:
+    """Mark the approvals of what was done as used. Returns a warning where that can't be recorded."""
+    from guardrails.spent_approvals import spend_approvals  # noqa: PLC0415 -- only where somebody had to approve
+
+    try:
+        spend_approvals(api, plan_hash)
+    except ApprovalRefused as refusal:
+        return [f"{refusal.message}: the approvals stay reserved for this call alone, and are not marked as used"]
+    return []
 
 
 def limits_of(p: JobRequestParams, *, allow_irreversible: bool, allow_malicious: bool) -> Limits:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import Field, StringConstraints
 
 from actions.contract import ActionParams, ActionResult
-from actions.job_request import Approvals, Person
+from actions.job_request import Approvals, Person, spent
 from actions.message_batches import Ledger, carry_out
 from actions.message_lookup import look_up, state_of, was_purged, with_details
 from actions.message_rows import MessageRow
@@ -223,11 +223,12 @@ def finish(
     """
     ledger, selection = ready.ledger, ready.selection
     ids = [one for one in ledger.messages if one not in ledger.outcomes and one not in hold_back]
-    if not ready.p.dry_run:
-        carry_out(api, ledger, ids, action_id=action_id)
+    unspent: list[str] = []
+    if not ready.p.dry_run and ids:
+        unspent = _send(api, ready, ids, action_id)
     counted, numbers = ledger.counts(), numbers_of(ledger.messages.values())
     shown = ledger.rows if len(ledger.rows) <= ROWS_IN_RESULT else [row for row in ledger.rows if not row.success]
-    warnings = [*more.pop("warnings", ()), *_warnings(ready), *ledger.warnings]
+    warnings = [*more.pop("warnings", ()), *_warnings(ready), *ledger.warnings, *unspent]
     if len(shown) < len(ledger.rows):
         warnings.append(f"of {len(ledger.rows)} rows only the {len(shown)} without success are in results")
     return result(
@@ -260,6 +261,23 @@ def finish(
         warnings=warnings,
         **more,
     )
+
+
+def _send(api: EmailSecurity, ready: Prepared, ids: list[str], action_id: str) -> list[str]:
+    """Send what is to be sent; an approval of it counts once. Returns warnings.
+
+    Raises: ApprovalRefused before anything is sent, and what carry_out raises. After that the same call may be run
+    again with its approvals: they are reserved for it, and used only when nothing is left to do.
+    """
+    if ready.approvals:
+        from guardrails.spent_approvals import intent_of, reserve_approvals  # noqa: PLC0415
+
+        reserve_approvals(api, ready.approvals, plan_hash=ready.plan_hash, intent=intent_of(ready.plan_hash))
+    carry_out(api, ready.ledger, ids, action_id=action_id)
+    counted = ready.ledger.counts()
+    if not ready.approvals or counted["not sent"] or counted["unknown"]:
+        return []
+    return spent(api, ready.plan_hash)
 
 
 def verdict(result: Mapping[str, Any]) -> int:

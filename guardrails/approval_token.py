@@ -70,6 +70,7 @@ class ReadToken:
     kind: Kind
     approver: str
     id: str
+    issued_at: int
     expires_at: int
     reason: str = ""
 
@@ -143,7 +144,7 @@ def read_token(token: object, keys: Mapping[str, Ed25519PublicKey], asked: Asked
     _check_claims(claims, asked, kind)
     signed = token.rpartition(".")[0]
     digest = hashlib.sha256(signed.encode()).hexdigest()
-    return ReadToken(kind, name, digest, claims["exp"], claims.get("reason", ""))
+    return ReadToken(kind, name, digest, claims["iat"], claims["exp"], claims.get("reason", ""))
 
 
 def _kind(header: dict[str, Any]) -> Kind:

@@ -55,7 +55,7 @@ class Limits:
 class Wanted:
     """A job that is wanted, after the checks that need no count.
 
-    request: as it would be sent. asked: as the caller wrote it.
+    request: as it would be sent. asked: as the caller wrote it. key: the caller's idempotency key.
     """
 
     request: BulkJobRequest
@@ -66,6 +66,7 @@ class Wanted:
     max_drift: float | None = None
     approvals: Sequence[str] = ()
     warnings: list[str] = field(default_factory=list)
+    key: str | None = None
 
 
 def requester(api: EmailSecurity, given: str | None) -> str | None:
@@ -88,6 +89,7 @@ def wanted(
     max_drift: float | None = None,
     requested_by: str | None = None,
     approvals: Sequence[str] = (),
+    key: str | None = None,
 ) -> Wanted:
     """The request, from the parameters or from the plan. Raises: ParameterError, GuardrailRefusal."""
     api.check_writable()
@@ -114,7 +116,7 @@ def wanted(
         if not limits.allow_open_window:
             search, warnings = with_start(search, api.clock.now())
         request = _request(action, destination, search)
-    job = Wanted(request, asked, bound, limits, who, max_drift, approvals, warnings)
+    job = Wanted(request, asked, bound, limits, who, max_drift, approvals, warnings, key)
     for refusal in refusals_of_request(job, api, planned=bound is not None):
         raise refusal
     return job
@@ -279,13 +281,14 @@ def _check_drift(job: Wanted, found: Survey, percent: float) -> None:
 
 
 def _approved_by(api: EmailSecurity, job: Wanted, numbers: Numbers | None) -> list[str]:
-    """Who approved. Raises: PlanNeeded, ApprovalRefused."""
+    """Return who approved, after reserving the approvals for this job. Raises: PlanNeeded, ApprovalRefused."""
     needed = approvals_needed(job, api, numbers)
     if not needed and not job.approvals:
         return []
     if job.plan is None:
         raise PlanNeeded(f"the policy asks for {needed}, and approvals are given for a plan")
     from guardrails.approval import approvers  # noqa: PLC0415 -- only where somebody has to approve
+    from guardrails.spent_approvals import intent_of, reserve_approvals  # noqa: PLC0415
 
     plan = job.plan
     read = approvers(
@@ -297,4 +300,6 @@ def _approved_by(api: EmailSecurity, job: Wanted, numbers: Numbers | None) -> li
         planned_by=plan.requested_by,
         plan_proved=plan.requester_proved,
     )
+    # The last check: what refuses after it would leave approvals reserved for a job that is not made.
+    reserve_approvals(api, read, plan_hash=plan.plan_hash, intent=intent_of(plan.plan_hash, job.key or ""))
     return sorted({one.approver for one in read})

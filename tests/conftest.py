@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -34,6 +35,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 # Files that tests write have the mode of a careful machine: a policy that its group can write is refused.
 os.umask(0o022)
 
+_NUMBERS = itertools.count()
+
 # A setting of the machine that runs the tests must not reach them.
 FOREIGN_SETTINGS = (
     *("CLOUDFLARE_", "CFES_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
@@ -53,6 +56,14 @@ def _settings_of_this_machine_left_out(monkeypatch: pytest.MonkeyPatch, state_ho
         if name.upper().startswith(FOREIGN_SETTINGS):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(state_home))
+
+
+@pytest.fixture(autouse=True)
+def _state_of_one_test_left_out_of_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # Made only where something is recorded.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{next(_NUMBERS)}"))
 
 
 @pytest.fixture(autouse=True)

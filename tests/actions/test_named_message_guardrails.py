@@ -151,7 +151,7 @@ def approver(name: str) -> dict[str, str]:
     return {"name": name, "public_key": pem.decode()}
 
 
-def approval(api: EmailSecurity, name: str, hashed: str) -> str:
+def approval(api: EmailSecurity, name: str, hashed: str, jti: str = "one") -> str:
     return approve(
         plan_hash=hashed,
         account_id=api.connection.account_id,
@@ -159,7 +159,7 @@ def approval(api: EmailSecurity, name: str, hashed: str) -> str:
         private_key_pem=key_of(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         now=api.clock.now(),
         lifetime_seconds=3600,
-        jti="one",
+        jti=jti,
     ).token
 
 
@@ -190,6 +190,44 @@ class TestApprovals:
         asked = {"requested_by": "ana", "approvals": tokens}
         refused(ApprovalRefused, sandbox, watched, [*ids, delivered(sandbox, "c@corp.example")], **asked)
         refused(ApprovalRefused, sandbox, watched, ids, destination="DeletedItems", **asked)
+
+    def test_an_approval_of_a_list_works_once(self, sandbox: RunningSandbox, watched: EmailSecurity) -> None:
+        ids = [delivered(sandbox, A), delivered(sandbox, B)]
+        tokens = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"])]
+        assert move(watched, ids, approvals=tokens)["succeeded"] == 2
+        calls = sent(sandbox)
+        move(watched, ids, destination="Inbox", approvals=[self.fresh(watched, ids, "Inbox")])
+        calls = sent(sandbox)
+        with pytest.raises(ApprovalRefused, match="was used already"):
+            move(watched, ids, approvals=tokens)
+        assert sent(sandbox) == calls
+        again = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"], jti="two")]
+        assert move(watched, ids, approvals=again)["succeeded"] == 2
+
+    def fresh(self, api: EmailSecurity, ids: list[str], destination: str) -> str:
+        return approval(api, "bob", move(api, ids, dry_run=True, destination=destination)["plan_hash"])
+
+    def test_a_call_that_the_service_refused_may_be_run_again(
+        self, sandbox: RunningSandbox, watched: EmailSecurity
+    ) -> None:
+        ids = [delivered(sandbox, A), delivered(sandbox, B)]
+        tokens = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"])]
+        sandbox.state.faults.add("moveMessages", "status", times=1, status=400)
+        with pytest.raises(PackError) as caught:
+            move(watched, ids, approvals=tokens)
+        assert not isinstance(caught.value, ApprovalRefused)
+        assert move(watched, ids, approvals=tokens)["succeeded"] == 2
+
+    def test_where_everything_is_in_place_no_approval_is_used(
+        self, sandbox: RunningSandbox, watched: EmailSecurity
+    ) -> None:
+        ids = [delivered(sandbox, A), delivered(sandbox, B)]
+        tokens = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"])]
+        assert move(watched, ids, approvals=tokens)["succeeded"] == 2
+        again = [approval(watched, "carol", move(watched, ids, dry_run=True)["plan_hash"])]
+        assert move(watched, ids, approvals=again)["already"] == 2
+        move(watched, ids, destination="Inbox", approvals=[self.fresh(watched, ids, "Inbox")])
+        assert move(watched, ids, approvals=again)["succeeded"] == 2
 
     @pytest.mark.parametrize("watched", ["BOB"], indirect=True)
     def test_nobody_approves_their_own(self, sandbox: RunningSandbox, watched: EmailSecurity) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +16,7 @@ import pytest
 from actions import cancel_job, catalog, create_move_job, delete_job, get_job, preview_job, release_job, wait_for_job
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
+    ApiRefusal,
     ApprovalRefused,
     MaliciousRelease,
     ParameterError,
@@ -31,6 +36,7 @@ from tests.conftest import CAMPAIGN
 from tests.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem
 
 Connect = Callable[..., EmailSecurity]
+ROOT = Path(__file__).resolve().parents[2]
 MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
 
 
@@ -180,6 +186,124 @@ class TestPlansAndApprovals:
             create(api, plan=plan, approvals=tokens, idempotency_key="case-2")
         assert create(api, plan=plan, approvals=tokens, idempotency_key="case-1")["job_id"] == made["job_id"]
         assert len(effects(sandbox)) == 1
+
+    def ended(self, api: EmailSecurity, job_id: str) -> str:
+        api.clock.sleep(3600)
+        assert get_job.run({"job_id": job_id}, api)["ended"]
+        return job_id
+
+    def test_to_delete_the_job_does_not_revive_its_approvals(self, sandbox: RunningSandbox, under: Connect) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")
+        plan = preview(api)
+        tokens = [self.given(api, plan, "bob", BOB, lifetime_seconds=7200)]
+        unused = self.given(api, plan, "carol", CAROL, lifetime_seconds=7200)
+        made = create(api, plan=plan, approvals=tokens, idempotency_key="case-1")
+        deleted = delete_job.run({"job_id": self.ended(api, made["job_id"])}, api)
+        assert any("approvals are used" in warning for warning in deleted["warnings"])
+        before = effects(sandbox)
+        for key in ("case-1", "case-2", None):
+            for approvals in (tokens, [unused]):
+                with pytest.raises(ApprovalRefused, match="was used already"):
+                    create(api, plan=plan, approvals=approvals, **({} if key is None else {"idempotency_key": key}))
+        assert effects(sandbox) == before
+
+    def test_nor_does_another_client_that_deletes_it(
+        self, sandbox: RunningSandbox, under: Connect, connect: Connect
+    ) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")
+        plan = preview(api)
+        tokens = [self.given(api, plan, "bob", BOB, lifetime_seconds=7200)]
+        made = create(api, plan=plan, approvals=tokens, idempotency_key="case-1")
+        connect(sandbox).delete_job(self.ended(api, made["job_id"]))
+        before = effects(sandbox)
+        for key in ("case-1", "case-2"):
+            with pytest.raises(ApprovalRefused, match="was used already"):
+                create(api, plan=plan, approvals=tokens, idempotency_key=key)
+        assert effects(sandbox) == before
+
+    def test_a_call_whose_create_was_refused_uses_its_approvals_when_it_is_run_again(
+        self, sandbox: RunningSandbox, under: Connect
+    ) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")
+        plan = preview(api)
+        tokens = [self.given(api, plan, "bob", BOB)]
+        sandbox.state.faults.add("createBulkJob", "status", times=1, status=400)
+        with pytest.raises(ApiRefusal):
+            create(api, plan=plan, approvals=tokens, idempotency_key="case-1")
+        with pytest.raises(ApprovalRefused, match="reserved for another call"):
+            create(api, plan=plan, approvals=tokens, idempotency_key="case-2")
+        assert effects(sandbox) == []
+        assert create(api, plan=plan, approvals=tokens, idempotency_key="case-1")["created"]
+
+    def test_an_approval_that_can_not_be_recorded_counts_nowhere(
+        self, sandbox: RunningSandbox, under: Connect, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        policy = self.APPROVED.replace("approvals: 2", "approvals: 1")
+        api = under(policy, requested_by="alice", state_directory=str(tmp_path / "file"))
+        plan = preview(api)
+        with pytest.raises(ApprovalRefused, match="recorded") as caught:
+            create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)])
+        assert (caught.value.exit_code, "CFES_STATE_DIR" in caught.value.help) == (3, True)
+        assert effects(sandbox) == []
+
+    def test_a_job_whose_approvals_can_not_be_recorded_is_not_deleted(
+        self, sandbox: RunningSandbox, under: Connect, connect: Connect, tmp_path: Path
+    ) -> None:
+        api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")
+        plan = preview(api)
+        job_id = create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)])["job_id"]
+        self.ended(api, job_id)
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ApprovalRefused, match="recorded"):
+            delete_job.run({"job_id": job_id}, connect(sandbox, state_directory=str(tmp_path / "file")))
+        assert get_job.run({"job_id": job_id}, api)["ended"]
+
+    def test_without_approvals_nothing_is_recorded(self, under: Connect, tmp_path: Path) -> None:
+        api = under("", state_directory=str(tmp_path / "state"))
+        job_id = create(api, plan=preview(api))["job_id"]
+        delete_job.run({"job_id": self.ended(api, job_id)}, api)
+        assert not (tmp_path / "state").exists()
+
+    def test_of_two_processes_with_one_approval_and_two_keys_one_makes_a_job(
+        self, start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
+    ) -> None:
+        sandbox = start_sandbox()
+        policy = tmp_path / "policy.yaml"
+        policy.write_text("policy: 1\n" + self.APPROVED.replace("approvals: 2", "approvals: 1") + "\n")
+        settings = {"policy_file": str(policy), "requested_by": "alice"}
+        with EmailSecurity(connect(sandbox, **settings).connection) as api:
+            # In real time, as the two processes.
+            plan = preview(api, search_params={**CAMPAIGN, "end": "2026-11-20T16:00:00Z"})
+            approvals = [self.given(api, plan, "bob", BOB)]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "CLOUDFLARE_API_TOKEN": sandbox.token,
+            "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,
+            "CLOUDFLARE_BASE_URL": sandbox.base_url,
+            "CFES_POLICY": str(policy),
+            "CFES_REQUESTED_BY": "alice",
+            "CFES_STATE_DIR": str(tmp_path / "state"),
+            "CFES_LISTING_LAG_SECONDS": "0.3",
+        }
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "actions.create_move_job"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment,
+            )
+            for _ in range(2)
+        ]  # fmt: skip
+        for number, process in enumerate(processes):
+            assert process.stdin is not None
+            params = {"plan": plan, "approvals": approvals, "idempotency_key": f"case-{number}"}
+            process.stdin.write(json.dumps(params).encode())
+            process.stdin.close()
+            process.stdin = None
+        ends = {process.returncode: json.loads(out) for process in processes for out in [process.communicate()[0]]}
+        assert len(sandbox.state.truth()["jobs"]) == 1
+        # The later one finds the approval reserved, or the job of the plan in the listing.
+        assert set(ends) in ({0, 3}, {0, 5}), ends
+        assert ends[0]["approved_by"] == ["bob"]
 
     def test_where_nobody_is_known_to_ask_nobody_can_approve(self, under: Connect) -> None:
         api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"))

@@ -1,0 +1,277 @@
+"""An approval counts for one call, whatever else happens: other calls, crashes, deleted jobs, damaged records."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.email_security import EmailSecurity
+from connectors.errors import ApprovalRefused
+from guardrails import spent_approvals
+from guardrails.approval_token import ReadToken
+from guardrails.spent_approvals import (
+    FILE,
+    KEPT_SECONDS,
+    LINES_BEFORE_CLEANING,
+    LOCK,
+    intent_of,
+    reserve_approvals,
+    spend_approvals,
+    spend_approvals_of_job,
+)
+from sandbox.server import RunningSandbox
+from tests.clock import FakeClock
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAN, OTHER_PLAN = "ab" * 32, "cd" * 32
+NOW = int(datetime(2026, 11, 20, 16, 2, 35, tzinfo=UTC).timestamp())
+HOUR = 3600
+
+Api = Callable[..., EmailSecurity]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def api(sandbox: RunningSandbox, connect: Api, state: Path) -> EmailSecurity:
+    return connect(sandbox, state_directory=str(state))
+
+
+def token(name: str = "bob", number: int = 1, *, issued: int = NOW - 60, expires: int = NOW + HOUR) -> ReadToken:
+    return ReadToken("approval", name, f"{number:064x}", issued, expires)
+
+
+def reserve(api: EmailSecurity, *tokens: ReadToken, plan: str = PLAN, key: str = "case-1") -> None:
+    reserve_approvals(api, tokens, plan_hash=plan, intent=intent_of(plan, key))
+
+
+def refused(api: EmailSecurity, *tokens: ReadToken, plan: str = PLAN, key: str = "case-1") -> str:
+    with pytest.raises(ApprovalRefused) as caught:
+        reserve(api, *tokens, plan=plan, key=key)
+    assert (caught.value.exit_code, caught.value.applied) == (3, "no")
+    assert "Nothing was changed" in caught.value.help
+    return caught.value.message
+
+
+def lines(state: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (state / FILE).read_text().splitlines()]
+
+
+class TestOnce:
+    def test_the_same_call_may_use_its_own_reservation_again(self, api: EmailSecurity, state: Path) -> None:
+        for _ in range(3):
+            reserve(api, token())
+        assert [one["state"] for one in lines(state)] == ["reserved"]
+
+    @pytest.mark.parametrize("other", [{"key": "case-2"}, {"key": ""}, {"plan": OTHER_PLAN}])
+    def test_another_call_may_not(self, api: EmailSecurity, other: dict[str, str]) -> None:
+        reserve(api, token())
+        assert "reserved for another call" in refused(api, token(), **other)
+        reserve(api, token())
+
+    def test_once_used_it_counts_for_no_call(self, api: EmailSecurity) -> None:
+        reserve(api, token())
+        spend_approvals(api, PLAN)
+        for other in ({}, {"key": "case-2"}, {"plan": OTHER_PLAN}):
+            assert "was used already" in refused(api, token(), **other)
+
+    def test_one_used_approval_spoils_the_fresh_ones_and_reserves_none_of_them(self, api: EmailSecurity) -> None:
+        reserve(api, token("bob", 1))
+        assert "bob" in refused(api, token("carol", 2), token("bob", 1), key="case-2")
+        reserve(api, token("carol", 2), key="case-3")
+
+    def test_what_is_done_under_one_plan_uses_no_approval_of_another(self, api: EmailSecurity) -> None:
+        reserve(api, token("bob", 1))
+        spend_approvals(api, OTHER_PLAN)
+        reserve(api, token("bob", 1))
+
+    def test_a_deleted_jobs_approvals_count_no_more_and_later_ones_do(self, api: EmailSecurity) -> None:
+        spend_approvals_of_job(api, PLAN[:32])
+        assert "deleted" in refused(api, token("bob", 1), key="case-2")
+        assert "deleted" in refused(api, token("carol", 2, issued=NOW + 60))
+        reserve(api, token("bob", 3, issued=NOW + 61))
+        reserve(api, token("bob", 1), plan=OTHER_PLAN)
+
+    @pytest.mark.parametrize("digest", ["", "a", PLAN[:15], "AB" * 16, "../" * 10, "x" * 32, PLAN + "a"])
+    def test_a_stamp_that_names_no_plan_uses_nothing(self, api: EmailSecurity, state: Path, digest: str) -> None:
+        spend_approvals_of_job(api, digest)
+        assert not state.exists()
+
+    def test_without_approvals_nothing_is_written(self, api: EmailSecurity, state: Path) -> None:
+        reserve(api)
+        assert not state.exists()
+
+
+class TestRecord:
+    def test_it_is_private(self, api: EmailSecurity, state: Path) -> None:
+        before = os.umask(0)
+        try:
+            reserve(api, token())
+        finally:
+            os.umask(before)
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (state, state / FILE, state / LOCK)}
+        assert modes == {"state": 0o700, FILE: 0o600, LOCK: 0o600}
+
+    def test_it_names_no_person_and_holds_no_token(self, api: EmailSecurity, state: Path) -> None:
+        reserve(api, token("bob"), key="alert of dana@corp.example")
+        text = (state / FILE).read_text()
+        assert "bob" not in text
+        assert "dana" not in text
+
+    def test_entries_of_expired_approvals_are_dropped(
+        self, api: EmailSecurity, state: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "fsync", lambda _: None)
+        for number in range(LINES_BEFORE_CLEANING + 1):
+            reserve(api, token(number=number))
+        assert len(lines(state)) == LINES_BEFORE_CLEANING + 1
+        assert isinstance(api.clock, FakeClock)
+        api.clock.advance(HOUR + KEPT_SECONDS - 1)
+        reserve(api, token(number=5000, expires=NOW + 100 * HOUR))
+        assert "reserved for another" in refused(api, token(number=1), key="case-2"), "kept a day after its end"
+        api.clock.advance(1)
+        reserve(api, token(number=5000, expires=NOW + 100 * HOUR))
+        assert [one["approval"] for one in lines(state)] == [f"{5000:064x}"]
+        assert stat.S_IMODE((state / FILE).stat().st_mode) == 0o600
+        assert "reserved for another" in refused(api, token(number=5000, expires=NOW + 100 * HOUR), key="case-2")
+
+    def test_it_does_not_grow_without_end(self, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(spent_approvals, "MOST_ENTRIES", 3)
+        for number in range(3):
+            reserve(api, token(number=number))
+        assert "holds 3 approvals" in refused(api, token(number=3))
+        reserve(api, token(number=1))
+
+    def test_a_line_that_was_not_finished_says_nothing_and_the_next_one_is_whole(
+        self, api: EmailSecurity, state: Path
+    ) -> None:
+        reserve(api, token(number=1))
+        with (state / FILE).open("a") as file:
+            file.write('{"approval":"' + "2" * 40)
+        reserve(api, token(number=3))
+        assert [one["approval"] for one in lines(state)] == [f"{1:064x}", f"{3:064x}"]
+
+    @pytest.mark.parametrize(
+        "line",
+        ["", "x", "[]", "null", "{}", '{"approval": 1}', "[" * 5000, "\x00", "\xff"],
+    )
+    def test_a_line_that_can_not_be_read_stops_every_approval(self, api: EmailSecurity, state: Path, line: str) -> None:
+        reserve(api, token())
+        with (state / FILE).open("ab") as file:
+            file.write(line.encode("latin-1") + b"\n")
+        assert f"line 2 of {FILE}" in refused(api, token())
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"state": "free"}, {"state": None}, {"plan": ""}, {"plan": 5}, {"approval": "XY"}, {"intent": None},
+            {"expires": "1"}, {"expires": True}, {"at": 1.5}, {"more": 1},
+        ],
+    )  # fmt: skip
+    def test_so_does_a_line_with_a_value_that_does_not_fit(
+        self, api: EmailSecurity, state: Path, changed: dict[str, Any]
+    ) -> None:
+        reserve(api, token())
+        (state / FILE).write_text(json.dumps({**lines(state)[0], **changed}) + "\n")
+        assert "can't be read" in refused(api, token(number=2))
+
+    def test_what_can_not_be_used_fails_closed_and_names_the_setting(
+        self, sandbox: RunningSandbox, connect: Api, api: EmailSecurity, state: Path, tmp_path: Path
+    ) -> None:
+        reserve(api, token())
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.write_text("kept")
+        elsewhere.chmod(0o600)
+
+        def broken(path: Path, make: Callable[[Path], object]) -> None:
+            path.unlink(missing_ok=True)
+            make(path)
+            said = refused(api, token(number=2))
+            assert "CFES_STATE_DIR" in said or "state directory" in said
+            path.rmdir() if path.is_dir() else path.unlink()
+            assert elsewhere.read_text() == "kept"
+
+        for name in (FILE, LOCK):
+            broken(state / name, lambda path: path.symlink_to(elsewhere))
+            broken(state / name, lambda path: path.hardlink_to(elsewhere))
+            broken(state / name, lambda path: path.mkdir())
+            broken(state / name, os.mkfifo)
+            broken(state / name, lambda path: path.touch(0o640))
+        for path in (elsewhere, tmp_path / "relative" / ".." / "\0", Path("relative")):
+            with pytest.raises(ApprovalRefused) as caught:
+                reserve(connect(sandbox, state_directory=str(path)), token())
+            assert "CFES_STATE_DIR" in caught.value.help
+            assert caught.value.exit_code == 3
+
+    def test_a_directory_that_others_can_write_to_is_not_used(self, api: EmailSecurity, state: Path) -> None:
+        reserve(api, token())
+        state.chmod(0o770)
+        assert "open to other users" in refused(api, token())
+
+    def test_a_full_disk_refuses(self, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch) -> None:
+        reserve(api, token())
+
+        def full(*_: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            assert "No space left" in refused(api, token(number=2))
+
+
+PROCESS = """
+import sys
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from connectors.errors import ApprovalRefused
+from guardrails.approval_token import ReadToken
+from guardrails.spent_approvals import intent_of, reserve_approvals
+directory, key, plan, now = sys.argv[1:]
+moment = datetime.fromtimestamp(int(now), UTC)
+api = SimpleNamespace(connection=SimpleNamespace(state_directory=directory), clock=SimpleNamespace(now=lambda: moment))
+sys.stdout.write("ready\\n")
+sys.stdout.flush()
+sys.stdin.readline()
+try:
+    reserve_approvals(
+        api, [ReadToken("approval", "bob", "1" * 64, int(now) - 60, int(now) + 3600)],
+        plan_hash=plan, intent=intent_of(plan, key),
+    )
+except ApprovalRefused as refusal:
+    sys.exit(refusal.exit_code)
+"""
+
+
+@pytest.mark.parametrize(("keys", "pass_"), [([f"case-{n}" for n in range(6)], 1), (["case-1"] * 6, 6)])
+def test_of_processes_with_one_approval_one_call_passes(keys: list[str], pass_: int, state: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(state), key, PLAN, str(NOW)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True,
+        )
+        for key in keys
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
+    codes = sorted(process.returncode for process in processes)
+    assert codes == [0] * pass_ + [3] * (len(keys) - pass_)
+    assert len(lines(state)) == 1
