@@ -82,20 +82,26 @@ def resuming(directory: Path) -> str:
     return f"cfes playbook run --resume {shlex.quote(str(directory))}"
 
 
-def asking(screen: Screen, away: Callable[[], AbstractContextManager[None]]) -> BeforeAction:
+def asking(screen: Screen, away: Callable[[], AbstractContextManager[None]], *, resumed: bool = False) -> BeforeAction:
     """A function that asks before each action that wants approval, once a step.
 
-    A step whose action has begun was approved: what it may have changed can't be declined any more, and to run it
-    again is how it is found out. `require_person` refuses a run that could not ask. `away` takes what is drawn on the
+    A step whose action has begun in this process was approved here: to run it again is how it is found out what it
+    changed. In a `resumed` run somebody else may have approved it: the first step is always asked about, after what
+    the run has done so far. `require_person` refuses a run that could not ask. `away` takes what is drawn on the
     terminal off it while the question waits.
     """
+    first = resumed
 
     def ask(upcoming: Upcoming) -> None:
+        nonlocal first
         action = load(upcoming.command.action)
-        if upcoming.begun or not action.asks_first(upcoming.command.params):
+        if (upcoming.begun and not first) or not action.asks_first(upcoming.command.params):
             return
         stream, console = (sys.stderr, screen.err) if screen.watched else (sys.stdout, screen.out)
         with away():
+            if first:
+                console.print(safe(done_so_far(upcoming)))
+            first = False
             console.print(safe(f"{action.title} (effect at worst: {action.effect})", "bold"))
             params = _worth_reading(upcoming.command.params)
             facts(console, [(name, value) for name, value in named_values(params) if value != ""])
@@ -104,9 +110,23 @@ def asking(screen: Screen, away: Callable[[], AbstractContextManager[None]]) -> 
             if answer is None:
                 write(stream, "\nnobody to ask: add --yes\n")
         if answer is None or answer.strip().lower() not in ("y", "yes"):
-            raise Declined(upcoming.changes)
+            raise Declined(possible_changes(upcoming))
 
     return ask
+
+
+def done_so_far(upcoming: Upcoming) -> str:
+    """What a resumed run has changed, or may have changed, before the step that comes next."""
+    found = possible_changes(upcoming)
+    return f"This run was begun before. {told(found) if found else 'It has changed nothing so far.'}"
+
+
+def possible_changes(upcoming: Upcoming) -> list[Change]:
+    """What the run has changed, and the step that comes next where an earlier attempt of it had begun."""
+    command, changes = upcoming.command, list(upcoming.changes)
+    if upcoming.begun and command.step_id not in [change.step for change in changes]:
+        changes.append(Change(command.step_id, command.action, "unknown", None))
+    return changes
 
 
 def _worth_reading(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,10 +84,12 @@ def resume(screen: Screen, directory: Path, terms: Terms) -> int:
     def start(**drive: Any) -> local.Outcome:
         return local.resume(directory, key=key, before_resume=require_person, **drive)
 
-    return _drive(screen, start, directory, terms, connected=False)
+    return _drive(screen, start, directory, terms, connected=False, resumed=True)
 
 
-def _drive(screen: Screen, start: Start, directory: Path, terms: Terms, *, connected: bool) -> int:
+def _drive(
+    screen: Screen, start: Start, directory: Path, terms: Terms, *, connected: bool, resumed: bool = False
+) -> int:
     with ExitStack() as stack:
         apis: list[EmailSecurity] = []
 
@@ -102,7 +104,7 @@ def _drive(screen: Screen, start: Start, directory: Path, terms: Terms, *, conne
         view = RunView(screen, bar)
         stack.enter_context(progress.listening(view.heard))
         away = bar.away if bar is not None else nullcontext
-        ask = approval.never if terms.yes else approval.asking(screen, away)
+        ask = approval.never if terms.yes else approval.asking(screen, away, resumed=resumed)
 
         def before_action(upcoming: local.Upcoming) -> None:
             if load(upcoming.command.action).connection:

@@ -240,20 +240,6 @@ def test_a_step_that_is_tried_again_is_not_asked_about_again(
     assert ended.err.count("Go on?") == 1
 
 
-def test_a_step_that_was_begun_is_gone_on_with_unasked(
-    connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: Any) -> Any:
-        raise KeyboardInterrupt
-
-    run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
-    with monkeypatch.context() as patch:
-        patch.setattr("actions.create_move_job.ACTION.__class__.run", _only_for("create-move-job", interrupted))
-        assert "A job may stand already" in connected(*run, "--yes").err
-    resumed = connected("playbook", "run", "--resume", "case", terminal=True, typed="n\n")
-    assert (resumed.code, "Go on?" in resumed.err) == (0, False)
-
-
 def _only_for(action_id: str, instead: Any) -> Any:
     run = Action.run
 
