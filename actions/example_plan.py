@@ -6,7 +6,7 @@ from typing import Any
 
 EXAMPLE_PLAN: dict[str, Any] = {
     "version": 1,
-    "plan_hash": "3894db669fb052c3cf53f3dd99962aa191aee58ad68bf257828a1447dd6e23c4",
+    "plan_hash": "75fb730ac42dff561cc50247e929e26261544f14209d6baa1d1016671b552b89",
     "account_id": "023e105f4ecef8ad9ca31a8372d0c353",
     "previewed_at": "2026-11-20T16:00:00Z",
     "requested_by": "dana@corp.example",
@@ -43,6 +43,7 @@ EXAMPLE_PLAN: dict[str, Any] = {
         }
     ],
     "protected": [],
+    "own_senders": [],
     "parity": "exact",
     "parity_notes": [],
     "reversibility": {

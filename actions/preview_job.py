@@ -150,7 +150,7 @@ def _findings(found: Survey | None) -> dict[str, object]:
         numbers = dict.fromkeys(("messages", "distinct_messages", "recipients", "malicious"))
         empty: dict[str, object] = {
             "by_recipient_domain": {}, "by_disposition": {}, "by_delivery_status": {}, "by_sender": {},
-            "sample": [], "protected": [],
+            "sample": [], "protected": [], "own_senders": [],
         }  # fmt: skip
         return {**numbers, **empty}
     return {
@@ -164,6 +164,7 @@ def _findings(found: Survey | None) -> dict[str, object]:
         "by_sender": found.by_sender.shown(),
         "sample": found.sample,
         "protected": list(found.protected),
+        "own_senders": found.own_senders,
     }
 
 
@@ -174,8 +175,8 @@ def _warnings(found: Survey | None) -> list[str]:
     if found.messages == 0:
         warnings.append("nothing was found: a job with this search would do nothing")
     if found.own_senders:
-        named = ", ".join(list(found.own_senders)[:3])
-        warnings.append(f"a sender is in the domain of the recipients: {named}; it may be the organisation's own mail")
+        named = ", ".join(found.own_senders[:3])
+        warnings.append(f"senders may be the organisation's own: {named}")
     return warnings
 
 

@@ -23,12 +23,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from connectors.addresses import LONGEST_ENTRY, AddressSet, read_entry
 from connectors.connection import PERSON
 from connectors.errors import PolicyUnusable, Problem, printable
 from connectors.job import ActionType, Destination
 from connectors.people import named_among, same_person, unmatched_groups
 from connectors.policy_file import read_policy_file
-from connectors.protected import ADDRESS_OR_DOMAIN, Protected
 from connectors.strict_yaml import MAX_BYTES, YamlRefused, below, read
 
 # Thirty days. An approval is for a plan of today's mail.
@@ -52,8 +52,7 @@ def _pem(text: str) -> str:
 
 
 def _guarded(text: str) -> str:
-    if not ADDRESS_OR_DOMAIN.fullmatch(text):
-        raise ValueError("is neither an address nor a domain like corp.example, which covers its subdomains")
+    read_entry(text)
     return text
 
 
@@ -67,7 +66,7 @@ GROUP = r"^[A-Za-z0-9._-]{1,64}$"
 Group = Annotated[str, Field(pattern=GROUP)]
 Person = Annotated[str, Field(pattern=PERSON)]
 
-Guarded = Annotated[str, Field(max_length=320), AfterValidator(_guarded)]
+Guarded = Annotated[str, Field(max_length=LONGEST_ENTRY), AfterValidator(_guarded)]
 
 
 class _Part(BaseModel):
@@ -227,12 +226,12 @@ class Policy(_Part):
         return self.destinations is None or destination in self.destinations
 
     @cached_property
-    def _recipients(self) -> Protected:
-        return Protected(self.protected_recipients)
+    def _recipients(self) -> AddressSet:
+        return AddressSet(self.protected_recipients)
 
     @cached_property
-    def _senders(self) -> Protected:
-        return Protected(self.protected_senders)
+    def _senders(self) -> AddressSet:
+        return AddressSet(self.protected_senders)
 
 
 # Made without validation: to build the validators takes time at each start, and most processes have no policy.

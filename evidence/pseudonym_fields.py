@@ -185,6 +185,7 @@ PLAN: Fields = {
         "scanned_at": "time",
     },
     "protected": "protected",
+    "own_senders": "address",
     "parity": "word",
     "parity_notes": "words",
     "reversibility": {"reversible": "other", "how": "words"},

@@ -76,6 +76,10 @@ class Plan(Part):
     by_sender: dict[str, int] = Field(description="Messages by sender, the most first.")
     sample: list[dict[str, Any]] = Field(description="The first messages found.")
     protected: list[str] = Field(description="Recipients and senders found that the policy protects, at most 100.")
+    own_senders: list[str] = Field(
+        description="Senders found that may be the organisation's own, at most 10: From or envelope sender is in a "
+        "domain of the recipients or in one of the policy's own domains."
+    )
     parity: Parity = Field(
         description="Whether a job with this search finds what was counted: approximate where the message search can't "
         "express a criterion and it was checked on each message found; unknown where it could not be counted."

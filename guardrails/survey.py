@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from connectors.addresses import RelatedDomains, domains_named
 from connectors.email_security import EmailSecurity
 from connectors.errors import UncountableSearch, printable
 from connectors.search import MALICIOUS, SearchParams
@@ -23,6 +25,7 @@ NAMES_COUNTED = 10_000
 OTHERS = "(others)"
 
 PROTECTED_NAMED = 100
+OWN_SENDERS_NAMED = 10
 LONGEST_SHOWN = 200
 
 
@@ -68,7 +71,8 @@ class Survey:
     without_recipients: int = 0
     recipients: set[str] = field(default_factory=set)
     protected: dict[str, None] = field(default_factory=dict)
-    own_senders: dict[str, None] = field(default_factory=dict)
+    recipient_domains: RelatedDomains = field(default_factory=RelatedDomains)
+    senders_by_domain: dict[str, str] = field(default_factory=dict)
     by_recipient_domain: Breakdown = field(default_factory=Breakdown)
     by_disposition: Breakdown = field(default_factory=Breakdown)
     by_delivery_status: Breakdown = field(default_factory=Breakdown)
@@ -78,6 +82,20 @@ class Survey:
     @property
     def numbers(self) -> Numbers:
         return Numbers(self.messages, len(self.recipients))
+
+    @property
+    def own_senders(self) -> list[str]:
+        """Senders that may be the organisation's own, at most OWN_SENDERS_NAMED.
+
+        Their domain is one of the recipients' or of the policy's own domains, lies below one, or above one.
+        """
+        own = RelatedDomains(getattr(self.policy, "own_domains", ()))
+        found = (
+            sender
+            for domain, sender in self.senders_by_domain.items()
+            if self.recipient_domains.relates(domain) or own.relates(domain)
+        )
+        return list(islice(found, OWN_SENDERS_NAMED))
 
     def take(self, message: MessageDetails) -> None:
         copies = message.copies
@@ -99,9 +117,13 @@ class Survey:
         senders = {sender.strip().casefold() for sender in (message.from_, message.envelope_from) if sender}
         self.by_sender.add((message.from_ or message.envelope_from or "").strip().casefold(), copies)
         self._note_protected(addresses, senders)
-        domains = {_domain(address) for address in addresses}
-        if (message.from_ and _domain(message.from_.strip().casefold()) in domains) and len(self.own_senders) < 10:
-            self.own_senders[printable(message.from_)[:LONGEST_SHOWN]] = None
+        for address in addresses:
+            for domain in domains_named(address):
+                self.recipient_domains.add(domain)
+        for sender in _possible_senders(message):
+            for domain in domains_named(sender):
+                if len(self.senders_by_domain) < NAMES_COUNTED:
+                    self.senders_by_domain.setdefault(domain, printable(sender)[:LONGEST_SHOWN])
         if len(self.sample) < self.sample_size:
             self.sample.append(_sample(message))
 
@@ -145,6 +167,15 @@ def survey(
 
 def _domain(address: str) -> str:
     return address.rpartition("@")[2]
+
+
+def _possible_senders(message: MessageDetails) -> Iterator[str]:
+    """The header From, and the envelope sender unless SPF failed for it: then anybody can have written it."""
+    if message.from_:
+        yield message.from_
+    disproved = message.validation is not None and (message.validation.spf or "").casefold() in ("fail", "softfail")
+    if message.envelope_from and not disproved:
+        yield message.envelope_from
 
 
 def _sample(message: MessageDetails) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def show_plan(screen: Screen, plan: Mapping[str, Any]) -> None:
         ("is cancelled over", f"{_number(plan['cancel_if_discovered_over'])} messages discovered"),
         ("approvals needed", plan["approvals_needed"]),
         *(("protected", one) for one in plan["protected"]),
+        *(("may be our own", one) for one in plan["own_senders"]),
         ("asked by", plan["requested_by"] or "nobody said"),
         ("counted at", plan["previewed_at"]),
         ("plan_hash", plan["plan_hash"]),

@@ -11,8 +11,9 @@ import pytest
 from actions import preview_job
 from actions.example_plan import EXAMPLE_PLAN
 from connectors.email_security import EmailSecurity
-from connectors.errors import ParameterError, PlanRefused, TooManyMessages
+from connectors.errors import ParameterError, PlanRefused, TooManyMessages, printable
 from guardrails.plan import read_plan
+from sandbox.message import Sender
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
 
@@ -128,7 +129,53 @@ def test_a_sender_in_the_recipients_own_domain_is_warned_about(sandbox: RunningS
     own = next(a for a in sandbox.state.tenant.sender_addresses() if a.endswith("@" + sandbox.state.tenant.domain))
     plan = preview(api, search_params={"sender": own, "detections_only": False})
     assert plan["messages"] > 0
-    assert any("in the domain of the recipients" in warning for warning in plan["warnings"])
+    assert plan["own_senders"] == [own]
+    assert f"senders may be the organisation's own: {own}" in plan["warnings"]
+
+
+OUTSIDER = "billing@outsider.test"
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipients", "spf", "own"),
+    [
+        (Sender("ceo@corp.example"), ["bob@corp.example"], "pass", True),
+        (Sender("Ceo@CORP.example."), ["bob@corp.example"], "pass", True),
+        (Sender("CEO <ceo@corp.example>"), ["bob@corp.example"], "pass", True),
+        (Sender("hr@mail.corp.example"), ["bob@corp.example"], "pass", True),
+        (Sender("ceo@corp.example"), ["bob@mail.corp.example"], "pass", True),
+        (Sender("ceo@b\u00fccher.example"), ["bob@xn--bcher-kva.example"], "pass", True),
+        (Sender("ceo@xn--bcher-kva.example"), ["bob@b\u00fccher.example"], "pass", True),
+        (Sender("ceo@co\u200brp.example"), ["bob@corp.example"], "pass", True),
+        (Sender(OUTSIDER, envelope_from="list@corp.example"), ["bob@corp.example"], "pass", True),
+        (Sender(OUTSIDER, envelope_from="list@corp.example"), ["bob@corp.example"], "none", True),
+        # Anybody writes an envelope sender; where SPF failed for it, it says nothing.
+        (Sender(OUTSIDER, envelope_from="list@corp.example"), ["bob@corp.example"], "fail", False),
+        (Sender(OUTSIDER), ["bob@corp.example"], "pass", False),
+        (Sender("ceo@notcorp.example"), ["bob@corp.example"], "pass", False),
+    ],
+)
+def test_senders_that_may_be_the_organisations_own_are_named_in_any_spelling(
+    sender: Sender, recipients: list[str], spf: str, own: bool, sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    sender.spf = spf
+    tenant = sandbox.state.tenant
+    tenant.add(time=sandbox.clock.now(), sender=sender, subject="quarterly zebra", recipients=tuple(recipients))
+    plan = preview(api, search_params={"subject": "quarterly zebra", "detections_only": False})
+    named = sender.envelope_from if sender.address == OUTSIDER else sender.address
+    assert plan["messages"] == 1
+    assert plan["own_senders"] == ([printable(named)] if own else [])
+
+
+def test_a_sender_is_compared_with_the_recipients_of_every_message_found(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    for sender, recipient in (("ceo@corp.example", "bob@corp.alias.test"), (OUTSIDER, "lee@corp.example")):
+        sandbox.state.tenant.add(
+            time=sandbox.clock.now(), sender=Sender(sender), subject="quarterly zebra", recipients=(recipient,)
+        )
+    plan = preview(api, search_params={"subject": "quarterly zebra", "detections_only": False})
+    assert plan["own_senders"] == ["ceo@corp.example"]
 
 
 def test_what_can_not_be_undone_allows_no_drift(api: EmailSecurity) -> None:

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from connectors.addresses import AddressSet
 from connectors.errors import PolicyUnusable
 from connectors.policy import NO_POLICY, ApprovalRule, Approver, Policy, Rule, load_policy
-from connectors.protected import Protected
 from connectors.strict_yaml import MAX_BYTES, YamlRefused, read
 from guardrails.approver_keys import public_keys
 
@@ -117,6 +117,28 @@ class TestReading:
     )
     def test_what_does_not_fit_is_named_by_its_place(self, field: dict[str, Any], pointer: str, refused: Any) -> None:
         assert refused(spelt(**field)).keys() == {pointer}
+
+    @pytest.mark.parametrize("key", ["protected_recipients", "protected_senders"])
+    @pytest.mark.parametrize(
+        ("entry", "named"),
+        [
+            ("\u200eceo@corp.example", "U+200E LEFT-TO-RIGHT MARK"),
+            ("\ufeffcorp.example", "U+FEFF ZERO WIDTH NO-BREAK SPACE (byte order mark)"),
+            ("\u202aceo@corp.example\u202c", "U+202A LEFT-TO-RIGHT EMBEDDING"),
+            ("ceo\u200b@corp.example", "U+200B ZERO WIDTH SPACE"),
+            ("corp\u00ad.example", "U+00AD SOFT HYPHEN"),
+            ("mailto:ceo@corp.example", "U+003A COLON"),
+            ("ceo%40corp.example", "U+0025 PERCENT SIGN"),
+            (" corp.example", "U+0020 SPACE"),
+            ("corp.example\ufe0f", "U+FE0F VARIATION SELECTOR-16"),
+        ],
+    )
+    def test_an_entry_that_would_protect_nobody_is_refused_with_its_place_and_character(
+        self, key: str, entry: str, named: str, refused: Any
+    ) -> None:
+        found = refused(spelt(**{key: ["good.example", entry]}))
+        assert found.keys() == {f"/{key}/1"}
+        assert named in found[f"/{key}/1"]
 
     def test_every_problem_is_named_at_once(self, refused: Any) -> None:
         assert refused("max_messages: -1\ndestination: []\n").keys() == {"/policy", "/max_messages", "/destination"}
@@ -431,5 +453,5 @@ def test_a_key_without_a_value_lifts_no_limit(key: str, tmp_path: Path) -> None:
     "written", ["ceo@corp.example;", "ceo@corp.example (Boss)", "smtp:ceo@corp.example", "a, <ceo@corp.example>"]
 )
 def test_an_address_with_something_around_it_is_protected_all_the_same(written: str) -> None:
-    assert Protected(["ceo@corp.example"]).covers(written)
-    assert not Protected(["cfo@corp.example"]).covers(written)
+    assert AddressSet(["ceo@corp.example"]).covers(written)
+    assert not AddressSet(["cfo@corp.example"]).covers(written)
