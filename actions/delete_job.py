@@ -1,8 +1,9 @@
-"""Delete an ended bulk job, with its messages' rows, for good.
+"""Delete an ended bulk job permanently, with its messages' rows.
 
 Remote operation: DELETE /accounts/{account_id}/email-security/investigate/bulk/{job_id}.
 Only COMPLETED, FAILED and CANCELLED jobs can be deleted. Export the rows first: they are the evidence. With `evidence`
-the job is deleted only after that bundle verifies, is of this very job as it is now, and holds all its rows.
+the job is deleted only after that bundle verifies, is of this very job as it is now, and holds all its rows: they are
+counted again. The policy can require evidence, or forbid to delete.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from connectors.errors import (
     NotFound,
     OutcomeUnknown,
     PackError,
+    PolicyRefused,
     UnexpectedAnswer,
 )
 from connectors.job import BulkJob
 from connectors.stamp import Stamp
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from evidence.manifest import Manifest
     from evidence.verification import Verification
 
 FORGOTTEN = (
@@ -51,7 +56,7 @@ class Params(ActionParams):
         None,
         min_length=1,
         max_length=4096,
-        description="Path of a bundle that export-job-messages made: without it verifying, nothing is deleted.",
+        description="Path of a bundle that export-job-messages made: unless it holds every row, nothing is deleted.",
     )
 
 
@@ -68,6 +73,13 @@ class Result(ActionResult):
 
 
 def delete_job(p: Params, api: EmailSecurity) -> Result:
+    api.check_deletable()
+    rule = api.policy.delete if api.has_policy else None
+    if rule is not None and p.evidence is None:
+        raise PolicyRefused(
+            f"the policy asks for {'signed ' if rule.evidence == 'signed' else ''}evidence before a job is deleted",
+            help="Nothing was deleted. Export the job with evidence: bundle, and give that path as `evidence`.",
+        )
     try:
         job = api.get_job(p.job_id)
     except NotFound:
@@ -109,19 +121,14 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
 
 def _verified(evidence: str, job: BulkJob, api: EmailSecurity) -> Verification:
     """Raises: EvidenceRefused, ParameterError where there is no bundle."""
-    # Loaded here: who deletes without evidence does not wait for it.
+    # Loaded here: a delete without evidence does not wait for it.
     from evidence.verification import verified_file, verify  # noqa: PLC0415
 
-    key = None
-    if api.connection.evidence_key is not None:
-        from evidence.signature import Signer  # noqa: PLC0415
-
-        key = Signer(api.connection.evidence_key.get_secret_value()).public_key
-    found = verify(evidence, key)
+    found = verify(evidence, _public_key(api))
     about = found.manifest
     problems = [f"{finding.path} is {finding.state}" for finding in found.problems]
     if found.signed == "bad":
-        problems.append("it is not signed with CFES_EVIDENCE_KEY")
+        problems.append(f"it is not signed with {_name_of_key(api)}")
     if (about.account_id, about.job_id.lower()) != (api.connection.account_id, job.job_id.lower()):
         problems.append(f"it is of job {about.job_id} of account {about.account_id}")
     elif (
@@ -136,9 +143,54 @@ def _verified(evidence: str, job: BulkJob, api: EmailSecurity) -> Verification:
         file = next((file for file in about.files if file.path == "job.json"), None)
         if file is None or file.bytes > LARGEST_JOB_BYTES or not _is_as_it_was(job, verified_file(evidence, file)):
             problems.append("the job's status or counters are not those in its job.json")
+        elif problem := _recounted(evidence, about, job, api):
+            problems.append(problem)
     if problems:
         raise EvidenceRefused(f"the evidence does not cover this job: {'; '.join(problems)}", job_id=job.job_id)
     return found
+
+
+def _public_key(api: EmailSecurity) -> Ed25519PublicKey | None:
+    """Return the key that the evidence must be signed with; None where it need not be signed.
+
+    Raises: EvidenceRefused where the policy asks for a signature and there is no key; what Signer and evidence_key
+    raise.
+    """
+    rule = api.policy.delete if api.has_policy else None
+    if rule is not None and rule.public_key is not None:
+        from guardrails.approver_keys import evidence_key  # noqa: PLC0415 -- cryptography, where a signature is checked
+
+        return evidence_key(api.policy)
+    if api.connection.evidence_key is not None:
+        from evidence.signature import Signer  # noqa: PLC0415
+
+        return Signer(api.connection.evidence_key.get_secret_value()).public_key
+    if rule is not None and rule.evidence == "signed":
+        raise EvidenceRefused(
+            "the policy asks for signed evidence, and there is no key to check a signature with",
+            help="Nothing was deleted. Set CFES_EVIDENCE_KEY_FILE, or put the public_key into the policy's `delete`.",
+        )
+    return None
+
+
+def _name_of_key(api: EmailSecurity) -> str:
+    rule = api.policy.delete if api.has_policy else None
+    return "CFES_EVIDENCE_KEY" if rule is None or rule.public_key is None else "the policy's public_key"
+
+
+def _recounted(evidence: str, about: Manifest, job: BulkJob, api: EmailSecurity) -> str | None:
+    """Return what is wrong with the rows in the bundle, or None. Raises: ParameterError, what a read raises."""
+    from evidence.recount import Recount  # noqa: PLC0415
+    from evidence.verification import verified_blocks  # noqa: PLC0415
+
+    recount = Recount(job)
+    file = next(file for file in about.files if file.path == "rows.ndjson")
+    if problem := recount.read(verified_blocks(evidence, file)) or recount.disagreement():
+        return problem
+    # A bundle of another job with the same numbers: some of this job's own rows must be in it.
+    for rows, _ in api.job_message_pages(job.job_id):
+        return "rows.ndjson lacks rows of the job" if recount.lacks(rows.ids) else None
+    return None
 
 
 def _is_as_it_was(job: BulkJob, text: bytes) -> bool:

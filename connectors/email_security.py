@@ -226,8 +226,15 @@ class EmailSecurity:
             raise OutcomeUnknown(f"the answer to the cancel is about another job, {job.job_id}", job_id=job_id)
         return job
 
+    def check_deletable(self) -> None:
+        """Raises: PolicyRefused where the policy forbids to delete jobs, and what check_writable raises."""
+        self.check_writable()
+        if self.has_policy and self.policy.delete is not None and self.policy.delete.refused:
+            raise PolicyRefused("the policy does not allow jobs to be deleted")
+
     def delete_job(self, job_id: str) -> None:
-        """Delete an ended job for good. Raises: NotFound, ApiRefusal where it still runs."""
+        """Delete an ended job permanently. Raises: NotFound, PolicyRefused, ApiRefusal where it still runs."""
+        self.check_deletable()
         answer = self._call("DELETE", self._path(job_id), effect="write")
         deleted = _field(answer.result, "id")
         if isinstance(deleted, str) and deleted.lower() != job_id.lower():

@@ -135,6 +135,31 @@ class Approver(_Part):
     groups: list[Group] = Field([], max_length=20, description="The groups that the approver belongs to.")
 
 
+class DeleteRule(_Part):
+    """What must hold before a job is deleted. `delete: refused` is short for a rule that forbids it."""
+
+    evidence: Literal["required", "signed"] | None = Field(
+        None, description="A bundle that holds every row of the job; signed: with the pack's key, or public_key."
+    )
+    public_key: Annotated[str, Field(max_length=1000), AfterValidator(_pem)] | None = Field(
+        None,
+        description="The Ed25519 public key of signed evidence, PEM text. [default: that of CFES_EVIDENCE_KEY]",
+    )
+    refused: Literal[True] | None = Field(None, description="Whether no job is deleted at all.")
+
+    @model_validator(mode="after")
+    def _asks_for_one_thing(self) -> Self:
+        if (self.refused is None) == (self.evidence is None):
+            raise ValueError("must be `refused`, or have `evidence: required` or `evidence: signed`")
+        if self.public_key is not None and self.evidence != "signed":
+            raise ValueError("has a public_key, which is for `evidence: signed` only")
+        return self
+
+
+def _delete_rule(value: object) -> object:
+    return {"refused": True} if value == "refused" else value
+
+
 class Policy(_Part):
     """What the organisation allows. A limit that is not given is none."""
 
@@ -172,6 +197,10 @@ class Policy(_Part):
     )
     approval_hours: float = Field(
         24, gt=0, le=LONGEST_APPROVAL_HOURS, description="The longest life of an approval, in hours."
+    )
+
+    delete: Annotated[DeleteRule, BeforeValidator(_delete_rule)] | None = Field(
+        None, description="What must hold before a job is deleted: `refused`, or a map with `evidence`."
     )
 
     @model_validator(mode="after")
@@ -343,7 +372,12 @@ def _problems(error: Any) -> Iterator[Problem]:
 def _did_you_mean(location: tuple[Any, ...]) -> str:
     import difflib  # noqa: PLC0415 -- only where something is wrong
 
-    models: dict[Any, type[BaseModel]] = {"plan_needed": Rule, "approval_needed": ApprovalRule, "approvers": Approver}
+    models: dict[Any, type[BaseModel]] = {
+        "plan_needed": Rule,
+        "approval_needed": ApprovalRule,
+        "approvers": Approver,
+        "delete": DeleteRule,
+    }
     known = list((models[location[0]] if len(location) > 1 else Policy).model_fields)
     close = difflib.get_close_matches(str(location[-1])[:100].casefold(), known, n=1)
     return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"

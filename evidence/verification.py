@@ -215,6 +215,25 @@ def verified_file(bundle: str | os.PathLike[str], file: BundledFile) -> bytes:
     return data
 
 
+def verified_blocks(bundle: str | os.PathLike[str], file: BundledFile) -> Iterator[bytes]:
+    """Yield what a file of the bundle holds, block by block, and check it once more at the end.
+
+    Raises: ParameterError (pointer `/evidence`), possibly after the last block.
+    """
+    path, digest, left = Path(bundle), hashlib.sha256(), file.bytes
+    with _contents(path) as contents:
+        try:
+            with contents.open(file.path) as stream:
+                while left and (block := stream.read(min(left, _BLOCK))):
+                    left -= len(block)
+                    digest.update(block)
+                    yield block
+        except _UNREADABLE as error:
+            _refuse(path, f"{file.path} in it can't be read: {_why(error)}")
+    if left or digest.hexdigest() != file.sha256:
+        _refuse(path, f"{file.path} in it has been changed")
+
+
 @contextlib.contextmanager
 def _contents(path: Path) -> Iterator[Contents]:
     with contextlib.ExitStack() as opened:

@@ -73,6 +73,21 @@ def public_keys(policy: Policy) -> dict[str, Ed25519PublicKey]:
     return found
 
 
+def evidence_key(policy: Policy) -> Ed25519PublicKey | None:
+    """Return the public key that evidence must be signed with before a job is deleted; None where the policy has none.
+
+    Raises: PolicyUnusable where it is not an Ed25519 key or is weak; ApprovalRefused where the extra is not installed.
+    """
+    if policy.delete is None or policy.delete.public_key is None:
+        return None
+    jwt_library()
+    key = public_key_in(policy.delete.public_key.encode())
+    if key is not None and not _is_weak(raw_bytes(key)):
+        return key
+    said = "is not an Ed25519 public key" if key is None else "is a key under which anybody can sign"
+    raise unusable(None, [Problem(pointer="/delete/public_key", message=said)])
+
+
 def private_key(pem: bytes) -> Ed25519PrivateKey:
     """The key in the PEM text of an approver's key file. Raises: ParameterError, never quoting the text."""
     jwt_library()

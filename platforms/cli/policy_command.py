@@ -11,7 +11,7 @@ import typer
 from connectors.connection import environment_variables, read_setting
 from connectors.errors import ParameterError, PolicyUnusable
 from connectors.policy import ApprovalRule, Approver, Policy, Rule, load_policy
-from guardrails.approver_keys import public_keys
+from guardrails.approver_keys import evidence_key, public_keys
 from platforms.cli import options
 from platforms.cli.commands import PlainCommand
 from platforms.cli.failures import told
@@ -54,6 +54,7 @@ def check(
             policy = load_policy(path)
             if policy.approvers:
                 public_keys(policy)
+            evidence_key(policy)
         except PolicyUnusable as error:
             error.help = "Nothing is written while a policy can't be used. Correct it, and check it again."
             raise
@@ -86,7 +87,17 @@ def _said(policy: Policy) -> Iterator[tuple[str, str]]:
     yield from _each("approval needed", [_condition(rule) for rule in policy.approval_needed])
     yield "approvers", _joined([_approver(approver) for approver in policy.approvers])
     yield "service accounts", _joined(policy.service_accounts)
+    yield "jobs are deleted", _deleting(policy)
     yield "approvals live", f"{policy.approval_hours:g} h at most"
+
+
+def _deleting(policy: Policy) -> str:
+    if policy.delete is None:
+        return "without conditions"
+    if policy.delete.refused:
+        return "never"
+    key = " with the policy's public_key" if policy.delete.public_key is not None else ""
+    return f"after {'signed ' if policy.delete.evidence == 'signed' else ''}evidence{key}"
 
 
 def _each(name: str, said: list[str]) -> Iterator[tuple[str, str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import errno
+import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,13 @@ from connectors.errors import (
     OutputError,
     ParameterError,
     PlanRefused,
+    PolicyRefused,
+    PolicyUnusable,
     ServiceUnavailable,
 )
+from connectors.job import BulkJob
 from connectors.wire import httpx
+from evidence import recount
 from evidence.verification import verify
 from sandbox.server import RunningSandbox
 from tests.actions.test_export import Listing, finished, listed
@@ -342,6 +348,171 @@ def test_where_evidence_is_signed_an_unsigned_bundle_deletes_nothing(tmp_path: P
     bundled(connected(listing), JOB_ID, tmp_path / "case")
     with pytest.raises(EvidenceRefused, match="not signed with CFES_EVIDENCE_KEY"):
         delete_job.run({"job_id": JOB_ID, "evidence": str(tmp_path / "case")}, connected(listing, evidence_key=PRIVATE))
+
+
+def reforged(bundle: Path, rows: list[dict[str, Any]], **manifest: Any) -> None:
+    """Other rows in the bundle, and an evidence.json that fits them: whoever can write to a bundle can do that."""
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    (bundle / "rows.ndjson").write_bytes(text)
+    about = json.loads((bundle / "evidence.json").read_text())
+    for file in about["files"]:
+        if file["path"] == "rows.ndjson":
+            file.update(bytes=len(text), sha256=hashlib.sha256(text).hexdigest())
+    (bundle / "evidence.json").write_text(json.dumps({**about, **manifest}))
+    assert verify(bundle).intact
+
+
+def rows_of_bundle(bundle: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (bundle / "rows.ndjson").read_text().splitlines()]
+
+
+def changed(rows: list[dict[str, Any]], **changes: Any) -> list[dict[str, Any]]:
+    return [*rows[:-1], {**rows[-1], **changes}]
+
+
+NO_ROW = "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90"
+FORGED_ROWS: dict[str, tuple[Callable[[list[dict[str, Any]]], list[dict[str, Any]]], str]] = {
+    "none": (lambda _: [], "has 0 rows"),
+    "one less": (lambda rows: rows[:-1], "rows, the job counts"),
+    "one more": (lambda rows: [*rows, {**rows[0], "message_id": NO_ROW}], "rows, the job counts"),
+    "one twice": (lambda rows: [*rows[:-1], rows[0]], "there twice"),
+    "another status": (lambda rows: changed(rows, status="FAILED"), "with status"),
+    "still pending": (lambda rows: changed(rows, status="PENDING"), "with status"),
+    "an unknown status": (lambda rows: changed(rows, status="VANISHED"), "status that is unknown"),
+    "no status": (lambda rows: [{k: v for k, v in row.items() if k != "status"} for row in rows], "is not a row"),
+    "of a release": (lambda rows: changed(rows, action_type="RELEASE"), "of another job"),
+    "of another folder": (lambda rows: changed(rows, action_params={"destination": "Inbox"}), "of another job"),
+    "of an earlier job": (lambda rows: changed(rows, created_at="2026-11-01T00:00:00Z"), "of another job"),
+    "made up": (lambda rows: changed(rows, message_id=NO_ROW), "lacks rows of the job"),
+    "not objects": (lambda rows: [*rows[:-1], []], "is not a row"),  # type: ignore[list-item]
+}
+
+
+@pytest.mark.parametrize("what", FORGED_ROWS)
+def test_rows_that_do_not_agree_with_the_job_delete_nothing(what: str, api: EmailSecurity, tmp_path: Path) -> None:
+    job_id = finished(api)
+    bundled(api, job_id, tmp_path / "case")
+    forge, said = FORGED_ROWS[what]
+    rows = rows_of_bundle(tmp_path / "case")
+    assert len(rows) > 1
+    reforged(tmp_path / "case", forge(rows))
+    with pytest.raises(EvidenceRefused, match=said) as refused:
+        delete_job.run({"job_id": job_id, "evidence": str(tmp_path / "case")}, api)
+    assert (refused.value.exit_code, refused.value.applied) == (3, "no")
+    assert get_job.run({"job_id": job_id}, api)["job"]["job_id"] == job_id
+
+
+def test_the_rows_of_another_job_with_the_same_numbers_delete_nothing(api: EmailSecurity, tmp_path: Path) -> None:
+    one, two = finished(api), finished(api)
+    for job_id, name in ((one, "one"), (two, "two")):
+        bundled(api, job_id, tmp_path / name)
+    reforged(tmp_path / "two", rows_of_bundle(tmp_path / "one"))
+    with pytest.raises(EvidenceRefused, match=r"rows\.ndjson"):
+        delete_job.run({"job_id": two, "evidence": str(tmp_path / "two")}, api)
+
+
+def test_a_line_without_an_end_is_refused_and_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recount, "LONGEST_LINE_BYTES", 1 << 20)
+    read = 0
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield b"x" * (1 << 18)
+
+    job = get_job.run({"job_id": JOB_ID}, connected(Listing(1, listed(1))))["job"]
+    assert "longer than" in str(recount.Recount(BulkJob.read(job, "job")).read(blocks()))
+    assert read < 10
+
+
+def policy_of(tmp_path: Path, delete: Any) -> dict[str, str]:
+    path = tmp_path / "policy.yaml"
+    path.write_text(json.dumps({"policy": 1, "delete": delete}))
+    return {"policy_file": str(path)}
+
+
+@pytest.mark.parametrize("delete", ["refused", {"refused": True}])
+@pytest.mark.parametrize("evidence", [True, False])
+def test_where_the_policy_refuses_no_job_is_deleted(
+    delete: Any, evidence: bool, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    job_id = finished(connect(sandbox))
+    bundled(connect(sandbox), job_id, tmp_path / "case")
+    given = {"evidence": str(tmp_path / "case")} if evidence else {}
+    for job in (job_id, NO_ROW):
+        with pytest.raises(PolicyRefused, match="does not allow jobs to be deleted") as refused:
+            delete_job.run({"job_id": job, **given}, connect(sandbox, **policy_of(tmp_path, delete)))
+        assert (refused.value.exit_code, refused.value.applied) == (3, "no")
+    with pytest.raises(PolicyRefused):
+        connect(sandbox, **policy_of(tmp_path, delete)).delete_job(job_id)
+    assert get_job.run({"job_id": job_id}, connect(sandbox))["ended"]
+
+
+@pytest.mark.parametrize("evidence", ["required", "signed"])
+def test_where_the_policy_asks_for_evidence_none_is_not_enough(
+    evidence: str, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    job_id = finished(connect(sandbox))
+    api = connect(sandbox, evidence_key=PRIVATE, **policy_of(tmp_path, {"evidence": evidence}))
+    with pytest.raises(PolicyRefused, match="evidence before a job is deleted") as refused:
+        delete_job.run({"job_id": job_id}, api)
+    assert (refused.value.exit_code, refused.value.applied) == (3, "no")
+    bundled(api, job_id, tmp_path / "case")
+    assert delete_job.run({"job_id": job_id, "evidence": str(tmp_path / "case")}, api)["deleted"]
+
+
+def test_unsigned_evidence_is_enough_where_the_policy_only_requires_evidence(
+    connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    api = connect(sandbox, **policy_of(tmp_path, {"evidence": "required"}))
+    job_id = finished(api)
+    bundled(api, job_id, tmp_path / "case")
+    assert delete_job.run({"job_id": job_id, "evidence": str(tmp_path / "case")}, api)["deleted"]
+
+
+@pytest.mark.parametrize(
+    ("signed_with", "key_here", "policy_key", "said"),
+    [
+        (None, None, None, "no key to check a signature with"),
+        (PRIVATE, None, None, "no key to check a signature with"),
+        (None, PRIVATE, None, "not signed with CFES_EVIDENCE_KEY"),
+        (None, None, PUBLIC, "not signed with the policy's public_key"),
+        (PRIVATE, None, OTHER_PUBLIC, "not signed with the policy's public_key"),
+        # The policy's key goes before the setting's.
+        (PRIVATE, PRIVATE, OTHER_PUBLIC, "not signed with the policy's public_key"),
+        (PRIVATE, PRIVATE, None, None),
+        (PRIVATE, None, PUBLIC, None),
+    ],
+)
+def test_signed_evidence_needs_a_good_signature(
+    signed_with: str | None, key_here: str | None, policy_key: bytes | None, said: str | None,
+    connect: Connect, sandbox: RunningSandbox, tmp_path: Path,
+) -> None:  # fmt: skip
+    job_id = finished(connect(sandbox))
+    bundled(connect(sandbox, evidence_key=signed_with), job_id, tmp_path / "case")
+    rule = {"evidence": "signed", **({"public_key": policy_key.decode()} if policy_key else {})}
+    api = connect(sandbox, evidence_key=key_here, **policy_of(tmp_path, rule))
+    params = {"job_id": job_id, "evidence": str(tmp_path / "case")}
+    if said is None:
+        assert delete_job.run(params, api)["deleted"]
+        return
+    with pytest.raises(EvidenceRefused, match=said) as refused:
+        delete_job.run(params, api)
+    assert (refused.value.exit_code, refused.value.applied) == (3, "no")
+    assert get_job.run({"job_id": job_id}, api)["ended"]
+
+
+def test_a_key_of_the_policy_under_which_anybody_can_sign_deletes_nothing(
+    connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    job_id = finished(connect(sandbox))
+    bundled(connect(sandbox, evidence_key=PRIVATE), job_id, tmp_path / "case")
+    body = base64.b64encode(bytes.fromhex("302a300506032b6570032100") + bytes(32)).decode()
+    rule = {"evidence": "signed", "public_key": f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n"}
+    api = connect(sandbox, **policy_of(tmp_path, rule))
+    with pytest.raises(PolicyUnusable, match="anybody can sign"):
+        delete_job.run({"job_id": job_id, "evidence": str(tmp_path / "case")}, api)
 
 
 def test_what_is_no_bundle_deletes_nothing(api: EmailSecurity, tmp_path: Path) -> None:

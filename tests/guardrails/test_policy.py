@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from connectors.addresses import AddressSet
 from connectors.errors import PolicyUnusable
-from connectors.policy import NO_POLICY, ApprovalRule, Approver, Policy, Rule, load_policy
+from connectors.policy import NO_POLICY, ApprovalRule, Approver, DeleteRule, Policy, Rule, load_policy
 from connectors.strict_yaml import MAX_BYTES, YamlRefused, read
 from guardrails.approver_keys import public_keys
 
@@ -51,9 +51,23 @@ class TestReading:
         assert policy == Policy.model_validate(DOCUMENT)
         assert list(public_keys(policy)) == ["bob", "carol@corp.example"]
 
+    @pytest.mark.parametrize(
+        ("delete", "pointer"),
+        [
+            ("allowed", "/delete"), ({}, "/delete"), ([], "/delete"), (None, "/delete"), (False, "/delete"),
+            ({"evidence": "none"}, "/delete/evidence"), ({"evidence": None}, "/delete/evidence"),
+            ({"refused": False}, "/delete/refused"),
+            ({"evidence": "signed", "refused": True}, "/delete"), ({"evidnce": "signed"}, "/delete/evidnce"),
+            ({"evidence": "required", "public_key": KEYS[0]}, "/delete"),
+            ({"evidence": "signed", "public_key": "none"}, "/delete/public_key"),
+        ],
+    )  # fmt: skip
+    def test_a_rule_for_deleting_that_says_nothing_is_refused(self, delete: Any, pointer: str, refused: Any) -> None:
+        assert pointer in refused(spelt(delete=delete))
+
     def test_the_example_and_the_page_show_every_field(self) -> None:
         page = (ROOT / "docs" / "policy.md").read_text()
-        for model in (Policy, Rule, ApprovalRule, Approver):
+        for model in (Policy, Rule, ApprovalRule, Approver, DeleteRule):
             for name, field in model.model_fields.items():
                 assert f"`{name}`" in page
                 assert field.description
