@@ -49,6 +49,17 @@ R = TypeVar("R", bound=ActionResult)
 
 
 @dataclass(frozen=True)
+class Preview:
+    """A call that changes nothing, and shows what another call would do. Parameters that it does not have are left out.
+
+    action: its ID.
+    """
+
+    action: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Action(Generic[P, R]):
     """One action's metadata and its function.
 
@@ -56,6 +67,7 @@ class Action(Generic[P, R]):
     verdict: for actions that wait for something, the exit status that `--exit-status` asks for.
     connection: whether the function takes the connector as its second argument; else it works on files alone.
     offline: for one that takes it, whether these parameters need none; it is None then.
+    preview: for one that wants approval, the call that shows a person what these parameters would do.
     examples: parameters and a result, shown in the manifest and checked by a test.
     """
 
@@ -72,6 +84,7 @@ class Action(Generic[P, R]):
     verdict: Callable[[Mapping[str, Any]], int] | None = None
     connection: bool = True
     offline: Callable[[P], bool] | None = None
+    preview: Callable[[P], Preview] | None = None
 
     @property
     def module(self) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from actions.contract import WRITE, Action, ActionParams, ActionResult, JobId
+from actions.contract import WRITE, Action, ActionParams, ActionResult, JobId, Preview
 from actions.example_job import JOB_ID
 from actions.process import main
 from connectors.email_security import EmailSecurity
@@ -253,6 +253,7 @@ ACTION = Action(
     effect="irreversible",
     permissions=[WRITE],
     function=delete_job,
+    preview=lambda p: Preview("get-job", {"job_id": p.job_id}),
     example_params={"job_id": JOB_ID, "evidence": "case-42.zip"},
     example_result={
         "job_id": JOB_ID,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from actions.contract import ActionParams, ActionResult
+from actions.contract import ActionParams, ActionResult, Preview
 from connectors.connection import PERSON
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused
@@ -202,6 +202,17 @@ def spent(api: EmailSecurity, plan_hash: str) -> list[str]:
     except ApprovalRefused as refusal:
         return [f"{refusal.message}: the approvals stay reserved for this call alone, and are not marked as used"]
     return []
+
+
+def preview_of(p: CreateJobParams, action: ActionType, destination: Destination | None = None) -> Preview:
+    """Return the call of preview-job that counts what this job would find. A plan is counted again, by its search."""
+    given = p.model_dump(mode="json", exclude_unset=True)
+    if p.plan is not None:
+        given["search_params"] = p.plan.get("search_params")
+        destination = destination or p.plan.get("destination")
+    elif p.search_params is not None:
+        given["search_params"] = p.search_params.request()
+    return Preview("preview-job", {**given, "action": action, "destination": destination})
 
 
 def limits_of(p: JobRequestParams, *, allow_irreversible: bool, allow_malicious: bool) -> Limits:

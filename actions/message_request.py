@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints
 
-from actions.contract import ActionParams, ActionResult
+from actions.contract import ActionParams, ActionResult, Preview
 from actions.job_request import Approvals, Person, spent
 from actions.message_batches import Ledger, carry_out
 from actions.message_lookup import look_up, state_of, was_purged, with_details
@@ -161,6 +161,11 @@ class Prepared:
     approvals: list[ReadToken] = field(default_factory=list)
     survey: Survey | None = None
     refusals: list[dict[str, str]] = field(default_factory=list)
+
+
+def dry_run_of(action_id: str, p: ChangeParams) -> Preview:
+    """Return the same call as a dry run."""
+    return Preview(action_id, {**p.model_dump(mode="json", exclude_unset=True), "dry_run": True})
 
 
 def selection_of(p: NamedParams) -> Selection:

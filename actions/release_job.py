@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from actions.contract import WRITE, Action
 from actions.example_job import JOB_ID, example_new_job
-from actions.job_request import PLAN_OR_SEARCH, CreateJobParams, JobRequestResult, request_job
+from actions.job_request import PLAN_OR_SEARCH, CreateJobParams, JobRequestResult, preview_of, request_job
 from actions.process import main
 from connectors.email_security import EmailSecurity
 
@@ -38,6 +38,7 @@ ACTION = Action(
     effect="write",
     permissions=[WRITE],
     function=release_job,
+    preview=lambda p: preview_of(p, "RELEASE"),
     example_params={
         "search_params": {
             "sender": "statements@partner-bank.example",

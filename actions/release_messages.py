@@ -10,7 +10,7 @@ from pydantic import Field
 
 from actions.contract import WRITE, Action
 from actions.example_change import INVESTIGATE_ID, example_change, example_row
-from actions.message_request import ChangeResult, NamedParams, finish, prepare, selection_of, verdict
+from actions.message_request import ChangeResult, NamedParams, dry_run_of, finish, prepare, selection_of, verdict
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from guardrails.named_messages import Change
@@ -40,6 +40,7 @@ ACTION = Action(
     effect="write",
     permissions=[WRITE],
     function=release_messages,
+    preview=lambda p: dry_run_of("release-messages", p),
     verdict=verdict,
     example_params={"ids": [INVESTIGATE_ID], "requested_by": "ana@corp.example"},
     example_result=example_change(

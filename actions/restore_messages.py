@@ -13,7 +13,7 @@ from pydantic import Field
 
 from actions.contract import WRITE, Action
 from actions.example_change import INVESTIGATE_ID, example_change, example_found
-from actions.message_request import ChangeParams, ChangeResult, ExportPath, finish, prepare, verdict
+from actions.message_request import ChangeParams, ChangeResult, ExportPath, dry_run_of, finish, prepare, verdict
 from actions.message_selection import JobRow, Selection, exported_rows
 from actions.process import main
 from connectors.email_security import EmailSecurity
@@ -119,6 +119,7 @@ ACTION = Action(
     effect="write",
     permissions=[WRITE],
     function=restore_messages,
+    preview=lambda p: dry_run_of("restore-messages", p),
     verdict=verdict,
     example_params={"export": "case-42.ndjson", "dry_run": True},
     example_result=example_change(

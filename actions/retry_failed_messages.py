@@ -14,7 +14,7 @@ from pydantic import Field
 from actions.contract import WRITE, Action, JobId
 from actions.example_change import example_change
 from actions.example_job import JOB_ID
-from actions.message_request import ChangeParams, ChangeResult, finish, prepare, verdict
+from actions.message_request import ChangeParams, ChangeResult, dry_run_of, finish, prepare, verdict
 from actions.message_selection import JobRow, Selection, read_row
 from actions.process import main
 from connectors.email_security import EmailSecurity
@@ -180,6 +180,7 @@ ACTION = Action(
     effect="irreversible",
     permissions=[WRITE],
     function=retry_failed_messages,
+    preview=lambda p: dry_run_of("retry-failed-messages", p),
     verdict=verdict,
     example_params={"job_id": JOB_ID, "wait_seconds": 300, "requested_by": "ana@corp.example"},
     example_result=example_change(

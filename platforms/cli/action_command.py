@@ -6,6 +6,7 @@ import inspect
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +25,11 @@ from platforms.cli.screen import Screen
 # Actions that take long and report how far they are.
 WATCHED = ("wait-for-job", "export-job-messages")
 
+ASKS = (
+    "On a terminal it shows what it would do and asks, unless --yes, a plan or max_messages is given or it is a dry "
+    "run. Without a terminal it never asks: there it is an interface for programs."
+)
+
 # The command's own flags, next to which an action can't have parameters of the same name.
 OWN = {"params": options.Parameters, "output": options.Output, "verbose": options.Verbose}
 
@@ -35,11 +41,13 @@ def app(action_id: str) -> typer.Typer:
 
     def command(**given: Any) -> None:
         screen = Screen(given["output"], verbose=given["verbose"])
-        params: dict[str, Any] = {}
-        with told(screen, flags, lambda: interrupted(action, params, given)):
-            _run(action, flags, given, params, screen)
+        call = _Call(action, given)
+        with told(screen, flags, call.interrupted):
+            _run(call, flags, screen)
 
     signature = [_option(flag) for flag in flags] + [_own(name, kind) for name, kind in OWN.items()]
+    if _asks(action):
+        signature.append(_own("yes", options.Yes))
     if action.verdict is not None:
         signature.append(_own("exit_status", options.ExitStatus))
     command.__dict__["__signature__"] = inspect.Signature(signature)
@@ -48,15 +56,34 @@ def app(action_id: str) -> typer.Typer:
     return single
 
 
-def _run(
-    action: Action[Any, Any], flags: Sequence[Flag], given: Mapping[str, Any], params: dict[str, Any], screen: Screen
-) -> None:
+@dataclass
+class _Call:
+    """One call of an action. params: as far as they are known. begun: something may have been sent that changes."""
+
+    action: Action[Any, Any]
+    given: Mapping[str, Any]
+    params: dict[str, Any] = field(default_factory=dict)
+    begun: bool = False
+
+    def interrupted(self) -> Parting:
+        if not self.begun:
+            return Parting("Interrupted. Nothing was changed.")
+        return interrupted(self.action, self.params, self.given)
+
+
+def _run(call: _Call, flags: Sequence[Flag], screen: Screen) -> None:
     screen.configure_log()
+    action, given = call.action, call.given
     base = read_object(given["params"], "--params") if given["params"] is not None else {}
-    merged, problems = document(flags, given, base)
-    params.update(merged)
+    call.params, problems = document(flags, given, base)
     if problems:
-        raise ParameterError(problems=problems + _other_problems(action, params, problems))
+        raise ParameterError(problems=problems + _other_problems(action, call.params, problems))
+    params = call.params
+    if _asks(action) and not given["yes"]:
+        from platforms.cli.confirmation import confirmed  # noqa: PLC0415 -- only where a person may be asked
+
+        params = confirmed(screen, action, params)
+    call.begun = True
     with watching(screen, action):
         result = action.run(params)
     if screen.json:
@@ -112,11 +139,16 @@ def _to_write(params: Mapping[str, Any], given: Mapping[str, Any] | None) -> str
     return "".join(f" Write the {name} to {name}.json first." for name in names)
 
 
+def _asks(action: Action[Any, Any]) -> bool:
+    return action.approval == "required"
+
+
 def _help(action: Action[Any, Any]) -> str:
     documented = inspect.getmodule(action.function)
     said = (documented.__doc__ or "").strip() if documented else ""
     needs = f"Needs the permission '{action.permissions[0]}'." if action.permissions else ""
-    return "\n\n".join(part for part in (said or action.title, f"Effect: {action.effect}. {needs}".strip()) if part)
+    effect = f"Effect at worst: {action.effect}. {needs}".strip()
+    return "\n\n".join(part for part in (said or action.title, effect, ASKS if _asks(action) else "") if part)
 
 
 def _option(flag: Flag) -> inspect.Parameter:

@@ -8,17 +8,21 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from connectors.errors import GuardrailRefusal, OutcomeUnknown, ParameterError
+from connectors.errors import GuardrailRefusal, OutcomeUnknown, PackError, ParameterError
 from platforms.cli.action_index import load
+from platforms.cli.preview import RunPreview, bound, previewed, show_preview
 from platforms.cli.screen import Screen, is_terminal, safe, write
 from platforms.cli.tables import facts, named_values
 from playbooks.changes import Change, job_of, surest, told
 from playbooks.format import ActionStep, Step
-from playbooks.local import BeforeAction, Upcoming
+from playbooks.local import Upcoming
 
-OF_A_PLAN = ("action", "destination", "search_params", "messages", "recipients", "malicious", "warnings", "plan_hash")
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from actions.contract import Action
 
 # The terminal that a process belongs to, wherever its streams lead. A process of cron has none.
 TERMINAL = "/dev/tty"
@@ -82,37 +86,68 @@ def resuming(directory: Path) -> str:
     return f"cfes playbook run --resume {shlex.quote(str(directory))}"
 
 
-def asking(screen: Screen, away: Callable[[], AbstractContextManager[None]], *, resumed: bool = False) -> BeforeAction:
-    """A function that asks before each action that wants approval, once a step.
+class Asking:
+    """Asks before each action that wants approval, once a step. Called before an action begins.
 
     A step whose action has begun in this process was approved here: to run it again is how it is found out what it
     changed. In a `resumed` run somebody else may have approved it: the first step is always asked about, after what
     the run has done so far. `require_person` refuses a run that could not ask. `away` takes what is drawn on the
-    terminal off it while the question waits.
+    terminal off it while the question waits. `run` runs a preview: an action that only reads.
     """
-    first = resumed
 
-    def ask(upcoming: Upcoming) -> None:
-        nonlocal first
-        action = load(upcoming.command.action)
-        if (upcoming.begun and not first) or not action.asks_first(upcoming.command.params):
+    def __init__(
+        self, screen: Screen, away: Callable[[], AbstractContextManager[None]], run: RunPreview, *, resumed: bool
+    ) -> None:
+        self._screen = screen
+        self._away = away
+        self._run = run
+        self._first = resumed
+        self._asked: Mapping[str, Any] | None = None
+        self._bound: dict[str, Any] = {}
+        self._plans: list[Mapping[str, Any]] = []
+
+    def took_plan(self, plan: Mapping[str, Any]) -> None:
+        """Remember a plan that this process made: it is shown as it is, and not counted again for the question."""
+        self._plans.append(plan)
+
+    def __call__(self, upcoming: Upcoming) -> None:
+        action, params = load(upcoming.command.action), upcoming.command.params
+        if (upcoming.begun and not self._first) or not action.asks_first(params):
             return
-        stream, console = (sys.stderr, screen.err) if screen.watched else (sys.stdout, screen.out)
-        with away():
-            if first:
+        console = console_of(self._screen)
+        with self._away():
+            if self._first:
                 console.print(safe(done_so_far(upcoming)))
-            first = False
-            console.print(safe(f"{action.title} (effect at worst: {action.effect})", "bold"))
-            params = _worth_reading(upcoming.command.params)
-            facts(console, [(name, value) for name, value in named_values(params) if value != ""])
-            write(stream, "Go on? [y/N] ")
-            answer = typed_answer()
-            if answer is None:
-                write(stream, "\nnobody to ask: add --yes\n")
-        if answer is None or answer.strip().lower() not in ("y", "yes"):
-            raise Declined(possible_changes(upcoming))
+            self._first = False
+            console.print(safe(f"Step {upcoming.command.step_id}: {action.title}", "bold"))
+            shown = self._preview(console, action, params)
+            if shown is None:
+                facts(console, [(name, value) for name, value in named_values(params) if value != ""])
+            else:
+                show_preview(self._screen, console, action, shown)
+            if not agrees(self._screen):
+                raise Declined(possible_changes(upcoming))
+        self._asked, self._bound = params, bound(action, params, shown)
 
-    return ask
+    def approved(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters to run a step with: bound to what was shown, where it was asked about."""
+        return self._bound if params == self._asked else params
+
+    def _preview(self, console: Console, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
+        plan = params.get("plan")
+        if isinstance(plan, Mapping) and plan in self._plans:
+            return dict(plan)
+        try:
+            found = previewed(action, params, self._run)
+        except PackError as error:
+            console.print(safe(f"What it would do can't be shown: {error.message}", "bold yellow"))
+            return None
+        if found is None or not isinstance(plan, Mapping):
+            return found
+        # A file may say anything: what is shown was found now. The hash is the one that the job will name.
+        claim = f"The given plan claims {plan.get('messages')} messages, counted at {plan.get('previewed_at')}."
+        console.print(safe(f"{claim} What follows was counted now."))
+        return {**found, "plan_hash": str(plan.get("plan_hash"))}
 
 
 def done_so_far(upcoming: Upcoming) -> str:
@@ -129,16 +164,19 @@ def possible_changes(upcoming: Upcoming) -> list[Change]:
     return changes
 
 
-def _worth_reading(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a plan, what is to be decided; its breakdowns and its sample were there to be looked at before."""
-    plan = params.get("plan")
-    if not isinstance(plan, Mapping):
-        return dict(params)
-    return {**params, "plan": {name: plan[name] for name in OF_A_PLAN if name in plan}}
+def console_of(screen: Screen) -> Console:
+    """Return where a question is seen."""
+    return screen.err if screen.watched else screen.out
 
 
-def never(upcoming: Upcoming) -> None:
-    """Ask nothing: `--yes`."""
+def agrees(screen: Screen) -> bool:
+    """Ask whether to go on. Only y and yes are a yes; the end of the input is a no."""
+    stream = sys.stderr if screen.watched else sys.stdout
+    write(stream, "Go on? [y/N] ")
+    answer = typed_answer()
+    if answer is None or not answer.endswith("\n"):
+        write(stream, "\n")
+    return answer is not None and answer.strip().lower() in ("y", "yes")
 
 
 def can_answer() -> bool:

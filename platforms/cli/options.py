@@ -36,3 +36,4 @@ ExitStatus = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from platforms.cli.screen import Screen
-from platforms.cli.tables import LONGEST_LIST, Column, facts, grid, named_values, text_of
+from platforms.cli.screen import Screen, safe
+from platforms.cli.tables import IN_JSON, LONGEST_LIST, Column, facts, grid, named_values, text_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from actions.contract import Action
+    from guardrails.plan import Reversibility
 
 SAMPLE_COLUMNS = (
     Column("scanned", 20, rank=3),
@@ -30,14 +36,20 @@ BREAKDOWNS = {
 }
 
 
-def show_plan(screen: Screen, plan: Mapping[str, Any]) -> None:
-    """What would be done, to whom, what stands against it; the hash last, where it is copied from."""
+def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None = None) -> None:
+    """Show what would be done, to whom, and what would refuse it; the hash last, where it is copied from.
+
+    console: where a person is asked; else the result goes to standard output, and what would refuse it to standard
+    error.
+    """
+    out = console or screen.out
     for key, title in BREAKDOWNS.items():
         if plan[key]:
-            _breakdown(screen, title, plan[key], plan["messages"] or 0)
+            _breakdown(out, title, plan[key], plan["messages"] or 0)
     if plan["sample"]:
-        grid(screen.out, SAMPLE_COLUMNS, [_sample_row(message) for message in plan["sample"]])
-    undo = plan["reversibility"]
+        hint = "" if console is not None else IN_JSON
+        grid(out, SAMPLE_COLUMNS, [_sample_row(message) for message in plan["sample"]], hint=hint)
+    undo = undo_of(None, plan)
     rows: list[tuple[str, object]] = [
         ("action", f"{plan['action']} to {plan['destination']}" if plan["destination"] else plan["action"]),
         *((f"search: {name}", value) for name, value in named_values(plan["search_params"])),
@@ -45,7 +57,7 @@ def show_plan(screen: Screen, plan: Mapping[str, Any]) -> None:
         ("recipients", _number(plan["recipients"])),
         ("malicious", _number(plan["malicious"])),
         ("the count is", ": ".join([plan["parity"], *plan["parity_notes"]])),
-        ("can be undone", f"{text_of(undo['reversible'])}: {undo['how']}"),
+        ("can be undone", f"{text_of(undo.reversible)}: {undo.how}"),
         ("may drift by", f"{plan['max_drift']:g} percent before the job is created"),
         ("is cancelled over", f"{_number(plan['cancel_if_discovered_over'])} messages discovered"),
         ("approvals needed", plan["approvals_needed"]),
@@ -55,33 +67,55 @@ def show_plan(screen: Screen, plan: Mapping[str, Any]) -> None:
         ("counted at", plan["previewed_at"]),
         ("plan_hash", plan["plan_hash"]),
     ]
-    facts(screen.out, rows)
+    facts(out, rows)
     for refusal in plan["refusals"]:
-        screen.say(f"would be refused: {refusal['type']}: {refusal['message']}", "bold red")
+        line = f"would be refused: {refusal['type']}: {refusal['message']}"
+        if console is None:
+            screen.say(line, "bold red")
+        else:
+            console.print(safe(line, "bold red"))
 
 
-def show_change(screen: Screen, result: Mapping[str, Any]) -> None:
-    """What was done to each message, then the counts."""
+def undo_of(action: Action[Any, Any] | None, shown: Mapping[str, Any]) -> Reversibility:
+    """Return whether what a call does can be undone, and how.
+
+    It is computed from the call's own action and folder, as a plan or a dry run shows them: an action's worst case may
+    be irreversible, and a move to JunkEmail is not. What a plan says of it is not read.
+    """
+    from guardrails.plan import Reversibility, reversibility_of  # noqa: PLC0415 -- brings the search's models
+
+    if shown.get("action") in ("MOVE", "RELEASE"):
+        return reversibility_of(shown["action"], shown.get("destination"))
+    reversible = action is not None and action.effect != "irreversible"
+    return Reversibility(reversible=reversible, how="by another call" if reversible else "What it does is permanent.")
+
+
+def show_change(screen: Screen, result: Mapping[str, Any], console: Console | None = None) -> None:
+    """Show what was done to each message, then the counts. console: where a person is asked about a dry run."""
+    out = console or screen.out
     rows = result["results"]
     if rows:
         # What did not succeed comes first: it is what somebody has to look at.
         shown = sorted(rows, key=lambda row: bool(row.get("success")))[:LONGEST_LIST]
-        grid(screen.out, CHANGE_COLUMNS, [_change_row(row) for row in shown])
+        grid(out, CHANGE_COLUMNS, [_change_row(row) for row in shown], hint="" if console is not None else IN_JSON)
         if len(rows) > len(shown):
             screen.say(f"{len(shown)} of {len(rows)} rows are shown; --output json has all", "dim")
     left_out = ("results", "warnings", "ids")
-    facts(screen.out, list(named_values({name: value for name, value in result.items() if name not in left_out})))
+    facts(out, list(named_values({name: value for name, value in result.items() if name not in left_out})))
     if result["dry_run"]:
+        undo = undo_of(None, result)
+        facts(out, [("can be undone", f"{text_of(undo.reversible)}: {undo.how}")])
+    if result["dry_run"] and console is None:
         screen.say("a dry run: nothing was changed; --no-dry-run does it", "yellow")
 
 
-def _breakdown(screen: Screen, title: str, counts: Mapping[str, int], messages: int) -> None:
+def _breakdown(out: Console, title: str, counts: Mapping[str, int], messages: int) -> None:
     columns = (Column(title, 20), *BREAKDOWN_COLUMNS[1:])
     rows = [
         (name, f"{count:,}", f"{100 * count / messages:.0f} %" if messages else "") for name, count in counts.items()
     ]
-    grid(screen.out, columns, rows)
-    screen.out.print()
+    grid(out, columns, rows)
+    out.print()
 
 
 def _sample_row(message: Mapping[str, Any]) -> Sequence[object]:

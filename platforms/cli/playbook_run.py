@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actions import catalog, progress
+from actions.contract import Action
 from connectors.clock import SystemClock
 from connectors.email_security import EmailSecurity
 from platforms.cli import approval
@@ -34,6 +35,9 @@ RUNS = Path("cfes-runs")
 CALLS = "calls.ndjson"
 
 NOT_ALL_SUCCEEDED = 8
+
+# The action that makes plans.
+PREVIEW = "preview-job"
 
 Start = Callable[..., local.Outcome]
 
@@ -104,23 +108,29 @@ def _drive(
         view = RunView(screen, bar)
         stack.enter_context(progress.listening(view.heard))
         away = bar.away if bar is not None else nullcontext
-        ask = approval.never if terms.yes else approval.asking(screen, away, resumed=resumed)
-
-        def before_action(upcoming: local.Upcoming) -> None:
-            if load(upcoming.command.action).connection:
-                connect()
-            ask(upcoming)
-
         recorded: list[EmailSecurity] = []
 
-        def run_action(action_id: str, params: dict[str, Any]) -> dict[str, Any]:
-            action = load(action_id)
+        def call(action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
             if not action.connection:
                 return action.run(params)
             if not recorded:
                 # The run's directory is there by now.
                 recorded.append(stack.enter_context(apis[0].recording(directory / CALLS)))
             return action.run(params, recorded[0])
+
+        ask = approval.Asking(screen, away, call, resumed=resumed)
+
+        def before_action(upcoming: local.Upcoming) -> None:
+            if load(upcoming.command.action).connection:
+                connect()
+            if not terms.yes:
+                ask(upcoming)
+
+        def run_action(action_id: str, params: dict[str, Any]) -> dict[str, Any]:
+            result = call(load(action_id), ask.approved(params))
+            if action_id == PREVIEW:
+                ask.took_plan(result)
+            return result
 
         try:
             outcome = start(run_action=run_action, clock=SystemClock(), observer=view, before_action=before_action)

@@ -16,6 +16,8 @@ from platforms.cli.screen import safe
 # More of them would only be scrolled past.
 LONGEST_LIST = 50
 
+IN_JSON = " (--output json has all)"
+
 # Blanks between two columns.
 GAP = 2
 
@@ -31,8 +33,11 @@ class Column:
     fold: bool = False
 
 
-def grid(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under headings. Columns that do not fit are left out, those of the greatest rank first."""
+def grid(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[object]], hint: str = IN_JSON) -> None:
+    """Print rows under headings. Columns that do not fit are left out, those of the greatest rank first.
+
+    hint: where such columns can be seen.
+    """
     cells = [[safe("" if value is None else value) for value in row] for row in rows]
     longest = [
         max([cell_len(column.title), *(row[place].cell_len for row in cells)]) for place, column in enumerate(columns)
@@ -62,7 +67,7 @@ def grid(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[ob
     console.print(table)
     if len(kept) < len(columns):
         left_out = ", ".join(column.title for place, column in enumerate(columns) if place not in kept)
-        console.print(safe(f"no room for: {left_out} (--output json has all)", "dim"))
+        console.print(safe(f"no room for: {left_out}{hint}", "dim"))
 
 
 def facts(console: Console, rows: Sequence[tuple[str, object]]) -> None:

@@ -76,7 +76,8 @@ def test_every_example_result_shows_on_a_terminal_of_any_width(
     action_id: str, columns: str, cfes: Cfes, taken: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    ended = cfes(action_id, terminal=True)
+    yes = ["--yes"] if catalog.find(action_id).approval == "required" else []
+    ended = cfes(action_id, *yes, terminal=True)
     assert ended.code == 0
     assert ended.out
     assert not ended.out.startswith("{")

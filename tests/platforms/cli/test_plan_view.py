@@ -53,7 +53,7 @@ def test_what_did_not_succeed_comes_first_and_a_dry_run_says_so(
     dry = connected(*move, "--dry-run", terminal=True)
     assert "a dry run: nothing was changed" in dry.err + dry.out
     assert sandbox.state.truth()["effects"] == []
-    done = connected(*move, terminal=True)
+    done = connected(*move, "--yes", terminal=True)
     rows = [line for line in done.out.splitlines() if line.startswith(("yes", "no "))]
     assert rows[0].startswith("no")
     assert "Mailbox not found" in rows[0]

@@ -176,7 +176,9 @@ def test_a_person_is_asked_before_mail_is_changed_and_no_leaves_a_run_to_resume(
     ended = connected(*run, terminal=True, typed="n\n")
     told = COLOUR.sub("", ended.err)
     assert ended.code == 3
-    assert "Create a bulk job that moves messages to a folder (effect at worst: irreversible)" in told
+    assert "Step create: Create a bulk job that moves messages to a folder" in told
+    assert re.search(r"Move \d+ messages to JunkEmail \(can be undone\)\nGo on\?", told)
+    assert "irreversible" not in told
     assert "billing@invoice-portal.example" in told
     assert "NotApproved" in told
     assert "To resume: cfes playbook run --resume 'my case'" in told

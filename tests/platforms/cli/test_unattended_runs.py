@@ -50,12 +50,13 @@ def purge(tmp_path: Path, no_terminal: None) -> str:
 def test_without_a_person_a_run_that_changes_mail_exits_2_before_anything_is_run(
     connected: Cfes, sandbox: RunningSandbox, purge: str, tmp_path: Path, streams: dict[str, bool]
 ) -> None:
+    before = sandbox.state.truth()["calls"]
     ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--output", "json", **streams)
     assert (ended.code, ended.error["type"], ended.error["applied"]) == (2, "NobodyToAsk", "no")
     assert "'create' (create-move-job)" in ended.error["message"]
     assert "Nothing was run. Add --yes" in ended.error["help"]
     assert not (tmp_path / "cfes-runs").exists()
-    assert sandbox.state.truth()["effects"] == []
+    assert sandbox.state.truth()["calls"] == before
 
 
 @pytest.mark.parametrize("playbook", [one.id for one in library.available()])

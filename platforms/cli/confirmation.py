@@ -1,0 +1,50 @@
+"""Asks the person at the terminal before an action's command changes something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from connectors.errors import GuardrailRefusal, TooManyMessages
+from platforms.cli import approval
+from platforms.cli.preview import bound, previewed, show_preview
+from platforms.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from actions.contract import Action
+
+
+class NotConfirmed(GuardrailRefusal):
+    """The person at the terminal did not say yes."""
+
+    default_help = "Nothing was changed. Run it again and answer y, or add --yes to run it without a question."
+
+
+def confirmed(screen: Screen, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Show what the call would do, ask, and return the parameters bound to what was shown.
+
+    Asks nothing, and returns them as they are, for a dry run, where a plan or max_messages bounds the call, and where
+    nobody can be asked. Raises: NotConfirmed, and what the preview raises.
+    """
+    bounded = params.get("plan") is not None or params.get("max_messages") is not None
+    if bounded or not action.asks_first(params) or not approval.can_ask(screen):
+        return dict(params)
+    try:
+        shown = previewed(action, params, _run)
+    except TooManyMessages as error:
+        hint = "Nothing was changed. Narrow the search, or bound it with --max-messages: then it is not asked about."
+        raise error.retold(error.message, help=hint) from None
+    if shown is not None:
+        show_preview(screen, approval.console_of(screen), action, shown)
+    if not approval.agrees(screen):
+        raise NotConfirmed("the question was not answered with yes")
+    return bound(action, params, shown)
+
+
+def _run(shows: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    from connectors.email_security import EmailSecurity  # noqa: PLC0415 -- only where a person is asked
+
+    # A connection of its own: how long the person thinks is no part of the call's time.
+    with EmailSecurity.from_environment() as api:
+        api.check_writable()
+        return shows.run(params, api)

@@ -1,0 +1,72 @@
+"""What a call would do, shown to the person who is asked: the view of preview-job, or of a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from platforms.cli.action_index import load
+from platforms.cli.plan_view import show_change, show_plan, undo_of
+from platforms.cli.screen import Screen, safe
+from platforms.cli.step_summary import counted
+from platforms.cli.tables import facts, named_values
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from actions.contract import Action, Preview
+
+RunPreview = Callable[["Action[Any, Any]", Mapping[str, Any]], dict[str, Any]]
+
+
+def previewed(action: Action[Any, Any], params: Mapping[str, Any], run: RunPreview) -> dict[str, Any] | None:
+    """Return what the action's preview shows for a call; None where the action has none. Raises: PackError."""
+    checked = action.check(params)
+    if action.preview is None:
+        return None
+    preview: Preview = action.preview(checked)
+    shows = load(preview.action)
+    return run(shows, {name: value for name, value in preview.params.items() if name in shows.params.model_fields})
+
+
+def bound(action: Action[Any, Any], params: Mapping[str, Any], shown: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the parameters, bound to what was shown: a call that would reach more by now is refused.
+
+    A job is made from the plan that was shown, with no drift unless the call allows one. Of named messages the number
+    is a cap. What has a plan, or shows no number, stays as it is.
+    """
+    if shown is None or not isinstance(shown.get("messages"), int) or params.get("plan") is not None:
+        return dict(params)
+    fields = action.params.model_fields
+    if "plan" in fields and "search_params" in shown:
+        by_search = {name: value for name, value in params.items() if name != "search_params"}
+        return {**by_search, "plan": dict(shown), "max_drift": params.get("max_drift", 0)}
+    if "max_messages" in fields:
+        return {**params, "max_messages": max(1, shown["messages"])}
+    return dict(params)
+
+
+def show_preview(screen: Screen, console: Console, action: Action[Any, Any], shown: Mapping[str, Any]) -> None:
+    """Show what a call would do, its warnings, and in one line what is asked about."""
+    if "search_params" in shown and "plan_hash" in shown:
+        show_plan(screen, shown, console)
+    elif "dry_run" in shown:
+        show_change(screen, shown, console)
+    else:
+        own = {name: value for name, value in shown.items() if name not in ("job", "warnings")}
+        facts(console, list(named_values({**own, **(shown.get("job") or {})})))
+    for warning in shown.get("warnings") or ():
+        console.print(safe(f"! {warning}", "yellow"))
+    if shown.get("messages", 0) is None:
+        console.print(safe("The messages can't be counted: how many this call reaches is not known.", "bold yellow"))
+    console.print(safe(_in_one_line(action, shown), "bold"))
+
+
+def _in_one_line(action: Action[Any, Any], shown: Mapping[str, Any]) -> str:
+    undo = "can be undone" if undo_of(action, shown).reversible else "can't be undone"
+    if shown.get("action") not in ("MOVE", "RELEASE"):
+        return f"{action.title} ({undo})"
+    count = shown.get("messages")
+    messages = counted(count, "message") if isinstance(count, int) else "an unknown number of messages"
+    what = f"Move {messages} to {shown.get('destination')}" if shown["action"] == "MOVE" else f"Release {messages}"
+    return f"{what} ({undo})"

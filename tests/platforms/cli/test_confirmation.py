@@ -1,0 +1,348 @@
+"""On a terminal, a command that changes mail shows what it would do and asks. Elsewhere it never asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import catalog
+from actions.contract import Action
+from platforms.cli import approval
+from platforms.cli.preview import bound
+from platforms.manifest import ROOT
+from sandbox.server import RunningSandbox
+from tests.actions.named_messages import delivered
+from tests.conftest import CAMPAIGN
+from tests.platforms.cli.conftest import Cfes
+from tests.platforms.cli.test_action_commands import FIND
+from tests.platforms.cli.test_display import ESCAPE, HOSTILE
+
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+CREATE = ("create-move-job", *FIND, "--destination", "JunkEmail")
+ASKING = [action for action in catalog.available().values() if action.approval == "required"]
+
+
+def effects(sandbox: RunningSandbox) -> list[Any]:
+    found: list[Any] = sandbox.state.truth()["effects"]
+    return found
+
+
+def one_more_mail(sandbox: RunningSandbox) -> None:
+    """A mail of the campaign that was scanned before the question, and shows only now."""
+    like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+    delivered(sandbox, "late@corp.example", number=60, sender=like.sender, disposition="MALICIOUS")
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Does something between the question and a yes."""
+
+    def answer(meanwhile: Callable[[], object]) -> None:
+        def typed() -> str:
+            meanwhile()
+            return "y\n"
+
+        monkeypatch.setattr(approval, "typed_answer", typed)
+
+    return answer
+
+
+@pytest.fixture
+def exported(connected: Cfes, tmp_path: Path) -> str:
+    """The rows of a job that moved the campaign to JunkEmail."""
+    job_id = connected(*CREATE).document["job_id"]
+    connected("wait-for-job", "--job-id", job_id)
+    connected("export-job-messages", "--job-id", job_id, "--destination", str(tmp_path / "rows.ndjson"))
+    return "rows.ndjson"
+
+
+@pytest.mark.parametrize("action", ASKING, ids=lambda action: str(action.id))
+def test_every_action_that_wants_approval_has_a_preview_that_changes_nothing(action: Action[Any, Any]) -> None:
+    assert action.preview is not None
+    preview = action.preview(action.check(action.example_params))
+    shows = catalog.find(preview.action)
+    assert not shows.asks_first(preview.params)
+    assert shows.effect == "read" or preview.params["dry_run"] is True
+    shows.check({name: value for name, value in preview.params.items() if name in shows.params.model_fields})
+
+
+@pytest.mark.parametrize("action", ASKING, ids=lambda action: str(action.id))
+def test_the_help_says_who_is_asked(action: Action[Any, Any], cfes: Cfes) -> None:
+    text = " ".join(cfes(action.id, "--help").out.split())
+    assert "On a terminal it shows what it would do and asks" in text
+    assert "Without a terminal it never asks" in text
+    assert "--yes" in text
+
+
+def test_a_job_by_search_shows_what_preview_job_shows_and_is_bound_to_it(
+    connected: Cfes, sandbox: RunningSandbox
+) -> None:
+    plan = connected("preview-job", "--action", "MOVE", *FIND, "--destination", "JunkEmail").document
+    ended = connected(*CREATE, "--output", "json", terminal=True, typed="y\n")
+    told = COLOUR.sub("", ended.err)
+    assert ended.code == 0
+    [job] = connected("list-jobs").document["jobs"]
+    assert json.loads(ended.out)["job_id"] == job["job_id"]
+    assert json.loads(ended.out)["plan_hash"] is not None
+    assert f"Move {plan['messages']} messages to JunkEmail (can be undone)\nGo on? [y/N] " in told
+    for shown in (str(CAMPAIGN["sender"]), plan["sample"][0]["subject"][:20], "verdict", "recipient domain"):
+        assert shown in told
+    assert re.search(r"recipients +" + str(plan["recipients"]), told)
+    assert "irreversible" not in told
+
+
+@pytest.mark.parametrize(("folder", "undo"), [("JunkEmail", "can be"), ("RecoverableItemsPurges", "can't be")])
+def test_the_effect_is_that_of_this_call(connected: Cfes, folder: str, undo: str) -> None:
+    ended = connected("create-move-job", *FIND, "--destination", folder, terminal=True, typed="n\n")
+    assert f"messages to {folder} ({undo} undone)" in COLOUR.sub("", ended.err)
+
+
+def test_a_release_by_search_is_asked_about(connected: Cfes, sandbox: RunningSandbox) -> None:
+    ended = connected("release-job", *FIND, terminal=True, typed="n\n")
+    assert re.search(r"Release \d+ messages \(can't be undone\)\nGo on\?", COLOUR.sub("", ended.err))
+    assert (ended.code, effects(sandbox)) == (3, [])
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "", "ye\n", "yess\n", "Y E S\n"])
+def test_anything_but_a_yes_changes_nothing_and_exits_3(connected: Cfes, sandbox: RunningSandbox, answer: str) -> None:
+    ended = connected(*CREATE, "--output", "json", terminal=True, typed=answer)
+    error = json.loads(ended.out)["error"]
+    assert (ended.code, error["type"], error["applied"]) == (3, "NotConfirmed", "no")
+    assert "Nothing was changed." in error["help"]
+    assert effects(sandbox) == []
+
+
+@pytest.mark.parametrize("answer", ["y\n", "Y\n", " yes \n", "YES\n", "y"])
+def test_a_yes_is_y_or_yes(connected: Cfes, answer: str) -> None:
+    assert connected(*CREATE, terminal=True, typed=answer).code == 0
+
+
+def test_yes_a_plan_and_a_cap_ask_nothing(connected: Cfes, tmp_path: Path) -> None:
+    plan = connected("preview-job", "--action", "MOVE", *FIND, "--destination", "JunkEmail")
+    (tmp_path / "plan.json").write_text(plan.out)
+    for given in (
+        (*CREATE, "--yes"),
+        (*CREATE, "--max-messages", "500"),
+        ("create-move-job", "--plan", "@plan.json"),
+    ):
+        ended = connected(*given, terminal=True)
+        assert ended.code == 0
+        assert "Go on?" not in ended.err
+
+
+@pytest.mark.parametrize("streams", [{}, {"out": True}, {"err": True}])
+def test_where_nobody_can_answer_it_is_an_interface_for_programs(
+    connected: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, streams: dict[str, bool]
+) -> None:
+    monkeypatch.setattr(approval, "TERMINAL", str(tmp_path / "no-such-terminal"))
+    ended = connected(*CREATE, "--output", "json", **streams)
+    assert (ended.code, ended.document["created"], ended.document["plan_hash"]) == (0, True, None)
+    assert "Go on?" not in ended.out + ended.err
+
+
+def test_parameters_on_standard_input_leave_the_terminal_for_the_answer(
+    connected: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sandbox: RunningSandbox
+) -> None:
+    (tmp_path / "terminal").write_text("n\n")
+    monkeypatch.setattr(approval, "TERMINAL", str(tmp_path / "terminal"))
+    params = json.dumps({"search_params": CAMPAIGN, "destination": "JunkEmail"})
+    ended = connected("create-move-job", "--params", "-", err=True, typed=params)
+    assert (ended.code, ended.error["type"], effects(sandbox)) == (3, "NotConfirmed", [])
+
+
+def test_run_never_asks(connected: Cfes) -> None:
+    params = json.dumps({"search_params": CAMPAIGN, "destination": "JunkEmail"})
+    ended = connected("run", "create-move-job", err=True, out=True, typed=params)
+    assert (ended.code, "Go on?" in ended.err) == (0, False)
+
+
+def test_a_search_that_grew_while_the_question_waited_is_refused(
+    connected: Cfes, sandbox: RunningSandbox, answering: Callable[[Callable[[], object]], None]
+) -> None:
+    answering(lambda: one_more_mail(sandbox))
+    ended = connected(*CREATE, "--output", "json", terminal=True)
+    error = json.loads(ended.out)["error"]
+    assert (ended.code, error["type"]) == (3, "PlanDrifted")
+    assert effects(sandbox) == []
+
+
+def test_a_search_that_grew_is_taken_where_the_call_allows_it(
+    connected: Cfes, sandbox: RunningSandbox, answering: Callable[[Callable[[], object]], None]
+) -> None:
+    answering(lambda: one_more_mail(sandbox))
+    assert connected(*CREATE, "--max-drift", "10", terminal=True).code == 0
+
+
+def test_a_search_that_can_not_be_counted_says_so_and_asks_all_the_same(
+    connected: Cfes, sandbox: RunningSandbox
+) -> None:
+    given = (*CREATE, "--submissions")
+    ended = connected(*given, terminal=True, typed="n\n")
+    told = COLOUR.sub("", ended.err)
+    assert "The messages can't be counted: how many this call reaches is not known." in told
+    assert "Move an unknown number of messages to JunkEmail (can be undone)\nGo on?" in told
+    assert (ended.code, effects(sandbox)) == (3, [])
+    assert connected(*given, terminal=True, typed="y\n").code == 0
+
+
+def test_bad_parameters_and_read_only_are_said_before_a_question(
+    connected: Cfes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = connected("create-move-job", "--destination", "Trash", terminal=True, typed="y\n")
+    assert (ended.code, "Go on?" in ended.err) == (2, False)
+    monkeypatch.setenv("CFES_READ_ONLY", "1")
+    ended = connected(*CREATE, terminal=True, typed="y\n")
+    assert (ended.code, "Go on?" in ended.err) == (3, False)
+
+
+def test_ctrl_c_at_the_question_changed_nothing(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(approval, "typed_answer", interrupt)
+    ended = connected(*CREATE, terminal=True)
+    assert ended.code == 130
+    assert "Interrupted. Nothing was changed." in COLOUR.sub("", ended.err)
+
+
+def test_named_messages_show_their_count_and_a_dry_run(connected: Cfes, sandbox: RunningSandbox) -> None:
+    known = [sandbox.state.tenant.id_of(m) for m in sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[:3]]
+    Path("ids.json").write_text(json.dumps(known))
+    move = ("move-messages", "--ids", "@ids.json", "--destination", "JunkEmail")
+    ended = connected(*move, terminal=True, typed="n\n")
+    told = COLOUR.sub("", ended.err)
+    assert (ended.code, effects(sandbox)) == (3, [])
+    assert "Move 3 messages to JunkEmail (can be undone)\nGo on?" in told
+    assert "--no-dry-run" not in told
+    assert "Release 3 messages" in COLOUR.sub(
+        "", connected("release-messages", "--ids", "@ids.json", "--allow-malicious", terminal=True, typed="n\n").err
+    )
+    assert connected(*move, terminal=True, typed="y\n").code == 0
+    assert effects(sandbox) != []
+
+
+def test_a_list_that_grew_while_the_question_waited_is_refused(
+    connected: Cfes, sandbox: RunningSandbox, exported: str, answering: Callable[[Callable[[], object]], None]
+) -> None:
+    rows = Path(exported).read_text().splitlines(keepends=True)
+    assert len({json.loads(row)["message"]["id"] for row in rows}) > 2
+    Path(exported).write_text(rows[0])
+    answering(lambda: Path(exported).write_text("".join(rows)))
+    before = effects(sandbox)
+    ended = connected(
+        *("move-messages", "--export", exported, "--destination", "DeletedItems", "--output", "json"), terminal=True
+    )
+    assert json.loads(ended.out)["error"]["type"] == "TooManyMessages"
+    assert effects(sandbox) == before
+
+
+def test_a_restore_asks_where_it_is_no_dry_run(connected: Cfes, sandbox: RunningSandbox, exported: str) -> None:
+    before = effects(sandbox)
+    dry = connected("restore-messages", "--export", exported, terminal=True)
+    assert (dry.code, "Go on?" in dry.err) == (0, False)
+    ended = connected("restore-messages", "--export", exported, "--no-dry-run", terminal=True, typed="n\n")
+    assert re.search(r"Move \d+ messages to Inbox \(.*\)\nGo on\?", COLOUR.sub("", ended.err))
+    assert (ended.code, effects(sandbox)) == (3, before)
+
+
+def test_a_retry_and_a_delete_ask(connected: Cfes, sandbox: RunningSandbox, exported: str) -> None:
+    [job] = connected("list-jobs").document["jobs"]
+    for command in ("retry-failed-messages", "delete-job"):
+        ended = connected(command, "--job-id", job["job_id"], terminal=True, typed="n\n")
+        assert (ended.code, ended.err.count("Go on?")) == (3, 1)
+    told = COLOUR.sub("", ended.err)
+    assert job["job_id"] in told
+    assert "Delete an ended bulk job (can't be undone)" in told
+    assert connected("list-jobs").document["count"] == 1
+    assert connected("delete-job", "--job-id", job["job_id"], "-y", terminal=True).code == 0
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "140"])
+def test_hostile_text_is_visible_at_the_question_and_does_nothing(
+    connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for message in sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"])):
+        message.subject = HOSTILE
+    ended = connected(*CREATE, terminal=True, typed="n\n")
+    assert not ESCAPE.search(ended.err)
+    assert not set("\x07\u202e\r") & set(ended.err)
+    assert "Go on?" in ended.err
+    assert max(len(line) for line in COLOUR.sub("", ended.err).splitlines()) <= max(int(columns), 80)
+
+
+@pytest.mark.parametrize(
+    ("action", "params", "shown", "expected"),
+    [
+        ("create-move-job", {"plan": {"a": 1}}, {"messages": 3, "search_params": {}}, {"plan": {"a": 1}}),
+        (
+            "create-move-job",
+            {"search_params": {"sender": "a"}, "max_drift": 5},
+            {"messages": 0, "search_params": {}},
+            {"plan": {"messages": 0, "search_params": {}}, "max_drift": 5},
+        ),
+        ("create-move-job", {"x": 1}, {"messages": None, "search_params": {}}, {"x": 1}),
+        ("move-messages", {}, {"messages": 0, "dry_run": True}, {"max_messages": 1}),
+        ("delete-job", {"job_id": "j"}, {"job": {}}, {"job_id": "j"}),
+        ("delete-job", {"job_id": "j"}, None, {"job_id": "j"}),
+    ],
+)
+def test_a_call_is_bound_to_what_was_shown(
+    action: str, params: dict[str, Any], shown: dict[str, Any] | None, expected: dict[str, Any]
+) -> None:
+    assert bound(catalog.find(action), params, shown) == expected
+
+
+ON_ITS_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from platforms.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 3), (b"\n", 3), (b"\x04", 3), (b"\x03", 130)])
+def test_on_a_real_terminal(environment: dict[str, str], sandbox: RunningSandbox, answer: bytes, code: int) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_ITS_TERMINAL, *map(str, CREATE)],
+        cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env={**os.environ, **environment, "TERM": "xterm", "CFES_LISTING_LAG_SECONDS": "0"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    try:
+        while b"Go on? [y/N]" not in seen:
+            assert select.select([ours], [], [], 60)[0], seen.decode()
+            seen += os.read(ours, 65_536)
+        os.write(ours, answer)
+        seen += _rest(ours)
+        assert process.wait(60) == code, seen.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert len(sandbox.state.truth()["jobs"]) == (code == 0)
+
+
+def _rest(terminal: int) -> bytes:
+    seen = b""
+    while select.select([terminal], [], [], 60)[0]:
+        try:
+            more = os.read(terminal, 65_536)
+        except OSError:
+            break
+        if not more:
+            break
+        seen += more
+    return seen
