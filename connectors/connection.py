@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -42,6 +42,8 @@ Secret = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
 # 256 bits as hexadecimal digits have 64 characters; a password of 31 could be guessed.
 SHORTEST_PLAN_KEY = 32
 PlanKey = Annotated[SecretStr, Field(min_length=SHORTEST_PLAN_KEY, max_length=4096)]
+
+CallerFrom = Literal["api-gateway-iam", "api-gateway-jwt", "cognito-identity"]
 
 
 def _setting(environment: str) -> Any:
@@ -135,6 +137,12 @@ class Connection(BaseModel):
         pattern=PERSON,
         description="Who asks for what is done: a login or an address. No parameter overrides it.",
         json_schema_extra=_guard("CFES_REQUESTED_BY"),
+    )
+    caller_from: CallerFrom | None = Field(
+        None,
+        description="What proves who calls a function: `api-gateway-iam`, `api-gateway-jwt` or `cognito-identity`. "
+        "Where it is not set, the caller is CFES_REQUESTED_BY; see SECURITY.md.",
+        json_schema_extra=_guard("CFES_CALLER_FROM"),
     )
     call_record: str | None = Field(
         None,

@@ -4,6 +4,9 @@ The event is `{"action": "wait-for-job", "params": {...}}`; the function returns
 raised, so that the runtime reports its class name as the error type and a Step Functions state machine can match it
 by name (`"ErrorEquals": ["RateLimited"]`); its message is the error document as JSON.
 
+Who calls is CFES_REQUESTED_BY, whatever the event says. Behind API Gateway set CFES_CALLER_FROM; the event then has
+`requestContext` too, as API Gateway writes it (see platforms.caller).
+
 The connection comes from the function's environment; see connectors.connection. Give `CLOUDFLARE_API_TOKEN_FILE` a
 path that a secrets extension fills, or set `CLOUDFLARE_API_TOKEN` from the deployment's own secret store.
 """
@@ -19,9 +22,12 @@ from actions import catalog
 from actions.contract import Action
 from actions.process import configure_log
 from connectors.clock import Clock, Deadline, SystemClock
-from connectors.connection import Connection
+from connectors.connection import Connection, environment_variables, read_setting
 from connectors.email_security import EmailSecurity
 from connectors.errors import DeadlineExceeded, PackError, ParameterError
+from platforms.caller import OF_API_GATEWAY, as_called
+
+CALLER_FROM = environment_variables()["caller_from"]
 
 # What must be left when an action stops: to finish the request that is under way, and to hand the result over.
 MARGIN_SECONDS = 10.0
@@ -50,7 +56,8 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
 def run(event: Mapping[str, Any], context: Context, clock: Clock) -> dict[str, Any]:
     """The same with the clock given. Raises: PackError."""
     configure_log(os.environ, default="json")
-    action, params = _request(event)
+    caller_from = read_setting(os.environ, CALLER_FROM)
+    action, params = _request(event, behind_gateway=caller_from in OF_API_GATEWAY)
     action.check(params)
     if not action.connection:
         return action.run(params)
@@ -58,15 +65,17 @@ def run(event: Mapping[str, Any], context: Context, clock: Clock) -> dict[str, A
     usable = remaining - min(MARGIN_SECONDS, remaining * MARGIN_SHARE)
     if usable < 1:
         raise DeadlineExceeded("the function's own limit leaves no time for an action: raise its timeout")
-    connection = Connection.from_environment()
+    connection = as_called(Connection.from_environment(), event, context)
     request_timeout = min(connection.request_timeout_seconds, usable * REQUEST_SHARE)
     connection = connection.model_copy(update={"request_timeout_seconds": request_timeout})
     with EmailSecurity(connection, clock=clock, deadline=Deadline(clock, usable)) as api:
         return action.run(params, api)
 
 
-def _request(event: Any) -> tuple[Action[Any, Any], Mapping[str, Any]]:
-    if not isinstance(event, Mapping) or set(event) - {"action", "params"} or not isinstance(event.get("action"), str):
-        shape = 'the event must be {"action": ID, "params": {...}} and nothing else'
+def _request(event: Any, *, behind_gateway: bool) -> tuple[Action[Any, Any], Mapping[str, Any]]:
+    known = {"action", "params", *(["requestContext"] if behind_gateway else [])}
+    if not isinstance(event, Mapping) or set(event) - known or not isinstance(event.get("action"), str):
+        more = ', "requestContext": {...}' if behind_gateway else ""
+        shape = f'the event must be {{"action": ID, "params": {{...}}{more}}} and nothing else'
         raise ParameterError(problems=[{"pointer": "", "message": shape}])
     return catalog.find(event["action"]), event.get("params", {})
