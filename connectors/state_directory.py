@@ -31,9 +31,12 @@ def private_directory(setting: str | None, environment: Mapping[str, str] | None
     """
     path = _chosen(setting, os.environ if environment is None else environment)
     try:
-        for missing in reversed([path, *path.parents]):
-            if not missing.exists():
-                missing.mkdir(mode=MODE, exist_ok=True)
+        missing = [above for above in (path, *path.parents) if not above.exists()]
+        if missing:
+            # Nothing is made in a directory of another user.
+            _refuse_replaceable(missing[-1])
+        for directory in reversed(missing):
+            directory.mkdir(mode=MODE, exist_ok=True)
         _check(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a valid path"
@@ -76,6 +79,10 @@ def _check(path: Path) -> None:
     if not stat.S_ISDIR(status.st_mode):
         raise _unusable(path, "is not a directory")
     _check_owner_and_mode(path, status, "700")
+    _refuse_replaceable(path)
+
+
+def _refuse_replaceable(path: Path) -> None:
     weaknesses = list(weaknesses_on_the_way(path, own_group=True))
     if weaknesses:
         raise _unusable(path, f"can be replaced by another user: {weaknesses[0]}", fixes(weaknesses))

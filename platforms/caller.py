@@ -1,8 +1,8 @@
 """Who calls, as the platform in front of the pack proves it. What the caller writes itself never counts.
 
 A function's event is written by the caller where the function is invoked directly: a `requestContext` in it proves
-nothing. Only API Gateway writes one of its own over what the caller sent. So the setting CFES_CALLER_FROM says what
-stands in front, and without it the caller is CFES_REQUESTED_BY.
+nothing. Only API Gateway writes one of its own over what the caller sent. So the setting CFES_CALLER_FROM names
+what is in front of the function, and without it the caller is CFES_REQUESTED_BY.
 
 A platform's identity (an ARN, a claim) becomes a name that stamps and policies can hold (connectors.connection.PERSON).
 Two identities never get the same name, and one identity always gets the same.

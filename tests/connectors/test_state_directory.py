@@ -120,6 +120,14 @@ def test_a_directory_above_that_only_the_users_own_group_may_write_is_accepted(
                 private_directory(str(made), {})
 
 
+def test_nothing_is_made_in_a_directory_that_others_can_change(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home").chmod(0o777)
+    with pytest.raises(ConnectionSettingsError, match="can be replaced by another user"):
+        private_directory(None, {"HOME": str(tmp_path / "home")})
+    assert list((tmp_path / "home").iterdir()) == []
+
+
 @pytest.mark.parametrize("bad", ["/proc/self/nowhere/state", "/dev/null/state", "/a\0b"])
 def test_a_directory_that_can_not_be_made_is_an_error_without_a_traceback(bad: str) -> None:
     with pytest.raises(ConnectionSettingsError, match="can't be used"):
