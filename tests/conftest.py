@@ -44,18 +44,11 @@ FOREIGN_SETTINGS = (
 )
 
 
-@pytest.fixture(scope="session")
-def state_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the state directory lies unless a test names another: not in the home of the user who runs the tests."""
-    return tmp_path_factory.mktemp("state-home")
-
-
 @pytest.fixture(autouse=True)
-def _settings_of_this_machine_left_out(monkeypatch: pytest.MonkeyPatch, state_home: Path) -> None:
+def _settings_of_this_machine_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().startswith(FOREIGN_SETTINGS):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_STATE_HOME", str(state_home))
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,9 +167,9 @@ class TestTrust:
         assert connected(*RESUME, "--yes").code == 0
 
     def test_a_key_file_that_was_replaced_or_removed_refuses_the_run(
-        self, connected: Cfes, interrupted: Path, sandbox: RunningSandbox, state_home: Path
+        self, connected: Cfes, interrupted: Path, sandbox: RunningSandbox
     ) -> None:
-        key = state_home / "cfes" / "journal.key"
+        key = Path(os.environ["XDG_STATE_HOME"]) / "cfes" / "journal.key"
         kept = key.read_text()
         for other in ("0" * 64 + "\n", None):
             key.unlink()
