@@ -103,10 +103,7 @@ def reject(
 
     Raises: ParameterError for a reason that can't be shown; and what sign_token raises.
     """
-    if not is_reason(reason):
-        raise ParameterError(
-            f"the reason must be 1 to {LONGEST_REASON} printable characters on one line", help="Nothing was signed."
-        )
+    check_reason(reason)
     token, expires_at = sign_token(
         "rejection",
         plan_hash=plan_hash,
@@ -119,6 +116,14 @@ def reject(
         extra={"reason": reason.strip()},
     )
     return Rejection(token, approver, plan_hash, expires_at, reason.strip())
+
+
+def check_reason(reason: str) -> None:
+    """Raises: ParameterError for a reason that a rejection can't hold."""
+    if not is_reason(reason):
+        raise ParameterError(
+            f"the reason must be 1 to {LONGEST_REASON} printable characters on one line", help="Nothing was signed."
+        )
 
 
 def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:

@@ -1,73 +1,46 @@
-"""`cfes approve`: an approver looks at a plan and signs it."""
+"""`cfes approve`: an approver sees what a plan does now, and signs it or rejects it."""
 
 from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from connectors.clock import SystemClock
-from connectors.connection import PERSON
-from connectors.errors import ApprovalRefused, ParameterError, PlanRefused, Problem
-from connectors.policy import LONGEST_APPROVAL_HOURS, load_policy
+from connectors.clock import Clock, SystemClock
+from connectors.connection import Connection
+from connectors.errors import ApprovalRefused, AuthenticationFailed, PackError, ParameterError, PlanRefused
+from connectors.people import named_among, same_person
+from connectors.policy import LONGEST_APPROVAL_HOURS, NO_POLICY, Policy, load_policy
 from connectors.search import format_instant
-from connectors.strict_yaml import below
-from guardrails.approval import Approval, approve, approver_of
+from guardrails.approval import Approval, Rejection, approve, approver_of, check_reason, reject
 from platforms.cli import options
 from platforms.cli.approval import typed_answer
+from platforms.cli.approval_subject import DryRun, read_subject
 from platforms.cli.commands import PlainCommand
 from platforms.cli.documents import read_bytes, read_object
 from platforms.cli.failures import told
 from platforms.cli.policy_command import VARIABLE, policy_file
 from platforms.cli.screen import Screen, safe, write
-from platforms.cli.tables import facts, named_values
+from platforms.cli.tables import facts
+
+if TYPE_CHECKING:
+    from connectors.email_security import EmailSecurity
+    from guardrails.plan import Plan
+    from platforms.cli.approval_view import Asked
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 USUAL_HOURS = 8.0
 
-UNCHECKABLE = (
-    "this is no plan of preview-job, and it has no ids: what the file says can't be checked against its plan_hash"
-)
-
 
 class NotGiven(ApprovalRefused):
     """The approver said no, or nobody was there to say yes."""
 
-    default_help = "Nothing was approved."
-
-
-class DryRun(BaseModel):
-    """What a dry run of a by-ID action says; other keys are left to whoever reads it."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
-
-    plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
-    account_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")
-    action: str = Field(min_length=1, max_length=100)
-    destination: str | None = Field(None, max_length=100)
-    messages: int | None = Field(None, ge=0)
-    recipients: int | None = Field(None, ge=0)
-    requested_by: str | None = Field(None, pattern=PERSON)
-    ids: list[str] | None = Field(None)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is to be approved. shown: what the approver has to see of it."""
-
-    plan_hash: str
-    account_id: str
-    requested_by: str | None
-    shown: list[tuple[str, object]]
-    warnings: list[str]
+    default_help = "Nothing was signed."
 
 
 @app.command("approve", cls=PlainCommand)
@@ -80,142 +53,185 @@ def approve_(
     ] = None,
     hours: Annotated[
         float | None,
-        typer.Option(metavar="HOURS", help=f"How long it holds. [default: {USUAL_HOURS:g}, or what the policy allows]"),
+        typer.Option(
+            metavar="HOURS", help=f"How long it is valid. [default: {USUAL_HOURS:g}, or what the policy allows]"
+        ),
     ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option("--reject", metavar="REASON", help="Reject the plan instead, for this reason."),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Do not ask the service: rely on what the file says.")
+    ] = False,
+    accept_differences: Annotated[
+        bool,
+        typer.Option("--accept-differences", help="Sign also where the service or the policy contradicts the file."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     output: options.Output = None,
 ) -> None:
-    """Approve a plan: show what it does, ask, and sign it.
+    """Approve a plan: ask the service what it finds now, show it, ask you, and sign.
 
-    Prints the approval, which is handed over in `approvals` with the plan. Nothing is sent and nothing is changed.
+    The service is asked with your own token: a read token, in the same settings as for the actions. Without one the
+    command says that it shows the file's claims only. It prints the approval, to be given in `approvals` with the plan;
+    or with --reject a signed rejection, which stops the plan where it is given in `approvals`. Nothing is changed.
     """
     screen = Screen(output)
-    with told(screen):
+    with told(screen), ExitStack() as opened:
         if key == "-":
-            raise ParameterError("--key takes a file: standard input is for the plan", help="Nothing was approved.")
-        now = SystemClock().now()
-        subject = subject_of(read_object(plan, "PLAN"), now)
+            raise ParameterError("--key takes a file: standard input is for the plan", help="Nothing was signed.")
+        if reason is not None:
+            check_reason(reason)
+        clock = SystemClock()
+        subject = read_subject(read_object(plan, "PLAN"), clock.now())
         pem = read_bytes(key, "--key")
         _warn_of_readers(screen, key)
-        approver, most_hours = _approver(pem, name)
-        if subject.requested_by is not None and subject.requested_by.casefold() == approver.casefold():
-            raise ApprovalRefused(
-                f"{approver} asked for it, and nobody approves their own",
-                help="Nothing was approved. Let another approver whom the policy names look at it.",
-            )
+        approver, policy, most_hours = _approver(pem, name)
+        if reason is None:
+            _check_requester(subject, approver)
         lifetime = _hours(hours, most_hours) * 3600
-        _show(screen, subject, approver)
+        api = None if offline else _reading(clock)
+        if api is not None:
+            opened.callback(api.close)
+        differences = _show(screen, subject, approver, policy, api, offline=offline)
+        if differences and reason is None and not accept_differences:
+            raise ApprovalRefused(
+                f"it is not as the file says: {'; '.join(differences)}",
+                help="Nothing was signed. Let a new plan be made and look at that. If you accept what is shown as "
+                "DIFFERENT, add --accept-differences; or reject the plan with --reject REASON.",
+            )
         if not yes:
-            _ask()
-        approval = approve(
-            plan_hash=subject.plan_hash,
-            account_id=subject.account_id,
-            approver=approver,
-            private_key_pem=pem,
-            now=now,
-            lifetime_seconds=lifetime,
-            jti=secrets.token_hex(16),
-        )
-        _hand_over(screen, approval)
+            _ask("Approve it? [y/N] " if reason is None else "Reject it? [y/N] ")
+        _hand_over(screen, _signed(subject, approver, pem, clock, lifetime, reason))
 
 
-def subject_of(document: Mapping[str, Any], now: datetime) -> Subject:
-    """What a document asks to be approved.
+def _signed(
+    subject: Plan | DryRun, approver: str, pem: bytes, clock: Clock, lifetime: float, reason: str | None
+) -> Approval | Rejection:
+    facts: dict[str, Any] = {
+        "plan_hash": subject.plan_hash,
+        "account_id": subject.account_id,
+        "approver": approver,
+        "private_key_pem": pem,
+        "now": clock.now(),
+        "lifetime_seconds": lifetime,
+        "jti": secrets.token_hex(16),
+    }
+    return approve(**facts) if reason is None else reject(**facts, reason=reason)
 
-    Raises: PlanRefused for a plan that was edited or is too old, ParameterError for what is none.
+
+def _reading(clock: Clock) -> EmailSecurity | None:
+    """A connection with the approver's own token, that changes nothing; None where no token is set.
+
+    Raises: ConnectionSettingsError.
     """
-    # What has a search is a plan, and has to prove it by its hash: without one it would be taken at its word.
-    if "search_params" in document or "previewed_at" in document:
-        return _of_plan(document, now)
+    from connectors.email_security import EmailSecurity  # noqa: PLC0415 -- brings the whole connector
+
     try:
-        found = DryRun.model_validate(dict(document))
-    except ValidationError as error:
-        problems = [
-            Problem(pointer="".join(below("", part) for part in one["loc"]), message=one["msg"])
-            for one in error.errors(include_input=False, include_url=False, include_context=False)
-        ]
-        raise ParameterError(
-            f"PLAN is no plan: {'; '.join(p['pointer'] + ': ' + p['message'] for p in problems)}",
-            problems=problems,
-            help="Nothing was approved. Give the whole result of preview-job, or of a dry run, as it is.",
+        connection = Connection.from_environment()
+    except AuthenticationFailed:
+        return None
+    # The policy says who approves, not what the approver may see.
+    return EmailSecurity(connection.model_copy(update={"policy_file": None, "read_only": True}), clock=clock)
+
+
+def _show(
+    screen: Screen,
+    subject: Plan | DryRun,
+    approver: str,
+    policy: Policy,
+    api: EmailSecurity | None,
+    *,
+    offline: bool,
+) -> list[str]:
+    """Show what is to be signed. Returns what contradicts the file. Raises: PlanRefused, and what a search raises."""
+    from platforms.cli.approval_view import show_difference, show_subject  # noqa: PLC0415 -- brings the connector
+
+    if api is not None and api.connection.account_id != subject.account_id:
+        raise ApprovalRefused(
+            f"the plan is for account {subject.account_id}, and CLOUDFLARE_ACCOUNT_ID is {api.connection.account_id}",
+            help="Nothing was signed. Set CLOUDFLARE_ACCOUNT_ID to the plan's account, if that is yours; or add "
+            "--offline to rely on what the file says.",
+        )
+    try:
+        asked, differences = _asked(subject, approver, policy, api)
+    except PlanRefused:
+        raise
+    except PackError as error:
+        raise error.retold(
+            f"the service could not be asked what it finds now: {error.message}",
+            help="Nothing was signed. Run it again; or add --offline to rely on what the file says.",
         ) from None
-    unchecked = _checked_by_ids(found)
-    warnings = [*_texts(document), unchecked]
-    return Subject(found.plan_hash, found.account_id, found.requested_by, _facts(found), warnings)
+    why = "--offline is given" if offline else "no token is set (CLOUDFLARE_API_TOKEN)"
+    show_subject(screen, subject, asked, offline_because=why)
+    for difference in differences:
+        show_difference(screen, difference)
+    return differences
 
 
-def _checked_by_ids(found: DryRun) -> str:
-    """What could not be checked against the hash, in words. Raises: PlanRefused where something does not fit it."""
-    if found.ids is None:
-        raise PlanRefused(UNCHECKABLE, help="Nothing was approved. Take the dry run of at most 10,000 messages, whole.")
-    from guardrails.named_messages import Change, plan_hash  # noqa: PLC0415 -- brings the whole connector
+def _asked(subject: Plan | DryRun, approver: str, policy: Policy, api: EmailSecurity | None) -> tuple[Asked, list[str]]:
+    """What the service and the policy say about the document, and what of it contradicts the file."""
+    from actions import live_check  # noqa: PLC0415 -- brings the whole connector
+    from platforms.cli.approval_view import Asked  # noqa: PLC0415
 
-    change = Change(found.action, found.destination)  # type: ignore[arg-type]  # any words: the hash decides
-    if plan_hash(found.account_id, change, found.ids) != found.plan_hash or found.messages != len(set(found.ids)):
-        raise PlanRefused("the file was changed after it was made: its plan_hash does not fit its content")
-    return "the recipients and who asked are what the file says: the hash is over the messages and what is done to them"
-
-
-def _of_plan(document: Mapping[str, Any], now: datetime) -> Subject:
-    from guardrails.plan import read_plan  # noqa: PLC0415 -- brings the search's models
-
-    plan = read_plan(document)
-    plan.check_age(now)
-    shown = _facts(plan)
-    shown += [(f"search: {key}", value) for key, value in named_values(plan.search_params)]
-    shown += [
-        ("malicious", _number(plan.malicious)),
-        ("can be undone", f"{'yes' if plan.reversibility.reversible else 'no'}. {plan.reversibility.how}"),
-        ("counted at", plan.previewed_at),
-    ]
-    warnings = [
-        *plan.warnings,
-        *plan.parity_notes,
-        *(f"protected: {name}" for name in plan.protected),
-        *(f"a job would be refused as things stand: {r.type}: {r.message}" for r in plan.refusals),
-    ]
-    return Subject(plan.plan_hash, plan.account_id, plan.requested_by, shown, warnings)
+    service = None if api is None else api.connection.base_url
+    by_account = subject.requested_by is not None and named_among(subject.requested_by, policy.service_accounts)
+    if isinstance(subject, DryRun):
+        ids = subject.ids or []
+        found = None if api is None else live_check.survey_ids(api, ids)
+        differences = [] if found is None else live_check.unlike(ids, subject.recipients, found)
+        return Asked(approver, service, found, service_account=by_account), differences
+    computed = live_check.computed(subject, policy)
+    differences = live_check.claims_refuted(subject, computed)
+    found = None if api is None else live_check.survey_plan(api, subject)
+    differences += live_check.drifted(subject, found, computed)
+    return Asked(approver, service, found, computed, _seal(subject), by_account), differences
 
 
-def _facts(found: Any) -> list[tuple[str, object]]:
-    return [
-        ("account", found.account_id),
-        ("action", found.action),
-        ("destination", found.destination or "none"),
-        ("messages", _number(found.messages)),
-        ("recipients", _number(found.recipients)),
-        ("asked by", found.requested_by or "nobody said"),
-    ]
+def _seal(plan: Plan) -> str:
+    """Whether the plan has a good seal: a key of approval_view.SEALS."""
+    del plan
+    return "unchecked"
 
 
-def _number(count: int | None) -> str:
-    return "not known" if count is None else f"{count:,}"
+def _check_requester(subject: Plan | DryRun, approver: str) -> None:
+    """Raises: ApprovalRefused where the approval would not count."""
+    if subject.requested_by is not None and same_person(subject.requested_by, approver):
+        raise ApprovalRefused(
+            f"{subject.requested_by} asked for it, and nobody approves their own",
+            help="Nothing was signed. Let another approver whom the policy names look at it.",
+        )
+    if not subject.requester_proved:
+        raise ApprovalRefused(
+            "the plan does not prove who asked for it, so an approval of it would not count",
+            help="Nothing was signed. Set CFES_REQUESTED_BY where the actions run, and make a new plan with "
+            "preview-job, or a new dry run.",
+        )
 
 
-def _texts(document: Mapping[str, Any]) -> list[str]:
-    warnings = document.get("warnings")
-    return [text for text in warnings if isinstance(text, str)] if isinstance(warnings, list) else []
+def _approver(pem: bytes, name: str | None) -> tuple[str, Policy, float]:
+    """Who approves, under which policy, and for how many hours at most.
 
-
-def _approver(pem: bytes, name: str | None) -> tuple[str, float]:
-    """Who approves, and for how many hours at most. Raises: ParameterError, ApprovalRefused, PolicyUnusable."""
+    Raises: ParameterError, ApprovalRefused, PolicyUnusable.
+    """
     path = policy_file()
     if path is None:
         if name is None:
             raise ParameterError(
-                f"whose key is it? {VARIABLE} names no policy: give --as NAME", help="Nothing was approved."
+                f"whose key is it? {VARIABLE} names no policy: give --as NAME", help="Nothing was signed."
             )
-        return name, LONGEST_APPROVAL_HOURS
+        return name, NO_POLICY, LONGEST_APPROVAL_HOURS
     policy = load_policy(path)
     found = approver_of(pem, policy)
     if found is None:
         raise ApprovalRefused(
-            "the policy does not name the one whose key this is",
-            help=f"Nothing was approved. Take your own key, or have its public half added to the policy ({VARIABLE}).",
+            "the policy does not name an approver with this key",
+            help=f"Nothing was signed. Take your own key, or have its public half added to the policy ({VARIABLE}).",
         )
     if name is not None and name.casefold() != found.casefold():
-        raise ApprovalRefused(f"--as says {name[:64]!r}, and the key is {found}'s", help="Nothing was approved.")
-    return found, policy.approval_hours
+        raise ApprovalRefused(f"--as says {name[:64]!r}, and the key is {found}'s", help="Nothing was signed.")
+    return found, policy, policy.approval_hours
 
 
 def _hours(given: float | None, most: float) -> float:
@@ -224,7 +240,7 @@ def _hours(given: float | None, most: float) -> float:
     if not 0 < hours <= most:
         raise ParameterError(
             f"--hours must be more than 0 and at most {most:g}, the longest life of an approval",
-            help="Nothing was approved.",
+            help="Nothing was signed.",
         )
     return hours
 
@@ -238,36 +254,28 @@ def _warn_of_readers(screen: Screen, key: str) -> None:
         screen.say("warning: others on this machine can read or change the key file: chmod 600 it", "yellow")
 
 
-def _show(screen: Screen, subject: Subject, approver: str) -> None:
-    screen.say("To be approved", "bold")
-    screen.facts([*subject.shown, ("plan_hash", subject.plan_hash), ("approver", approver)])
-    for warning in subject.warnings:
-        screen.say(f"warning: {warning}", "yellow")
-
-
-def _ask() -> None:
+def _ask(question: str) -> None:
     """Raises: NotGiven unless a person says yes."""
-    write(sys.stderr, "Approve it? [y/N] ")
+    write(sys.stderr, question)
     answer = typed_answer()
     if answer is None:
         write(sys.stderr, "\n")
-        raise NotGiven("there is nobody to ask", help="Nothing was approved. Where it has been looked at, add --yes.")
+        raise NotGiven("there is nobody to ask", help="Nothing was signed. After you looked at it, add --yes.")
     if answer.strip().lower() not in ("y", "yes"):
-        raise NotGiven("it was not approved")
+        raise NotGiven("it was not confirmed")
 
 
-def _hand_over(screen: Screen, approval: Approval) -> None:
-    expires = format_instant(approval.expires_at)
+def _hand_over(screen: Screen, signed: Approval | Rejection) -> None:
+    rows = {
+        "approver": signed.approver,
+        "plan_hash": signed.plan_hash,
+        "expires_at": format_instant(signed.expires_at),
+        **({"reason": signed.reason} if isinstance(signed, Rejection) else {}),
+    }
     if screen.json:
-        screen.write_json(
-            {
-                "approval": approval.token,
-                "approver": approval.approver,
-                "plan_hash": approval.plan_hash,
-                "expires_at": expires,
-            }
-        )
+        kind = "rejection" if isinstance(signed, Rejection) else "approval"
+        screen.write_json({kind: signed.token, **rows})
         return
-    facts(screen.out, [("approver", approval.approver), ("plan_hash", approval.plan_hash), ("expires_at", expires)])
+    facts(screen.out, list(rows.items()))
     # On a line of its own, however long: it is to be copied.
-    screen.out.print(safe(approval.token), soft_wrap=True)
+    screen.out.print(safe(signed.token), soft_wrap=True)

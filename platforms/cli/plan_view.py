@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from platforms.cli.screen import Screen, safe
@@ -63,12 +63,16 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
         ("approvals needed", plan["approvals_needed"]),
         *(("protected", one) for one in plan["protected"]),
         *(("may be our own", one) for one in plan["own_senders"]),
-        ("asked by", plan["requested_by"] or "nobody said"),
+        ("asked by", (plan["requested_by"] or "nobody said") + ("" if plan["requester_proved"] else " (not proved)")),
         ("counted at", plan["previewed_at"]),
         ("plan_hash", plan["plan_hash"]),
     ]
     facts(out, rows)
-    for refusal in plan["refusals"]:
+    _show_refusals(screen, plan["refusals"], console)
+
+
+def _show_refusals(screen: Screen, refusals: Iterable[Mapping[str, Any]], console: Console | None) -> None:
+    for refusal in refusals:
         line = f"would be refused: {refusal['type']}: {refusal['message']}"
         if console is None:
             screen.say(line, "bold red")
@@ -91,8 +95,17 @@ def undo_of(action: Action[Any, Any] | None, shown: Mapping[str, Any]) -> Revers
 
 
 def show_change(screen: Screen, result: Mapping[str, Any], console: Console | None = None) -> None:
-    """Show what was done to each message, then the counts. console: where a person is asked about a dry run."""
+    """Show what was done to each message, or in a dry run what the messages are; then the counts.
+
+    console: where a person is asked about a dry run.
+    """
     out = console or screen.out
+    for key, title in BREAKDOWNS.items():
+        if result.get(key):
+            _breakdown(out, title, result[key], sum(result[key].values()))
+    if result.get("sample"):
+        hint = "" if console is not None else IN_JSON
+        grid(out, SAMPLE_COLUMNS, [_sample_row(message) for message in result["sample"]], hint=hint)
     rows = result["results"]
     if rows:
         # What did not succeed comes first: it is what somebody has to look at.
@@ -100,8 +113,9 @@ def show_change(screen: Screen, result: Mapping[str, Any], console: Console | No
         grid(out, CHANGE_COLUMNS, [_change_row(row) for row in shown], hint="" if console is not None else IN_JSON)
         if len(rows) > len(shown):
             screen.say(f"{len(shown)} of {len(rows)} rows are shown; --output json has all", "dim")
-    left_out = ("results", "warnings", "ids")
+    left_out = ("results", "warnings", "ids", "sample", "refusals", *BREAKDOWNS)
     facts(out, list(named_values({name: value for name, value in result.items() if name not in left_out})))
+    _show_refusals(screen, result.get("refusals", ()), console)
     if result["dry_run"]:
         undo = undo_of(None, result)
         facts(out, [("can be undone", f"{text_of(undo.reversible)}: {undo.how}")])

@@ -52,6 +52,8 @@ def test_what_did_not_succeed_comes_first_and_a_dry_run_says_so(
     move = ("move-messages", "--ids", "@ids.json", "--destination", "JunkEmail")
     dry = connected(*move, "--dry-run", terminal=True)
     assert "a dry run: nothing was changed" in dry.err + dry.out
+    for shown in ("billing@invoice-portal.example", message.subject[:20], "MALICIOUS", "corp.example"):
+        assert shown in dry.out
     assert sandbox.state.truth()["effects"] == []
     done = connected(*move, "--yes", terminal=True)
     rows = [line for line in done.out.splitlines() if line.startswith(("yes", "no "))]

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from actions.example_plan import EXAMPLE_PLAN
+from connectors.errors import ApprovalRefused
 from connectors.policy import Policy, load_policy
 from guardrails.approval import accepted
 from guardrails.named_messages import Change, plan_hash
@@ -33,7 +34,10 @@ DRY_RUN = {
     "destination": "JunkEmail",
     "messages": 2,
     "recipients": None,
-    "requested_by": None,
+    "requested_by": "dana@corp.example",
+    "requester_proved": True,
+    "by_sender": {"billing@invoice-portal.example": 2},
+    "sample": [{"subject": "Overdue", "from": "billing@invoice-portal.example", "recipients": ["x@corp.example"]}],
     "warnings": ["look at it"],
     "results": [],
 }
@@ -186,14 +190,16 @@ class TestApprove:
         for fact in (
             "action: MOVE",
             "destination: JunkEmail",
-            "messages: 420",
-            "recipients: 418",
-            "asked by: dana@corp.example",
+            "messages: 420 (the file says)",
+            "recipients: 418 (the file says)",
+            "asked by: dana@corp.example (the file says that this is proved)",
             "search: sender: billing@invoice-portal.example",
             "approver: bob",
-            "warning: the window is open",
-            "warning: protected: ceo@corp.example",
-            "warning: a job would be refused as things stand: TooManyMessages: more than 5",
+            "the file says: the window is open",
+            "the file says: protected: ceo@corp.example",
+            "the file says: a job would be refused as things are: TooManyMessages: more than 5",
+            "the file says: sender: billing@invoice-portal.example: 420",
+            "THE SERVICE WAS NOT ASKED: no token is set",
             plan["plan_hash"],
         ):
             assert fact in shown
@@ -203,7 +209,7 @@ class TestApprove:
         answers(answer)
         ended = approve(PLAN)
         assert (ended.code, ended.error["type"]) == (3, "NotGiven")
-        assert "Nothing was approved" in ended.error["help"]
+        assert "Nothing was signed" in ended.error["help"]
         assert "eyJ" not in ended.out + ended.err
 
     def test_it_comes_from_standard_input_and_goes_to_a_terminal_in_one_line(self, cfes: Cfes, bob: str) -> None:
@@ -216,6 +222,85 @@ class TestApprove:
         ended = approve(plan, "--yes")
         assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
         assert "nobody approves their own" in ended.error["message"]
+
+    @pytest.mark.parametrize("name", ["bob", "bob+soar", "Bob@corp.example"])
+    def test_a_requester_by_another_spelling_of_the_name_is_the_same_person(self, approve: Approve, name: str) -> None:
+        plan = new_plan({**PLAN, "requested_by": name}).model_dump(mode="json")
+        assert "nobody approves their own" in approve(plan, "--yes").error["message"]
+        assert "nobody approves their own" in approve({**DRY_RUN, "ids": IDS, "requested_by": name}, "--yes").out
+
+    @pytest.mark.parametrize("name", ["dana@corp.example", None])
+    def test_what_nobody_proved_to_have_asked_for_is_not_signed(self, approve: Approve, name: str | None) -> None:
+        said = {"requested_by": name, "requester_proved": False}
+        plan = new_plan({**PLAN, **said}).model_dump(mode="json")
+        older = {key: value for key, value in DRY_RUN.items() if key != "requester_proved"}
+        for document in (plan, {**DRY_RUN, "ids": IDS, **said}, {**older, "ids": IDS}):
+            ended = approve(document, "--yes")
+            assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
+            assert "does not prove who asked" in ended.error["message"]
+            assert "CFES_REQUESTED_BY" in ended.error["help"]
+
+    @pytest.mark.parametrize(
+        ("changed", "said"),
+        [
+            ({"destination": "RecoverableItemsPurges", "max_drift": 0.0, "cancel_if_discovered_over": 420}, "undone"),
+            ({"max_drift": 1000.0}, "allows a drift of 1000 percent, 10 percent"),
+            ({"cancel_if_discovered_over": None}, "no discovery limit, 462 messages"),
+            ({"cancel_if_discovered_over": 100_000}, "discovery limit is 100,000 messages, 462"),
+            (dict.fromkeys(("messages", "distinct_messages", "recipients", "malicious")), "no numbers"),
+        ],
+    )
+    def test_a_plan_that_was_edited_and_hashed_again_is_not_signed(
+        self, approve: Approve, changed: dict[str, Any], said: str
+    ) -> None:
+        plan = new_plan({**PLAN, **changed}).model_dump(mode="json")
+        ended = approve(plan, "--yes")
+        assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
+        assert said in ended.error["message"]
+        assert f"DIFFERENT: {ended.error['message'].partition('says: ')[2].split('; ')[0]}" in ended.err
+        assert approve(plan, "--yes", "--accept-differences").document["approver"] == "bob"
+
+    def test_a_plan_for_another_search_than_was_asked_for_is_not_signed_at_all(self, approve: Approve) -> None:
+        for changed in (
+            {"asked_search_params": {**PLAN["asked_search_params"], "sender": "nobody@nowhere.example"}},
+            {"search_params": {**PLAN["search_params"], "end": "2026-11-20T17:00:00Z"}},
+        ):
+            plan = new_plan({**PLAN, **changed}).model_dump(mode="json")
+            assert approve(plan, "--yes", "--accept-differences").error["type"] == "PlanRefused"
+
+    def test_the_policys_drift_is_the_most(self, approve: Approve, policy_file: Path) -> None:
+        policy_file.write_text(policy_file.read_text() + "max_drift_percent: 5\n")
+        assert "5 percent is allowed" in approve(PLAN, "--yes").error["message"]
+
+    def test_a_rejection_is_signed_and_refuses(self, approve: Approve, clock: FakeClock, answers: Any) -> None:
+        answers("y\n")
+        ended = approve(PLAN, "--reject", "61 mailboxes, not 6")
+        assert ended.code == 0
+        assert set(ended.document) == {"rejection", "approver", "plan_hash", "expires_at", "reason"}
+        assert (ended.document["approver"], ended.document["reason"]) == ("bob", "61 mailboxes, not 6")
+        assert "Reject it? [y/N]" in ended.err
+        with pytest.raises(ApprovalRefused, match=r"bob rejected plan .*: 61 mailboxes, not 6"):
+            _accepted(Ended(0, json.dumps({"approval": ended.document["rejection"]}), ""), clock)
+
+    def test_a_person_may_reject_what_that_person_may_not_approve(self, approve: Approve) -> None:
+        for changed in ({"requested_by": "bob"}, {"requester_proved": False}, {"max_drift": 1000.0}):
+            plan = new_plan({**PLAN, **changed}).model_dump(mode="json")
+            assert approve(plan, "--yes").code == 3
+            assert "rejection" in approve(plan, "--yes", "--reject", "no").document
+
+    def test_a_rejection_of_a_dry_run(self, approve: Approve) -> None:
+        assert approve({**DRY_RUN, "ids": IDS}, "--yes", "--reject", "no").document["reason"] == "no"
+
+    @pytest.mark.parametrize("reason", ["", " ", "a\nb", "\x1b[31m", "x" * 201, "\u202e"])
+    def test_a_reason_that_can_not_be_shown_is_refused(self, approve: Approve, reason: str) -> None:
+        ended = approve(PLAN, "--yes", "--reject", reason)
+        assert ended.code == 2
+        assert "reason" in ended.error["message"]
+
+    @pytest.mark.parametrize("answer", ["n\n", None])
+    def test_without_a_yes_nothing_is_rejected(self, approve: Approve, answers: Any, answer: str | None) -> None:
+        answers(answer)
+        assert approve(PLAN, "--reject", "no").error["type"] == "NotGiven"
 
     def test_the_key_says_who_approves(self, approve: Approve, tmp_path: Path) -> None:
         carol, eve = _key_file(tmp_path / "carol.pem", CAROL), _key_file(tmp_path / "eve.pem", EVE)
@@ -258,7 +343,13 @@ class TestApprove:
     def test_a_dry_run_is_approved_by_its_ids(self, approve: Approve, clock: FakeClock) -> None:
         ended = approve({**DRY_RUN, "ids": IDS}, "--yes")
         assert _accepted(ended, clock, DRY_RUN) == ["bob"]
-        for words in ("recipients: not known", "asked by: nobody said", "warning: look at it"):
+        for words in (
+            "recipients: not known (the file says)",
+            "asked by: dana@corp.example (the file says that this is proved)",
+            "the file says: look at it",
+            "the file says: message: 'Overdue' from billing@invoice-portal.example to x@corp.example",
+            "THE SERVICE WAS NOT ASKED",
+        ):
             assert words in ended.err
         for changed in ({"ids": IDS[:1]}, {"destination": "Inbox"}, {"messages": 1}, {"account_id": "other"}):
             assert approve({**DRY_RUN, "ids": IDS, **changed}, "--yes").error["type"] == "PlanRefused"
@@ -281,12 +372,14 @@ class TestApprove:
             {"destination": ["Inbox"]},
             {"requested_by": "a b"},
             {"ids": "x"},
+            {"sample": ["x"]},
+            {"by_sender": {"x": "y"}},
         ],
     )
     def test_what_is_no_dry_run_is_refused_by_its_place(self, approve: Approve, changed: dict[str, Any]) -> None:
         ended = approve({**DRY_RUN, **changed}, "--yes")
         assert ended.code == 2
-        assert [p["pointer"] for p in ended.error["problems"]] == [f"/{name}" for name in changed]
+        assert all(p["pointer"].startswith(f"/{name}") for p in ended.error["problems"] for name in changed)
 
     @pytest.mark.parametrize("text", ["", "[]", "{", "null", "{}", '{"a": 1, "a": 1}', "[" * 5000, "\x00"])
     def test_what_is_no_plan_is_refused(self, approve: Approve, text: str) -> None:
@@ -294,17 +387,42 @@ class TestApprove:
 
     def test_nothing_in_a_plan_steers_the_terminal(self, approve: Approve) -> None:
         evil = "\x1b[2J\r\u202emessages: 1\nmessages: 1\x07"
-        plan = new_plan(
-            {**PLAN, "search_params": {**PLAN["search_params"], "subject": evil, evil: evil}, "warnings": [evil]}
-        )
-        ended = approve(plan.model_dump(mode="json"), "--yes")
-        assert ended.code == 0
-        assert not UNPRINTABLE.search(ended.err)
-        assert "\nmessages: 1" not in ended.err
-        watched = approve({**DRY_RUN, "ids": IDS, "warnings": [evil]}, "--yes", err=True)
-        assert watched.code == 0
-        assert "\x1b[2J" not in watched.err
-        assert "\u202e" not in watched.err
+        search = {"subject": "\u202emessages: 1"}
+        message = {"subject": evil, "from": evil, "recipients": [evil], "final_disposition": evil}
+        counts = {name: {evil: 1} for name in ("by_sender", "by_recipient_domain", "by_disposition")}
+        changed = {
+            "search_params": {**PLAN["search_params"], **search},
+            "asked_search_params": {**PLAN["asked_search_params"], **search},
+            "reversibility": {"reversible": True, "how": evil},
+            "refusals": [{"type": evil, "message": evil}],
+            "sample": [message],
+            "warnings": [evil],
+            "parity_notes": [evil],
+            "protected": [evil],
+            **counts,
+        }
+        plan = new_plan({**PLAN, **changed}).model_dump(mode="json")
+        dry_run = {**DRY_RUN, "ids": IDS, "warnings": [evil], "sample": [message], **counts}
+        for document in (plan, dry_run):
+            ended = approve(document, "--yes")
+            assert ended.code == 0
+            assert not UNPRINTABLE.search(ended.err)
+            assert "\nmessages: 1" not in ended.err
+            watched = approve(document, "--yes", err=True)
+            assert watched.code == 0
+            assert "\x1b[2J" not in watched.err
+            assert "\u202e" not in watched.err
+
+    def test_a_plan_whose_search_no_job_takes_is_refused(self, approve: Approve) -> None:
+        plan = new_plan({**PLAN, "search_params": {**PLAN["search_params"], "sendr": "x"}}).model_dump(mode="json")
+        assert approve(plan, "--yes").error["type"] == "PlanRefused"
+
+    def test_claims_do_not_push_the_numbers_off_the_screen(self, approve: Approve) -> None:
+        plan = new_plan({**PLAN, "warnings": ["x" * 5000] * 500}).model_dump(mode="json")
+        said = approve(plan, "--yes").err
+        assert len(said) < 30_000
+        assert "more" in said
+        assert said.index("the file says: xxx") < said.index("messages: 420")
 
     def test_a_key_file_that_others_can_read_is_warned_about(self, approve: Approve, tmp_path: Path) -> None:
         assert "chmod 600" not in approve(PLAN, "--yes").err

@@ -1,0 +1,80 @@
+"""The document that an approver is asked to sign: a plan of preview-job, or a dry run of named messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from connectors.connection import PERSON
+from connectors.errors import ParameterError, PlanRefused, Problem
+from connectors.strict_yaml import below
+
+if TYPE_CHECKING:
+    from guardrails.plan import Plan
+
+UNCHECKABLE = (
+    "this is not a plan of preview-job, and it has no ids: what the file says can't be checked against its plan_hash"
+)
+
+
+class DryRun(BaseModel):
+    """What a dry run of an action on named messages says. Other keys are left alone."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
+
+    plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    account_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    action: str = Field(min_length=1, max_length=100)
+    destination: str | None = Field(None, max_length=100)
+    messages: int | None = Field(None, ge=0)
+    recipients: int | None = Field(None, ge=0)
+    requested_by: str | None = Field(None, pattern=PERSON)
+    requester_proved: bool = False
+    ids: list[str] | None = None
+    by_sender: dict[str, int] = {}
+    by_recipient_domain: dict[str, int] = {}
+    by_disposition: dict[str, int] = {}
+    sample: list[dict[str, Any]] = []
+    warnings: list[str] = []
+
+
+def read_subject(document: Mapping[str, Any], now: datetime) -> Plan | DryRun:
+    """The plan or the dry run in a document, whose hash fits what is to be done.
+
+    Raises: PlanRefused for a plan that was edited or is too old, ParameterError for what is neither.
+    """
+    # A document with a search is a plan, and has to prove it by its hash: else its other fields would be believed.
+    if "search_params" in document or "previewed_at" in document:
+        from guardrails.plan import read_plan  # noqa: PLC0415 -- brings the search's models
+
+        plan = read_plan(document)
+        plan.check_age(now)
+        return plan
+    try:
+        found = DryRun.model_validate(dict(document))
+    except ValidationError as error:
+        problems = [
+            Problem(pointer="".join(below("", part) for part in one["loc"]), message=one["msg"])
+            for one in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+        raise ParameterError(
+            f"PLAN is not a plan: {'; '.join(p['pointer'] + ': ' + p['message'] for p in problems)}",
+            problems=problems,
+            help="Nothing was signed. Give the whole result of preview-job, or of a dry run, as it is.",
+        ) from None
+    _check_ids(found)
+    return found
+
+
+def _check_ids(found: DryRun) -> None:
+    """Raises: PlanRefused."""
+    if found.ids is None:
+        raise PlanRefused(UNCHECKABLE, help="Nothing was signed. Take the dry run of at most 10,000 messages, whole.")
+    from guardrails.named_messages import Change, plan_hash  # noqa: PLC0415 -- brings the whole connector
+
+    change = Change(found.action, found.destination)  # type: ignore[arg-type]  # any words: the hash decides
+    if plan_hash(found.account_id, change, found.ids) != found.plan_hash or found.messages != len(set(found.ids)):
+        raise PlanRefused("the file was changed after it was made: its plan_hash does not fit its content")

@@ -1,0 +1,177 @@
+"""What an approver sees before signing: what the file claims, then what the service answers now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actions.live_check import Computed, drift_of
+from guardrails.plan import Plan
+from guardrails.survey import Survey
+from platforms.cli.approval_subject import DryRun
+from platforms.cli.screen import Screen
+from platforms.cli.tables import LONGEST_LIST, named_values
+
+Rows = list[tuple[str, object]]
+
+# Of a breakdown and of a sample so many rows are shown: the numbers must stay on the screen.
+ROWS_SHOWN = 10
+LONGEST_TEXT = 300
+
+SEALS = {
+    "sealed": "yes: preview-job made this plan, under your CFES_PLAN_KEY",
+    "unsealed": "NONE: nothing proves that preview-job made this plan",
+    "broken": "BROKEN",
+    "unchecked": "not checked: CFES_PLAN_KEY is not set here",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of the approver, beside the document. found: None where the service was not asked, or can't count.
+
+    seal: a key of SEALS; None for a dry run, which has none.
+    """
+
+    approver: str
+    service: str | None
+    found: Survey | None = None
+    computed: Computed | None = None
+    seal: str | None = None
+    service_account: bool = False
+
+
+def show_subject(screen: Screen, subject: Plan | DryRun, asked: Asked, *, offline_because: str) -> None:
+    """Show the file's claims first: what was checked comes last, just above the question."""
+    screen.say("The file says (claims: anybody can write a file)", "bold")
+    for text in _claims(subject, asked):
+        screen.say(f"  the file says: {text}")
+    screen.say("To be approved", "bold")
+    screen.facts([*_what(subject), *_numbers(subject, asked), *_conditions(subject, asked)])
+    if asked.service is None:
+        screen.say(
+            f"THE SERVICE WAS NOT ASKED: {offline_because}. The numbers, senders and subjects are what the file says, "
+            "and a file can say anything.",
+            "bold red",
+        )
+
+
+def show_difference(screen: Screen, difference: str) -> None:
+    """Show one thing that is not as the file says."""
+    screen.say(f"DIFFERENT: {difference}", "bold red")
+
+
+def _claims(subject: Plan | DryRun, asked: Asked) -> list[str]:
+    texts = list(subject.warnings)
+    if isinstance(subject, Plan):
+        can = "it can be undone" if subject.reversibility.reversible else "it can't be undone"
+        texts = [f"{can}: {subject.reversibility.how}", *texts, *subject.parity_notes]
+        texts += [f"protected: {name}" for name in subject.protected]
+        texts += [f"a job would be refused as things are: {r.type}: {r.message}" for r in subject.refusals]
+        texts.append(f"counted at {subject.previewed_at}; {_number(subject.malicious)} messages are malicious")
+    if asked.service is None:
+        texts += [f"{name}: {value}" for name, value in _breakdowns(subject, subject.sample)]
+    shown = [text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…" for text in texts[:LONGEST_LIST]]
+    return shown + ([f"and {len(texts) - LONGEST_LIST:,} more"] if len(texts) > LONGEST_LIST else [])
+
+
+def _what(subject: Plan | DryRun) -> Rows:
+    """What the hash, and so the signature, is over."""
+    rows: Rows = [
+        ("account", subject.account_id),
+        ("action", subject.action),
+        ("destination", subject.destination or "none"),
+    ]
+    if isinstance(subject, Plan):
+        rows += [(f"search: {name}", value) for name, value in named_values(subject.search_params)]
+    return rows
+
+
+def _numbers(subject: Plan | DryRun, asked: Asked) -> Rows:
+    found = asked.found
+    if found is None:
+        says = "the file says" if asked.service is None else "the service can't count this search; the file says"
+        return [
+            ("messages", f"{_number(subject.messages)} ({says})"),
+            ("recipients", f"{_number(subject.recipients)} ({says})"),
+        ]
+    at_least = "" if found.complete else "at least "
+    # A dry run counts messages, a plan a copy in each mailbox.
+    messages = found.messages if isinstance(subject, Plan) else found.distinct_messages
+    rows: Rows = [
+        ("messages", f"{at_least}{messages:,} now; {_before(subject.messages, messages)}"),
+        (
+            "recipients",
+            f"{at_least}{len(found.recipients):,} now; {_before(subject.recipients, len(found.recipients))}",
+        ),
+        ("malicious", f"{at_least}{found.malicious:,} now"),
+    ]
+    rows += [(name, value) for name, value in _breakdowns(found, found.sample)]
+    rows += [("own mail?", f"a sender is in the domain of the recipients: {name}") for name in found.own_senders]
+    return rows
+
+
+def _breakdowns(source: Any, sample: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Senders, recipient domains, verdicts and a sample of a plan, a dry run or a survey."""
+    rows = []
+    for title, name in (("sender", "by_sender"), ("domain", "by_recipient_domain"), ("verdict", "by_disposition")):
+        breakdown = getattr(source, name)
+        counts: dict[str, int] = breakdown if isinstance(breakdown, dict) else breakdown.shown()
+        rows += [(title, f"{key}: {count:,}") for key, count in list(counts.items())[:ROWS_SHOWN]]
+        if len(counts) > ROWS_SHOWN:
+            rows.append((title, f"and {len(counts) - ROWS_SHOWN} more"))
+    rows += [("message", _sampled(message)) for message in sample[:ROWS_SHOWN]]
+    return rows
+
+
+def _sampled(message: Mapping[str, Any]) -> str:
+    recipients = message.get("recipients")
+    listed = [str(one) for one in recipients[:3]] if isinstance(recipients, list) else []
+    to = ", ".join(listed) + (" and others" if isinstance(recipients, list) and len(recipients) > 3 else "")
+    subject, sender = (str(message.get(name) or "(none)")[:LONGEST_TEXT] for name in ("subject", "from"))
+    return f"{subject!r} from {sender} to {to or '(not known)'}; verdict {message.get('final_disposition') or 'none'}"
+
+
+def _before(before: int | None, now: int) -> str:
+    change = drift_of(before, now)
+    said = "" if change is None else f", a drift of {change:+.1f} percent" if change else ", no drift"
+    return f"the file says {_number(before)}{said}"
+
+
+def _conditions(subject: Plan | DryRun, asked: Asked) -> Rows:
+    rows: Rows = []
+    if asked.computed is not None and isinstance(subject, Plan):
+        facts = asked.computed
+        rows += [
+            ("can be undone", f"{'yes' if facts.reversible else 'NO'}. {facts.how}"),
+            ("drift allowed", f"{facts.drift:g} percent (the file says {subject.max_drift:g})"),
+            (
+                "discovery limit",
+                f"{_number(facts.limit)} messages (the file says {_number(subject.cancel_if_discovered_over)})",
+            ),
+        ]
+    rows.append(("asked by", _requester(subject, asked)))
+    if asked.seal is not None:
+        rows.append(("sealed", SEALS[asked.seal]))
+    rows += [
+        ("service asked", asked.service or "NO"),
+        ("plan_hash", subject.plan_hash),
+        ("approver", asked.approver),
+    ]
+    return rows
+
+
+def _requester(subject: Plan | DryRun, asked: Asked) -> str:
+    name = subject.requested_by
+    if name is None:
+        return "nobody said"
+    if not subject.requester_proved:
+        return f"{name} (CLAIMED: a parameter says so, nothing proves it)"
+    proof = "proved, and sealed with the plan" if asked.seal == "sealed" else "the file says that this is proved"
+    account = "; a service account: the policy asks for one more approval" if asked.service_account else ""
+    return f"{name} ({proof}{account})"
+
+
+def _number(count: int | None) -> str:
+    return "not known" if count is None else f"{count:,}"

@@ -1,0 +1,268 @@
+"""`cfes approve` asks the service with the approver's own token: a file can't hide what a job would do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import move_messages, preview_job
+from connectors.email_security import EmailSecurity
+from connectors.errors import ApprovalRefused
+from guardrails.approval import accepted
+from guardrails.named_messages import Change, plan_hash
+from guardrails.plan import new_plan
+from platforms.cli import approve_command
+from sandbox import access
+from sandbox.server import RunningSandbox
+from tests.actions.named_messages import delivered, ids_of
+from tests.clock import FakeClock
+from tests.conftest import CAMPAIGN
+from tests.guardrails.test_approval import BOB, POLICY, private_pem
+from tests.platforms.cli.conftest import Cfes, Ended
+
+Approve = Callable[..., Ended]
+Connect = Callable[..., EmailSecurity]
+
+
+@pytest.fixture(autouse=True)
+def clock(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    fake = FakeClock(moved=sandbox.state.advance)
+    monkeypatch.setattr(approve_command, "SystemClock", lambda: fake)
+    return fake
+
+
+@pytest.fixture
+def asking(sandbox: RunningSandbox, connect: Connect) -> EmailSecurity:
+    """The connection of the person who makes plans."""
+    return connect(sandbox, requested_by="alice")
+
+
+@pytest.fixture
+def approve(cfes: Cfes, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Approve:
+    """`cfes approve` of a document by bob, who has a read token; nobody is there to answer a question."""
+    key = tmp_path / "bob.pem"
+    key.write_bytes(private_pem(BOB))
+    key.chmod(0o600)
+    for name, value in {**environment, "CLOUDFLARE_API_TOKEN": access.READ_ONLY, "CFES_LOG": "off"}.items():
+        monkeypatch.setenv(name, value)
+
+    def run(document: dict[str, Any], *arguments: str) -> Ended:
+        Path("plan.json").write_text(json.dumps(document))
+        return cfes("approve", "plan.json", "--key", str(key), "--as", "bob", "--yes", *arguments)
+
+    return run
+
+
+def preview(api: EmailSecurity, **params: Any) -> dict[str, Any]:
+    return preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail", **params}, api)
+
+
+def forged(plan: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    """The plan, edited, and hashed again as anybody can."""
+    return new_plan({**plan, **changed}).model_dump(mode="json")
+
+
+def is_signed(ended: Ended, document: dict[str, Any], clock: FakeClock) -> bool:
+    names = accepted(
+        [ended.document["approval"]],
+        policy=POLICY.model_copy(update={"approval_hours": 8}),
+        plan_hash=document["plan_hash"],
+        account_id=document["account_id"],
+        requesters=["alice"],
+        now=clock.now(),
+    )
+    return names == ["bob"]
+
+
+class TestPlans:
+    def test_it_shows_what_the_service_finds_and_signs(
+        self, approve: Approve, asking: EmailSecurity, sandbox: RunningSandbox, clock: FakeClock
+    ) -> None:
+        plan = preview(asking)
+        searches = sandbox.state.truth()["calls"]["searchMessages"]
+        ended = approve(plan)
+        assert is_signed(ended, plan, clock)
+        assert sandbox.state.truth()["calls"]["searchMessages"] > searches
+        messages, recipients = plan["messages"], plan["recipients"]
+        for words in (
+            f"messages: {messages} now; the file says {messages}, no drift",
+            f"recipients: {recipients} now; the file says {recipients}, no drift",
+            f"sender: billing@invoice-portal.example: {messages}",
+            "domain: corp.example: ",
+            "verdict: MALICIOUS: ",
+            f"{plan['sample'][0]['subject']!r} from billing@invoice-portal.example to ",
+            "can be undone: yes",
+            "drift allowed: 10 percent",
+            f"discovery limit: {plan['cancel_if_discovered_over']} messages",
+            "asked by: alice",
+            f"service asked: {sandbox.base_url}",
+        ):
+            assert words in ended.err
+        assert "NOT ASKED" not in ended.err
+        assert sandbox.state.truth()["effects"] == []
+
+    def test_a_file_that_says_six_of_forty_is_not_signed(
+        self, approve: Approve, asking: EmailSecurity, clock: FakeClock
+    ) -> None:
+        plan = preview(asking, destination="RecoverableItemsPurges")
+        found = plan["messages"]
+        few = {"messages": 6, "distinct_messages": 6, "recipients": 6, "malicious": 6, "sample": [], "warnings": []}
+        limits = {"max_drift": 1000.0, "cancel_if_discovered_over": None}
+        undo = {"reversibility": {"reversible": True, "how": "restore-messages moves them back."}}
+        document = forged(plan, **few, **limits, **undo)
+        ended = approve(document)
+        assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
+        for words in (
+            f"messages: {found} now; the file says 6, a drift of +",
+            f"{found} messages for ",
+            "can be undone: NO",
+            "the file says: it can be undone",
+            "drift allowed: 0 percent (the file says 1000)",
+            "DIFFERENT: the file says that it can be undone",
+            "DIFFERENT: the file has no discovery limit, 6 messages",
+        ):
+            assert words in ended.err
+        assert "a drift of 0 percent is allowed" in ended.error["message"]
+        assert "--accept-differences" in ended.error["help"]
+        assert is_signed(approve(document, "--accept-differences"), document, clock)
+
+    @pytest.mark.parametrize("more", [3, 40])
+    def test_mail_that_came_since_is_a_drift(
+        self, approve: Approve, asking: EmailSecurity, sandbox: RunningSandbox, more: int
+    ) -> None:
+        plan = preview(asking)
+        like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+        for number in range(more):
+            sandbox.state.tenant.add(
+                time=like.time, sender=like.sender, subject="late", recipients=(f"l{number}@corp.example",),
+                disposition="SPAM",
+            )  # fmt: skip
+        ended = approve(plan)
+        assert f"messages: {plan['messages'] + more} now" in ended.err
+        assert ended.code == (0 if more == 3 else 3)
+
+    def test_fewer_than_were_planned_is_a_drift_too(self, approve: Approve, asking: EmailSecurity) -> None:
+        ended = approve(forged(preview(asking), messages=400, cancel_if_discovered_over=440))
+        assert "400" in ended.error["message"]
+
+    def test_a_plan_that_matches_nothing_is_seen(self, approve: Approve, asking: EmailSecurity) -> None:
+        plan = preview(asking)
+        sender = {"sender": "nobody@nowhere.example"}
+        asked = {name: {**plan[name], **sender} for name in ("search_params", "asked_search_params")}
+        assert "finds 0 messages" in approve(forged(plan, **asked)).error["message"]
+
+    def test_a_rejection_shows_the_same_and_is_signed_whatever_differs(
+        self, approve: Approve, asking: EmailSecurity
+    ) -> None:
+        ended = approve(forged(preview(asking), messages=6, recipients=6), "--reject", "more than six")
+        assert "DIFFERENT" in ended.err
+        assert ended.document["reason"] == "more than six"
+
+    def test_offline_says_loudly_that_it_did_not_ask(
+        self, approve: Approve, asking: EmailSecurity, sandbox: RunningSandbox
+    ) -> None:
+        document = forged(preview(asking), messages=6, distinct_messages=6, cancel_if_discovered_over=6)
+        before = sandbox.state.truth()["calls"]
+        ended = approve(document, "--offline")
+        assert ended.code == 0
+        assert sandbox.state.truth()["calls"] == before
+        assert "THE SERVICE WAS NOT ASKED: --offline is given" in ended.err
+        assert "messages: 6 (the file says)" in ended.err
+
+    @pytest.mark.parametrize("token", [access.REVOKED, "sandbox-token-of-nobody"])
+    def test_a_token_that_does_not_work_signs_nothing(
+        self, approve: Approve, asking: EmailSecurity, monkeypatch: pytest.MonkeyPatch, token: str
+    ) -> None:
+        plan = preview(asking)
+        monkeypatch.setenv("CLOUDFLARE_API_TOKEN", token)
+        ended = approve(plan)
+        assert ended.code == 4
+        assert "could not be asked" in ended.error["message"]
+        assert "Nothing was signed" in ended.error["help"]
+
+    def test_the_file_does_not_choose_the_account(
+        self, approve: Approve, asking: EmailSecurity, sandbox: RunningSandbox
+    ) -> None:
+        document = forged(preview(asking), account_id="f" * 32)
+        before = sandbox.state.truth()["calls"]
+        ended = approve(document)
+        assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
+        assert "CLOUDFLARE_ACCOUNT_ID" in ended.error["message"]
+        assert sandbox.state.truth()["calls"] == before
+
+    def test_subjects_and_senders_from_mailboxes_do_not_steer_the_terminal(
+        self, approve: Approve, asking: EmailSecurity, sandbox: RunningSandbox
+    ) -> None:
+        like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+        with sandbox.state.present() as now:
+            sandbox.state.tenant.add(
+                time=now - 2,
+                sender=like.sender,
+                subject="\x1b[2J\r\u202ecalm\nmessages: 1",
+                recipients=("a@corp.example",),
+            )
+        ended = approve(preview(asking))
+        assert ended.code == 0
+        assert "calm" in ended.err
+        for steering in ("\x1b", "\u202e", "\nmessages: 1"):
+            assert steering not in ended.err
+
+    def test_a_search_that_can_not_be_counted_says_so(self, approve: Approve, asking: EmailSecurity) -> None:
+        plan = preview(asking, search_params={**CAMPAIGN, "submissions": True})
+        assert plan["messages"] is None
+        ended = approve(plan)
+        assert "messages: not known (the service can't count this search" in ended.err
+        assert ended.code == 0
+
+
+class TestNamedMessages:
+    def dry_run(self, api: EmailSecurity, ids: list[str]) -> dict[str, Any]:
+        return move_messages.run({"ids": ids, "destination": "JunkEmail", "dry_run": True}, api)
+
+    def test_the_ids_are_looked_up(self, approve: Approve, asking: EmailSecurity, clock: FakeClock) -> None:
+        dry = self.dry_run(asking, ids_of(asking, 3))
+        ended = approve(dry)
+        assert is_signed(ended, dry, clock)
+        assert "messages: 3 now; the file says 3, no drift" in ended.err
+        assert f"{dry['sample'][0]['subject']!r} from billing@invoice-portal.example" in ended.err
+
+    def test_a_file_can_not_dress_up_other_messages(
+        self, approve: Approve, asking: EmailSecurity, sandbox: RunningSandbox
+    ) -> None:
+        dry = self.dry_run(asking, ids_of(asking, 1))
+        board = delivered(sandbox, "ceo@corp.example", "cfo@corp.example", subject="Board papers")
+        change = Change("MOVE", "JunkEmail")
+        document = {**dry, "ids": [board], "plan_hash": plan_hash(dry["account_id"], change, [board])}
+        ended = approve(document)
+        assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
+        assert "'Board papers' from statements@partner-bank.example to ceo@corp.example, cfo@corp.example" in ended.err
+        assert "have 2 recipients, the file says 1" in ended.error["message"]
+        assert "invoice-portal" not in ended.err
+
+    def test_messages_that_the_service_does_not_show_are_not_signed_unseen(
+        self, approve: Approve, asking: EmailSecurity
+    ) -> None:
+        dry = self.dry_run(asking, [*ids_of(asking, 1), "no-time-in-it"])
+        ended = approve(dry)
+        assert "does not show 1 of 2 messages" in ended.error["message"]
+        assert approve(dry, "--accept-differences").code == 0
+
+    def test_offline_shows_the_files_claims(self, approve: Approve, asking: EmailSecurity) -> None:
+        dry = self.dry_run(asking, ids_of(asking, 2))
+        ended = approve({**dry, "sample": [{"subject": "Phish", "from": "x@evil.example"}]}, "--offline")
+        assert ended.code == 0
+        assert "the file says: message: 'Phish' from x@evil.example to (not known)" in ended.err
+        assert "THE SERVICE WAS NOT ASKED" in ended.err
+
+
+def test_an_approval_of_a_forged_plan_is_of_no_use_for_the_true_one(
+    approve: Approve, asking: EmailSecurity, clock: FakeClock
+) -> None:
+    plan = preview(asking)
+    ended = approve(forged(plan, warnings=["harmless"]))
+    with pytest.raises(ApprovalRefused, match="for another plan"):
+        is_signed(ended, plan, clock)
