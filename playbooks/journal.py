@@ -34,11 +34,12 @@ VERSION = 2
 FILE_NAME = "journal.json"
 LOCK_NAME = "journal.lock"
 NEW_NAME = "journal.json.new"
+NAMES = (FILE_NAME, LOCK_NAME, NEW_NAME)
 
 # The first ones tell enough.
 MOST_SHOWN = 5
 
-BEGIN_AGAIN = "Or begin a new run: actions that create jobs look for the earlier job by their idempotency key."
+BEGIN_AGAIN = "A new run is safe: actions that create jobs look for the earlier job by their idempotency key."
 
 # What may pass by itself or by making room. Any other reason is one of the directory itself.
 PASSING = (
@@ -119,7 +120,7 @@ class Journal:
 
     def _refuse_weak(self, *, create: bool) -> None:
         try:
-            found = list(weaknesses_of_run(self.directory, self._directory))[:MOST_SHOWN]
+            found = list(weaknesses_of_run(self.directory, self._directory, single=NAMES))[:MOST_SHOWN]
         except OSError as error:
             raise self._unwritable(error) from None
         if found:
@@ -185,7 +186,7 @@ class Journal:
         if not intact or not isinstance(document.get("state"), dict) or not isinstance(document.get("playbook"), dict):
             raise JournalRefused(
                 f"the journal {shown(str(self.path))} is damaged, or was edited: its seal does not fit",
-                help=f"Nothing was run. Find out who changed it. {BEGIN_AGAIN}",
+                help=f"Nothing was run. Find out who changed it, and begin a new run. {BEGIN_AGAIN}",
             )
         return Entry(document["playbook"], document["state"], in_flight if isinstance(in_flight, dict) else None)
 
@@ -207,7 +208,7 @@ class Journal:
             return JournalRefused(
                 f"the journal {shown(str(self.path))} was written by an older version of this program, which did not "
                 "seal it: it can't be resumed",
-                help=f"Nothing was run. {BEGIN_AGAIN}",
+                help=f"Nothing was run. Begin a new run. {BEGIN_AGAIN}",
             )
         return JournalRefused(f"the journal {shown(str(self.path))} is of another version of this program")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from connectors.file_ownership import Weakness, this_user, weaknesses_of
@@ -31,17 +32,25 @@ def open_run_directory(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
-def weaknesses_of_run(path: Path, descriptor: int) -> Iterator[Weakness]:
+def weaknesses_of_run(path: Path, descriptor: int, *, single: Collection[str]) -> Iterator[Weakness]:
     """Yield what another user can write to or may have put there: the directory, and everything below it.
 
-    All must belong to this user, and neither group nor others may write to it. Files must be regular and have one name:
-    a link or a second name leads out of the directory. Raises: OSError.
+    All must belong to this user, and neither group nor others may write to it. Files must be regular, without a second
+    name elsewhere: a link or another name leads out of the directory. Two names within it are what an export leaves
+    that was killed while it named its file; the files that are named in `single` have one. Raises: OSError.
     """
     yield from weaknesses_of(path, os.fstat(descriptor), this_user())
-    yield from _below(path, descriptor)
+    files: list[tuple[Path, os.stat_result]] = []
+    yield from _below(path, descriptor, files)
+    names = Counter(_inode(status) for _, status in files)
+    for here, status in files:
+        expected = 1 if here.parent == path and here.name in single else names[_inode(status)]
+        if status.st_nlink != expected:
+            yield Weakness(here, f"has {status.st_nlink} hard links", _removal(here))
 
 
-def _below(path: Path, descriptor: int) -> Iterator[Weakness]:
+def _below(path: Path, descriptor: int, files: list[tuple[Path, os.stat_result]]) -> Iterator[Weakness]:
+    """Yield the weaknesses of all that lies in the directory, and collect its regular files."""
     for name in sorted(os.listdir(descriptor)):
         try:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
@@ -51,19 +60,21 @@ def _below(path: Path, descriptor: int) -> Iterator[Weakness]:
         if stat.S_ISLNK(status.st_mode):
             yield Weakness(here, "is a symbolic link", _removal(here))
             continue
-        if stat.S_ISDIR(status.st_mode):
-            yield from weaknesses_of(here, status, this_user())
+        yield from weaknesses_of(here, status, this_user())
+        if stat.S_ISREG(status.st_mode):
+            files.append((here, status))
+        elif stat.S_ISDIR(status.st_mode):
             inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
             try:
-                yield from _below(here, inner)
+                yield from _below(here, inner, files)
             finally:
                 os.close(inner)
-            continue
-        if not stat.S_ISREG(status.st_mode):
+        else:
             yield Weakness(here, "is not a regular file", _removal(here))
-        elif status.st_nlink != 1:
-            yield Weakness(here, f"has {status.st_nlink} hard links", _removal(here))
-        yield from weaknesses_of(here, status, this_user())
+
+
+def _inode(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _removal(path: Path) -> str:

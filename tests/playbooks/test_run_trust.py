@@ -175,7 +175,7 @@ class TestSeal:
         (killed / "journal.json").write_bytes(canonical({**old, "sha256": digest(old)}))
         error = refused(killed)
         assert "an older version of this program, which did not seal it" in error.message
-        assert "begin a new run" in error.help
+        assert "Begin a new run." in error.help
 
     def test_another_key_is_named_with_what_to_set(self, killed: Path, refused: Build) -> None:
         error = refused(killed, OTHER)
@@ -211,8 +211,9 @@ def link(path: Path) -> None:
 
 
 def linked_twice(path: Path) -> None:
-    path.with_name("elsewhere").touch()
-    os.link(path.with_name("elsewhere"), path)
+    elsewhere = path.parent.with_name("elsewhere")
+    elsewhere.touch()
+    os.link(elsewhere, path)
 
 
 def named_pipe(path: Path) -> None:
@@ -270,6 +271,16 @@ class TestDirectory:
             go(side, tmp_path / "run")
         assert side.calls == []
         assert "choose a directory that does not exist yet" in caught.value.help
+
+    def test_a_file_with_two_names_in_the_directory_is_what_a_killed_export_leaves(
+        self, killed: Path, refused: Build, resumed: Build
+    ) -> None:
+        (killed / "rows.ndjson.ab12.t").touch(mode=0o600)
+        os.link(killed / "rows.ndjson.ab12.t", killed / "rows.ndjson")
+        os.link(killed / "journal.json", killed / "copy.json")
+        assert "journal.json has 2 hard links" in refused(killed).message.replace("'", "")
+        (killed / "copy.json").unlink()
+        assert resumed(killed)
 
     @pytest.mark.parametrize("mode", [0o720, 0o702, 0o775, 0o777, 0o1777])
     def test_a_directory_that_others_can_write_to_is_refused_with_the_command(
