@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 
+from actions.example_plan import EXAMPLE_PLAN
 from connectors.errors import ConnectionSettingsError
+from guardrails.plan import new_plan
 from platforms import aws_lambda
+from platforms.cli import approve_command
 from sandbox.server import RunningSandbox
+from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN
+from tests.guardrails.test_approval import BOB, private_pem
 from tests.platforms.cli.conftest import Cfes
 from tests.platforms.test_aws_lambda import Context
 
@@ -79,6 +84,31 @@ def test_a_policy_that_others_can_change_stops_every_write_and_check_says_the_sa
     path.chmod(0o644)
     assert connected("policy", "check").code == 0
     assert connected("create-move-job", "--params", "-", typed=json.dumps(MOVE)).code == 0
+
+
+def test_nothing_is_approved_without_the_policy_that_was_meant(
+    cfes: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = {**EXAMPLE_PLAN, "previewed_at": "2026-11-20T16:00:00Z"}
+    (tmp_path / "plan.json").write_text(new_plan(plan).model_dump_json())
+    (tmp_path / "bob.pem").write_bytes(private_pem(BOB))
+    (tmp_path / "bob.pem").chmod(0o600)
+    (tmp_path / "policy.yaml").write_text("policy: 1\n")
+    (tmp_path / "policy.yaml").chmod(0o666)
+    monkeypatch.setattr(approve_command, "SystemClock", FakeClock)
+    given = ("approve", "plan.json", "--key", "bob.pem", "--as", "bob", "--yes")
+    for name, value, code in (
+        ("CFES_POLICY", "", 2),
+        ("CFES_POLICY", " ", 2),
+        ("CFES_POLICY_FILE", "", 2),
+        ("CFES_POLICY", str(tmp_path / "policy.yaml"), 3),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            ended = cfes(*given)
+        assert ended.code == code, (name, value, ended.out)
+        assert "eyJ" not in ended.out + ended.err
+        assert "is set and empty" in ended.out or "can be changed by another user" in ended.out
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
