@@ -108,11 +108,15 @@ class Action(Generic[P, R]):
             raise ParameterError(problems=missing)
         return checked
 
-    def asks_first(self, params: Mapping[str, Any]) -> bool:
-        """Whether a person should agree to a call with these parameters: not to a dry run, which changes nothing."""
+    def may_change(self, params: Mapping[str, Any]) -> bool:
+        """Whether a call with these parameters may change anything: a dry run does not, whatever the action does."""
         field = self.params.model_fields.get("dry_run")
         is_dry_run = field is not None and params.get("dry_run", field.default) is True
-        return self.approval == "required" and not is_dry_run
+        return self.effect != "read" and not is_dry_run
+
+    def asks_first(self, params: Mapping[str, Any]) -> bool:
+        """Whether a person should agree to a call with these parameters."""
+        return self.approval == "required" and self.may_change(params)
 
     def run(self, params: Mapping[str, Any], connector: EmailSecurity | None = None) -> dict[str, Any]:
         """Run the action: a JSON dict in, a JSON dict out.

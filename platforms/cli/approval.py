@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from connectors.errors import GuardrailRefusal, OutcomeUnknown, PackError, ParameterError
 from platforms.cli.action_index import load
-from platforms.cli.preview import RunPreview, bound, previewed, show_preview
+from platforms.cli.preview import Previews, bound, show_preview
 from platforms.cli.screen import Screen, is_terminal, safe, write
 from platforms.cli.tables import facts, named_values
 from playbooks.changes import Change, job_of, surest, told
@@ -60,7 +60,7 @@ class NotApproved(GuardrailRefusal):
 class NobodyToAsk(ParameterError):
     """A playbook would change mail unasked, for there is no terminal to ask at."""
 
-    default_help = "Nothing was run. Add --yes to run it without a question."
+    default_help = "Nothing was run. Add --yes to run it without a question, or --plan-only to see what it would do."
 
     def __init__(self, step: ActionStep) -> None:
         super().__init__(
@@ -92,23 +92,18 @@ class Asking:
     A step whose action has begun in this process was approved here: to run it again is how it is found out what it
     changed. In a `resumed` run somebody else may have approved it: the first step is always asked about, after what
     the run has done so far. `require_person` refuses a run that could not ask. `away` takes what is drawn on the
-    terminal off it while the question waits. `run` runs a preview: an action that only reads.
+    terminal off it while the question waits.
     """
 
     def __init__(
-        self, screen: Screen, away: Callable[[], AbstractContextManager[None]], run: RunPreview, *, resumed: bool
+        self, screen: Screen, away: Callable[[], AbstractContextManager[None]], previews: Previews, *, resumed: bool
     ) -> None:
         self._screen = screen
         self._away = away
-        self._run = run
+        self._previews = previews
         self._first = resumed
         self._asked: Mapping[str, Any] | None = None
         self._bound: dict[str, Any] = {}
-        self._plans: list[Mapping[str, Any]] = []
-
-    def took_plan(self, plan: Mapping[str, Any]) -> None:
-        """Remember a plan that this process made: it is shown as it is, and not counted again for the question."""
-        self._plans.append(plan)
 
     def __call__(self, upcoming: Upcoming) -> None:
         action, params = load(upcoming.command.action), upcoming.command.params
@@ -121,33 +116,25 @@ class Asking:
             self._first = False
             console.print(safe(f"Step {upcoming.command.step_id}: {action.title}", "bold"))
             shown = self._preview(console, action, params)
+            to_run = bound(action, params, shown)
             if shown is None:
                 facts(console, [(name, value) for name, value in named_values(params) if value != ""])
             else:
-                show_preview(self._screen, console, action, shown)
+                show_preview(self._screen, console, action, shown, to_run)
             if not agrees(self._screen):
                 raise Declined(possible_changes(upcoming))
-        self._asked, self._bound = params, bound(action, params, shown)
+        self._asked, self._bound = params, to_run
 
     def approved(self, params: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters to run a step with: bound to what was shown, where it was asked about."""
         return self._bound if params == self._asked else params
 
     def _preview(self, console: Console, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
-        plan = params.get("plan")
-        if isinstance(plan, Mapping) and plan in self._plans:
-            return dict(plan)
         try:
-            found = previewed(action, params, self._run)
+            return self._previews.of(action, params)
         except PackError as error:
             console.print(safe(f"What it would do can't be shown: {error.message}", "bold yellow"))
             return None
-        if found is None or not isinstance(plan, Mapping):
-            return found
-        # A file may say anything: what is shown was found now. The hash is the one that the job will name.
-        claim = f"The given plan claims {plan.get('messages')} messages, counted at {plan.get('previewed_at')}."
-        console.print(safe(f"{claim} What follows was counted now."))
-        return {**found, "plan_hash": str(plan.get("plan_hash"))}
 
 
 def done_so_far(upcoming: Upcoming) -> str:

@@ -34,11 +34,12 @@ def confirmed(screen: Screen, action: Action[Any, Any], params: Mapping[str, Any
     except TooManyMessages as error:
         hint = "Nothing was changed. Narrow the search, or bound it with --max-messages: then it is not asked about."
         raise error.retold(error.message, help=hint) from None
+    to_run = bound(action, params, shown)
     if shown is not None:
-        show_preview(screen, approval.console_of(screen), action, shown)
+        show_preview(screen, approval.console_of(screen), action, shown, to_run)
     if not approval.agrees(screen):
         raise NotConfirmed("the question was not answered with yes")
-    return bound(action, params, shown)
+    return to_run
 
 
 def _run(shows: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:

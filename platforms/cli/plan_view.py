@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 SAMPLE_COLUMNS = (
     Column("scanned", 20, rank=3),
-    Column("from", 24, rank=1),
+    Column("from", 24, rank=2),
     Column("subject", 24),
     Column("recipients", 24),
-    Column("verdict", 11, rank=2),
+    Column("verdict", 11, rank=1),
 )
 BREAKDOWN_COLUMNS = (Column("", 20), Column("messages", 8, right=True), Column("share", 6, right=True, rank=1))
 CHANGE_COLUMNS = (

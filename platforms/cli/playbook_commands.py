@@ -9,6 +9,7 @@ import typer
 
 from connectors.errors import ParameterError
 from platforms.cli import options, playbook_run
+from platforms.cli import plan_only as planning
 from platforms.cli.commands import PlainCommand
 from platforms.cli.failures import told
 from platforms.cli.input_values import InputFlag, flags_of, inputs_of
@@ -71,6 +72,20 @@ def run(
         bool,
         typer.Option("--yes", "-y", help="Do not ask before a step changes mail. Required where no terminal is."),
     ] = False,
+    plan_only: Annotated[
+        bool,
+        typer.Option(
+            "--plan-only",
+            help="Stop before the first step that changes anything, show what it would do, and write its plan. Asks "
+            "nothing and leaves no run.",
+        ),
+    ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-", help="With --plan-only: a new file for the plan; else it goes to standard output."
+        ),
+    ] = None,
     exit_status: Annotated[
         bool,
         typer.Option(
@@ -94,17 +109,23 @@ def run(
     with told(screen, flags):
         screen.configure_log()
         if resume is not None:
-            if name is not None or documents or settings or directory is not None:
+            if name is not None or documents or settings or directory is not None or plan_only or out is not None:
                 raise ParameterError(
                     "--resume goes on with what the run was given: leave out everything else", help="Nothing was run."
                 )
             raise typer.Exit(playbook_run.resume(screen, resume, terms))
         if name is None:
             raise ParameterError("which playbook? Give an ID or a YAML file, or --resume DIR", help=_known())
+        if out is not None and not plan_only:
+            raise ParameterError("--out is for --plan-only", help="Nothing was run.")
+        if plan_only and directory is not None:
+            raise ParameterError("--plan-only leaves no run: leave out --directory", help="Nothing was run.")
         playbook = library.find(name)
         flags += flags_of(playbook)
         require_sound(playbook)
         inputs = inputs_of(playbook, documents or (), settings or ())
+        if plan_only:
+            raise typer.Exit(planning.plan_only(screen, playbook, inputs, out, terms))
         raise typer.Exit(playbook_run.begin(screen, playbook, inputs, directory, terms))
 
 

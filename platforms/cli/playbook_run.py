@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import typer
 
 from actions import catalog, progress
 from actions.contract import Action
@@ -19,6 +21,7 @@ from platforms.cli.action_index import load
 from platforms.cli.bar import Bar
 from platforms.cli.failures import INTERRUPTED, show_ending
 from platforms.cli.parting import Parting
+from platforms.cli.preview import Previews
 from platforms.cli.run_view import RunView
 from platforms.cli.screen import Screen
 from platforms.cli.tables import facts, named_values, near
@@ -42,6 +45,30 @@ PREVIEW = "preview-job"
 Start = Callable[..., local.Outcome]
 
 
+class Gate(Protocol):
+    """What every action of a run passes before it begins."""
+
+    def __call__(self, upcoming: local.Upcoming) -> None:
+        """Let the action pass, or raise: the run then stays before it."""
+
+    def approved(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters to run the action with."""
+
+
+MakeGate = Callable[[Callable[[], AbstractContextManager[None]], Previews], Gate]
+
+
+class Open:
+    """The gate that lets everything pass."""
+
+    def __call__(self, upcoming: local.Upcoming) -> None:
+        """Let it pass."""
+
+    def approved(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return them as they are."""
+        return params
+
+
 @dataclass(frozen=True)
 class Terms:
     """yes: ask nothing. exit_status: exit 8 unless the run's outputs say that all succeeded.
@@ -61,6 +88,15 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
     accept(playbook, inputs)
     if not terms.yes:
         approval.require_person(screen, playbook.steps)
+    start, place = starting(screen, playbook, inputs, directory, terms)
+    outcome = drive(screen, start, place, terms, asking(screen, terms), connected=is_connected(playbook))
+    return _end(screen, outcome, place, terms)
+
+
+def starting(
+    screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directory: Path | None, terms: Terms
+) -> tuple[Start, Path]:
+    """Return what begins a run, and its directory; say which playbook it is."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     run_id = f"{playbook.id}-{stamp}-{secrets.token_hex(3)}"
     place = directory or RUNS / run_id
@@ -69,11 +105,15 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
     key = passing_key() if terms.farewell else journal_key(terms.environment)
     effects = {name: action.effect for name, action in catalog.available().items()}
 
-    def start(**drive: Any) -> local.Outcome:
-        return local.run(playbook, inputs, run_id=run_id, directory=place, key=key, effects=effects, **drive)
+    def start(**hooks: Any) -> local.Outcome:
+        return local.run(playbook, inputs, run_id=run_id, directory=place, key=key, effects=effects, **hooks)
 
-    connected = any(load(step.action).connection for step in playbook.steps if isinstance(step, ActionStep))
-    return _drive(screen, start, place, terms, connected=connected)
+    return start, place
+
+
+def is_connected(playbook: Playbook) -> bool:
+    """Whether a step of the playbook takes a connection."""
+    return any(load(step.action).connection for step in playbook.steps if isinstance(step, ActionStep))
 
 
 def resume(screen: Screen, directory: Path, terms: Terms) -> int:
@@ -85,15 +125,27 @@ def resume(screen: Screen, directory: Path, terms: Terms) -> int:
         if not terms.yes:
             approval.require_person(screen, steps)
 
-    def start(**drive: Any) -> local.Outcome:
-        return local.resume(directory, key=key, before_resume=require_person, **drive)
+    def start(**hooks: Any) -> local.Outcome:
+        return local.resume(directory, key=key, before_resume=require_person, **hooks)
 
-    return _drive(screen, start, directory, terms, connected=False, resumed=True)
+    outcome = drive(screen, start, directory, terms, asking(screen, terms, resumed=True), connected=False)
+    return _end(screen, outcome, directory, terms)
 
 
-def _drive(
-    screen: Screen, start: Start, directory: Path, terms: Terms, *, connected: bool, resumed: bool = False
-) -> int:
+def asking(screen: Screen, terms: Terms, *, resumed: bool = False) -> MakeGate:
+    """Return what makes the gate that asks a person, or that lets everything pass with --yes."""
+    if terms.yes:
+        return lambda _, __: Open()
+    return lambda away, previews: approval.Asking(screen, away, previews, resumed=resumed)
+
+
+def drive(
+    screen: Screen, start: Start, directory: Path, terms: Terms, make_gate: MakeGate, *, connected: bool
+) -> local.Outcome:
+    """Run or resume a playbook while a person watches, each action through the gate.
+
+    Raises: typer.Exit at Ctrl-C, after saying how to go on; NotApproved; what the gate raises.
+    """
     with ExitStack() as stack:
         apis: list[EmailSecurity] = []
 
@@ -118,38 +170,43 @@ def _drive(
                 recorded.append(stack.enter_context(apis[0].recording(directory / CALLS)))
             return action.run(params, recorded[0])
 
-        ask = approval.Asking(screen, away, call, resumed=resumed)
+        previews = Previews(call)
+        gate = make_gate(away, previews)
 
         def before_action(upcoming: local.Upcoming) -> None:
             if load(upcoming.command.action).connection:
                 connect()
-            if not terms.yes:
-                ask(upcoming)
+            gate(upcoming)
 
         def run_action(action_id: str, params: dict[str, Any]) -> dict[str, Any]:
-            result = call(load(action_id), ask.approved(params))
+            result = call(load(action_id), gate.approved(params))
             if action_id == PREVIEW:
-                ask.took_plan(result)
+                previews.plans.append(result)
             return result
 
         try:
-            outcome = start(run_action=run_action, clock=SystemClock(), observer=view, before_action=before_action)
+            return start(run_action=run_action, clock=SystemClock(), observer=view, before_action=before_action)
         except KeyboardInterrupt:
             stack.close()
             (Parting(terms.farewell) if terms.farewell else view.parting(str(directory))).say(screen)
-            return INTERRUPTED
+            raise typer.Exit(INTERRUPTED) from None
         except approval.Declined as declined:
             raise approval.NotApproved(directory, declined.changes) from None
+
+
+def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms) -> int:
+    """Show how a run ended and return the exit code."""
     if outcome.resumable and outcome.error is not None and terms.farewell is None:
         go_on = f"Mend the cause, then: {approval.resuming(directory)}"
         outcome = replace(
             outcome, error={**outcome.error, "help": f"{outcome.error.get('help') or ''} {go_on}".strip()}
         )
     _close(screen, outcome)
-    return _exit_code(outcome, terms)
+    return exit_code_of(outcome, terms)
 
 
-def _exit_code(outcome: local.Outcome, terms: Terms) -> int:
+def exit_code_of(outcome: local.Outcome, terms: Terms) -> int:
+    """Return the exit code of a run: with --exit-status 8 unless all succeeded."""
     ended_early = outcome.message is not None
     if terms.exit_status and outcome.exit_code == 0 and "outcome" in outcome.outputs and not ended_early:
         return 0 if outcome.outputs["outcome"] == "succeeded" else NOT_ALL_SUCCEEDED

@@ -29,6 +29,30 @@ def previewed(action: Action[Any, Any], params: Mapping[str, Any], run: RunPrevi
     return run(shows, {name: value for name, value in preview.params.items() if name in shows.params.model_fields})
 
 
+class Previews:
+    """The plans that this process made, and what an upcoming call would do. `run` runs an action that only reads."""
+
+    def __init__(self, run: RunPreview) -> None:
+        self.plans: list[dict[str, Any]] = []
+        self._run = run
+
+    def of(self, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what a call would do; None where that can't be shown. Raises: PackError.
+
+        A plan that this process made is shown as it is. Another one is a file that may say anything: its search is
+        counted now, and the hash alone is the plan's, for that is what the job will name.
+        """
+        plan = params.get("plan")
+        if isinstance(plan, dict) and plan in self.plans:
+            return plan
+        found = previewed(action, params, self._run)
+        if found is None or not isinstance(plan, dict):
+            return found
+        claim = f"the given plan claims {plan.get('messages')} messages, counted at {plan.get('previewed_at')}"
+        warnings = [f"{claim}; what is shown here was counted now", *found.get("warnings", ())]
+        return {**found, "plan_hash": str(plan.get("plan_hash")), "warnings": warnings}
+
+
 def bound(action: Action[Any, Any], params: Mapping[str, Any], shown: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the parameters, bound to what was shown: a call that would reach more by now is refused.
 
@@ -46,10 +70,13 @@ def bound(action: Action[Any, Any], params: Mapping[str, Any], shown: Mapping[st
     return dict(params)
 
 
-def show_preview(screen: Screen, console: Console, action: Action[Any, Any], shown: Mapping[str, Any]) -> None:
-    """Show what a call would do, its warnings, and in one line what is asked about."""
+def show_preview(
+    screen: Screen, console: Console, action: Action[Any, Any], shown: Mapping[str, Any], params: Mapping[str, Any]
+) -> None:
+    """Show what a call would do, its warnings, and in one line what is asked about. params: those it is made with."""
     if "search_params" in shown and "plan_hash" in shown:
-        show_plan(screen, shown, console)
+        drift = params.get("max_drift")
+        show_plan(screen, shown if drift is None else {**shown, "max_drift": min(drift, shown["max_drift"])}, console)
     elif "dry_run" in shown:
         show_change(screen, shown, console)
     else:

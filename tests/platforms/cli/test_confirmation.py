@@ -99,6 +99,7 @@ def test_a_job_by_search_shows_what_preview_job_shows_and_is_bound_to_it(
         assert shown in told
     assert re.search(r"recipients +" + str(plan["recipients"]), told)
     assert "irreversible" not in told
+    assert re.search(r"may drift by +0 percent", told)
 
 
 @pytest.mark.parametrize(("folder", "undo"), [("JunkEmail", "can be"), ("RecoverableItemsPurges", "can't be")])

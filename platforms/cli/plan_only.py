@@ -1,0 +1,220 @@
+"""`cfes playbook run --plan-only`: runs a playbook up to its first step that changes something, and keeps its plan."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from actions.contract import Action
+from connectors.errors import GuardrailRefusal, OutputError, ParameterError, printable
+from platforms.cli import playbook_run
+from platforms.cli.action_index import load
+from platforms.cli.failures import show_ending
+from platforms.cli.preview import Previews, show_preview
+from platforms.cli.screen import Screen
+from platforms.cli.tables import facts, named_values, near
+from playbooks import local
+from playbooks.format import ActionStep, Playbook
+from playbooks.inputs import accept
+
+FAREWELL = "Interrupted. Nothing was changed, and there is no run to resume."
+
+# `--out -`: standard output, also where it is a terminal.
+STANDARD_OUTPUT = "-"
+
+
+class NothingToPlan(ParameterError):
+    """The playbook has no step that changes anything."""
+
+    default_help = "Nothing was run. Run it without --plan-only: it only reads."
+
+
+class NoPlan(GuardrailRefusal):
+    """The run stopped before a step that takes no plan, and no step before it had made one."""
+
+    default_help = "Nothing was changed. Look at what was shown; to run the playbook, leave --plan-only out."
+
+
+class Reached(Exception):
+    """The run came to a step that changes something.
+
+    No error of the pack on purpose: a playbook's `on_error` must not be able to go on after it. shown: what the step
+    would do; plan: what it is bound to.
+    """
+
+    def __init__(
+        self, upcoming: local.Upcoming, shown: Mapping[str, Any] | None, plan: Mapping[str, Any] | None
+    ) -> None:
+        super().__init__()
+        self.step_id, self.params = upcoming.command.step_id, upcoming.command.params
+        self.action: Action[Any, Any] = load(upcoming.command.action)
+        self.shown, self.plan = shown, plan
+
+
+class Stop:
+    """The gate that lets what only reads pass, and stops the run before anything else."""
+
+    def __init__(self, previews: Previews) -> None:
+        self._previews = previews
+
+    def __call__(self, upcoming: local.Upcoming) -> None:
+        """Raises: Reached, and what a preview raises."""
+        action, params = load(upcoming.command.action), upcoming.command.params
+        if action.may_change(params):
+            shown = self._previews.of(action, params)
+            raise Reached(upcoming, shown, self._plan(params, shown))
+
+    def approved(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return them as they are."""
+        return params
+
+    def _plan(self, params: Mapping[str, Any], shown: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The plan that the step is given, else that of its own call, else the last one that was made.
+
+        Raises: PlanRefused for a given plan that was edited.
+        """
+        given = params.get("plan")
+        if isinstance(given, Mapping):
+            from guardrails.plan import read_plan  # noqa: PLC0415 -- brings the search's models
+
+            read_plan(given)
+            return given
+        if shown is not None and "plan_hash" in shown:
+            return shown
+        return self._previews.plans[-1] if self._previews.plans else None
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """Where the plan goes: a new file, or standard output."""
+
+    name: str | None
+
+    @property
+    def is_file(self) -> bool:
+        return self.name not in (None, STANDARD_OUTPUT)
+
+    def check(self) -> None:
+        """Raises: ParameterError where the file exists already, or can't be made."""
+        if not self.is_file:
+            return
+        place = Path(self.name or "")
+        if not place.name or "\0" in str(place):
+            raise self._refused("is not the path of a file")
+        if os.path.lexists(place):
+            raise self._refused("exists already: nothing is overwritten")
+        if not place.parent.is_dir() or not os.access(place.parent, os.W_OK):
+            raise self._refused(f"can't be written: {str(place.parent)!r} is not a folder that you can write to")
+
+    def write(self, plan: Mapping[str, Any]) -> None:
+        """Write the plan to a new file that its owner alone can read. Raises: ParameterError, OutputError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        name = self.name or ""
+        try:
+            with os.fdopen(os.open(name, flags, 0o600), "w", encoding="ascii") as file:
+                file.write(json.dumps(plan, indent=2) + "\n")
+        except FileExistsError:
+            raise self._refused("exists already: nothing is overwritten") from None
+        except OSError as error:
+            raise OutputError(f"--out {name[:200]!r} can't be written: {error.strerror}", path=name) from None
+
+    def _refused(self, reason: str) -> ParameterError:
+        return ParameterError(
+            printable(f"--out {(self.name or '')[:200]!r} {reason}"), help="Nothing was changed. Name another file."
+        )
+
+
+def plan_only(
+    screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], out: str | None, terms: playbook_run.Terms
+) -> int:
+    """Run the steps that only read, show what the next one would do, and write its plan.
+
+    Returns 0 where a plan was made, else the exit code that the playbook ended with before such a step. No run is left
+    to resume. Raises: NothingToPlan, NoPlan, and what a run raises.
+    """
+    accept(playbook, inputs)
+    steps = [step for step in playbook.steps if isinstance(step, ActionStep)]
+    if not any(load(step.action).may_change(step.with_) for step in steps):
+        raise NothingToPlan(f"playbook {playbook.id} has no step that changes anything: there is nothing to plan")
+    file = PlanFile(out)
+    file.check()
+    made: list[Previews] = []
+
+    def make_gate(_: object, previews: Previews) -> Stop:
+        made.append(previews)
+        return Stop(previews)
+
+    terms = replace(terms, farewell=FAREWELL)
+    with tempfile.TemporaryDirectory(prefix="cfes-plan-") as place:
+        start, directory = playbook_run.starting(screen, playbook, inputs, Path(place) / "run", terms)
+        connected = playbook_run.is_connected(playbook)
+        try:
+            outcome = playbook_run.drive(screen, start, directory, terms, make_gate, connected=connected)
+        except Reached as reached:
+            _reached(screen, playbook, reached, file)
+            return 0
+    plans = made[-1].plans
+    _ended_before(screen, outcome, plans[-1] if plans else None, file)
+    return playbook_run.exit_code_of(outcome, terms)
+
+
+def _reached(screen: Screen, playbook: Playbook, reached: Reached, file: PlanFile) -> None:
+    """Show what the step would do, and write its plan. Raises: NoPlan."""
+    if reached.shown is not None and screen.tells_people:
+        console = screen.err if screen.json else screen.out
+        show_preview(screen, console, reached.action, reached.shown, reached.params)
+    before = f"before step {reached.step_id!r} ({reached.action.id})"
+    if reached.plan is None:
+        raise NoPlan(f"the run stopped {before}, which takes no plan")
+    screen.say(f"Stopped {before}. Nothing was changed.", "bold")
+    if file.is_file:
+        file.write(reached.plan)
+        _say_how_to_run(screen, playbook, file)
+        if screen.json:
+            named = {name: reached.plan.get(name) for name in ("plan_hash", "messages")}
+            screen.write_json(
+                {
+                    "status": "planned",
+                    "step": reached.step_id,
+                    "action": reached.action.id,
+                    **named,
+                    "plan_file": file.name,
+                }
+            )
+    elif screen.json or file.name == STANDARD_OUTPUT:
+        screen.write_json(reached.plan)
+    else:
+        screen.say("To keep the plan, add --out FILE.")
+
+
+def _say_how_to_run(screen: Screen, playbook: Playbook, file: PlanFile) -> None:
+    screen.say(f"The plan is in {near(file.name or '')}.")
+    if "plan" in playbook.inputs:
+        screen.say(f"To run exactly this, give the same inputs without --plan-only, and: --set plan=@{file.name}")
+
+
+def _ended_before(screen: Screen, outcome: local.Outcome, plan: Mapping[str, Any] | None, file: PlanFile) -> None:
+    """Show how the playbook ended before any step that changes something. A plan that was made is kept all the same."""
+    if plan is not None and file.is_file:
+        file.write(plan)
+    if screen.json:
+        kept = {"plan_file": file.name if plan is not None else None} if file.is_file else {"plan": plan}
+        document = {
+            name: value for name, value in outcome.document().items() if name not in ("steps", "directory", "resumable")
+        }
+        screen.write_json({**document, **kept})
+    else:
+        facts(screen.out, [row for row in named_values(outcome.outputs) if row[1] != ""])
+    if outcome.error is not None:
+        show_ending(screen, outcome.error, outcome.exit_code)
+    elif outcome.message is not None:
+        screen.say(outcome.message)
+    if plan is None:
+        screen.say("No plan was made: the playbook ended before a step that changes anything.")
+    elif file.is_file:
+        screen.say(f"The plan that it had made is in {near(file.name or '')}.")

@@ -1,0 +1,279 @@
+"""`cfes playbook run --plan-only`: what a playbook would do is shown and kept, and nothing is changed."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions.contract import Action
+from guardrails.plan import read_plan
+from platforms.cli import approval
+from sandbox.server import RunningSandbox
+from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
+from tests.platforms.cli.conftest import Cfes, Ended
+from tests.platforms.cli.test_confirmation import COLOUR
+from tests.platforms.cli.test_display import ESCAPE, HOSTILE
+from tests.platforms.cli.test_playbook_commands import PURGE, _only_for
+from tests.platforms.cli.test_unattended_runs import READING
+
+RUN = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT))
+PLAN = (*RUN, "--plan-only")
+
+POLICY = """\
+policy: 1
+approval_needed: [{approvals: 1}]
+approvers:
+  - name: bob
+    public_key: |
+      -----BEGIN PUBLIC KEY-----
+      MCowBQYDK2VwAyEACPXmpRqKcwLFhocF1aewCXalzc1jsKZ7N2cz1dYk6cE=
+      -----END PUBLIC KEY-----
+"""
+
+DELETING = """\
+playbook: 1
+id: deleting
+title: Delete a job
+inputs: {job: {type: string}}
+steps:
+  - {id: drop, action: delete-job, with: {job_id: "{{ inputs.job }}"}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _nobody_to_ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(approval, "TERMINAL", str(tmp_path / "no-such-terminal"))
+
+
+@pytest.fixture(autouse=True)
+def scratch(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where temporary directories are made: nothing may be left there."""
+    folder = tmp_path_factory.mktemp("scratch")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def changes(sandbox: RunningSandbox) -> Any:
+    truth = sandbox.state.truth()
+    return truth["jobs"], truth["effects"]
+
+
+def told(ended: Ended) -> str:
+    return " ".join(COLOUR.sub("", ended.err).split())
+
+
+def test_the_plan_is_kept_and_then_run_exactly(
+    connected: Cfes, sandbox: RunningSandbox, tmp_path: Path, scratch: Path
+) -> None:
+    ended = connected(*PLAN, "--out", "plan.json")
+    assert ended.code == 0
+    plan = json.loads(Path("plan.json").read_text())
+    assert stat.S_IMODE(Path("plan.json").stat().st_mode) == 0o600
+    assert ended.document == {
+        "status": "planned",
+        "step": "create",
+        "action": "create-move-job",
+        "plan_hash": plan["plan_hash"],
+        "messages": plan["messages"],
+        "plan_file": "plan.json",
+    }
+    assert "Stopped before step 'create' (create-move-job). Nothing was changed." in ended.err
+    assert "--set plan=@plan.json" in ended.err
+    assert changes(sandbox) == ([], [])
+    assert list(scratch.iterdir()) == []
+    assert not (tmp_path / "cfes-runs").exists()
+    done = connected(*RUN, "--yes", "--set", "plan=@plan.json")
+    assert (done.code, done.document["outputs"]["plan_hash"]) == (0, plan["plan_hash"])
+    assert done.document["outputs"]["previewed"] == plan["messages"]
+
+
+def test_in_a_pipe_standard_output_is_the_plan_itself(connected: Cfes) -> None:
+    ended = connected(*PLAN)
+    assert ended.code == 0
+    assert read_plan(ended.document).messages == ended.document["messages"]
+
+
+def test_on_a_terminal_it_shows_what_preview_job_shows_and_asks_nothing(
+    connected: Cfes, sandbox: RunningSandbox
+) -> None:
+    ended = connected(*PLAN, terminal=True, typed="y\n")
+    shown = COLOUR.sub("", ended.out)
+    assert ended.code == 0
+    plan = connected(*PLAN).document
+    for text in (str(CAMPAIGN["sender"]), plan["sample"][0]["subject"][:20], "recipient domain", "MALICIOUS"):
+        assert text in shown
+    assert f"Move {plan['messages']} messages to JunkEmail (can be undone)" in shown
+    assert "add --out FILE" in told(ended)
+    assert "Go on?" not in ended.err + ended.out
+    assert changes(sandbox) == ([], [])
+
+
+def test_dash_writes_the_plan_to_a_terminal_too(connected: Cfes) -> None:
+    out = COLOUR.sub("", connected(*PLAN, "--out", "-", terminal=True).out)
+    assert read_plan(json.loads(out[out.index("\n{") :])).action == "MOVE"
+
+
+def test_hostile_subjects_are_made_visible(connected: Cfes, sandbox: RunningSandbox) -> None:
+    for message in sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"])):
+        message.subject = HOSTILE
+    ended = connected(*PLAN, "--out", "plan.json", terminal=True)
+    for text in (ended.out, ended.err.replace("\r", "")):
+        assert not ESCAPE.search(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
+        assert not set("\x07\u202e") & set(text)
+    assert Path("plan.json").read_text().isascii()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder", "no such folder", "no path"])
+def test_a_file_that_can_not_be_made_is_refused_before_anything_is_run(
+    connected: Cfes, sandbox: RunningSandbox, kind: str
+) -> None:
+    name = {"no such folder": "nowhere/plan.json", "no path": "a\0b"}.get(kind, "plan.json")
+    if kind == "file":
+        Path(name).write_text("mine")
+    elif kind == "link":
+        Path(name).symlink_to("elsewhere")
+    elif kind == "folder":
+        Path(name).mkdir()
+    before = sandbox.state.truth()["calls"]
+    ended = connected(*PLAN, "--out", name)
+    assert (ended.code, ended.error["applied"]) == (2, "no")
+    assert "--out" in ended.error["message"]
+    assert sandbox.state.truth()["calls"] == before
+    assert not Path("elsewhere").exists()
+    assert kind != "file" or Path(name).read_text() == "mine"
+
+
+def test_a_file_that_came_meanwhile_is_not_overwritten(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Action.run
+
+    def slow(action: Any, params: Any, connector: Any = None) -> Any:
+        Path("plan.json").write_text("mine")
+        return run(action, params, connector)
+
+    monkeypatch.setattr(Action, "run", slow)
+    ended = connected(*PLAN, "--out", "plan.json")
+    assert (ended.code, Path("plan.json").read_text()) == (2, "mine")
+
+
+def test_a_playbook_that_ends_before_ends_as_it_does_and_keeps_the_plan_that_was_made(
+    connected: Cfes, sandbox: RunningSandbox, scratch: Path
+) -> None:
+    ended = connected(*PLAN, "--out", "plan.json", "--set", "max_messages=1")
+    assert (ended.code, ended.document["status"], ended.document["plan_file"]) == (3, "refused", "plan.json")
+    assert ended.document["error"]["type"] == "CheckRefused"
+    assert not {"directory", "resumable"} & set(ended.document)
+    assert "--resume" not in ended.out + ended.err
+    assert read_plan(json.loads(Path("plan.json").read_text())).action == "MOVE"
+    alone = connected(*PLAN, "--set", "max_messages=1")
+    assert (alone.code, alone.document["plan"]["action"]) == (3, "MOVE")
+    assert (changes(sandbox), list(scratch.iterdir())) == (([], []), [])
+
+
+def test_a_playbook_that_finds_nothing_makes_no_plan_to_run(connected: Cfes) -> None:
+    alert = json.dumps({"AlertID": "1", "From": "nobody@nowhere.example"})
+    Path("purge.yaml").write_text(PURGE)
+    ended = connected("playbook", "run", "purge.yaml", "-i", "-", "--plan-only", "--out", "plan.json", typed=alert)
+    assert (ended.code, ended.document["plan_file"]) == (0, None)
+    assert "No plan was made" in ended.err
+    assert not Path("plan.json").exists()
+
+
+def test_a_step_that_fails_before_gives_its_exit_code_and_no_way_to_resume(
+    connected: Cfes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited(*_: object) -> None:
+        from connectors.errors import RateLimited  # noqa: PLC0415
+
+        raise RateLimited("slow down")
+
+    Path("purge.yaml").write_text(PURGE)
+    monkeypatch.setattr(Action, "run", _only_for("search-messages", limited))
+    ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--plan-only")
+    assert (ended.code, ended.document["plan"]) == (6, None)
+    assert "resume" not in ended.out + ended.err
+
+
+def test_a_step_without_a_plan_is_planned_by_its_own_search(connected: Cfes, sandbox: RunningSandbox) -> None:
+    Path("purge.yaml").write_text(PURGE)
+    ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--plan-only", "--out", "plan.json")
+    assert ended.code == 0
+    assert "--set plan=" not in ended.err, "this playbook takes no plan"
+    made = connected("create-move-job", "--plan", "@plan.json")
+    assert (made.code, made.document["plan_hash"]) == (0, ended.document["plan_hash"])
+
+
+def test_on_error_does_not_go_on_after_it(connected: Cfes, sandbox: RunningSandbox) -> None:
+    goes_on = "    on_error: [{type: '*', do: continue}]\n  - id: wait\n"
+    Path("purge.yaml").write_text(PURGE.replace("  - id: wait\n", goes_on, 1))
+    ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--plan-only", "--out", "plan.json")
+    assert (ended.code, ended.document["step"], changes(sandbox)) == (0, "create", ([], []))
+
+
+def test_a_playbook_that_changes_nothing_has_nothing_to_plan(connected: Cfes, sandbox: RunningSandbox) -> None:
+    Path("reading.yaml").write_text(READING)
+    before = sandbox.state.truth()["calls"]
+    ended = connected("playbook", "run", "reading.yaml", "-i", str(EXAMPLE_ALERT), "--plan-only")
+    assert (ended.code, ended.error["type"]) == (2, "NothingToPlan")
+    assert "Run it without --plan-only" in ended.error["help"]
+    assert sandbox.state.truth()["calls"] == before
+
+
+def test_a_step_that_takes_no_plan_is_shown_and_refused(connected: Cfes, sandbox: RunningSandbox) -> None:
+    Path("purge.yaml").write_text(PURGE)
+    job = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "-y").document["outputs"]["job_id"]
+    Path("deleting.yaml").write_text(DELETING)
+    deleting = ("playbook", "run", "deleting.yaml", "--set", f"job={job}", "--plan-only")
+    ended = connected(*deleting)
+    assert (ended.code, ended.error["type"]) == (3, "NoPlan")
+    assert "can't be undone" in COLOUR.sub("", connected(*deleting, terminal=True).out)
+    assert connected("list-jobs").document["count"] == 1
+
+
+def test_a_given_plan_that_was_edited_is_refused(connected: Cfes) -> None:
+    plan = connected(*PLAN).document
+    Path("edited.json").write_text(json.dumps({**plan, "messages": 6}))
+    ended = connected(*PLAN, "--set", "plan=@edited.json")
+    assert (ended.code, ended.error["type"]) == (3, "PlanRefused")
+    Path("plan.json").write_text(json.dumps(plan))
+    again = connected(*PLAN, "--set", "plan=@plan.json")
+    assert (again.code, again.document) == (0, plan)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("--resume", "case", "--plan-only"), (*PLAN, "--directory", "case"), (*RUN, "--out", "plan.json")],
+)
+def test_what_does_not_go_together_is_refused(connected: Cfes, given: tuple[str, ...]) -> None:
+    arguments = given if given[0] == "playbook" else ("playbook", "run", *given)
+    ended = connected(*arguments)
+    assert (ended.code, not Path("case").exists()) == (2, True)
+
+
+def test_ctrl_c_leaves_nothing(connected: Cfes, monkeypatch: pytest.MonkeyPatch, scratch: Path) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Action, "run", _only_for("preview-job", interrupted))
+    ended = connected(*PLAN)
+    assert (ended.code, list(scratch.iterdir())) == (130, [])
+    assert "Nothing was changed, and there is no run to resume." in ended.err
+
+
+def test_a_plan_that_waits_for_approval_is_kept_for_the_approver(
+    connected: Cfes, monkeypatch: pytest.MonkeyPatch, sandbox: RunningSandbox
+) -> None:
+    policy = Path("policy.yaml")
+    policy.write_text(POLICY)
+    policy.chmod(0o600)
+    monkeypatch.setenv("CFES_POLICY", str(policy.absolute()))
+    monkeypatch.setenv("CFES_REQUESTED_BY", "ana@corp.example")
+    ended = connected(*PLAN, "--out", "plan.json")
+    assert (ended.code, ended.document["plan_file"]) == (3, "plan.json")
+    assert json.loads(Path("plan.json").read_text()) == ended.document["outputs"]["to_approve"]
+    assert changes(sandbox) == ([], [])
