@@ -14,15 +14,18 @@ from connectors.call_record import CallRecord
 from connectors.email_security import EmailSecurity
 from connectors.errors import ParameterError
 from connectors.job import BulkJob
+from connectors.job_match import is_proved
 from connectors.search import format_instant
-from connectors.stamp import Stamp
+from connectors.stamp import StampKey
 from connectors.version import VERSION
 from evidence.destination import failed_before_writing
 from evidence.partial_file import CALLS_SUFFIX
+from evidence.request_facts import request_facts
 from evidence.row_file import RowFile
 from evidence.whole_file import FileRecord
 
 if TYPE_CHECKING:
+    from actions.bundled_approvals import BundledApprovals
     from evidence.bundle import Bundle
     from evidence.manifest import BundledFile, Manifest
     from evidence.pseudonyms import Pseudonyms
@@ -64,6 +67,8 @@ class BundleWriter:
         self._status = status
         self._plan = plan
         self._approvals = approvals
+        self._checked_approvals: BundledApprovals | None = None
+        self._is_proved = False
         self._calls_missing = False
         self._signer: Signer | None = None
         if api.connection.evidence_key is not None:
@@ -101,23 +106,35 @@ class BundleWriter:
                     beside.unlink(missing_ok=True)
 
     def warnings(self, calls: CallRecord | None) -> Iterator[str]:
-        """What is wrong with the record of calls."""
+        """What is wrong with the record of calls, and with the approvals."""
         if calls is not None and calls.lost:
             yield f"{calls.lost} calls could not be written to the record of calls"
+        if self._checked_approvals is not None and self._checked_approvals.unverified is not None:
+            yield f"the approvals in the bundle are not verified: {self._checked_approvals.unverified}"
         if self._calls_missing:
             yield "the record of calls of earlier runs was lost: calls.ndjson begins where this export went on"
 
-    def check_plan_of(self, job: BulkJob) -> None:
-        """Raises: ParameterError unless the job was made from the plan, PlanRefused where that was edited."""
-        if self._plan is None:
-            return
-        from guardrails.job_of_plan import problem_of_plan  # noqa: PLC0415 -- most exports have no plan
-        from guardrails.plan import read_plan  # noqa: PLC0415
+    def check_job(self, job: BulkJob) -> None:
+        """Check what was given with the bundle against the job, before its rows are read.
 
-        if problem := problem_of_plan(self._api, read_plan(self._plan), job):
-            raise ParameterError(
-                problems=[{"pointer": "/plan", "message": f"{problem}: it is not evidence of the job"}]
-            )
+        Raises: ParameterError unless the job was made from the plan, PlanRefused where that was edited, ApprovalRefused
+        where an approval is bad, PolicyUnusable.
+        """
+        plan = None
+        if self._plan is not None:
+            from guardrails.job_of_plan import problem_of_plan  # noqa: PLC0415 -- most exports have no plan
+            from guardrails.plan import read_plan  # noqa: PLC0415
+
+            plan = read_plan(self._plan)
+            if problem := problem_of_plan(self._api, plan, job):
+                message = f"{problem}: it is not evidence of the job"
+                raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
+        if self._approvals is not None:
+            from actions.bundled_approvals import checked_approvals  # noqa: PLC0415
+
+            self._checked_approvals = checked_approvals(self._api, self._approvals, plan, job)
+        connection = self._api.connection
+        self._is_proved = is_proved(job, connection.account_id, StampKey.of(connection.plan_key))
 
     def write(self, rows: RowFile, export: Mapping[str, Any], calls: CallRecord | None) -> tuple[FileRecord, str]:
         """Write it to the rows' own destination, and give up the partial file. export: the action's result as JSON.
@@ -142,13 +159,13 @@ class BundleWriter:
             }
             bundle.add_json("export.json", told)
             bundle.add_json("job.json", export["job"])
-            bundle.add_json("request.json", _request(export["job"]))
+            bundle.add_json("request.json", self._request(export["job"]))
             if self._plan is not None:
                 bundle.add_json(
                     "plan.json", self._plan if self._pseudonyms is None else self._pseudonyms.plan(self._plan)
                 )
-            if self._approvals is not None:
-                bundle.add_json("approvals.json", list(self._approvals))
+            if self._checked_approvals is not None:
+                bundle.add_json("approvals.json", self._checked_approvals.document())
             self._add_reports(bundle, rows, told, export["job"], now)
             if calls is not None:
                 bundle.add("calls.ndjson", blocks_of(calls.path))
@@ -169,7 +186,7 @@ class BundleWriter:
                 "generated_at": format_instant(now.replace(microsecond=0)),
                 "pack_version": VERSION,
                 "job": job,
-                "request": _request(job),
+                "request": self._request(job),
                 "export": told,
                 "rows": rows_of(lines),
                 "warnings": told["warnings"],
@@ -179,6 +196,13 @@ class BundleWriter:
                 ("report.html", "report.md"), rendered(facts, ("html", "markdown"), hashes), strict=True
             ):
                 bundle.add(name, [text.encode()])
+
+    def _request(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """What the job was to do, as the API has it, and what is known or claimed of who wanted it."""
+        facts = request_facts(job, proved=self._is_proved)
+        if self._checked_approvals is not None:
+            facts["approvals"] = self._checked_approvals.summary()
+        return facts
 
     def _manifest(self, export: Mapping[str, Any], now: datetime, files: list[BundledFile]) -> Manifest:
         from evidence.manifest import Manifest, Pack  # noqa: PLC0415
@@ -204,13 +228,3 @@ class BundleWriter:
 
 # In files of their own, or not yet known.
 _NOT_TOLD = ("job", "messages", "resume", "files", "evidence_sha256")
-
-
-def _request(job: Mapping[str, Any]) -> dict[str, Any]:
-    """What the job was to do, as the API has it, and what its stamp says of who wanted it."""
-    comment = job.get("comment")
-    stamp = Stamp.read(comment if isinstance(comment, str) else None)
-    asked = {name: job.get(name) for name in ("action_type", "action_params", "search_params", "comment")}
-    if stamp is None:
-        return asked
-    return {**asked, "requested_by": stamp.requested_by or None, "approved_by": list(stamp.approved_by)}

@@ -143,7 +143,9 @@ class Result(ActionResult):
     )
     messages: list[dict[str, Any]] | None = Field(description="The rows of an inline export; null for a file.")
     resume: Resume | None = Field(description="Hand this to the next call; null when done.")
-    job: dict[str, Any] = Field(description="The job when it was last looked at, as the API describes it.")
+    job: dict[str, Any] = Field(
+        description="The job when it was last looked at, as the API describes it. What its comment says is claimed."
+    )
     pseudonyms: str | None = Field(
         description="A check value of the key that names were replaced with, the same in every export with this key; "
         "null: nothing was replaced."
@@ -164,7 +166,7 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
     with _collecting(p, pseudonyms) as collected, _recording(p, api, collected, bundle) as api:
         reading = Reading.begin(api.get_job(p.job_id), p.resume)
         if bundle is not None:
-            bundle.check_plan_of(reading.job)
+            bundle.check_job(reading.job)
         try:
             settled = _read(p, api, collected, reading)
             if settled is None:

@@ -122,11 +122,15 @@ class JobRequestResult(ActionResult):
 
     job_id: str = Field(description="The job's UUID.")
     status: str = Field(description="The job's status.")
-    created: bool = Field(description="False where a job of the same intent stood already.")
+    created: bool = Field(description="False where a job for this request existed already.")
     job: dict[str, Any] = Field(description="The job as the API describes it.")
     plan_hash: str | None = Field(description="The plan, if the job was made from it; else null.")
-    requested_by: str | None = Field(description="Who asked, as the job's stamp says; null where nobody said.")
-    approved_by: list[str] = Field(description="Who approved, as the job's stamp says.")
+    requested_by: str | None = Field(
+        description="Who asked, as the job's stamp says; null where nobody said. Claimed, unless CFES_PLAN_KEY is set."
+    )
+    approved_by: list[str] = Field(
+        description="Who approved, as the job's stamp says. Claimed, unless CFES_PLAN_KEY is set."
+    )
     twins: list[Twin] = Field(description="Later jobs of the same intent: cancelled, unless they had ended.")
     warnings: list[str] = Field(description="What a person should know.")
 

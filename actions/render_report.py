@@ -63,15 +63,12 @@ def render_report(p: Params) -> Result:
     # Jinja2 is loaded where a report is written, not where an action is started.
     from evidence.place import placed  # noqa: PLC0415
     from evidence.report import write_report  # noqa: PLC0415
+    from evidence.request_facts import request_facts  # noqa: PLC0415
 
     facts = p.model_dump(mode="json", exclude_none=True, exclude={"destination", "format", "alert"})
     facts["pack_version"] = VERSION
     facts.setdefault("generated_at", SystemClock().now().isoformat(timespec="seconds"))
-    facts["request"] = {
-        "action": p.job.get("action_type"),
-        "search_params": p.job.get("search_params"),
-        "comment": p.job.get("comment"),
-    }
+    facts["request"] = request_facts(p.job)
     if p.alert is not None:
         facts["alert"] = {
             "id": p.alert.id,

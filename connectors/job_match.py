@@ -16,6 +16,7 @@ from typing import Any
 
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.search import SearchParams, format_instant, parse_instant
+from connectors.stamp import Stamp, StampKey
 
 # What the API adds to a search that does not say it (docs/remote-api.md).
 DEFAULTS: dict[str, bool] = {"detections_only": True, "submissions": False, "action_log": False}
@@ -72,6 +73,18 @@ def digest_of_job(job: BulkJob) -> str | None:
     if not is_visible(job):
         return None
     return _digest(_action_of(job), _folder_of(job), job.search_params or {})
+
+
+def is_proved(job: BulkJob, account_id: str, stamp_key: StampKey | None) -> bool:
+    """Whether the job's stamp was made with this key, for a job that does what this one does.
+
+    What the stamp says, who asked for it and who approved, is then more than a claim.
+    """
+    stamp = Stamp.read(job.comment)
+    if stamp is None or stamp_key is None or not stamp.is_authentic(account_id, stamp_key):
+        return False
+    # A whole stamp may have been copied into the comment of another job.
+    return bool(stamp.sent) and stamp.sent == digest_of_job(job)
 
 
 def meaning(search: Mapping[str, Any]) -> dict[str, Any]:

@@ -249,8 +249,33 @@ def _request(request: Mapping[str, Any], job: Job) -> list[Named]:
     if not search:
         named.append((Wording("Search"), None))
     if request:
-        named.append((Wording("Comment"), text(request.get("comment")) or Wording("none")))
+        named.append((_marked("Comment", "comment", request), text(request.get("comment")) or Wording("none")))
+        named += _wanted_by(request)
     return named
+
+
+def _wanted_by(request: Mapping[str, Any]) -> list[Named]:
+    """Who asked and who approved. What the job's comment alone says is marked as claimed."""
+    approved_by = [name for item in _items(request.get("approved_by")) if (name := text(item)) is not None]
+    said: list[Named] = [
+        (_marked("Requested by", "requested_by", request), text(request.get("requested_by"))),
+        (_marked("Approved by", "approved_by", request), ", ".join(approved_by) or None),
+        (_marked("Plan digest", "plan_digest", request), text(request.get("plan_digest"))),
+    ]
+    approvals = part(request, "approvals")
+    if approvals.get("verified") is True:
+        names = ", ".join(name for item in _items(approvals.get("approved_by")) if (name := text(item)) is not None)
+        said.append((Wording("Approvals, verified for the time of the job"), names or None))
+    elif approvals:
+        said.append((Wording("Approvals, not verified"), text(approvals.get("why"))))
+    return [(name, value) for name, value in said if value is not None]
+
+
+def _marked(name: str, field: str, request: Mapping[str, Any]) -> Wording:
+    """The name of a field that comes from the job's comment. Where nothing says that it is proved, it is claimed."""
+    claimed = request.get("claimed")
+    is_claimed = not isinstance(claimed, list | tuple) or field in claimed
+    return Wording(f"{name} (claimed)" if is_claimed else f"{name} (recorded by the pack)")
 
 
 def _row(row: Mapping[str, Any]) -> RowShown:

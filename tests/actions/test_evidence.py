@@ -77,7 +77,8 @@ def test_a_bundle_holds_what_proves_a_job(name: str, connect: Connect, sandbox: 
     assert request["search_params"]["sender"] == CAMPAIGN["sender"]
     assert (request["requested_by"], request["approved_by"]) == ("dana", [])
     assert json.loads(files["plan.json"]) == plan
-    assert json.loads(files["approvals.json"]) == ["a.b.c"]
+    held_approvals = json.loads(files["approvals.json"])
+    assert (held_approvals["verified"], held_approvals["approvals"]) == (False, ["a.b.c"])
     assert json.loads(files["export.json"])["complete"] is True
     assert f"{len(rows):,} of {len(rows):,} rows" in files["report.md"]
     assert "<script" not in files["report.html"]

@@ -1,0 +1,216 @@
+"""What a bundle says of who asked and who approved is verified, or marked as claimed; over real HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import create_move_job, export_job_messages, preview_job, render_report, wait_for_job
+from connectors.email_security import EmailSecurity
+from connectors.errors import ApprovalRefused
+from connectors.stamp import Stamp
+from evidence.verification import verify
+from guardrails.approval import approve, reject
+from sandbox.server import RunningSandbox
+from tests.actions.test_forged_jobs import PLAN_KEY, posted
+from tests.conftest import CAMPAIGN
+from tests.connectors.scripted import PSEUDONYM_KEY
+from tests.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem
+
+Connect = Callable[..., EmailSecurity]
+MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
+STAMPED = ["requested_by", "approved_by", "plan_digest"]
+
+
+def policy_file(tmp_path: Path, **approvers: Key) -> str:
+    path = tmp_path / "policy.yaml"
+    named = [{"name": name, "public_key": public_pem(key)} for name, key in approvers.items()]
+    path.write_text(json.dumps({"policy": 1, "approvers": named}))
+    return str(path)
+
+
+def signed(api: EmailSecurity, plan: dict[str, Any], name: str = "bob", key: Key = BOB, **changed: Any) -> str:
+    facts = {
+        "plan_hash": plan["plan_hash"], "account_id": api.connection.account_id, "approver": name,
+        "private_key_pem": private_pem(key), "now": api.clock.now(), "lifetime_seconds": 3600, "jti": f"{name}-1",
+        **changed,
+    }  # fmt: skip
+    if "reason" in facts:
+        return reject(**facts).token
+    return approve(**facts).token
+
+
+def planned(api: EmailSecurity) -> dict[str, Any]:
+    return preview_job.run({"action": "MOVE", **MOVE}, api)
+
+
+def ended(api: EmailSecurity, **params: Any) -> str:
+    job_id: str = create_move_job.run(params, api)["job_id"]
+    wait_for_job.run({"job_id": job_id}, api)
+    return job_id
+
+
+def bundled(api: EmailSecurity, job_id: str, path: Path, **more: Any) -> dict[str, Any]:
+    return export_job_messages.run({"job_id": job_id, "destination": str(path), "evidence": "bundle", **more}, api)
+
+
+def document(bundle: Path, name: str) -> Any:
+    assert verify(bundle).intact
+    return json.loads((bundle / name).read_text())
+
+
+@pytest.fixture
+def api(connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> EmailSecurity:
+    return connect(sandbox, policy_file=policy_file(tmp_path, bob=BOB, carol=CAROL), requested_by="alice")
+
+
+class TestApprovals:
+    def test_good_ones_are_verified_as_of_the_creation_of_the_job(self, api: EmailSecurity, tmp_path: Path) -> None:
+        plan = planned(api)
+        tokens = [signed(api, plan), signed(api, plan, "carol", CAROL)]
+        job_id = ended(api, plan=plan, approvals=tokens)
+        # Long after they expired.
+        api.clock.sleep(30 * 86_400)
+        result = bundled(api, job_id, tmp_path / "case", plan=plan, approvals=tokens)
+        held = document(tmp_path / "case", "approvals.json")
+        assert (held["verified"], held["approved_by"], held["approvals"]) == (True, ["bob", "carol"], tokens)
+        assert held["as_of"] == result["job"]["created_at"]
+        assert document(tmp_path / "case", "request.json")["approvals"]["approved_by"] == ["bob", "carol"]
+        assert "verified for the time of the job: `bob, carol`" in (tmp_path / "case" / "report.md").read_text()
+
+    @pytest.mark.parametrize(
+        ("changed", "said"),
+        [
+            ({"key": EVE}, "not signed by bob's key"),
+            ({"name": "eve", "key": EVE}, "does not name its approver"),
+            ({"name": "alice", "key": BOB}, "does not name its approver"),
+            ({"plan_hash": "0" * 64}, "for another plan"),
+            ({"account_id": "another"}, "for another account"),
+            ({"lifetime_seconds": 60}, "expired"),
+            ({"lifetime_seconds": 31 * 86_400}, "lives longer"),
+            ({"ahead": 86_400}, "in the future"),
+            ({"reason": "not these"}, "rejected"),
+        ],
+    )
+    @pytest.mark.parametrize("place", [0, 1])
+    def test_one_bad_one_refuses_the_bundle_and_is_named(
+        self, changed: dict[str, Any], said: str, place: int, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        plan = planned(api)
+        facts = {name: value for name, value in changed.items() if name != "ahead"}
+        now = api.clock.now() + timedelta(seconds=changed.get("ahead", 0))
+        bad = signed(api, plan, now=now, **facts)
+        tokens = [signed(api, plan, "carol", CAROL)]
+        tokens.insert(place, bad)
+        api.clock.sleep(120)
+        job_id = ended(api, plan=plan)
+        with pytest.raises(ApprovalRefused, match=said) as refused:
+            bundled(api, job_id, tmp_path / "case", plan=plan, approvals=tokens)
+        assert said == "rejected" or f"approval {place + 1} of 2" in refused.value.message
+        assert (refused.value.exit_code, refused.value.applied) == (3, "no")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.yaml"]
+
+    def test_text_that_is_not_an_approval_refuses_the_bundle(self, api: EmailSecurity, tmp_path: Path) -> None:
+        plan = planned(api)
+        with pytest.raises(ApprovalRefused, match="approval 1 of 1"):
+            bundled(api, ended(api, plan=plan), tmp_path / "case", plan=plan, approvals=["a.b.c"])
+
+    def test_who_asked_can_not_be_the_approver(self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> None:
+        api = connect(sandbox, policy_file=policy_file(tmp_path, bob=BOB), requested_by="bob")
+        plan = planned(api)
+        job_id = ended(api, plan=plan)
+        with pytest.raises(ApprovalRefused, match="nobody approves their own"):
+            bundled(api, job_id, tmp_path / "case", plan=plan, approvals=[signed(api, plan)])
+
+    @pytest.mark.parametrize("lacking", ["policy", "plan", "extra"])
+    def test_where_they_can_not_be_verified_they_are_marked(
+        self, lacking: str, api: EmailSecurity, connect: Connect, sandbox: RunningSandbox, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        plan = planned(api)
+        job_id = ended(api, plan=plan)
+        if lacking == "policy":
+            api = connect(sandbox)
+        if lacking == "extra":
+            monkeypatch.setattr("actions.bundled_approvals.find_spec", lambda _: None)
+        more = {} if lacking == "plan" else {"plan": plan}
+        result = bundled(api, job_id, tmp_path / "case", approvals=["a.b.c"], **more)
+        held = document(tmp_path / "case", "approvals.json")
+        assert (held["verified"], held["approvals"]) == (False, ["a.b.c"])
+        assert lacking in held["why"]
+        assert "approved_by" not in held
+        assert any("not verified" in warning for warning in result["warnings"])
+        assert "Approvals, not verified" in (tmp_path / "case" / "report.md").read_text()
+
+
+class TestClaims:
+    def test_without_a_key_what_the_stamp_says_is_claimed(
+        self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+    ) -> None:
+        api = connect(sandbox)
+        stamp = Stamp.of(sandbox.account_id, "x", {}, plan_hash="ab" * 32, requested_by="the-ceo")
+        job_id = posted(sandbox, str(stamp).replace("]", ":ok=the-ciso]"))
+        wait_for_job.run({"job_id": job_id}, api)
+        result = bundled(api, job_id, tmp_path / "case")
+        request = document(tmp_path / "case", "request.json")
+        assert request["claimed"] == ["comment", *STAMPED]
+        assert (request["requested_by"], request["approved_by"]) == ("the-ceo", ["the-ciso"])
+        render_report.run({"destination": str(tmp_path / "own.md"), "format": "markdown", "job": result["job"]})
+        for name in ("case/report.md", "case/report.html", "own.md"):
+            text = (tmp_path / name).read_text()
+            for field in ("Requested by", "Approved by", "Plan digest", "Comment"):
+                assert f"{field} (claimed)" in text
+
+    def test_with_a_key_what_the_pack_recorded_is_not_only_claimed(
+        self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+    ) -> None:
+        api = connect(sandbox, plan_key=PLAN_KEY, requested_by="alice")
+        bundled(api, ended(api, plan=planned(api)), tmp_path / "case")
+        request = document(tmp_path / "case", "request.json")
+        assert (request["claimed"], request["requested_by"]) == (["comment"], "alice")
+        text = (tmp_path / "case" / "report.md").read_text()
+        assert "Requested by (recorded by the pack): `alice`" in text
+        assert "Comment (claimed)" in text
+
+    def test_a_stamp_that_was_copied_to_another_job_is_claimed(
+        self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+    ) -> None:
+        api = connect(sandbox, plan_key=PLAN_KEY, requested_by="alice")
+        real = create_move_job.run(MOVE, api)
+        for number, changes in enumerate((
+            {"destination": "Inbox"},
+            {"search_params": {**CAMPAIGN, "sender": "other@partner.example"}},
+            {"search_params": {**CAMPAIGN, "detections_only": True}},
+        )):  # fmt: skip
+            job_id = posted(sandbox, real["job"]["comment"], **changes)
+            wait_for_job.run({"job_id": job_id}, api)
+            bundled(api, job_id, tmp_path / f"case-{number}")
+            assert document(tmp_path / f"case-{number}", "request.json")["claimed"] == ["comment", *STAMPED]
+
+    @pytest.mark.parametrize("settings", [{}, {"plan_key": PLAN_KEY[::-1]}])
+    def test_a_keyed_stamp_is_claimed_where_its_key_is_not_there(
+        self, settings: dict[str, Any], connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+    ) -> None:
+        job_id = ended(connect(sandbox, plan_key=PLAN_KEY, requested_by="alice"), **MOVE)
+        bundled(connect(sandbox, **settings), job_id, tmp_path / "case")
+        assert document(tmp_path / "case", "request.json")["claimed"] == ["comment", *STAMPED]
+
+    def test_it_is_known_without_names_too(self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> None:
+        api = connect(sandbox, plan_key=PLAN_KEY, requested_by="alice", pseudonym_key=PSEUDONYM_KEY)
+        bundled(api, ended(api, **MOVE), tmp_path / "case", pseudonymize=True)
+        request = document(tmp_path / "case", "request.json")
+        assert request["claimed"] == ["comment"]
+        assert request["requested_by"] != "alice"
+
+    def test_a_job_without_a_stamp_claims_its_comment_only(
+        self, api: EmailSecurity, sandbox: RunningSandbox, tmp_path: Path
+    ) -> None:
+        job_id = posted(sandbox, "approved by the CEO")
+        wait_for_job.run({"job_id": job_id}, api)
+        bundled(api, job_id, tmp_path / "case")
+        assert document(tmp_path / "case", "request.json")["claimed"] == ["comment"]
