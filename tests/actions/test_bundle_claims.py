@@ -182,11 +182,12 @@ class TestClaims:
     ) -> None:
         api = connect(sandbox, plan_key=PLAN_KEY, requested_by="alice")
         real = create_move_job.run(MOVE, api)
-        for number, changes in enumerate((
+        others: list[dict[str, Any]] = [
             {"destination": "Inbox"},
             {"search_params": {**CAMPAIGN, "sender": "other@partner.example"}},
             {"search_params": {**CAMPAIGN, "detections_only": True}},
-        )):  # fmt: skip
+        ]
+        for number, changes in enumerate(others):
             job_id = posted(sandbox, real["job"]["comment"], **changes)
             wait_for_job.run({"job_id": job_id}, api)
             bundled(api, job_id, tmp_path / f"case-{number}")
