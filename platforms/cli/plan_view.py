@@ -36,6 +36,13 @@ BREAKDOWNS = {
 }
 
 
+# What a change of named messages came to: of no use before it is made.
+OUTCOME = {
+    *("dry_run", "done", "succeeded", "failed", "unknown", "not_sent", "unaccounted", "results_complete"),
+    "rows_without_id",
+}
+
+
 def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None = None) -> None:
     """Show what would be done, to whom, and what would refuse it; the hash last, where it is copied from.
 
@@ -113,12 +120,15 @@ def show_change(screen: Screen, result: Mapping[str, Any], console: Console | No
         grid(out, CHANGE_COLUMNS, [_change_row(row) for row in shown], hint="" if console is not None else IN_JSON)
         if len(rows) > len(shown):
             screen.say(f"{len(shown)} of {len(rows)} rows are shown; --output json has all", "dim")
-    left_out = ("results", "warnings", "ids", "sample", "refusals", *BREAKDOWNS)
-    facts(out, list(named_values({name: value for name, value in result.items() if name not in left_out})))
-    _show_refusals(screen, result.get("refusals", ()), console)
+    left_out = {"results", "warnings", "ids", "sample", "refusals", *BREAKDOWNS}
+    if console is not None:
+        left_out |= OUTCOME
+    told = list(named_values({name: value for name, value in result.items() if name not in left_out}))
     if result["dry_run"]:
         undo = undo_of(None, result)
-        facts(out, [("can be undone", f"{text_of(undo.reversible)}: {undo.how}")])
+        told.append(("can be undone", f"{text_of(undo.reversible)}: {undo.how}"))
+    facts(out, told)
+    _show_refusals(screen, result.get("refusals", ()), console)
     if result["dry_run"] and console is None:
         screen.say("a dry run: nothing was changed; --no-dry-run does it", "yellow")
 

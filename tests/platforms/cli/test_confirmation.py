@@ -17,15 +17,18 @@ import pytest
 
 from actions import catalog
 from actions.contract import Action
+from connectors.errors import RateLimited
+from guardrails.plan import new_plan
 from platforms.cli import approval
 from platforms.cli.preview import bound
 from platforms.manifest import ROOT
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import delivered
-from tests.conftest import CAMPAIGN
+from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
 from tests.platforms.cli.test_action_commands import FIND
 from tests.platforms.cli.test_display import ESCAPE, HOSTILE
+from tests.platforms.cli.test_playbook_commands import PURGE, _only_for
 
 COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 CREATE = ("create-move-job", *FIND, "--destination", "JunkEmail")
@@ -302,6 +305,55 @@ def test_a_call_is_bound_to_what_was_shown(
     action: str, params: dict[str, Any], shown: dict[str, Any] | None, expected: dict[str, Any]
 ) -> None:
     assert bound(catalog.find(action), params, shown) == expected
+
+
+class TestPlaybooks:
+    """The question of `cfes playbook run`."""
+
+    def test_a_given_plan_is_counted_again_and_its_texts_are_claims(self, connected: Cfes) -> None:
+        plan = connected("preview-job", "--action", "MOVE", *FIND, "--destination", "JunkEmail").document
+        forged = {**plan, "messages": 6, "recipients": 6, "sample": [], "by_sender": {"nobody@else.example": 6}}
+        Path("plan.json").write_text(new_plan({k: v for k, v in forged.items() if k != "plan_hash"}).model_dump_json())
+        run = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--set", "plan=@plan.json")
+        ended = connected(*run, terminal=True, typed="n\n")
+        told = COLOUR.sub("", ended.err)
+        assert ended.code == 3
+        assert "the given plan claims 6 messages" in told
+        assert f"Move {plan['messages']} messages to JunkEmail (can be undone)\nGo on?" in told
+        assert "nobody@else.example" not in told
+
+    def test_a_plan_of_this_run_is_shown_as_it_is_and_counted_once(
+        self, connected: Cfes, sandbox: RunningSandbox
+    ) -> None:
+        before = sandbox.state.truth()["calls"]
+        connected(*("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT)), terminal=True, typed="n\n")
+        asked = sandbox.state.truth()["calls"]
+        connected("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--plan-only")
+        planned = sandbox.state.truth()["calls"]
+        assert {k: v - before.get(k, 0) for k, v in asked.items()} == {k: v - asked[k] for k, v in planned.items()}
+
+    def test_a_step_without_a_plan_is_bound_to_what_was_shown(
+        self, connected: Cfes, sandbox: RunningSandbox, answering: Callable[[Callable[[], object]], None]
+    ) -> None:
+        Path("purge.yaml").write_text(PURGE)
+        answering(lambda: one_more_mail(sandbox))
+        ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--output", "json", terminal=True)
+        assert json.loads(ended.out)["error"]["type"] == "PlanDrifted"
+        assert effects(sandbox) == []
+
+    def test_what_can_not_be_shown_is_said_and_asked_about(
+        self, connected: Cfes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def limited(*_: object) -> None:
+            raise RateLimited("slow down")
+
+        Path("purge.yaml").write_text(PURGE)
+        monkeypatch.setattr(Action, "run", _only_for("preview-job", limited))
+        ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), terminal=True, typed="n\n")
+        told = COLOUR.sub("", ended.err)
+        assert "What it would do can't be shown: slow down" in told
+        assert str(CAMPAIGN["sender"]) in told
+        assert (ended.code, "Go on?" in told) == (3, True)
 
 
 ON_ITS_TERMINAL = """
