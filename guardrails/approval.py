@@ -172,7 +172,7 @@ def approvers(
     if (need or tokens) and api.connection.requested_by is None:
         # A parameter is a claim: a caller who approves the own request would give another name.
         raise ApprovalRefused(f"who asks is not proved, so no approval counts: {UNPROVED}", help=PROVE_IT)
-    if need and not plan_proved:
+    if (need or tokens) and not plan_proved:
         raise ApprovalRefused(
             f"the plan does not prove who asked for it, so no approval counts: {UNPROVED}", help=PROVE_IT
         )
