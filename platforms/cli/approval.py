@@ -178,13 +178,13 @@ def can_answer() -> bool:
 
 
 def typed_answer() -> str | None:
-    """Return what is typed at the terminal, even where standard input is a file. None where there is none."""
-    if is_terminal(sys.stdin):
-        return sys.stdin.readline()
+    """Return what is typed at the terminal, even where standard input is a file. None where nothing can be read."""
     try:
-        with Path(TERMINAL).open(encoding="utf-8") as terminal:
+        if is_terminal(sys.stdin):
+            return sys.stdin.readline()
+        with Path(TERMINAL).open(encoding="utf-8", errors="replace") as terminal:
             return terminal.readline()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
 
 

@@ -31,6 +31,8 @@ def read_bytes(name: str, option: str) -> bytes:
     """
     try:
         if name in ("-", "/dev/stdin"):
+            if sys.stdin is None:
+                raise ParameterError(f"{option}: standard input is closed", help="Nothing was sent. Name a file.")
             if sys.stdin.isatty():
                 sys.stderr.write(f"{option}: reading from the terminal; end with Ctrl-D\n")
             return _bounded(sys.stdin.buffer, option, name)

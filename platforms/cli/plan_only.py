@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -116,11 +117,16 @@ class PlanFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         name = self.name or ""
         try:
-            with os.fdopen(os.open(name, flags, 0o600), "w", encoding="ascii") as file:
-                file.write(json.dumps(plan, indent=2) + "\n")
+            descriptor = os.open(name, flags, 0o600)
         except FileExistsError:
             raise self._refused("exists already: nothing is overwritten") from None
         except OSError as error:
+            raise self._refused(f"can't be written: {error.strerror}") from None
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(json.dumps(plan, indent=2) + "\n")
+        except OSError as error:
+            Path(name).unlink(missing_ok=True)
             raise OutputError(f"--out {name[:200]!r} can't be written: {error.strerror}", path=name) from None
 
     def _refused(self, reason: str) -> ParameterError:
@@ -195,7 +201,9 @@ def _reached(screen: Screen, playbook: Playbook, reached: Reached, file: PlanFil
 def _say_how_to_run(screen: Screen, playbook: Playbook, file: PlanFile) -> None:
     screen.say(f"The plan is in {near(file.name or '')}.")
     if "plan" in playbook.inputs:
-        screen.say(f"To run exactly this, give the same inputs without --plan-only, and: --set plan=@{file.name}")
+        name = f"./{file.name}" if str(file.name).startswith("@") else file.name
+        given = shlex.join(["--set", f"plan=@{name}"])
+        screen.say(f"To run exactly this, give the same inputs without --plan-only, and: {given}")
 
 
 def _ended_before(screen: Screen, outcome: local.Outcome, plan: Mapping[str, Any] | None, file: PlanFile) -> None:

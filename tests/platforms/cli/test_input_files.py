@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,13 @@ def test_standard_input_is_read_once(probe: Any, cfes: Cfes) -> None:
         ended = cfes("playbook", "run", "probe.yaml", "--set", "plan=@-", *second, typed="{}")
         assert ended.code == 2
         assert "standard input can be read once" in ended.error["message"]
+
+
+def test_standard_input_that_is_closed_is_named() -> None:
+    closed = "import sys; sys.stdin = None; from platforms.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", closed, "playbook", "run", "phish-campaign-purge", "--input", "-"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, json.loads(done.stdout)["error"]["message"]) == (2, "--input: standard input is closed")
 
 
 def test_a_pipe_that_the_shell_opened_is_read(probe: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import stat
 import tempfile
 from pathlib import Path
@@ -91,6 +92,14 @@ def test_the_plan_is_kept_and_then_run_exactly(
     done = connected(*RUN, "--yes", "--set", "plan=@plan.json")
     assert (done.code, done.document["outputs"]["plan_hash"]) == (0, plan["plan_hash"])
     assert done.document["outputs"]["previewed"] == plan["messages"]
+
+
+@pytest.mark.parametrize(("name", "given"), [("my plan.json", "'plan=@my plan.json'"), ("@p.json", "plan=@./@p.json")])
+def test_the_hint_is_typed_as_it_is(connected: Cfes, name: str, given: str) -> None:
+    ended = connected(*PLAN, "--out", name)
+    assert f"--set {given}\n" in ended.err
+    words = shlex.split(f"--set {given}")
+    assert connected(*RUN, "--plan-only", *words).document == json.loads(Path(name).read_text())
 
 
 def test_in_a_pipe_standard_output_is_the_plan_itself(connected: Cfes) -> None:
