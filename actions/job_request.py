@@ -15,6 +15,7 @@ from connectors.job import ActionType, BulkJob, Destination
 from connectors.job_creation import Intent, create_job_once
 from connectors.search import DEPRECATED, Disposition, SearchParams
 from guardrails.clearance import Limits, cleared, wanted
+from guardrails.search_scope import scope_of
 
 Person = Annotated[str, StringConstraints(pattern=PERSON)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -170,6 +171,7 @@ def request_job(
         plan_hash=plan_hash,
         requested_by=job.requested_by,
         planned_messages=job.plan.messages if job.plan is not None else None,
+        finds_message=lambda search: _finds_message(api, search),
     )
     made = create_job_once(api, intent, before_post=lambda: cleared(api, job))
     warnings = job.warnings + warnings_of(p, job.request.search_params)
@@ -195,6 +197,15 @@ def request_job(
         twins=[_twin(twin) for twin in made.twins],
         warnings=warnings + made.warnings,
     )
+
+
+def _finds_message(api: EmailSecurity, search: SearchParams) -> bool:
+    """Whether the search finds any message; not where the message search can't express it."""
+    from guardrails.survey import survey  # noqa: PLC0415 -- only where a job's window may have missed messages
+
+    if scope_of(search).uncountable:
+        return False
+    return survey(api, search, enough=lambda numbers: numbers.messages > 0).messages > 0
 
 
 def spent(api: EmailSecurity, plan_hash: str) -> list[str]:

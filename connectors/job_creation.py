@@ -28,7 +28,7 @@ from connectors.job import BulkJob, BulkJobRequest
 from connectors.job_cancelling import Cancelled, cancel_surely
 from connectors.job_match import WantedJob, meaning, sent_digest
 from connectors.job_reuse import reusable_job
-from connectors.search import parse_instant
+from connectors.search import SearchParams, parse_instant
 from connectors.stamp import Stamp, StampKey
 
 # While the listing is given time to show a job, the pauses grow from this one.
@@ -60,6 +60,7 @@ class Intent:
 
     request: as it is sent. asked: the request as the caller wrote it, before anything was pinned in it: that is what a
     key stands for. plan_hash: one plan makes one job. requested_by: who asks. planned_messages: how many the plan has.
+    finds_message: whether a search finds any; asked about mail that a job's window may have missed.
     """
 
     request: BulkJobRequest
@@ -68,6 +69,7 @@ class Intent:
     plan_hash: str | None = None
     requested_by: str | None = None
     planned_messages: int | None = None
+    finds_message: Callable[[SearchParams], bool] = lambda _: False
 
     def stamp(self, api: EmailSecurity) -> Stamp:
         key = self.idempotency_key or self.plan_hash or str(uuid.UUID(int=api.rng.getrandbits(128), version=4))
@@ -313,7 +315,13 @@ def _settled(
         if own is not None and first.job_id == own.job_id:
             return CreatedJob(first, created=True, stamp=found, warnings=warnings, twins=twins)
         first, unseen = reusable_job(
-            api, intent.wanted, first, found, planned_messages=intent.planned_messages, applied=_surest(applied)
+            api,
+            intent.wanted,
+            first,
+            found,
+            planned_messages=intent.planned_messages,
+            finds_message=intent.finds_message,
+            applied=_surest(applied),
         )
         return CreatedJob(first, created=False, stamp=found, warnings=warnings + unseen, twins=twins)
     kind: type[Conflict] = IdempotencyConflict if found.key == stamp.key else PlanUsed

@@ -31,6 +31,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 LOOK_BACK = timedelta(days=30)
 
 _WHOLE_SECOND = timedelta(seconds=1)
+_AFTER = timedelta(milliseconds=1)
 _LONGEST_VALUE = 100
 
 
@@ -61,6 +62,20 @@ def differences(wanted: WantedJob, job: BulkJob) -> list[str]:
         found += _other_criteria(wanted.request.search_params.request(), job.search_params)
         found += _other_window(wanted, job, job.search_params)
     return found
+
+
+def missed_search(wanted: WantedJob, job: BulkJob) -> SearchParams | None:
+    """Return the search for mail that was there when the job was made, and that the job's window leaves out.
+
+    None where the window reaches to the job's creation, or the caller asked for its end.
+    """
+    end, created = _instant((job.search_params or {}).get("end")), _instant(job.created_at)
+    asked = wanted.asked.search_params
+    if end is None or created is None or end >= created - CLOCK_SKEW:
+        return None
+    if asked.end is not None and _same_instant(asked.end, end):
+        return None
+    return wanted.request.search_params.model_copy(update={"start": end + _AFTER, "end": created})
 
 
 def sent_digest(request: BulkJobRequest) -> str:

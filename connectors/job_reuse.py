@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from connectors.email_security import EmailSecurity
 from connectors.errors import Applied, IdempotencyConflict, OutcomeUnknown, PackError
 from connectors.job import BulkJob
-from connectors.job_match import WantedJob, differences, is_visible
+from connectors.job_match import WantedJob, differences, is_visible, missed_search
+from connectors.search import SearchParams
 from connectors.stamp import Stamp
 
 # An error names so many differences.
@@ -22,17 +26,24 @@ def reusable_job(
     stamp: Stamp,
     *,
     planned_messages: int | None,
+    finds_message: Callable[[SearchParams], bool],
     applied: Applied,
 ) -> tuple[BulkJob, list[str]]:
     """Return the job with all its parts, and warnings.
 
-    stamp: as the job has it. planned_messages: how many the call's plan has. applied: what the call changed so far.
+    stamp: as the job has it. planned_messages: how many the call's plan has. finds_message: whether a search finds
+    any. applied: what the call changed so far.
 
-    Raises: IdempotencyConflict naming what differs; OutcomeUnknown; what EmailSecurity.get_job raises.
+    Raises: IdempotencyConflict naming what differs; OutcomeUnknown; what EmailSecurity.get_job and finds_message raise.
     """
-    if not is_visible(job):
-        job = _read_again(api, job, applied)
-    found = differences(wanted, job)
+    with _reading(job, applied):
+        if not is_visible(job):
+            # A row of the list may lack what the job itself has.
+            job = api.get_job(job.job_id)
+        found = differences(wanted, job)
+        missed = None if found else missed_search(wanted, job)
+        if missed is not None and finds_message(missed):
+            found.append(f"end: messages were there when the job was made, after its window's end at {_end_of(job)}")
     if planned_messages and _finds_nothing(job, stamp):
         found.append(f"its search found no message, and the plan has {planned_messages}")
     warnings = []
@@ -60,10 +71,15 @@ def _finds_nothing(job: BulkJob, stamp: Stamp) -> bool:
     return stamp.messages == 0 or (job.status == "COMPLETED" and job.total_messages_discovered == 0)
 
 
-def _read_again(api: EmailSecurity, job: BulkJob, applied: Applied) -> BulkJob:
-    """A row of the list may lack what the job itself has."""
+def _end_of(job: BulkJob) -> str:
+    return str((job.search_params or {}).get("end"))[:40]
+
+
+@contextmanager
+def _reading(job: BulkJob, applied: Applied) -> Iterator[None]:
+    """What can't be read leaves the outcome of a call open that has changed something already."""
     try:
-        return api.get_job(job.job_id)
+        yield
     except PackError as failure:
         if applied == "no":
             raise

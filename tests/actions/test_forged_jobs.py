@@ -16,6 +16,7 @@ from connectors.search import format_instant
 from connectors.stamp import Stamp, StampKey
 from connectors.wire import httpx
 from guardrails.plan import Plan, hash_of
+from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
 
@@ -191,6 +192,42 @@ def test_a_job_that_found_nothing_is_not_the_job_of_a_plan_that_found_messages(
     wait_for_job.run({"job_id": forged}, api)
     with pytest.raises(IdempotencyConflict, match="found no message"):
         create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
+
+
+def test_a_window_that_ends_before_mail_that_was_there_is_not_reused(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    # Within the life of a plan: the end alone could be that of an honest one.
+    end = api.clock.now() - timedelta(hours=2)
+    like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+    sandbox.state.tenant.add(
+        time=sandbox.clock.now() - 3600 * SECOND,
+        sender=like.sender, subject="the alert's own", recipients=("dana@corp.example",), disposition="NONE",
+    )  # fmt: skip
+    forged = posted(sandbox, stamp_of(sandbox).on(""), search_params={**CAMPAIGN, "end": format_instant(end)})
+    plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+    for params in (MOVE, {"plan": plan, "idempotency_key": KEY}):
+        with pytest.raises(IdempotencyConflict, match=f"{forged}.*after its window's end"):
+            create_move_job.run(params, api)
+    assert count_of_jobs(sandbox) == 1
+
+
+def test_mail_that_arrived_after_the_job_was_made_does_not_speak_against_it(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+    api.clock.sleep(3600)
+    first = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
+    api.clock.sleep(7200)
+    like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+    sandbox.state.tenant.add(
+        time=sandbox.clock.now() - 3600 * SECOND,
+        sender=like.sender, subject="later", recipients=("dana@corp.example",), disposition="NONE",
+    )  # fmt: skip
+    newer = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+    assert newer["messages"] == plan["messages"] + 1
+    for params in (MOVE, {"plan": newer, "idempotency_key": KEY}, {"plan": plan, "idempotency_key": KEY}):
+        assert create_move_job.run(params, api)["job_id"] == first["job_id"]
 
 
 class TestWithAKey:
