@@ -1,0 +1,73 @@
+"""A job that was put where a playbook's own should be never makes its run end well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.email_security import EmailSecurity
+from connectors.stamp import Stamp
+from sandbox.server import RunningSandbox
+from tests.actions.test_forged_jobs import posted
+from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
+from tests.playbooks.test_shipped_playbooks import Heard, purge
+
+Decoy = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Stopped(Exception):
+    """The run goes no further than its create."""
+
+
+class UpToTheCreate(Heard):
+    def __call__(self, action: str, params: dict[str, Any]) -> dict[str, Any]:
+        if action == "create-move-job":
+            self.calls.append((action, params))
+            raise Stopped
+        return super().__call__(action, params)
+
+
+@pytest.fixture
+def alert() -> dict[str, Any]:
+    """The example's: the one whose campaign the sandbox has planted."""
+    loaded: dict[str, Any] = json.loads(EXAMPLE_ALERT.read_text())
+    return loaded
+
+
+DECOYS: dict[str, Decoy] = {
+    "another sender": lambda search: {"search_params": {**search, "sender": "nobody@elsewhere.example"}},
+    "one narrowed more": lambda search: {"search_params": {**search, "subject": "nothing has this subject"}},
+    "an empty window": lambda search: {"search_params": {**search, "end": search["start"]}},
+    "an end before the alert": lambda search: {"search_params": {**search, "end": "2026-11-20T15:00:00Z"}},
+    "an end long before": lambda search: {"search_params": {**search, "end": "2026-11-14T00:00:00Z"}},
+    "another folder": lambda search: {"search_params": search, "destination": "Inbox"},
+}
+
+
+@pytest.mark.parametrize("decoy", DECOYS)
+@pytest.mark.parametrize("with_plan", [False, True])
+def test_a_job_in_the_alerts_place_that_does_something_else_is_named_and_the_run_fails(
+    decoy: str, with_plan: bool, sandbox: RunningSandbox, api: EmailSecurity, alert: dict[str, Any], tmp_path: Path
+) -> None:
+    heard = UpToTheCreate(api)
+    with pytest.raises(Stopped):
+        purge(alert, api, tmp_path / "spied", heard)
+    [wanted] = heard.of("create-move-job")
+    asked = wanted["plan"]["asked_search_params"]
+    assert asked["sender"] == CAMPAIGN["sender"]
+    stamp = Stamp.of(
+        sandbox.account_id,
+        wanted["idempotency_key"],
+        {"action": "MOVE", "search_params": asked, "destination": "JunkEmail"},
+        plan_hash=wanted["plan"]["plan_hash"] if with_plan else None,
+    )
+    forged = posted(sandbox, stamp.on(wanted["comment"]), **DECOYS[decoy](asked))
+    outcome = purge(alert, api, tmp_path / "run")
+    assert outcome.status != "completed"
+    assert outcome.exit_code == 5
+    assert forged in str(outcome.error)
+    assert len(sandbox.state.truth()["jobs"]) == 1
