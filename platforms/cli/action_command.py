@@ -79,8 +79,8 @@ def _run(call: _Call, flags: Sequence[Flag], screen: Screen) -> None:
     if problems:
         raise ParameterError(problems=problems + _other_problems(action, call.params, problems))
     params = call.params
-    if _asks(action) and not given["yes"]:
-        from platforms.cli.confirmation import confirmed  # noqa: PLC0415 -- only where a person may be asked
+    if _asks(action) and not given["yes"] and (screen.watched or screen.on_terminal):
+        from platforms.cli.confirmation import confirmed  # noqa: PLC0415 -- brings the engine of playbooks
 
         params = confirmed(screen, action, params)
     call.begun = True

@@ -67,7 +67,8 @@ def demo(
     """Answer an alert against the sandbox: no account, no network, the same code as against the real service.
 
     A tenant of made-up mail is served on this machine, the alert's campaign among it. The playbook finds it, moves it
-    out, waits, exports the evidence and writes the report. The sandbox ends with the run, its files stay.
+    out, waits, exports the evidence and writes the report. The sandbox ends with the run, its files stay. Nobody is
+    asked: no real mail is moved.
     """
     screen = Screen(output, verbose=verbose)
     flags: list[InputFlag] = []  # filled when it is known which input the alert is
