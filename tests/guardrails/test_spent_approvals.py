@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import select
 import stat
 import subprocess
 import sys
@@ -231,19 +233,44 @@ class TestRecord:
             assert "No space left" in refused(api, token(number=2))
 
 
+def test_what_is_recorded_is_on_the_disk_before_anything_is_sent(
+    api: EmailSecurity, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[int, int]] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        fsync(descriptor)
+        status = os.fstat(descriptor)
+        synced.append((status.st_ino, status.st_size))
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    for number in (1, 2):
+        reserve(api, token(number=number))
+        status = (state / FILE).stat()
+        assert (status.st_ino, status.st_size) in synced
+    assert state.stat().st_ino in {inode for inode, _ in synced}, "the file's name is on the disk too"
+
+
 PROCESS = """
 import sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from connectors.errors import ApprovalRefused
+from guardrails import spent_approvals
 from guardrails.approval_token import ReadToken
 from guardrails.spent_approvals import intent_of, reserve_approvals
 directory, key, plan, now = sys.argv[1:]
 moment = datetime.fromtimestamp(int(now), UTC)
 api = SimpleNamespace(connection=SimpleNamespace(state_directory=directory), clock=SimpleNamespace(now=lambda: moment))
-sys.stdout.write("ready\\n")
-sys.stdout.flush()
-sys.stdin.readline()
+read = spent_approvals._Record.read
+def read_and_wait(record, now):
+    known = read(record, now)
+    sys.stdout.write("read\\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    return known
+spent_approvals._Record.read = read_and_wait
 try:
     reserve_approvals(
         api, [ReadToken("approval", "bob", "1" * 64, int(now) - 60, int(now) + 3600)],
@@ -254,8 +281,18 @@ except ApprovalRefused as refusal:
 """
 
 
-@pytest.mark.parametrize(("keys", "pass_"), [([f"case-{n}" for n in range(6)], 1), (["case-1"] * 6, 6)])
-def test_of_processes_with_one_approval_one_call_passes(keys: list[str], pass_: int, state: Path) -> None:
+def _is_locked(state: Path) -> bool:
+    with (state / LOCK).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(("keys", "codes"), [(["case-1", "case-2"], [0, 3]), (["case-1", "case-1"], [0, 0])])
+def test_of_processes_with_one_approval_one_call_passes(keys: list[str], codes: list[int], state: Path) -> None:
+    """The first is held between its look at the record and its entry: the second must not look before."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROCESS, str(state), key, PLAN, str(NOW)],
@@ -263,15 +300,13 @@ def test_of_processes_with_one_approval_one_call_passes(keys: list[str], pass_: 
         )
         for key in keys
     ]  # fmt: skip
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        process.communicate(timeout=60)
-    codes = sorted(process.returncode for process in processes)
-    assert codes == [0] * pass_ + [3] * (len(keys) - pass_)
+    ready, _, _ = select.select([process.stdout for process in processes], [], [], 60)
+    first = next(process for process in processes if process.stdout in ready)
+    second = processes[1 - processes.index(first)]
+    assert first.stdout is not None
+    assert first.stdout.readline() == "read\n"
+    assert _is_locked(state)
+    first.communicate("go\n", timeout=60)
+    second.communicate("go\n", timeout=60)
+    assert [first.returncode, second.returncode] == codes
     assert len(lines(state)) == 1
