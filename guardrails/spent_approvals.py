@@ -1,196 +1,266 @@
-"""Asks the person at the terminal before a playbook's step changes mail."""
+"""Approvals that were used, recorded outside the jobs: an approval counts once, also after its job was deleted.
+
+One file of the state directory, a JSON object a line; the last line about an approval counts. Every access holds a
+lock, and every line is on the disk before anything is sent. Where the record can't be read or written, no approval
+counts.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
 import os
-import shlex
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Literal
 
-from connectors.errors import GuardrailRefusal, OutcomeUnknown, PackError, ParameterError
-from platforms.cli.action_index import load
-from platforms.cli.preview import Previews, bound, show_preview
-from platforms.cli.screen import Screen, is_terminal, safe, write
-from platforms.cli.tables import facts, named_values
-from playbooks.changes import Change, job_of, surest, told
-from playbooks.format import ActionStep, Step
-from playbooks.local import Upcoming
+from connectors.errors import ApprovalRefused, ConnectionSettingsError
+from connectors.policy import LONGEST_APPROVAL_HOURS
+from connectors.state_directory import check_private_file, private_directory
+from guardrails.approval_token import CLOCK_SKEW_SECONDS, ReadToken
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from connectors.email_security import EmailSecurity
 
-    from actions.contract import Action
+FILE = "spent-approvals.ndjson"
+LOCK = "spent-approvals.lock"
+NEW = "spent-approvals.new"
 
-# The terminal that a process belongs to, wherever its streams lead. A process of cron has none.
-TERMINAL = "/dev/tty"
+# About 16 MB. An organisation that signs a hundred approvals an hour has fewer that have not expired.
+MOST_ENTRIES = 50_000
+LARGEST_BYTES = 64 * 1024 * 1024
 
-BEFORE_IT = "The run stands before it."
+# An approval that has expired counts nowhere. Entries are kept a day longer, for a clock that is set back.
+KEPT_SECONDS = 86_400
+LONGEST_LIFE_SECONDS = int(LONGEST_APPROVAL_HOURS * 3600) + KEPT_SECONDS
+
+# Above so many lines, a file of which the half is out of date is written anew.
+LINES_BEFORE_CLEANING = 1000
+
+# 64 bits: as much of a plan's hash as the shortest stamp has.
+SHORTEST_PLAN_DIGEST = 16
+
+_HEX = re.compile(r"[0-9a-f]{0,64}")
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+HELP = (
+    "Nothing was changed. Approvals are used once, and CFES_STATE_DIR names the directory that records them: set it to "
+    "a directory that only this user can read and write, the same for every process that runs the actions."
+)
+AGAIN = "Nothing was changed. Let the plan be approved again: `cfes approve PLAN --key FILE`."
 
 
-class Declined(Exception):
-    """The person said no.
+@dataclass(frozen=True)
+class Entry:
+    """What is recorded about one approval; or, where `approval` is empty, about all approvals of a deleted job's plan.
 
-    No error of the pack on purpose: a playbook's `on_error` must not be able to go on after it.
+    approval: ReadToken.id. plan: the plan's hash; of a deleted job, the digest in its stamp. intent: the call that the
+    approval is reserved for. expires, at: seconds since 1970; when the approval expires, and when this was recorded.
     """
 
-    def __init__(self, changes: Sequence[Change]) -> None:
-        super().__init__()
-        self.changes = changes
+    approval: str
+    plan: str
+    intent: str
+    state: Literal["reserved", "used"]
+    expires: int
+    at: int
 
 
-class NotApproved(GuardrailRefusal):
-    """The run stands before the step that was not approved, and can be resumed."""
-
-    def __init__(self, directory: Path, changes: Sequence[Change]) -> None:
-        where = f"{told(changes)} The run stands before the step that was not approved." if changes else BEFORE_IT
-        super().__init__(
-            "the step was not approved and not run",
-            help=f"{where} To resume: {resuming(directory)}",
-            applied=surest(changes),
-            job_id=job_of(changes),
-        )
-        if changes:
-            # The code of a refusal promises that nothing was changed.
-            self.exit_code = OutcomeUnknown.exit_code
+def intent_of(plan_hash: str, key: str = "") -> str:
+    """The digest that stands for one call. key: its idempotency key."""
+    return hashlib.sha256(f"{plan_hash}\0{key}".encode(errors="surrogatepass")).hexdigest()
 
 
-class NobodyToAsk(ParameterError):
-    """A playbook would change mail unasked, for there is no terminal to ask at."""
+def reserve_approvals(api: EmailSecurity, approvals: Sequence[ReadToken], *, plan_hash: str, intent: str) -> None:
+    """Reserve the approvals for one call, before it sends anything. The same call may do so again until they are used.
 
-    default_help = "Nothing was run. Add --yes to run it without a question, or --plan-only to see what it would do."
-
-    def __init__(self, step: ActionStep) -> None:
-        super().__init__(
-            f"step {step.id!r} ({step.action}) asks a person before it changes anything, and there is no terminal to "
-            "ask at"
-        )
-
-
-def require_person(screen: Screen, steps: Sequence[Step]) -> None:
-    """Raises: NobodyToAsk where one of the steps asks first and nobody can be asked."""
-    asking_first = [s for s in steps if isinstance(s, ActionStep) and load(s.action).asks_first(s.with_)]
-    if asking_first and not can_ask(screen):
-        raise NobodyToAsk(asking_first[0])
-
-
-def can_ask(screen: Screen) -> bool:
-    """Whether a person sees what is written and can type an answer."""
-    return (screen.watched or screen.on_terminal) and can_answer()
-
-
-def resuming(directory: Path) -> str:
-    """The command that goes on with a run."""
-    return f"cfes playbook run --resume {shlex.quote(str(directory))}"
-
-
-class Asking:
-    """Asks before each action that wants approval, once a step. Called before an action begins.
-
-    A step whose action has begun in this process was approved here: to run it again is how it is found out what it
-    changed. In a `resumed` run somebody else may have approved it: the first step is always asked about, after what
-    the run has done so far. `require_person` refuses a run that could not ask. `away` takes what is drawn on the
-    terminal off it while the question waits.
+    Raises: ApprovalRefused where one was used or is reserved for another call, or where that can't be recorded.
     """
+    if not approvals:
+        return
+    now = _seconds(api.clock.now())
+    with _record(api.connection.state_directory) as record:
+        known = record.read(now)
+        for approval in approvals:
+            _check_unspent(approval, plan_hash, intent, known)
+        new = [
+            Entry(approval.id, plan_hash, intent, "reserved", approval.expires_at, now)
+            for approval in approvals
+            if approval.id not in known
+        ]
+        record.append(new)
 
-    def __init__(
-        self, screen: Screen, away: Callable[[], AbstractContextManager[None]], previews: Previews, *, resumed: bool
-    ) -> None:
-        self._screen = screen
-        self._away = away
-        self._previews = previews
-        self._first = resumed
-        self._asked: Mapping[str, Any] | None = None
-        self._bound: dict[str, Any] = {}
 
-    def __call__(self, upcoming: Upcoming) -> None:
-        action, params = load(upcoming.command.action), upcoming.command.params
-        if (upcoming.begun and not self._first) or not action.asks_first(params):
-            return
-        console = console_of(self._screen)
-        with self._away():
-            if self._first:
-                console.print(safe(done_so_far(upcoming)))
-            self._first = False
-            console.print(safe(f"Step {upcoming.command.step_id}: {action.title}", "bold"))
-            shown = self._preview(console, action, params)
-            to_run = bound(action, params, shown)
-            if shown is None:
-                facts(console, [(name, value) for name, value in named_values(params) if value != ""])
-            else:
-                show_preview(self._screen, console, action, shown, to_run)
-            if not agrees(self._screen):
-                raise Declined(possible_changes(upcoming))
-        self._asked, self._bound = params, to_run
+def spend_approvals(api: EmailSecurity, plan_hash: str) -> None:
+    """Record that what was approved is done: every approval of the plan that is reserved is used.
 
-    def approved(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters to run a step with: bound to what was shown, where it was asked about."""
-        return self._bound if params == self._asked else params
+    Raises: ApprovalRefused where that can't be recorded.
+    """
+    now = _seconds(api.clock.now())
+    with _record(api.connection.state_directory) as record:
+        reserved = [one for one in record.read(now).values() if one.plan == plan_hash and one.state == "reserved"]
+        record.append([replace(one, state="used", at=now) for one in reserved])
 
-    def _preview(self, console: Console, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
+
+def spend_approvals_of_job(api: EmailSecurity, plan_digest: str) -> None:
+    """Record that the approvals of a job that is about to be deleted are used: all that were signed before now.
+
+    plan_digest: the beginning of the plan's hash, as the job's stamp has it; one that is too short is ignored.
+    Raises: ApprovalRefused where that can't be recorded.
+    """
+    if len(plan_digest) < SHORTEST_PLAN_DIGEST or not _HEX.fullmatch(plan_digest):
+        return
+    now = _seconds(api.clock.now())
+    with _record(api.connection.state_directory) as record:
+        record.read(now)
+        record.append([Entry("", plan_digest, "", "used", now + LONGEST_LIFE_SECONDS, now)])
+
+
+def _check_unspent(approval: ReadToken, plan_hash: str, intent: str, known: dict[str, Entry]) -> None:
+    """Raises: ApprovalRefused."""
+    whose = f"the approval that {approval.approver} signed"
+    entry = known.get(approval.id)
+    if entry is not None and entry.state == "used":
+        raise ApprovalRefused(f"{whose} was used already, and an approval counts once", help=AGAIN)
+    if entry is not None and entry.intent != intent:
+        raise ApprovalRefused(
+            f"{whose} is reserved for another call of this plan, and an approval counts once",
+            help="Nothing was changed. Run that call again with its own idempotency_key; or let the plan be approved "
+            "again: `cfes approve PLAN --key FILE`.",
+        )
+    for other in known.values():
+        deleted = not other.approval and plan_hash.startswith(other.plan)
+        if deleted and approval.issued_at <= other.at + CLOCK_SKEW_SECONDS:
+            raise ApprovalRefused(f"{whose} was used already: its job was made, and deleted", help=AGAIN)
+
+
+class _Record:
+    """The record, locked. directory: a descriptor of the state directory, so that it can't be exchanged meanwhile."""
+
+    def __init__(self, directory: int, path: Path) -> None:
+        self._directory = directory
+        self._path = path
+        self._file = self._open(FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self._entries: dict[str, Entry] = {}
+
+    def _open(self, name: str, flags: int) -> int:
+        descriptor = os.open(name, flags | _FLAGS, 0o600, dir_fd=self._directory)
         try:
-            return self._previews.of(action, params)
-        except PackError as error:
-            console.print(safe(f"What it would do can't be shown: {error.message}", "bold yellow"))
-            return None
+            check_private_file(self._path / name, os.fstat(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def read(self, now: int) -> dict[str, Entry]:
+        """The entries that have not expired, the latest about each approval. Raises: ApprovalRefused, OSError."""
+        size = os.fstat(self._file).st_size
+        if size > LARGEST_BYTES:
+            raise _unusable(f"{FILE} is larger than {LARGEST_BYTES} bytes")
+        data = b""
+        while len(data) < size and (part := os.pread(self._file, size - len(data), len(data))):
+            data += part
+        lines = data.split(b"\n")
+        if torn := lines.pop():
+            # A process ended while it wrote, so before it sent anything: the line says nothing.
+            os.ftruncate(self._file, len(data) - len(torn))
+        self._entries = {}
+        for number, line in enumerate(lines, start=1):
+            entry = _entry(line, number)
+            self._entries[entry.approval or f"job {entry.plan}"] = entry
+        current = {name: one for name, one in self._entries.items() if one.expires + KEPT_SECONDS > now}
+        if len(lines) > LINES_BEFORE_CLEANING and 2 * len(current) < len(lines):
+            self._replace(current.values())
+        self._entries = current
+        return current
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Record the entries; they are on the disk when this returns. Raises: ApprovalRefused, OSError."""
+        if not entries:
+            return
+        if len(self._entries) + len(entries) > MOST_ENTRIES:
+            raise _unusable(f"{FILE} holds {MOST_ENTRIES} approvals that have not expired")
+        _write(self._file, entries)
+
+    def _replace(self, entries: Iterable[Entry]) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(NEW, dir_fd=self._directory)
+        new = self._open(NEW, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
+        try:
+            _write(new, list(entries))
+            os.rename(NEW, FILE, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+            os.fsync(self._directory)
+        except BaseException:
+            os.close(new)
+            raise
+        os.close(self._file)
+        self._file = new
+
+    def close(self) -> None:
+        os.close(self._file)
 
 
-def done_so_far(upcoming: Upcoming) -> str:
-    """What a resumed run has changed, or may have changed, before the step that comes next."""
-    found = possible_changes(upcoming)
-    return f"This run was begun before. {told(found) if found else 'It has changed nothing so far.'}"
-
-
-def possible_changes(upcoming: Upcoming) -> list[Change]:
-    """What the run has changed, and the step that comes next where an earlier attempt of it had begun."""
-    command, changes = upcoming.command, list(upcoming.changes)
-    if upcoming.begun and command.step_id not in [change.step for change in changes]:
-        changes.append(Change(command.step_id, command.action, "unknown", None))
-    return changes
-
-
-def console_of(screen: Screen) -> Console:
-    """Return where a question is seen."""
-    return screen.err if screen.watched else screen.out
-
-
-def agrees(screen: Screen) -> bool:
-    """Ask whether to go on. Only y and yes are a yes; the end of the input is a no."""
-    stream = sys.stderr if screen.watched else sys.stdout
-    write(stream, "Go on? [y/N] ")
-    answer = typed_answer()
-    if answer is None or not answer.endswith("\n"):
-        write(stream, "\n")
-    return answer is not None and answer.strip().lower() in ("y", "yes")
-
-
-def can_answer() -> bool:
-    """Whether somebody can type: at standard input, or at the terminal of this process. Never blocks."""
-    if is_terminal(sys.stdin):
-        return _in_foreground(sys.stdin)
+@contextmanager
+def _record(setting: str | None) -> Iterator[_Record]:
+    """The record, locked. Raises: ApprovalRefused where it can't be used."""
     try:
-        with Path(TERMINAL).open(encoding="utf-8") as terminal:
-            return _in_foreground(terminal)
-    except OSError:
-        return False
+        path = private_directory(setting)
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600, dir_fd=directory)
+            try:
+                check_private_file(path / LOCK, os.fstat(lock))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                record = _Record(directory, path)
+                try:
+                    os.fsync(directory)
+                    yield record
+                finally:
+                    record.close()
+            finally:
+                os.close(lock)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise _unusable(error.strerror or "it can't be read or written") from None
+    except ConnectionSettingsError as error:
+        raise ApprovalRefused(f"used approvals can't be recorded: {error.message}", help=error.help) from None
 
 
-def typed_answer() -> str | None:
-    """Return what is typed at the terminal, even where standard input is a file. None where nothing can be read."""
+def _write(descriptor: int, entries: Sequence[Entry]) -> None:
+    data = b"".join(json.dumps(asdict(one), separators=(",", ":")).encode() + b"\n" for one in entries)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.fsync(descriptor)
+
+
+def _entry(line: bytes, number: int) -> Entry:
+    """Raises: ApprovalRefused."""
     try:
-        if is_terminal(sys.stdin):
-            return sys.stdin.readline()
-        with Path(TERMINAL).open(encoding="utf-8", errors="replace") as terminal:
-            return terminal.readline()
-    except (OSError, UnicodeDecodeError):
-        return None
+        entry = Entry(**json.loads(line))
+    except (ValueError, TypeError, RecursionError):
+        raise _unusable(f"line {number} of {FILE} can't be read") from None
+    texts: tuple[object, ...] = (entry.approval, entry.plan, entry.intent)
+    times: tuple[object, ...] = (entry.expires, entry.at)
+    if not (
+        all(isinstance(text, str) and _HEX.fullmatch(text) for text in texts)
+        and len(entry.plan) >= SHORTEST_PLAN_DIGEST
+        and entry.state in ("reserved", "used")
+        and all(type(time) is int for time in times)
+    ):
+        raise _unusable(f"line {number} of {FILE} can't be read")
+    return entry
 
 
-def _in_foreground(terminal: TextIO) -> bool:
-    # A job in the background would be stopped by the first read, without a word.
-    try:
-        return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
-    except (OSError, ValueError):
-        return True
+def _unusable(reason: str) -> ApprovalRefused:
+    return ApprovalRefused(f"used approvals can't be recorded in CFES_STATE_DIR: {reason}", help=HELP)
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
