@@ -9,7 +9,14 @@ from pydantic import ConfigDict, Field
 
 from actions.contract import WRITE, Action
 from actions.example_job import JOB_ID, example_new_job
-from actions.job_request import PLAN_OR_SEARCH, CreateJobParams, JobRequestResult, preview_of, request_job
+from actions.job_request import (
+    PLAN_OR_SEARCH,
+    CreateJobParams,
+    JobRequestResult,
+    preview_of,
+    request_job,
+    verdict,
+)
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.job import IRREVERSIBLE_DESTINATIONS, Destination
@@ -25,6 +32,9 @@ class Params(CreateJobParams):
     allow_irreversible: bool = Field(
         False, description="Allow RecoverableItemsDeletions and RecoverableItemsPurges without a plan."
     )
+    allow_malicious: bool = Field(
+        False, description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC to be moved to Inbox."
+    )
 
 
 class Result(JobRequestResult):
@@ -32,10 +42,20 @@ class Result(JobRequestResult):
 
 
 def create_move_job(p: Params, api: EmailSecurity) -> Result:
-    made = request_job(p, api, Result, "MOVE", p.destination, allow_irreversible=p.allow_irreversible)
+    made = request_job(
+        p,
+        api,
+        Result,
+        "MOVE",
+        p.destination,
+        allow_irreversible=p.allow_irreversible,
+        allow_malicious=p.allow_malicious,
+    )
     destination = (made.job.get("action_params") or {}).get("destination")
     if destination in IRREVERSIBLE_DESTINATIONS:
         made.warnings.append(f"messages moved to {destination} are out of the users' reach for good")
+    if destination == "Inbox":
+        made.warnings.append("messages moved to Inbox are delivered to their users")
     return made
 
 
@@ -48,6 +68,7 @@ ACTION = Action(
     permissions=[WRITE],
     function=create_move_job,
     preview=lambda p: preview_of(p, "MOVE", p.destination),
+    verdict=verdict,
     example_params={
         "search_params": {
             "sender": "billing@invoice-portal.example",
@@ -68,6 +89,7 @@ ACTION = Action(
         "requested_by": None,
         "approved_by": [],
         "twins": [],
+        "tripwire": None,
         "warnings": [],
     },
 )

@@ -7,6 +7,7 @@ from typing import Any
 EXAMPLE_PLAN: dict[str, Any] = {
     "version": 1,
     "plan_hash": "75fb730ac42dff561cc50247e929e26261544f14209d6baa1d1016671b552b89",
+    "seal": None,
     "account_id": "023e105f4ecef8ad9ca31a8372d0c353",
     "previewed_at": "2026-11-20T16:00:00Z",
     "requested_by": "dana@corp.example",

@@ -8,13 +8,15 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from actions.contract import ActionParams, ActionResult, Preview
+from actions.polling import BEFORE_PROCESSING
+from actions.tripwire import DiscoveryLimit, Tripwire, smallest, watch_discovery
 from connectors.connection import PERSON
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused
 from connectors.job import ActionType, BulkJob, Destination
 from connectors.job_creation import Intent, create_job_once
 from connectors.search import DEPRECATED, Disposition, SearchParams
-from guardrails.clearance import Limits, cleared, wanted
+from guardrails.clearance import Limits, cleared, discarded, wanted
 from guardrails.search_scope import scope_of
 
 Person = Annotated[str, StringConstraints(pattern=PERSON)]
@@ -99,13 +101,18 @@ class CreateJobParams(JobRequestParams):
         None,
         ge=0,
         le=1000,
-        description="By how many percent the count may differ from the plan's. Where it is not given, as the plan "
-        "says: 0 for what can't be undone, else 10.",
+        description="By how many percent the count may differ from the plan's. It can only lower what the plan, the "
+        "policy and the folder allow: 0 for what can't be undone, else 10.",
     )
     approvals: Approvals = Field(
         default_factory=list,
         max_length=10,
         description="Approvals of the plan: the tokens that `cfes approve` makes, or all that it prints.",
+    )
+    wait_follows: bool = Field(
+        False,
+        description="Set it where wait-for-job follows at once with the same plan or limit. Otherwise the action polls "
+        "the new job until it has discovered its messages, for a minute at most, and cancels it over the limit.",
     )
 
 
@@ -133,6 +140,10 @@ class JobRequestResult(ActionResult):
         description="Who approved, as the job's stamp says. Claimed, unless CFES_PLAN_KEY is set."
     )
     twins: list[Twin] = Field(description="Later jobs of the same intent: cancelled, unless they had ended.")
+    tripwire: Tripwire | None = Field(
+        description="The limit on what the job may discover, as far as this call saw; null where there is none or "
+        "wait_follows is set."
+    )
     warnings: list[str] = Field(description="What a person should know.")
 
 
@@ -162,6 +173,7 @@ def request_job(
         requested_by=p.requested_by,
         approvals=p.approvals,
         key=p.idempotency_key,
+        comment=p.comment,
     )
     plan_hash = job.plan.plan_hash if job.plan is not None else None
     intent = Intent(
@@ -173,7 +185,12 @@ def request_job(
         planned_messages=job.plan.messages if job.plan is not None else None,
         finds_message=lambda search: _finds_message(api, search),
     )
-    made = create_job_once(api, intent, before_post=lambda: cleared(api, job))
+    made = create_job_once(
+        api,
+        intent,
+        before_post=lambda stamp: cleared(api, job, stamp),
+        not_made=lambda stamp: discarded(api, stamp),
+    )
     warnings = job.warnings + warnings_of(p, job.request.search_params)
     if job.plan is not None and p.approvals:
         warnings += spent(api, job.plan.plan_hash)
@@ -186,15 +203,22 @@ def request_job(
     if plan_hash is not None and not made.stamp.names_plan(plan_hash):
         plan_hash = None
         warnings.append("the job was not made from this plan, so its numbers do not bind it: wait for it without plan")
+    state, tripwire = made.job, None
+    if not p.wait_follows:
+        of_plan = job.plan.cancel_if_discovered_over if job.plan is not None and plan_hash is not None else None
+        limit = DiscoveryLimit(smallest(p.max_messages, of_plan)).under_policy(api, state)
+        state, tripwire = watch_discovery(api, state, limit)
+        warnings += _discovery_warnings(state, tripwire)
     return result(
-        job_id=made.job.job_id,
-        status=made.job.status,
+        job_id=state.job_id,
+        status=state.status,
         created=made.created,
-        job=made.job.document(),
+        job=state.document(),
         plan_hash=plan_hash,
         requested_by=made.stamp.requested_by or None,
         approved_by=list(made.stamp.approved_by),
         twins=[_twin(twin) for twin in made.twins],
+        tripwire=tripwire,
         warnings=warnings + made.warnings,
     )
 
@@ -228,6 +252,28 @@ def preview_of(p: CreateJobParams, action: ActionType, destination: Destination 
     elif p.search_params is not None:
         given["search_params"] = p.search_params.request()
     return Preview("preview-job", {**given, "action": action, "destination": destination})
+
+
+def _discovery_warnings(job: BulkJob, tripwire: Tripwire | None) -> list[str]:
+    if tripwire is None:
+        return []
+    if tripwire.tripped:
+        return [
+            f"the job discovered {tripwire.discovered} messages, more than the {tripwire.limit} allowed: it is "
+            f"{job.status}, {tripwire.processed} were processed before that"
+        ]
+    if job.status in BEFORE_PROCESSING:
+        return [
+            f"the job is still {job.status}: pass it to wait-for-job, which cancels it if it discovers more than "
+            f"{tripwire.limit} messages"
+        ]
+    return []
+
+
+def verdict(result: Mapping[str, Any]) -> int:
+    """Return 8 where the job was over its discovery limit, else 0."""
+    tripwire = result["tripwire"]
+    return 8 if tripwire is not None and tripwire["tripped"] else 0
 
 
 def limits_of(p: JobRequestParams, *, allow_irreversible: bool, allow_malicious: bool) -> Limits:

@@ -20,13 +20,13 @@ from actions.message_rows import MessageRow
 from actions.message_selection import MOST_MESSAGES, Selection, of_export, of_ids
 from actions.named_message_survey import survey_fields, survey_messages
 from connectors.email_security import EmailSecurity
-from connectors.errors import NotRestorable, ParameterError, Problem, TemporaryFailure
+from connectors.errors import MaliciousRelease, NotRestorable, ParameterError, Problem, TemporaryFailure
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType
 from connectors.message import MessageStatus
 from connectors.message_change import INVESTIGATE_ID
 from connectors.search import MALICIOUS
 from guardrails.approvals_needed import Need
-from guardrails.clearance import requester
+from guardrails.clearance import Limits, check_reason, requester
 from guardrails.named_messages import (
     Allowance,
     Change,
@@ -37,6 +37,7 @@ from guardrails.named_messages import (
     check_request,
     numbers_of,
     plan_hash,
+    spend_budget,
     wanting,
 )
 
@@ -65,6 +66,9 @@ class ChangeParams(ActionParams):
 
     dry_run: bool = Field(False, description="Show what would be done, and the plan_hash; change nothing.")
     max_messages: int | None = Field(None, ge=1, le=MOST_MESSAGES, description="Refuse more messages than this.")
+    comment: str | None = Field(
+        None, max_length=1000, description="Why it is done. Required where the policy says `reason_needed`."
+    )
     skip_done: bool | None = Field(
         None,
         description="Look first, and leave out what is in place already, as far as the service shows it. Where not "
@@ -192,11 +196,13 @@ def prepare(
     """Ask every guardrail, and look first where that is wanted. Nothing is changed. Raises: GuardrailRefusal."""
     if not p.dry_run:
         api.check_writable()
+        check_reason(api, p.comment)
+    limits = Limits(allow_irreversible=allow_irreversible, allow_malicious=allow_malicious).honoured(api)
     allowed = Allowance(
         max_messages=p.max_messages,
-        # A dry run is how the messages are looked at before it is allowed.
-        allow_irreversible=allow_irreversible or p.dry_run,
-        allow_malicious=allow_malicious,
+        # A dry run shows the messages before it is allowed.
+        allow_irreversible=limits.allow_irreversible or p.dry_run,
+        allow_malicious=limits.allow_malicious or p.dry_run,
         requested_by=requester(api, p.requested_by),
         approvals=p.approvals,
     )
@@ -209,7 +215,9 @@ def prepare(
     if p.dry_run:
         # A dry run shows what is to be approved: it can't ask for the approvals.
         survey = survey_messages(api, found.values())
-        return Prepared(p, selection, ledger, hashed, allowed, needed, [], survey, _wasted_approvals(api, needed))
+        refusals = _wasted_approvals(api, needed) + _refused_delivery(api, ledger, allowed, limits)
+        return Prepared(p, selection, ledger, hashed, allowed, needed, [], survey, refusals)
+    spend_budget(api, change, ledger.messages.values(), hashed)
     return Prepared(p, selection, ledger, hashed, allowed, needed, approved_by(api, needed, hashed, allowed))
 
 
@@ -331,6 +339,16 @@ def _look_first(
     return found
 
 
+def _refused_delivery(api: EmailSecurity, ledger: Ledger, allowed: Allowance, limits: Limits) -> list[dict[str, str]]:
+    """The refusal of messages that must not come into users' Inbox, which a dry run shows all the same."""
+    try:
+        strict = replace(allowed, allow_malicious=limits.allow_malicious)
+        check_messages(api, ledger.change, ledger.messages.values(), strict)
+    except MaliciousRelease as refusal:
+        return [{"type": type(refusal).__name__, "message": refusal.message}]
+    return []
+
+
 def _wasted_approvals(api: EmailSecurity, needed: Need) -> list[dict[str, str]]:
     """The refusal of every approval, where who asks is not proved."""
     if not needed:
@@ -349,7 +367,7 @@ def _warnings(ready: Prepared) -> list[str]:
         warnings.append(f"{selection.without_id} rows have no investigate ID: their messages can't be named")
     if ready.p.dry_run and ready.needed:
         warnings.append(f"the policy asks for {ready.needed} of this plan_hash")
-        warnings += [refusal["message"] for refusal in ready.refusals]
+    warnings += [refusal["message"] for refusal in ready.refusals]
     survey = ready.survey
     if survey is not None and survey.distinct_messages < len(ready.ledger.messages):
         missing = len(ready.ledger.messages) - survey.distinct_messages

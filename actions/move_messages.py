@@ -20,6 +20,9 @@ from guardrails.named_messages import Change
 class Params(NamedParams):
     destination: Destination = Field(description="The folder to move to. The two RecoverableItems can't be undone.")
     allow_irreversible: bool = Field(False, description="Allow RecoverableItemsDeletions and RecoverableItemsPurges.")
+    allow_malicious: bool = Field(
+        False, description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC, or not known, to go to Inbox."
+    )
 
 
 class Result(ChangeResult):
@@ -28,7 +31,14 @@ class Result(ChangeResult):
 
 def move_messages(p: Params, api: EmailSecurity) -> Result:
     change = Change("MOVE", p.destination)
-    ready = prepare(api, p, selection_of(p), change, allow_irreversible=p.allow_irreversible)
+    ready = prepare(
+        api,
+        p,
+        selection_of(p),
+        change,
+        allow_irreversible=p.allow_irreversible,
+        allow_malicious=p.allow_malicious,
+    )
     return finish(api, ready, Result, action_id=ACTION.id)
 
 

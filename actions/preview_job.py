@@ -21,20 +21,15 @@ from guardrails.approvals_needed import Need
 from guardrails.clearance import (
     Wanted,
     approvals_needed,
+    asks_for_plan,
     needs_count,
     refusals_of_numbers,
     refusals_of_request,
     requester,
 )
-from guardrails.plan import (
-    Parity,
-    Plan,
-    Refusal,
-    allowed_over,
-    default_drift,
-    new_plan,
-    reversibility_of,
-)
+from guardrails.plan import Parity, Plan, Refusal, new_plan, reversibility_of
+from guardrails.plan_check import discovery_limit, smallest_drift
+from guardrails.plan_seal import remember
 from guardrails.search_scope import scope_of
 from guardrails.survey import Survey, survey
 from guardrails.window import pinned
@@ -45,7 +40,7 @@ class Params(JobRequestParams):
     search_params: SearchParams = Field(description="Which messages are meant; all criteria given must hold.")
     destination: Destination | None = Field(None, description="The folder to move to; for MOVE only, and required.")
     allow_irreversible: bool = Field(False, description="As create-move-job takes it; a plan makes it needless.")
-    allow_malicious: bool = Field(False, description="As release-job takes it.")
+    allow_malicious: bool = Field(False, description="As create-move-job and release-job take it.")
     limit: int = Field(
         200_000, ge=1, le=1_000_000, description="Refuse where there are more messages: nothing is sampled."
     )
@@ -63,7 +58,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
     now = api.clock.now()
     search, warnings = pinned(p.search_params, now)
     request = BulkJobRequest(action=p.action, destination=p.destination, search_params=search)
-    limits = limits_of(p, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious)
+    limits = limits_of(p, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious).honoured(api)
     job = Wanted(request, request, None, limits, requester(api, p.requested_by))
     refusals = list(refusals_of_request(job, api, planned=True))
     parity, notes = _parity(search)
@@ -75,9 +70,11 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
     numbers = None if found is None else found.numbers
     needed = approvals_needed(job, api, numbers)
     refusals += _wasted_approvals(api, needed)
-    drift = default_drift(p.destination)
-    if api.policy.max_drift_percent is not None:
-        drift = min(drift, api.policy.max_drift_percent)
+    if api.connection.plan_key is None and asks_for_plan(job, api, numbers):
+        refusals.append(
+            PlanRefused("the policy asks for a sealed plan, and CFES_PLAN_KEY is not set: this plan has no seal")
+        )
+    drift = smallest_drift(p.destination, api.policy)
     plan = new_plan(
         {
             "account_id": api.connection.account_id,
@@ -93,15 +90,17 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
             "parity_notes": notes,
             "reversibility": reversibility_of(p.action, p.destination),
             "max_drift": drift,
-            "cancel_if_discovered_over": None if numbers is None else allowed_over(numbers.messages, drift),
+            "cancel_if_discovered_over": discovery_limit(numbers.messages if numbers else None, drift, api.policy),
             "approvals_needed": needed.count,
             "refusals": [Refusal(type=type(refusal).__name__, message=refusal.message) for refusal in refusals],
             "warnings": warnings
             + warnings_of(p, search)
             + _warnings(found)
             + ([f"the policy asks for {needed}"] if needed else []),
-        }
+        },
+        api.connection.plan_key,
     )
+    remember(plan.plan_hash)
     return Result.model_construct(**dict(plan))
 
 

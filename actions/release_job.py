@@ -9,7 +9,14 @@ from pydantic import ConfigDict, Field
 
 from actions.contract import WRITE, Action
 from actions.example_job import JOB_ID, example_new_job
-from actions.job_request import PLAN_OR_SEARCH, CreateJobParams, JobRequestResult, preview_of, request_job
+from actions.job_request import (
+    PLAN_OR_SEARCH,
+    CreateJobParams,
+    JobRequestResult,
+    preview_of,
+    request_job,
+    verdict,
+)
 from actions.process import main
 from connectors.email_security import EmailSecurity
 
@@ -39,6 +46,7 @@ ACTION = Action(
     permissions=[WRITE],
     function=release_job,
     preview=lambda p: preview_of(p, "RELEASE"),
+    verdict=verdict,
     example_params={
         "search_params": {
             "sender": "statements@partner-bank.example",
@@ -61,6 +69,7 @@ ACTION = Action(
         "requested_by": None,
         "approved_by": [],
         "twins": [],
+        "tripwire": None,
         "warnings": ["detections_only is not given: the API takes true, so mail with a clean verdict is not touched"],
     },
 )

@@ -29,6 +29,9 @@ MOST_FOLDERS = 20
 class Params(ChangeParams):
     export: ExportPath = Field(description="Path of an NDJSON file of export-job-messages, of a MOVE job.")
     dry_run: bool = Field(True, description="Show what would be moved back; change nothing. True unless set to false.")
+    allow_malicious: bool = Field(
+        False, description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC, or not known, to go to Inbox."
+    )
 
 
 class Result(ChangeResult):
@@ -56,7 +59,7 @@ def restore_messages(p: Params, api: EmailSecurity) -> Result:
             f"{by_destination[PURGES]} of {by_destination.total()} rows were moved to {PURGES}, from where nothing "
             "comes back"
         )
-    ready = prepare(api, p, selection, Change("MOVE", "Inbox"))
+    ready = prepare(api, p, selection, Change("MOVE", "Inbox"), allow_malicious=p.allow_malicious)
     return finish(
         api,
         ready,

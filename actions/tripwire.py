@@ -1,23 +1,25 @@
 """A limit on what a job may discover: the job that discovers more is cancelled at once.
 
 A job runs its search again by itself, so it can find more than any count before it; and it processes nothing before it
-has discovered everything.
+has discovered everything. The limit is the smallest of what the call, the plan and the policy say.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from actions.contract import ActionResult
+from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
-from connectors.errors import PackError, ParameterError, TemporaryFailure
+from connectors.errors import NotFound, OutcomeUnknown, PackError, ParameterError, PolicyUnusable, TemporaryFailure
 from connectors.job import BulkJob
 from connectors.job_cancelling import cancel_surely
+from connectors.stamp import Stamp
 
 if TYPE_CHECKING:
     from guardrails.plan import Plan
@@ -38,7 +40,7 @@ class Tripwire(ActionResult):
     discovered: int = Field(description="Messages that it has discovered.")
     tripped: bool = Field(description="Whether that is more.")
     cancelled: bool = Field(description="Whether this call cancelled the job for it.")
-    processed: int = Field(description="Messages that the job was through with by then.")
+    processed: int = Field(description="Messages that the job had processed before that.")
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,34 @@ class DiscoveryLimit:
 
     @classmethod
     def of(cls, api: EmailSecurity, given: int | None, plan: Mapping[str, Any] | None) -> DiscoveryLimit:
-        """As it is given, else as the plan says. Raises: ParameterError, PlanRefused, ReadOnlyMode, PolicyUnusable."""
+        """Return the smaller of what is given and what the plan allows. `under_policy` adds the policy's limit.
+
+        Raises: ParameterError, PlanRefused, ReadOnlyMode, PolicyUnusable.
+        """
         limit = cls(given)
         if plan is not None:
             # Plans are read where there is one: to build their model costs at every start of a process.
             from guardrails.plan import read_plan  # noqa: PLC0415
+            from guardrails.plan_check import recomputed  # noqa: PLC0415
 
-            read = read_plan(plan)
-            limit = cls(read.cancel_if_discovered_over if given is None else given, read)
+            read = recomputed(read_plan(plan), api.policy)
+            limit = cls(smallest(given, read.cancel_if_discovered_over), read)
         if limit.messages is not None:
-            # Where nothing may be cancelled, it is said before the wait, not when the brake is needed.
+            # Where nothing may be cancelled, the caller learns it before the wait, not when the job is over the limit.
             api.check_writable()
         return limit
+
+    def under_policy(self, api: EmailSecurity, job: BulkJob) -> DiscoveryLimit:
+        """Return the limit with the policy's, for a job that this pack made.
+
+        Jobs of the dashboard are not the policy's. Where the pack may not write, it can't cancel either.
+        """
+        if not api.has_policy or api.connection.read_only or Stamp.read(job.comment) is None:
+            return self
+        try:
+            return replace(self, messages=smallest(self.messages, api.policy.max_messages))
+        except PolicyUnusable:
+            return self
 
     def check_plan_of(self, api: EmailSecurity, job: BulkJob) -> None:
         """Raises: ParameterError unless the job was made from the plan and does what the plan says."""
@@ -86,7 +104,7 @@ class DiscoveryLimit:
         return self._tripped(job) and not job.has_ended
 
     def stop(self, api: EmailSecurity, job: BulkJob) -> tuple[BulkJob, bool]:
-        """Cancel the job: as it stands then, and whether this call did it or may have.
+        """Cancel the job. Return it, and whether this call may have cancelled it.
 
         Raises: TemporaryFailure as it came; any other failure with what it means here.
         """
@@ -113,10 +131,41 @@ class DiscoveryLimit:
         )
 
     def not_stopped(self, job: BulkJob, trouble: PackError) -> PackError:
-        """A job that goes on beyond its limit is no "not done yet": the same failure, saying so."""
+        """Return the same failure, saying that the job is over its limit and still running."""
         return trouble.retold(
             f"the job has discovered {job.total_messages_discovered} messages, more than {self.messages}, and could "
             f"not be cancelled: {trouble.message}",
-            help=f"Run it again at once, or cancel job {job.job_id} by other means: it goes on until then.",
+            help=f"The job is still running. Cancel it now: cfes cancel-job --job-id {job.job_id}",
             job_id=job.job_id,
         )
+
+
+def smallest(*limits: int | None) -> int | None:
+    """Return the smallest limit; None where there is none."""
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def watch_discovery(api: EmailSecurity, job: BulkJob, limit: DiscoveryLimit) -> tuple[BulkJob, Tripwire | None]:
+    """Poll a new job until it has discovered its messages, for a minute at most, and cancel it over the limit.
+
+    A poll that fails ends the watch: what the job discovers is then left to wait-for-job.
+    Raises: OutcomeUnknown where a job over the limit could not be cancelled.
+    """
+    cancelled = False
+    deadline = Deadline(api.clock, QUICK_SECONDS)
+    while limit.messages is not None:
+        if limit.is_over(job):
+            try:
+                job, cancelled = limit.stop(api, job)
+            except PackError as failure:
+                told = limit.not_stopped(job, failure)
+                raise OutcomeUnknown(told.message, help=told.help, applied="yes", job_id=job.job_id) from None
+        left = min(deadline.remaining(), math.inf if api.time_left() is None else (api.time_left() or 0))
+        if job.status not in _INTERVALS or left < QUICK_INTERVAL_SECONDS:
+            break
+        api.clock.sleep(QUICK_INTERVAL_SECONDS)
+        try:
+            job = api.get_job(job.job_id)
+        except (TemporaryFailure, NotFound):
+            break
+    return job, limit.tripwire(job, cancelled=cancelled)

@@ -136,6 +136,7 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
                 next_look_seconds(state.looks, watched, shortest, longest, state.looks_at_processing),
                 limit.next_look(last_seen, watched, shortest),
             )
+            limit = limit.under_policy(api, last_seen)
             limit.check_plan_of(api, last_seen)
             if limit.is_over(last_seen):
                 try:

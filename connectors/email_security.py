@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from connectors import slow_search
+from connectors import call_log, slow_search
 from connectors.call_record import CallRecord
 from connectors.clock import Clock, Deadline, SystemClock
 from connectors.connection import Connection
@@ -21,6 +21,7 @@ from connectors.errors import (
     AuthenticationFailed,
     ConnectionSettingsError,
     DeadlineExceeded,
+    ObserveMode,
     OutcomeUnknown,
     OutputError,
     PolicyRefused,
@@ -393,6 +394,7 @@ class EmailSecurity:
     ) -> Answer:
         if effect == "write":
             self.check_writable()
+            self._refuse_to_observe(method, path, body)
         left = self.time_left()
         if effect == "write" and left is not None and left < self.connection.request_timeout_seconds:
             raise DeadlineExceeded(
@@ -410,6 +412,19 @@ class EmailSecurity:
             parse=parse,
             record=self.call_record,
         )
+
+    def _refuse_to_observe(self, method: str, path: str, body: Mapping[str, Any] | None) -> None:
+        """Log the write that would be sent, and refuse it. Raises: ObserveMode where the policy says `observe`."""
+        if not self.has_policy or not self.policy.observe:
+            return
+        facts = {"method": method, "path": path, "status": None, "ray_id": None, "milliseconds": 0, "attempt": 0}
+        call_log.call({**facts, "problem": "not sent: the policy only observes"})
+        sent = body or {}
+        named = [str(sent[name]) for name in ("action", "destination") if name in sent]
+        if "ids" in sent:
+            named.append(f"{len(sent['ids'])} messages")
+        what = f" ({', '.join(named)})" if named else ""
+        raise ObserveMode(f"the policy only observes: {method} {path}{what} passed every check and was not sent")
 
     def _call_deadline(self) -> Deadline:
         allowance = self.call_allowance_seconds

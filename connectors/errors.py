@@ -8,12 +8,13 @@
     │   ├── TooManyMessages               the search finds more than max_messages
     │   ├── TooManyRecipients             the search finds more than max_recipients
     │   ├── UncountableSearch             a count is needed, and the search can't be counted
-    │   ├── MaliciousRelease              a release would reach messages with a malicious verdict
+    │   ├── MaliciousRelease              messages with a malicious verdict would come into users' Inbox
     │   ├── PlanNeeded                    the destination or the policy wants a plan first
-    │   ├── PlanRefused                   the plan was edited, is too old, or is for something else
+    │   ├── PlanRefused                   the plan was edited, has no seal, is too old, or is for something else
     │   │   └── PlanDrifted               the search finds another number by now
     │   ├── NotRestorable                 what was purged can't be brought back
     │   ├── ReadOnlyMode                  CFES_READ_ONLY is set
+    │   ├── ObserveMode                   the policy only observes: the change would have been made
     │   ├── PolicyRefused                 the organisation's policy does not allow it
     │   │   ├── PolicyUnusable            the policy can't be read: no write is made without it
     │   │   └── ProtectedRefused          protected recipients or senders would be touched
@@ -183,8 +184,8 @@ class GuardrailRefusal(PackError):
 
 class BroadSearchRefused(GuardrailRefusal):
     default_help = (
-        "Nothing was sent. Add sender, recipient, domain, subject, exact_subject, query, message_id, alert_id or "
-        "smtp_helo_ip to search_params; or, if everything is really meant, set allow_broad_search to true."
+        "Nothing was sent. Add a sender, a recipient's address, subject, exact_subject, query, message_id, alert_id, "
+        "smtp_helo_ip or another organisation's domain to search_params, with at least three letters or digits."
     )
 
 
@@ -201,10 +202,7 @@ class UncountableSearch(GuardrailRefusal):
 
 
 class MaliciousRelease(GuardrailRefusal):
-    default_help = (
-        "Nothing was released. Narrow the search to the messages that were wrongly held; or, if these are really "
-        "meant, set allow_malicious to true."
-    )
+    default_help = "Nothing was delivered. Narrow the search to the messages that were wrongly held."
 
 
 class PlanNeeded(GuardrailRefusal):
@@ -219,8 +217,8 @@ class PlanRefused(GuardrailRefusal):
 
 class PlanDrifted(PlanRefused):
     default_help = (
-        "Nothing was changed. Make a new plan with preview-job and look at its numbers; or raise max_drift if the "
-        "difference is what you expect."
+        "Nothing was changed. Make a new plan with preview-job and check its numbers. max_drift can only lower the "
+        "drift that the plan and the policy allow."
     )
 
 
@@ -232,6 +230,12 @@ class NotRestorable(GuardrailRefusal):
 
 class ReadOnlyMode(GuardrailRefusal):
     default_help = "Nothing was changed. CFES_READ_ONLY is set; unset it where changes are meant to be made."
+
+
+class ObserveMode(GuardrailRefusal):
+    """Every check let the change pass, and the policy says `observe`."""
+
+    default_help = "Nothing was changed: the policy (CFES_POLICY) only observes. Remove `observe` from it to act."
 
 
 class PolicyRefused(GuardrailRefusal):

@@ -13,6 +13,12 @@ ActionType = Literal["MOVE", "RELEASE"]
 Destination = Literal["Inbox", "JunkEmail", "DeletedItems", "RecoverableItemsDeletions", "RecoverableItemsPurges"]
 IRREVERSIBLE_DESTINATIONS: tuple[Destination, ...] = ("RecoverableItemsDeletions", "RecoverableItemsPurges")
 
+
+def delivers(action: ActionType, destination: Destination | None) -> bool:
+    """Return whether messages come into users' Inbox by it: a RELEASE, or a MOVE to Inbox (or to an unknown folder)."""
+    return action == "RELEASE" or destination in ("Inbox", None)
+
+
 # SKIPPED is of the older reference only; the API may still answer with it.
 JobStatus = Literal["PENDING", "DISCOVERING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED", "SKIPPED"]
 

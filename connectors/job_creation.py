@@ -112,11 +112,17 @@ class CreatedJob:
     twins: list[BulkJob] = field(default_factory=list)
 
 
-def create_job_once(api: EmailSecurity, intent: Intent, before_post: Callable[[], Clearance] = Clearance) -> CreatedJob:
+def create_job_once(
+    api: EmailSecurity,
+    intent: Intent,
+    before_post: Callable[[Stamp], Clearance] = lambda _: Clearance(),
+    not_made: Callable[[Stamp], None] = lambda _: None,
+) -> CreatedJob:
     """Make sure that exactly one job stands for this intent.
 
-    Without a key or a plan, a fresh key guards this single call against lost answers. `before_post` is asked only where
-    a job would be made: it raises to refuse.
+    Without a key or a plan, a fresh key guards this single call against lost answers. `before_post` gets the stamp. It
+    is called only where a job would be made, and raises to refuse. `not_made` gets it where surely no job was made
+    after that.
 
     Raises: IdempotencyConflict, PlanUsed, OutcomeUnknown, and what `before_post` and EmailSecurity.create_job raise.
     """
@@ -128,6 +134,7 @@ def create_job_once(api: EmailSecurity, intent: Intent, before_post: Callable[[]
         except _NotTaken as refused:
             # Repeated alone it would follow a look and a count that are as old as the pause was long.
             if not patience.outlasts(refused.failure):
+                not_made(stamp)
                 raise refused.failure from None
 
 
@@ -140,7 +147,7 @@ class _NotTaken(Exception):
 
 
 def _looked_and_made(
-    api: EmailSecurity, intent: Intent, stamp: Stamp, before_post: Callable[[], Clearance]
+    api: EmailSecurity, intent: Intent, stamp: Stamp, before_post: Callable[[Stamp], Clearance]
 ) -> CreatedJob:
     """Look, count, look again where that took its time, POST, look after it.
 
@@ -152,11 +159,11 @@ def _looked_and_made(
         standing = _bearers(api, stamp)
         if standing:
             return _settled(api, intent, stamp, standing, own=None)
-        clearance = clearance or before_post()
+        clearance = clearance or before_post(stamp)
         if api.clock.monotonic() - began <= OLDEST_LOOK_SECONDS:
             break
         # To read the list and to count take time, and another worker may have used it.
-    clearance = clearance or before_post()
+    clearance = clearance or before_post(stamp)
     stamp = replace(
         stamp,
         approved_by=tuple(clearance.approved_by),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -26,13 +26,18 @@ from pydantic_core import PydanticCustomError
 from connectors.addresses import LONGEST_ENTRY, AddressSet, read_entry
 from connectors.connection import PERSON
 from connectors.errors import PolicyUnusable, Problem, printable
-from connectors.job import ActionType, Destination
+from connectors.job import ActionType, Destination, delivers
 from connectors.people import named_among, same_person, unmatched_groups
 from connectors.policy_file import read_policy_file
 from connectors.strict_yaml import MAX_BYTES, YamlRefused, below, read
 
 # Thirty days. An approval is for a plan of today's mail.
 LONGEST_APPROVAL_HOURS = 720.0
+
+LONGEST_BUDGET_HOURS = 720.0
+
+# The parameters that lift a guardrail. Where a policy is set it has to name them.
+Override = Literal["allow_broad_search", "allow_irreversible", "allow_malicious", "allow_open_window"]
 
 # More of them help nobody, and a file of nonsense has thousands.
 MOST_PROBLEMS = 50
@@ -84,7 +89,12 @@ class _Part(BaseModel):
 class Rule(_Part):
     """When something is needed: all conditions given must hold. A rule without conditions always applies."""
 
-    actions: list[ActionType] | None = Field(None, min_length=1, description="MOVE, RELEASE or both.")
+    actions: list[ActionType] | None = Field(
+        None, min_length=1, description="MOVE, RELEASE or both. A MOVE to Inbox counts as both."
+    )
+    delivers: bool | None = Field(
+        None, description="Whether messages come into users' Inbox: by a RELEASE or by a MOVE to Inbox."
+    )
     destinations: list[Destination] | None = Field(
         None, min_length=1, description="The folders that a move goes to. A release goes to none of them."
     )
@@ -97,19 +107,27 @@ class Rule(_Part):
 
     @model_validator(mode="after")
     def _can_apply(self) -> Self:
-        if self.destinations is not None and self.actions is not None and "MOVE" not in self.actions:
-            raise ValueError("can never apply: a release has no destination")
+        moves = [self._is_about("MOVE", destination) for destination in get_args(Destination)]
+        if not any(moves) and not self._is_about("RELEASE", None):
+            raise ValueError("can never apply: its conditions exclude each other")
         return self
+
+    def _is_about(self, action: ActionType, destination: Destination | None) -> bool:
+        """Whether the conditions on what is done hold; an unknown destination counts as the listed one."""
+        into_inbox = delivers(action, destination)
+        if self.actions is not None and action not in self.actions and not (into_inbox and "RELEASE" in self.actions):
+            return False
+        if self.delivers is not None and self.delivers != into_inbox:
+            return False
+        if self.destinations is None:
+            return True
+        return action == "MOVE" and (destination is None or destination in self.destinations)
 
     def applies(
         self, action: ActionType, destination: Destination | None, messages: int | None, recipients: int | None
     ) -> bool:
         """Whether all conditions hold; what is not known counts as too many, and as the listed destination."""
-        if self.actions is not None and action not in self.actions:
-            return False
-        if self.destinations is not None and (
-            action == "RELEASE" or (destination is not None and destination not in self.destinations)
-        ):
+        if not self._is_about(action, destination):
             return False
         return _above(messages, self.more_than_messages) and _above(recipients, self.more_than_recipients)
 
@@ -160,6 +178,23 @@ def _delete_rule(value: object) -> object:
     return {"refused": True} if value == "refused" else value
 
 
+class Budget(_Part):
+    """What may be changed within some hours, by all jobs of the pack together or by each requester or destination."""
+
+    hours: float = Field(gt=0, le=LONGEST_BUDGET_HOURS, description="How far back is counted, in hours.")
+    messages: int | None = Field(None, ge=0, description="No more messages than this within these hours.")
+    jobs: int | None = Field(None, ge=0, description="No more jobs than this within these hours.")
+    per: list[Literal["requester", "destination"]] = Field(
+        [], description="Count for each requester, for each destination, or for each pair; together where not given."
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.messages is None and self.jobs is None:
+            raise ValueError("limits nothing: give messages, jobs or both")
+        return self
+
+
 class Policy(_Part):
     """What the organisation allows. A limit that is not given is none."""
 
@@ -179,6 +214,19 @@ class Policy(_Part):
     )
     protected_senders: list[Guarded] = Field(
         [], description="Addresses and domains whose messages are not touched. A domain covers its subdomains."
+    )
+    own_domains: list[Guarded] = Field(
+        [], description="The organisation's own domains: a search for one of them does not narrow anything."
+    )
+    overrides: list[Override] = Field(
+        [], description="The `allow_...` parameters that have an effect. Without it none of them does."
+    )
+    budgets: list[Budget] = Field(
+        [], max_length=100, description="What may be changed within some hours, over several jobs."
+    )
+    reason_needed: bool = Field(False, description="Whether every change needs a `comment` that says why.")
+    observe: bool = Field(
+        False, description="Change nothing: every check is made, and the write is refused and logged instead."
     )
     plan_needed: list[Rule] = Field(
         [],
@@ -219,6 +267,7 @@ class Policy(_Part):
             or self.max_recipients is not None
             or self.protected_recipients
             or self.protected_senders
+            or any(budget.messages is not None for budget in self.budgets)
             or any(r.more_than_messages is not None or r.more_than_recipients is not None for r in rules)
         )
 
@@ -377,6 +426,7 @@ def _did_you_mean(location: tuple[Any, ...]) -> str:
         "approval_needed": ApprovalRule,
         "approvers": Approver,
         "delete": DeleteRule,
+        "budgets": Budget,
     }
     known = list((models[location[0]] if len(location) > 1 else Policy).model_fields)
     close = difflib.get_close_matches(str(location[-1])[:100].casefold(), known, n=1)

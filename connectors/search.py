@@ -87,7 +87,7 @@ Criterion = Annotated[
 # In the JSON Schema only: pydantic's own flag would warn in the log of everyone who merely reads the field.
 DEPRECATED: JsonDict = {"deprecated": True}
 
-# A search with none of these matches whatever was detected, or everything.
+# A search with none of these matches everything that was detected; guardrails.narrowing says how narrow a value is.
 NARROWING = (
     "alert_id",
     "domain",
@@ -150,10 +150,6 @@ class SearchParams(BaseModel):
         if self.start is not None and self.end is not None and self.start > self.end:
             raise ValueError("start is after end: the window is empty")
         return self
-
-    def is_narrow(self) -> bool:
-        """Whether at least one criterion narrows the search down to certain messages."""
-        return any(getattr(self, name) is not None for name in NARROWING)
 
     def request(self) -> dict[str, Any]:
         """The criteria as the API takes them in a job: what is not given is left out, so is what is past its life."""

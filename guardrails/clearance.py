@@ -7,7 +7,7 @@ stands already is adopted, whatever its search would find by now.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from connectors.email_security import EmailSecurity
@@ -26,12 +26,14 @@ from connectors.errors import (
     TooManyRecipients,
     UncountableSearch,
 )
-from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
+from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination, delivers
 from connectors.job_creation import Clearance
 from connectors.search import MALICIOUS, SearchParams
+from connectors.stamp import Stamp
 from guardrails.approvals_needed import Need, need_of
+from guardrails.narrowing import is_visible, narrows
 from guardrails.search_scope import scope_of
-from guardrails.window import with_start
+from guardrails.window import with_past_end, with_start
 
 if TYPE_CHECKING:
     # Loaded where there is a plan, or something to count: a create without either starts without them.
@@ -49,6 +51,23 @@ class Limits:
     allow_open_window: bool = False
     allow_irreversible: bool = False
     allow_malicious: bool = False
+
+    def honoured(self, api: EmailSecurity) -> Limits:
+        """Return the limits without the overrides that a policy is silent about."""
+        if not api.has_policy:
+            return self
+        ignored = [name for name in OVERRIDES if name not in api.policy.overrides]
+        return replace(self, **dict.fromkeys(ignored, False))
+
+
+OVERRIDES = [limit.name for limit in fields(Limits) if limit.name.startswith("allow_")]
+
+
+def override_hint(api: EmailSecurity, name: str) -> str:
+    """Say how this override is used, or that the policy does not allow it."""
+    if api.has_policy and name not in api.policy.overrides:
+        return f"{name} has no effect: the policy (CFES_POLICY) does not name it in `overrides`."
+    return f"Or set {name} to true."
 
 
 @dataclass(frozen=True)
@@ -90,17 +109,23 @@ def wanted(
     requested_by: str | None = None,
     approvals: Sequence[str] = (),
     key: str | None = None,
+    comment: str | None = None,
 ) -> Wanted:
     """The request, from the parameters or from the plan. Raises: ParameterError, GuardrailRefusal."""
     api.check_writable()
-    who = requester(api, requested_by)
+    check_reason(api, comment)
+    who, limits = requester(api, requested_by), limits.honoured(api)
     if approvals and plan is None:
         raise ParameterError(problems=[Problem(pointer="/approvals", message="are for a plan: hand it over as plan")])
     warnings: list[str] = []
     if plan is not None:
         from guardrails.plan import read_plan  # noqa: PLC0415 -- only where there is one
+        from guardrails.plan_check import recomputed  # noqa: PLC0415
+        from guardrails.plan_seal import check_seal  # noqa: PLC0415
 
-        bound = _of_plan(api, read_plan(plan), action, destination, search)
+        given = read_plan(plan)
+        warnings += check_seal(given, api.connection.plan_key, required=False)
+        bound = recomputed(_of_plan(api, given, action, destination, search), api.policy)
         request, asked = bound.request(), bound.asked()
     else:
         bound = None
@@ -114,7 +139,10 @@ def wanted(
             )
         asked = _request(action, destination, search)
         if not limits.allow_open_window:
-            search, warnings = with_start(search, api.clock.now())
+            now = api.clock.now()
+            search, started = with_start(search, now)
+            search, ended = with_past_end(search, now)
+            warnings += started + ended
         request = _request(action, destination, search)
     job = Wanted(request, asked, bound, limits, who, max_drift, approvals, warnings, key)
     for refusal in refusals_of_request(job, api, planned=bound is not None):
@@ -122,8 +150,11 @@ def wanted(
     return job
 
 
-def cleared(api: EmailSecurity, job: Wanted) -> Clearance:
-    """Count again, and check what depends on the numbers. Raises: GuardrailRefusal, and what a search raises."""
+def cleared(api: EmailSecurity, job: Wanted, stamp: Stamp) -> Clearance:
+    """Count again, and check what depends on the numbers. stamp: as the job will have it.
+
+    Raises: GuardrailRefusal, and what a search raises.
+    """
     warnings: list[str] = []
     if job.plan is not None:
         job.plan.check_age(api.clock.now())
@@ -133,28 +164,57 @@ def cleared(api: EmailSecurity, job: Wanted) -> Clearance:
         warnings += scope_of(job.request.search_params).notes
         for refusal in refusals_of_numbers(found, job, api):
             raise refusal
-        _check_drift(job, found, drift_allowed(job, api))
-    if job.plan is None and api.policy.needs_plan(
-        job.request.action, job.request.destination, *(numbers or (None, None))
-    ):
-        raise PlanNeeded("the policy asks for a plan before this is done")
-    return Clearance(warnings, _approved_by(api, job, numbers))
+        _check_drift(job, found)
+    if asks_for_plan(job, api, numbers):
+        if job.plan is None:
+            raise PlanNeeded("the policy asks for a plan before this is done")
+        from guardrails.plan_seal import check_seal  # noqa: PLC0415 -- only where there is a plan
+
+        check_seal(job.plan, api.connection.plan_key, required=True)
+    if api.has_policy and api.policy.budgets:
+        from guardrails.budgets import intent_of, spend  # noqa: PLC0415 -- brings SQLite, for policies with budgets
+
+        spend(
+            api,
+            intent=intent_of(stamp),
+            action=job.request.action,
+            destination=job.request.destination,
+            messages=None if numbers is None else numbers.messages,
+            jobs=1,
+        )
+    return Clearance(warnings, _approved_by(api, job, numbers), None if numbers is None else numbers.messages)
+
+
+def discarded(api: EmailSecurity, stamp: Stamp) -> None:
+    """Undo what `cleared` recorded for a job that was surely not made."""
+    if api.has_policy and api.policy.budgets:
+        from guardrails.budgets import intent_of, refund  # noqa: PLC0415 -- brings SQLite, for policies with budgets
+
+        refund(api, intent_of(stamp))
 
 
 def refusals_of_request(job: Wanted, api: EmailSecurity, *, planned: bool) -> Iterator[GuardrailRefusal]:
     """The guardrails that the request itself runs into, whatever it finds."""
     search, destination, limits = job.request.search_params, job.request.destination, job.limits
-    if not search.is_narrow() and not limits.allow_broad_search:
-        yield BroadSearchRefused("search_params has no criterion that narrows the search to certain messages")
+    own_domains = api.policy.own_domains if api.has_policy else ()
+    if not limits.allow_broad_search and not narrows(search, own_domains):
+        yield BroadSearchRefused(
+            "search_params has no criterion that narrows the search to certain messages",
+            help=f"{BroadSearchRefused.default_help} {override_hint(api, 'allow_broad_search')}",
+        )
     if destination is not None and api.has_policy and not api.policy.allows_destination(destination):
         yield PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
     if destination in IRREVERSIBLE_DESTINATIONS and not planned and not limits.allow_irreversible:
         yield PlanNeeded(
             f"what is moved to {destination} is out of the users' reach for good: that needs a plan",
-            help=PlanNeeded.default_help + " Or set allow_irreversible to true.",
+            help=f"{PlanNeeded.default_help} {override_hint(api, 'allow_irreversible')}",
         )
-    if job.request.action == "RELEASE" and search.final_disposition in MALICIOUS and not limits.allow_malicious:
-        yield MaliciousRelease(f"the search is for messages with the verdict {search.final_disposition}")
+    into_inbox = delivers(job.request.action, destination)
+    if into_inbox and search.final_disposition in MALICIOUS and not limits.allow_malicious:
+        yield MaliciousRelease(
+            f"the search is for messages with the verdict {search.final_disposition}",
+            help=f"{MaliciousRelease.default_help} {override_hint(api, 'allow_malicious')}",
+        )
 
 
 def refusals_of_numbers(found: Survey, job: Wanted, api: EmailSecurity) -> Iterator[GuardrailRefusal]:
@@ -179,11 +239,23 @@ def refusals_of_numbers(found: Survey, job: Wanted, api: EmailSecurity) -> Itera
         api.has_policy and (policy.max_recipients is not None or bool(policy.protected_recipients))
     )
     if found.without_recipients and asked_about_recipients:
-        yield UncountableSearch(f"of {found.without_recipients} messages the service does not tell the recipients")
-    if job.request.action == "RELEASE" and not limits.allow_malicious and found.malicious + found.without_verdict:
+        yield UncountableSearch(f"the service names no recipients for {found.without_recipients} messages")
+    own_domains = {*policy.own_domains, *found.by_recipient_domain.counts}
+    if (
+        not limits.allow_broad_search
+        and narrows(job.request.search_params)
+        and not narrows(job.request.search_params, own_domains)
+    ):
+        yield BroadSearchRefused(
+            "search_params narrows the search to nothing but the recipients' own domain",
+            help=f"{BroadSearchRefused.default_help} {override_hint(api, 'allow_broad_search')}",
+        )
+    into_inbox = delivers(job.request.action, job.request.destination)
+    if into_inbox and not limits.allow_malicious and found.malicious + found.without_verdict:
         yield MaliciousRelease(
-            f"{found.malicious} of the messages found have the verdict MALICIOUS or MALICIOUS-BEC, and of "
-            f"{found.without_verdict} the verdict is not told"
+            f"{found.malicious} of the messages found have the verdict MALICIOUS or MALICIOUS-BEC, and "
+            f"{found.without_verdict} have no known verdict",
+            help=f"{MaliciousRelease.default_help} {override_hint(api, 'allow_malicious')}",
         )
 
 
@@ -199,15 +271,30 @@ def approvals_needed(job: Wanted, api: EmailSecurity, numbers: Numbers | None) -
     return need_of(api.policy, job.request.action, job.request.destination, messages, recipients, requesters)
 
 
-def drift_allowed(job: Wanted, api: EmailSecurity) -> float:
-    """Percent: as the call says, else as the plan says; never more than the policy allows."""
-    plan = job.plan
-    if plan is not None and approvals_needed(job, api, None):
-        # What was approved is the plan with its own drift.
-        return plan.max_drift
-    wanted_percent = job.max_drift if job.max_drift is not None else plan.max_drift if plan else 0.0
-    ceiling = api.policy.max_drift_percent if api.has_policy else None
-    return wanted_percent if ceiling is None else min(wanted_percent, ceiling)
+def asks_for_plan(job: Wanted, api: EmailSecurity, numbers: Numbers | None) -> bool:
+    """Whether the policy asks for a plan, or for approvals, which are given for one."""
+    if not api.has_policy:
+        return False
+    known = numbers or (None, None)
+    return api.policy.needs_plan(job.request.action, job.request.destination, *known) or bool(
+        approvals_needed(job, api, numbers)
+    )
+
+
+def drift_allowed(job: Wanted) -> float:
+    """Percent: the smaller of what the call says and what the plan allows (see guardrails.plan_check)."""
+    if job.plan is None:
+        return 0.0
+    return job.plan.max_drift if job.max_drift is None else min(job.max_drift, job.plan.max_drift)
+
+
+def check_reason(api: EmailSecurity, comment: str | None) -> None:
+    """Raises: PolicyRefused where the policy asks for a reason and `comment` gives none."""
+    if api.has_policy and api.policy.reason_needed and not is_visible(comment or ""):
+        raise PolicyRefused(
+            "the policy asks for a reason, and `comment` gives none",
+            help="Nothing was changed. Say in `comment` why this is done.",
+        )
 
 
 def _of_plan(
@@ -242,7 +329,7 @@ def needs_count(job: Wanted, api: EmailSecurity) -> bool:
     limits = job.limits
     capped = limits.max_messages is not None or limits.max_recipients is not None
     may_reach_malicious = (
-        job.request.action == "RELEASE"
+        delivers(job.request.action, job.request.destination)
         and not limits.allow_malicious
         and job.request.search_params.final_disposition is None
     )
@@ -261,16 +348,16 @@ def _counted(api: EmailSecurity, job: Wanted) -> Survey | None:
 
 def _refuses_for_sure(api: EmailSecurity, job: Wanted, numbers: Numbers) -> bool:
     """Whether the count refuses whatever else is found: it is not gone on with for nothing."""
-    # Both numbers of a drift are told: the count goes on until there is no doubt about its size.
-    most = None if job.plan is None else job.plan.most_messages(drift_allowed(job, api))
+    # A drift names both numbers: the count continues until there is no doubt about its size.
+    most = None if job.plan is None else job.plan.most_messages(drift_allowed(job))
     doubled = None if most is None else 2 * most + 1000
     ceilings = (job.limits.max_messages, api.policy.max_messages if api.has_policy else None, doubled)
     return any(ceiling is not None and numbers.messages > ceiling for ceiling in ceilings)
 
 
-def _check_drift(job: Wanted, found: Survey, percent: float) -> None:
+def _check_drift(job: Wanted, found: Survey) -> None:
     """Raises: PlanDrifted with both numbers."""
-    now = found.numbers
+    now, percent = found.numbers, drift_allowed(job)
     if job.plan is None or not job.plan.has_drifted(now, percent):
         return
     at_least = "" if found.complete else "at least "

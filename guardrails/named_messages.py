@@ -21,9 +21,10 @@ from connectors.errors import (
     TooManyMessages,
     printable,
 )
-from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination
+from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination, delivers
 from connectors.search import MALICIOUS
 from guardrails.approvals_needed import Need, need_of
+from guardrails.clearance import override_hint
 from guardrails.survey import Numbers
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class Change:
 
     action: ActionType
     destination: Destination | None = None
+
+    @property
+    def delivers(self) -> bool:
+        """Whether messages come into users' Inbox by it."""
+        return delivers(self.action, self.destination)
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,8 @@ def check_request(api: EmailSecurity, change: Change, count: int, allowed: Allow
     if change.destination in IRREVERSIBLE_DESTINATIONS and not allowed.allow_irreversible:
         raise PlanNeeded(
             f"what is moved to {change.destination} is out of the users' reach for good",
-            help="Nothing was changed. Make a dry run, look at its messages, and set allow_irreversible to true.",
+            help="Nothing was changed. Make a dry run and check its messages. "
+            + override_hint(api, "allow_irreversible"),
         )
 
 
@@ -98,7 +105,7 @@ def wanting(
 ) -> list[NamedMessage]:
     """The messages of which something is not known that `check_messages` asks for."""
     policy = api.policy
-    verdicts = change.action == "RELEASE" and not allowed.allow_malicious
+    verdicts = change.delivers and not allowed.allow_malicious
     senders = bool(policy.protected_senders)
     return [
         message
@@ -114,8 +121,8 @@ def check_messages(api: EmailSecurity, change: Change, messages: Collection[Name
 
     Raises: MaliciousRelease, ProtectedRefused, PolicyRefused.
     """
-    if change.action == "RELEASE" and not allowed.allow_malicious:
-        _check_verdicts(messages)
+    if change.delivers and not allowed.allow_malicious:
+        _check_verdicts(api, messages)
     _check_protected(api, messages)
     _check_numbers(api, messages)
 
@@ -130,6 +137,17 @@ def numbers_of(messages: Collection[NamedMessage]) -> Numbers | None:
         copies += max(1, len(message.recipients))
         recipients.update(address.strip().casefold() for address in message.recipients)
     return Numbers(copies, len(recipients))
+
+
+def spend_budget(api: EmailSecurity, change: Change, messages: Collection[NamedMessage], intent: str) -> None:
+    """Check the policy's budgets, and record the change before it is made. Raises: PolicyRefused."""
+    if not messages or not api.has_policy or not api.policy.budgets:
+        return
+    from guardrails.budgets import spend  # noqa: PLC0415 -- brings SQLite, for policies with budgets
+
+    known = numbers_of(messages)
+    count = None if known is None else known.messages
+    spend(api, intent=intent, action=change.action, destination=change.destination, messages=count, jobs=0)
 
 
 def approvals_needed(
@@ -153,7 +171,7 @@ def approved_by(api: EmailSecurity, needed: Need, plan: str, allowed: Allowance)
     return approvers(api, needed, plan, allowed.approvals, requested_by=allowed.requested_by)
 
 
-def _check_verdicts(messages: Iterable[NamedMessage]) -> None:
+def _check_verdicts(api: EmailSecurity, messages: Iterable[NamedMessage]) -> None:
     malicious = [message.id for message in messages if message.verdict in MALICIOUS]
     unknown = [message.id for message in messages if message.verdict is None]
     if not malicious and not unknown:
@@ -167,8 +185,8 @@ def _check_verdicts(messages: Iterable[NamedMessage]) -> None:
         )
     raise MaliciousRelease(
         "; ".join(found),
-        help="Nothing was released. Name only the messages that were wrongly held; or, if these are really meant, set "
-        "allow_malicious to true.",
+        help="Nothing was delivered. Name only the messages that were wrongly held. "
+        + override_hint(api, "allow_malicious"),
     )
 
 

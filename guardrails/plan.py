@@ -1,7 +1,8 @@
 """A plan: a request with its window pinned, the numbers that its search found, and a hash over both.
 
-What was looked at is what is done: the hash binds approvals and the job to these numbers. A plan is plain JSON, and
-holds no secret; whoever edits one makes another hash, which nobody has approved.
+The hash names the plan: approvals and the job refer to it. A plan is plain JSON and holds no secret. Anybody can edit a
+plan and compute a hash that fits, so the hash proves no origin: guardrails.plan_seal does, and guardrails.plan_check
+computes again what a file only claims.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,7 +19,11 @@ from connectors.errors import ParameterError, PlanRefused, Problem
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.search import SearchParams, format_instant, parse_instant
 from connectors.strict_yaml import below
+from guardrails.plan_seal import PATTERN, seal_of
 from guardrails.survey import Numbers
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 # A plan made longer ago says little of today's mail; one made in the future was made by a clock that is wrong.
 OLDEST_PLAN = timedelta(hours=24)
@@ -52,7 +57,12 @@ class Plan(Part):
     """What preview-job returns, and create-move-job, release-job and wait-for-job take."""
 
     version: Literal[1] = Field(1, description="Of this shape.")
-    plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 over everything else in the plan.")
+    plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 over everything in the plan but its seal.")
+    seal: str | None = Field(
+        None,
+        pattern=PATTERN,
+        description="HMAC under CFES_PLAN_KEY over plan_hash: proves that preview-job made it. Null without a key.",
+    )
     account_id: str = Field(description="The account that it is for.")
     previewed_at: str = Field(description="RFC 3339.")
     requested_by: str | None = Field(description="Who asked for it; null where nobody said.")
@@ -150,15 +160,18 @@ class Plan(Part):
             )
 
 
-def new_plan(facts: Mapping[str, Any]) -> Plan:
-    """The plan with these fields and the hash over them."""
+def new_plan(facts: Mapping[str, Any], key: SecretStr | None = None) -> Plan:
+    """Return the plan with these fields, the hash over them, and the seal of `key` where there is one."""
     unsigned = Plan.model_validate({**facts, "plan_hash": "0" * 64})
-    return unsigned.model_copy(update={"plan_hash": hash_of(unsigned)})
+    plan_hash = hash_of(unsigned)
+    return unsigned.model_copy(
+        update={"plan_hash": plan_hash, "seal": None if key is None else seal_of(plan_hash, key)}
+    )
 
 
 def hash_of(plan: Plan) -> str:
-    """SHA-256 over the plan's canonical JSON: keys sorted, no white space, everything but the hash itself."""
-    content = plan.model_dump(mode="json", exclude={"plan_hash"})
+    """SHA-256 over the plan's canonical JSON: keys sorted, no white space, everything but hash and seal."""
+    content = plan.model_dump(mode="json", exclude={"plan_hash", "seal"})
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(f"cfes plan\0{canonical}".encode()).hexdigest()
 

@@ -104,9 +104,8 @@ class Survey:
         if message.final_disposition in MALICIOUS:
             self.malicious += copies
         self.without_verdict += copies if message.final_disposition is None else 0
-        # Optional fields may be missing: whoever the message names is taken for a recipient then.
-        named = message.client_recipients or message.envelope_to or message.to or ()
-        addresses = [recipient.strip().casefold() for recipient in named]
+        # The envelope and To are written by the sender, and may name anybody.
+        addresses = [recipient.strip().casefold() for recipient in message.client_recipients or ()]
         self.without_recipients += 0 if addresses else copies
         self.recipients.update(addresses)
         for address in addresses:

@@ -30,9 +30,20 @@ def pinned(search: SearchParams, now: datetime) -> tuple[SearchParams, list[str]
     if now - start > LOOK_BACK + MARGIN:
         days = (now - start) / timedelta(days=1)
         warnings.append(f"the window begins {days:.1f} days ago: how far back a job looks is not documented")
+    search, more = with_past_end(search, now)
     if search.end is None:
         search = search.model_copy(update={"end": max(_whole(now), start)})
-    return search, warnings
+    return search, warnings + more
+
+
+def with_past_end(search: SearchParams, now: datetime) -> tuple[SearchParams, list[str]]:
+    """Return the search with an end that lies ahead moved to now: mail of the future was not counted by anybody."""
+    if search.end is None or search.end <= now:
+        return search, []
+    end = max(_whole(now), search.start or _whole(now))
+    return search.model_copy(update={"end": end}), [
+        f"end lies in the future: the search ends at {format_instant(end)} instead"
+    ]
 
 
 def _whole(moment: datetime) -> datetime:

@@ -27,6 +27,8 @@ EXAMPLE_ALERT = Path(__file__).parent.parent / "examples" / "alert.json"
 # What the planted campaign is found by; see examples/alert.json.
 CAMPAIGN = {"sender": "billing@invoice-portal.example", "start": "2026-11-13T15:32:35Z", "detections_only": False}
 
+PLAN_KEY = "a plan key of the tests, 32 characters or more"
+
 # The same examples each time, as many as CI has time for: more and new ones with HYPOTHESIS_PROFILE=explore.
 settings.register_profile("same", derandomize=True, database=None, deadline=None, max_examples=40)
 settings.register_profile("explore", deadline=None, print_blob=True)
@@ -102,6 +104,8 @@ def connect() -> Iterator[Callable[..., EmailSecurity]]:
             "account_id": sandbox.account_id,
             "api_token": sandbox.token,
             "base_url": sandbox.base_url,
+            # Where a policy asks for plans it takes sealed ones.
+            **({"plan_key": PLAN_KEY} if "policy_file" in settings else {}),
             **settings,
         }
         clock = FakeClock(moved=sandbox.state.advance)

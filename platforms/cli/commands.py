@@ -31,7 +31,7 @@ OWN = {
     "run": Entry(TOOLS, "Run an action with its parameters as JSON", "platforms.cli.run_command"),
     "approve": Entry(TOOLS, "Approve a plan with your key", "platforms.cli.approve_command"),
     "verify": Entry(TOOLS, "Verify a bundle of evidence, offline", "platforms.cli.verify_command"),
-    "policy": Entry(TOOLS, "Check the organisation's policy", "platforms.cli.policy_command"),
+    "policy": Entry(TOOLS, "Make and check the organisation's policy", "platforms.cli.policy_command"),
     "sandbox": Entry(TOOLS, "Serve the remote API on this machine", "platforms.cli.sandbox_command"),
     "manifest": Entry(TOOLS, "Print, write or check manifest.json", "platforms.cli.manifest_command"),
 }

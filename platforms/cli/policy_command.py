@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
+import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from connectors.connection import environment_variables, read_setting
 from connectors.errors import ParameterError, PolicyUnusable
-from connectors.policy import ApprovalRule, Approver, Policy, Rule, load_policy
+from connectors.policy import ApprovalRule, Approver, Budget, Policy, Rule, load_policy
 from guardrails.approver_keys import evidence_key, public_keys
 from platforms.cli import options
 from platforms.cli.commands import PlainCommand
@@ -19,10 +23,13 @@ from platforms.cli.screen import Screen, safe
 from platforms.cli.tables import facts
 
 VARIABLE = environment_variables()["policy_file"]
+KEY_VARIABLE = environment_variables()["plan_key"]
+
+STARTER = Path(__file__).with_name("starter_policy.yaml")
 
 app = typer.Typer(
     name="policy",
-    help="Check the organisation's policy.",
+    help="Make and check the organisation's policy.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -61,6 +68,46 @@ def check(
         _show(screen, path, policy)
 
 
+@app.command(cls=PlainCommand)
+def init(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where the files go. It is made where it is missing.")
+    ],
+    output: options.Output = None,
+) -> None:
+    """Write a first policy and the key that seals plans: DIR/policy.yaml and DIR/plan.key.
+
+    Nothing is overwritten. Without an account: nothing is sent.
+    """
+    screen = Screen(output)
+    with told(screen):
+        made = {"policy": directory / "policy.yaml", "plan_key": directory / "plan.key"}
+        try:
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            for path in made.values():
+                if os.path.lexists(path):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            _write_new(made["plan_key"], secrets.token_hex(32) + "\n", 0o600)
+            _write_new(made["policy"], STARTER.read_text(encoding="utf-8"), 0o644)
+        except OSError as error:
+            raise ParameterError(
+                f"{str(error.filename)[:200]!r} can't be written: {error.strerror}",
+                help="Nothing was overwritten. Choose a directory without a policy.yaml and a plan.key.",
+            ) from None
+        settings = {VARIABLE: str(made["policy"].resolve()), f"{KEY_VARIABLE}_FILE": str(made["plan_key"].resolve())}
+        if screen.json:
+            screen.write_json({"files": [str(path) for path in made.values()], "settings": settings})
+            return
+        screen.out.print(safe("Set these where the actions run. Only that user may read plan.key.", "bold"))
+        for name, value in settings.items():
+            screen.out.print(safe(f"export {name}={shlex.quote(value)}"), soft_wrap=True)
+
+
+def _write_new(path: Path, text: str, mode: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "w") as file:
+        file.write(text)
+
+
 def policy_file() -> str | None:
     """The file that the setting names. Raises: ConnectionSettingsError."""
     return read_setting(os.environ, VARIABLE)
@@ -83,6 +130,11 @@ def _said(policy: Policy) -> Iterator[tuple[str, str]]:
     yield "moves to", "any folder" if policy.destinations is None else _joined(policy.destinations)
     yield "protected recipients", _joined(policy.protected_recipients)
     yield "protected senders", _joined(policy.protected_senders)
+    yield "own domains", _joined(policy.own_domains)
+    yield "overrides", _joined(policy.overrides)
+    yield from _each("budgets", [_budget(budget) for budget in policy.budgets] or ["none"])
+    yield "a reason is needed", "yes" if policy.reason_needed else "no"
+    yield "only observes", "yes: nothing is changed" if policy.observe else "no"
     yield from _each("plan needed", [_condition(rule) for rule in policy.plan_needed])
     yield from _each("approval needed", [_condition(rule) for rule in policy.approval_needed])
     yield "approvers", _joined([_approver(approver) for approver in policy.approvers])
@@ -105,8 +157,17 @@ def _each(name: str, said: list[str]) -> Iterator[tuple[str, str]]:
         yield "" if index else name, line
 
 
+def _budget(budget: Budget) -> str:
+    limits = [f"{count:,} {name}" for name, count in (("messages", budget.messages), ("jobs", budget.jobs))
+              if count is not None]  # fmt: skip
+    per = f" for each {' and '.join(budget.per)}" if budget.per else ""
+    return f"{' and '.join(limits)} in {budget.hours:g} h{per}"
+
+
 def _condition(rule: Rule) -> str:
     said = [_joined(rule.actions) if rule.actions else "MOVE, RELEASE"]
+    if rule.delivers is not None:
+        said.append("into Inbox" if rule.delivers else "not into Inbox")
     if rule.destinations:
         said.append(f"to {_joined(rule.destinations)}")
     if rule.more_than_messages is not None:

@@ -32,7 +32,7 @@ from connectors.errors import (
 from guardrails.approval import approve, reject
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
-from tests.conftest import CAMPAIGN
+from tests.conftest import CAMPAIGN, PLAN_KEY
 from tests.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem
 
 Connect = Callable[..., EmailSecurity]
@@ -145,7 +145,7 @@ class TestPlansAndApprovals:
         assert effects(sandbox) == []
         made = create(api, plan=plan, approvals=tokens)
         assert (made["requested_by"], made["approved_by"]) == ("alice", ["bob", "carol"])
-        assert ":by=alice:ok=bob,carol]" in sandbox.state.truth()["jobs"][0]["comment"]
+        assert ":by=alice:ok=bob,carol:n=41:" in sandbox.state.truth()["jobs"][0]["comment"]
 
     def test_what_the_approve_command_prints_is_taken_whole(self, under: Connect) -> None:
         api = under(self.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")
@@ -283,6 +283,7 @@ class TestPlansAndApprovals:
             "CLOUDFLARE_BASE_URL": sandbox.base_url,
             "CFES_POLICY": str(policy),
             "CFES_REQUESTED_BY": "alice",
+            "CFES_PLAN_KEY": PLAN_KEY,
             "CFES_STATE_DIR": str(tmp_path / "state"),
             "CFES_LISTING_LAG_SECONDS": "0.3",
         }
@@ -440,7 +441,7 @@ def test_a_message_whose_recipients_are_not_told_is_not_taken_for_unprotected(
 
 def test_a_message_without_a_verdict_is_not_released_by_the_way(sandbox: RunningSandbox, connect: Connect) -> None:
     sandbox.state.faults.add("searchMessages", "rewrite", times=50, set={"final_disposition": None})
-    with pytest.raises(MaliciousRelease, match="the verdict is not told"):
+    with pytest.raises(MaliciousRelease, match="41 have no known verdict"):
         release_job.run({"search_params": CAMPAIGN}, connect(sandbox))
     assert effects(sandbox) == []
 

@@ -42,7 +42,7 @@ def create(
     api: EmailSecurity,
     request: BulkJobRequest,
     key: str | None,
-    before_post: Callable[[], Clearance] = Clearance,
+    before_post: Callable[[Stamp], Clearance] = lambda _: Clearance(),
     **intent: Any,
 ) -> CreatedJob:
     return create_job_once(api, Intent(request, key, **intent), before_post)
@@ -166,7 +166,7 @@ def test_after_a_refusal_the_list_is_looked_at_and_the_messages_are_counted_agai
     counted: list[float] = []
     clock = FakeClock()
 
-    def before_post() -> Clearance:
+    def before_post(_: Stamp) -> Clearance:
         counted.append(clock.monotonic())
         return Clearance()
 
@@ -349,7 +349,7 @@ def test_who_asked_and_who_approved_stand_in_the_stamp() -> None:
     script = Scripted(EMPTY, EMPTY, lambda request: ok(job(comment=json.loads(request.content)["comment"]), 201),
                       lambda _: ok([job(comment=script.bodies()[0]["comment"])]), EMPTY)  # fmt: skip
     made = create(
-        connected(script), REQUEST, "case-42", lambda: Clearance(approved_by=["bob", "carol"]), requested_by="alice"
+        connected(script), REQUEST, "case-42", lambda _: Clearance(approved_by=["bob", "carol"]), requested_by="alice"
     )
     assert ":by=alice:ok=bob,carol] case 42" in script.bodies()[0]["comment"]
     assert (made.stamp.requested_by, made.stamp.approved_by) == ("alice", ("bob", "carol"))
@@ -430,7 +430,7 @@ def test_a_strange_job_of_somebody_else_blocks_nobody() -> None:
 
 
 def test_the_cap_is_asked_for_only_where_a_job_would_be_made() -> None:
-    def refuse() -> Clearance:
+    def refuse(_: Stamp) -> Clearance:
         raise AssertionError("asked")
 
     script = Scripted(ok([stamped(status="PROCESSING")]), EMPTY)
@@ -490,7 +490,7 @@ def test_another_workers_job_that_does_something_else_leaves_the_own_one_cancell
 @pytest.mark.parametrize(("messages", "said"), [(61, ":n=61"), (0, ":n=0"), (None, None)])
 def test_what_was_counted_stands_in_the_stamp(messages: int | None, said: str | None) -> None:
     script = Scripted(EMPTY, EMPTY, ok(stamped(), 201), ok([stamped()]), EMPTY)
-    create(connected(script), REQUEST, "case-42", lambda: Clearance(messages=messages))
+    create(connected(script), REQUEST, "case-42", lambda _: Clearance(messages=messages))
     stamp = script.bodies()[0]["comment"].partition("]")[0]
     assert ":n=" not in stamp if said is None else stamp.endswith(said)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from pydantic import ValidationError
 
@@ -53,18 +51,6 @@ def test_a_window_that_runs_backwards_is_refused() -> None:
 def test_an_empty_or_broken_criterion_is_refused_because_it_could_be_ignored(name: str, value: str) -> None:
     with pytest.raises(ValidationError):
         SearchParams.model_validate({name: value})
-
-
-@pytest.mark.parametrize("name", sorted(set(SearchParams.model_fields) - set(NARROWING)))
-def test_what_only_sorts_messages_does_not_count_as_narrowing(name: str) -> None:
-    values = {"start": datetime.now(UTC), "end": datetime.now(UTC), "delivery_status": "delivered",
-              "final_disposition": "SPAM", "message_action": "MOVED", "metric": "x"}  # fmt: skip
-    assert not SearchParams.model_validate({name: values.get(name, True)}).is_narrow()
-
-
-@pytest.mark.parametrize("name", NARROWING)
-def test_each_narrowing_criterion_suffices(name: str) -> None:
-    assert SearchParams.model_validate({name: "x"}).is_narrow()
 
 
 def test_instants_round_trip() -> None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from connectors.addresses import AddressSet
 from connectors.errors import PolicyUnusable
-from connectors.policy import NO_POLICY, ApprovalRule, Approver, DeleteRule, Policy, Rule, load_policy
+from connectors.policy import NO_POLICY, ApprovalRule, Approver, Budget, DeleteRule, Policy, Rule, load_policy
 from connectors.strict_yaml import MAX_BYTES, YamlRefused, read
 from guardrails.approver_keys import public_keys
 
@@ -67,7 +67,7 @@ class TestReading:
 
     def test_the_example_and_the_page_show_every_field(self) -> None:
         page = (ROOT / "docs" / "policy.md").read_text()
-        for model in (Policy, Rule, ApprovalRule, Approver, DeleteRule):
+        for model in (Policy, Rule, ApprovalRule, Approver, Budget, DeleteRule):
             for name, field in model.model_fields.items():
                 assert f"`{name}`" in page
                 assert field.description
@@ -84,7 +84,8 @@ class TestReading:
         assert refused(spelt(**{wrong: DOCUMENT[name]}))[f"/{wrong}"].endswith(f"did you mean {name}?")
 
     @pytest.mark.parametrize(
-        ("within", "model"), [("plan_needed", Rule), ("approval_needed", ApprovalRule), ("approvers", Approver)]
+        ("within", "model"),
+        [("plan_needed", Rule), ("approval_needed", ApprovalRule), ("approvers", Approver), ("budgets", Budget)],
     )
     def test_so_is_every_key_of_a_rule_and_of_an_approver(self, within: str, model: type[Rule], refused: Any) -> None:
         for name in model.model_fields:
@@ -119,7 +120,19 @@ class TestReading:
             ({"plan_needed": ["always"]}, "/plan_needed/0"),
             ({"plan_needed": [{"actions": []}]}, "/plan_needed/0/actions"),
             ({"plan_needed": [{"actions": ["DELETE"]}]}, "/plan_needed/0/actions/0"),
-            ({"plan_needed": [{"actions": ["RELEASE"], "destinations": ["Inbox"]}]}, "/plan_needed/0"),
+            ({"plan_needed": [{"actions": ["RELEASE"], "destinations": ["JunkEmail"]}]}, "/plan_needed/0"),
+            ({"plan_needed": [{"delivers": False, "actions": ["RELEASE"]}]}, "/plan_needed/0"),
+            ({"plan_needed": [{"delivers": True, "destinations": ["JunkEmail"]}]}, "/plan_needed/0"),
+            ({"plan_needed": [{"delivers": "yes"}]}, "/plan_needed/0/delivers"),
+            ({"own_domains": ["@corp.example"]}, "/own_domains/0"),
+            ({"overrides": ["allow_all"]}, "/overrides/0"),
+            ({"budgets": [{"hours": 24}]}, "/budgets/0"),
+            ({"budgets": [{"hours": 0, "jobs": 1}]}, "/budgets/0/hours"),
+            ({"budgets": [{"hours": 721, "jobs": 1}]}, "/budgets/0/hours"),
+            ({"budgets": [{"hours": 1, "jobs": -1}]}, "/budgets/0/jobs"),
+            ({"budgets": [{"hours": 1, "jobs": 1, "per": ["sender"]}]}, "/budgets/0/per/0"),
+            ({"reason_needed": "yes"}, "/reason_needed"),
+            ({"observe": 1}, "/observe"),
             ({"approval_needed": [{"approvals": 6}]}, "/approval_needed/0/approvals"),
             ({"approval_needed": [{"approvals": 0}]}, "/approval_needed/0/approvals"),
             ({"approval_needed": [{}]}, "/approval_needed/0/approvals"),
@@ -334,7 +347,23 @@ class TestRules:
         ("rule", "applies", "does_not"),
         [
             ({}, [("MOVE", "Inbox", 0, 0), ("RELEASE", None, None, None)], []),
-            ({"actions": ["RELEASE"]}, [("RELEASE", None, 1, 1)], [("MOVE", "Inbox", None, None)]),
+            # A MOVE to Inbox delivers, as a RELEASE does.
+            (
+                {"actions": ["RELEASE"]},
+                [("RELEASE", None, 1, 1), ("MOVE", "Inbox", 1, 1), ("MOVE", None, 1, 1)],
+                [("MOVE", "JunkEmail", None, None)],
+            ),
+            (
+                {"delivers": True},
+                [("RELEASE", None, 1, 1), ("MOVE", "Inbox", 1, 1)],
+                [("MOVE", "DeletedItems", None, None)],
+            ),
+            (
+                {"delivers": False},
+                [("MOVE", "DeletedItems", 1, 1)],
+                [("RELEASE", None, None, None), ("MOVE", "Inbox", None, None)],
+            ),
+            ({"actions": ["MOVE"], "delivers": True}, [("MOVE", "Inbox", 1, 1)], [("RELEASE", None, None, None)]),
             (
                 {"destinations": ["JunkEmail"]},
                 [("MOVE", "JunkEmail", 1, 1), ("MOVE", None, 1, 1)],

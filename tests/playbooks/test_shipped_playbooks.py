@@ -560,7 +560,7 @@ def test_a_run_that_wants_approvals_hands_out_its_plan_and_goes_on_with_it_once_
     assert act.of("preview-job") == []
     assert {wait["plan"]["plan_hash"] for wait in act.of("wait-for-job")} == {plan["plan_hash"]}
     [job] = sandbox.state.truth()["jobs"]
-    assert ":by=alice:ok=bob]" in job["comment"]
+    assert ":by=alice:ok=bob:n=" in job["comment"]
     # Long after the plan and its approval have expired: the job stands, nothing is made.
     api.clock.sleep(48 * 3600)
     assert run(playbook_id, approved, api, tmp_path / "again").outputs["job_id"] == job["job_id"]

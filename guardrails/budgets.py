@@ -1,0 +1,232 @@
+"""The policy's budgets: how many messages and jobs may be changed within some hours, over several calls.
+
+What was changed is counted from the account's jobs that carry the pack's stamp, and from a record in the state
+directory: the list of jobs shows a new job late, a deleted one never, and changes of named messages not at all. What
+can't be counted refuses.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from connectors.errors import ConnectionSettingsError, PolicyRefused
+from connectors.people import same_person
+from connectors.search import parse_instant
+from connectors.stamp import Stamp
+from connectors.state_directory import check_private_file, private_directory
+
+if TYPE_CHECKING:
+    from connectors.email_security import EmailSecurity
+    from connectors.job import ActionType, BulkJob, Destination
+    from connectors.policy import Budget
+
+FILE = "changes.sqlite"
+LOCK_SECONDS = 30
+
+# A job's time is the service's, and the record's is this machine's.
+CLOCK_SKEW = timedelta(minutes=5)
+
+# A RELEASE delivers, as a MOVE to Inbox does: one budget counts both.
+DELIVERED = "Inbox"
+
+_UNCOUNTED = "Nothing was changed. What the policy's budgets allow could not be counted."
+
+
+@dataclass(frozen=True)
+class Spending:
+    """One change. intent: the call that made it, or a list of IDs: it counts once. jobs: 0 for named messages.
+
+    messages: None where nobody knows how many.
+    """
+
+    intent: str
+    requested_by: str
+    destination: str
+    messages: int | None
+    jobs: int
+
+
+def spend(
+    api: EmailSecurity,
+    *,
+    intent: str,
+    action: ActionType,
+    destination: Destination | None,
+    messages: int | None,
+    jobs: int,
+) -> None:
+    """Check every budget, and record this change before it is made. Does nothing where the policy has no budget.
+
+    intent: `intent_of` the job's stamp, or the hash of a list of IDs.
+    Raises: PolicyRefused where a budget would be exceeded or can't be counted; what listing the jobs raises.
+    """
+    budgets = api.policy.budgets if api.has_policy else []
+    if not budgets:
+        return
+    who = api.connection.requested_by
+    if who is None and any("requester" in budget.per for budget in budgets):
+        raise PolicyRefused(
+            "the policy has a budget for each requester, and nobody is known to ask",
+            help="Nothing was changed. Let the platform set CFES_REQUESTED_BY: a parameter can name anybody.",
+        )
+    planned = Spending(intent, who or "", _folder(action, destination), messages, jobs)
+    now = api.clock.now()
+    of_jobs = dict(_from_jobs(api, now - timedelta(hours=max(budget.hours for budget in budgets))))
+    with _recorded(api) as record:
+        for budget in budgets:
+            since = now - timedelta(hours=budget.hours)
+            spent = {entry.intent: entry for entry in record.since(api.connection.account_id, since)}
+            recent = [made for at, made in of_jobs.values() if at >= since]
+            spent |= {made.intent: _larger(made, spent.get(made.intent)) for made in recent}
+            spent.pop(intent, None)
+            _check(budget, planned, spent.values())
+        record.add(api.connection.account_id, planned, now)
+
+
+def refund(api: EmailSecurity, intent: str) -> None:
+    """Take a change that was surely not made out of the record. A record that can't be used keeps it."""
+    if api.has_policy and api.policy.budgets:
+        with suppress(PolicyRefused), _recorded(api) as record:
+            record.remove(api.connection.account_id, intent)
+
+
+def intent_of(stamp: Stamp) -> str:
+    """Return the ID of the one call that makes the job with this stamp: a key can be used again for a deleted job."""
+    return f"{stamp.key}:{stamp.call}"
+
+
+def _check(budget: Budget, planned: Spending, spent: Iterable[Spending]) -> None:
+    counted = [planned, *(one for one in spent if _is_counted_with(budget, planned, one))]
+    per = f" for {' and '.join(budget.per)}" if budget.per else ""
+    if budget.jobs is not None and planned.jobs and sum(one.jobs for one in counted) > budget.jobs:
+        before = sum(one.jobs for one in counted) - planned.jobs
+        raise PolicyRefused(
+            f"the policy's budget{per} is {budget.jobs} jobs in {budget.hours:g} h, and {before} were made already"
+        )
+    if budget.messages is None:
+        return
+    uncounted = [one for one in counted if one.messages is None]
+    if uncounted:
+        raise PolicyRefused(
+            f"the policy's budget{per} is {budget.messages} messages in {budget.hours:g} h, and how many "
+            f"{len(uncounted)} of the changes reach is not known yet",
+            help=f"{_UNCOUNTED} Wait until the jobs before it have discovered their messages.",
+        )
+    total = sum(one.messages or 0 for one in counted)
+    if total > budget.messages:
+        raise PolicyRefused(
+            f"the policy's budget{per} is {budget.messages} messages in {budget.hours:g} h; "
+            f"{total - (planned.messages or 0)} were changed already, and this would change {planned.messages} more"
+        )
+
+
+def _is_counted_with(budget: Budget, planned: Spending, other: Spending) -> bool:
+    # A change whose requester is not known may be anybody's.
+    if "requester" in budget.per and other.requested_by and not same_person(other.requested_by, planned.requested_by):
+        return False
+    return "destination" not in budget.per or other.destination == planned.destination
+
+
+def _from_jobs(api: EmailSecurity, since: datetime) -> Iterator[tuple[str, tuple[datetime, Spending]]]:
+    """The jobs with a stamp, by job ID, each with when it was made."""
+    for job in api.list_jobs():
+        stamp = Stamp.read(job.comment)
+        if stamp is None:
+            continue
+        at = _created(job)
+        if at >= since:
+            destination = job.action_params.destination if job.action_params is not None else None
+            folder = DELIVERED if job.action_type == "RELEASE" else destination or ""
+            yield job.job_id, (at, Spending(intent_of(stamp), stamp.requested_by, folder, _touched(job, stamp), 1))
+
+
+def _created(job: BulkJob) -> datetime:
+    """When the job was made; one that does not say it counts in every budget."""
+    try:
+        return parse_instant(job.created_at) + CLOCK_SKEW
+    except ValueError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def _touched(job: BulkJob, stamp: Stamp) -> int | None:
+    """How many messages the job changes, or may still change."""
+    if job.status == "CANCELLED" and job.processed == 0:
+        # Cancelled over its discovery limit, before it processed anything.
+        return 0
+    if job.has_ended:
+        return job.total_messages_discovered
+    if stamp.messages is None and job.status in ("PENDING", "DISCOVERING"):
+        return None
+    return max(job.total_messages_discovered, stamp.messages or 0)
+
+
+def _larger(made: Spending, recorded: Spending | None) -> Spending:
+    """Of one change, what the job shows; while it shows nothing, what was counted before it was made."""
+    return recorded if made.messages is None and recorded is not None else made
+
+
+def _folder(action: ActionType, destination: Destination | None) -> str:
+    return DELIVERED if action == "RELEASE" or destination is None else destination
+
+
+class _Record:
+    """The record of changes: one row for each intent."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def since(self, account_id: str, since: datetime) -> list[Spending]:
+        rows = self._database.execute(
+            "SELECT intent, requested_by, destination, messages, jobs FROM changes WHERE account = ? AND at >= ?",
+            (account_id.lower(), since.timestamp()),
+        )
+        return [Spending(*row) for row in rows]
+
+    def remove(self, account_id: str, intent: str) -> None:
+        self._database.execute("DELETE FROM changes WHERE account = ? AND intent = ?", (account_id.lower(), intent))
+
+    def add(self, account_id: str, change: Spending, now: datetime) -> None:
+        row = (account_id.lower(), change.intent, now.timestamp(), change.requested_by, change.destination)
+        self._database.execute(
+            "INSERT OR REPLACE INTO changes (account, intent, at, requested_by, destination, messages, jobs) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*row, change.messages, change.jobs),
+        )
+
+
+@contextmanager
+def _recorded(api: EmailSecurity) -> Iterator[_Record]:
+    """Open the record for this process alone. Raises: PolicyRefused where it can't be used."""
+    try:
+        path = private_directory(api.connection.state_directory) / FILE
+        _check_file(path)
+        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS changes (account TEXT, intent TEXT, at REAL, requested_by TEXT, "
+                "destination TEXT, messages INTEGER, jobs INTEGER, PRIMARY KEY (account, intent))"
+            )
+            yield _Record(database)
+            database.execute("COMMIT")
+    except ConnectionSettingsError as error:
+        raise PolicyRefused(f"the policy has budgets, and {error.message}", help=f"{_UNCOUNTED} {error.help}") from None
+    except (sqlite3.Error, OSError) as error:
+        raise PolicyRefused(
+            f"the record of changes in CFES_STATE_DIR can't be used ({type(error).__name__})",
+            help=f"{_UNCOUNTED} Check {FILE} in CFES_STATE_DIR.",
+        ) from None
+
+
+def _check_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        check_private_file(path, os.fstat(descriptor))
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,434 @@
+"""The insider may call every action and write files. The policy, the settings and the keys are out of reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import (
+    create_move_job,
+    delete_job,
+    get_job,
+    move_messages,
+    preview_job,
+    release_job,
+    restore_messages,
+    search_messages,
+    wait_for_job,
+)
+from connectors.email_security import EmailSecurity
+from connectors.errors import (
+    ApiRefusal,
+    ApprovalRefused,
+    BroadSearchRefused,
+    GuardrailRefusal,
+    MaliciousRelease,
+    ObserveMode,
+    ParameterError,
+    PlanDrifted,
+    PlanNeeded,
+    PlanRefused,
+    PolicyRefused,
+    TemporaryFailure,
+    UncountableSearch,
+)
+from guardrails.approval import approve
+from sandbox.job_life import Pace
+from sandbox.server import RunningSandbox
+from tests.conftest import CAMPAIGN
+from tests.guardrails.test_approval import BOB, private_pem, public_pem
+from tests.red_team.forging import FORGERIES, rehashed
+
+Connect = Callable[..., EmailSecurity]
+Under = Callable[..., EmailSecurity]
+MOVE: dict[str, Any] = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
+STRICT = "max_drift_percent: 0\nplan_needed: [{}]"
+APPROVED = (
+    f"approvers:\n  - {{name: bob, public_key: {public_pem(BOB)!r}}}".replace("'", '"')
+    + "\napproval_needed:\n  - {approvals: 1}"
+)
+
+
+@pytest.fixture
+def under(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Under:
+    """Connects under a policy with this text."""
+
+    def connected(text: str, at: RunningSandbox = sandbox, **settings: Any) -> EmailSecurity:
+        file = tmp_path / "policy.yaml"
+        file.write_text(f"policy: 1\n{text}\n")
+        return connect(at, **{"policy_file": str(file), "state_directory": str(tmp_path / "state"), **settings})
+
+    return connected
+
+
+def preview(api: EmailSecurity, **params: Any) -> dict[str, Any]:
+    return preview_job.run({"action": "MOVE", **MOVE, **params}, api)
+
+
+def create(api: EmailSecurity, **params: Any) -> dict[str, Any]:
+    return create_move_job.run(params, api)
+
+
+def jobs(sandbox: RunningSandbox) -> list[Any]:
+    found: list[Any] = sandbox.state.truth()["jobs"]
+    return found
+
+
+def effects(sandbox: RunningSandbox) -> list[Any]:
+    found: list[Any] = sandbox.state.truth()["effects"]
+    return found
+
+
+def one_recipient_each(sandbox: RunningSandbox, count: int) -> list[dict[str, Any]]:
+    """Searches that find one message each."""
+    held = [m for m in sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"])) if len(m.recipients) == 1]
+    return [{**CAMPAIGN, "recipient": message.recipients[0]} for message in held[:count]]
+
+
+class TestForgedPlans:
+    @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+    def test_no_forged_plan_makes_a_job_where_the_policy_asks_for_one(
+        self, forge: Callable[[dict[str, Any]], dict[str, Any]], sandbox: RunningSandbox, under: Under
+    ) -> None:
+        api = under(STRICT)
+        forged = forge(preview(api, destination="DeletedItems"))
+        for plan in (forged, {**forged, "seal": None}, {**forged, "seal": f"hmac-sha256:{'0' * 64}"}):
+            with pytest.raises(PlanRefused):
+                create(api, plan=plan)
+        assert effects(sandbox) == []
+
+    @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+    def test_an_approver_who_was_deceived_approves_nothing(
+        self, forge: Callable[[dict[str, Any]], dict[str, Any]], sandbox: RunningSandbox, under: Under
+    ) -> None:
+        api = under(APPROVED, requested_by="mallory")
+        forged = forge(preview(api, destination="DeletedItems"))
+        token = approve(
+            plan_hash=forged["plan_hash"], account_id=forged["account_id"], approver="bob", jti="1",
+            private_key_pem=private_pem(BOB), now=api.clock.now(), lifetime_seconds=3600,
+        ).token  # fmt: skip
+        with pytest.raises((PlanRefused, ApprovalRefused)):
+            create(api, plan=forged, approvals=[token])
+        assert effects(sandbox) == []
+
+    def test_a_seal_of_another_key_is_broken_and_one_of_another_plan_too(
+        self, sandbox: RunningSandbox, under: Under
+    ) -> None:
+        api = under(STRICT)
+        elsewhere = preview(under(STRICT, plan_key="another key that has its 32 characters"))
+        one, other = preview(api), preview(api, destination="DeletedItems")
+        for plan in (elsewhere, {**one, "seal": other["seal"]}):
+            with pytest.raises(PlanRefused, match="seal"):
+                create(api, plan=plan)
+        assert effects(sandbox) == []
+        assert create(api, plan=one)["created"]
+
+    def test_without_a_key_no_plan_is_enough_and_the_preview_says_so(
+        self, sandbox: RunningSandbox, under: Under
+    ) -> None:
+        api = under(STRICT, plan_key=None)
+        plan = preview(api)
+        assert plan["seal"] is None
+        assert [refusal["type"] for refusal in plan["refusals"]] == ["PlanRefused"]
+        with pytest.raises(PlanRefused, match="CFES_PLAN_KEY is not set"):
+            create(api, plan=plan)
+        assert effects(sandbox) == []
+
+    def test_without_a_policy_a_plan_from_outside_is_taken_and_named_unverified(self, api: EmailSecurity) -> None:
+        own = preview(api)
+        assert not [warning for warning in create(api, plan=own)["warnings"] if "unverified" in warning]
+        outside = rehashed(preview(api, destination="DeletedItems"), warnings=["looks fine"])
+        assert [warning for warning in create(api, plan=outside)["warnings"] if "unverified plan" in warning]
+
+    def test_what_a_plan_claims_is_recomputed_also_without_a_policy(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        honest = preview(api, destination="RecoverableItemsPurges")
+        fewer = rehashed(honest, messages=6, recipients=6, max_drift=1000.0, cancel_if_discovered_over=None)
+        with pytest.raises(PlanDrifted, match="a drift of 0 percent is allowed"):
+            create(api, plan=fewer)
+        for name in ("another search than was asked for", "an empty window", "no numbers", "a wider window"):
+            with pytest.raises(PlanRefused):
+                create(api, plan=FORGERIES[name](honest))
+        assert effects(sandbox) == []
+
+    def test_a_plan_that_finds_nothing_takes_no_key_from_the_real_run(
+        self, sandbox: RunningSandbox, under: Under, connect: Connect
+    ) -> None:
+        for api in (under(STRICT), connect(sandbox)):
+            plan = preview(api)
+            with pytest.raises(PlanRefused):
+                create(api, plan=FORGERIES["another search than was asked for"](plan), idempotency_key="the alert")
+        assert effects(sandbox) == []
+        ended = wait_for_job.run(
+            {"job_id": create(api, plan=plan, idempotency_key="the alert")["job_id"], "timeout_seconds": 3600}, api
+        )
+        assert ended["progress"]["discovered"] == plan["messages"] > 0
+
+
+class TestDiscovery:
+    def test_a_create_that_nobody_waits_for_cancels_the_job_that_finds_more(
+        self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
+    ) -> None:
+        sandbox = start_sandbox(pace=Pace(discover_rate=20))
+        api = connect(sandbox)
+        plan = preview(api)
+        like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+
+        def more_mail(moved: float, advance: Callable[[float], object] = sandbox.state.advance) -> None:
+            if len(sandbox.state.truth()["jobs"]) == 1 and not added:
+                added.append(True)
+                for number in range(plan["messages"]):
+                    sandbox.state.tenant.add(
+                        time=like.time, sender=like.sender, subject="late", recipients=(f"l{number}@corp.example",),
+                        disposition="SPAM",
+                    )  # fmt: skip
+            advance(moved)
+
+        added: list[bool] = []
+        api.clock._moved = more_mail  # type: ignore[attr-defined]
+        made = create(api, plan=plan)
+        assert added
+        assert (made["status"], made["tripwire"]["tripped"]) == ("CANCELLED", True)
+        assert made["tripwire"]["processed"] < 5
+        assert any("more than the" in warning for warning in made["warnings"])
+
+    def test_the_limit_is_the_smallest_of_call_plan_and_policy(self, under: Under) -> None:
+        api = under("max_messages: 43")
+        plan = preview(api)
+        assert plan["cancel_if_discovered_over"] == 43
+        made = create(api, plan=plan, max_messages=42)
+        assert made["tripwire"]["limit"] == 42
+        waited = wait_for_job.run({"job_id": made["job_id"], "timeout_seconds": 0}, api)
+        assert waited["tripwire"]["limit"] == 43
+        forged = rehashed(plan, cancel_if_discovered_over=10**6, max_drift=1000.0)
+        with pytest.raises(ParameterError, match="is not the plan"):
+            wait_for_job.run({"job_id": made["job_id"], "plan": forged, "cancel_if_discovered_over": 10**6}, api)
+
+
+class TestInboxIsDelivery:
+    def test_malicious_mail_is_not_moved_to_inboxes(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        found = search_messages.run({"search_params": CAMPAIGN}, api)["messages"]
+        malicious = [one["id"] for one in found if one["final_disposition"] == "MALICIOUS"][:3]
+        with pytest.raises(MaliciousRelease):
+            create(api, search_params=CAMPAIGN, destination="Inbox")
+        with pytest.raises(MaliciousRelease):
+            create(api, plan=preview(api, destination="Inbox"))
+        with pytest.raises(MaliciousRelease):
+            move_messages.run({"ids": malicious, "destination": "Inbox"}, api)
+        assert effects(sandbox) == []
+        dry = move_messages.run({"ids": malicious, "destination": "Inbox", "dry_run": True}, api)
+        assert [refusal["type"] for refusal in dry["refusals"]] == ["MaliciousRelease"]
+        assert any("MALICIOUS" in warning for warning in dry["warnings"])
+        assert create(api, search_params=CAMPAIGN, destination="Inbox", allow_malicious=True)["created"]
+
+    def test_restoring_a_purge_brings_malicious_mail_back_only_on_purpose(
+        self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        from actions import export_job_messages  # noqa: PLC0415 -- this test alone exports
+
+        made = create(api, plan=preview(api))
+        wait_for_job.run({"job_id": made["job_id"], "timeout_seconds": 3600}, api)
+        file = str(tmp_path / "rows.ndjson")
+        export_job_messages.run({"job_id": made["job_id"], "destination": file, "format": "ndjson"}, api)
+        before = effects(sandbox)
+        with pytest.raises(MaliciousRelease):
+            restore_messages.run({"export": file, "dry_run": False}, api)
+        assert effects(sandbox) == before
+        assert restore_messages.run({"export": file, "dry_run": False, "allow_malicious": True}, api)["succeeded"]
+
+    @pytest.mark.parametrize("rule", ["actions: [RELEASE]", "delivers: true", "destinations: [Inbox]"])
+    def test_a_rule_for_releases_is_not_passed_by_a_move(
+        self, rule: str, sandbox: RunningSandbox, under: Under
+    ) -> None:
+        api = under(f"overrides: [allow_malicious]\nplan_needed:\n  - {{{rule}}}")
+        with pytest.raises(PlanNeeded):
+            create(api, search_params=CAMPAIGN, destination="Inbox", allow_malicious=True)
+        assert effects(sandbox) == []
+        assert create(api, **MOVE)["created"]
+
+
+class TestOverrides:
+    @pytest.mark.parametrize(
+        ("params", "refusal"),
+        [
+            ({"search_params": {"detections_only": True}, "allow_broad_search": True}, BroadSearchRefused),
+            ({"destination": "RecoverableItemsPurges", "allow_irreversible": True}, PlanNeeded),
+            ({"destination": "Inbox", "allow_malicious": True}, MaliciousRelease),
+        ],
+    )
+    def test_an_override_that_the_policy_does_not_name_has_no_effect(
+        self, params: dict[str, Any], refusal: type[GuardrailRefusal], sandbox: RunningSandbox, under: Under
+    ) -> None:
+        [name] = [name for name in params if name.startswith("allow_")]
+        with pytest.raises(refusal) as caught:
+            create(under(""), **{**MOVE, **params})
+        assert f"{name} has no effect: the policy" in caught.value.help
+        assert effects(sandbox) == []
+        assert create(under(f"overrides: [{name}]"), **{**MOVE, **params})["created"]
+
+    def test_an_open_window_is_pinned_all_the_same(self, under: Under) -> None:
+        search = {"sender": CAMPAIGN["sender"], "end": "2027-01-01T00:00:00Z", "detections_only": False}
+        made = create(under(""), **{**MOVE, "search_params": search}, allow_open_window=True)
+        assert made["job"]["search_params"]["start"] == "2026-10-21T16:02:35Z"
+        assert made["job"]["search_params"]["end"] == "2026-11-20T16:02:35Z"
+        assert any("end lies in the future" in warning for warning in made["warnings"])
+
+    def test_named_messages_have_the_same_overrides(self, sandbox: RunningSandbox, under: Under) -> None:
+        api = under("")
+        found = search_messages.run({"search_params": CAMPAIGN}, api)["messages"]
+        ids = [one["id"] for one in found if one["final_disposition"] == "MALICIOUS"][:1]
+        with pytest.raises(PlanNeeded):
+            move_messages.run({"ids": ids, "destination": "RecoverableItemsPurges", "allow_irreversible": True}, api)
+        with pytest.raises(MaliciousRelease):
+            move_messages.run({"ids": ids, "destination": "Inbox", "allow_malicious": True}, api)
+        assert effects(sandbox) == []
+
+
+class TestSearches:
+    @pytest.mark.parametrize(
+        "search",
+        [
+            {"query": "a"},
+            {"subject": "re"},
+            {"recipient": "corp.example"},
+            {"domain": "corp.example"},
+            {"sender": "corp.example"},
+            {"query": "@corp.example"},
+            {"query": "\u200b\u200b\u200b"},
+        ],
+    )
+    def test_a_search_that_finds_nearly_everything_does_not_narrow(
+        self, search: dict[str, Any], sandbox: RunningSandbox, under: Under
+    ) -> None:
+        for given in (search, {**search, "detections_only": False}):
+            with pytest.raises(BroadSearchRefused):
+                create(under("own_domains: [corp.example]"), search_params=given, destination="JunkEmail")
+        assert effects(sandbox) == []
+
+    def test_the_recipients_own_domain_is_seen_also_where_no_policy_names_it(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        domain = next(iter(preview(api)["by_recipient_domain"]))
+        with pytest.raises(BroadSearchRefused):
+            create(api, search_params={"domain": domain}, destination="JunkEmail", max_messages=1_000_000)
+        assert effects(sandbox) == []
+
+    def test_what_a_sender_wrote_is_not_a_known_recipient(self, sandbox: RunningSandbox, under: Under) -> None:
+        sandbox.state.faults.add("searchMessages", "rewrite", times=50, remove=["client_recipients"])
+        with pytest.raises(UncountableSearch):
+            create(under("protected_recipients: [ceo@corp.example]"), **MOVE)
+        assert effects(sandbox) == []
+
+
+class TestBudgets:
+    def test_three_jobs_of_one_message_are_three_messages(self, sandbox: RunningSandbox, under: Under) -> None:
+        api = under("max_recipients: 1\nbudgets:\n  - {hours: 1, messages: 2}")
+        first, second, third = one_recipient_each(sandbox, 3)
+        assert create(api, search_params=first, destination="JunkEmail")["created"]
+        assert create(api, search_params=second, destination="JunkEmail")["created"]
+        with pytest.raises(PolicyRefused, match="2 were changed already, and this would change 1 more"):
+            create(api, search_params=third, destination="JunkEmail")
+        assert len(jobs(sandbox)) == 2
+        api.clock.sleep(2 * 3600)
+        assert create(api, search_params=third, destination="JunkEmail")["created"]
+
+    def test_a_deleted_job_and_named_messages_count_too(self, sandbox: RunningSandbox, under: Under) -> None:
+        api = under("budgets:\n  - {hours: 24, messages: 2}")
+        first, second, third = one_recipient_each(sandbox, 3)
+        made = create(api, search_params=first, destination="JunkEmail", idempotency_key="one")
+        wait_for_job.run({"job_id": made["job_id"], "timeout_seconds": 3600}, api)
+        assert delete_job.run({"job_id": made["job_id"]}, api)["deleted"]
+        found = search_messages.run({"search_params": second}, api)["messages"]
+        assert move_messages.run({"ids": [found[0]["id"]], "destination": "JunkEmail"}, api)["done"]
+        for key in ("one", "two"):
+            with pytest.raises(PolicyRefused, match="budget"):
+                create(api, search_params=third, destination="JunkEmail", idempotency_key=key)
+
+    def test_a_lagging_list_hides_no_job(self, sandbox: RunningSandbox, under: Under) -> None:
+        api = under("budgets:\n  - {hours: 24, jobs: 1}", listing_lag_seconds=0)
+        sandbox.state.faults.add("listBulkJobs", "lag", times=50, seconds=600)
+        first, second = one_recipient_each(sandbox, 2)
+        assert create(api, search_params=first, destination="JunkEmail")["created"]
+        with pytest.raises(PolicyRefused, match="1 jobs in 24 h, and 1 were made already"):
+            create(api, search_params=second, destination="JunkEmail")
+
+    def test_each_requester_and_each_folder_has_its_own(self, sandbox: RunningSandbox, under: Under) -> None:
+        text = "budgets:\n  - {hours: 24, jobs: 1, per: [requester, destination]}"
+        searches = iter(one_recipient_each(sandbox, 8))
+
+        def ask(name: str | None, folder: str = "JunkEmail", **params: Any) -> dict[str, Any]:
+            search = next(searches)
+            key = f"case {search['recipient']}"
+            return create(
+                under(text, requested_by=name), search_params=search, destination=folder, idempotency_key=key, **params
+            )
+
+        assert ask("alice")["created"]
+        for name in ("alice", "ALICE", "alice+2", "alice@corp.example"):
+            with pytest.raises(PolicyRefused, match="for requester and destination"):
+                ask(name)
+        assert ask("alice", "DeletedItems")["created"]
+        assert ask("carol")["created"]
+        with pytest.raises(PolicyRefused, match="nobody is known to ask"):
+            ask(None, requested_by="dave")
+
+    def test_what_can_not_be_counted_is_refused(self, sandbox: RunningSandbox, under: Under, tmp_path: Path) -> None:
+        text = "budgets:\n  - {hours: 24, messages: 50000}"
+        [first] = one_recipient_each(sandbox, 1)
+        (tmp_path / "open").mkdir(mode=0o777)
+        (tmp_path / "open").chmod(0o777)
+        with pytest.raises(PolicyRefused, match="state directory"):
+            create(under(text, state_directory=str(tmp_path / "open")), search_params=first, destination="JunkEmail")
+        broken = tmp_path / "broken"
+        broken.mkdir(mode=0o700)
+        (broken / "changes.sqlite").write_text("not a database, but long enough to be looked at" * 50)
+        (broken / "changes.sqlite").chmod(0o600)
+        with pytest.raises(PolicyRefused, match="record of changes"):
+            create(under(text, state_directory=str(broken)), search_params=first, destination="JunkEmail")
+        sandbox.state.faults.add("listBulkJobs", "status", times=500, status=500)
+        with pytest.raises(TemporaryFailure):
+            create(under(text, call_allowance_seconds=1), search_params=first, destination="JunkEmail")
+        assert effects(sandbox) == []
+
+    def test_a_create_that_was_refused_is_not_spent(self, sandbox: RunningSandbox, under: Under) -> None:
+        api = under("budgets:\n  - {hours: 24, jobs: 1}")
+        [first] = one_recipient_each(sandbox, 1)
+        sandbox.state.faults.add("createBulkJob", "status", times=1, status=400)
+        with pytest.raises(ApiRefusal):
+            create(api, search_params=first, destination="JunkEmail", idempotency_key="one")
+        assert create(api, search_params=first, destination="JunkEmail", idempotency_key="one")["created"]
+
+
+class TestObservingAndReasons:
+    def test_observing_checks_everything_and_sends_nothing(self, sandbox: RunningSandbox, under: Under) -> None:
+        api = under("observe: true\nmax_messages: 41")
+        with pytest.raises(ObserveMode, match="MOVE, JunkEmail") as caught:
+            create(api, plan=preview(api), idempotency_key="one")
+        assert (caught.value.exit_code, caught.value.applied) == (3, "no")
+        with pytest.raises(PolicyRefused, match="the policy allows 5"):
+            create(under("observe: true\nmax_messages: 5"), **MOVE)
+        found = search_messages.run({"search_params": CAMPAIGN}, api)["messages"]
+        with pytest.raises(ObserveMode, match="1 messages"):
+            move_messages.run({"ids": [found[0]["id"]], "destination": "JunkEmail"}, api)
+        assert effects(sandbox) == []
+
+    @pytest.mark.parametrize("comment", [None, "", "  ", "a", "...", "\u200b\u200b\u200b"])
+    def test_a_change_without_a_reason_is_refused(
+        self, comment: str | None, sandbox: RunningSandbox, under: Under
+    ) -> None:
+        api = under("reason_needed: true")
+        given = {} if comment is None else {"comment": comment}
+        with pytest.raises(PolicyRefused, match="asks for a reason"):
+            create(api, **MOVE, **given)
+        with pytest.raises(PolicyRefused, match="asks for a reason"):
+            release_job.run({"search_params": CAMPAIGN, **given}, api)
+        found = search_messages.run({"search_params": CAMPAIGN}, api)["messages"]
+        with pytest.raises(PolicyRefused, match="asks for a reason"):
+            move_messages.run({"ids": [found[0]["id"]], "destination": "JunkEmail", **given}, api)
+        assert effects(sandbox) == []
+        made = create(api, **MOVE, comment="case 42")
+        assert get_job.run({"job_id": made["job_id"]}, api)["job"]["comment"].endswith("case 42")
