@@ -87,10 +87,10 @@ class Intent:
             stamp_key=StampKey.of(api.connection.plan_key),
         )
 
-    @property
-    def wanted(self) -> WantedJob:
-        """What a job must do to be this intent's."""
-        return WantedJob(self.request, self.asked or self.request)
+    def wanted(self, stamp: Stamp) -> WantedJob:
+        """What a job with this stamp must do to be this intent's. A job of the same plan has the plan's own window."""
+        of_plan = self.plan_hash is not None and stamp.names_plan(self.plan_hash)
+        return WantedJob(self.request, self.request if of_plan else self.asked or self.request)
 
     @property
     def is_known_elsewhere(self) -> bool:
@@ -323,7 +323,7 @@ def _settled(
             return CreatedJob(first, created=True, stamp=found, warnings=warnings, twins=twins)
         first, unseen = reusable_job(
             api,
-            intent.wanted,
+            intent.wanted(found),
             first,
             found,
             planned_messages=intent.planned_messages,

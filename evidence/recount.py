@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import get_args
 
 import msgspec
@@ -111,8 +112,10 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield rest
 
 
-def _instant(value: object) -> datetime | None:
+# Rows are made many a second: most times were read just before.
+@lru_cache(maxsize=1024)
+def _instant(text: str | None) -> datetime | None:
     try:
-        return parse_instant(value)
+        return parse_instant(text)
     except ValueError:
         return None

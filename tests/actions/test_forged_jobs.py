@@ -105,6 +105,18 @@ def test_a_job_with_the_digest_of_the_plan_that_does_something_else_is_not_reuse
     assert f"{named}: " in other.value.message
 
 
+def test_a_job_with_the_digest_of_the_plan_has_the_window_of_the_plan(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+    # Not of this plan, this end would be one that another plan may have.
+    window = {**plan["search_params"], "end": format_instant(api.clock.now() - timedelta(minutes=1))}
+    stamp = stamp_of(sandbox, plan_hash=plan["plan_hash"])
+    forged = posted(sandbox, stamp.on(""), search_params=window)
+    with pytest.raises(IdempotencyConflict, match=f"{forged}.* end: "):
+        create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
+
+
 SAME: dict[str, dict[str, Any]] = {
     "as it was sent": {},
     "the defaults": {"search_params": {**CAMPAIGN, "submissions": False, "action_log": False}},
