@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.connection import PERSON
 from connectors.errors import ParameterError, PlanRefused, Problem
+from connectors.job import ActionType, Destination
 from connectors.strict_yaml import below
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class DryRun(BaseModel):
 
     plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
     account_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")
-    action: str = Field(min_length=1, max_length=100)
-    destination: str | None = Field(None, max_length=100)
+    action: ActionType
+    destination: Destination | None = None
     messages: int | None = Field(None, ge=0)
     recipients: int | None = Field(None, ge=0)
     requested_by: str | None = Field(None, pattern=PERSON)
@@ -75,6 +76,6 @@ def _check_ids(found: DryRun) -> None:
         raise PlanRefused(UNCHECKABLE, help="Nothing was signed. Take the dry run of at most 10,000 messages, whole.")
     from guardrails.named_messages import Change, plan_hash  # noqa: PLC0415 -- brings the whole connector
 
-    change = Change(found.action, found.destination)  # type: ignore[arg-type]  # any words: the hash decides
+    change = Change(found.action, found.destination)
     if plan_hash(found.account_id, change, found.ids) != found.plan_hash or found.messages != len(set(found.ids)):
         raise PlanRefused("the file was changed after it was made: its plan_hash does not fit its content")

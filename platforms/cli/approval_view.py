@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actions.live_check import Computed, drift_of
+from actions.live_check import drift_of
+from connectors.job import delivers
 from guardrails.plan import Plan
+from guardrails.plan_seal import SealState
 from guardrails.survey import Survey
 from platforms.cli.approval_subject import DryRun
 from platforms.cli.screen import Screen
@@ -19,9 +21,9 @@ Rows = list[tuple[str, object]]
 ROWS_SHOWN = 10
 LONGEST_TEXT = 300
 
-SEALS = {
+SEALS: dict[SealState, str] = {
     "sealed": "yes: preview-job made this plan, under your CFES_PLAN_KEY",
-    "unsealed": "NONE: nothing proves that preview-job made this plan",
+    "unsealed": "NO: nothing proves that preview-job made this plan",
     "broken": "BROKEN",
     "unchecked": "not checked: CFES_PLAN_KEY is not set here",
 }
@@ -29,16 +31,17 @@ SEALS = {
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of the approver, beside the document. found: None where the service was not asked, or can't count.
+    """What is asked of the approver, beside the document.
 
-    seal: a key of SEALS; None for a dry run, which has none.
+    service: its base URL; None where it was not asked. found: None where it was not asked, or can't count. facts: the
+    plan as it is computed again. seal: of the plan; None for a dry run, which has none.
     """
 
     approver: str
     service: str | None
     found: Survey | None = None
-    computed: Computed | None = None
-    seal: str | None = None
+    facts: Plan | None = None
+    seal: SealState | None = None
     service_account: bool = False
 
 
@@ -141,14 +144,16 @@ def _before(before: int | None, now: int) -> str:
 
 def _conditions(subject: Plan | DryRun, asked: Asked) -> Rows:
     rows: Rows = []
-    if asked.computed is not None and isinstance(subject, Plan):
-        facts = asked.computed
+    if delivers(subject.action, subject.destination):
+        rows.append(("delivers mail", "YES: the messages come into users' Inbox"))
+    if asked.facts is not None and isinstance(subject, Plan):
+        undo, limit = asked.facts.reversibility, asked.facts.cancel_if_discovered_over
         rows += [
-            ("can be undone", f"{'yes' if facts.reversible else 'NO'}. {facts.how}"),
-            ("drift allowed", f"{facts.drift:g} percent (the file says {subject.max_drift:g})"),
+            ("can be undone", f"{'yes' if undo.reversible else 'NO'}. {undo.how}"),
+            ("drift allowed", f"{asked.facts.max_drift:g} percent (the file says {subject.max_drift:g})"),
             (
                 "discovery limit",
-                f"{_number(facts.limit)} messages (the file says {_number(subject.cancel_if_discovered_over)})",
+                f"{_number(limit)} messages (the file says {_number(subject.cancel_if_discovered_over)})",
             ),
         ]
     rows.append(("asked by", _requester(subject, asked)))

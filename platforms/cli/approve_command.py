@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from contextlib import ExitStack
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import SecretStr
 
 from connectors.clock import Clock, SystemClock
-from connectors.connection import Connection
+from connectors.connection import Connection, environment_variables, read_setting
 from connectors.errors import ApprovalRefused, AuthenticationFailed, PackError, ParameterError, PlanRefused
 from connectors.people import named_among, same_person
 from connectors.policy import LONGEST_APPROVAL_HOURS, NO_POLICY, Policy, load_policy
@@ -30,6 +32,7 @@ from platforms.cli.tables import facts
 if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
     from guardrails.plan import Plan
+    from guardrails.plan_seal import SealState
     from platforms.cli.approval_view import Asked
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -182,17 +185,30 @@ def _asked(subject: Plan | DryRun, approver: str, policy: Policy, api: EmailSecu
         found = None if api is None else live_check.survey_ids(api, ids)
         differences = [] if found is None else live_check.unlike(ids, subject.recipients, found)
         return Asked(approver, service, found, service_account=by_account), differences
-    computed = live_check.computed(subject, policy)
-    differences = live_check.claims_refuted(subject, computed)
+    from guardrails.plan_check import recomputed  # noqa: PLC0415
+
+    seal, unsealed = _seal(subject)
+    facts = recomputed(subject, policy)
     found = None if api is None else live_check.survey_plan(api, subject)
-    differences += live_check.drifted(subject, found, computed)
-    return Asked(approver, service, found, computed, _seal(subject), by_account), differences
+    differences = [*unsealed, *live_check.claims_refuted(subject, facts)]
+    differences += live_check.drifted(subject, found, facts.max_drift)
+    return Asked(approver, service, found, facts, seal, by_account), differences
 
 
-def _seal(plan: Plan) -> str:
-    """Whether the plan has a good seal: a key of approval_view.SEALS."""
-    del plan
-    return "unchecked"
+def _seal(plan: Plan) -> tuple[SealState, list[str]]:
+    """The state of the plan's seal, and the difference that a missing one makes to an approver who has the key.
+
+    Raises: PlanRefused for a broken seal.
+    """
+    from guardrails.plan_seal import check_seal, seal_state  # noqa: PLC0415
+
+    secret = read_setting(os.environ, environment_variables()["plan_key"])
+    key = None if secret is None else SecretStr(secret)
+    check_seal(plan, key, required=False)
+    state = seal_state(plan, key)
+    if state == "unsealed" and key is not None:
+        return state, ["the plan has no seal of preview-job, and CFES_PLAN_KEY is set here"]
+    return state, []
 
 
 def _check_requester(subject: Plan | DryRun, approver: str) -> None:

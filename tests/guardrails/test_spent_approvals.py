@@ -300,7 +300,8 @@ def test_of_processes_with_one_approval_one_call_passes(keys: list[str], codes: 
         )
         for key in keys
     ]  # fmt: skip
-    ready, _, _ = select.select([process.stdout for process in processes], [], [], 60)
+    streams = [process.stdout for process in processes if process.stdout is not None]
+    ready, _, _ = select.select(streams, [], [], 60)
     first = next(process for process in processes if process.stdout in ready)
     second = processes[1 - processes.index(first)]
     assert first.stdout is not None

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from actions.example_plan import EXAMPLE_PLAN
 from connectors.errors import ApprovalRefused
@@ -247,7 +248,6 @@ class TestApprove:
             ({"max_drift": 1000.0}, "allows a drift of 1000 percent, 10 percent"),
             ({"cancel_if_discovered_over": None}, "no discovery limit, 462 messages"),
             ({"cancel_if_discovered_over": 100_000}, "discovery limit is 100,000 messages, 462"),
-            (dict.fromkeys(("messages", "distinct_messages", "recipients", "malicious")), "no numbers"),
         ],
     )
     def test_a_plan_that_was_edited_and_hashed_again_is_not_signed(
@@ -267,6 +267,38 @@ class TestApprove:
         ):
             plan = new_plan({**PLAN, **changed}).model_dump(mode="json")
             assert approve(plan, "--yes", "--accept-differences").error["type"] == "PlanRefused"
+
+    def test_a_plan_without_numbers_is_not_signed_where_its_search_can_be_counted(self, approve: Approve) -> None:
+        nothing = dict.fromkeys(("messages", "distinct_messages", "recipients", "malicious"))
+        ended = approve(new_plan({**PLAN, **nothing}).model_dump(mode="json"), "--yes", "--accept-differences")
+        assert ended.error["type"] == "PlanRefused"
+
+    def test_the_seal_is_checked_where_the_approver_has_the_key(
+        self, approve: Approve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key, other = SecretStr("k" * 40), SecretStr("o" * 40)
+        unsealed, sealed = PLAN, new_plan(PLAN, key).model_dump(mode="json")
+        broken = new_plan(PLAN, other).model_dump(mode="json")
+        assert "sealed: not checked: CFES_PLAN_KEY is not set here" in approve(sealed, "--yes").err
+        assert "sealed: NO: nothing proves" in approve(unsealed, "--yes").err
+        monkeypatch.setenv("CFES_PLAN_KEY", key.get_secret_value())
+        ended = approve(sealed, "--yes")
+        assert "sealed: yes" in ended.err
+        assert "asked by: dana@corp.example (proved, and sealed with the plan)" in ended.err
+        assert ended.code == 0
+        assert "has no seal" in approve(unsealed, "--yes").error["message"]
+        assert approve(unsealed, "--yes", "--accept-differences").code == 0
+        edited = {**new_plan({**PLAN, "messages": 419}).model_dump(mode="json"), "seal": sealed["seal"]}
+        for document in (broken, edited):
+            ended = approve(document, "--yes", "--accept-differences")
+            assert (ended.code, ended.error["type"]) == (3, "PlanRefused")
+            assert "seal" in ended.error["message"]
+            assert key.get_secret_value() not in ended.out + ended.err
+
+    def test_what_delivers_mail_is_said(self, approve: Approve) -> None:
+        plan = new_plan({**PLAN, "destination": "Inbox"}).model_dump(mode="json")
+        assert "delivers mail: YES" in approve(plan, "--yes").err
+        assert "delivers mail" not in approve(PLAN, "--yes").err
 
     def test_the_policys_drift_is_the_most(self, approve: Approve, policy_file: Path) -> None:
         policy_file.write_text(policy_file.read_text() + "max_drift_percent: 5\n")
