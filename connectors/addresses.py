@@ -51,6 +51,7 @@ _DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))
 
 # What separates addresses in data. Split by it: a search for addresses would take long on a hostile text.
 _BETWEEN = re.compile(r"""[\s<>()\[\]",;:\x00-\x20]+""")
+_NOT_IN_WORD = re.compile(r"""[\s@<>()\[\]",;:]""")
 _COMMENT = re.compile(r"\([^()]*\)")
 
 # The letters that IDNA 2003 replaced and IDNA 2008 keeps, and the joiners that it dropped.
@@ -109,7 +110,8 @@ def read_addresses(text: str) -> list[Address]:
     found: dict[Address, None] = {}
     for candidate in _mentioned(_visible(text)):
         mailbox, _, domain = candidate.rpartition("@")
-        mailbox = _folded(mailbox)
+        quoted = len(mailbox) > 2 and mailbox[0] == mailbox[-1] == '"'
+        mailbox = _folded(mailbox if quoted or not _NOT_IN_WORD.search(mailbox) else "")
         written = _canonical(domain)
         labels = written.split(".")
         if not mailbox or len(labels) < 2 or len(written) > LONGEST_DOMAIN or _NUMBER.fullmatch(labels[-1]):
@@ -322,17 +324,23 @@ def _visible(text: str) -> str:
 
 
 def _mentioned(text: str) -> Iterator[str]:
-    """The addresses that a text mentions: those in angle brackets if there are any, else the words with an @."""
-    text = unicodedata.normalize("NFKC", text)
-    plain = _without_names(text)
-    within = [part.partition(">")[0] for part in plain.split("<")[1:]]
-    for part in within if any("@" in one for one in within) else [plain]:
-        bare = part.strip()
-        if bare.startswith('"') and '"@' in bare[1:]:
-            yield bare
-            continue
-        # A scheme, a route, the name of a group: what comes before the last colon.
-        yield from (word for word in re.split(r"[\s,;:()<>]+", part) if "@" in word)
+    """The addresses that a text mentions, and what stands where one should."""
+    pieces = re.split("[,;]", _COMMENT.sub(" ", _without_names(unicodedata.normalize("NFKC", text))))
+    bracketed = [_within_brackets(piece) for piece in pieces]
+    for piece, within in zip(pieces, bracketed, strict=True):
+        if within:
+            yield within
+        elif "@" in piece or not any(bracketed):
+            bare = piece.strip()
+            quoted = bare.startswith('"') and '"@' in bare[1:]
+            # A scheme, the name of a group: what comes before a colon.
+            yield from [bare] if quoted else (word.rpartition(":")[2] for word in piece.split() if word[-1] != ":")
+
+
+def _within_brackets(piece: str) -> str:
+    """What the last angle brackets with an @ hold; empty where there are none."""
+    within = (part.partition(">")[0].strip() for part in piece.split("<")[1:])
+    return next((part.rpartition(":")[2] for part in reversed(list(within)) if "@" in part), "")
 
 
 def _without_names(text: str) -> str:

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from connectors.addresses import LONGEST_ENTRY, AddressSet, read_entry
+from connectors.addresses import LONGEST_ENTRY, AddressSet, read_domain_entry, read_entry
 from connectors.connection import PERSON
 from connectors.errors import PolicyUnusable, Problem, printable
 from connectors.job import ActionType, Destination, delivers
@@ -71,7 +71,14 @@ GROUP = r"^[A-Za-z0-9._-]{1,64}$"
 Group = Annotated[str, Field(pattern=GROUP)]
 Person = Annotated[str, Field(pattern=PERSON)]
 
+
+def _own(text: str) -> str:
+    read_domain_entry(text)
+    return text
+
+
 Guarded = Annotated[str, Field(max_length=LONGEST_ENTRY), AfterValidator(_guarded)]
+OwnDomain = Annotated[str, Field(max_length=LONGEST_ENTRY), AfterValidator(_own)]
 
 
 class _Part(BaseModel):
@@ -215,8 +222,9 @@ class Policy(_Part):
     protected_senders: list[Guarded] = Field(
         [], description="Addresses and domains whose messages are not touched. A domain covers its subdomains."
     )
-    own_domains: list[Guarded] = Field(
-        [], description="The organisation's own domains: a search for one of them does not narrow anything."
+    own_domains: list[OwnDomain] = Field(
+        [],
+        description="The organisation's own domains: a search for one narrows nothing, a sender in one may be its own.",
     )
     overrides: list[Override] = Field(
         [], description="The `allow_...` parameters that have an effect. Without it none of them does."

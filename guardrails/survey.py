@@ -89,7 +89,7 @@ class Survey:
 
         Their domain is one of the recipients' or of the policy's own domains, lies below one, or above one.
         """
-        own = RelatedDomains(getattr(self.policy, "own_domains", ()))
+        own = RelatedDomains(self.policy.own_domains)
         found = (
             sender
             for domain, sender in self.senders_by_domain.items()

@@ -6,7 +6,6 @@ into a search: a criterion that silently becomes empty or wrong finds the mail o
 
 from __future__ import annotations
 
-import contextlib
 import decimal
 import functools
 import hashlib
@@ -19,14 +18,22 @@ from jinja2 import Undefined
 from jinja2.filters import FILTERS as JINJA_FILTERS
 
 from playbooks import instants
+from playbooks.campaign_search import campaign_search, has_criteria, sender_proof
+from playbooks.filter_values import FilterError, items_of, mapping_of, text_of
+from playbooks.mail_filters import (
+    address,
+    address_problems,
+    breakdown,
+    clean_percent,
+    domain,
+    domain_problems,
+    domains,
+    related,
+)
 from playbooks.plain_json import Json, plain, shown
 
 MAX_TEXT = 1_000_000
 MAX_FILE_NAME = 80
-
-
-class FilterError(ValueError):
-    """A value does not fit the filter. The message is for the author of the playbook."""
 
 
 def as_text(value: object) -> str:
@@ -48,44 +55,6 @@ def as_text(value: object) -> str:
 def to_json(value: Json) -> str:
     """The value as JSON text, non-ASCII characters escaped."""
     return json.dumps(plain(_listed(value)))
-
-
-def domain(address: Json) -> str:
-    """The domain of an email address in lower case: `Billing@Shop.Example` gives `shop.example`."""
-    text = _text(address).strip()
-    local, at, name = text.rpartition("@")
-    name = name.removesuffix(".").lower()
-    labels = name.split(".")
-    quoted = len(local) > 2 and local[0] == local[-1] == '"'
-    if (
-        not at
-        or not local
-        or (not quoted and re.search(r'[\s@<>,;"()\x00-\x1f\x7f]', local))
-        or len(labels) < 2
-        or len(name) > 253
-        or not all(re.fullmatch(r"[^\W_](?:[\w-]{0,61}[^\W_])?", label) for label in labels)
-    ):
-        raise FilterError(f"{shown(text)} is not an email address")
-    return name
-
-
-def domains(addresses: Json) -> list[str]:
-    """The domains of a list of addresses, each once, in lower case. What is no address is left out; null is no list."""
-    found: dict[str, None] = {}
-    for address in _items(addresses) if addresses is not None else []:
-        with contextlib.suppress(FilterError):
-            found[domain(address)] = None
-    return list(found)
-
-
-def related(name: Json, others: Json) -> bool:
-    """Whether a domain is one of the others, lies below one of them, or above one."""
-    mine = _text(name).lower().strip(".")
-    return any(
-        mine == other or mine.endswith(f".{other}") or other.endswith(f".{mine}")
-        for other in (_text(entry).lower().strip(".") for entry in _items(others))
-        if other
-    )
 
 
 def instant(timestamp: Json) -> str:
@@ -169,7 +138,7 @@ def unique(values: Json) -> list[Json]:
     """The values without repetitions, in the order of their first appearance. `A@x` and `a@x` stay two values."""
     seen: set[str] = set()
     kept = []
-    for value in _items(values):
+    for value in items_of(values):
         key = json.dumps(plain(value), sort_keys=True)
         if key not in seen:
             seen.add(key)
@@ -179,12 +148,12 @@ def unique(values: Json) -> list[Json]:
 
 def join(values: Json, separator: str = "") -> str:
     """The values as one text."""
-    return _bounded(separator.join(as_text(value) for value in _items(values)))
+    return _bounded(separator.join(as_text(value) for value in items_of(values)))
 
 
 def replace(text: Json, old: str, new: str) -> str:
     """The text with every `old` replaced by `new`; `old` may not be empty."""
-    original = _text(text)
+    original = text_of(text)
     if not old:
         raise FilterError("replace() needs a text to look for")
     if len(original) + original.count(old) * len(new) > MAX_TEXT:
@@ -194,43 +163,43 @@ def replace(text: Json, old: str, new: str) -> str:
 
 def split(text: Json, separator: str) -> list[str]:
     """The parts of a text between the separators."""
-    return _text(text).split(separator)
+    return text_of(text).split(separator)
 
 
 def truncate(text: Json, length: int = 80) -> str:
     """The text cut to at most `length` characters, the last of them `…` where something was cut."""
-    whole = _text(text)
+    whole = text_of(text)
     return whole if len(whole) <= length else whole[: max(length - 1, 0)] + "…"
 
 
 def lower(text: Json) -> str:
     """The text in lower case."""
-    return _text(text).lower()
+    return text_of(text).lower()
 
 
 def upper(text: Json) -> str:
     """The text in upper case."""
-    return _text(text).upper()
+    return text_of(text).upper()
 
 
 def trim(text: Json) -> str:
     """The text without white space at its ends."""
-    return _text(text).strip()
+    return text_of(text).strip()
 
 
 def keys(mapping: Json) -> list[str]:
     """The keys of a map."""
-    return list(_mapping(mapping))
+    return list(mapping_of(mapping))
 
 
 def values(mapping: Json) -> list[Json]:
     """The values of a map."""
-    return list(_mapping(mapping).values())
+    return list(mapping_of(mapping).values())
 
 
 def pick(mapping: Json, *names: str) -> dict[str, Json]:
     """The map with only these keys, as far as it has them."""
-    source = _mapping(mapping)
+    source = mapping_of(mapping)
     return {name: source[name] for name in names if name in source}
 
 
@@ -238,25 +207,7 @@ def compact(value: Json) -> Json:
     """A list without its nulls, or a map without the keys that are null."""
     if isinstance(value, Mapping):
         return {key: item for key, item in value.items() if item is not None}
-    return [item for item in _items(value) if item is not None]
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise FilterError(f"{shown(value)} is not text")
-    return value
-
-
-def _items(value: object) -> list[Json]:
-    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
-        raise FilterError(f"{shown(value)} is not a list")
-    return list(value)
-
-
-def _mapping(value: object) -> Mapping[str, Json]:
-    if not isinstance(value, Mapping):
-        raise FilterError(f"{shown(value)} is not a map")
-    return value
+    return [item for item in items_of(value) if item is not None]
 
 
 def _listed(value: object) -> object:
@@ -287,12 +238,19 @@ _FROM_JINJA = (
 )
 
 OWN_FILTERS: dict[str, Callable[..., Any]] = {
+    "address": address,
+    "address_problems": address_problems,
+    "breakdown": breakdown,
+    "campaign_search": campaign_search,
+    "clean_percent": clean_percent,
     "compact": compact,
     "domain": domain,
+    "domain_problems": domain_problems,
     "domains": domains,
     "epoch": epoch,
     "file_name": file_name,
     "float": number,
+    "has_criteria": has_criteria,
     "instant": instant,
     "int": integer,
     "join": join,
@@ -302,6 +260,7 @@ OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "related": related,
     "replace": replace,
     "round": rounded,
+    "sender_proof": sender_proof,
     "shift": shift,
     "split": split,
     "string": as_text,

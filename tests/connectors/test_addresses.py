@@ -262,9 +262,12 @@ class TestData:
             ('"Dana \\" <x@y.example>" <dana@corp.example>', ["corp.example"]),
             ("Dana <dana@corp.example", ["corp.example"]),
             ("<dana@corp.example>", ["corp.example"]),
-            ("a@b.example, Dana <c@d.example>", ["d.example"]),
+            ("a@b.example, Dana <c@d.example>", ["b.example", "d.example"]),
+            ("Dana <c@d.example>, a@b.example", ["d.example", "b.example"]),
+            ("Lee, Dana <c@d.example>", ["d.example"]),
+            ("<@relay.example:dana@corp.example>", ["corp.example"]),
             ("A <a@b.example>, Dana <c@d.example>", ["b.example", "d.example"]),
-            ("a@b.example; c@d.example e@f.example", ["b.example", "d.example", "f.example"]),
+            ("a@b.example; c@d.example\te@f.example", ["b.example", "d.example", "f.example"]),
             ("Team: a@b.example, c@d.example;", ["b.example", "d.example"]),
             ("smtp:dana@corp.example", ["corp.example"]),
             ("dana@corp.example (Dana)", ["corp.example"]),
@@ -288,6 +291,7 @@ class TestData:
         ["", " ", "<>", "dana", "undisclosed-recipients:;", "corp.example", "@corp.example", "dana@", "dana@corp", "@",
          "dana at corp.example", "dana@corp..example", "dana@.example", "dana@-corp.example", "dana@192.0.2.1",
          "dana@[192.0.2.1]", "ok@corp.example, broken@", "dana@corp!.example", f"dana@{'a' * 64}.example",
+         "dana lee@corp.example", "dana@corp.example lee", "a@b@corp.example", "dana@corp.example/x",
          "dana@" + "a." * 200 + "example", "ceo%40corp.example"],
     )  # fmt: skip
     def test_a_text_that_names_no_readable_address_is_an_error(self, text: str) -> None:

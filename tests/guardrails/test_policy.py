@@ -145,7 +145,7 @@ class TestReading:
     def test_what_does_not_fit_is_named_by_its_place(self, field: dict[str, Any], pointer: str, refused: Any) -> None:
         assert refused(spelt(**field)).keys() == {pointer}
 
-    @pytest.mark.parametrize("key", ["protected_recipients", "protected_senders"])
+    @pytest.mark.parametrize("key", ["protected_recipients", "protected_senders", "own_domains"])
     @pytest.mark.parametrize(
         ("entry", "named"),
         [
@@ -166,6 +166,9 @@ class TestReading:
         found = refused(spelt(**{key: ["good.example", entry]}))
         assert found.keys() == {f"/{key}/1"}
         assert named in found[f"/{key}/1"]
+
+    def test_an_own_domain_is_no_address(self, refused: Any) -> None:
+        assert "U+0040 COMMERCIAL AT" in refused(spelt(own_domains=["ceo@corp.example"]))["/own_domains/0"]
 
     def test_every_problem_is_named_at_once(self, refused: Any) -> None:
         assert refused("max_messages: -1\ndestination: []\n").keys() == {"/policy", "/max_messages", "/destination"}

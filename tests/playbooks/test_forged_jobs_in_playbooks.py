@@ -55,7 +55,7 @@ def test_a_job_in_the_alerts_place_that_does_something_else_is_named_and_the_run
 ) -> None:
     heard = UpToTheCreate(api)
     with pytest.raises(Stopped):
-        purge(alert, api, tmp_path / "spied", heard)
+        purge(alert, api, tmp_path / "spied", heard, search_by="sender")
     [wanted] = heard.of("create-move-job")
     asked = wanted["plan"]["asked_search_params"]
     assert asked["sender"] == CAMPAIGN["sender"]
@@ -66,7 +66,7 @@ def test_a_job_in_the_alerts_place_that_does_something_else_is_named_and_the_run
         plan_hash=wanted["plan"]["plan_hash"] if with_plan else None,
     )
     forged = posted(sandbox, stamp.on(wanted["comment"]), **DECOYS[decoy](asked))
-    outcome = purge(alert, api, tmp_path / "run")
+    outcome = purge(alert, api, tmp_path / "run", search_by="sender")
     assert outcome.status != "completed"
     assert outcome.exit_code == 5
     assert forged in str(outcome.error)

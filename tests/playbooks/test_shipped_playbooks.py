@@ -33,6 +33,7 @@ FALSE_POSITIVE = {
     "From": "statements@partner-bank.example",
     "Timestamp": "2026-11-20T15:32:35Z",
     "FinalDisposition": "spam",
+    "DMARCResult": "pass",
 }
 
 Connect = Callable[..., EmailSecurity]
@@ -193,7 +194,7 @@ def test_an_alert_that_is_not_about_an_outsiders_phish_is_refused(
 def test_a_campaign_that_left_nothing_ends_early_and_well(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
-    outcome = purge({**alert, "From": "nobody@nowhere.example"}, api, tmp_path / "run")
+    outcome = purge({**alert, "From": "nobody@nowhere.example", "DMARCResult": "pass"}, api, tmp_path / "run")
     assert (outcome.status, outcome.outputs["job_id"]) == ("completed", None)
     assert "nothing to move" in outcome.message
     assert sandbox.state.truth()["jobs"] == []
@@ -385,6 +386,7 @@ class LateIndex(Heard):
                     subject=f"late {number}",
                     recipients=("late@corp.example",),
                     disposition="MALICIOUS",
+                    attachments=like.attachments,
                 )
         return result
 
@@ -572,7 +574,9 @@ def test_an_approval_of_another_plan_makes_no_job(
     api = under(APPROVED_BY_BOB, requested_by="alice")
     plan = previewed(api)
     for number, other in enumerate((None, previewed(api, sample=1))):
-        outcome = purge(alert, api, tmp_path / str(number), approvals=[signed(api, plan)], plan=other)
+        outcome = purge(
+            alert, api, tmp_path / str(number), approvals=[signed(api, plan)], plan=other, search_by="sender"
+        )
         assert (outcome.status, outcome.exit_code, outcome.error["type"]) == ("failed", 3, "ApprovalRefused")
     assert sandbox.state.truth()["jobs"] == []
 
@@ -583,7 +587,7 @@ def test_a_plan_that_was_made_before_is_used_as_it_is(
     narrower = {**CAMPAIGN, "subject": "Overdue", "end": "2026-11-20T16:00:00Z"}
     plan = previewed(api, search_params=narrower)
     act = Heard(api)
-    outcome = purge(alert, api, tmp_path / "run", act, plan=plan)
+    outcome = purge(alert, api, tmp_path / "run", act, plan=plan, search_by="sender")
     assert outcome.status == "completed", outcome.error
     assert act.of("preview-job") == []
     [job] = sandbox.state.truth()["jobs"]
@@ -613,7 +617,9 @@ def test_a_plan_that_is_for_something_else_than_the_alert_is_refused(
     plan = previewed(api, **changed)
     release = playbook_id == "false-positive-release"
     of = {**FALSE_POSITIVE, "From": "somebody@else.example"} if release else alert
-    outcome = run(playbook_id, {"alert": of, "plan": plan, "max_messages": 99_999}, api, tmp_path / "run")
+    outcome = run(
+        playbook_id, {"alert": of, "plan": plan, "max_messages": 99_999, "search_by": "sender"}, api, tmp_path / "run"
+    )
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
     assert "The plan that was given is not one" in outcome.message
     assert sandbox.state.truth()["jobs"] == []
@@ -623,9 +629,9 @@ def test_a_plan_that_was_edited_or_holds_too_much_makes_no_job(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     plan = previewed(api)
-    edited = purge(alert, api, tmp_path / "one", plan={**plan, "messages": 7})
+    edited = purge(alert, api, tmp_path / "one", plan={**plan, "messages": 7}, search_by="sender")
     assert (edited.exit_code, edited.error["type"]) == (3, "PlanRefused")
-    large = purge(alert, api, tmp_path / "two", plan=plan, max_messages=7)
+    large = purge(alert, api, tmp_path / "two", plan=plan, max_messages=7, search_by="sender")
     assert (large.status, large.exit_code) == ("refused", 3)
     # What the plan says of itself is not believed: it is counted again.
     assert sandbox.state.truth()["jobs"] == []

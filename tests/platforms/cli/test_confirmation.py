@@ -315,7 +315,7 @@ class TestPlaybooks:
         forged = {**plan, "messages": 6, "recipients": 6, "sample": [], "by_sender": {"nobody@else.example": 6}}
         Path("plan.json").write_text(new_plan({k: v for k, v in forged.items() if k != "plan_hash"}).model_dump_json())
         run = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--set", "plan=@plan.json")
-        ended = connected(*run, terminal=True, typed="n\n")
+        ended = connected(*run, "--set", "search_by=sender", terminal=True, typed="n\n")
         told = COLOUR.sub("", ended.err)
         assert ended.code == 3
         assert "the given plan claims 6 messages" in told

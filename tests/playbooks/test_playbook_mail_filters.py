@@ -1,0 +1,118 @@
+"""The filters that tell our own side from an outsider, and clean mail from harmful."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from playbooks.filter_values import FilterError
+from playbooks.mail_filters import (
+    address,
+    address_problems,
+    breakdown,
+    clean_percent,
+    domain,
+    domain_problems,
+    domains,
+    related,
+)
+
+
+def test_domains_of_addresses_are_each_named_once_in_one_spelling() -> None:
+    written = [
+        "dana@Corp.example",
+        "Lee <lee@corp.example.>",
+        "a@sub.corp.example, b@xn--bcher-kva.example",
+        "c@bücher.example",
+    ]
+    assert domains(written) == ["corp.example", "sub.corp.example", "xn--bcher-kva.example"]
+    assert domains(None) == []
+
+
+@pytest.mark.parametrize("entry", ["undisclosed-recipients:;", "", "x", "dana@", "dana at corp.example", 5, None])
+def test_what_is_no_address_is_an_error_and_never_left_out_unseen(entry: Any) -> None:
+    listed = ["dana@corp.example", entry]
+    with pytest.raises(FilterError):
+        domains(listed)
+    if isinstance(entry, str):
+        assert domains(listed, skip_unreadable=True) == ["corp.example"]
+    assert len(address_problems(listed)) == 1
+
+
+def test_a_list_without_problems_has_none() -> None:
+    assert address_problems(["Dana <dana@corp.example>"]) == address_problems(None) == address_problems([]) == []
+    assert domain_problems(["corp.example", "CORP.example.", "bücher.example"]) == []
+
+
+def test_a_problem_quotes_the_entry_and_names_the_character() -> None:
+    [problem] = domain_problems(["good.example", "\u200ecorp.example"])
+    assert problem.startswith("'\\u200ecorp.example' has U+200E LEFT-TO-RIGHT MARK")
+    assert problem.isprintable()
+
+
+@pytest.mark.parametrize("value", [5, "a@b.example", {"a": 1}])
+def test_domains_of_what_is_no_list_is_an_error_for_the_author(value: Any) -> None:
+    with pytest.raises(FilterError):
+        domains(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "gives"),
+    [
+        (" Dana@Corp.example. ", "dana@corp.example"),
+        ("Dana Lee <Dana@Corp.example>", "dana@corp.example"),
+        # As the service spells it, for it is searched for.
+        ("Dana@BÜCHER.example", "dana@bücher.example"),
+    ],
+)
+def test_an_address_is_given_without_its_name(text: str, gives: str) -> None:
+    assert address(text) == gives
+    assert domain(text) == domain(gives)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["corp.example", "CORP.example", "mail.corp.example", "a.b.corp.example", "corp.example.", "co\u200brp.example"],
+)
+def test_a_domain_is_related_to_itself_and_to_what_lies_below(name: str) -> None:
+    assert related(name, ["other.example", "corp.example"])
+
+
+def test_a_domain_above_ours_is_related_too() -> None:
+    assert related("corp.example", ["mail.corp.example"])
+    assert not related("example", ["mail.corp.example"])
+
+
+def test_international_domains_are_related_in_either_spelling() -> None:
+    assert related("bücher.example", ["xn--bcher-kva.example"])
+    assert related("xn--bcher-kva.example", ["mail.BÜCHER.example"])
+
+
+@pytest.mark.parametrize("name", ["notcorp.example", "corp.example.evil.test", "example.test", "corp-example.test"])
+def test_a_domain_that_only_looks_alike_is_not_related(name: str) -> None:
+    assert not related(name, ["corp.example", ""])
+
+
+@pytest.mark.parametrize(
+    ("counts", "percent"),
+    [
+        ({"NONE": 25, "MALICIOUS": 1}, 100 * 25 / 26),
+        ({"MALICIOUS": 3, "MALICIOUS-BEC": 1, "SUSPICIOUS": 1, "SPOOF": 1, "SPAM": 1}, 0),
+        ({"BULK": 1, "UNKNOWN": 1, "(others)": 1, "NEW": 1, "MALICIOUS": 4}, 50),
+        ({}, 0),
+    ],
+)
+def test_what_has_no_harmful_verdict_is_clean(counts: dict[str, int], percent: float) -> None:
+    assert clean_percent(counts) == percent
+
+
+@pytest.mark.parametrize("counts", [{"NONE": -1}, {"NONE": "5"}, {"NONE": True}, {"NONE": 1.5}, [1], None])
+def test_what_is_no_breakdown_is_an_error(counts: Any) -> None:
+    for read in (clean_percent, breakdown):
+        with pytest.raises(FilterError):
+            read(counts)
+
+
+def test_a_breakdown_is_written_with_the_largest_first() -> None:
+    assert breakdown({"MALICIOUS": 1, "NONE": 25}) == "25 NONE, 1 MALICIOUS"
