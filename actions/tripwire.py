@@ -16,7 +16,7 @@ from pydantic import Field
 from actions.contract import ActionResult
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
-from connectors.errors import NotFound, OutcomeUnknown, PackError, ParameterError, PolicyUnusable, TemporaryFailure
+from connectors.errors import OutcomeUnknown, PackError, ParameterError, PolicyUnusable, TemporaryFailure
 from connectors.job import BulkJob
 from connectors.job_cancelling import cancel_surely
 from connectors.stamp import Stamp
@@ -166,6 +166,7 @@ def watch_discovery(api: EmailSecurity, job: BulkJob, limit: DiscoveryLimit) -> 
         api.clock.sleep(QUICK_INTERVAL_SECONDS)
         try:
             job = api.get_job(job.job_id)
-        except (TemporaryFailure, NotFound):
+        except PackError:
+            # The job is there, whatever this poll met: an error would say that nothing was changed.
             break
     return job, limit.tripwire(job, cancelled=cancelled)

@@ -10,6 +10,7 @@ from typing import Any
 
 from sandbox.clock import as_datetime
 from sandbox.server import RunningSandbox
+from tests.chaos.guard import Guard, guard
 from tests.chaos.hands import Hands
 from tests.chaos.named_messages import left_undone
 from tests.chaos.naming import requests_of
@@ -28,6 +29,7 @@ from tests.chaos.verdict import (
 from tests.chaos.wire import Call, Story
 from tests.chaos.workers import Actor, Stage
 from tests.chaos.world import world
+from tests.red_team.forging import FORGERIES
 
 Params = Mapping[str, Any]
 
@@ -54,6 +56,7 @@ class Outcome:
     jobs: int = 0
     planned_jobs: int = 0
     changed_by_id: int = 0
+    forged_plans: int = 0
     met: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
 
@@ -61,13 +64,14 @@ class Outcome:
 def run_case(seed: int, number: int) -> Outcome:
     """Play one case and judge it."""
     schedule = drawn(seed, number)
-    with world(schedule) as sandbox:
-        return _Play(schedule, sandbox).outcome()
+    with world(schedule) as sandbox, guard() as guarded:
+        return _Play(schedule, sandbox, guarded).outcome()
 
 
 class _Play:
-    def __init__(self, schedule: Schedule, sandbox: RunningSandbox) -> None:
+    def __init__(self, schedule: Schedule, sandbox: RunningSandbox, guarded: Guard) -> None:
         self.schedule = schedule
+        self.guard = guarded
         self.sandbox = sandbox
         self.account = sandbox.state
         self.stage = Stage(random.Random(f"{schedule.name}/play"), sandbox.state.advance)
@@ -76,11 +80,22 @@ class _Play:
         self.runs = [_IntentRun(self, intent) for intent in schedule.intents]
         # By plan_hash: what the plan's own search found when it was made.
         self.planned: dict[str, Copies] = {}
+        # Hashes of forged plans, and of those that somebody approved.
+        self.forged: set[str] = set()
+        self.approved: set[str] = set()
         self.requests = 0
         self.began = as_datetime(sandbox.clock.now())
 
-    def hands(self, actor: Actor, worker: Worker | None) -> Hands:
-        return Hands(actor, worker, self.sandbox, self.story, page_limit=self.schedule.page_limit, began=self.began)
+    def hands(self, actor: Actor, worker: Worker | None, intent: Intent) -> Hands:
+        return Hands(
+            actor,
+            worker,
+            self.sandbox,
+            self.story,
+            page_limit=self.schedule.page_limit,
+            began=self.began,
+            settings=self.guard.settings if intent.guarded else {},
+        )
 
     def outcome(self) -> Outcome:
         for run in self.runs:
@@ -101,6 +116,8 @@ class _Play:
         self.stage.let_pass(CALM_SECONDS)
         calls = [call for run in self.runs for call in run.calls]
         judge_messages(self.account, calls, self.planned, self.findings)
+        for run in self.runs:
+            run.judge_what_was_allowed()
         makers = [call for call in calls for _ in call.made]
         met["killed"] = sum(call.code is None for call in calls)
         return Outcome(
@@ -111,6 +128,9 @@ class _Play:
             requests=self.requests,
             jobs=len(makers),
             planned_jobs=sum(call.plan is not None for call in makers),
+            forged_plans=sum(
+                call.forged and call.action == run.intent.action for run in self.runs for call in run.calls
+            ),
             changed_by_id=len({done.investigate_id for call in calls for done in call.changed}),
             met=met,
             codes=Counter(-1 if call.code is None else call.code for call in calls),
@@ -132,13 +152,17 @@ class _IntentRun:
         asked = self.requests[worker.variant]
 
         def work(actor: Actor) -> None:
-            hands = self._play.hands(actor, worker)
+            hands = self._play.hands(actor, worker, self.intent)
             plan = self._plan_of(worker, hands, asked)
             if worker.planning != "none" and plan is None:
                 return
             params = asked if plan is None else {**asked, "plan": plan}
             if plan is not None and self._play.stage.chance.random() < 0.5:
                 params = {name: value for name, value in params.items() if name not in ("search_params", "destination")}
+            if plan is not None and self.intent.guarded:
+                params = {**params, "approvals": [self._approval(hands, plan)]}
+                if worker.forgery is not None:
+                    self._until_told(hands, self.intent.action, self._forged(hands, worker.forgery, params), asked)
             made = self._until_told(hands, self.intent.action, params, asked)
             if made.code == 0:
                 for action in worker.follow_ups:
@@ -165,6 +189,17 @@ class _IntentRun:
         if shared:
             self._shared_plan = preview.document
         return preview.document
+
+    def _approval(self, hands: Hands, plan: Mapping[str, Any]) -> str:
+        self._play.approved.add(plan["plan_hash"])
+        return self._play.guard.approval(plan, hands.now, f"{self._play.stage.chance.getrandbits(64):x}")
+
+    def _forged(self, hands: Hands, forgery: str, params: Params) -> Params:
+        """The parameters with a forged plan; for half of them the approver was shown the forged one."""
+        plan = FORGERIES[forgery](params["plan"])
+        self._play.forged.add(plan["plan_hash"])
+        deceived = self._play.stage.chance.random() < 0.5
+        return {**params, "plan": plan, "approvals": [self._approval(hands, plan)] if deceived else params["approvals"]}
 
     def _follow_up(self, action: FollowUp, made: Call, worker: Worker) -> dict[str, Any]:
         params: dict[str, Any] = {"job_id": made.document["job_id"]}
@@ -196,7 +231,9 @@ class _IntentRun:
     def _one_call(self, hands: Hands, action: str, params: Params, asked: Params) -> Call:
         play = self._play
         changes = len(play.account.delivery.done)
-        call = Call(hands.actor.name, action, params, asked, play.stage.now, changes)
+        plan = params.get("plan")
+        forged = plan is not None and plan["plan_hash"] in play.forged
+        call = Call(hands.actor.name, action, params, asked, play.stage.now, changes, forged)
         self.calls.append(call)
         # In two steps: the sum of before would be that of before the other workers' turns.
         sent = hands.do(call)
@@ -250,6 +287,13 @@ class _IntentRun:
             if call.code == 0:
                 self._play.findings.others += left_undone(call, self._play.account)
 
+    def judge_what_was_allowed(self) -> None:
+        """Under the policy every job is of a plan that preview-job made and an approver signed."""
+        for call in self.calls if self.intent.guarded else ():
+            plan = call.plan
+            if call.made and (call.forged or plan is None or plan["plan_hash"] not in self._play.approved):
+                self._play.findings.others.append(f"{call.worker} made a job beyond what was found and approved")
+
     def _judge(self, creates: list[Call], *, at_the_end: bool) -> None:
         play = self._play
         judge_jobs(self.intent, creates, play.findings, lag_seconds=play.schedule.lag_seconds, at_the_end=at_the_end)
@@ -258,7 +302,8 @@ class _IntentRun:
         calm: list[Call] = []
         play = self._play
         actor = play.stage.enter(
-            "calm", lambda actor: calm.append(self._one_call(play.hands(actor, None), action, params, asked))
+            "calm",
+            lambda actor: calm.append(self._one_call(play.hands(actor, None, self.intent), action, params, asked)),
         )
         play.stage.play()
         assert actor.done

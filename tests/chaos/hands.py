@@ -55,8 +55,10 @@ class Hands:
         *,
         page_limit: int | None,
         began: datetime,
+        settings: Mapping[str, Any],
     ) -> None:
         self.actor = actor
+        self._settings = settings
         self._sandbox = sandbox
         self._story = story
         self._deadline = worker.deadline_seconds if worker else None
@@ -72,12 +74,22 @@ class Hands:
             connect=lambda: httpx.HTTPTransport(verify=tls_settings()),
         )
 
+    @property
+    def now(self) -> datetime:
+        """The worker's wall clock."""
+        return self._clock.now()
+
     def do(self, call: Call) -> int:
         """One call as a process of its own: connection, randomness and rate budget are new. Gives its requests."""
         sandbox, stage, before = self._sandbox, self.actor.stage, self._wire.requests
         self._wire.call = call
         self._tell(f"runs {call.action}")
-        settings = {"account_id": sandbox.account_id, "api_token": sandbox.token, "base_url": sandbox.base_url}
+        settings = {
+            "account_id": sandbox.account_id,
+            "api_token": sandbox.token,
+            "base_url": sandbox.base_url,
+            **self._settings,
+        }
         deadline = None if self._deadline is None else Deadline(self._clock, self._deadline)
         chance = random.Random(stage.chance.random())
         with EmailSecurity(

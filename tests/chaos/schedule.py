@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tests.chaos.bad_days import Fields, faults
+from tests.red_team.forging import FORGERIES
 
 Action = Literal["create-move-job", "release-job", "move-messages", "release-messages"]
 FollowUp = Literal["wait-for-job", "export-job-messages", "cancel-job", "delete-job"]
@@ -49,7 +50,8 @@ class Worker:
     """One orchestrator.
 
     variant: which of its intent's requests it asks for. jump: at which request, by how much the wall clock is set.
-    tripwire: what wait-for-job lets the job discover.
+    tripwire: what wait-for-job lets the job discover. forgery: how it forges the plan that it was given, before it uses
+    the honest one.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Worker:
     deadline_seconds: float | None
     planning: Planning
     tripwire: int | None
+    forgery: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ class Intent:
     """One thing to be done once.
 
     requests: the parameters of each variant; more than one is a key used for two requests, a plan under two keys, or
-    different parts of the same messages. namings: for each request by ID, the messages that it names.
+    different parts of the same messages. namings: for each request by ID, the messages that it names. guarded: under a
+    policy that takes sealed and approved plans only.
     """
 
     action: Action
@@ -94,6 +98,7 @@ class Intent:
     workers: tuple[Worker, ...]
     capped: bool
     namings: tuple[Naming, ...] = ()
+    guarded: bool = False
 
     @property
     def by_id(self) -> bool:
@@ -162,10 +167,12 @@ def drawn(seed: int, number: int) -> Schedule:
 
 
 def _intent(chance: random.Random, key: str, place: int, *, may_delete: bool) -> Intent:
-    kinds = ("same", "conflict", "keyless", "shared plan", "plan under two keys", "by ID")
-    kind = chance.choices(kinds, (50, 18, 14, 12, 6, 13))[0]
+    kinds = ("same", "conflict", "keyless", "shared plan", "plan under two keys", "by ID", "forged plan")
+    kind = chance.choices(kinds, (50, 18, 14, 12, 6, 13, 12))[0]
     if kind == "by ID":
         return _by_id(chance, place)
+    if kind == "forged plan":
+        return _forged(chance, key, place)
     crowd = chance.choice((1, 2, 2, 3, 4, 5)) if kind in ("same", "shared plan") else chance.choice((1, 2, 3))
     if kind in ("conflict", "plan under two keys"):
         crowd += 1
@@ -180,7 +187,7 @@ def _intent(chance: random.Random, key: str, place: int, *, may_delete: bool) ->
     if kind == "conflict":
         other = {**requests[0], "search_params": {**requests[0]["search_params"], "recipient": "corp.example"}}
         if action == "create-move-job" and chance.random() < 0.5:
-            other = {**requests[0], "destination": "Inbox"}
+            other = {**requests[0], "destination": "Inbox", "allow_malicious": True}
         requests.append(other)
     shared = kind in ("shared plan", "plan under two keys")
     planners = 0.7 if chance.random() < 0.3 else 0.0
@@ -202,12 +209,33 @@ def _intent(chance: random.Random, key: str, place: int, *, may_delete: bool) ->
     )
 
 
+def _forged(chance: random.Random, key: str, place: int) -> Intent:
+    """Workers under a policy that asks for approved plans. At least one forges the plan before using the honest one."""
+    planning: Planning = chance.choice(("own", "shared"))
+    workers = []
+    for number in range(chance.choice((1, 2, 3))):
+        worker = _worker(chance, f"{'ABCD'[place]}{number}", 0, planning, alone=False)
+        forges = number == 0 or chance.random() < 0.5
+        workers.append(replace(worker, forgery=chance.choice(sorted(FORGERIES)) if forges else None))
+    request = _request(chance, "create-move-job", key if chance.random() < 0.7 else None)
+    return Intent(
+        action="create-move-job",
+        key=request.get("idempotency_key"),
+        requests=(request,),
+        workers=tuple(workers),
+        capped=False,
+        guarded=True,
+    )
+
+
 def _by_id(chance: random.Random, place: int) -> Intent:
     """Workers who name the same messages, or different parts of them."""
     action: Action = "release-messages" if chance.random() < 0.35 else "move-messages"
     request: Fields = {"skip_done": False} if chance.random() < 0.15 else {}
     if action == "move-messages":
         request["destination"] = chance.choice(("JunkEmail", "DeletedItems", "Inbox"))
+        if request["destination"] == "Inbox":
+            request["allow_malicious"] = True
     elif chance.random() < 0.5:
         request["allow_malicious"] = True
     capped = chance.random() < 0.05

@@ -35,6 +35,7 @@ class Tally:
                 "planned jobs": outcome.planned_jobs,
                 "intents by ID": sum(intent.by_id for intent in outcome.schedule.intents),
                 "changed by ID": outcome.changed_by_id,
+                "forged plans": outcome.forged_plans,
                 "worked twice": found.worked_twice,
                 "duplicates": len(set(found.duplicates)),
                 "cancelled twins": found.cancelled_twins,
@@ -70,6 +71,7 @@ class Tally:
             f"faults met          {sum(self.met.values())}: {met}",
             f"exit codes          {codes}",
             f"jobs made           {sums['jobs']} ({sums['planned jobs']} from a plan)",
+            f"forged plans        {sums['forged plans']} calls; a job beyond what was found and approved counts below",
             f"changed by ID       {sums['changed by ID']} messages ({sums['intents by ID']} intents)",
             f"duplicates          {sums['duplicates']}",
             f"twins cancelled     {sums['cancelled twins']}, "

@@ -99,6 +99,9 @@ def _mistold(call: Call) -> list[str]:
 
 def _mistold_create(call: Call, intent: Intent, made: Sequence[Made], account: Account) -> list[str]:
     first = in_order(made)[0] if made else None
+    if call.forged:
+        # An honest call may have made the job that its key stands for: that job is followed.
+        return [f"a forged plan made {own.job.job_id}" for own in call.made]
     if call.code == 3:
         return (
             [] if may_be_refused(call, intent, account) else [f"there was no reason to refuse: {call.error['message']}"]
@@ -121,6 +124,8 @@ def _mistold_create(call: Call, intent: Intent, made: Sequence[Made], account: A
 
 def may_be_refused(call: Call, intent: Intent, account: Account) -> bool:
     """Whether a guardrail has a reason: the cap, or that what a plan would release was released by now."""
+    if call.forged:
+        return call.error.get("type") in ("PlanRefused", "PlanDrifted", "ApprovalRefused")
     if intent.by_id:
         return change_may_be_refused(call, intent, account)
     drifted = call.error.get("type") == "PlanDrifted" and intent.action == "release-job"

@@ -44,7 +44,7 @@ class Call:
     asked: the parameters as the worker was given them, before a plan took the place of some. code: the exit code, None
     where the worker was killed. shown: job to status, in the last good look at the list. changes_before: how many
     changes the account had made when it began. steps: what it saw of messages and sent about them by their IDs.
-    troubled: an answer was not as it should be.
+    troubled: an answer was not as it should be. forged: its plan is.
     """
 
     worker: str
@@ -53,6 +53,7 @@ class Call:
     asked: Mapping[str, Any]
     began: float
     changes_before: int = 0
+    forged: bool = False
     steps: list[Look | Sent] = field(default_factory=list)
     troubled: bool = False
     effects: list[Effect] = field(default_factory=list)

@@ -71,7 +71,7 @@ FORGERIES: dict[str, Callable[[Document], Document]] = {
     "an empty window": _empty_window,
     "a wider window": _wider_window,
     "a window that ends in the future": _future_window,
-    "somebody else asked": lambda plan: rehashed(plan, requested_by="alice"),
+    "somebody else asked": lambda plan: rehashed(plan, requested_by="eve"),
     "other texts": lambda plan: rehashed(plan, warnings=["checked by the security team"], parity_notes=["exact"]),
     "another folder": lambda plan: rehashed(plan, destination="RecoverableItemsPurges"),
     "a later preview": lambda plan: rehashed(plan, previewed_at="2026-11-20T16:02:30Z"),
