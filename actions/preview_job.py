@@ -181,7 +181,7 @@ def _warnings(found: Survey | None) -> list[str]:
 
 ACTION = Action(
     id="preview-job",
-    title="Preview a bulk job: a plan with numbers that bind it",
+    title="Preview what a bulk job would affect, and make a plan of it",
     params=Params,
     result=Result,
     effect="read",

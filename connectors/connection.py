@@ -127,7 +127,8 @@ class Connection(BaseModel):
         None,
         min_length=1,
         max_length=4096,
-        description="The organisation's policy, a YAML file that no parameter overrides; see docs/policy.md.",
+        description="The organisation's policy, a YAML file. Parameters override only what it names; see "
+        "docs/policy.md.",
         json_schema_extra=_guard("CFES_POLICY"),
     )
     read_only: bool = Field(False, description="Refuse every write.", json_schema_extra=_guard("CFES_READ_ONLY"))

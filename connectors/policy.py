@@ -1,7 +1,7 @@
-"""The organisation's policy: limits, what is protected, what needs a plan or approvals. No parameter overrides it.
+"""The organisation's policy: limits, what is protected, what needs a plan or approvals.
 
-A YAML file that the setting CFES_POLICY names; docs/policy.md shows one. What can't be read in full is refused in full:
-a misspelt limit that is skipped would be no limit.
+Parameters override only what it names. It is a YAML file that the setting CFES_POLICY names; docs/policy.md shows one.
+What can't be read in full is refused in full: a misspelt limit that is skipped would be no limit.
 """
 
 from __future__ import annotations

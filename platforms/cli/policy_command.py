@@ -38,7 +38,7 @@ app = typer.Typer(
 
 @app.callback()
 def _root() -> None:
-    """The organisation's policy: limits that no parameter overrides. See docs/policy.md."""
+    """The organisation's policy: limits that parameters can't override. See docs/policy.md."""
 
 
 @app.command(cls=PlainCommand)
@@ -66,6 +66,12 @@ def check(
             error.help = "Nothing is written while a policy can't be used. Correct it, and check it again."
             raise
         _show(screen, path, policy)
+        if (policy.plan_needed or policy.approval_needed) and read_setting(os.environ, KEY_VARIABLE) is None:
+            screen.say(
+                f"warning: the policy asks for sealed plans, and {KEY_VARIABLE} is not set here: no plan would be "
+                "accepted. Make a key: cfes policy init DIR",
+                "yellow",
+            )
 
 
 @app.command(cls=PlainCommand)

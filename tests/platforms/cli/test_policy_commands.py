@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -94,6 +95,33 @@ def _accepted(ended: Ended, clock: FakeClock, plan: Any = PLAN, policy: Policy =
         requesters=["dana@corp.example"],
         now=clock.now(),
     )
+
+
+class TestPolicyInit:
+    def test_it_writes_a_policy_that_can_be_used_and_a_key_of_the_owner_alone(self, cfes: Cfes, tmp_path: Path) -> None:
+        ended = cfes("policy", "init", str(tmp_path / "etc" / "cfes"))
+        policy, key = tmp_path / "etc" / "cfes" / "policy.yaml", tmp_path / "etc" / "cfes" / "plan.key"
+        assert ended.document["settings"] == {"CFES_POLICY": str(policy), "CFES_PLAN_KEY_FILE": str(key)}
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+        assert re.fullmatch(r"[0-9a-f]{64}\n", key.read_text())
+        assert key.read_text().strip() not in ended.out + ended.err
+        assert cfes("policy", "check", str(policy)).code == 0
+        other = cfes("policy", "init", str(tmp_path / "other"))
+        assert Path(other.document["settings"]["CFES_PLAN_KEY_FILE"]).read_text() != key.read_text()
+
+    @pytest.mark.parametrize("name", ["policy.yaml", "plan.key"])
+    def test_it_overwrites_nothing(self, name: str, cfes: Cfes, tmp_path: Path) -> None:
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+        ended = cfes("policy", "init", str(tmp_path))
+        assert (ended.code, sorted(path.name for path in tmp_path.iterdir())) == (2, [name])
+        assert "Nothing was overwritten" in ended.error["help"]
+
+    def test_a_policy_that_asks_for_plans_without_a_key_is_warned_about(
+        self, cfes: Cfes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert "CFES_PLAN_KEY is not set here" in cfes("policy", "check", str(EXAMPLE)).err
+        monkeypatch.setenv("CFES_PLAN_KEY", "k" * 32)
+        assert "CFES_PLAN_KEY" not in cfes("policy", "check", str(EXAMPLE)).err
 
 
 class TestPolicyCheck:
