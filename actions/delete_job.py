@@ -29,6 +29,7 @@ from connectors.errors import (
 )
 from connectors.job import BulkJob
 from connectors.stamp import Stamp
+from guardrails.clearance import check_reason
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -58,6 +59,9 @@ class Params(ActionParams):
         max_length=4096,
         description="Path of a bundle that export-job-messages made: unless it holds every row, nothing is deleted.",
     )
+    comment: str | None = Field(
+        None, max_length=1000, description="Why it is deleted. Required where the policy says `reason_needed`."
+    )
 
 
 class Result(ActionResult):
@@ -74,6 +78,7 @@ class Result(ActionResult):
 
 def delete_job(p: Params, api: EmailSecurity) -> Result:
     api.check_deletable()
+    check_reason(api, p.comment)
     rule = api.policy.delete if api.has_policy else None
     if rule is not None and p.evidence is None:
         raise PolicyRefused(

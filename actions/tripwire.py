@@ -116,6 +116,12 @@ class DiscoveryLimit:
             raise self.not_stopped(job, failure) from None
         return stopped, applied != "no"
 
+    def falls_short(self, job: BulkJob) -> bool:
+        """Return whether the job has ended with far fewer messages than the plan counted."""
+        if self.plan is None or self.plan.messages is None or not job.has_ended:
+            return False
+        return job.total_messages_discovered * 100 < self.plan.messages * (100 - min(self.plan.max_drift, 100))
+
     def _tripped(self, job: BulkJob) -> bool:
         return self.messages is not None and job.total_messages_discovered > self.messages
 

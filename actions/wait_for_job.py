@@ -90,7 +90,10 @@ class JobProgress(ActionResult):
 class Result(ActionResult):
     job_id: JobId
     done: bool = Field(description="Whether the job has ended.")
-    outcome: Outcome | None = Field(description="What it achieved; null while it is not done.")
+    outcome: Outcome | None = Field(
+        description="What it achieved; null while it is not done. With a plan, one that discovered far fewer messages is "
+        "at best partial."
+    )
     status: str = Field(description="The job's status at the last look.")
     progress: JobProgress
     stalled: bool = Field(description="No counter has moved for long, and no message's retry_after explains it.")
@@ -150,8 +153,7 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
             if trouble is not None and over and limit.is_over(last_seen):
                 raise limit.not_stopped(last_seen, trouble)
             if last_seen.has_ended or over or stalls_now:
-                tripwire = limit.tripwire(last_seen, cancelled=cancelled)
-                return _result(p, api, last_seen, state, pause, trouble, tripwire)
+                return _result(p, api, last_seen, state, pause, trouble, limit, cancelled=cancelled)
         # A last look when the time is used up, instead of giving up early.
         api.clock.sleep(min(pause, max(_time_left(allowance, api), 0)))
 
@@ -193,10 +195,20 @@ def _result(
     state: Resume,
     pause: float,
     trouble: TemporaryFailure | None,
-    tripwire: Tripwire | None,
+    limit: DiscoveryLimit,
+    *,
+    cancelled: bool,
 ) -> Result:
-    done = job.has_ended
+    done, tripwire = job.has_ended, limit.tripwire(job, cancelled=cancelled)
+    outcome = outcome_of(job) if done else None
     warnings = _warnings(job)
+    if limit.plan is not None and limit.falls_short(job):
+        # Every message of the job may have succeeded, and the job has still missed what it was for.
+        outcome = "partial" if outcome == "succeeded" else outcome
+        warnings.append(
+            f"the job discovered {job.total_messages_discovered} messages, far fewer than the {limit.plan.messages} "
+            "that the plan counted: the others are where they were"
+        )
     if tripwire is not None and tripwire.tripped:
         warnings.append(
             f"the job discovered {tripwire.discovered} messages, more than the {tripwire.limit} allowed: "
@@ -212,7 +224,7 @@ def _result(
     return Result(
         job_id=p.job_id,
         done=done,
-        outcome=outcome_of(job) if done else None,
+        outcome=outcome,
         status=job.status,
         progress=JobProgress(
             discovered=discovered,

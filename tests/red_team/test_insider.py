@@ -208,6 +208,18 @@ class TestDiscovery:
         with pytest.raises(ParameterError, match="is not the plan"):
             wait_for_job.run({"job_id": made["job_id"], "plan": forged, "cancel_if_discovered_over": 10**6}, api)
 
+    def test_a_job_that_discovers_far_less_than_was_planned_is_not_a_success(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        plan = preview(api)
+        made = create(api, plan=plan, wait_follows=True)
+        # Somebody else's clean-up came before the job's own search.
+        del sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[20:]
+        waited = wait_for_job.run({"job_id": made["job_id"], "plan": plan, "timeout_seconds": 3600}, api)
+        assert waited["progress"]["discovered"] < plan["messages"] * 0.9
+        assert waited["outcome"] != "succeeded"
+        assert any("far fewer than" in warning for warning in waited["warnings"])
+
 
 class TestInboxIsDelivery:
     def test_malicious_mail_is_not_moved_to_inboxes(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
@@ -431,4 +443,7 @@ class TestObservingAndReasons:
             move_messages.run({"ids": [found[0]["id"]], "destination": "JunkEmail", **given}, api)
         assert effects(sandbox) == []
         made = create(api, **MOVE, comment="case 42")
+        wait_for_job.run({"job_id": made["job_id"], "timeout_seconds": 3600}, api)
+        with pytest.raises(PolicyRefused, match="asks for a reason"):
+            delete_job.run({"job_id": made["job_id"], **given}, api)
         assert get_job.run({"job_id": made["job_id"]}, api)["job"]["comment"].endswith("case 42")
