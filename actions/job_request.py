@@ -107,7 +107,8 @@ class CreateJobParams(JobRequestParams):
     approvals: Approvals = Field(
         default_factory=list,
         max_length=10,
-        description="Approvals of the plan: the tokens that `cfes approve` makes, or all that it prints.",
+        description="Approvals of the plan: the tokens that `cfes approve` makes, or all that it prints. A rejection "
+        "among them refuses.",
     )
     wait_follows: bool = Field(
         False,

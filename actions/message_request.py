@@ -80,7 +80,8 @@ class ChangeParams(ActionParams):
     approvals: Approvals = Field(
         default_factory=list,
         max_length=10,
-        description="Approvals of the plan_hash that a dry run shows: tokens, or all that `cfes approve` prints.",
+        description="Approvals of the plan_hash that a dry run shows: tokens, or all that `cfes approve` prints. They "
+        "count once. A rejection among them refuses.",
     )
 
 
@@ -215,10 +216,11 @@ def prepare(
     if p.dry_run:
         # A dry run shows what is to be approved: it can't ask for the approvals.
         survey = survey_messages(api, found.values())
-        refusals = _wasted_approvals(api, needed) + _refused_delivery(api, ledger, allowed, limits)
+        refusals = _wasted_approvals(api, needed, allowed) + _refused_delivery(api, ledger, allowed, limits)
         return Prepared(p, selection, ledger, hashed, allowed, needed, [], survey, refusals)
+    approvals = approved_by(api, needed, hashed, allowed)
     spend_budget(api, change, ledger.messages.values(), hashed)
-    return Prepared(p, selection, ledger, hashed, allowed, needed, approved_by(api, needed, hashed, allowed))
+    return Prepared(p, selection, ledger, hashed, allowed, needed, approvals)
 
 
 def finish(
@@ -349,13 +351,13 @@ def _refused_delivery(api: EmailSecurity, ledger: Ledger, allowed: Allowance, li
     return []
 
 
-def _wasted_approvals(api: EmailSecurity, needed: Need) -> list[dict[str, str]]:
-    """The refusal of every approval, where who asks is not proved."""
+def _wasted_approvals(api: EmailSecurity, needed: Need, allowed: Allowance) -> list[dict[str, str]]:
+    """The refusal that any approvals would meet."""
     if not needed:
         return []
-    from guardrails.approval import unproved_requester  # noqa: PLC0415 -- only where somebody has to approve
+    from guardrails.approval import wasted_approvals  # noqa: PLC0415 -- only where somebody has to approve
 
-    refusal = unproved_requester(api, needed)
+    refusal = wasted_approvals(api, needed, allowed.requested_by)
     return [] if refusal is None else [{"type": type(refusal).__name__, "message": refusal.message}]
 
 

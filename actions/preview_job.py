@@ -69,7 +69,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
         refusals += _refusals_without_numbers(job, api)
     numbers = None if found is None else found.numbers
     needed = approvals_needed(job, api, numbers)
-    refusals += _wasted_approvals(api, needed)
+    refusals += _wasted_approvals(api, needed, job.requested_by)
     if api.connection.plan_key is None and asks_for_plan(job, api, numbers):
         refusals.append(
             PlanRefused("the policy asks for a sealed plan, and CFES_PLAN_KEY is not set: this plan has no seal")
@@ -134,13 +134,13 @@ def _refusals_without_numbers(job: Wanted, api: EmailSecurity) -> list[Guardrail
     return refused
 
 
-def _wasted_approvals(api: EmailSecurity, needed: Need) -> list[GuardrailRefusal]:
-    """The refusal of every approval, where who asks is not proved."""
+def _wasted_approvals(api: EmailSecurity, needed: Need, requested_by: str | None) -> list[GuardrailRefusal]:
+    """The refusal that any approvals would meet."""
     if not needed:
         return []
-    from guardrails.approval import unproved_requester  # noqa: PLC0415 -- only where somebody has to approve
+    from guardrails.approval import wasted_approvals  # noqa: PLC0415 -- only where somebody has to approve
 
-    refusal = unproved_requester(api, needed)
+    refusal = wasted_approvals(api, needed, requested_by)
     return [] if refusal is None else [refusal]
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from connectors.ed25519 import raw_bytes
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused, ParameterError
-from connectors.people import named_among
+from connectors.people import named_among, same_person
 from connectors.policy import Policy
 from guardrails.approval_token import (
     LONGEST_REASON,
@@ -135,11 +135,22 @@ def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
     return next((name for name, key in public_keys(policy).items() if raw_bytes(key) == ours), None)
 
 
-def unproved_requester(api: EmailSecurity, need: Need) -> ApprovalRefused | None:
-    """The refusal where approvals are needed and who asks is not proved; None where nothing refuses."""
-    if not need or api.connection.requested_by is not None:
+def wasted_approvals(api: EmailSecurity, need: Need, requested_by: str | None) -> ApprovalRefused | None:
+    """The refusal that any approvals would meet, to be shown before somebody signs; None where they can be enough."""
+    if not need:
         return None
-    return ApprovalRefused(f"the policy asks for {need}, and no approval would count: {UNPROVED}", help=PROVE_IT)
+    if api.connection.requested_by is None:
+        return ApprovalRefused(f"the policy asks for {need}, and no approval would count: {UNPROVED}", help=PROVE_IT)
+    others = [
+        one.name for one in api.policy.approvers if requested_by is None or not same_person(one.name, requested_by)
+    ]
+    missing = shortfall(api.policy, need, others)
+    if missing is None:
+        return None
+    return ApprovalRefused(
+        f"the policy asks for {need}, and its approvers without {requested_by} are not enough: {missing}",
+        help="Nothing was changed. Have an approver added to the policy, or let somebody else ask.",
+    )
 
 
 def approvers(

@@ -171,6 +171,8 @@ def cleared(api: EmailSecurity, job: Wanted, stamp: Stamp) -> Clearance:
         from guardrails.plan_seal import check_seal  # noqa: PLC0415 -- only where there is a plan
 
         check_seal(job.plan, api.connection.plan_key, required=True)
+    # A call without its approvals must not use up a budget.
+    approved_by = _approved_by(api, job, numbers)
     if api.has_policy and api.policy.budgets:
         from guardrails.budgets import intent_of, spend  # noqa: PLC0415 -- brings SQLite, for policies with budgets
 
@@ -182,7 +184,7 @@ def cleared(api: EmailSecurity, job: Wanted, stamp: Stamp) -> Clearance:
             messages=None if numbers is None else numbers.messages,
             jobs=1,
         )
-    return Clearance(warnings, _approved_by(api, job, numbers), None if numbers is None else numbers.messages)
+    return Clearance(warnings, approved_by, None if numbers is None else numbers.messages)
 
 
 def discarded(api: EmailSecurity, stamp: Stamp) -> None:
@@ -387,6 +389,6 @@ def _approved_by(api: EmailSecurity, job: Wanted, numbers: Numbers | None) -> li
         planned_by=plan.requested_by,
         plan_proved=plan.requester_proved,
     )
-    # The last check: what refuses after it would leave approvals reserved for a job that is not made.
+    # After every other check of the approvals and numbers: reserved approvals count for this call alone.
     reserve_approvals(api, read, plan_hash=plan.plan_hash, intent=intent_of(plan.plan_hash, job.key or ""))
     return sorted({one.approver for one in read})

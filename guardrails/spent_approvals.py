@@ -93,7 +93,8 @@ def reserve_approvals(api: EmailSecurity, approvals: Sequence[ReadToken], *, pla
             for approval in approvals
             if approval.id not in known
         ]
-        record.append(new)
+        if not _observes(api):
+            record.append(new)
 
 
 def spend_approvals(api: EmailSecurity, plan_hash: str) -> None:
@@ -113,12 +114,17 @@ def spend_approvals_of_job(api: EmailSecurity, plan_digest: str) -> None:
     plan_digest: the beginning of the plan's hash, as the job's stamp has it; one that is too short is ignored.
     Raises: ApprovalRefused where that can't be recorded.
     """
-    if len(plan_digest) < SHORTEST_PLAN_DIGEST or not _HEX.fullmatch(plan_digest):
+    if len(plan_digest) < SHORTEST_PLAN_DIGEST or not _HEX.fullmatch(plan_digest) or _observes(api):
         return
     now = _seconds(api.clock.now())
     with _record(api.connection.state_directory) as record:
         record.read(now)
         record.append([Entry("", plan_digest, "", "used", now + LONGEST_LIFE_SECONDS, now)])
+
+
+def _observes(api: EmailSecurity) -> bool:
+    """Whether the policy lets nothing be changed: then nothing is used either."""
+    return api.has_policy and api.policy.observe
 
 
 def _check_unspent(approval: ReadToken, plan_hash: str, intent: str, known: dict[str, Entry]) -> None:

@@ -19,6 +19,7 @@ from connectors.errors import (
     ApiRefusal,
     ApprovalRefused,
     MaliciousRelease,
+    ObserveMode,
     ParameterError,
     PlanDrifted,
     PlanNeeded,
@@ -372,6 +373,48 @@ class TestPlansAndApprovals:
         both = [self.given(api, plan, "bob", BOB), self.given(api, plan, "carol", CAROL)]
         assert preview(api)["approvals_needed"] == 2
         assert create(api, plan=plan, approvals=both)["approved_by"] == ["bob", "carol"]
+
+    @pytest.mark.parametrize(
+        ("requester", "policy", "refused"),
+        [
+            ("alice", "approval_needed:\n  - {approvals: 2}", False),
+            ("bob", "approval_needed:\n  - {approvals: 2}", True),
+            ("bob+x@corp.example", "approval_needed:\n  - {approvals: 2}", True),
+            ("bob", "approval_needed:\n  - {approvals: 1}", False),
+            ("soar", "approval_needed:\n  - {approvals: 1}\nservice_accounts: [soar]", False),
+            ("soar", "approval_needed:\n  - {approvals: 2}\nservice_accounts: [soar]", True),
+        ],
+    )
+    def test_the_preview_says_where_the_approvers_can_not_be_enough(
+        self, under: Connect, requester: str, policy: str, refused: bool
+    ) -> None:
+        plan = preview(under(f"approvers:\n{self.KEYS}\n{policy}", requested_by=requester))
+        assert [r["type"] for r in plan["refusals"]] == (["ApprovalRefused"] if refused else [])
+        if refused:
+            assert "are not enough" in plan["refusals"][0]["message"]
+
+    def test_a_call_without_its_approvals_uses_no_budget(self, sandbox: RunningSandbox, under: Connect) -> None:
+        policy = self.APPROVED.replace("approvals: 2", "approvals: 1") + "\nbudgets:\n  - {hours: 24, jobs: 1}"
+        api = under(policy, requested_by="alice")
+        plan = preview(api)
+        with pytest.raises(ApprovalRefused):
+            create(api, plan=plan, idempotency_key="case-1")
+        made = create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)], idempotency_key="case-2")
+        assert made["created"]
+        assert len(effects(sandbox)) == 1
+
+    def test_a_policy_that_only_observes_uses_no_approval(
+        self, sandbox: RunningSandbox, under: Connect, tmp_path: Path
+    ) -> None:
+        policy = self.APPROVED.replace("approvals: 2", "approvals: 1")
+        settings = {"requested_by": "alice", "state_directory": str(tmp_path / "state")}
+        plan = preview(under(policy, **settings))
+        api = under(policy + "\nobserve: true", **settings)
+        tokens = [self.given(api, plan, "bob", BOB)]
+        with pytest.raises(ObserveMode):
+            create(api, plan=plan, approvals=tokens, idempotency_key="case-1")
+        assert effects(sandbox) == []
+        assert create(under(policy, **settings), plan=plan, approvals=tokens, idempotency_key="case-2")["created"]
 
     def test_one_approval_from_each_group_by_different_people(self, sandbox: RunningSandbox, under: Connect) -> None:
         keys = self.KEYS.replace("name: bob,", "name: bob, groups: [legal],").replace(

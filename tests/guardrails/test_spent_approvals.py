@@ -262,7 +262,11 @@ from guardrails.approval_token import ReadToken
 from guardrails.spent_approvals import intent_of, reserve_approvals
 directory, key, plan, now = sys.argv[1:]
 moment = datetime.fromtimestamp(int(now), UTC)
-api = SimpleNamespace(connection=SimpleNamespace(state_directory=directory), clock=SimpleNamespace(now=lambda: moment))
+api = SimpleNamespace(
+    connection=SimpleNamespace(state_directory=directory),
+    clock=SimpleNamespace(now=lambda: moment),
+    has_policy=False,
+)
 read = spent_approvals._Record.read
 def read_and_wait(record, now):
     known = read(record, now)
