@@ -90,7 +90,7 @@ class Intent:
     def wanted(self, stamp: Stamp) -> WantedJob:
         """What a job with this stamp must do to be this intent's. A job of the same plan has the plan's own window."""
         of_plan = self.plan_hash is not None and stamp.names_plan(self.plan_hash)
-        return WantedJob(self.request, self.request if of_plan else self.asked or self.request)
+        return WantedJob(self.request, None if of_plan else self.asked or self.request)
 
     @property
     def is_known_elsewhere(self) -> bool:

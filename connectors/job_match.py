@@ -39,11 +39,12 @@ _LONGEST_VALUE = 100
 class WantedJob:
     """A job that is wanted: `request` as it would be sent now, `asked` as the caller wrote it, with no window pinned.
 
-    A job that was made earlier may have another start or end where `asked` has none. Nothing else may differ.
+    A job that was made earlier may have another start or end where `asked` has none, or an end in the future. Nothing
+    else may differ, and nothing at all where `asked` is None.
     """
 
     request: BulkJobRequest
-    asked: BulkJobRequest
+    asked: BulkJobRequest | None = None
 
 
 def is_visible(job: BulkJob) -> bool:
@@ -70,9 +71,9 @@ def missed_search(wanted: WantedJob, job: BulkJob) -> SearchParams | None:
     None where the window reaches to the job's creation, or the caller asked for its end.
     """
     end, created = _instant((job.search_params or {}).get("end")), _instant(job.created_at)
-    asked = wanted.asked.search_params
-    if end is None or created is None or end >= created - CLOCK_SKEW:
+    if wanted.asked is None or end is None or created is None or end >= created - CLOCK_SKEW:
         return None
+    asked = wanted.asked.search_params
     if asked.end is not None and _same_instant(asked.end, end):
         return None
     return wanted.request.search_params.model_copy(update={"start": end + _AFTER, "end": created})
@@ -171,7 +172,13 @@ def _other_window(wanted: WantedJob, job: BulkJob, search: Mapping[str, Any]) ->
             yield f"{name}: the job has {_shown(value)}, which is not a date-time"
             return
     start, end = window["start"], window["end"]
-    asked, request = wanted.asked.search_params, wanted.request.search_params
+    request = wanted.request.search_params
+    if wanted.asked is None:
+        for name, theirs, ours in (("start", start, request.start), ("end", end, request.end)):
+            if theirs != ours and (theirs is None or ours is None or not _same_instant(ours, theirs)):
+                yield f"{name}: the job has {_when(theirs)}, wanted is {_when(ours)}"
+        return
+    asked = wanted.asked.search_params
     yield from _other_start(asked, request, start, created)
     yield from _other_end(asked, end, created)
     pinned = end is not None and not (asked.end is not None and _same_instant(asked.end, end))

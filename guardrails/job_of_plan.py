@@ -19,8 +19,7 @@ def problem_of_plan(api: EmailSecurity, plan: Plan, job: BulkJob) -> str | None:
     stamp = Stamp.read(job.comment)
     if stamp is None or not stamp.names_plan(plan.plan_hash):
         return NOT_OF_PLAN
-    request = plan.request()
-    if found := differences(WantedJob(request, request), job):
+    if found := differences(WantedJob(plan.request()), job):
         return f"{NOT_OF_PLAN}, although its stamp names it: {'; '.join(found[:5])}"
     stamp_key = StampKey.of(api.connection.plan_key)
     if is_visible(job) or stamp_key is None or stamp.is_authentic(api.connection.account_id, stamp_key):

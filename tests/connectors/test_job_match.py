@@ -172,3 +172,21 @@ def test_every_instant_of_a_plans_life_is_taken_and_none_beyond() -> None:
         end = created + timedelta(hours=hours)
         differs = differences(wanted(), found({"end": end.isoformat()})) != []
         assert differs is not (-24 <= hours <= 0)
+
+
+@pytest.mark.parametrize(
+    ("window", "differs"),
+    [
+        ({"start": TODAY, "end": CREATED}, []),
+        ({"start": "2026-11-20T11:00:00+01:00", "end": "2026-11-20T16:02:35.000Z"}, []),
+        ({"start": TODAY, "end": "2026-11-20T16:02:34Z"}, ["end"]),
+        ({"start": TODAY, "end": "2026-11-20T16:02:36Z"}, ["end"]),
+        ({"start": TODAY}, ["end"]),
+        ({"end": CREATED}, ["start"]),
+        ({}, ["start", "end"]),
+    ],
+)
+def test_the_job_of_a_plan_has_the_plans_own_window(window: dict[str, Any], differs: list[str]) -> None:
+    exactly = WantedJob(wanted({"start": TODAY, "end": CREATED}).request)
+    assert [text.partition(":")[0] for text in differences(exactly, found(window))] == differs
+    assert job_match.missed_search(exactly, found(window)) is None
