@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from connectors.errors import ParameterError, PlanRefused, Problem
-from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
+from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination, delivers
 from connectors.search import SearchParams, format_instant, parse_instant
 from connectors.strict_yaml import below
 from guardrails.plan_seal import PATTERN, seal_of
@@ -194,11 +194,17 @@ def read_plan(document: Mapping[str, Any]) -> Plan:
 
 
 def reversibility_of(action: ActionType, destination: Destination | None) -> Reversibility:
-    """What can be done about it afterwards."""
+    """Return whether what this call does can be undone, and how: of one call, not of the action at its worst."""
     if action == "RELEASE":
         return Reversibility(
             reversible=False,
             how="A released message is delivered. It can be moved out of the mailbox by a job, not held again.",
+        )
+    if delivers(action, destination):
+        return Reversibility(
+            reversible=False,
+            how="A message in Inbox is delivered. It can be moved out of the mailbox by a job; what its user read "
+            "before stays read.",
         )
     if destination in IRREVERSIBLE_DESTINATIONS:
         return Reversibility(reversible=False, how=f"Messages in {destination} are out of the users' reach for good.")

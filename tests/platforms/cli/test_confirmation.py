@@ -105,10 +105,23 @@ def test_a_job_by_search_shows_what_preview_job_shows_and_is_bound_to_it(
     assert re.search(r"may drift by +0 percent", told)
 
 
-@pytest.mark.parametrize(("folder", "undo"), [("JunkEmail", "can be"), ("RecoverableItemsPurges", "can't be")])
+@pytest.mark.parametrize(
+    ("folder", "undo"), [("JunkEmail", "can be"), ("RecoverableItemsPurges", "can't be"), ("Inbox", "can't be")]
+)
 def test_the_effect_is_that_of_this_call(connected: Cfes, folder: str, undo: str) -> None:
     ended = connected("create-move-job", *FIND, "--destination", folder, terminal=True, typed="n\n")
     assert f"messages to {folder} ({undo} undone)" in COLOUR.sub("", ended.err)
+
+
+def test_a_plan_that_was_shown_is_the_one_that_a_policy_asks_for(
+    connected: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "policy.yaml").write_text("policy: 1\nplan_needed: [{more_than_messages: 1}]\n")
+    (tmp_path / "policy.yaml").chmod(0o600)
+    monkeypatch.setenv("CFES_POLICY", str(tmp_path / "policy.yaml"))
+    monkeypatch.setenv("CFES_PLAN_KEY", "0123456789abcdef" * 4)
+    assert connected(*CREATE, "--yes", terminal=True).code == 3
+    assert connected(*CREATE, terminal=True, typed="y\n").code == 0
 
 
 def test_a_release_by_search_is_asked_about(connected: Cfes, sandbox: RunningSandbox) -> None:

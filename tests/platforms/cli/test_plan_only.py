@@ -282,6 +282,7 @@ def test_a_plan_that_waits_for_approval_is_kept_for_the_approver(
     policy.chmod(0o600)
     monkeypatch.setenv("CFES_POLICY", str(policy.absolute()))
     monkeypatch.setenv("CFES_REQUESTED_BY", "ana@corp.example")
+    monkeypatch.setenv("CFES_PLAN_KEY", "0123456789abcdef" * 4)
     ended = connected(*PLAN, "--out", "plan.json")
     assert (ended.code, ended.document["plan_file"]) == (3, "plan.json")
     assert json.loads(Path("plan.json").read_text()) == ended.document["outputs"]["to_approve"]
