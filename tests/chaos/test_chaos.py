@@ -60,6 +60,7 @@ def test_the_fixed_cases_draw_every_kind_of_trouble() -> None:
     }  # fmt: skip
     assert {len(intent.workers) for intent in intents} == {1, 2, 3, 4, 5}
     assert {worker.planning for worker in workers} == {"none", "own", "shared"}
+    assert any(worker.forgery for worker in workers)
     assert {kill.sent for worker in workers for kill in worker.kills} == {True, False}
     assert {None, 2, 3, 5} == {schedule.page_limit for schedule in schedules}
     by_id = [intent for intent in intents if intent.by_id]
