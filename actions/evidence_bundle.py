@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from evidence.manifest import BundledFile, Manifest
     from evidence.pseudonyms import Pseudonyms
     from evidence.signature import Signer
+    from guardrails.plan_seal import SealState
 
 PACK = "cloudflare-email-security-pack"
 
@@ -69,6 +70,7 @@ class BundleWriter:
         self._approvals = approvals
         self._checked_approvals: BundledApprovals | None = None
         self._is_proved = False
+        self._plan_seal: SealState | None = None
         self._calls_missing = False
         self._signer: Signer | None = None
         if api.connection.evidence_key is not None:
@@ -109,6 +111,8 @@ class BundleWriter:
         """What is wrong with the record of calls, and with the approvals."""
         if calls is not None and calls.lost:
             yield f"{calls.lost} calls could not be written to the record of calls"
+        if self._plan_seal == "broken":
+            yield "the plan in the bundle has a broken seal: it was edited, or sealed with another CFES_PLAN_KEY"
         if self._checked_approvals is not None and self._checked_approvals.unverified is not None:
             yield f"the approvals in the bundle are not verified: {self._checked_approvals.unverified}"
         if self._calls_missing:
@@ -120,20 +124,21 @@ class BundleWriter:
         Raises: ParameterError unless the job was made from the plan, PlanRefused where that was edited, ApprovalRefused
         where an approval is bad, PolicyUnusable.
         """
-        plan = None
+        plan, connection = None, self._api.connection
         if self._plan is not None:
             from guardrails.job_of_plan import problem_of_plan  # noqa: PLC0415 -- most exports have no plan
             from guardrails.plan import read_plan  # noqa: PLC0415
+            from guardrails.plan_seal import seal_state  # noqa: PLC0415
 
             plan = read_plan(self._plan)
             if problem := problem_of_plan(self._api, plan, job):
                 message = f"{problem}: it is not evidence of the job"
                 raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
+            self._plan_seal = seal_state(plan, connection.plan_key)
         if self._approvals is not None:
             from actions.bundled_approvals import checked_approvals  # noqa: PLC0415
 
             self._checked_approvals = checked_approvals(self._api, self._approvals, plan, job)
-        connection = self._api.connection
         self._is_proved = is_proved(job, connection.account_id, StampKey.of(connection.plan_key))
 
     def write(self, rows: RowFile, export: Mapping[str, Any], calls: CallRecord | None) -> tuple[FileRecord, str]:
@@ -200,6 +205,8 @@ class BundleWriter:
     def _request(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """What the job was to do, as the API has it, and what is known or claimed of who wanted it."""
         facts = request_facts(job, proved=self._is_proved)
+        if self._plan_seal is not None:
+            facts["plan_seal"] = self._plan_seal
         if self._checked_approvals is not None:
             facts["approvals"] = self._checked_approvals.summary()
         return facts

@@ -7,7 +7,7 @@
     pack_version    text
     playbook        text: the playbook's ID, if one ran
     alert           {id, from, subject, received (RFC 3339)}
-    request         {search_params {}, comment, requested_by, approved_by [], plan_digest, claimed [],
+    request         {search_params {}, comment, requested_by, approved_by [], plan_digest, claimed [], plan_seal,
                     approvals {verified, approved_by [], why}}: what was asked for, and by whom; `claimed` names the
                     fields that are known from the job's comment alone (all of them where it is absent)
     job             the API's `BulkJob`

@@ -262,6 +262,8 @@ def _wanted_by(request: Mapping[str, Any]) -> list[Named]:
         (_marked("Approved by", "approved_by", request), ", ".join(approved_by) or None),
         (_marked("Plan digest", "plan_digest", request), text(request.get("plan_digest"))),
     ]
+    if (seal := text(request.get("plan_seal"))) is not None:
+        said.append((Wording("Plan's seal"), _SEALS.get(seal, seal)))
     approvals = part(request, "approvals")
     if approvals.get("verified") is True:
         names = ", ".join(name for item in _items(approvals.get("approved_by")) if (name := text(item)) is not None)
@@ -269,6 +271,14 @@ def _wanted_by(request: Mapping[str, Any]) -> list[Named]:
     elif approvals:
         said.append((Wording("Approvals, not verified"), text(approvals.get("why"))))
     return [(name, value) for name, value in said if value is not None]
+
+
+_SEALS = {
+    "sealed": Wording("good: preview-job made this plan"),
+    "unsealed": Wording("none: nothing proves that preview-job made this plan"),
+    "broken": Wording("broken: the plan was edited, or sealed with another key"),
+    "unchecked": Wording("not checked: the key was not set where the bundle was made"),
+}
 
 
 def _marked(name: str, field: str, request: Mapping[str, Any]) -> Wording:

@@ -215,3 +215,25 @@ class TestClaims:
         wait_for_job.run({"job_id": job_id}, api)
         bundled(api, job_id, tmp_path / "case")
         assert document(tmp_path / "case", "request.json")["claimed"] == ["comment"]
+
+
+@pytest.mark.parametrize(
+    ("previewed_with", "bundled_with", "state"),
+    [
+        ({"plan_key": PLAN_KEY}, {"plan_key": PLAN_KEY}, "sealed"),
+        ({}, {}, "unsealed"),
+        ({"plan_key": PLAN_KEY}, {}, "unchecked"),
+        ({"plan_key": PLAN_KEY}, {"plan_key": PLAN_KEY[::-1]}, "broken"),
+    ],
+)
+def test_the_seal_of_the_plan_is_said(
+    previewed_with: dict[str, Any], bundled_with: dict[str, Any], state: str,
+    connect: Connect, sandbox: RunningSandbox, tmp_path: Path,
+) -> None:  # fmt: skip
+    api = connect(sandbox, **previewed_with)
+    plan = planned(api)
+    job_id = ended(api, plan=plan)
+    result = bundled(connect(sandbox, **bundled_with), job_id, tmp_path / "case", plan=plan)
+    assert document(tmp_path / "case", "request.json")["plan_seal"] == state
+    assert "Plan's seal: " in (tmp_path / "case" / "report.md").read_text()
+    assert any("seal" in warning for warning in result["warnings"]) is (state == "broken")
