@@ -51,6 +51,7 @@ _DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))
 
 # What separates addresses in data. Split by it: a search for addresses would take long on a hostile text.
 _BETWEEN = re.compile(r"""[\s<>()\[\]",;:\x00-\x20]+""")
+_PLAIN = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", re.ASCII)
 _NOT_IN_WORD = re.compile(r"""[\s@<>()\[\]",;:]""")
 _COMMENT = re.compile(r"\([^()]*\)")
 
@@ -184,6 +185,8 @@ class RelatedDomains:
 @lru_cache(maxsize=4096)
 def domains_named(text: str) -> frozenset[str]:
     """Return the domain of everything in a text of data that could be an address. In doubt one more."""
+    if _PLAIN.fullmatch(text):
+        return frozenset({text.rpartition("@")[2]})
     domains = (candidate.rpartition("@")[2].strip(" .") for candidate in _candidates(text))
     return frozenset(domain for domain in domains if domain)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import cached_property
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectors.addresses import RelatedDomains, domains_named
@@ -73,6 +74,7 @@ class Survey:
     protected: dict[str, None] = field(default_factory=dict)
     recipient_domains: RelatedDomains = field(default_factory=RelatedDomains)
     senders_by_domain: dict[str, str] = field(default_factory=dict)
+    late_own_senders: dict[str, str] = field(default_factory=dict)
     by_recipient_domain: Breakdown = field(default_factory=Breakdown)
     by_disposition: Breakdown = field(default_factory=Breakdown)
     by_delivery_status: Breakdown = field(default_factory=Breakdown)
@@ -89,13 +91,13 @@ class Survey:
 
         Their domain is one of the recipients' or of the policy's own domains, lies below one, or above one.
         """
-        own = RelatedDomains(self.policy.own_domains)
-        found = (
-            sender
-            for domain, sender in self.senders_by_domain.items()
-            if self.recipient_domains.relates(domain) or own.relates(domain)
-        )
-        return list(islice(found, OWN_SENDERS_NAMED))
+        found = (sender for domain, sender in self.senders_by_domain.items() if self._may_be_own(domain))
+        return list(islice(chain(found, self.late_own_senders.values()), OWN_SENDERS_NAMED))
+
+    @cached_property
+    def policy_domains(self) -> RelatedDomains:
+        """The policy's own domains."""
+        return RelatedDomains(self.policy.own_domains)
 
     def take(self, message: MessageDetails) -> None:
         copies = message.copies
@@ -120,11 +122,24 @@ class Survey:
             for domain in domains_named(address):
                 self.recipient_domains.add(domain)
         for sender in _possible_senders(message):
-            for domain in domains_named(sender):
-                if len(self.senders_by_domain) < NAMES_COUNTED:
-                    self.senders_by_domain.setdefault(domain, printable(sender)[:LONGEST_SHOWN])
+            self._note_sender(sender)
         if len(self.sample) < self.sample_size:
             self.sample.append(_sample(message))
+
+    def _note_sender(self, sender: str) -> None:
+        for domain in domains_named(sender):
+            if domain in self.senders_by_domain:
+                continue
+            known = self.senders_by_domain
+            if len(known) >= NAMES_COUNTED:
+                # Whoever writes the mails chooses how many there are. Further ones are kept only if they matter.
+                if len(self.late_own_senders) >= OWN_SENDERS_NAMED or not self._may_be_own(domain):
+                    continue
+                known = self.late_own_senders
+            known[domain] = printable(sender)[:LONGEST_SHOWN]
+
+    def _may_be_own(self, domain: str) -> bool:
+        return self.recipient_domains.relates(domain) or self.policy_domains.relates(domain)
 
     def _note_protected(self, recipients: Iterable[str], senders: Iterable[str]) -> None:
         if self.policy.protected_recipients:

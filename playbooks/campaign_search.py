@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from connectors.addresses import RelatedDomains, read_addresses, read_entry
-from playbooks.filter_values import FilterError, items_of, mapping_of, text_of
-from playbooks.mail_filters import address, domain
+from playbooks.filter_values import FilterError, mapping_of, text_of
+from playbooks.mail_filters import address, domain, related_domains
 from playbooks.plain_json import Json, shown
 
 WAYS = ("sender", "attachment", "link_domain", "subject", "envelope_sender")
@@ -59,7 +59,7 @@ def campaign_search(
     searched for, as text. problem: why there is no search, else null; the others are null then.
     """
     record = mapping_of(alert)
-    ours = RelatedDomains(text_of(one) for one in items_of(own_domains))
+    ours = related_domains(own_domains)
     found = {way: _criteria(way, record, ours, value, explicit=search_by != "auto") for way in WAYS}
     if search_by != "auto":
         if search_by not in found:

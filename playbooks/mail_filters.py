@@ -63,9 +63,24 @@ def domain_problems(entries: Json) -> list[str]:
     return [problem for entry in items_of(entries) if (problem := _problem(entry, read_domain_entry))]
 
 
-def related(name: Json, others: Json) -> bool:
-    """Whether a domain is one of the others, lies below one of them, or above one, in any spelling."""
-    return RelatedDomains(text_of(entry) for entry in items_of(others)).relates(text_of(name))
+def related(name: Json, others: Json, skip_unreadable: bool = False) -> bool:
+    """Whether a domain is one of the others, lies below one of them, or above one, in any spelling.
+
+    What cannot be read as a domain is an error. `skip_unreadable=true` leaves out others that data has.
+    """
+    return related_domains(others, skip_unreadable).relates(_domain(text_of(name)))
+
+
+def related_domains(listed: Json, skip_unreadable: bool = False) -> RelatedDomains:
+    """Return the domains of a list, to compare others with. Raises: FilterError, unless unreadable ones are skipped."""
+    found = RelatedDomains()
+    for entry in items_of(listed):
+        try:
+            found.add(_domain(text_of(entry)))
+        except FilterError:
+            if not skip_unreadable:
+                raise
+    return found
 
 
 def clean_percent(by_disposition: Json) -> float:
@@ -81,6 +96,14 @@ def breakdown(counts: Json) -> str:
         ((_count(count), name) for name, count in mapping_of(counts).items()), key=lambda row: (-row[0], row[1])
     )
     return ", ".join(f"{count} {name}" for count, name in rows)
+
+
+def _domain(text: str) -> str:
+    try:
+        [found] = read_addresses(f"x@{text}")
+    except ValueError:
+        raise FilterError(f"{shown(text)} is not a domain") from None
+    return found.domain
 
 
 def _addresses(text: str) -> list[Address]:

@@ -12,7 +12,10 @@ from actions import preview_job
 from actions.example_plan import EXAMPLE_PLAN
 from connectors.email_security import EmailSecurity
 from connectors.errors import ParameterError, PlanRefused, TooManyMessages, printable
+from connectors.message import MessageDetails
+from connectors.policy import NO_POLICY
 from guardrails.plan import read_plan
+from guardrails.survey import NAMES_COUNTED, Survey
 from sandbox.message import Sender
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
@@ -176,6 +179,14 @@ def test_a_sender_is_compared_with_the_recipients_of_every_message_found(
         )
     plan = preview(api, search_params={"subject": "quarterly zebra", "detections_only": False})
     assert plan["own_senders"] == ["ceo@corp.example"]
+
+
+def test_an_own_sender_among_any_number_of_sender_domains_is_named() -> None:
+    found = Survey(policy=NO_POLICY)
+    for number in range(NAMES_COUNTED + 20):
+        sender = "ceo@corp.example" if number == NAMES_COUNTED + 10 else f"a@evil{number}.test"
+        found.take(MessageDetails(id="1", from_=sender, client_recipients=["bob@corp.example"]))
+    assert found.own_senders == ["ceo@corp.example"]
 
 
 def test_what_can_not_be_undone_allows_no_drift(api: EmailSecurity) -> None:

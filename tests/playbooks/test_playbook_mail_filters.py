@@ -81,7 +81,6 @@ def test_a_domain_is_related_to_itself_and_to_what_lies_below(name: str) -> None
 
 def test_a_domain_above_ours_is_related_too() -> None:
     assert related("corp.example", ["mail.corp.example"])
-    assert not related("example", ["mail.corp.example"])
 
 
 def test_international_domains_are_related_in_either_spelling() -> None:
@@ -91,7 +90,18 @@ def test_international_domains_are_related_in_either_spelling() -> None:
 
 @pytest.mark.parametrize("name", ["notcorp.example", "corp.example.evil.test", "example.test", "corp-example.test"])
 def test_a_domain_that_only_looks_alike_is_not_related(name: str) -> None:
-    assert not related(name, ["corp.example", ""])
+    assert not related(name, ["corp.example"])
+
+
+@pytest.mark.parametrize(
+    "entry", ["", "@corp.example", " corp.example", "corp.example, b.example", "x@corp.example", "example", "(others)"]
+)
+def test_what_is_no_domain_is_an_error_on_either_side(entry: str) -> None:
+    with pytest.raises(FilterError, match="is not a domain"):
+        related("corp.example", ["good.example", entry])
+    with pytest.raises(FilterError, match="is not a domain"):
+        related(entry, ["good.example"])
+    assert related("good.example", [entry, "good.example"], skip_unreadable=True)
 
 
 @pytest.mark.parametrize(
