@@ -23,7 +23,8 @@ LOOK, COUNT, CREATE, CANCEL = "listBulkJobs", "searchMessages", "createBulkJob",
 LAG_SECONDS = "0.3"
 
 # A cap, so that there is a count between the first look and the create.
-UNKEYED = {"search_params": CAMPAIGN, "destination": "JunkEmail", "max_messages": 1000}
+# No job begins while these tests look: a create that polls it would wait for a minute.
+UNKEYED = {"search_params": CAMPAIGN, "destination": "JunkEmail", "max_messages": 1000, "wait_follows": True}
 MOVE = {**UNKEYED, "idempotency_key": "case-42"}
 RELEASE = {"search_params": {**CAMPAIGN, "sender": "statements@partner-bank.example"}, "idempotency_key": "case-43"}
 
