@@ -8,6 +8,7 @@ from typing import Any
 
 from actions.live_check import drift_of
 from connectors.job import delivers
+from guardrails.approvals_needed import Need
 from guardrails.plan import Plan
 from guardrails.plan_seal import SealState
 from guardrails.survey import Survey
@@ -34,7 +35,8 @@ class Asked:
     """What is asked of the approver, beside the document.
 
     service: its base URL; None where it was not asked. found: None where it was not asked, or can't count. facts: the
-    plan as it is computed again. seal: of the plan; None for a dry run, which has none.
+    plan as it is computed again. seal: of the plan; None for a dry run, which has none. need: the approvals that the
+    approver's policy asks for; None without a policy.
     """
 
     approver: str
@@ -43,6 +45,7 @@ class Asked:
     facts: Plan | None = None
     seal: SealState | None = None
     service_account: bool = False
+    need: Need | None = None
 
 
 def show_subject(screen: Screen, subject: Plan | DryRun, asked: Asked, *, offline_because: str) -> None:
@@ -159,6 +162,8 @@ def _conditions(subject: Plan | DryRun, asked: Asked) -> Rows:
     rows.append(("asked by", _requester(subject, asked)))
     if asked.seal is not None:
         rows.append(("sealed", SEALS[asked.seal]))
+    if asked.need is not None:
+        rows.append(("policy asks for", asked.need or "no approval"))
     rows += [
         ("service asked", asked.service or "NO"),
         ("plan_hash", subject.plan_hash),

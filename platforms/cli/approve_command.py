@@ -31,8 +31,10 @@ from platforms.cli.tables import facts
 
 if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
+    from guardrails.approvals_needed import Need
     from guardrails.plan import Plan
     from guardrails.plan_seal import SealState
+    from guardrails.survey import Survey
     from platforms.cli.approval_view import Asked
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -184,7 +186,8 @@ def _asked(subject: Plan | DryRun, approver: str, policy: Policy, api: EmailSecu
         ids = subject.ids or []
         found = None if api is None else live_check.survey_ids(api, ids)
         differences = [] if found is None else live_check.unlike(ids, subject.recipients, found)
-        return Asked(approver, service, found, service_account=by_account), differences
+        need = _need(subject, policy, found)
+        return Asked(approver, service, found, service_account=by_account, need=need), differences
     from guardrails.plan_check import recomputed  # noqa: PLC0415
 
     seal, unsealed = _seal(subject)
@@ -192,7 +195,22 @@ def _asked(subject: Plan | DryRun, approver: str, policy: Policy, api: EmailSecu
     found = None if api is None else live_check.survey_plan(api, subject)
     differences = [*unsealed, *live_check.claims_refuted(subject, facts)]
     differences += live_check.drifted(subject, found, facts.max_drift)
-    return Asked(approver, service, found, facts, seal, by_account), differences
+    need = _need(subject, policy, found)
+    return Asked(approver, service, found, facts, seal, by_account, need), differences
+
+
+def _need(subject: Plan | DryRun, policy: Policy, found: Survey | None) -> Need | None:
+    """The approvals that the policy asks for, by the larger of the file's numbers and those of now, or None."""
+    from guardrails.approvals_needed import need_of  # noqa: PLC0415
+
+    if policy is NO_POLICY:
+        return None
+    pairs = [(subject.messages, subject.recipients)] + ([found.numbers] if found is not None else [])
+    messages, recipients = (
+        max((one for one in each if one is not None), default=None) for each in zip(*pairs, strict=True)
+    )
+    requesters = [] if subject.requested_by is None else [subject.requested_by]
+    return need_of(policy, subject.action, subject.destination, messages, recipients, requesters)
 
 
 def _seal(plan: Plan) -> tuple[SealState, list[str]]:

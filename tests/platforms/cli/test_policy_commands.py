@@ -323,6 +323,17 @@ class TestApprove:
             assert "seal" in ended.error["message"]
             assert key.get_secret_value() not in ended.out + ended.err
 
+    def test_the_policys_own_answer_says_how_many_approvals_are_needed(
+        self, approve: Approve, policy_file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert "policy asks for: no approval" in approve(PLAN, "--yes").err
+        text = policy_file.read_text()
+        policy_file.write_text(text + "approval_needed: [{more_than_messages: 419, approvals: 2}]\n")
+        assert "policy asks for: 2 approvals" in approve(PLAN, "--yes").err
+        assert "policy asks for: no approval" in approve({**DRY_RUN, "ids": IDS, "recipients": 2}, "--yes").err
+        monkeypatch.delenv("CFES_POLICY")
+        assert "policy asks for" not in approve(PLAN, "--yes", "--as", "bob").err
+
     def test_what_delivers_mail_is_said(self, approve: Approve) -> None:
         plan = new_plan({**PLAN, "destination": "Inbox"}).model_dump(mode="json")
         assert "delivers mail: YES" in approve(plan, "--yes").err
