@@ -12,7 +12,7 @@ import pytest
 from connectors.email_security import EmailSecurity
 from connectors.stamp import Stamp
 from sandbox.server import RunningSandbox
-from tests.actions.test_forged_jobs import posted
+from tests.actions.test_forged_jobs import PLAN_KEY, posted
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.playbooks.test_shipped_playbooks import Heard, purge
 
@@ -71,3 +71,20 @@ def test_a_job_in_the_alerts_place_that_does_something_else_is_named_and_the_run
     assert outcome.exit_code == 5
     assert forged in str(outcome.error)
     assert len(sandbox.state.truth()["jobs"]) == 1
+
+
+def test_with_a_key_the_same_alert_again_follows_its_job_past_a_forged_one(
+    sandbox: RunningSandbox, connect: Callable[..., EmailSecurity], alert: dict[str, Any], tmp_path: Path
+) -> None:
+    api = connect(sandbox, plan_key=PLAN_KEY)
+    heard = UpToTheCreate(api)
+    with pytest.raises(Stopped):
+        purge(alert, api, tmp_path / "spied", heard)
+    [wanted] = heard.of("create-move-job")
+    asked = {"action": "MOVE", "search_params": wanted["plan"]["asked_search_params"], "destination": "JunkEmail"}
+    stamp = Stamp.of(sandbox.account_id, wanted["idempotency_key"], asked, plan_hash=wanted["plan"]["plan_hash"])
+    forged = posted(sandbox, stamp.on(""), search_params={"sender": "nobody@elsewhere.example"})
+    runs = [purge(alert, api, tmp_path / name) for name in ("one", "two")]
+    assert [run.status for run in runs] == ["completed", "completed"]
+    assert forged != runs[0].outputs["job_id"] == runs[1].outputs["job_id"]
+    assert len(sandbox.state.truth()["jobs"]) == 2
