@@ -27,6 +27,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from connectors.characters import is_combining, is_doubtful, is_invisible, mixed_script, named
@@ -291,9 +292,12 @@ def _strict_label(label: str) -> str:
 
 
 def _check_letters(text: str) -> None:
-    for index, character in enumerate(text):
-        # An accent that belongs to a letter has become one with it.
-        if is_combining(character) or (index == 0 and unicodedata.category(character).startswith("M")):
+    for before, character in pairwise(f".{text}"):
+        # An accent that belongs to a letter has become one with it; what is left after a Latin letter belongs to none.
+        is_mark = unicodedata.category(character).startswith("M")
+        if is_mark and (
+            before.isascii() or is_combining(character) or unicodedata.name(before, "").startswith("LATIN")
+        ):
             raise ValueError(f"has {named(character)} without a letter that it belongs to")
     foreign = mixed_script(text)
     if foreign is not None:

@@ -61,6 +61,7 @@ class TestSafetyLists:
             ("straße.example", Address(None, "xn--strae-oqa.example")),
             ("пример.example", Address(None, "xn--e1afmkfd.example")),
             ("例え.example", Address(None, "xn--r8jz45g.example")),
+            ("ソニー.example", Address(None, "xn--3ck2a1k.example")),
             ("foo_bar.example", Address(None, "foo_bar.example")),
             ("a--b.example", Address(None, "a--b.example")),
             ("4you.example", Address(None, "4you.example")),
@@ -88,11 +89,20 @@ class TestSafetyLists:
 
     def test_every_mark_that_belongs_to_no_letter_is_refused_by_its_name(self) -> None:
         for mark in MARKS:
-            for entry in (f"{mark}corp.example", f"x.{mark}corp.example", f"{mark}ceo@corp.example"):
-                assert "U+" in refusal(entry)
+            # A few marks are two in the normal form.
+            first = unicodedata.normalize("NFC", mark)[0]
+            entries = [
+                f"{mark}corp.example",
+                f"x.{mark}corp.example",
+                f"{mark}ceo@corp.example",
+                f"co1{mark}rp.example",
+            ]
+            # Other marks at the end of a Latin word belong to no letter either; an accent becomes one with its letter.
+            entries += [] if mark in COMBINING else [f"corp.example{mark}", f"ceo{mark}@corp.example"]
+            for entry in entries:
+                assert f"U+{ord(first):04X} " in refusal(entry)
         for mark in COMBINING:
-            assert "U+" in refusal(f"corp.example{mark}")
-            assert "U+" in refusal(f"co1{mark}\u0338rp.example")
+            assert f"U+{ord(mark):04X} " in refusal(f"corp.example{mark}")
 
     @pytest.mark.parametrize(
         ("entry", "said"),
@@ -139,6 +149,8 @@ class TestSafetyLists:
             ("☃.example", "U+2603 SNOWMAN"),
             ("сorp.example", "U+0441 CYRILLIC SMALL LETTER ES among Latin letters"),
             ("ceο@corp.example", "U+03BF GREEK SMALL LETTER OMICRON among Latin letters"),
+            ("o\u02bcbrien@corp.example", "U+02BC MODIFIER LETTER APOSTROPHE"),
+            ("mailto\u02d0ceo@corp.example", "U+02D0 MODIFIER LETTER TRIANGULAR COLON"),
             ("\ud800.example", "U+D800 surrogate"),
             ("\ue000.example", "U+E000 private use character"),
             ("a@b@corp.example", "U+0040 COMMERCIAL AT"),

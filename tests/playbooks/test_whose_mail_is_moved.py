@@ -290,7 +290,7 @@ class TestRealSenders:
         ("change", "inputs"),
         [
             ({}, {"search_by": "sender"}),
-            # The attacker copied the subject of the bank's real statements, or attached its real terms.
+            # The attacker copied the subject of the bank's real statements.
             ({"Subject": "Your statement"}, {}),
             ({"DMARCResult": "pass"}, {}),
         ],
@@ -311,6 +311,26 @@ class TestRealSenders:
         given = purge({**SPOOFED, **change}, api, tmp_path / "two", max_clean_percent=100, **inputs)
         assert given.status == "completed", given.error
         assert self.clean_moved(sandbox) > 0
+
+    @pytest.mark.parametrize(
+        "brought",
+        [
+            {"Attachments": [{"Sha256": "cd" * 32, "ContentTypeComputed": "application/pdf"}]},
+            {"Links": ["https://files.shared.test/f?id=1"]},
+        ],
+    )
+    def test_what_the_attacker_took_over_from_real_mail_stops_the_run(
+        self, brought: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        terms = Attachment("terms.pdf", "application/pdf", "", "", "cd" * 32)
+        shared = {"links": ("https://files.shared.test/f?id=2",), "attachments": (terms,)}
+        plant(sandbox, BANK, 6, **shared)
+        plant(sandbox, "supplier@other.test", 3, **shared)
+        plant(sandbox, BANK, 2, disposition="MALICIOUS", **shared)
+        outcome = purge({**SPOOFED, **brought}, api, tmp_path / "run")
+        assert (outcome.status, outcome.exit_code) == ("refused", 3)
+        assert "9 NONE, 2 MALICIOUS" in outcome.message
+        assert sandbox.state.truth()["jobs"] == []
 
     def test_a_given_plan_of_mostly_clean_mail_is_stopped_too(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
