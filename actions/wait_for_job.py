@@ -91,8 +91,8 @@ class Result(ActionResult):
     job_id: JobId
     done: bool = Field(description="Whether the job has ended.")
     outcome: Outcome | None = Field(
-        description="What it achieved; null while it is not done. At best partial where it discovered far fewer messages "
-        "than its plan counted."
+        description="What it achieved; null while it is not done. At best partial where it discovered far fewer "
+        "messages than its plan counted."
     )
     status: str = Field(description="The job's status at the last look.")
     progress: JobProgress

@@ -161,9 +161,11 @@ JOB: Fields = {
 PLAN: Fields = {
     "version": "other",
     "plan_hash": "hash",
+    "seal": "hash",
     "account_id": "id",
     "previewed_at": "time",
     "requested_by": "person",
+    "requester_proved": "other",
     "action": "word",
     "destination": "folder",
     "search_params": SEARCH_PARAMS,
