@@ -29,7 +29,7 @@ from connectors.errors import (
 )
 from connectors.job import BulkJob
 from connectors.stamp import Stamp
-from guardrails.clearance import check_reason
+from guardrails.accountability import check_reason
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

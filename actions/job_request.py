@@ -16,7 +16,9 @@ from connectors.errors import ApprovalRefused
 from connectors.job import ActionType, BulkJob, Destination
 from connectors.job_creation import Intent, create_job_once
 from connectors.search import DEPRECATED, Disposition, SearchParams
-from guardrails.clearance import Limits, cleared, discarded, wanted
+from guardrails.clearance import clear_job, propose_job, refund_job
+from guardrails.limits import Limits
+from guardrails.proposed_job import JobCall
 from guardrails.search_scope import scope_of
 
 Person = Annotated[str, StringConstraints(pattern=PERSON)]
@@ -161,10 +163,9 @@ def request_job(
     allow_irreversible: bool = False,
     allow_malicious: bool = False,
 ) -> R:
-    """Check the guardrails, then make sure that exactly one job stands."""
+    """Check the guardrails, then make sure that exactly one job exists."""
     limits = limits_of(p, allow_irreversible=allow_irreversible, allow_malicious=allow_malicious)
-    job = wanted(
-        api,
+    call = JobCall(
         action=action,
         destination=destination,
         search=p.search_params,
@@ -176,6 +177,7 @@ def request_job(
         key=p.idempotency_key,
         comment=p.comment,
     )
+    job = propose_job(api, call)
     plan_hash = job.plan.plan_hash if job.plan is not None else None
     intent = Intent(
         request=job.request.model_copy(update={"comment": p.comment}),
@@ -189,12 +191,12 @@ def request_job(
     made = create_job_once(
         api,
         intent,
-        before_post=lambda stamp: cleared(api, job, stamp),
-        not_made=lambda stamp: discarded(api, stamp),
+        before_post=lambda stamp: clear_job(api, job, stamp),
+        not_made=lambda stamp: refund_job(api, stamp),
     )
     warnings = job.warnings + warnings_of(p, job.request.search_params)
     if job.plan is not None and p.approvals:
-        warnings += spent(api, job.plan.plan_hash)
+        warnings += mark_approvals_used(api, job.plan.plan_hash)
     if not made.created:
         warnings.append(f"a job for this request already exists ({made.job.job_id}): nothing new was created")
         if made.job.status in ("CANCELLED", "FAILED"):
@@ -233,7 +235,7 @@ def _finds_message(api: EmailSecurity, search: SearchParams) -> bool:
     return survey(api, search, enough=lambda numbers: numbers.messages > 0).messages > 0
 
 
-def spent(api: EmailSecurity, plan_hash: str) -> list[str]:
+def mark_approvals_used(api: EmailSecurity, plan_hash: str) -> list[str]:
     """Mark the approvals of what was done as used. Returns a warning where that can't be recorded."""
     from guardrails.spent_approvals import spend_approvals  # noqa: PLC0415 -- only where somebody had to approve
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import Field, StringConstraints
 
 from actions.contract import ActionParams, ActionResult, Preview
-from actions.job_request import Approvals, Person, spent
+from actions.job_request import Approvals, Person, mark_approvals_used
 from actions.message_batches import Ledger, carry_out
 from actions.message_lookup import look_up, state_of, was_purged, with_details
 from actions.message_rows import MessageRow
@@ -25,8 +25,9 @@ from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType
 from connectors.message import MessageStatus
 from connectors.message_change import INVESTIGATE_ID
 from connectors.search import MALICIOUS
-from guardrails.approvals_needed import Need
-from guardrails.clearance import Limits, check_reason, requester
+from guardrails.accountability import check_reason, requester
+from guardrails.approvals_needed import Need, wasted_approvals
+from guardrails.limits import Limits
 from guardrails.named_messages import (
     Allowance,
     Change,
@@ -198,7 +199,7 @@ def prepare(
     if not p.dry_run:
         api.check_writable()
         check_reason(api, p.comment)
-    limits = Limits(allow_irreversible=allow_irreversible, allow_malicious=allow_malicious).honoured(api)
+    limits = Limits(allow_irreversible=allow_irreversible, allow_malicious=allow_malicious).under_policy(api)
     allowed = Allowance(
         max_messages=p.max_messages,
         # A dry run shows the messages before it is allowed.
@@ -216,7 +217,13 @@ def prepare(
     if p.dry_run:
         # A dry run shows what is to be approved: it can't ask for the approvals.
         survey = survey_messages(api, found.values())
-        refusals = _wasted_approvals(api, needed, allowed) + _refused_delivery(api, ledger, allowed, limits)
+        refusals = [
+            {"type": type(refusal).__name__, "message": refusal.message}
+            for refusal in (
+                *wasted_approvals(api, needed, allowed.requested_by),
+                *_refused_delivery(api, ledger, allowed, limits),
+            )
+        ]
         return Prepared(p, selection, ledger, hashed, allowed, needed, [], survey, refusals)
     approvals = approved_by(api, needed, hashed, allowed)
     spend_budget(api, change, ledger.messages.values(), hashed)
@@ -292,7 +299,7 @@ def _send(api: EmailSecurity, ready: Prepared, ids: list[str], action_id: str) -
     counted = ready.ledger.counts()
     if not ready.approvals or counted["not sent"] or counted["unknown"]:
         return []
-    return spent(api, ready.plan_hash)
+    return mark_approvals_used(api, ready.plan_hash)
 
 
 def verdict(result: Mapping[str, Any]) -> int:
@@ -341,24 +348,14 @@ def _look_first(
     return found
 
 
-def _refused_delivery(api: EmailSecurity, ledger: Ledger, allowed: Allowance, limits: Limits) -> list[dict[str, str]]:
-    """The refusal of messages that must not come into users' Inbox, which a dry run shows all the same."""
+def _refused_delivery(api: EmailSecurity, ledger: Ledger, allowed: Allowance, limits: Limits) -> list[MaliciousRelease]:
+    """Return the refusal of messages that must not come into users' Inbox: a dry run shows them all the same."""
     try:
         strict = replace(allowed, allow_malicious=limits.allow_malicious)
         check_messages(api, ledger.change, ledger.messages.values(), strict)
     except MaliciousRelease as refusal:
-        return [{"type": type(refusal).__name__, "message": refusal.message}]
+        return [refusal]
     return []
-
-
-def _wasted_approvals(api: EmailSecurity, needed: Need, allowed: Allowance) -> list[dict[str, str]]:
-    """The refusal that any approvals would meet."""
-    if not needed:
-        return []
-    from guardrails.approval import wasted_approvals  # noqa: PLC0415 -- only where somebody has to approve
-
-    refusal = wasted_approvals(api, needed, allowed.requested_by)
-    return [] if refusal is None else [{"type": type(refusal).__name__, "message": refusal.message}]
 
 
 def _warnings(ready: Prepared) -> list[str]:

@@ -17,19 +17,19 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import GuardrailRefusal, ParameterError, PlanRefused, Problem, TooManyMessages, UncountableSearch
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.search import SearchParams, format_instant
-from guardrails.approvals_needed import Need
-from guardrails.clearance import (
-    Wanted,
+from guardrails.accountability import requester
+from guardrails.approvals_needed import wasted_approvals
+from guardrails.job_rules import (
     approvals_needed,
     asks_for_plan,
     needs_count,
     refusals_of_numbers,
     refusals_of_request,
-    requester,
 )
 from guardrails.plan import Parity, Plan, Refusal, new_plan, reversibility_of
 from guardrails.plan_check import discovery_limit, smallest_drift
 from guardrails.plan_seal import remember
+from guardrails.proposed_job import ProposedJob
 from guardrails.search_scope import scope_of
 from guardrails.survey import Survey, survey
 from guardrails.window import pinned
@@ -58,8 +58,8 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
     now = api.clock.now()
     search, warnings = pinned(p.search_params, now)
     request = BulkJobRequest(action=p.action, destination=p.destination, search_params=search)
-    limits = limits_of(p, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious).honoured(api)
-    job = Wanted(request, request, None, limits, requester(api, p.requested_by))
+    limits = limits_of(p, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious).under_policy(api)
+    job = ProposedJob(request, request, None, limits, requester(api, p.requested_by))
     refusals = list(refusals_of_request(job, api, planned=True))
     parity, notes = _parity(search)
     found = None if parity == "unknown" else _counted(p, search, api)
@@ -69,7 +69,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
         refusals += _refusals_without_numbers(job, api)
     numbers = None if found is None else found.numbers
     needed = approvals_needed(job, api, numbers)
-    refusals += _wasted_approvals(api, needed, job.requested_by)
+    refusals += wasted_approvals(api, needed, job.requested_by)
     if api.connection.plan_key is None and asks_for_plan(job, api, numbers):
         refusals.append(
             PlanRefused("the policy asks for a sealed plan, and CFES_PLAN_KEY is not set: this plan has no seal")
@@ -122,7 +122,7 @@ def _counted(p: Params, search: SearchParams, api: EmailSecurity) -> Survey:
     return found
 
 
-def _refusals_without_numbers(job: Wanted, api: EmailSecurity) -> list[GuardrailRefusal]:
+def _refusals_without_numbers(job: ProposedJob, api: EmailSecurity) -> list[GuardrailRefusal]:
     """What can't be kept where nothing can be counted."""
     refused: list[GuardrailRefusal] = []
     if needs_count(job, api):
@@ -132,16 +132,6 @@ def _refusals_without_numbers(job: Wanted, api: EmailSecurity) -> list[Guardrail
     if job.request.destination in IRREVERSIBLE_DESTINATIONS:
         refused.append(PlanRefused("what can't be undone needs a plan with numbers"))
     return refused
-
-
-def _wasted_approvals(api: EmailSecurity, needed: Need, requested_by: str | None) -> list[GuardrailRefusal]:
-    """The refusal that any approvals would meet."""
-    if not needed:
-        return []
-    from guardrails.approval import wasted_approvals  # noqa: PLC0415 -- only where somebody has to approve
-
-    refusal = wasted_approvals(api, needed, requested_by)
-    return [] if refusal is None else [refusal]
 
 
 def _findings(found: Survey | None) -> dict[str, object]:

@@ -60,9 +60,9 @@ class DiscoveryLimit:
         if plan is not None:
             # Plans are read where there is one: to build their model costs at every start of a process.
             from guardrails.plan import read_plan  # noqa: PLC0415
-            from guardrails.plan_check import recomputed  # noqa: PLC0415
+            from guardrails.plan_check import recompute_plan  # noqa: PLC0415
 
-            read = recomputed(read_plan(plan), api.policy)
+            read = recompute_plan(read_plan(plan), api.policy)
             limit = cls(smallest(given, read.cancel_if_discovered_over), read)
         if limit.messages is not None:
             # Where nothing may be cancelled, the caller learns it before the wait, not when the job is over the limit.

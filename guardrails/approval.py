@@ -12,7 +12,7 @@ from datetime import datetime
 from connectors.ed25519 import raw_bytes
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused, ParameterError
-from connectors.people import named_among, same_person
+from connectors.people import named_among
 from connectors.policy import Policy
 from guardrails.approval_token import (
     LONGEST_REASON,
@@ -24,18 +24,12 @@ from guardrails.approval_token import (
     read_token,
     sign_token,
 )
-from guardrails.approvals_needed import Need, shortfall
+from guardrails.approvals_needed import PROVE_IT, UNPROVED, Need, shortfall
 from guardrails.approver_keys import private_key, public_keys
 
 __all__ = ["LONGEST_TOKEN"]
 
 MOST_TOKENS = 10
-
-UNPROVED = "nobody can tell who asks from who approves: CFES_REQUESTED_BY is not set, and a parameter proves nothing"
-PROVE_IT = (
-    "Nothing was changed. Set CFES_REQUESTED_BY where the actions run, then make a new plan with preview-job and let "
-    "it be approved."
-)
 
 
 @dataclass(frozen=True)
@@ -133,24 +127,6 @@ def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
     """
     ours = raw_bytes(private_key(private_key_pem).public_key())
     return next((name for name, key in public_keys(policy).items() if raw_bytes(key) == ours), None)
-
-
-def wasted_approvals(api: EmailSecurity, need: Need, requested_by: str | None) -> ApprovalRefused | None:
-    """The refusal that any approvals would meet, to be shown before somebody signs; None where they can be enough."""
-    if not need:
-        return None
-    if api.connection.requested_by is None:
-        return ApprovalRefused(f"the policy asks for {need}, and no approval would count: {UNPROVED}", help=PROVE_IT)
-    others = [
-        one.name for one in api.policy.approvers if requested_by is None or not same_person(one.name, requested_by)
-    ]
-    missing = shortfall(api.policy, need, others)
-    if missing is None:
-        return None
-    return ApprovalRefused(
-        f"the policy asks for {need}, and its approvers without {requested_by} are not enough: {missing}",
-        help="Nothing was changed. Have an approver added to the policy, or let somebody else ask.",
-    )
 
 
 def approvers(

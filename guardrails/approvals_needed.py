@@ -1,16 +1,24 @@
-"""How many approvals the policy asks for, from which groups, and whether the approvers who signed are enough."""
+"""How many approvals the policy asks for, from which groups, and whether the approvers are enough."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from connectors.errors import ApprovalRefused
 from connectors.job import ActionType, Destination
-from connectors.people import named_among, unmatched_groups
+from connectors.people import named_among, same_person, unmatched_groups
 
 if TYPE_CHECKING:
+    from connectors.email_security import EmailSecurity
     from connectors.policy import Policy
+
+UNPROVED = "nobody can tell who asks from who approves: CFES_REQUESTED_BY is not set, and a parameter proves nothing"
+PROVE_IT = (
+    "Nothing was changed. Set CFES_REQUESTED_BY where the actions run, then make a new plan with preview-job and let "
+    "it be approved."
+)
 
 
 @dataclass(frozen=True)
@@ -62,3 +70,21 @@ def shortfall(policy: Policy, need: Need, names: Collection[str]) -> str | None:
     members = {approver.name: approver.groups for approver in policy.approvers if approver.name in names}
     missing = unmatched_groups(need.groups, members)
     return f"no approval for {', '.join(missing)} is left" if missing else None
+
+
+def wasted_approvals(api: EmailSecurity, need: Need, requested_by: str | None) -> Iterator[ApprovalRefused]:
+    """Yield the refusal that any approvals would meet, to be shown before somebody signs."""
+    if not need:
+        return
+    if api.connection.requested_by is None:
+        yield ApprovalRefused(f"the policy asks for {need}, and no approval would count: {UNPROVED}", help=PROVE_IT)
+        return
+    others = [
+        one.name for one in api.policy.approvers if requested_by is None or not same_person(one.name, requested_by)
+    ]
+    missing = shortfall(api.policy, need, others)
+    if missing is not None:
+        yield ApprovalRefused(
+            f"the policy asks for {need}, and its approvers without {requested_by} are not enough: {missing}",
+            help="Nothing was changed. Have an approver added to the policy, or let somebody else ask.",
+        )

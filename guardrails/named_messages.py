@@ -24,7 +24,7 @@ from connectors.errors import (
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination, delivers
 from connectors.search import MALICIOUS
 from guardrails.approvals_needed import Need, need_of
-from guardrails.clearance import override_hint
+from guardrails.limits import override_hint
 from guardrails.survey import Numbers
 
 if TYPE_CHECKING:

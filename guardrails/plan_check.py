@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from connectors.policy import Policy
 
 
-def recomputed(plan: Plan, policy: Policy) -> Plan:
+def recompute_plan(plan: Plan, policy: Policy) -> Plan:
     """Return the plan with its reversibility, drift and discovery limit as they follow from its search and numbers.
 
     The file's own drift and limit count where they are smaller. The plan keeps its hash: that is its name.

@@ -188,10 +188,10 @@ def _asked(subject: Plan | DryRun, approver: str, policy: Policy, api: EmailSecu
         differences = [] if found is None else live_check.unlike(ids, subject.recipients, found)
         need = _need(subject, policy, found)
         return Asked(approver, service, found, service_account=by_account, need=need), differences
-    from guardrails.plan_check import recomputed  # noqa: PLC0415
+    from guardrails.plan_check import recompute_plan  # noqa: PLC0415
 
     seal, unsealed = _seal(subject)
-    facts = recomputed(subject, policy)
+    facts = recompute_plan(subject, policy)
     found = None if api is None else live_check.survey_plan(api, subject)
     differences = [*unsealed, *live_check.claims_refuted(subject, facts)]
     differences += live_check.drifted(subject, found, facts.max_drift)

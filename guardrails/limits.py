@@ -1,0 +1,38 @@
+"""What a call sets: caps on what its search finds, and the guardrails that it overrides on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from connectors.email_security import EmailSecurity
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Caps on what the search finds, and overrides of guardrails."""
+
+    max_messages: int | None = None
+    max_recipients: int | None = None
+    allow_broad_search: bool = False
+    allow_open_window: bool = False
+    allow_irreversible: bool = False
+    allow_malicious: bool = False
+
+    def under_policy(self, api: EmailSecurity) -> Limits:
+        """Return the limits without the overrides that a policy is silent about."""
+        if not api.has_policy:
+            return self
+        ignored = [name for name in OVERRIDES if name not in api.policy.overrides]
+        return replace(self, **dict.fromkeys(ignored, False))
+
+
+OVERRIDES = [limit.name for limit in fields(Limits) if limit.name.startswith("allow_")]
+
+
+def override_hint(api: EmailSecurity, name: str) -> str:
+    """Say how this override is used, or that the policy does not allow it."""
+    if api.has_policy and name not in api.policy.overrides:
+        return f"{name} has no effect: the policy (CFES_POLICY) does not name it in `overrides`."
+    return f"Or set {name} to true."
