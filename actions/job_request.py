@@ -226,12 +226,12 @@ def request_job(
     )
 
 
-def _finds_message(api: EmailSecurity, search: SearchParams) -> bool:
-    """Whether the search finds any message; not where the message search can't express it."""
+def _finds_message(api: EmailSecurity, search: SearchParams) -> bool | None:
+    """Whether the search finds any message; None where the message search can't express it."""
     from guardrails.survey import survey  # noqa: PLC0415 -- only where a job's window may have missed messages
 
     if scope_of(search).uncountable:
-        return False
+        return None
     return survey(api, search, enough=lambda numbers: numbers.messages > 0).messages > 0
 
 

@@ -60,7 +60,8 @@ class Intent:
 
     request: as it is sent. asked: the request as the caller wrote it, before anything was pinned in it: that is what a
     key stands for. plan_hash: one plan makes one job. requested_by: who asks. planned_messages: how many the plan has.
-    finds_message: whether a search finds any; asked about mail that a job's window may have missed.
+    finds_message: whether a search finds any, None where nobody can tell; asked about mail that a job's window may have
+    missed.
     """
 
     request: BulkJobRequest
@@ -69,7 +70,7 @@ class Intent:
     plan_hash: str | None = None
     requested_by: str | None = None
     planned_messages: int | None = None
-    finds_message: Callable[[SearchParams], bool] = lambda _: False
+    finds_message: Callable[[SearchParams], bool | None] = lambda _: False
 
     def stamp(self, api: EmailSecurity) -> Stamp:
         key = self.idempotency_key or self.plan_hash or str(uuid.UUID(int=api.rng.getrandbits(128), version=4))

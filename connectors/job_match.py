@@ -46,6 +46,11 @@ class WantedJob:
     request: BulkJobRequest
     asked: BulkJobRequest | None = None
 
+    @property
+    def of_plan(self) -> bool:
+        """Whether the job is of the call's own plan, and so has exactly its request."""
+        return self.asked is None
+
 
 def is_visible(job: BulkJob) -> bool:
     """Whether the answer shows what the job does. Older answers, and rows of a list, may lack a part."""
@@ -77,6 +82,13 @@ def missed_search(wanted: WantedJob, job: BulkJob) -> SearchParams | None:
     if asked.end is not None and _same_instant(asked.end, end):
         return None
     return wanted.request.search_params.model_copy(update={"start": end + _AFTER, "end": created})
+
+
+def window_search(wanted: WantedJob, job: BulkJob) -> SearchParams:
+    """Return the wanted search within the job's own window."""
+    search = job.search_params or {}
+    window = {name: _instant(search.get(name)) for name in ("start", "end")}
+    return wanted.request.search_params.model_copy(update={name: at for name, at in window.items() if at is not None})
 
 
 def sent_digest(request: BulkJobRequest) -> str:

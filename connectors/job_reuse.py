@@ -8,13 +8,20 @@ from contextlib import contextmanager
 from connectors.email_security import EmailSecurity
 from connectors.errors import Applied, IdempotencyConflict, OutcomeUnknown, PackError
 from connectors.job import BulkJob
-from connectors.job_match import WantedJob, differences, is_visible, missed_search
+from connectors.job_match import WantedJob, differences, is_visible, missed_search, window_search
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
 
 # An error names so many differences.
 MOST_DIFFERENCES = 5
 
+_GAP = (
+    "job {job} was made at {made} and its search ends at {end}: mail that arrived between the two {is_or_may} left "
+    "out of it. For that mail take another idempotency_key (in a playbook: attempt raised by one)"
+)
+_FOUND_NOTHING = (
+    "job {} found no message, and the plan has {}: they were moved or released before, or are where they were"
+)
 _UNSEEN = "the service does not show what job {} does: it was recognised by its keyed stamp alone"
 _NO_PROOF = "the service does not show what it does, and a stamp that was made without CFES_PLAN_KEY is not proof"
 
@@ -26,27 +33,32 @@ def reusable_job(
     stamp: Stamp,
     *,
     planned_messages: int | None,
-    finds_message: Callable[[SearchParams], bool],
+    finds_message: Callable[[SearchParams], bool | None],
     applied: Applied,
 ) -> tuple[BulkJob, list[str]]:
     """Return the job with all its parts, and warnings.
 
     stamp: as the job has it. planned_messages: how many the call's plan has. finds_message: whether a search finds
-    any. applied: what the call changed so far.
+    any; None where nobody can tell. applied: what the call changed so far.
 
     Raises: IdempotencyConflict naming what differs; OutcomeUnknown; what EmailSecurity.get_job and finds_message raise.
     """
+    warnings = []
     with _reading(job, applied):
         if not is_visible(job):
             # A row of the list may lack what the job itself has.
             job = api.get_job(job.job_id)
         found = differences(wanted, job)
-        missed = None if found else missed_search(wanted, job)
-        if missed is not None and finds_message(missed):
-            found.append(f"end: messages were there when the job was made, after its window's end at {_end_of(job)}")
+        if not found:
+            left_out, gap = _left_out(wanted, job, finds_message)
+            found += left_out
+            warnings += gap
     if planned_messages and _finds_nothing(job, stamp):
-        found.append(f"its search found no message, and the plan has {planned_messages}")
-    warnings = []
+        if wanted.of_plan:
+            # It does exactly what the plan says: the plan's messages were gone before.
+            warnings.append(_FOUND_NOTHING.format(job.job_id, planned_messages))
+        else:
+            found.append(f"its search found no message, and the plan has {planned_messages}")
     if not is_visible(job):
         if api.connection.plan_key is None:
             found.append(_NO_PROOF)
@@ -69,6 +81,32 @@ def reusable_job(
 
 def _finds_nothing(job: BulkJob, stamp: Stamp) -> bool:
     return stamp.messages == 0 or (job.status == "COMPLETED" and job.total_messages_discovered == 0)
+
+
+def _left_out(
+    wanted: WantedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]
+) -> tuple[list[str], list[str]]:
+    """What speaks against a job whose window ends before it was made, and warnings.
+
+    Its plan may have waited for approval: then it is the job of this request, without the mail that arrived meanwhile.
+    A job that finds nothing of what was there is not.
+    """
+    missed = missed_search(wanted, job)
+    arrived = False if missed is None else finds_message(missed)
+    if arrived is False:
+        return [], []
+    if arrived and _finds_none(wanted, job, finds_message):
+        return [
+            f"end: its window ends at {_end_of(job)} and has no message; some arrived after that and before it was made"
+        ], []
+    is_or_may = "is" if arrived else "may be"
+    return [], [_GAP.format(job=job.job_id, made=job.created_at, end=_end_of(job), is_or_may=is_or_may)]
+
+
+def _finds_none(wanted: WantedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]) -> bool:
+    if job.total_messages_discovered:
+        return False
+    return job.status == "COMPLETED" or finds_message(window_search(wanted, job)) is False
 
 
 def _end_of(job: BulkJob) -> str:

@@ -206,22 +206,91 @@ def test_a_job_that_found_nothing_is_not_the_job_of_a_plan_that_found_messages(
         create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
 
 
-def test_a_window_that_ends_before_mail_that_was_there_is_not_reused(
+def test_a_window_that_ends_before_all_mail_that_was_there_is_not_reused(
     sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
     # Within the life of a plan: the end alone could be that of an honest one.
     end = api.clock.now() - timedelta(hours=2)
-    like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
-    sandbox.state.tenant.add(
-        time=sandbox.clock.now() - 3600 * SECOND,
-        sender=like.sender, subject="the alert's own", recipients=("dana@corp.example",), disposition="NONE",
-    )  # fmt: skip
+    arrives(sandbox, 3600)
     forged = posted(sandbox, stamp_of(sandbox).on(""), search_params={**CAMPAIGN, "end": format_instant(end)})
     plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
     for params in (MOVE, {"plan": plan, "idempotency_key": KEY}):
-        with pytest.raises(IdempotencyConflict, match=f"{forged}.*after its window's end"):
+        with pytest.raises(IdempotencyConflict, match=f"{forged}.* end: .*has no message"):
             create_move_job.run(params, api)
     assert count_of_jobs(sandbox) == 1
+
+
+def arrives(sandbox: RunningSandbox, seconds_ago: int) -> None:
+    """One more message of the campaign."""
+    like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+    sandbox.state.tenant.add(
+        time=sandbox.clock.now() - seconds_ago * SECOND,
+        sender=like.sender, subject="late", recipients=("dana@corp.example",), disposition="NONE",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_the_job_of_a_plan_that_waited_is_reused_and_the_mail_that_it_leaves_out_is_named(
+    ended: bool, sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    asked = {"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}
+    plan = preview_job.run(asked, api)
+    api.clock.sleep(7 * 3600)
+    arrives(sandbox, 3600)
+    first = create_move_job.run({"plan": plan, "idempotency_key": KEY, "wait_follows": True}, api)
+    if ended:
+        wait_for_job.run({"job_id": first["job_id"], "timeout_seconds": 3600}, api)
+    newer = preview_job.run(asked, api)
+    assert newer["messages"] == plan["messages"] + 1
+    for params in (MOVE, {"plan": newer, "idempotency_key": KEY}):
+        again = create_move_job.run(params, api)
+        assert (again["created"], again["job_id"]) == (False, first["job_id"])
+        [warning] = [text for text in again["warnings"] if "is left out of it" in text]
+        assert first["job"]["search_params"]["end"] in warning
+        assert first["job"]["created_at"] in warning
+        assert "idempotency_key (in a playbook: attempt" in warning
+    own = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
+    assert not [text for text in own["warnings"] if "left out" in text]
+    assert count_of_jobs(sandbox) == 1
+
+
+def test_where_nobody_can_count_the_mail_between_window_and_job_may_be_left_out(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    search = {**CAMPAIGN, "submissions": True}
+    plan = preview_job.run({"action": "MOVE", "search_params": search, "destination": "JunkEmail"}, api)
+    api.clock.sleep(3600)
+    first = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
+    again = create_move_job.run({**MOVE, "search_params": search}, api)
+    assert again["job_id"] == first["job_id"]
+    assert [text for text in again["warnings"] if "may be left out of it" in text]
+
+
+def test_a_completed_job_that_found_nothing_is_not_the_job_of_mail_that_was_there(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    """Without a plan there is no number to compare with: the mail after the window's end speaks against the job."""
+    end = format_instant(api.clock.now() - timedelta(hours=5))
+    forged = posted(sandbox, stamp_of(sandbox).on(""), search_params={**CAMPAIGN, "end": end})
+    ended = wait_for_job.run({"job_id": forged, "timeout_seconds": 3600}, api)
+    assert ended["progress"]["discovered"] == 0
+    with pytest.raises(IdempotencyConflict, match="has no message"):
+        create_move_job.run(MOVE, api)
+
+
+def test_the_job_of_the_same_plan_is_reused_where_its_mail_was_gone_before(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    search = {"sender": "statements@partner-bank.example", "start": "2026-10-22T00:00:00Z", "detections_only": False}
+    plan = preview_job.run({"action": "RELEASE", "search_params": {**search, "delivery_status": "quarantined"}}, api)
+    params = {"plan": plan, "idempotency_key": KEY, "wait_follows": True}
+    first = release_job.run(params, api)
+    sandbox.state.tenant.from_sender("statements@partner-bank.example").clear()
+    ended = wait_for_job.run({"job_id": first["job_id"], "plan": plan, "timeout_seconds": 3600}, api)
+    assert (ended["progress"]["discovered"], ended["outcome"]) == (0, "partial")
+    again = release_job.run(params, api)
+    assert (again["created"], again["job_id"]) == (False, first["job_id"])
+    assert [text for text in again["warnings"] if "found no message, and the plan has" in text]
 
 
 def test_mail_that_arrived_after_the_job_was_made_does_not_speak_against_it(
@@ -231,15 +300,13 @@ def test_mail_that_arrived_after_the_job_was_made_does_not_speak_against_it(
     api.clock.sleep(3600)
     first = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
     api.clock.sleep(7200)
-    like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
-    sandbox.state.tenant.add(
-        time=sandbox.clock.now() - 3600 * SECOND,
-        sender=like.sender, subject="later", recipients=("dana@corp.example",), disposition="NONE",
-    )  # fmt: skip
+    arrives(sandbox, 3600)
     newer = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
     assert newer["messages"] == plan["messages"] + 1
     for params in (MOVE, {"plan": newer, "idempotency_key": KEY}, {"plan": plan, "idempotency_key": KEY}):
-        assert create_move_job.run(params, api)["job_id"] == first["job_id"]
+        again = create_move_job.run(params, api)
+        assert again["job_id"] == first["job_id"]
+        assert not [text for text in again["warnings"] if "left out" in text]
 
 
 class TestWithAKey:

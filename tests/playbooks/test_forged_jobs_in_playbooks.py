@@ -11,6 +11,7 @@ import pytest
 
 from connectors.email_security import EmailSecurity
 from connectors.stamp import Stamp
+from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox
 from tests.actions.test_forged_jobs import PLAN_KEY, posted
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
@@ -70,6 +71,58 @@ def test_a_job_in_the_alerts_place_that_does_something_else_is_named_and_the_run
     assert outcome.status != "completed"
     assert outcome.exit_code == 5
     assert forged in str(outcome.error)
+    assert len(sandbox.state.truth()["jobs"]) == 1
+
+
+def arrives(sandbox: RunningSandbox, hours_ago: float, count: int) -> None:
+    """More messages of the campaign."""
+    like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+    for number in range(count):
+        sandbox.state.tenant.add(
+            time=sandbox.clock.now() - int(hours_ago * 3600) * SECOND,
+            sender=like.sender, subject="more", recipients=(f"m{number}@corp.example",), disposition="SPAM",
+        )  # fmt: skip
+
+
+def test_a_job_in_the_alerts_place_that_leaves_the_alerts_own_message_out_does_not_end_well(
+    sandbox: RunningSandbox, api: EmailSecurity, alert: dict[str, Any], tmp_path: Path
+) -> None:
+    # It finds nearly everything: neither its window nor its count is one that an earlier plan could not have.
+    arrives(sandbox, 4, 3000)
+    heard = UpToTheCreate(api)
+    with pytest.raises(Stopped):
+        purge(alert, api, tmp_path / "spied", heard, search_by="sender", max_messages=9000)
+    [wanted] = heard.of("create-move-job")
+    asked = wanted["plan"]["asked_search_params"]
+    stamp = Stamp.of(
+        sandbox.account_id,
+        wanted["idempotency_key"],
+        {"action": "MOVE", "search_params": asked, "destination": "JunkEmail"},
+    )
+    forged = posted(sandbox, stamp.on(""), search_params={**asked, "end": "2026-11-20T13:00:00Z"})
+    outcome = purge(alert, api, tmp_path / "run", search_by="sender", max_messages=9000)
+    assert (outcome.status, outcome.exit_code) == ("incomplete", 8)
+    assert outcome.outputs["job_id"] == forged
+    assert "before the alert's own message" in outcome.message
+
+
+@pytest.mark.parametrize(("more", "code"), [(1, 0), (20, 8)])
+def test_the_same_alert_again_follows_the_job_of_a_plan_that_waited(
+    more: int, code: int, sandbox: RunningSandbox, api: EmailSecurity, alert: dict[str, Any], tmp_path: Path
+) -> None:
+    heard = UpToTheCreate(api)
+    with pytest.raises(Stopped):
+        purge(alert, api, tmp_path / "planned", heard, search_by="sender")
+    [wanted] = heard.of("create-move-job")
+    api.clock.sleep(5 * 3600)
+    arrives(sandbox, 2, more)
+    first = purge(alert, api, tmp_path / "approved", plan=wanted["plan"], search_by="sender")
+    assert first.exit_code == 0
+    api.clock.sleep(1800)
+    again = purge(alert, api, tmp_path / "again", search_by="sender")
+    assert again.exit_code == code, again.message
+    assert again.outputs["job_id"] == first.outputs["job_id"]
+    assert "is left out of it" in (tmp_path / "again" / "report.md").read_text()
     assert len(sandbox.state.truth()["jobs"]) == 1
 
 
