@@ -30,6 +30,7 @@ from connectors.errors import (
 from connectors.job import BulkJob
 from connectors.stamp import Stamp
 from guardrails.accountability import check_reason
+from guardrails.spent_approvals import spend_approvals_of_job
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -106,8 +107,6 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
     verified = None if p.evidence is None else _verified(p.evidence, job, api)
     stamp = Stamp.read(job.comment)
     if stamp is not None and stamp.approved_by:
-        from guardrails.spent_approvals import spend_approvals_of_job  # noqa: PLC0415 -- most jobs had none
-
         spend_approvals_of_job(api, stamp.plan)
     deleted = _delete(p.job_id, api)
     forgotten = [] if stamp is None else [FORGOTTEN, *([SPENT] if stamp.approved_by else [])]

@@ -20,6 +20,7 @@ from guardrails.clearance import clear_job, propose_job, refund_job
 from guardrails.limits import Limits
 from guardrails.proposed_job import JobCall
 from guardrails.search_scope import scope_of
+from guardrails.spent_approvals import spend_approvals
 
 Person = Annotated[str, StringConstraints(pattern=PERSON)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -237,8 +238,6 @@ def _finds_message(api: EmailSecurity, search: SearchParams) -> bool | None:
 
 def mark_approvals_used(api: EmailSecurity, plan_hash: str) -> list[str]:
     """Mark the approvals of what was done as used. Returns a warning where that can't be recorded."""
-    from guardrails.spent_approvals import spend_approvals  # noqa: PLC0415 -- only where somebody had to approve
-
     try:
         spend_approvals(api, plan_hash)
     except ApprovalRefused as refusal:

@@ -41,6 +41,7 @@ from guardrails.named_messages import (
     spend_budget,
     wanting,
 )
+from guardrails.spent_approvals import intent_of, reserve_approvals
 
 if TYPE_CHECKING:
     from connectors.message import MessageDetails
@@ -292,8 +293,6 @@ def _send(api: EmailSecurity, ready: Prepared, ids: list[str], action_id: str) -
     again with its approvals: they are reserved for it, and used only when nothing is left to do.
     """
     if ready.approvals:
-        from guardrails.spent_approvals import intent_of, reserve_approvals  # noqa: PLC0415
-
         reserve_approvals(api, ready.approvals, plan_hash=ready.plan_hash, intent=intent_of(ready.plan_hash))
     carry_out(api, ready.ledger, ids, action_id=action_id)
     counted = ready.ledger.counts()

@@ -74,6 +74,10 @@ class ReadToken:
     expires_at: int
     reason: str = ""
 
+    def is_signed_before(self, seconds: int) -> bool:
+        """Whether the approver may have signed before that time (since 1970), by a clock that may be ahead."""
+        return self.issued_at <= seconds + CLOCK_SKEW_SECONDS
+
 
 class Unacceptable(Exception):
     """Why a token is not accepted. Never quotes its content before its signature was checked."""

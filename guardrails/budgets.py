@@ -7,28 +7,22 @@ can't be counted refuses.
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from connectors.errors import ConnectionSettingsError, PolicyRefused
 from connectors.people import same_person
 from connectors.search import parse_instant
 from connectors.stamp import Stamp
-from connectors.state_directory import check_private_file, private_directory
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from connectors.email_security import EmailSecurity
     from connectors.job import ActionType, BulkJob, Destination
     from connectors.policy import Budget
-
-FILE = "changes.sqlite"
-LOCK_SECONDS = 30
 
 # A job's time is the service's, and the record's is this machine's.
 CLOCK_SKEW = timedelta(minutes=5)
@@ -36,11 +30,15 @@ CLOCK_SKEW = timedelta(minutes=5)
 # A RELEASE delivers, as a MOVE to Inbox does: one budget counts both.
 DELIVERED = "Inbox"
 
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS changes (account TEXT, intent TEXT, at REAL, requested_by TEXT, "
+    "destination TEXT, messages INTEGER, jobs INTEGER, PRIMARY KEY (account, intent))"
+)
+
 _UNCOUNTED = "Nothing was changed. What the policy's budgets allow could not be counted."
 
 
-@dataclass(frozen=True)
-class Spending:
+class Spending(NamedTuple):
     """One change. intent: the call that made it, or a list of IDs: it counts once. jobs: 0 for named messages.
 
     messages: None where nobody knows how many.
@@ -204,29 +202,10 @@ class _Record:
 @contextmanager
 def _recorded(api: EmailSecurity) -> Iterator[_Record]:
     """Open the record for this process alone. Raises: PolicyRefused where it can't be used."""
+    from connectors.state_database import state_database  # noqa: PLC0415 -- brings SQLite, for policies with budgets
+
     try:
-        path = private_directory(api.connection.state_directory) / FILE
-        _check_file(path)
-        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as database:
-            database.execute("BEGIN IMMEDIATE")
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS changes (account TEXT, intent TEXT, at REAL, requested_by TEXT, "
-                "destination TEXT, messages INTEGER, jobs INTEGER, PRIMARY KEY (account, intent))"
-            )
+        with state_database(api.connection.state_directory, _TABLE) as database:
             yield _Record(database)
-            database.execute("COMMIT")
     except ConnectionSettingsError as error:
         raise PolicyRefused(f"the policy has budgets, and {error.message}", help=f"{_UNCOUNTED} {error.help}") from None
-    except (sqlite3.Error, OSError) as error:
-        raise PolicyRefused(
-            f"the record of changes in CFES_STATE_DIR can't be used ({type(error).__name__})",
-            help=f"{_UNCOUNTED} Check {FILE} in CFES_STATE_DIR.",
-        ) from None
-
-
-def _check_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        check_private_file(path, os.fstat(descriptor))
-    finally:
-        os.close(descriptor)

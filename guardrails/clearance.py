@@ -14,6 +14,7 @@ from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest
 from connectors.job_creation import Clearance
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
+from guardrails import budgets
 from guardrails.accountability import check_reason, requester
 from guardrails.job_rules import (
     approvals_needed,
@@ -25,6 +26,7 @@ from guardrails.job_rules import (
 from guardrails.plan_seal import check_seal
 from guardrails.proposed_job import JobCall, ProposedJob
 from guardrails.search_scope import scope_of
+from guardrails.spent_approvals import intent_of, reserve_approvals
 from guardrails.window import with_past_end, with_start
 
 if TYPE_CHECKING:
@@ -95,26 +97,20 @@ def clear_job(api: EmailSecurity, job: ProposedJob, stamp: Stamp) -> Clearance:
         check_seal(job.plan, api.connection.plan_key, required=True)
     # A call without its approvals must not use up a budget.
     approved_by = _approved_by(api, job, numbers)
-    if api.has_policy and api.policy.budgets:
-        from guardrails.budgets import intent_of, spend  # noqa: PLC0415 -- brings SQLite, for policies with budgets
-
-        spend(
-            api,
-            intent=intent_of(stamp),
-            action=job.request.action,
-            destination=job.request.destination,
-            messages=None if numbers is None else numbers.messages,
-            jobs=1,
-        )
+    budgets.spend(
+        api,
+        intent=budgets.intent_of(stamp),
+        action=job.request.action,
+        destination=job.request.destination,
+        messages=None if numbers is None else numbers.messages,
+        jobs=1,
+    )
     return Clearance(warnings, approved_by, None if numbers is None else numbers.messages)
 
 
 def refund_job(api: EmailSecurity, stamp: Stamp) -> None:
     """Take back from the budgets what `clear_job` recorded for a job that was surely not made."""
-    if api.has_policy and api.policy.budgets:
-        from guardrails.budgets import intent_of, refund  # noqa: PLC0415 -- brings SQLite, for policies with budgets
-
-        refund(api, intent_of(stamp))
+    budgets.refund(api, budgets.intent_of(stamp))
 
 
 def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
@@ -180,7 +176,6 @@ def _approved_by(api: EmailSecurity, job: ProposedJob, numbers: Numbers | None) 
     if job.plan is None:
         raise PlanNeeded(f"the policy asks for {needed}, and approvals are given for a plan")
     from guardrails.approval import approvers  # noqa: PLC0415 -- only where somebody has to approve
-    from guardrails.spent_approvals import intent_of, reserve_approvals  # noqa: PLC0415
 
     plan = job.plan
     read = approvers(

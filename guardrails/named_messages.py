@@ -23,6 +23,7 @@ from connectors.errors import (
 )
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination, delivers
 from connectors.search import MALICIOUS
+from guardrails import budgets
 from guardrails.approvals_needed import Need, need_of
 from guardrails.limits import override_hint
 from guardrails.survey import Numbers
@@ -141,13 +142,11 @@ def numbers_of(messages: Collection[NamedMessage]) -> Numbers | None:
 
 def spend_budget(api: EmailSecurity, change: Change, messages: Collection[NamedMessage], intent: str) -> None:
     """Check the policy's budgets, and record the change before it is made. Raises: PolicyRefused."""
-    if not messages or not api.has_policy or not api.policy.budgets:
+    if not messages:
         return
-    from guardrails.budgets import spend  # noqa: PLC0415 -- brings SQLite, for policies with budgets
-
     known = numbers_of(messages)
     count = None if known is None else known.messages
-    spend(api, intent=intent, action=change.action, destination=change.destination, messages=count, jobs=0)
+    budgets.spend(api, intent=intent, action=change.action, destination=change.destination, messages=count, jobs=0)
 
 
 def approvals_needed(

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
+import resource
 import select
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused
-from guardrails import spent_approvals
+from connectors.state_database import FILE
 from guardrails.approval_token import ReadToken
 from guardrails.spent_approvals import (
-    FILE,
     KEPT_SECONDS,
-    LINES_BEFORE_CLEANING,
-    LOCK,
     intent_of,
     reserve_approvals,
     spend_approvals,
@@ -67,15 +64,17 @@ def refused(api: EmailSecurity, *tokens: ReadToken, plan: str = PLAN, key: str =
     return caught.value.message
 
 
-def lines(state: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (state / FILE).read_text().splitlines()]
+def entries(state: Path) -> list[tuple[str, str]]:
+    """Kind and ID of each entry of the record."""
+    with closing(sqlite3.connect(state / FILE)) as database:
+        return list(database.execute("SELECT kind, id FROM approvals ORDER BY id"))
 
 
 class TestOnce:
     def test_the_same_call_may_use_its_own_reservation_again(self, api: EmailSecurity, state: Path) -> None:
         for _ in range(3):
             reserve(api, token())
-        assert [one["state"] for one in lines(state)] == ["reserved"]
+        assert entries(state) == [("reserved", f"{1:064x}")]
 
     @pytest.mark.parametrize("other", [{"key": "case-2"}, {"key": ""}, {"plan": OTHER_PLAN}])
     def test_another_call_may_not(self, api: EmailSecurity, other: dict[str, str]) -> None:
@@ -123,71 +122,37 @@ class TestRecord:
             reserve(api, token())
         finally:
             os.umask(before)
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (state, state / FILE, state / LOCK)}
-        assert modes == {"state": 0o700, FILE: 0o600, LOCK: 0o600}
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (state, *state.iterdir())}
+        assert modes == {"state": 0o700, FILE: 0o600}
 
     def test_it_names_no_person_and_holds_no_token(self, api: EmailSecurity, state: Path) -> None:
         reserve(api, token("bob"), key="alert of dana@corp.example")
-        text = (state / FILE).read_text()
-        assert "bob" not in text
-        assert "dana" not in text
+        data = (state / FILE).read_bytes()
+        assert b"bob" not in data
+        assert b"dana" not in data
 
-    def test_entries_of_expired_approvals_are_dropped(
-        self, api: EmailSecurity, state: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(os, "fsync", lambda _: None)
-        for number in range(LINES_BEFORE_CLEANING + 1):
-            reserve(api, token(number=number))
-        assert len(lines(state)) == LINES_BEFORE_CLEANING + 1
+    def test_entries_of_expired_approvals_are_dropped(self, api: EmailSecurity, state: Path) -> None:
+        reserve(api, token(number=1))
         assert isinstance(api.clock, FakeClock)
         api.clock.advance(HOUR + KEPT_SECONDS - 1)
-        reserve(api, token(number=5000, expires=NOW + 100 * HOUR))
+        reserve(api, token(number=2, expires=NOW + 100 * HOUR))
         assert "reserved for another" in refused(api, token(number=1), key="case-2"), "kept a day after its end"
         api.clock.advance(1)
-        reserve(api, token(number=5000, expires=NOW + 100 * HOUR))
-        assert [one["approval"] for one in lines(state)] == [f"{5000:064x}"]
-        assert stat.S_IMODE((state / FILE).stat().st_mode) == 0o600
-        assert "reserved for another" in refused(api, token(number=5000, expires=NOW + 100 * HOUR), key="case-2")
+        reserve(api, token(number=2, expires=NOW + 100 * HOUR))
+        assert entries(state) == [("reserved", f"{2:064x}")]
+        assert "reserved for another" in refused(api, token(number=2, expires=NOW + 100 * HOUR), key="case-2")
 
-    def test_it_does_not_grow_without_end(self, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(spent_approvals, "MOST_ENTRIES", 3)
-        for number in range(3):
-            reserve(api, token(number=number))
-        assert "holds 3 approvals" in refused(api, token(number=3))
-        reserve(api, token(number=1))
-
-    def test_a_line_that_was_not_finished_says_nothing_and_the_next_one_is_whole(
-        self, api: EmailSecurity, state: Path
-    ) -> None:
-        reserve(api, token(number=1))
-        with (state / FILE).open("a") as file:
-            file.write('{"approval":"' + "2" * 40)
-        reserve(api, token(number=3))
-        assert [one["approval"] for one in lines(state)] == [f"{1:064x}", f"{3:064x}"]
-
-    @pytest.mark.parametrize(
-        "line",
-        ["", "x", "[]", "null", "{}", '{"approval": 1}', "[" * 5000, "\x00", "\xff"],
-    )
-    def test_a_line_that_can_not_be_read_stops_every_approval(self, api: EmailSecurity, state: Path, line: str) -> None:
+    @pytest.mark.parametrize("data", [b"not a database, but as long as a header is" * 100, b"SQLite format 3\0x"])
+    def test_a_damaged_record_stops_every_approval(self, api: EmailSecurity, state: Path, data: bytes) -> None:
         reserve(api, token())
-        with (state / FILE).open("ab") as file:
-            file.write(line.encode("latin-1") + b"\n")
-        assert f"line 2 of {FILE}" in refused(api, token())
+        (state / FILE).write_bytes(data)
+        assert f"{FILE} in the state directory can't be used" in refused(api, token(number=2))
 
-    @pytest.mark.parametrize(
-        "changed",
-        [
-            {"state": "free"}, {"state": None}, {"plan": ""}, {"plan": 5}, {"approval": "XY"}, {"intent": None},
-            {"expires": "1"}, {"expires": True}, {"at": 1.5}, {"more": 1},
-        ],
-    )  # fmt: skip
-    def test_so_does_a_line_with_a_value_that_does_not_fit(
-        self, api: EmailSecurity, state: Path, changed: dict[str, Any]
-    ) -> None:
+    def test_a_table_of_another_shape_stops_every_approval(self, api: EmailSecurity, state: Path) -> None:
         reserve(api, token())
-        (state / FILE).write_text(json.dumps({**lines(state)[0], **changed}) + "\n")
-        assert "can't be read" in refused(api, token(number=2))
+        with closing(sqlite3.connect(state / FILE)) as database:
+            database.execute("ALTER TABLE approvals RENAME COLUMN intent TO purpose")
+        assert "no such column" in refused(api, token(number=2))
 
     def test_what_can_not_be_used_fails_closed_and_names_the_setting(
         self, sandbox: RunningSandbox, connect: Api, api: EmailSecurity, state: Path, tmp_path: Path
@@ -205,12 +170,11 @@ class TestRecord:
             path.rmdir() if path.is_dir() else path.unlink()
             assert elsewhere.read_text() == "kept"
 
-        for name in (FILE, LOCK):
-            broken(state / name, lambda path: path.symlink_to(elsewhere))
-            broken(state / name, lambda path: path.hardlink_to(elsewhere))
-            broken(state / name, lambda path: path.mkdir())
-            broken(state / name, os.mkfifo)
-            broken(state / name, lambda path: path.touch(0o640))
+        broken(state / FILE, lambda path: path.symlink_to(elsewhere))
+        broken(state / FILE, lambda path: path.hardlink_to(elsewhere))
+        broken(state / FILE, lambda path: path.mkdir())
+        broken(state / FILE, os.mkfifo)
+        broken(state / FILE, lambda path: path.touch(0o640))
         for path in (elsewhere, tmp_path / "relative" / ".." / "\0", Path("relative")):
             with pytest.raises(ApprovalRefused) as caught:
                 reserve(connect(sandbox, state_directory=str(path)), token())
@@ -222,34 +186,16 @@ class TestRecord:
         state.chmod(0o770)
         assert "open to other users" in refused(api, token())
 
-    def test_a_full_disk_refuses(self, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk_refuses_and_leaves_the_record_whole(self, api: EmailSecurity, state: Path) -> None:
         reserve(api, token())
-
-        def full(*_: Any) -> int:
-            raise OSError(28, "No space left on device")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "write", full)
-            assert "No space left" in refused(api, token(number=2))
-
-
-def test_what_is_recorded_is_on_the_disk_before_anything_is_sent(
-    api: EmailSecurity, state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[tuple[int, int]] = []
-    fsync = os.fsync
-
-    def recorded(descriptor: int) -> None:
-        fsync(descriptor)
-        status = os.fstat(descriptor)
-        synced.append((status.st_ino, status.st_size))
-
-    monkeypatch.setattr(os, "fsync", recorded)
-    for number in (1, 2):
-        reserve(api, token(number=number))
-        status = (state / FILE).stat()
-        assert (status.st_ino, status.st_size) in synced
-    assert state.stat().st_ino in {inode for inode, _ in synced}, "the file's name is on the disk too"
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            said = refused(api, token(number=2))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert f"{FILE} in the state directory can't be used" in said
+        assert entries(state) == [("reserved", f"{1:064x}")]
 
 
 PROCESS = """
@@ -257,24 +203,18 @@ import sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from connectors.errors import ApprovalRefused
-from guardrails import spent_approvals
 from guardrails.approval_token import ReadToken
 from guardrails.spent_approvals import intent_of, reserve_approvals
 directory, key, plan, now = sys.argv[1:]
 moment = datetime.fromtimestamp(int(now), UTC)
-api = SimpleNamespace(
-    connection=SimpleNamespace(state_directory=directory),
-    clock=SimpleNamespace(now=lambda: moment),
-    has_policy=False,
-)
-read = spent_approvals._Record.read
-def read_and_wait(record, now):
-    known = read(record, now)
-    sys.stdout.write("read\\n")
-    sys.stdout.flush()
-    sys.stdin.readline()
-    return known
-spent_approvals._Record.read = read_and_wait
+class Api(SimpleNamespace):
+    @property
+    def has_policy(self):  # asked between the look at the record and the entry
+        sys.stdout.write("read\\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        return False
+api = Api(connection=SimpleNamespace(state_directory=directory), clock=SimpleNamespace(now=lambda: moment))
 try:
     reserve_approvals(
         api, [ReadToken("approval", "bob", "1" * 64, int(now) - 60, int(now) + 3600)],
@@ -286,10 +226,10 @@ except ApprovalRefused as refusal:
 
 
 def _is_locked(state: Path) -> bool:
-    with (state / LOCK).open() as lock:
+    with closing(sqlite3.connect(state / FILE, timeout=0)) as database:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
             return True
     return False
 
@@ -314,4 +254,4 @@ def test_of_processes_with_one_approval_one_call_passes(keys: list[str], codes: 
     first.communicate("go\n", timeout=60)
     second.communicate("go\n", timeout=60)
     assert [first.returncode, second.returncode] == codes
-    assert len(lines(state)) == 1
+    assert len(entries(state)) == 1

@@ -397,9 +397,9 @@ class TestBudgets:
             create(under(text, state_directory=str(tmp_path / "open")), search_params=first, destination="JunkEmail")
         broken = tmp_path / "broken"
         broken.mkdir(mode=0o700)
-        (broken / "changes.sqlite").write_text("not a database, but long enough to be looked at" * 50)
-        (broken / "changes.sqlite").chmod(0o600)
-        with pytest.raises(PolicyRefused, match="record of changes"):
+        (broken / "state.sqlite").write_text("not a database, but long enough to be looked at" * 50)
+        (broken / "state.sqlite").chmod(0o600)
+        with pytest.raises(PolicyRefused, match="not a database"):
             create(under(text, state_directory=str(broken)), search_params=first, destination="JunkEmail")
         sandbox.state.faults.add("listBulkJobs", "status", times=500, status=500)
         with pytest.raises(TemporaryFailure):
