@@ -45,19 +45,21 @@ def checked_approvals(api: EmailSecurity, tokens: Sequence[str], plan: Plan | No
     """
     if why := _unverifiable(api, plan, job):
         return BundledApprovals(tokens, unverified=why)
-    from guardrails.approval import accepted  # noqa: PLC0415 -- PyJWT and cryptography, where there is something to check
+    # Brings PyJWT and cryptography: loaded where there is something to check.
+    from guardrails.approval import verify_approvals  # noqa: PLC0415
+    from guardrails.approval_token import ApprovalTerms  # noqa: PLC0415
 
     stamp = Stamp.read(job.comment)
     requesters = {name for name in (stamp and stamp.requested_by, plan and plan.requested_by) if name}
     try:
-        names = accepted(
-            tokens,
+        terms = ApprovalTerms(
             policy=api.policy,
             plan_hash=plan.plan_hash if plan else "",
             account_id=api.connection.account_id,
             requesters=requesters,
             now=parse_instant(job.created_at),
         )
+        names = verify_approvals(tokens, terms)
     except ApprovalRefused as refusal:
         raise refusal.retold(
             f"the approvals are not evidence of the job, as of its creation at {job.created_at}: {refusal.message}",

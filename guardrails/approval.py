@@ -16,9 +16,9 @@ from connectors.people import named_among
 from connectors.policy import Policy
 from guardrails.approval_token import (
     LONGEST_REASON,
-    LONGEST_TOKEN,
-    Asked,
+    ApprovalTerms,
     ReadToken,
+    Signing,
     Unacceptable,
     is_reason,
     read_token,
@@ -26,8 +26,6 @@ from guardrails.approval_token import (
 )
 from guardrails.approvals_needed import PROVE_IT, UNPROVED, Need, shortfall
 from guardrails.approver_keys import private_key, public_keys
-
-__all__ = ["LONGEST_TOKEN"]
 
 MOST_TOKENS = 10
 
@@ -54,62 +52,20 @@ class Rejection:
     reason: str
 
 
-def approve(
-    *,
-    plan_hash: str,
-    account_id: str,
-    approver: str,
-    private_key_pem: bytes,
-    now: datetime,
-    lifetime_seconds: float,
-    jti: str,
-) -> Approval:
-    """Return an approval of the plan, signed. `jti` is an ID that no other approval has.
-
-    Raises: what guardrails.approval_token.sign_token raises.
-    """
-    token, expires_at = sign_token(
-        "approval",
-        plan_hash=plan_hash,
-        account_id=account_id,
-        approver=approver,
-        private_key_pem=private_key_pem,
-        now=now,
-        lifetime_seconds=lifetime_seconds,
-        jti=jti,
-        extra={},
-    )
-    return Approval(token, approver, plan_hash, expires_at, jti)
+def approve(signing: Signing) -> Approval:
+    """Return an approval of the plan, signed. Raises: what guardrails.approval_token.sign_token raises."""
+    token, expires_at = sign_token("approval", signing)
+    return Approval(token, signing.approver, signing.plan_hash, expires_at, signing.jti)
 
 
-def reject(
-    *,
-    plan_hash: str,
-    account_id: str,
-    approver: str,
-    private_key_pem: bytes,
-    now: datetime,
-    lifetime_seconds: float,
-    jti: str,
-    reason: str,
-) -> Rejection:
+def reject(signing: Signing, reason: str) -> Rejection:
     """Return a rejection of the plan, signed. reason: printable text on one line.
 
     Raises: ParameterError for a reason that can't be shown; and what sign_token raises.
     """
     check_reason(reason)
-    token, expires_at = sign_token(
-        "rejection",
-        plan_hash=plan_hash,
-        account_id=account_id,
-        approver=approver,
-        private_key_pem=private_key_pem,
-        now=now,
-        lifetime_seconds=lifetime_seconds,
-        jti=jti,
-        extra={"reason": reason.strip()},
-    )
-    return Rejection(token, approver, plan_hash, expires_at, reason.strip())
+    token, expires_at = sign_token("rejection", signing, reason=reason.strip())
+    return Rejection(token, signing.approver, signing.plan_hash, expires_at, reason.strip())
 
 
 def check_reason(reason: str) -> None:
@@ -129,33 +85,25 @@ def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
     return next((name for name, key in public_keys(policy).items() if raw_bytes(key) == ours), None)
 
 
-def approvers(
+def require_approvals(
     api: EmailSecurity,
     need: Need,
     plan_hash: str,
     tokens: Sequence[str],
     *,
-    requested_by: str | None,
-    planned_by: str | None = None,
+    requesters: Collection[str | None],
     plan_proved: bool = True,
 ) -> list[ReadToken]:
-    """The approvals that count, in the order of the approvers' names; one approver may have signed several.
+    """Return the approvals that count, in the order of the approvers' names; one approver may have signed several.
 
-    requested_by: who asks now. planned_by: who asked for the plan. Neither may be an approver. plan_proved: whether the
-    plan says who asked for it from a setting or a platform, not from a parameter.
+    requesters: who asks now, and who asked for the plan, as far as known. None of them may be an approver. plan_proved:
+    whether the plan says who asked for it from a setting or a platform, not from a parameter.
 
-    Raises: ApprovalRefused where there are not enough, where one of them is not acceptable or is a
-    rejection.
+    Raises: ApprovalRefused where there are not enough, where one of them is not acceptable or is a rejection.
     """
     policy = api.policy
-    read = _read_all(
-        tokens,
-        policy=policy,
-        plan_hash=plan_hash,
-        account_id=api.connection.account_id,
-        requesters=[name for name in (requested_by, planned_by) if name is not None],
-        now=api.clock.now(),
-    )
+    known = [name for name in requesters if name is not None]
+    read = _read_all(tokens, ApprovalTerms(policy, plan_hash, api.connection.account_id, known, api.clock.now()))
     if (need or tokens) and api.connection.requested_by is None:
         # A parameter is a claim: a caller who approves the own request would give another name.
         raise ApprovalRefused(f"who asks is not proved, so no approval counts: {UNPROVED}", help=PROVE_IT)
@@ -169,61 +117,41 @@ def approvers(
     return read
 
 
-def accepted(
-    tokens: Sequence[str],
-    *,
-    policy: Policy,
-    plan_hash: str,
-    account_id: str,
-    requesters: Collection[str],
-    now: datetime,
-) -> list[str]:
-    """The names of the different approvers who approved the plan, sorted. How many are enough, the policy says.
-
-    requesters: everybody who is known to have asked for it; none of them may be an approver.
+def verify_approvals(tokens: Sequence[str], terms: ApprovalTerms) -> list[str]:
+    """Return the names of the different approvers who approved the plan, sorted. The policy says how many are enough.
 
     Raises: ApprovalRefused where one of the tokens is not acceptable or is a rejection, whatever the others are;
     PolicyUnusable where an approver's key is no Ed25519 key.
     """
-    read = _read_all(tokens, policy=policy, plan_hash=plan_hash, account_id=account_id, requesters=requesters, now=now)
-    return sorted({token.approver for token in read})
+    return sorted({token.approver for token in _read_all(tokens, terms)})
 
 
-def _read_all(
-    tokens: Sequence[str],
-    *,
-    policy: Policy,
-    plan_hash: str,
-    account_id: str,
-    requesters: Collection[str],
-    now: datetime,
-) -> list[ReadToken]:
-    """Raises: ApprovalRefused, PolicyUnusable as `accepted` does."""
+def _read_all(tokens: Sequence[str], terms: ApprovalTerms) -> list[ReadToken]:
+    """Raises: ApprovalRefused, PolicyUnusable as `verify_approvals` does."""
     if not tokens:
         return []
-    if not policy.approvers:
+    if not terms.policy.approvers:
         raise ApprovalRefused(
             "approvals were given, and there is no policy that names approvers",
             help="Nothing was changed. Name the approvers in the policy (CFES_POLICY), or leave the approvals out.",
         )
     if len(tokens) > MOST_TOKENS:
         raise ApprovalRefused(f"{len(tokens)} approvals were given, and {MOST_TOKENS} are the most")
-    keys = public_keys(policy)
-    asked = Asked(policy, plan_hash, account_id, now.timestamp())
+    keys = public_keys(terms.policy)
     read: dict[str, ReadToken] = {}
     refused: list[ApprovalRefused] = []
     for index, token in enumerate(tokens):
         try:
-            one = read_token(token, keys, asked)
+            one = read_token(token, keys, terms)
             if one.kind == "approval":
-                _check_approver(one.approver, requesters, policy)
+                _check_approver(one.approver, terms)
         except Unacceptable as reason:
             refused.append(ApprovalRefused(f"approval {index + 1} of {len(tokens)} is not accepted: {reason}"))
             continue
         if one.kind == "rejection":
             # Named before everything else that is wrong: a person said no.
             raise ApprovalRefused(
-                f"{one.approver} rejected plan {plan_hash}: {one.reason}",
+                f"{one.approver} rejected plan {terms.plan_hash}: {one.reason}",
                 help="Nothing was changed. Answer the reason, make a new plan, and let that be approved.",
             )
         read[one.id] = one
@@ -232,9 +160,9 @@ def _read_all(
     return sorted(read.values(), key=lambda one: one.approver)
 
 
-def _check_approver(name: str, requesters: Collection[str], policy: Policy) -> None:
+def _check_approver(name: str, terms: ApprovalTerms) -> None:
     """Raises: Unacceptable."""
-    if named_among(name, requesters):
+    if named_among(name, terms.requesters):
         raise Unacceptable(f"{name} asked for it, and nobody approves their own")
-    if named_among(name, policy.service_accounts):
+    if named_among(name, terms.policy.service_accounts):
         raise Unacceptable(f"{name} is a service account, and only a person approves")

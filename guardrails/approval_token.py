@@ -12,8 +12,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,13 +51,27 @@ _OPTIONAL = {"nbf"}
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a token has to be for."""
+class ApprovalTerms:
+    """What an approval must be for, to count. requesters: everybody who is known to have asked; none may approve."""
 
     policy: Policy
     plan_hash: str
     account_id: str
-    now: float
+    requesters: Collection[str]
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Signing:
+    """What an approver signs, and with which key. jti: an ID that no other token has. The key is in no repr."""
+
+    plan_hash: str
+    account_id: str
+    approver: str
+    private_key_pem: bytes = field(repr=False)
+    now: datetime
+    lifetime_seconds: float
+    jti: str
 
 
 @dataclass(frozen=True)
@@ -88,47 +102,37 @@ def is_reason(text: object) -> bool:
     return isinstance(text, str) and text.strip() != "" and len(text) <= LONGEST_REASON and text.isprintable()
 
 
-def sign_token(
-    kind: Kind,
-    *,
-    plan_hash: str,
-    account_id: str,
-    approver: str,
-    private_key_pem: bytes,
-    now: datetime,
-    lifetime_seconds: float,
-    jti: str,
-    extra: Mapping[str, str],
-) -> tuple[str, datetime]:
-    """The token, and when it expires. extra: further claims.
+def sign_token(kind: Kind, signing: Signing, **more: str) -> tuple[str, datetime]:
+    """Return the token, and when it expires. more: further claims.
 
     Raises: ParameterError for a key that is no unencrypted Ed25519 key, or for facts that no token can hold;
     ApprovalRefused where the extra `approval` is not installed.
     """
-    jwt, key = jwt_library(), private_key(private_key_pem)
-    issued = int(now.timestamp())
+    jwt, key = jwt_library(), private_key(signing.private_key_pem)
+    issued = int(signing.now.timestamp())
     nothing = "Nothing was signed."
-    if not math.isfinite(lifetime_seconds) or not 1 <= lifetime_seconds <= LATEST - issued:
+    lifetime = signing.lifetime_seconds
+    if not math.isfinite(lifetime) or not 1 <= lifetime <= LATEST - issued:
         raise ParameterError(f"the {kind} must be valid for at least one second, and not for ever", help=nothing)
-    for name, value, pattern in (("approver", approver, PERSON), ("plan_hash", plan_hash, _HASH), ("jti", jti, _ID)):
-        if not re.fullmatch(pattern, value):
+    for name, pattern in (("approver", PERSON), ("plan_hash", _HASH), ("jti", _ID)):
+        if not re.fullmatch(pattern, getattr(signing, name)):
             raise ParameterError(f"{name} is not a value that an {kind} can hold", help=nothing)
-    expires = issued + int(lifetime_seconds)
+    expires = issued + int(lifetime)
     claims = {
         "iss": ISSUER,
-        "sub": approver,
-        "aud": f"{ISSUER}:{account_id}",
-        "plan_hash": plan_hash,
+        "sub": signing.approver,
+        "aud": f"{ISSUER}:{signing.account_id}",
+        "plan_hash": signing.plan_hash,
         "iat": issued,
         "exp": expires,
-        "jti": jti,
-        **extra,
+        "jti": signing.jti,
+        **more,
     }
-    token = jwt.encode(claims, key, algorithm=ALGORITHM, headers={"typ": TYPES[kind], "kid": approver})
+    token = jwt.encode(claims, key, algorithm=ALGORITHM, headers={"typ": TYPES[kind], "kid": signing.approver})
     return token, datetime.fromtimestamp(expires, UTC)
 
 
-def read_token(token: object, keys: Mapping[str, Ed25519PublicKey], asked: Asked) -> ReadToken:
+def read_token(token: object, keys: Mapping[str, Ed25519PublicKey], terms: ApprovalTerms) -> ReadToken:
     """The checked content of a token. Raises: Unacceptable."""
     if not isinstance(token, str) or len(token) > LONGEST_TOKEN or not _TOKEN.fullmatch(token):
         raise Unacceptable("it is no token of an approval")
@@ -145,7 +149,7 @@ def read_token(token: object, keys: Mapping[str, Ed25519PublicKey], asked: Asked
         jwt.PyJWS(algorithms=[ALGORITHM]).decode(token, keys[name], algorithms=[ALGORITHM])
     except (jwt.PyJWTError, ValueError):
         raise Unacceptable(f"it is not signed by {name}'s key, or was changed afterwards") from None
-    _check_claims(claims, asked, kind)
+    _check_claims(claims, terms, kind)
     signed = token.rpartition(".")[0]
     digest = hashlib.sha256(signed.encode()).hexdigest()
     return ReadToken(kind, name, digest, claims["iat"], claims["exp"], claims.get("reason", ""))
@@ -160,7 +164,7 @@ def _kind(header: dict[str, Any]) -> Kind:
     raise Unacceptable(f"its header is not that of an approval (alg {ALGORITHM}, typ {TYPES['approval']}, kid)")
 
 
-def _check_claims(claims: dict[str, Any], asked: Asked, kind: Kind) -> None:
+def _check_claims(claims: dict[str, Any], terms: ApprovalTerms, kind: Kind) -> None:
     """Raises: Unacceptable."""
     required = _REQUIRED | ({"reason"} if kind == "rejection" else set())
     if not required <= claims.keys() <= required | _OPTIONAL:
@@ -169,17 +173,18 @@ def _check_claims(claims: dict[str, Any], asked: Asked, kind: Kind) -> None:
         raise Unacceptable("its reason is not printable text on one line")
     if claims["iss"] != ISSUER or not isinstance(claims["jti"], str) or not _ID.fullmatch(claims["jti"]):
         raise Unacceptable("it is no approval of this pack")
-    if claims["aud"] != f"{ISSUER}:{asked.account_id}":
+    if claims["aud"] != f"{ISSUER}:{terms.account_id}":
         raise Unacceptable("it is for another account")
-    if not _HASH.fullmatch(asked.plan_hash) or claims["plan_hash"] != asked.plan_hash:
+    if not _HASH.fullmatch(terms.plan_hash) or claims["plan_hash"] != terms.plan_hash:
         raise Unacceptable("it is for another plan")
     issued, expires, begins = (_time(claims[name]) for name in ("iat", "exp", "nbf" if "nbf" in claims else "iat"))
-    if max(issued, begins) > asked.now + CLOCK_SKEW_SECONDS:
+    now = terms.now.timestamp()
+    if max(issued, begins) > now + CLOCK_SKEW_SECONDS:
         raise Unacceptable("it was made in the future: one of the two machines' clocks is wrong")
-    if expires <= asked.now:
+    if expires <= now:
         raise Unacceptable(f"it expired at {format_instant(datetime.fromtimestamp(expires, UTC))}")
-    if expires <= issued or expires - issued > asked.policy.approval_hours * 3600:
-        raise Unacceptable(f"it lives longer than the policy's {asked.policy.approval_hours:g} h")
+    if expires <= issued or expires - issued > terms.policy.approval_hours * 3600:
+        raise Unacceptable(f"it lives longer than the policy's {terms.policy.approval_hours:g} h")
 
 
 def _time(value: object) -> int:
@@ -204,7 +209,7 @@ def _decoded(part: str) -> bytes:
 def _object(data: bytes) -> dict[str, Any]:
     """The JSON object in a part of a token. Raises: Unacceptable."""
     try:
-        found = json.loads(data.decode(), object_pairs_hook=_without_twins)
+        found = json.loads(data.decode(), object_pairs_hook=_without_duplicate_keys)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -212,7 +217,7 @@ def _object(data: bytes) -> dict[str, Any]:
     return found
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key is there twice")

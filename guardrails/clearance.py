@@ -175,16 +175,15 @@ def _approved_by(api: EmailSecurity, job: ProposedJob, numbers: Numbers | None) 
         return []
     if job.plan is None:
         raise PlanNeeded(f"the policy asks for {needed}, and approvals are given for a plan")
-    from guardrails.approval import approvers  # noqa: PLC0415 -- only where somebody has to approve
+    from guardrails.approval import require_approvals  # noqa: PLC0415 -- only where somebody has to approve
 
     plan = job.plan
-    read = approvers(
+    read = require_approvals(
         api,
         needed,
         plan.plan_hash,
         job.approvals,
-        requested_by=job.requested_by,
-        planned_by=plan.requested_by,
+        requesters=[job.requested_by, plan.requested_by],
         plan_proved=plan.requester_proved,
     )
     # After every other check of the approvals and numbers: reserved approvals count for this call alone.

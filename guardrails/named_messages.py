@@ -165,9 +165,9 @@ def approved_by(api: EmailSecurity, needed: Need, plan: str, allowed: Allowance)
     """The approvals of the plan with this hash. Raises: ApprovalRefused."""
     if not needed and not allowed.approvals:
         return []
-    from guardrails.approval import approvers  # noqa: PLC0415 -- only where somebody has to approve
+    from guardrails.approval import require_approvals  # noqa: PLC0415 -- only where somebody has to approve
 
-    return approvers(api, needed, plan, allowed.approvals, requested_by=allowed.requested_by)
+    return require_approvals(api, needed, plan, allowed.approvals, requesters=[allowed.requested_by])
 
 
 def _check_verdicts(api: EmailSecurity, messages: Iterable[NamedMessage]) -> None:

@@ -7,7 +7,7 @@ import secrets
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import SecretStr
@@ -19,6 +19,7 @@ from connectors.people import named_among, same_person
 from connectors.policy import LONGEST_APPROVAL_HOURS, NO_POLICY, Policy, load_policy
 from connectors.search import format_instant
 from guardrails.approval import Approval, Rejection, approve, approver_of, check_reason, reject
+from guardrails.approval_token import Signing
 from platforms.cli import options
 from platforms.cli.approval import typed_answer
 from platforms.cli.approval_subject import DryRun, read_subject
@@ -114,16 +115,16 @@ def approve_(
 def _signed(
     subject: Plan | DryRun, approver: str, pem: bytes, clock: Clock, lifetime: float, reason: str | None
 ) -> Approval | Rejection:
-    facts: dict[str, Any] = {
-        "plan_hash": subject.plan_hash,
-        "account_id": subject.account_id,
-        "approver": approver,
-        "private_key_pem": pem,
-        "now": clock.now(),
-        "lifetime_seconds": lifetime,
-        "jti": secrets.token_hex(16),
-    }
-    return approve(**facts) if reason is None else reject(**facts, reason=reason)
+    signing = Signing(
+        plan_hash=subject.plan_hash,
+        account_id=subject.account_id,
+        approver=approver,
+        private_key_pem=pem,
+        now=clock.now(),
+        lifetime_seconds=lifetime,
+        jti=secrets.token_hex(16),
+    )
+    return approve(signing) if reason is None else reject(signing, reason)
 
 
 def _reading(clock: Clock) -> EmailSecurity | None:

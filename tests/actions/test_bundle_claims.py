@@ -16,6 +16,7 @@ from connectors.errors import ApprovalRefused
 from connectors.stamp import Stamp
 from evidence.verification import verify
 from guardrails.approval import approve, reject
+from guardrails.approval_token import Signing
 from sandbox.server import RunningSandbox
 from tests.actions.test_forged_jobs import PLAN_KEY, posted
 from tests.conftest import CAMPAIGN
@@ -40,9 +41,8 @@ def signed(api: EmailSecurity, plan: dict[str, Any], name: str = "bob", key: Key
         "private_key_pem": private_pem(key), "now": api.clock.now(), "lifetime_seconds": 3600, "jti": f"{name}-1",
         **changed,
     }  # fmt: skip
-    if "reason" in facts:
-        return reject(**facts).token
-    return approve(**facts).token
+    reason = facts.pop("reason", None)
+    return approve(Signing(**facts)).token if reason is None else reject(Signing(**facts), reason).token
 
 
 def planned(api: EmailSecurity) -> dict[str, Any]:

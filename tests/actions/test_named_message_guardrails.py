@@ -22,6 +22,7 @@ from connectors.errors import (
     ProtectedRefused,
 )
 from guardrails.approval import approve
+from guardrails.approval_token import Signing
 from guardrails.named_messages import Change, plan_hash
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, campaign, delivered, ids_of, moved_by_job, sent
@@ -153,13 +154,15 @@ def approver(name: str) -> dict[str, str]:
 
 def approval(api: EmailSecurity, name: str, hashed: str, jti: str = "one") -> str:
     return approve(
-        plan_hash=hashed,
-        account_id=api.connection.account_id,
-        approver=name,
-        private_key_pem=key_of(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-        now=api.clock.now(),
-        lifetime_seconds=3600,
-        jti=jti,
+        Signing(
+            plan_hash=hashed,
+            account_id=api.connection.account_id,
+            approver=name,
+            private_key_pem=key_of(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+            now=api.clock.now(),
+            lifetime_seconds=3600,
+            jti=jti,
+        )
     ).token
 
 

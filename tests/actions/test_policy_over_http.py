@@ -31,6 +31,7 @@ from connectors.errors import (
     UncountableSearch,
 )
 from guardrails.approval import approve, reject
+from guardrails.approval_token import Signing
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN, PLAN_KEY
@@ -122,7 +123,7 @@ class TestPlansAndApprovals:
             "plan_hash": plan["plan_hash"], "account_id": plan["account_id"], "approver": name,
             "private_key_pem": private_pem(key), "now": api.clock.now(), "lifetime_seconds": 3600, "jti": name,
         }  # fmt: skip
-        return approve(**{**facts, **changed}).token
+        return approve(Signing(**{**facts, **changed})).token
 
     def test_a_plan_is_asked_for_where_the_policy_asks(self, sandbox: RunningSandbox, under: Connect) -> None:
         api = under("plan_needed:\n  - {more_than_messages: 10}")
@@ -353,9 +354,8 @@ class TestPlansAndApprovals:
         facts = {
             "plan_hash": plan["plan_hash"], "account_id": plan["account_id"], "approver": "carol",
             "private_key_pem": private_pem(CAROL), "now": api.clock.now(), "lifetime_seconds": 3600, "jti": "carol",
-            "reason": "these are statements",
         }  # fmt: skip
-        said_no = {"rejection": reject(**facts).token, "approver": "carol"}
+        said_no = {"rejection": reject(Signing(**facts), "these are statements").token, "approver": "carol"}
         said_yes = {"approval": self.given(api, plan, "bob", BOB)}
         for approvals in ([said_no], [said_yes, said_no], said_no):
             with pytest.raises(ApprovalRefused, match=r"carol rejected plan .*: these are statements"):

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from guardrails.approval import approve
+from guardrails.approval_token import Signing
 from tests.guardrails.test_approval import BOB, private_pem, public_pem
 
 PLAN_KEY = "a plan key of bad days, 32 characters or more"
@@ -28,13 +29,15 @@ class Guard:
     def approval(self, plan: Mapping[str, Any], now: datetime, jti: str) -> str:
         """Return the approver's signature over the plan."""
         return approve(
-            plan_hash=plan["plan_hash"],
-            account_id=plan["account_id"],
-            approver="bob",
-            private_key_pem=private_pem(BOB),
-            now=now,
-            lifetime_seconds=8 * 3600,
-            jti=jti,
+            Signing(
+                plan_hash=plan["plan_hash"],
+                account_id=plan["account_id"],
+                approver="bob",
+                private_key_pem=private_pem(BOB),
+                now=now,
+                lifetime_seconds=8 * 3600,
+                jti=jti,
+            )
         ).token
 
 

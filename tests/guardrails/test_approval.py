@@ -29,8 +29,8 @@ from hypothesis import strategies as st
 from connectors.errors import ApprovalRefused, ParameterError, PolicyUnusable
 from connectors.people import unmatched_groups
 from connectors.policy import Policy
-from guardrails.approval import LONGEST_TOKEN, Approval, Rejection, accepted, approve, approver_of, reject
-from guardrails.approval_token import LONGEST_REASON
+from guardrails.approval import Approval, Rejection, approve, approver_of, reject, verify_approvals
+from guardrails.approval_token import LONGEST_REASON, LONGEST_TOKEN, ApprovalTerms, Signing
 from guardrails.approver_keys import _WEAK, public_keys
 
 NOW = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
@@ -88,7 +88,7 @@ def given_by(name: str, key: Key, **changed: Any) -> Approval:
         "lifetime_seconds": 3600,
         "jti": "one",
     }
-    return approve(**{**facts, **changed})
+    return approve(Signing(**{**facts, **changed}))
 
 
 def rejected_by(name: str, key: Key, reason: str = "not these", **changed: Any) -> Rejection:
@@ -100,9 +100,8 @@ def rejected_by(name: str, key: Key, reason: str = "not these", **changed: Any) 
         "now": NOW,
         "lifetime_seconds": 3600,
         "jti": "one",
-        "reason": reason,
     }
-    return reject(**{**facts, **changed})
+    return reject(Signing(**{**facts, **changed}), reason)
 
 
 def base64url(data: bytes) -> str:
@@ -124,7 +123,7 @@ def asked(*tokens: Any, **changed: Any) -> list[str]:
         "requesters": ["alice"],
         "now": NOW,
     }
-    return accepted(list(tokens), **{**facts, **changed})
+    return verify_approvals(list(tokens), ApprovalTerms(**{**facts, **changed}))
 
 
 def reason(*tokens: Any, **changed: Any) -> str:

@@ -15,6 +15,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import OutcomeUnknown, PackError
 from connectors.wire import httpx
 from guardrails.approval import approve
+from guardrails.approval_token import Signing
 from playbooks import library, local
 from playbooks.check import Finding, check
 from playbooks.format import Playbook
@@ -527,13 +528,15 @@ APPROVED_BY_BOB = (
 
 def signed(api: EmailSecurity, plan: dict[str, Any]) -> str:
     return approve(
-        plan_hash=plan["plan_hash"],
-        account_id=plan["account_id"],
-        approver="bob",
-        private_key_pem=private_pem(BOB),
-        now=api.clock.now(),
-        lifetime_seconds=3600,
-        jti="1",
+        Signing(
+            plan_hash=plan["plan_hash"],
+            account_id=plan["account_id"],
+            approver="bob",
+            private_key_pem=private_pem(BOB),
+            now=api.clock.now(),
+            lifetime_seconds=3600,
+            jti="1",
+        )
     ).token
 
 

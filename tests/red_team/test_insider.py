@@ -36,6 +36,7 @@ from connectors.errors import (
     UncountableSearch,
 )
 from guardrails.approval import approve
+from guardrails.approval_token import Signing
 from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
@@ -106,10 +107,11 @@ class TestForgedPlans:
     ) -> None:
         api = under(APPROVED, requested_by="mallory")
         forged = forge(preview(api, destination="DeletedItems"))
-        token = approve(
+        signing = Signing(
             plan_hash=forged["plan_hash"], account_id=forged["account_id"], approver="bob", jti="1",
             private_key_pem=private_pem(BOB), now=api.clock.now(), lifetime_seconds=3600,
-        ).token  # fmt: skip
+        )  # fmt: skip
+        token = approve(signing).token
         with pytest.raises((PlanRefused, ApprovalRefused)):
             create(api, plan=forged, approvals=[token])
         assert effects(sandbox) == []

@@ -12,7 +12,8 @@ import pytest
 from actions import move_messages, preview_job
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused
-from guardrails.approval import accepted
+from guardrails.approval import verify_approvals
+from guardrails.approval_token import ApprovalTerms
 from guardrails.named_messages import Change, plan_hash
 from guardrails.plan import new_plan
 from platforms.cli import approve_command
@@ -67,13 +68,15 @@ def forged(plan: dict[str, Any], **changed: Any) -> dict[str, Any]:
 
 
 def is_signed(ended: Ended, document: dict[str, Any], clock: FakeClock) -> bool:
-    names = accepted(
+    names = verify_approvals(
         [ended.document["approval"]],
-        policy=POLICY.model_copy(update={"approval_hours": 8}),
-        plan_hash=document["plan_hash"],
-        account_id=document["account_id"],
-        requesters=["alice"],
-        now=clock.now(),
+        ApprovalTerms(
+            policy=POLICY.model_copy(update={"approval_hours": 8}),
+            plan_hash=document["plan_hash"],
+            account_id=document["account_id"],
+            requesters=["alice"],
+            now=clock.now(),
+        ),
     )
     return names == ["bob"]
 

@@ -17,7 +17,8 @@ from pydantic import SecretStr
 from actions.example_plan import EXAMPLE_PLAN
 from connectors.errors import ApprovalRefused
 from connectors.policy import Policy, load_policy
-from guardrails.approval import accepted
+from guardrails.approval import verify_approvals
+from guardrails.approval_token import ApprovalTerms
 from guardrails.named_messages import Change, plan_hash
 from guardrails.plan import new_plan, read_plan
 from platforms.cli import approve_command
@@ -87,13 +88,15 @@ def _key_file(path: Path, key: Any, mode: int = 0o600) -> str:
 
 
 def _accepted(ended: Ended, clock: FakeClock, plan: Any = PLAN, policy: Policy = POLICY) -> list[str]:
-    return accepted(
+    return verify_approvals(
         [ended.document["approval"]],
-        policy=policy,
-        plan_hash=plan["plan_hash"],
-        account_id=plan["account_id"],
-        requesters=["dana@corp.example"],
-        now=clock.now(),
+        ApprovalTerms(
+            policy=policy,
+            plan_hash=plan["plan_hash"],
+            account_id=plan["account_id"],
+            requesters=["dana@corp.example"],
+            now=clock.now(),
+        ),
     )
 
 
