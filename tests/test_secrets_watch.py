@@ -20,7 +20,7 @@ from tests.secrets_watch import PIECE_BYTES, SECRETS, Watch
 
 ROOT = Path(__file__).parent.parent
 KEPT = ("tests/cassettes", "tests/evidence/goldens", "examples", "docs", "benchmarks", "playbooks", "manifest.json")
-SETTINGS = {"api_token", "api_key", "CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_KEY"}
+SETTINGS = {"api_token", "api_key", "CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_KEY", "plan_key", "CFES_PLAN_KEY"}
 
 # One leak a test; its name says where the watch must have seen it.
 LEAKS = """

@@ -16,12 +16,13 @@ import pytest
 
 from actions import message_batches, message_request
 from actions.row_collection import Collected
-from connectors import transport
+from connectors import job_reuse, transport
 from connectors.email_security import EmailSecurity
 from connectors.errors import OutcomeUnknown, PackError, TemporaryFailure
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.stamp import Stamp
 from connectors.transport import Answer, Transport
+from guardrails import plan_check
 from guardrails.plan import Plan
 from tests.chaos.cases import run_case
 from tests.chaos.schedule import drawn
@@ -131,6 +132,8 @@ def _calls_the_unknown_unchanged(patch: pytest.MonkeyPatch) -> None:
 
 def _takes_any_request_for_the_same(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Stamp, "same_request", lambda self, other: self.key == other.key)
+    # A job is recognised by its stamp, and by what it does.
+    patch.setattr(job_reuse, "differences", lambda *_: [])
 
 
 def _searches_wider(patch: pytest.MonkeyPatch) -> None:
@@ -145,6 +148,8 @@ def _searches_wider(patch: pytest.MonkeyPatch) -> None:
 
 def _forgets_the_plans_window(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Plan, "request", Plan.asked)
+    patch.setattr(plan_check, "recompute_plan", lambda plan, _: plan)
+    patch.setattr(job_reuse, "differences", lambda *_: [])
 
 
 def _believes_every_export_complete(patch: pytest.MonkeyPatch) -> None:

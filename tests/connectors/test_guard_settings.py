@@ -9,9 +9,9 @@ from pydantic import SecretStr
 
 from connectors.connection import Connection, environment_variables, read_setting
 from connectors.errors import ConnectionSettingsError
-from tests.connectors.scripted import ACCOUNT
+from tests.connectors.scripted import ACCOUNT, TOKEN
 
-GOOD = {"CLOUDFLARE_API_TOKEN": "token-0123456789", "CLOUDFLARE_ACCOUNT_ID": ACCOUNT}
+GOOD = {"CLOUDFLARE_API_TOKEN": TOKEN, "CLOUDFLARE_ACCOUNT_ID": ACCOUNT}
 
 VALUES = {
     "policy_file": "/etc/cfes/policy.yaml",
@@ -44,6 +44,7 @@ def test_a_guard_that_is_set_and_empty_is_an_error_that_names_it_and_the_fix(var
         assert caught.value.help == f"Nothing was changed. Unset {variable}{suffix}, or give it a value."
 
 
+@pytest.mark.shows_tokens("the file that CFES_PLAN_KEY_FILE names holds the key")
 @pytest.mark.parametrize("variable", GUARDS)
 def test_a_good_value_beside_an_empty_one_does_not_hide_it(variable: str, tmp_path: Path) -> None:
     field = next(name for name, found in VARIABLES.items() if found == variable)
@@ -66,7 +67,7 @@ def test_a_file_that_is_empty_is_an_error(variable: str, content: str, tmp_path:
 
 @pytest.mark.parametrize("field", VALUES)
 def test_a_platform_that_passes_empty_text_for_an_unset_field_gets_the_error_too(field: str) -> None:
-    given: dict[str, object] = {"account_id": ACCOUNT, "api_token": "token-0123456789"}
+    given: dict[str, object] = {"account_id": ACCOUNT, "api_token": TOKEN}
     for empty in (*EMPTY, *([SecretStr("")] if field == "plan_key" else [])):
         with pytest.raises(ConnectionSettingsError, match=f"{VARIABLES[field]}: is set and empty: unset it"):
             Connection.checked({**given, field: empty})
