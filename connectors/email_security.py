@@ -113,7 +113,9 @@ class EmailSecurity:
     def policy(self) -> Policy:
         """The organisation's policy; one that allows everything where none is named. Raises: PolicyUnusable."""
         if self._policy is None:
-            from connectors.policy import NO_POLICY, load_policy  # noqa: PLC0415 -- most calls ask for none
+            # Most calls ask for none: its models are not built at every start.
+            from connectors.policy import NO_POLICY  # noqa: PLC0415
+            from connectors.policy_loading import load_policy  # noqa: PLC0415
 
             path = self.connection.policy_file
             self._policy = NO_POLICY if path is None else load_policy(path)

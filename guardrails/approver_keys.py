@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from connectors.ed25519 import LARGEST_KEY_BYTES, private_key_in, public_key_in, raw_bytes
 from connectors.errors import ApprovalRefused, ParameterError, Problem
-from connectors.policy import Policy, unusable
+from connectors.policy import Policy
+from connectors.policy_loading import unusable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from connectors.email_security import EmailSecurity
     from connectors.job import ActionType, BulkJob, Destination
-    from connectors.policy import Budget
+    from connectors.policy_rules import Budget
 
 # A job's time is the service's, and the record's is this machine's.
 CLOCK_SKEW = timedelta(minutes=5)

@@ -16,7 +16,8 @@ from connectors.clock import Clock, SystemClock
 from connectors.connection import Connection, environment_variables, read_setting
 from connectors.errors import ApprovalRefused, AuthenticationFailed, PackError, ParameterError, PlanRefused
 from connectors.people import named_among, same_person
-from connectors.policy import LONGEST_APPROVAL_HOURS, NO_POLICY, Policy, load_policy
+from connectors.policy import LONGEST_APPROVAL_HOURS, NO_POLICY, Policy
+from connectors.policy_loading import load_policy
 from connectors.search import format_instant
 from guardrails.approval import Approval, Rejection, approve, approver_of, check_reason, reject
 from guardrails.approval_token import Signing

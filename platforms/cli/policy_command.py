@@ -14,7 +14,9 @@ import typer
 
 from connectors.connection import environment_variables, read_setting
 from connectors.errors import ParameterError, PolicyUnusable
-from connectors.policy import ApprovalRule, Approver, Budget, Policy, Rule, load_policy
+from connectors.policy import Policy
+from connectors.policy_loading import load_policy
+from connectors.policy_rules import ApprovalRule, Approver, Budget, Rule
 from guardrails.approver_keys import evidence_key, public_keys
 from platforms.cli import options
 from platforms.cli.commands import PlainCommand

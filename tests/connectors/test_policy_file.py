@@ -10,7 +10,7 @@ import pytest
 
 from connectors import file_ownership
 from connectors.errors import PolicyUnusable
-from connectors.policy import load_policy
+from connectors.policy_loading import load_policy
 
 NOBODY = 65534
 

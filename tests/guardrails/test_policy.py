@@ -16,7 +16,9 @@ from pydantic import ValidationError
 
 from connectors.addresses import AddressSet
 from connectors.errors import PolicyUnusable
-from connectors.policy import NO_POLICY, ApprovalRule, Approver, Budget, DeleteRule, Policy, Rule, load_policy
+from connectors.policy import NO_POLICY, Policy
+from connectors.policy_loading import load_policy
+from connectors.policy_rules import ApprovalRule, Approver, Budget, DeleteRule, Rule
 from connectors.strict_yaml import MAX_BYTES, YamlRefused, read
 from guardrails.approver_keys import public_keys
 

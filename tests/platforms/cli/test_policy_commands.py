@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from actions.example_plan import EXAMPLE_PLAN
 from connectors.errors import ApprovalRefused
-from connectors.policy import Policy, load_policy
+from connectors.policy import Policy
+from connectors.policy_loading import load_policy
 from guardrails.approval import verify_approvals
 from guardrails.approval_token import ApprovalTerms
 from guardrails.named_messages import Change, plan_hash
