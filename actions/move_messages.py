@@ -10,7 +10,8 @@ from pydantic import Field
 
 from actions.contract import WRITE, Action
 from actions.example_change import INVESTIGATE_ID, example_change
-from actions.message_request import ChangeResult, NamedParams, dry_run_of, finish, prepare, selection_of, verdict
+from actions.message_request import finish, prepare, selection_of
+from actions.message_shapes import ChangeResult, NamedParams, dry_run_of, verdict
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.job import Destination

@@ -13,8 +13,9 @@ from pydantic import Field
 
 from actions.contract import WRITE, Action
 from actions.example_change import INVESTIGATE_ID, example_change, example_found
-from actions.message_request import ChangeParams, ChangeResult, ExportPath, dry_run_of, finish, prepare, verdict
+from actions.message_request import finish, prepare
 from actions.message_selection import JobRow, Selection, exported_rows
+from actions.message_shapes import ChangeParams, ChangeResult, ExportPath, dry_run_of, verdict
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.errors import NotRestorable, ParameterError, Problem, printable

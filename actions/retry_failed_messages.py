@@ -14,8 +14,9 @@ from pydantic import Field
 from actions.contract import WRITE, Action, JobId
 from actions.example_change import example_change
 from actions.example_job import JOB_ID
-from actions.message_request import ChangeParams, ChangeResult, dry_run_of, finish, prepare, verdict
+from actions.message_request import finish, prepare
 from actions.message_selection import JobRow, Selection, read_row
+from actions.message_shapes import ChangeParams, ChangeResult, dry_run_of, verdict
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.errors import JobStillRunning, UnexpectedAnswer
