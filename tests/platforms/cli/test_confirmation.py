@@ -369,8 +369,10 @@ class TestPlaybooks:
         assert (ended.code, "Go on?" in told) == (3, True)
 
 
+# Tests that run in the background inherit an ignored SIGINT.
 ON_ITS_TERMINAL = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
+signal.signal(signal.SIGINT, signal.default_int_handler)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from platforms.cli.main import main
 sys.exit(main(sys.argv[1:]))
