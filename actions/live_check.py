@@ -19,8 +19,8 @@ from guardrails.survey import Survey, survey
 MOST_MORE = 10_000
 
 
-def claims_refuted(plan: Plan, facts: Plan) -> list[str]:
-    """What the file says of itself that is not so. facts: what guardrails.plan_check computes of it."""
+def find_false_claims(plan: Plan, facts: Plan) -> list[str]:
+    """Return what the file says of itself that is not so. facts: what guardrails.plan_check computes of it."""
     said = []
     if plan.reversibility.reversible != facts.reversibility.reversible:
         said.append(f"the file says that it can{'' if plan.reversibility.reversible else 'not'} be undone")
@@ -52,14 +52,14 @@ def survey_ids(api: EmailSecurity, ids: Collection[str]) -> Survey:
 
 
 def drift_of(before: int | None, now: int) -> float | None:
-    """By how many percent a number has changed; None where that can't be said."""
+    """Return by how many percent a number has changed; None where that can't be said."""
     if before is None or (before == 0 and now != 0):
         return None
     return 0.0 if before == now else 100 * (now - before) / before
 
 
-def drifted(plan: Plan, found: Survey | None, percent: float) -> list[str]:
-    """What the service finds now that the plan does not allow."""
+def find_drift(plan: Plan, found: Survey | None, percent: float) -> list[str]:
+    """Return what the service finds now that the plan does not allow."""
     if found is None:
         return []
     at_least = "" if found.complete else "at least "
@@ -74,8 +74,8 @@ def drifted(plan: Plan, found: Survey | None, percent: float) -> list[str]:
     ]
 
 
-def unlike(ids: Sequence[str], recipients: int | None, found: Survey) -> list[str]:
-    """What the service shows of named messages that the file does not say. recipients: what the file says."""
+def find_differences(ids: Sequence[str], recipients: int | None, found: Survey) -> list[str]:
+    """Return what the service shows of named messages that the file does not say. recipients: what the file says."""
     said = []
     missing = len(set(ids)) - found.distinct_messages
     if missing:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from actions.live_check import drift_of
 from connectors.job import delivers
-from guardrails.approvals_needed import Need
 from guardrails.plan import Plan
 from guardrails.plan_seal import SealState
-from guardrails.survey import Survey
+from platforms.cli.approval_findings import Findings
 from platforms.cli.approval_subject import DryRun
 from platforms.cli.screen import Screen
 from platforms.cli.tables import LONGEST_LIST, named_values
@@ -30,32 +28,14 @@ SEALS: dict[SealState, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is asked of the approver, beside the document.
-
-    service: its base URL; None where it was not asked. found: None where it was not asked, or can't count. facts: the
-    plan as it is computed again. seal: of the plan; None for a dry run, which has none. need: the approvals that the
-    approver's policy asks for; None without a policy.
-    """
-
-    approver: str
-    service: str | None
-    found: Survey | None = None
-    facts: Plan | None = None
-    seal: SealState | None = None
-    service_account: bool = False
-    need: Need | None = None
-
-
-def show_subject(screen: Screen, subject: Plan | DryRun, asked: Asked, *, offline_because: str) -> None:
+def show_subject(screen: Screen, subject: Plan | DryRun, findings: Findings, *, offline_because: str) -> None:
     """Show the file's claims first: what was checked comes last, just above the question."""
     screen.say("The file says (claims: anybody can write a file)", "bold")
-    for text in _claims(subject, asked):
+    for text in _claims(subject, findings):
         screen.say(f"  the file says: {text}")
     screen.say("To be approved", "bold")
-    screen.facts([*_what(subject), *_numbers(subject, asked), *_conditions(subject, asked)])
-    if asked.service is None:
+    screen.facts([*_what(subject), *_numbers(subject, findings), *_conditions(subject, findings)])
+    if findings.service is None:
         screen.say(
             f"THE SERVICE WAS NOT ASKED: {offline_because}. The numbers, senders and subjects are what the file says, "
             "and a file can say anything.",
@@ -68,7 +48,7 @@ def show_difference(screen: Screen, difference: str) -> None:
     screen.say(f"DIFFERENT: {difference}", "bold red")
 
 
-def _claims(subject: Plan | DryRun, asked: Asked) -> list[str]:
+def _claims(subject: Plan | DryRun, findings: Findings) -> list[str]:
     texts = list(subject.warnings)
     if isinstance(subject, Plan):
         can = "it can be undone" if subject.reversibility.reversible else "it can't be undone"
@@ -76,7 +56,7 @@ def _claims(subject: Plan | DryRun, asked: Asked) -> list[str]:
         texts += [f"protected: {name}" for name in subject.protected]
         texts += [f"a job would be refused as things are: {r.type}: {r.message}" for r in subject.refusals]
         texts.append(f"counted at {subject.previewed_at}; {_number(subject.malicious)} messages are malicious")
-    if asked.service is None:
+    if findings.service is None:
         texts += [f"{name}: {value}" for name, value in _breakdowns(subject, subject.sample)]
     shown = [text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…" for text in texts[:LONGEST_LIST]]
     return shown + ([f"and {len(texts) - LONGEST_LIST:,} more"] if len(texts) > LONGEST_LIST else [])
@@ -94,10 +74,10 @@ def _what(subject: Plan | DryRun) -> Rows:
     return rows
 
 
-def _numbers(subject: Plan | DryRun, asked: Asked) -> Rows:
-    found = asked.found
+def _numbers(subject: Plan | DryRun, findings: Findings) -> Rows:
+    found = findings.found
     if found is None:
-        says = "the file says" if asked.service is None else "the service can't count this search; the file says"
+        says = "the file says" if findings.service is None else "the service can't count this search; the file says"
         return [
             ("messages", f"{_number(subject.messages)} ({says})"),
             ("recipients", f"{_number(subject.recipients)} ({says})"),
@@ -145,41 +125,41 @@ def _before(before: int | None, now: int) -> str:
     return f"the file says {_number(before)}{said}"
 
 
-def _conditions(subject: Plan | DryRun, asked: Asked) -> Rows:
+def _conditions(subject: Plan | DryRun, findings: Findings) -> Rows:
     rows: Rows = []
     if delivers(subject.action, subject.destination):
         rows.append(("delivers mail", "YES: the messages come into users' Inbox"))
-    if asked.facts is not None and isinstance(subject, Plan):
-        undo, limit = asked.facts.reversibility, asked.facts.cancel_if_discovered_over
+    if findings.facts is not None and isinstance(subject, Plan):
+        undo, limit = findings.facts.reversibility, findings.facts.cancel_if_discovered_over
         rows += [
             ("can be undone", f"{'yes' if undo.reversible else 'NO'}. {undo.how}"),
-            ("drift allowed", f"{asked.facts.max_drift:g} percent (the file says {subject.max_drift:g})"),
+            ("drift allowed", f"{findings.facts.max_drift:g} percent (the file says {subject.max_drift:g})"),
             (
                 "discovery limit",
                 f"{_number(limit)} messages (the file says {_number(subject.cancel_if_discovered_over)})",
             ),
         ]
-    rows.append(("asked by", _requester(subject, asked)))
-    if asked.seal is not None:
-        rows.append(("sealed", SEALS[asked.seal]))
-    if asked.need is not None:
-        rows.append(("policy asks for", asked.need or "no approval"))
+    rows.append(("asked by", _requester(subject, findings)))
+    if findings.seal is not None:
+        rows.append(("sealed", SEALS[findings.seal]))
+    if findings.need is not None:
+        rows.append(("policy asks for", findings.need or "no approval"))
     rows += [
-        ("service asked", asked.service or "NO"),
+        ("service asked", findings.service or "NO"),
         ("plan_hash", subject.plan_hash),
-        ("approver", asked.approver),
+        ("approver", findings.approver),
     ]
     return rows
 
 
-def _requester(subject: Plan | DryRun, asked: Asked) -> str:
+def _requester(subject: Plan | DryRun, findings: Findings) -> str:
     name = subject.requested_by
     if name is None:
         return "nobody said"
     if not subject.requester_proved:
         return f"{name} (CLAIMED: a parameter says so, nothing proves it)"
-    proof = "proved, and sealed with the plan" if asked.seal == "sealed" else "the file says that this is proved"
-    account = "; a service account: the policy asks for one more approval" if asked.service_account else ""
+    proof = "proved, and sealed with the plan" if findings.seal == "sealed" else "the file says that this is proved"
+    account = "; a service account: the policy asks for one more approval" if findings.service_account else ""
     return f"{name} ({proof}{account})"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 from contextlib import ExitStack
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import SecretStr
 
 from connectors.clock import Clock, SystemClock
-from connectors.connection import Connection, environment_variables, read_setting
+from connectors.connection import Connection
 from connectors.errors import ApprovalRefused, AuthenticationFailed, PackError, ParameterError, PlanRefused
-from connectors.people import named_among, same_person
+from connectors.people import same_person
 from connectors.policy import LONGEST_APPROVAL_HOURS, NO_POLICY, Policy
 from connectors.policy_loading import load_policy
 from connectors.search import format_instant
@@ -33,11 +31,7 @@ from platforms.cli.tables import facts
 
 if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
-    from guardrails.approvals_needed import Need
     from guardrails.plan import Plan
-    from guardrails.plan_seal import SealState
-    from guardrails.survey import Survey
-    from platforms.cli.approval_view import Asked
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -153,7 +147,9 @@ def _show(
     offline: bool,
 ) -> list[str]:
     """Show what is to be signed. Returns what contradicts the file. Raises: PlanRefused, and what a search raises."""
-    from platforms.cli.approval_view import show_difference, show_subject  # noqa: PLC0415 -- brings the connector
+    # Both bring the whole connector.
+    from platforms.cli.approval_findings import check_subject  # noqa: PLC0415
+    from platforms.cli.approval_view import show_difference, show_subject  # noqa: PLC0415
 
     if api is not None and api.connection.account_id != subject.account_id:
         raise ApprovalRefused(
@@ -162,7 +158,7 @@ def _show(
             "--offline to rely on what the file says.",
         )
     try:
-        asked, differences = _asked(subject, approver, policy, api)
+        findings = check_subject(subject, approver, policy, api)
     except PlanRefused:
         raise
     except PackError as error:
@@ -171,64 +167,10 @@ def _show(
             help="Nothing was signed. Run it again; or add --offline to rely on what the file says.",
         ) from None
     why = "--offline is given" if offline else "no token is set (CLOUDFLARE_API_TOKEN)"
-    show_subject(screen, subject, asked, offline_because=why)
-    for difference in differences:
+    show_subject(screen, subject, findings, offline_because=why)
+    for difference in findings.differences:
         show_difference(screen, difference)
-    return differences
-
-
-def _asked(subject: Plan | DryRun, approver: str, policy: Policy, api: EmailSecurity | None) -> tuple[Asked, list[str]]:
-    """What the service and the policy say about the document, and what of it contradicts the file."""
-    from actions import live_check  # noqa: PLC0415 -- brings the whole connector
-    from platforms.cli.approval_view import Asked  # noqa: PLC0415
-
-    service = None if api is None else api.connection.base_url
-    by_account = subject.requested_by is not None and named_among(subject.requested_by, policy.service_accounts)
-    if isinstance(subject, DryRun):
-        ids = subject.ids or []
-        found = None if api is None else live_check.survey_ids(api, ids)
-        differences = [] if found is None else live_check.unlike(ids, subject.recipients, found)
-        need = _need(subject, policy, found)
-        return Asked(approver, service, found, service_account=by_account, need=need), differences
-    from guardrails.plan_check import recompute_plan  # noqa: PLC0415
-
-    seal, unsealed = _seal(subject)
-    facts = recompute_plan(subject, policy)
-    found = None if api is None else live_check.survey_plan(api, subject)
-    differences = [*unsealed, *live_check.claims_refuted(subject, facts)]
-    differences += live_check.drifted(subject, found, facts.max_drift)
-    need = _need(subject, policy, found)
-    return Asked(approver, service, found, facts, seal, by_account, need), differences
-
-
-def _need(subject: Plan | DryRun, policy: Policy, found: Survey | None) -> Need | None:
-    """The approvals that the policy asks for, by the larger of the file's numbers and those of now, or None."""
-    from guardrails.approvals_needed import need_of  # noqa: PLC0415
-
-    if policy is NO_POLICY:
-        return None
-    pairs = [(subject.messages, subject.recipients)] + ([found.numbers] if found is not None else [])
-    messages, recipients = (
-        max((one for one in each if one is not None), default=None) for each in zip(*pairs, strict=True)
-    )
-    requesters = [] if subject.requested_by is None else [subject.requested_by]
-    return need_of(policy, subject.action, subject.destination, messages, recipients, requesters)
-
-
-def _seal(plan: Plan) -> tuple[SealState, list[str]]:
-    """The state of the plan's seal, and the difference that a missing one makes to an approver who has the key.
-
-    Raises: PlanRefused for a broken seal.
-    """
-    from guardrails.plan_seal import check_seal, seal_state  # noqa: PLC0415
-
-    secret = read_setting(os.environ, environment_variables()["plan_key"])
-    key = None if secret is None else SecretStr(secret)
-    check_seal(plan, key, required=False)
-    state = seal_state(plan, key)
-    if state == "unsealed" and key is not None:
-        return state, ["the plan has no seal of preview-job, and CFES_PLAN_KEY is set here"]
-    return state, []
+    return findings.differences
 
 
 def _check_requester(subject: Plan | DryRun, approver: str) -> None:

@@ -1,0 +1,85 @@
+"""What the service and the approver's policy say now about the document that is to be signed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+
+from actions.live_check import find_differences, find_drift, find_false_claims, survey_ids, survey_plan
+from connectors.connection import environment_variables, read_setting
+from connectors.email_security import EmailSecurity
+from connectors.people import named_among
+from connectors.policy import NO_POLICY, Policy
+from guardrails.approvals_needed import Need, need_of
+from guardrails.plan import Plan
+from guardrails.plan_check import recompute_plan
+from guardrails.plan_seal import SealState, check_seal, seal_state
+from guardrails.survey import Survey
+from platforms.cli.approval_subject import DryRun
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is known beside the document.
+
+    service: its base URL; None where it was not asked. found: None where it was not asked, or can't count. facts: the
+    plan as it is computed again. seal: of the plan; None for a dry run, which has none. need: the approvals that the
+    approver's policy asks for; None without a policy. differences: what contradicts the file.
+    """
+
+    approver: str
+    service: str | None
+    found: Survey | None = None
+    facts: Plan | None = None
+    seal: SealState | None = None
+    service_account: bool = False
+    need: Need | None = None
+    differences: list[str] = field(default_factory=list)
+
+
+def check_subject(subject: Plan | DryRun, approver: str, policy: Policy, api: EmailSecurity | None) -> Findings:
+    """Ask the service, where there is one, and compute again what the file claims.
+
+    Raises: PlanRefused for a plan that preview-job did not make; what a search raises.
+    """
+    service = None if api is None else api.connection.base_url
+    by_account = subject.requested_by is not None and named_among(subject.requested_by, policy.service_accounts)
+    if isinstance(subject, DryRun):
+        ids = subject.ids or []
+        found = None if api is None else survey_ids(api, ids)
+        differences = [] if found is None else find_differences(ids, subject.recipients, found)
+        need = _need(subject, policy, found)
+        return Findings(approver, service, found, service_account=by_account, need=need, differences=differences)
+    seal, unsealed = _check_seal(subject)
+    facts = recompute_plan(subject, policy)
+    found = None if api is None else survey_plan(api, subject)
+    differences = [*unsealed, *find_false_claims(subject, facts), *find_drift(subject, found, facts.max_drift)]
+    return Findings(approver, service, found, facts, seal, by_account, _need(subject, policy, found), differences)
+
+
+def _need(subject: Plan | DryRun, policy: Policy, found: Survey | None) -> Need | None:
+    """Return the approvals that the policy asks for, by the larger of the file's numbers and those of now, or None."""
+    if policy is NO_POLICY:
+        return None
+    pairs = [(subject.messages, subject.recipients)] + ([found.numbers] if found is not None else [])
+    messages, recipients = (
+        max((one for one in each if one is not None), default=None) for each in zip(*pairs, strict=True)
+    )
+    requesters = [] if subject.requested_by is None else [subject.requested_by]
+    return need_of(policy, subject.action, subject.destination, messages, recipients, requesters)
+
+
+def _check_seal(plan: Plan) -> tuple[SealState, list[str]]:
+    """Return the state of the plan's seal, and the difference that a missing one makes to an approver who has the key.
+
+    Raises: PlanRefused for a broken seal.
+    """
+    secret = read_setting(os.environ, environment_variables()["plan_key"])
+    key = None if secret is None else SecretStr(secret)
+    check_seal(plan, key, required=False)
+    state = seal_state(plan, key)
+    if state == "unsealed" and key is not None:
+        return state, ["the plan has no seal of preview-job, and CFES_PLAN_KEY is set here"]
+    return state, []
