@@ -24,6 +24,9 @@ Permission = Literal["Cloud Email Security: Read", "Cloud Email Security: Write"
 READ: Permission = "Cloud Email Security: Read"
 WRITE: Permission = "Cloud Email Security: Write"
 
+# The message of a parameter that is required and was not given.
+MISSING = "is required"
+
 JobId = Annotated[Uuid, Field(description="The job's UUID.")]
 
 
@@ -98,7 +101,7 @@ class Action(Generic[P, R]):
         problems = problems_of(dict(params))
         if problems:
             raise ParameterError(problems=problems)
-        missing = [Problem(pointer=f"/{name}", message="is required") for name in self.params.missing(params)]
+        missing = [Problem(pointer=f"/{name}", message=MISSING) for name in self.params.missing(params)]
         try:
             checked = self.params.model_validate(dict(params))
         except ValidationError as error:
@@ -164,7 +167,7 @@ def _problem(params: type[BaseModel], found: Any) -> Problem:
         case "extra_forbidden":
             message = f"is no parameter{_did_you_mean(params, location)}"
         case "missing":
-            message = "is required"
+            message = MISSING
         case "string_too_short":
             message = "is empty" if found["ctx"]["min_length"] == 1 else message
     return Problem(pointer=_printable(pointer), message=message)

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from actions import progress
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
 from actions.evidence_bundle import BundleWriter, recorded_bytes
 from actions.example_job import JOB_ID, example_job
+from actions.job_request import Approvals
 from actions.process import main
 from actions.row_collection import Collected, expected_rows
 from connectors.clock import Deadline
@@ -111,7 +112,7 @@ class Params(ActionParams):
         "evidence.json, which `cfes verify` proves them by.",
     )
     plan: dict[str, Any] | None = Field(None, description="For the bundle: the plan that the job was made from.")
-    approvals: list[Annotated[str, Field(max_length=4096)]] | None = Field(
+    approvals: Approvals | None = Field(
         None, max_length=10, description="For the bundle: the approvals that the job was made with."
     )
     resume: Resume | None = Field(None, description="The `resume` object of the result before, to go on from there.")
@@ -144,7 +145,7 @@ class Result(ActionResult):
     messages: list[dict[str, Any]] | None = Field(description="The rows of an inline export; null for a file.")
     resume: Resume | None = Field(description="Hand this to the next call; null when done.")
     job: dict[str, Any] = Field(
-        description="The job when it was last looked at, as the API describes it. What its comment says is claimed."
+        description="The job at the last poll, as the API describes it. What its comment says is claimed."
     )
     pseudonyms: str | None = Field(
         description="A check value of the key that names were replaced with, the same in every export with this key; "

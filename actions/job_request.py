@@ -138,7 +138,7 @@ class JobRequestResult(ActionResult):
     job: dict[str, Any] = Field(description="The job as the API describes it.")
     plan_hash: str | None = Field(description="The plan, if the job was made from it; else null.")
     requested_by: str | None = Field(
-        description="Who asked, as the job's stamp says; null where nobody said. Claimed, unless CFES_PLAN_KEY is set."
+        description="Who asked, as the job's stamp says, or null. Claimed, unless CFES_PLAN_KEY is set."
     )
     approved_by: list[str] = Field(
         description="Who approved, as the job's stamp says. Claimed, unless CFES_PLAN_KEY is set."

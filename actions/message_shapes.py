@@ -77,7 +77,7 @@ class ChangeResult(ActionResult):
         description="In a dry run of up to 10,000 messages their IDs, sorted: what plan_hash is over; else null."
     )
     recipients: int | None = Field(description="Distinct recipients of these; null where not known of every message.")
-    requested_by: str | None = Field(description="Who asked; null where nobody said.")
+    requested_by: str | None = Field(description="Who asked; null where not stated.")
     requester_proved: bool = Field(
         description="Whether CFES_REQUESTED_BY or the platform says who asked; false: a parameter or nobody."
     )

@@ -72,7 +72,10 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
     refusals += wasted_approvals(api, needed, job.requested_by)
     if api.connection.plan_key is None and asks_for_plan(job, api, numbers):
         refusals.append(
-            PlanRefused("the policy asks for a sealed plan, and CFES_PLAN_KEY is not set: this plan has no seal")
+            PlanRefused(
+                "the policy asks for a sealed plan, and CFES_PLAN_KEY is not set, so this plan has no seal; set the "
+                "key that `cfes policy init` made"
+            )
         )
     drift = smallest_drift(p.destination, api.policy)
     plan = new_plan(

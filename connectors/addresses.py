@@ -331,7 +331,7 @@ def _visible(text: str) -> str:
 
 
 def _mentioned(text: str) -> Iterator[str]:
-    """The addresses that a text mentions, and what stands where one should."""
+    """Return the addresses that a text mentions, and the parts that should be one and are not."""
     pieces = re.split("[,;]", _COMMENT.sub(" ", _without_names(unicodedata.normalize("NFKC", text))))
     bracketed = [_within_brackets(piece) for piece in pieces]
     for piece, within in zip(pieces, bracketed, strict=True):
@@ -365,7 +365,7 @@ def _candidates(text: str) -> set[str]:
     bare = text.rpartition("<")[2].removesuffix(">") if text.endswith(">") else text
     # With a comment, a scheme or a list around it an address is one all the same.
     words = {part for part in _BETWEEN.split(text) if "@" in part}
-    # An apostrophe is a part of O'Brien, or stands around an address.
+    # An apostrophe is a part of O'Brien, or a quotation mark around an address.
     unquoted = {part for word in words if "'" in word for part in word.split("'") if "@" in part}
     return {bare.strip(), _COMMENT.sub("", bare).strip(), *words, *unquoted}
 

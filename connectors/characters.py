@@ -79,7 +79,7 @@ def is_doubtful(character: str) -> bool:
     """
     plain = unicodedata.category(character) in ("Ll", "Lu", "Lt", "Lo", "Lm", "Mn", "Mc", "Nd")
     compatible = unicodedata.normalize("NFKC", character) == unicodedata.normalize("NFC", character)
-    # Letters by category, quotes and colons by their looks.
+    # Letters by category, quotes and colons by their shape.
     modifier = unicodedata.name(character, "").startswith("MODIFIER LETTER")
     return not plain or not compatible or modifier or is_invisible(character)
 

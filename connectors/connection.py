@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from connectors.errors import AuthenticationFailed, ConnectionSettingsError, Problem
 
@@ -272,12 +273,27 @@ class Connection(BaseModel):
             problems = [
                 Problem(
                     pointer="/connection" + "".join(f"/{part}" for part in problem["loc"]),
-                    message=f"{variables.get(str((problem['loc'] or ('',))[0]), 'connection')}: "
-                    + ("is not set" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")),
+                    message=f"{variables.get(str((problem['loc'] or ('',))[0]), 'connection')}: " + _said(problem),
                 )
-                for problem in error.errors(include_input=False, include_url=False, include_context=False)
+                for problem in error.errors(include_input=False, include_url=False)
             ]
         raise ConnectionSettingsError("; ".join(p["message"] for p in problems), problems=problems)
+
+
+def _said(problem: ErrorDetails) -> str:
+    """What is wrong with a setting, in the words of a person who sets it; nothing of its value."""
+    limits = problem.get("ctx", {})
+    match problem["type"]:
+        case "missing":
+            return "is not set"
+        case "too_short" | "string_too_short":
+            hint = "; `cfes policy init DIR` makes a key" if problem["loc"] == ("plan_key",) else ""
+            return f"has fewer than {limits['min_length']} characters{hint}"
+        case "too_long" | "string_too_long":
+            return f"has more than {limits['max_length']} characters"
+        case "bool_parsing" | "bool_type":
+            return "must be true or false"
+    return problem["msg"].removeprefix("Value error, ")
 
 
 def environment_variables() -> dict[str, str]:

@@ -206,7 +206,7 @@ class MaliciousRelease(GuardrailRefusal):
 
 
 class PlanNeeded(GuardrailRefusal):
-    default_help = "Nothing was changed. Make a plan with preview-job, look at its numbers, and hand it over as `plan`."
+    default_help = "Nothing was changed. Make a plan with preview-job, check its numbers, and pass it as `plan`."
 
 
 class PlanRefused(GuardrailRefusal):

@@ -22,7 +22,7 @@ def named_among(name: str, names: Iterable[str]) -> bool:
 
 
 def unmatched_groups(groups: Sequence[str], members: Mapping[str, Collection[str]]) -> list[str]:
-    """The groups that get no person of their own: each person stands for one group at most.
+    """Return the groups without a person of their own: each person counts for one group at most.
 
     members: the groups of each person.
     """

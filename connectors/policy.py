@@ -95,7 +95,7 @@ class Policy(Part):
     service_accounts: list[Person] = Field(
         [],
         max_length=100,
-        description="Names that no person stands behind for certain: they approve nothing, and what they ask for needs "
+        description="Accounts whose user is not known: they approve nothing, and what they ask for needs "
         "one more approval.",
     )
     approval_hours: float = Field(

@@ -33,7 +33,7 @@ def read_policy_file(path: str, most_bytes: int) -> bytes:
             _refuse_weak(path, list(_weaknesses(path, status)))
             return file.read(most_bytes + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is no path"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is not a path"
         raise PolicyUnusable(f"the policy {path[:200]!r} can't be read: {reason}") from None
 
 

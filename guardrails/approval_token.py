@@ -135,7 +135,7 @@ def sign_token(kind: Kind, signing: Signing, **more: str) -> tuple[str, datetime
 def read_token(token: object, keys: Mapping[str, Ed25519PublicKey], terms: ApprovalTerms) -> ReadToken:
     """The checked content of a token. Raises: Unacceptable."""
     if not isinstance(token, str) or len(token) > LONGEST_TOKEN or not _TOKEN.fullmatch(token):
-        raise Unacceptable("it is no token of an approval")
+        raise Unacceptable("it is not the token of an approval")
     parts = [_decoded(part) for part in token.split(".")]
     header, claims = _object(parts[0]), _object(parts[1])
     kind = _kind(header)
@@ -172,7 +172,7 @@ def _check_claims(claims: dict[str, Any], terms: ApprovalTerms, kind: Kind) -> N
     if kind == "rejection" and not is_reason(claims["reason"]):
         raise Unacceptable("its reason is not printable text on one line")
     if claims["iss"] != ISSUER or not isinstance(claims["jti"], str) or not _ID.fullmatch(claims["jti"]):
-        raise Unacceptable("it is no approval of this pack")
+        raise Unacceptable("it is not an approval of this pack")
     if claims["aud"] != f"{ISSUER}:{terms.account_id}":
         raise Unacceptable("it is for another account")
     if not _HASH.fullmatch(terms.plan_hash) or claims["plan_hash"] != terms.plan_hash:
@@ -190,7 +190,7 @@ def _check_claims(claims: dict[str, Any], terms: ApprovalTerms, kind: Kind) -> N
 def _time(value: object) -> int:
     # A boolean is an integer to Python, and a float may be none at all.
     if type(value) is not int or not 0 <= value <= LATEST:
-        raise Unacceptable("one of its times is no time")
+        raise Unacceptable("one of its times is not valid")
     return value
 
 
@@ -202,7 +202,7 @@ def _decoded(part: str) -> bytes:
         data = b""
     # One spelling for one token: the bits that base64 leaves over must not differ.
     if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != part:
-        raise Unacceptable("it is no token of an approval")
+        raise Unacceptable("it is not the token of an approval")
     return data
 
 
@@ -213,7 +213,7 @@ def _object(data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Unacceptable("it is no token of an approval")
+        raise Unacceptable("it is not the token of an approval")
     return found
 
 

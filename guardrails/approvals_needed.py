@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
     from connectors.policy import Policy
 
-UNPROVED = "nobody can tell who asks from who approves: CFES_REQUESTED_BY is not set, and a parameter proves nothing"
+UNPROVED = "CFES_REQUESTED_BY is not set, so nothing proves who asks; set it, and make a new plan"
 PROVE_IT = (
     "Nothing was changed. Set CFES_REQUESTED_BY where the actions run, then make a new plan with preview-job and let "
     "it be approved."

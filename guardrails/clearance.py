@@ -41,7 +41,7 @@ def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
     check_reason(api, call.comment)
     who, limits = requester(api, call.requested_by), call.limits.under_policy(api)
     if call.approvals and call.plan is None:
-        raise ParameterError(problems=[Problem(pointer="/approvals", message="are for a plan: hand it over as plan")])
+        raise ParameterError(problems=[Problem(pointer="/approvals", message="are for a plan: pass it as plan")])
     warnings: list[str] = []
     if call.plan is not None:
         from guardrails.plan import read_plan  # noqa: PLC0415 -- only where there is one

@@ -44,7 +44,7 @@ def refusals_of_request(job: ProposedJob, api: EmailSecurity, *, planned: bool) 
         yield PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
     if destination in IRREVERSIBLE_DESTINATIONS and not planned and not limits.allow_irreversible:
         yield PlanNeeded(
-            f"what is moved to {destination} is out of the users' reach for good: that needs a plan",
+            f"moving messages to {destination} can't be undone and needs a plan",
             help=f"{PlanNeeded.default_help} {override_hint(api, 'allow_irreversible')}",
         )
     into_inbox = delivers(job.request.action, destination)
@@ -90,9 +90,9 @@ def refusals_of_numbers(found: Survey, job: ProposedJob, api: EmailSecurity) -> 
         )
     into_inbox = delivers(job.request.action, job.request.destination)
     if into_inbox and not limits.allow_malicious and found.malicious + found.without_verdict:
+        unknown = f", and {found.without_verdict} have no known verdict" if found.without_verdict else ""
         yield MaliciousRelease(
-            f"{found.malicious} of the messages found have the verdict MALICIOUS or MALICIOUS-BEC, and "
-            f"{found.without_verdict} have no known verdict",
+            f"{found.malicious} of the messages found have the verdict MALICIOUS or MALICIOUS-BEC{unknown}",
             help=f"{MaliciousRelease.default_help} {override_hint(api, 'allow_malicious')}",
         )
 

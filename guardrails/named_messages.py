@@ -95,7 +95,7 @@ def check_request(api: EmailSecurity, change: Change, count: int, allowed: Allow
     api.check_destination(change.destination)
     if change.destination in IRREVERSIBLE_DESTINATIONS and not allowed.allow_irreversible:
         raise PlanNeeded(
-            f"what is moved to {change.destination} is out of the users' reach for good",
+            f"moving messages to {change.destination} can't be undone",
             help="Nothing was changed. Make a dry run and check its messages. "
             + override_hint(api, "allow_irreversible"),
         )

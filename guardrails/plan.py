@@ -47,7 +47,7 @@ class Reversibility(Part):
 
 
 class Refusal(Part):
-    """A guardrail that would refuse a create with this plan as things stand."""
+    """A guardrail that would refuse a create with this plan now."""
 
     type: str = Field(description="The error's type.")
     message: str
@@ -65,7 +65,7 @@ class Plan(Part):
     )
     account_id: str = Field(description="The account that it is for.")
     previewed_at: str = Field(description="RFC 3339.")
-    requested_by: str | None = Field(description="Who asked for it; null where nobody said.")
+    requested_by: str | None = Field(description="Who asked for it; null where not stated.")
     requester_proved: bool = Field(
         description="Whether CFES_REQUESTED_BY or the platform says who asked; false: a parameter or nobody."
     )
@@ -99,7 +99,7 @@ class Plan(Part):
     max_drift: float = Field(ge=0, le=1000, description="Percent by which a count may differ before the create.")
     cancel_if_discovered_over: int | None = Field(ge=0, description="wait-for-job cancels a job that discovers more.")
     approvals_needed: int = Field(ge=0, description="How many approvals the policy asks for.")
-    refusals: list[Refusal] = Field(description="What would refuse a create with this plan as things stand.")
+    refusals: list[Refusal] = Field(description="What would refuse a create with this plan now.")
     warnings: list[str] = Field(description="What a person should know.")
 
     @model_validator(mode="after")

@@ -41,7 +41,7 @@ AGAIN = "Nothing was changed. Let the plan be approved again: `cfes approve PLAN
 
 
 def intent_of(plan_hash: str, key: str = "") -> str:
-    """The digest that stands for one call. key: its idempotency key."""
+    """Return the digest of one call. key: its idempotency key."""
     return hashlib.sha256(f"{plan_hash}\0{key}".encode(errors="surrogatepass")).hexdigest()
 
 

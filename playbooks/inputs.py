@@ -47,20 +47,24 @@ def input_problems(spec: InputSpec, value: Json, pointer: str) -> list[Problem]:
 def from_text(playbook: Playbook, name: str, text: str, *, file: str | None = None) -> Json:
     """Return the value that a text such as `1000` from `--set max_messages=1000` means, by the input's declared type.
 
-    For an input that may be a string it is the text itself; for every other it is read as JSON. `file` is where the
-    text comes from: an error names it and quotes nothing of it. Raises ParameterError.
+    For an input that may be a string it is the text itself; for every other it is read as JSON. One object for an input
+    that is an array is an array of one: `cfes approve` prints one approval. `file` is where the text comes from: an
+    error names it and quotes nothing of it. Raises ParameterError.
     """
     if takes_text(playbook, name):
         return text
     types = _types(playbook, name)
     try:
-        return plain(json.loads(text, object_pairs_hook=_without_twins))
+        value = plain(json.loads(text, object_pairs_hook=_without_twins))
     except _Twins as twins:
         message = f"the key {shown(twins.key)} is given twice in one object"
     except (ValueError, RecursionError) as error:
         at = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         quoted = f"{shown(text)} can't be read as that" if file is None else f"it can't be read as that{at}"
-        message = f"must be of type {' or '.join(types)} in JSON, and {quoted}"
+        example = """, like ["first", "second"]""" if types == ["array"] else ""
+        message = f"must be of type {' or '.join(types)} in JSON{example}, and {quoted}"
+    else:
+        return [value] if isinstance(value, dict) and types == ["array"] else value
     message = message if file is None else f"{file}: {message}"
     raise ParameterError(problems=[Problem(pointer=below("", name), message=message)])
 

@@ -116,7 +116,7 @@ class Journal:
         except OSError as error:
             raise self._unwritable(error) from None
         except ValueError:
-            raise DirectoryUnusable(f"the directory {shown(str(self.directory))} is no path") from None
+            raise DirectoryUnusable(f"the directory {shown(str(self.directory))} is not a path") from None
 
     def _refuse_weak(self, *, create: bool) -> None:
         try:
@@ -200,7 +200,7 @@ class Journal:
         except OSError as error:
             raise JournalRefused(f"the journal {shown(str(self.path))} can't be read: {error.strerror}") from None
         except (ValueError, RecursionError):
-            raise JournalRefused(f"the journal {shown(str(self.path))} is damaged: it is no JSON document") from None
+            raise JournalRefused(f"the journal {shown(str(self.path))} is damaged: it is not a JSON document") from None
         return document if isinstance(document, dict) else {}
 
     def _of_another_version(self, version: Json) -> JournalRefused:

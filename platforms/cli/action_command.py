@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from actions.contract import Action
+from actions.contract import MISSING, Action
 from connectors.errors import ParameterError, Problem
 from platforms.cli import options
 from platforms.cli.action_index import load
@@ -97,12 +97,16 @@ def _run(call: _Call, flags: Sequence[Flag], screen: Screen) -> None:
 
 
 def _other_problems(action: Action[Any, Any], params: Mapping[str, Any], known: Sequence[Problem]) -> list[Problem]:
-    """What else is wrong with the parameters: all problems are told at once."""
+    """What else is wrong with the parameters: all problems are reported at once.
+
+    A plan that can't be read may have what seems to be missing.
+    """
     try:
         action.check(params)
     except ParameterError as error:
         places = {problem["pointer"] for problem in known}
-        return [problem for problem in error.problems if problem["pointer"] not in places]
+        others = [problem for problem in error.problems if problem["pointer"] not in places]
+        return [one for one in others if "/plan" not in places or one["message"] != MISSING]
     return []
 
 
@@ -120,7 +124,7 @@ def interrupted(action: Action[Any, Any], params: Mapping[str, Any], given: Mapp
     job_id = params.get("job_id")
     if action.id in WATCHED and job_id:
         return Parting(
-            f"Interrupted. Job {job_id} goes on at the remote side, if it has not ended.{_to_write(params, given)}",
+            f"Interrupted. Job {job_id} is still running in Cloudflare, if it has not ended.{_to_write(params, given)}",
             resume=shlex.join(["cfes", action.id, *typed(flags_of(action.params), params, given)]),
             cancel=shlex.join(["cfes", "cancel-job", "--job-id", str(job_id)]),
         )
@@ -128,7 +132,7 @@ def interrupted(action: Action[Any, Any], params: Mapping[str, Any], given: Mapp
         return Parting("Interrupted. Nothing was changed.")
     advice = "Look before you run it again: cfes list-jobs"
     if params.get("idempotency_key"):
-        advice = "To run it again with the same --idempotency-key is safe: it adopts a job that stands already."
+        advice = "It is safe to run it again with the same --idempotency-key: an existing job is reused."
     return Parting(f"Interrupted. A change may have been made. {advice}")
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # The terminal that a process belongs to, wherever its streams lead. A process of cron has none.
 TERMINAL = "/dev/tty"
 
-BEFORE_IT = "The run stands before it."
+BEFORE_IT = "The run stopped before it."
 
 
 class Declined(Exception):
@@ -42,10 +42,10 @@ class Declined(Exception):
 
 
 class NotApproved(GuardrailRefusal):
-    """The run stands before the step that was not approved, and can be resumed."""
+    """The run stopped before the step that was not approved, and can be resumed."""
 
     def __init__(self, directory: Path, changes: Sequence[Change]) -> None:
-        where = f"{told(changes)} The run stands before the step that was not approved." if changes else BEFORE_IT
+        where = f"{told(changes)} The run stopped before the step that was not approved." if changes else BEFORE_IT
         super().__init__(
             "the step was not approved and not run",
             help=f"{where} To resume: {resuming(directory)}",
@@ -82,7 +82,7 @@ def can_ask(screen: Screen) -> bool:
 
 
 def resuming(directory: Path) -> str:
-    """The command that goes on with a run."""
+    """Return the command that resumes a run."""
     return f"cfes playbook run --resume {shlex.quote(str(directory))}"
 
 
@@ -157,9 +157,9 @@ def console_of(screen: Screen) -> Console:
 
 
 def agrees(screen: Screen) -> bool:
-    """Ask whether to go on. Only y and yes are a yes; the end of the input is a no."""
+    """Ask whether to continue. Only y and yes are a yes; the end of the input is a no."""
     stream = sys.stderr if screen.watched else sys.stdout
-    write(stream, "Go on? [y/N] ")
+    write(stream, "Continue? [y/N] ")
     answer = typed_answer()
     if answer is None or not answer.endswith("\n"):
         write(stream, "\n")

@@ -33,7 +33,7 @@ def show_subject(screen: Screen, subject: Plan | DryRun, findings: Findings, *, 
     screen.say("The file says (claims: anybody can write a file)", "bold")
     for text in _claims(subject, findings):
         screen.say(f"  the file says: {text}")
-    screen.say("To be approved", "bold")
+    screen.say("Check this before you sign", "bold")
     screen.facts([*_what(subject), *_numbers(subject, findings), *_conditions(subject, findings)])
     if findings.service is None:
         screen.say(
@@ -44,7 +44,7 @@ def show_subject(screen: Screen, subject: Plan | DryRun, findings: Findings, *, 
 
 
 def show_difference(screen: Screen, difference: str) -> None:
-    """Show one thing that is not as the file says."""
+    """Show one thing that differs from the file."""
     screen.say(f"DIFFERENT: {difference}", "bold red")
 
 
@@ -54,7 +54,7 @@ def _claims(subject: Plan | DryRun, findings: Findings) -> list[str]:
         can = "it can be undone" if subject.reversibility.reversible else "it can't be undone"
         texts = [f"{can}: {subject.reversibility.how}", *texts, *subject.parity_notes]
         texts += [f"protected: {name}" for name in subject.protected]
-        texts += [f"a job would be refused as things are: {r.type}: {r.message}" for r in subject.refusals]
+        texts += [f"a job would be refused: {r.type}: {r.message}" for r in subject.refusals]
         texts.append(f"counted at {subject.previewed_at}; {_number(subject.malicious)} messages are malicious")
     if findings.service is None:
         texts += [f"{name}: {value}" for name, value in _breakdowns(subject, subject.sample)]
@@ -155,7 +155,7 @@ def _conditions(subject: Plan | DryRun, findings: Findings) -> Rows:
 def _requester(subject: Plan | DryRun, findings: Findings) -> str:
     name = subject.requested_by
     if name is None:
-        return "nobody said"
+        return "not stated"
     if not subject.requester_proved:
         return f"{name} (CLAIMED: a parameter says so, nothing proves it)"
     proof = "proved, and sealed with the plan" if findings.seal == "sealed" else "the file says that this is proved"

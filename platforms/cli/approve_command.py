@@ -20,7 +20,7 @@ from connectors.search import format_instant
 from guardrails.approval import Approval, Rejection, approve, approver_of, check_reason, reject
 from guardrails.approval_token import Signing
 from platforms.cli import options
-from platforms.cli.approval import typed_answer
+from platforms.cli.approval import can_answer, typed_answer
 from platforms.cli.approval_subject import DryRun, read_subject
 from platforms.cli.commands import PlainCommand
 from platforms.cli.documents import read_bytes, read_object
@@ -98,9 +98,9 @@ def approve_(
         differences = _show(screen, subject, approver, policy, api, offline=offline)
         if differences and reason is None and not accept_differences:
             raise ApprovalRefused(
-                f"it is not as the file says: {'; '.join(differences)}",
-                help="Nothing was signed. Let a new plan be made and look at that. If you accept what is shown as "
-                "DIFFERENT, add --accept-differences; or reject the plan with --reject REASON.",
+                f"the file differs from what was found: {'; '.join(differences)}",
+                help="Nothing was signed. Ask for a new plan and check that. If you accept what is shown as DIFFERENT, "
+                "add --accept-differences. To reject the plan, add --reject REASON.",
             )
         if not yes:
             _ask("Approve it? [y/N] " if reason is None else "Reject it? [y/N] ")
@@ -178,7 +178,7 @@ def _check_requester(subject: Plan | DryRun, approver: str) -> None:
     if subject.requested_by is not None and same_person(subject.requested_by, approver):
         raise ApprovalRefused(
             f"{subject.requested_by} asked for it, and nobody approves their own",
-            help="Nothing was signed. Let another approver whom the policy names look at it.",
+            help="Nothing was signed. Ask another approver whom the policy names.",
         )
     if not subject.requester_proved:
         raise ApprovalRefused(
@@ -197,7 +197,8 @@ def _approver(pem: bytes, name: str | None) -> tuple[str, Policy, float]:
     if path is None:
         if name is None:
             raise ParameterError(
-                f"whose key is it? {VARIABLE} names no policy: give --as NAME", help="Nothing was signed."
+                f"{VARIABLE} is not set, so nothing says whose key this is",
+                help=f"Nothing was signed. Set {VARIABLE} to the policy, or add --as NAME.",
             )
         return name, NO_POLICY, LONGEST_APPROVAL_HOURS
     policy = load_policy(path)
@@ -205,7 +206,7 @@ def _approver(pem: bytes, name: str | None) -> tuple[str, Policy, float]:
     if found is None:
         raise ApprovalRefused(
             "the policy does not name an approver with this key",
-            help=f"Nothing was signed. Take your own key, or have its public half added to the policy ({VARIABLE}).",
+            help=f"Nothing was signed. Use your own key, or have its public key added to the policy ({VARIABLE}).",
         )
     if name is not None and name.casefold() != found.casefold():
         raise ApprovalRefused(f"--as says {name[:64]!r}, and the key is {found}'s", help="Nothing was signed.")
@@ -234,13 +235,17 @@ def _warn_of_readers(screen: Screen, key: str) -> None:
 
 def _ask(question: str) -> None:
     """Raises: NotGiven unless a person says yes."""
-    write(sys.stderr, question)
-    answer = typed_answer()
+    answer = None
+    if can_answer():
+        write(sys.stderr, question)
+        answer = typed_answer()
     if answer is None:
-        write(sys.stderr, "\n")
-        raise NotGiven("there is nobody to ask", help="Nothing was signed. After you looked at it, add --yes.")
+        raise NotGiven(
+            "there is no terminal to ask at",
+            help="Nothing was signed. Check what is shown, then run it again with --yes.",
+        )
     if answer.strip().lower() not in ("y", "yes"):
-        raise NotGiven("it was not confirmed")
+        raise NotGiven("the question was not answered with yes")
 
 
 def _hand_over(screen: Screen, signed: Approval | Rejection) -> None:

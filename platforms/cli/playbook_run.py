@@ -197,7 +197,10 @@ def drive(
 def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms) -> int:
     """Show how a run ended and return the exit code."""
     if outcome.resumable and outcome.error is not None and terms.farewell is None:
-        go_on = f"Mend the cause, then: {approval.resuming(directory)}"
+        go_on = (
+            "Fix the cause. A resumed run keeps its inputs: to change one, begin a new run. To resume: "
+            f"{approval.resuming(directory)}"
+        )
         outcome = replace(
             outcome, error={**outcome.error, "help": f"{outcome.error.get('help') or ''} {go_on}".strip()}
         )

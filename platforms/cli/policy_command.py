@@ -50,7 +50,9 @@ def check(
     ] = None,
     output: options.Output = None,
 ) -> None:
-    """Check a policy: exit 3 where it can't be used, with each problem and its place; else show what it says.
+    """Check a policy and show what it says.
+
+    Exits 3 where the policy can't be used, and names each problem and its place.
 
     The approvers' public keys are checked too, which needs the extra `approval`.
     """
@@ -71,7 +73,7 @@ def check(
         if (policy.plan_needed or policy.approval_needed) and read_setting(os.environ, KEY_VARIABLE) is None:
             screen.say(
                 f"warning: the policy asks for sealed plans, and {KEY_VARIABLE} is not set here: no plan would be "
-                "accepted. Make a key: cfes policy init DIR",
+                f"accepted. Set {KEY_VARIABLE}_FILE to the plan.key that `cfes policy init DIR` made",
                 "yellow",
             )
 
@@ -83,9 +85,11 @@ def init(
     ],
     output: options.Output = None,
 ) -> None:
-    """Write a first policy and the key that seals plans: DIR/policy.yaml and DIR/plan.key.
+    """Make a first policy and the key that seals plans.
 
-    Nothing is overwritten. Without an account: nothing is sent.
+    Writes DIR/policy.yaml and DIR/plan.key.
+
+    Prints the two settings that use them. Overwrites nothing and sends nothing.
     """
     screen = Screen(output)
     with told(screen):
@@ -102,6 +106,7 @@ def init(
                 f"{str(error.filename)[:200]!r} can't be written: {error.strerror}",
                 help="Nothing was overwritten. Choose a directory without a policy.yaml and a plan.key.",
             ) from None
+        _warn_of_refusal(screen, made["policy"])
         settings = {VARIABLE: str(made["policy"].resolve()), f"{KEY_VARIABLE}_FILE": str(made["plan_key"].resolve())}
         if screen.json:
             screen.write_json({"files": [str(path) for path in made.values()], "settings": settings})
@@ -109,6 +114,14 @@ def init(
         screen.out.print(safe("Set these where the actions run. Only that user may read plan.key.", "bold"))
         for name, value in settings.items():
             screen.out.print(safe(f"export {name}={shlex.quote(value)}"), soft_wrap=True)
+
+
+def _warn_of_refusal(screen: Screen, path: Path) -> None:
+    """Say at once where the file lies so that the pack will refuse it."""
+    try:
+        load_policy(str(path))
+    except PolicyUnusable as error:
+        screen.say(f"warning: {error.message}", "yellow")
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:

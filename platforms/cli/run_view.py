@@ -80,7 +80,7 @@ class RunView(Observer):
         step, job_id = self.under_way, None if self.job_has_ended else self.job_id
         message = f"Interrupted in step {step.id}." if step is not None else "Interrupted."
         if job_id is not None:
-            message += f" Job {job_id} goes on at the remote side."
+            message += f" Job {job_id} is still running in Cloudflare."
         elif isinstance(step, ActionStep) and load(step.action).effect != "read":
             message += " A job may stand already: to resume finds it and never makes a second."
         return Parting(

@@ -95,6 +95,20 @@ def test_a_setting_that_cannot_be_used_is_named_and_its_value_is_not(variable: s
     assert value not in shown or value in ("2", "-1")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("CFES_PLAN_KEY", "short", "has fewer than 32 characters; `cfes policy init DIR` makes a key"),
+        ("CFES_PLAN_KEY", "k" * 4097, "has more than 4096 characters"),
+        ("CFES_READ_ONLY", "maybe", "must be true or false"),
+    ],
+)
+def test_a_settings_error_says_what_a_person_has_to_change(variable: str, value: str, said: str) -> None:
+    with pytest.raises(ConnectionSettingsError) as caught:
+        Connection.from_environment({**GOOD, variable: value})
+    assert str(caught.value) == f"{variable}: {said}"
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.10", "[::1]"])
 def test_plain_http_is_taken_for_loopback_only(host: str) -> None:
     assert read(CLOUDFLARE_BASE_URL=f"http://{host}:8080/client/v4/").loopback

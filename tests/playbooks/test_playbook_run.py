@@ -369,9 +369,9 @@ def test_nothing_to_resume_is_said(tmp_path: Path, clock: Any, remote: Build) ->
     ("damage", "said"),
     [
         (lambda text: text.replace("JunkEmail", "Trash"), "damaged, or was edited"),
-        (lambda text: text[:-40], "it is no JSON document"),
-        (lambda _: "", "it is no JSON document"),
-        (lambda _: "[" * 100_000, "it is no JSON document"),
+        (lambda text: text[:-40], "it is not a JSON document"),
+        (lambda _: "", "it is not a JSON document"),
+        (lambda _: "[" * 100_000, "it is not a JSON document"),
         (lambda _: "[1]", "another version"),
         (lambda text: text.replace('"journal": 2', '"journal": 3'), "another version"),
         (lambda text: text.replace('"journal": 2', '"journal": true'), "another version"),
@@ -422,7 +422,7 @@ def test_a_directory_that_cannot_be_used_is_a_wrong_parameter_and_not_temporary(
 
 
 def test_a_directory_that_is_no_path_is_refused(purge: Playbook, alert: dict[str, Any], clock: Any) -> None:
-    with pytest.raises(DirectoryUnusable, match="is no path"):
+    with pytest.raises(DirectoryUnusable, match="is not a path"):
         run(purge, {"alert": alert}, run_action=dict, clock=clock, key=KEY, run_id="r", directory=Path("a\0b"))  # type: ignore[arg-type]
 
 

@@ -553,11 +553,12 @@ def test_a_run_that_wants_approvals_hands_out_its_plan_and_goes_on_with_it_once_
     given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
     asked = run(playbook_id, given, api, tmp_path / "one")
     assert (asked.status, asked.exit_code) == ("refused", 3)
-    assert "asks for 1 approvals of the plan, and 0 were given" in asked.message
+    assert "asks for approvals of the plan: 1 needed, 0 given" in asked.message
     assert sandbox.state.truth()["jobs"] == []
     # As it comes out of a file, or out of another program.
     plan = json.loads(json.dumps(asked.outputs["to_approve"]).replace('"max_drift": 10.0', '"max_drift": 10'))
-    approved = {**given, "plan": plan, "approvals": [signed(api, plan)]}
+    # As `cfes approve` prints it, whole.
+    approved = {**given, "plan": plan, "approvals": [{"approval": signed(api, plan), "approver": "bob"}]}
     act = Heard(api)
     done = run(playbook_id, approved, api, tmp_path / "two", act)
     assert (done.status, done.outputs["plan_hash"]) == ("completed", plan["plan_hash"]), done.error
@@ -624,7 +625,7 @@ def test_a_plan_that_is_for_something_else_than_the_alert_is_refused(
         playbook_id, {"alert": of, "plan": plan, "max_messages": 99_999, "search_by": "sender"}, api, tmp_path / "run"
     )
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
-    assert "The plan that was given is not one" in outcome.message
+    assert "The plan that was given does not" in outcome.message
     assert sandbox.state.truth()["jobs"] == []
 
 
@@ -659,7 +660,7 @@ def test_a_plan_with_malicious_mail_is_not_released_unless_it_is_said(
     for number, given in enumerate((plan, careful)):
         refused = run("false-positive-release", {"alert": FALSE_POSITIVE, "plan": given}, api, tmp_path / f"{number}")
         assert (refused.status, refused.exit_code) == ("refused", 3)
-        assert "with the verdict MALICIOUS" in refused.message
+        assert "have the verdict MALICIOUS" in refused.message
     assert sandbox.state.truth()["jobs"] == []
     said = {"alert": FALSE_POSITIVE, "plan": careful, "allow_malicious": True}
     allowed = run("false-positive-release", said, api, tmp_path / "allowed")

@@ -184,3 +184,10 @@ def test_run_of_an_unknown_action_says_what_was_meant(cfes: Cfes) -> None:
     ended = cfes("run", "wait-for-jb", typed="{}")
     assert ended.code == 2
     assert "did you mean wait-for-job" in ended.error["message"]
+
+
+def test_a_plan_that_cannot_be_read_is_the_only_problem(cfes: Cfes) -> None:
+    bad = cfes("create-move-job", "--plan", "@missing.json")
+    assert [problem["pointer"] for problem in bad.error["problems"]] == ["/plan"]
+    both = cfes("create-move-job", "--plan", "@missing.json", "--max-messages", "0")
+    assert [problem["pointer"] for problem in both.error["problems"]] == ["/plan", "/max_messages"]

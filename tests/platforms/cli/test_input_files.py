@@ -69,6 +69,19 @@ def test_a_file_is_read_as_the_inputs_type_says(probe: Any, tmp_path: Path, opti
     assert outputs["most"] == 5
 
 
+def test_one_approval_is_given_as_cfes_approve_prints_it(cfes: Cfes, tmp_path: Path) -> None:
+    (tmp_path / "probe.yaml").write_text(PROBE.replace("items: {type: string}", "items: {type: [string, object]}"))
+    (tmp_path / "approval.json").write_text(json.dumps({"approval": TOKEN, "approver": "bob"}))
+    ended = cfes("playbook", "run", "probe.yaml", "--set", "approvals=@approval.json")
+    assert ended.document["outputs"]["approvals"] == [{"approval": TOKEN, "approver": "bob"}]
+
+
+def test_an_array_that_is_typed_as_a_text_is_shown_how_it_is_written(cfes: Cfes, tmp_path: Path) -> None:
+    (tmp_path / "probe.yaml").write_text(PROBE)
+    ended = cfes("playbook", "run", "probe.yaml", "--set", "approvals=one")
+    assert (ended.code, 'like ["first", "second"]' in ended.error["message"]) == (2, True)
+
+
 def test_the_primary_input_stays_a_file_name_and_may_be_named(probe: Any, tmp_path: Path) -> None:
     (tmp_path / "alert.json").write_text('{"AlertID": "1"}\n')
     (tmp_path / "plan=@alert.json").write_text('{"AlertID": "2"}')

@@ -25,7 +25,7 @@ def _interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wait(cfes: Cfes, terminal: bool) -> None:
     ended = cfes("wait-for-job", "--job-id", JOB_ID, terminal=terminal)
     assert (ended.code, ended.out) == (130, "")
-    assert "goes on at the remote side" in ended.err
+    assert "is still running in Cloudflare" in ended.err
     assert f"cfes wait-for-job --job-id {JOB_ID}" in ended.err
     assert f"cfes cancel-job --job-id {JOB_ID}" in ended.err
 
@@ -44,7 +44,7 @@ def test_a_change_is_not_known_and_safe_to_repeat_with_its_key(cfes: Cfes) -> No
     ended = cfes("create-move-job", "--sender", "a@b.example")
     assert "A change may have been made. Look before you run it again: cfes list-jobs" in ended.err
     ended = cfes("create-move-job", "--sender", "a@b.example", "--idempotency-key", "case-1")
-    assert "with the same --idempotency-key is safe" in ended.err
+    assert "safe to run it again with the same --idempotency-key" in ended.err
 
 
 def test_an_action_run_as_json(cfes: Cfes) -> None:

@@ -119,7 +119,7 @@ def test_on_a_terminal_it_shows_what_preview_job_shows_and_asks_nothing(
         assert text in shown
     assert f"Move {plan['messages']} messages to JunkEmail (can be undone)" in shown
     assert "add --out FILE" in told(ended)
-    assert "Go on?" not in ended.err + ended.out
+    assert "Continue?" not in ended.err + ended.out
     assert changes(sandbox) == ([], [])
 
 

@@ -177,7 +177,7 @@ def test_a_person_is_asked_before_mail_is_changed_and_no_leaves_a_run_to_resume(
     told = COLOUR.sub("", ended.err)
     assert ended.code == 3
     assert "Step create: Create a bulk job that moves messages to a folder" in told
-    assert re.search(r"Move \d+ messages to JunkEmail \(can be undone\)\nGo on\?", told)
+    assert re.search(r"Move \d+ messages to JunkEmail \(can be undone\)\nContinue\?", told)
     assert "irreversible" not in told
     assert "billing@invoice-portal.example" in told
     assert "NotApproved" in told
@@ -239,7 +239,7 @@ def test_a_step_that_is_tried_again_is_not_asked_about_again(
             typed="y\nn\n",
         )
     assert (ended.code, calls) == (0, 2)
-    assert ended.err.count("Go on?") == 1
+    assert ended.err.count("Continue?") == 1
 
 
 def _only_for(action_id: str, instead: Any) -> Any:
@@ -265,7 +265,7 @@ def test_a_decline_after_a_change_is_no_exit_3(connected: Cfes, purge: str) -> N
     assert ended.code == 7
     error = json.loads(ended.out)["error"]
     assert (error["type"], error["applied"], error["job_id"]) == ("NotApproved", "yes", job["job_id"])
-    assert "Go on?" in told
+    assert "Continue?" in told
 
 
 @pytest.mark.parametrize("terminal", ["out", "err"])
@@ -276,7 +276,7 @@ def test_a_person_is_asked_whichever_output_is_the_terminal(connected: Cfes, pur
         patch.setattr(approval, "can_answer", lambda: True)
         ended = connected(*run, **{terminal: True})
     assert ended.code == 3
-    assert "Go on?" in (ended.out if terminal == "out" else ended.err)
+    assert "Continue?" in (ended.out if terminal == "out" else ended.err)
     assert connected("list-jobs").document["count"] == 0
 
 
@@ -300,7 +300,10 @@ def test_a_failure_after_the_job_was_made_says_so_and_resuming_tries_it_again(
     [job] = connected("list-jobs").document["jobs"]
     error = ended.document["error"]
     assert (ended.code, error["type"], error["applied"], error["job_id"]) == (7, "RateLimited", "yes", job["job_id"])
-    assert error["help"].endswith("Mend the cause, then: cfes playbook run --resume case")
+    assert error["help"].endswith(
+        "Fix the cause. A resumed run keeps its inputs: to change one, begin a new run. To resume: "
+        "cfes playbook run --resume case"
+    )
     assert "yes, in step create (create-move-job)" in COLOUR.sub("", again.err)
     assert connected("playbook", "run", "--resume", "case").document["status"] == "completed"
 
@@ -315,7 +318,7 @@ def test_ctrl_c_right_after_a_resume_names_the_job_and_how_to_cancel_it(
     connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     ended = connected("playbook", "run", "--resume", "case")
     [job] = connected("list-jobs").document["jobs"]
-    assert f"Job {job['job_id']} goes on at the remote side." in ended.err
+    assert f"Job {job['job_id']} is still running in Cloudflare." in ended.err
     assert f"cancel: cfes cancel-job --job-id {job['job_id']}" in ended.err
 
 
@@ -370,7 +373,7 @@ def test_yes_asks_nothing_on_a_terminal_and_without_one(connected: Cfes, purge: 
     for terminal in (True, False):
         ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--yes", terminal=terminal)
         assert ended.code == 0
-        assert "Go on?" not in ended.err
+        assert "Continue?" not in ended.err
 
 
 def test_ctrl_c_says_what_goes_on_how_to_resume_and_how_to_cancel(
@@ -384,7 +387,7 @@ def test_ctrl_c_says_what_goes_on_how_to_resume_and_how_to_cancel(
         ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     [job] = connected("list-jobs").document["jobs"]
     assert (ended.code, ended.out) == (130, "")
-    assert f"Interrupted in step wait. Job {job['job_id']} goes on at the remote side." in ended.err
+    assert f"Interrupted in step wait. Job {job['job_id']} is still running in Cloudflare." in ended.err
     assert "resume: cfes playbook run --resume case" in ended.err
     assert f"cancel: cfes cancel-job --job-id {job['job_id']}" in ended.err
     resumed = connected("playbook", "run", "--resume", "case")

@@ -77,6 +77,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
 
     def typed(answer: str | None) -> None:
         monkeypatch.setattr(approve_command, "typed_answer", lambda: answer)
+        monkeypatch.setattr(approve_command, "can_answer", lambda: answer is not None)
 
     typed(None)
     return typed
@@ -119,6 +120,12 @@ class TestPolicyInit:
         ended = cfes("policy", "init", str(tmp_path))
         assert (ended.code, sorted(path.name for path in tmp_path.iterdir())) == (2, [name])
         assert "Nothing was overwritten" in ended.error["help"]
+
+    def test_a_policy_where_the_pack_will_refuse_it_is_warned_about_at_once(self, cfes: Cfes, tmp_path: Path) -> None:
+        (tmp_path / "shared").mkdir(mode=0o777)
+        (tmp_path / "shared").chmod(0o777)
+        assert "chmod" in cfes("policy", "init", str(tmp_path / "shared")).err
+        assert "warning" not in cfes("policy", "init", str(tmp_path / "own")).err
 
     def test_a_policy_that_asks_for_plans_without_a_key_is_warned_about(
         self, cfes: Cfes, monkeypatch: pytest.MonkeyPatch
@@ -230,7 +237,7 @@ class TestApprove:
             "approver: bob",
             "the file says: the window is open",
             "the file says: protected: ceo@corp.example",
-            "the file says: a job would be refused as things are: TooManyMessages: more than 5",
+            "the file says: a job would be refused: TooManyMessages: more than 5",
             "the file says: sender: billing@invoice-portal.example: 420",
             "THE SERVICE WAS NOT ASKED: no token is set",
             plan["plan_hash"],
@@ -388,7 +395,7 @@ class TestApprove:
         self, approve: Approve, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("CFES_POLICY")
-        assert "--as NAME" in approve(PLAN, "--yes").error["message"]
+        assert "--as NAME" in approve(PLAN, "--yes").error["help"]
         assert approve(PLAN, "--yes", "--as", "bob smith").code == 2
         ended = approve(PLAN, "--yes", "--as", "bob")
         assert ended.document["expires_at"] == "2026-11-21T00:02:35Z", "eight hours"

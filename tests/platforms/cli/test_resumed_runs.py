@@ -53,7 +53,7 @@ class TestAskedAgain:
     ) -> None:
         ended = connected(*RESUME, terminal=True, typed="n\n")
         said = COLOUR.sub("", ended.err)
-        before, _, after = said.partition("Go on? [y/N]")
+        before, _, after = said.partition("Continue? [y/N]")
         assert "Step 'create' (create-move-job) may have changed something." in before
         assert "billing@invoice-portal.example" in before
         assert (ended.code, jobs(sandbox)) == (7, 0), "it is not known what the killed process did"
@@ -70,7 +70,7 @@ class TestAskedAgain:
     @pytest.mark.usefixtures("interrupted")
     def test_yes_is_not_asked(self, connected: Cfes, sandbox: RunningSandbox) -> None:
         ended = connected(*RESUME, "--yes", terminal=True)
-        assert (ended.code, jobs(sandbox), "Go on?" in ended.err) == (0, 1, False)
+        assert (ended.code, jobs(sandbox), "Continue?" in ended.err) == (0, 1, False)
 
     @pytest.mark.usefixtures("interrupted")
     def test_without_a_terminal_it_needs_yes(self, connected: Cfes, sandbox: RunningSandbox) -> None:
@@ -116,7 +116,7 @@ class TestAskedAgain:
         connected("playbook", "run", "retried.yaml", "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
         ended = connected(*RESUME, terminal=True, typed="y\nn\n")
         assert (ended.code, calls, jobs(sandbox)) == (0, 3, 1)
-        assert ended.err.count("Go on?") == 1
+        assert ended.err.count("Continue?") == 1
 
 
 def edit(journal: Path, change: Callable[[dict[str, Any]], None]) -> None:
