@@ -385,7 +385,7 @@ sys.exit(main(sys.argv[1:]))
 def test_on_a_real_terminal(environment: dict[str, str], sandbox: RunningSandbox, answer: bytes, code: int) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", ON_ITS_TERMINAL, *map(str, CREATE)],
+        [sys.executable, "-c", ON_ITS_TERMINAL, *map(str, CREATE), "--wait-follows"],
         cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         env={**os.environ, **environment, "TERM": "xterm", "CFES_LISTING_LAG_SECONDS": "0"},
     )  # fmt: skip
