@@ -116,7 +116,8 @@ class CreateJobParams(JobRequestParams):
     wait_follows: bool = Field(
         False,
         description="Set it where wait-for-job follows at once with the same plan or limit. Otherwise the action polls "
-        "the new job until it has discovered its messages, for a minute at most, and cancels it over the limit.",
+        "the new job until it has discovered its messages, for a minute at most, and cancels it over the limit. With "
+        "a policy it always does.",
     )
 
 
@@ -145,8 +146,8 @@ class JobRequestResult(ActionResult):
     )
     twins: list[Twin] = Field(description="Later jobs of the same intent: cancelled, unless they had ended.")
     tripwire: Tripwire | None = Field(
-        description="The limit on what the job may discover, as far as this call saw; null where there is none or "
-        "wait_follows is set."
+        description="The limit on what the job may discover, as far as this call saw; null where there is none, or "
+        "wait_follows is set and no policy."
     )
     warnings: list[str] = Field(description="What a person should know.")
 
@@ -208,9 +209,10 @@ def request_job(
         plan_hash = None
         warnings.append("the job was not made from this plan, so its numbers do not bind it: wait for it without plan")
     state, tripwire = made.job, None
-    if not p.wait_follows:
+    # Under a policy nobody is believed to wait: a parameter would lift its limit.
+    if api.has_policy or not p.wait_follows:
         of_plan = job.plan.cancel_if_discovered_over if job.plan is not None and plan_hash is not None else None
-        limit = DiscoveryLimit(smallest(p.max_messages, of_plan)).under_policy(api, state)
+        limit = DiscoveryLimit(smallest(p.max_messages, of_plan)).under_policy(api, state, created=made.created)
         state, tripwire = watch_discovery(api, state, limit)
         warnings += _discovery_warnings(state, tripwire)
     return result(

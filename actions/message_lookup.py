@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApiRefusal
 from connectors.job import Destination
-from connectors.search import SearchParams, parse_instant
+from connectors.search import SearchParams, parse_instant, verdict_of
 from guardrails.named_messages import Change, NamedMessage
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def with_details(message: NamedMessage, details: MessageDetails | None) -> Named
         message_id=details.message_id or message.message_id,
         recipients=recipients,
         senders=senders or message.senders,
-        verdict=details.final_disposition or message.verdict,
+        verdict=verdict_of(details.final_disposition) if details.final_disposition else message.verdict,
     )
 
 

@@ -33,8 +33,8 @@ from guardrails.named_messages import (
     check_request,
     numbers_of,
     plan_hash,
-    spend_budget,
     wanting,
+    within_budget,
 )
 from guardrails.spent_approvals import intent_of, reserve_approvals
 
@@ -121,7 +121,6 @@ def prepare(
         ]
         return Prepared(p, selection, ledger, hashed, allowed, needed, [], survey, refusals)
     approvals = approved_by(api, needed, hashed, allowed)
-    spend_budget(api, change, ledger.messages.values(), hashed)
     return Prepared(p, selection, ledger, hashed, allowed, needed, approvals)
 
 
@@ -183,12 +182,14 @@ def finish(
 def _send(api: EmailSecurity, ready: Prepared, ids: list[str], action_id: str) -> list[str]:
     """Send what is to be sent; an approval of it counts once. Returns warnings.
 
-    Raises: ApprovalRefused before anything is sent, and what carry_out raises. After that the same call may be run
-    again with its approvals: they are reserved for it, and used only when nothing is left to do.
+    Raises: ApprovalRefused and PolicyRefused before anything is sent, and what carry_out raises. After that the same
+    call may be run again with its approvals: they are reserved for it, and used only when nothing is left to do.
     """
     if ready.approvals:
         reserve_approvals(api, ready.approvals, plan_hash=ready.plan_hash, intent=intent_of(ready.plan_hash))
-    carry_out(api, ready.ledger, ids, action_id=action_id)
+    # The whole list: a part that is sent again replaces what was recorded of it.
+    with within_budget(api, ready.ledger.change, ready.ledger.messages.values(), ready.plan_hash):
+        carry_out(api, ready.ledger, ids, action_id=action_id)
     counted = ready.ledger.counts()
     if not ready.approvals or counted["not sent"] or counted["unknown"]:
         return []

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors.message_change import INVESTIGATE_ID
+from connectors.search import MALICIOUS, verdict_of
 from evidence.line_file import lines, opened, refuse
 from evidence.ndjson import rows_of
 from evidence.pseudonym_form import is_pseudonym
@@ -154,13 +155,13 @@ def _named(nested: Any, email_message_id: str | None) -> NamedMessage | None:
     senders = tuple(sender for name in ("from", "envelope_from") if (sender := _text(nested, name)))
     if any(map(is_pseudonym, (*(recipients or ()), *senders))):
         # An export without names: they are not known, and are looked up where a guardrail rests on them.
-        return NamedMessage(one, verdict=_text(nested, "final_disposition"))
+        return NamedMessage(one, verdict=verdict_of(_text(nested, "final_disposition")))
     return NamedMessage(
         one,
         message_id=_text(nested, "message_id") or email_message_id,
         recipients=None if recipients is None else tuple(recipients),
         senders=senders or None,
-        verdict=_text(nested, "final_disposition"),
+        verdict=verdict_of(_text(nested, "final_disposition")),
     )
 
 
@@ -171,7 +172,7 @@ def _both(first: NamedMessage, second: NamedMessage) -> NamedMessage:
         recipients = tuple(dict.fromkeys((*(first.recipients or ()), *(second.recipients or ()))))
         if len(recipients) > MOST_RECIPIENTS:
             refuse("/export", f"names more than {MOST_RECIPIENTS} recipients of one message")
-    malicious = next((one.verdict for one in (first, second) if (one.verdict or "").startswith("MALICIOUS")), None)
+    malicious = next((one.verdict for one in (first, second) if one.verdict in MALICIOUS), None)
     return replace(
         first,
         message_id=first.message_id or second.message_id,

@@ -69,12 +69,12 @@ class DiscoveryLimit:
             api.check_writable()
         return limit
 
-    def under_policy(self, api: EmailSecurity, job: BulkJob) -> DiscoveryLimit:
-        """Return the limit with the policy's, for a job that this pack made.
+    def under_policy(self, api: EmailSecurity, job: BulkJob, *, created: bool = False) -> DiscoveryLimit:
+        """Return the limit with the policy's, for a job that this pack made: this call (created), or one with a stamp.
 
         Jobs of the dashboard are not the policy's. Where the pack may not write, it can't cancel either.
         """
-        if not api.has_policy or api.connection.read_only or Stamp.read(job.comment) is None:
+        if not api.has_policy or api.connection.read_only or not (created or Stamp.read(job.comment)):
             return self
         try:
             return replace(self, messages=smallest(self.messages, api.policy.max_messages))

@@ -131,7 +131,7 @@ def create_job_once(
     patience = api.patience()
     while True:
         try:
-            return _looked_and_made(api, intent, stamp, before_post)
+            return _looked_and_made(api, intent, stamp, before_post, not_made)
         except _NotTaken as refused:
             # Repeated alone it would follow a look and a count that are as old as the pause was long.
             if not patience.outlasts(refused.failure):
@@ -148,7 +148,11 @@ class _NotTaken(Exception):
 
 
 def _looked_and_made(
-    api: EmailSecurity, intent: Intent, stamp: Stamp, before_post: Callable[[Stamp], Clearance]
+    api: EmailSecurity,
+    intent: Intent,
+    stamp: Stamp,
+    before_post: Callable[[Stamp], Clearance],
+    not_made: Callable[[Stamp], None],
 ) -> CreatedJob:
     """Look, count, look again where that took its time, POST, look after it.
 
@@ -159,6 +163,8 @@ def _looked_and_made(
         began = api.clock.monotonic()
         standing = _bearers(api, stamp)
         if standing:
+            if clearance is not None:
+                not_made(stamp)
             return _settled(api, intent, stamp, standing, own=None)
         clearance = clearance or before_post(stamp)
         if api.clock.monotonic() - began <= OLDEST_LOOK_SECONDS:

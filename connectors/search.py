@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -105,6 +105,13 @@ SEARCHABLE_DISPOSITIONS = ("MALICIOUS", "SUSPICIOUS", "SPOOF", "SPAM", "BULK", "
 
 # What is held or moved out for harm, not for being a nuisance.
 MALICIOUS = ("MALICIOUS", "MALICIOUS-BEC")
+
+_DISPOSITIONS: dict[str, Disposition] = {name: name for name in get_args(Disposition)}
+
+
+def verdict_of(text: str | None) -> Disposition | None:
+    """Return the verdict that a text names in any spelling; None for one that this version does not know."""
+    return None if text is None else _DISPOSITIONS.get(re.sub(r"[\s_-]+", "-", text.strip().upper()))
 
 
 class SearchParams(BaseModel):

@@ -59,15 +59,16 @@ def spend(
     destination: Destination | None,
     messages: int | None,
     jobs: int,
-) -> None:
+) -> datetime | None:
     """Check every budget, and record this change before it is made. Does nothing where the policy has no budget.
 
     intent: `intent_of` the job's stamp, or the hash of a list of IDs.
+    Return when a new change was recorded, for `refund`; None where it was there already, or the policy only observes.
     Raises: PolicyRefused where a budget would be exceeded or can't be counted; what listing the jobs raises.
     """
     budgets = api.policy.budgets if api.has_policy else []
     if not budgets:
-        return
+        return None
     who = api.connection.requested_by
     if who is None and any("requester" in budget.per for budget in budgets):
         raise PolicyRefused(
@@ -85,14 +86,21 @@ def spend(
             spent |= {made.intent: _larger(made, spent.get(made.intent)) for made in recent}
             spent.pop(intent, None)
             _check(budget, planned, spent.values())
+        if api.policy.observe:
+            return None
+        is_new = not record.holds(api.connection.account_id, intent)
         record.add(api.connection.account_id, planned, now)
+    return now if is_new else None
 
 
-def refund(api: EmailSecurity, intent: str) -> None:
-    """Take a change that was surely not made out of the record. A record that can't be used keeps it."""
+def refund(api: EmailSecurity, intent: str, recorded_at: datetime | None = None) -> None:
+    """Take a change that was surely not made out of the record. A record that can't be used keeps it.
+
+    recorded_at: as `spend` returned it. Where the same change was recorded again after that, another call makes it.
+    """
     if api.has_policy and api.policy.budgets:
         with suppress(PolicyRefused), _recorded(api) as record:
-            record.remove(api.connection.account_id, intent)
+            record.remove(api.connection.account_id, intent, recorded_at)
 
 
 def intent_of(stamp: Stamp) -> str:
@@ -126,10 +134,10 @@ def _check(budget: Budget, planned: Spending, spent: Iterable[Spending]) -> None
 
 
 def _is_counted_with(budget: Budget, planned: Spending, other: Spending) -> bool:
-    # A change whose requester is not known may be anybody's.
+    # A change whose requester or folder is not known may be anybody's, and may go anywhere.
     if "requester" in budget.per and other.requested_by and not same_person(other.requested_by, planned.requested_by):
         return False
-    return "destination" not in budget.per or other.destination == planned.destination
+    return "destination" not in budget.per or other.destination in ("", planned.destination)
 
 
 def _from_jobs(api: EmailSecurity, since: datetime) -> Iterator[tuple[str, tuple[datetime, Spending]]]:
@@ -140,8 +148,9 @@ def _from_jobs(api: EmailSecurity, since: datetime) -> Iterator[tuple[str, tuple
             continue
         at = _created(job)
         if at >= since:
-            destination = job.action_params.destination if job.action_params is not None else None
-            folder = DELIVERED if job.action_type == "RELEASE" else destination or ""
+            params = job.action_params
+            action = job.action_type or (None if params is None else params.type)
+            folder = DELIVERED if action == "RELEASE" else (None if params is None else params.destination) or ""
             yield job.job_id, (at, Spending(intent_of(stamp), stamp.requested_by, folder, _touched(job, stamp), 1))
 
 
@@ -187,8 +196,18 @@ class _Record:
         )
         return [Spending(*row) for row in rows]
 
-    def remove(self, account_id: str, intent: str) -> None:
-        self._database.execute("DELETE FROM changes WHERE account = ? AND intent = ?", (account_id.lower(), intent))
+    def holds(self, account_id: str, intent: str) -> bool:
+        found = self._database.execute(
+            "SELECT 1 FROM changes WHERE account = ? AND intent = ?", (account_id.lower(), intent)
+        )
+        return found.fetchone() is not None
+
+    def remove(self, account_id: str, intent: str, recorded_at: datetime | None) -> None:
+        at = None if recorded_at is None else recorded_at.timestamp()
+        self._database.execute(
+            "DELETE FROM changes WHERE account = ? AND intent = ? AND (? IS NULL OR at = ?)",
+            (account_id.lower(), intent, at, at),
+        )
 
     def add(self, account_id: str, change: Spending, now: datetime) -> None:
         row = (account_id.lower(), change.intent, now.timestamp(), change.requested_by, change.destination)

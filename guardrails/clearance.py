@@ -27,7 +27,7 @@ from guardrails.plan_seal import check_seal
 from guardrails.proposed_job import JobCall, ProposedJob
 from guardrails.search_scope import scope_of
 from guardrails.spent_approvals import intent_of, reserve_approvals
-from guardrails.window import with_past_end, with_start
+from guardrails.window import check_start, with_past_end, with_start
 
 if TYPE_CHECKING:
     # Loaded where there is a plan, or something to count: a create without either starts without them.
@@ -64,8 +64,9 @@ def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
                 problems=[Problem(pointer="/destination", message="is required where no plan is given")]
             )
         asked = _request(call.action, destination, search)
+        now = api.clock.now()
+        check_start(search, now)
         if not limits.allow_open_window:
-            now = api.clock.now()
             search, started = with_start(search, now)
             search, ended = with_past_end(search, now)
             warnings += started + ended

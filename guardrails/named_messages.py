@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
     MaliciousRelease,
+    PackError,
     PlanNeeded,
     PolicyRefused,
     ProtectedRefused,
@@ -22,7 +24,7 @@ from connectors.errors import (
     printable,
 )
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination, delivers
-from connectors.search import MALICIOUS
+from connectors.search import MALICIOUS, Disposition
 from guardrails import budgets
 from guardrails.approvals_needed import Need, need_of
 from guardrails.limits import override_hint
@@ -52,14 +54,15 @@ class Change:
 class NamedMessage:
     """A message by its investigate ID, and what is known of it; None is not known.
 
-    message_id: RFC 5322. recipients: the mailboxes that hold it. senders: header and envelope. verdict: disposition.
+    message_id: RFC 5322. recipients: the mailboxes that hold it. senders: header and envelope. verdict: disposition,
+    one that this version does not know is not known.
     """
 
     id: str
     message_id: str | None = None
     recipients: tuple[str, ...] | None = None
     senders: tuple[str, ...] | None = None
-    verdict: str | None = None
+    verdict: Disposition | None = None
 
 
 @dataclass(frozen=True)
@@ -140,13 +143,26 @@ def numbers_of(messages: Collection[NamedMessage]) -> Numbers | None:
     return Numbers(copies, len(recipients))
 
 
-def spend_budget(api: EmailSecurity, change: Change, messages: Collection[NamedMessage], intent: str) -> None:
-    """Check the policy's budgets, and record the change before it is made. Raises: PolicyRefused."""
+@contextmanager
+def within_budget(
+    api: EmailSecurity, change: Change, messages: Collection[NamedMessage], intent: str
+) -> Iterator[None]:
+    """Check the policy's budgets and record the change, before it is made in this context.
+
+    One that surely was not made is not recorded. Raises: PolicyRefused.
+    """
     if not messages:
+        yield
         return
     known = numbers_of(messages)
     count = None if known is None else known.messages
-    budgets.spend(api, intent=intent, action=change.action, destination=change.destination, messages=count, jobs=0)
+    at = budgets.spend(api, intent=intent, action=change.action, destination=change.destination, messages=count, jobs=0)
+    try:
+        yield
+    except PackError as failure:
+        if at is not None and failure.surely_not_applied:
+            budgets.refund(api, intent, at)
+        raise
 
 
 def approvals_needed(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from connectors.search import SEARCHABLE_DISPOSITIONS, SearchParams
+from connectors.search import SEARCHABLE_DISPOSITIONS, SearchParams, verdict_of
 
 if TYPE_CHECKING:
     from connectors.message import MessageDetails
@@ -43,7 +43,7 @@ def scope_of(search: SearchParams) -> SearchScope:
     if search.final_disposition is not None and search.final_disposition not in SEARCHABLE_DISPOSITIONS:
         disposition = search.final_disposition
         left_out["final_disposition"] = None
-        filters.append(lambda message: message.final_disposition == disposition)
+        filters.append(lambda message: verdict_of(message.final_disposition) == disposition)
         notes.append(f"the message search knows no disposition {disposition}: it was checked on each message found")
     uncountable = None
     if search.submissions is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from connectors.addresses import RelatedDomains, domains_named
 from connectors.email_security import EmailSecurity
 from connectors.errors import UncountableSearch, printable
-from connectors.search import MALICIOUS, SearchParams
+from connectors.search import MALICIOUS, SearchParams, verdict_of
 from guardrails.search_scope import scope_of
 
 if TYPE_CHECKING:
@@ -103,16 +103,16 @@ class Survey:
         copies = message.copies
         self.messages += copies
         self.distinct_messages += 1
-        if message.final_disposition in MALICIOUS:
-            self.malicious += copies
-        self.without_verdict += copies if message.final_disposition is None else 0
+        verdict = verdict_of(message.final_disposition)
+        self.malicious += copies if verdict in MALICIOUS else 0
+        self.without_verdict += copies if verdict is None else 0
         # The envelope and To are written by the sender, and may name anybody.
         addresses = [recipient.strip().casefold() for recipient in message.client_recipients or ()]
         self.without_recipients += 0 if addresses else copies
         self.recipients.update(addresses)
         for address in addresses:
             self.by_recipient_domain.add(_domain(address), 1)
-        self.by_disposition.add(message.final_disposition or "NONE", copies)
+        self.by_disposition.add(verdict or message.final_disposition or "NONE", copies)
         for status in set(message.delivery_status or ["(none)"]):
             self.by_delivery_status.add(status, copies)
         senders = {sender.strip().casefold() for sender in (message.from_, message.envelope_from) if sender}

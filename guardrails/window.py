@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from connectors.errors import ParameterError, Problem
 from connectors.search import SearchParams, format_instant
 
 # As far as the message search looks back by itself (docs/remote-api.md); for jobs nothing is documented.
@@ -11,6 +12,13 @@ LOOK_BACK = timedelta(days=30)
 
 # A search that was pinned to just that long ago a moment before is not beyond it.
 MARGIN = timedelta(minutes=5)
+
+
+def check_start(search: SearchParams, now: datetime) -> None:
+    """Raises: ParameterError for a search that begins in the future: nobody can count what it will find."""
+    if search.start is not None and search.start - now > MARGIN:
+        message = f"lies in the future: it is {format_instant(now)} here"
+        raise ParameterError(problems=[Problem(pointer="/search_params/start", message=message)])
 
 
 def with_start(search: SearchParams, now: datetime) -> tuple[SearchParams, list[str]]:
@@ -25,6 +33,7 @@ def with_start(search: SearchParams, now: datetime) -> tuple[SearchParams, list[
 
 def pinned(search: SearchParams, now: datetime) -> tuple[SearchParams, list[str]]:
     """The search with a beginning and an end, neither of which moves with the clock; and warnings about both."""
+    check_start(search, now)
     search, warnings = with_start(search, now)
     start = search.start or now
     if now - start > LOOK_BACK + MARGIN:

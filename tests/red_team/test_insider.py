@@ -15,6 +15,7 @@ from actions import (
     move_messages,
     preview_job,
     release_job,
+    release_messages,
     restore_messages,
     search_messages,
     wait_for_job,
@@ -198,6 +199,23 @@ class TestDiscovery:
         assert made["tripwire"]["processed"] < 5
         assert any("more than the" in warning for warning in made["warnings"])
 
+    @pytest.mark.parametrize("trick", ["wait_follows", "the comment is not kept"])
+    def test_under_a_policy_the_create_polls_whatever_its_caller_says(
+        self, trick: str, start_sandbox: Callable[..., RunningSandbox], under: Under
+    ) -> None:
+        sandbox = start_sandbox(pace=Pace(discover_rate=20))
+        api = under("max_messages: 41", sandbox)
+        sandbox.state.faults.add("searchMessages", "empty_page", times=1)
+        if trick != "wait_follows":
+            for operation in ("createBulkJob", "getBulkJob", "cancelBulkJob"):
+                sandbox.state.faults.add(operation, "rewrite", times=100, set={"comment": "x"})
+        like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+        sandbox.state.tenant.add(
+            time=like.time, sender=like.sender, subject="late", recipients=("l@corp.example",), disposition="SPAM"
+        )
+        made = create(api, **MOVE, wait_follows=trick == "wait_follows")
+        assert (made["status"], made["tripwire"]["limit"], made["tripwire"]["tripped"]) == ("CANCELLED", 41, True)
+
     def test_the_limit_is_the_smallest_of_call_plan_and_policy(self, under: Under) -> None:
         api = under("max_messages: 43")
         plan = preview(api)
@@ -254,6 +272,26 @@ class TestInboxIsDelivery:
         assert effects(sandbox) == before
         assert restore_messages.run({"export": file, "dry_run": False, "allow_malicious": True}, api)["succeeded"]
 
+    @pytest.mark.parametrize("spelling", ["malicious", "Malicious-BEC", "MALICIOUS_BEC", " MALICIOUS ", "PHISH", ""])
+    def test_a_verdict_in_another_spelling_or_an_unknown_one_is_not_taken_for_a_good_one(
+        self, spelling: str, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        ids = [one["id"] for one in search_messages.run({"search_params": CAMPAIGN}, api)["messages"]][:2]
+        sandbox.state.faults.add("searchMessages", "rewrite", times=100, set={"final_disposition": spelling})
+        plan = preview(api, destination="Inbox")
+        assert plan["malicious"] == (plan["messages"] if "mal" in spelling.lower() else 0)
+        assert [refusal["type"] for refusal in plan["refusals"]] == ["MaliciousRelease"]
+        for call in (
+            lambda: create(api, search_params=CAMPAIGN, destination="Inbox"),
+            lambda: create(api, plan=plan),
+            lambda: release_job.run({"search_params": CAMPAIGN}, api),
+            lambda: move_messages.run({"ids": ids, "destination": "Inbox"}, api),
+            lambda: release_messages.run({"ids": ids}, api),
+        ):
+            with pytest.raises(MaliciousRelease):
+                call()
+        assert effects(sandbox) == []
+
     @pytest.mark.parametrize("rule", ["actions: [RELEASE]", "delivers: true", "destinations: [Inbox]"])
     def test_a_rule_for_releases_is_not_passed_by_a_move(
         self, rule: str, sandbox: RunningSandbox, under: Under
@@ -290,6 +328,20 @@ class TestOverrides:
         assert made["job"]["search_params"]["start"] == "2026-10-21T16:02:35Z"
         assert made["job"]["search_params"]["end"] == "2026-11-20T16:02:35Z"
         assert any("end lies in the future" in warning for warning in made["warnings"])
+
+    @pytest.mark.parametrize("end", [{}, {"end": "2027-01-01T00:00:00Z"}])
+    @pytest.mark.parametrize("allowed", ["", "overrides: [allow_open_window]"])
+    def test_a_search_of_mail_that_nobody_has_seen_yet_is_refused(
+        self, end: dict[str, Any], allowed: str, sandbox: RunningSandbox, under: Under
+    ) -> None:
+        search = {**CAMPAIGN, "start": "2026-12-01T00:00:00Z", **end}
+        for call in (
+            lambda api: create(api, **{**MOVE, "search_params": search}, allow_open_window=True),
+            lambda api: preview(api, search_params=search),
+        ):
+            with pytest.raises(ParameterError, match="lies in the future"):
+                call(under(allowed))
+        assert effects(sandbox) == []
 
     def test_named_messages_have_the_same_overrides(self, sandbox: RunningSandbox, under: Under) -> None:
         api = under("")
@@ -415,6 +467,42 @@ class TestBudgets:
         with pytest.raises(ApiRefusal):
             create(api, search_params=first, destination="JunkEmail", idempotency_key="one")
         assert create(api, search_params=first, destination="JunkEmail", idempotency_key="one")["created"]
+
+    def test_a_list_that_is_not_sent_uses_no_budget(self, sandbox: RunningSandbox, under: Under) -> None:
+        text = "budgets:\n  - {hours: 24, messages: 1}"
+        api = under(text)
+        ids = [
+            search_messages.run({"search_params": s}, api)["messages"][0]["id"] for s in one_recipient_each(sandbox, 2)
+        ]
+        sandbox.state.faults.add("moveMessages", "status", times=1, status=400)
+        calls = [{"ids": [one], "destination": "JunkEmail"} for one in ids]
+        with pytest.raises(ApiRefusal):
+            move_messages.run(calls[0], api)
+        observing = under(f"{text}\nobserve: true")
+        with pytest.raises(ObserveMode):
+            move_messages.run(calls[0], observing)
+        [first] = one_recipient_each(sandbox, 1)
+        with pytest.raises(ObserveMode):
+            create(observing, search_params=first, destination="JunkEmail")
+        api = under(text)
+        assert move_messages.run(calls[1], api)["done"]
+        # The same list again is one change, also where the service refuses it; another list is another.
+        sandbox.state.faults.add("moveMessages", "status", times=1, status=400)
+        with pytest.raises(ApiRefusal):
+            move_messages.run({**calls[1], "skip_done": False}, api)
+        with pytest.raises(PolicyRefused, match="1 were changed already"):
+            move_messages.run(calls[0], api)
+
+    def test_a_job_whose_folder_is_not_shown_counts_for_every_folder(
+        self, sandbox: RunningSandbox, under: Under, tmp_path: Path
+    ) -> None:
+        text = "budgets:\n  - {hours: 24, jobs: 1, per: [destination]}"
+        first, second = one_recipient_each(sandbox, 2)
+        assert create(under(text), search_params=first, destination="JunkEmail")["created"]
+        sandbox.state.faults.add("listBulkJobs", "rewrite", times=50, remove=["action_params", "action_type"])
+        elsewhere = under(text, state_directory=str(tmp_path / "another"))
+        with pytest.raises(PolicyRefused, match="1 were made already"):
+            create(elsewhere, search_params=second, destination="JunkEmail", idempotency_key="another")
 
 
 class TestObservingAndReasons:
