@@ -15,6 +15,7 @@ from actions.contract import Action
 from actions.ending import ended_by_sigterm
 from connectors import call_log
 from connectors.errors import OutcomeUnknown, PackError, ParameterError, TemporaryFailure
+from connectors.strict_json import read_json
 
 # More than any real parameters; a file given by mistake must not fill the memory.
 LARGEST_PARAMETERS_BYTES = 4 * 1024 * 1024
@@ -73,7 +74,7 @@ def read_parameters(stream: IO[bytes]) -> dict[str, Any]:
 def parse_parameters(data: bytes | str) -> dict[str, Any]:
     """One JSON object. Raises: ParameterError, also for a key that is given twice and for NaN and Infinity."""
     try:
-        parsed = json.loads(data, object_pairs_hook=_without_twins, parse_constant=_no_constant)
+        parsed = read_json(data)
     except RecursionError:
         raise ParameterError("the parameters are nested too deeply") from None
     except UnicodeDecodeError:
@@ -118,14 +119,3 @@ def _write(action: Action[Any, Any], document: Mapping[str, Any], code: int) -> 
     if code != 0:
         return code
     return TemporaryFailure.exit_code if action.effect == "read" else OutcomeUnknown.exit_code
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is given twice in one object")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")

@@ -10,4 +10,6 @@ from pydantic import SecretStr
 
 def derive_key(secret: SecretStr, label: str) -> bytes:
     """Return 32 bytes that only the holder of `secret` can compute. Each purpose has a label of its own."""
-    return hmac.digest(secret.get_secret_value().encode(), f"cfes\0{label}".encode(), hashlib.sha256)
+    return hmac.digest(
+        secret.get_secret_value().encode("utf-8", "surrogateescape"), f"cfes\0{label}".encode(), hashlib.sha256
+    )

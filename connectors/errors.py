@@ -73,6 +73,12 @@ def printable(text: str) -> str:
     return shown if len(text) <= LONGEST_TEXT else shown[:LONGEST_TEXT] + "\N{HORIZONTAL ELLIPSIS}"
 
 
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names, printable, and how many more there are: `a, b and 7 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(printable(name)[:200] for name in names[:most]) + more
+
+
 def _printable_problem(problem: Problem) -> Problem:
     """Pointers hold names that came from outside, and stand on one line."""
     pointer = printable(problem["pointer"])[:500].replace("\n", " ")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 import re
 from collections.abc import Collection, Mapping
@@ -21,6 +20,7 @@ from connectors.connection import PERSON
 from connectors.errors import ParameterError
 from connectors.policy import Policy
 from connectors.search import format_instant
+from connectors.strict_json import read_json
 from guardrails.approver_keys import jwt_library, private_key
 
 if TYPE_CHECKING:
@@ -209,16 +209,9 @@ def _decoded(part: str) -> bytes:
 def _object(data: bytes) -> dict[str, Any]:
     """The JSON object in a part of a token. Raises: Unacceptable."""
     try:
-        found = json.loads(data.decode(), object_pairs_hook=_without_duplicate_keys)
+        found = read_json(data.decode())
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise Unacceptable("it is not the token of an approval")
-    return found
-
-
-def _without_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
     return found

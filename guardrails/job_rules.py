@@ -19,6 +19,7 @@ from connectors.errors import (
     TooManyMessages,
     TooManyRecipients,
     UncountableSearch,
+    some_of,
 )
 from connectors.job import IRREVERSIBLE_DESTINATIONS, delivers
 from connectors.search import MALICIOUS
@@ -70,9 +71,7 @@ def refusals_of_numbers(found: Survey, job: ProposedJob, api: EmailSecurity) -> 
     if policy.max_recipients is not None and recipients > policy.max_recipients:
         yield PolicyRefused(f"{finds_recipients}, the policy allows {policy.max_recipients}")
     if found.protected:
-        named = list(found.protected)
-        more = "" if len(named) <= 5 else f" and {len(named) - 5} more"
-        yield ProtectedRefused(f"the search reaches what the policy protects: {', '.join(named[:5])}{more}")
+        yield ProtectedRefused(f"the search reaches what the policy protects: {some_of(list(found.protected))}")
     asked_about_recipients = limits.max_recipients is not None or (
         api.has_policy and (policy.max_recipients is not None or bool(policy.protected_recipients))
     )

@@ -21,7 +21,7 @@ from connectors.errors import (
     PolicyRefused,
     ProtectedRefused,
     TooManyMessages,
-    printable,
+    some_of,
 )
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination, delivers
 from connectors.search import MALICIOUS, Disposition
@@ -193,10 +193,11 @@ def _check_verdicts(api: EmailSecurity, messages: Iterable[NamedMessage]) -> Non
         return
     found = []
     if malicious:
-        found.append(f"{len(malicious)} messages have the verdict MALICIOUS or MALICIOUS-BEC ({_some(malicious)})")
+        found.append(f"{len(malicious)} messages have the verdict MALICIOUS or MALICIOUS-BEC ({some_of(malicious)})")
     if unknown:
         found.append(
-            f"the verdict on {len(unknown)} messages could not be found out and counts as malicious ({_some(unknown)})"
+            f"the verdict on {len(unknown)} messages could not be found out and counts as malicious "
+            f"({some_of(unknown)})"
         )
     raise MaliciousRelease(
         "; ".join(found),
@@ -220,11 +221,11 @@ def _check_protected(api: EmailSecurity, messages: Iterable[NamedMessage]) -> No
         ):
             unknown.append(message.id)
     if named:
-        raise ProtectedRefused(f"the messages reach what the policy protects: {_some(list(named))}", help=NARROW)
+        raise ProtectedRefused(f"the messages reach what the policy protects: {some_of(list(named))}", help=NARROW)
     if unknown:
         raise ProtectedRefused(
             f"of {len(unknown)} messages it could not be found out whether the policy protects their recipients or "
-            f"senders ({_some(unknown)})",
+            f"senders ({some_of(unknown)})",
             help=UNKNOWN_REFUSED,
         )
 
@@ -248,8 +249,3 @@ def _check_numbers(api: EmailSecurity, messages: Collection[NamedMessage]) -> No
         raise PolicyRefused(
             f"the messages have {numbers.recipients} recipients, the policy allows {policy.max_recipients}"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(printable(name)[:200] for name in names[:5]) + more

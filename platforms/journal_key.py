@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import secrets
 from collections.abc import Mapping
 
+from pydantic import SecretStr
+
 from connectors.connection import SHORTEST_PLAN_KEY, environment_variables, read_setting
+from connectors.derived_key import derive_key
 from connectors.errors import ConnectionSettingsError
 from connectors.machine_key import machine_key
 from connectors.state_directory import private_directory
@@ -31,8 +32,7 @@ def journal_key(environment: Mapping[str, str] | None = None) -> JournalKey:
     if plan_key is not None:
         if len(plan_key) < SHORTEST_PLAN_KEY:
             raise ConnectionSettingsError(f"{PLAN_KEY}: must have at least {SHORTEST_PLAN_KEY} characters")
-        secret = hmac.new(plan_key.encode("utf-8", "surrogateescape"), b"journal", hashlib.sha256).digest()
-        return JournalKey(secret, f"made from {PLAN_KEY}")
+        return JournalKey(derive_key(SecretStr(plan_key), "journal"), f"made from {PLAN_KEY}")
     try:
         directory = private_directory(read_setting(environment, STATE_DIRECTORY), environment)
         return JournalKey(machine_key(directory, FILE_NAME), f"in {directory / FILE_NAME}")

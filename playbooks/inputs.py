@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from connectors.errors import ParameterError, Problem
+from connectors.strict_json import DuplicateKey, read_json
 from playbooks.format import InputSpec, Playbook
 from playbooks.plain_json import Json, NotPlainJson, below, did_you_mean, plain, shown
 from playbooks.shape import mismatches
@@ -55,9 +56,9 @@ def from_text(playbook: Playbook, name: str, text: str, *, file: str | None = No
         return text
     types = _types(playbook, name)
     try:
-        value = plain(json.loads(text, object_pairs_hook=_without_twins))
-    except _Twins as twins:
-        message = f"the key {shown(twins.key)} is given twice in one object"
+        value = plain(read_json(text))
+    except DuplicateKey as duplicate:
+        message = f"the key {shown(duplicate.key)} is given twice in one object"
     except (ValueError, RecursionError) as error:
         at = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         quoted = f"{shown(text)} can't be read as that" if file is None else f"it can't be read as that{at}"
@@ -80,18 +81,3 @@ def _types(playbook: Playbook, name: str) -> list[str]:
         hint = did_you_mean(name, playbook.inputs)
         raise ParameterError(problems=[Problem(pointer=below("", name), message=f"unknown input {shown(name)}{hint}")])
     return [spec.type] if isinstance(spec.type, str) else list(spec.type)
-
-
-class _Twins(ValueError):
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
-
-
-def _without_twins(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _Twins(key)
-        found[key] = value
-    return found

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from connectors.errors import ParameterError, Problem
+from connectors.strict_json import read_json
 from platforms.cli.documents import read_bytes, shown
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Flag:
     def _json(self, text: str) -> Any:
         data = read_bytes(text[1:], self.option) if text.startswith("@") else text
         try:
-            return json.loads(data, parse_constant=_no_constant, object_pairs_hook=_without_twins)
+            return read_json(data)
         except (ValueError, RecursionError) as error:
             source = f"{shown(text[1:])}: " if text.startswith("@") else ""
             message = f"{source}not valid JSON ({str(error)[:100]}); to read it from a file write {self.option} @FILE"
@@ -232,14 +233,3 @@ def _help(field: Schema, shape: Schema, choices: Sequence[str], *, is_required: 
     if isinstance(default, bool):
         return f"{text} [default: {'yes' if default else 'no'}]"
     return f"{text} [default: {default:g}]" if isinstance(default, float) else f"{text} [default: {default}]"
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is given twice in one object")
-    return found

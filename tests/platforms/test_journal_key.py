@@ -11,12 +11,12 @@ import pytest
 from connectors.errors import ConnectionSettingsError
 from platforms.journal_key import journal_key, passing_key
 
-PLAN_KEY = "0123456789abcdef" * 4
+PLAN_KEY = "a key of journals that this test alone has"
 
 
 def test_the_plan_key_gives_the_same_key_on_every_machine(tmp_path: Path) -> None:
     key = journal_key({"CFES_PLAN_KEY": PLAN_KEY})
-    assert key.secret == hmac.new(PLAN_KEY.encode(), b"journal", hashlib.sha256).digest()
+    assert key.secret == hmac.new(PLAN_KEY.encode(), b"cfes\0journal", hashlib.sha256).digest()
     (tmp_path / "key").write_text(PLAN_KEY + "\n")
     mounted = journal_key({"CFES_PLAN_KEY_FILE": str(tmp_path / "key"), "CFES_STATE_DIR": str(tmp_path / "state")})
     assert mounted == key
