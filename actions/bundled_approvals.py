@@ -35,7 +35,9 @@ class BundledApprovals:
         return {"verified": True, "as_of": self.as_of, "approved_by": list(self.approved_by)}
 
 
-def checked_approvals(api: EmailSecurity, tokens: Sequence[str], plan: Plan | None, job: BulkJob) -> BundledApprovals:
+def verify_approvals_of_job(
+    api: EmailSecurity, tokens: Sequence[str], plan: Plan | None, job: BulkJob
+) -> BundledApprovals:
     """Verify each approval: its signature, plan, account, and that the policy names the approver.
 
     Approvals expire, so the time that counts is when the job was created. Where they can't be verified (no policy, no

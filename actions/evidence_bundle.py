@@ -136,9 +136,9 @@ class BundleWriter:
                 raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
             self._plan_seal = seal_state(plan, connection.plan_key)
         if self._approvals is not None:
-            from actions.bundled_approvals import checked_approvals  # noqa: PLC0415
+            from actions.bundled_approvals import verify_approvals_of_job  # noqa: PLC0415
 
-            self._checked_approvals = checked_approvals(self._api, self._approvals, plan, job)
+            self._checked_approvals = verify_approvals_of_job(self._api, self._approvals, plan, job)
         self._is_proved = is_proved(job, connection.account_id, StampKey.of(connection.plan_key))
 
     def write(self, rows: RowFile, export: Mapping[str, Any], calls: CallRecord | None) -> tuple[FileRecord, str]:

@@ -31,9 +31,9 @@ from guardrails.named_messages import (
     approved_by,
     check_messages,
     check_request,
+    find_unknown,
     numbers_of,
     plan_hash,
-    wanting,
     within_budget,
 )
 from guardrails.spent_approvals import intent_of, reserve_approvals
@@ -201,7 +201,7 @@ def _trusted(api: EmailSecurity, selection: Selection, change: Change, allowed: 
     bare = {
         one: replace(known, recipients=None, senders=None, verdict=None) for one, known in selection.messages.items()
     }
-    asked_for = selection.from_file and wanting(api, change, bare.values(), allowed)
+    asked_for = selection.from_file and find_unknown(api, change, bare.values(), allowed)
     return bare if asked_for else dict(selection.messages)
 
 
@@ -216,7 +216,7 @@ def _look_first(
     wanted: Collection[NamedMessage] = ledger.messages.values()
     # More messages than a dry run shows the IDs of can't be approved.
     if not skip_done and not (p.dry_run and len(ledger.messages) <= IDS_IN_DRY_RUN):
-        wanted = wanting(api, ledger.change, wanted, allowed)
+        wanted = find_unknown(api, ledger.change, wanted, allowed)
     found = look_up(api, [message.id for message in wanted])
     if ledger.change == Change("MOVE", "Inbox"):
         purged = [one for one, details in found.items() if was_purged(details)]

@@ -30,7 +30,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from connectors.characters import is_combining, is_doubtful, is_invisible, mixed_script, named
+from connectors.characters import describe, is_combining, is_doubtful, is_invisible, mixed_script
 
 LONGEST_ENTRY = 320
 LONGEST_DOMAIN = 253
@@ -78,15 +78,15 @@ def read_entry(text: str) -> Address:
         raise ValueError(f"is longer than {LONGEST_ENTRY} characters")
     mailbox, at, domain = text.rpartition("@")
     if at and not mailbox:
-        raise ValueError(f"starts with {named('@')}: write the domain alone, like corp.example")
+        raise ValueError(f"starts with {describe('@')}: write the domain alone, like corp.example")
     for index, character in enumerate(text):
         allowed = _IN_MAILBOX if index < len(mailbox) else _IN_DOMAIN
         if character in allowed or (at and index == len(mailbox)) or (character.isascii() and character.isalnum()):
             continue
         if character.isascii() or is_doubtful(character):
-            raise ValueError(f"has {named(character)} at character {index + 1}{_hint(character)}")
+            raise ValueError(f"has {describe(character)} at character {index + 1}{_hint(character)}")
     if is_combining(text[-1]):
-        raise ValueError(f"has {named(text[-1])} at its end{_hint(text[-1])}")
+        raise ValueError(f"has {describe(text[-1])} at its end{_hint(text[-1])}")
     mailbox, domain = (unicodedata.normalize("NFC", part) for part in (mailbox, domain))
     if at:
         _check_mailbox(mailbox)
@@ -97,7 +97,7 @@ def read_domain_entry(text: str) -> str:
     """Return the domain that an entry of a list of domains names. Raises: ValueError as read_entry does."""
     address = read_entry(text)
     if address.mailbox is not None:
-        raise ValueError(f"has {named('@')}: this list takes domains, write the domain alone, like corp.example")
+        raise ValueError(f"has {describe('@')}: this list takes domains, write the domain alone, like corp.example")
     return address.domain
 
 
@@ -241,23 +241,23 @@ def _decoded(label: str) -> str:
 
 def _check_mailbox(mailbox: str) -> None:
     if "@" in mailbox:
-        raise ValueError(f"has {named('@')} twice: write one address or one domain")
+        raise ValueError(f"has {describe('@')} twice: write one address or one domain")
     if len(mailbox) > LONGEST_MAILBOX:
-        raise ValueError(f"has more than {LONGEST_MAILBOX} characters before the {named('@')}")
+        raise ValueError(f"has more than {LONGEST_MAILBOX} characters before the {describe('@')}")
     if not all(mailbox.split(".")):
-        raise ValueError(f"has {named('.')} at an end of the part before the @, or twice in a row")
+        raise ValueError(f"has {describe('.')} at an end of the part before the @, or twice in a row")
     for character in (mailbox[0], mailbox[-1]):
         if character in "'#~":
-            raise ValueError(f"has {named(character)} around the part before the @: write the address alone")
+            raise ValueError(f"has {describe(character)} around the part before the @: write the address alone")
     _check_letters(mailbox)
 
 
 def _strict_domain(domain: str) -> str:
     labels = domain.removesuffix(".").split(".")
     if not domain:
-        raise ValueError(f"has no domain after {named('@')}")
+        raise ValueError(f"has no domain after {describe('@')}")
     if not all(labels):
-        raise ValueError(f"has {named('.')} at an end, or twice in a row: a label of the domain is empty")
+        raise ValueError(f"has {describe('.')} at an end, or twice in a row: a label of the domain is empty")
     if _NUMBER.fullmatch(labels[-1].lower()):
         raise ValueError("is an IP address or a number, not a domain like corp.example")
     if len(labels) < 2:
@@ -273,7 +273,7 @@ def _strict_label(label: str) -> str:
     _check_letters(label)
     for character in (label[0], label[-1]):
         if character == "-":
-            raise ValueError(f"has {named('-')} at an end of a label of the domain")
+            raise ValueError(f"has {describe('-')} at an end of a label of the domain")
     international = not label.isascii() or lower.startswith("xn--")
     if international:
         from idna import IDNAError, alabel, ulabel, uts46_remap  # noqa: PLC0415 -- see _canonical
@@ -284,7 +284,7 @@ def _strict_label(label: str) -> str:
             if getattr(error, "code", None) == "label_too_long":
                 raise ValueError(_LABEL_TOO_LONG) from None
             point = getattr(error, "codepoint", None)
-            why = f": {named(chr(point))} is not allowed there" if isinstance(point, int) else ""
+            why = f": {describe(chr(point))} is not allowed there" if isinstance(point, int) else ""
             raise ValueError(f"has a label that is not a valid international one (IDNA 2008){why}") from None
     if len(lower) > LONGEST_LABEL:
         raise ValueError(_LABEL_TOO_LONG)
@@ -298,10 +298,10 @@ def _check_letters(text: str) -> None:
         if is_mark and (
             before.isascii() or is_combining(character) or unicodedata.name(before, "").startswith("LATIN")
         ):
-            raise ValueError(f"has {named(character)} without a letter that it belongs to")
+            raise ValueError(f"has {describe(character)} without a letter that it belongs to")
     foreign = mixed_script(text)
     if foreign is not None:
-        raise ValueError(f"has {named(foreign)} among Latin letters, which it can be mistaken for")
+        raise ValueError(f"has {describe(foreign)} among Latin letters, which it can be mistaken for")
 
 
 def _hint(character: str) -> str:

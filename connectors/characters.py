@@ -45,7 +45,7 @@ _CONTROLS = {
 _LOOK_ALIKE = ("CYRILLIC", "GREEK", "COPTIC", "ARMENIAN", "CHEROKEE")
 
 
-def named(character: str) -> str:
+def describe(character: str) -> str:
     """Return a character's code point and Unicode name: `U+200E LEFT-TO-RIGHT MARK`. Always printable ASCII."""
     name = (
         unicodedata.name(character, "")

@@ -26,7 +26,7 @@ from connectors.errors import (
 )
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.job_cancelling import Cancelled, cancel_surely
-from connectors.job_match import WantedJob, meaning, sent_digest
+from connectors.job_match import ExpectedJob, meaning, sent_digest
 from connectors.job_reuse import reusable_job
 from connectors.search import SearchParams, parse_instant
 from connectors.stamp import Stamp, StampKey
@@ -88,10 +88,10 @@ class Intent:
             stamp_key=StampKey.of(api.connection.plan_key),
         )
 
-    def wanted(self, stamp: Stamp) -> WantedJob:
+    def expected_job(self, stamp: Stamp) -> ExpectedJob:
         """What a job with this stamp must do to be this intent's. A job of the same plan has the plan's own window."""
         of_plan = self.plan_hash is not None and stamp.names_plan(self.plan_hash)
-        return WantedJob(self.request, None if of_plan else self.asked or self.request)
+        return ExpectedJob(self.request, None if of_plan else self.asked or self.request)
 
     @property
     def is_known_elsewhere(self) -> bool:
@@ -330,7 +330,7 @@ def _settled(
             return CreatedJob(first, created=True, stamp=found, warnings=warnings, twins=twins)
         first, unseen = reusable_job(
             api,
-            intent.wanted(found),
+            intent.expected_job(found),
             first,
             found,
             planned_messages=intent.planned_messages,

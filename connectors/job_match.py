@@ -36,7 +36,7 @@ _LONGEST_VALUE = 100
 
 
 @dataclass(frozen=True)
-class WantedJob:
+class ExpectedJob:
     """A job that is wanted: `request` as it would be sent now, `asked` as the caller wrote it, with no window pinned.
 
     A job that was made earlier may have another start or end where `asked` has none, or an end in the future. Nothing
@@ -58,37 +58,37 @@ def is_visible(job: BulkJob) -> bool:
     return action is not None and job.search_params is not None and (action != "MOVE" or _folder_of(job) is not None)
 
 
-def differences(wanted: WantedJob, job: BulkJob) -> list[str]:
-    """Return what the job does differently, each in a few words; empty where it does what is wanted.
+def differences(expected: ExpectedJob, job: BulkJob) -> list[str]:
+    """Return what the job does differently, each in a few words; empty where it does what is expected.
 
     A part that the answer lacks is not compared: ask `is_visible` first.
     """
-    found = list(_other_action(wanted.request, job))
+    found = list(_other_action(expected.request, job))
     if job.search_params is not None:
-        found += _other_criteria(wanted.request.search_params.request(), job.search_params)
-        found += _other_window(wanted, job, job.search_params)
+        found += _other_criteria(expected.request.search_params.request(), job.search_params)
+        found += _other_window(expected, job, job.search_params)
     return found
 
 
-def missed_search(wanted: WantedJob, job: BulkJob) -> SearchParams | None:
+def missed_search(expected: ExpectedJob, job: BulkJob) -> SearchParams | None:
     """Return the search for mail that was there when the job was made, and that the job's window leaves out.
 
     None where the window reaches to the job's creation, or the caller asked for its end.
     """
     end, created = _instant((job.search_params or {}).get("end")), _instant(job.created_at)
-    if wanted.asked is None or end is None or created is None or end >= created - CLOCK_SKEW:
+    if expected.asked is None or end is None or created is None or end >= created - CLOCK_SKEW:
         return None
-    asked = wanted.asked.search_params
+    asked = expected.asked.search_params
     if asked.end is not None and _same_instant(asked.end, end):
         return None
-    return wanted.request.search_params.model_copy(update={"start": end + _AFTER, "end": created})
+    return expected.request.search_params.model_copy(update={"start": end + _AFTER, "end": created})
 
 
-def window_search(wanted: WantedJob, job: BulkJob) -> SearchParams:
+def window_search(expected: ExpectedJob, job: BulkJob) -> SearchParams:
     """Return the wanted search within the job's own window."""
     search = job.search_params or {}
     window = {name: _instant(search.get(name)) for name in ("start", "end")}
-    return wanted.request.search_params.model_copy(update={name: at for name, at in window.items() if at is not None})
+    return expected.request.search_params.model_copy(update={name: at for name, at in window.items() if at is not None})
 
 
 def sent_digest(request: BulkJobRequest) -> str:
@@ -174,7 +174,7 @@ def _other_criteria(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iter
             yield f"{_name(name)}: the job has {_shown(theirs[name])}, wanted is {_shown(mine[name])}"
 
 
-def _other_window(wanted: WantedJob, job: BulkJob, search: Mapping[str, Any]) -> Iterator[str]:
+def _other_window(expected: ExpectedJob, job: BulkJob, search: Mapping[str, Any]) -> Iterator[str]:
     created = _instant(job.created_at)
     window: dict[str, datetime | None] = {}
     for name in ("start", "end"):
@@ -184,13 +184,13 @@ def _other_window(wanted: WantedJob, job: BulkJob, search: Mapping[str, Any]) ->
             yield f"{name}: the job has {_shown(value)}, which is not a date-time"
             return
     start, end = window["start"], window["end"]
-    request = wanted.request.search_params
-    if wanted.asked is None:
+    request = expected.request.search_params
+    if expected.asked is None:
         for name, theirs, ours in (("start", start, request.start), ("end", end, request.end)):
             if theirs != ours and (theirs is None or ours is None or not _same_instant(ours, theirs)):
                 yield f"{name}: the job has {_when(theirs)}, wanted is {_when(ours)}"
         return
-    asked = wanted.asked.search_params
+    asked = expected.asked.search_params
     yield from _other_start(asked, request, start, created)
     yield from _other_end(asked, end, created)
     pinned = end is not None and not (asked.end is not None and _same_instant(asked.end, end))
@@ -234,10 +234,10 @@ def _other_end(asked: SearchParams, found: datetime | None, created: datetime | 
         yield f"end: the job has {_when(found)}, wanted is the time when the job was planned or made"
 
 
-def _same_instant(wanted: datetime, found: datetime) -> bool:
+def _same_instant(expected: datetime, found: datetime) -> bool:
     """A service may keep whole seconds or milliseconds only."""
-    milliseconds = wanted.replace(microsecond=wanted.microsecond // 1000 * 1000)
-    return found in (wanted, milliseconds, wanted.replace(microsecond=0))
+    milliseconds = expected.replace(microsecond=expected.microsecond // 1000 * 1000)
+    return found in (expected, milliseconds, expected.replace(microsecond=0))
 
 
 def _normal(name: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from connectors.email_security import EmailSecurity
 from connectors.errors import Applied, IdempotencyConflict, OutcomeUnknown, PackError
 from connectors.job import BulkJob
-from connectors.job_match import WantedJob, differences, is_visible, missed_search, window_search
+from connectors.job_match import ExpectedJob, differences, is_visible, missed_search, window_search
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
 
@@ -28,7 +28,7 @@ _NO_PROOF = "the service does not show what it does, and a stamp that was made w
 
 def reusable_job(
     api: EmailSecurity,
-    wanted: WantedJob,
+    expected: ExpectedJob,
     job: BulkJob,
     stamp: Stamp,
     *,
@@ -48,13 +48,13 @@ def reusable_job(
         if not is_visible(job):
             # A row of the list may lack what the job itself has.
             job = api.get_job(job.job_id)
-        found = differences(wanted, job)
+        found = differences(expected, job)
         if not found:
-            left_out, gap = _left_out(wanted, job, finds_message)
+            left_out, gap = _left_out(expected, job, finds_message)
             found += left_out
             warnings += gap
     if planned_messages and _finds_nothing(job, stamp):
-        if wanted.of_plan:
+        if expected.of_plan:
             # It does exactly what the plan says: the plan's messages were gone before.
             warnings.append(_FOUND_NOTHING.format(job.job_id, planned_messages))
         else:
@@ -84,18 +84,18 @@ def _finds_nothing(job: BulkJob, stamp: Stamp) -> bool:
 
 
 def _left_out(
-    wanted: WantedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]
+    expected: ExpectedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]
 ) -> tuple[list[str], list[str]]:
     """What speaks against a job whose window ends before it was made, and warnings.
 
     Its plan may have waited for approval: then it is the job of this request, without the mail that arrived meanwhile.
     A job that finds nothing of what was there is not.
     """
-    missed = missed_search(wanted, job)
+    missed = missed_search(expected, job)
     arrived = False if missed is None else finds_message(missed)
     if arrived is False:
         return [], []
-    if arrived and _finds_none(wanted, job, finds_message):
+    if arrived and _finds_none(expected, job, finds_message):
         return [
             f"end: its window ends at {_end_of(job)} and has no message; some arrived after that and before it was made"
         ], []
@@ -103,10 +103,10 @@ def _left_out(
     return [], [_GAP.format(job=job.job_id, made=job.created_at, end=_end_of(job), is_or_may=is_or_may)]
 
 
-def _finds_none(wanted: WantedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]) -> bool:
+def _finds_none(expected: ExpectedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]) -> bool:
     if job.total_messages_discovered:
         return False
-    return job.status == "COMPLETED" or finds_message(window_search(wanted, job)) is False
+    return job.status == "COMPLETED" or finds_message(window_search(expected, job)) is False
 
 
 def _end_of(job: BulkJob) -> str:

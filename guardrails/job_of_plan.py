@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from connectors.email_security import EmailSecurity
 from connectors.job import BulkJob
-from connectors.job_match import WantedJob, differences, is_visible
+from connectors.job_match import ExpectedJob, differences, is_visible
 from connectors.stamp import Stamp, StampKey
 from guardrails.plan import Plan
 
@@ -19,7 +19,7 @@ def problem_of_plan(api: EmailSecurity, plan: Plan, job: BulkJob) -> str | None:
     stamp = Stamp.read(job.comment)
     if stamp is None or not stamp.names_plan(plan.plan_hash):
         return NOT_OF_PLAN
-    if found := differences(WantedJob(plan.request()), job):
+    if found := differences(ExpectedJob(plan.request()), job):
         return f"{NOT_OF_PLAN}, although its stamp names it: {'; '.join(found[:5])}"
     stamp_key = StampKey.of(api.connection.plan_key)
     if is_visible(job) or stamp_key is None or stamp.is_authentic(api.connection.account_id, stamp_key):

@@ -104,7 +104,7 @@ def check_request(api: EmailSecurity, change: Change, count: int, allowed: Allow
         )
 
 
-def wanting(
+def find_unknown(
     api: EmailSecurity, change: Change, messages: Iterable[NamedMessage], allowed: Allowance
 ) -> list[NamedMessage]:
     """The messages of which something is not known that `check_messages` asks for."""

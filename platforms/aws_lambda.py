@@ -25,7 +25,7 @@ from connectors.clock import Clock, Deadline, SystemClock
 from connectors.connection import Connection, environment_variables, read_setting
 from connectors.email_security import EmailSecurity
 from connectors.errors import DeadlineExceeded, PackError, ParameterError
-from platforms.caller import OF_API_GATEWAY, as_called
+from platforms.caller import OF_API_GATEWAY, with_caller
 
 CALLER_FROM = environment_variables()["caller_from"]
 
@@ -65,7 +65,7 @@ def run(event: Mapping[str, Any], context: Context, clock: Clock) -> dict[str, A
     usable = remaining - min(MARGIN_SECONDS, remaining * MARGIN_SHARE)
     if usable < 1:
         raise DeadlineExceeded("the function's own limit leaves no time for an action: raise its timeout")
-    connection = as_called(Connection.from_environment(), event, context)
+    connection = with_caller(Connection.from_environment(), event, context)
     request_timeout = min(connection.request_timeout_seconds, usable * REQUEST_SHARE)
     connection = connection.model_copy(update={"request_timeout_seconds": request_timeout})
     with EmailSecurity(connection, clock=clock, deadline=Deadline(clock, usable)) as api:

@@ -35,7 +35,7 @@ _CUT = "%."
 _TAIL = 30
 
 
-def as_called(settings: Connection, event: Any, context: object) -> Connection:
+def with_caller(settings: Connection, event: Any, context: object) -> Connection:
     """Return the settings with the caller as `requested_by`. Raises: AuthenticationFailed."""
     return settings.model_copy(update={"requested_by": caller_of(event, context, settings)})
 
@@ -70,14 +70,14 @@ def name_of(identity: str) -> str:
     Other characters are escaped as in a URL; a name that would be too long becomes 128 bits of the identity's digest
     and the name's end.
     """
-    name = "".join(c if _PLAIN.fullmatch(c) else _escaped(c) for c in identity)
+    name = "".join(c if _PLAIN.fullmatch(c) else _escape(c) for c in identity)
     if len(name) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{digest[:32]}{_CUT}{name[-_TAIL:]}"
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 

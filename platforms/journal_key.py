@@ -42,6 +42,6 @@ def journal_key(environment: Mapping[str, str] | None = None) -> JournalKey:
         raise
 
 
-def passing_key() -> JournalKey:
+def temporary_key() -> JournalKey:
     """Return a key for a run that nobody will resume: it ends with the process."""
     return JournalKey(secrets.token_bytes(32), "lost with the process that began the run")

@@ -80,9 +80,9 @@ def _run(call: _Call, flags: Sequence[Flag], screen: Screen) -> None:
         raise ParameterError(problems=problems + _other_problems(action, call.params, problems))
     params = call.params
     if _asks(action) and not given["yes"] and (screen.watched or screen.on_terminal):
-        from platforms.cli.confirmation import confirmed  # noqa: PLC0415 -- brings the engine of playbooks
+        from platforms.cli.confirmation import confirm_call  # noqa: PLC0415 -- brings the engine of playbooks
 
-        params = confirmed(screen, action, params)
+        params = confirm_call(screen, action, params)
     call.begun = True
     with watching(screen, action):
         result = action.run(params)

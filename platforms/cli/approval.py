@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from connectors.errors import GuardrailRefusal, OutcomeUnknown, PackError, ParameterError
 from platforms.cli.action_index import load
-from platforms.cli.preview import Previews, bound, show_preview
+from platforms.cli.preview import Previews, bind_parameters, show_preview
 from platforms.cli.screen import Screen, is_terminal, safe, write
 from platforms.cli.tables import facts, named_values
 from playbooks.changes import Change, job_of, surest, told
@@ -86,7 +86,7 @@ def resuming(directory: Path) -> str:
     return f"cfes playbook run --resume {shlex.quote(str(directory))}"
 
 
-class Asking:
+class AskingGate:
     """Asks before each action that wants approval, once a step. Called before an action begins.
 
     A step whose action has begun in this process was approved here: to run it again is how it is found out what it
@@ -116,7 +116,7 @@ class Asking:
             self._first = False
             console.print(safe(f"Step {upcoming.command.step_id}: {action.title}", "bold"))
             shown = self._preview(console, action, params)
-            to_run = bound(action, params, shown)
+            to_run = bind_parameters(action, params, shown)
             if shown is None:
                 facts(console, [(name, value) for name, value in named_values(params) if value != ""])
             else:
@@ -125,7 +125,7 @@ class Asking:
                 raise Declined(possible_changes(upcoming))
         self._asked, self._bound = params, to_run
 
-    def approved(self, params: dict[str, Any]) -> dict[str, Any]:
+    def bind(self, params: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters to run a step with: bound to what was shown, where it was asked about."""
         return self._bound if params == self._asked else params
 

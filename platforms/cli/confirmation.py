@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from connectors.errors import GuardrailRefusal, TooManyMessages
 from platforms.cli import approval
-from platforms.cli.preview import bound, previewed, show_preview
+from platforms.cli.preview import bind_parameters, run_preview, show_preview
 from platforms.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class NotConfirmed(GuardrailRefusal):
     default_help = "Nothing was changed. Run it again and answer y, or add --yes to run it without a question."
 
 
-def confirmed(screen: Screen, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+def confirm_call(screen: Screen, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """Show what the call would do, ask, and return the parameters bound to what was shown.
 
     Asks nothing, and returns them as they are, for a dry run, where a plan or max_messages bounds the call, and where
@@ -30,11 +30,11 @@ def confirmed(screen: Screen, action: Action[Any, Any], params: Mapping[str, Any
     if bounded or not action.asks_first(params) or not approval.can_ask(screen):
         return dict(params)
     try:
-        shown = previewed(action, params, _run)
+        shown = run_preview(action, params, _run)
     except TooManyMessages as error:
         hint = "Nothing was changed. Narrow the search, or bound it with --max-messages: then it is not asked about."
         raise error.retold(error.message, help=hint) from None
-    to_run = bound(action, params, shown)
+    to_run = bind_parameters(action, params, shown)
     if shown is not None:
         show_preview(screen, approval.console_of(screen), action, shown, to_run)
     if not approval.agrees(screen):

@@ -41,7 +41,7 @@ class NoPlan(GuardrailRefusal):
     default_help = "Nothing was changed. Look at what was shown; to run the playbook, leave --plan-only out."
 
 
-class Reached(Exception):
+class ChangeReached(Exception):
     """The run came to a step that changes something.
 
     No error of the pack on purpose: a playbook's `on_error` must not be able to go on after it. shown: what the step
@@ -57,20 +57,20 @@ class Reached(Exception):
         self.shown, self.plan = shown, plan
 
 
-class Stop:
+class StoppingGate:
     """The gate that lets what only reads pass, and stops the run before anything else."""
 
     def __init__(self, previews: Previews) -> None:
         self._previews = previews
 
     def __call__(self, upcoming: local.Upcoming) -> None:
-        """Raises: Reached, and what a preview raises."""
+        """Raises: ChangeReached, and what a preview raises."""
         action, params = load(upcoming.command.action), upcoming.command.params
         if action.may_change(params):
             shown = self._previews.of(action, params)
-            raise Reached(upcoming, shown, self._plan(params, shown))
+            raise ChangeReached(upcoming, shown, self._plan(params, shown))
 
-    def approved(self, params: dict[str, Any]) -> dict[str, Any]:
+    def bind(self, params: dict[str, Any]) -> dict[str, Any]:
         """Return them as they are."""
         return params
 
@@ -151,25 +151,25 @@ def plan_only(
     file.check()
     made: list[Previews] = []
 
-    def make_gate(_: object, previews: Previews) -> Stop:
+    def make_gate(_: object, previews: Previews) -> StoppingGate:
         made.append(previews)
-        return Stop(previews)
+        return StoppingGate(previews)
 
     terms = replace(terms, farewell=FAREWELL)
     with tempfile.TemporaryDirectory(prefix="cfes-plan-") as place:
-        start, directory = playbook_run.starting(screen, playbook, inputs, Path(place) / "run", terms)
+        start, directory = playbook_run.prepare_start(screen, playbook, inputs, Path(place) / "run", terms)
         connected = playbook_run.is_connected(playbook)
         try:
             outcome = playbook_run.drive(screen, start, directory, terms, make_gate, connected=connected)
-        except Reached as reached:
-            _reached(screen, playbook, reached, file)
+        except ChangeReached as reached:
+            _show_reached(screen, playbook, reached, file)
             return 0
     plans = made[-1].plans
-    _ended_before(screen, outcome, plans[-1] if plans else None, file)
+    _show_end(screen, outcome, plans[-1] if plans else None, file)
     return playbook_run.exit_code_of(outcome, terms)
 
 
-def _reached(screen: Screen, playbook: Playbook, reached: Reached, file: PlanFile) -> None:
+def _show_reached(screen: Screen, playbook: Playbook, reached: ChangeReached, file: PlanFile) -> None:
     """Show what the step would do, and write its plan. Raises: NoPlan."""
     if reached.shown is not None and screen.tells_people:
         console = screen.err if screen.json else screen.out
@@ -206,7 +206,7 @@ def _say_how_to_run(screen: Screen, playbook: Playbook, file: PlanFile) -> None:
         screen.say(f"To run exactly this, give the same inputs without --plan-only, and: {given}")
 
 
-def _ended_before(screen: Screen, outcome: local.Outcome, plan: Mapping[str, Any] | None, file: PlanFile) -> None:
+def _show_end(screen: Screen, outcome: local.Outcome, plan: Mapping[str, Any] | None, file: PlanFile) -> None:
     """Show how the playbook ended before any step that changes something. A plan that was made is kept all the same."""
     if plan is not None and file.is_file:
         file.write(plan)

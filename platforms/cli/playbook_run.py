@@ -25,7 +25,7 @@ from platforms.cli.preview import Previews
 from platforms.cli.run_view import RunView
 from platforms.cli.screen import Screen
 from platforms.cli.tables import facts, named_values, near
-from platforms.journal_key import journal_key, passing_key
+from platforms.journal_key import journal_key, temporary_key
 from playbooks import local
 from playbooks.format import ActionStep, Playbook, Step
 from playbooks.inputs import accept
@@ -51,20 +51,20 @@ class Gate(Protocol):
     def __call__(self, upcoming: local.Upcoming) -> None:
         """Let the action pass, or raise: the run then stays before it."""
 
-    def approved(self, params: dict[str, Any]) -> dict[str, Any]:
+    def bind(self, params: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters to run the action with."""
 
 
 MakeGate = Callable[[Callable[[], AbstractContextManager[None]], Previews], Gate]
 
 
-class Open:
+class OpenGate:
     """The gate that lets everything pass."""
 
     def __call__(self, upcoming: local.Upcoming) -> None:
         """Let it pass."""
 
-    def approved(self, params: dict[str, Any]) -> dict[str, Any]:
+    def bind(self, params: dict[str, Any]) -> dict[str, Any]:
         """Return them as they are."""
         return params
 
@@ -88,12 +88,12 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
     accept(playbook, inputs)
     if not terms.yes:
         approval.require_person(screen, playbook.steps)
-    start, place = starting(screen, playbook, inputs, directory, terms)
-    outcome = drive(screen, start, place, terms, asking(screen, terms), connected=is_connected(playbook))
+    start, place = prepare_start(screen, playbook, inputs, directory, terms)
+    outcome = drive(screen, start, place, terms, choose_gate(screen, terms), connected=is_connected(playbook))
     return _end(screen, outcome, place, terms)
 
 
-def starting(
+def prepare_start(
     screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directory: Path | None, terms: Terms
 ) -> tuple[Start, Path]:
     """Return what begins a run, and its directory; say which playbook it is."""
@@ -102,7 +102,7 @@ def starting(
     place = directory or RUNS / run_id
     screen.say(f"{playbook.title} ({playbook.id})", "bold")
 
-    key = passing_key() if terms.farewell else journal_key(terms.environment)
+    key = temporary_key() if terms.farewell else journal_key(terms.environment)
     effects = {name: action.effect for name, action in catalog.available().items()}
 
     def start(**hooks: Any) -> local.Outcome:
@@ -128,15 +128,15 @@ def resume(screen: Screen, directory: Path, terms: Terms) -> int:
     def start(**hooks: Any) -> local.Outcome:
         return local.resume(directory, key=key, before_resume=require_person, **hooks)
 
-    outcome = drive(screen, start, directory, terms, asking(screen, terms, resumed=True), connected=False)
+    outcome = drive(screen, start, directory, terms, choose_gate(screen, terms, resumed=True), connected=False)
     return _end(screen, outcome, directory, terms)
 
 
-def asking(screen: Screen, terms: Terms, *, resumed: bool = False) -> MakeGate:
+def choose_gate(screen: Screen, terms: Terms, *, resumed: bool = False) -> MakeGate:
     """Return what makes the gate that asks a person, or that lets everything pass with --yes."""
     if terms.yes:
-        return lambda _, __: Open()
-    return lambda away, previews: approval.Asking(screen, away, previews, resumed=resumed)
+        return lambda _, __: OpenGate()
+    return lambda away, previews: approval.AskingGate(screen, away, previews, resumed=resumed)
 
 
 def drive(
@@ -179,7 +179,7 @@ def drive(
             gate(upcoming)
 
         def run_action(action_id: str, params: dict[str, Any]) -> dict[str, Any]:
-            result = call(load(action_id), gate.approved(params))
+            result = call(load(action_id), gate.bind(params))
             if action_id == PREVIEW:
                 previews.plans.append(result)
             return result

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RunPreview = Callable[["Action[Any, Any]", Mapping[str, Any]], dict[str, Any]]
 
 
-def previewed(action: Action[Any, Any], params: Mapping[str, Any], run: RunPreview) -> dict[str, Any] | None:
+def run_preview(action: Action[Any, Any], params: Mapping[str, Any], run: RunPreview) -> dict[str, Any] | None:
     """Return what the action's preview shows for a call; None where the action has none. Raises: PackError."""
     checked = action.check(params)
     if action.preview is None:
@@ -45,7 +45,7 @@ class Previews:
         plan = params.get("plan")
         if isinstance(plan, dict) and plan in self.plans:
             return plan
-        found = previewed(action, params, self._run)
+        found = run_preview(action, params, self._run)
         if found is None or not isinstance(plan, dict):
             return found
         claim = f"the given plan claims {plan.get('messages')} messages, counted at {plan.get('previewed_at')}"
@@ -53,7 +53,9 @@ class Previews:
         return {**found, "plan_hash": str(plan.get("plan_hash")), "warnings": warnings}
 
 
-def bound(action: Action[Any, Any], params: Mapping[str, Any], shown: Mapping[str, Any] | None) -> dict[str, Any]:
+def bind_parameters(
+    action: Action[Any, Any], params: Mapping[str, Any], shown: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Return the parameters, bound to what was shown: a call that would reach more by now is refused.
 
     A job is made from the plan that was shown, with no drift unless the call allows one. Of named messages the number

@@ -21,7 +21,7 @@ from connectors.addresses import (
     read_domain_entry,
     read_entry,
 )
-from connectors.characters import named
+from connectors.characters import describe
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -350,7 +350,7 @@ class TestRelated:
 
 def test_a_character_is_named_in_print() -> None:
     for character in map(chr, range(0, sys.maxunicode + 1, 7)):
-        assert named(character).isascii()
+        assert describe(character).isascii()
 
 
 def test_to_import_the_reader_loads_no_tables_of_international_domains() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from connectors import job_match
 from connectors.job import BulkJob, BulkJobRequest
-from connectors.job_match import WantedJob, differences, digest_of_job, is_visible, sent_digest
+from connectors.job_match import ExpectedJob, differences, digest_of_job, is_visible, sent_digest
 from connectors.search import SearchParams
 from guardrails import plan, window
 from tests.connectors.scripted import job
@@ -19,7 +19,7 @@ CREATED = "2026-11-20T16:02:35Z"
 TODAY = "2026-11-20T10:00:00Z"
 
 
-def wanted(asked: dict[str, Any] | None = None, *, destination: str | None = "JunkEmail", **sent: Any) -> WantedJob:
+def wanted(asked: dict[str, Any] | None = None, *, destination: str | None = "JunkEmail", **sent: Any) -> ExpectedJob:
     search = {"sender": SENDER, **(asked or {})}
     requests = [
         BulkJobRequest(
@@ -29,7 +29,7 @@ def wanted(asked: dict[str, Any] | None = None, *, destination: str | None = "Ju
         )
         for given in ({**search, **sent}, search)
     ]
-    return WantedJob(*requests)
+    return ExpectedJob(*requests)
 
 
 def found(search: dict[str, Any] | None = None, **changes: Any) -> BulkJob:
@@ -187,6 +187,6 @@ def test_every_instant_of_a_plans_life_is_taken_and_none_beyond() -> None:
     ],
 )
 def test_the_job_of_a_plan_has_the_plans_own_window(window: dict[str, Any], differs: list[str]) -> None:
-    exactly = WantedJob(wanted({"start": TODAY, "end": CREATED}).request)
+    exactly = ExpectedJob(wanted({"start": TODAY, "end": CREATED}).request)
     assert [text.partition(":")[0] for text in differences(exactly, found(window))] == differs
     assert job_match.missed_search(exactly, found(window)) is None

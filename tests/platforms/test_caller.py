@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from connectors.connection import PERSON, Connection
 from connectors.errors import AuthenticationFailed, ConnectionSettingsError, ParameterError
 from platforms import aws_lambda
-from platforms.caller import as_called, caller_of, name_of
+from platforms.caller import caller_of, name_of, with_caller
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
 from tests.platforms.test_aws_lambda import Context
@@ -134,7 +134,7 @@ class TestWhoItIs:
 
     def test_the_settings_carry_the_caller(self) -> None:
         event = http_api(jwt={"claims": CLAIMS})
-        assert as_called(settings("api-gateway-jwt", requested_by="soar"), event, None).requested_by == ANA
+        assert with_caller(settings("api-gateway-jwt", requested_by="soar"), event, None).requested_by == ANA
 
     @pytest.mark.parametrize("value", ["", " ", "iam", "API-GATEWAY-IAM", "api-gateway-iam ", "event"])
     def test_a_setting_that_is_empty_or_unknown_is_an_error(self, value: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import ConnectionSettingsError
-from platforms.journal_key import journal_key, passing_key
+from platforms.journal_key import journal_key, temporary_key
 
 PLAN_KEY = "a key of journals that this test alone has"
 
@@ -55,5 +55,5 @@ def test_a_setting_that_is_empty_or_too_short_gives_no_key(environment: dict[str
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_passing_key_is_another_each_time() -> None:
-    assert passing_key().secret != passing_key().secret
+def test_a_temporary_key_is_another_each_time() -> None:
+    assert temporary_key().secret != temporary_key().secret

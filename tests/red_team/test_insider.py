@@ -281,13 +281,14 @@ class TestInboxIsDelivery:
         plan = preview(api, destination="Inbox")
         assert plan["malicious"] == (plan["messages"] if "mal" in spelling.lower() else 0)
         assert [refusal["type"] for refusal in plan["refusals"]] == ["MaliciousRelease"]
-        for call in (
+        calls: tuple[Callable[[], object], ...] = (
             lambda: create(api, search_params=CAMPAIGN, destination="Inbox"),
             lambda: create(api, plan=plan),
             lambda: release_job.run({"search_params": CAMPAIGN}, api),
             lambda: move_messages.run({"ids": ids, "destination": "Inbox"}, api),
             lambda: release_messages.run({"ids": ids}, api),
-        ):
+        )
+        for call in calls:
             with pytest.raises(MaliciousRelease):
                 call()
         assert effects(sandbox) == []
@@ -335,10 +336,11 @@ class TestOverrides:
         self, end: dict[str, Any], allowed: str, sandbox: RunningSandbox, under: Under
     ) -> None:
         search = {**CAMPAIGN, "start": "2026-12-01T00:00:00Z", **end}
-        for call in (
+        calls: tuple[Callable[[EmailSecurity], object], ...] = (
             lambda api: create(api, **{**MOVE, "search_params": search}, allow_open_window=True),
             lambda api: preview(api, search_params=search),
-        ):
+        )
+        for call in calls:
             with pytest.raises(ParameterError, match="lies in the future"):
                 call(under(allowed))
         assert effects(sandbox) == []

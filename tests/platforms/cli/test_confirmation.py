@@ -20,7 +20,7 @@ from actions.contract import Action
 from connectors.errors import RateLimited
 from guardrails.plan import new_plan
 from platforms.cli import approval
-from platforms.cli.preview import bound
+from platforms.cli.preview import bind_parameters
 from platforms.manifest import ROOT
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import delivered
@@ -317,7 +317,7 @@ def test_hostile_text_is_visible_at_the_question_and_does_nothing(
 def test_a_call_is_bound_to_what_was_shown(
     action: str, params: dict[str, Any], shown: dict[str, Any] | None, expected: dict[str, Any]
 ) -> None:
-    assert bound(catalog.find(action), params, shown) == expected
+    assert bind_parameters(catalog.find(action), params, shown) == expected
 
 
 class TestPlaybooks:
