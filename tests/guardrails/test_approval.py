@@ -238,11 +238,11 @@ class TestClaims:
 
     def test_a_claim_that_is_there_twice_says_two_things(self) -> None:
         text = json.dumps(CLAIMS)[:-1] + f', "plan_hash": "{PLAN}"}}'
-        assert "no token" in reason(signed(HEADER, text))
+        assert "not the token" in reason(signed(HEADER, text))
 
     @pytest.mark.parametrize("claims", ["", "[]", "null", "1", '"x"', "{", "[" * 1400, '{"a":' * 200, "\ud800"])
     def test_what_is_no_object_has_no_claims(self, claims: str) -> None:
-        assert "no token" in reason(signed(HEADER, claims))
+        assert "not the token" in reason(signed(HEADER, claims))
 
     def test_another_plan_another_account_another_approver(self) -> None:
         token = given_by("bob", BOB).token
@@ -477,7 +477,7 @@ class TestGarbled:
         assert "approval 2 of 2 is not accepted" in reason(self.GOOD, token)
 
     def test_a_token_longer_than_any_is_not_looked_into(self) -> None:
-        assert "no token" in reason(signed(HEADER, {**CLAIMS, "jti": "x" * LONGEST_TOKEN}))
+        assert "not the token" in reason(signed(HEADER, {**CLAIMS, "jti": "x" * LONGEST_TOKEN}))
 
     def test_more_tokens_than_anybody_needs_are_refused(self) -> None:
         assert asked(*[self.GOOD] * 10) == ["bob"]
