@@ -116,8 +116,12 @@ def is_proved(job: BulkJob, account_id: str, stamp_key: StampKey | None) -> bool
 
 
 def meaning(search: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the search as it is meant, not as it is spelled: addresses and domains in lower case."""
-    return {name: _normal(name, value) if name in _FOLDED else value for name, value in search.items()}
+    """Return the search as it is meant, not as it is spelled.
+
+    Addresses and domains in lower case, one spelling of an IP address, and without the API's own defaults.
+    """
+    window = {name: search[name] for name in ("start", "end") if name in search}
+    return {name: _normal(name, value) for name, value in _criteria(search).items()} | window
 
 
 def _digest(action: str | None, destination: str | None, search: Mapping[str, Any]) -> str:

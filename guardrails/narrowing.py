@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ _VISIBLE = ("L", "N", "So")
 
 # Letters and a picture by their category, and nothing to see: the fillers of Hangul, and Braille's blank.
 _BLANK = "\u115f\u1160\u3164\uffa0\u2800"
+
+# A service may read them as any text.
+_WILDCARDS = frozenset("*?%")
+
+_BETWEEN_PARTS = re.compile(r"[^\w.-]+")
 
 
 def is_visible(text: str) -> bool:
@@ -43,7 +49,11 @@ class OwnDomains:
 
     def include(self, word: str) -> bool:
         """Return whether the word is a part of one of them, so that it is in all of the organisation's mail."""
-        return any(form in spelling for form in domain_forms(word.strip("@.<>\"'")) for spelling in self.spellings)
+        parts = [bare for part in _BETWEEN_PARTS.split(word) if (bare := part.strip(".-_"))]
+        return bool(parts) and all(self._holds(part) for part in parts)
+
+    def _holds(self, part: str) -> bool:
+        return any(form in spelling for form in domain_forms(part) for spelling in self.spellings)
 
 
 def narrows(search: SearchParams, own_domains: Iterable[str] = ()) -> bool:
@@ -67,19 +77,33 @@ def _is_visible(text: str, own: OwnDomains) -> bool:  # noqa: ARG001 -- one sign
 
 def _is_address(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
     """A recipient's address. A recipient's domain is usually the organisation's own: it narrows nothing."""
-    mailbox, at, domain = text.strip().rpartition("@")
-    return bool(at and mailbox.strip()) and _is_domain(domain)
+    mailbox, _, domain = text.strip().rpartition("@")
+    return _is_mailbox(mailbox) and _is_domain(domain)
 
 
 def _is_foreign(text: str, own: OwnDomains) -> bool:
     """An address, or a domain that is not one of the organisation's own."""
-    mailbox, at, domain = text.strip().rpartition("@")
-    return _is_domain(domain) and (bool(at and mailbox.strip()) or not own.related.relates(domain))
+    mailbox, _, domain = text.strip().rpartition("@")
+    return (
+        _is_domain(domain)
+        and not _WILDCARDS & set(mailbox)
+        and (_is_mailbox(mailbox) or not own.related.relates(domain))
+    )
+
+
+def _is_message_id(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
+    """Three visible characters, and something before the domain: that is the same in many of a sender's messages."""
+    local, at, _ = text.strip(" <>").partition("@")
+    return is_visible(text) and (not at or any(_shows(c) for c in local))
+
+
+def _is_mailbox(text: str) -> bool:
+    return any(_shows(c) for c in text) and not _WILDCARDS & set(text)
 
 
 def _is_domain(text: str) -> bool:
     labels = text.strip(" .").split(".")
-    return len(labels) >= 2 and all(any(_shows(c) for c in label) for label in labels)
+    return len(labels) >= 2 and all(any(_shows(c) for c in label) for label in labels) and not _WILDCARDS & set(text)
 
 
 def _shows(character: str) -> bool:
@@ -91,13 +115,13 @@ def _is_ip_address(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
         address = ipaddress.ip_address(text.strip())
     except ValueError:
         return False
-    return not address.is_unspecified
+    return not (address.is_unspecified or address.is_loopback or address.is_link_local or address.is_multicast)
 
 
 _CHECKS: dict[str, Callable[[str, OwnDomains], bool]] = {
     "alert_id": _is_visible,
     "exact_subject": _is_visible,
-    "message_id": _is_visible,
+    "message_id": _is_message_id,
     "recipient": _is_address,
     "sender": _is_foreign,
     "domain": _is_foreign,

@@ -371,3 +371,24 @@ def test_a_release_is_compared_too(sandbox: RunningSandbox, api: EmailSecurity) 
     forged = posted(sandbox, stamp.on(""), search_params=search, destination="DeletedItems")
     with pytest.raises(IdempotencyConflict, match=forged):
         release_job.run({"search_params": search, "idempotency_key": KEY}, api)
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ({"detections_only": True}, {}),
+        ({}, {"submissions": False, "action_log": False}),
+        ({"smtp_helo_ip": "2001:db8::1"}, {"smtp_helo_ip": "2001:0DB8:0:0::1"}),
+        ({"sender": "Billing@Invoice-Portal.example "}, {"sender": "billing@invoice-portal.example"}),
+        ({"start": "2026-11-13T15:32:35Z"}, {"start": "2026-11-13T16:32:35.000+01:00"}),
+    ],
+)
+def test_the_same_request_in_another_spelling_is_the_same_request(
+    first: dict[str, Any], again: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    search = {"sender": "billing@invoice-portal.example", "start": START}
+    made = [
+        create_move_job.run({**MOVE, "search_params": {**search, **given}}, api)["job_id"] for given in (first, again)
+    ]
+    assert made[0] == made[1]
+    assert count_of_jobs(sandbox) == 1
