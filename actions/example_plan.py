@@ -6,7 +6,7 @@ from typing import Any
 
 EXAMPLE_PLAN: dict[str, Any] = {
     "version": 1,
-    "plan_hash": "75fb730ac42dff561cc50247e929e26261544f14209d6baa1d1016671b552b89",
+    "plan_hash": "def96be282ca9fc4306cdfe0a36b9d523760b42792164f47418c2d98e7974985",
     "seal": None,
     "account_id": "023e105f4ecef8ad9ca31a8372d0c353",
     "previewed_at": "2026-11-20T16:00:00Z",
@@ -33,6 +33,7 @@ EXAMPLE_PLAN: dict[str, Any] = {
     "by_disposition": {"MALICIOUS": 390, "NONE": 30},
     "by_delivery_status": {"delivered": 420},
     "by_sender": {"billing@invoice-portal.example": 420},
+    "proved_clean": {},
     "sample": [
         {
             "id": "4WtWkr6nlBz9sNH-2026-11-20T15:32:35-12345678",

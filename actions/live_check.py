@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from actions.message_lookup import look_up
 from actions.named_message_survey import SAMPLE_SIZE, survey_messages
 from connectors.email_security import EmailSecurity
+from connectors.policy import Policy
 from guardrails.plan import Plan
 from guardrails.search_scope import scope_of
 from guardrails.survey import Survey, survey
@@ -34,21 +35,25 @@ def find_false_claims(plan: Plan, facts: Plan) -> list[str]:
     return said
 
 
-def survey_plan(api: EmailSecurity, plan: Plan) -> Survey | None:
+def survey_plan(api: EmailSecurity, plan: Plan, policy: Policy) -> Survey | None:
     """Count what the plan's search finds now; None where the message search can't count it.
 
+    policy: the approver's, whose own domains and protected people are looked for.
     Raises: what EmailSecurity.search_messages raises.
     """
     search = plan.request().search_params
     if scope_of(search).uncountable is not None:
         return None
     most = 2 * (plan.messages or 0) + MOST_MORE
-    return survey(api, search, sample_size=SAMPLE_SIZE, enough=lambda numbers: numbers.messages > most)
+    return survey(api, search, sample_size=SAMPLE_SIZE, policy=policy, enough=lambda numbers: numbers.messages > most)
 
 
-def survey_ids(api: EmailSecurity, ids: Collection[str]) -> Survey:
-    """Look up what the messages with these IDs are. Raises: what EmailSecurity.search_messages raises."""
-    return survey_messages(api, look_up(api, ids).values())
+def survey_ids(api: EmailSecurity, ids: Collection[str], policy: Policy) -> Survey:
+    """Look up what the messages with these IDs are. policy: as survey_plan takes it.
+
+    Raises: what EmailSecurity.search_messages raises.
+    """
+    return survey_messages(api, look_up(api, ids).values(), policy)
 
 
 def drift_of(before: int | None, now: int) -> float | None:

@@ -88,8 +88,8 @@ class ChangeResult(ActionResult):
     by_disposition: dict[str, int] = Field(description="In a dry run: messages by verdict.")
     by_sender: dict[str, int] = Field(description="In a dry run: messages by sender, the most first.")
     sample: list[dict[str, Any]] = Field(
-        description="In a dry run: the first 10 messages that the service found, with sender, subject, recipients and "
-        "verdict."
+        description="In a dry run: 10 of the messages that the service found, each verdict in turn, with sender, "
+        "subject, recipients and verdict."
     )
     refusals: list[dict[str, str]] = Field(
         description="In a dry run: what would refuse the same call with approvals: type and message."

@@ -10,13 +10,14 @@ from guardrails.survey import Survey
 
 if TYPE_CHECKING:
     from connectors.message import MessageDetails
+    from connectors.policy import Policy
 
 SAMPLE_SIZE = 10
 
 
-def survey_messages(api: EmailSecurity, found: Collection[MessageDetails]) -> Survey:
-    """The survey of messages that the service found."""
-    survey = Survey(policy=api.policy, sample_size=SAMPLE_SIZE)
+def survey_messages(api: EmailSecurity, found: Collection[MessageDetails], policy: Policy | None = None) -> Survey:
+    """The survey of messages that the service found. policy: as guardrails.survey takes it."""
+    survey = Survey(policy=api.policy if policy is None else policy, sample_size=SAMPLE_SIZE)
     for message in found:
         survey.take(message)
     return survey

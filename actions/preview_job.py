@@ -142,7 +142,7 @@ def _findings(found: Survey | None) -> dict[str, object]:
         numbers = dict.fromkeys(("messages", "distinct_messages", "recipients", "malicious"))
         empty: dict[str, object] = {
             "by_recipient_domain": {}, "by_disposition": {}, "by_delivery_status": {}, "by_sender": {},
-            "sample": [], "protected": [], "own_senders": [],
+            "proved_clean": {}, "sample": [], "protected": [], "own_senders": [],
         }  # fmt: skip
         return {**numbers, **empty}
     return {
@@ -154,6 +154,7 @@ def _findings(found: Survey | None) -> dict[str, object]:
         "by_disposition": found.by_disposition.shown(),
         "by_delivery_status": found.by_delivery_status.shown(),
         "by_sender": found.by_sender.shown(),
+        "proved_clean": found.proved_clean.shown(),
         "sample": found.sample,
         "protected": list(found.protected),
         "own_senders": found.own_senders,

@@ -106,6 +106,9 @@ SEARCHABLE_DISPOSITIONS = ("MALICIOUS", "SUSPICIOUS", "SPOOF", "SPAM", "BULK", "
 # What is held or moved out for harm, not for being a nuisance.
 MALICIOUS = ("MALICIOUS", "MALICIOUS-BEC")
 
+# Verdicts that say that a message is not wanted. BULK is a newsletter, NONE and what is not known are clean.
+HARMFUL = frozenset({*MALICIOUS, "SUSPICIOUS", "SPOOF", "SPAM"})
+
 _DISPOSITIONS: dict[str, Disposition] = {name: name for name in get_args(Disposition)}
 
 

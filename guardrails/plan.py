@@ -84,7 +84,10 @@ class Plan(Part):
     by_disposition: dict[str, int] = Field(description="Messages by verdict.")
     by_delivery_status: dict[str, int] = Field(description="Messages by delivery status; one may have several.")
     by_sender: dict[str, int] = Field(description="Messages by sender, the most first.")
-    sample: list[dict[str, Any]] = Field(description="The first messages found.")
+    proved_clean: dict[str, int] = Field(
+        description="Messages with a clean verdict, by sender, where DMARC or an aligned SPF proves the sender."
+    )
+    sample: list[dict[str, Any]] = Field(description="Some of the messages found, each verdict in turn.")
     protected: list[str] = Field(description="Recipients and senders found that the policy protects, at most 100.")
     own_senders: list[str] = Field(
         description="Senders found that may be the organisation's own, at most 10: From or envelope sender is in a "

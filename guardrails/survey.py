@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectors.addresses import RelatedDomains, domains_named
 from connectors.email_security import EmailSecurity
 from connectors.errors import UncountableSearch, printable
-from connectors.search import MALICIOUS, SearchParams, verdict_of
+from connectors.search import HARMFUL, MALICIOUS, SearchParams, verdict_of
+from connectors.sender_proof import proof_of
 from guardrails.search_scope import scope_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Survey:
     by_disposition: Breakdown = field(default_factory=Breakdown)
     by_delivery_status: Breakdown = field(default_factory=Breakdown)
     by_sender: Breakdown = field(default_factory=Breakdown)
-    sample: list[dict[str, Any]] = field(default_factory=list)
+    proved_clean: Breakdown = field(default_factory=Breakdown)
+    samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def numbers(self) -> Numbers:
@@ -93,6 +95,12 @@ class Survey:
         """
         found = (sender for domain, sender in self.senders_by_domain.items() if self._may_be_own(domain))
         return list(islice(chain(found, self.late_own_senders.values()), OWN_SENDERS_NAMED))
+
+    @property
+    def sample(self) -> list[dict[str, Any]]:
+        """At most sample_size messages, each verdict in turn: the newest ones alone would be the attacker's choice."""
+        in_turn = chain.from_iterable(zip_longest(*self.samples.values()))
+        return list(islice((one for one in in_turn if one is not None), self.sample_size))
 
     @cached_property
     def policy_domains(self) -> RelatedDomains:
@@ -117,14 +125,22 @@ class Survey:
             self.by_delivery_status.add(status, copies)
         senders = {sender.strip().casefold() for sender in (message.from_, message.envelope_from) if sender}
         self.by_sender.add((message.from_ or message.envelope_from or "").strip().casefold(), copies)
+        if verdict not in HARMFUL and message.from_ and _is_proved(message):
+            self.proved_clean.add(message.from_.strip().casefold(), copies)
         self._note_protected(addresses, senders)
         for address in addresses:
             for domain in domains_named(address):
                 self.recipient_domains.add(domain)
         for sender in _possible_senders(message):
             self._note_sender(sender)
-        if len(self.sample) < self.sample_size:
-            self.sample.append(_sample(message))
+        self._note_sample(message, verdict or "NONE")
+
+    def _note_sample(self, message: MessageDetails, verdict: str) -> None:
+        if verdict not in self.samples and len(self.samples) >= ROWS_SHOWN:
+            verdict = OTHERS
+        kept = self.samples.setdefault(verdict, [])
+        if len(kept) < self.sample_size:
+            kept.append(_sample(message))
 
     def _note_sender(self, sender: str) -> None:
         for domain in domains_named(sender):
@@ -160,16 +176,18 @@ def survey(
     search: SearchParams,
     *,
     sample_size: int = 0,
+    policy: Policy | None = None,
     enough: Callable[[Numbers], bool] = lambda _: False,
 ) -> Survey:
     """Count what a job with this search would find, as far as the message search can tell; `enough` stops it early.
 
+    policy: whose own domains and protected people are noted; that of the connection unless given.
     Raises: UncountableSearch, and what EmailSecurity.search_messages raises.
     """
     scope = scope_of(search)
     if scope.uncountable:
         raise UncountableSearch(f"the messages can't be counted: {scope.uncountable}")
-    found = Survey(policy=api.policy, sample_size=sample_size)
+    found = Survey(policy=api.policy if policy is None else policy, sample_size=sample_size)
     for message in api.search_messages(scope.query):
         if scope.holds(message):
             found.take(message)
@@ -190,6 +208,17 @@ def _possible_senders(message: MessageDetails) -> Iterator[str]:
     disproved = message.validation is not None and (message.validation.spf or "").casefold() in ("fail", "softfail")
     if message.envelope_from and not disproved:
         yield message.envelope_from
+
+
+def _is_proved(message: MessageDetails) -> bool:
+    """Whether the checks prove the From. A From that names several domains is proved by none."""
+    checks, senders = message.validation, domains_named(message.from_ or "")
+    if checks is None or len(senders) != 1:
+        return False
+    envelopes = domains_named(message.envelope_from or "")
+    envelope = next(iter(envelopes)) if len(envelopes) == 1 else None
+    [sender] = senders
+    return proof_of(sender, dmarc=checks.dmarc, spf=checks.spf, envelope_domain=envelope) is not None
 
 
 def _sample(message: MessageDetails) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from connectors.addresses import RelatedDomains, read_addresses, read_entry
+from connectors.sender_proof import proof_of
 from playbooks.filter_values import FilterError, mapping_of, text_of
 from playbooks.mail_filters import address, domain, related_domains
 from playbooks.plain_json import Json, shown
@@ -29,20 +30,16 @@ _LONGEST_SUBJECT = 2000
 
 
 def sender_proof(alert: Json) -> str | None:
-    """What proves that the alert's From is not forged, as text; null where nothing does.
-
-    DMARC passed; or there is no DMARC result and SPF passed for an envelope sender whose domain is that of From, or
-    below or above it. A DKIM result alone proves nothing: an alert does not say which domain signed.
-    """
+    """What proves that the alert's From is not forged, as text; null where nothing does (connectors.sender_proof)."""
     record = mapping_of(alert)
-    dmarc = _word(record, "DMARCResult")
-    if dmarc == "pass":
-        return "DMARC passed"
     envelope = _envelope_sender(record)
-    aligned = envelope is not None and RelatedDomains([domain(record.get("From"))]).relates(domain(envelope))
-    if dmarc in ("", "none") and aligned and _word(record, "SPFResult") == "pass":
-        return f"SPF passed for {envelope}"
-    return None
+    proof = proof_of(
+        domain(record.get("From")),
+        dmarc=_word(record, "DMARCResult"),
+        spf=_word(record, "SPFResult"),
+        envelope_domain=None if envelope is None else domain(envelope),
+    )
+    return f"SPF passed for {envelope}" if proof == "SPF" else "DMARC passed" if proof else None
 
 
 def campaign_search(

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from connectors.addresses import Address, RelatedDomains, read_addresses, read_domain_entry
+from connectors.search import HARMFUL
 from playbooks.filter_values import FilterError, items_of, mapping_of, text_of
 from playbooks.plain_json import Json, shown
-
-# Verdicts that say that a message is not wanted. BULK is a newsletter, NONE and what is not known are clean.
-HARMFUL = frozenset({"MALICIOUS", "MALICIOUS-BEC", "SUSPICIOUS", "SPOOF", "SPAM"})
 
 
 def address(text: Json) -> str:

@@ -168,13 +168,23 @@ def agrees(screen: Screen) -> bool:
 
 def can_answer() -> bool:
     """Whether somebody can type: at standard input, or at the terminal of this process. Never blocks."""
+    return _answering() is True
+
+
+def in_background() -> bool:
+    """Whether this process has a terminal, and another process of it reads what is typed."""
+    return _answering() is False
+
+
+def _answering() -> bool | None:
+    """Whether this process reads what is typed at its terminal; None where it has no terminal."""
     if is_terminal(sys.stdin):
         return _in_foreground(sys.stdin)
     try:
         with Path(TERMINAL).open(encoding="utf-8") as terminal:
             return _in_foreground(terminal)
     except OSError:
-        return False
+        return None
 
 
 def typed_answer() -> str | None:

@@ -48,13 +48,13 @@ def check_subject(subject: Plan | DryRun, approver: str, policy: Policy, api: Em
     by_account = subject.requested_by is not None and named_among(subject.requested_by, policy.service_accounts)
     if isinstance(subject, DryRun):
         ids = subject.ids or []
-        found = None if api is None else survey_ids(api, ids)
+        found = None if api is None else survey_ids(api, ids, policy)
         differences = [] if found is None else find_differences(ids, subject.recipients, found)
         need = _need(subject, policy, found)
         return Findings(approver, service, found, service_account=by_account, need=need, differences=differences)
     seal, unsealed = _check_seal(subject)
     facts = recompute_plan(subject, policy)
-    found = None if api is None else survey_plan(api, subject)
+    found = None if api is None else survey_plan(api, subject, policy)
     differences = [*unsealed, *find_false_claims(subject, facts), *find_drift(subject, found, facts.max_drift)]
     return Findings(approver, service, found, facts, seal, by_account, _need(subject, policy, found), differences)
 

@@ -94,7 +94,15 @@ def _numbers(subject: Plan | DryRun, findings: Findings) -> Rows:
         ("malicious", f"{at_least}{found.malicious:,} now"),
     ]
     rows += [(name, value) for name, value in _breakdowns(found, found.sample)]
-    rows += [("own mail?", f"a sender is in the domain of the recipients: {name}") for name in found.own_senders]
+    rows += [
+        ("own mail?", f"a sender is in a domain of the recipients or of the policy: {name}")
+        for name in found.own_senders
+    ]
+    rows += [
+        ("real sender?", f"clean messages, and DMARC or SPF proves the sender: {name}: {count:,}")
+        for name, count in list(found.proved_clean.shown().items())[:ROWS_SHOWN]
+    ]
+    rows += [("PROTECTED", f"your policy protects the {name}") for name in list(found.protected)[:ROWS_SHOWN]]
     return rows
 
 

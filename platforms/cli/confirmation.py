@@ -24,10 +24,14 @@ def confirm_call(screen: Screen, action: Action[Any, Any], params: Mapping[str, 
     """Show what the call would do, ask, and return the parameters bound to what was shown.
 
     Asks nothing, and returns them as they are, for a dry run, where a plan or max_messages bounds the call, and where
-    nobody can be asked. Raises: NotConfirmed, and what the preview raises.
+    there is no terminal. Raises: NotConfirmed, also in the background of a terminal; and what the preview raises.
     """
     bounded = params.get("plan") is not None or params.get("max_messages") is not None
-    if bounded or not action.asks_first(params) or not approval.can_ask(screen):
+    if bounded or not action.asks_first(params):
+        return dict(params)
+    if not approval.can_ask(screen):
+        if approval.in_background():
+            raise NotConfirmed("the command runs in the background of a terminal, and nobody can be asked there")
         return dict(params)
     try:
         shown = run_preview(action, params, _run)

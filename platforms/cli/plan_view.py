@@ -31,6 +31,7 @@ CHANGE_COLUMNS = (
 BREAKDOWNS = {
     "by_recipient_domain": "recipient domain",
     "by_sender": "sender",
+    "proved_clean": "clean, of a proved sender",
     "by_disposition": "verdict",
     "by_delivery_status": "delivery status",
 }
@@ -51,7 +52,7 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
     """
     out = console or screen.out
     for key, title in BREAKDOWNS.items():
-        if plan[key]:
+        if plan.get(key):
             _breakdown(out, title, plan[key], plan["messages"] or 0)
     if plan["sample"]:
         hint = "" if console is not None else IN_JSON

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -403,6 +404,55 @@ def test_on_a_real_terminal(environment: dict[str, str], sandbox: RunningSandbox
         process.wait()
         os.close(ours)
     assert len(sandbox.state.truth()["jobs"]) == (code == 0)
+
+
+IN_THE_BACKGROUND = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from platforms.cli.main import main
+child = os.fork()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+os.setpgid(0, 0)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("more", "code"), [((), 3), (("--yes",), 0)])
+def test_in_the_background_of_a_terminal_nothing_is_changed_unasked(
+    environment: dict[str, str], sandbox: RunningSandbox, more: tuple[str, ...], code: int
+) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_THE_BACKGROUND, *map(str, CREATE), *more],
+        cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env={**os.environ, **environment, "TERM": "xterm", "CFES_LISTING_LAG_SECONDS": "0"},
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        seen = _rest(ours)
+        assert process.wait(60) == code, seen.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert (b"in the background of a terminal" in b" ".join(seen.split())) == (code == 3)
+    assert len(sandbox.state.truth()["jobs"]) == (code == 0)
+
+
+@pytest.mark.parametrize(("stdout", "code"), [(">&-", 0), (">/dev/full", 7)])
+def test_a_result_that_can_not_be_written_is_no_traceback(
+    environment: dict[str, str], sandbox: RunningSandbox, stdout: str, code: int
+) -> None:
+    command = shlex.join([sys.executable, "-m", "platforms.cli", *map(str, CREATE)])
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"exec {command} {stdout}"],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        env={**os.environ, **environment, "CFES_LOG": "off"},
+    )  # fmt: skip
+    assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
+    assert ("can't be written to standard output" in ended.stderr) == (code != 0)
+    assert len(sandbox.state.truth()["jobs"]) == 1
 
 
 def _rest(terminal: int) -> bytes:
