@@ -1,0 +1,310 @@
+"""The approver has a key that the policy names, and is deceived, careless, malicious, or asks for the own request.
+
+`cfes approve` runs as the approver runs it, against the sandbox with a read token; the job is made under the policy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import create_move_job, delete_job, preview_job, wait_for_job
+from connectors.email_security import EmailSecurity
+from connectors.errors import ApprovalRefused, GuardrailRefusal, PlanRefused, PlanUsed, PolicyUnusable
+from guardrails.approval import reject
+from platforms.cli import approve_command
+from sandbox import access
+from sandbox.message import Attachment
+from sandbox.server import RunningSandbox
+from tests.clock import FakeClock
+from tests.conftest import CAMPAIGN, PLAN_KEY
+from tests.guardrails.test_approval import BOB, CAROL, EVE, private_pem, public_pem
+from tests.platforms.cli.conftest import Cfes, Ended
+from tests.playbooks.test_whose_mail_is_moved import BANK, FILE, START, plant
+from tests.red_team.forging import FORGERIES
+from tests.red_team.test_mail_sender import flood
+
+Connect = Callable[..., EmailSecurity]
+Approve = Callable[..., Ended]
+Document = dict[str, Any]
+KEYS = {"bob": BOB, "carol": CAROL, "eve": EVE}
+HASTE = ("--offline", "--accept-differences")
+
+
+def policy_text(approvals: int = 1, names: dict[str, str] | None = None, more: str = "") -> str:
+    """A policy that asks for approvals. names: the approvers, and whose key each has."""
+    given = names or {"bob": "bob", "carol": "carol"}
+    listed = [{"name": name, "public_key": public_pem(KEYS[key])} for name, key in given.items()]
+    return f"policy: 1\napproval_needed: [{{approvals: {approvals}}}]\napprovers: {json.dumps(listed)}\n{more}\n"
+
+
+@pytest.fixture
+def asking(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Callable[..., EmailSecurity]:
+    """Connects where the actions run, under their policy."""
+
+    def connected(text: str | None = None, requested_by: str | None = "mallory") -> EmailSecurity:
+        file = tmp_path / "policy.yaml"
+        file.write_text(text or policy_text())
+        state = str(tmp_path / "state")
+        return connect(sandbox, policy_file=str(file), requested_by=requested_by, state_directory=state)
+
+    return connected
+
+
+@pytest.fixture
+def approve(
+    cfes: Cfes, sandbox: RunningSandbox, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Approve:
+    """`cfes approve --yes` by an approver. policy: the text of the approver's own; None: none is set."""
+    fake = FakeClock(moved=sandbox.state.advance)
+    monkeypatch.setattr(approve_command, "SystemClock", lambda: fake)
+    for name, value in {**environment, "CLOUDFLARE_API_TOKEN": access.READ_ONLY, "CFES_LOG": "off"}.items():
+        monkeypatch.setenv(name, value)
+
+    def run(
+        document: Document, *arguments: str, key: str = "bob", policy: str | None = "", plan_key: str | None = None
+    ) -> Ended:
+        for name, private in KEYS.items():
+            (tmp_path / f"{name}.pem").write_bytes(private_pem(private))
+            (tmp_path / f"{name}.pem").chmod(0o600)
+        (tmp_path / "plan.json").write_text(json.dumps(document))
+        with monkeypatch.context() as patch:
+            if policy is not None:
+                (tmp_path / "approvers.yaml").write_text(policy or policy_text())
+                patch.setenv("CFES_POLICY", str(tmp_path / "approvers.yaml"))
+            if plan_key is not None:
+                patch.setenv("CFES_PLAN_KEY", plan_key)
+            return cfes("approve", "plan.json", "--key", f"{key}.pem", "--yes", "--output", "json", *arguments)
+
+    return run
+
+
+def preview(api: EmailSecurity, **params: Any) -> Document:
+    return preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail", **params}, api)
+
+
+def create(api: EmailSecurity, plan: Document, *signed: Ended, **params: Any) -> Document:
+    return create_move_job.run({"plan": plan, "approvals": [one.document for one in signed], **params}, api)
+
+
+def jobs(sandbox: RunningSandbox) -> int:
+    return len(sandbox.state.truth()["jobs"])
+
+
+class TestDeceived:
+    """The file lies; the approver looks at what is shown, and the actions at what is proved."""
+
+    @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+    def test_no_forged_plan_is_signed_by_an_approver_with_the_key(
+        self, forge: Callable[[Document], Document], asking: Callable[..., EmailSecurity], approve: Approve
+    ) -> None:
+        forged = forge(preview(asking(), destination="DeletedItems"))
+        for document in (forged, {**forged, "seal": None}):
+            ended = approve(document, plan_key=PLAN_KEY)
+            assert ended.code == 3, ended.err
+            assert "approval" not in ended.document
+
+    @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+    def test_a_careless_signature_makes_no_forged_plan_good(
+        self,
+        forge: Callable[[Document], Document],
+        asking: Callable[..., EmailSecurity],
+        approve: Approve,
+        sandbox: RunningSandbox,
+    ) -> None:
+        api = asking()
+        forged = forge(preview(api, destination="DeletedItems"))
+        ended = approve(forged, *HASTE, policy=policy_text(names={"bob": "bob"}))
+        signed = [ended] if ended.code == 0 else []
+        with pytest.raises((PlanRefused, ApprovalRefused)):
+            create(api, forged, *signed)
+        assert jobs(sandbox) == 0
+
+    def test_a_flood_of_newer_mail_hides_neither_real_senders_nor_own_mail_nor_protected_people(
+        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    ) -> None:
+        kit = Attachment("terms.pdf", "application/pdf", "", "", FILE)
+        plant(sandbox, BANK, 3, attachments=(kit,))
+        plant(sandbox, "ceo@alias.test", 2, attachments=(kit,), disposition="SPAM")
+        for number in range(30):
+            flood(sandbox, f"a{number}@filler{number}.test", 10, attachments=(kit,))
+        plan = preview(asking(), search_params={"query": FILE, "start": START, "detections_only": False})
+        protecting = "own_domains: [alias.test]\nprotected_recipients: [staff1@corp.example]"
+        ended = approve(plan, policy=policy_text(more=protecting))
+        for words in (
+            f"real sender?: clean messages, and DMARC or SPF proves the sender: {BANK}: 3",
+            "own mail?: a sender is in a domain of the recipients or of the policy: ceo@alias.test",
+            "PROTECTED: your policy protects the recipient staff1@corp.example",
+            f"'Your statement' from {BANK} to staff",
+            "verdict: NONE: 3",
+        ):
+            assert words in ended.err, words
+
+    def test_a_sample_shows_each_verdict_however_many_there_are_of_one(
+        self, asking: Callable[..., EmailSecurity], sandbox: RunningSandbox
+    ) -> None:
+        plant(sandbox, "a@evil.test", 2)
+        plant(sandbox, "a@evil.test", 1, disposition="BULK")
+        flood(sandbox, "a@evil.test", 60)
+        search = {"sender": "a@evil.test", "start": START, "detections_only": False}
+        verdicts = [one["final_disposition"] for one in preview(asking(), search_params=search)["sample"]]
+        assert (len(verdicts), verdicts[:3]) == (10, ["MALICIOUS", "NONE", "BULK"])
+        assert verdicts.count("NONE") == 2
+
+    @pytest.mark.parametrize(
+        "fault",
+        [{"kind": "status", "status": 500}, {"kind": "status", "status": 403}, {"kind": "html"}, {"kind": "cut_json"}],
+    )
+    def test_a_service_that_does_not_answer_is_not_a_service_that_agrees(
+        self,
+        fault: dict[str, Any],
+        asking: Callable[..., EmailSecurity],
+        approve: Approve,
+        sandbox: RunningSandbox,
+    ) -> None:
+        plan = preview(asking())
+        given = dict(fault)
+        sandbox.state.faults.add("searchMessages", given.pop("kind"), times=500, **given)
+        ended = approve(plan)
+        assert ended.code != 0
+        assert "the service could not be asked" in ended.error["message"]
+        assert "Nothing was signed" in ended.error["help"]
+
+
+class TestCareless:
+    """The approver signs an honest plan. Everything else that is made of the signature fails."""
+
+    def test_one_signature_is_one_job(
+        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    ) -> None:
+        api = asking()
+        plan, other = preview(api), preview(api, destination="DeletedItems")
+        signed = approve(plan, plan_key=PLAN_KEY)
+        assert signed.code == 0, signed.err
+        with pytest.raises(ApprovalRefused, match="for another plan"):
+            create(api, other, signed)
+        made = create(api, plan, signed, idempotency_key="one")
+        assert made["created"]
+        assert not create(api, plan, signed, idempotency_key="one")["created"]
+        with pytest.raises(PlanUsed):
+            create(api, plan, signed, idempotency_key="two")
+        wait_for_job.run({"job_id": made["job_id"], "timeout_seconds": 3600}, api)
+        assert delete_job.run({"job_id": made["job_id"]}, api)["deleted"]
+        for key in ("one", "two", "three"):
+            with pytest.raises(ApprovalRefused, match=r"counts once|was signed before"):
+                create(api, plan, signed, idempotency_key=key)
+        assert jobs(sandbox) == 1
+
+    def test_a_rejection_among_the_signatures_stops_them_all(
+        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    ) -> None:
+        api = asking()
+        plan = preview(api)
+        signed = approve(plan)
+        no = approve(plan, "--reject", "statements of our bank", key="carol")
+        with pytest.raises(ApprovalRefused, match=r"carol rejected plan .*: statements of our bank"):
+            create(api, plan, signed, no)
+        assert jobs(sandbox) == 0
+
+    @pytest.mark.parametrize("reason", ["\x1b[2Jfine", "a\nb", "\u202efine", " ", "x" * 201])
+    def test_a_reason_that_would_steer_a_terminal_is_not_signed(
+        self, reason: str, asking: Callable[..., EmailSecurity], approve: Approve
+    ) -> None:
+        ended = approve(preview(asking()), "--reject", reason)
+        assert (ended.code, "the reason must be" in ended.error["message"]) == (2, True)
+
+
+class TestMalicious:
+    """The approver wants a job that nobody else has seen."""
+
+    @pytest.mark.parametrize("name", ["bob", "BOB", "bob+soar", "Bob@corp.example", "bob.", "bob%40corp.example"])
+    def test_asking_under_another_spelling_of_the_own_name(
+        self, name: str, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    ) -> None:
+        api = asking(requested_by=name)
+        plan = preview(api)
+        assert "nobody approves their own" in approve(plan).error["message"]
+        # With a changed pack on the own machine, or another's policy, there is a signature all the same.
+        forged = {**plan, "requested_by": "mallory"}
+        stolen = asking(requested_by="mallory")
+        signed = approve(preview(stolen))
+        for at in (api, stolen):
+            for document in (plan, forged):
+                with pytest.raises(GuardrailRefusal):
+                    create(at, document, signed)
+        assert jobs(sandbox) == 0
+
+    def test_a_parameter_names_somebody_else(
+        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    ) -> None:
+        api = asking(requested_by=None)
+        plan = preview(api, requested_by="mallory")
+        assert [refusal["type"] for refusal in plan["refusals"]] == ["ApprovalRefused"]
+        assert "does not prove who asked" in approve(plan).error["message"]
+        assert jobs(sandbox) == 0
+
+    def test_two_signatures_of_one_person_are_one(
+        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    ) -> None:
+        text = policy_text(2)
+        api = asking(text)
+        plan = preview(api)
+        signed = [approve(plan, policy=text), approve(plan, "--hours", "1", policy=text)]
+        with pytest.raises(ApprovalRefused, match=r"2 approvals .* and 1 counts"):
+            create(api, plan, *signed)
+        assert jobs(sandbox) == 0
+        assert create(api, plan, signed[0], approve(plan, key="carol", policy=text))["created"]
+
+    @pytest.mark.parametrize(
+        ("key", "own_policy", "said"),
+        [
+            # Policies that the approver wrote: another's name, a name of the own, a life of a month.
+            ("eve", {"names": {"carol": "eve"}}, "is not signed by carol's key"),
+            ("eve", {"names": {"eve": "eve"}}, "does not name its approver"),
+            ("bob", {"more": "approval_hours: 720"}, "lives longer than the policy's"),
+        ],
+    )
+    def test_a_policy_of_ones_own_signs_and_does_not_count(
+        self,
+        key: str,
+        own_policy: dict[str, Any],
+        said: str,
+        asking: Callable[..., EmailSecurity],
+        approve: Approve,
+        sandbox: RunningSandbox,
+    ) -> None:
+        api = asking()
+        plan = preview(api)
+        long = ("--hours", "700") if "more" in own_policy else ()
+        signed = approve(plan, *long, key=key, policy=policy_text(**own_policy))
+        assert signed.code == 0, signed.err
+        with pytest.raises(ApprovalRefused, match=said):
+            create(api, plan, signed)
+        assert jobs(sandbox) == 0
+
+    def test_a_rejection_that_is_called_an_approval_stays_one(
+        self, asking: Callable[..., EmailSecurity], sandbox: RunningSandbox
+    ) -> None:
+        api = asking()
+        plan = preview(api)
+        no = reject(
+            plan_hash=plan["plan_hash"], account_id=plan["account_id"], approver="bob", jti="1", reason="no",
+            private_key_pem=private_pem(BOB), now=api.clock.now(), lifetime_seconds=3600,
+        ).token  # fmt: skip
+        for given in ({"approval": no}, no):
+            with pytest.raises(ApprovalRefused, match="bob rejected"):
+                create_move_job.run({"plan": plan, "approvals": [given]}, api)
+        assert jobs(sandbox) == 0
+
+    @pytest.mark.parametrize("names", [["bob", "BOB"], ["bob", "bob+2"], ["bob", "bob@corp.example"]])
+    def test_one_person_is_not_two_approvers(
+        self, names: list[str], asking: Callable[..., EmailSecurity], sandbox: RunningSandbox
+    ) -> None:
+        api = asking(policy_text(2, dict(zip(names, ["bob", "eve"], strict=True))))
+        with pytest.raises(PolicyUnusable, match="one person would count twice"):
+            create(api, preview(api))
+        assert jobs(sandbox) == 0

@@ -1,0 +1,230 @@
+"""The mail sender writes messages, and so what an alert says of them. Settings, files and the policy are out of reach.
+
+Each test plays one story over real HTTP: mail arrives, an alert follows, the shipped playbook answers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.email_security import EmailSecurity
+from sandbox.message import Attachment, Message, Sender
+from sandbox.server import RunningSandbox
+from tests.playbooks.test_shipped_playbooks import purge
+from tests.playbooks.test_whose_mail_is_moved import BANK, CEO, FILE, SPOOFED, changed, plant
+
+Connect = Callable[..., EmailSecurity]
+SUBJECT = "Your statement"
+KIT = Attachment("statement.pdf", "application/pdf", "", "", FILE)
+PDF = {"Sha256": FILE, "ContentTypeComputed": "application/pdf"}
+LINK = "https://portal.phish.test/login"
+OUTSIDER = "invoices@evil.test"
+
+
+def flood(sandbox: RunningSandbox, sender: str, count: int, **mail: Any) -> None:
+    """Deliver malicious mails whose From nothing proves, newer than all others."""
+    by = Sender(sender, spf="fail", dkim="none", dmarc="fail", envelope_from="x@evil.test")
+    for number in range(count):
+        sandbox.state.tenant.add(
+            time=sandbox.clock.now() - 60_000_000 + number, sender=by, recipients=(f"victim{number}@corp.example",),
+            **{"subject": SUBJECT, "disposition": "MALICIOUS", **mail},
+        )  # fmt: skip
+
+
+def alert_of(sender: str, **fields: Any) -> dict[str, Any]:
+    return {**SPOOFED, "From": sender, "Subject": SUBJECT, "DMARCResult": "fail", "SPFResult": "fail", **fields}
+
+
+def clean(sandbox: RunningSandbox) -> list[Message]:
+    return [message for message in changed(sandbox) if message.disposition == "NONE"]
+
+
+def stopped(outcome: Any, words: str, sandbox: RunningSandbox) -> bool:
+    """Whether the run was refused with these words, and made no job."""
+    assert (outcome.status, outcome.exit_code) == ("refused", 3), outcome.message
+    assert "Nothing was changed" in outcome.message
+    return words in outcome.message and sandbox.state.truth()["jobs"] == []
+
+
+class TestRealSenders:
+    """The sender forges a bank, and wants the bank's own mail out of the mailboxes."""
+
+    @pytest.fixture(autouse=True)
+    def _the_bank_has_written(self, sandbox: RunningSandbox) -> None:
+        plant(sandbox, BANK, 25, attachments=(KIT,), links=(LINK,))
+
+    @pytest.mark.parametrize(
+        ("sender", "brought", "mail"),
+        [
+            (BANK, {}, {}),
+            (BANK, {"Attachments": [PDF]}, {"attachments": (KIT,), "subject": "other"}),
+            (BANK, {"Links": [LINK]}, {"links": (LINK,)}),
+            # No forgery at all: the bank's terms, sent by a stranger.
+            (OUTSIDER, {"Attachments": [PDF]}, {"attachments": (KIT,)}),
+            (OUTSIDER, {"Links": [LINK]}, {"links": (LINK,)}),
+        ],
+    )
+    @pytest.mark.parametrize("count", [30, 600])
+    def test_so_much_forged_mail_that_the_share_of_clean_mail_is_small(
+        self,
+        count: int,
+        sender: str,
+        brought: dict[str, Any],
+        mail: dict[str, Any],
+        sandbox: RunningSandbox,
+        api: EmailSecurity,
+        tmp_path: Path,
+    ) -> None:
+        flood(sandbox, sender, count, **mail)
+        outcome = purge(alert_of(sender, **brought), api, tmp_path / "run")
+        assert stopped(outcome, f"25 {BANK}", sandbox), outcome.message
+        meant = purge(alert_of(sender, **brought), api, tmp_path / "two", max_clean_percent=100)
+        assert (meant.status, len(clean(sandbox)) > 0) == ("completed", True), meant.message
+
+    def test_a_bank_without_dmarc_is_proved_by_its_envelope(
+        self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        by = Sender("news@small-bank.example", dmarc="none", envelope_from="bounce@mail.small-bank.example")
+        for number in range(3):
+            sandbox.state.tenant.add(
+                time=sandbox.clock.now() - 900_000_000, sender=by, subject="Rates",
+                recipients=(f"staff{number}@corp.example",),
+            )  # fmt: skip
+        flood(sandbox, by.address, 30, subject="Rates")
+        outcome = purge(alert_of(by.address, Subject="Rates"), api, tmp_path / "run")
+        assert stopped(outcome, "3 news@small-bank.example", sandbox), outcome.message
+
+    def test_so_many_clean_senders_that_the_bank_is_in_no_row_of_the_breakdown(
+        self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        for number in range(30):
+            plant(sandbox, f"a{number}@filler{number}.test", 26, attachments=(KIT,))
+        flood(sandbox, BANK, 900, attachments=(KIT,))
+        outcome = purge(alert_of(BANK, Attachments=[PDF]), api, tmp_path / "run", max_messages=5000)
+        assert stopped(outcome, "(others)", sandbox), outcome.message
+
+    @pytest.mark.parametrize(
+        "checks",
+        [
+            {"DMARCResult": " Pass? "},
+            {"DMARCResult": "bestguesspass", "SPFResult": "pass", "SMTPEnvelopeFrom": BANK},
+            {"DMARCResult": "NONE", "SPFResult": "PASS", "SMTPEnvelopeFrom": f"<{BANK}> <x@evil.test>"},
+            {"DMARCResult": "none", "SPFResult": "pass", "SMTPEnvelopeFrom": f"{BANK}.evil.test"},
+            {"DMARCResult": "none", "SPFResult": "pass", "SMTPEnvelopeFrom": f'"{BANK}" <x@evil.test>'},
+            {"DMARCResult": "fail", "DKIMResult": "pass", "SPFResult": "pass", "SMTPEnvelopeFrom": BANK},
+        ],
+    )
+    def test_checks_that_only_look_passed(
+        self, checks: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        flood(sandbox, BANK, 60)
+        outcome = purge({**alert_of(BANK), **checks}, api, tmp_path / "run")
+        assert stopped(outcome, f"Nothing proves the sender {BANK}", sandbox), outcome.message
+
+
+class TestOwnMail:
+    """The sender forges a colleague, and wants the organisation to move its own mail."""
+
+    @pytest.fixture(autouse=True)
+    def _the_organisation_has_written(self, sandbox: RunningSandbox) -> None:
+        plant(sandbox, CEO, 8, disposition="MALICIOUS", attachments=(KIT,))
+
+    @pytest.mark.parametrize(
+        "sender",
+        [
+            CEO,
+            f'"{OUTSIDER}" <{CEO}>',
+            f"{OUTSIDER} <{CEO}>",
+            "=?utf-8?q?Invoices?= <CEO@Corp.Example.>",
+            "ceo@\uff43orp.example",
+            "ceo@co\u00adrp.example",
+        ],
+    )
+    @pytest.mark.parametrize("recipients", [["x@partner.example"], ["dana@corp.example"]])
+    @pytest.mark.parametrize("search_by", ["auto", "sender", "subject", "attachment"])
+    def test_a_colleagues_name_in_any_spelling(
+        self,
+        search_by: str,
+        recipients: list[str],
+        sender: str,
+        sandbox: RunningSandbox,
+        api: EmailSecurity,
+        tmp_path: Path,
+    ) -> None:
+        forged = alert_of(sender, SMTPEnvelopeTo=recipients, Attachments=[PDF])
+        outcome = purge(forged, api, tmp_path / "run", search_by=search_by)
+        # A search for a spelling that no mail has finds nothing.
+        assert any(words in outcome.message for words in ("Nothing was changed", "there is nothing to move"))
+        assert sandbox.state.truth()["jobs"] == []
+
+    @pytest.mark.parametrize(
+        "sender", [f"{OUTSIDER}, {CEO}", f"{CEO}, {OUTSIDER}", f"Board: {CEO};", f"{CEO},x.evil.test"]
+    )
+    def test_a_from_that_names_several_is_not_guessed_at(
+        self, sender: str, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        from connectors.errors import ParameterError  # noqa: PLC0415 -- this test alone
+
+        try:
+            outcome = purge(alert_of(sender), api, tmp_path / "run")
+        except ParameterError as error:
+            assert "/alert/From" in error.message
+        else:
+            assert (outcome.status, outcome.exit_code) == ("failed", 2)
+        assert sandbox.state.truth()["jobs"] == []
+
+    def test_so_much_of_the_senders_own_that_a_colleagues_mail_is_hard_to_find(
+        self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        for number in range(40):
+            flood(sandbox, f"a{number}@filler{number}.test", 20, attachments=(KIT,))
+        outcome = purge(alert_of(OUTSIDER, Attachments=[PDF]), api, tmp_path / "run", max_messages=5000)
+        assert stopped(outcome, f"A sender may be our own: {CEO}", sandbox), outcome.message
+
+
+class TestSilence:
+    """The sender writes headers that shall keep anybody from answering."""
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"From": f'"{CEO}" <{OUTSIDER}>'},
+            {"From": f"{CEO} <{OUTSIDER}>"},
+            {"From": f'"Lee, Dana (corp.example)" <{OUTSIDER}>'},
+            {"From": f"Re: corp.example; <{OUTSIDER}>"},
+            {"FromName": CEO, "To": [CEO, OUTSIDER], "CC": ["\u202e"], "ReplyTo": CEO},
+            {"SMTPEnvelopeFrom": CEO},
+            {"MessageID": "<\x1b[2J>", "Subject": SUBJECT, "ThreatCategories": ["{{ 7*7 }}"]},
+            {"Attachments": [{"Sha256": None}, None, "x", {"Sha256": "zz"}], "Links": [5, None, "https://["]},
+        ],
+    )
+    def test_the_response_comes_all_the_same(
+        self, fields: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        flood(sandbox, OUTSIDER, 12)
+        plant(sandbox, BANK, 5)
+        outcome = purge({**alert_of(OUTSIDER), **fields}, api, tmp_path / "run")
+        assert outcome.status == "completed", outcome.message or outcome.error
+        assert {message.sender.address for message in changed(sandbox)} == {OUTSIDER}
+        assert outcome.outputs["previewed"] == 12
+
+    def test_unproved_clean_copies_that_were_missed_are_moved_with_the_others(
+        self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        flood(sandbox, OUTSIDER, 12)
+        flood(sandbox, OUTSIDER, 8, disposition="NONE")
+        outcome = purge(alert_of(OUTSIDER), api, tmp_path / "run")
+        assert (outcome.status, outcome.outputs["previewed"]) == ("completed", 20), outcome.message
+        assert len(clean(sandbox)) > 0
+
+    def test_a_proved_senders_clean_copies_too(
+        self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        plant(sandbox, OUTSIDER, 12, disposition="MALICIOUS")
+        plant(sandbox, OUTSIDER, 8)
+        outcome = purge(alert_of(OUTSIDER, DMARCResult="pass"), api, tmp_path / "run")
+        assert (outcome.status, outcome.outputs["previewed"]) == ("completed", 20), outcome.message
