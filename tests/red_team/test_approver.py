@@ -15,7 +15,6 @@ import pytest
 from actions import create_move_job, delete_job, preview_job, wait_for_job
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused, GuardrailRefusal, PlanRefused, PlanUsed, PolicyUnusable
-from guardrails.approval import reject
 from platforms.cli import approve_command
 from sandbox import access
 from sandbox.message import Attachment
@@ -287,14 +286,11 @@ class TestMalicious:
         assert jobs(sandbox) == 0
 
     def test_a_rejection_that_is_called_an_approval_stays_one(
-        self, asking: Callable[..., EmailSecurity], sandbox: RunningSandbox
+        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
     ) -> None:
         api = asking()
         plan = preview(api)
-        no = reject(
-            plan_hash=plan["plan_hash"], account_id=plan["account_id"], approver="bob", jti="1", reason="no",
-            private_key_pem=private_pem(BOB), now=api.clock.now(), lifetime_seconds=3600,
-        ).token  # fmt: skip
+        no = approve(plan, "--reject", "no").document["rejection"]
         for given in ({"approval": no}, no):
             with pytest.raises(ApprovalRefused, match="bob rejected"):
                 create_move_job.run({"plan": plan, "approvals": [given]}, api)
