@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused
 from connectors.job import BulkJob
 from connectors.search import parse_instant
 from connectors.stamp import Stamp
-from guardrails.plan import Plan
+
+if TYPE_CHECKING:
+    from guardrails.plan import Plan
 
 
 @dataclass(frozen=True)

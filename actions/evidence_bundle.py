@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actions.bundled_approvals import BundledApprovals, verify_approvals_of_job
 from connectors.call_record import CallRecord
 from connectors.email_security import EmailSecurity
 from connectors.errors import ParameterError
@@ -23,14 +24,14 @@ from evidence.partial_file import CALLS_SUFFIX
 from evidence.request_facts import request_facts
 from evidence.row_file import RowFile
 from evidence.whole_file import FileRecord
+from guardrails.job_of_plan import problem_of_plan
+from guardrails.plan_seal import SealState, seal_state
 
 if TYPE_CHECKING:
-    from actions.bundled_approvals import BundledApprovals
     from evidence.bundle import Bundle
     from evidence.manifest import BundledFile, Manifest
     from evidence.pseudonyms import Pseudonyms
     from evidence.signature import Signer
-    from guardrails.plan_seal import SealState
 
 PACK = "cloudflare-email-security-pack"
 
@@ -126,9 +127,7 @@ class BundleWriter:
         """
         plan, connection = None, self._api.connection
         if self._plan is not None:
-            from guardrails.job_of_plan import problem_of_plan  # noqa: PLC0415 -- most exports have no plan
-            from guardrails.plan import read_plan  # noqa: PLC0415
-            from guardrails.plan_seal import seal_state  # noqa: PLC0415
+            from guardrails.plan import read_plan  # noqa: PLC0415 -- most exports have no plan
 
             plan = read_plan(self._plan)
             if problem := problem_of_plan(self._api, plan, job):
@@ -136,8 +135,6 @@ class BundleWriter:
                 raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
             self._plan_seal = seal_state(plan, connection.plan_key)
         if self._approvals is not None:
-            from actions.bundled_approvals import verify_approvals_of_job  # noqa: PLC0415
-
             self._checked_approvals = verify_approvals_of_job(self._api, self._approvals, plan, job)
         self._is_proved = is_proved(job, connection.account_id, StampKey.of(connection.plan_key))
 

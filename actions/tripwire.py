@@ -20,6 +20,7 @@ from connectors.errors import OutcomeUnknown, PackError, ParameterError, PolicyU
 from connectors.job import BulkJob
 from connectors.job_cancelling import cancel_surely
 from connectors.stamp import Stamp
+from guardrails.job_of_plan import problem_of_plan
 
 if TYPE_CHECKING:
     from guardrails.plan import Plan
@@ -85,8 +86,6 @@ class DiscoveryLimit:
         """Raises: ParameterError unless the job was made from the plan and does what the plan says."""
         if self.plan is None:
             return
-        from guardrails.job_of_plan import problem_of_plan  # noqa: PLC0415 -- only where there is a plan
-
         if problem := problem_of_plan(api, self.plan, job):
             message = f"{problem}; cancel_if_discovered_over takes a number by itself"
             raise ParameterError(problems=[{"pointer": "/plan", "message": message}])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from connectors.email_security import EmailSecurity
 from connectors.job import BulkJob
 from connectors.job_match import ExpectedJob, differences, is_visible
 from connectors.stamp import Stamp, StampKey
-from guardrails.plan import Plan
+
+if TYPE_CHECKING:
+    from guardrails.plan import Plan
 
 NOT_OF_PLAN = "is not the plan that the job was made from"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ ALLOWED = {
     "evidence": {"connectors"},
     "guardrails": {"connectors"},
     "actions": {"guardrails", "evidence", "connectors"},
-    "playbooks": {"actions", "guardrails", "evidence", "connectors"},
+    "playbooks": {"connectors"},
     "sandbox": set(),
     "supply_chain": {"connectors"},
 }
@@ -114,3 +115,13 @@ def test_arrows_between_packages_point_one_way(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         crossing = (imported(path) & own) - allowed - {package}
         assert not crossing, f"{path.relative_to(ROOT)} imports {crossing}"
+
+
+def test_playbooks_load_no_client_and_nothing_that_acts() -> None:
+    modules = [f"playbooks.{path.stem}" for path in sorted((ROOT / "playbooks").glob("*.py"))]
+    code = f"import sys, {', '.join(modules)}; print(*sorted(m for m in sys.modules if m.startswith('connectors.')))"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(ended.stdout.split()) == {
+        "connectors.addresses", "connectors.characters", "connectors.errors", "connectors.file_ownership",
+        "connectors.strict_json", "connectors.strict_yaml",
+    }  # fmt: skip
