@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from actions import progress
+from actions.approval_parameters import Approvals
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
 from actions.evidence_bundle import BundleWriter, recorded_bytes
 from actions.example_job import JOB_ID, example_job
-from actions.job_request import Approvals
 from actions.process import main
 from actions.row_collection import Collected, expected_rows
 from connectors.clock import Deadline

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import Field
 
+from actions.approval_parameters import Approvals, Person
 from actions.contract import ActionParams, ActionResult, Preview
 from actions.polling import BEFORE_PROCESSING
 from actions.tripwire import DiscoveryLimit, Tripwire, smallest, watch_discovery
-from connectors.connection import PERSON
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused
 from connectors.job import ActionType, BulkJob, Destination
@@ -21,28 +21,6 @@ from guardrails.limits import Limits
 from guardrails.proposed_job import JobCall
 from guardrails.search_scope import scope_of
 from guardrails.spent_approvals import spend_approvals
-
-Person = Annotated[str, StringConstraints(pattern=PERSON)]
-Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-
-
-def _tokens(given: Any) -> Any:
-    """The tokens in `approvals`, where the documents that `cfes approve` prints are given whole, one or several."""
-    listed = [given] if isinstance(given, str | Mapping) else given
-    if not isinstance(listed, list):
-        return given
-    return [_token(one) for one in listed]
-
-
-def _token(given: Any) -> Any:
-    if not isinstance(given, Mapping):
-        return given
-    # A document with both says two things: it is left as it is, and refused.
-    names = [name for name in ("approval", "rejection") if name in given]
-    return given[names[0]] if len(names) == 1 else given
-
-
-Approvals = Annotated[list[Token], BeforeValidator(_tokens)]
 
 # There are two ways to say which messages are meant: a field's own schema can't say that one of them is required.
 PLAN_OR_SEARCH: dict[str, Any] = {"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]}

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from actions.approval_parameters import Approvals, Person
 from actions.contract import ActionParams, ActionResult, Preview
-from actions.job_request import Approvals, Person
 from actions.message_rows import MessageRow
 from actions.message_selection import MOST_MESSAGES
 from connectors.errors import TemporaryFailure

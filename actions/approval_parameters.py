@@ -1,0 +1,32 @@
+"""The types of parameters that say who asks and who approved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, StringConstraints
+
+from connectors.connection import PERSON
+
+Person = Annotated[str, StringConstraints(pattern=PERSON)]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+def _tokens(given: Any) -> Any:
+    """The tokens in `approvals`, where the documents that `cfes approve` prints are given whole, one or several."""
+    listed = [given] if isinstance(given, str | Mapping) else given
+    if not isinstance(listed, list):
+        return given
+    return [_token(one) for one in listed]
+
+
+def _token(given: Any) -> Any:
+    if not isinstance(given, Mapping):
+        return given
+    # A document with both says two things: it is left as it is, and refused.
+    names = [name for name in ("approval", "rejection") if name in given]
+    return given[names[0]] if len(names) == 1 else given
+
+
+Approvals = Annotated[list[Token], BeforeValidator(_tokens)]
