@@ -79,7 +79,9 @@ class Policy(Part):
     budgets: list[Budget] = Field(
         [], max_length=100, description="What may be changed within some hours, over several jobs."
     )
-    reason_needed: bool = Field(False, description="Whether every change needs a `comment` that says why.")
+    reason_needed: bool = Field(
+        False, description="Whether new jobs, changed messages and delete-job need a `comment`."
+    )
     observe: bool = Field(
         False, description="Change nothing: every check is made, and the write is refused and logged instead."
     )

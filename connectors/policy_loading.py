@@ -70,7 +70,7 @@ def _problems(error: Any) -> Iterator[Problem]:
     said = str(error["msg"])
     match error["type"]:
         case "extra_forbidden":
-            said = f"is no key that is known here{_did_you_mean(error['loc'])}"
+            said = f"unknown key{_did_you_mean(error['loc'])}"
         case "missing":
             said = "is required"
         case "model_type":

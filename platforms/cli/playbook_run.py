@@ -243,6 +243,9 @@ def _outputs(outcome: local.Outcome) -> list[tuple[str, str]]:
     within = f"{near(outcome.directory)}/"
     rows = []
     for name, value in outcome.outputs.items():
+        if isinstance(value, dict) and "plan_hash" in value:
+            # A whole plan would push the error and its next step off the screen.
+            value = f"plan {value['plan_hash']}; --output json has all of it"  # noqa: PLW2901
         shown = list(named_values({name: value})) or [(name, "-")]
         rows += [(title, text.removeprefix(within)) for title, text in shown]
     return rows

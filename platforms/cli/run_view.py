@@ -82,7 +82,7 @@ class RunView(Observer):
         if job_id is not None:
             message += f" Job {job_id} is still running in Cloudflare."
         elif isinstance(step, ActionStep) and load(step.action).effect != "read":
-            message += " A job may stand already: to resume finds it and never makes a second."
+            message += " A job may exist already. To resume finds it, and never makes a second one."
         return Parting(
             message,
             resume=f"cfes playbook run --resume {shlex.quote(directory)}",

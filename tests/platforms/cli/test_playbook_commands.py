@@ -202,7 +202,7 @@ def test_a_question_that_gets_no_yes_leaves_no_trace_of_a_change(
         patch.setattr(approval, "typed_answer", answers)
         ended = connected(*run, terminal=True)
     assert ended.code == (3 if isinstance(answer, str) else 130)
-    assert "A job may stand" not in ended.err
+    assert "A job may exist" not in ended.err
     assert json.loads(Path("case/journal.json").read_text())["in_flight"] is None
     resumed = connected("playbook", "run", "--resume", "case", "--yes")
     assert "begun before" not in resumed.err
@@ -448,3 +448,14 @@ def test_a_playbook_that_does_not_exist_is_named(command: str, cfes: Cfes) -> No
     for name in ("phish-campaing-purge", "missing.yaml", "./missing"):
         ended = cfes("playbook", command, name)
         assert (ended.code, ended.error["type"]) == (2, "PlaybookNotFound")
+
+
+def test_a_plan_among_the_outputs_is_one_line_for_people(cfes: Cfes, tmp_path: Path) -> None:
+    (tmp_path / "gives.yaml").write_text(
+        "playbook: 1\nid: gives\ntitle: Give a plan\n"
+        "steps:\n  - {id: made, set: {plan: {plan_hash: abc, sample: [1, 2]}}}\n"
+        "outputs: {to_approve: '{{ steps.made.plan }}'}\n"
+    )
+    ended = cfes("playbook", "run", "gives.yaml", "--output", "table")
+    assert re.search(r"^to_approve +plan abc; --output json has all of it", ended.out, re.MULTILINE)
+    assert "sample" not in ended.out
