@@ -118,7 +118,7 @@ class Action(Generic[P, R]):
         return self.effect != "read" and not is_dry_run
 
     def asks_first(self, params: Mapping[str, Any]) -> bool:
-        """Whether a person should agree to a call with these parameters."""
+        """Return whether a person should agree to a call with these parameters."""
         return self.approval == "required" and self.may_change(params)
 
     def run(self, params: Mapping[str, Any], connector: EmailSecurity | None = None) -> dict[str, Any]:

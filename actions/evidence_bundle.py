@@ -109,7 +109,7 @@ class BundleWriter:
                     beside.unlink(missing_ok=True)
 
     def warnings(self, calls: CallRecord | None) -> Iterator[str]:
-        """What is wrong with the record of calls, and with the approvals."""
+        """Yield what is wrong with the record of calls, and with the approvals."""
         if calls is not None and calls.lost:
             yield f"{calls.lost} calls could not be written to the record of calls"
         if self._plan_seal == "broken":
@@ -200,7 +200,7 @@ class BundleWriter:
                 bundle.add(name, [text.encode()])
 
     def _request(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        """What the job was to do, as the API has it, and what is known or claimed of who wanted it."""
+        """Return what the job was to do, as the API has it, and what is known or claimed of who wanted it."""
         facts = request_facts(job, proved=self._is_proved)
         if self._plan_seal is not None:
             facts["plan_seal"] = self._plan_seal

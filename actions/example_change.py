@@ -46,7 +46,7 @@ def example_change(**changes: Any) -> dict[str, Any]:
 
 
 def example_found() -> dict[str, Any]:
-    """What a dry run shows of the message."""
+    """Return what a dry run shows of the message."""
     return {
         "found": 1,
         "by_recipient_domain": {"corp.example": 1},

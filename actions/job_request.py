@@ -208,7 +208,7 @@ def request_job(
 
 
 def _finds_message(api: EmailSecurity, search: SearchParams) -> bool | None:
-    """Whether the search finds any message; None where the message search can't express it."""
+    """Return whether the search finds any message; None where the message search can't express it."""
     from guardrails.survey import survey  # noqa: PLC0415 -- only where a job's window may have missed messages
 
     if scope_of(search).uncountable:

@@ -16,7 +16,7 @@ SAMPLE_SIZE = 10
 
 
 def survey_messages(api: EmailSecurity, found: Collection[MessageDetails], policy: Policy | None = None) -> Survey:
-    """The survey of messages that the service found. policy: as guardrails.survey takes it."""
+    """Return the survey of messages that the service found. policy: as guardrails.survey takes it."""
     survey = Survey(policy=api.policy if policy is None else policy, sample_size=SAMPLE_SIZE)
     for message in found:
         survey.take(message)
@@ -24,7 +24,7 @@ def survey_messages(api: EmailSecurity, found: Collection[MessageDetails], polic
 
 
 def survey_fields(survey: Survey | None) -> Mapping[str, Any]:
-    """The fields of a result that show a survey; empty ones where none was made."""
+    """Return the fields of a result that show a survey; empty ones where none was made."""
     if survey is None:
         empty: dict[str, Any] = {name: {} for name in ("by_recipient_domain", "by_disposition", "by_sender")}
         return {"found": None, **empty, "sample": []}

@@ -207,7 +207,7 @@ def domain_forms(domain: str) -> frozenset[str]:
 
 
 def _canonical(domain: str) -> str:
-    """The domain in ASCII, mapped by UTS 46; not checked."""
+    """Return the domain in ASCII, mapped by UTS 46; not checked."""
     text = domain.translate(_DOTS).strip(" ").removesuffix(".")
     if text.isascii():
         return text.lower()
@@ -323,7 +323,7 @@ def _hint(character: str) -> str:
 
 
 def _visible(text: str) -> str:
-    """The text without characters that show nothing and separate nothing."""
+    """Return the text without characters that show nothing and separate nothing."""
     if text.isascii() and text.isprintable():
         return text
     spaces = "\t\n\r\v\f"
@@ -345,13 +345,13 @@ def _mentioned(text: str) -> Iterator[str]:
 
 
 def _within_brackets(piece: str) -> str:
-    """What the last angle brackets with an @ hold; empty where there are none."""
+    """Return what the last angle brackets with an @ hold; empty where there are none."""
     within = (part.partition(">")[0].strip() for part in piece.split("<")[1:])
     return next((part.rpartition(":")[2] for part in reversed(list(within)) if "@" in part), "")
 
 
 def _without_names(text: str) -> str:
-    """The text without quoted texts, unless one is the part of an address before its @."""
+    """Return the text without quoted texts, unless one is the part of an address before its @."""
     pieces = re.split(r'("(?:[^"\\]|\\.)*")', text)
     for index in range(1, len(pieces), 2):
         if not pieces[index + 1].startswith("@"):
@@ -360,7 +360,7 @@ def _without_names(text: str) -> str:
 
 
 def _candidates(text: str) -> set[str]:
-    """Everything in a text that could be an address or a domain; more rather than less."""
+    """Return everything in a text that could be an address or a domain; more rather than less."""
     text = unicodedata.normalize("NFKC", _visible(text)).strip()
     bare = text.rpartition("<")[2].removesuffix(">") if text.endswith(">") else text
     # With a comment, a scheme or a list around it an address is one all the same.

@@ -281,7 +281,7 @@ class Connection(BaseModel):
 
 
 def _said(problem: ErrorDetails) -> str:
-    """What is wrong with a setting, in the words of a person who sets it; nothing of its value."""
+    """Return what is wrong with a setting, in the words of a person who sets it; nothing of its value."""
     limits = problem.get("ctx", {})
     match problem["type"]:
         case "missing":

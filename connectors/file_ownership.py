@@ -34,12 +34,12 @@ class Weakness:
 
 
 def this_user() -> frozenset[int]:
-    """The user that this process runs as."""
+    """Return the user that this process runs as."""
     return frozenset({os.geteuid()})
 
 
 def root_and_this_user() -> frozenset[int]:
-    """The owners that can change anything here anyway."""
+    """Return the owners that can change anything here anyway."""
     return frozenset({0, os.geteuid()})
 
 
@@ -99,17 +99,17 @@ def _way(path: Path) -> Iterator[Path]:
 
 def _others_may_rename(path: Path, status: os.stat_result, *, own_group: bool) -> bool:
     bits = status.st_mode & _GROUP_AND_OTHERS
-    if own_group and bits == stat.S_IWGRP and _is_own_group(status.st_gid):
+    if own_group and bits == stat.S_IWGRP and is_own_group(status.st_gid):
         return False
-    return bool(bits) and not status.st_mode & stat.S_ISVTX and not _read_only(path)
+    return bool(bits) and not status.st_mode & stat.S_ISVTX and not is_read_only_mount(path)
 
 
-def _read_only(path: Path) -> bool:
-    """Whether the mount is read-only. Kubernetes mounts a config map so, in a directory of mode 0777."""
+def is_read_only_mount(path: Path) -> bool:
+    """Return whether the mount is read-only. Kubernetes mounts a config map so, in a directory of mode 0777."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
-def _is_own_group(group_id: int) -> bool:
+def is_own_group(group_id: int) -> bool:
     """Whether it is the private group that many systems give each user: files are group-writable there by default."""
     try:
         group, user = grp.getgrgid(group_id), pwd.getpwuid(os.geteuid())

@@ -53,7 +53,7 @@ class ExpectedJob:
 
 
 def is_visible(job: BulkJob) -> bool:
-    """Whether the answer shows what the job does. Older answers, and rows of a list, may lack a part."""
+    """Return whether the answer shows what the job does. Older answers, and rows of a list, may lack a part."""
     action = _action_of(job)
     return action is not None and job.search_params is not None and (action != "MOVE" or _folder_of(job) is not None)
 
@@ -104,7 +104,7 @@ def digest_of_job(job: BulkJob) -> str | None:
 
 
 def is_proved(job: BulkJob, account_id: str, stamp_key: StampKey | None) -> bool:
-    """Whether the job's stamp was made with this key, for a job that does what this one does.
+    """Return whether the job's stamp was made with this key, for a job that does what this one does.
 
     What the stamp says, who asked for it and who approved, is then more than a claim.
     """
@@ -154,7 +154,7 @@ def _other_action(request: BulkJobRequest, job: BulkJob) -> Iterator[str]:
 
 
 def _criteria(search: Mapping[str, Any]) -> dict[str, Any]:
-    """The criteria without the window, without what is absent and without the API's own defaults."""
+    """Return the criteria without the window, without what is absent and without the API's own defaults."""
     return {
         name: value
         for name, value in search.items()
@@ -239,7 +239,7 @@ def _other_end(asked: SearchParams, found: datetime | None, created: datetime | 
 
 
 def _same_instant(expected: datetime, found: datetime) -> bool:
-    """A service may keep whole seconds or milliseconds only."""
+    """Return whether the instants are equal: a service may keep whole seconds or milliseconds only."""
     milliseconds = expected.replace(microsecond=expected.microsecond // 1000 * 1000)
     return found in (expected, milliseconds, expected.replace(microsecond=0))
 

@@ -86,7 +86,7 @@ def _finds_nothing(job: BulkJob, stamp: Stamp) -> bool:
 def _left_out(
     expected: ExpectedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]
 ) -> tuple[list[str], list[str]]:
-    """What speaks against a job whose window ends before it was made, and warnings.
+    """Return what speaks against a job whose window ends before it was made, and warnings.
 
     Its plan may have waited for approval: then it is the job of this request, without the mail that arrived meanwhile.
     A job that finds nothing of what was there is not.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 def same_person(first: str, second: str) -> bool:
-    """Whether the two names may belong to one person.
+    """Return whether the two names may belong to one person.
 
     Case, a `+` tag, white space around the name and a dot at the end make no difference. A login without a domain
     matches an address with any domain: `alice` may be `alice@corp.example`. Two addresses in different domains are two
@@ -17,7 +17,7 @@ def same_person(first: str, second: str) -> bool:
 
 
 def named_among(name: str, names: Iterable[str]) -> bool:
-    """Whether one of `names` may be the person that `name` names."""
+    """Return whether one of `names` may be the person that `name` names."""
     return any(same_person(name, other) for other in names)
 
 
@@ -41,7 +41,7 @@ def unmatched_groups(groups: Sequence[str], members: Mapping[str, Collection[str
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """The login without its tag, and the domain; empty where there is none."""
+    """Return the login without its tag, and the domain; empty where there is none."""
     # `%40` is the @ of an address in a URL.
     folded = name.replace("%40", "@").strip().casefold()
     before, at, after = folded.rpartition("@")

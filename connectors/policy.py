@@ -144,7 +144,7 @@ class Policy(Part):
     def groups_needed(
         self, action: ActionType, destination: Destination | None, messages: int | None, recipients: int | None
     ) -> tuple[str, ...]:
-        """The groups that one approver each must have approved: those of all rules that apply."""
+        """Return the groups that one approver each must have approved: those of all rules that apply."""
         rules = (r for r in self.approval_needed if r.applies(action, destination, messages, recipients))
         return tuple(dict.fromkeys(group for rule in rules for group in rule.one_from))
 

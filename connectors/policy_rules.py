@@ -71,7 +71,7 @@ class Rule(Part):
         return self
 
     def _is_about(self, action: ActionType, destination: Destination | None) -> bool:
-        """Whether the conditions on what is done hold; an unknown destination counts as the listed one."""
+        """Return whether the conditions on what is done hold; an unknown destination counts as the listed one."""
         into_inbox = delivers(action, destination)
         if self.actions is not None and action not in self.actions and not (into_inbox and "RELEASE" in self.actions):
             return False

@@ -148,7 +148,7 @@ class Stamp:
         return bool(_DIGEST.fullmatch(self.plan)) and plan_hash.startswith(self.plan)
 
     def same_plan(self, other: Stamp) -> bool:
-        """Whether both name the same plan."""
+        """Return whether both name the same plan."""
         return bool(_DIGEST.fullmatch(self.plan)) and self.plan == other.plan
 
     def same_request(self, other: Stamp) -> bool:

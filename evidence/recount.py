@@ -81,7 +81,7 @@ class Recount:
         return None
 
     def lacks(self, row_ids: Iterable[str]) -> bool:
-        """Whether any of these rows was not in the file."""
+        """Return whether any of these rows was not in the file."""
         return any(self._ids.new(row_ids))
 
     def _problem(self, row: _Row) -> str | None:

@@ -255,7 +255,7 @@ def _request(request: Mapping[str, Any], job: Job) -> list[Named]:
 
 
 def _wanted_by(request: Mapping[str, Any]) -> list[Named]:
-    """Who asked and who approved. What the job's comment alone says is marked as claimed."""
+    """Return who asked and who approved. What the job's comment alone says is marked as claimed."""
     approved_by = [name for item in _items(request.get("approved_by")) if (name := text(item)) is not None]
     said: list[Named] = [
         (_marked("Requested by", "requested_by", request), text(request.get("requested_by"))),

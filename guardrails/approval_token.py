@@ -89,7 +89,7 @@ class ReadToken:
     reason: str = ""
 
     def is_signed_before(self, seconds: int) -> bool:
-        """Whether the approver may have signed before that time (since 1970), by a clock that may be ahead."""
+        """Return whether the approver may have signed before that time (since 1970), by a clock that may be ahead."""
         return self.issued_at <= seconds + CLOCK_SKEW_SECONDS
 
 
@@ -98,7 +98,7 @@ class Unacceptable(Exception):
 
 
 def is_reason(text: object) -> bool:
-    """Whether a rejection can hold the text: printable, on one line, not empty and not endless."""
+    """Return whether a rejection can hold the text: printable, on one line, not empty and not endless."""
     return isinstance(text, str) and text.strip() != "" and len(text) <= LONGEST_REASON and text.isprintable()
 
 
@@ -133,7 +133,7 @@ def sign_token(kind: Kind, signing: Signing, **more: str) -> tuple[str, datetime
 
 
 def read_token(token: object, keys: Mapping[str, Ed25519PublicKey], terms: ApprovalTerms) -> ReadToken:
-    """The checked content of a token. Raises: Unacceptable."""
+    """Return the checked content of a token. Raises: Unacceptable."""
     if not isinstance(token, str) or len(token) > LONGEST_TOKEN or not _TOKEN.fullmatch(token):
         raise Unacceptable("it is not the token of an approval")
     parts = [_decoded(part) for part in token.split(".")]
@@ -195,7 +195,7 @@ def _time(value: object) -> int:
 
 
 def _decoded(part: str) -> bytes:
-    """What a part of a token says. Raises: Unacceptable."""
+    """Return what a part of a token says. Raises: Unacceptable."""
     try:
         data = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except ValueError:
@@ -207,7 +207,7 @@ def _decoded(part: str) -> bytes:
 
 
 def _object(data: bytes) -> dict[str, Any]:
-    """The JSON object in a part of a token. Raises: Unacceptable."""
+    """Return the JSON object in a part of a token. Raises: Unacceptable."""
     try:
         found = read_json(data.decode())
     except (ValueError, RecursionError):

@@ -50,7 +50,7 @@ def need_of(
     recipients: int | None,
     requesters: Collection[str],
 ) -> Need:
-    """The approvals that the policy asks for. A number that is None counts as too many.
+    """Return the approvals that the policy asks for. A number that is None counts as too many.
 
     requesters: who asks, and who asked for the plan. Where one of them is a service account, one more approval is
     needed: the person behind the account is not known, and may be one of the approvers.
@@ -64,7 +64,7 @@ def need_of(
 
 
 def shortfall(policy: Policy, need: Need, names: Collection[str]) -> str | None:
-    """What is missing where these approvers signed; None where they are enough."""
+    """Return what is missing where these approvers signed; None where they are enough."""
     if len(names) < need.count:
         return f"{len(names)} count{'s' if len(names) == 1 else ''}"
     members = {approver.name: approver.groups for approver in policy.approvers if approver.name in names}

@@ -20,7 +20,7 @@ MAKE_ONE = "Nothing was approved. Make a key with: openssl genpkey -algorithm ed
 
 # The points of small order (RFC 8032's curve; both signs, also spelt beyond the field's size): under such a "key"
 # anybody can forge a signature. All zeros, which somebody might leave in as a placeholder, is one of them.
-_WEAK = frozenset(
+WEAK_KEYS = frozenset(
     bytes.fromhex(text)
     for text in (
         "0000000000000000000000000000000000000000000000000000000000000000",
@@ -108,4 +108,4 @@ _DECRYPT = (
 
 
 def _is_weak(raw: bytes) -> bool:
-    return raw[:31] + bytes([raw[31] & 0x7F]) in _WEAK
+    return raw[:31] + bytes([raw[31] & 0x7F]) in WEAK_KEYS

@@ -141,7 +141,7 @@ def _is_counted_with(budget: Budget, planned: Spending, other: Spending) -> bool
 
 
 def _from_jobs(api: EmailSecurity, since: datetime) -> Iterator[tuple[str, tuple[datetime, Spending]]]:
-    """The jobs with a stamp, by job ID, each with when it was made."""
+    """Yield the jobs with a stamp, by job ID, each with when it was made."""
     for job in api.list_jobs():
         stamp = Stamp.read(job.comment)
         if stamp is None:
@@ -163,7 +163,7 @@ def _created(job: BulkJob) -> datetime:
 
 
 def _touched(job: BulkJob, stamp: Stamp) -> int | None:
-    """How many messages the job changes, or may still change."""
+    """Return how many messages the job changes, or may still change."""
     if job.status == "CANCELLED" and job.processed == 0:
         # Cancelled over its discovery limit, before it processed anything.
         return 0
@@ -175,7 +175,7 @@ def _touched(job: BulkJob, stamp: Stamp) -> int | None:
 
 
 def _larger(made: Spending, recorded: Spending | None) -> Spending:
-    """Of one change, what the job shows; while it shows nothing, what was counted before it was made."""
+    """Return what the job shows; while it shows nothing, what was counted before it was made."""
     return recorded if made.messages is None and recorded is not None else made
 
 

@@ -97,7 +97,7 @@ def refusals_of_numbers(found: Survey, job: ProposedJob, api: EmailSecurity) -> 
 
 
 def approvals_needed(job: ProposedJob, api: EmailSecurity, numbers: Numbers | None) -> Need:
-    """The approvals that the policy asks for: by the larger of the plan's numbers and today's."""
+    """Return the approvals that the policy asks for: by the larger of the plan's numbers and today's."""
     if not api.has_policy:
         return Need()
     seen = [known for known in (numbers, job.plan.numbers if job.plan else None) if known is not None]
@@ -109,7 +109,7 @@ def approvals_needed(job: ProposedJob, api: EmailSecurity, numbers: Numbers | No
 
 
 def asks_for_plan(job: ProposedJob, api: EmailSecurity, numbers: Numbers | None) -> bool:
-    """Whether the policy asks for a plan, or for approvals, which are given for one."""
+    """Return whether the policy asks for a plan, or for approvals, which are given for one."""
     if not api.has_policy:
         return False
     known = numbers or (None, None)

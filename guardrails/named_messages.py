@@ -168,7 +168,7 @@ def within_budget(
 def approvals_needed(
     api: EmailSecurity, change: Change, messages: Collection[NamedMessage], requested_by: str | None
 ) -> Need:
-    """The approvals that the policy asks for. A number that is not known counts as too many."""
+    """Return the approvals that the policy asks for. A number that is not known counts as too many."""
     if not api.has_policy or not messages:
         return Need()
     requesters = [] if requested_by is None else [requested_by]
@@ -178,7 +178,7 @@ def approvals_needed(
 
 
 def approved_by(api: EmailSecurity, needed: Need, plan: str, allowed: Allowance) -> list[ReadToken]:
-    """The approvals of the plan with this hash. Raises: ApprovalRefused."""
+    """Return the approvals of the plan with this hash. Raises: ApprovalRefused."""
     if not needed and not allowed.approvals:
         return []
     from guardrails.approval import require_approvals  # noqa: PLC0415 -- only where somebody has to approve

@@ -76,13 +76,13 @@ def _is_visible(text: str, own: OwnDomains) -> bool:  # noqa: ARG001 -- one sign
 
 
 def _is_address(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
-    """A recipient's address. A recipient's domain is usually the organisation's own: it narrows nothing."""
+    """Return whether it is an address. A recipient's domain is usually the organisation's own: it narrows nothing."""
     mailbox, _, domain = text.strip().rpartition("@")
     return _is_mailbox(mailbox) and _is_domain(domain)
 
 
 def _is_foreign(text: str, own: OwnDomains) -> bool:
-    """An address, or a domain that is not one of the organisation's own."""
+    """Return whether it is an address, or a domain that is not one of the organisation's own."""
     mailbox, _, domain = text.strip().rpartition("@")
     return (
         _is_domain(domain)

@@ -88,7 +88,7 @@ def spend_approvals_of_job(api: EmailSecurity, plan_digest: str) -> None:
 
 
 def _observes(api: EmailSecurity) -> bool:
-    """Whether the policy lets nothing be changed: then nothing is used either."""
+    """Return whether the policy lets nothing be changed: then nothing is used either."""
     return api.has_policy and api.policy.observe
 
 

@@ -202,7 +202,7 @@ def _domain(address: str) -> str:
 
 
 def _possible_senders(message: MessageDetails) -> Iterator[str]:
-    """The header From, and the envelope sender unless SPF failed for it: then anybody can have written it."""
+    """Yield the header From, and the envelope sender unless SPF failed for it: then anybody can have written it."""
     if message.from_:
         yield message.from_
     disproved = message.validation is not None and (message.validation.spf or "").casefold() in ("fail", "softfail")
@@ -211,7 +211,7 @@ def _possible_senders(message: MessageDetails) -> Iterator[str]:
 
 
 def _is_proved(message: MessageDetails) -> bool:
-    """Whether the checks prove the From. A From that names several domains is proved by none."""
+    """Return whether the checks prove the From. A From that names several domains is proved by none."""
     checks, senders = message.validation, domains_named(message.from_ or "")
     if checks is None or len(senders) != 1:
         return False

@@ -87,7 +87,7 @@ def _request_context(event: Any) -> Mapping[str, Any]:
 
 
 def _iam_identity(context: Mapping[str, Any]) -> str | None:
-    """The signed request's user, of an HTTP API (`authorizer.iam`) or a REST API (`identity`)."""
+    """Return the signed request's user, of an HTTP API (`authorizer.iam`) or a REST API (`identity`)."""
     iam, identity = _at(context, "authorizer", "iam"), _at(context, "identity")
     cognito = _cognito_identity(
         _text(_at(iam, "cognitoIdentity"), "identityId") or _text(identity, "cognitoIdentityId")

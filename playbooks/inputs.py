@@ -71,7 +71,7 @@ def from_text(playbook: Playbook, name: str, text: str, *, file: str | None = No
 
 
 def takes_text(playbook: Playbook, name: str) -> bool:
-    """Whether a text given for the input is the value itself, and not JSON. Raises ParameterError."""
+    """Return whether a text given for the input is the value itself, and not JSON. Raises ParameterError."""
     return "string" in _types(playbook, name)
 
 

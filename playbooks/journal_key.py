@@ -38,7 +38,7 @@ class JournalKey:
         return self._digest(_JOURNAL + canonical(document))
 
     def fits(self, seal: object, document: dict[str, Json]) -> bool:
-        """Whether this key made this seal for this document."""
+        """Return whether this key made this seal for this document."""
         return isinstance(seal, str) and hmac.compare_digest(
             seal.encode("utf-8", "replace"), self.seal(document).encode()
         )

@@ -97,7 +97,7 @@ def _run(call: _Call, flags: Sequence[Flag], screen: Screen) -> None:
 
 
 def _other_problems(action: Action[Any, Any], params: Mapping[str, Any], known: Sequence[Problem]) -> list[Problem]:
-    """What else is wrong with the parameters: all problems are reported at once.
+    """Return what else is wrong with the parameters: all problems are reported at once.
 
     A plan that can't be read may have what seems to be missing.
     """
@@ -137,7 +137,7 @@ def interrupted(action: Action[Any, Any], params: Mapping[str, Any], given: Mapp
 
 
 def _to_write(params: Mapping[str, Any], given: Mapping[str, Any] | None) -> str:
-    """What the command to resume takes from a file, and did not come from one."""
+    """Return what the command to resume takes from a file, and did not come from one."""
     typed_as = given or {}
     names = [name for name in FILES_ONLY if params.get(name) and not is_file(typed_as.get(name))]
     return "".join(f" Write the {name} to {name}.json first." for name in names)

@@ -77,7 +77,7 @@ def require_person(screen: Screen, steps: Sequence[Step]) -> None:
 
 
 def can_ask(screen: Screen) -> bool:
-    """Whether a person sees what is written and can type an answer."""
+    """Return whether a person sees what is written and can type an answer."""
     return (screen.watched or screen.on_terminal) and can_answer()
 
 
@@ -138,13 +138,13 @@ class AskingGate:
 
 
 def done_so_far(upcoming: Upcoming) -> str:
-    """What a resumed run has changed, or may have changed, before the step that comes next."""
+    """Return what a resumed run has changed, or may have changed, before the step that comes next."""
     found = possible_changes(upcoming)
     return f"This run was begun before. {told(found) if found else 'It has changed nothing so far.'}"
 
 
 def possible_changes(upcoming: Upcoming) -> list[Change]:
-    """What the run has changed, and the step that comes next where an earlier attempt of it had begun."""
+    """Return what the run has changed, and the step that comes next where an earlier attempt of it had begun."""
     command, changes = upcoming.command, list(upcoming.changes)
     if upcoming.begun and command.step_id not in [change.step for change in changes]:
         changes.append(Change(command.step_id, command.action, "unknown", None))
@@ -167,17 +167,17 @@ def agrees(screen: Screen) -> bool:
 
 
 def can_answer() -> bool:
-    """Whether somebody can type: at standard input, or at the terminal of this process. Never blocks."""
+    """Return whether somebody can type: at standard input, or at the terminal of this process. Never blocks."""
     return _answering() is True
 
 
 def in_background() -> bool:
-    """Whether this process has a terminal, and another process of it reads what is typed."""
+    """Return whether this process has a terminal, and another process of it reads what is typed."""
     return _answering() is False
 
 
 def _answering() -> bool | None:
-    """Whether this process reads what is typed at its terminal; None where it has no terminal."""
+    """Return whether this process reads what is typed at its terminal; None where it has no terminal."""
     if is_terminal(sys.stdin):
         return _in_foreground(sys.stdin)
     try:

@@ -43,7 +43,7 @@ class DryRun(BaseModel):
 
 
 def read_subject(document: Mapping[str, Any], now: datetime) -> Plan | DryRun:
-    """The plan or the dry run in a document, whose hash fits what is to be done.
+    """Return the plan or the dry run in a document, whose hash fits what is to be done.
 
     Raises: PlanRefused for a plan that was edited or is too old, ParameterError for what is neither.
     """

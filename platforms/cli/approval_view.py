@@ -63,7 +63,7 @@ def _claims(subject: Plan | DryRun, findings: Findings) -> list[str]:
 
 
 def _what(subject: Plan | DryRun) -> Rows:
-    """What the hash, and so the signature, is over."""
+    """Return what the hash, and so the signature, is over."""
     rows: Rows = [
         ("account", subject.account_id),
         ("action", subject.action),

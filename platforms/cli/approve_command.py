@@ -123,7 +123,7 @@ def _signed(
 
 
 def _reading(clock: Clock) -> EmailSecurity | None:
-    """A connection with the approver's own token, that changes nothing; None where no token is set.
+    """Return a connection with the approver's own token, that changes nothing; None where no token is set.
 
     Raises: ConnectionSettingsError.
     """
@@ -189,7 +189,7 @@ def _check_requester(subject: Plan | DryRun, approver: str) -> None:
 
 
 def _approver(pem: bytes, name: str | None) -> tuple[str, Policy, float]:
-    """Who approves, under which policy, and for how many hours at most.
+    """Return who approves, under which policy, and for how many hours at most.
 
     Raises: ParameterError, ApprovalRefused, PolicyUnusable.
     """

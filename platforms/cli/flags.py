@@ -155,7 +155,7 @@ def typed(flags: Sequence[Flag], params: Mapping[str, Any], given: Mapping[str, 
 
 
 def is_file(as_typed: object) -> bool:
-    """Whether a flag's value was typed as the name of a file that can be read again."""
+    """Return whether a flag's value was typed as the name of a file that can be read again."""
     return isinstance(as_typed, str) and as_typed.startswith("@") and as_typed != "@-"
 
 

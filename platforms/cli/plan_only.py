@@ -75,7 +75,7 @@ class StoppingGate:
         return params
 
     def _plan(self, params: Mapping[str, Any], shown: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """The plan that the step is given, else that of its own call, else the last one that was made.
+        """Return the plan that the step is given, else that of its own call, else the last one that was made.
 
         Raises: PlanRefused for a given plan that was edited.
         """

@@ -112,7 +112,7 @@ def prepare_start(
 
 
 def is_connected(playbook: Playbook) -> bool:
-    """Whether a step of the playbook takes a connection."""
+    """Return whether a step of the playbook takes a connection."""
     return any(load(step.action).connection for step in playbook.steps if isinstance(step, ActionStep))
 
 

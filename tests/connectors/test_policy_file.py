@@ -78,7 +78,7 @@ class TestMode:
         self, policy: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         policy.parent.chmod(0o777)
-        monkeypatch.setattr(file_ownership, "_read_only", lambda path: path == policy.parent)
+        monkeypatch.setattr(file_ownership, "is_read_only_mount", lambda path: path == policy.parent)
         assert load_policy(str(policy)).max_messages == 7
 
 
@@ -146,7 +146,7 @@ class TestLinks:
         assert load_policy(str(policy)).max_messages == 7
         mount.chmod(0o777)
         assert f"{mount} can be written by" in refused(policy)
-        monkeypatch.setattr(file_ownership, "_read_only", lambda path: path == mount)
+        monkeypatch.setattr(file_ownership, "is_read_only_mount", lambda path: path == mount)
         assert load_policy(str(policy)).max_messages == 7
 
     def test_the_target_is_checked_and_named(self, policy: Path) -> None:

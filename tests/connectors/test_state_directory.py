@@ -112,7 +112,7 @@ def test_a_directory_above_that_only_the_users_own_group_may_write_is_accepted(
     made = private_directory(str(tmp_path / "home" / "state"), {})
     made.parent.chmod(0o770)
     for own, accepted in ((True, True), (False, False)):
-        monkeypatch.setattr(file_ownership, "_is_own_group", lambda _, own=own: own)
+        monkeypatch.setattr(file_ownership, "is_own_group", lambda _, own=own: own)
         if accepted:
             assert private_directory(str(made), {}) == made
         else:

@@ -31,7 +31,7 @@ from connectors.people import unmatched_groups
 from connectors.policy import Policy
 from guardrails.approval import Approval, Rejection, approve, approver_of, reject, verify_approvals
 from guardrails.approval_token import LONGEST_REASON, LONGEST_TOKEN, ApprovalTerms, Signing
-from guardrails.approver_keys import _WEAK, public_keys
+from guardrails.approver_keys import WEAK_KEYS, public_keys
 
 NOW = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
 T = int(NOW.timestamp())
@@ -556,7 +556,7 @@ class TestPolicyOfApprovers:
                 public_keys(_policy_with(f"-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n"))
 
     @pytest.mark.parametrize("sign", [0, 0x80])
-    @pytest.mark.parametrize("weak", sorted(_WEAK), ids=lambda raw: raw.hex()[:8])
+    @pytest.mark.parametrize("weak", sorted(WEAK_KEYS), ids=lambda raw: raw.hex()[:8])
     def test_a_key_under_which_anybody_can_sign_is_refused(self, weak: bytes, sign: int) -> None:
         raw = weak[:31] + bytes([weak[31] | sign])
         der = bytes.fromhex("302a300506032b6570032100") + raw
@@ -568,7 +568,7 @@ class TestPolicyOfApprovers:
         """Where the library takes such a key at all, a signature without any private key is good for some message."""
         forged = bytes([1]) + bytes(63)
         taken = 0
-        for weak in _WEAK:
+        for weak in WEAK_KEYS:
             key = Ed25519PublicKey.from_public_bytes(weak)
             taken += any(_verifies(key, forged, bytes([n])) for n in range(200))
         assert taken >= 4

@@ -29,7 +29,7 @@ from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
 from tests.platforms.cli.test_action_commands import FIND
 from tests.platforms.cli.test_display import ESCAPE, HOSTILE
-from tests.platforms.cli.test_playbook_commands import PURGE, _only_for
+from tests.platforms.cli.test_playbook_commands import PURGE, only_for
 
 COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 CREATE = ("create-move-job", *FIND, "--destination", "JunkEmail")
@@ -362,7 +362,7 @@ class TestPlaybooks:
             raise RateLimited("slow down")
 
         Path("purge.yaml").write_text(PURGE)
-        monkeypatch.setattr(Action, "run", _only_for("preview-job", limited))
+        monkeypatch.setattr(Action, "run", only_for("preview-job", limited))
         ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), terminal=True, typed="n\n")
         told = COLOUR.sub("", ended.err)
         assert "What it would do can't be shown: slow down" in told

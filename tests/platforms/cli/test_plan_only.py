@@ -20,7 +20,7 @@ from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes, Ended
 from tests.platforms.cli.test_confirmation import COLOUR
 from tests.platforms.cli.test_display import ESCAPE, HOSTILE
-from tests.platforms.cli.test_playbook_commands import PURGE, _only_for
+from tests.platforms.cli.test_playbook_commands import PURGE, only_for
 from tests.platforms.cli.test_unattended_runs import READING
 
 RUN = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT))
@@ -202,7 +202,7 @@ def test_a_step_that_fails_before_gives_its_exit_code_and_no_way_to_resume(
         raise RateLimited("slow down")
 
     Path("purge.yaml").write_text(PURGE)
-    monkeypatch.setattr(Action, "run", _only_for("search-messages", limited))
+    monkeypatch.setattr(Action, "run", only_for("search-messages", limited))
     ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--plan-only")
     assert (ended.code, ended.document["plan"]) == (6, None)
     assert "resume" not in ended.out + ended.err
@@ -268,7 +268,7 @@ def test_ctrl_c_leaves_nothing(connected: Cfes, monkeypatch: pytest.MonkeyPatch,
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Action, "run", _only_for("preview-job", interrupted))
+    monkeypatch.setattr(Action, "run", only_for("preview-job", interrupted))
     ended = connected(*PLAN)
     assert (ended.code, list(scratch.iterdir())) == (130, [])
     assert "Nothing was changed, and there is no run to resume." in ended.err

@@ -242,7 +242,7 @@ def test_a_step_that_is_tried_again_is_not_asked_about_again(
     assert ended.err.count("Continue?") == 1
 
 
-def _only_for(action_id: str, instead: Any) -> Any:
+def only_for(action_id: str, instead: Any) -> Any:
     run = Action.run
 
     def either(action: Any, params: Any, connector: Any = None) -> Any:
@@ -294,7 +294,7 @@ def test_a_failure_after_the_job_was_made_says_so_and_resuming_tries_it_again(
 
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     with monkeypatch.context() as patch:
-        patch.setattr(Action, "run", _only_for("wait-for-job", limited))
+        patch.setattr(Action, "run", only_for("wait-for-job", limited))
         ended = connected(*run)
         again = connected("playbook", "run", "--resume", "case", terminal=True)
     [job] = connected("list-jobs").document["jobs"]
@@ -314,7 +314,7 @@ def test_ctrl_c_right_after_a_resume_names_the_job_and_how_to_cancel_it(
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Action, "run", _only_for("wait-for-job", interrupted))
+    monkeypatch.setattr(Action, "run", only_for("wait-for-job", interrupted))
     connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     ended = connected("playbook", "run", "--resume", "case")
     [job] = connected("list-jobs").document["jobs"]

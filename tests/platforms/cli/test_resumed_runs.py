@@ -15,7 +15,7 @@ from connectors.errors import RateLimited
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
-from tests.platforms.cli.test_playbook_commands import COLOUR, PURGE, _only_for
+from tests.platforms.cli.test_playbook_commands import COLOUR, PURGE, only_for
 
 RESUME = ("playbook", "run", "--resume", "case")
 PLAN_KEY = "0123456789abcdef" * 4
@@ -36,7 +36,7 @@ def interrupted(connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch) ->
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Action, "run", _only_for("create-move-job", interrupt))
+        patch.setattr(Action, "run", only_for("create-move-job", interrupt))
         ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     assert ended.code == 130
     return Path("case").absolute()
@@ -86,7 +86,7 @@ class TestAskedAgain:
             raise RateLimited("slow down")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Action, "run", _only_for("create-move-job", limited))
+            patch.setattr(Action, "run", only_for("create-move-job", limited))
             connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
         ended = connected(*RESUME, terminal=True, typed="n\n")
         assert "It has changed nothing so far." in COLOUR.sub("", ended.err)

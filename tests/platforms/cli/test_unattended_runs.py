@@ -19,7 +19,7 @@ from playbooks import library
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
-from tests.platforms.cli.test_playbook_commands import PURGE, _only_for
+from tests.platforms.cli.test_playbook_commands import PURGE, only_for
 
 READING = """\
 playbook: 1
@@ -101,7 +101,7 @@ def test_a_resumed_run_that_has_only_to_wait_and_export_needs_nobody(
 
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     with monkeypatch.context() as patch:
-        patch.setattr("actions.contract.Action.run", _only_for("wait-for-job", limited))
+        patch.setattr("actions.contract.Action.run", only_for("wait-for-job", limited))
         assert connected(*run).code == 7
     assert connected("playbook", "run", "--resume", "case").code == 0
 
