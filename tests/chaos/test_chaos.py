@@ -22,7 +22,7 @@ from connectors.errors import OutcomeUnknown, PackError, TemporaryFailure
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.stamp import Stamp
 from connectors.transport import Answer, Transport
-from guardrails import plan_check
+from guardrails import clearance, plan_check
 from guardrails.plan import Plan
 from tests.chaos.cases import run_case
 from tests.chaos.schedule import drawn
@@ -179,6 +179,10 @@ def _calls_a_lost_batch_unchanged(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(message_batches, "_looked_at", refused)
 
 
+def _believes_forged_plans(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(clearance, "check_seal", lambda *_, **__: [])
+
+
 @pytest.mark.parametrize(
     ("broken", "troubled", "noticed"),
     [
@@ -195,6 +199,7 @@ def _calls_a_lost_batch_unchanged(patch: pytest.MonkeyPatch) -> None:
         (_sends_a_lost_batch_again, "moveMessages", "were sent again without a look"),
         (_believes_a_lost_batch_done, "moveMessages", "is told as succeeded, and was not"),
         (_forgets_what_is_left, "moveMessages", "are neither done nor left"),
+        (_believes_forged_plans, "", "made a job beyond what was found and approved"),
         (_calls_a_lost_batch_unchanged, "moveMessages", "says that it changed nothing, and did: MOVE"),
     ],
 )

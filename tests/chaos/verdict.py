@@ -270,6 +270,9 @@ def judge_messages(account: Account, calls: Sequence[Call], planned: Mapping[str
     with account.present() as now:
         pass
     for job_id, call in makers.items():
+        if call.plan and call.plan["plan_hash"] not in planned:
+            found.others.append(f"{job_id} is of a plan that no preview made")
+            continue
         meant = planned[call.plan["plan_hash"]] if call.plan else copies(account, call.asked["search_params"], now)
         touched = {(done.investigate_id, done.recipient) for done in account.delivery.done if done.job_id == job_id}
         if touched - meant:

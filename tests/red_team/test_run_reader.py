@@ -1,0 +1,293 @@
+"""The reader, and writer, of a run's directory and of the state directory. The keys and the policy are out of reach."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+
+from actions import catalog, delete_job, preview_job, restore_messages
+from connectors.email_security import EmailSecurity
+from connectors.errors import (
+    ApprovalRefused,
+    EvidenceRefused,
+    MaliciousRelease,
+    PackError,
+    ParameterError,
+    PlanRefused,
+    PolicyRefused,
+    ProtectedRefused,
+)
+from connectors.state_database import FILE
+from guardrails.approval import approve
+from guardrails.approval_token import Signing
+from platforms.journal_key import journal_key
+from playbooks import library, local
+from playbooks.errors import JournalRefused, RunMoved
+from playbooks.inputs import accept
+from playbooks.journal_key import JournalKey
+from sandbox.server import RunningSandbox
+from tests.conftest import CAMPAIGN, PLAN_KEY
+from tests.guardrails.test_approval import BOB, private_pem
+from tests.red_team.forging import FORGERIES, Document
+from tests.red_team.test_insider import APPROVED, Under, create, effects, jobs, one_recipient_each, under
+
+__all__ = ["under"]
+
+Run = Callable[..., local.Outcome]
+Edit = Callable[[Document], object]
+OTHER_SENDER = "statements@partner-bank.example"
+
+
+class Killed(BaseException):
+    """What no driver catches."""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def key(state: Path) -> JournalKey:
+    """The journals' key as a process has it that has no CFES_PLAN_KEY."""
+    return journal_key({"CFES_STATE_DIR": str(state)})
+
+
+@pytest.fixture
+def run(alert: Document, key: JournalKey, tmp_path: Path) -> Run:
+    """Runs phish-campaign-purge for the example's alert, in `case` unless another directory is named."""
+
+    def started(api: EmailSecurity, name: str = "case", dies_at: str | None = None, **inputs: Any) -> local.Outcome:
+        playbook = library.find("phish-campaign-purge")
+
+        def act(action: str, params: Document) -> Document:
+            if action == dies_at:
+                raise Killed
+            return catalog.find(action).run(params, api)
+
+        given = accept(playbook, {"alert": alert, "search_by": "sender", **inputs})
+        directory = tmp_path / name
+        return local.run(playbook, given, run_action=act, clock=api.clock, key=key, run_id=name, directory=directory)
+
+    return started
+
+
+def resumed(api: EmailSecurity, directory: Path, key: JournalKey) -> local.Outcome:
+    def act(action: str, params: Document) -> Document:
+        return catalog.find(action).run(params, api)
+
+    return local.resume(directory, run_action=act, clock=api.clock, key=key)
+
+
+def killed(run: Run, api: EmailSecurity, at: str, **inputs: Any) -> None:
+    with pytest.raises(Killed):
+        run(api, dies_at=at, **inputs)
+
+
+def edit_journal(directory: Path, edit: Edit, key: JournalKey | None = None) -> None:
+    """Change the journal, and seal it again where a key is at hand."""
+    path = directory / "journal.json"
+    document = json.loads(path.read_text())
+    edit(document)
+    if key is not None:
+        document.pop("seal")
+        document["key"] = key.id
+        document["seal"] = key.seal(document)
+    path.write_text(json.dumps(document))
+
+
+def replaced(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+def approval(api: EmailSecurity, plan: Document) -> str:
+    signing = Signing(
+        plan_hash=plan["plan_hash"], account_id=plan["account_id"], approver="bob", jti="approval-1",
+        private_key_pem=private_pem(BOB), now=api.clock.now(), lifetime_seconds=3600,
+    )  # fmt: skip
+    return approve(signing).token
+
+
+class TestReading:
+    def test_neither_directory_holds_a_secret_that_moves_mail(
+        self, sandbox: RunningSandbox, under: Under, run: Run, key: JournalKey, tmp_path: Path, state: Path
+    ) -> None:
+        api = under(APPROVED, requested_by="alice")
+        plan = run(api, "first").steps["preview"]["result"]
+        token = approval(api, plan)
+        assert run(api, plan=plan, approvals=[token]).status == "completed"
+        of_run = b"".join(path.read_bytes() for path in (tmp_path / "case").rglob("*") if path.is_file())
+        of_state = b"".join(path.read_bytes() for path in state.rglob("*") if path.name != "journal.key")
+        assert plan["plan_hash"].encode() in of_run
+        secrets = [sandbox.token, PLAN_KEY, key.secret.hex(), private_pem(BOB).decode().splitlines()[1]]
+        for secret in secrets:
+            assert secret.encode() not in of_run
+            assert secret.encode() not in of_state
+        # An approval is in the run that was given it. It counts no more: not for the same plan, nor for another.
+        assert token.encode() not in of_state
+        other = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "DeletedItems"}, api)
+        for taken in ({"plan": plan, "idempotency_key": "other"}, {"plan": other}):
+            with pytest.raises(PackError):
+                create(api, **taken, approvals=[token])
+        assert len(jobs(sandbox)) == 1
+        for directory in (tmp_path / "case", state):
+            assert all(path.stat().st_mode & 0o077 == 0 for path in (directory, *directory.rglob("*")))
+
+
+JOURNAL_EDITS: dict[str, Edit] = {
+    "the folder": lambda journal: journal["state"]["inputs"].update(destination="RecoverableItemsPurges"),
+    "the search of the plan": lambda journal: journal["state"]["steps"]["preview"]["result"]["search_params"].update(
+        sender=OTHER_SENDER
+    ),
+    "the playbook's steps": lambda journal: journal["playbook"]["steps"].clear(),
+    "the directory": lambda journal: journal["state"].update(directory="/"),
+    "what is in flight": lambda journal: journal.update(in_flight=None),
+}
+
+
+class TestWritingARun:
+    @pytest.mark.parametrize("edit", JOURNAL_EDITS.values(), ids=JOURNAL_EDITS)
+    def test_an_edited_journal_is_not_resumed_also_with_a_seal_of_another_key(
+        self, edit: Edit, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
+    ) -> None:
+        killed(run, api, "create-move-job")
+        honest = (tmp_path / "case" / "journal.json").read_text()
+        for seal in (None, JournalKey(b"guessed by the writer", "the writer")):
+            edit_journal(tmp_path / "case", edit, seal)
+            with pytest.raises(JournalRefused):
+                resumed(api, tmp_path / "case", key)
+        assert effects(sandbox) == []
+        (tmp_path / "case" / "journal.json").write_text(honest)
+        assert resumed(api, tmp_path / "case", key).status == "completed"
+
+    def test_a_journal_in_another_place_or_of_an_earlier_moment_makes_no_second_job(
+        self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
+    ) -> None:
+        killed(run, api, "create-move-job")
+        early = (tmp_path / "case" / "journal.json").read_text()
+        shutil.copytree(tmp_path / "case", tmp_path / "copied")
+        with pytest.raises(RunMoved):
+            resumed(api, tmp_path / "copied", key)
+        first = resumed(api, tmp_path / "case", key)
+        # That an older journal was put back does not show. The job that exists is found by its stamp.
+        (tmp_path / "case" / "journal.json").write_text(early)
+        assert resumed(api, tmp_path / "case", key).outputs["job_id"] == first.outputs["job_id"]
+        assert len(jobs(sandbox)) == 1
+
+    @pytest.mark.parametrize("name", ["messages.ndjson", "evidence.zip", "report.html", "journal.lock", "anything"])
+    @pytest.mark.parametrize("kind", ["link", "second name"])
+    def test_a_file_that_leads_out_of_the_directory_stops_the_resume(
+        self, kind: str, name: str, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
+    ) -> None:
+        killed(run, api, "export-job-messages")
+        victim, planted = tmp_path / "victim", tmp_path / "case" / name
+        victim.write_text("kept")
+        planted.unlink(missing_ok=True)
+        planted.symlink_to(victim) if kind == "link" else planted.hardlink_to(victim)
+        with pytest.raises(JournalRefused, match="can't be trusted"):
+            resumed(api, tmp_path / "case", key)
+        assert victim.read_text() == "kept"
+
+    @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+    def test_a_plan_that_was_edited_in_the_directory_makes_no_job_where_plans_are_asked_for(
+        self, forge: Callable[[Document], Document], sandbox: RunningSandbox, under: Under, run: Run
+    ) -> None:
+        api = under(APPROVED, requested_by="alice")
+        waiting = run(api, "first")
+        assert waiting.status == "refused"
+        forged = forge(waiting.outputs["to_approve"] or waiting.steps["preview"]["result"])
+        with suppress(ParameterError):
+            assert run(api, plan=forged, approvals=[approval(api, forged)]).exit_code != 0
+        assert effects(sandbox) == []
+
+    def test_edited_rows_restore_no_other_mail(
+        self, sandbox: RunningSandbox, api: EmailSecurity, under: Under, run: Run, tmp_path: Path
+    ) -> None:
+        run(api)
+        rows = tmp_path / "case" / "messages.ndjson"
+        before = effects(sandbox)
+        for verdict in ("SPAM", "NONE", ""):
+            text = rows.read_text()
+            rows.write_text(text.replace('"MALICIOUS"', json.dumps(verdict)))
+            with pytest.raises(MaliciousRelease):
+                restore_messages.run({"export": str(rows), "dry_run": False}, api)
+            rows.write_text(text)
+        replaced(rows, CAMPAIGN["sender"], "harmless@elsewhere.example")  # type: ignore[arg-type]
+        guarded = under(f"protected_senders: [{CAMPAIGN['sender']}]\noverrides: [allow_malicious]")
+        with pytest.raises(ProtectedRefused):
+            restore_messages.run({"export": str(rows), "dry_run": False, "allow_malicious": True}, guarded)
+        replaced(rows, '"action_type":"MOVE"', '"action_type":"RELEASE"')
+        with pytest.raises(ParameterError):
+            restore_messages.run({"export": str(rows), "dry_run": False, "allow_malicious": True}, api)
+        assert effects(sandbox) == before
+
+    def test_an_edited_bundle_deletes_no_job(self, api: EmailSecurity, run: Run, tmp_path: Path) -> None:
+        job_id = run(api).outputs["job_id"]
+        bundle = tmp_path / "case" / "evidence.zip"
+        whole = bundle.read_bytes()
+        with ZipFile(bundle) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        for edited, content in members.items():
+            # The manifest has no hash of its own: what it says is compared with the job, or it is signed.
+            others = {name: text for name, text in members.items() if name != edited}
+            broken = [others, *([{**others, edited: content + b" "}] if edited != "evidence.json" else [])]
+            for files in broken:
+                with ZipFile(bundle, "w") as archive:
+                    for name, text in files.items():
+                        archive.writestr(name, text)
+                with pytest.raises((EvidenceRefused, ParameterError)):
+                    delete_job.run({"job_id": job_id, "evidence": str(bundle)}, api)
+        bundle.write_bytes(whole)
+        assert delete_job.run({"job_id": job_id, "evidence": str(bundle)}, api)["deleted"]
+
+
+class TestWritingTheState:
+    def test_with_a_plan_key_the_key_in_the_state_directory_seals_nothing(
+        self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, state: Path, tmp_path: Path
+    ) -> None:
+        killed(run, api, "create-move-job")
+        edit_journal(tmp_path / "case", JOURNAL_EDITS["the folder"], key)
+        settings = {"CFES_STATE_DIR": str(state), "CFES_PLAN_KEY": PLAN_KEY}
+        with pytest.raises(JournalRefused, match="another key"):
+            resumed(api, tmp_path / "case", journal_key(settings))
+        assert effects(sandbox) == []
+
+    def test_a_budget_does_not_come_back_with_its_record(
+        self, sandbox: RunningSandbox, under: Under, state: Path
+    ) -> None:
+        api = under("budgets:\n  - {hours: 24, jobs: 1}")
+        first, second = one_recipient_each(sandbox, 2)
+        assert create(api, search_params=first, destination="JunkEmail", idempotency_key="one")["created"]
+        (state / FILE).unlink()
+        with pytest.raises(PolicyRefused, match="1 were made already"):
+            create(api, search_params=second, destination="JunkEmail", idempotency_key="two")
+
+    @pytest.mark.parametrize("damage", ["garbage", "a link", "a directory", "open to others"])
+    def test_a_record_that_is_not_as_it_was_made_lets_nothing_pass(
+        self, damage: str, sandbox: RunningSandbox, under: Under, state: Path, tmp_path: Path
+    ) -> None:
+        api = under(f"{APPROVED}\nbudgets:\n  - {{hours: 24, jobs: 5}}", requested_by="alice")
+        plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+        record = state / FILE
+        state.mkdir(mode=0o700, exist_ok=True)
+        if damage == "a directory":
+            record.mkdir(mode=0o700)
+        elif damage == "a link":
+            record.symlink_to(tmp_path / "elsewhere")
+        else:
+            record.write_text("no record of this pack\n" * 100 if damage == "garbage" else "")
+            record.chmod(0o600 if damage == "garbage" else 0o666)
+        with pytest.raises((ApprovalRefused, PolicyRefused)) as refused:
+            create(api, plan=plan, approvals=[approval(api, plan)])
+        assert not isinstance(refused.value, PlanRefused)
+        assert effects(sandbox) == []
+        assert not (tmp_path / "elsewhere").exists()
