@@ -119,9 +119,14 @@ def test_arrows_between_packages_point_one_way(package: str) -> None:
 
 def test_playbooks_load_no_client_and_nothing_that_acts() -> None:
     modules = [f"playbooks.{path.stem}" for path in sorted((ROOT / "playbooks").glob("*.py"))]
-    code = f"import sys, {', '.join(modules)}; print(*sorted(m for m in sys.modules if m.startswith('connectors.')))"
+    heavy = {
+        "httpx",
+        "connectors.connection",
+        "connectors.email_security",
+        "connectors.policy",
+        "guardrails",
+        "actions",
+    }
+    code = f"import sys, {', '.join(modules)}; print(*({heavy} & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(ended.stdout.split()) == {
-        "connectors.addresses", "connectors.characters", "connectors.errors", "connectors.file_ownership",
-        "connectors.strict_json", "connectors.strict_yaml",
-    }  # fmt: skip
+    assert ended.stdout.split() == []
