@@ -12,7 +12,7 @@ A safety list (the policy's protected people and own domains, a playbook's `own_
 | several in one text | refused | understood, each |
 | invisible, format, control and bidirectional characters | refused | left out |
 | full-width and other compatibility forms, ideographic dots | refused | understood |
-| Latin letters mixed with look-alike scripts in one label | refused | as it is |
+| Latin letters mixed with another script (but CJK) in one label | refused | as it is |
 | `%40`, wildcards, IP addresses, a single label | refused | not an address |
 | empty or too long labels, `xn--` labels that do not decode | refused | not an address |
 
@@ -247,7 +247,7 @@ def _check_mailbox(mailbox: str) -> None:
     if not all(mailbox.split(".")):
         raise ValueError(f"has {describe('.')} at an end of the part before the @, or twice in a row")
     for character in (mailbox[0], mailbox[-1]):
-        if character in "'#~":
+        if character in "'#~&+-=":
             raise ValueError(f"has {describe(character)} around the part before the @: write the address alone")
     _check_letters(mailbox)
 
@@ -301,7 +301,7 @@ def _check_letters(text: str) -> None:
             raise ValueError(f"has {describe(character)} without a letter that it belongs to")
     foreign = mixed_script(text)
     if foreign is not None:
-        raise ValueError(f"has {describe(foreign)} among Latin letters, which it can be mistaken for")
+        raise ValueError(f"has {describe(foreign)} among Latin letters: names do not mix the two")
 
 
 def _hint(character: str) -> str:

@@ -41,8 +41,9 @@ _CONTROLS = {
     0x85: "NEXT LINE",
 }
 
-# Their letters look like Latin ones; no registry takes them in one label with Latin letters.
-_LOOK_ALIKE = ("CYRILLIC", "GREEK", "COPTIC", "ARMENIAN", "CHEROKEE")
+# The scripts that names write together with Latin letters (UTS 39, "highly restrictive"). Letters and digits of every
+# other script can be mistaken for Latin ones somewhere: U+0966 is a zero that looks like an o.
+_BESIDE_LATIN = ("CJK ", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC")
 
 
 def describe(character: str) -> str:
@@ -85,10 +86,18 @@ def is_doubtful(character: str) -> bool:
 
 
 def mixed_script(text: str) -> str | None:
-    """Return the first Cyrillic, Greek or similar letter of a text that has Latin letters too, or None."""
-    if text.isascii():
+    """Return the first letter, digit or mark of another script in a text that has Latin letters too, or None."""
+    if text.isascii() or not any(_is_latin(character) for character in text):
         return None
-    letters = [character for character in text if character.isalpha()]
-    if not any(unicodedata.name(letter, "").startswith("LATIN") for letter in letters):
-        return None
-    return next((letter for letter in letters if unicodedata.name(letter, "").startswith(_LOOK_ALIKE)), None)
+    return next((character for character in text if _is_foreign(character)), None)
+
+
+def _is_latin(character: str) -> bool:
+    return unicodedata.name(character, "").startswith("LATIN")
+
+
+def _is_foreign(character: str) -> bool:
+    """Return whether a letter, digit or mark is of a script that is not written together with Latin letters."""
+    if character.isascii() or unicodedata.category(character)[0] not in "LNM":
+        return False
+    return not _is_latin(character) and not unicodedata.name(character, "").startswith(_BESIDE_LATIN)
