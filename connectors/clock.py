@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+# How far the clocks of two machines, or of the service and this one, may be apart.
+CLOCK_SKEW = timedelta(minutes=5)
 
 
 class Clock(Protocol):

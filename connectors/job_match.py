@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from connectors.clock import CLOCK_SKEW
 from connectors.job import BulkJob, BulkJobRequest
-from connectors.search import SearchParams, format_instant, parse_instant
+from connectors.search import LOOK_BACK, SearchParams, format_instant, parse_instant
 from connectors.stamp import Stamp, StampKey
 
 # What the API adds to a search that does not say it (docs/remote-api.md).
@@ -24,11 +25,8 @@ DEFAULTS: dict[str, bool] = {"detections_only": True, "submissions": False, "act
 # Addresses and domains: the API may answer in lower case.
 _FOLDED = ("domain", "recipient", "sender")
 
-# The window of a job is pinned when its plan is made: at most so long before the job, by a clock that may be off.
-# The same as guardrails.plan.OLDEST_PLAN and CLOCK_SKEW, and guardrails.window.LOOK_BACK.
-LONGEST_PLAN = timedelta(hours=24)
-CLOCK_SKEW = timedelta(minutes=5)
-LOOK_BACK = timedelta(days=30)
+# A plan made longer ago says little of today's mail. The window of a job is pinned when its plan is made.
+OLDEST_PLAN = timedelta(hours=24)
 
 _WHOLE_SECOND = timedelta(seconds=1)
 _AFTER = timedelta(milliseconds=1)
@@ -215,7 +213,7 @@ def _other_start(
     elif created is None:
         yield "created_at: the job has none that can be read, so its pinned start can't be checked"
     else:
-        latest, earliest = created + CLOCK_SKEW, created - LONGEST_PLAN - CLOCK_SKEW
+        latest, earliest = created + CLOCK_SKEW, created - OLDEST_PLAN - CLOCK_SKEW
         if asked.end is not None:
             latest, earliest = min(latest, asked.end), min(earliest, asked.end)
         if not earliest - LOOK_BACK - _WHOLE_SECOND <= found <= latest - LOOK_BACK:
@@ -234,7 +232,7 @@ def _other_end(asked: SearchParams, found: datetime | None, created: datetime | 
         yield "created_at: the job has none that can be read, so its pinned end can't be checked"
     elif given is not None and given < created - CLOCK_SKEW:
         yield f"end: the job has {_when(found)}, wanted is {_when(given)}"
-    elif not created - LONGEST_PLAN - CLOCK_SKEW <= found <= created + CLOCK_SKEW:
+    elif not created - OLDEST_PLAN - CLOCK_SKEW <= found <= created + CLOCK_SKEW:
         yield f"end: the job has {_when(found)}, wanted is the time when the job was planned or made"
 
 

@@ -6,7 +6,7 @@ The API may ignore a key it does not know, and a misspelt filter then widens the
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -69,6 +69,9 @@ Instant = Annotated[
 ]
 
 _LONGEST_CRITERION = 2000
+
+# As far as the message search looks back by itself (docs/remote-api.md); for jobs nothing is documented.
+LOOK_BACK = timedelta(days=30)
 
 
 def _says_something(text: str) -> str:

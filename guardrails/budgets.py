@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from connectors.clock import CLOCK_SKEW
 from connectors.errors import ConnectionSettingsError, PolicyRefused
 from connectors.people import same_person
 from connectors.search import parse_instant
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
     from connectors.job import ActionType, BulkJob, Destination
     from connectors.policy_rules import Budget
-
-# A job's time is the service's, and the record's is this machine's.
-CLOCK_SKEW = timedelta(minutes=5)
 
 # A RELEASE delivers, as a MOVE to Inbox does: one budget counts both.
 DELIVERED = "Inbox"
@@ -155,7 +153,7 @@ def _from_jobs(api: EmailSecurity, since: datetime) -> Iterator[tuple[str, tuple
 
 
 def _created(job: BulkJob) -> datetime:
-    """When the job was made; one that does not say it counts in every budget."""
+    """Return the latest time of the job's creation; a job that does not say it counts in every budget."""
     try:
         return parse_instant(job.created_at) + CLOCK_SKEW
     except ValueError:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from connectors.clock import CLOCK_SKEW
 from connectors.errors import ParameterError, PlanRefused, Problem
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination, delivers
+from connectors.job_match import OLDEST_PLAN
 from connectors.search import SearchParams, format_instant, parse_instant
 from connectors.strict_yaml import below
 from guardrails.plan_seal import PATTERN, seal_of
@@ -24,10 +26,6 @@ from guardrails.survey import Numbers
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
-
-# A plan made longer ago says little of today's mail; one made in the future was made by a clock that is wrong.
-OLDEST_PLAN = timedelta(hours=24)
-CLOCK_SKEW = timedelta(minutes=5)
 
 # How far a count may be from the plan's, in percent, where nothing else is said.
 DEFAULT_DRIFT_PERCENT = 10.0

@@ -5,10 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from connectors.errors import ParameterError, Problem
-from connectors.search import SearchParams, format_instant
-
-# As far as the message search looks back by itself (docs/remote-api.md); for jobs nothing is documented.
-LOOK_BACK = timedelta(days=30)
+from connectors.search import LOOK_BACK, SearchParams, format_instant
 
 # A search that was pinned to just that long ago a moment before is not beyond it.
 MARGIN = timedelta(minutes=5)

@@ -11,7 +11,6 @@ from connectors import job_match
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.job_match import ExpectedJob, differences, digest_of_job, is_visible, sent_digest
 from connectors.search import SearchParams
-from guardrails import plan, window
 from tests.connectors.scripted import job
 
 SENDER = "billing@invoice-portal.example"
@@ -35,11 +34,6 @@ def wanted(asked: dict[str, Any] | None = None, *, destination: str | None = "Ju
 def found(search: dict[str, Any] | None = None, **changes: Any) -> BulkJob:
     changes.setdefault("search_params", {"sender": SENDER, **(search or {})})
     return BulkJob.read(job(created_at=CREATED, **changes), "job")
-
-
-def test_the_limits_are_those_of_plans() -> None:
-    ours = (job_match.LONGEST_PLAN, job_match.CLOCK_SKEW, job_match.LOOK_BACK)
-    assert ours == (plan.OLDEST_PLAN, plan.CLOCK_SKEW, window.LOOK_BACK)
 
 
 @pytest.mark.parametrize(
