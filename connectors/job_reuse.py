@@ -17,7 +17,7 @@ MOST_DIFFERENCES = 5
 
 _GAP = (
     "job {job} was made at {made} and its search ends at {end}: mail that arrived between the two {is_or_may} left "
-    "out of it. For that mail take another idempotency_key (in a playbook: attempt raised by one)"
+    "out of it. For that mail take another idempotency_key (in a playbook: a higher attempt)"
 )
 _FOUND_NOTHING = (
     "job {} found no message, and the plan has {}: they were moved or released before, or are where they were"

@@ -178,16 +178,18 @@ def hash_of(plan: Plan) -> str:
 
 
 def read_plan(document: Mapping[str, Any]) -> Plan:
-    """The plan in a JSON object. Raises: ParameterError where it is none, PlanRefused where it was edited."""
+    """Return the plan in a JSON object. Raises: ParameterError, PlanRefused where it was edited."""
     try:
         plan = Plan.model_validate(dict(document))
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)[:20]
         problems = [Problem(pointer=_pointer(one["loc"]), message=one["msg"]) for one in found]
+        listed = "; ".join(f"{problem['pointer']}: {problem['message']}" for problem in problems)
         raise ParameterError(
-            f"plan is no plan: {'; '.join(problem['pointer'] + ': ' + problem['message'] for problem in problems)}",
+            f"the plan can't be read: {listed}",
             problems=problems,
-            help="Nothing was sent. Hand over the whole result of preview-job, as it is.",
+            help="Nothing was sent. Pass the whole result of preview-job. A plan of another version of the pack is not "
+            "accepted: make a new one.",
         ) from None
     if hash_of(plan) != plan.plan_hash:
         raise PlanRefused("the plan was changed after it was made: its plan_hash does not fit its content")

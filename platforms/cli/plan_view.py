@@ -37,6 +37,8 @@ BREAKDOWNS = {
 }
 
 
+MOVED_BACK = "move-messages with the same IDs moves them to Inbox; the folder that each came from is not known."
+
 # What a change of named messages came to: of no use before it is made.
 OUTCOME = {
     *("dry_run", "done", "succeeded", "failed", "unknown", "not_sent", "unaccounted", "results_complete"),
@@ -97,7 +99,11 @@ def undo_of(action: Action[Any, Any] | None, shown: Mapping[str, Any]) -> Revers
     from guardrails.plan import Reversibility, reversibility_of  # noqa: PLC0415 -- brings the search's models
 
     if shown.get("action") in ("MOVE", "RELEASE"):
-        return reversibility_of(shown["action"], shown.get("destination"))
+        undo = reversibility_of(shown["action"], shown.get("destination"))
+        if undo.reversible and "dry_run" in shown:
+            # restore-messages reads a job's rows, and named messages have none.
+            return Reversibility(reversible=True, how=MOVED_BACK)
+        return undo
     reversible = action is not None and action.effect != "irreversible"
     return Reversibility(reversible=reversible, how="by another call" if reversible else "What it does is permanent.")
 

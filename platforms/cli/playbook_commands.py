@@ -66,7 +66,7 @@ def run(
         typer.Option(metavar="DIR", help="Where the journal and the files go. [default: cfes-runs/ID-TIME-RANDOM]"),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Go on with the run in this directory; give nothing else.")
+        Path | None, typer.Option(metavar="DIR", help="Resume the run in this directory; give no inputs.")
     ] = None,
     yes: Annotated[
         bool,
@@ -111,7 +111,8 @@ def run(
         if resume is not None:
             if name is not None or documents or settings or directory is not None or plan_only or out is not None:
                 raise ParameterError(
-                    "--resume goes on with what the run was given: leave out everything else", help="Nothing was run."
+                    "--resume keeps the inputs that the run began with: leave out everything else",
+                    help="Nothing was run.",
                 )
             raise typer.Exit(playbook_run.resume(screen, resume, terms))
         if name is None:

@@ -117,7 +117,7 @@ def is_connected(playbook: Playbook) -> bool:
 
 
 def resume(screen: Screen, directory: Path, terms: Terms) -> int:
-    """Go on with the run in `directory` and give the exit code. Raises: PackError where it can't."""
+    """Resume the run in `directory` and return the exit code. Raises: PackError where it can't."""
 
     key = journal_key(terms.environment)
 

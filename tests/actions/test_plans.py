@@ -141,6 +141,12 @@ class TestCreatingFromAPlan:
             create(connect(other), plan=preview(api))
         assert effects(sandbox) + effects(other) == []
 
+    def test_a_plan_of_another_version_says_that_a_new_one_is_needed(self, api: EmailSecurity) -> None:
+        plan = {name: value for name, value in preview(api).items() if name != "own_senders"}
+        with pytest.raises(ParameterError, match="/plan/own_senders") as caught:
+            create(api, plan=plan)
+        assert "make a new one" in caught.value.help
+
     def test_an_edited_plan_is_refused(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         plan = preview(api)
         with pytest.raises(PlanRefused, match="was changed"):

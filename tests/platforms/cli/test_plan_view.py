@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from platforms.cli.plan_view import undo_of
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
 from tests.platforms.cli.conftest import Cfes
@@ -21,7 +22,7 @@ def test_a_plan_shows_whom_it_reaches_what_refuses_it_and_its_hash(connected: Cf
     assert "MOVE to JunkEmail" in shown.out
     assert f"messages                 {plan['messages']}" in shown.out
     assert "corp.example" in shown.out
-    assert "percent before the job is created" in shown.out
+    assert "percent until the job is created" in shown.out
     assert "plan_hash" in shown.out
     assert "would be refused: TooManyMessages" in shown.err
 
@@ -70,3 +71,10 @@ def test_a_hostile_subject_is_shown_and_does_nothing(sandbox: RunningSandbox, co
     assert "\x1b[2J" not in shown.out
     assert "\u202e" not in shown.out
     assert "{{ 7*7 }}" in shown.out
+
+
+def test_a_change_of_named_messages_names_the_action_that_undoes_it() -> None:
+    undo = undo_of(None, {"action": "MOVE", "destination": "DeletedItems", "dry_run": True})
+    assert (undo.reversible, undo.how.startswith("move-messages")) == (True, True)
+    assert not undo_of(None, {"action": "MOVE", "destination": "Inbox", "dry_run": True}).reversible
+    assert undo_of(None, {"action": "MOVE", "destination": "DeletedItems"}).how.startswith("restore-messages")
