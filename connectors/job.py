@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,15 @@ IRREVERSIBLE_DESTINATIONS: tuple[Destination, ...] = ("RecoverableItemsDeletions
 def delivers(action: ActionType, destination: Destination | None) -> bool:
     """Return whether messages come into users' Inbox by it: a RELEASE, or a MOVE to Inbox (or to an unknown folder)."""
     return action == "RELEASE" or destination in ("Inbox", None)
+
+
+class Reach(NamedTuple):
+    """What a change does, and to how many messages and recipients. A number that is not known counts as too many."""
+
+    action: ActionType
+    destination: Destination | None
+    messages: int | None
+    recipients: int | None
 
 
 # SKIPPED is of the older reference only; the API may still answer with it.

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from connectors.addresses import LONGEST_ENTRY, AddressSet, read_domain_entry, read_entry
 from connectors.errors import Problem
-from connectors.job import ActionType, Destination
+from connectors.job import Destination, Reach
 from connectors.people import named_among, same_person, unmatched_groups
 from connectors.policy_rules import ApprovalRule, Approver, Budget, DeleteRule, Part, Person, Rule
 
@@ -128,24 +128,18 @@ class Policy(Part):
             or any(r.more_than_messages is not None or r.more_than_recipients is not None for r in rules)
         )
 
-    def needs_plan(
-        self, action: ActionType, destination: Destination | None, messages: int | None, recipients: int | None
-    ) -> bool:
-        """Whether a plan is needed. None: a number that is not known, which counts as too many."""
-        return any(rule.applies(action, destination, messages, recipients) for rule in self.plan_needed)
+    def needs_plan(self, reach: Reach) -> bool:
+        """Return whether a plan is needed."""
+        return any(rule.applies(reach) for rule in self.plan_needed)
 
-    def approvals_needed(
-        self, action: ActionType, destination: Destination | None, messages: int | None, recipients: int | None
-    ) -> int:
-        """How many different approvers must have approved. None: a number that is not known."""
-        asked = [r.approvals for r in self.approval_needed if r.applies(action, destination, messages, recipients)]
-        return max([*asked, len(self.groups_needed(action, destination, messages, recipients))], default=0)
+    def approvals_needed(self, reach: Reach) -> int:
+        """Return how many different approvers must have approved."""
+        asked = [r.approvals for r in self.approval_needed if r.applies(reach)]
+        return max([*asked, len(self.groups_needed(reach))], default=0)
 
-    def groups_needed(
-        self, action: ActionType, destination: Destination | None, messages: int | None, recipients: int | None
-    ) -> tuple[str, ...]:
+    def groups_needed(self, reach: Reach) -> tuple[str, ...]:
         """Return the groups that one approver each must have approved: those of all rules that apply."""
-        rules = (r for r in self.approval_needed if r.applies(action, destination, messages, recipients))
+        rules = (r for r in self.approval_needed if r.applies(reach))
         return tuple(dict.fromkeys(group for rule in rules for group in rule.one_from))
 
     def protects_recipient(self, address: str) -> bool:

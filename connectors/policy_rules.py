@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from connectors.connection import PERSON
-from connectors.job import ActionType, Destination, delivers
+from connectors.job import ActionType, Destination, Reach, delivers
 
 LONGEST_BUDGET_HOURS = 720.0
 
@@ -81,13 +81,13 @@ class Rule(Part):
             return True
         return action == "MOVE" and (destination is None or destination in self.destinations)
 
-    def applies(
-        self, action: ActionType, destination: Destination | None, messages: int | None, recipients: int | None
-    ) -> bool:
-        """Whether all conditions hold; what is not known counts as too many, and as the listed destination."""
-        if not self._is_about(action, destination):
-            return False
-        return _above(messages, self.more_than_messages) and _above(recipients, self.more_than_recipients)
+    def applies(self, reach: Reach) -> bool:
+        """Return whether all conditions hold; what is not known counts as too many, and as the listed destination."""
+        return (
+            self._is_about(reach.action, reach.destination)
+            and _above(reach.messages, self.more_than_messages)
+            and _above(reach.recipients, self.more_than_recipients)
+        )
 
 
 class ApprovalRule(Rule):

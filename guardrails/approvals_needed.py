@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from connectors.errors import ApprovalRefused
-from connectors.job import ActionType, Destination
 from connectors.people import named_among, same_person, unmatched_groups
 
 if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
+    from connectors.job import Reach
     from connectors.policy import Policy
 
 UNPROVED = "CFES_REQUESTED_BY is not set, so nothing proves who asks; set it, and make a new plan"
@@ -42,24 +42,17 @@ class Need:
         return number + groups + (" (one of them because a service account asks)" if self.service_account else "")
 
 
-def need_of(
-    policy: Policy,
-    action: ActionType,
-    destination: Destination | None,
-    messages: int | None,
-    recipients: int | None,
-    requesters: Collection[str],
-) -> Need:
-    """Return the approvals that the policy asks for. A number that is None counts as too many.
+def need_of(policy: Policy, reach: Reach, requesters: Collection[str]) -> Need:
+    """Return the approvals that the policy asks for.
 
     requesters: who asks, and who asked for the plan. Where one of them is a service account, one more approval is
     needed: the person behind the account is not known, and may be one of the approvers.
     """
-    count = policy.approvals_needed(action, destination, messages, recipients)
+    count = policy.approvals_needed(reach)
     if not count:
         return Need()
     by_account = any(named_among(name, policy.service_accounts) for name in requesters)
-    groups = policy.groups_needed(action, destination, messages, recipients)
+    groups = policy.groups_needed(reach)
     return Need(count + by_account, groups, service_account=by_account)
 
 

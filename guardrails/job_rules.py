@@ -21,7 +21,7 @@ from connectors.errors import (
     UncountableSearch,
     some_of,
 )
-from connectors.job import IRREVERSIBLE_DESTINATIONS, delivers
+from connectors.job import IRREVERSIBLE_DESTINATIONS, Reach, delivers
 from connectors.search import MALICIOUS
 from guardrails.approvals_needed import Need, need_of
 from guardrails.limits import override_hint
@@ -105,17 +105,16 @@ def approvals_needed(job: ProposedJob, api: EmailSecurity, numbers: Numbers | No
     recipients = max((known.recipients for known in seen), default=None)
     planned_by = job.plan.requested_by if job.plan else None
     requesters = [name for name in (job.requested_by, planned_by) if name is not None]
-    return need_of(api.policy, job.request.action, job.request.destination, messages, recipients, requesters)
+    reach = Reach(job.request.action, job.request.destination, messages, recipients)
+    return need_of(api.policy, reach, requesters)
 
 
 def asks_for_plan(job: ProposedJob, api: EmailSecurity, numbers: Numbers | None) -> bool:
     """Return whether the policy asks for a plan, or for approvals, which are given for one."""
     if not api.has_policy:
         return False
-    known = numbers or (None, None)
-    return api.policy.needs_plan(job.request.action, job.request.destination, *known) or bool(
-        approvals_needed(job, api, numbers)
-    )
+    reach = Reach(job.request.action, job.request.destination, *(numbers or (None, None)))
+    return api.policy.needs_plan(reach) or bool(approvals_needed(job, api, numbers))
 
 
 def needs_count(job: ProposedJob, api: EmailSecurity) -> bool:

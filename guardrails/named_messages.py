@@ -23,7 +23,7 @@ from connectors.errors import (
     TooManyMessages,
     some_of,
 )
-from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination, delivers
+from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination, Reach, delivers
 from connectors.search import MALICIOUS, Disposition
 from guardrails import budgets
 from guardrails.approvals_needed import Need, need_of
@@ -172,9 +172,8 @@ def approvals_needed(
     if not api.has_policy or not messages:
         return Need()
     requesters = [] if requested_by is None else [requested_by]
-    known = numbers_of(messages)
-    copies, recipients = (None, None) if known is None else known
-    return need_of(api.policy, change.action, change.destination, copies, recipients, requesters)
+    reach = Reach(change.action, change.destination, *(numbers_of(messages) or (None, None)))
+    return need_of(api.policy, reach, requesters)
 
 
 def approved_by(api: EmailSecurity, needed: Need, plan: str, allowed: Allowance) -> list[ReadToken]:

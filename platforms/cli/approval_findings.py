@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from actions.live_check import find_differences, find_drift, find_false_claims, survey_ids, survey_plan
 from connectors.connection import environment_variables, read_setting
 from connectors.email_security import EmailSecurity
+from connectors.job import Reach
 from connectors.people import named_among
 from connectors.policy import NO_POLICY, Policy
 from guardrails.approvals_needed import Need, need_of
@@ -68,7 +69,7 @@ def _need(subject: Plan | DryRun, policy: Policy, found: Survey | None) -> Need 
         max((one for one in each if one is not None), default=None) for each in zip(*pairs, strict=True)
     )
     requesters = [] if subject.requested_by is None else [subject.requested_by]
-    return need_of(policy, subject.action, subject.destination, messages, recipients, requesters)
+    return need_of(policy, Reach(subject.action, subject.destination, messages, recipients), requesters)
 
 
 def _check_seal(plan: Plan) -> tuple[SealState, list[str]]:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from connectors.addresses import AddressSet
 from connectors.errors import PolicyUnusable
+from connectors.job import Reach
 from connectors.policy import NO_POLICY, Policy
 from connectors.policy_loading import load_policy
 from connectors.policy_rules import ApprovalRule, Approver, Budget, DeleteRule, Rule
@@ -226,7 +227,8 @@ class TestReading:
         ]
         fields = {"approvers": approvers, "approval_needed": [{"one_from": one_from}]}
         if said is None:
-            assert Policy.model_validate({"policy": 1, **fields}).approvals_needed("MOVE", None, 1, 1) == len(one_from)
+            reach = Reach("MOVE", None, 1, 1)
+            assert Policy.model_validate({"policy": 1, **fields}).approvals_needed(reach) == len(one_from)
         else:
             found = refused(spelt(**fields))
             assert found.keys() == {"/approval_needed/0/one_from"}
@@ -390,15 +392,15 @@ class TestRules:
         self, rule: dict[str, Any], applies: list[Any], does_not: list[Any]
     ) -> None:
         made = policy(plan_needed=[rule])
-        assert [made.needs_plan(*case) for case in applies] == [True] * len(applies)
-        assert [made.needs_plan(*case) for case in does_not] == [False] * len(does_not)
+        assert [made.needs_plan(Reach(*case)) for case in applies] == [True] * len(applies)
+        assert [made.needs_plan(Reach(*case)) for case in does_not] == [False] * len(does_not)
 
     def test_the_most_that_any_rule_asks_for_is_needed(self) -> None:
         made = load_policy(str(EXAMPLE))
-        assert made.approvals_needed("MOVE", "JunkEmail", 1000, 1) == 0
-        assert made.approvals_needed("MOVE", "JunkEmail", 1001, 1) == 1
-        assert made.approvals_needed("MOVE", "RecoverableItemsDeletions", 5000, 1) == 2
-        assert made.approvals_needed("RELEASE", None, None, None) == 1
+        assert made.approvals_needed(Reach("MOVE", "JunkEmail", 1000, 1)) == 0
+        assert made.approvals_needed(Reach("MOVE", "JunkEmail", 1001, 1)) == 1
+        assert made.approvals_needed(Reach("MOVE", "RecoverableItemsDeletions", 5000, 1)) == 2
+        assert made.approvals_needed(Reach("RELEASE", None, None, None)) == 1
 
     def test_no_list_of_destinations_allows_all_and_an_empty_one_none(self) -> None:
         assert NO_POLICY.allows_destination("RecoverableItemsPurges")
@@ -480,8 +482,8 @@ class TestProtected:
 
 def test_to_import_a_policy_loads_neither_yaml_nor_cryptography() -> None:
     code = (
-        "import sys, connectors.policy, guardrails.approval; "
-        "connectors.policy.NO_POLICY.needs_plan('MOVE', None, 1, 1); "
+        "import sys, connectors.policy, guardrails.approval; from connectors.job import Reach; "
+        "connectors.policy.NO_POLICY.needs_plan(Reach('MOVE', None, 1, 1)); "
         "sys.exit(' '.join({'yaml', 'jwt', 'cryptography', 'difflib'} & set(sys.modules)) or 0)"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
