@@ -152,7 +152,7 @@ def _read_all(tokens: Sequence[str], terms: ApprovalTerms) -> list[ReadToken]:
             # Named before everything else that is wrong: a person said no.
             raise ApprovalRefused(
                 f"{one.approver} rejected plan {terms.plan_hash}: {one.reason}",
-                help="Nothing was changed. Answer the reason, make a new plan, and let that be approved.",
+                help="Nothing was changed. Settle the reason with the approver, make a new plan, and have it approved.",
             )
         read[one.id] = one
     for refusal in refused:

@@ -70,8 +70,8 @@ def spend(
     who = api.connection.requested_by
     if who is None and any("requester" in budget.per for budget in budgets):
         raise PolicyRefused(
-            "the policy has a budget for each requester, and nobody is known to ask",
-            help="Nothing was changed. Let the platform set CFES_REQUESTED_BY: a parameter can name anybody.",
+            "the policy has a budget for each requester, and CFES_REQUESTED_BY is not set",
+            help="Nothing was changed. Set CFES_REQUESTED_BY where the actions run. A parameter can name anybody.",
         )
     planned = Spending(intent, who or "", _folder(action, destination), messages, jobs)
     now = api.clock.now()

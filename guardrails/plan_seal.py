@@ -62,9 +62,7 @@ def check_seal(plan: Plan, key: SecretStr | None, *, required: bool) -> list[str
     if state == "sealed":
         return []
     if state == "broken":
-        raise PlanRefused(
-            "the plan's seal is not one of CFES_PLAN_KEY: the plan was edited, or sealed with another key"
-        )
+        raise PlanRefused("the plan's seal does not fit CFES_PLAN_KEY: the plan was edited, or sealed with another key")
     if required:
         why = "CFES_PLAN_KEY is not set here, so no seal can be checked" if key is None else "this plan has no seal"
         raise PlanRefused(

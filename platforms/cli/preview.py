@@ -89,6 +89,8 @@ def show_preview(
     if shown.get("messages", 0) is None:
         console.print(safe("The messages can't be counted: how many this call reaches is not known.", "bold yellow"))
     console.print(safe(_in_one_line(action, shown), "bold"))
+    if shown.get("refusals"):
+        console.print(safe("This call would be refused. Answer n, and fix what is named above.", "bold red"))
 
 
 def _in_one_line(action: Action[Any, Any], shown: Mapping[str, Any]) -> str:

@@ -441,7 +441,7 @@ class TestBudgets:
                 ask(name)
         assert ask("alice", "DeletedItems")["created"]
         assert ask("carol")["created"]
-        with pytest.raises(PolicyRefused, match="nobody is known to ask"):
+        with pytest.raises(PolicyRefused, match="CFES_REQUESTED_BY is not set"):
             ask(None, requested_by="dave")
 
     def test_what_can_not_be_counted_is_refused(self, sandbox: RunningSandbox, under: Under, tmp_path: Path) -> None:

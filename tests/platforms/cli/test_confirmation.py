@@ -127,8 +127,11 @@ def test_a_plan_that_was_shown_is_the_one_that_a_policy_asks_for(
 
 def test_a_release_by_search_is_asked_about(connected: Cfes, sandbox: RunningSandbox) -> None:
     ended = connected("release-job", *FIND, terminal=True, typed="n\n")
-    assert re.search(r"Release \d+ messages \(can't be undone\)\nContinue\?", COLOUR.sub("", ended.err))
+    said = COLOUR.sub("", ended.err)
+    assert re.search(r"Release \d+ messages \(can't be undone\)\nThis call would be refused. .*\nContinue\?", said)
     assert (ended.code, effects(sandbox)) == (3, [])
+    allowed = connected("release-job", *FIND, "--allow-malicious", terminal=True, typed="n\n")
+    assert "would be refused" not in allowed.err
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "", "ye\n", "yess\n", "Y E S\n"])
@@ -268,7 +271,8 @@ def test_a_restore_asks_where_it_is_no_dry_run(connected: Cfes, sandbox: Running
     before = effects(sandbox)
     dry = connected("restore-messages", "--export", exported, terminal=True)
     assert (dry.code, "Continue?" in dry.err) == (0, False)
-    ended = connected("restore-messages", "--export", exported, "--no-dry-run", terminal=True, typed="n\n")
+    restore = ("restore-messages", "--export", exported, "--no-dry-run", "--allow-malicious")
+    ended = connected(*restore, terminal=True, typed="n\n")
     assert re.search(r"Move \d+ messages to Inbox \(.*\)\nContinue\?", COLOUR.sub("", ended.err))
     assert (ended.code, effects(sandbox)) == (3, before)
 
