@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectors.job import ActionType, BulkJobRequest, Destination
 from connectors.search import SearchParams
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from guardrails.plan import Plan
 
 
-@dataclass(frozen=True)
-class JobCall:
+class JobCall(NamedTuple):
     """What a caller asks for: a search or a plan, caps and overrides, who asks and why.
 
     plan: the document of preview-job. key: the idempotency key. comment: the reason.
