@@ -6,7 +6,7 @@ from typing import Any
 
 EXAMPLE_PLAN: dict[str, Any] = {
     "version": 1,
-    "plan_hash": "def96be282ca9fc4306cdfe0a36b9d523760b42792164f47418c2d98e7974985",
+    "plan_hash": "954c945f2b69c97badd351d37d43e6d7caa7030e3d13f4ea710bfd4649163312",
     "seal": None,
     "account_id": "023e105f4ecef8ad9ca31a8372d0c353",
     "previewed_at": "2026-11-20T16:00:00Z",
@@ -33,6 +33,7 @@ EXAMPLE_PLAN: dict[str, Any] = {
     "by_disposition": {"MALICIOUS": 390, "NONE": 30},
     "by_delivery_status": {"delivered": 420},
     "by_sender": {"billing@invoice-portal.example": 420},
+    "unproved": 420,
     "proved_clean": {},
     "sample": [
         {

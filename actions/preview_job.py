@@ -139,7 +139,7 @@ def _refusals_without_numbers(job: ProposedJob, api: EmailSecurity) -> list[Guar
 
 def _findings(found: Survey | None) -> dict[str, object]:
     if found is None:
-        numbers = dict.fromkeys(("messages", "distinct_messages", "recipients", "malicious"))
+        numbers = dict.fromkeys(("messages", "distinct_messages", "recipients", "malicious", "unproved"))
         empty: dict[str, object] = {
             "by_recipient_domain": {}, "by_disposition": {}, "by_delivery_status": {}, "by_sender": {},
             "proved_clean": {}, "sample": [], "protected": [], "own_senders": [],
@@ -150,6 +150,7 @@ def _findings(found: Survey | None) -> dict[str, object]:
         "distinct_messages": found.distinct_messages,
         "recipients": len(found.recipients),
         "malicious": found.malicious,
+        "unproved": found.unproved,
         "by_recipient_domain": found.by_recipient_domain.shown(),
         "by_disposition": found.by_disposition.shown(),
         "by_delivery_status": found.by_delivery_status.shown(),

@@ -178,6 +178,7 @@ PLAN: Fields = {
     "by_disposition": {KEYS: "word"},
     "by_delivery_status": {KEYS: "word"},
     "by_sender": {KEYS: "scope"},
+    "unproved": "other",
     "proved_clean": {KEYS: "scope"},
     "sample": {
         "id": "id",

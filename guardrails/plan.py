@@ -82,6 +82,10 @@ class Plan(Part):
     by_disposition: dict[str, int] = Field(description="Messages by verdict.")
     by_delivery_status: dict[str, int] = Field(description="Messages by delivery status; one may have several.")
     by_sender: dict[str, int] = Field(description="Messages by sender, the most first.")
+    unproved: int | None = Field(
+        ge=0,
+        description="Messages whose sender neither DMARC nor an aligned SPF proves: anybody can have written them.",
+    )
     proved_clean: dict[str, int] = Field(
         description="Messages with a clean verdict, by sender, where DMARC or an aligned SPF proves the sender."
     )

@@ -70,6 +70,7 @@ class Survey:
     distinct_messages: int = 0
     malicious: int = 0
     without_verdict: int = 0
+    unproved: int = 0
     without_recipients: int = 0
     recipients: set[str] = field(default_factory=set)
     protected: dict[str, None] = field(default_factory=dict)
@@ -125,7 +126,9 @@ class Survey:
             self.by_delivery_status.add(status, copies)
         senders = {sender.strip().casefold() for sender in (message.from_, message.envelope_from) if sender}
         self.by_sender.add((message.from_ or message.envelope_from or "").strip().casefold(), copies)
-        if verdict not in HARMFUL and message.from_ and _is_proved(message):
+        proved = _is_proved(message)
+        self.unproved += 0 if proved else copies
+        if verdict not in HARMFUL and message.from_ and proved:
             self.proved_clean.add(message.from_.strip().casefold(), copies)
         self._note_protected(addresses, senders)
         for address in addresses:

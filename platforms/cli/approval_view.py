@@ -92,6 +92,7 @@ def _numbers(subject: Plan | DryRun, findings: Findings) -> Rows:
             f"{at_least}{len(found.recipients):,} now; {_before(subject.recipients, len(found.recipients))}",
         ),
         ("malicious", f"{at_least}{found.malicious:,} now"),
+        ("sender not proved", f"{at_least}{found.unproved:,} now: neither DMARC nor SPF proves who wrote them"),
     ]
     rows += [(name, value) for name, value in _breakdowns(found, found.sample)]
     rows += [

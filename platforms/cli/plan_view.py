@@ -66,6 +66,7 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
         ("messages", _number(plan["messages"])),
         ("recipients", _number(plan["recipients"])),
         ("malicious", _number(plan["malicious"])),
+        ("sender not proved", _number(plan["unproved"])),
         ("the count is", ": ".join([plan["parity"], *plan["parity_notes"]])),
         ("can be undone", f"{text_of(undo.reversible)}: {undo.how}"),
         ("drift allowed", f"{plan['max_drift']:g} percent until the job is created"),

@@ -14,7 +14,7 @@ import pytest
 from connectors.email_security import EmailSecurity
 from sandbox.message import Attachment, Message, Sender
 from sandbox.server import RunningSandbox
-from tests.playbooks.test_shipped_playbooks import purge
+from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE, purge, run
 from tests.playbooks.test_whose_mail_is_moved import BANK, CEO, FILE, SPOOFED, changed, plant
 
 Connect = Callable[..., EmailSecurity]
@@ -228,3 +228,23 @@ class TestSilence:
         plant(sandbox, OUTSIDER, 8)
         outcome = purge(alert_of(OUTSIDER, DMARCResult="pass"), api, tmp_path / "run")
         assert (outcome.status, outcome.outputs["previewed"]) == ("completed", 20), outcome.message
+
+
+class TestRelease:
+    """The sender forges a party whose mail is held, and waits for the release of that party's mail."""
+
+    @pytest.mark.parametrize("disposition", ["SPAM", "SUSPICIOUS", "BULK", "SPOOF"])
+    @pytest.mark.parametrize("checks", [{"dmarc": "fail"}, {"dmarc": "none", "spf": "none"}, {"dmarc": "error"}])
+    def test_forged_mail_is_not_released_with_the_real_mail(
+        self, checks: dict[str, str], disposition: str, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        given = {"alert": FALSE_POSITIVE, "lookback_days": 30}
+        by = Sender(FALSE_POSITIVE["From"], **{"spf": "pass", "envelope_from": "x@evil.test", **checks})
+        sandbox.state.tenant.add(
+            time=sandbox.clock.now() - 900_000_000, sender=by, recipients=("victim@corp.example",), subject="Forged",
+            disposition=disposition, status="quarantined",
+        )  # fmt: skip
+        outcome = run("false-positive-release", given, api, tmp_path / "run")
+        assert stopped(outcome, "1 have a sender that neither DMARC nor SPF proves", sandbox)
+        meant = run("false-positive-release", {**given, "search_by": "sender"}, api, tmp_path / "two")
+        assert meant.status == "completed", meant.message
