@@ -239,7 +239,8 @@ class TestRelease:
         self, checks: dict[str, str], disposition: str, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         given = {"alert": FALSE_POSITIVE, "lookback_days": 30}
-        by = Sender(FALSE_POSITIVE["From"], **{"spf": "pass", "envelope_from": "x@evil.test", **checks})
+        sent: dict[str, Any] = {"spf": "pass", "envelope_from": "x@evil.test", **checks}
+        by = Sender(FALSE_POSITIVE["From"], **sent)
         sandbox.state.tenant.add(
             time=sandbox.clock.now() - 900_000_000, sender=by, recipients=("victim@corp.example",), subject="Forged",
             disposition=disposition, status="quarantined",
