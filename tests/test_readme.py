@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from connectors.errors import PackError
+from connectors.search import format_instant
 from platforms import reference
 from platforms.manifest import ROOT
-from playbooks import loading
+from playbooks import library, loading
+from playbooks.format import ActionStep, CheckStep
+from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings
 
@@ -61,6 +66,51 @@ def run(command: list[str], sandbox: RunningSandbox, folder: Path) -> subprocess
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
+
+
+def test_the_sample_run_has_every_step_of_the_playbook() -> None:
+    shown = re.findall(r"^✓ (.*?)(?:  .*)?$", README, re.MULTILINE)
+    steps = library.find("phish-campaign-purge").steps
+    assert shown == [step.title for step in steps if isinstance(step, ActionStep | CheckStep)]
+
+
+ADD_BOB = """{
+    echo 'approval_needed: [{more_than_messages: 0, approvals: 1}]'
+    printf 'approvers:\\n  - name: bob\\n    public_key: |\\n'
+    sed 's/^/      /' bob.pub
+} >> ~/cfes/policy.yaml
+"""
+
+
+def test_the_steps_of_the_policy_page_end_in_an_approved_run(tmp_path: Path) -> None:
+    from sandbox.job_life import Pace  # noqa: PLC0415
+
+    page = (ROOT / "docs" / "policy.md").read_text()
+    section = page.split("## Set up a policy, a key and an approver")[1].split("\n## ")[0]
+    _connection, make, keys, check, plan, sign, act = re.findall(r"   ```sh\n(.*?)   ```", section, re.DOTALL)
+    # Approvals have the time of this machine, so the alert and the sandbox have it too.
+    now = datetime.now(UTC)
+    alert = json.loads((ROOT / "examples" / "alert.json").read_text())
+    alert["Timestamp"] = format_instant(now - timedelta(hours=1))
+    (tmp_path / "alert.json").write_text(json.dumps(alert))
+    pace = Pace(start_delay=0.1, discover_rate=2000, process_rate=2000, retry_delay=0.1)
+    # Nobody sits at a terminal: --yes answers for alice and for bob.
+    by_bob = f"unset CFES_PLAN_KEY_FILE CFES_REQUESTED_BY; {sign.strip().replace('cfes approve', 'cfes approve --yes')}"
+    settings = Settings(messages=100, alert=alert, campaign_size=20, pace=pace, at=int(now.timestamp() * SECOND))
+    script = [
+        f"{make}",
+        f"{{ {keys} }} > bob.pub || exit 21",
+        ADD_BOB,
+        f"{check.strip()} || exit 22",
+        f"{plan.strip()}; test $? = 3 || exit 23",
+        f"( CLOUDFLARE_API_TOKEN={RunningSandbox.read_token}; {by_bob} ) || exit 24",
+        f"{act.strip().replace('playbook run', 'playbook run --yes')} > done.json || exit 25",
+    ]
+    with start(settings) as sandbox:
+        ended = run(["bash", "-c", "\n".join(script)], sandbox, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    done = json.loads((tmp_path / "done.json").read_text())
+    assert (done["status"], done["outputs"]["complete"]) == ("completed", True)
 
 
 def test_the_chain_in_a_shell_runs_as_it_stands(lively: RunningSandbox, tmp_path: Path) -> None:
