@@ -137,7 +137,9 @@ class Budget(Part):
 
     hours: float = Field(gt=0, le=LONGEST_BUDGET_HOURS, description="How far back is counted, in hours.")
     messages: int | None = Field(None, ge=0, description="No more messages than this within these hours.")
-    jobs: int | None = Field(None, ge=0, description="No more jobs than this within these hours.")
+    jobs: int | None = Field(
+        None, ge=0, description="No more jobs, or lists of named messages, than this within these hours."
+    )
     per: list[Literal["requester", "destination"]] = Field(
         [], description="Count for each requester, for each destination, or for each pair; together where not given."
     )

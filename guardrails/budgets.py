@@ -37,7 +37,7 @@ _UNCOUNTED = "Nothing was changed. What the policy's budgets allow could not be 
 
 
 class Spending(NamedTuple):
-    """One change. intent: the call that made it, or a list of IDs: it counts once. jobs: 0 for named messages.
+    """One change. intent: the call that made it, or a list of IDs: it counts once. jobs: 1, for such a list too.
 
     messages: None where nobody knows how many.
     """

@@ -156,7 +156,7 @@ def within_budget(
         return
     known = numbers_of(messages)
     count = None if known is None else known.messages
-    at = budgets.spend(api, intent=intent, action=change.action, destination=change.destination, messages=count, jobs=0)
+    at = budgets.spend(api, intent=intent, action=change.action, destination=change.destination, messages=count, jobs=1)
     try:
         yield
     except PackError as failure:
