@@ -28,7 +28,7 @@ from guardrails.job_rules import (
 )
 from guardrails.plan import Parity, Plan, Refusal, new_plan, reversibility_of
 from guardrails.plan_check import discovery_limit, smallest_drift
-from guardrails.plan_seal import remember
+from guardrails.plan_seal import remember, seal_plan
 from guardrails.proposed_job import ProposedJob
 from guardrails.search_scope import scope_of
 from guardrails.survey import Survey, survey
@@ -100,11 +100,10 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
             + warnings_of(p, search)
             + _warnings(found)
             + ([f"the policy asks for {needed}"] if needed else []),
-        },
-        api.connection.plan_key,
+        }
     )
     remember(plan.plan_hash)
-    return Result.model_construct(**dict(plan))
+    return Result.model_construct(**dict(seal_plan(plan, api.connection.plan_key)))
 
 
 def _parity(search: SearchParams) -> tuple[Parity, list[str]]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,14 +21,12 @@ from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest
 from connectors.job_match import OLDEST_PLAN
 from connectors.search import SearchParams, format_instant, parse_instant
 from connectors.strict_yaml import below
-from guardrails.plan_seal import PATTERN, seal_of
 from guardrails.survey import Numbers
-
-if TYPE_CHECKING:
-    from pydantic import SecretStr
 
 # How far a count may be from the plan's, in percent, where nothing else is said.
 DEFAULT_DRIFT_PERCENT = 10.0
+
+SEAL_PREFIX = "hmac-sha256:"
 
 Parity = Literal["exact", "approximate", "unknown"]
 
@@ -58,7 +56,7 @@ class Plan(Part):
     plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 over everything in the plan but its seal.")
     seal: str | None = Field(
         None,
-        pattern=PATTERN,
+        pattern=rf"^{SEAL_PREFIX}[0-9a-f]{{64}}$",
         description="HMAC under CFES_PLAN_KEY over plan_hash: proves that preview-job made it. Null without a key.",
     )
     account_id: str = Field(description="The account that it is for.")
@@ -165,13 +163,10 @@ class Plan(Part):
             )
 
 
-def new_plan(facts: Mapping[str, Any], key: SecretStr | None = None) -> Plan:
-    """Return the plan with these fields, the hash over them, and the seal of `key` where there is one."""
-    unsigned = Plan.model_validate({**facts, "plan_hash": "0" * 64})
-    plan_hash = hash_of(unsigned)
-    return unsigned.model_copy(
-        update={"plan_hash": plan_hash, "seal": None if key is None else seal_of(plan_hash, key)}
-    )
+def new_plan(facts: Mapping[str, Any]) -> Plan:
+    """Return the plan with these fields and the hash over them, without a seal: guardrails.plan_seal makes that."""
+    unsigned = Plan.model_validate({**facts, "plan_hash": "0" * 64, "seal": None})
+    return unsigned.model_copy(update={"plan_hash": hash_of(unsigned)})
 
 
 def hash_of(plan: Plan) -> str:

@@ -13,17 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 from connectors.derived_key import derive_key
 from connectors.errors import PlanRefused
+from guardrails.plan import SEAL_PREFIX, Plan
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from guardrails.plan import Plan
-
 # unchecked: the plan has a seal, and there is no key here to check it with.
 SealState = Literal["sealed", "unsealed", "broken", "unchecked"]
-
-PREFIX = "hmac-sha256:"
-PATTERN = rf"^{PREFIX}[0-9a-f]{{64}}$"
 
 # Plans that this process made itself: they have not been outside, sealed or not.
 _MADE_HERE: OrderedDict[str, None] = OrderedDict()
@@ -32,7 +28,12 @@ MOST_REMEMBERED = 256
 
 def seal_of(plan_hash: str, key: SecretStr) -> str:
     """Return the seal on the plan with this hash."""
-    return PREFIX + hmac.digest(derive_key(key, "plan seal"), plan_hash.encode(), hashlib.sha256).hex()
+    return SEAL_PREFIX + hmac.digest(derive_key(key, "plan seal"), plan_hash.encode(), hashlib.sha256).hex()
+
+
+def seal_plan(plan: Plan, key: SecretStr | None) -> Plan:
+    """Return the plan with the seal of `key`; unchanged where there is no key."""
+    return plan if key is None else plan.model_copy(update={"seal": seal_of(plan.plan_hash, key)})
 
 
 def seal_state(plan: Plan, key: SecretStr | None) -> SealState:

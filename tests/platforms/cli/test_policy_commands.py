@@ -22,6 +22,7 @@ from guardrails.approval import verify_approvals
 from guardrails.approval_token import ApprovalTerms
 from guardrails.named_messages import Change, plan_hash
 from guardrails.plan import new_plan, read_plan
+from guardrails.plan_seal import seal_plan
 from platforms.cli import approve_command
 from tests.clock import FakeClock
 from tests.guardrails.test_approval import BOB, CAROL, EVE, POLICY, private_pem, public_pem
@@ -316,8 +317,8 @@ class TestApprove:
         self, approve: Approve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         key, other = SecretStr("k" * 40), SecretStr("o" * 40)
-        unsealed, sealed = PLAN, new_plan(PLAN, key).model_dump(mode="json")
-        broken = new_plan(PLAN, other).model_dump(mode="json")
+        unsealed, sealed = PLAN, seal_plan(new_plan(PLAN), key).model_dump(mode="json")
+        broken = seal_plan(new_plan(PLAN), other).model_dump(mode="json")
         assert "sealed: not checked: CFES_PLAN_KEY is not set here" in approve(sealed, "--yes").err
         assert "sealed: NO: nothing proves" in approve(unsealed, "--yes").err
         monkeypatch.setenv("CFES_PLAN_KEY", key.get_secret_value())
