@@ -498,7 +498,7 @@ class TestBudgets:
     def test_a_list_of_named_messages_counts_as_a_job(self, sandbox: RunningSandbox, under: Under) -> None:
         api = under("budgets:\n  - {hours: 24, jobs: 2}")
         found = [search_messages.run({"search_params": one}, api) for one in one_recipient_each(sandbox, 3)]
-        calls = [{"ids": [one["messages"][0]["id"]], "destination": "JunkEmail"} for one in found]
+        calls: list[dict[str, Any]] = [{"ids": [one["messages"][0]["id"]], "destination": "JunkEmail"} for one in found]
         for call in (*calls[:2], {**calls[1], "skip_done": False}):
             assert move_messages.run(call, api)["done"]
         with pytest.raises(PolicyRefused, match="2 jobs in 24 h, and 2 were made already"):
