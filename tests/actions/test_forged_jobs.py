@@ -248,7 +248,7 @@ def test_the_job_of_a_plan_that_waited_is_reused_and_the_mail_that_it_leaves_out
         [warning] = [text for text in again["warnings"] if "is left out of it" in text]
         assert first["job"]["search_params"]["end"] in warning
         assert first["job"]["created_at"] in warning
-        assert "idempotency_key (in a playbook: attempt" in warning
+        assert "idempotency_key (in a playbook: a higher attempt)" in warning
     own = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
     assert not [text for text in own["warnings"] if "left out" in text]
     assert count_of_jobs(sandbox) == 1
