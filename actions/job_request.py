@@ -9,11 +9,10 @@ from pydantic import Field
 
 from actions.approval_parameters import Approvals, Person
 from actions.contract import ActionParams, ActionResult, Preview
-from actions.polling import BEFORE_PROCESSING
 from actions.tripwire import DiscoveryLimit, Tripwire, smallest, watch_discovery
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused
-from connectors.job import ActionType, BulkJob, Destination
+from connectors.job import BEFORE_PROCESSING, ActionType, BulkJob, Destination
 from connectors.job_creation import Intent, create_job_once
 from connectors.search import DEPRECATED, Disposition, SearchParams
 from guardrails.clearance import clear_job, propose_job, refund_job

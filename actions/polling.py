@@ -13,8 +13,7 @@ import math
 from collections.abc import Sequence
 
 from actions.job_progress import Look
-
-BEFORE_PROCESSING = ("PENDING", "DISCOVERING")
+from connectors.job import BEFORE_PROCESSING
 
 # Where nothing foretells the end: as long again as was watched, later a share of that.
 DOUBLING_SECONDS = 45.0

@@ -26,13 +26,13 @@ from actions.job_progress import (
     outcome_of,
     rate_per_second,
 )
-from actions.polling import BEFORE_PROCESSING, next_look_seconds
+from actions.polling import next_look_seconds
 from actions.process import main
 from actions.tripwire import DiscoveryLimit, Tripwire
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
 from connectors.errors import PackError, ParameterError, TemporaryFailure
-from connectors.job import HAS_ENDED, BulkJob
+from connectors.job import BEFORE_PROCESSING, HAS_ENDED, BulkJob
 from connectors.message import MessageStatus
 from connectors.search import parse_instant
 

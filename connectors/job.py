@@ -31,6 +31,8 @@ class Reach(NamedTuple):
 # SKIPPED is of the older reference only; the API may still answer with it.
 JobStatus = Literal["PENDING", "DISCOVERING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED", "SKIPPED"]
 
+BEFORE_PROCESSING = ("PENDING", "DISCOVERING")
+
 # What a status means to someone who waits. A status that is not in the table is new: the job counts as running.
 HAS_ENDED: dict[str, bool] = {
     "PENDING": False,

@@ -17,6 +17,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import (
     ApiRefusal,
     Applied,
+    ApprovalRefused,
     Conflict,
     IdempotencyConflict,
     NotFound,
@@ -166,7 +167,14 @@ def _looked_and_made(
             if clearance is not None:
                 not_made(stamp)
             return _settled(api, intent, stamp, standing, own=None)
-        clearance = clearance or before_post(stamp)
+        try:
+            clearance = clearance or before_post(stamp)
+        except ApprovalRefused:
+            # Another worker may have used the approvals for this very job since the list was read.
+            standing = _bearers(api, stamp)
+            if not standing:
+                raise
+            return _settled(api, intent, stamp, standing, own=None)
         if api.clock.monotonic() - began <= OLDEST_LOOK_SECONDS:
             break
         # To read the list and to count take time, and another worker may have used it.

@@ -26,8 +26,6 @@ from guardrails.survey import Numbers
 # How far a count may be from the plan's, in percent, where nothing else is said.
 DEFAULT_DRIFT_PERCENT = 10.0
 
-SEAL_PREFIX = "hmac-sha256:"
-
 Parity = Literal["exact", "approximate", "unknown"]
 
 
@@ -56,7 +54,7 @@ class Plan(Part):
     plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 over everything in the plan but its seal.")
     seal: str | None = Field(
         None,
-        pattern=rf"^{SEAL_PREFIX}[0-9a-f]{{64}}$",
+        pattern=r"^hmac-sha256:[0-9a-f]{64}$",
         description="HMAC under CFES_PLAN_KEY over plan_hash: proves that preview-job made it. Null without a key.",
     )
     account_id: str = Field(description="The account that it is for.")

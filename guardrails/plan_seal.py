@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal
 
 from connectors.derived_key import derive_key
 from connectors.errors import PlanRefused
-from guardrails.plan import SEAL_PREFIX, Plan
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
+
+    from guardrails.plan import Plan
 
 # unchecked: the plan has a seal, and there is no key here to check it with.
 SealState = Literal["sealed", "unsealed", "broken", "unchecked"]
@@ -28,7 +29,7 @@ MOST_REMEMBERED = 256
 
 def seal_of(plan_hash: str, key: SecretStr) -> str:
     """Return the seal on the plan with this hash."""
-    return SEAL_PREFIX + hmac.digest(derive_key(key, "plan seal"), plan_hash.encode(), hashlib.sha256).hex()
+    return "hmac-sha256:" + hmac.digest(derive_key(key, "plan seal"), plan_hash.encode(), hashlib.sha256).hex()
 
 
 def seal_plan(plan: Plan, key: SecretStr | None) -> Plan:

@@ -542,3 +542,26 @@ def test_every_action_that_changes_something_is_stopped_before_it_changes_anythi
         except Exception as error:  # noqa: BLE001 -- whatever it is: nothing may have been changed
             assert not isinstance(error, AssertionError)
     assert effects(sandbox) == []
+
+
+def test_approvals_that_another_worker_used_for_the_same_job_lead_to_that_job(
+    sandbox: RunningSandbox, under: Connect
+) -> None:
+    cases = TestPlansAndApprovals()
+    api = under(cases.APPROVED.replace("approvals: 2", "approvals: 1"), requested_by="alice")
+    plan = preview(api)
+    params = {"plan": plan, "approvals": [cases.given(api, plan, "bob", BOB)], "idempotency_key": "case-1"}
+    other: list[dict[str, Any]] = []
+    search = api.search_messages
+
+    def overtaken(*given: Any, **more: Any) -> Any:
+        # Between this call's look at the list and its check of the approvals.
+        if not other:
+            other.append({})
+            other[0] = create(api, **params)
+        return search(*given, **more)
+
+    api.search_messages = overtaken  # type: ignore[method-assign]
+    made = create(api, **params)
+    assert (made["created"], made["job_id"]) == (False, other[0]["job_id"])
+    assert len(effects(sandbox)) == 1

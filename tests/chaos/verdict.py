@@ -102,6 +102,9 @@ def _mistold_create(call: Call, intent: Intent, made: Sequence[Made], account: A
     if call.forged:
         # An honest call may have made the job that its key stands for: that job is followed.
         return [f"a forged plan made {own.job.job_id}" for own in call.made]
+    if intent.guarded and made and call.error.get("type") == "ApprovalRefused":
+        # Another worker used the approvals for this job, and the list may not show it yet.
+        return []
     if call.code == 3:
         return (
             [] if may_be_refused(call, intent, account) else [f"there was no reason to refuse: {call.error['message']}"]
