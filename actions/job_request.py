@@ -53,7 +53,7 @@ class JobRequestParams(ActionParams):
         description="The intent's own ID, an alert's or a case's: any number of calls with it make one job.",
     )
     requested_by: Person | None = Field(
-        None, description="Who asks: a login or an address. CFES_REQUESTED_BY goes before it."
+        None, description="Who asks: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."
     )
     expected_disposition: Disposition | None = Field(
         None,
@@ -190,7 +190,7 @@ def request_job(
     if api.has_policy or not p.wait_follows:
         of_plan = job.plan.cancel_if_discovered_over if job.plan is not None and plan_hash is not None else None
         limit = DiscoveryLimit(smallest(p.max_messages, of_plan)).under_policy(api, state, created=made.created)
-        state, tripwire = watch_discovery(api, state, limit)
+        state, tripwire = watch_discovery(api, state, limit, created=made.created)
         warnings += _discovery_warnings(state, tripwire)
     return result(
         job_id=state.job_id,

@@ -37,7 +37,7 @@ class ChangeParams(ActionParams):
         f"given: true for up to {LOOKED_AT_FIRST} messages.",
     )
     requested_by: Person | None = Field(
-        None, description="Who asks: a login or an address. CFES_REQUESTED_BY goes before it."
+        None, description="Who asks: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."
     )
     approvals: Approvals = Field(
         default_factory=list,

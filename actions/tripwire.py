@@ -150,11 +150,13 @@ def smallest(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def watch_discovery(api: EmailSecurity, job: BulkJob, limit: DiscoveryLimit) -> tuple[BulkJob, Tripwire | None]:
+def watch_discovery(
+    api: EmailSecurity, job: BulkJob, limit: DiscoveryLimit, *, created: bool
+) -> tuple[BulkJob, Tripwire | None]:
     """Poll a new job until it has discovered its messages, for a minute at most, and cancel it over the limit.
 
-    A poll that fails ends the watch: what the job discovers is then left to wait-for-job.
-    Raises: OutcomeUnknown where a job over the limit could not be cancelled.
+    A poll that fails ends the watch: what the job discovers is then left to wait-for-job. created: by this call.
+    Raises: where a job over the limit could not be cancelled, OutcomeUnknown if this call created it, else the failure.
     """
     cancelled = False
     deadline = Deadline(api.clock, QUICK_SECONDS)
@@ -163,8 +165,10 @@ def watch_discovery(api: EmailSecurity, job: BulkJob, limit: DiscoveryLimit) -> 
             try:
                 job, cancelled = limit.stop(api, job)
             except PackError as failure:
-                told = limit.not_stopped(job, failure)
-                raise OutcomeUnknown(told.message, help=told.help, applied="yes", job_id=job.job_id) from None
+                running = limit.not_stopped(job, failure)
+                if not created:
+                    raise running from None
+                raise OutcomeUnknown(running.message, help=running.help, applied="yes", job_id=job.job_id) from None
         left = min(deadline.remaining(), math.inf if api.time_left() is None else (api.time_left() or 0))
         if job.status not in _INTERVALS or left < QUICK_INTERVAL_SECONDS:
             break

@@ -28,7 +28,7 @@ def _pem(text: str) -> str:
             "is a private key: it belongs to the approver alone; make a new pair, and put the public key here"
         )
     if not _PUBLIC_KEY.fullmatch(text):
-        raise ValueError("is no PEM text of one public key (-----BEGIN PUBLIC KEY-----)")
+        raise ValueError("is not the PEM text of one public key (-----BEGIN PUBLIC KEY-----)")
     return text
 
 

@@ -480,7 +480,7 @@ def test_unsigned_evidence_is_enough_where_the_policy_only_requires_evidence(
         (None, PRIVATE, None, "not signed with CFES_EVIDENCE_KEY"),
         (None, None, PUBLIC, "not signed with the policy's public_key"),
         (PRIVATE, None, OTHER_PUBLIC, "not signed with the policy's public_key"),
-        # The policy's key goes before the setting's.
+        # The policy's key takes precedence over the setting's.
         (PRIVATE, PRIVATE, OTHER_PUBLIC, "not signed with the policy's public_key"),
         (PRIVATE, PRIVATE, None, None),
         (PRIVATE, None, PUBLIC, None),

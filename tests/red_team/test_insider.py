@@ -28,6 +28,7 @@ from connectors.errors import (
     GuardrailRefusal,
     MaliciousRelease,
     ObserveMode,
+    PackError,
     ParameterError,
     PlanDrifted,
     PlanNeeded,
@@ -227,6 +228,37 @@ class TestDiscovery:
         forged = rehashed(plan, cancel_if_discovered_over=10**6, max_drift=1000.0)
         with pytest.raises(ParameterError, match="is not the plan"):
             wait_for_job.run({"job_id": made["job_id"], "plan": forged, "cancel_if_discovered_over": 10**6}, api)
+
+    @pytest.mark.parametrize(("again", "ended"), [(False, (7, "yes")), (True, (4, "no"))])
+    def test_a_job_that_can_not_be_cancelled_says_whether_this_call_made_it(
+        self, again: bool, ended: tuple[int, str], start_sandbox: Callable[..., RunningSandbox], connect: Connect
+    ) -> None:
+        sandbox = start_sandbox(pace=Pace(discover_rate=20))
+        api = connect(sandbox)
+        plan = preview(api)
+        like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
+
+        def find_more(seconds: float) -> None:
+            if len(jobs(sandbox)) == 1 and not found:
+                found.append(True)
+                for number in range(plan["messages"]):
+                    sandbox.state.tenant.add(
+                        time=like.time, sender=like.sender, subject="late", recipients=(f"l{number}@corp.example",),
+                        disposition="SPAM",
+                    )  # fmt: skip
+            sandbox.state.advance(seconds)
+
+        found: list[bool] = []
+        api.clock._moved = find_more  # type: ignore[attr-defined]
+        if again:
+            made = create(api, plan=plan, wait_follows=True)
+            api.clock.sleep(3)
+        sandbox.state.faults.add("cancelBulkJob", "status", times=50, status=403)
+        with pytest.raises(PackError, match="could not be cancelled") as caught:
+            create(api, plan=plan)
+        assert (caught.value.exit_code, caught.value.applied) == ended
+        assert not again or caught.value.job_id == made["job_id"]
+        assert len(jobs(sandbox)) == 1
 
     def test_a_job_that_discovers_far_less_than_was_planned_is_not_a_success(
         self, sandbox: RunningSandbox, api: EmailSecurity
