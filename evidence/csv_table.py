@@ -1,9 +1,9 @@
 """Rows as CSV (RFC 4180): a fixed set of columns, every cell safe to open in a spreadsheet.
 
-UTF-8 without a byte order mark, commas, CRLF, quotes doubled. Columns carry the API's own names. An absent value and
-null are an empty cell, true and false are written so, lists are joined by "; ". What the table leaves out is in the
-NDJSON file. Cells are made safe by `evidence.disarm.formula_safe`: no cell holds a line break or another control
-character, these show as `[U+000A]`.
+UTF-8 without a byte order mark, commas, CRLF, quotes doubled, the header's names always quoted. Columns carry the API's
+own names. An absent value and null are an empty cell, true and false are written so, lists are joined by "; ". What the
+table leaves out is in the NDJSON file. Cells are made safe by `evidence.disarm.formula_safe`: no cell holds a line
+break or another control character, these show as `[U+000A]`.
 """
 
 from __future__ import annotations
@@ -135,9 +135,18 @@ def write_csv(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
     Raises:
         ValueError: a line is no JSON object.
     """
+    write(header_line([column.name for column in COLUMNS]))
     writer = csv.writer(_Encoded(write), lineterminator="\r\n")
-    writer.writerow(column.name for column in COLUMNS)
     writer.writerows(map(cells_of_line, lines))
+
+
+def header_line(names: Iterable[str]) -> bytes:
+    """The first line of a CSV file, every name quoted.
+
+    Programs that find out a file's dialect by its first lines take it for one without quotes, where the first quoted
+    cell comes late, and then refuse that cell (seen with DuckDB).
+    """
+    return (",".join(f'"{name}"' for name in names) + "\r\n").encode()
 
 
 def _struct(path: tuple[str, ...]) -> type[msgspec.Struct]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from connectors.search import format_instant
+from evidence.csv_table import header_line
 from evidence.disagreements import NOT_WITNESSED, Disagreement, Kind
 from evidence.disarm import formula_safe
 from evidence.whole_file import WholeFile
@@ -36,7 +37,7 @@ class DisagreementList:
         self._format = row_format
         self._left = limit_bytes
         if file is not None and row_format == "csv":
-            file.write(_csv_line(COLUMNS))
+            file.write(header_line(COLUMNS))
 
     @property
     def number(self) -> int:

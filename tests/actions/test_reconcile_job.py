@@ -632,6 +632,7 @@ def test_a_file_holds_every_disagreement_and_its_hash_is_true(row_format: str, e
         assert read[0].keys() == reconcile_job.Disagreement.model_fields.keys()
     else:
         read = list(csv.DictReader(text.splitlines(keepends=True)))
+        assert text.startswith('"kind","contradiction",')
         assert "\n=HYPERLINK" not in text
         assert ",=HYPERLINK" not in text
     assert text.isascii()
