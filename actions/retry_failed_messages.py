@@ -18,6 +18,7 @@ from actions.message_request import finish, prepare
 from actions.message_selection import JobRow, Selection, read_row
 from actions.message_shapes import ChangeParams, ChangeResult, dry_run_of, verdict
 from actions.process import main
+from connectors.clock import whole_seconds
 from connectors.email_security import EmailSecurity
 from connectors.errors import JobStillRunning, UnexpectedAnswer
 from connectors.job import BulkJob, Destination
@@ -46,7 +47,7 @@ class Result(ChangeResult):
     failed_rows: int = Field(description="Rows of the job with status FAILED, one for each message and recipient.")
     not_yet: int = Field(description="Messages whose retry_after lies ahead: not sent.")
     earliest_retry_at: str | None = Field(description="When the first of them is due, RFC 3339; null where none is.")
-    next_poll_seconds: float | None = Field(description="In how many seconds that is; null where none is.")
+    next_poll_seconds: int | None = Field(description="In how many seconds that is; null where none is.")
 
 
 def retry_failed_messages(p: Params, api: EmailSecurity) -> Result:
@@ -82,7 +83,7 @@ def retry_failed_messages(p: Params, api: EmailSecurity) -> Result:
         failed_rows=len(rows),
         not_yet=len(later),
         earliest_retry_at=None if earliest is None else format_instant(earliest),
-        next_poll_seconds=None if earliest is None else max(0.0, round((earliest - now).total_seconds(), 1)),
+        next_poll_seconds=None if earliest is None else whole_seconds((earliest - now).total_seconds()),
         warnings=_warnings(job, rows, selection, later)
         + ([f"of {len(unreadable)} messages retry_after can't be read: they are held back"] if unreadable else []),
     )

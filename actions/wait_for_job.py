@@ -29,7 +29,7 @@ from actions.job_progress import (
 from actions.polling import next_look_seconds
 from actions.process import main
 from actions.tripwire import DiscoveryLimit, Tripwire
-from connectors.clock import Deadline
+from connectors.clock import Deadline, whole_seconds
 from connectors.email_security import EmailSecurity
 from connectors.errors import PackError, ParameterError, TemporaryFailure
 from connectors.job import BEFORE_PROCESSING, HAS_ENDED, BulkJob
@@ -84,7 +84,7 @@ class JobProgress(ActionResult):
     processed: int
     percent: float | None = Field(description="processed of discovered; null while nothing is discovered.")
     rate_per_second: float | None = Field(description="Messages a second over the latest looks.")
-    eta_seconds: float | None = Field(description="Seconds until what is discovered is through; null if not known.")
+    eta_seconds: int | None = Field(description="Seconds until what is discovered is through; null if not known.")
 
 
 class Result(ActionResult):
@@ -97,7 +97,7 @@ class Result(ActionResult):
     status: str = Field(description="The job's status at the last look.")
     progress: JobProgress
     stalled: bool = Field(description="No counter has moved for long, and no message's retry_after explains it.")
-    next_poll_seconds: float | None = Field(description="When to look again; null when done.")
+    next_poll_seconds: int | None = Field(description="In how many seconds to look again; null when done.")
     resume: Resume | None = Field(description="Hand this to the next call; null when done.")
     polls: int = Field(description="Looks taken, those before a resume included.")
     tripwire: Tripwire | None = Field(description="Null where no limit was given.")
@@ -231,10 +231,10 @@ def _result(
             processed=job.processed,
             percent=round(100 * job.processed / discovered, 1) if discovered else None,
             rate_per_second=None if rate is None else round(rate, 2),
-            eta_seconds=None if done or eta is None else round(eta, 1),
+            eta_seconds=None if done or eta is None else whole_seconds(eta),
         ),
         stalled=stalled,
-        next_poll_seconds=None if done else round(pause, 1),
+        next_poll_seconds=None if done else whole_seconds(pause),
         resume=None if done else state,
         polls=state.polls,
         tripwire=tripwire,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 # How far the clocks of two machines, or of the service and this one, may be apart.
 CLOCK_SKEW = timedelta(minutes=5)
+
+
+def whole_seconds(seconds: float) -> int:
+    """Return seconds rounded up: timers of platforms (Step Functions, for one) refuse fractions."""
+    # Arithmetic on instants leaves a nanosecond too much now and then: it must not become a second.
+    return math.ceil(round(seconds, 3))
 
 
 class Clock(Protocol):

@@ -51,6 +51,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, TypedDict
 
+from connectors.clock import whole_seconds
+
 Applied = Literal["no", "unknown", "yes"]
 
 
@@ -89,8 +91,8 @@ class PackError(Exception):
     """An error that a playbook can branch on.
 
     `message` says what happened, `help` what to do next, `applied` whether anything was changed at the remote side,
-    `retryable` whether the same call may succeed later; `resume`, where there is one, is what the same call takes to
-    go on from what was reached. None of them ever holds a secret.
+    `retryable` whether the same call may succeed later, `retry_after_seconds` in how many whole seconds; `resume`,
+    where there is one, is what the same call takes to go on from what was reached. None of them ever holds a secret.
     """
 
     exit_code: int = 1
@@ -121,7 +123,7 @@ class PackError(Exception):
         self.api_errors = [dict(e) for e in api_errors]
         self.ray_id = ray_id
         self.job_id = job_id
-        self.retry_after_seconds = retry_after_seconds
+        self.retry_after_seconds = None if retry_after_seconds is None else whole_seconds(retry_after_seconds)
         self.problems = [_printable_problem(problem) for problem in problems]
         self.resume: dict[str, Any] | None = None
 

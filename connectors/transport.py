@@ -41,6 +41,7 @@ from connectors.errors import (
 )
 from connectors.pacing import RateBudget
 from connectors.page_buffers import PageBuffers
+from connectors.retry_after import SHORTEST_SECONDS, retry_after_seconds
 from connectors.wire import SLOWEST_ANSWER_FACTOR, body_chunks, client, httpx, read_body
 
 Effect = Literal["read", "write"]
@@ -248,11 +249,13 @@ class Transport:
             what = f"answered {status} with a body that is no JSON envelope"
             raise _lost(what, effect, UnexpectedAnswer, details)
         if status >= 500 or status == 408:
+            details["retry_after_seconds"] = retry_after_seconds(response.headers, self._clock.now())
             raise _lost(f"answered {status}" + (f" ({reason})" if reason else ""), effect, ServiceUnavailable, details)
         if status == 429:
             raise RateLimited(
                 f"the API refuses every call for now ({reason or 429})",
-                retry_after_seconds=_retry_after(response.headers, self._budget.delay()),
+                retry_after_seconds=retry_after_seconds(response.headers, self._clock.now())
+                or max(self._budget.delay(), SHORTEST_SECONDS),
                 **details,
             )
         raise _refusal(status, {n["code"] for n in notices}, reason, details)
@@ -279,9 +282,11 @@ class Transport:
 
 def _pause(error: BaseException | None, attempt: int, rng: random.Random) -> float:
     """Seconds between this failed attempt and the next."""
+    backoff = rng.uniform(0, min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2**attempt))
     if isinstance(error, PackError) and error.retry_after_seconds is not None:
-        return error.retry_after_seconds
-    return rng.uniform(0, min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2**attempt))
+        # A service that says "1 s" each time is backed off from too.
+        return max(error.retry_after_seconds, backoff)
+    return backoff
 
 
 def _repeatable(error: BaseException, effect: Effect) -> bool:
@@ -345,11 +350,3 @@ def _refusal(status: int, codes: set[int], reason: str, details: Mapping[str, An
 def _ray_id(headers: Mapping[str, str]) -> str | None:
     ray_id = headers.get("cf-ray", "")
     return ray_id if re.fullmatch(r"[A-Za-z0-9-]{1,64}", ray_id) else None
-
-
-def _retry_after(headers: Mapping[str, str], otherwise: float) -> float:
-    """Seconds; the header's HTTP-date form is not used by this API and counts as absent."""
-    value = headers.get("retry-after", "")
-    if re.fullmatch(r"\d{1,9}", value):
-        return float(value)
-    return max(otherwise, 1.0)

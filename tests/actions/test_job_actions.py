@@ -173,10 +173,13 @@ class TestWaiting:
         assert sandbox.state.truth()["calls"]["getBulkJob"] == 1
 
     def test_waiting_goes_on_from_its_resume_object(self, api: EmailSecurity) -> None:
-        params = {"job_id": move(api)["job_id"], "timeout_seconds": 0}
+        params = {"job_id": move(api)["job_id"], "timeout_seconds": 0, "min_interval_seconds": 1.3}
         waited = wait_for_job.run(params, api)
         looks = 1
         while not waited["done"]:
+            # Timers of platforms take whole seconds.
+            assert type(waited["next_poll_seconds"]) is int and waited["next_poll_seconds"] > 1.3
+            assert type(waited["progress"]["eta_seconds"]) in (int, type(None))
             api.clock.sleep(waited["next_poll_seconds"])
             waited = wait_for_job.run({**params, "resume": waited["resume"]}, api)
             looks += 1

@@ -138,7 +138,7 @@ def test_what_is_not_due_yet_is_left_out_and_told() -> None:
         result = retry(api, JOB_ID, skip_done=False)
     assert script.bodies() == [{"destination": "JunkEmail", "ids": ["x-1"]}]
     assert (result["succeeded"], result["not_yet"], result["not_sent"], result["done"]) == (1, 2, 2, False)
-    assert (result["earliest_retry_at"], result["next_poll_seconds"]) == (SOON, 120.0)
+    assert (result["earliest_retry_at"], result["next_poll_seconds"]) == (SOON, 120)
     assert retry_failed_messages.ACTION.verdict is not None
     assert retry_failed_messages.ACTION.verdict(result) == 6
 
@@ -151,7 +151,7 @@ def test_it_waits_for_what_is_due_within_the_time_allowed() -> None:
         assert api.clock.monotonic() == 120
     assert script.bodies()[0]["ids"] == ["x-1", "x-2"]
     assert (result["succeeded"], result["not_yet"], result["earliest_retry_at"]) == (2, 1, LATER)
-    assert result["next_poll_seconds"] == 3480.0
+    assert result["next_poll_seconds"] == 3480
 
 
 def test_what_can_not_be_read_as_a_time_is_held_back_and_said() -> None:

@@ -48,6 +48,27 @@ def test_an_entrys_schemas_are_valid_and_its_examples_fit_them(entry: dict[str, 
     assert entry["description"]
 
 
+def _number_properties(schema: object) -> set[str]:
+    """The names of properties, at any depth, whose value may be a fraction."""
+    if isinstance(schema, list):
+        return set().union(*map(_number_properties, schema))
+    if not isinstance(schema, dict):
+        return set()
+    found = set().union(*map(_number_properties, schema.values()))
+    properties = schema.get("properties")
+    for name, entry in properties.items() if isinstance(properties, dict) else ():
+        if "number" in [kind.get("type") for kind in (entry, *entry.get("anyOf", ()))]:
+            found.add(name)
+    return found
+
+
+def test_seconds_in_results_are_whole_because_timers_of_platforms_refuse_fractions() -> None:
+    # `rate_per_second` counts messages.
+    fractions = {name for entry in DOCUMENT["actions"] for name in _number_properties(entry["result"])}
+    assert {name for name in fractions if name.endswith("_seconds")} == set()
+    assert "rate_per_second" in fractions
+
+
 def test_it_lists_every_action_every_playbook_and_every_setting() -> None:
     assert [entry["id"] for entry in DOCUMENT["actions"]] == list(catalog.available())
     assert [entry["id"] for entry in DOCUMENT["playbooks"]] == [playbook.id for playbook in library.available()]
