@@ -16,6 +16,7 @@ from pydantic import Field
 from actions.contract import WRITE, Action, ActionParams, ActionResult, JobId, Preview
 from actions.example_job import JOB_ID
 from actions.process import main
+from connectors.api_object import uuid_of
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
     ApiRefusal,
@@ -133,7 +134,7 @@ def _verified(evidence: str, job: BulkJob, api: EmailSecurity) -> Verification:
     problems = [f"{finding.path} is {finding.state}" for finding in found.problems]
     if found.signed == "bad":
         problems.append(f"it is not signed with {_name_of_key(api)}")
-    if (about.account_id, about.job_id.lower()) != (api.connection.account_id, job.job_id.lower()):
+    if (about.account_id, uuid_of(about.job_id)) != (api.connection.account_id, job.job_id):
         problems.append(f"it is of job {about.job_id} of account {about.account_id}")
     elif (
         about.status is not None

@@ -218,7 +218,7 @@ def _job(p: Params, api: EmailSecurity | None) -> BulkJob:
         job = BulkJob.read(p.job, "job")
     except UnexpectedAnswer as error:
         raise ParameterError(problems=[Problem(pointer="/job", message=f"is no job: {error.message}")]) from None
-    if job.job_id.lower() != p.job_id.lower():
+    if job.job_id != p.job_id:
         message = f"is job {job.job_id}, and job_id names another"
         raise ParameterError(problems=[Problem(pointer="/job", message=message)])
     return job

@@ -12,13 +12,20 @@ from connectors.errors import UnexpectedAnswer
 _UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
 
+def uuid_of(value: object) -> str | None:
+    """Return a UUID in its one form, lower case (RFC 9562, section 4); None for anything else."""
+    return value.lower() if isinstance(value, str) and re.fullmatch(_UUID, value, re.ASCII) else None
+
+
 def _a_uuid(text: str) -> str:
-    if not re.fullmatch(_UUID, text):
+    uuid = uuid_of(text)
+    if uuid is None:
         raise ValueError("is no UUID")
-    return text
+    return uuid
 
 
-# An ID from an answer goes into the path of the next call: nothing but a UUID may pass.
+# An ID from an answer goes into the path of the next call: nothing but a UUID may pass. Read in one form, two IDs are
+# the same job where they are equal.
 Uuid = Annotated[str, AfterValidator(_a_uuid), Field(json_schema_extra={"format": "uuid", "pattern": _UUID})]
 
 

@@ -6,13 +6,13 @@ import copy
 import functools
 import os
 import random
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from connectors import call_log, slow_search
+from connectors.api_object import uuid_of
 from connectors.call_record import CallRecord
 from connectors.clock import Clock, Deadline, SystemClock
 from connectors.connection import Connection
@@ -218,14 +218,14 @@ class EmailSecurity:
     def get_job(self, job_id: str) -> BulkJob:
         """Raises: NotFound."""
         job = BulkJob.read(self._get(self._path(job_id), "the job").result, "the job")
-        if job.job_id.lower() != job_id.lower():
+        if job.job_id != uuid_of(job_id):
             raise UnexpectedAnswer(f"the job: field job_id: asked for {job_id}, got {job.job_id}")
         return job
 
     def cancel_job(self, job_id: str) -> BulkJob:
         """Cancel: messages still pending are not processed, the job stays visible. Raises: NotFound, ApiRefusal."""
         job = _job_written(self._call("POST", f"{self._path(job_id)}/cancel", effect="write"), "the cancelled job")
-        if job.job_id.lower() != job_id.lower():
+        if job.job_id != uuid_of(job_id):
             raise OutcomeUnknown(f"the answer to the cancel is about another job, {job.job_id}", job_id=job_id)
         return job
 
@@ -240,7 +240,7 @@ class EmailSecurity:
         self.check_deletable()
         answer = self._call("DELETE", self._path(job_id), effect="write")
         deleted = _field(answer.result, "id")
-        if isinstance(deleted, str) and deleted.lower() != job_id.lower():
+        if isinstance(deleted, str) and uuid_of(deleted) != uuid_of(job_id):
             raise OutcomeUnknown(f"the answer to the delete is about another job, {deleted}", job_id=job_id)
 
     def job_message_pages(
@@ -364,9 +364,10 @@ class EmailSecurity:
     # How a call is made
 
     def _path(self, job_id: str) -> str:
-        if not re.fullmatch(r"[0-9a-fA-F-]{36}", job_id):
+        uuid = uuid_of(job_id)
+        if uuid is None:
             raise ValueError("job_id is no UUID")
-        return f"{self._bulk}/{job_id}"
+        return f"{self._bulk}/{uuid}"
 
     def _get(
         self,

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from connectors import call_log
+from connectors.api_object import uuid_of
 from connectors.call_record import CallRecord
 from connectors.clock import Clock, Deadline
 from connectors.connection import Connection
@@ -245,9 +246,8 @@ class Transport:
         notices = self._notices(envelope)
         reason = "; ".join(f"{n['code']}: {n['message']}" for n in notices)
         details: dict[str, Any] = {"http_status": status, "api_errors": notices, "ray_id": ray_id}
-        if 200 <= status < 400 and not (envelope is not None and envelope.get("success") is False):
-            what = f"answered {status} with a body that is no JSON envelope"
-            raise _lost(what, effect, UnexpectedAnswer, details)
+        if what := _contradiction(status, envelope, effect):
+            raise _lost(what, effect, UnexpectedAnswer, {**details, "job_id": _job_id(envelope)})
         if status >= 500 or status == 408:
             details["retry_after_seconds"] = retry_after_seconds(response.headers, self._clock.now())
             raise _lost(f"answered {status}" + (f" ({reason})" if reason else ""), effect, ServiceUnavailable, details)
@@ -300,6 +300,40 @@ def _envelope(data: bytes | bytearray) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
+
+
+def _contradiction(status: int, envelope: dict[str, Any] | None, effect: Effect) -> str | None:
+    """Return what an answer that is no success says against itself; None for a plain refusal or failure.
+
+    A refusal is a 4xx, or a 2xx with `success: false`, and brings nothing. Whatever else comes below 500 leaves open
+    what was done: it is looked up after a write, as a lost answer is.
+    """
+    success = None if envelope is None else envelope.get("success")
+    if status < 400 and not isinstance(success, bool):
+        return f"answered {status} with a body that is no JSON envelope"
+    if 300 <= status < 400:
+        return f"answered {status}, which leads elsewhere, with success: {json.dumps(success)}"
+    # A read that is refused for now waits as it is told to, whatever the body says.
+    if 400 <= status < 500 and success not in (None, False) and not (status == 429 and effect == "read"):
+        return f"answered {status}, and the body says success: {json.dumps(success)[:20]}"
+    result = None if envelope is None else envelope.get("result")
+    if status < 500 and success is False and _is_work(result) and (status < 400 or effect == "write"):
+        return f"answered {status} with success: false, and with a result"
+    return None
+
+
+def _is_work(result: Any) -> bool:
+    """Whether the result is one that a success has: a job, an ID, or rows."""
+    return (
+        "job_id" in result or "id" in result if isinstance(result, dict) else isinstance(result, list) and result != []
+    )
+
+
+def _job_id(envelope: dict[str, Any] | None) -> str | None:
+    """The job that an answer names, where it names one by a UUID."""
+    result = None if envelope is None else envelope.get("result")
+    named = result.get("job_id") if isinstance(result, dict) else None
+    return uuid_of(named)
 
 
 def _no_such_number(name: str) -> None:

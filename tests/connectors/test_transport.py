@@ -417,3 +417,72 @@ def test_what_a_server_says_reaches_no_terminal_as_it_is() -> None:
     assert "\x1b" not in caught.value.message
     assert PackError("a\x1b[2Jb\u202ec" + "x" * 9000).message.startswith("a�[2Jb�c")
     assert len(PackError("x" * 9000).message) < 4100
+
+
+CONTRADICTIONS: dict[str, Callable[[], httpx.Response]] = {
+    "400, success and a job": lambda: ok(job(), 400),
+    "404, success and a job": lambda: ok(job(), 404),
+    "409, success and nothing": lambda: ok(None, 409),
+    "403, success in a word": lambda: httpx.Response(403, json={**envelope(job()), "success": "true"}),
+    "422, success 1": lambda: httpx.Response(422, json={**envelope(job()), "success": 1}),
+    "200, no success and a job": lambda: httpx.Response(200, json=envelope(job(), success=False)),
+    "201, no success and an id": lambda: httpx.Response(201, json=envelope({"id": JOB_ID}, success=False)),
+    "200, no success and rows": lambda: httpx.Response(200, json=envelope([job()], success=False)),
+    "302, success and a job": lambda: ok(job(), 302),
+    "307, no success": lambda: refused(307),
+    "304 with an envelope": lambda: ok(job(), 304),
+    "500, success and a job": lambda: ok(job(), 500),
+    "200, success is null": lambda: httpx.Response(200, json={**envelope(job()), "success": None}),
+}
+
+
+@pytest.mark.parametrize("answer", CONTRADICTIONS)
+def test_an_answer_that_contradicts_itself_leaves_a_write_open_and_a_read_to_be_repeated(answer: str) -> None:
+    with pytest.raises(OutcomeUnknown) as caught:
+        connected(Scripted(CONTRADICTIONS[answer]())).create_job(REQUEST)
+    assert caught.value.surely_not_applied is False
+    script = Scripted(CONTRADICTIONS[answer](), ok(job()))
+    assert connected(script).get_job(JOB_ID).job_id == JOB_ID
+    with pytest.raises((UnexpectedAnswer, ServiceUnavailable)):
+        connected(Scripted(*[CONTRADICTIONS[answer]() for _ in range(6)])).get_job(JOB_ID)
+
+
+def test_a_write_that_is_refused_for_now_and_says_success_is_looked_up_and_a_read_waits() -> None:
+    with pytest.raises(OutcomeUnknown) as caught:
+        connected(Scripted(ok(job(), 429))).cancel_job(JOB_ID)
+    assert caught.value.job_id == JOB_ID
+    clock = FakeClock()
+    api = connected(Scripted(ok(job(), 429, {"retry-after": "7"}), ok(job())), clock)
+    assert api.get_job(JOB_ID).job_id == JOB_ID
+    assert clock.slept == [7]
+
+
+def test_a_refusal_that_holds_a_job_is_looked_up_after_a_write_only() -> None:
+    with pytest.raises(OutcomeUnknown):
+        connected(Scripted(httpx.Response(400, json=envelope(job(), success=False)))).create_job(REQUEST)
+    with pytest.raises(NotFound):
+        body = envelope(job(), success=False, errors=[{"code": 1000, "message": "no"}])
+        connected(Scripted(httpx.Response(404, json=body))).get_job(JOB_ID)
+
+
+@pytest.mark.parametrize("result", [None, {}, [], "no", {"reason": "bad window"}])
+@pytest.mark.parametrize("status", [400, 409, 422])
+def test_a_clean_refusal_stays_one(status: int, result: object) -> None:
+    with pytest.raises(ApiRefusal) as caught:
+        connected(Scripted(httpx.Response(status, json=envelope(result, success=False)))).create_job(REQUEST)
+    assert (caught.value.applied, caught.value.surely_not_applied) == ("no", True)
+
+
+def test_a_job_is_the_same_in_any_spelling_of_its_id() -> None:
+    loud = job(job_id=JOB_ID.upper())
+    script = Scripted(ok(loud), ok({**loud, "status": "CANCELLED"}), ok({"id": JOB_ID.upper()}))
+    api = connected(script)
+    assert api.get_job(JOB_ID).job_id == JOB_ID
+    assert api.cancel_job(JOB_ID.upper()).job_id == JOB_ID
+    api.delete_job(JOB_ID)
+    assert {request.url.path.partition("/bulk/")[2][:36] for request in script.requests} == {JOB_ID}
+
+
+def test_a_list_that_shows_a_job_in_two_spellings_shows_one() -> None:
+    script = Scripted(ok([job(), job(job_id=JOB_ID.upper())]), ok([]))
+    assert [found.job_id for found in connected(script).list_jobs()] == [JOB_ID]
