@@ -134,7 +134,8 @@ def _verified(evidence: str, job: BulkJob, api: EmailSecurity) -> Verification:
     problems = [f"{finding.path} is {finding.state}" for finding in found.problems]
     if found.signed == "bad":
         problems.append(f"it is not signed with {_name_of_key(api)}")
-    if (about.account_id, uuid_of(about.job_id)) != (api.connection.account_id, job.job_id):
+    ours = (api.connection.account_id.lower(), job.job_id)
+    if (about.account_id.lower(), uuid_of(about.job_id)) != ours:
         problems.append(f"it is of job {about.job_id} of account {about.account_id}")
     elif (
         about.status is not None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from actions.approval_parameters import Approvals, Person
 from actions.contract import ActionParams, ActionResult, Preview
@@ -23,6 +23,12 @@ from guardrails.spent_approvals import spend_approvals
 
 # There are two ways to say which messages are meant: a field's own schema can't say that one of them is required.
 PLAN_OR_SEARCH: dict[str, Any] = {"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]}
+
+
+def _is_not_blank(key: str) -> str:
+    if not key.strip():
+        raise ValueError("is blank: a key of white space names nothing")
+    return key
 
 
 class JobRequestParams(ActionParams):
@@ -46,11 +52,12 @@ class JobRequestParams(ActionParams):
     allow_open_window: bool = Field(
         False, description="Send a search without start as it is, instead of pinning it to the last 30 days."
     )
-    idempotency_key: str | None = Field(
+    idempotency_key: Annotated[str, AfterValidator(_is_not_blank)] | None = Field(
         None,
         min_length=1,
         max_length=500,
-        description="The intent's own ID, an alert's or a case's: any number of calls with it make one job.",
+        description="The intent's own ID, an alert's or a case's: any number of calls with it make one job. "
+        "Compared in Unicode form NFC, without white space around it; upper and lower case differ.",
     )
     requested_by: Person | None = Field(
         None, description="Who asks: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."

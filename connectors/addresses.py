@@ -183,6 +183,16 @@ class RelatedDomains:
         )
 
 
+def normal_form(text: str) -> str:
+    """Return one spelling of an address or a domain in a search, to compare two: both name the same mail then.
+
+    In lower case, without white space around it, without a dot at its end, accents composed, the domain in ASCII
+    (`xn--`). A text that is neither keeps what it says.
+    """
+    mailbox, at, domain = text.strip().rpartition("@")
+    return f"{unicodedata.normalize('NFC', mailbox).lower()}{at}{_canonical(domain)}"
+
+
 @lru_cache(maxsize=4096)
 def domains_named(text: str) -> frozenset[str]:
     """Return the domain of everything in a text of data that could be an address. In doubt one more."""

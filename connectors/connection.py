@@ -191,6 +191,12 @@ class Connection(BaseModel):
                 raise ValueError("begins or ends with white space: remove it")
         return value
 
+    @field_validator("account_id")
+    @classmethod
+    def _in_lower_case(cls, account_id: str) -> str:
+        """Hexadecimal digits are one ID in either case; stamps, plans and approvals hold it as text."""
+        return account_id.lower() if re.fullmatch(r"[0-9A-Fa-f]+", account_id) else account_id
+
     @field_validator("api_token", "api_key")
     @classmethod
     def _fits_in_a_header(cls, secret: SecretStr | None) -> SecretStr | None:

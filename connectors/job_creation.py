@@ -28,7 +28,7 @@ from connectors.errors import (
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.job_cancelling import Cancelled, cancel_surely
 from connectors.job_match import ExpectedJob, meaning, sent_digest
-from connectors.job_reuse import reusable_job
+from connectors.job_reuse import reusable_job, was_asked_before
 from connectors.search import SearchParams, parse_instant
 from connectors.stamp import Stamp, StampKey
 
@@ -266,6 +266,7 @@ def _bearers(api: EmailSecurity, stamp: Stamp) -> Bearers:
     for item in api.list_job_items():
         comment = item.get("comment")
         read = Stamp.read(comment if isinstance(comment, str) else None)
+        read = None if read is None else stamp.recognised(read)
         if read is None or not (read.key == stamp.key or stamp.same_plan(read)):
             continue
         if stamp_key is None or read.is_authentic(api.connection.account_id, stamp_key):
@@ -333,7 +334,11 @@ def _settled(
         applied.add(twin.applied)
         if twin.applied != "no" or own is not None:
             warnings.append(_told(twin.job))
-    if found.same_request(stamp):
+    same = found.same_request(stamp) or (
+        found.key == stamp.key
+        and was_asked_before(api, intent.expected_job(found), first, found, applied=_surest(applied))
+    )
+    if same:
         if own is not None and first.job_id == own.job_id:
             return CreatedJob(first, created=True, stamp=found, warnings=warnings, twins=twins)
         first, unseen = reusable_job(

@@ -10,20 +10,19 @@ import hashlib
 import ipaddress
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from connectors.addresses import normal_form
 from connectors.clock import CLOCK_SKEW
 from connectors.job import BulkJob, BulkJobRequest
-from connectors.search import LOOK_BACK, SearchParams, format_instant, parse_instant
-from connectors.stamp import Stamp, StampKey
+from connectors.search import ADDRESS_CRITERIA, LOOK_BACK, SearchParams, format_instant, parse_instant
+from connectors.stamp import Stamp, StampKey, request_digest
 
 # What the API adds to a search that does not say it (docs/remote-api.md).
 DEFAULTS: dict[str, bool] = {"detections_only": True, "submissions": False, "action_log": False}
-
-# Addresses and domains: the API may answer in lower case.
-_FOLDED = ("domain", "recipient", "sender")
 
 # A plan made longer ago says little of today's mail. The window of a job is pinned when its plan is made.
 OLDEST_PLAN = timedelta(hours=24)
@@ -116,20 +115,50 @@ def is_proved(job: BulkJob, account_id: str, stamp_key: StampKey | None) -> bool
 def meaning(search: Mapping[str, Any]) -> dict[str, Any]:
     """Return the search as it is meant, not as it is spelled.
 
-    Addresses and domains in lower case, one spelling of an IP address, and without the API's own defaults.
+    One form of addresses, domains, IP addresses and keywords; instants in UTC, in whole seconds; without the API's own
+    defaults.
     """
-    window = {name: search[name] for name in ("start", "end") if name in search}
-    return {name: _normal(name, value) for name, value in _criteria(search).items()} | window
+    return {name: _meant(name, value) for name, value in _criteria(search).items()} | _window(search)
+
+
+def is_formerly_stamped(expected: ExpectedJob, job: BulkJob, stamp: Stamp) -> bool:
+    """Return whether an earlier version stamped the job for the expected request, in another spelling.
+
+    Stamps had fractions of seconds, the order of keywords and the spelling of domains in their digest. A digest can't
+    be read back: what the job shows is digested in the same way, with start and end as far as they are asked for.
+    """
+    if expected.asked is None:
+        return True
+    asked, shown = expected.asked.search_params, _formerly_meant(job.search_params or {})
+    unasked = {name for name in ("start", "end") if getattr(asked, name) is None}
+    body = {"action": _action_of(job), "destination": _folder_of(job)}
+    request = {name: value for name, value in body.items() if value is not None}
+    search = {name: value for name, value in shown.items() if name not in unasked}
+    return request_digest({**request, "search_params": search}) == stamp.request
+
+
+def _formerly_meant(search: Mapping[str, Any]) -> dict[str, Any]:
+    meant = _criteria(search)
+    for name in ADDRESS_CRITERIA:
+        if isinstance(meant.get(name), str):
+            meant[name] = meant[name].strip().casefold()
+    with suppress(ValueError):
+        meant["smtp_helo_ip"] = str(ipaddress.ip_address(str(meant.get("smtp_helo_ip", "")).strip()))
+    window = {name: _instant(search.get(name)) for name in ("start", "end")}
+    return meant | {name: format_instant(at) for name, at in window.items() if at is not None}
 
 
 def _digest(action: str | None, destination: str | None, search: Mapping[str, Any]) -> str:
-    criteria = {name: _normal(name, value) for name, value in _criteria(search).items()}
-    for name in ("start", "end"):
-        if search.get(name) is not None:
-            instant = _instant(search[name])
-            criteria[name] = search[name] if instant is None else format_instant(instant.replace(microsecond=0))
+    criteria = {name: _normal(name, value) for name, value in _criteria(search).items()} | _window(search)
     canonical = json.dumps([action, destination, criteria], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"cfes sent\0{canonical}".encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def _window(search: Mapping[str, Any]) -> dict[str, Any]:
+    """Return start and end, as far as they are given, as RFC 3339 in UTC and whole seconds."""
+    window = {name: search[name] for name in ("start", "end") if search.get(name) is not None}
+    instants = {name: _instant(value) for name, value in window.items()}
+    return window | {name: format_instant(_whole(at)) for name, at in instants.items() if at is not None}
 
 
 def _action_of(job: BulkJob) -> str | None:
@@ -172,7 +201,7 @@ def _other_criteria(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iter
             yield f"{_name(name)}: the job has {_shown(theirs[name])}, wanted is {_default(name)}{added}"
         elif name not in theirs:
             yield f"{_name(name)}: the job has {_default(name)}, wanted is {_shown(mine[name])}"
-        elif _normal(name, mine[name]) != _normal(name, theirs[name]) or type(mine[name]) is not type(theirs[name]):
+        elif _meant(name, mine[name]) != _meant(name, theirs[name]) or type(mine[name]) is not type(theirs[name]):
             yield f"{_name(name)}: the job has {_shown(theirs[name])}, wanted is {_shown(mine[name])}"
 
 
@@ -237,22 +266,47 @@ def _other_end(asked: SearchParams, found: datetime | None, created: datetime | 
 
 
 def _same_instant(expected: datetime, found: datetime) -> bool:
-    """Return whether the instants are equal: a service may keep whole seconds or milliseconds only."""
-    milliseconds = expected.replace(microsecond=expected.microsecond // 1000 * 1000)
-    return found in (expected, milliseconds, expected.replace(microsecond=0))
+    """Return whether the instants are equal: a service, or the source of a time, may keep whole seconds only."""
+    return _whole(expected) == _whole(found)
+
+
+def _whole(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
 
 
 def _normal(name: str, value: Any) -> Any:
+    """Return one form of a value that the service may answer in another spelling than it was sent."""
     if not isinstance(value, str):
         return value
-    if name in _FOLDED:
-        return value.strip().casefold()
+    if name in ADDRESS_CRITERIA:
+        return normal_form(value)
     if name == "smtp_helo_ip":
         try:
-            return str(ipaddress.ip_address(value.strip()))
+            return _address_text(ipaddress.ip_address(value.strip()))
         except ValueError:
             return value
     return value
+
+
+def _meant(name: str, value: Any) -> Any:
+    """Return one form of all values that find the same messages."""
+    if not isinstance(value, str):
+        return value
+    match name:
+        case "query":
+            # Its terms are case-insensitive, and all must match.
+            return " ".join(sorted(set(value.lower().split())))
+        case "subject":
+            # Keywords, in any order. Whether their case counts is not documented.
+            return " ".join(sorted(set(value.split())))
+        case _:
+            return _normal(name, value if name == "exact_subject" else value.strip())
+
+
+def _address_text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    # Python's own text of an IPv4-mapped address differs between its versions, and a stamp must not.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(address) if mapped is None else f"::ffff:{mapped}"
 
 
 def _instant(value: object) -> datetime | None:

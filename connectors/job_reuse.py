@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from connectors.email_security import EmailSecurity
 from connectors.errors import Applied, IdempotencyConflict, OutcomeUnknown, PackError
 from connectors.job import BulkJob
-from connectors.job_match import ExpectedJob, differences, is_visible, missed_search, window_search
+from connectors.job_match import ExpectedJob, differences, is_formerly_stamped, is_visible, missed_search, window_search
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
 
@@ -77,6 +77,19 @@ def reusable_job(
         applied=applied,
         job_id=job.job_id,
     )
+
+
+def was_asked_before(
+    api: EmailSecurity, expected: ExpectedJob, job: BulkJob, stamp: Stamp, *, applied: Applied
+) -> bool:
+    """Return whether an earlier version made this job of the call's key for the same request in another spelling.
+
+    Its stamp has another digest of the request then. Raises: as reusable_job.
+    """
+    with _reading(job, applied):
+        if not is_visible(job):
+            job = api.get_job(job.job_id)
+    return is_visible(job) and not differences(expected, job) and is_formerly_stamped(expected, job, stamp)
 
 
 def _finds_nothing(job: BulkJob, stamp: Stamp) -> bool:

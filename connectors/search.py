@@ -87,6 +87,12 @@ Criterion = Annotated[
     Field(json_schema_extra={"minLength": 1, "maxLength": _LONGEST_CRITERION, "pattern": r"^[^\x00\r\n]*$"}),
 ]
 
+# White space around a name says nothing, and a service may look for it all the same.
+Name = Annotated[Criterion, AfterValidator(str.strip)]
+
+# Criteria that name an address or a domain (connectors.addresses).
+ADDRESS_CRITERIA = ("domain", "recipient", "sender")
+
 # In the JSON Schema only: pydantic's own flag would warn in the log of everyone who merely reads the field.
 DEPRECATED: JsonDict = {"deprecated": True}
 
@@ -125,28 +131,28 @@ class SearchParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
-    alert_id: Criterion | None = Field(None, description="Alert ID of the detection.")
+    alert_id: Name | None = Field(None, description="Alert ID of the detection.")
     delivery_status: DeliveryStatus | None = Field(None, description="Delivery status of the message.")
     detections_only: bool | None = Field(
         None,
         description="Only messages with a detection. The API takes true where it is not given: mail with a clean "
         "verdict is then never touched.",
     )
-    domain: Criterion | None = Field(None, description="Sender domain, recipient domain, or a domain in a link.")
+    domain: Name | None = Field(None, description="Sender domain, recipient domain, or a domain in a link.")
     end: Instant | None = Field(None, description="End of the search window, RFC 3339 with zone.")
     exact_subject: Criterion | None = Field(None, description="The whole subject line, exactly.")
     final_disposition: Disposition | None = Field(None, description="The verdict on the message.")
     message_action: MessageAction | None = Field(None, description="What was done to the message already.")
-    message_id: Criterion | None = Field(None, description="Message-ID header (RFC 5322).")
-    metric: Criterion | None = Field(None, description="Metric name.")
+    message_id: Name | None = Field(None, description="Message-ID header (RFC 5322).")
+    metric: Name | None = Field(None, description="Metric name.")
     query: Criterion | None = Field(
         None,
         description="Space-separated terms, case-insensitive: sender, recipient, subject, attachment names and hashes, "
         "message ID.",
     )
-    recipient: Criterion | None = Field(None, description="Recipient address or domain.")
-    sender: Criterion | None = Field(None, description="Sender address or domain.")
-    smtp_helo_ip: Criterion | None = Field(None, description="IP address of the SMTP HELO server.")
+    recipient: Name | None = Field(None, description="Recipient address or domain.")
+    sender: Name | None = Field(None, description="Sender address or domain.")
+    smtp_helo_ip: Name | None = Field(None, description="IP address of the SMTP HELO server.")
     start: Instant | None = Field(None, description="Beginning of the search window, RFC 3339 with zone.")
     subject: Criterion | None = Field(None, description="Keywords of the subject, in any order.")
     submissions: bool | None = Field(

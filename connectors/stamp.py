@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import re
+import unicodedata
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -68,6 +69,8 @@ class Stamp:
     mac: str = ""
     # What the MAC of a stamp that was read covers: a later version's fields too.
     covered: str = field(default="", compare=False, repr=False)
+    # `key` as earlier versions computed it, of other spellings of the idempotency key. Only of a stamp that is made.
+    former_keys: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self._without_mac()}{_MAC_FIELD}{self.mac}]" if self.mac else f"{self._without_mac()}]"
@@ -97,14 +100,18 @@ class Stamp:
         stamp_key: StampKey | None = None,
     ) -> Stamp:
         """The stamp of an intent. `request` is what the caller asked for, as JSON. Without a MAC: see `sealed`."""
-        intent = f"{account_id.lower()}\0{idempotency_key}"
-        canonical = json.dumps(request, sort_keys=True, separators=(",", ":"))
+        account, normal = account_id.lower(), normal_key(idempotency_key)
+        key, *former = (
+            _key_digest(f"{account}\0{spelled}", stamp_key)
+            for spelled in (normal, idempotency_key, unicodedata.normalize("NFD", normal))
+        )
         return cls(
-            key=(_digest(intent) if stamp_key is None else stamp_key.mac("intent", intent))[:24],
-            request=_digest(canonical)[:16],
+            key=key,
+            request=request_digest(request),
             call=call,
             plan=(plan_hash or "")[:DIGEST_DIGITS],
             requested_by=requested_by or "",
+            former_keys=frozenset(former) - {key},
         )
 
     @classmethod
@@ -151,6 +158,10 @@ class Stamp:
         """Return whether both name the same plan."""
         return bool(_DIGEST.fullmatch(self.plan)) and self.plan == other.plan
 
+    def recognised(self, other: Stamp) -> Stamp:
+        """Return the other stamp; with this one's `key` where an earlier version made it for the same key."""
+        return replace(other, key=self.key) if other.key in self.former_keys else other
+
     def same_request(self, other: Stamp) -> bool:
         return (self.key, self.request) == (other.key, other.request)
 
@@ -160,6 +171,20 @@ class Stamp:
     def on(self, comment: str | None) -> str:
         """The comment behind this stamp. In front, where a service that keeps only so many characters keeps it."""
         return f"{self} {(comment or '').strip()}".strip()
+
+
+def request_digest(request: dict[str, Any]) -> str:
+    """Return the digest of a request, as JSON, that stands in its stamp."""
+    return _digest(json.dumps(request, sort_keys=True, separators=(",", ":")))[:16]
+
+
+def normal_key(idempotency_key: str) -> str:
+    """Return the one form of an idempotency key: NFC, without white space around it. Everything else counts."""
+    return unicodedata.normalize("NFC", idempotency_key).strip()
+
+
+def _key_digest(intent: str, stamp_key: StampKey | None) -> str:
+    return (_digest(intent) if stamp_key is None else stamp_key.mac("intent", intent))[:24]
 
 
 def _mac(stamp_key: StampKey, account_id: str, text: str) -> str:

@@ -121,7 +121,7 @@ def sign_token(kind: Kind, signing: Signing, **more: str) -> tuple[str, datetime
     claims = {
         "iss": ISSUER,
         "sub": signing.approver,
-        "aud": f"{ISSUER}:{signing.account_id}",
+        "aud": f"{ISSUER}:{signing.account_id.lower()}",
         "plan_hash": signing.plan_hash,
         "iat": issued,
         "exp": expires,
@@ -173,7 +173,7 @@ def _check_claims(claims: dict[str, Any], terms: ApprovalTerms, kind: Kind) -> N
         raise Unacceptable("its reason is not printable text on one line")
     if claims["iss"] != ISSUER or not isinstance(claims["jti"], str) or not _ID.fullmatch(claims["jti"]):
         raise Unacceptable("it is not an approval of this pack")
-    if claims["aud"] != f"{ISSUER}:{terms.account_id}":
+    if str(claims["aud"]).lower() != f"{ISSUER}:{terms.account_id.lower()}":
         raise Unacceptable("it is for another account")
     if not _HASH.fullmatch(terms.plan_hash) or claims["plan_hash"] != terms.plan_hash:
         raise Unacceptable("it is for another plan")

@@ -12,6 +12,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import ParameterError, PlanDrifted, PlanNeeded, PlanRefused, Problem
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.job_creation import Clearance
+from connectors.job_match import meaning
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
 from guardrails import budgets
@@ -116,13 +117,13 @@ def refund_job(api: EmailSecurity, stamp: Stamp) -> None:
 
 def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
     """Raises: PlanRefused where the plan is not one for this call."""
-    if plan.account_id != api.connection.account_id:
+    if plan.account_id.lower() != api.connection.account_id.lower():
         raise PlanRefused(f"the plan is for another account, {plan.account_id}")
     if plan.action != call.action:
         raise PlanRefused(f"the plan is for a {plan.action}, not for a {call.action}")
     if call.destination is not None and call.destination != plan.destination:
         raise PlanRefused(f"the plan is for {plan.destination}, the destination that is given is {call.destination}")
-    if call.search is not None and call.search.request() not in (plan.asked_search_params, plan.search_params):
+    if call.search is not None and not _is_search_of(plan, call.search):
         raise PlanRefused(
             "the plan is for another search than the search_params that are given",
             help="Nothing was changed. Leave search_params out: the plan has them; or make a plan for these.",
@@ -131,6 +132,10 @@ def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
         raise PlanRefused(
             f"the plan has no numbers, and what is moved to {plan.destination} can't be undone: it binds nothing"
         )
+
+
+def _is_search_of(plan: Plan, search: SearchParams) -> bool:
+    return meaning(search.request()) in (meaning(plan.asked_search_params), meaning(plan.search_params))
 
 
 def _request(action: ActionType, destination: Destination | None, search: SearchParams) -> BulkJobRequest:

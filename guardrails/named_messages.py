@@ -79,7 +79,7 @@ class Allowance:
 def plan_hash(account_id: str, change: Change, ids: Collection[str]) -> str:
     """SHA-256 (hex) over canonical JSON of account, action, destination and the distinct IDs, sorted."""
     content = {
-        "account_id": account_id,
+        "account_id": account_id.lower(),
         "action": change.action,
         "destination": change.destination,
         "ids": sorted(set(ids)),

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from connectors.errors import ApprovalRefused, ConnectionSettingsError
+from connectors.stamp import normal_key
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,7 +43,7 @@ AGAIN = "Nothing was changed. Let the plan be approved again: `cfes approve PLAN
 
 def intent_of(plan_hash: str, key: str = "") -> str:
     """Return the digest of one call. key: its idempotency key."""
-    return hashlib.sha256(f"{plan_hash}\0{key}".encode(errors="surrogatepass")).hexdigest()
+    return hashlib.sha256(f"{plan_hash}\0{normal_key(key)}".encode(errors="surrogatepass")).hexdigest()
 
 
 def reserve_approvals(api: EmailSecurity, approvals: Sequence[ReadToken], *, plan_hash: str, intent: str) -> None:

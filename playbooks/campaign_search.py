@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from connectors.addresses import RelatedDomains, read_addresses, read_entry
+from connectors.addresses import RelatedDomains, normal_form, read_addresses, read_entry
+from connectors.search import ADDRESS_CRITERIA
 from connectors.sender_proof import proof_of
 from playbooks.filter_values import FilterError, mapping_of, text_of
 from playbooks.mail_filters import address, domain, related_domains
@@ -85,10 +86,16 @@ def has_criteria(search_params: Json, criteria: Json) -> bool:
     """Whether a search has all these criteria with these values; others narrow it further."""
     search = mapping_of(search_params)
     return all(
-        isinstance(search.get(name), str)
-        and (search[name] == wanted or (name != "exact_subject" and search[name].lower() == text_of(wanted).lower()))
+        isinstance(search.get(name), str) and _means(name, search[name]) == _means(name, text_of(wanted))
         for name, wanted in mapping_of(criteria).items()
     )
+
+
+def _means(name: str, value: str) -> str:
+    """Return one form of a criterion, however it is spelled."""
+    if name in ADDRESS_CRITERIA:
+        return normal_form(value)
+    return value if name == "exact_subject" else value.strip().lower()
 
 
 def _none(problem: str) -> dict[str, Json]:

@@ -65,6 +65,14 @@ def instant(timestamp: Json) -> str:
         raise FilterError(f"{shown(timestamp)}: {error}") from None
 
 
+def whole_second(timestamp: Json) -> str:
+    """The instant without its fraction, as RFC 3339: the same alert may come with nanoseconds or in whole seconds."""
+    try:
+        return instants.whole_second(timestamp)
+    except ValueError as error:
+        raise FilterError(f"{shown(timestamp)}: {error}") from None
+
+
 def shift(timestamp: Json, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> str:
     """The instant that much later: `| instant | shift(days=-7)`."""
     try:
@@ -270,6 +278,7 @@ OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "unique": unique,
     "upper": upper,
     "values": values,
+    "whole_second": whole_second,
 }
 
 FILTERS: dict[str, Callable[..., Any]] = {

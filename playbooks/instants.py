@@ -64,6 +64,11 @@ def written(moment: datetime) -> str:
     return text.rstrip("0").rstrip(".") + "Z"
 
 
+def whole_second(value: object) -> str:
+    """The instant without its fraction: one alert comes with nanoseconds or without. Raises ValueError."""
+    return written(parse(value).replace(microsecond=0))
+
+
 def shifted(value: object, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> str:
     """The instant that much later (or earlier, for negative numbers). Raises ValueError."""
     try:

@@ -151,7 +151,7 @@ def _show(
     from platforms.cli.approval_findings import check_subject  # noqa: PLC0415
     from platforms.cli.approval_view import show_difference, show_subject  # noqa: PLC0415
 
-    if api is not None and api.connection.account_id != subject.account_id:
+    if api is not None and api.connection.account_id.lower() != subject.account_id.lower():
         raise ApprovalRefused(
             f"the plan is for account {subject.account_id}, and CLOUDFLARE_ACCOUNT_ID is {api.connection.account_id}",
             help="Nothing was signed. Set CLOUDFLARE_ACCOUNT_ID to the plan's account, if that is yours; or add "

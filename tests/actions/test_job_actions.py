@@ -14,6 +14,7 @@ from actions import (
     export_job_messages,
     get_job,
     list_jobs,
+    preview_job,
     release_job,
     search_messages,
     test_connection,
@@ -415,3 +416,29 @@ def test_an_export_never_runs_into_the_block(start_sandbox: Callable[..., Runnin
         get_job.run({"job_id": job_id}, api)
     assert export_job_messages.run({"job_id": job_id, "inline_limit_bytes": 10_000_000}, api)["complete"]
     assert sandbox.state.truth()["calls"]["getBulkJob"] >= 60
+
+
+class TestSpellings:
+    """A request is compared as it is meant."""
+
+    def test_one_request_in_many_spellings_makes_one_job(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        search = {**CAMPAIGN, "start": "2026-11-13T15:32:35Z"}
+        given: list[dict[str, Any]] = [
+            {"search_params": search, "idempotency_key": "caf\u00e9-42"},
+            {"search_params": {**search, "start": "2026-11-13T16:32:35.123456789+01:00"}},
+            {"search_params": {**search, "sender": " BILLING@Invoice-Portal.example. "}},
+            {"search_params": {**search, "submissions": False}},
+            {"search_params": dict(reversed(search.items())), "idempotency_key": " cafe\u0301-42"},
+        ]
+        made = [move(api, **{"idempotency_key": "caf\u00e9-42", **one}) for one in given]
+        assert [one["created"] for one in made] == [True, False, False, False, False]
+        assert len(sandbox.state.truth()["jobs"]) == 1
+
+    def test_a_plan_takes_its_own_search_in_another_spelling(self, api: EmailSecurity) -> None:
+        plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+        other = {**CAMPAIGN, "sender": str(CAMPAIGN["sender"]).upper(), "start": "2026-11-13T15:32:35.000Z"}
+        assert create_move_job.run({"plan": plan, "search_params": other}, api)["created"]
+
+    def test_a_blank_key_is_refused(self, api: EmailSecurity) -> None:
+        with pytest.raises(ParameterError, match="idempotency_key"):
+            move(api, idempotency_key=" \u00a0 ")

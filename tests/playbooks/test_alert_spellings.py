@@ -1,0 +1,129 @@
+"""One alert makes one job, however its source writes clocks, addresses and IDs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actions import catalog
+from connectors.email_security import EmailSecurity
+from playbooks import library, local
+from playbooks.campaign_search import has_criteria
+from playbooks.inputs import accept
+from playbooks.instants import whole_second
+from sandbox.server import RunningSandbox
+from tests.conftest import EXAMPLE_ALERT
+from tests.playbooks.conftest import KEY
+
+SECOND = 1795188755  # 2026-11-20T15:32:35Z
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@st.composite
+def timestamps(draw: st.DrawFn, second: int) -> str | int:
+    """One second as Logpush writes it: RFC 3339, or an integer in s, ms, microseconds or ns, also as text."""
+    digits = draw(st.sampled_from([0, 3, 6, 9]))
+    fraction = draw(st.integers(0, 10**digits - 1))
+    if draw(st.booleans()):
+        number = second * 10**digits + fraction
+        spellings: list[str | int] = [number, str(number), f" {number} "]
+        return draw(st.sampled_from(spellings))
+    hours = draw(st.integers(-12, 14))
+    local_time = EPOCH + timedelta(seconds=second, hours=hours)
+    zone = "Z" if hours == 0 else f"{hours:+03}:00"
+    return f"{local_time:%Y-%m-%dT%H:%M:%S}" + (f".{fraction:0{digits}}" if digits else "") + zone
+
+
+@given(st.integers(10**9, 4 * 10**9).flatmap(lambda second: st.tuples(st.just(second), timestamps(second))))
+def test_a_timestamp_is_one_second_in_every_format(case: tuple[int, str | int]) -> None:
+    second, timestamp = case
+    assert whole_second(timestamp) == f"{EPOCH + timedelta(seconds=second):%Y-%m-%dT%H:%M:%SZ}"
+
+
+class Reached(BaseException):
+    """The job exists: the rest of the run is not of interest."""
+
+
+def created(playbook_id: str, given: dict[str, Any], api: EmailSecurity, directory: Path) -> dict[str, Any]:
+    """Run a playbook until its job exists; return what the create gave."""
+    made: list[dict[str, Any]] = []
+
+    def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
+        result = catalog.find(action).run(params, api)
+        if action in ("create-move-job", "release-job"):
+            made.append(result)
+            raise Reached
+        return result
+
+    playbook = library.find(playbook_id)
+    with pytest.raises(Reached):
+        outcome = local.run(
+            playbook, accept(playbook, given), run_action=act, clock=api.clock, key=KEY, run_id="r", directory=directory
+        )
+        pytest.fail(str(outcome.error or outcome.message))
+    return made[0]
+
+
+@pytest.mark.parametrize("lookback_days", [0, 7])
+def test_one_alert_in_every_clock_format_makes_one_job(
+    lookback_days: int, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    alert: dict[str, Any] = json.loads(EXAMPLE_ALERT.read_text())
+    changes: list[dict[str, Any]] = [
+        {"Timestamp": SECOND * 10**9 + 123_456_789},
+        {"Timestamp": "2026-11-20T15:32:35Z"},
+        {"Timestamp": "2026-11-20T16:32:35.999+01:00"},
+        {"Timestamp": str(SECOND)},
+        {"Timestamp": SECOND * 1000 + 1},
+        {"From": "Billing <BILLING@Invoice-Portal.example>"},
+        {"From": "billing@invoice-portal.example."},
+        {"AlertID": f" {alert['AlertID']} "},
+        {"SMTPEnvelopeTo": list(reversed(alert["SMTPEnvelopeTo"]))},
+    ]
+    made = [
+        created(
+            "phish-campaign-purge",
+            {"alert": {**alert, **change}, "lookback_days": lookback_days, "search_by": "sender"},
+            api,
+            tmp_path / str(number),
+        )
+        for number, change in enumerate(changes)
+    ]
+    assert [one["created"] for one in made] == [True] + [False] * (len(changes) - 1)
+    assert len(sandbox.state.truth()["jobs"]) == 1
+
+
+def test_a_release_follows_one_job_for_every_clock_format(
+    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    alert = {"AlertID": "fp-1", "From": "statements@partner-bank.example", "DMARCResult": "pass"}
+    stamps: list[Any] = [SECOND * 10**9 + 5, "2026-11-20T15:32:35.5Z", SECOND]
+    made = [
+        created(
+            "false-positive-release", {"alert": {**alert, "Timestamp": at}, "lookback_days": 30}, api, tmp_path / str(i)
+        )
+        for i, at in enumerate(stamps)
+    ]
+    assert [one["created"] for one in made] == [True, False, False]
+    assert len(sandbox.state.truth()["jobs"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("search", "criteria", "has"),
+    [
+        ({"sender": "A@Shop.example"}, {"sender": "a@shop.example."}, True),
+        ({"domain": "b\u00fccher.example"}, {"domain": "xn--bcher-kva.example"}, True),
+        ({"query": "AB12"}, {"query": "ab12"}, True),
+        ({"sender": "a@shop.example", "exact_subject": "x"}, {"sender": "a@shop.example", "exact_subject": "X"}, False),
+        ({"sender": "b@shop.example"}, {"sender": "a@shop.example"}, False),
+        ({}, {"sender": "a@shop.example"}, False),
+    ],
+)
+def test_a_plan_has_an_alerts_criteria_in_any_spelling(search: Any, criteria: Any, has: bool) -> None:
+    assert has_criteria(search, criteria) is has
