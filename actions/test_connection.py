@@ -7,19 +7,13 @@ whether writing is allowed.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from actions.contract import READ, Action, ActionParams, ActionResult
 from actions.process import main
 from connectors.email_security import EmailSecurity
-from connectors.errors import AuthenticationFailed, Conflict, NotFound, PackError, PermissionDenied
-from connectors.transport import ADDRESS_NOT_ALLOWED_CODE
-
-Answer = Literal["granted", "missing", "not known"]
-
-NO_SUCH_JOB = "00000000-0000-0000-0000-000000000000"
+from connectors.errors import PermissionDenied
+from connectors.write_permission import Answer, raise_for_the_address, write_permission
 
 
 class Params(ActionParams):
@@ -64,7 +58,7 @@ def _token_status(api: EmailSecurity, warnings: list[str]) -> str:
     try:
         return api.verify_token()
     except PermissionDenied as denied:
-        _raise_for_the_address(denied)
+        raise_for_the_address(denied)
         warnings.append("the token may not be verified by itself; what follows was found out by using it")
         return "not verified"
 
@@ -73,31 +67,16 @@ def _may_read(api: EmailSecurity) -> Answer:
     try:
         next(api.list_job_items(), None)
     except PermissionDenied as denied:
-        _raise_for_the_address(denied)
+        raise_for_the_address(denied)
         return "missing"
     return "granted"
 
 
 def _may_write(api: EmailSecurity, warnings: list[str]) -> Answer:
-    try:
-        api.cancel_job(NO_SUCH_JOB)
-    except PermissionDenied as denied:
-        _raise_for_the_address(denied)
-        return "missing"
-    except AuthenticationFailed:
-        raise
-    except (NotFound, Conflict):
-        # Refused for what the job is, not for who asks.
-        return "granted"
-    except PackError as error:
-        warnings.append(f"whether writing is allowed could not be found out: {error.message}")
-    return "not known"
-
-
-def _raise_for_the_address(denied: PermissionDenied) -> None:
-    """A token that may not be used from here lacks no permission: the error itself says what is wrong."""
-    if any(error["code"] == ADDRESS_NOT_ALLOWED_CODE for error in denied.api_errors):
-        raise denied
+    answer, failure = write_permission(api)
+    if failure is not None:
+        warnings.append(f"whether writing is allowed could not be found out: {failure.message}")
+    return answer
 
 
 ACTION = Action(

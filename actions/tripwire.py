@@ -16,8 +16,15 @@ from pydantic import Field
 from actions.contract import ActionResult
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
-from connectors.errors import OutcomeUnknown, PackError, ParameterError, PolicyUnusable, TemporaryFailure
-from connectors.job import BulkJob
+from connectors.errors import (
+    OutcomeUnknown,
+    PackError,
+    ParameterError,
+    PermissionDenied,
+    PolicyUnusable,
+    TemporaryFailure,
+)
+from connectors.job import BEFORE_PROCESSING, BulkJob
 from connectors.job_cancelling import cancel_surely
 from connectors.stamp import Stamp
 from guardrails.job_of_plan import problem_of_plan
@@ -46,10 +53,14 @@ class Tripwire(ActionResult):
 
 @dataclass(frozen=True)
 class DiscoveryLimit:
-    """messages: the most that the job may discover; None for no limit. plan: the plan that says so."""
+    """messages: the most that the job may discover; None for no limit. plan: the plan that says so.
+
+    asked: whether the caller gave it, by a number or a plan.
+    """
 
     messages: int | None
     plan: Plan | None = None
+    asked: bool = False
 
     @classmethod
     def of(cls, api: EmailSecurity, given: int | None, plan: Mapping[str, Any] | None) -> DiscoveryLimit:
@@ -57,14 +68,14 @@ class DiscoveryLimit:
 
         Raises: ParameterError, PlanRefused, ReadOnlyMode, PolicyUnusable.
         """
-        limit = cls(given)
+        limit = cls(given, asked=given is not None)
         if plan is not None:
             # Plans are read where there is one: to build their model costs at every start of a process.
             from guardrails.plan import read_plan  # noqa: PLC0415
             from guardrails.plan_check import recompute_plan  # noqa: PLC0415
 
             read = recompute_plan(read_plan(plan), api.policy)
-            limit = cls(smallest(given, read.cancel_if_discovered_over), read)
+            limit = cls(smallest(given, read.cancel_if_discovered_over), read, asked=True)
         if limit.messages is not None:
             # Where nothing may be cancelled, the caller learns it before the wait, not when the job is over the limit.
             api.check_writable()
@@ -89,6 +100,34 @@ class DiscoveryLimit:
         if problem := problem_of_plan(api, self.plan, job):
             message = f"{problem}; cancel_if_discovered_over takes a number by itself"
             raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
+
+    def check_permission(self, api: EmailSecurity, job: BulkJob) -> list[str]:
+        """Check, before the wait, that the token may cancel the job. Return warnings.
+
+        One call, and only while the job may still exceed its limit. Where the policy alone sets the limit, a token
+        that only reads gets a warning: whoever waits with it did not ask for a limit.
+        Raises: PermissionDenied where the caller's limit could not be enforced.
+        """
+        may_exceed = job.status in BEFORE_PROCESSING and not self.is_over(job)
+        if self.messages is None or api.connection.read_only or not may_exceed:
+            return []
+        from connectors.write_permission import write_permission  # noqa: PLC0415 -- only where a limit is watched
+
+        answer, _ = write_permission(api)
+        if answer != "missing":
+            return []
+        message = (
+            f"to cancel a job that discovers more than {self.messages} messages takes the permission 'Cloud Email "
+            "Security: Write', which the token lacks"
+        )
+        if self.asked:
+            raise PermissionDenied(
+                message,
+                help=f"Nothing was changed, and job {job.job_id} is still running. Add the permission, or wait without "
+                "cancel_if_discovered_over and plan.",
+                job_id=job.job_id,
+            )
+        return [f"{message}: the limit is the policy's, and nothing enforces it here"]
 
     def next_look(self, job: BulkJob, watched_seconds: float, shortest: float) -> float:
         """Seconds until the next look at the latest."""

@@ -1,7 +1,8 @@
 """Wait until a bulk job has ended, or until the time allowed is used up; stop it if it discovers more than allowed.
 
 Remote operations: GET /accounts/{account_id}/email-security/investigate/bulk/{job_id}, again and again, and
-POST .../{job_id}/cancel once, only where a limit is given and the job discovers more.
+POST .../{job_id}/cancel once, only where a limit is given and the job discovers more. Where a limit is given, the
+cancelling of a job that can't exist (the nil UUID) tells before the wait whether the token may cancel.
 Polling is not retrying: when the time is used up the result is `done: false` with a `resume` object, not an error.
 """
 
@@ -63,7 +64,10 @@ class Params(ActionParams):
     timeout_seconds: float = Field(600, ge=0, le=86_400, description="How long to wait, in seconds; 0 takes one look.")
     resume: Resume | None = Field(None, description="The `resume` object of the result before, to go on from there.")
     cancel_if_discovered_over: int | None = Field(
-        None, ge=0, description="Cancel the job at once when it discovers more messages than this."
+        None,
+        ge=0,
+        description="Cancel the job at once when it discovers more messages than this. Needs the permission Write, "
+        "which is checked before the wait.",
     )
     plan: dict[str, Any] | None = Field(
         None, description="The plan that the job was made from: cancel_if_discovered_over is taken from it."
@@ -116,7 +120,7 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
     limit = DiscoveryLimit.of(api, p.cancel_if_discovered_over, p.plan)
     allowance = Deadline(api.clock, p.timeout_seconds)
     state, last_seen, trouble = p.resume, None, None
-    cancelled = False
+    cancelled, permission = False, list[str]()
     while True:
         stalls_now = False
         try:
@@ -141,6 +145,8 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
             )
             limit = limit.under_policy(api, last_seen)
             limit.check_plan_of(api, last_seen)
+            if state.polls == 1:
+                permission = limit.check_permission(look, last_seen)
             if limit.is_over(last_seen):
                 try:
                     last_seen, cancelled = limit.stop(look, last_seen)
@@ -153,7 +159,7 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
             if trouble is not None and over and limit.is_over(last_seen):
                 raise limit.not_stopped(last_seen, trouble)
             if last_seen.has_ended or over or stalls_now:
-                return _result(p, api, last_seen, state, pause, trouble, limit, cancelled=cancelled)
+                return _result(p, api, last_seen, state, pause, trouble, limit, permission, cancelled=cancelled)
         # A last look when the time is used up, instead of giving up early.
         api.clock.sleep(min(pause, max(_time_left(allowance, api), 0)))
 
@@ -196,12 +202,13 @@ def _result(
     pause: float,
     trouble: TemporaryFailure | None,
     limit: DiscoveryLimit,
+    permission: list[str],
     *,
     cancelled: bool,
 ) -> Result:
     done, tripwire = job.has_ended, limit.tripwire(job, cancelled=cancelled)
     outcome = outcome_of(job) if done else None
-    warnings = _warnings(job)
+    warnings = permission + _warnings(job)
     if limit.plan is not None and limit.falls_short(job):
         # Every message of the job may have succeeded, and the job has still missed what it was for.
         outcome = "partial" if outcome == "succeeded" else outcome

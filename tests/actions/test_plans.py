@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,9 +236,61 @@ class TestMailThatArrivesInBetween:
         made = create(connect(sandbox), **MOVE)
         with pytest.raises(ReadOnlyMode):
             wait(connect(sandbox, read_only=True), made, cancel_if_discovered_over=5)
+        calls = sandbox.state.truth()["calls"].get("getBulkJob", 0)
+        with pytest.raises(PermissionDenied, match="Cloud Email Security: Write") as caught:
+            wait(connect(sandbox, api_token=sandbox.read_token), made, cancel_if_discovered_over=5)
+        assert caught.value.job_id == made["job_id"]
+        assert (caught.value.exit_code, caught.value.applied) == (4, "no")
+        assert sandbox.state.truth()["calls"]["getBulkJob"] == calls + 1
+
+    def test_a_limit_that_is_exceeded_at_once_is_told_with_the_job_that_goes_on(
+        self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
+    ) -> None:
+        sandbox = start_sandbox(pace=Pace(discover_rate=20))
+        api = connect(sandbox)
+        made = create(api, **MOVE)
+        api.clock.sleep(1.5)
         with pytest.raises(PermissionDenied, match="more than 5, and could not be cancelled") as caught:
             wait(connect(sandbox, api_token=sandbox.read_token), made, cancel_if_discovered_over=5)
         assert caught.value.job_id == made["job_id"]
+
+    def test_a_plans_limit_needs_the_permission_too(
+        self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
+    ) -> None:
+        sandbox = start_sandbox(pace=Pace(discover_rate=20))
+        api = connect(sandbox)
+        plan = preview(api)
+        made = create(api, plan=plan)
+        with pytest.raises(PermissionDenied, match="lacks"):
+            wait(connect(sandbox, api_token=sandbox.read_token), made, plan=plan)
+
+    def test_the_permission_is_asked_once_and_only_while_the_limit_can_be_exceeded(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        made = create(api, **MOVE)
+        wait(api, made)
+        assert "cancelBulkJob" not in sandbox.state.truth()["calls"]
+        made = create(api, search_params={**CAMPAIGN, "sender": "other@phish.example"}, destination="JunkEmail")
+        params = {"job_id": made["job_id"], "cancel_if_discovered_over": 10**6, "timeout_seconds": 0}
+        first = wait_for_job.run(params, api)
+        wait_for_job.run({**params, "resume": first["resume"]}, api)
+        assert sandbox.state.truth()["calls"]["cancelBulkJob"] == 1
+
+    def test_without_a_limit_reading_is_enough(self, sandbox: RunningSandbox, connect: Connect) -> None:
+        made = create(connect(sandbox), **MOVE)
+        assert wait(connect(sandbox, api_token=sandbox.read_token), made)["done"]
+
+    def test_where_the_limit_is_the_policys_a_token_that_only_reads_is_warned(
+        self, start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
+    ) -> None:
+        sandbox = start_sandbox(pace=Pace(discover_rate=20))
+        made = create(connect(sandbox), **MOVE)
+        policy = tmp_path / "policy.yaml"
+        policy.write_text("policy: 1\nmax_messages: 1000000\n")
+        reading = connect(sandbox, api_token=sandbox.read_token, policy_file=str(policy))
+        waited = wait(reading, made)
+        assert waited["done"]
+        assert any("nothing enforces it here" in warning for warning in waited["warnings"])
 
     def test_a_plan_says_nothing_about_a_job_that_was_not_made_from_it(self, api: EmailSecurity) -> None:
         made = create(api, **MOVE)
