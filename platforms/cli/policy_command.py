@@ -14,10 +14,12 @@ import typer
 
 from connectors.connection import environment_variables, read_setting
 from connectors.errors import ParameterError, PolicyUnusable
+from connectors.job import IRREVERSIBLE_DESTINATIONS
 from connectors.policy import Policy
 from connectors.policy_loading import load_policy
 from connectors.policy_rules import ApprovalRule, Approver, Budget, Rule
 from guardrails.approver_keys import evidence_key, public_keys
+from guardrails.plan import DEFAULT_DRIFT_PERCENT
 from platforms.cli import options
 from platforms.cli.commands import PlainCommand
 from platforms.cli.failures import told
@@ -146,8 +148,7 @@ def _said(policy: Policy) -> Iterator[tuple[str, str]]:
     """What the policy says, a line each."""
     for name, limit in (("messages", policy.max_messages), ("recipients", policy.max_recipients)):
         yield f"{name} at most", "no limit" if limit is None else f"{limit:,}"
-    drift = policy.max_drift_percent
-    yield "drift at most", "no limit" if drift is None else f"{drift:g} %"
+    yield "drift at most", _drift(policy.max_drift_percent)
     yield "moves to", "any folder" if policy.destinations is None else _joined(policy.destinations)
     yield "protected recipients", _joined(policy.protected_recipients)
     yield "protected senders", _joined(policy.protected_senders)
@@ -162,6 +163,15 @@ def _said(policy: Policy) -> Iterator[tuple[str, str]]:
     yield "service accounts", _joined(policy.service_accounts)
     yield "jobs are deleted", _deleting(policy)
     yield "approvals live", f"{policy.approval_hours:g} h at most"
+
+
+def _drift(of_policy: float | None) -> str:
+    """The drift that holds: the smallest of the policy's and the folder's own (docs/guardrails.md)."""
+    most = DEFAULT_DRIFT_PERCENT if of_policy is None else min(of_policy, DEFAULT_DRIFT_PERCENT)
+    said = f"{most:g} %, and 0 % for {' and '.join(IRREVERSIBLE_DESTINATIONS)}" if most else "0 %"
+    if of_policy is not None and of_policy > most:
+        said += f" (the policy's {of_policy:g} % has no effect: {most:g} % is the most that any plan allows)"
+    return said
 
 
 def _deleting(policy: Policy) -> str:

@@ -142,6 +142,22 @@ class TestPolicyCheck:
         assert ended.code == 0
         assert ended.document == {"file": str(EXAMPLE), "policy": load_policy(str(EXAMPLE)).model_dump(mode="json")}
 
+    @pytest.mark.parametrize(
+        ("setting", "said"),
+        [
+            ("", "drift at most 10 %, and 0 % for RecoverableItemsDeletions and RecoverableItemsPurges"),
+            ("max_drift_percent: 5", "drift at most 5 %, and 0 % for RecoverableItemsDeletions"),
+            ("max_drift_percent: 0", "drift at most 0 %"),
+            ("max_drift_percent: 50", "(the policy's 50 % has no effect: 10 % is the most that any plan allows)"),
+        ],
+    )
+    def test_the_drift_that_holds_is_named(self, setting: str, said: str, cfes: Cfes, tmp_path: Path) -> None:
+        path = tmp_path / "policy.yaml"
+        path.write_text(f"policy: 1\n{setting}\n")
+        shown = " ".join(cfes("policy", "check", str(path), "--output", "table").out.split())
+        assert said in shown
+        assert "no limit" not in shown.partition("drift at most")[2].partition("moves to")[0]
+
     def test_and_in_words_on_a_terminal(self, cfes: Cfes) -> None:
         said = cfes("policy", "check", str(EXAMPLE), "--output", "table").out
         for words in (
