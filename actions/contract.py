@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from actions.plain_json import problems_of
+from actions.plain_json import LARGEST_INTEGER, problems_of
 from connectors.api_object import Uuid
 from connectors.email_security import EmailSecurity
 from connectors.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
@@ -27,13 +27,36 @@ WRITE: Permission = "Cloud Email Security: Write"
 # The message of a parameter that is required and was not given.
 MISSING = "is required"
 
+# What a value of another type is told, by pydantic's name for the problem.
+_TYPES = {
+    "bool_type": "must be true or false, without quotes",
+    "int_type": "must be a whole number, without quotes",
+    "float_type": "must be a number, without quotes",
+    "string_type": "must be a text",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+}
+
 JobId = Annotated[Uuid, Field(description="The job's UUID.")]
 
 
 class ActionParams(BaseModel):
-    """Parameters, or a part of them: unknown ones are refused, because a misspelt one would change what is meant."""
+    """Parameters, or a part of them.
 
-    model_config = ConfigDict(extra="forbid", defer_build=True)
+    An unknown parameter is refused, because a misspelt one would change what is meant. So is a value of another type
+    than the published schema has: the text "no" is not false.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, given: Any) -> Any:
+        """Take 1000.0 as 1000: JSON has one kind of number, and several platforms write it with a point."""
+        if not isinstance(given, dict):
+            return given
+        return {name: int(value) if _is_whole(value) else value for name, value in given.items()}
 
     @classmethod
     def missing(cls, given: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG003 -- for those that need to look
@@ -45,6 +68,10 @@ class ActionResult(BaseModel):
     """A result, or a part of one: what the action found or did, as plain JSON."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_INTEGER
 
 
 P = TypeVar("P", bound=ActionParams)
@@ -170,6 +197,8 @@ def _problem(params: type[BaseModel], found: Any) -> Problem:
             message = MISSING
         case "string_too_short":
             message = "is empty" if found["ctx"]["min_length"] == 1 else message
+        case kind:
+            message = _TYPES.get(kind, message)
     return Problem(pointer=_printable(pointer), message=message)
 
 

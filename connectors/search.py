@@ -129,7 +129,7 @@ def verdict_of(text: str | None) -> Disposition | None:
 class SearchParams(BaseModel):
     """Which messages are meant. All criteria given must hold."""
 
-    model_config = ConfigDict(extra="forbid", defer_build=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
     alert_id: Name | None = Field(None, description="Alert ID of the detection.")
     delivery_status: DeliveryStatus | None = Field(None, description="Delivery status of the message.")

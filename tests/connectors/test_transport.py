@@ -406,7 +406,7 @@ def test_a_change_is_not_begun_where_the_time_left_could_not_see_its_answer() ->
 
 def test_criteria_too_long_for_an_address_are_refused() -> None:
     names = ("sender", "recipient", "domain", "subject", "query", "message_id", "alert_id", "smtp_helo_ip", "metric")
-    search = SearchParams(**dict.fromkeys(names, "é" * 2000))
+    search = SearchParams.model_validate(dict.fromkeys(names, "é" * 2000))
     with pytest.raises(ParameterError):
         list(connected(Scripted()).search_messages(search))
 

@@ -1,0 +1,115 @@
+"""A value of another JSON type than the published schema has is refused before anything is sent, and so is its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+import pytest
+
+from actions import catalog
+from actions.contract import Action
+from connectors.errors import ParameterError
+
+ACTIONS = catalog.available()
+
+# One value or more of each JSON type, among them those that lax readers take for another type.
+VALUES: dict[str, list[Any]] = {
+    "boolean": [True, False],
+    "integer": [0, 1, 1000],
+    "number": [2.5],
+    "string": ["yes", "no", "true", "false", "on", "0", "1", "1000", "2.5", "null", ""],
+    "array": [[], [True]],
+    "object": [{}, {"value": True}],
+}
+
+
+def _types(schema: Mapping[str, Any], root: Mapping[str, Any]) -> set[str]:
+    """The JSON types that a schema allows; empty where it allows any."""
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        return _types(root["$defs"][name], root)
+    if "anyOf" in schema:
+        return set().union(*(_types(one, root) for one in schema["anyOf"]))
+    if "const" in schema or "enum" in schema:
+        return {
+            "string" if isinstance(value, str) else "integer" for value in schema.get("enum", [schema.get("const")])
+        }
+    return {schema["type"]} if "type" in schema else set()
+
+
+def _parameters() -> Iterator[Any]:
+    for action in ACTIONS.values():
+        schema = action.params.model_json_schema()
+        for name, field in schema["properties"].items():
+            yield pytest.param(action, name, _types(field, schema) - {"null"}, id=f"{action.id} {name}")
+
+
+def _problems(action: Action[Any, Any], params: Mapping[str, Any]) -> list[str]:
+    try:
+        action.check(params)
+    except ParameterError as error:
+        return [problem["pointer"] for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(("action", "name", "types"), list(_parameters()))
+def test_values_of_other_types_are_refused(action: Action[Any, Any], name: str, types: set[str]) -> None:
+    assert types, "the published schema says nothing of its type"
+    allowed = types | ({"integer"} if "number" in types else set())
+    for kind in VALUES.keys() - allowed:
+        for value in VALUES[kind]:
+            if {"plan", "approvals"} & {name} and kind in ("object", "array", "string"):
+                continue  # what `cfes approve` prints is taken as it is
+            pointers = _problems(action, {**action.example_params, name: value})
+            assert any(pointer.split("/")[1:2] == [name] for pointer in pointers), (value, pointers)
+
+
+@pytest.mark.parametrize("action", list(ACTIONS.values()), ids=ACTIONS)
+def test_the_published_schema_refuses_them_too(action: Action[Any, Any]) -> None:
+    schema = action.params.model_json_schema()
+    validator = jsonschema.Draft202012Validator(schema)
+    for name, field in schema["properties"].items():
+        types = _types(field, schema)
+        if types in ({"boolean"}, {"boolean", "null"}):
+            assert not validator.is_valid({**action.example_params, name: "yes"})
+            assert not validator.is_valid({**action.example_params, name: 1})
+
+
+@pytest.mark.parametrize(
+    ("action", "params", "pointer"),
+    [
+        ("create-move-job", {"allow_irreversible": "yes"}, "/allow_irreversible"),
+        ("create-move-job", {"allow_malicious": 1}, "/allow_malicious"),
+        ("create-move-job", {"max_messages": "1000"}, "/max_messages"),
+        ("create-move-job", {"max_messages": True}, "/max_messages"),
+        ("create-move-job", {"max_messages": 10.5}, "/max_messages"),
+        ("create-move-job", {"search_params": {"sender": "a@b.example", "detections_only": "false"}},
+         "/search_params/detections_only"),
+        ("create-move-job", {"search_params": {"sender": 5}}, "/search_params/sender"),
+        ("preview-job", {"sample": False}, "/sample"),
+        ("wait-for-job", {"timeout_seconds": "600"}, "/timeout_seconds"),
+        ("move-messages", {"dry_run": "false"}, "/dry_run"),
+    ],
+)  # fmt: skip
+def test_what_a_lax_reader_would_have_taken(action: str, params: dict[str, Any], pointer: str) -> None:
+    assert pointer in _problems(ACTIONS[action], {**ACTIONS[action].example_params, **params})
+
+
+def test_the_problem_is_said_in_the_words_of_json() -> None:
+    with pytest.raises(ParameterError) as caught:
+        ACTIONS["create-move-job"].check({"max_messages": "1000", "wait_follows": "yes", "comment": 7})
+    told = {problem["pointer"]: problem["message"] for problem in caught.value.problems}
+    assert told["/max_messages"] == "must be a whole number, without quotes"
+    assert told["/wait_follows"] == "must be true or false, without quotes"
+    assert told["/comment"] == "must be a text"
+
+
+@pytest.mark.parametrize("written", [1000, 1000.0, 1e3])
+def test_a_whole_number_may_be_written_with_a_point(written: float) -> None:
+    action = ACTIONS["create-move-job"]
+    checked = action.check({**action.example_params, "max_messages": written})
+    assert checked.max_messages == 1000
+    assert isinstance(checked.max_messages, int)
+    jsonschema.validate({**action.example_params, "max_messages": written}, action.params.model_json_schema())
