@@ -27,6 +27,8 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import (
     DeadlineExceeded,
     ExportIncomplete,
+    ListingRepeats,
+    ListingTooLong,
     OutputError,
     PackError,
     ParameterError,
@@ -35,7 +37,7 @@ from connectors.errors import (
 )
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
-from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, MOST_PAGES, Position
+from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, Position
 from evidence.object_url import is_url
 from evidence.place import placed
 from evidence.row_file import RowFile
@@ -61,7 +63,7 @@ class Resume(ActionParams):
     version: Literal[1] = 1
     job_id: JobId
     status: str | None
-    page: int = Field(ge=1, le=MOST_PAGES, description="The next page to read.")
+    page: int = Field(ge=1, le=10_000_000, description="The next page to read.")
     cursor: str | None = Field(
         None, max_length=LONGEST_CURSOR, pattern=r"^[!-~]+$", description="Or the cursor that leads to it."
     )
@@ -172,10 +174,11 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
             settled = _read(p, api, collected, reading)
             if settled is None:
                 return _unfinished(p, collected, reading)
-            return _finished(p, api, collected, reading.job, bundle, settled=settled)
+            return _finished(p, api, collected, reading, bundle, settled=settled)
         except PackError as failure:
             passing = isinstance(failure, TemporaryFailure) and not isinstance(failure, ExportIncomplete | OutputError)
-            if passing and collected.file is not None and _time_is_up(api, failure.retry_after_seconds or 0):
+            over = passing and _time_is_up(api, failure.retry_after_seconds or 0)
+            if collected.file is not None and (over or isinstance(failure, ListingTooLong)):
                 return _unfinished(p, collected, reading)
             _say_how_to_go_on(p, collected, reading, failure)
             raise
@@ -183,12 +186,16 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
 
 @dataclass
 class Reading:
-    """How far the rows were read. job: as last looked at. job_was: a digest of it from before these rows were read."""
+    """How far the rows were read. job: as last looked at. job_was: a digest of it from before these rows were read.
+
+    repeats: what the listing failed with, where it brought nothing new and did not end.
+    """
 
     job: BulkJob
     job_was: str | None
     position: Position
     passes: int
+    repeats: ListingRepeats | None = None
 
     @classmethod
     def begin(cls, job: BulkJob, resume: Resume | None) -> Reading:
@@ -206,9 +213,12 @@ def _read(p: Params, api: EmailSecurity, collected: Collected, reading: Reading)
             collected.clear()
             reading.position, reading.passes = Position(), 0
         reading.job_was = _state_of(before)
-        for more in _pages(p, api, collected, reading):
-            if more and _time_is_up(api, 0):
-                return None
+        try:
+            for more in _pages(p, api, collected, reading):
+                if more and _time_is_up(api, 0):
+                    return None
+        except ListingRepeats as failure:
+            reading.repeats = failure
         reading.position, reading.passes = Position(), reading.passes + 1
         if before.has_ended and not before.messages_pending and collected.agrees_with(before):
             # Nothing was under way any more when the first of these rows was read: nothing moves.
@@ -217,7 +227,11 @@ def _read(p: Params, api: EmailSecurity, collected: Collected, reading: Reading)
         if not reading.job.has_ended:
             return False
         unmoved = reading.job_was == _state_of(reading.job)
-        if unmoved and (reading.passes >= MOST_PASSES or collected.agrees_with(reading.job)):
+        if reading.repeats is not None:
+            return unmoved
+        # A second pass finds rows that are missing. It makes rows that are too many no fewer.
+        too_many = len(collected.seen) > reading.job.total_messages_discovered
+        if unmoved and (too_many or reading.passes >= MOST_PASSES or collected.agrees_with(reading.job)):
             return True
     return False
 
@@ -312,8 +326,15 @@ def _pages(p: Params, api: EmailSecurity, collected: Collected, reading: Reading
     def enough() -> bool:
         return expected is not None and len(collected.seen) >= expected
 
+    def most() -> int:
+        """How many rows there can be. A running job finds more: its counters are asked for again before they hold."""
+        job = reading.job
+        if not job.has_ended and len(collected.seen) > job.total_messages_discovered:
+            job = api.get_job(p.job_id)
+        return job.total_messages_discovered
+
     pages = api.job_message_pages(
-        p.job_id, status=p.status, start=reading.position, enough=enough, expected=lambda: expected
+        p.job_id, status=p.status, start=reading.position, enough=enough, expected=lambda: expected, most=most
     )
     for rows, follows in pages:
         before = len(collected.seen)
@@ -337,10 +358,11 @@ def _time_is_up(api: EmailSecurity, needed: float) -> bool:
 
 
 def _finished(
-    p: Params, api: EmailSecurity, collected: Collected, job: BulkJob, bundle: BundleWriter | None, *, settled: bool
+    p: Params, api: EmailSecurity, collected: Collected, reading: Reading, bundle: BundleWriter | None, *, settled: bool
 ) -> Result:
+    job = reading.job
     if p.require_complete and settled and not collected.agrees_with(job):
-        raise _incomplete(p, job, collected)
+        raise _incomplete(p, job, collected, reading.repeats)
     result = _result(p, job, collected, resume=None, settled=settled)
     if collected.file is None:
         return result
@@ -354,7 +376,11 @@ def _finished(
     return result
 
 
-def _incomplete(p: Params, job: BulkJob, collected: Collected) -> ExportIncomplete:
+def _incomplete(
+    p: Params, job: BulkJob, collected: Collected, repeats: ListingRepeats | None
+) -> ExportIncomplete | ListingRepeats:
+    if repeats is not None:
+        return repeats.retold(f"{repeats.message}; {collected.disagreement(job, settled=True)}", job_id=p.job_id)
     failure = ExportIncomplete(
         f"{collected.disagreement(job, settled=True)}; {len(collected.seen)} rows were read", job_id=p.job_id
     )
@@ -380,7 +406,7 @@ def _say_how_to_go_on(p: Params, collected: Collected, reading: Reading, failure
     """Give the error a `resume`, where rows are kept."""
     if collected.file is None or not collected.file.rows:
         return
-    if isinstance(failure, ExportIncomplete):
+    if isinstance(failure, ExportIncomplete | ListingRepeats):
         reading.passes = 0
         if expected_rows(p.status, reading.job) == len(collected.seen):
             # As many as there should be, of other statuses: which of them are of another time can't be told.

@@ -53,13 +53,22 @@ def doing_of(job: BulkJob, margin_seconds: float) -> JobsDoing:
 
 def hear_rows(api: EmailSecurity, job: BulkJob, witnesses: Witnesses) -> None:
     """Take the rows that the API lists. Raises: what EmailSecurity.job_message_pages raises."""
+
+    def enough() -> bool:
+        return witnesses.rows.number >= job.total_messages_discovered
+
     for _ in range(MOST_PASSES):
-        for rows, _ in api.job_message_pages(job.job_id, expected=lambda: job.total_messages_discovered):
+        for rows, _ in api.job_message_pages(
+            job.job_id,
+            enough=lambda: job.has_ended and enough(),
+            expected=lambda: job.total_messages_discovered,
+            most=lambda: job.total_messages_discovered if job.has_ended else None,
+        ):
             try:
                 witnesses.take_rows(rows_of_page(rows.texts, action_of(job)))
             except ValueError as error:
                 raise UnexpectedAnswer(f"a message of the job: {error}") from None
-        if witnesses.rows.number >= job.total_messages_discovered:
+        if enough():
             return
 
 

@@ -94,7 +94,10 @@ def _failed_rows(api: EmailSecurity, job: BulkJob) -> list[JobRow]:
     found: dict[str, JobRow] = {}
     for _ in range(MOST_PASSES):
         for page, _ in api.job_message_pages(
-            job.job_id, status="FAILED", enough=lambda: len(found) == job.messages_failed
+            job.job_id,
+            status="FAILED",
+            enough=lambda: len(found) == job.messages_failed,
+            most=lambda: job.total_messages_discovered if job.has_ended else None,
         ):
             for item in page.read():
                 try:

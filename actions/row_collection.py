@@ -14,8 +14,8 @@ from connectors.job import BulkJob
 from connectors.message import MessageStatus
 from connectors.paging import LARGEST_PAGE
 from connectors.raw_rows import RawRows, rows_of_lines
+from connectors.row_ids import RowIds
 from evidence.row_file import RowFile
-from evidence.row_ids import RowIds
 
 if TYPE_CHECKING:
     from evidence.pseudonyms import Pseudonyms

@@ -30,7 +30,7 @@ from connectors.errors import (
     UnexpectedAnswer,
 )
 from connectors.job import ActionType, BulkJob, BulkJobRequest, Destination, JobStatus
-from connectors.paging import LARGEST_PAGE, MOST_PAGES, Page, Position, sweep
+from connectors.paging import BOUNDS, LARGEST_PAGE, Page, Position, follow, sweep
 from connectors.search import SearchParams
 from connectors.transport import Answer, Effect, Parse, Patience, Transport
 from connectors.wire import httpx
@@ -68,6 +68,7 @@ class EmailSecurity:
         self.rng = rng or random.SystemRandom()
         self.deadline = deadline
         self.call_allowance_seconds = connection.call_allowance_seconds
+        self.bounds = BOUNDS
         self._policy: Policy | None = None
         self.call_record = _call_record(connection)
         try:
@@ -189,7 +190,9 @@ class EmailSecurity:
         def job_ids(items: list[Any]) -> list[str]:
             return [str(_field(item, "job_id")) for item in items]
 
-        for page, _ in sweep(fetch, enough=lambda: False, identities=job_ids):
+        for page, _ in sweep(
+            fetch, enough=lambda: False, identities=job_ids, what="the list of jobs", bounds=self.bounds
+        ):
             for item in page.items:
                 if not isinstance(item, dict):
                     raise UnexpectedAnswer("the list of jobs: field result: holds what is no job")
@@ -251,12 +254,15 @@ class EmailSecurity:
         start: Position | None = None,
         enough: Callable[[], bool] = lambda: False,
         expected: Callable[[], int | None] = lambda: None,
+        most: Callable[[], int | None] | None = None,
     ) -> Iterator[tuple[RawRows, Position]]:
         """The job's message rows, page by page, as the API sent them, with the position behind each page.
 
         Each row has its ID and a status; connectors.message.JobMessage describes the rest. Rows may come twice and may
         be missed when they move between two pages: only the job's counters tell whether all were read. Where it is
-        known how many rows are `expected`, pages are fetched ahead.
+        known how many rows are `expected`, pages are fetched ahead. The pass ends behind the page that makes them more
+        than `most`, which is `expected` unless given: rows that no counter knows may come without end.
+        Raises: ListingRepeats where pages bring nothing new and `enough` is not reached; ListingTooLong.
         """
         from connectors.pages_ahead import Ahead  # noqa: PLC0415
         from connectors.raw_rows import raw_rows, rows_envelope  # noqa: PLC0415
@@ -281,7 +287,16 @@ class EmailSecurity:
             last_page=last_page,
             width=self.connection.pages_ahead,
         ) as ahead:
-            for page, follows in sweep(ahead, enough=enough, identities=row_ids, start=start):
+            for page, follows in sweep(
+                ahead,
+                enough=enough,
+                identities=row_ids,
+                start=start,
+                most=most or expected,
+                judged=ahead.judge,
+                what="the job's messages",
+                bounds=self.bounds,
+            ):
                 yield page.items, follows
                 del page
 
@@ -290,38 +305,27 @@ class EmailSecurity:
     def search_messages(self, search: SearchParams, *, per_page: int = LARGEST_PAGE) -> Iterator[MessageDetails]:
         """Each message that the search finds, once. What the search can't express must have been taken out before.
 
-        Streams: memory does not grow with the messages found.
-
-        A slow search answers 202 and is asked after within the call's allowance.
+        Streams: memory grows by a few bytes with each message found. A slow search answers 202 and is polled within
+        the call's allowance.
+        Raises: ListingRepeats, ListingTooLong.
         """
         from connectors.message import MessageDetails  # noqa: PLC0415
 
         query: dict[str, str | int] = {
             name: (str(value).lower() if isinstance(value, bool) else value) for name, value in search.request().items()
         }
-        # Mail that arrives meanwhile can push a message onto the next page, not further. To remember every ID would
-        # take more memory with every message found.
-        before: set[str] = set()
-        cursors: set[str] = set()
-        cursor: str | None = None
-        for _ in range(MOST_PAGES):
-            here: set[str] = set()
+
+        def fetch(cursor: str | None) -> Page:
             pointing = {} if cursor is None else {"cursor": cursor}
             answer = self._finished_search({**query, "per_page": per_page, **pointing})
-            page = Page.read(answer.envelope, "the message search")
-            for item in page.items:
-                message = MessageDetails.read(item, "a message that the search found")
-                if message.id not in before and message.id not in here:
-                    yield message
-                here.add(message.id)
-            cursor = page.next
-            if cursor is None:
-                return
-            if cursor in cursors or (here and here <= before):
-                raise UnexpectedAnswer("the message search: field result_info.next: leads in a circle")
-            cursors.add(cursor)
-            before = here
-        raise UnexpectedAnswer(f"the message search did not end after {MOST_PAGES} pages")
+            return Page.read(answer.envelope, "the message search", messages)
+
+        def messages(found: Any) -> list[MessageDetails] | None:
+            if not isinstance(found, list):
+                return None
+            return [MessageDetails.read(item, "a message that the search found") for item in found]
+
+        yield from follow(fetch, identity=lambda message: message.id, what="the message search", bounds=self.bounds)
 
     def move_messages(self, ids: Sequence[str], destination: Destination) -> list[MoveRow]:
         """Move 1 to 1,000 messages by investigate ID, exactly these. One row for each message and recipient.
@@ -438,16 +442,18 @@ class EmailSecurity:
     def _finished_search(self, query: Mapping[str, str | int]) -> Answer:
         deadline = self._call_deadline()
         answer = self._call("GET", self._investigate, effect="read", query=query, deadline=deadline)
-        for _ in range(slow_search.MOST_LOOKS):
+        for pause in slow_search.pauses():
             if answer.status != 202:
                 return answer
-            if deadline.remaining() < slow_search.SECONDS_BETWEEN_LOOKS:
+            if deadline.remaining() < pause:
                 break
             path, poll_query = slow_search.place_of(
                 answer.location, base_url=self.connection.base_url, search=self._investigate
             )
-            self.clock.sleep(slow_search.SECONDS_BETWEEN_LOOKS)
+            self.clock.sleep(pause)
             answer = self._call("GET", path, effect="read", query=poll_query, deadline=deadline)
+        if answer.status != 202:
+            return answer
         raise ServiceUnavailable("the message search did not finish in the time allowed", http_status=202)
 
 

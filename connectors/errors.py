@@ -30,6 +30,9 @@
     │       ├── IdempotencyConflict       the key was used for another request
     │       ├── PlanUsed                  the plan has made its job already, under another key
     │       └── JobStillRunning           only an ended job can be deleted
+    ├── UnusableAnswer           exit 5   the API's answer can't be used, and running it again gives the same
+    │   ├── ListingRepeats                a listing brings nothing new and names no end
+    │   └── ListingTooLong                a listing has more pages than one pass may cost
     ├── TemporaryFailure         exit 6   nothing was changed, safe to run again
     │   ├── RateLimited                   with retry_after_seconds
     │   ├── NetworkFailure                reset, timed out
@@ -328,6 +331,27 @@ class PlanUsed(Conflict):
 
 class JobStillRunning(Conflict):
     default_help = "Nothing was changed. Wait for the job or cancel it, then delete it."
+
+
+class UnusableAnswer(PackError):
+    """An answer that was not damaged on the way and can't be used: the same call gets the same answer."""
+
+    exit_code = 5
+    default_help = (
+        "Nothing was changed. To run it again gives the same: report to Cloudflare what the message names, with the "
+        "ray_id."
+    )
+
+
+class ListingRepeats(UnusableAnswer):
+    default_help = (
+        "Nothing was changed. The service does not page this listing as its contract says. Check that "
+        "CLOUDFLARE_BASE_URL and every proxy pass the query (page, per_page, cursor) on, then report it to Cloudflare."
+    )
+
+
+class ListingTooLong(UnusableAnswer):
+    default_help = "Nothing was changed. Narrow what is asked for: a search by its criteria, a list by its filters."
 
 
 class TemporaryFailure(PackError):

@@ -13,6 +13,9 @@ from typing import Self
 from connectors.errors import PackError
 from connectors.paging import LARGEST_PAGE, Page, Position
 
+# At once, until it is known that the service pages at all: within the calls that a listing may cost which repeats.
+WIDTH_AT_FIRST = 4
+
 
 class Ahead:
     """Given to `connectors.paging.sweep` as its fetch.
@@ -21,8 +24,9 @@ class Ahead:
     several threads. last_page: the last page that is worth fetching, as far as is known. width: how many at once.
 
     Only numbered pages are fetched ahead, behind the first and behind each full one: a cursor is known when its page
-    is there. What did not come at the first try is fetched again in its turn: waits and errors are those of a listing
-    read page by page.
+    is there. Until the second page has proved to be another than the first (`judge`), and behind a page that brought
+    nothing new, few are: a service that gives the same page for every number must not cost many calls. What did not
+    come at the first try is fetched again in its turn: waits and errors are those of a listing read page by page.
     """
 
     def __init__(
@@ -39,11 +43,23 @@ class Ahead:
         self._width = width
         self._begun: dict[int, Future[Page]] = {}
         self._asked = False
+        self._first = 1
+        self._judged = 0
+        self._brought_nothing = False
         self._threads: list[Thread] = []
         self._wanted: SimpleQueue[tuple[int, Future[Page]] | None] = SimpleQueue()
 
+    def judge(self, brought_anything: bool) -> None:
+        """Learn whether the page that was given last brought anything new."""
+        self._judged += 1
+        self._brought_nothing = not brought_anything
+
     def __call__(self, position: Position) -> Page:
+        if self._begun and position.cursor is None:
+            # The page before has been judged by now: more may be allowed than when it came.
+            self._begin(position.page + 1)
         if not self._asked and position.cursor is None:
+            self._first = position.page
             # Beside the first page, not behind it, which would cost one more wait for an answer.
             self._begin(position.page + 1)
         self._asked = True
@@ -71,7 +87,12 @@ class Ahead:
             self._wanted.put(None)
 
     def _begin(self, first: int) -> None:
-        for number in range(first, min(first + self._width, self._last_page() + 1)):
+        if self._brought_nothing:
+            return
+        last = self._last_page()
+        if self._judged < 2:
+            last = min(last, self._first + WIDTH_AT_FIRST)
+        for number in range(first, min(first + self._width, last + 1)):
             if number not in self._begun:
                 self._begun[number] = Future()
                 self._wanted.put((number, self._begun[number]))

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlsplit
 
 from connectors.errors import UnexpectedAnswer
 from connectors.paging import LONGEST_CURSOR
 
-# So often, and not longer than the call's allowance.
-SECONDS_BETWEEN_LOOKS = 2.0
-MOST_LOOKS = 600
+# Polls of one page, and not longer than the call's allowance: most searches that are slow end within the first.
+FIRST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 15.0
+PAUSE_FACTOR = 1.5
+MOST_POLLS = 40
+
+
+def pauses() -> Iterator[float]:
+    """The seconds to wait before each poll."""
+    pause = FIRST_PAUSE_SECONDS
+    for _ in range(MOST_POLLS):
+        yield pause
+        pause = min(LONGEST_PAUSE_SECONDS, pause * PAUSE_FACTOR)
 
 
 def place_of(location: str | None, *, base_url: str, search: str) -> tuple[str, dict[str, str]]:

@@ -15,8 +15,8 @@ import msgspec
 
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
+from connectors.row_ids import RowIds
 from connectors.search import parse_instant
-from evidence.row_ids import RowIds
 
 # No row of a mail is longer. A line without an end must not fill the memory.
 LONGEST_LINE_BYTES = 1 << 26

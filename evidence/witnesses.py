@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from msgspec.structs import astuple
 
 from connectors.errors import OutputError
+from connectors.row_ids import RowIds
 from evidence.disagreements import (
     COMPLETED,
     Disagreement,
@@ -32,7 +33,6 @@ from evidence.disagreements import (
 )
 from evidence.mail_names import bare, one_word
 from evidence.post_delivery_events import Event
-from evidence.row_ids import RowIds
 
 T = TypeVar("T")
 

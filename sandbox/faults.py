@@ -21,6 +21,7 @@ Those of the wire (a call meets at most one of them):
 | --- | --- | --- |
 | empty_page | an empty page in the middle of a list | page |
 | shift_rows | page 2 and later start `by` rows too early, or too late if negative | by |
+| repeat_page | the first page for every page number and every cursor | |
 | cursor | `result_info.next` on lists that have none | |
 | slow_search | 202 and a Location that has the result so many seconds (of the clock) later | seconds, location |
 | notice | a good answer with this code in `messages` | code, message |
@@ -28,7 +29,7 @@ Those of the wire (a call meets at most one of them):
 | fail_job | a job that ends as FAILED after so many rows | rows |
 | lag | a list of jobs without those created less than so many seconds (of the clock) ago | seconds |
 
-`cursor` and `lag` last until they are cleared, unless `times` is given.
+`cursor`, `lag` and `repeat_page` last until they are cleared, unless `times` is given.
 """
 
 import threading
@@ -53,6 +54,7 @@ Kind = Literal[
     "address_denied",
     "empty_page",
     "shift_rows",
+    "repeat_page",
     "cursor",
     "slow_search",
     "notice",
@@ -81,6 +83,7 @@ _DEFAULTS: Final[dict[Kind, dict[str, Any]]] = {
     "address_denied": {},
     "empty_page": {"page": None},
     "shift_rows": {"by": 1},
+    "repeat_page": {},
     "cursor": {},
     "slow_search": {"seconds": 5.0, "location": None},
     "notice": {"code": envelope.AUTHENTICATION, "message": "The request was authenticated"},
@@ -102,12 +105,13 @@ _WIRE: Final[frozenset[Kind]] = frozenset(
         "address_denied",
     }
 )
-_LASTING: Final[frozenset[Kind]] = frozenset({"cursor", "lag"})
+_LASTING: Final[frozenset[Kind]] = frozenset({"cursor", "lag", "repeat_page"})
 _ONLY_FOR: Final[dict[Kind, frozenset[str]]] = {
     "slow_search": frozenset({"searchMessages"}),
     "fail_job": frozenset({"createBulkJob"}),
     "empty_page": frozenset({"searchMessages", "listBulkJobs", "listBulkJobMessages"}),
     "shift_rows": frozenset({"listBulkJobs", "listBulkJobMessages"}),
+    "repeat_page": frozenset({"searchMessages", "listBulkJobs", "listBulkJobMessages"}),
     "cursor": frozenset({"listBulkJobs", "listBulkJobMessages"}),
     "lag": frozenset({"listBulkJobs"}),
 }

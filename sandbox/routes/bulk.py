@@ -150,6 +150,8 @@ def _page_of(
     cursor = account.cursors.open(purpose, request.query_params.get("cursor", ""))
     if cursor is not None:
         start = cursor[0]
+    if "repeat_page" in shaping:
+        start = 0
     shown = cut(() if "empty_page" in shaping else items, start=start, per_page=per_page)
     next_cursor = None
     if "cursor" in shaping and shown.end is not None:

@@ -20,6 +20,8 @@ from connectors.errors import (
     DeadlineExceeded,
     ExportIncomplete,
     InlineTooLarge,
+    ListingRepeats,
+    ListingTooLong,
     NotFound,
     OutputError,
     PackError,
@@ -28,6 +30,7 @@ from connectors.errors import (
     ServiceUnavailable,
     UnexpectedAnswer,
 )
+from connectors.paging import Bounds
 from connectors.wire import httpx
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
@@ -146,6 +149,69 @@ def test_rows_that_shift_between_pages_come_once_each_and_none_is_lost(
     assert result["complete"]
     ids = [row["message_id"] for row in result["messages"]]
     assert len(ids) == len(set(ids)) == result["expected"]
+
+
+@pytest.mark.parametrize("size", [300, 1500, 12_000])
+@pytest.mark.parametrize("take", [False, True])
+def test_a_service_that_ignores_the_page_costs_few_calls(
+    size: int, take: bool, start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
+) -> None:
+    sandbox = start_sandbox(messages=0, campaign_size=size)
+    api = connect(sandbox)
+    job_id = finished(api)
+    sandbox.state.faults.add("listBulkJobMessages", "repeat_page")
+    params = {"job_id": job_id, "destination": str(tmp_path / "rows.ndjson"), "require_complete": not take}
+    before = sum(sandbox.state.calls.values())
+    if size < 1000:
+        assert export_job_messages.run(params, api)["complete"]
+    elif take:
+        result = export_job_messages.run(params, api)
+        assert (result["complete"], result["written"]) == (False, 1000)
+    else:
+        with pytest.raises(ListingRepeats, match="the listing gave 1000") as caught:
+            export_job_messages.run(params, api)
+        assert (caught.value.exit_code, caught.value.retryable) == (5, False)
+        assert caught.value.resume is not None
+        sandbox.state.faults.clear()
+        assert export_job_messages.run({**params, "resume": caught.value.resume}, api)["complete"]
+        return
+    # The job, three pages of which two repeat the first, two that were on their way, and the job again.
+    assert sum(sandbox.state.calls.values()) - before <= 7
+
+
+@pytest.mark.parametrize("total", [0, 10, 1500])
+def test_ever_new_rows_end_soon_behind_the_counters(total: int, tmp_path: Path) -> None:
+    listing = Listing(total, lambda number: rows(1000 * number)[-1000:])
+    with pytest.raises(ExportIncomplete, match=f"promise {total} rows"):
+        export_job_messages.run({"job_id": JOB_ID, "destination": str(tmp_path / "rows.ndjson")}, connected(listing))
+    assert len(listing.asked) <= total // 1000 + 2
+    assert listing.looks == 2
+
+
+def test_a_running_job_that_finds_more_meanwhile_is_read_to_its_end(tmp_path: Path) -> None:
+    class Growing(Listing):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            answer = super().handle_request(request)
+            self.job["total_messages_discovered"] = self.job["messages_pending"] = 1000 * (1 + len(self.asked))
+            return answer
+
+    listing = Growing(10, listed(3500), status="PROCESSING", messages_successful=0, messages_pending=10)
+    params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows.ndjson")}
+    assert export_job_messages.run(params, connected(listing))["written"] == 3500
+
+
+def test_a_listing_longer_than_one_pass_may_cost_goes_on_with_a_resume(tmp_path: Path) -> None:
+    listing = Listing(230, lambda number: rows(230)[(number - 1) * 20 : number * 20])
+    api = connected(listing)
+    api.bounds = Bounds(pages=5)
+    params: dict[str, Any] = {"job_id": JOB_ID, "destination": str(tmp_path / "rows.ndjson")}
+    result = export_job_messages.run(params, api)
+    assert (result["done"], result["written"]) == (False, 100)
+    while not result["done"]:
+        result = export_job_messages.run({**params, "resume": result["resume"]}, api)
+    assert (result["complete"], result["written"]) == (True, 230)
+    with pytest.raises(ListingTooLong):
+        export_job_messages.run({"job_id": JOB_ID, **INLINE}, api)
 
 
 def test_rows_that_are_never_listed_are_said_to_be_missing() -> None:

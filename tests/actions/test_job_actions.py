@@ -28,6 +28,7 @@ from connectors.errors import (
     Conflict,
     IdempotencyConflict,
     JobStillRunning,
+    ListingRepeats,
     NotFound,
     OutcomeUnknown,
     ParameterError,
@@ -333,6 +334,22 @@ class TestLookingAround:
             first
         ]
         assert list_jobs.run({"status": "FAILED"}, api)["jobs"] == []
+
+    def test_a_list_that_repeats_its_one_page_is_whole(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        made = {move(api)["job_id"], move(api)["job_id"]}
+        sandbox.state.faults.add("listBulkJobs", "repeat_page")
+        before = sandbox.state.calls["listBulkJobs"]
+        assert {job["job_id"] for job in list_jobs.run({}, api)["jobs"]} == made
+        assert sandbox.state.calls["listBulkJobs"] - before <= 5
+
+    def test_a_search_that_repeats_its_page_is_an_error_within_five_calls(
+        self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
+    ) -> None:
+        sandbox = start_sandbox(messages=0, campaign_size=1500)
+        sandbox.state.faults.add("searchMessages", "repeat_page")
+        with pytest.raises(ListingRepeats, match="the message search"):
+            search_messages.run({"search_params": CAMPAIGN, "limit": 5000}, connect(sandbox))
+        assert sandbox.state.calls["searchMessages"] <= 5
 
     def test_a_search_counts_messages_mailboxes_and_verdicts(self, api: EmailSecurity) -> None:
         found = search_messages.run({"search_params": CAMPAIGN, "sample": 3}, api)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from connectors.errors import NotFound, ServiceUnavailable
+from connectors.errors import ListingRepeats, NotFound, ServiceUnavailable
 from connectors.pages_ahead import Ahead
 from connectors.paging import LARGEST_PAGE, Page, Position, sweep
 
@@ -31,7 +31,7 @@ def read(
         return len(found) >= total
 
     with Ahead(fetch, attempt, last_page=lambda: -(-total // LARGEST_PAGE), width=width) as ahead:
-        for one, _ in sweep(ahead, enough=enough, identities=lambda items: items):
+        for one, _ in sweep(ahead, enough=enough, identities=lambda items: items, judged=ahead.judge):
             found.extend(one.items)
     return found
 
@@ -127,6 +127,20 @@ def test_where_one_page_is_all_nothing_is_fetched_ahead(total: int) -> None:
         raise AssertionError(f"page {position.page} was fetched ahead")
 
     assert len(read(lambda position: page(position, total), attempt, total=total)) == total
+
+
+@pytest.mark.parametrize("width", [1, 8, 32])
+def test_a_service_that_gives_one_page_for_every_number_costs_few_calls(width: int) -> None:
+    asked: Counter[int] = Counter()
+
+    def same(position: Position) -> Page:
+        asked[position.page] += 1
+        return page(Position(1))
+
+    with pytest.raises(ListingRepeats):
+        read(same, same, width=width)
+    # Three pages tell; five more would be too many.
+    assert len(asked) <= 5
 
 
 def test_no_page_ahead_where_it_is_set_to_none() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from connectors.errors import UnexpectedAnswer
-from connectors.paging import LARGEST_PAGE, MOST_PAGES, Page, Position, sweep
+from connectors.errors import ListingRepeats, ListingTooLong, UnexpectedAnswer
+from connectors.paging import BOUNDS, LARGEST_PAGE, Bounds, Page, Position, follow, sweep
 
 
 class Listing:
@@ -88,9 +90,13 @@ def test_a_listing_without_end_is_given_up() -> None:
     def endless(position: Position) -> Page:
         return Page([position.page], f"cursor-{position.page}")
 
-    with pytest.raises(UnexpectedAnswer, match=str(MOST_PAGES)):
-        for _ in sweep(endless, enough=lambda: False, identities=names):
+    with pytest.raises(ListingTooLong, match="7 pages"):
+        for _ in sweep(endless, enough=lambda: False, identities=names, bounds=Bounds(pages=7)):
             pass
+
+
+def test_one_pass_costs_less_than_the_rate_budget() -> None:
+    assert BOUNDS.pages < 1200
 
 
 def test_reading_goes_on_where_it_stopped() -> None:
@@ -123,9 +129,122 @@ def test_empty_pages_with_ever_new_cursors_are_not_followed_forever() -> None:
         asked += 1
         return Page([], f"cursor-{asked}")
 
-    for _ in sweep(fetch, enough=lambda: False, identities=names):
-        pass
+    with pytest.raises(ListingRepeats):
+        for _ in sweep(fetch, enough=lambda: False, identities=names):
+            pass
     assert asked < 5
+
+
+FULL, OTHER, REST = (list(range(a, a + n)) for a, n in ((0, LARGEST_PAGE), (5000, LARGEST_PAGE), (9000, 300)))
+# What a broken service gives for page 1, 2, 3 and so on, and whether the listing is whole where nothing counts it.
+REPEATING: dict[str, tuple[Callable[[int], list[int]], bool]] = {
+    "one short page for every number": (lambda _: REST, True),
+    "two short pages in turn": (lambda page: REST[:150] if page % 2 else REST[150:], True),
+    "one full page for every number": (lambda _: FULL, False),
+    "two full pages in turn": (lambda page: FULL if page % 2 else OTHER, False),
+    "a full and a short page in turn": (lambda page: FULL if page % 2 else REST, False),
+    "the last page again and again": (lambda page: FULL if page == 1 else REST, False),
+    "pages that shrink": (lambda page: FULL[: LARGEST_PAGE + 1 - page], False),
+    "the first page again behind holes": (lambda page: FULL if page % 2 else [], False),
+}
+
+
+@pytest.mark.parametrize("counted", [None, 1, 5000])
+@pytest.mark.parametrize("kind", REPEATING)
+def test_a_listing_that_brings_nothing_new_twice_ends_within_five_calls(kind: str, counted: int | None) -> None:
+    give, whole = REPEATING[kind]
+    asked: list[int] = []
+    rows: set[int] = set()
+    stale = 0
+
+    def fetch(position: Position) -> Page:
+        nonlocal stale
+        asked.append(position.page)
+        page = give(position.page)
+        stale = 0 if set(page) - rows else stale + 1
+        assert len(asked) < 9
+        return Page(page, None)
+
+    def enough() -> bool:
+        return counted is not None and len(rows) >= counted
+
+    def read() -> None:
+        for page, _ in sweep(fetch, enough=enough, identities=names, most=lambda: counted):
+            rows.update(page.items)
+
+    if (whole and counted is None) or counted == 1:
+        read()
+    else:
+        with pytest.raises(ListingRepeats):
+            read()
+    assert stale <= 2
+    assert len(rows) >= len(give(1))
+
+
+def test_ever_new_rows_end_with_the_counters() -> None:
+    asked: list[int] = []
+
+    def fetch(position: Position) -> Page:
+        asked.append(position.page)
+        first = position.page * LARGEST_PAGE
+        return Page(list(range(first, first + LARGEST_PAGE)), None)
+
+    for _ in sweep(fetch, enough=lambda: True, identities=names, most=lambda: 10):
+        pass
+    assert asked == [1]
+
+
+def test_a_new_item_that_pushes_the_others_on_ends_no_listing() -> None:
+    # A job that was made between two pages: the last page has one that was on the first.
+    given = [FULL, [FULL[-1]], []]
+    found = [
+        page.items
+        for page, _ in sweep(lambda at: Page(given[at.page - 1], None), enough=lambda: False, identities=names)
+    ]
+    assert found == given
+
+
+class Cursors:
+    """A listing paged by cursor: page after page; `name` names the cursor behind page number so and so."""
+
+    def __init__(self, pages: Callable[[int], list[int]], name: Callable[[int], str | None]) -> None:
+        self.pages, self.name, self.asked = pages, name, 0
+
+    def __call__(self, _: str | None) -> Page:
+        self.asked += 1
+        assert self.asked < 20
+        return Page(self.pages(self.asked), self.name(self.asked))
+
+
+def test_a_listing_by_cursor_gives_each_item_once() -> None:
+    given = [[1, 2, 3], [3, 4], [], [1, 5, 5]]
+    listing = Cursors(lambda n: given[n - 1], lambda n: f"c{n}" if n < 4 else None)
+    assert list(follow(listing, identity=str, what="the search")) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("pages", "name"),
+    [
+        (lambda _: [1, 2], lambda n: f"ever new {n}"),
+        (lambda n: [n % 2], lambda n: f"ever new {n}"),
+        (lambda n: [1] if n == 1 else [], lambda n: f"ever new {n}"),
+        (lambda n: [n % 3], lambda n: f"of three {n % 3}"),
+        (lambda n: list(range(10, n, -1)), lambda n: f"ever new {n}"),
+        (lambda n: [n], lambda _: "the same"),
+    ],
+)
+def test_a_listing_by_cursor_without_an_end_is_an_error_within_five_calls(
+    pages: Callable[[int], list[int]], name: Callable[[int], str | None]
+) -> None:
+    listing = Cursors(pages, name)
+    with pytest.raises(ListingRepeats, match="the search"):
+        list(follow(listing, identity=str, what="the search"))
+    assert listing.asked <= 5
+
+
+def test_a_listing_by_cursor_of_ever_new_items_is_given_up() -> None:
+    with pytest.raises(ListingTooLong):
+        list(follow(Cursors(lambda n: [n], lambda n: f"c{n}"), identity=str, what="it", bounds=Bounds(pages=5)))
 
 
 @pytest.mark.parametrize("cursor", ["x" * 5000, "\ud800", "a b", "a\nb"])

@@ -16,6 +16,7 @@ from connectors.errors import (
     AuthenticationFailed,
     Conflict,
     DeadlineExceeded,
+    ListingRepeats,
     NetworkFailure,
     NotFound,
     NotReceived,
@@ -28,6 +29,7 @@ from connectors.errors import (
     UnexpectedAnswer,
 )
 from connectors.job import BulkJobRequest
+from connectors.paging import LARGEST_PAGE
 from connectors.search import SearchParams
 from connectors.wire import LARGEST_BODY_BYTES, httpx
 from tests.clock import FakeClock
@@ -390,9 +392,30 @@ def test_a_search_that_goes_on_forever_is_given_up() -> None:
         return ok([{"id": "x-1"}], result_info={"next": f"cursor-{answers}"})
 
     script = Scripted(*[same] * 50)
-    with pytest.raises(UnexpectedAnswer, match="circle"):
+    with pytest.raises(ListingRepeats, match="the message search"):
         list(connected(script).search_messages(SearchParams(sender="a@phish.example")))
-    assert answers == 2
+    assert answers == 3
+
+
+@pytest.mark.parametrize("per_page", [1000, 999])
+def test_a_list_of_jobs_that_repeats_a_page(per_page: int) -> None:
+    listed = [job(job_id=f"{number:08}{JOB_ID[8:]}") for number in range(per_page)]
+    script = Scripted(*[lambda _: ok(listed)] * 5)
+    if per_page == LARGEST_PAGE:
+        with pytest.raises(ListingRepeats, match="the list of jobs"):
+            list(connected(script).list_jobs())
+    else:
+        assert len(list(connected(script).list_jobs())) == per_page
+    assert len(script.requests) == 3
+
+
+def test_a_search_that_is_never_ready_costs_few_polls() -> None:
+    later = {"location": f"/client/v4/accounts/{ACCOUNT}/email-security/investigate?x=1"}
+    script = Scripted(*[lambda _: ok([], status=202, headers=later)] * 60)
+    clock = FakeClock()
+    with pytest.raises(ServiceUnavailable, match="did not finish"):
+        list(connected(script, clock, call_allowance_seconds=3600).search_messages(SearchParams(sender="a@x.example")))
+    assert len(script.requests) <= 41
 
 
 def test_a_change_is_not_begun_where_the_time_left_could_not_see_its_answer() -> None:

@@ -17,9 +17,9 @@ import pytest
 from actions import export_job_messages
 from actions.evidence_bundle import BundleWriter
 from actions.row_collection import Collected
+from connectors.row_ids import RowIds
 from evidence import row_file
 from evidence.row_file import RowFile
-from evidence.row_ids import RowIds
 from tests.chaos.exports.play import in_words, run_day
 from tests.chaos.exports.schedule import Day, drawn
 from tests.chaos.exports.tally import Tally
