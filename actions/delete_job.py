@@ -128,12 +128,13 @@ def _verified(evidence: str, job: BulkJob, api: EmailSecurity) -> Verification:
     """Raises: EvidenceRefused, ParameterError where there is no bundle."""
     # Loaded here: a delete without evidence does not wait for it.
     from evidence.verification import verified_file, verify  # noqa: PLC0415
+    from evidence.verification_words import signature_words  # noqa: PLC0415
 
     found = verify(evidence, _public_key(api))
     about = found.manifest
     problems = [f"{finding.path} is {finding.state}" for finding in found.problems]
-    if found.signed == "bad":
-        problems.append(f"it is not signed with {_name_of_key(api)}")
+    if not found.authentic:
+        problems.append(f"it is not signed with {_name_of_key(api)}: {signature_words(found)}")
     ours = (api.connection.account_id.lower(), job.job_id)
     if (about.account_id.lower(), uuid_of(about.job_id)) != ours:
         problems.append(f"it is of job {about.job_id} of account {about.account_id}")

@@ -38,8 +38,12 @@ PACK = "cloudflare-email-security-pack"
 
 def recorded_bytes(rows: RowFile) -> int:
     """How large the record of calls beside the rows is; 0 where there is none."""
+    return _size(_beside(rows))
+
+
+def _size(path: Path) -> int:
     try:
-        return _beside(rows).stat().st_size
+        return path.stat().st_size
     except OSError:
         return 0
 
@@ -150,7 +154,15 @@ class BundleWriter:
         from evidence.csv_table import write_csv  # noqa: PLC0415
 
         now, place, kept = self._api.clock.now(), rows.place, rows.what_is_kept()
-        with bundle_at(Path(place.path), now=now, kept=kept, name=place.name, replace=place.overwrite) as bundle:
+        size = max(rows.size_bytes, 0 if calls is None else _size(calls.path))
+        with bundle_at(
+            Path(place.path),
+            now=now,
+            kept=kept,
+            name=place.name,
+            replace=place.overwrite,
+            large=size > LARGE_BYTES,
+        ) as bundle:
             with rows.proved_lines() as lines:
                 bundle.add("rows.ndjson", lines)
             with rows.proved_lines() as lines, bundle.file("rows.csv") as table:
@@ -229,6 +241,9 @@ class BundleWriter:
             files=files,
         )
 
+
+# A row as CSV takes at most a dozen times as much as it does as JSON.
+LARGE_BYTES = 128 << 20
 
 # In files of their own, or not yet known.
 _NOT_TOLD = ("job", "messages", "resume", "files", "evidence_sha256")

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -111,13 +112,14 @@ class Bundle:
 
 @contextlib.contextmanager
 def bundle_at(
-    destination: Path, *, now: datetime, kept: str, name: str | None = None, replace: bool = False
+    destination: Path, *, now: datetime, kept: str, name: str | None = None, replace: bool = False, large: bool = True
 ) -> Iterator[Bundle]:
     """A bundle at `destination`: a zip file where its name ends in .zip, else a folder (0700) of files (0600).
 
     It is there when the block has ended without an error; an error leaves none. `now` is the zip entries' time; `kept`
     is what an error says of data kept elsewhere, `name` what it calls a zip file, if not by its path. `replace`:
-    whether a zip file that is there by then may be replaced.
+    whether a zip file that is there by then may be replaced. `large`: whether a file in it may have 2 GiB or more. That
+    takes sizes of 8 bytes, which some programs that read a zip file from its beginning can't read.
 
     Raises:
         ParameterError: nothing can be written there (pointer `/destination`).
@@ -125,7 +127,7 @@ def bundle_at(
     """
     if destination.suffix.lower() == ZIP:
         with whole_file(destination, kept=kept, name=name, replace=replace) as file, _zip(file) as archive:
-            yield Bundle(lambda entry: _entry(archive, entry, now), file)
+            yield Bundle(lambda entry: _entry(archive, entry, now, large=large), file)
     else:
         with _folder(destination, kept) as folder:
             yield Bundle(lambda entry: whole_file(folder / entry, kept=kept))
@@ -186,13 +188,13 @@ def _zip(file: WholeFile) -> Iterator[zipfile.ZipFile]:
 
 
 @contextlib.contextmanager
-def _entry(archive: zipfile.ZipFile, name: str, now: datetime) -> Iterator[Sink]:
+def _entry(archive: zipfile.ZipFile, name: str, now: datetime, *, large: bool) -> Iterator[Sink]:
     year = min(max(now.year, _LONGEST_CLOCK_YEARS[0]), _LONGEST_CLOCK_YEARS[-1])
     about = zipfile.ZipInfo(name, (year, now.month, now.day, now.hour, now.minute, now.second))
     about.compress_type = zipfile.ZIP_DEFLATED
-    about.external_attr = 0o600 << 16
+    about.external_attr = (stat.S_IFREG | 0o600) << 16
     # The sizes are known at the end only: room for large ones is kept.
-    with archive.open(about, "w", force_zip64=True) as entry:
+    with archive.open(about, "w", force_zip64=large) as entry:
         yield entry
 
 

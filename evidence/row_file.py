@@ -96,6 +96,11 @@ class RowFile:
         return self._kept_rows
 
     @property
+    def size_bytes(self) -> int:
+        """How large they are as NDJSON."""
+        return self._kept_bytes
+
+    @property
     def closed(self) -> bool:
         """Whether the partial file was let go of: finished, given up, or closed."""
         return self._descriptor is None

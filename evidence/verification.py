@@ -7,6 +7,7 @@ folder, nothing is unpacked, and no more of a file is read than evidence.json pr
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import os
@@ -44,7 +45,11 @@ BETWEEN = "(between the files)"
 _BLOCK = 1 << 20
 
 State = Literal["unchanged", "missing", "changed", "extra"]
-Signed = Literal["no", "unchecked", "good", "bad"]
+
+# valid: the given key's. other_key: evidence.json names another key than the given one. broken: not a signature over
+# this evidence.json. removed: evidence.json says that it is signed, and the signature is not there. absent: it is not
+# signed. unchecked: there is a signature, and no key was given.
+Signature = Literal["valid", "other_key", "broken", "removed", "absent", "unchecked"]
 
 
 @dataclass(frozen=True)
@@ -58,22 +63,36 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found. sha256: of evidence.json. signed: whether it bears a signature, and whether that was checked."""
+    """What was found, in two verdicts: whether the files are unchanged, and whose signature evidence.json has.
+
+    sha256: of evidence.json. key: fingerprint of the public key that was given, None without one.
+    """
 
     manifest: Manifest
     sha256: str
     findings: Sequence[Finding]
-    signed: Signed
+    signature: Signature
+    key: str | None = None
 
     @property
     def problems(self) -> list[Finding]:
-        """Every file that is missing, changed or extra."""
+        """Every file that is missing, changed or extra. The signature is none of them."""
         return [finding for finding in self.findings if finding.state != "unchanged"]
 
     @property
     def intact(self) -> bool:
-        """Whether every file is what was written; and the signature good, where it was checked."""
-        return not self.problems and self.signed != "bad"
+        """Whether every file is as evidence.json has it, and there is no other."""
+        return not self.problems
+
+    @property
+    def authentic(self) -> bool:
+        """Whether the signature is the given key's; or no key was given, and nothing is seen to be wrong with it."""
+        return self.signature == "valid" or (self.key is None and self.signature in ("absent", "unchecked"))
+
+    @property
+    def verified(self) -> bool:
+        """Whether both verdicts are good."""
+        return self.intact and self.authentic
 
 
 class Readable(Protocol):
@@ -96,17 +115,29 @@ class Contents(Protocol):
 
 
 class _Folder:
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, descriptor: int) -> None:
+        # By its descriptor: another folder under the same name, put there meanwhile, is not looked at.
+        self._descriptor = descriptor
 
     def names(self) -> Counter[str]:
-        with os.scandir(self._path) as entries:
+        with os.scandir(self._descriptor) as entries:
             return _counted(entry.name for entry in entries)
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Readable]:
-        # No link is followed.
-        with _regular(os.open(self._path / name, os.O_NOFOLLOW | _AT_ONCE)) as file:
+        try:
+            # No link is followed.
+            descriptor = os.open(name, os.O_NOFOLLOW | _AT_ONCE, dir_fd=self._descriptor)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise ValueError("it is a symbolic link") from None
+            raise
+        with _regular(descriptor) as file:
+            status = os.fstat(descriptor)
+            if status.st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
+                raise ValueError("it is setuid, setgid or sticky")
+            if status.st_nlink > 1:
+                raise ValueError("it is a hard link: what is written to its other name changes it")
             yield file
 
     def strays(self) -> Iterator[str]:
@@ -177,14 +208,17 @@ def verify(bundle: str | os.PathLike[str], public_key: bytes | Ed25519PublicKey 
             _refuse(path, f"its {MANIFEST} can't be read: {_why(error)}")
         if absent := set(REQUIRED).difference(file.path for file in manifest.files):
             _refuse(path, f"its {MANIFEST} does not list {', '.join(sorted(absent))}")
-        signed, wrong = _signature(contents, manifest, text, public_key)
         findings = [
             *(_checked(contents, names[file.path], file) for file in manifest.files),
-            *wrong,
             *_extra(names, manifest),
             *(Finding(BETWEEN, "extra", stray) for stray in contents.strays()),
         ]
-        return Verification(manifest, hashlib.sha256(text).hexdigest(), findings, signed)
+        signature, key = _signature(contents, manifest, text, public_key), None
+        if public_key is not None:
+            from evidence.signature import fingerprint  # noqa: PLC0415
+
+            key = fingerprint(public_key)
+        return Verification(manifest, hashlib.sha256(text).hexdigest(), findings, signature, key)
 
 
 # What zipfile raises for an archive that is damaged, encrypted, or compressed in a way that it does not know.
@@ -241,8 +275,8 @@ def _contents(path: Path) -> Iterator[Contents]:
         try:
             descriptor = os.open(path, _AT_ONCE)
             if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                os.close(descriptor)
-                contents = _Folder(path)
+                opened.callback(os.close, descriptor)
+                contents = _Folder(descriptor)
             else:
                 file = opened.enter_context(_regular(descriptor))
                 contents = _Zip(file, opened.enter_context(zipfile.ZipFile(file)))
@@ -279,24 +313,26 @@ def _extra(names: Counter[str], manifest: Manifest) -> list[Finding]:
     return [Finding(name, "extra") for name in sorted(names.elements()) if name not in known] + twice
 
 
-def _signature(
-    contents: Contents, manifest: Manifest, text: bytes, key: Ed25519PublicKey | None
-) -> tuple[Signed, list[Finding]]:
+def _signature(contents: Contents, manifest: Manifest, text: bytes, key: Ed25519PublicKey | None) -> Signature:
     if manifest.signer is None:
-        # Whoever changes evidence.json can also say that it was never signed.
-        return ("no" if key is None else "bad"), []
+        # Whoever changes evidence.json can also say that it was never signed: with a key that is no good verdict.
+        return "absent"
     try:
         with contents.open(SIGNATURE) as file:
             signature = file.read(LARGEST_SIGNATURE_BYTES + 1)
+    except (KeyError, FileNotFoundError):
+        return "removed"
     except _UNREADABLE:
-        return "bad", [Finding(SIGNATURE, "missing")]
+        return "broken"
+    if len(signature) != LARGEST_SIGNATURE_BYTES:
+        return "broken"
     if key is None:
-        return "unchecked", []
-    from evidence.signature import is_signed_with  # noqa: PLC0415
+        return "unchecked"
+    from evidence.signature import fingerprint, is_signed_with  # noqa: PLC0415
 
     if is_signed_with(key, signature, text):
-        return "good", []
-    return "bad", [Finding(SIGNATURE, "changed", "it is not the signature of this key over this evidence.json")]
+        return "valid"
+    return "broken" if fingerprint(key) == manifest.signer else "other_key"
 
 
 def _refuse(path: Path, why: str) -> Never:

@@ -14,17 +14,18 @@ import zlib
 from collections.abc import Iterator
 from typing import IO
 
+from evidence.zip_entry import DESCRIBED_BEHIND, IN_ZIP64, extra_problem, problems_of, sizes_in_zip64
+
 _BLOCK = 1 << 18
 
 _LOCAL = struct.Struct("<4s5H3L2H")
+_CENTRAL = struct.Struct("<4s4B4H3L5H2L")
 _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _LONGEST_COMMENT = (1 << 16) - 1
 
-_ENCRYPTED, _DESCRIBED_BEHIND, _PATCHED, _STRONGLY_ENCRYPTED, _UTF_8 = 0x1, 0x8, 0x20, 0x40, 0x800
-_ZIP64_FIELD, _OTHER_NAME_FIELD = 0x0001, 0x7075
-_IN_ZIP64 = 0xFFFFFFFF
+_UTF_8 = 0x800
 
 
 class Content:
@@ -81,10 +82,8 @@ class Content:
 
 def content(file: IO[bytes], about: zipfile.ZipInfo) -> Content:
     """What an entry of the zip file holds. Raises: OSError, ValueError, zipfile.BadZipFile where that can't be read."""
-    if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError("it is compressed in a way that no bundle is")
-    if about.flag_bits & (_ENCRYPTED | _PATCHED | _STRONGLY_ENCRYPTED):
-        raise ValueError("it is encrypted, as no bundle is")
+    for problem in problems_of(about):
+        raise ValueError(problem)
     return Content(file, about)
 
 
@@ -109,7 +108,28 @@ def strays(file: IO[bytes], archive: zipfile.ZipFile) -> Iterator[str]:
         loose += max(gap, 0)
     if loose:
         yield f"{loose:,} bytes that are in no file"
+    yield from _directory(file, archive)
     yield from _end(file, archive)
+
+
+def _directory(file: IO[bytes], archive: zipfile.ZipFile) -> Iterator[str]:
+    """What is wrong in the directory: it must be the records of its entries, one behind the other, and nothing else."""
+    file.seek(archive.start_dir)
+    for about in archive.infolist():
+        header = file.read(_CENTRAL.size)
+        fields = _CENTRAL.unpack(header) if len(header) == _CENTRAL.size else (b"",) * 19
+        lengths = fields[12:15]
+        rest = file.read(sum(lengths)) if fields[0] == b"PK\1\2" else b""
+        whole = fields[0] == b"PK\1\2" and len(rest) == sum(lengths)
+        sizes = sizes_in_zip64([fields[11], fields[10], fields[18]], about.extra) if whole else None
+        if not whole or len(about.extra) != lengths[1] or sizes is None:
+            yield f"{about.filename[:200]}: its record in the zip file's directory is not whole"
+            return
+        if sizes[:2] != [about.file_size, about.compress_size]:
+            yield f"{about.filename[:200]}: its sizes in the zip file's directory can be read in two ways"
+    signature = file.read(4)
+    if signature not in (b"PK\5\6", b"PK\6\6"):
+        yield "the zip file's directory holds more than its files"
 
 
 def _start(file: IO[bytes], about: zipfile.ZipInfo) -> int:
@@ -120,53 +140,44 @@ def _start(file: IO[bytes], about: zipfile.ZipInfo) -> int:
     header = file.read(_LOCAL.size)
     if len(header) != _LOCAL.size:
         raise zipfile.BadZipFile("it has no local header")
-    signature, _, flags, method, _, _, crc, packed, unpacked, name_length, extra_length = _LOCAL.unpack(header)
+    signature, _, flags, method, time, date, crc, packed, unpacked, name_length, extra_length = _LOCAL.unpack(header)
     data = about.header_offset + _LOCAL.size + int(name_length) + int(extra_length)
     name, extra = file.read(name_length), file.read(extra_length)
     if signature != b"PK\3\4" or len(name) + len(extra) != name_length + extra_length:
         raise zipfile.BadZipFile("it has no local header")
-    fields = _fields(extra)
-    large = fields.get(_ZIP64_FIELD, b"")
-    if unpacked == _IN_ZIP64 and len(large) >= 8:
-        unpacked, large = int.from_bytes(large[:8], "little"), large[8:]
-    if packed == _IN_ZIP64 and len(large) >= 8:
-        packed = int.from_bytes(large[:8], "little")
+    if problem := extra_problem(extra, about.extra):
+        raise zipfile.BadZipFile(problem)
+    sizes = sizes_in_zip64([int(unpacked), int(packed)], extra)
     # What was not known yet when the header was written is zero in it, and behind the data.
-    unknown = {0} if flags & _DESCRIBED_BEHIND else set()
+    unknown = {0} if flags & DESCRIBED_BEHIND else set()
     same = (
         name.decode("utf-8" if flags & _UTF_8 else "cp437") == about.orig_filename == about.filename
-        and method == about.compress_type
-        and not (flags ^ about.flag_bits) & (_ENCRYPTED | _DESCRIBED_BEHIND | _PATCHED | _STRONGLY_ENCRYPTED)
+        and (method, flags) == (about.compress_type, about.flag_bits)
+        and _moment(date, time) == about.date_time
+        and sizes is not None
         and crc in {about.CRC} | unknown
-        and packed in {about.compress_size} | unknown
-        and unpacked in {about.file_size} | unknown
+        and sizes[0] in {about.file_size} | unknown
+        and sizes[1] in {about.compress_size} | unknown
     )
     if not same:
         raise zipfile.BadZipFile("its local header says something else than the zip file's directory")
-    if _OTHER_NAME_FIELD in fields or _OTHER_NAME_FIELD in _fields(about.extra):
-        raise zipfile.BadZipFile("it has a second name, which some programs unpack it under")
     return data
 
 
-def _fields(extra: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    while len(extra) >= 4:
-        kind, length = struct.unpack_from("<2H", extra)
-        found.setdefault(kind, extra[4 : 4 + length])
-        extra = extra[4 + length :]
-    return found
+def _moment(date: int, time: int) -> tuple[int, int, int, int, int, int]:
+    return (date >> 9) + 1980, date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, 2 * (time & 31)
 
 
 def _ends(file: IO[bytes], about: zipfile.ZipInfo) -> list[int]:
     """Where an entry may end: more than one place where a data descriptor can be read in two ways."""
     end = _start(file, about) + about.compress_size
-    if not about.flag_bits & _DESCRIBED_BEHIND:
+    if not about.flag_bits & DESCRIBED_BEHIND:
         return [end]
     file.seek(end)
     there = file.read(24)
     # With 4 or 8 bytes for a size, with or without a signature: programs differ. All of it is known, so nothing hides.
     known = (about.CRC, about.compress_size, about.file_size)
-    bare = [struct.pack("<LQQ", *known)] + ([struct.pack("<LLL", *known)] if max(known) <= _IN_ZIP64 else [])
+    bare = [struct.pack("<LQQ", *known)] + ([struct.pack("<LLL", *known)] if max(known) <= IN_ZIP64 else [])
     ends = [end + len(whole) for part in bare for whole in (b"PK\7\10" + part, part) if there.startswith(whole)]
     if not ends:
         raise zipfile.BadZipFile("its sizes are not behind its data, where its header says they are")
@@ -197,7 +208,7 @@ def _end(file: IO[bytes], archive: zipfile.ZipFile) -> Iterator[str]:
             and list(large[4:]) == expected
             and all(
                 field in (known, most)
-                for field, known, most in zip(fields, expected, [0xFFFF] * 4 + [_IN_ZIP64] * 2, strict=True)
+                for field, known, most in zip(fields, expected, [0xFFFF] * 4 + [IN_ZIP64] * 2, strict=True)
             )
         )
     else:

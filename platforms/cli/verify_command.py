@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from evidence.verification import Signed, Verification, verify
+from evidence.verification import Verification, verify
+from evidence.verification_words import files_words, headline, signature_words
 from platforms.cli import options
 from platforms.cli.commands import PlainCommand
 from platforms.cli.documents import read_bytes
@@ -15,16 +16,9 @@ from platforms.cli.failures import told
 from platforms.cli.screen import Screen, safe
 from platforms.cli.tables import facts
 
-NOT_INTACT = 8
+NOT_VERIFIED = 8
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-_SIGNED: dict[Signed, str] = {
-    "no": "no: whoever can write to the bundle could have written evidence.json anew",
-    "unchecked": "yes, not checked: give --public-key",
-    "good": "yes, with the key given",
-    "bad": "NOT with the key given",
-}
 
 
 @app.command("verify", cls=PlainCommand)
@@ -37,7 +31,10 @@ def verify_(
 ) -> None:
     """Verify a bundle of evidence: every file against evidence.json. No connection is needed, nothing is changed.
 
-    Exit 8 where a file is missing, changed or extra, each of them named, or where the signature is not the key's.
+    Two verdicts: whether every file is unchanged, and whether the signature is that of the key given. Exit 0 where both
+    are good; without --public-key a signature is not checked. Exit 8 where a file is missing, changed or extra, each of
+    them named; or where the signature is of another key, broken, removed, or absent although a key is given. Exit 2
+    where there is no bundle or no key to read.
     """
     screen = Screen(output)
     with told(screen):
@@ -46,15 +43,16 @@ def verify_(
             screen.write_json(_document(bundle, found))
         else:
             _show(screen, bundle, found)
-        if not found.intact:
-            raise typer.Exit(NOT_INTACT)
+        if not found.verified:
+            raise typer.Exit(NOT_VERIFIED)
 
 
 def _document(bundle: str, found: Verification) -> dict[str, Any]:
     return {
         "bundle": bundle,
-        "intact": found.intact,
-        "signed": found.signed,
+        "verified": found.verified,
+        "files_unchanged": found.intact,
+        "signature": {"state": found.signature, "signer": found.manifest.signer, "key": found.key},
         "evidence_sha256": found.sha256,
         "files": [{"path": f.path, "state": f.state, "detail": f.detail or None} for f in found.findings],
         "evidence": found.manifest.model_dump(mode="json", exclude={"files"}),
@@ -62,8 +60,9 @@ def _document(bundle: str, found: Verification) -> dict[str, Any]:
 
 
 def _show(screen: Screen, bundle: str, found: Verification) -> None:
-    verdict = "intact" if found.intact else "NOT intact"
-    screen.out.print(safe(f"{bundle}: {verdict}", "bold green" if found.intact else "bold red"))
+    verdict = "verified" if found.verified else "NOT verified"
+    screen.out.print(safe(f"{bundle}: {verdict}", "bold green" if found.verified else "bold red"))
+    screen.out.print(safe(headline(found)))
     facts(screen.out, list(_said(found)))
 
 
@@ -72,8 +71,12 @@ def _said(found: Verification) -> Iterator[tuple[str, str]]:
     for finding in found.problems:
         yield finding.state, finding.path + (f": {finding.detail}" if finding.detail else "")
     unchanged = len(found.findings) - len(found.problems)
-    yield "unchanged", f"{unchanged} of {len(manifest.files)} files"
-    yield "signed", _SIGNED[found.signed]
+    yield "files", f"{files_words(found)}: {unchanged} of {len(manifest.files)} unchanged"
+    yield "signature", signature_words(found)
+    if manifest.signer is not None:
+        yield "signed with key", manifest.signer
+    if found.key is not None and found.key != manifest.signer:
+        yield "key given", found.key
     yield (
         "made",
         f"{manifest.made_at} by {manifest.made_by or 'nobody named'}, {manifest.pack.name} {manifest.pack.version}",

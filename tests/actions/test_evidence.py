@@ -179,8 +179,8 @@ def test_a_snapshot_says_that_it_is_one(tmp_path: Path) -> None:
 def test_a_signed_bundle_is_the_keys(connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> None:
     api = connect(sandbox, evidence_key=PRIVATE)
     bundled(api, finished(api), tmp_path / "case")
-    assert verify(tmp_path / "case", PUBLIC).signed == "good"
-    assert verify(tmp_path / "case", OTHER_PUBLIC).signed == "bad"
+    assert verify(tmp_path / "case", PUBLIC).signature == "valid"
+    assert verify(tmp_path / "case", OTHER_PUBLIC).signature == "other_key"
     assert "PRIVATE" not in "".join(text for name, text in held_bytes(tmp_path / "case").items())
 
 

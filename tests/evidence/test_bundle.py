@@ -56,9 +56,9 @@ def manifest(files: list[BundledFile], **changed: Any) -> Manifest:
     return Manifest(**{**known, **changed}, files=files)
 
 
-def made(path: Path, *, signed: bool = False) -> Path:
+def made(path: Path, *, signed: bool = False, large: bool = False) -> Path:
     signer = Signer(PRIVATE) if signed else None
-    with bundle_at(path, now=NOW, kept="Kept.") as bundle:
+    with bundle_at(path, now=NOW, kept="Kept.", large=large) as bundle:
         for name, content in FILES.items():
             bundle.add(name, [content])
         bundle.seal(lambda files: manifest(files, signer=signer.fingerprint if signer else None), signer)
@@ -104,7 +104,7 @@ def test_a_bundle_holds_what_was_put_into_it(bundle: Path) -> None:
     found = verify(bundle)
     held = contents(bundle)
     assert {name: held[name] for name in FILES} == FILES
-    assert (found.intact, found.signed, found.problems) == (True, "no", [])
+    assert (found.verified, found.intact, found.signature, found.problems) == (True, True, "absent", [])
     assert found.sha256 == hashlib.sha256(held[MANIFEST]).hexdigest()
     assert [(file.path, file.bytes) for file in found.manifest.files] == [(n, len(c)) for n, c in FILES.items()]
 
@@ -200,10 +200,10 @@ def test_no_flipped_bit_goes_unseen(which: int, place: int, tmp_path_factory: py
     path = paths[which % len(paths)]
     path.write_bytes(flipped(path.read_bytes(), place))
     try:
-        intact = verify(bundle, PUBLIC).intact
+        verified = verify(bundle, PUBLIC).verified
     except ParameterError:
-        intact = False
-    assert not intact
+        verified = False
+    assert not verified
 
 
 @given(places=st.lists(st.integers(0, 10**7), min_size=1, max_size=8), cut=st.integers(0, 4000) | st.none())
@@ -220,7 +220,7 @@ def test_a_damaged_zip_is_told_as_such(
     except ParameterError:
         return
     # The archive's own bookkeeping is no evidence: what is in its files is.
-    assert not found.intact or {name: contents(bundle)[name] for name in FILES} == FILES
+    assert not found.verified or {name: contents(bundle)[name] for name in FILES} == FILES
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_the_names_in_a_bundle_are_listed_once(bundle: Path, monkeypatch: pytest
     monkeypatch.setattr(zipfile.ZipFile, "namelist", counted("names", namelist))
     assert verify(bundle).intact
     # A zip file's layout is looked at besides, however many files it has.
-    assert listed == (["names"] if bundle.is_dir() else ["entries"] * 3)
+    assert listed == (["names"] if bundle.is_dir() else ["entries"] * 4)
 
 
 @pytest.mark.parametrize("there", ["nothing", "a text", "an empty folder", "a pipe in a folder", "a pipe", "a device"])
@@ -310,7 +310,46 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     bundle = made(tmp_path / "case")
     (bundle / "job.json").rename(tmp_path / "elsewhere")
     (bundle / "job.json").symlink_to(tmp_path / "elsewhere")
-    assert said(verify(bundle)) == {("job.json", "changed")}
+    [finding] = verify(bundle).problems
+    assert (finding.path, finding.state) == ("job.json", "changed")
+    assert finding.detail == "it can't be read: it is a symbolic link"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "setuid", "setgid", "sticky", "hard link", "folder"])
+def test_what_is_no_plain_file_of_its_own_is_named(kind: str, tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case")
+    path = bundle / "job.json"
+    if kind == "hard link":
+        os.link(path, tmp_path / "elsewhere")
+    elif kind in ("setuid", "setgid", "sticky"):
+        path.chmod({"setuid": 0o4600, "setgid": 0o2600, "sticky": 0o1600}[kind])
+    else:
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            os.mknod(path, stat.S_IFSOCK | 0o600)
+    [finding] = verify(bundle).problems
+    assert (finding.path, finding.state) == ("job.json", "changed")
+
+
+@pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])
+def test_the_manifest_and_its_signature_are_no_links_either(name: str, tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case", signed=True)
+    (bundle / name).rename(tmp_path / "elsewhere")
+    (bundle / name).symlink_to(tmp_path / "elsewhere")
+    if name == MANIFEST:
+        with pytest.raises(ParameterError, match="it is a symbolic link"):
+            verify(bundle, PUBLIC)
+    else:
+        assert verdicts(verify(bundle)) == (True, "broken", False)
+
+
+def test_a_link_to_a_bundle_is_the_bundle(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "latest").symlink_to(bundle)
+    assert verify(tmp_path / "latest").verified
 
 
 def test_a_folder_in_the_place_of_a_file_is_no_file(tmp_path: Path) -> None:
@@ -350,10 +389,25 @@ def test_a_file_that_was_verified_is_read_as_it_was(bundle: Path) -> None:
         verified_file(bundle, file)
 
 
+def verdicts(found: Verification) -> tuple[bool, str, bool]:
+    return found.intact, found.signature, found.verified
+
+
 def test_a_signature_is_checked_with_the_key_that_is_given(signed: Path) -> None:
-    assert (verify(signed).signed, verify(signed).intact) == ("unchecked", True)
-    assert (verify(signed, PUBLIC).signed, verify(signed, PUBLIC).intact) == ("good", True)
-    assert (verify(signed, OTHER_PUBLIC).signed, verify(signed, OTHER_PUBLIC).intact) == ("bad", False)
+    assert verdicts(verify(signed)) == (True, "unchecked", True)
+    assert verdicts(verify(signed, PUBLIC)) == (True, "valid", True)
+
+
+def test_another_key_says_nothing_against_the_files(signed: Path) -> None:
+    found = verify(signed, OTHER_PUBLIC)
+    assert (verdicts(found), found.problems) == ((True, "other_key", False), [])
+    assert found.key == hashlib.sha256(OTHER.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
+    assert found.key != found.manifest.signer
+
+
+def test_changed_files_say_nothing_against_the_signature(signed: Path) -> None:
+    found = verify(rewritten(signed, {**contents(signed), "job.json": b"[]\n"}), PUBLIC)
+    assert (verdicts(found), said(found)) == ((False, "valid", False), {("job.json", "changed")})
 
 
 def test_openssl_reads_the_signature(tmp_path: Path) -> None:
@@ -364,27 +418,43 @@ def test_openssl_reads_the_signature(tmp_path: Path) -> None:
     assert b"Successfully" in subprocess.run(command, check=True, capture_output=True).stdout
 
 
-@pytest.mark.parametrize("forged", ["taken off", "of nothing", "another key's", "unsigned anew"])
+FORGED = {
+    "taken off": "removed",
+    "of nothing": "broken",
+    "too long": "broken",
+    "another key's": "broken",
+    "another key's, named": "other_key",
+    "unsigned anew": "absent",
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
 def test_a_forged_manifest_is_not_signed_with_the_key(forged: str, signed: Path) -> None:
     files = contents(signed)
     document = json.loads(files[MANIFEST])
     document["rows"] = 1
-    files[MANIFEST] = json.dumps(document).encode()
-    if forged == "taken off":
+    signer = document["signer"]
+    if forged == "another key's, named":
+        signer = hashlib.sha256(OTHER.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
+    elif forged == "unsigned anew":
+        signer = None
+    files[MANIFEST] = json.dumps({**document, "signer": signer}).encode()
+    if forged in ("taken off", "unsigned anew"):
         del files[SIGNATURE]
     elif forged == "of nothing":
         files[SIGNATURE] = b""
-    elif forged == "another key's":
-        files[SIGNATURE] = Ed25519PrivateKey.from_private_bytes(b"8" * 32).sign(files[MANIFEST])
+    elif forged == "too long":
+        files[SIGNATURE] = KEY.sign(files[MANIFEST]) + b"\n"
     else:
-        files[MANIFEST] = json.dumps({**document, "signer": None}).encode()
-        del files[SIGNATURE]
-    found = verify(rewritten(signed, files), PUBLIC)
-    assert (found.signed, found.intact) == ("bad", False)
+        files[SIGNATURE] = Ed25519PrivateKey.from_private_bytes(b"8" * 32).sign(files[MANIFEST])
+    rewritten(signed, files)
+    assert verdicts(verify(signed, PUBLIC)) == (True, FORGED[forged], False)
+    # Without a key it is seen only where evidence.json itself says that something is missing.
+    assert verify(signed).verified is (forged in ("another key's", "another key's, named", "unsigned anew"))
 
 
 def test_an_unsigned_bundle_is_not_signed_with_any_key(bundle: Path) -> None:
-    assert not verify(bundle, PUBLIC).intact
+    assert verdicts(verify(bundle, PUBLIC)) == (True, "absent", False)
 
 
 @pytest.mark.parametrize("key", ["", "no key", PUBLIC.decode()])

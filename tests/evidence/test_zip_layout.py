@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import struct
 import subprocess
 import zipfile
@@ -15,9 +16,9 @@ from typing import IO, Any, cast
 import pytest
 
 from connectors.errors import ParameterError
-from evidence.manifest import MANIFEST
+from evidence.manifest import MANIFEST, SIGNATURE
 from evidence.verification import BETWEEN, Verification, verify
-from tests.evidence.test_bundle import FILES, contents, made, said
+from tests.evidence.test_bundle import FILES, PUBLIC, contents, made, said
 
 EVIL = b"message_id\nforged\n"
 
@@ -107,9 +108,9 @@ def test_an_end_that_other_readers_find_another_directory_by_is_found(field: int
     assert found is None or not found.intact
 
 
-def verify_or_refuse(bundle: Path) -> Verification | None:
+def verify_or_refuse(bundle: Path, key: bytes | None = None) -> Verification | None:
     try:
-        return verify(bundle)
+        return verify(bundle, key)
     except ParameterError:
         return None
 
@@ -147,7 +148,7 @@ def test_a_local_header_that_says_something_else_is_found(field: int, value: int
 def test_a_data_descriptor_that_says_something_else_is_found(bundle: Path) -> None:
     data = bytearray(bundle.read_bytes())
     end = entries(bundle)[1].header_offset
-    assert data[end - 24 : end - 20] == b"PK\7\10"
+    assert data[end - 16 : end - 12] == b"PK\7\10"
     data[end - 1] = 1
     bundle.write_bytes(data)
     assert "its sizes are not behind its data" in problem(verify(bundle))
@@ -175,6 +176,142 @@ def test_a_name_that_only_some_programs_unpack_under_is_found(bundle: Path) -> N
                 about.extra = struct.pack("<2H", 0x7075, len(other)) + other
             archive.writestr(about, content)
     assert ("job.json", "changed") in said(verify(bundle))
+
+
+def repacked(path: Path, change: Callable[[zipfile.ZipInfo], None], name: str = "job.json") -> None:
+    """The same files, one entry of them changed before it is written."""
+    files = contents(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in files.items():
+            about = zipfile.ZipInfo(entry, (2026, 11, 20, 16, 2, 34))
+            about.external_attr = 0o100644 << 16
+            if entry == name:
+                change(about)
+            archive.writestr(about, content)
+
+
+MODES = {
+    "symbolic link": stat.S_IFLNK, "directory": stat.S_IFDIR, "named pipe": stat.S_IFIFO, "socket": stat.S_IFSOCK,
+    "a device": stat.S_IFCHR, "device": stat.S_IFBLK, "no regular file": 0o110000,
+}  # fmt: skip
+SPECIAL = {"setuid": 0o104755, "setgid": 0o102644, "sticky": 0o101644}
+DOS = {"directory": 0x10, "label": 0x08, "device": 0x40, "reparse point": 0x400, "hidden": 0x02, "system file": 0x04}
+
+
+@pytest.mark.parametrize("system", [0, 3, 11])
+@pytest.mark.parametrize("word", MODES)
+def test_an_entry_that_is_no_regular_file_to_some_program_is_found(word: str, system: int, bundle: Path) -> None:
+    def change(about: zipfile.ZipInfo) -> None:
+        about.create_system, about.external_attr = system, (MODES[word] | 0o644) << 16
+
+    repacked(bundle, change)
+    [finding] = verify(bundle).problems
+    assert (finding.path, finding.state) == ("job.json", "changed")
+    assert word in finding.detail
+
+
+@pytest.mark.parametrize("attributes", [mode << 16 for mode in SPECIAL.values()])
+def test_an_entry_with_a_special_mode_is_found(attributes: int, bundle: Path) -> None:
+    repacked(bundle, lambda about: setattr(about, "external_attr", attributes))
+    [finding] = verify(bundle).problems
+    assert finding.detail == "it can't be read: it is flagged as setuid, setgid or sticky"
+
+
+@pytest.mark.parametrize("word", DOS)
+def test_an_entry_with_special_dos_attributes_is_found(word: str, bundle: Path) -> None:
+    repacked(bundle, lambda about: setattr(about, "external_attr", DOS[word] | 0x20))
+    [finding] = verify(bundle).problems
+    assert (finding.path, finding.state) == ("job.json", "changed")
+    assert word in finding.detail
+
+
+@pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])
+def test_the_manifest_and_its_signature_are_regular_files_too(name: str, tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case.zip", signed=True)
+    repacked(bundle, lambda about: setattr(about, "external_attr", (stat.S_IFLNK | 0o777) << 16), name)
+    for key in (None, PUBLIC):
+        found = verify_or_refuse(bundle, key)
+        assert found is None or not found.verified
+
+
+EXTRA = {
+    "the mode and link of Unix": struct.pack("<2H", 0x756E, 4) + bytes(4),
+    "PKWARE's Unix field": struct.pack("<2H", 0x000D, 12) + bytes(12),
+    "a second name": struct.pack("<2HBL", 0x7075, 8, 1, zlib.crc32(b"job.json")) + b"a/b",
+    "a second comment": struct.pack("<2HBL", 0x6375, 5, 1, 0),
+    "an access list": struct.pack("<2H", 0x4C41, 0),
+    "one that is not whole": struct.pack("<2H", 0x5455, 9) + b"\1",
+    "bytes behind the last": struct.pack("<2HBL", 0x5455, 5, 1, 0) + b"x",
+    "the time twice": struct.pack("<2HBL", 0x5455, 5, 1, 0) * 2,
+    "sizes that are known already": struct.pack("<2H2Q", 0x0001, 16, 1, 1),
+}
+
+
+@pytest.mark.parametrize("extra", EXTRA)
+def test_an_extra_field_that_programs_read_differently_is_found(extra: str, bundle: Path) -> None:
+    repacked(bundle, lambda about: setattr(about, "extra", EXTRA[extra]))
+    found = verify_or_refuse(bundle)
+    assert found is None or not found.intact
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    # The version, the flags, the method, the time, the disk, the attributes for text; then comment and name lengths.
+    [(5, 2), (6, 99), (7, 9), (8, 1), (8, 0x20), (9, 0x20), (10, 12), (12, 1), (14, 1), (28, 7), (30, 4), (32, 3),
+     (34, 1), (36, 2), (42, 1)],
+)  # fmt: skip
+def test_a_record_in_the_directory_that_no_bundle_has_is_found(field: int, value: int, bundle: Path) -> None:
+    data = bytearray(bundle.read_bytes())
+    data[data.rindex(b"job.json") - 46 + field] = value
+    bundle.write_bytes(data)
+    found = verify_or_refuse(bundle)
+    assert found is None or not found.intact
+
+
+@pytest.mark.parametrize("place", [6, 10, 12])
+def test_flags_and_times_of_the_local_header_are_those_of_the_directory(place: int, bundle: Path) -> None:
+    [about] = [about for about in entries(bundle) if about.filename == "job.json"]
+    data = bytearray(bundle.read_bytes())
+    data[about.header_offset + place] ^= 2
+    bundle.write_bytes(data)
+    assert "its local header says something else" in next(iter(verify(bundle).problems)).detail
+
+
+NAMES = [
+    "/job.json", "../job.json", "..", "a/../job.json", "a\\..\\job.json", "C:job.json", "C:\\job.json", "JOB.JSON",
+    "job.json ", "job.json.", "job.json/", "job.json\0.txt", "j\u043eb.json", "jo\u0301b.json", "job.json:stream",
+    "con", "\u202ejob.json", "//server/job.json", "./job.json",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_entry_under_another_name_is_named(name: str, bundle: Path) -> None:
+    with zipfile.ZipFile(bundle, "a") as archive:
+        about = zipfile.ZipInfo("placeholder")
+        # As it is: ZipInfo would put a name right.
+        about.filename = about.orig_filename = name
+        archive.writestr(about, b"x")
+    found = verify(bundle)
+    assert not found.intact
+    assert {finding.state for finding in found.problems} <= {"extra", "changed"}
+
+
+@pytest.mark.skipif(shutil.which("unzip") is None, reason="there is no unzip here")
+@pytest.mark.parametrize("large", [False, True])
+def test_what_is_intact_is_what_other_programs_unpack(large: bool, tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case.zip", large=large)
+    subprocess.run(["unzip", "-q", str(bundle), "-d", str(tmp_path / "out")], check=True)  # noqa: S607
+    assert contents(tmp_path / "out") == contents(bundle)
+    assert all(path.stat().st_mode == stat.S_IFREG | 0o600 for path in (tmp_path / "out").iterdir())
+
+
+def test_a_bundle_is_read_from_its_beginning_without_sizes_of_8_bytes(bundle: Path) -> None:
+    # Programs that take a zip file as a stream stop at a descriptor with such sizes, of files that do not need them.
+    data = bundle.read_bytes()
+    for about in entries(bundle):
+        assert (about.flag_bits & 8, about.extract_version) == (8, 20)
+        known = struct.pack("<4s3L", b"PK\7\10", about.CRC, about.compress_size, about.file_size)
+        assert known in data
 
 
 class Unseekable:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from evidence.manifest import SIGNATURE
 from tests.evidence.test_bundle import OTHER_PUBLIC, PUBLIC, made
 from tests.platforms.cli.conftest import Cfes
 
@@ -14,11 +15,12 @@ from tests.platforms.cli.conftest import Cfes
 def test_an_intact_bundle_is_told_as_such(name: str, cfes: Cfes, tmp_path: Path) -> None:
     bundle = made(tmp_path / name)
     ended = cfes("verify", str(bundle), "--output", "json")
-    assert (ended.code, ended.document["intact"], ended.document["signed"]) == (0, True, "no")
+    assert (ended.code, ended.document["verified"], ended.document["files_unchanged"]) == (0, True, True)
+    assert ended.document["signature"] == {"state": "absent", "signer": None, "key": None}
     assert {file["state"] for file in ended.document["files"]} == {"unchanged"}
     shown = cfes("verify", str(bundle), "--output", "table")
     assert shown.code == 0
-    assert ": intact" in shown.out
+    assert ": verified\nEvery file is unchanged, and there is no signature." in shown.out
     assert ended.document["evidence_sha256"] in shown.out.replace("\n", "").replace(" ", "")
 
 
@@ -29,7 +31,7 @@ def test_each_file_that_is_not_as_it_was_is_named(cfes: Cfes, tmp_path: Path) ->
     (bundle / "\x1b[31mred\u202e.txt").touch()
     ended = cfes("verify", str(bundle), "--output", "table")
     assert ended.code == 8
-    assert ": NOT intact" in ended.out
+    assert ": NOT verified\nFiles are missing, changed or extra, and there is no signature." in ended.out
     for line in ("changed", "rows.ndjson: 3 bytes instead of 760,000", "missing", "job.json", "extra", "red"):
         assert line in ended.out
     assert "\x1b[31m" not in ended.out
@@ -48,19 +50,43 @@ def test_bytes_between_the_files_of_a_zip_are_told(cfes: Cfes, tmp_path: Path) -
     bundle = made(tmp_path / "case.zip")
     bundle.write_bytes(b"#!/bin/sh\n" + bundle.read_bytes())
     ended = cfes("verify", str(bundle), "--output", "table")
-    assert (ended.code, ": NOT intact" in ended.out) == (8, True)
+    assert (ended.code, ": NOT verified" in ended.out) == (8, True)
     assert "(between the files): 10 bytes that are in no file" in ended.out
 
 
-def test_a_signature_is_checked_with_a_key(cfes: Cfes, tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case.zip", signed=True)
-    good, other = tmp_path / "good.pem", tmp_path / "other.pem"
-    good.write_bytes(PUBLIC)
-    other.write_bytes(OTHER_PUBLIC)
-    assert "give --public-key" in cfes("verify", str(bundle), "--output", "table").out
-    assert cfes("verify", str(bundle), "--public-key", str(good)).code == 0
-    ended = cfes("verify", str(bundle), "--public-key", str(other), "--output", "table")
-    assert (ended.code, "NOT with the key given" in ended.out) == (8, True)
+# The signature's state, what else is done to the bundle, and the exit code: for each combination of the two verdicts.
+VERDICTS = [
+    ("valid", False, 0), ("other_key", False, 8), ("broken", False, 8), ("removed", False, 8), ("absent", False, 8),
+    ("unchecked", False, 0), ("absent without a key", False, 0), ("valid", True, 8), ("other_key", True, 8),
+    ("broken", True, 8), ("removed", True, 8), ("absent", True, 8), ("unchecked", True, 8),
+    ("absent without a key", True, 8),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "changed", "code"), VERDICTS)
+def test_files_and_signature_are_two_verdicts(state: str, changed: bool, code: int, cfes: Cfes, tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case", signed=not state.startswith("absent"))
+    key = tmp_path / "key.pem"
+    key.write_bytes(OTHER_PUBLIC if state == "other_key" else PUBLIC)
+    if state == "broken":
+        (bundle / SIGNATURE).write_bytes(b"x" * 64)
+    elif state == "removed":
+        (bundle / SIGNATURE).unlink()
+    if changed:
+        (bundle / "job.json").write_bytes(b"[]\n")
+    given = () if state in ("unchecked", "absent without a key") else ("--public-key", str(key))
+    ended = cfes("verify", str(bundle), *given, "--output", "json")
+    assert (ended.code, ended.document["verified"]) == (code, code == 0)
+    assert ended.document["files_unchanged"] is not changed
+    assert ended.document["signature"]["state"] == state.split(maxsplit=1)[0]
+    shown = cfes("verify", str(bundle), *given, "--output", "table")
+    assert shown.code == code
+    assert ("Every file is unchanged, " in shown.out) is not changed
+    assert ("4 of 4 unchanged" in shown.out) is not changed
+    assert (": NOT verified\n" in shown.out) is (code == 8)
+    assert "NOT intact" not in shown.out
+    words = {"other_key": "made with another key", "broken": "BROKEN", "removed": "REMOVED", "valid": "valid"}
+    assert words.get(state, "signature") in shown.out
 
 
 def test_what_is_no_bundle_is_a_bad_parameter(cfes: Cfes, tmp_path: Path) -> None:
