@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from actions.plain_json import LARGEST_INTEGER, problems_of
+from actions.streams import record_error, record_result
 from connectors.api_object import Uuid
 from connectors.email_security import EmailSecurity
 from connectors.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
@@ -155,16 +156,24 @@ class Action(Generic[P, R]):
         Raises: PackError, and nothing else.
         """
         try:
-            checked = self.check(params)
-            unneeded = not self.connection or (self.offline is not None and self.offline(checked))
-            if connector is not None or unneeded:
-                return self._call(checked, connector)
-            with EmailSecurity.from_environment() as own:
-                return self._call(checked, own)
-        except PackError:
+            result = self._run(params, connector)
+        except PackError as error:
+            record_error(error)
             raise
         except Exception as error:
-            raise _defect(error, self.effect) from error
+            defect = _defect(error, self.effect)
+            record_error(defect)
+            raise defect from error
+        record_result(result, may_change=self.may_change(params))
+        return result
+
+    def _run(self, params: Mapping[str, Any], connector: EmailSecurity | None) -> dict[str, Any]:
+        checked = self.check(params)
+        unneeded = not self.connection or (self.offline is not None and self.offline(checked))
+        if connector is not None or unneeded:
+            return self._call(checked, connector)
+        with EmailSecurity.from_environment() as own:
+            return self._call(checked, own)
 
     def _call(self, params: P, connector: EmailSecurity | None) -> dict[str, Any]:
         arguments = (params, connector) if self.connection else (params,)

@@ -7,22 +7,37 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+# An orchestrator stops a process with SIGTERM; a terminal that goes away sends SIGHUP.
+ENDING = (signal.SIGTERM, signal.SIGHUP) if sys.platform != "win32" else (signal.SIGTERM,)
+
+
+class EndedBySignal(SystemExit):
+    """The process was told to end. Its code is the shell's convention for a process ended by a signal."""
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Orchestrators stop processes with SIGTERM: what is half written is cleared away then too."""
-    ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
-    if ignored or threading.current_thread() is not threading.main_thread():
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise EndedBySignal in the block: what is half written is cleared away then too.
+
+    Only the first one does: a terminal that goes away can send several, and the clearing must come to its end.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def end(number: int, _: object) -> None:
-        # The shell's convention for a process ended by a signal.
-        sys.exit(128 + number)
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise EndedBySignal(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    # A process that was started to ignore a signal, as nohup does, goes on ignoring it.
+    heeded = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heeded}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from actions.approval_parameters import Approvals, Person
 from actions.contract import ActionParams, ActionResult, Preview
+from actions.streams import record
 from actions.tripwire import DiscoveryLimit, Tripwire, smallest, watch_discovery
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused
@@ -180,6 +181,8 @@ def request_job(
         before_post=lambda stamp: clear_job(api, job, stamp),
         not_made=lambda stamp: refund_job(api, stamp),
     )
+    # The job is watched for a while yet: whoever ends the process before that is told which job it is.
+    record(changed=made.created, job_id=made.job.job_id)
     warnings = job.warnings + warnings_of(p, job.request.search_params)
     if job.plan is not None and p.approvals:
         warnings += mark_approvals_used(api, job.plan.plan_hash)

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from actions.contract import Action
-from actions.ending import ended_by_sigterm
+from actions.ending import EndedBySignal, ended_by_signals
+from actions.streams import Ledger, ended_with, kept_streams
 from connectors import call_log
-from connectors.errors import OutcomeUnknown, PackError, ParameterError, TemporaryFailure
+from connectors.errors import PackError, ParameterError
 from connectors.strict_json import read_json
 
 # More than any real parameters; a file given by mistake must not fill the memory.
@@ -31,23 +32,36 @@ Parameters: {parameters}
 
 def main(action: Action[Any, Any], arguments: Sequence[str] | None = None) -> None:
     """Run the action as this process, and exit with its code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    # A pydantic plugin would see every value, credentials too; and to look for one costs 20 ms a start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    with ended_by_signals(), kept_streams() as ledger:
+        code = _ended(action, sys.argv[1:] if arguments is None else arguments, ledger)
+        code = ledger.settle(code)
+    sys.exit(code)
+
+
+def _ended(action: Action[Any, Any], arguments: Sequence[str], ledger: Ledger) -> int:
+    """Write what comes of the call, and return its exit code."""
     if set(arguments) & {"-h", "--help"}:
         parameters = ", ".join(action.params.model_fields) or "none ({})"
         sys.stdout.write(USAGE.format(module=action.module, title=action.title, parameters=parameters))
-        sys.exit(0)
-    # A pydantic plugin would see every value, credentials too; and to look for one costs 20 ms a start.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+        return 0
     try:
-        with ended_by_sigterm():
-            configure_log(os.environ)
-            document, code = _run(action, arguments)
+        configure_log(os.environ)
+        document, code = _run(action, arguments)
     except PackError as error:
+        ended_with(error)
         document, code = error.document(), error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EndedBySignal) as ended:
         # The shell's convention for a process ended by SIGINT.
-        sys.exit(130)
-    sys.exit(_write(action, document, code))
+        code = ended.code if isinstance(ended, EndedBySignal) and isinstance(ended.code, int) else 130
+        unknown = action.effect != "read" or ledger.changed
+        advice = "A change may have been made: look before you run it again." if unknown else "Nothing was changed."
+        jobs = f" Job: {', '.join(ledger.jobs)}." if ledger.jobs else ""
+        sys.stderr.write(f"Interrupted. {advice}{jobs}\n")
+        return code
+    sys.stdout.write(json.dumps(document) + "\n")
+    return code
 
 
 def _run(action: Action[Any, Any], arguments: Sequence[str]) -> tuple[dict[str, Any], int]:
@@ -97,25 +111,3 @@ def configure_log(environment: Mapping[str, str], default: str = "text") -> None
     if mode not in call_log.MODES:
         raise ParameterError(f"CFES_LOG must be one of {', '.join(call_log.MODES)}", help="Nothing was sent.")
     call_log.configure(mode)
-
-
-def _write(action: Action[Any, Any], document: Mapping[str, Any], code: int) -> int:
-    """Write the document; gives the exit code. One that can't be written must not hide what was done."""
-    if sys.stdout is None:
-        problem = "it is closed"
-    else:
-        try:
-            sys.stdout.write(json.dumps(document) + "\n")
-            sys.stdout.flush()
-        except OSError as error:
-            problem = error.strerror or type(error).__name__
-            # Keeps the interpreter from failing again at exit, over what is still in its buffer.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        else:
-            return code
-    job = document.get("job_id") or (document.get("error") or {}).get("job_id") or "none known"
-    if sys.stderr is not None:
-        sys.stderr.write(f"the result could not be written to standard output: {problem}; job: {job}\n")
-    if code != 0:
-        return code
-    return TemporaryFailure.exit_code if action.effect == "read" else OutcomeUnknown.exit_code

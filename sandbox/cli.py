@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, get_args
+from typing import Any, TextIO, get_args
 
 from sandbox.campaign import BadAlertError
 from sandbox.clock import DAY, iso, parse_instant
@@ -21,13 +21,23 @@ from sandbox.mail_files import NoMailError
 from sandbox.server import CannotListenError, RunningSandbox, start
 from sandbox.settings import BadSettingsError, Settings
 
+# Nothing was changed, and it is safe to run again: the code that `cfes` gives this too.
+CANNOT_WRITE = 6
+
+
+class CannotAnnounceError(Exception):
+    """Nobody can learn where the sandbox serves."""
+
 
 def main(argv: Sequence[str] | None = None, *, program: str = "python -m sandbox") -> int:
-    """Serve until interrupted and return 0; 2 for flags or files that make no sense, with the reason on stderr."""
+    """Serve until interrupted and return 0; 2 for flags or files that make no sense, with the reason on stderr.
+
+    6 where the ready line can't be written.
+    """
     try:
         flags = _parser(program).parse_args(argv)
     except SystemExit as done:
-        return done.code if isinstance(done.code, int) else 2
+        return _ended(done.code if isinstance(done.code, int) else 2)
     given = vars(flags)
     until_stdin_closes = given.pop("until_stdin_closes")
     try:
@@ -41,14 +51,52 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m sandbox
             _announce(sandbox)
             interrupted.wait()
     except BrokenPipeError:
-        # Whoever was to read the line is gone, and so is the reason to serve. What is left in the buffer has to go
-        # somewhere when the interpreter ends.
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        # Whoever was to read the line is gone, and so is the reason to serve.
+        _empty(sys.stdout)
+    except CannotAnnounceError as problem:
+        _empty(sys.stdout)
+        _complain(f"nothing is served: its address can't be written to standard output: {problem}")
+        return CANNOT_WRITE
     except (BadAlertError, NoMailError, BadSettingsError, CannotListenError) as problem:
-        sys.stderr.write(f"sandbox: {problem}\n")
+        _complain(str(problem))
         return 2
     return 0
+
+
+def _ended(code: int) -> int:
+    """Return the exit code after a help text or a complaint of the parser, which may have been lost."""
+    problem = _flushed(sys.stdout)
+    _flushed(sys.stderr)
+    if problem is None or isinstance(problem, BrokenPipeError):
+        return code
+    _complain(f"can't write to standard output: {problem.strerror}")
+    return code or CANNOT_WRITE
+
+
+def _flushed(stream: TextIO | None) -> OSError | None:
+    """Write what is left in the stream's buffer. Returns what prevented it; then nothing is left."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError as problem:
+        _empty(stream)
+        return problem
+    return None
+
+
+def _complain(line: str) -> None:
+    if sys.stderr is not None:
+        with suppress(OSError, UnicodeEncodeError):
+            sys.stderr.write(f"sandbox: {line}\n")
+        _flushed(sys.stderr)
+
+
+def _empty(stream: TextIO | None) -> None:
+    """Let what is left in the stream's buffer go nowhere when the interpreter ends."""
+    if stream is None:
+        return
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 class _Interrupt:
@@ -94,15 +142,11 @@ def _announce(sandbox: RunningSandbox) -> None:
     mail = sandbox.mail
     now = sandbox.clock.now()
     if mail is not None and mail.unreadable:
-        sys.stderr.write(f"sandbox: {mail.unreadable} mails could not be read and were left out\n")
+        _complain(f"{mail.unreadable} mails could not be read and were left out")
     if mail is not None and mail.future:
-        sys.stderr.write(
-            f"sandbox: {mail.future} mails are dated after {iso(now)}, the clock's now, and were taken as undated\n"
-        )
+        _complain(f"{mail.future} mails are dated after {iso(now)}, the clock's now, and were taken as undated")
     if mail is not None and mail.newest < now - 30 * DAY:
-        sys.stderr.write(
-            f"sandbox: the newest mail is of {iso(mail.newest)}, and a search looks back 30 days: see --at\n"
-        )
+        _complain(f"the newest mail is of {iso(mail.newest)}, and a search looks back 30 days: see --at")
     ready = {
         "base_url": sandbox.base_url,
         "account_id": sandbox.account_id,
@@ -111,8 +155,15 @@ def _announce(sandbox: RunningSandbox) -> None:
         "messages": len(sandbox.state.tenant.messages),
         "now": iso(now),
     }
-    sys.stdout.write(json.dumps(ready) + "\n")
-    sys.stdout.flush()
+    if sys.stdout is None:
+        raise CannotAnnounceError("it is closed")
+    try:
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise CannotAnnounceError(problem.strerror) from None
 
 
 def _settings(flags: dict[str, Any]) -> Settings:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from actions.contract import MISSING, Action
+from actions.streams import jobs_so_far
 from connectors.errors import ParameterError, Problem
 from platforms.cli import options
 from platforms.cli.action_index import load
@@ -130,6 +131,14 @@ def interrupted(action: Action[Any, Any], params: Mapping[str, Any], given: Mapp
         )
     if action.effect == "read":
         return Parting("Interrupted. Nothing was changed.")
+    made = jobs_so_far()
+    if made:
+        # A create watches its job for a while: the job is known by then.
+        return Parting(
+            f"Interrupted. Job {made[-1]} is still running in Cloudflare, if it has not ended.",
+            resume=shlex.join(["cfes", "wait-for-job", "--job-id", made[-1]]),
+            cancel=shlex.join(["cfes", "cancel-job", "--job-id", made[-1]]),
+        )
     advice = "Look before you run it again: cfes list-jobs"
     if params.get("idempotency_key"):
         advice = "It is safe to run it again with the same --idempotency-key: an existing job is reused."

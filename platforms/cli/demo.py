@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,8 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import IO, Annotated, Any, NoReturn
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -39,9 +37,6 @@ PLAYBOOK = "phish-campaign-purge"
 # 20,000 messages take a few seconds to make up; much more is a sandbox that does not come up.
 START_SECONDS = 60
 STOP_SECONDS = 10
-
-
-ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 FAREWELL = "Interrupted. The sandbox is stopped, and its job with it."
 
@@ -78,7 +73,7 @@ def demo(
         chosen = library.find(playbook)
         flags.append(InputFlag(ALERT_FLAG, f"/{chosen.primary_input}"))
         inputs = inputs_of(chosen, [str(alert)], (), option=ALERT_FLAG)
-        with _ended_by_signals(), sandbox(screen, alert, messages) as environment:
+        with sandbox(screen, alert, messages) as environment:
             terms = playbook_run.Terms(yes=True, environment=environment, farewell=FAREWELL)
             raise typer.Exit(playbook_run.begin(screen, chosen, inputs, directory, terms))
 
@@ -160,20 +155,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the block like Ctrl-C does: the sandbox must not outlive it."""
-
-    def end(_: int, __: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    # Whoever ignores a signal, as nohup does, goes on ignoring it.
-    heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from actions.ending import EndedBySignal
+from actions.streams import ended_with
 from connectors.errors import InternalError, PackError
 from platforms.cli.parting import Parting
 from platforms.cli.screen import Screen
@@ -34,13 +36,19 @@ def told(screen: Screen, flags: Sequence[Named] = (), on_interrupt: Callable[[],
     except PackError as error:
         show(screen, error, flags)
         raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EndedBySignal) as ended:
         on_interrupt().say(screen)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(interrupted_code(ended)) from None
+
+
+def interrupted_code(ended: BaseException) -> int:
+    """Return the exit code of a command that was interrupted, by Ctrl-C or by a signal."""
+    return ended.code if isinstance(ended, EndedBySignal) and isinstance(ended.code, int) else INTERRUPTED
 
 
 def show(screen: Screen, error: PackError, flags: Sequence[Named] = ()) -> None:
     """The error document on standard output for programs, a block on standard error for people; both if both look."""
+    ended_with(error)
     document = error.document()
     problems = document["error"].get("problems", ())
     if flags and problems:

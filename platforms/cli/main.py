@@ -5,13 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from actions.ending import ended_by_signals
+from actions.streams import kept_streams
+
 EXTRA_MISSING = """cfes: the command line needs {name}, which is not installed.
 Install the pack with its extra: pip install -e '.[cli]'
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code."""
+    """Run one command and return its exit code, which stays true where the output can't be written."""
+    with ended_by_signals(), kept_streams() as ledger:
+        ledger.reader_may_leave = True
+        return ledger.settle(_run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         from platforms.cli.outcome import run  # noqa: PLC0415 -- without the `cli` extra there is a reason to give
     except ModuleNotFoundError as missing:
@@ -19,4 +28,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(EXTRA_MISSING.format(name=missing.name))
         return 2
-    return run(sys.argv[1:] if arguments is None else arguments)
+    return run(arguments)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from actions.streams import record
 from connectors.errors import OutputError, ParameterError
 from platforms import manifest as pack_manifest
 from platforms.cli import options
@@ -60,6 +61,7 @@ def _write(screen: Screen, file: Path) -> None:
         file.write_text(pack_manifest.render(), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{str(file)!r} can't be written: {error.strerror}", path=str(file)) from None
+    record(changed=True, place=str(file))
     _done(screen, file, "written")
 
 

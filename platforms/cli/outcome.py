@@ -8,7 +8,6 @@ from typing import Any
 
 import typer
 
-from actions.ending import ended_by_sigterm
 from connectors.errors import PackError, ParameterError
 from platforms.cli.commands import app
 from platforms.cli.failures import INTERRUPTED, defect, show
@@ -21,14 +20,11 @@ _COMMAND_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code, whatever happens."""
     try:
-        with ended_by_sigterm():
-            code = app(list(arguments), prog_name="cfes", standalone_mode=False)
+        code = app(list(arguments), prog_name="cfes", standalone_mode=False)
     except SystemExit as ended:
         code = ended.code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:
-        code = 0
     except PackError as error:
         code = _failed(error)
     except _COMMAND_ERROR as error:

@@ -14,12 +14,14 @@ import typer
 
 from actions import catalog, progress
 from actions.contract import Action
+from actions.ending import EndedBySignal
+from actions.streams import record
 from connectors.clock import SystemClock
 from connectors.email_security import EmailSecurity
 from platforms.cli import approval
 from platforms.cli.action_index import load
 from platforms.cli.bar import Bar
-from platforms.cli.failures import INTERRUPTED, show_ending
+from platforms.cli.failures import interrupted_code, show_ending
 from platforms.cli.parting import Parting
 from platforms.cli.preview import Previews
 from platforms.cli.run_view import RunView
@@ -186,10 +188,10 @@ def drive(
 
         try:
             return start(run_action=run_action, clock=SystemClock(), observer=view, before_action=before_action)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, EndedBySignal) as ended:
             stack.close()
             (Parting(terms.farewell) if terms.farewell else view.parting(str(directory))).say(screen)
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(interrupted_code(ended)) from None
         except approval.Declined as declined:
             raise approval.NotApproved(directory, declined.changes) from None
 
@@ -204,6 +206,8 @@ def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms) 
         outcome = replace(
             outcome, error={**outcome.error, "help": f"{outcome.error.get('help') or ''} {go_on}".strip()}
         )
+    if terms.farewell is None:
+        record(place=outcome.directory)
     _close(screen, outcome)
     return exit_code_of(outcome, terms)
 

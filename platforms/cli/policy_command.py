@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from actions.streams import record
 from connectors.connection import environment_variables, read_setting
 from connectors.errors import ParameterError, PolicyUnusable
 from connectors.job import IRREVERSIBLE_DESTINATIONS
@@ -108,6 +109,7 @@ def init(
                 f"{str(error.filename)[:200]!r} can't be written: {error.strerror}",
                 help="Nothing was overwritten. Choose a directory without a policy.yaml and a plan.key.",
             ) from None
+        record(changed=True, place=str(directory))
         _warn_of_refusal(screen, made["policy"])
         settings = {VARIABLE: str(made["policy"].resolve()), f"{KEY_VARIABLE}_FILE": str(made["plan_key"].resolve())}
         if screen.json:

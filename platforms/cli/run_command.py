@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from actions.streams import require_reader
 from connectors.errors import ParameterError
 from platforms.cli import options
 from platforms.cli.action_command import interrupted, watching
@@ -33,6 +34,7 @@ def run(
     """
     screen = Screen("json", verbose=verbose)
     given: dict[str, object] = {}
+    require_reader()
     with told(screen, on_interrupt=lambda: interrupted(load(action), given)):
         screen.configure_log()
         found = load(action)

@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from actions.streams import bare_streams
 from connectors.errors import ParameterError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -24,7 +25,8 @@ class ExtraMissing(ParameterError):
 def sandbox(context: typer.Context) -> None:
     """Serve the remote API on this machine: see `cfes sandbox --help` for its flags."""
     require_extra()
-    raise typer.Exit(importlib.import_module("sandbox.cli").main(context.args, program="cfes sandbox"))
+    with bare_streams():
+        raise typer.Exit(importlib.import_module("sandbox.cli").main(context.args, program="cfes sandbox"))
 
 
 def require_extra() -> None:

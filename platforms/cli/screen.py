@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
-from connectors.errors import OutcomeUnknown, ParameterError
+from connectors.errors import ParameterError
 from evidence.disarm import visible
 
 if TYPE_CHECKING:
@@ -111,26 +111,10 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
-def write(stream: TextIO | None, text: str) -> None:
-    """Write, and end quietly where the reader has gone away. A stream that was closed before the start is None.
-
-    Raises: SystemExit where a result can't be written, after saying so.
-    """
-    if stream is None:
-        return
-    try:
-        stream.write(text)
-        stream.flush()
-    except BrokenPipeError:
-        # There is nobody left to tell. Keeps the interpreter from failing again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        if stream is sys.stderr:
-            return
-        # What was done stays done: only its report is lost.
-        write(sys.stderr, f"The result can't be written to standard output: {error.strerror}\n")
-        raise SystemExit(OutcomeUnknown.exit_code) from None
+def write(stream: TextIO, text: str) -> None:
+    """Write at once. What can't be written is settled at the end of the process: see `actions.streams`."""
+    stream.write(text)
+    stream.flush()
 
 
 def _log_is_asked_for() -> bool:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from actions.ending import ended_by_signals
 from connectors.version import VERSION
 from platforms import manifest as pack_manifest
-from platforms.cli import demo, playbook_run
+from platforms.cli import playbook_run
 from platforms.cli.action_index import load
 from platforms.cli.commands import entries
 from platforms.cli.step_summary import summary
@@ -188,7 +189,7 @@ def test_the_demo_leaves_no_sandbox_behind(
     monkeypatch.setattr(playbook_run, "begin", end)
     Path("look.yaml").write_text(LOOK)
     ended = cfes("demo", "--messages", "0", "--playbook", "look.yaml")
-    assert ended.code == (1 if how == "failure" else 130)
+    assert ended.code == {"ctrl-c": 130, "sigterm": 143, "sighup": 129, "failure": 1}[how]
     assert len(started) == 1
 
 
@@ -217,10 +218,10 @@ def test_the_demos_sandbox_ends_when_nobody_holds_its_standard_input(
     assert cfes("demo", "--messages", "0", "--playbook", "look.yaml").code == 0
 
 
-def test_a_hangup_that_is_ignored_stays_ignored(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with demo._ended_by_signals():
+        with ended_by_signals():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)

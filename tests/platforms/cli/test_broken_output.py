@@ -1,0 +1,472 @@
+"""Whatever becomes of the output, the exit code stays true and the job's ID reaches who can still be reached."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import catalog, process
+from actions.contract import Action
+from actions.streams import STUCK, Channel, record
+from connectors.errors import NotFound, OutcomeUnknown, PackError, PlanRefused, RateLimited
+from platforms.cli.commands import OWN, entries
+from platforms.cli.main import main
+from platforms.manifest import ROOT
+from sandbox.server import RunningSandbox
+from tests.conftest import EXAMPLE_ALERT
+from tests.evidence.test_bundle import made
+from tests.platforms.cli.test_playbook_commands import PURGE
+
+ACTIONS = list(catalog.available().values())
+
+# Standard output of these kinds takes nothing.
+LOST = ("full", "closed", "gone", "read-only")
+
+HOSTILE = "\U0001f600 \ud83d \u540d\u524d \u202e caf\u00e9 \u0645\u0631\u062d\u0628\u0627"
+
+
+@dataclass
+class Ended:
+    """What came of a command; err is None where standard error takes nothing either."""
+
+    code: int
+    out: bytes
+    err: str | None
+
+
+class Broken:
+    """Runs an entry point in this process on streams that are real file descriptors, broken as the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self._monkeypatch = monkeypatch
+        self._folder = folder
+
+    def run(
+        self,
+        entry: Callable[[], int],
+        out: str = "fine",
+        err: str = "fine",
+        encoding: str = "utf-8",
+        given: bytes = b"",
+    ) -> Ended:
+        with ExitStack() as stack, self._monkeypatch.context() as patch:
+            paths = {name: self._folder / name for name in ("out", "err")}
+            for name, how in (("out", out), ("err", err)):
+                stream = _opened(how, paths[name], encoding)
+                if stream is not None:
+                    stack.callback(stream.close)
+                patch.setattr(sys, f"std{name}", stream)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+            code = entry()
+            # Nothing is left that would fail when the interpreter ends.
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+            wrote = {name: path.read_bytes() if path.exists() else b"" for name, path in paths.items()}
+        said = wrote["err"].decode(encoding) if err == "fine" else None
+        assert "Traceback" not in (said or "")
+        return Ended(code, wrote["out"], said)
+
+    def cfes(self, *arguments: str, **streams: Any) -> Ended:
+        return self.run(lambda: main(arguments), **streams)
+
+    def process(self, action: Action[Any, Any], params: Mapping[str, Any], **streams: Any) -> Ended:
+        def entry() -> int:
+            with pytest.raises(SystemExit) as ended:
+                process.main(action, [])
+            assert isinstance(ended.value.code, int)
+            return ended.value.code
+
+        return self.run(entry, given=json.dumps(params).encode(), **streams)
+
+
+def _opened(how: str, path: Path, encoding: str) -> Any:
+    match how:
+        case "closed":
+            return None
+        case "full":
+            descriptor = os.open("/dev/full", os.O_WRONLY)
+        case "gone":
+            ours, descriptor = os.pipe()
+            os.close(ours)
+        case "read-only":
+            descriptor = os.open(os.devnull, os.O_RDONLY)
+        case _:
+            path.unlink(missing_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    # In bytes, and then in text: a text file would ask where in the pipe it is.
+    return io.TextIOWrapper(io.FileIO(descriptor, "w"), encoding=encoding, errors="strict")
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Broken:
+    folder = tmp_path / "streams"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CFES_LOG", "off")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    return Broken(monkeypatch, folder)
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Makes every action give this result, or raise this error, without a service."""
+
+    def answer(result: Any) -> None:
+        def run(*_: object) -> Any:
+            if isinstance(result, PackError):
+                raise result
+            return result
+
+        monkeypatch.setattr(Action, "_run", run)
+
+    return answer
+
+
+def _expected(action: Action[Any, Any], out: str) -> int:
+    result = action.example_result
+    changed = action.may_change({}) and result.get("changed", result.get("created", True)) is not False
+    if changed:
+        return 7
+    return 0 if out == "gone" else 6
+
+
+def _job_ids(action: Action[Any, Any]) -> list[str]:
+    job_id = action.example_result.get("job_id")
+    return [job_id] if isinstance(job_id, str) else []
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.id)
+def test_an_actions_command_whose_result_is_lost(
+    action: Action[Any, Any], broken: Broken, answering: Callable[[Any], None]
+) -> None:
+    answering(action.example_result)
+    for out in LOST:
+        for mode in ("json", "table"):
+            for err in ("fine", "full"):
+                ended = broken.cfes(action.id, "--output", mode, out=out, err=err)
+                assert ended.code == _expected(action, out), (out, mode, err)
+                if ended.err is None or ended.code == 0:
+                    continue
+                assert "can't be written to standard output" in ended.err
+                assert ("Something was changed" if ended.code == 7 else "Nothing was changed") in ended.err
+                assert all(job_id in ended.err for job_id in _job_ids(action))
+    for err in ("full", "closed", "gone"):
+        assert broken.cfes(action.id, "--output", "json", err=err).code == 0
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.id)
+def test_an_action_as_a_process_whose_result_is_lost(
+    action: Action[Any, Any], broken: Broken, answering: Callable[[Any], None]
+) -> None:
+    answering(action.example_result)
+    for out in LOST:
+        # To a program a result that it did not get is no success, also where it went away itself.
+        code = _expected(action, out) or 6
+        for err in ("fine", "full", "closed"):
+            for ended in (
+                broken.process(action, {}, out=out, err=err),
+                broken.cfes("run", action.id, out=out, err=err, given=b"{}"),
+            ):
+                assert ended.code == code, (out, err)
+                if ended.err is not None:
+                    assert all(job_id in ended.err for job_id in _job_ids(action))
+
+
+FAILURES: list[tuple[PackError, int]] = [
+    (PlanRefused("the plan is too old"), 3),
+    (NotFound("there is no such job"), 5),
+    (RateLimited("too many calls"), 6),
+    (OutcomeUnknown("the answer was lost", job_id="3f2a51f0-9f8a-4f51-9d3f-0f3f7e1c2a11"), 7),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), FAILURES, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("out", LOST)
+def test_a_failure_keeps_its_code_and_is_told_on_standard_error(
+    out: str, error: PackError, code: int, broken: Broken, answering: Callable[[Any], None]
+) -> None:
+    answering(error)
+    create = catalog.find("create-move-job")
+    for err in ("fine", "full", "closed"):
+        for ended in (
+            broken.cfes("create-move-job", "--output", "json", out=out, err=err),
+            broken.cfes("run", "create-move-job", out=out, err=err, given=b"{}"),
+            broken.process(create, {}, out=out, err=err),
+        ):
+            assert ended.code == code
+            if ended.err is not None:
+                assert f"{type(error).__name__}: {error.message}" in ended.err
+                assert (error.job_id or "") in ended.err
+
+
+def test_nothing_was_made_where_the_job_existed(broken: Broken, answering: Callable[[Any], None]) -> None:
+    result = {**catalog.find("create-move-job").example_result, "created": False}
+    answering(result)
+    ended = broken.cfes("create-move-job", out="full")
+    assert ended.code == 6
+    assert result["job_id"] in str(ended.err)
+
+
+def _with_text(value: Any) -> Any:
+    """Return an example with every text in it hostile, IDs and names of fields aside."""
+    if isinstance(value, dict):
+        return {key: _with_text(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_with_text(one) for one in value]
+    return HOSTILE if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.id)
+def test_text_that_an_encoding_can_not_hold_is_replaced(
+    action: Action[Any, Any], broken: Broken, answering: Callable[[Any], None]
+) -> None:
+    texts = {
+        name: _with_text(value) if name in ("messages", "jobs", "sample", "warnings", "job", "results") else value
+        for name, value in action.example_result.items()
+    }
+    answering(texts)
+    for encoding in ("ascii", "latin-1", "cp1252", "utf-8", "utf-16", "euc-jp"):
+        for mode in ("json", "table"):
+            ended = broken.cfes(action.id, "--output", mode, encoding=encoding)
+            assert ended.code == 0, (encoding, mode)
+            text = ended.out.decode(encoding)
+            assert text if mode == "json" else text or ended.err
+
+
+def test_an_error_that_an_encoding_can_not_hold_is_replaced(broken: Broken) -> None:
+    for encoding in ("ascii", "latin-1", "cp1252"):
+        for output in ("json", "table"):
+            ended = broken.cfes("get-job", "--job-id", HOSTILE, "--output", output, encoding=encoding)
+            assert ended.code == 2
+            assert broken.cfes(HOSTILE, encoding=encoding).code == 2
+
+
+def _tool_calls(folder: Path) -> dict[str, list[tuple[list[str], int]]]:
+    """Calls of every command that is no action's, and the code of each where its result is lost."""
+    (folder / "purge.yaml").write_text(PURGE)
+    (folder / "policy.yaml").write_text("policy: 1\nmax_messages: 10\n")
+    (folder / "case").mkdir()
+    (folder / "case" / "policy.yaml").touch()
+    bundle = str(made(folder / "bundle"))
+    return {
+        "playbook": [
+            (["playbook", "list"], 6),
+            (["playbook", "show", "purge.yaml"], 6),
+            (["playbook", "check"], 6),
+            (["playbook", "check", "missing.yaml"], 2),
+            (["playbook", "run"], 2),
+            (["playbook", "run", "--resume", "nowhere"], 2),
+            (["playbook"], 2),
+        ],
+        "policy": [
+            (["policy", "check", "policy.yaml"], 6),
+            (["policy", "check", "missing.yaml"], 3),
+            (["policy", "init", "made"], 7),
+            (["policy", "init", "case"], 2),
+        ],
+        "verify": [(["verify", bundle], 6), (["verify", "missing"], 2)],
+        "manifest": [
+            (["manifest"], 6),
+            (["manifest", "--write", "--file", "manifest.json"], 7),
+            (["manifest", "--check", "--file", "manifest.json"], 6),
+        ],
+        "approve": [(["approve", "missing.json", "--key", "missing.pem"], 2), (["approve", "--help"], 6)],
+        "run": [(["run", "list-jobs", "--params", "missing.json"], 2), (["run", "--help"], 6)],
+        "demo": [(["demo", "--help"], 6), (["demo", "--alert", "missing.json"], 2)],
+        "sandbox": [(["sandbox", "--messages", "0", "--manual-clock"], 6), (["sandbox", "--port", "many"], 2)],
+    }
+
+
+@pytest.mark.parametrize("out", LOST)
+@pytest.mark.parametrize("command", OWN)
+def test_a_tool_whose_output_is_lost(command: str, out: str, broken: Broken, tmp_path: Path) -> None:
+    for arguments, code in _tool_calls(tmp_path)[command]:
+        # Where a reader leaves that has what it wanted, nothing was lost.
+        expected = 0 if out == "gone" and code == 6 else code
+        assert broken.cfes(*arguments, out=out).code == expected, arguments
+        if code != 7:
+            assert broken.cfes(*arguments, out=out, err="full").code == expected, arguments
+
+
+@pytest.mark.parametrize("out", LOST)
+def test_help_and_version(out: str, broken: Broken) -> None:
+    for arguments in (["--help"], ["--version"], *([name, "--help"] for name in entries())):
+        # The sandbox's own parser writes its help to standard error where standard output is closed.
+        fine = out == "gone" or (out == "closed" and arguments[0] == "sandbox")
+        assert broken.cfes(*arguments, out=out).code == (0 if fine else 6), arguments
+
+
+@pytest.fixture
+def purge(connected: Any, tmp_path: Path) -> list[str]:
+    (tmp_path / "purge.yaml").write_text(PURGE)
+    return ["playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--yes"]
+
+
+@pytest.mark.parametrize("err", ["fine", "full"])
+@pytest.mark.parametrize("out", LOST)
+def test_a_playbook_that_made_a_job(
+    out: str, err: str, broken: Broken, sandbox: RunningSandbox, purge: list[str]
+) -> None:
+    ended = broken.cfes(*purge, "--directory", "case", out=out, err=err)
+    [job] = sandbox.state.truth()["jobs"]
+    assert ended.code == 7
+    if ended.err is not None:
+        assert job["job_id"] in ended.err.splitlines()[-1]
+        assert str(Path("case").resolve()) in ended.err
+    # It had ended: to resume it shows its result again, and changes nothing.
+    again = broken.cfes("playbook", "run", "--resume", "case", "--yes", out=out, err=err)
+    assert again.code == (0 if out == "gone" else 6)
+    assert broken.cfes("playbook", "run", "--resume", "case", "--yes").code == 0
+
+
+@pytest.mark.parametrize("out", LOST)
+def test_a_plan_whose_output_is_lost_changed_nothing(
+    out: str, broken: Broken, sandbox: RunningSandbox, purge: list[str]
+) -> None:
+    ended = broken.cfes(*purge, "--plan-only", out=out)
+    assert ended.code == (0 if out == "gone" else 6)
+    assert sandbox.state.truth()["jobs"] == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_playbook_in_a_small_encoding(encoding: str, broken: Broken, purge: list[str]) -> None:
+    ended = broken.cfes(*purge, encoding=encoding)
+    assert ended.code == 0
+    assert json.loads(ended.out)["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "closing", [">&-", "2>&-", "<&-", ">&- 2>&- <&-", ">/dev/full 2>/dev/full", ">/dev/full 2>&-", "| head -c 0"]
+)
+@pytest.mark.parametrize("entry", ["cfes", "action"])
+def test_a_real_process_with_streams_that_are_closed(
+    entry: str, closing: str, sandbox: RunningSandbox, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Real descriptors: the connection to the service must not become standard output."""
+    params = {"search_params": {"sender": "billing@invoice-portal.example", "start": "2026-11-13T15:32:35Z"}}
+    (tmp_path / "params.json").write_text(json.dumps({**params, "destination": "JunkEmail", "wait_follows": True}))
+    if entry == "cfes":
+        command = f'"{sys.executable}" -m platforms.cli create-move-job --params "{tmp_path}/params.json"'
+    else:
+        command = f'"{sys.executable}" -m actions.create_move_job'
+    given = "" if entry == "cfes" or "<&-" in closing else f'<"{tmp_path}/params.json"'
+    ended = subprocess.run(
+        ["/bin/bash", "-c", f"set -o pipefail; {command} {given} {closing}"],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        env={"PATH": os.environ["PATH"], "CFES_LOG": "off", **environment},
+    )  # fmt: skip
+    jobs = sandbox.state.truth()["jobs"]
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+    if entry == "action" and "<&-" in closing:
+        assert (ended.returncode, jobs) == (2, [])
+        return
+    [job] = jobs
+    if closing in ("2>&-", "<&-"):
+        assert (ended.returncode, json.loads(ended.stdout)["job_id"]) == (0, job["job_id"])
+        return
+    assert ended.returncode == 7 or closing.startswith("|")
+    if closing == ">&-":
+        assert job["job_id"] in ended.stderr
+
+
+def test_a_terminal_that_goes_away_ends_the_command_and_leaves_no_traceback(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    ours, theirs = pty.openpty()
+    complaints = (tmp_path / "err").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "platforms.cli", "approve", "-", "--key", "missing.pem"],
+        cwd=ROOT, stdin=theirs, stdout=theirs, stderr=complaints, start_new_session=True,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+    os.close(theirs)
+    until = time.monotonic() + 60
+    try:
+        # It is reading when it says so.
+        while b"reading from the terminal" not in (tmp_path / "err").read_bytes():
+            assert process.poll() is None
+            assert time.monotonic() < until
+        process.send_signal(signal.SIGHUP)
+        os.close(ours)
+        assert process.wait(60) == 128 + signal.SIGHUP
+    finally:
+        process.kill()
+        process.wait()
+        complaints.close()
+    assert b"Traceback" not in (tmp_path / "err").read_bytes()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_pipe_that_does_not_block_gets_everything(pipe: tuple[int, int]) -> None:
+    ours, theirs = pipe
+    size = 1_000_000
+    read = bytearray()
+
+    def drain() -> None:
+        while len(read) < size:
+            read.extend(os.read(ours, 65_536))
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    channel = Channel(theirs, whole=True)
+    assert channel.write(b"x" * size) == size
+    reader.join(60)
+    assert (len(read), channel.lost) == (size, None)
+
+
+def test_a_pipe_that_nobody_reads_is_given_up(pipe: tuple[int, int]) -> None:
+    channel = Channel(pipe[1], whole=True, patience=0)
+    channel.write(b"x" * 1_000_000)
+    assert channel.lost == STUCK
+
+
+def test_after_a_gap_nothing_more_of_a_result_is_written(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        channel = Channel(file.fileno(), whole=True)
+        channel.lost = "No space left on device"
+        channel.write(b"the rest")
+        log = Channel(file.fileno(), whole=False)
+        log.lost = "No space left on device"
+        log.write(b"a line of the log")
+    assert (tmp_path / "file").read_bytes() == b"a line of the log"
+
+
+def test_ctrl_c_after_the_create_names_the_job(broken: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = "3f2a51f0-9f8a-4f51-9d3f-0f3f7e1c2a11"
+
+    def made_and_watched(*_: object) -> Any:
+        record(changed=True, job_id=job_id)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Action, "_run", made_and_watched)
+    for ended in (
+        broken.cfes("create-move-job"),
+        broken.cfes("run", "create-move-job", given=b"{}"),
+        broken.process(catalog.find("create-move-job"), {}),
+    ):
+        assert ended.code == 130
+        assert job_id in str(ended.err)
