@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from evidence.manifest import BundledFile, Manifest
     from evidence.pseudonyms import Pseudonyms
     from evidence.signature import Signer
+    from guardrails.approval_check import ApprovalCheck
+    from guardrails.plan import Plan
 
 PACK = "cloudflare-email-security-pack"
 
@@ -74,6 +76,8 @@ class BundleWriter:
         self._plan = plan
         self._approvals = approvals
         self._checked_approvals: BundledApprovals | None = None
+        self._check: ApprovalCheck | None = None
+        self._policy: dict[str, Any] = {}
         self._is_proved = False
         self._plan_seal: SealState | None = None
         self._calls_missing = False
@@ -120,6 +124,11 @@ class BundleWriter:
             yield "the plan in the bundle has a broken seal: it was edited, or sealed with another CFES_PLAN_KEY"
         if self._checked_approvals is not None and self._checked_approvals.unverified is not None:
             yield f"the approvals in the bundle are not verified: {self._checked_approvals.unverified}"
+        if self._check is not None and not self._check.good:
+            yield (
+                f"approvals: {self._check.why}. `cfes verify` says the same of the bundle; if there were approvals, "
+                "make it again with them"
+            )
         if self._calls_missing:
             yield "the record of calls of earlier runs was lost: calls.ndjson begins where this export went on"
 
@@ -140,7 +149,23 @@ class BundleWriter:
             self._plan_seal = seal_state(plan, connection.plan_key)
         if self._approvals is not None:
             self._checked_approvals = verify_approvals_of_job(self._api, self._approvals, plan, job)
+        self._check_policy(plan, job)
         self._is_proved = is_proved(job, connection.account_id, StampKey.of(connection.plan_key))
+
+    def _check_policy(self, plan: Plan | None, job: BulkJob) -> None:
+        """Take the policy that is in force now, and whether the approvals are those that it asks for."""
+        from guardrails.approval_check import check_approvals  # noqa: PLC0415 -- the policy's models
+        from guardrails.policy_document import policy_document, policy_hash, without_policy  # noqa: PLC0415
+
+        api = self._api
+        if not api.has_policy:
+            self._policy = without_policy("no policy was set where the bundle was made (CFES_POLICY)")
+        elif self._pseudonyms is not None:
+            why = "the bundle is without names, and a policy has names"
+            self._policy = without_policy(why, sha256=policy_hash(api.policy))
+        else:
+            self._policy = policy_document(api.policy, read_at=format_instant(api.clock.now().replace(microsecond=0)))
+            self._check = check_approvals(api.policy, plan, job, api.connection.account_id, self._approvals or ())
 
     def write(self, rows: RowFile, export: Mapping[str, Any], calls: CallRecord | None) -> tuple[FileRecord, str]:
         """Write it to the rows' own destination, and give up the partial file. export: the action's result as JSON.
@@ -174,6 +199,7 @@ class BundleWriter:
             bundle.add_json("export.json", told)
             bundle.add_json("job.json", export["job"])
             bundle.add_json("request.json", self._request(export["job"]))
+            bundle.add_json("policy.json", self._policy)
             if self._plan is not None:
                 bundle.add_json(
                     "plan.json", self._plan if self._pseudonyms is None else self._pseudonyms.plan(self._plan)
@@ -216,8 +242,13 @@ class BundleWriter:
         facts = request_facts(job, proved=self._is_proved)
         if self._plan_seal is not None:
             facts["plan_seal"] = self._plan_seal
+            if self._plan is not None and self._pseudonyms is None:
+                facts["plan_hash"] = self._plan["plan_hash"]
         if self._checked_approvals is not None:
             facts["approvals"] = self._checked_approvals.summary()
+        facts["policy"] = {name: self._policy[name] for name in ("sha256", "read_at", "why")}
+        if self._check is not None:
+            facts["approval_check"] = self._check.document()
         return facts
 
     def _manifest(self, export: Mapping[str, Any], now: datetime, files: list[BundledFile]) -> Manifest:

@@ -110,8 +110,8 @@ class Params(ActionParams):
     evidence: Literal["bundle"] | None = Field(
         None,
         description="`bundle`: instead of one file a folder, or a zip file where destination ends in .zip, with the "
-        "rows as NDJSON and CSV, the job, the request, the plan, the approvals, the calls made and a report, and with "
-        "evidence.json, which `cfes verify` proves them by.",
+        "rows as NDJSON and CSV, the job, the request, the policy, the plan, the approvals, the calls made and a "
+        "report, and with evidence.json, which `cfes verify` proves them by.",
     )
     plan: dict[str, Any] | None = Field(None, description="For the bundle: the plan that the job was made from.")
     approvals: Approvals | None = Field(

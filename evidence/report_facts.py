@@ -8,8 +8,10 @@
     playbook        text: the playbook's ID, if one ran
     alert           {id, from, subject, received (RFC 3339)}
     request         {search_params {}, comment, requested_by, approved_by [], plan_digest, claimed [], plan_seal,
-                    approvals {verified, approved_by [], why}}: what was asked for, and by whom; `claimed` names the
-                    fields that are known from the job's comment alone (all of them where it is absent)
+                    approvals {verified, approved_by [], why}, policy {sha256, read_at, why},
+                    approval_check {state, why, needed, groups [], requesters [], approved_by []}}: what was asked
+                    for, and by whom; `claimed` names the fields that are known from the job's comment alone (all of
+                    them where it is absent)
     job             the API's `BulkJob`
     outcome         "succeeded", "partial", "failed" or "cancelled"; else it is taken from the job
     export          {written, complete, expected, missing, counts_by_status {status: count},

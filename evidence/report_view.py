@@ -270,6 +270,11 @@ def _wanted_by(request: Mapping[str, Any]) -> list[Named]:
         said.append((Wording("Approvals, verified for the time of the job"), names or None))
     elif approvals:
         said.append((Wording("Approvals, not verified"), text(approvals.get("why"))))
+    policy = part(request, "policy")
+    if policy:
+        said.append((Wording("Policy (SHA-256)"), text(policy.get("sha256")) or text(policy.get("why"))))
+    if (check := text(part(request, "approval_check").get("why"))) is not None:
+        said.append((Wording("Approvals against the policy"), check))
     return [(name, value) for name, value in said if value is not None]
 
 

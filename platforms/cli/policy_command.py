@@ -21,6 +21,7 @@ from connectors.policy_loading import load_policy
 from connectors.policy_rules import ApprovalRule, Approver, Budget, Rule
 from guardrails.approver_keys import evidence_key, public_keys
 from guardrails.plan import DEFAULT_DRIFT_PERCENT
+from guardrails.policy_document import policy_hash
 from platforms.cli import options
 from platforms.cli.commands import PlainCommand
 from platforms.cli.failures import told
@@ -140,10 +141,10 @@ def policy_file() -> str | None:
 
 def _show(screen: Screen, path: str, policy: Policy) -> None:
     if screen.json:
-        screen.write_json({"file": path, "policy": policy.model_dump(mode="json")})
+        screen.write_json({"file": path, "sha256": policy_hash(policy), "policy": policy.model_dump(mode="json")})
         return
     screen.out.print(safe(f"{path}: can be used", "bold"))
-    facts(screen.out, list(_said(policy)))
+    facts(screen.out, [*_said(policy), ("hash", policy_hash(policy))])
 
 
 def _said(policy: Policy) -> Iterator[tuple[str, str]]:

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from actions.bundle_check import BundleClaims, bundle_claims
 from evidence.verification import Verification, verify
 from evidence.verification_words import files_words, headline, signature_words
+from guardrails.approval_check import ApprovalState
 from platforms.cli import options
 from platforms.cli.commands import PlainCommand
 from platforms.cli.documents import read_bytes
@@ -29,41 +31,67 @@ def verify_(
     ] = None,
     output: options.Output = None,
 ) -> None:
-    """Verify a bundle of evidence: every file against evidence.json. No connection is needed, nothing is changed.
+    """Verify a bundle of evidence: files, signature, and approvals. No connection is needed, nothing is changed.
 
-    Two verdicts: whether every file is unchanged, and whether the signature is that of the key given. Exit 0 where both
-    are good; without --public-key a signature is not checked. Exit 8 where a file is missing, changed or extra, each of
-    them named; or where the signature is of another key, broken, removed, or absent although a key is given. Exit 2
-    where there is no bundle or no key to read.
+    Three verdicts: whether every file is unchanged, whether the signature is that of the key given, and whether the
+    approvals in the bundle are those that its policy asks for. Exit 0 where nothing is wrong; without --public-key a
+    signature is not checked. Exit 8 where a file is missing, changed or extra, each of them named; where the signature
+    is of another key, broken, removed, or absent although a key is given; or where approvals are missing or not valid.
+    Exit 2 where there is no bundle or no key to read.
     """
     screen = Screen(output)
     with told(screen):
         found = verify(bundle, None if public_key is None else read_bytes(public_key, "--public-key"))
+        claims = bundle_claims(bundle, found)
         if screen.json:
-            screen.write_json(_document(bundle, found))
+            screen.write_json(_document(bundle, found, claims))
         else:
-            _show(screen, bundle, found)
-        if not found.verified:
+            _show(screen, bundle, found, claims)
+        if not (found.verified and claims.check.good):
             raise typer.Exit(NOT_VERIFIED)
 
 
-def _document(bundle: str, found: Verification) -> dict[str, Any]:
+def _document(bundle: str, found: Verification, claims: BundleClaims) -> dict[str, Any]:
     return {
         "bundle": bundle,
-        "verified": found.verified,
+        "verified": found.verified and claims.check.good,
         "files_unchanged": found.intact,
         "signature": {"state": found.signature, "signer": found.manifest.signer, "key": found.key},
+        "approvals": claims.document(),
         "evidence_sha256": found.sha256,
         "files": [{"path": f.path, "state": f.state, "detail": f.detail or None} for f in found.findings],
         "evidence": found.manifest.model_dump(mode="json", exclude={"files"}),
     }
 
 
-def _show(screen: Screen, bundle: str, found: Verification) -> None:
-    verdict = "verified" if found.verified else "NOT verified"
-    screen.out.print(safe(f"{bundle}: {verdict}", "bold green" if found.verified else "bold red"))
+def _show(screen: Screen, bundle: str, found: Verification, claims: BundleClaims) -> None:
+    good = found.verified and claims.check.good
+    screen.out.print(safe(f"{bundle}: {'verified' if good else 'NOT verified'}", "bold green" if good else "bold red"))
     screen.out.print(safe(headline(found)))
-    facts(screen.out, list(_said(found)))
+    facts(screen.out, [*_said(found), *_claimed(claims)])
+
+
+_APPROVALS: dict[ApprovalState, str] = {
+    "met": "valid, and enough",
+    "not_needed": "not needed",
+    "not_met": "NOT ENOUGH",
+    "invalid": "NOT VALID",
+    "unknown": "not known",
+}
+
+
+def _claimed(claims: BundleClaims) -> Iterator[tuple[str, str]]:
+    """Yield who asked, who approved, and under which policy, as far as the bundle shows it."""
+    check = claims.check
+    yield "requested by", ", ".join(check.requesters) or "nobody named"
+    yield "approvals", f"{_APPROVALS[check.state]}: {check.why}"
+    if check.approved_by:
+        yield "approved by", ", ".join(check.approved_by)
+    if claims.plan_hash is not None:
+        yield "plan hash", claims.plan_hash
+    if claims.policy_sha256 is not None:
+        yield "policy hash", claims.policy_sha256
+        yield "", "That this was the policy in force, only your own copy can show: `cfes policy check` prints its hash."
 
 
 def _said(found: Verification) -> Iterator[tuple[str, str]]:

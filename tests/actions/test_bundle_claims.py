@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 
 from actions import create_move_job, export_job_messages, preview_job, render_report, wait_for_job
+from actions.bundle_check import BundleClaims, bundle_claims
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused
+from connectors.policy_loading import load_policy
 from connectors.stamp import Stamp
 from evidence.verification import verify
 from guardrails.approval import approve, reject
 from guardrails.approval_token import Signing
+from guardrails.policy_document import policy_document, policy_hash
 from sandbox.server import RunningSandbox
 from tests.actions.test_forged_jobs import PLAN_KEY, posted
 from tests.conftest import CAMPAIGN
@@ -146,6 +150,165 @@ class TestApprovals:
         assert "approved_by" not in held
         assert any("not verified" in warning for warning in result["warnings"])
         assert "Approvals, not verified" in (tmp_path / "case" / "report.md").read_text()
+
+
+TWO = {"approvals": 2, "one_from": ["legal", "security"]}
+
+
+def rule_file(tmp_path: Path, name: str = "rule.yaml", **rule: Any) -> str:
+    path = tmp_path / name
+    approvers = [
+        {"name": "bob", "public_key": public_pem(BOB), "groups": ["legal", "security"]},
+        {"name": "carol", "public_key": public_pem(CAROL), "groups": ["security"]},
+    ]
+    path.write_text(json.dumps({"policy": 1, "approvers": approvers, "approval_needed": [rule or TWO]}))
+    return str(path)
+
+
+def remade(bundle: Path, **files: Any) -> BundleClaims:
+    """Check the bundle again with other files in it, each listed as it is now; None takes one out."""
+    evidence = json.loads((bundle / "evidence.json").read_text())
+    for stem, content in files.items():
+        name = f"{stem}.json"
+        listed = next(file for file in evidence["files"] if file["path"] == name)
+        if content is None:
+            (bundle / name).unlink()
+            evidence["files"].remove(listed)
+        else:
+            data = json.dumps(content).encode()
+            (bundle / name).write_bytes(data)
+            listed.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    (bundle / "evidence.json").write_text(json.dumps(evidence))
+    return bundle_claims(bundle, verify(bundle))
+
+
+class TestPolicy:
+    """What an auditor checks again, offline, from the bundle alone."""
+
+    @pytest.fixture
+    def api(self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> EmailSecurity:
+        return connect(sandbox, policy_file=rule_file(tmp_path), requested_by="alice", plan_key=PLAN_KEY)
+
+    @pytest.fixture
+    def bundle(self, api: EmailSecurity, tmp_path: Path) -> Path:
+        plan = planned(api)
+        tokens = [signed(api, plan), signed(api, plan, "carol", CAROL)]
+        bundled(api, ended(api, plan=plan, approvals=tokens), tmp_path / "case", plan=plan, approvals=tokens)
+        return tmp_path / "case"
+
+    def test_it_holds_the_policy_and_the_approvers_keys(self, bundle: Path, api: EmailSecurity) -> None:
+        found, plan = document(bundle, "policy.json"), document(bundle, "plan.json")
+        assert found["sha256"] == policy_hash(api.policy)
+        keys = {one["name"]: one["public_key"] for one in found["policy"]["approvers"]}
+        assert keys == {"bob": public_pem(BOB), "carol": public_pem(CAROL)}
+        assert document(bundle, "request.json")["policy"]["sha256"] == found["sha256"]
+        claims = bundle_claims(bundle, verify(bundle))
+        assert (claims.check.state, claims.policy_sha256, claims.plan_hash) == (
+            "met",
+            found["sha256"],
+            plan["plan_hash"],
+        )
+        assert (claims.check.requesters, claims.check.approved_by) == (["alice"], ["bob", "carol"])
+        for name in ("report.md", "report.html"):
+            assert found["sha256"] in (bundle / name).read_text()
+
+    def test_two_files_that_say_the_same_have_one_hash(self, tmp_path: Path) -> None:
+        first = rule_file(tmp_path)
+        second = tmp_path / "same.yaml"
+        second.write_text("# a comment\n" + json.dumps({**json.loads(Path(first).read_text()), "approval_hours": 24}))
+        other = rule_file(tmp_path, "other.yaml", approvals=1)
+        assert (
+            policy_hash(load_policy(first)) == policy_hash(load_policy(str(second))) != policy_hash(load_policy(other))
+        )
+
+    def test_an_approval_less_is_not_enough(self, bundle: Path) -> None:
+        approvals = document(bundle, "approvals.json")
+        one = remade(bundle, approvals={**approvals, "approvals": approvals["approvals"][:1]})
+        assert (one.check.state, one.check.good) == ("not_met", False)
+        assert "2 approvals, one from each of legal, security, and 1 counts" in one.check.why
+        twice = remade(bundle, approvals={**approvals, "approvals": approvals["approvals"][:1] * 2})
+        assert twice.check.state == "not_met"
+        none = remade(bundle, approvals=None)
+        assert (none.check.state, none.check.approved_by) == ("not_met", ())
+
+    def test_what_the_approvals_are_for_is_checked(self, bundle: Path, api: EmailSecurity) -> None:
+        approvals, plan, policy = (document(bundle, f"{name}.json") for name in ("approvals", "plan", "policy"))
+        job = document(bundle, "job.json")
+        forged = [signed(api, plan, key=EVE), approvals["approvals"][1]]
+        assert "not signed by bob's key" in remade(bundle, approvals={"approvals": forged}).check.why
+        remade(bundle, approvals=approvals)
+        assert remade(bundle, plan={**plan, "messages": 1}).check.state == "invalid"
+        remade(bundle, plan=plan)
+        by_bob = {**job, "comment": job["comment"].replace(":by=alice", ":by=bob")}
+        assert "nobody approves their own" in remade(bundle, job=by_bob).check.why
+        elsewhere = {**job, "action_params": {**job["action_params"], "destination": "Inbox"}}
+        assert "the job does something else" in remade(bundle, job=elsewhere).check.why
+        assert "does not name the plan" in remade(bundle, job={**job, "comment": "by hand"}).check.why
+        late = remade(bundle, job={**job, "created_at": "2026-12-20T00:00:00Z"})
+        assert late.check.state == "invalid"
+        remade(bundle, job=job)
+        edited = {**policy, "policy": {**policy["policy"], "approval_needed": []}}
+        assert "its sha256 is not that of its policy" in remade(bundle, policy=edited).check.why
+        assert remade(bundle, policy=policy).check.state == "met"
+
+    def test_another_policy_can_be_told_by_its_hash_only(self, bundle: Path, tmp_path: Path) -> None:
+        # Whoever makes a bundle anew can put a policy of their own into it: its hash is another.
+        milder = load_policy(rule_file(tmp_path, "milder.yaml", approvals=1))
+        claims = remade(bundle, policy=policy_document(milder, read_at="2026-11-20T16:00:00Z"))
+        assert claims.check.state == "met"
+        assert claims.policy_sha256 == policy_hash(milder) != document(bundle, "request.json")["policy"]["sha256"]
+
+    def test_a_bundle_of_an_earlier_version_says_that_it_has_none(self, bundle: Path) -> None:
+        claims = remade(bundle, policy=None)
+        assert (claims.check.state, claims.check.good, claims.policy_sha256) == ("unknown", True, None)
+        assert "a version of the pack before this one" in claims.check.why
+
+    def test_without_a_policy_the_bundle_says_so(
+        self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+    ) -> None:
+        api = connect(sandbox)
+        bundled(api, ended(api, **MOVE), tmp_path / "case")
+        held = document(tmp_path / "case", "policy.json")
+        assert (held["policy"], held["sha256"]) == (None, None)
+        assert "no policy was set" in bundle_claims(tmp_path / "case", verify(tmp_path / "case")).check.why
+        assert "no policy was set" in (tmp_path / "case" / "report.md").read_text()
+
+    def test_without_names_only_the_hash_of_the_policy_is_in_it(
+        self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+    ) -> None:
+        path = policy_file(tmp_path, bob=BOB)
+        api = connect(sandbox, policy_file=path, pseudonym_key=PSEUDONYM_KEY)
+        bundled(api, ended(api, **MOVE), tmp_path / "case", pseudonymize=True)
+        held = document(tmp_path / "case", "policy.json")
+        assert (held["policy"], held["sha256"]) == (None, policy_hash(load_policy(path)))
+
+    def test_a_job_that_was_made_past_the_policy_is_told(
+        self, api: EmailSecurity, sandbox: RunningSandbox, tmp_path: Path
+    ) -> None:
+        job_id = posted(sandbox, "by hand")
+        wait_for_job.run({"job_id": job_id}, api)
+        result = bundled(api, job_id, tmp_path / "case")
+        assert any("and there is none" in warning for warning in result["warnings"])
+        assert bundle_claims(tmp_path / "case", verify(tmp_path / "case")).check.state == "not_met"
+
+    @pytest.mark.parametrize(
+        ("rule", "state"),
+        [
+            ({"actions": ["RELEASE"]}, "not_needed"),
+            ({"destinations": ["Inbox"]}, "not_needed"),
+            ({"more_than_messages": 100_000}, "unknown"),
+            ({"more_than_recipients": 100_000}, "unknown"),
+            ({"more_than_messages": 100_000, "destinations": ["Inbox"]}, "not_needed"),
+        ],
+    )
+    def test_without_a_plan_it_goes_by_what_is_known(
+        self, rule: dict[str, Any], state: str, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+    ) -> None:
+        api = connect(sandbox, policy_file=rule_file(tmp_path, **rule))
+        job_id = posted(sandbox, "by hand")
+        wait_for_job.run({"job_id": job_id}, api)
+        bundled(api, job_id, tmp_path / "case")
+        assert bundle_claims(tmp_path / "case", verify(tmp_path / "case")).check.state == state
 
 
 class TestClaims:

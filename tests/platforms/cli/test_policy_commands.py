@@ -23,6 +23,7 @@ from guardrails.approval_token import ApprovalTerms
 from guardrails.named_messages import Change, plan_hash
 from guardrails.plan import new_plan, read_plan
 from guardrails.plan_seal import seal_plan
+from guardrails.policy_document import policy_hash
 from platforms.cli import approve_command
 from tests.clock import FakeClock
 from tests.guardrails.test_approval import BOB, CAROL, EVE, POLICY, private_pem, public_pem
@@ -140,7 +141,9 @@ class TestPolicyCheck:
     def test_a_good_policy_is_shown_as_json(self, cfes: Cfes) -> None:
         ended = cfes("policy", "check", str(EXAMPLE))
         assert ended.code == 0
-        assert ended.document == {"file": str(EXAMPLE), "policy": load_policy(str(EXAMPLE)).model_dump(mode="json")}
+        policy = load_policy(str(EXAMPLE))
+        said = {"file": str(EXAMPLE), "sha256": policy_hash(policy), "policy": policy.model_dump(mode="json")}
+        assert ended.document == said
 
     @pytest.mark.parametrize(
         ("setting", "said"),

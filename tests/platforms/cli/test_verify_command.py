@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from actions.example_job import example_job
+from connectors.policy import Policy
 from evidence.manifest import SIGNATURE
+from guardrails.policy_document import canonical, policy_document, policy_hash
 from tests.evidence.test_bundle import OTHER_PUBLIC, PUBLIC, made
 from tests.platforms.cli.conftest import Cfes
 
@@ -87,6 +93,48 @@ def test_files_and_signature_are_two_verdicts(state: str, changed: bool, code: i
     assert "NOT intact" not in shown.out
     words = {"other_key": "made with another key", "broken": "BROKEN", "removed": "REMOVED", "valid": "valid"}
     assert words.get(state, "signature") in shown.out
+
+
+def with_policy(bundle: Path, policy: dict[str, Any]) -> Path:
+    """The bundle with a policy in it, and a job that somebody made by hand."""
+    files = {"policy.json": policy, "job.json": example_job()}
+    evidence = json.loads((bundle / "evidence.json").read_text())
+    evidence["files"] = [file for file in evidence["files"] if file["path"] not in files]
+    for name, content in files.items():
+        data = json.dumps(content).encode()
+        (bundle / name).write_bytes(data)
+        evidence["files"].append({"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+    (bundle / "evidence.json").write_text(json.dumps(evidence))
+    return bundle
+
+
+@pytest.mark.parametrize(("approvals", "code", "state"), [(0, 0, "not_needed"), (1, 8, "not_met")])
+def test_who_had_to_approve_is_a_verdict_of_its_own(
+    approvals: int, code: int, state: str, cfes: Cfes, tmp_path: Path
+) -> None:
+    approver = {"name": "bob", "public_key": PUBLIC.decode()}
+    rules = [{"approvals": 1}] if approvals else []
+    policy = Policy.model_validate({"policy": 1, "approvers": [approver], "approval_needed": rules})
+    bundle = with_policy(made(tmp_path / "case"), policy_document(policy, read_at="2026-11-20T16:00:00Z"))
+    ended = cfes("verify", str(bundle), "--output", "json")
+    assert (ended.code, ended.document["verified"], ended.document["files_unchanged"]) == (code, code == 0, True)
+    found = ended.document["approvals"]
+    assert (found["state"], found["policy_sha256"]) == (state, policy_hash(policy))
+    shown = cfes("verify", str(bundle), "--output", "table")
+    assert (shown.code, (": NOT verified" in shown.out)) == (code, code == 8)
+    assert policy_hash(policy) in shown.out
+    (tmp_path / "policy.yaml").write_text(json.dumps(canonical(policy)))
+    assert cfes("policy", "check", str(tmp_path / "policy.yaml"), "--output", "json").document["sha256"] == policy_hash(
+        policy
+    )
+
+
+@pytest.mark.parametrize("broken", [[], {}, {"format": "cfes-policy/2"}, {"policy": 1}, {"sha256": "x", "policy": {}}])
+def test_a_policy_that_cant_be_read_is_told(broken: Any, cfes: Cfes, tmp_path: Path) -> None:
+    bundle = with_policy(made(tmp_path / "case"), broken)
+    ended = cfes("verify", str(bundle), "--output", "json")
+    assert (ended.code, ended.document["approvals"]["state"]) == (8, "invalid")
+    assert "contradicts itself" in ended.document["approvals"]["why"]
 
 
 def test_what_is_no_bundle_is_a_bad_parameter(cfes: Cfes, tmp_path: Path) -> None:
