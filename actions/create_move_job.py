@@ -84,6 +84,7 @@ ACTION = Action(
         "job_id": JOB_ID,
         "status": "PENDING",
         "created": True,
+        "reused": None,
         "job": example_new_job(comment="[cfes:1:0c1b7d2a9e4f5a6b7c8d9e0f:1a2b3c4d5e6f7a8b] case 42"),
         "plan_hash": None,
         "requested_by": None,

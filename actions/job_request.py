@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from actions.approval_parameters import Approvals, Person
 from actions.contract import ActionParams, ActionResult, Preview
+from actions.reused_job import ReusedJob, describe_reused_job, leaves_messages
 from actions.streams import record
 from actions.tripwire import DiscoveryLimit, Tripwire, smallest, watch_discovery
 from connectors.email_security import EmailSecurity
@@ -121,6 +122,7 @@ class JobRequestResult(ActionResult):
     job_id: str = Field(description="The job's UUID.")
     status: str = Field(description="The job's status.")
     created: bool = Field(description="False where a job for this request existed already.")
+    reused: ReusedJob | None = Field(description="Where created is false: what that job left. Null for a new job.")
     job: dict[str, Any] = Field(description="The job as the API describes it.")
     plan_hash: str | None = Field(description="The plan, if the job was made from it; else null.")
     requested_by: str | None = Field(
@@ -202,10 +204,15 @@ def request_job(
         limit = DiscoveryLimit(smallest(p.max_messages, of_plan)).under_policy(api, state, created=made.created)
         state, tripwire = watch_discovery(api, state, limit, created=made.created)
         warnings += _discovery_warnings(state, tripwire)
+    reused = None
+    if not made.created:
+        request = job.asked
+        reused = describe_reused_job(api, state, request.action, request.destination, request.search_params)
     return result(
         job_id=state.job_id,
         status=state.status,
         created=made.created,
+        reused=reused,
         job=state.document(),
         plan_hash=plan_hash,
         requested_by=made.stamp.requested_by or None,
@@ -262,9 +269,9 @@ def _discovery_warnings(job: BulkJob, tripwire: Tripwire | None) -> list[str]:
 
 
 def verdict(result: Mapping[str, Any]) -> int:
-    """Return 8 where the job was over its discovery limit, else 0."""
+    """Return 8 where the job was over its discovery limit, or ended before this call and left messages; else 0."""
     tripwire = result["tripwire"]
-    return 8 if tripwire is not None and tripwire["tripped"] else 0
+    return 8 if (tripwire is not None and tripwire["tripped"]) or leaves_messages(result) else 0
 
 
 def limits_of(p: JobRequestParams, *, allow_irreversible: bool, allow_malicious: bool) -> Limits:

@@ -60,6 +60,7 @@ ACTION = Action(
         "job_id": JOB_ID,
         "status": "PENDING",
         "created": True,
+        "reused": None,
         "job": example_new_job(
             action_type="RELEASE",
             action_params={"type": "RELEASE"},

@@ -41,6 +41,9 @@ CALLS = "calls.ndjson"
 
 NOT_ALL_SUCCEEDED = 8
 
+# Outputs of the shipped playbooks that say something of a run whose job had ended before it.
+OF_RERUNS = ("still_delivered", "still_held", "earlier_job")
+
 # The action that makes plans.
 PREVIEW = "preview-job"
 
@@ -228,11 +231,19 @@ def _close(screen: Screen, outcome: local.Outcome) -> None:
         screen.write_json({**document, "seconds": round(seconds, 1)})
     else:
         screen.say("")
+        if _rerun(outcome):
+            screen.say(_rerun(outcome), "bold yellow")
         facts(screen.out, [*_outputs(outcome), ("time", f"{seconds:.1f} s"), ("directory", near(outcome.directory))])
     if outcome.error is not None:
         show_ending(screen, outcome.error, outcome.exit_code)
-    elif outcome.message is not None:
+    elif outcome.message is not None and (screen.json or outcome.message != _rerun(outcome)):
         screen.say(outcome.message)
+
+
+def _rerun(outcome: local.Outcome) -> str:
+    """Return what a run says that found its job ended, and so changed nothing; empty for others."""
+    said = outcome.outputs.get("rerun")
+    return said if isinstance(said, str) else ""
 
 
 def _seconds(outcome: local.Outcome) -> float:
@@ -247,6 +258,8 @@ def _outputs(outcome: local.Outcome) -> list[tuple[str, str]]:
     within = f"{near(outcome.directory)}/"
     rows = []
     for name, value in outcome.outputs.items():
+        if name == "rerun" or (value is None and name in OF_RERUNS):
+            continue
         if isinstance(value, dict) and "plan_hash" in value:
             # A whole plan would push the error and its next step off the screen.
             value = f"plan {value['plan_hash']}; --output json has all of it"  # noqa: PLW2901

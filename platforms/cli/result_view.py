@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from platforms.cli.plan_view import show_change, show_plan
-from platforms.cli.screen import Screen
+from platforms.cli.screen import Screen, safe
 from platforms.cli.tables import Column, facts, grid, named_values
 
 Result = Mapping[str, Any]
@@ -122,6 +122,14 @@ def _wait(screen: Screen, result: Result) -> None:
         screen.say(f"not done yet: cfes wait-for-job --job-id {result['job_id']} goes on waiting", "yellow")
 
 
+def _made(screen: Screen, result: Result) -> None:
+    reused = result.get("reused")
+    if isinstance(reused, Mapping):
+        screen.out.print(safe(reused["message"], "bold"))
+        screen.out.print(safe(reused["next"]))
+    _as_facts(screen, {name: value for name, value in result.items() if name != "reused"})
+
+
 def _connection(screen: Screen, result: Result) -> None:
     _as_facts(screen, result)
     if not result["ok"]:
@@ -130,6 +138,8 @@ def _connection(screen: Screen, result: Result) -> None:
 
 _VIEWS: Mapping[str, Callable[[Screen, Result], None]] = {
     "list-jobs": _jobs,
+    "create-move-job": _made,
+    "release-job": _made,
     "preview-job": show_plan,
     "move-messages": show_change,
     "release-messages": show_change,

@@ -12,13 +12,15 @@ from platforms.cli.action_index import load
 from platforms.cli.bar import Bar
 from platforms.cli.parting import Parting
 from platforms.cli.screen import Screen
-from platforms.cli.step_summary import summary
+from platforms.cli.step_summary import changed_nothing, summary
 from playbooks.engine import RunAction, Sleep
 from playbooks.format import ActionStep, FinishStep, SetStep, Step
 from playbooks.instants import parse
 from playbooks.local import Observer
 
 _MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "bold red"), "skipped": ("-", "dim")}
+
+_NOTHING_NEW = ("!", "yellow")
 
 Record = Mapping[str, Any]
 
@@ -98,11 +100,11 @@ class RunView(Observer):
             self.job_has_ended = HAS_ENDED.get(status, False)
 
     def _line(self, step: Step, record: Record) -> None:
-        mark = _MARKS[record["status"]]
+        mark = _NOTHING_NEW if changed_nothing(record.get("result") or {}) else _MARKS[record["status"]]
         said = [_title(step)]
         said.append("skipped" if record["status"] == "skipped" else _what_came_of_it(step, record))
         said.append(_took(record))
-        style = "" if record["status"] == "succeeded" else mark[1]
+        style = "" if mark == _MARKS["succeeded"] else mark[1]
         self._screen.say("  ".join(part for part in said if part), style, mark)
 
 

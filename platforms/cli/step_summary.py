@@ -38,9 +38,17 @@ def _changed(result: Result) -> list[str]:
 
 
 def _made(result: Result) -> list[str]:
-    job_id = result.get("job_id")
-    adopted = "adopted" if result.get("created") is False else "created"
-    return [f"job {job_id} {adopted}" if job_id else ""]
+    job_id, reused = result.get("job_id"), result.get("reused")
+    if isinstance(reused, Mapping):
+        said = "nothing new: the job ended before this run" if changed_nothing(result) else "follows a running job"
+        return [said, f"job {job_id} of {reused.get('created_at')}", str(result.get("status") or "")]
+    return [f"job {job_id} created" if job_id else ""]
+
+
+def changed_nothing(result: Result) -> bool:
+    """Return whether a create found a job that had ended: what it moved was moved before."""
+    reused = result.get("reused")
+    return isinstance(reused, Mapping) and reused.get("ended") is True
 
 
 def _waited(result: Result) -> list[str]:

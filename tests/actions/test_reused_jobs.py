@@ -1,0 +1,147 @@
+"""A create that finds its job made and ended says that it moved nothing, and what that job left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import create_move_job, release_job, restore_messages, wait_for_job
+from connectors.email_security import EmailSecurity
+from guardrails import remaining
+from sandbox.message import QUARANTINED, Sender
+from sandbox.server import RunningSandbox
+from tests.actions.named_messages import SMOOTH, delivered, moved_by_job
+from tests.conftest import CAMPAIGN
+
+Connect = Callable[..., EmailSecurity]
+
+ATTACKER = Sender(str(CAMPAIGN["sender"]))
+MOVE: dict[str, Any] = {"search_params": CAMPAIGN, "destination": "JunkEmail", "idempotency_key": "case-42"}
+HELD = {"sender": "statements@partner-bank.example", "delivery_status": "quarantined", "detections_only": False}
+
+
+@pytest.fixture
+def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
+    return start_sandbox(**SMOOTH)
+
+
+def ended(api: EmailSecurity, run: Callable[..., dict[str, Any]], params: dict[str, Any]) -> dict[str, Any]:
+    made = run(params, api)
+    wait_for_job.run({"job_id": made["job_id"]}, api)
+    return made
+
+
+def rerun(api: EmailSecurity, **changes: Any) -> dict[str, Any]:
+    """Make the job, let it end, and ask for it again; gives what the second call says of it."""
+    again = create_move_job.run({**MOVE, **changes}, api)
+    assert again["created"] is False
+    assert again["reused"]["created_at"] == again["job"]["created_at"]
+    reused: dict[str, Any] = again["reused"]
+    return reused
+
+
+def test_a_new_job_is_not_a_reused_one(api: EmailSecurity) -> None:
+    assert create_move_job.run(MOVE, api)["reused"] is None
+
+
+def test_a_job_that_left_nothing(api: EmailSecurity) -> None:
+    ended(api, create_move_job.run, MOVE)
+    reused = rerun(api)
+    assert (reused["ended"], reused["remaining"], reused["not_counted"]) == (True, 0, None)
+    assert reused["message"].startswith("This call moved nothing: job ")
+    assert "No message of its search is still delivered" in reused["message"]
+    assert create_move_job.ACTION.verdict is not None
+    assert create_move_job.ACTION.verdict(create_move_job.run(MOVE, api)) == 0
+
+
+def test_a_copy_that_came_after_the_job(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    ended(api, create_move_job.run, MOVE)
+    delivered(sandbox, "dana@corp.example", sender=ATTACKER)
+    again = create_move_job.run(MOVE, api)
+    assert (again["created"], again["reused"]["remaining"]) == (False, 1)
+    assert "1 message of its search is still delivered." in again["reused"]["message"]
+    assert "another idempotency_key" in again["reused"]["next"]
+    assert create_move_job.ACTION.verdict is not None
+    assert create_move_job.ACTION.verdict(again) == 8
+
+
+def test_mail_that_another_search_finds_does_not_count(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    ended(api, create_move_job.run, MOVE)
+    delivered(sandbox, "dana@corp.example", sender=Sender("someone@else.example"))
+    assert rerun(api)["remaining"] == 0
+
+
+def test_messages_that_were_moved_back(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+    rows = moved_by_job(api, tmp_path / "rows.ndjson", idempotency_key="case-42")
+    moved_back = restore_messages.run(
+        {"export": str(tmp_path / "rows.ndjson"), "dry_run": False, "allow_malicious": True}, api
+    )
+    assert moved_back["succeeded"] > 0
+    reused = rerun(api)
+    assert 0 < reused["remaining"] <= rows["written"]
+    # One log for each message: not all are read.
+    assert reused["all_checked"] is (rows["written"] <= remaining.MOST_LOGS)
+    assert "still delivered" in reused["message"]
+
+
+def test_a_job_that_still_runs_is_followed(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    create_move_job.run({**MOVE, "wait_follows": True}, api)
+    calls = sandbox.state.truth()["calls"].get("searchMessages", 0)
+    again = create_move_job.run({**MOVE, "wait_follows": True}, api)
+    reused = again["reused"]
+    assert (again["created"], reused["ended"], reused["remaining"]) == (False, False, None)
+    assert "This call follows it." in reused["message"]
+    assert "nothing" not in reused["message"]
+    assert sandbox.state.truth()["calls"].get("searchMessages", 0) == calls
+    assert create_move_job.ACTION.verdict is not None
+    assert create_move_job.ACTION.verdict(again) == 0
+
+
+@pytest.mark.parametrize("kind", ["html", "drop_before", "truncate"])
+def test_a_count_that_fails_fails_no_call(kind: Any, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    ended(api, create_move_job.run, MOVE)
+    sandbox.state.faults.add("searchMessages", kind, times=None)
+    again = create_move_job.run(MOVE, api)
+    assert (again["created"], again["reused"]["remaining"]) == (False, None)
+    assert again["reused"]["not_counted"]
+    assert create_move_job.ACTION.verdict is not None
+    assert create_move_job.ACTION.verdict(again) == 8
+
+
+def test_a_search_that_can_not_be_counted_says_why(api: EmailSecurity) -> None:
+    search = {**CAMPAIGN, "submissions": True}
+    ended(api, create_move_job.run, {**MOVE, "search_params": search})
+    assert "submissions" in rerun(api, search_params=search)["not_counted"]
+
+
+def test_mail_that_was_held_after_a_release(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    params = {"search_params": {**HELD, "start": "2026-10-25T00:00:00Z"}, "idempotency_key": "case-43"}
+    ended(api, release_job.run, params)
+    assert release_job.run(params, api)["reused"]["remaining"] == 0
+    delivered(sandbox, "dana@corp.example", "lee@corp.example", status=QUARANTINED)
+    again = release_job.run(params, api)["reused"]
+    assert again["remaining"] == 2
+    assert "released nothing" in again["message"]
+    assert "2 messages of its search are still in quarantine." in again["message"]
+
+
+def test_a_move_to_inbox_leaves_what_is_elsewhere(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+    moved_by_job(api, tmp_path / "rows.ndjson", idempotency_key="one")
+    back = {**MOVE, "destination": "Inbox", "allow_malicious": True}
+    ended(api, create_move_job.run, back)
+    assert create_move_job.run(back, api)["reused"]["remaining"] == 0
+    ended(api, create_move_job.run, {**MOVE, "idempotency_key": "two"})
+    assert create_move_job.run(back, api)["reused"]["remaining"] > 0
+
+
+def test_the_count_is_bounded(sandbox: RunningSandbox, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended(api, create_move_job.run, MOVE)
+    for number in range(3):
+        delivered(sandbox, f"late{number}@corp.example", sender=ATTACKER)
+    monkeypatch.setattr(remaining, "MOST_READ", 2)
+    reused = rerun(api)
+    assert (reused["remaining"], reused["all_checked"]) == (2, False)
+    assert "At least 2 messages" in reused["message"]

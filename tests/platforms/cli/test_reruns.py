@@ -1,0 +1,74 @@
+"""A rerun on the terminal: its first line says that nothing was moved, and no number of the old job is its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from sandbox.message import Sender
+from sandbox.server import RunningSandbox
+from tests.actions.named_messages import SMOOTH, delivered
+from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
+from tests.platforms.cli.conftest import Cfes, Ended
+
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+PURGE = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--yes", "--set", "search_by=sender")
+MOVE = ("create-move-job", "--sender", str(CAMPAIGN["sender"]), "--start", str(CAMPAIGN["start"]),
+    "--no-detections-only", "--destination", "JunkEmail", "--idempotency-key", "case-42", "--max-messages", "1000",
+    "--yes")  # fmt: skip
+
+
+@pytest.fixture
+def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
+    return start_sandbox(**SMOOTH)
+
+
+def late_copy(sandbox: RunningSandbox) -> None:
+    delivered(sandbox, "dana@corp.example", sender=Sender(str(CAMPAIGN["sender"])), disposition="MALICIOUS")
+
+
+def lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in COLOUR.sub("", text).splitlines() if line.strip()]
+
+
+def table(ended: Ended) -> dict[str, str]:
+    return {line.split()[0]: line.partition(" ")[2] for line in lines(ended.out)}
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_run_that_moved_nothing_says_so_first(late: bool, connected: Cfes, sandbox: RunningSandbox) -> None:
+    first = connected(*PURGE, terminal=True)
+    assert first.code == 0, first.err
+    moved = table(first)["moved"]
+    assert int(moved) > 0
+    assert not {"rerun", "still_delivered", "earlier_job"} & set(table(first))
+    if late:
+        late_copy(sandbox)
+    again = connected(*PURGE, terminal=True)
+    assert again.code == (8 if late else 0)
+    shown = table(again)
+    assert (shown["moved"], shown["still_delivered"]) == ("0", "1" if late else "0")
+    assert shown["outcome"] == "nothing_new"
+    # The old job's numbers go by its name.
+    assert moved not in [value for name, value in shown.items() if not name.startswith("earlier_job")]
+    said = " ".join(lines(again.err))
+    assert "! Create the job nothing new: the job ended before this run, job " in said
+    # As the last step's line, after the last step, and in the closing error where messages are left.
+    assert said.count("This call moved nothing") == (3 if late else 2)
+    assert ("--set attempt=2" in said) is late
+
+
+def test_a_create_that_made_no_job_says_so_first(connected: Cfes, sandbox: RunningSandbox) -> None:
+    made = connected(*MOVE, terminal=True)
+    assert "moved nothing" not in made.out
+    job = connected(*MOVE, "--output", "json").document["job_id"]
+    connected("wait-for-job", "--job-id", job)
+    late_copy(sandbox)
+    again = connected(*MOVE, terminal=True)
+    assert again.code == 0
+    text = " ".join(lines(again.out))
+    assert text.startswith(f"This call moved nothing: job {job} was made at ")
+    assert "1 message of its search is still delivered." in text.partition("job_id")[0]
+    assert connected(*MOVE, "--exit-status").code == 8

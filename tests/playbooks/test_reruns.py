@@ -1,0 +1,139 @@
+"""The same alert again: a run that moved nothing says so, and what an earlier run left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import catalog, restore_messages
+from connectors.email_security import EmailSecurity
+from playbooks import library, local
+from playbooks.inputs import accept
+from sandbox.message import QUARANTINED, Sender
+from sandbox.server import RunningSandbox
+from tests.actions.named_messages import SMOOTH, delivered
+from tests.conftest import EXAMPLE_ALERT
+from tests.playbooks.conftest import KEY
+
+ATTACKER = Sender("billing@invoice-portal.example")
+FALSE_POSITIVE = {
+    "AlertID": "fp-1",
+    "From": "statements@partner-bank.example",
+    "Timestamp": "2026-11-20T15:32:35Z",
+    "DMARCResult": "pass",
+}
+
+
+class Killed(BaseException):
+    """The worker is gone."""
+
+
+@pytest.fixture
+def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
+    return start_sandbox(**SMOOTH)
+
+
+def run(
+    playbook_id: str, given: dict[str, Any], api: EmailSecurity, directory: Path, killed_at: str | None = None
+) -> local.Outcome:
+    def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
+        if action == killed_at:
+            raise Killed
+        return catalog.find(action).run(params, api)
+
+    playbook = library.find(playbook_id)
+    return local.run(
+        playbook, accept(playbook, given), run_action=act, clock=api.clock, key=KEY, run_id="r", directory=directory,
+        effects={name: action.effect for name, action in catalog.available().items()},
+    )  # fmt: skip
+
+
+def purge(api: EmailSecurity, directory: Path, killed_at: str | None = None, **given: Any) -> local.Outcome:
+    alert = json.loads(EXAMPLE_ALERT.read_text())
+    given = {"alert": alert, "search_by": "sender", **given}
+    return run("phish-campaign-purge", given, api, directory, killed_at)
+
+
+def test_a_rerun_that_finds_nothing_left_is_no_failure_and_moved_nothing(api: EmailSecurity, tmp_path: Path) -> None:
+    first = purge(api, tmp_path / "one")
+    assert first.exit_code == 0, first.error
+    assert first.outputs["moved"] > 0
+    assert (first.outputs["created"], first.outputs["rerun"], first.outputs["earlier_job"]) == (True, None, None)
+    again = purge(api, tmp_path / "two")
+    assert (again.status, again.exit_code) == ("completed", 0), again.error
+    outputs = again.outputs
+    assert (outputs["created"], outputs["moved"], outputs["still_delivered"]) == (False, 0, 0)
+    assert (outputs["outcome"], outputs["discovered"]) == ("nothing_new", None)
+    assert outputs["rerun"] == again.message
+    assert "moved nothing" in outputs["rerun"]
+    assert outputs["earlier_job"]["moved"] == first.outputs["moved"]
+    # Its rows and report can be had again.
+    assert outputs["complete"] is True
+    assert outputs["rerun"].split(". ")[0] in (tmp_path / "two" / "report.md").read_text()
+
+
+def test_a_rerun_after_a_new_copy_arrived_says_what_is_left_and_how_to_go_on(
+    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    purge(api, tmp_path / "one")
+    delivered(sandbox, "dana@corp.example", sender=ATTACKER, disposition="MALICIOUS")
+    again = purge(api, tmp_path / "two")
+    assert (again.status, again.exit_code) == ("incomplete", 8)
+    assert again.error is not None
+    message = again.error["message"]
+    assert "moved nothing" in message
+    assert "1 message of its search is still delivered" in message
+    assert "--set attempt=2" in message
+    assert (again.outputs["moved"], again.outputs["still_delivered"]) == (0, 1)
+    third = purge(api, tmp_path / "three", attempt=2)
+    assert (third.exit_code, third.outputs["created"]) == (0, True), third.error
+
+
+def test_a_rerun_after_messages_were_moved_back(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+    purge(api, tmp_path / "one")
+    export = str(tmp_path / "one" / "messages.ndjson")
+    restore_messages.run({"export": export, "dry_run": False, "allow_malicious": True}, api)
+    again = purge(api, tmp_path / "two")
+    assert (again.status, again.exit_code) == ("incomplete", 8)
+    assert again.outputs["still_delivered"] > 0
+
+
+def test_a_second_worker_follows_a_job_that_runs(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        purge(api, tmp_path / "one", killed_at="wait-for-job")
+    second = purge(api, tmp_path / "two")
+    assert (second.status, second.exit_code) == ("completed", 0), second.error
+    outputs = second.outputs
+    assert (outputs["created"], outputs["rerun"], outputs["outcome"]) == (False, None, "succeeded")
+    assert outputs["moved"] + outputs["skipped"] == outputs["discovered"] > 0
+    assert len(sandbox.state.truth()["jobs"]) == 1
+
+
+def test_a_second_release_says_what_is_held_since(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+    given = {"alert": FALSE_POSITIVE, "lookback_days": 30}
+    first = run("false-positive-release", given, api, tmp_path / "one")
+    assert (first.exit_code, first.outputs["released"] > 0) == (0, True), first.error
+    delivered(sandbox, "dana@corp.example", status=QUARANTINED)
+    again = run("false-positive-release", given, api, tmp_path / "two")
+    assert (again.status, again.exit_code) == ("incomplete", 8)
+    assert (again.outputs["released"], again.outputs["still_held"]) == (0, 1)
+    assert again.error is not None
+    assert "released nothing" in again.error["message"]
+    assert "--set attempt=2" in again.error["message"]
+
+
+def test_a_count_that_fails_is_no_plain_success(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+    first = purge(api, tmp_path / "one")
+    # The preview's searches are answered, the count after the create is not.
+    previewed = sandbox.state.truth()["calls"]["searchMessages"]
+    assert first.exit_code == 0
+    sandbox.state.faults.add("searchMessages", "html", times=None, after=1)
+    again = purge(api, tmp_path / "two")
+    assert previewed >= 1
+    assert (again.exit_code, again.outputs["still_delivered"]) == (8, None)
+    assert again.error is not None
+    assert "is not known" in again.error["message"]
