@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,6 +17,7 @@ from actions.streams import record_error, record_result
 from connectors.api_object import Uuid
 from connectors.email_security import EmailSecurity
 from connectors.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
+from connectors.surrogates import replace_surrogates_in
 
 Effect = Literal["read", "write", "irreversible"]
 Approval = Literal["not needed", "advised", "required"]
@@ -50,6 +51,10 @@ class ActionParams(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
+
+    # Parameters that quote mail or earlier results and decide nothing: text that UTF-8 can't hold is carried as U+FFFD,
+    # numbers of any size as they are. Elsewhere both are refused.
+    quoted: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
@@ -126,9 +131,13 @@ class Action(Generic[P, R]):
         """The parameters, checked. Raises: ParameterError naming every problem with its JSON pointer."""
         if not isinstance(params, Mapping):
             raise ParameterError(problems=[{"pointer": "", "message": "the parameters must be one JSON object"}])
-        problems = problems_of(dict(params))
+        problems = problems_of(dict(params), quoted=self.params.quoted)
         if problems:
             raise ParameterError(problems=problems)
+        params = {
+            name: replace_surrogates_in(value) if name in self.params.quoted else value
+            for name, value in params.items()
+        }
         missing = [Problem(pointer=f"/{name}", message=MISSING) for name in self.params.missing(params)]
         try:
             checked = self.params.model_validate(dict(params))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 from connectors.errors import Problem
@@ -12,16 +13,23 @@ DEEPEST = 40
 LARGEST_INTEGER = 2**53
 
 
-def problems_of(value: Any) -> list[Problem]:
-    """What is no plain JSON in `value`: one problem, the first that is found; none where all is well."""
+def problems_of(value: Any, *, quoted: Collection[str] = ()) -> list[Problem]:
+    """Return the first thing in `value` that is not plain JSON, as a list of one problem; else an empty list.
+
+    quoted: members of `value` in which numbers may have any size, and texts may hold half of a surrogate pair.
+    """
     waiting: list[tuple[Any, str, int]] = [(value, "", 0)]
+    tolerated = tuple(f"/{name}/" for name in quoted)
     while waiting:
         here, pointer, depth = waiting.pop()
-        problem = _problem(here, depth)
+        is_quoted = bool(tolerated) and f"{pointer}/".startswith(tolerated)
+        problem = _problem(here, depth, quoted=is_quoted)
         if problem is not None:
             return [Problem(pointer=pointer[:500], message=problem)]
         if isinstance(here, dict):
-            bad_key = next((key for key in here if not isinstance(key, str) or _problem(key, depth)), None)
+            bad_key = next(
+                (key for key in here if not isinstance(key, str) or _problem(key, depth, quoted=is_quoted)), None
+            )
             if bad_key is not None:
                 return [Problem(pointer=pointer[:500], message="has a key that is no text")]
             waiting += [
@@ -33,10 +41,12 @@ def problems_of(value: Any) -> list[Problem]:
     return []
 
 
-def _problem(value: Any, depth: int) -> str | None:
+def _problem(value: Any, depth: int, *, quoted: bool) -> str | None:
     match value:
         case _ if depth > DEEPEST:
             return f"is nested more than {DEEPEST} deep"
+        case str() | int() if quoted:
+            return None
         case str() if any("\ud800" <= character <= "\udfff" for character in value):
             return "holds half of a surrogate pair, which is no character"
         case bool() | None | str() | dict() | list() | tuple():

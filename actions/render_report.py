@@ -29,6 +29,8 @@ class Alert(ActionParams):
 
 
 class Params(ActionParams):
+    quoted = frozenset({"title", "job", "outcome", "export", "alert", "playbook", "warnings"})
+
     destination: str = Field(
         min_length=1,
         max_length=4096,

@@ -10,6 +10,7 @@ What may be repeated is decided here and nowhere else:
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import ssl
@@ -43,6 +44,7 @@ from connectors.errors import (
 from connectors.pacing import RateBudget
 from connectors.page_buffers import PageBuffers
 from connectors.retry_after import SHORTEST_SECONDS, retry_after_seconds
+from connectors.surrogates import SURROGATE_ESCAPE, replace_surrogates_in
 from connectors.wire import SLOWEST_ANSWER_FACTOR, body_chunks, client, httpx, read_body
 
 Effect = Literal["read", "write"]
@@ -296,10 +298,13 @@ def _repeatable(error: BaseException, effect: Effect) -> bool:
 
 def _envelope(data: bytes | bytearray) -> dict[str, Any] | None:
     try:
-        parsed = json.loads(data, parse_constant=_no_such_number)
+        parsed = json.loads(data, parse_constant=_no_such_number, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
-    return parsed if isinstance(parsed, dict) else None
+    if not isinstance(parsed, dict):
+        return None
+    # Results go to programs and files that take UTF-8 alone. To look at every text costs more than this search.
+    return replace_surrogates_in(parsed) if SURROGATE_ESCAPE.search(data) else parsed
 
 
 def _contradiction(status: int, envelope: dict[str, Any] | None, effect: Effect) -> str | None:
@@ -338,6 +343,13 @@ def _job_id(envelope: dict[str, Any] | None) -> str | None:
 
 def _no_such_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large to be read")
+    return number
 
 
 def _network_error(error: httpx.HTTPError, effect: Effect, ray_id: str | None) -> PackError:

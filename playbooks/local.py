@@ -32,7 +32,7 @@ from playbooks.engine import (
     next_command,
     resumed,
 )
-from playbooks.errors import PlaybookInvalid, RunMoved, StateRefused
+from playbooks.errors import DirectoryUnusable, PlaybookInvalid, RunMoved, StateRefused
 from playbooks.format import Playbook, Step
 from playbooks.journal import Entry, Journal
 from playbooks.journal_key import JournalKey
@@ -143,6 +143,7 @@ def run(
     DirectoryUnusable and JournalUnwritable.
     """
     directory = directory.absolute()
+    _refuse_unnameable(directory)
     state = begin(playbook, inputs, run_id=run_id, now=clock.now(), directory=str(directory), effects=effects)
     with Journal(directory, key, create=True) as journal:
         journal.write(Entry(playbook.document(), state))
@@ -189,6 +190,17 @@ def resume(
             journal.write(Entry(playbook.document(), state))
             drive.report({}, {"steps": {s.id: r for s, r in reached if r != entry.state["steps"].get(s.id)}})
         return drive.to_the_end(state, in_flight=entry.in_flight)
+
+
+def _refuse_unnameable(directory: Path) -> None:
+    """A path that is not UTF-8 can't stand in a result: the steps behind the create would fail for it."""
+    try:
+        str(directory).encode()
+    except UnicodeEncodeError:
+        raise DirectoryUnusable(
+            f"the run's directory {shown(str(directory), 500)} has a name that is not UTF-8",
+            help="Nothing was run. Choose a directory whose whole path is UTF-8, the working directory included.",
+        ) from None
 
 
 def _refuse_moved(directory: Path, began: Json) -> None:

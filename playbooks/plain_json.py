@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from connectors.surrogates import replace_surrogates
+
 Json: TypeAlias = Any
 """None, bool, int, float (finite), str, list of Json, or dict of str to Json."""
 
@@ -28,13 +30,14 @@ class NotPlainJson(ValueError):
 def plain(value: object, pointer: str = "", *, depth: int = 0) -> Json:
     """A deep copy made of exact dict, list, str, int, float, bool and None; raises NotPlainJson for anything else.
 
-    Tuples become lists. NaN, infinities, integers beyond 256 bits, keys that are no text and nesting deeper than 64
-    are refused: some JSON reader down the line would choke on them, or read them differently.
+    Tuples become lists. Half of a surrogate pair becomes U+FFFD: no report could be written with it. NaN, infinities,
+    integers beyond 256 bits, keys that are no text and nesting deeper than 64 are refused: some JSON reader down the
+    line would choke on them, or read them differently.
     """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return value if type(value) is str else "".join(value)
+        return replace_surrogates(value if type(value) is str else "".join(value))
     if isinstance(value, int):
         if value.bit_length() > MAX_INTEGER_BITS:
             raise NotPlainJson(pointer, "the integer is too large")
@@ -57,7 +60,7 @@ def plain(value: object, pointer: str = "", *, depth: int = 0) -> Json:
 def _text_key(key: object, pointer: str) -> str:
     if not isinstance(key, str):
         raise NotPlainJson(pointer, f"the key {shown(key)} is not text")
-    return "".join(key)
+    return replace_surrogates("".join(key))
 
 
 def canonical(value: Json) -> bytes:
