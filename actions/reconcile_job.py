@@ -112,6 +112,7 @@ class EventWitness(ActionResult):
     """What the events say, and which were left aside."""
 
     read: int = Field(description="Records in the files.")
+    test_records: int = Field(description='Left aside: records that Logpush sends as a test, `{"content": "tests"}`.')
     succeeded: int = Field(description="Events of the job that tell of a success.")
     failed: int = Field(description="Events of the job that tell of a failure; a later try may have succeeded.")
     duplicates: int = Field(description="Events that were delivered again.")
@@ -279,6 +280,7 @@ def _result(
         ),
         events=EventWitness(
             read=events.read,
+            test_records=events.tests,
             succeeded=events.succeeded,
             failed=events.failed,
             duplicates=events.duplicates,
@@ -334,6 +336,8 @@ def _about_rows(job: BulkJob, witnesses: Witnesses, found: DisagreementList) -> 
 
 
 def _about_events(events: EventsHeard) -> Iterator[str]:
+    if events.tests:
+        yield f"Logpush's own test records were left out: {events.tests}"
     if not events.succeeded + events.failed:
         yield "the files hold no event of this job: are they of its account and its time?"
     if events.strange_postfix_ids:
@@ -395,6 +399,7 @@ ACTION = Action(
         },
         "events": {
             "read": 1730,
+            "test_records": 1,
             "succeeded": 410,
             "failed": 5,
             "duplicates": 12,

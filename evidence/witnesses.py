@@ -133,10 +133,12 @@ class EventsHeard:
     """What became of the records that were read. earliest, latest: of all of them, µs since 1970.
 
     by_others: COMPLETED messages whose success somebody else asked for than for most. strange_postfix_ids: events whose
-    PostfixIDs were left out of account, because no row has one of them.
+    PostfixIDs were left out of account, because no row has one of them. tests: records that Logpush sends as a test,
+    which are no events and not among those that were read.
     """
 
     read: int = 0
+    tests: int = 0
     duplicates: int = 0
     other_operation: int = 0
     other_time: int = 0
@@ -193,7 +195,7 @@ class Witnesses:
             self._insert(_INTO_ROWS, ((*_keys(row), *map(_storable, row)) for row in new))
             self._insert(_INTO_NAMELESS, ((name,) for row in new if not bare(row.recipient) for name in _names(row)))
 
-    def take_events(self, events: Iterable[Event]) -> None:
+    def take_events(self, events: Iterable[Event | None]) -> None:
         """Take the events of some file; those that can't be the job's are counted and left out."""
         for batch in _batches(self._of_job(events), lambda heard: _letters(heard.said)):
             self._insert(
@@ -228,10 +230,13 @@ class Witnesses:
         for _, group in groups:
             yield from self._not_the_rows(list(self._each_once(group)))
 
-    def _of_job(self, events: Iterable[Event]) -> Iterator[_Heard]:
+    def _of_job(self, events: Iterable[Event | None]) -> Iterator[_Heard]:
         """What the events say that can be the job's."""
         heard = self.events
         for event in events:
+            if event is None:
+                heard.tests += 1
+                continue
             heard.read += 1
             at = event.at
             if at is not None:

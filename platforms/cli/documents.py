@@ -65,21 +65,6 @@ def read_object(name: str, option: str) -> dict[str, Any]:
     return parsed(read_bytes(name, option), f"{option} {shown(name)}")
 
 
-def read_record(name: str, option: str) -> dict[str, Any]:
-    """The one record in a file of JSON or NDJSON.
-
-    Several records are refused, for a run answers one of them. Raises: ParameterError.
-    """
-    data = read_bytes(name, option)
-    lines = [line for line in data.splitlines() if line.strip()]
-    if len(lines) > 1 and _is_object(lines[0]) and not _is_object(data):
-        raise ParameterError(
-            f"{option} {shown(name)} holds {len(lines)} records, and a run takes one",
-            help=f"Nothing was sent. Run it once for each line: sed -n 1p FILE > one.json, then {option} one.json",
-        )
-    return parsed(data, f"{option} {shown(name)}")
-
-
 def parsed(data: bytes, what: str) -> dict[str, Any]:
     """One JSON object, read as strictly as every action reads its parameters. Raises: ParameterError naming `what`."""
     from actions.process import parse_parameters  # noqa: PLC0415 -- brings the whole connector
@@ -94,14 +79,6 @@ def parsed(data: bytes, what: str) -> dict[str, Any]:
 def shown(name: str) -> str:
     """A file's name for an error."""
     return "(standard input)" if name == "-" else repr(name[:200])
-
-
-def _is_object(data: bytes) -> bool:
-    try:
-        parsed(data, "")
-    except ParameterError:
-        return False
-    return True
 
 
 def _bounded(stream: IO[bytes], option: str, name: str) -> bytes:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.errors import ParameterError, Problem
-from platforms.cli.documents import read_bytes, read_record, shown
+from platforms.cli.alert_records import named, records_of
+from platforms.cli.documents import read_bytes, shown
 from playbooks.format import Playbook
 from playbooks.inputs import from_text, takes_text
 from playbooks.plain_json import below
@@ -32,10 +33,67 @@ class InputFlag:
     pointer: str
 
 
+# More alerts than these are for a worker, not for a command that runs one after the other.
+MOST_RECORDS = 100
+
+
 def inputs_of(
-    playbook: Playbook, documents: Sequence[str], settings: Sequence[str], *, option: str = INPUT
+    playbook: Playbook,
+    documents: Sequence[str],
+    settings: Sequence[str],
+    *,
+    option: str = INPUT,
+    record: int | None = None,
+    notes: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Return the inputs by their name. `option`: the one that gave the documents. Raises: ParameterError."""
+    """Return the inputs by their name.
+
+    option: the one that gave the documents. record: which of several records of the primary input is meant, from 1.
+    notes: takes what to tell of the file, besides. Raises: ParameterError.
+    """
+    found = _read(playbook, documents, settings, option)
+    if found.records and found.primary is not None:
+        found.values[found.primary] = _one(found, record)
+    elif record is not None:
+        raise ParameterError("--record is for a file of records, and none is given", help=HELP)
+    if notes is not None:
+        notes += found.notes
+    return found.values
+
+
+def inputs_of_each(
+    playbook: Playbook, documents: Sequence[str], settings: Sequence[str], notes: list[str]
+) -> list[dict[str, Any]]:
+    """Return the inputs of one run for each record of the primary input. Raises: ParameterError."""
+    found = _read(playbook, documents, settings, INPUT)
+    if not found.records or found.primary is None:
+        raise ParameterError("--each is for a file of records, and none is given", help=HELP)
+    if len(found.records) > MOST_RECORDS:
+        raise ParameterError(
+            f"{found.source} holds {len(found.records)} records, and --each runs {MOST_RECORDS} at most",
+            help=f"{HELP} Split the file.",
+        )
+    notes += found.notes
+    return [{**found.values, found.primary: record} for record in found.records]
+
+
+def _one(found: _Inputs, number: int | None) -> dict[str, Any]:
+    """Return the record that is meant, and note which. Raises: ParameterError where that is not said."""
+    many = len(found.records)
+    if number is None and many > 1:
+        raise ParameterError(
+            f"{found.source} holds {many} records, and a run takes one",
+            help=f"{HELP} Run each of them with `cfes playbook run --each`, or one with --record N (1 to {many}).",
+        )
+    if number is not None and not 1 <= number <= many:
+        raise ParameterError(f"--record {number}: {found.source} holds {many} records", help=HELP)
+    record = found.records[(number or 1) - 1]
+    if many > 1:
+        found.notes.append(f"record {number} of {many} is used{named(record)}")
+    return record
+
+
+def _read(playbook: Playbook, documents: Sequence[str], settings: Sequence[str], option: str) -> _Inputs:
     found = _Inputs(playbook)
     for document in documents:
         named = _NAMED_FILE.fullmatch(document) if option == INPUT else None
@@ -49,14 +107,21 @@ def inputs_of(
             message = f"--set {setting[:100]!r} is not NAME=VALUE"
             raise ParameterError(problems=[Problem(pointer="", message=message)])
         found.take(name, text, SET)
-    return found.values
+    return found
 
 
 class _Inputs:
-    """The inputs read so far, the option that gave each one, and whether standard input is used up."""
+    """The inputs read so far, the option that gave each one, and whether standard input is used up.
+
+    records: those of the primary input, where a file gave it; `source` is that file, for errors.
+    """
 
     def __init__(self, playbook: Playbook) -> None:
         self.values: dict[str, Any] = {}
+        self.primary = playbook.primary_input
+        self.records: list[dict[str, Any]] = []
+        self.source = ""
+        self.notes: list[str] = []
         self._playbook = playbook
         self._given_by: dict[str, str] = {}
         self._standard_input_of: str | None = None
@@ -70,7 +135,14 @@ class _Inputs:
             )
         self._refuse_second(name, option)
         self._use(file, option)
-        self.values[name] = read_record(file, option)
+        self.values[name] = self._first_record(file, option)
+
+    def _first_record(self, file: str, option: str) -> dict[str, Any]:
+        self.source = f"{option} {shown(file)}"
+        records = records_of(read_bytes(file, option), self.source)
+        self.records = records.found
+        self.notes += records.notes()
+        return records.found[0]
 
     def take(self, name: str, text: str, option: str) -> None:
         """Read a value, or the file that it names. Raises: ParameterError."""
@@ -91,7 +163,7 @@ class _Inputs:
             )
         self._use(file, option)
         if name == self._playbook.primary_input and not takes_text(self._playbook, name):
-            return read_record(file, option)
+            return self._first_record(file, option)
         data = read_bytes(file, option)
         try:
             text = data.decode("utf-8-sig")

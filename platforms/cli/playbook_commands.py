@@ -12,7 +12,7 @@ from platforms.cli import options, playbook_run
 from platforms.cli import plan_only as planning
 from platforms.cli.commands import PlainCommand
 from platforms.cli.failures import told
-from platforms.cli.input_values import InputFlag, flags_of, inputs_of
+from platforms.cli.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
 from platforms.cli.playbook_checks import findings, require_sound
 from platforms.cli.playbook_view import show_findings, show_list, show_playbook
 from platforms.cli.screen import Screen
@@ -49,7 +49,8 @@ def run(
             "--input",
             "-i",
             metavar="FILE|-",
-            help="The alert: a file with one JSON object, or one line of NDJSON. NAME=@FILE reads another input.",
+            help="The alert: a file with a JSON object, an array or NDJSON, gzip or not. See --record and --each for a "
+            "file with several. NAME=@FILE reads another input.",
         ),
     ] = None,
     settings: Annotated[
@@ -65,6 +66,17 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Where the journal and the files go. [default: cfes-runs/ID-TIME-RANDOM]"),
     ] = None,
+    record: Annotated[
+        int | None, typer.Option(metavar="N", help="Which record of the alert's file is meant, where it holds several.")
+    ] = None,
+    each: Annotated[
+        bool,
+        typer.Option(
+            "--each",
+            help="One run for each record of the alert's file, one after the other. The exit code is the worst: "
+            "7, 1, 8, 5, 4, 6, 3, 2, 0 in this order.",
+        ),
+    ] = False,
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Resume the run in this directory; give no inputs.")
     ] = None,
@@ -109,7 +121,8 @@ def run(
     with told(screen, flags):
         screen.configure_log()
         if resume is not None:
-            if name is not None or documents or settings or directory is not None or plan_only or out is not None:
+            alone = (name, documents, settings, directory, plan_only, out, record, each)
+            if any(given not in (None, False, []) for given in alone):
                 raise ParameterError(
                     "--resume keeps the inputs that the run began with: leave out everything else",
                     help="Nothing was run.",
@@ -121,10 +134,20 @@ def run(
             raise ParameterError("--out is for --plan-only", help="Nothing was run.")
         if plan_only and directory is not None:
             raise ParameterError("--plan-only leaves no run: leave out --directory", help="Nothing was run.")
+        if each and (plan_only or record is not None):
+            raise ParameterError(
+                "--each runs every record: leave out --plan-only and --record", help="Nothing was run."
+            )
         playbook = library.find(name)
         flags += flags_of(playbook)
         require_sound(playbook)
-        inputs = inputs_of(playbook, documents or (), settings or ())
+        notes: list[str] = []
+        if each:
+            every = inputs_of_each(playbook, documents or (), settings or (), notes)
+            _say(screen, notes)
+            raise typer.Exit(playbook_run.begin_each(screen, playbook, every, directory, terms))
+        inputs = inputs_of(playbook, documents or (), settings or (), record=record, notes=notes)
+        _say(screen, notes)
         if plan_only:
             raise typer.Exit(planning.plan_only(screen, playbook, inputs, out, terms))
         raise typer.Exit(playbook_run.begin(screen, playbook, inputs, directory, terms))
@@ -159,6 +182,11 @@ def check(
     with told(screen):
         found = {name: findings(name) for name in names or _shipped()}
         show_findings(screen, found)
+
+
+def _say(screen: Screen, notes: list[str]) -> None:
+    for note in notes:
+        screen.say(note)
 
 
 def _known() -> str:

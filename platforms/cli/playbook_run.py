@@ -18,10 +18,12 @@ from actions.ending import EndedBySignal
 from actions.streams import record
 from connectors.clock import SystemClock
 from connectors.email_security import EmailSecurity
+from connectors.errors import PackError
 from platforms.cli import approval
 from platforms.cli.action_index import load
+from platforms.cli.alert_records import named
 from platforms.cli.bar import Bar
-from platforms.cli.failures import interrupted_code, show_ending
+from platforms.cli.failures import interrupted_code, show, show_ending
 from platforms.cli.parting import Parting
 from platforms.cli.preview import Previews
 from platforms.cli.run_view import RunView
@@ -96,6 +98,38 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
     start, place = prepare_start(screen, playbook, inputs, directory, terms)
     outcome = drive(screen, start, place, terms, choose_gate(screen, terms), connected=is_connected(playbook))
     return _end(screen, outcome, place, terms)
+
+
+# The exit code of several runs is the first of these that one of them has: what needs a look most comes first.
+WORST_FIRST = (7, 1, 8, 5, 4, 6, 3, 2)
+
+
+def begin_each(
+    screen: Screen, playbook: Playbook, each: Sequence[Mapping[str, Any]], directory: Path | None, terms: Terms
+) -> int:
+    """Run a playbook once for each of several inputs, one after the other, and give the worst exit code.
+
+    directory: holds a directory for each run, 0001 and so on. A run that fails does not stop those behind it.
+    """
+    if not terms.yes:
+        approval.require_person(screen, playbook.steps)
+    codes: list[int] = []
+    for number, inputs in enumerate(each, 1):
+        record = inputs[playbook.primary_input or ""]
+        screen.say(f"Record {number} of {len(each)}{named(record)}", "bold")
+        try:
+            codes.append(begin(screen, playbook, inputs, directory and directory / f"{number:04}", terms))
+        except PackError as error:
+            show(screen, error)
+            codes.append(error.exit_code)
+    ended = {code: codes.count(code) for code in sorted(set(codes))}
+    screen.say(f"{len(codes)} runs: {', '.join(f'{times} with exit {code}' for code, times in ended.items())}")
+    return worst_of(codes)
+
+
+def worst_of(codes: Sequence[int]) -> int:
+    """Return the exit code that stands for all of them."""
+    return next((code for code in WORST_FIRST if code in codes), max(codes, default=0))
 
 
 def prepare_start(

@@ -932,3 +932,17 @@ def test_the_order_of_rows_and_events_does_not_matter(data: st.DataObject, tmp_p
     for one in rows:
         witnessed = one["action_params"]["client_recipient"] in succeeded
         assert (one["message_id"] in named) == ((one["status"] == "COMPLETED") != witnessed)
+
+
+def test_the_test_record_of_logpush_is_counted_and_told_and_nothing_else_is_left_out(evidence: Evidence) -> None:
+    plain = evidence.reconciled()
+    tests, events = evidence.folder / "test.txt.gz", evidence.params()["events"]
+    tests.write_bytes(gzip.compress(b'{"content":"tests"}'))
+    result = evidence.reconciled(events=[*events, str(tests)])
+    assert (result["events"]["test_records"], plain["events"]["test_records"]) == (1, 0)
+    assert {**result["events"], "test_records": 0} == plain["events"]
+    assert "Logpush's own test records were left out: 1" in result["warnings"]
+    for other in (b'{"content":"test"}', b'{"content":"tests","Operation":"move"}', b'["tests"]', b"test"):
+        tests.write_bytes(other)
+        with pytest.raises(ParameterError):
+            evidence.reconciled(events=[*events, str(tests)])

@@ -1,0 +1,157 @@
+"""Alerts as Logpush and people hand them over: compressed or not, one or several, with a test record between them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.errors import ParameterError
+from platforms.cli.alert_records import LARGEST_UNPACKED_BYTES, records_of
+from platforms.cli.playbook_run import WORST_FIRST, worst_of
+from tests.platforms.cli.conftest import Cfes
+from tests.platforms.cli.test_tools import LOOK
+
+FIRST, SECOND = {"AlertID": "1", "Subject": "Größe 🧾"}, {"AlertID": "2"}
+TEST = b'{"content":"tests"}'
+LINES = b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in (FIRST, SECOND))
+
+ACCEPTED: dict[str, tuple[bytes, list[dict[str, Any]]]] = {
+    "an object": (json.dumps(FIRST).encode(), [FIRST]),
+    "an object on several lines": (json.dumps(FIRST, indent=2).encode(), [FIRST]),
+    "an array": (json.dumps([FIRST, SECOND], indent=1).encode(), [FIRST, SECOND]),
+    "an array of one": (json.dumps([FIRST]).encode(), [FIRST]),
+    "lines": (LINES, [FIRST, SECOND]),
+    "lines of Windows, with a mark": (b"\xef\xbb\xbf" + LINES.replace(b"\n", b"\r\n"), [FIRST, SECOND]),
+    "blank lines": (b"\n \n" + LINES.replace(b"\n", b"\n\n\t\n"), [FIRST, SECOND]),
+    "no break at the end": (LINES[:-1], [FIRST, SECOND]),
+    "a test record first": (TEST + b"\n" + LINES, [FIRST, SECOND]),
+    "test records with white space": (LINES + b'{ "content" : "tests" }\n' + TEST, [FIRST, SECOND]),
+    "a test record in an array": (json.dumps([{"content": "tests"}, FIRST]).encode(), [FIRST]),
+    "what only looks like a test": (b'{"content":"tests","AlertID":"1"}\n{"content":"test"}', [
+        {"content": "tests", "AlertID": "1"}, {"content": "test"}
+    ]),
+    "an alert that comes again": (LINES + LINES, [FIRST, SECOND]),
+    "alerts without an ID": (b'{"a":1}\n{"a":1}\n{"AlertID":""}\n{"AlertID":""}', [
+        {"a": 1}, {"a": 1}, {"AlertID": ""}, {"AlertID": ""}
+    ]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", ["plain", "gzip", "gzip in parts"])
+@pytest.mark.parametrize("what", ACCEPTED)
+def test_every_form_of_a_file_is_read(what: str, packed: str) -> None:
+    data, expected = ACCEPTED[what]
+    if packed == "gzip":
+        data = gzip.compress(data)
+    elif packed == "gzip in parts":
+        data = gzip.compress(data[:7]) + gzip.compress(data[7:])
+    assert records_of(data, "FILE").found == expected
+
+
+REFUSED = {
+    "nothing": (b"", "no JSON"),
+    "an empty array": (b"[]", "holds no record"),
+    "a test record alone": (TEST, "nothing but Logpush's own test record"),
+    "no object in an array": (b'[{"AlertID":"1"}, 2]', "item 2 is not a JSON object"),
+    "no object on a line": (LINES + b"[1]\n", "line 3"),
+    "a line that is cut": (LINES + b'{"AlertID": ', "line 3"),
+    "a text": (b'"alert"', "object"),
+    "a key twice": (b'{"AlertID":"1","AlertID":"2"}', "twice"),
+    "UTF-16": (json.dumps(FIRST).encode("utf-16"), "UTF-16"),
+    "UTF-16 without a mark": (json.dumps(FIRST).encode("utf-16-le"), "UTF-16"),
+    "UTF-16 in gzip": (gzip.compress(json.dumps(FIRST).encode("utf-16-be")), "UTF-16"),
+    "Latin-1": ('{"Subject": "Größe"}'.encode("latin-1"), "FILE"),
+    "a gzip file that is cut": (gzip.compress(LINES * 100)[:60], "ends too early"),
+    "a gzip file that is damaged": (gzip.compress(LINES)[:12] + b"\xff" * 30, "can't be unpacked"),
+    "bytes behind a gzip file": (gzip.compress(LINES) + b"more", "can't be unpacked"),
+    "deep nesting": (b"[" * 100_000, "FILE"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_no_record_is_refused(what: str) -> None:
+    data, said = REFUSED[what]
+    with pytest.raises(ParameterError, match=said) as refused:
+        records_of(data, "FILE")
+    assert refused.value.message.startswith("FILE")
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
+    bomb = gzip.compress(b" " * (LARGEST_UNPACKED_BYTES * 4))
+    tracemalloc.start()
+    with pytest.raises(ParameterError, match="unpacks to more than"):
+        records_of(bomb, "FILE")
+    assert tracemalloc.get_traced_memory()[1] < 4 * LARGEST_UNPACKED_BYTES
+    tracemalloc.stop()
+
+
+GOOD = {"AlertID": "good", "From": "payments@invoice-portal.example"}
+BAD = {"AlertID": "bad", "From": 7}
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> str:
+    (tmp_path / "look.yaml").write_text(LOOK)
+    return str(tmp_path / "look.yaml")
+
+
+def lines_file(tmp_path: Path, *records: Any) -> str:
+    path = tmp_path / "alerts.log.gz"
+    path.write_bytes(gzip.compress("".join(json.dumps(one) + "\n" for one in records).encode()))
+    return str(path)
+
+
+def test_each_record_has_its_own_run_and_one_that_fails_stops_none(connected: Cfes, look: str, tmp_path: Path) -> None:
+    alerts = lines_file(tmp_path, {"content": "tests"}, BAD, GOOD, BAD)
+    ended = connected("playbook", "run", look, "-i", alerts, "--each", "--directory", str(tmp_path / "runs"))
+    documents = [json.loads(line) for line in ended.out.splitlines()]
+    assert [one["status"] for one in documents] == ["failed", "completed"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["0001", "0002"]
+    assert ended.code == 2
+    assert "1 test record of Logpush left out" in ended.err
+    assert "1 record left out: the same AlertID came before" in ended.err
+    assert "Record 2 of 2 (AlertID good)" in ended.err
+    assert "2 runs: 1 with exit 0, 1 with exit 2" in ended.err
+    assert connected("playbook", "run", look, "-i", lines_file(tmp_path, GOOD), "--each").code == 0
+
+
+def test_one_of_several_records_is_picked_and_named(connected: Cfes, look: str, tmp_path: Path) -> None:
+    alerts = lines_file(tmp_path, BAD, GOOD)
+    ended = connected("playbook", "run", look, "--set", f"alert=@{alerts}", "--record", "2")
+    assert ended.code == 0
+    assert "record 2 of 2 is used (AlertID good)" in ended.err
+    refused = connected("playbook", "run", look, "-i", alerts)
+    assert refused.code == 2
+    assert "holds 2 records, and a run takes one" in refused.error["message"]
+    assert "--record N (1 to 2)" in refused.error["help"]
+    for number in ("0", "3", "-1"):
+        assert connected("playbook", "run", look, "-i", alerts, "--record", number).code == 2
+
+
+@pytest.mark.parametrize(
+    "more", [("--each", "--plan-only"), ("--each", "--record", "1"), ("--each", "--resume", "x"), ("--record", "1")]
+)
+def test_what_does_not_go_together_is_refused(more: tuple[str, ...], cfes: Cfes, look: str, tmp_path: Path) -> None:
+    given = ("--set", 'alert={"From": "a@b.example"}') if more[0] == "--record" else ()
+    ended = cfes("playbook", "run", look, *given, *more)
+    assert (ended.code, ended.error["type"]) == (2, "ParameterError")
+    assert not (tmp_path / "cfes-runs").exists()
+
+
+def test_more_records_than_a_command_runs_are_refused(cfes: Cfes, look: str, tmp_path: Path) -> None:
+    alerts = lines_file(tmp_path, *({"AlertID": str(number)} for number in range(101)))
+    ended = cfes("playbook", "run", look, "-i", alerts, "--each")
+    assert ended.code == 2
+    assert "holds 101 records, and --each runs 100 at most" in ended.error["message"]
+
+
+def test_the_exit_code_of_several_runs_is_the_worst() -> None:
+    assert [worst_of(codes) for codes in ([], [0, 0], [0, 2], [2, 3], [3, 6, 0], [6, 8], [8, 1], [1, 7, 8])] == [
+        0, 0, 2, 3, 6, 8, 1, 7
+    ]  # fmt: skip
+    assert sorted(WORST_FIRST) == list(range(1, 9))
