@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from actions import progress
-from actions.message_lookup import look_up, state_of, with_details
+from actions.message_lookup import LOGS_AFTER_LOSS, look_up, read_logs, state_of, with_details
 from actions.message_rows import (
     MessageRow,
     Outcome,
@@ -119,12 +119,14 @@ def _sent(api: EmailSecurity, change: Change, ids: Sequence[str]) -> list[MoveRo
 
 def _looked_at(api: EmailSecurity, ledger: Ledger, ids: Sequence[str], lost: PackError) -> tuple[list[str], list[str]]:
     """After a lost answer: what is done is noted; what is not done, and what can't be told, is given back."""
+    patient = api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
     try:
-        found = look_up(api, ids)
+        found = look_up(patient, ids)
+        logs = read_logs(patient, found, ledger.change, LOGS_AFTER_LOSS)
     except PackError as failure:
         ledger.note(ids, "unknown", "the answer was lost, and the message could not be looked up")
         raise OutcomeUnknown(f"{lost.message}; the messages could not be looked up: {failure.message}") from None
-    states = {one: state_of(found.get(one), ledger.change) for one in ids}
+    states = {one: state_of(found.get(one), logs.get(one), ledger.change) for one in ids}
     for one, details in found.items():
         ledger.messages[one] = with_details(ledger.messages[one], details)
     done = [one for one in ids if states[one] == "done"]

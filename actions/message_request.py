@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from actions.job_request import mark_approvals_used
 from actions.message_batches import Ledger, carry_out
-from actions.message_lookup import look_up, state_of, was_purged, with_details
+from actions.message_lookup import LOGS_BEFORE, look_up, needs_log, read_logs, state_of, was_purged, with_details
 from actions.message_selection import Selection, of_export, of_ids
 from actions.message_shapes import LOOKED_AT_FIRST, ChangeParams, ChangeResult, NamedParams
 from actions.named_message_survey import survey_fields, survey_messages
@@ -40,6 +40,7 @@ from guardrails.spent_approvals import intent_of, reserve_approvals
 
 if TYPE_CHECKING:
     from connectors.message import MessageDetails
+    from connectors.message_action import MessageAction
     from guardrails.approval_token import ReadToken
     from guardrails.survey import Survey
 
@@ -218,19 +219,32 @@ def _look_first(
     if not skip_done and not (p.dry_run and len(ledger.messages) <= IDS_IN_DRY_RUN):
         wanted = find_unknown(api, ledger.change, wanted, allowed)
     found = look_up(api, [message.id for message in wanted])
-    if ledger.change == Change("MOVE", "Inbox"):
-        purged = [one for one, details in found.items() if was_purged(details)]
-        if purged:
-            raise NotRestorable(f"{len(purged)} of {len(ledger.messages)} messages were purged, {purged[0]} among them")
+    to_inbox = ledger.change == Change("MOVE", "Inbox")
+    logs = read_logs(api, found, ledger.change, LOGS_BEFORE) if skip_done or to_inbox else {}
+    if to_inbox:
+        _refuse_purged(ledger, logs)
     for one, details in found.items():
         ledger.messages[one] = with_details(ledger.messages[one], details)
     if skip_done:
-        done = [one for one in ledger.messages if state_of(found.get(one), ledger.change) == "done"]
+        done = [one for one in ledger.messages if state_of(found.get(one), logs.get(one), ledger.change) == "done"]
         ledger.note(done, "already", "it was in place already")
         unseen = len(ledger.messages) - len(found)
         if unseen:
             ledger.warnings.append(f"{unseen} messages could not be found by a search before: not known to be there")
+        unread = sum(needs_log(details, ledger.change) for details in found.values()) - len(logs)
+        if unread > 0:
+            ledger.warnings.append(
+                f"{unread} messages were moved before, and where to was not looked up: a call reads at most "
+                f"{LOGS_BEFORE} action logs, of the API's 1,200 calls in 5 minutes"
+            )
     return found
+
+
+def _refuse_purged(ledger: Ledger, logs: Mapping[str, list[MessageAction]]) -> None:
+    """Raises: NotRestorable where a message was moved to RecoverableItemsPurges."""
+    purged = [one for one, log in logs.items() if was_purged(log)]
+    if purged:
+        raise NotRestorable(f"{len(purged)} of {len(ledger.messages)} messages were purged, {purged[0]} among them")
 
 
 def _refused_delivery(api: EmailSecurity, ledger: Ledger, allowed: Allowance, limits: Limits) -> list[MaliciousRelease]:

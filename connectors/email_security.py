@@ -38,6 +38,7 @@ from connectors.wire import httpx
 if TYPE_CHECKING:
     # Loaded where rows are read: a create reads none, and is started as a process at an incident's speed.
     from connectors.message import MessageDetails, MessageStatus
+    from connectors.message_action import MessageAction
     from connectors.message_change import MoveRow, ReleaseRow
     from connectors.policy import Policy
     from connectors.raw_rows import RawRows
@@ -327,6 +328,42 @@ class EmailSecurity:
 
         yield from follow(fetch, identity=lambda message: message.id, what="the message search", bounds=self.bounds)
 
+    def get_message(self, investigate_id: str, *, submission: bool = False) -> MessageDetails:
+        """One message by its investigate ID. submission: looked for among users' submissions instead of the mail.
+
+        Raises: NotFound; ValueError where it can't be an investigate ID.
+        """
+        from connectors.message import MessageDetails  # noqa: PLC0415
+
+        query = {"submission": "true"} if submission else None
+        message = MessageDetails.read(
+            self._get(self._message_path(investigate_id), "the message", query).result, "the message"
+        )
+        if message.id != investigate_id:
+            raise UnexpectedAnswer(f"the message: field id: asked for {investigate_id}, got {message.id[:200]}")
+        return message
+
+    def message_actions(self, investigate_id: str) -> list[MessageAction]:
+        """What was done to the message after delivery, every attempt; the order is not documented.
+
+        Raises: NotFound; UnexpectedAnswer for a log that does not end; ValueError as get_message.
+        """
+        from connectors.message_action import MOST_LOG_PAGES, MessageAction, is_last_page  # noqa: PLC0415
+
+        path, found = f"{self._message_path(investigate_id)}/action_log", list[MessageAction]()
+        before: Any = None
+        for page in range(1, MOST_LOG_PAGES + 1):
+            envelope = self._get(path, "the action log", {"page": page, "per_page": LARGEST_PAGE}).envelope
+            items = Page.read(envelope, "the action log").items
+            # A service that does not know pages answers with the same one again.
+            if page > 1 and items == before:
+                return found
+            found += [MessageAction.read(item, "an entry of the action log") for item in items]
+            if is_last_page(envelope.get("result_info"), len(items), len(found), LARGEST_PAGE):
+                return found
+            before = items
+        raise UnexpectedAnswer(f"the action log did not end after {MOST_LOG_PAGES} pages")
+
     def move_messages(self, ids: Sequence[str], destination: Destination) -> list[MoveRow]:
         """Move 1 to 1,000 messages by investigate ID, exactly these. One row for each message and recipient.
 
@@ -372,6 +409,14 @@ class EmailSecurity:
         if uuid is None:
             raise ValueError("job_id is no UUID")
         return f"{self._bulk}/{uuid}"
+
+    def _message_path(self, investigate_id: str) -> str:
+        from connectors.message_action import FIXED_PATHS  # noqa: PLC0415
+        from connectors.message_change import checked_ids  # noqa: PLC0415
+
+        if investigate_id in FIXED_PATHS:
+            raise ValueError(f"{investigate_id} is no investigate ID")
+        return f"{self._investigate}/{checked_ids([investigate_id])[0]}"
 
     def _get(
         self,

@@ -108,7 +108,7 @@ class Account:
                 "messages": len(self.tenant.messages),
                 "jobs": [
                     {
-                        **job_view(job),
+                        **job_view(job, now),
                         "deleted": job.deleted,
                         "requested_by": job.requested_by,
                         "ignored_search_params": list(job.order.ignored_params),

@@ -12,7 +12,7 @@ from sandbox.account import Account
 from sandbox.connection import Connections
 from sandbox.edge import Edge
 from sandbox.envelope import ApiError, Notice
-from sandbox.routes import bulk, control, messages, tokens
+from sandbox.routes import bulk, control, message, messages, tokens
 from sandbox.routes.asked import answer
 from sandbox.routes.documents import document
 
@@ -26,7 +26,7 @@ def create_app(account: Account, connections: Connections | None = None) -> Edge
         separate_input_output_schemas=False,
     )
     app.state.account = account
-    for routes in (bulk, messages, tokens, control):
+    for routes in (bulk, messages, message, tokens, control):
         app.include_router(routes.router)
     app.add_exception_handler(ApiError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO, get_args
@@ -167,12 +168,7 @@ def _announce(sandbox: RunningSandbox) -> None:
 
 
 def _settings(flags: dict[str, Any]) -> Settings:
-    pace = Pace(
-        **{
-            name: flags.pop(name)
-            for name in ("start_delay", "discover_rate", "process_rate", "retry_delay", "max_retries")
-        }
-    )
+    pace = Pace(**{setting.name: flags.pop(setting.name) for setting in fields(Pace)})
     return Settings(pace=pace, **flags)
 
 
@@ -228,6 +224,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     jobs.add_argument(
         "--transient-failures", type=float, default=usual.transient_failures, help="share of rows that fail at first"
+    )
+    jobs.add_argument(
+        "--moved-in-flight",
+        type=float,
+        default=pace.moved_in_flight,
+        help="share of the messages under way when a job is cancelled that are moved all the same",
     )
     jobs.add_argument("--row-order", choices=get_args(RowOrder), default=usual.row_order, help="order of a job's rows")
     jobs.add_argument(

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from sandbox.clock import Instant
 from sandbox.identifiers import fraction
-from sandbox.message import QUARANTINED, Message
+from sandbox.message import QUARANTINED, RELEASED, LogEntry, Message
 from sandbox.tenant import Tenant
 
 MESSAGE_NOT_FOUND: Final = "Message not found"
@@ -69,13 +69,11 @@ class Delivery:
         job_id: str | None = None,
     ) -> Outcome:
         """Try to move one copy to `folder`, or to release it; on success the tenant is changed."""
-        held = message.copy_of(recipient).status == QUARANTINED
-        if held and operation == "MOVE":
-            return Outcome(done=False, reason=HELD, lasting=True)
-        if not held and operation == "RELEASE":
-            return Outcome(done=False, reason=NOT_QUARANTINED, lasting=True)
-        trouble = self._trouble(message, recipient, tries_before)
+        trouble = self._trouble(operation, message, recipient, tries_before)
         if trouble is not None:
+            # Each attempt has its entry in the action log, and names the folder that it aimed at.
+            logged = "MOVE" if operation == "MOVE" else RELEASED
+            message.note(LogEntry(at, logged, recipient, folder, requested_by, trouble.reason))
             return trouble
         if operation == "MOVE":
             self._tenant.move(message, recipient, folder, at, requested_by)
@@ -94,7 +92,12 @@ class Delivery:
         )
         return Outcome(done=True)
 
-    def _trouble(self, message: Message, recipient: str, tries_before: int) -> Outcome | None:
+    def _trouble(self, operation: Operation, message: Message, recipient: str, tries_before: int) -> Outcome | None:
+        held = message.copy_of(recipient).status == QUARANTINED
+        if held and operation == "MOVE":
+            return Outcome(done=False, reason=HELD, lasting=True)
+        if not held and operation == "RELEASE":
+            return Outcome(done=False, reason=NOT_QUARANTINED, lasting=True)
         scripted = self.mailboxes.get(recipient.casefold())
         if scripted == "ok":
             return None

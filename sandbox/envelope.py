@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sandbox.clock import Instant
+from sandbox.end_of_life import NOVEMBER, until
+
 INVALID_TOKEN: Final = 1000
 INVALID_HEADERS: Final = 6003
 NO_SUCH_METHOD: Final = 7001
@@ -71,13 +74,17 @@ def encode(body: object) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode("ascii")
 
 
-def page_info(count: int, per_page: int, next_cursor: str | None = None) -> dict[str, Any]:
-    """result_info as it really is: `page` and `total_count` say 0 whatever is asked for."""
+def page_info(count: int, per_page: int, next_cursor: str | None = None, *, now: Instant) -> dict[str, Any]:
+    """result_info of the search and of bulk jobs: `page` and `total_count` say 0, and are gone after their date."""
     return {
         "count": count,
         "per_page": per_page,
         "next": next_cursor,
         "previous": None,
-        "page": 0,
-        "total_count": 0,
+        **until(NOVEMBER, now, {"page": 0, "total_count": 0}),
     }
+
+
+def numbered_page_info(count: int, per_page: int, page: int, total_count: int) -> dict[str, Any]:
+    """result_info of the lists that page by number: every field says what it means."""
+    return {"count": count, "page": page, "per_page": per_page, "total_count": total_count}

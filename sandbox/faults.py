@@ -109,7 +109,7 @@ _LASTING: Final[frozenset[Kind]] = frozenset({"cursor", "lag", "repeat_page"})
 _ONLY_FOR: Final[dict[Kind, frozenset[str]]] = {
     "slow_search": frozenset({"searchMessages"}),
     "fail_job": frozenset({"createBulkJob"}),
-    "empty_page": frozenset({"searchMessages", "listBulkJobs", "listBulkJobMessages"}),
+    "empty_page": frozenset({"searchMessages", "listBulkJobs", "listBulkJobMessages", "listMessageActions"}),
     "shift_rows": frozenset({"listBulkJobs", "listBulkJobMessages"}),
     "repeat_page": frozenset({"searchMessages", "listBulkJobs", "listBulkJobMessages"}),
     "cursor": frozenset({"listBulkJobs", "listBulkJobMessages"}),

@@ -10,7 +10,8 @@ from typing import Final
 
 from sandbox.agenda import Agenda
 from sandbox.clock import SECOND, Instant
-from sandbox.delivery import Delivery
+from sandbox.delivery import Delivery, Outcome
+from sandbox.identifiers import fraction
 from sandbox.jobs import Job, JobMessage, JobOrder, JobStatus
 from sandbox.search import find
 from sandbox.tenant import Tenant
@@ -31,7 +32,8 @@ class Pace:
     """How fast jobs go. Rates in rows a second, delays in seconds.
 
     A row that failed for a passing reason is tried again after `retry_delay` times the tries it had, at most
-    `max_retries` times.
+    `max_retries` times. Of the rows whose attempt is under way when a job ends, the share `moved_in_flight` is moved or
+    released all the same.
     """
 
     start_delay: float = 1.0
@@ -39,6 +41,7 @@ class Pace:
     process_rate: float = 100.0
     retry_delay: float = 2.0
     max_retries: int = 3
+    moved_in_flight: float = 0.5
 
 
 class JobBoard:
@@ -140,21 +143,17 @@ class JobBoard:
         row = job.ready.popleft()
         row.retry_after = None
         job.mark(row, "PROCESSING", at)
+        row.in_flight = True
         self._agenda.enter(at + _span(_LANES / self.pace.process_rate), partial(self._finish, job, row))
 
     def _finish(self, job: Job, row: JobMessage, at: Instant) -> None:
+        in_flight, row.in_flight = row.in_flight, False
         if row.status != "PROCESSING":
+            # The job ended while the attempt was under way: the row stays CANCELLED, whatever became of the message.
+            if in_flight and fraction("in flight", row.row_id) < self.pace.moved_in_flight:
+                self._attempt(job, row, at)
             return
-        outcome = self._delivery.attempt(
-            job.order.action,
-            row.message,
-            row.recipient,
-            folder=job.order.destination or "Inbox",
-            tries_before=row.retry_count,
-            at=at,
-            requested_by=job.requested_by,
-            job_id=job.job_id,
-        )
+        outcome = self._attempt(job, row, at)
         if outcome.done:
             job.mark(row, "COMPLETED", at)
         elif outcome.lasting or row.retry_count >= self.pace.max_retries:
@@ -166,6 +165,18 @@ class JobBoard:
             self._agenda.enter(row.retry_after, partial(self._retry, job, row))
         self._claim(job, at)
         self._complete(job, at)
+
+    def _attempt(self, job: Job, row: JobMessage, at: Instant) -> Outcome:
+        return self._delivery.attempt(
+            job.order.action,
+            row.message,
+            row.recipient,
+            folder=job.order.destination or "Inbox",
+            tries_before=row.retry_count,
+            at=at,
+            requested_by=job.requested_by,
+            job_id=job.job_id,
+        )
 
     def _retry(self, job: Job, row: JobMessage, at: Instant) -> None:
         if job.status != "PROCESSING" or row.status != "PENDING":

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from sandbox.clock import Instant, iso
 from sandbox.delivery import MESSAGE_NOT_FOUND, Operation
+from sandbox.end_of_life import DECEMBER, NOVEMBER, until
 from sandbox.message import Message
 from sandbox.message_details import message_details
 from sandbox.search import Criteria
@@ -20,7 +21,8 @@ ENDED: Final[frozenset[JobStatus]] = frozenset({"COMPLETED", "FAILED", "CANCELLE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOrder:
-    """What the caller asked for. `search_params` is what the API gives back; `ignored_params` it never heard of."""
+    """What the caller asked for. `search_params` is what the API gives back, without `action_log`, which has an end
+    of life; `ignored_params` it never heard of."""
 
     action: Operation
     destination: str | None
@@ -28,6 +30,7 @@ class JobOrder:
     comment: str | None
     criteria: Criteria
     search_params: dict[str, Any]
+    action_log: bool = False
     ignored_params: tuple[str, ...] = ()
 
 
@@ -45,6 +48,7 @@ class JobMessage:
     retry_after: Instant | None = None
     processed_at: Instant | None = None
     changed_at: Instant = 0
+    in_flight: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -93,7 +97,7 @@ class Job:
             row.processed_at = at
 
     def end(self, status: JobStatus, at: Instant, reason: str | None = None) -> None:
-        """End the job; what it had not decided by then is cancelled."""
+        """End the job; what it had not decided by then is cancelled, rows whose attempt is under way too."""
         self.status = status
         self.status_message = reason
         self.completed_at = at
@@ -111,13 +115,16 @@ class Job:
         return rows
 
 
-def job_view(job: Job) -> dict[str, Any]:
+def job_view(job: Job, now: Instant) -> dict[str, Any]:
     """The contract's BulkJob."""
     return {
         "job_id": job.job_id,
         "action_type": job.order.action,
-        "action_params": _action_params(job.order),
-        "search_params": job.order.search_params,
+        "action_params": _action_params(job.order, now),
+        "search_params": {
+            **job.order.search_params,
+            **until(NOVEMBER, now, {"action_log": job.order.action_log}),
+        },
         "status": job.status,
         "status_message": job.status_message,
         "comment": job.order.comment,
@@ -133,7 +140,7 @@ def job_view(job: Job) -> dict[str, Any]:
     }
 
 
-def job_message_view(tenant: Tenant, job: Job, row: JobMessage) -> dict[str, Any]:
+def job_message_view(tenant: Tenant, job: Job, row: JobMessage, now: Instant) -> dict[str, Any]:
     """The contract's BulkJobMessage. Without the nested message where the provider no longer had it."""
     view: dict[str, Any] = {
         "message_id": row.row_id,
@@ -141,7 +148,7 @@ def job_message_view(tenant: Tenant, job: Job, row: JobMessage) -> dict[str, Any
         "alert_id": tenant.alert_id_of(row.message),
         "email_message_id": tenant.message_id_of(row.message),
         "action_type": job.order.action,
-        "action_params": {**_action_params(job.order), "client_recipient": row.recipient},
+        "action_params": {**_action_params(job.order, now), "client_recipient": row.recipient},
         "status": row.status,
         "status_message": row.status_message,
         "retry_count": row.retry_count,
@@ -150,16 +157,16 @@ def job_message_view(tenant: Tenant, job: Job, row: JobMessage) -> dict[str, Any
         "processed_at": _iso_or_none(row.processed_at),
     }
     if row.status_message != MESSAGE_NOT_FOUND:
-        view["message"] = message_details(tenant, row.message)
+        view["message"] = message_details(tenant, row.message, now)
     return view
 
 
-def _action_params(order: JobOrder) -> dict[str, Any]:
+def _action_params(order: JobOrder, now: Instant) -> dict[str, Any]:
     if order.action == "RELEASE":
         return {"type": "RELEASE"}
     params: dict[str, Any] = {"type": "MOVE", "destination": order.destination}
     if order.expected_disposition is not None:
-        params["expected_disposition"] = order.expected_disposition
+        params |= until(DECEMBER, now, {"expected_disposition": order.expected_disposition})
     return params
 
 

@@ -10,6 +10,9 @@ DELIVERED: Final = "delivered"
 MOVED: Final = "moved"
 QUARANTINED: Final = "quarantined"
 
+RELEASED: Final = "QUARANTINE_RELEASE"
+"""What the action log calls a release."""
+
 
 @dataclass(slots=True, eq=False)
 class Sender:
@@ -53,13 +56,22 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """Something done to a mail after delivery: a MOVE or a QUARANTINE_RELEASE."""
+    """One attempt to do something to a mail after delivery: MOVE, QUARANTINE_RELEASE or PREVIEW.
+
+    `folder` is the one aimed at. The API shows neither the recipient nor the job. `reason` is empty for a success.
+    """
 
     at: Instant
     operation: str
-    recipient: str
-    folder: str
+    recipient: str | None
+    folder: str | None
     requested_by: str
+    reason: str = ""
+    started_at: Instant | None = None
+
+    @property
+    def success(self) -> bool:
+        return not self.reason
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -105,9 +117,17 @@ class Message:
     def record(self, entry: LogEntry, status: str) -> None:
         """Note what was done to one recipient's copy."""
         self.copies = self.copies or {}
-        self.copies[entry.recipient] = Copy(status, entry.folder)
+        self.copies[entry.recipient or ""] = Copy(status, entry.folder or "")
+        self.note(entry)
+
+    def note(self, entry: LogEntry) -> None:
+        """Add to the log what left every copy as it was: an attempt that failed, or a preview."""
         self.log = self.log or []
         self.log.append(entry)
+
+    def operations(self) -> set[str]:
+        """The operations that were carried out after delivery."""
+        return {entry.operation for entry in self.log or () if entry.success}
 
     def link_domains(self) -> set[str]:
         return {link.partition("://")[2].partition("/")[0].partition(":")[0].casefold() for link in self.links}

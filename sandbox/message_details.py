@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from sandbox.clock import SECOND, iso, iso_seconds
+from sandbox.clock import SECOND, Instant, iso, iso_seconds
+from sandbox.end_of_life import NOVEMBER
 from sandbox.identifiers import draw
 from sandbox.message import CLEAN, Message
 from sandbox.tenant import Tenant
@@ -11,8 +12,8 @@ from sandbox.wording import person
 _SCAN_TAKES: Final = 2 * SECOND
 
 
-def message_details(tenant: Tenant, message: Message) -> dict[str, Any]:
-    """One message as the search, and the rows of a job, show it. Deprecated fields are still filled, as by the API."""
+def message_details(tenant: Tenant, message: Message, now: Instant) -> dict[str, Any]:
+    """One message as the search, and the rows of a job, show it. Fields past their end of life are left out."""
     sender = message.sender
     to = message.to or message.recipients
     postfix_id = tenant.postfix_id_of(message)
@@ -35,14 +36,13 @@ def message_details(tenant: Tenant, message: Message) -> dict[str, Any]:
         "client_recipients": list(message.recipients),
         "sent_at": iso(message.time - _SCAN_TAKES),
         "scanned_at": iso(message.time),
-        "ts": iso_seconds(message.time),
         "sent_date": iso_seconds(message.time - _SCAN_TAKES),
         "final_disposition": message.disposition,
         "delivery_mode": "REVIEW_SUBMISSION" if message.submission else "API",
         "delivery_status": message.statuses(),
         "detection_reasons": list(sender.reasons) if detected else [],
         "threat_categories": list(sender.categories) if detected else None,
-        "post_delivery_operations": sorted({entry.operation for entry in message.log or ()}) or None,
+        "post_delivery_operations": sorted(message.operations()) or None,
         "is_quarantined": message.is_quarantined(),
         "is_phish_submission": message.submission,
         "edf_hash": structure[:16],
@@ -50,16 +50,6 @@ def message_details(tenant: Tenant, message: Message) -> dict[str, Any]:
         "smtp_helo_server_ip": sender.helo_ip,
         "smtp_previous_hop_ip": None,
         "x_originating_ip": None,
-        "action_log": [
-            {
-                "completed_at": iso(entry.at),
-                "operation": entry.operation,
-                "status": "OK",
-                "properties": {"folder": entry.folder, "requested_by": entry.requested_by},
-            }
-            for entry in message.log or ()
-        ],
-        "findings": _findings(message) if detected else None,
         "properties": {
             "allowlisted_pattern": None,
             "allowlisted_pattern_type": None,
@@ -68,6 +58,25 @@ def message_details(tenant: Tenant, message: Message) -> dict[str, Any]:
             "whitelisted_pattern_type": None,
         },
         "validation": {"comment": None, "dkim": sender.dkim, "dmarc": sender.dmarc, "spf": sender.spf},
+        **(_ended_fields(message) if now < NOVEMBER else {}),
+    }
+
+
+def _ended_fields(message: Message) -> dict[str, Any]:
+    """What the API leaves out from its date on."""
+    return {
+        "ts": iso_seconds(message.time),
+        "action_log": [
+            {
+                "completed_at": iso(entry.at),
+                "completed_timestamp": iso_seconds(entry.at),
+                "operation": entry.operation,
+                "status": entry.reason or "OK",
+                "properties": {"folder": entry.folder or "", "requested_by": entry.requested_by},
+            }
+            for entry in message.log or ()
+        ],
+        "findings": _findings(message) if message.disposition != CLEAN else None,
     }
 
 

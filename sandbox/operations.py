@@ -21,10 +21,21 @@ class Operation:
     path: str
     permission: Permission
 
+    @property
+    def token_groups(self) -> list[str] | None:
+        """The permissions that the contract names, one of them is enough; None where it names none."""
+        if self.permission == "none" or self.id in _PERMISSION_NOT_NAMED:
+            return None
+        write = ["Cloud Email Security: Write"]
+        return write if self.permission == "write" else [*write, "Cloud Email Security: Read"]
+
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", BASE_PATH + self.path))
 
+
+# The sandbox asks for Write, as an assumption.
+_PERMISSION_NOT_NAMED: Final = frozenset({"deleteBulkJob"})
 
 _INVESTIGATE: Final = "/accounts/{account_id}/email-security/investigate"
 
@@ -39,6 +50,11 @@ CANCEL_JOB: Final = Operation("cancelBulkJob", "POST", _INVESTIGATE + "/bulk/{jo
 LIST_JOB_MESSAGES: Final = Operation("listBulkJobMessages", "GET", _INVESTIGATE + "/bulk/{job_id}/messages", "read")
 MOVE_MESSAGES: Final = Operation("moveMessages", "POST", _INVESTIGATE + "/move", "write")
 RELEASE_MESSAGES: Final = Operation("releaseMessages", "POST", _INVESTIGATE + "/release", "write")
+GET_MESSAGE: Final = Operation("getMessage", "GET", _INVESTIGATE + "/{investigate_id}", "read")
+LIST_MESSAGE_ACTIONS: Final = Operation(
+    "listMessageActions", "GET", _INVESTIGATE + "/{investigate_id}/action_log", "read"
+)
+GET_MESSAGE_PREVIEW: Final = Operation("getMessagePreview", "GET", _INVESTIGATE + "/{investigate_id}/preview", "read")
 MOVE_MESSAGE: Final = Operation("moveMessage", "POST", _INVESTIGATE + "/{investigate_id}/move", "write")
 
 OPERATIONS: Final = (
@@ -54,6 +70,10 @@ OPERATIONS: Final = (
     MOVE_MESSAGES,
     RELEASE_MESSAGES,
     MOVE_MESSAGE,
+    # After the paths that have a fixed name in the place of the ID.
+    GET_MESSAGE,
+    LIST_MESSAGE_ACTIONS,
+    GET_MESSAGE_PREVIEW,
 )
 OPERATION_IDS: Final = frozenset(operation.id for operation in OPERATIONS)
 

@@ -91,7 +91,7 @@ def _to(value: str) -> Test:
 
 def _acted_on(action: str) -> Test:
     operation = _OPERATION_OF_ACTION[action]
-    return lambda message: any(entry.operation == operation for entry in message.log or ())
+    return lambda message: operation in message.operations()
 
 
 def _address_or_domain(value: str) -> Callable[[str], bool]:

@@ -72,6 +72,7 @@ class Settings:
             "slow-search-seconds": self.slow_search_seconds,
             "permanent-failures": self.permanent_failures,
             "transient-failures": self.transient_failures,
+            "moved-in-flight": self.pace.moved_in_flight,
         }
         for name, value in positive.items():
             if not 0 < value <= 1e9:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from sandbox import identifiers
 from sandbox.clock import Instant
 from sandbox.identifiers import Identifiers
-from sandbox.message import CLEAN, DELIVERED, MOVED, Attachment, LogEntry, Message, Sender
+from sandbox.message import CLEAN, DELIVERED, MOVED, RELEASED, Attachment, LogEntry, Message, Sender
 
 
 class Tenant:
@@ -128,4 +128,4 @@ class Tenant:
         message.record(LogEntry(at, "MOVE", recipient, folder, requested_by), MOVED)
 
     def release(self, message: Message, recipient: str, at: Instant, requested_by: str) -> None:
-        message.record(LogEntry(at, "QUARANTINE_RELEASE", recipient, "Inbox", requested_by), DELIVERED)
+        message.record(LogEntry(at, RELEASED, recipient, "Inbox", requested_by), DELIVERED)

@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, model_
 
 from sandbox.clock import Instant, parse_instant
 from sandbox.contract.values import (
+    DECEMBER,
     DEPRECATED,
+    NOVEMBER,
     ActionType,
     DateTimeText,
     DeliveryStatus,
@@ -21,37 +23,35 @@ from sandbox.search import Criteria
 class SearchParams(BaseModel):
     """Which messages a job acts on. Without any, on every message that was detected."""
 
-    action_log: StrictBool = Field(False, description="End of life 2026-11-01.", json_schema_extra=DEPRECATED)
+    action_log: StrictBool = Field(
+        False, description="Use listMessageActions.", json_schema_extra={**DEPRECATED, "x-sunset": NOVEMBER}
+    )
     alert_id: StrictStr | None = None
     delivery_status: DeliveryStatus | None = None
     detections_only: StrictBool = True
     domain: StrictStr | None = Field(None, description="Sender domain, recipient domain or a domain in a link.")
     end: DateTimeText = maybe_absent()
-    exact_subject: StrictStr | None = None
+    exact_subject: StrictStr | None = Field(None, description="The whole subject line.")
     final_disposition: Disposition | None = None
     message_action: MessageAction | None = None
     message_id: StrictStr | None = None
-    metric: StrictStr | None = None
+    metric: StrictStr | None = Field(None, description="A filter here; in the search it aggregates.")
     query: StrictStr | None = None
     recipient: StrictStr | None = Field(None, description="Address or domain.")
     sender: StrictStr | None = Field(None, description="Address or domain.")
     smtp_helo_ip: StrictStr | None = None
     start: DateTimeText = maybe_absent()
     subject: StrictStr | None = Field(None, description="Keywords in any order.")
-    submissions: StrictBool = False
+    submissions: StrictBool = Field(False, description="Search reclassification submissions instead of mail.")
 
     def criteria(self) -> Criteria:
         given = self.model_dump(exclude={"action_log", "start", "end"})
         return Criteria(start=_instant(self.start), end=_instant(self.end), **given)
 
     def view(self) -> dict[str, Any]:
-        """As the API gives it back: what was given, and the defaults of the booleans."""
-        flags = {
-            "action_log": self.action_log,
-            "detections_only": self.detections_only,
-            "submissions": self.submissions,
-        }
-        return {**self.model_dump(exclude_unset=True, exclude_none=True), **flags}
+        """As the API gives it back, but for action_log: what was given, and the defaults of the booleans."""
+        flags = {"detections_only": self.detections_only, "submissions": self.submissions}
+        return {**self.model_dump(exclude={"action_log"}, exclude_unset=True, exclude_none=True), **flags}
 
 
 def _instant(text: str | None) -> Instant | None:
@@ -66,7 +66,7 @@ class BulkJobRequest(BaseModel):
     comment: StrictStr | None = None
     destination: Destination = maybe_absent(description="Required when action is MOVE.")
     expected_disposition: Disposition | None = Field(
-        None, description="Nonfunctional. End of life 2026-12-01.", json_schema_extra=DEPRECATED
+        None, description="Does nothing.", json_schema_extra={**DEPRECATED, "x-sunset": DECEMBER}
     )
 
 
@@ -75,7 +75,7 @@ class MoveOneRequest(BaseModel):
 
     destination: Destination
     expected_disposition: Disposition | None = Field(
-        None, description="Nonfunctional. End of life 2026-12-01.", json_schema_extra=DEPRECATED
+        None, description="Does nothing.", json_schema_extra={**DEPRECATED, "x-sunset": DECEMBER}
     )
 
 
@@ -83,6 +83,9 @@ class MoveRequest(MoveOneRequest):
     """Messages to move, by their investigate IDs."""
 
     ids: list[StrictStr] = Field(min_length=1, max_length=1000)
+    postfix_ids: list[StrictStr] | None = Field(
+        None, description="Ignored.", json_schema_extra={**DEPRECATED, "x-sunset": NOVEMBER}
+    )
 
 
 class ReleaseRequest(BaseModel):

@@ -8,6 +8,8 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from sandbox.contract.values import (
+    DECEMBER,
+    NOVEMBER,
     ActionType,
     AllowlistPatternType,
     Count,
@@ -21,6 +23,7 @@ from sandbox.contract.values import (
     Moment,
     UuidText,
     ValidationStatus,
+    ends,
     maybe_absent,
 )
 
@@ -67,20 +70,35 @@ class Success(Shape, Generic[Result]):
 
 
 class ResultInfo(Shape):
-    """Where a list stands."""
+    """Where a list of the search, of jobs or of a job's rows stands. `page` and `total_count` always say 0."""
 
     count: Count = Field(description="Items on this page.")
     per_page: Count
     next: str | None = Field(description="Cursor of the next page (message search).")
     previous: str | None
-    page: Literal[0] = Field(description="Always 0. End of life 2026-11-01.", deprecated=True)
-    total_count: Literal[0] = Field(description="Always 0. End of life 2026-11-01.", deprecated=True)
+    page: Literal[0] = ends(NOVEMBER, "Always 0.")
+    total_count: Literal[0] = ends(NOVEMBER, "Always 0. Required by the contract although past its date.")
 
 
 class Listed(Success[list[Result]], Generic[Result]):
     """One page of a list."""
 
     result_info: ResultInfo
+
+
+class PlainResultInfo(Shape):
+    """Where a list that pages by number stands: every field says what it means."""
+
+    count: Count = Field(description="Items on this page.")
+    page: Count
+    per_page: Count
+    total_count: Count
+
+
+class Numbered(Success[list[Result]], Generic[Result]):
+    """One page of a list that pages by number."""
+
+    result_info: PlainResultInfo = maybe_absent()
 
 
 class Underway(Success[Annotated[list[str], Field(max_length=0)]]):
@@ -94,7 +112,7 @@ class JobMove(Shape):
 
     type: Literal["MOVE"]
     destination: Destination
-    expected_disposition: Disposition | None = None
+    expected_disposition: Disposition | None = ends(DECEMBER, "Does nothing.")
 
 
 class JobRelease(Shape):
@@ -106,7 +124,7 @@ class JobRelease(Shape):
 class EchoedSearchParams(Shape):
     """A job's search as it was asked for."""
 
-    action_log: bool
+    action_log: bool = ends(NOVEMBER, "Use listMessageActions.")
     detections_only: bool
     submissions: bool
     alert_id: str = maybe_absent()
@@ -144,7 +162,9 @@ class BulkJob(Shape):
     messages_successful: Count
     messages_failed: Count
     messages_skipped: Count
-    messages_cancelled: Count
+    messages_cancelled: Count = Field(
+        description="Rows cancelled before they were taken up, and rows whose attempt was in flight when the job ended."
+    )
 
 
 class DeletedJob(Shape):
@@ -173,12 +193,41 @@ class ActionLogProperties(Shape):
 
 
 class ActionLogEntry(Shape):
-    """Something done to a message after delivery."""
+    """Something done to a message after delivery, as messages had it embedded."""
 
     completed_at: Moment
+    completed_timestamp: str = ends(NOVEMBER, "Use completed_at.")
     operation: Literal["MOVE", "RELEASE", "RECLASSIFY", "SUBMISSION", "QUARANTINE_RELEASE", "PREVIEW"]
     status: str | None
     properties: ActionLogProperties
+
+
+class MessageActionProperties(Shape):
+    """What an action was about. Which of them an operation has is not documented."""
+
+    folder: str | None
+    requested_by: str | None
+    requested_disposition: str | None
+    service: str | None
+    submission_id: str | None
+    submission_type: str | None
+
+
+class MessageActionEntry(Shape):
+    """One attempt to do something to a message after delivery. It names no recipient and no job."""
+
+    operation: Literal["PREVIEW", "QUARANTINE_RELEASE", "SUBMISSION", "MOVE"]
+    started_at: Moment | None
+    completed_at: Moment | None
+    success: bool | None
+    status: str | None
+    properties: MessageActionProperties | None
+
+
+class Preview(Shape):
+    """A picture of a message's body."""
+
+    screenshot: str = Field(description="PNG in base64.")
 
 
 class Finding(Shape):
@@ -231,9 +280,9 @@ class MessageDetails(Shape):
     envelope_from: str | None
     envelope_to: list[str] | None
     client_recipients: list[str]
-    sent_at: Moment | None
-    scanned_at: Moment | None
-    ts: str = Field(deprecated=True)
+    sent_at: Moment | None = Field(description="In UTC.")
+    scanned_at: Moment | None = Field(description="In UTC.")
+    ts: str = ends(NOVEMBER, "Use scanned_at.")
     sent_date: str | None
     final_disposition: Disposition | None
     delivery_mode: DeliveryMode | None
@@ -248,8 +297,8 @@ class MessageDetails(Shape):
     smtp_helo_server_ip: str | None
     smtp_previous_hop_ip: str | None
     x_originating_ip: str | None
-    action_log: list[ActionLogEntry] = Field(deprecated=True)
-    findings: list[Finding] | None = Field(deprecated=True)
+    action_log: list[ActionLogEntry] = ends(NOVEMBER, "Use listMessageActions.")
+    findings: list[Finding] | None = ends(NOVEMBER, "Use the detections of a message.")
     properties: MessageProperties
     validation: Validation | None
 
@@ -266,7 +315,7 @@ class BulkJobMessage(Shape):
     status: MessageStatus
     status_message: str | None
     retry_count: Count
-    retry_after: Moment | None
+    retry_after: Moment | None = Field(description="When a failed action is tried again.")
     created_at: Moment
     processed_at: Moment | None
     message: MessageDetails = maybe_absent()
@@ -276,7 +325,9 @@ class MoveRow(Shape):
     """What became of one recipient's copy."""
 
     success: bool
-    completed_at: Moment | None
+    completed_at: Moment | None = Field(description="In UTC.")
+    completed_timestamp: str = ends(NOVEMBER, "Use completed_at.")
+    item_count: Count = ends(NOVEMBER, "No longer given.")
     destination: str | None
     message_id: str | None
     operation: str | None
@@ -291,6 +342,7 @@ class ReleaseRow(Shape):
     delivered: list[str] | None
     failed: list[str] | None
     undelivered: list[str] | None
+    postfix_id: str = ends(NOVEMBER, "Use id.")
 
 
 class TokenState(Shape):

@@ -1,6 +1,6 @@
 """The closed sets of values, and the formats, that requests and answers are made of."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
@@ -78,9 +78,23 @@ Count = Annotated[int, Field(ge=0)]
 DEPRECATED: dict[str, Any] = {"deprecated": True}
 
 
+NOVEMBER: Final = "2026-11-01T00:00:00Z"
+DECEMBER: Final = "2026-12-01T00:00:00Z"
+
+
 def maybe_absent(**described: Any) -> Any:
     """A field that may be missing but not null, and that has no default to tell of."""
     return Field(default=None, json_schema_extra=_without_default, **described)
+
+
+def ends(date: str, described: str, **more: Any) -> Any:
+    """A field that may be missing, for it is gone from its end of life on."""
+
+    def marked(schema: dict[str, Any]) -> None:
+        _without_default(schema)
+        schema |= {**DEPRECATED, "x-sunset": date}
+
+    return Field(default=None, description=described, json_schema_extra=marked, **more)
 
 
 def _without_default(schema: dict[str, Any]) -> None:

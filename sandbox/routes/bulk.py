@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from sandbox import envelope
 from sandbox.account import Account
-from sandbox.clock import SECOND
+from sandbox.clock import SECOND, Instant
 from sandbox.contract.requests import BulkJobRequest, SearchParams
 from sandbox.contract.results import BulkJob, BulkJobMessage, DeletedJob, Listed, Success
 from sandbox.contract.values import ActionType, JobStatus, MessageStatus
@@ -52,7 +52,7 @@ async def list_jobs(
             latest = now - round((lag.seconds or 0) * SECOND)
             jobs = [job for job in jobs if job.created_at <= latest]
         purpose = ["jobs", action_type, status]
-        return _page_of(request, account, jobs, purpose, page, per_page, job_view)
+        return _page_of(request, account, jobs, purpose, page, per_page, now, lambda job: job_view(job, now))
 
 
 @router.post(**documented(CREATE_JOB, {201: Success[BulkJob]}))
@@ -67,20 +67,21 @@ async def create_job(request: Request, account: ThisAccount, body: BulkJobReques
         comment=body.comment,
         criteria=body.search_params.criteria(),
         search_params=body.search_params.view(),
+        action_log=body.search_params.action_log,
         ignored_params=await _ignored(request),
     )
     fail = faults_met(request).shaping.get("fail_job")
     with account.present() as now:
         job = account.jobs.create(order, now, token_of(request).name, fail.rows if fail else None)
         account.took_effect(CREATE_JOB.id, job.job_id)
-        return good(job_view(job), status=201)
+        return good(job_view(job, now), status=201)
 
 
 @router.get(**documented(GET_JOB, {200: Success[BulkJob]}))
 async def get_job(account: ThisAccount, job_id: JobId) -> Response:
     """Get a bulk action job."""
-    with account.present():
-        return good(job_view(job_of(account, job_id)))
+    with account.present() as now:
+        return good(job_view(job_of(account, job_id), now))
 
 
 @router.delete(**documented(DELETE_JOB, {200: Success[DeletedJob]}, 409))
@@ -111,7 +112,7 @@ async def cancel_job(account: ThisAccount, job_id: JobId) -> Response:
         except JobEndedError:
             raise ApiError(409, Notice(envelope.CONFLICT, f"The job has ended already: it is {job.status}")) from None
         account.took_effect(CANCEL_JOB.id, job.job_id)
-        return good(job_view(job))
+        return good(job_view(job, now))
 
 
 @router.get(**documented(LIST_JOB_MESSAGES, {200: Listed[BulkJobMessage]}))
@@ -124,12 +125,19 @@ async def list_job_messages(
     status: MessageStatus | None = None,
 ) -> Response:
     """List the messages of a job, one row per message and recipient."""
-    with account.present():
+    with account.present() as now:
         job = job_of(account, job_id)
         rows = job.listed(status, account.settings.row_order)
         purpose = ["rows", job.job_id, status]
         return _page_of(
-            request, account, rows, purpose, page, per_page, lambda row: job_message_view(account.tenant, job, row)
+            request,
+            account,
+            rows,
+            purpose,
+            page,
+            per_page,
+            now,
+            lambda row: job_message_view(account.tenant, job, row, now),
         )
 
 
@@ -140,6 +148,7 @@ def _page_of(
     purpose: list[str | None],
     page: int,
     per_page: int,
+    now: Instant,
     view: Callable[[Item], dict[str, Any]],
 ) -> Response:
     shaping = faults_met(request).shaping
@@ -156,7 +165,7 @@ def _page_of(
     next_cursor = None
     if "cursor" in shaping and shown.end is not None:
         next_cursor = account.cursors.seal(purpose, [shown.end])
-    return good([view(item) for item in shown.items], page_info(len(shown.items), per_page, next_cursor))
+    return good([view(item) for item in shown.items], page_info(len(shown.items), per_page, next_cursor, now=now))
 
 
 async def _ignored(request: Request) -> tuple[str, ...]:

@@ -7,12 +7,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from sandbox import envelope
 from sandbox.account import Account
-from sandbox.clock import SECOND, Instant, iso, parse_instant
+from sandbox.clock import SECOND, Instant, iso, iso_seconds, parse_instant
 from sandbox.contract.requests import MoveOneRequest, MoveRequest, ReleaseRequest
 from sandbox.contract.results import Listed, MessageDetails, MoveRow, ReleaseRow, Success, Underway
+from sandbox.contract.values import NOVEMBER as NOVEMBER_TEXT
 from sandbox.contract.values import DateTimeText, DeliveryStatus, MessageAction, QueryBoolean, SearchedDisposition
 from sandbox.correspondence import LOOK_BACK
 from sandbox.delivery import NOT_QUARANTINED
+from sandbox.end_of_life import NOVEMBER, until
 from sandbox.envelope import ApiError, Notice, page_info
 from sandbox.message import Message
 from sandbox.message_details import message_details
@@ -46,7 +48,7 @@ async def search_messages(
     query: Annotated[str | None, Query(description="Space-delimited, case-insensitive.")] = None,
     detections_only: QueryBoolean = True,
     final_disposition: SearchedDisposition | None = None,
-    metric: str | None = None,
+    metric: Annotated[str | None, Query(description="Aggregates; in a job it filters.")] = None,
     message_action: MessageAction | None = None,
     recipient: Annotated[str | None, Query(description="Address or domain.")] = None,
     sender: Annotated[str | None, Query(description="Address or domain.")] = None,
@@ -58,7 +60,7 @@ async def search_messages(
     delivery_status: DeliveryStatus | None = None,
     cursor: Annotated[str | None, Query(description="The previous response's result_info.next.")] = None,
     per_page: PerPage = PER_PAGE,
-    page: Annotated[Page | None, Query(deprecated=True, description="End of life 2026-11-01.")] = None,
+    page: Annotated[Page | None, Query(deprecated=True, json_schema_extra={"x-sunset": NOVEMBER_TEXT})] = None,
 ) -> Response:
     """Search messages: what a bulk job with the same parameters would find, but for those that the search lacks."""
     with account.present() as now:
@@ -83,15 +85,15 @@ async def search_messages(
         after = _after(account, purpose, cursor)
         ready_at = _ready_at(request, account, purpose, now, continued=cursor is not None)
         if ready_at > now:
-            return _later(request, account, purpose, ready_at, per_page)
+            return _later(request, account, purpose, ready_at, per_page, now)
         found = find(account.tenant, criteria, now)
         if "repeat_page" in faults_met(request).shaping:
             after = page = None
         if after is not None:
             found = [message for message in found if (message.time, message.number) < after]
-        elif page is not None:
+        elif page is not None and now < NOVEMBER:
             found = found[first_of(page, per_page) :]
-        return _page_of_search(request, account, found, purpose, per_page)
+        return _page_of_search(request, account, found, purpose, per_page, now)
 
 
 def _start(given: str | None, now: Instant) -> Instant:
@@ -125,31 +127,33 @@ def _ready_at(request: Request, account: Account, purpose: object, now: Instant,
     return now + round((seconds or 0.0) * SECOND)
 
 
-def _later(request: Request, account: Account, purpose: object, ready_at: Instant, per_page: int) -> Response:
+def _later(
+    request: Request, account: Account, purpose: object, ready_at: Instant, per_page: int, now: Instant
+) -> Response:
     query = [(name, value) for name, value in request.query_params.multi_items() if name != _SEARCH_ID]
     query.append((_SEARCH_ID, account.cursors.seal(["slow", purpose], [ready_at])))
     fault = faults_met(request).shaping.get("slow_search")
     location = (fault and fault.location) or f"{base_url(request)}{request.url.path}?{urlencode(query)}"
-    return answer(envelope.success([], page_info(0, per_page)), 202, {"Location": location})
+    return answer(envelope.success([], page_info(0, per_page, now=now)), 202, {"Location": location})
 
 
 def _page_of_search(
-    request: Request, account: Account, found: list[Message], purpose: object, per_page: int
+    request: Request, account: Account, found: list[Message], purpose: object, per_page: int, now: Instant
 ) -> Response:
     if "empty_page" in faults_met(request).shaping:
-        return good([], page_info(0, per_page))
+        return good([], page_info(0, per_page, now=now))
     shown = cut(found, start=0, per_page=per_page)
     next_cursor = None
     if shown.end is not None:
         last = shown.items[-1]
         next_cursor = account.cursors.seal(purpose, [last.time, last.number])
-    details = [message_details(account.tenant, message) for message in shown.items]
-    return good(details, page_info(len(details), per_page, next_cursor))
+    details = [message_details(account.tenant, message, now) for message in shown.items]
+    return good(details, page_info(len(details), per_page, next_cursor, now=now))
 
 
 @router.post(**documented(MOVE_MESSAGES, {200: Success[list[MoveRow]]}))
 async def move_messages(request: Request, account: ThisAccount, body: MoveRequest) -> Response:
-    """Move an explicit list of messages: one result row per message and recipient."""
+    """Move an explicit list of messages: one result row per message and recipient. Needs an active integration."""
     with account.present() as now:
         rows = [
             row
@@ -205,6 +209,7 @@ def _move_row(
         "operation": "MOVE",
         "recipient": recipient,
         "status": status,
+        **until(NOVEMBER, now, {"completed_timestamp": iso_seconds(now), "item_count": 1}),
     }
 
 
@@ -223,6 +228,7 @@ def _release(account: Account, investigate_id: str, now: Instant, by: str) -> di
     message = account.tenant.by_id(investigate_id)
     if message is None or message.time > now:
         return row
+    row |= until(NOVEMBER, now, {"postfix_id": account.tenant.postfix_id_of(message)})
     for recipient in message.recipients:
         outcome = account.delivery.attempt(
             "RELEASE",

@@ -23,8 +23,8 @@ from connectors.errors import (
 )
 from connectors.wire import httpx
 from sandbox.server import RunningSandbox
-from tests.actions.named_messages import SMOOTH, any_ids, campaign, folders, ids_of, sent
-from tests.connectors.scripted import Scripted, connected, envelope, ok
+from tests.actions.named_messages import SMOOTH, any_ids, campaign, delivered, folders, ids_of, sent
+from tests.connectors.scripted import Scripted, connected, envelope, ok, refused
 
 Connect = Callable[..., EmailSecurity]
 Start = Callable[..., RunningSandbox]
@@ -112,24 +112,49 @@ class TestFaults:
         assert caught.value.applied == "yes"
         assert caught.value.resume == {"ids": ["no-time-in-it"]}
 
-    @pytest.mark.parametrize("missing", [["action_log"], ["action_log", "findings"]])
-    def test_without_the_log_a_moved_message_leaves_open_where_it_went(
-        self, sandbox: RunningSandbox, api: EmailSecurity, missing: list[str]
+    @pytest.mark.parametrize("fault", [
+        {"kind": "status", "status": 404}, {"kind": "empty_page"}, {"kind": "rewrite", "remove": ["properties"]},
+        {"kind": "rewrite", "set": {"completed_at": None, "success": None}}, {"kind": "status", "status": 502},
+    ])  # fmt: skip
+    def test_without_a_readable_log_a_moved_message_leaves_open_where_it_went(
+        self, sandbox: RunningSandbox, api: EmailSecurity, fault: dict[str, Any]
     ) -> None:
         ids = ids_of(api, 2)
         sandbox.state.faults.add("moveMessages", "drop_after")
-        sandbox.state.faults.add("searchMessages", "rewrite", remove=missing, times=None)
-        with pytest.raises(OutcomeUnknown):
+        sandbox.state.faults.add("listMessageActions", times=None, **fault)
+        with pytest.raises(OutcomeUnknown) as caught:
             move(api, ids=ids)
+        assert caught.value.resume == {"ids": ids}
         assert sent(sandbox) == [ids]
 
-    def test_without_the_log_an_untouched_message_is_sent_once_more(
+    def test_an_untouched_message_is_sent_once_more_and_needs_no_log(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         ids = ids_of(api, 2)
         sandbox.state.faults.add("moveMessages", "drop_before")
-        sandbox.state.faults.add("searchMessages", "rewrite", remove=["action_log"], times=None)
         assert move(api, ids=ids)["succeeded"] == 2
+        assert "listMessageActions" not in sandbox.state.truth()["calls"]
+
+    def test_of_a_message_in_two_mailboxes_that_lay_elsewhere_before_the_log_tells_too_little(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
+        one = delivered(sandbox, "a@corp.example", "b@corp.example")
+        move(api, ids=[one], destination="DeletedItems")
+        sandbox.state.faults.add("moveMessages", "drop_after")
+        with pytest.raises(OutcomeUnknown) as caught:
+            move(api, ids=[one])
+        assert caught.value.resume == {"ids": [one]}
+        # To move it there once more is safe, and its rows name the recipients.
+        assert move(api, ids=[one])["succeeded"] == 1
+
+    def test_a_copy_moved_twice_is_not_taken_for_two_copies(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+        one = delivered(sandbox, "a@corp.example", "b@corp.example")
+        move(api, ids=[one], destination="DeletedItems")
+        sandbox.state.delivery.mailboxes["b@corp.example"] = "gone"
+        move(api, ids=[one])
+        sandbox.state.faults.add("moveMessages", "drop_after")
+        with pytest.raises(OutcomeUnknown):
+            move(api, ids=[one])
 
     def test_an_error_before_anything_was_changed_is_raised_as_it_is(
         self, sandbox: RunningSandbox, api: EmailSecurity, connect: Connect
@@ -226,8 +251,11 @@ def test_whatever_the_service_answers_every_message_is_accounted_for_once(rows: 
     ids = ["x-1", "x-2", "4Njp3P0STMz2c02Q-2026-11-20T10:00:00-3"]
 
     def service(request: httpx.Request) -> httpx.Response:
-        if request.method == "GET":
+        if request.method == "GET" and request.url.path.endswith("/investigate"):
             return ok(found, result_info={"count": 1})
+        if request.method == "GET":
+            named = [one for one in found if request.url.path.endswith(str(one["id"]))]
+            return ok(named[0]) if named else refused(404, message="Message not found")
         return httpx.Response(200, content=json.dumps(envelope(rows)))
 
     with connected(Scripted(*[service] * 20)) as api:

@@ -77,7 +77,8 @@ def test_a_verdict_that_cannot_be_found_out_counts_as_malicious(sandbox: Running
     for unknown in ("no-time-in-it", "4AAAAAAAAAAAAAA-2026-11-20T15:00:00-00999999"):
         with pytest.raises(MaliciousRelease, match="could not be found out and counts as malicious"):
             release(api, ids=[one, unknown])
-    sandbox.state.faults.add("searchMessages", "rewrite", set={"final_disposition": None})
+    for operation in ("searchMessages", "getMessage"):
+        sandbox.state.faults.add(operation, "rewrite", set={"final_disposition": None}, times=None)
     with pytest.raises(MaliciousRelease, match="could not be found out"):
         release(api, ids=[one])
     assert sandbox.state.truth()["effects"] == []
@@ -124,7 +125,9 @@ def test_a_release_that_took_no_effect_is_sent_once_more(sandbox: RunningSandbox
 def test_where_nothing_shows_whether_it_was_released_it_says_so(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     one = held(sandbox)
     sandbox.state.faults.add("releaseMessages", "drop_after")
-    sandbox.state.faults.add("searchMessages", "rewrite", remove=["action_log", "post_delivery_operations"], times=None)
+    for operation in ("searchMessages", "getMessage"):
+        sandbox.state.faults.add(operation, "rewrite", remove=["post_delivery_operations"], times=None)
+    sandbox.state.faults.add("listMessageActions", "empty_page", times=None)
     with pytest.raises(OutcomeUnknown) as caught:
         release(api, ids=[one])
     assert caught.value.resume == {"ids": [one]}

@@ -172,16 +172,16 @@ def test_what_was_done_elsewhere_while_it_waited_is_not_done_again() -> None:
     row = scripted_row(2, retry_after=SOON)
     identifier = "4Njp3P0STMz2c02Q-2026-11-20T10:00:00-12345678"
     row["message"] = {"id": identifier, "client_recipients": ["2@corp.example"]}
-    log = [{"operation": "MOVE", "completed_at": SOON, "properties": {"folder": "JunkEmail"}, "status": "OK"}]
-    found = {"id": identifier, "client_recipients": ["2@corp.example"], "action_log": log, "delivery_status": ["moved"]}
+    log = [{"operation": "MOVE", "completed_at": SOON, "properties": {"folder": "JunkEmail"}, "success": True}]
+    found = {"id": identifier, "client_recipients": ["2@corp.example"], "delivery_status": ["moved"]}
     counts = {"messages_failed": 1, "total_messages_discovered": 1}
     waited: list[float] = []
 
     def search(_: Any) -> Any:
         waited.append(api.clock.monotonic())
-        return ok([found])
+        return ok(found)
 
-    script = Scripted(ok(job(status="COMPLETED", **counts)), ok([row], result_info={"count": 1}), search)
+    script = Scripted(ok(job(status="COMPLETED", **counts)), ok([row], result_info={"count": 1}), search, ok(log))
     with connected(script) as api:
         result = retry(api, JOB_ID, wait_seconds=300)
     assert waited == [120]

@@ -8,6 +8,7 @@ from typing import Any
 
 Fields = dict[str, Any]
 
+LOOKS = ("searchMessages", "getMessage", "listMessageActions")
 READS = ("listBulkJobs", "listBulkJobs", "searchMessages", "getBulkJob", "listBulkJobMessages")
 WRITES = ("createBulkJob", "createBulkJob", "createBulkJob", "cancelBulkJob", "deleteBulkJob")
 SERVER_ERRORS = (408, 500, 502, 503, 504, 520)
@@ -29,7 +30,7 @@ def _fault(chance: random.Random, intents: int, changes: Sequence[str]) -> Field
     if chance.random() < 0.25:
         return {**_when(chance), **_shaping(chance, changes if by_id else ())}
     writes = chance.random() < 0.6
-    pool = (changes if writes else ("searchMessages",)) if by_id else (WRITES if writes else READS)
+    pool = (changes if writes else LOOKS) if by_id else (WRITES if writes else READS)
     operation = chance.choice(pool) if chance.random() < 0.95 else "*"
     applied = chance.random() < 0.5
     retry_after = chance.choice((1, 5, 30, 60, 290))
@@ -70,7 +71,7 @@ def _shaping(chance: random.Random, changes: Sequence[str]) -> Fields:
                 {"operation": "searchMessages", "kind": "slow_search", "seconds": chance.choice((1.0, 5.0, 90.0))},
                 {"operation": "*", "kind": "notice"},
                 {"operation": chance.choice(changes), "kind": "rewrite", "set": {"message_id": None}},
-                {"operation": "searchMessages", "kind": "rewrite", "remove": ["action_log", "findings"], "times": 60},
+                {"operation": "listMessageActions", "kind": "rewrite", "remove": ["properties"], "times": 60},
             )
         )
     return chance.choice(

@@ -15,22 +15,27 @@ from sandbox.account import Account
 from sandbox.delivery import Done
 
 _SEARCH = re.compile(r"/investigate$")
+_MESSAGE = re.compile(r"/investigate/([^/]+?)(/action_log)?$")
 _CHANGE = re.compile(r"/investigate/(move|release)$")
 
 
 @dataclass(frozen=True)
 class Look:
-    """A search that was answered. shown: investigate IDs. seen: how many changes the account had made by then.
+    """A search, or a call for one message or its log, that was answered. shown: investigate IDs. seen: how many changes
+    the account had made by then.
 
     One that was refused shows nothing: nobody can look there.
     """
 
-    start: datetime
-    end: datetime
+    start: datetime | None
+    end: datetime | None
     shown: frozenset[str]
     seen: int
+    asked: str | None = None
 
-    def covers(self, at: datetime) -> bool:
+    def covers(self, investigate_id: str, at: datetime) -> bool:
+        if self.start is None or self.end is None:
+            return self.asked == investigate_id
         return self.start <= at <= self.end
 
 
@@ -65,6 +70,10 @@ def step_of(
             return None
         shown = frozenset(row["id"] for row in rows)
         return Look(datetime.fromisoformat(start), datetime.fromisoformat(end), shown, len(account.delivery.done))
+    named = _MESSAGE.search(request.url.path)
+    if request.method == "GET" and named and named[1] != "bulk" and (status in (400, 404) or (good and status == 200)):
+        one = named[1]
+        return Look(None, None, frozenset([one] if good else []), len(account.delivery.done), one)
     if request.method == "POST" and _CHANGE.search(request.url.path):
         return Sent(
             ids=tuple(json.loads(request.content)["ids"]),

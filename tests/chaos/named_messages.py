@@ -267,4 +267,4 @@ def _was_looked_for(change: _Change, investigate_id: str, looks: Sequence[Look])
     """Where it can be looked for at all: the search goes by the time, and that is in the ID."""
     message = change.message(investigate_id)
     at: datetime | None = as_datetime(message.time) if message else None
-    return at is None or any(look.covers(at) for look in looks)
+    return at is None or any(look.covers(investigate_id, at) for look in looks)

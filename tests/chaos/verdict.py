@@ -22,7 +22,7 @@ RUNNING = ("PENDING", "DISCOVERING", "PROCESSING")
 WIDEST_RACE_SECONDS = 30.0
 
 # What a job says of its search where the caller said nothing.
-API_DEFAULTS = {"detections_only": True, "submissions": False, "action_log": False}
+API_DEFAULTS = {"detections_only": True, "submissions": False}
 
 # (investigate ID, recipient): one copy of a message.
 Copies = set[tuple[str, str]]

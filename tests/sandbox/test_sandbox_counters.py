@@ -70,12 +70,14 @@ def _order(action: Any) -> JobOrder:
 
 def _check(jobs: Any, done: list[Any]) -> None:
     for job in jobs:
-        view = job_view(job)
+        view = job_view(job, 0)
         parts = [view[f"messages_{name}"] for name in ("pending", "successful", "failed", "skipped", "cancelled")]
         assert view["total_messages_discovered"] == sum(parts) == len(job.rows)
         assert min(parts) >= 0
         statuses = [row.status for row in job.rows]
         assert view["messages_successful"] == statuses.count("COMPLETED")
-        assert view["messages_successful"] == sum(change.job_id == job.job_id for change in done)
+        # A message in flight when its job was cancelled may be moved: its row is CANCELLED all the same.
+        moved = sum(change.job_id == job.job_id for change in done)
+        assert view["messages_successful"] <= moved <= view["messages_successful"] + view["messages_cancelled"]
         assert view["messages_pending"] == statuses.count("PENDING") + statuses.count("PROCESSING")
         assert not (job.ended and view["messages_pending"])

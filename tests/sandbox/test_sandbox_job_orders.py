@@ -79,7 +79,6 @@ def test_what_a_job_was_asked_for_comes_back_with_the_defaults_of_its_flags(run:
         "start": "2026-11-01T00:00:00+01:00",
         "detections_only": True,
         "submissions": False,
-        "action_log": False,
     }
     assert job["action_params"] == {"type": "MOVE", "destination": "JunkEmail", "expected_disposition": "SPAM"}
 

@@ -109,9 +109,9 @@ def test_moving_changes_what_the_search_shows(run: Run, connect: Connect, delive
     ]
     assert message["delivery_status"] == ["moved"]
     assert message["post_delivery_operations"] == ["MOVE"]
-    (entry,) = message["action_log"]
+    (entry,) = client.get(f"investigate/{message['id']}/action_log").json()["result"]
     assert entry["operation"] == "MOVE"
-    assert entry["properties"] == {"folder": "JunkEmail", "requested_by": "full"}
+    assert (entry["properties"]["folder"], entry["properties"]["requested_by"]) == ("JunkEmail", "full")
 
 
 def test_a_release_job_succeeds_only_on_what_is_quarantined(run: Run, connect: Connect, deliver: Deliver) -> None:
@@ -258,7 +258,8 @@ def test_cancelling_leaves_the_pending_messages_where_they_are_and_the_job_to_be
     assert job["messages_cancelled"] + job["messages_successful"] == 20
     sandbox.state.advance(600)
     assert _job(client, job_id) == job
-    assert len(sandbox.state.truth()["moved"]) == job["messages_successful"]
+    # One of those under way was moved all the same.
+    assert len(sandbox.state.truth()["moved"]) == job["messages_successful"] + 1
     assert len(_rows(client, job_id, status="CANCELLED")) == job["messages_cancelled"]
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from sandbox.account import Account, open_account
-from sandbox.clock import SECOND
+from sandbox.clock import SECOND, parse_instant
 from sandbox.correspondence import attachment
 from sandbox.message import Sender
 from sandbox.search import Criteria, find
@@ -191,12 +191,18 @@ def test_a_cursor_of_another_search_is_refused(run: Run, connect: Connect, deliv
     assert client.get("investigate", params={"sender": "bad.test", "cursor": cursor}).status_code == 400
 
 
-def test_page_numbers_are_still_taken(run: Run, connect: Connect, deliver: Deliver) -> None:
-    sandbox = run()
+def test_page_numbers_are_taken_until_their_end_of_life(run: Run, connect: Connect, deliver: Deliver) -> None:
+    sandbox = run(at=parse_instant("2026-10-31T23:59:00Z"))
     client = connect(sandbox)
     deliver(sandbox, 3)
-    pages = [client.get("investigate", params={"per_page": 2, "page": page}).json()["result"] for page in (1, 2, 3)]
-    assert [len(page) for page in pages] == [2, 1, 0]
+
+    def sizes() -> list[int]:
+        asked = [{"per_page": 2, "page": page} for page in (1, 2, 3)]
+        return [len(client.get("investigate", params=query).json()["result"]) for query in asked]
+
+    assert sizes() == [2, 1, 0]
+    sandbox.state.advance(60)
+    assert sizes() == [2, 2, 2]
 
 
 def test_a_slow_search_is_polled_at_its_location(run: Run, connect: Connect, deliver: Deliver) -> None:

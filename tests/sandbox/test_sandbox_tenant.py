@@ -28,7 +28,7 @@ def _tenant(settings: Settings) -> Tenant:
 
 def test_the_same_seed_gives_the_same_tenant_and_another_seed_another(settings: Made) -> None:
     one, again, other = (
-        [message_details(tenant, message) for message in tenant.messages]
+        [message_details(tenant, message, 0) for message in tenant.messages]
         for tenant in (_tenant(settings(messages=300, seed=seed)) for seed in (1, 1, 2))
     )
     assert one == again

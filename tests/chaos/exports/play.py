@@ -283,7 +283,7 @@ class _Play:
         self.result.rows += len(rows)
         self.result.complete += result["complete"]
         self.result.said_incomplete += not result["complete"]
-        for problem in judge_rows(rows, result, promised, job_view(self._job)):
+        for problem in judge_rows(rows, result, promised, job_view(self._job, self._account.clock.now())):
             self._wrong(problem)
         misled = self._lost_something or any(fault["kind"] == "cursor" for fault in self.day.faults)
         if self._unmoved and not misled and [row["message_id"] for row in rows] != [r["message_id"] for r in promised]:
