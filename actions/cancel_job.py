@@ -54,6 +54,16 @@ def _too_late(job: BulkJob) -> Conflict:
     )
 
 
+def _warnings(job: BulkJob, *, cancelled: bool) -> list[str]:
+    warnings = [] if cancelled else ["the job was cancelled already: nothing was changed"]
+    if job.messages_cancelled:
+        warnings.append(
+            f"of the {job.messages_cancelled} cancelled messages some may still be moved or released: those in flight "
+            "when the job ended. Export the rows; restore-messages looks them up"
+        )
+    return warnings
+
+
 def _result(before: BulkJob, after: BulkJob, *, cancelled: bool) -> Result:
     return Result(
         job_id=after.job_id,
@@ -63,7 +73,7 @@ def _result(before: BulkJob, after: BulkJob, *, cancelled: bool) -> Result:
         status=after.status,
         processed=after.processed,
         job=after.document(),
-        warnings=[] if cancelled else ["the job was cancelled already: nothing was changed"],
+        warnings=_warnings(after, cancelled=cancelled),
     )
 
 

@@ -16,6 +16,7 @@ from actions.plain_json import LARGEST_INTEGER, problems_of
 from actions.streams import record_error, record_result
 from connectors.api_object import Uuid
 from connectors.email_security import EmailSecurity
+from connectors.end_of_life import EndedParameter, problems_and_warnings, without_ended
 from connectors.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
 from connectors.surrogates import replace_surrogates_in
 
@@ -63,6 +64,8 @@ class ActionParams(BaseModel):
         if not isinstance(given, dict):
             return given
         return {name: int(value) if _is_whole(value) else value for name, value in given.items()}
+
+    ended: ClassVar[Sequence[EndedParameter]] = ()
 
     @classmethod
     def missing(cls, given: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG003 -- for those that need to look
@@ -138,9 +141,10 @@ class Action(Generic[P, R]):
             name: replace_surrogates_in(value) if name in self.params.quoted else value
             for name, value in params.items()
         }
+        params, _ = without_ended(params, self.params.ended)
         missing = [Problem(pointer=f"/{name}", message=MISSING) for name in self.params.missing(params)]
         try:
-            checked = self.params.model_validate(dict(params))
+            checked = self.params.model_validate(params)
         except ValidationError as error:
             found = error.errors(include_input=False, include_url=False)
             raise ParameterError(problems=[_problem(self.params, one) for one in found] + missing) from None
@@ -178,16 +182,31 @@ class Action(Generic[P, R]):
 
     def _run(self, params: Mapping[str, Any], connector: EmailSecurity | None) -> dict[str, Any]:
         checked = self.check(params)
+        _, ended = without_ended(params, self.params.ended)
         unneeded = not self.connection or (self.offline is not None and self.offline(checked))
         if connector is not None or unneeded:
-            return self._call(checked, connector)
+            return self._call(checked, connector, ended)
         with EmailSecurity.from_environment() as own:
-            return self._call(checked, own)
+            return self._call(checked, own, ended)
 
-    def _call(self, params: P, connector: EmailSecurity | None) -> dict[str, Any]:
+    def _call(self, params: P, connector: EmailSecurity | None, ended: Sequence[EndedParameter]) -> dict[str, Any]:
+        warnings = _warnings_of_ended(ended, connector)
         arguments = (params, connector) if self.connection else (params,)
         result: R = self.function(*arguments)
-        return result.model_dump(mode="json", by_alias=True)
+        document = result.model_dump(mode="json", by_alias=True)
+        if warnings:
+            document["warnings"] = [*warnings, *document["warnings"]]
+        return document
+
+
+def _warnings_of_ended(ended: Sequence[EndedParameter], connector: EmailSecurity | None) -> list[str]:
+    """Return the warnings about parameters that end soon. Raises: ParameterError for one that has ended."""
+    if not ended or connector is None:
+        return []
+    problems, warnings = problems_and_warnings(ended, connector.clock.now())
+    if problems:
+        raise ParameterError(problems=[Problem(pointer=pointer, message=message) for pointer, message in problems])
+    return warnings
 
 
 def _defect(error: Exception, effect: Effect) -> InternalError:

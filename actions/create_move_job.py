@@ -19,7 +19,8 @@ from actions.job_request import (
 )
 from actions.process import main
 from connectors.email_security import EmailSecurity
-from connectors.job import IRREVERSIBLE_DESTINATIONS, Destination
+from connectors.folders import recovery_from
+from connectors.job import Destination
 
 
 class Params(CreateJobParams):
@@ -27,7 +28,8 @@ class Params(CreateJobParams):
 
     destination: Destination | None = Field(
         None,
-        description="The folder to move to. The two RecoverableItems can't be undone. Required where no plan is given.",
+        description="The folder to move to. This pack can't undo a move to the two RecoverableItems folders. "
+        "Required where no plan is given.",
     )
     allow_irreversible: bool = Field(
         False, description="Allow RecoverableItemsDeletions and RecoverableItemsPurges without a plan."
@@ -52,8 +54,9 @@ def create_move_job(p: Params, api: EmailSecurity) -> Result:
         allow_malicious=p.allow_malicious,
     )
     destination = (made.job.get("action_params") or {}).get("destination")
-    if destination in IRREVERSIBLE_DESTINATIONS:
-        made.warnings.append(f"messages moved to {destination} are out of the users' reach for good")
+    recovery = recovery_from(destination)
+    if recovery is not None:
+        made.warnings.append(recovery)
     if destination == "Inbox":
         made.warnings.append("messages moved to Inbox are delivered to their users")
     return made

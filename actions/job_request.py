@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, Field
 
@@ -13,10 +13,11 @@ from actions.reused_job import ReusedJob, describe_reused_job, leaves_messages
 from actions.streams import record
 from actions.tripwire import DiscoveryLimit, Tripwire, smallest, watch_discovery
 from connectors.email_security import EmailSecurity
+from connectors.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION, EndedParameter
 from connectors.errors import ApprovalRefused
 from connectors.job import BEFORE_PROCESSING, ActionType, BulkJob, Destination
 from connectors.job_creation import Intent, create_job_once
-from connectors.search import DEPRECATED, Disposition, SearchParams
+from connectors.search import SearchParams
 from guardrails.clearance import clear_job, propose_job, refund_job
 from guardrails.limits import Limits
 from guardrails.proposed_job import JobCall
@@ -35,6 +36,8 @@ def _is_not_blank(key: str) -> str:
 
 class JobRequestParams(ActionParams):
     """Why, who asks, and what must hold before a job is created."""
+
+    ended: ClassVar[Sequence[EndedParameter]] = (EXPECTED_DISPOSITION, ACTION_LOG)
 
     comment: str | None = Field(
         None, max_length=1000, description="Why the job is run; kept with the job, behind a stamp."
@@ -64,11 +67,6 @@ class JobRequestParams(ActionParams):
     requested_by: Person | None = Field(
         None, description="Who asks: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."
     )
-    expected_disposition: Disposition | None = Field(
-        None,
-        json_schema_extra=DEPRECATED,
-        description="Does nothing and ends on 2026-12-01: taken, warned about, not sent.",
-    )
 
 
 class CreateJobParams(JobRequestParams):
@@ -91,7 +89,7 @@ class CreateJobParams(JobRequestParams):
         ge=0,
         le=1000,
         description="By how many percent the count may differ from the plan's. It can only lower what the plan, the "
-        "policy and the folder allow: 0 for what can't be undone, else 10.",
+        "policy and the folder allow: 0 for the two RecoverableItems folders, else 10.",
     )
     approvals: Approvals = Field(
         default_factory=list,
@@ -185,7 +183,7 @@ def request_job(
     )
     # The job is watched for a while yet: whoever ends the process before that is told which job it is.
     record(changed=made.created, job_id=made.job.job_id)
-    warnings = job.warnings + warnings_of(p, job.request.search_params)
+    warnings = job.warnings + warnings_of(job.request.search_params)
     if job.plan is not None and p.approvals:
         warnings += mark_approvals_used(api, job.plan.plan_hash)
     if not made.created:
@@ -286,13 +284,9 @@ def limits_of(p: JobRequestParams, *, allow_irreversible: bool, allow_malicious:
     )
 
 
-def warnings_of(p: JobRequestParams, search: SearchParams) -> list[str]:
+def warnings_of(search: SearchParams) -> list[str]:
     """What the parameters themselves give reason to say."""
     warnings = []
-    if p.expected_disposition is not None:
-        warnings.append("expected_disposition does nothing, ends on 2026-12-01 and was not sent")
-    if search.action_log is not None:
-        warnings.append("search_params.action_log is past its end of life (2026-11-01) and was not sent")
     if search.detections_only is None:
         warnings.append("detections_only is not given: the API takes true, so mail with a clean verdict is not touched")
     if search.start is None:

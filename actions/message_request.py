@@ -18,7 +18,7 @@ from actions.message_shapes import LOOKED_AT_FIRST, ChangeParams, ChangeResult, 
 from actions.named_message_survey import survey_fields, survey_messages
 from connectors.email_security import EmailSecurity
 from connectors.errors import MaliciousRelease, NotRestorable, ParameterError, Problem
-from connectors.job import IRREVERSIBLE_DESTINATIONS
+from connectors.folders import recovery_from
 from connectors.search import MALICIOUS
 from guardrails.accountability import check_reason, requester
 from guardrails.approvals_needed import Need, wasted_approvals
@@ -132,10 +132,12 @@ def finish(
     *,
     action_id: str,
     hold_back: Collection[str] = (),
+    unresolved: int = 0,
     **more: Any,
 ) -> R:
     """Send what is to be sent, unless this is a dry run. hold_back: messages whose time has not come.
 
+    unresolved: messages that are not among those named, and of which it is not known whether they are meant.
     more: fields of the action's own result; `warnings` among them come first.
     """
     ledger, selection = ready.ledger, ready.selection
@@ -150,7 +152,7 @@ def finish(
         warnings.append(f"of {len(ledger.rows)} rows only the {len(shown)} without success are in results")
     return result(
         dry_run=ready.p.dry_run,
-        done=counted["not sent"] == 0 and selection.without_id == 0,
+        done=counted["not sent"] == 0 and selection.without_id == 0 and unresolved == 0,
         plan_hash=ready.plan_hash,
         account_id=api.connection.account_id,
         action=ledger.change.action,
@@ -272,8 +274,9 @@ def _warnings(ready: Prepared) -> list[str]:
         warnings.append(
             f"the service did not show {missing} of {len(ready.ledger.messages)} messages: what they are is not known"
         )
-    if ready.ledger.change.destination in IRREVERSIBLE_DESTINATIONS:
-        warnings.append(f"messages moved to {ready.ledger.change.destination} are out of the users' reach for good")
+    recovery = recovery_from(ready.ledger.change.destination)
+    if recovery is not None:
+        warnings.append(recovery)
     malicious = sum(message.verdict in MALICIOUS for message in ready.ledger.messages.values())
     if ready.ledger.change.destination == "Inbox" and malicious:
         warnings.append(f"{malicious} messages have the verdict MALICIOUS or MALICIOUS-BEC: they go to users' Inbox")

@@ -73,6 +73,10 @@ class Selection:
         if row.recipient is not None:
             self.reached.setdefault(row.message.id, set()).add(row.recipient.strip().casefold())
 
+    def has(self, row: JobRow) -> bool:
+        """Whether the row's message is chosen already, by another recipient's row."""
+        return row.message is not None and row.message.id in self.messages
+
     def reaching_further(self) -> int:
         """Messages that other recipients hold too, whose rows were not chosen."""
         return sum(

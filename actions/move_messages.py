@@ -19,7 +19,9 @@ from guardrails.named_messages import Change
 
 
 class Params(NamedParams):
-    destination: Destination = Field(description="The folder to move to. The two RecoverableItems can't be undone.")
+    destination: Destination = Field(
+        description="The folder to move to. This pack can't undo a move to the two RecoverableItems folders."
+    )
     allow_irreversible: bool = Field(False, description="Allow RecoverableItemsDeletions and RecoverableItemsPurges.")
     allow_malicious: bool = Field(
         False, description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC, or not known, to go to Inbox."

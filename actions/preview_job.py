@@ -97,7 +97,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
             "approvals_needed": needed.count,
             "refusals": [Refusal(type=type(refusal).__name__, message=refusal.message) for refusal in refusals],
             "warnings": warnings
-            + warnings_of(p, search)
+            + warnings_of(search)
             + _warnings(found)
             + ([f"the policy asks for {needed}"] if needed else []),
         }
@@ -132,7 +132,9 @@ def _refusals_without_numbers(job: ProposedJob, api: EmailSecurity) -> list[Guar
             UncountableSearch("a cap, a check or the policy needs a count, and the messages can't be counted")
         )
     if job.request.destination in IRREVERSIBLE_DESTINATIONS:
-        refused.append(PlanRefused("what can't be undone needs a plan with numbers"))
+        refused.append(
+            PlanRefused(f"a move to {job.request.destination} needs a plan with numbers: this pack can't undo it")
+        )
     return refused
 
 

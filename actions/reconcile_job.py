@@ -145,6 +145,9 @@ class Result(ActionResult):
     agrees: bool = Field(description="True only where nothing is contradicted, and every success is witnessed.")
     contradictions: int = Field(description="Disagreements in which one witness says what another denies.")
     not_witnessed: int = Field(description="Disagreements in which the events are silent; they may come yet.")
+    moved_in_flight: int = Field(
+        description="CANCELLED messages with an event of success: in flight when the job ended. No contradiction."
+    )
     by_kind: dict[str, int] = Field(description="Disagreements by kind.")
     counters: dict[str, int] = Field(description="What the job's counters say.")
     rows: RowWitness
@@ -266,9 +269,10 @@ def _result(
     rows, events = witnesses.rows, witnesses.events
     return Result(
         job_id=job.job_id,
-        agrees=found.number == 0,
-        contradictions=found.number - found.not_witnessed,
+        agrees=found.number == found.in_flight,
+        contradictions=found.number - found.not_witnessed - found.in_flight,
         not_witnessed=found.not_witnessed,
+        moved_in_flight=found.in_flight,
         by_kind=dict(found.by_kind.most_common()),
         counters=counters(job),
         rows=RowWitness(
@@ -325,6 +329,11 @@ def _about_rows(job: BulkJob, witnesses: Witnesses, found: DisagreementList) -> 
             f"{found.by_kind['completed_without_event']} messages have no event: that contradicts nothing, Logpush "
             f"delivers late. The latest event in the files is of {latest or 'no time'}, the job ended at "
             f"{ended or 'no time yet'}: ask again with the files that came since"
+        )
+    if found.in_flight:
+        yield (
+            f"{found.in_flight} messages count as CANCELLED and were moved or released all the same: they were in "
+            "flight when the job ended"
         )
     if rows.without_name:
         yield f"{rows.without_name} rows have nothing that an event could be found by"
@@ -386,6 +395,7 @@ ACTION = Action(
         "agrees": False,
         "contradictions": 1,
         "not_witnessed": 0,
+        "moved_in_flight": 0,
         "by_kind": {"failed_event_succeeded": 1},
         "counters": {
             name: number for name, number in example_job().items() if name.startswith(("messages_", "total_"))

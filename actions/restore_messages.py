@@ -1,4 +1,7 @@
-"""Move back to Inbox what a job has moved: the rows with status COMPLETED of its export. A dry run unless told.
+"""Move back to Inbox what a job has moved: the COMPLETED rows of its export, and CANCELLED rows that were moved.
+
+A row is CANCELLED too where its attempt was in flight when the job ended, and its message may have been moved. So such
+a message is looked up, and restored where its own state shows the move. A dry run unless told.
 
 Remote operation: POST /accounts/{account_id}/email-security/investigate/move, at most 1,000 IDs a call.
 It is no exact undo: the API does not say which folder a message came from, so every one goes to Inbox.
@@ -7,22 +10,24 @@ It is no exact undo: the API does not say which folder a message came from, so e
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from actions.contract import WRITE, Action
 from actions.example_change import INVESTIGATE_ID, example_change, example_found
-from actions.message_request import finish, prepare
+from actions.in_flight import look_at_cancelled
+from actions.message_request import UNACCOUNTED_NAMED, finish, prepare
 from actions.message_selection import JobRow, Selection, exported_rows
 from actions.message_shapes import ChangeParams, ChangeResult, ExportPath, dry_run_of, verdict
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.errors import NotRestorable, ParameterError, Problem, printable
+from connectors.folders import DELETIONS, PURGES, recovery_from
 from connectors.job import Destination
 from guardrails.named_messages import Change
 
-PURGES, DELETIONS = "RecoverableItemsPurges", "RecoverableItemsDeletions"
 MOVED_TO_UNKNOWN = "(not told)"
 MOST_FOLDERS = 20
 
@@ -37,7 +42,14 @@ class Params(ChangeParams):
 
 class Result(ChangeResult):
     rows: int = Field(description="Rows with status COMPLETED, one for each message and recipient.")
-    rows_left_alone: int = Field(description="Rows with another status: the job did not move them.")
+    rows_left_alone: int = Field(description="Rows with another status, without those of messages that are restored.")
+    cancelled_moved: int = Field(
+        description="Messages whose rows are CANCELLED and that were moved all the same: they are restored too."
+    )
+    cancelled_unknown: list[str] = Field(
+        description="Investigate IDs of messages whose rows are CANCELLED and that may have been moved: not touched. "
+        "The first 1,000; the warnings have the number."
+    )
     by_destination: dict[str, int] = Field(description="The COMPLETED rows by the folder that the job moved them to.")
     original_folder: Literal["not known"] = Field(
         description="Where the messages came from: the API does not say, so all go to Inbox."
@@ -46,9 +58,12 @@ class Result(ChangeResult):
 
 def restore_messages(p: Params, api: EmailSecurity) -> Result:
     selection, by_destination, left_alone = Selection(from_file=True), Counter[str](), 0
+    cancelled: list[JobRow] = []
     for number, row in enumerate(exported_rows(p.export), start=1):
         if row.status != "COMPLETED":
             left_alone += 1
+            if row.status == "CANCELLED" and row.action_type == "MOVE" and row.message is not None:
+                cancelled.append(row)
             continue
         _check_is_move(row, number)
         selection.take(row)
@@ -56,10 +71,12 @@ def restore_messages(p: Params, api: EmailSecurity) -> Result:
     if not by_destination and not left_alone:
         _refuse_empty()
     if by_destination[PURGES]:
-        raise NotRestorable(
-            f"{by_destination[PURGES]} of {by_destination.total()} rows were moved to {PURGES}, from where nothing "
-            "comes back"
-        )
+        raise NotRestorable(f"{by_destination[PURGES]} of {by_destination.total()} rows were moved to {PURGES}")
+    in_flight = look_at_cancelled(api, [row for row in cancelled if not selection.has(row)])
+    for row in in_flight.moved:
+        if row.destination == PURGES:
+            raise NotRestorable(f"row {row.row_id} is CANCELLED, and its message was moved to {PURGES} all the same")
+        selection.take(row)
     ready = prepare(api, p, selection, Change("MOVE", "Inbox"), allow_malicious=p.allow_malicious)
     return finish(
         api,
@@ -67,10 +84,13 @@ def restore_messages(p: Params, api: EmailSecurity) -> Result:
         Result,
         action_id=ACTION.id,
         rows=by_destination.total(),
-        rows_left_alone=left_alone,
+        rows_left_alone=left_alone - len(in_flight.moved),
+        cancelled_moved=len({row.message.id for row in in_flight.moved if row.message is not None}),
+        cancelled_unknown=in_flight.unknown[:UNACCOUNTED_NAMED],
+        unresolved=len(in_flight.unknown),
         by_destination=dict(by_destination.most_common()),
         original_folder="not known",
-        warnings=_warnings(selection, by_destination),
+        warnings=_warnings(selection, by_destination) + in_flight.warnings(),
     )
 
 
@@ -107,12 +127,17 @@ def _warnings(selection: Selection, by_destination: Counter[str]) -> list[str]:
         warnings.append(f"{further} messages have more recipients than the rows say: they are moved for all of them")
     if by_destination[DELETIONS]:
         warnings.append(
-            f"{by_destination[DELETIONS]} rows were moved to {DELETIONS}: whether they can be moved back is not "
-            "documented"
+            f"{by_destination[DELETIONS]} rows were moved to {DELETIONS}: whether the API can move them back is not "
+            f"documented. {recovery_from(DELETIONS)}"
         )
     if by_destination[MOVED_TO_UNKNOWN]:
         warnings.append(f"{by_destination[MOVED_TO_UNKNOWN]} rows do not say where they were moved to")
     return warnings
+
+
+def restore_verdict(result: Mapping[str, Any]) -> int:
+    """Return 8 also where it is not known whether CANCELLED messages were moved."""
+    return 8 if result["cancelled_unknown"] and not result["dry_run"] else verdict(result)
 
 
 ACTION = Action(
@@ -124,7 +149,7 @@ ACTION = Action(
     permissions=[WRITE],
     function=restore_messages,
     preview=lambda p: dry_run_of("restore-messages", p),
-    verdict=verdict,
+    verdict=restore_verdict,
     example_params={"export": "case-42.ndjson", "dry_run": True},
     example_result=example_change(
         dry_run=True,
@@ -139,6 +164,8 @@ ACTION = Action(
         **example_found(),
         rows=1,
         rows_left_alone=11,
+        cancelled_moved=0,
+        cancelled_unknown=[],
         by_destination={"JunkEmail": 1},
         original_folder="not known",
         warnings=["the folder that each message came from is not known: every one is moved to Inbox"],

@@ -172,6 +172,11 @@ def _warnings(job: BulkJob, rows: list[JobRow], selection: Selection, later: dic
         )
     if len(rows) != job.messages_failed:
         warnings.append(f"the job's counters promise {job.messages_failed} failed rows, the listing gave {len(rows)}")
+    if job.messages_cancelled:
+        warnings.append(
+            f"{job.messages_cancelled} rows of the job are CANCELLED and not tried again here: some may have been "
+            "moved or released, because they were in flight when the job ended"
+        )
     if later:
         warnings.append(f"{len(later)} messages are not due yet: the service asks to be left alone until then")
     return warnings

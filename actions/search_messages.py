@@ -7,19 +7,23 @@ A job runs its search again by itself: mail that arrives in between is not in th
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from actions.contract import READ, Action, ActionParams, ActionResult
 from actions.process import main
 from connectors.email_security import EmailSecurity
+from connectors.end_of_life import ACTION_LOG, EndedParameter
 from connectors.errors import ParameterError
 from connectors.search import SearchParams
 from guardrails.search_scope import scope_of
 
 
 class Params(ActionParams):
+    ended: ClassVar[Sequence[EndedParameter]] = (ACTION_LOG,)
+
     search_params: SearchParams = Field(description="Which messages are meant; all criteria given must hold.")
     limit: int = Field(1000, ge=1, le=100_000, description="How many messages to count at most.")
     sample: int = Field(20, ge=0, le=1000, description="How many of the messages found to show in the result.")
@@ -75,8 +79,6 @@ def _warnings(p: Params, *, limit_reached: bool) -> list[str]:
         warnings.append("detections_only is not given: the API takes true, so mail with a clean verdict is not found")
     if p.search_params.start is None:
         warnings.append("start is not given: the message search looks back 30 days, a job may look back further")
-    if p.search_params.action_log is not None:
-        warnings.append("search_params.action_log is past its end of life (2026-11-01) and was not sent")
     return warnings
 
 

@@ -235,7 +235,8 @@ class PlanDrifted(PlanRefused):
 
 class NotRestorable(GuardrailRefusal):
     default_help = (
-        "Nothing was changed. What was purged is gone for good; restore the other messages from a file of them."
+        "Nothing was changed. This pack can't restore purged messages: on Microsoft 365 an administrator can, while "
+        "they are kept. Restore the other messages from a file of them."
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.api_object import ApiObject, Uuid
-from connectors.search import DEPRECATED, Disposition, SearchParams
+from connectors.search import Disposition, SearchParams
 
 ActionType = Literal["MOVE", "RELEASE"]
 Destination = Literal["Inbox", "JunkEmail", "DeletedItems", "RecoverableItemsDeletions", "RecoverableItemsPurges"]
@@ -54,10 +54,9 @@ class BulkJobRequest(BaseModel):
     search_params: SearchParams
     comment: str | None = None
     destination: Destination | None = None
-    expected_disposition: Disposition | None = Field(None, json_schema_extra=DEPRECATED)
 
     def body(self) -> dict[str, Any]:
-        """As sent. expected_disposition does nothing and ends on 2026-12-01: it is never sent."""
+        """As sent."""
         body: dict[str, Any] = {"action": self.action, "search_params": self.search_params.request()}
         if self.destination is not None:
             body["destination"] = self.destination

@@ -19,7 +19,6 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic.config import JsonDict
 
 Disposition = Literal[
     "MALICIOUS", "MALICIOUS-BEC", "SUSPICIOUS", "SPOOF", "SPAM", "BULK", "ENCRYPTED", "EXTERNAL", "UNKNOWN", "NONE"
@@ -93,9 +92,6 @@ Name = Annotated[Criterion, AfterValidator(str.strip)]
 # Criteria that name an address or a domain (connectors.addresses).
 ADDRESS_CRITERIA = ("domain", "recipient", "sender")
 
-# In the JSON Schema only: pydantic's own flag would warn in the log of everyone who merely reads the field.
-DEPRECATED: JsonDict = {"deprecated": True}
-
 # A search with none of these matches everything that was detected; guardrails.narrowing says how narrow a value is.
 NARROWING = (
     "alert_id",
@@ -158,11 +154,6 @@ class SearchParams(BaseModel):
     submissions: bool | None = Field(
         None, description="Search users' phish submissions instead of the original messages. Jobs only."
     )
-    action_log: bool | None = Field(
-        None,
-        json_schema_extra=DEPRECATED,
-        description="Past its end of life (2026-11-01): taken, warned about, not sent.",
-    )
 
     @model_validator(mode="after")
     def _window_runs_forward(self) -> Self:
@@ -171,5 +162,5 @@ class SearchParams(BaseModel):
         return self
 
     def request(self) -> dict[str, Any]:
-        """The criteria as the API takes them in a job: what is not given is left out, so is what is past its life."""
-        return self.model_dump(mode="json", exclude_none=True, exclude={"action_log"})
+        """The criteria as the API takes them in a job: what is not given is left out."""
+        return self.model_dump(mode="json", exclude_none=True)

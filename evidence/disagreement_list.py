@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from connectors.search import format_instant
 from evidence.csv_table import header_line
-from evidence.disagreements import NOT_WITNESSED, Disagreement, Kind
+from evidence.disagreements import IN_FLIGHT, NO_CONTRADICTION, NOT_WITNESSED, Disagreement, Kind
 from evidence.disarm import formula_safe
 from evidence.whole_file import WholeFile
 
@@ -48,12 +48,17 @@ class DisagreementList:
         """Those in which no witness denies what another says."""
         return sum(self.by_kind[kind] for kind in NOT_WITNESSED)
 
+    @property
+    def in_flight(self) -> int:
+        """CANCELLED messages that were moved or released all the same."""
+        return self.by_kind[IN_FLIGHT]
+
     def add(self, one: Disagreement) -> None:
         """Take one. Raises: OSError where the file can't grow."""
         self.by_kind[one["kind"]] += 1
         if self.too_large:
             return
-        shown = {"contradiction": one["kind"] not in NOT_WITNESSED, **one, "event_at": time_of(one["event_at"])}
+        shown = {"contradiction": one["kind"] not in NO_CONTRADICTION, **one, "event_at": time_of(one["event_at"])}
         shown = {name: shown[name] for name in COLUMNS}
         if self._file is not None:
             self._file.write(_line(shown) if self._format == "ndjson" else _csv_line(map(_cell, shown.values())))

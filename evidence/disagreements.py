@@ -11,6 +11,7 @@ Kind = Literal[
     "completed_event_failed",
     "failed_event_succeeded",
     "untouched_event_succeeded",
+    "cancelled_event_succeeded",
     "destination_differs",
     "event_without_row",
     "counter_differs",
@@ -22,10 +23,17 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 # No witness says otherwise; one is silent. Logpush delivers late: what is missing today may be there tomorrow.
 NOT_WITNESSED: tuple[Kind, ...] = ("completed_without_event", "row_without_name")
 
+# A row whose attempt was in flight when the job ended is CANCELLED, and its message may have been moved.
+IN_FLIGHT: Kind = "cancelled_event_succeeded"
+NO_CONTRADICTION: tuple[Kind, ...] = (*NOT_WITNESSED, IN_FLIGHT)
+
 # What is longer is none, and not worth remembering.
 _LONGEST_FOLDER = 200
 
-COMPLETED, FAILED = "COMPLETED", "FAILED"
+COMPLETED, FAILED, CANCELLED = "COMPLETED", "FAILED", "CANCELLED"
+
+# What a success is, of which the row says that it was none.
+_CLAIMED_NOT_DONE: dict[str, Kind] = {FAILED: "failed_event_succeeded", CANCELLED: IN_FLIGHT}
 
 
 class RowSaid(NamedTuple):
@@ -178,8 +186,7 @@ def judged(row: RowSaid, events: Sequence[EventSaid]) -> Iterator[Disagreement]:
     right = [event for event in events if event.success and fits(row, event)]
     if row.status != COMPLETED:
         if right:
-            kind: Kind = "failed_event_succeeded" if row.status == FAILED else "untouched_event_succeeded"
-            yield _about(kind, row, right[-1])
+            yield _about(_CLAIMED_NOT_DONE.get(row.status, "untouched_event_succeeded"), row, right[-1])
         return
     if right:
         return

@@ -131,10 +131,14 @@ def left_open(facts: Mapping[str, Any], outcome: str | None, job: Job) -> Iterat
     if cancelled := job.counters["CANCELLED"]:
         yield Open(
             Wording(f"{messages(cancelled)} {_were(cancelled)} cancelled"),
-            Wording("The job was stopped before it had dealt with everything it found."),
             Wording(
-                f"To deal with the rest after all, start a new job over the same search, or let {_by_id(job)} act on "
-                "the rows of the export with the status CANCELLED."
+                f"The job was stopped before it had dealt with everything it found. Some of these may have been "
+                f"{job.done_word} all the same: a row that was in flight when the job ended counts as cancelled."
+            ),
+            Wording(
+                "Compare them with Logpush by reconcile-job; restore-messages looks each of them up. To deal with the "
+                f"rest after all, start a new job over the same search, or let {_by_id(job)} act on the rows of the "
+                "export with the status CANCELLED."
             ),
             WARN,
         )
@@ -165,7 +169,15 @@ def way_back(job: Job) -> Wording | None:
     if job.action != "MOVE" or not job.counters["COMPLETED"]:
         return None
     if job.destination == "RecoverableItemsPurges":
-        return Wording("What was moved to Recoverable Items (Purges) can't be brought back.")
+        return Wording(
+            "This pack can't bring back what was moved to Recoverable Items (Purges). On Microsoft 365 an "
+            "administrator can, while it is kept; what Google Workspace keeps is not documented."
+        )
+    if job.destination == "RecoverableItemsDeletions":
+        return Wording(
+            "On Microsoft 365 users can restore what was moved to Recoverable Items (Deletions) themselves. Whether "
+            "restore-messages can is not documented, nor what the API does on Google Workspace."
+        )
     return Wording(
         "If too much was moved: restore-messages moves the messages of an NDJSON export back to the Inbox, whichever "
         "folder they came from."

@@ -130,7 +130,7 @@ def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
         )
     if plan.destination in IRREVERSIBLE_DESTINATIONS and plan.numbers is None:
         raise PlanRefused(
-            f"the plan has no numbers, and what is moved to {plan.destination} can't be undone: it binds nothing"
+            f"the plan has no numbers, and this pack can't undo a move to {plan.destination}: it binds nothing"
         )
 
 

@@ -21,6 +21,7 @@ from connectors.errors import (
     UncountableSearch,
     some_of,
 )
+from connectors.folders import recovery_from
 from connectors.job import IRREVERSIBLE_DESTINATIONS, Reach, delivers
 from connectors.search import MALICIOUS
 from guardrails.approvals_needed import Need, need_of
@@ -45,7 +46,7 @@ def refusals_of_request(job: ProposedJob, api: EmailSecurity, *, planned: bool) 
         yield PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
     if destination in IRREVERSIBLE_DESTINATIONS and not planned and not limits.allow_irreversible:
         yield PlanNeeded(
-            f"moving messages to {destination} can't be undone and needs a plan",
+            f"moving messages to {destination} needs a plan: this pack can't undo it. {recovery_from(destination)}",
             help=f"{PlanNeeded.default_help} {override_hint(api, 'allow_irreversible')}",
         )
     into_inbox = delivers(job.request.action, destination)

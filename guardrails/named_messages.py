@@ -23,6 +23,7 @@ from connectors.errors import (
     TooManyMessages,
     some_of,
 )
+from connectors.folders import recovery_from
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination, Reach, delivers
 from connectors.search import MALICIOUS, Disposition
 from guardrails import budgets
@@ -98,7 +99,7 @@ def check_request(api: EmailSecurity, change: Change, count: int, allowed: Allow
     api.check_destination(change.destination)
     if change.destination in IRREVERSIBLE_DESTINATIONS and not allowed.allow_irreversible:
         raise PlanNeeded(
-            f"moving messages to {change.destination} can't be undone",
+            f"this pack can't undo a move to {change.destination}. {recovery_from(change.destination)}",
             help="Nothing was changed. Make a dry run and check its messages. "
             + override_hint(api, "allow_irreversible"),
         )

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from connectors.clock import CLOCK_SKEW
 from connectors.errors import ParameterError, PlanRefused, Problem
+from connectors.folders import recovery_from
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination, delivers
 from connectors.job_match import OLDEST_PLAN
 from connectors.search import SearchParams, format_instant, parse_instant
@@ -206,8 +207,8 @@ def reversibility_of(action: ActionType, destination: Destination | None) -> Rev
             how="A message in Inbox is delivered. It can be moved out of the mailbox by a job; what its user read "
             "before stays read.",
         )
-    if destination in IRREVERSIBLE_DESTINATIONS:
-        return Reversibility(reversible=False, how=f"Messages in {destination} are out of the users' reach for good.")
+    if (recovery := recovery_from(destination)) is not None:
+        return Reversibility(reversible=False, how=f"This pack can't undo it. {recovery}")
     return Reversibility(
         reversible=True,
         how="restore-messages moves them back to Inbox; the folder that each came from is not known.",
@@ -215,7 +216,7 @@ def reversibility_of(action: ActionType, destination: Destination | None) -> Rev
 
 
 def default_drift(destination: Destination | None) -> float:
-    """Percent. What can't be undone must find exactly what the plan found."""
+    """Percent. What this pack can't undo must find exactly what the plan found."""
     return 0.0 if destination in IRREVERSIBLE_DESTINATIONS else DEFAULT_DRIFT_PERCENT
 
 

@@ -139,12 +139,6 @@ class TestCreating:
             move(api, search_params={**CAMPAIGN, "submissions": True}, max_messages=5)
         assert jobs(sandbox) == []
 
-    def test_what_is_deprecated_is_taken_warned_about_and_not_sent(self, api: EmailSecurity) -> None:
-        made = move(api, expected_disposition="SPAM", search_params={**CAMPAIGN, "action_log": True})
-        assert "expected_disposition" not in made["job"]["action_params"]
-        assert any("expected_disposition" in warning for warning in made["warnings"])
-        assert any("action_log" in warning for warning in made["warnings"])
-
     def test_a_default_that_hides_clean_mail_is_warned_about(self, api: EmailSecurity) -> None:
         made = move(api, search_params={"sender": CAMPAIGN["sender"]})
         assert any("detections_only" in warning for warning in made["warnings"])

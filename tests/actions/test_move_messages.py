@@ -263,7 +263,7 @@ class TestGuardrails:
         error = self.refused(PlanNeeded, sandbox, api, **purge)
         assert "allow_irreversible" in error.help
         dry = move(api, **purge, dry_run=True)
-        assert any("out of the users' reach" in warning for warning in dry["warnings"])
+        assert any("Microsoft 365" in warning for warning in dry["warnings"])
         assert move(api, **purge, allow_irreversible=True)["succeeded"] == 1
 
     def test_read_only_mode_allows_a_dry_run_and_nothing_else(self, sandbox: RunningSandbox, connect: Connect) -> None:

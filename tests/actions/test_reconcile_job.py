@@ -207,7 +207,7 @@ def test_all_of_one_mind_is_agreement(evidence: Evidence) -> None:
         ("destination_differs", {}, {"Destination": "", "Folder": "Deleted Items"}),
         ("failed_event_succeeded", {"status": "FAILED"}, {}),
         ("untouched_event_succeeded", {"status": "SKIPPED"}, {}),
-        ("untouched_event_succeeded", {"status": "CANCELLED"}, {}),
+        ("cancelled_event_succeeded", {"status": "CANCELLED"}, {}),
         ("untouched_event_succeeded", {"status": "SOMETHING_NEW"}, {}),
         ("row_without_name", {"email_message_id": None, "postfix_id": None}, None),
         ("row_without_name", {"action_params": {"type": "MOVE"}}, None),
@@ -227,12 +227,15 @@ def test_each_kind_of_disagreement_is_named(
     assert kinds(result) == [(kind, "row-1")]
     [one] = result["disagreements"]
     silent = kind in ("completed_without_event", "row_without_name")
-    assert one["contradiction"] is not silent
-    assert (result["contradictions"], result["not_witnessed"]) == ((0, 1) if silent else (1, 0))
+    in_flight = kind == "cancelled_event_succeeded"
+    assert one["contradiction"] is not (silent or in_flight)
+    assert (result["not_witnessed"], result["moved_in_flight"]) == (int(silent), int(in_flight))
+    assert result["contradictions"] == 1 - silent - in_flight
     assert one["row_status"] == status
     assert one["event"] == ("no event" if silent else "failed" if kind == "completed_event_failed" else "succeeded")
     assert reconcile_job.ACTION.verdict is not None
-    assert reconcile_job.ACTION.verdict(result) == 8
+    assert result["agrees"] is in_flight
+    assert reconcile_job.ACTION.verdict(result) == (0 if in_flight else 8)
 
 
 def test_a_failed_row_without_an_event_is_no_disagreement(evidence: Evidence) -> None:

@@ -15,7 +15,13 @@ ENTRY = {"operation": "MOVE"}
 
 
 def test_an_entry_needs_no_more_than_its_operation() -> None:
-    odd = {"operation": "RECALL", "success": None, "status": None, "properties": {"folder": None, "new": 1}, "more": []}
+    odd: dict[str, Any] = {
+        "operation": "RECALL",
+        "success": None,
+        "status": None,
+        "properties": {"folder": None, "new": 1},
+        "more": [],
+    }
     with connected(Scripted(ok([ENTRY, odd]))) as api:
         first, second = api.message_actions(ONE)
     assert (first.carried_out, first.folder, second.operation, second.carried_out) == (None, None, "RECALL", None)

@@ -13,10 +13,6 @@ def test_what_is_not_given_is_not_sent() -> None:
     assert search.request() == {"sender": "a@b.example", "detections_only": False}
 
 
-def test_what_is_past_its_end_of_life_is_taken_and_not_sent() -> None:
-    assert SearchParams.model_validate({"sender": "x", "action_log": True}).request() == {"sender": "x"}
-
-
 @pytest.mark.parametrize(
     ("given", "sent"),
     [

@@ -148,7 +148,7 @@ def test_the_checks_are_summed_up(states: list[State], words: str) -> None:
         (told(completed=1), "restore-messages"),
         (told(failed=1), None),
         (told(completed=1, action="RELEASE"), None),
-        ({"job": job([row(0)], action_params={"destination": "RecoverableItemsPurges"})}, "can't be brought back"),
+        ({"job": job([row(0)], action_params={"destination": "RecoverableItemsPurges"})}, "an administrator can"),
     ],
 )
 def test_the_way_back_is_named_where_there_is_one(given: dict[str, Any], words: str | None) -> None:

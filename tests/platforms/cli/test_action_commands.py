@@ -113,9 +113,13 @@ def test_one_text_of_several_is_typed_as_it_is(
     assert taken == [{"job_id": JOB_ID, "events": meant}]
 
 
-def test_deprecated_parameters_are_taken_and_not_advertised(cfes: Cfes, taken: list[dict[str, Any]]) -> None:
+def test_ended_parameters_have_no_flag_and_are_taken_as_json(
+    cfes: Cfes, taken: list[dict[str, Any]], tmp_path: Path
+) -> None:
     assert "expected-disposition" not in cfes("create-move-job", "--help").out
-    assert cfes("create-move-job", "--expected-disposition", "SPAM").code == 0
+    assert cfes("create-move-job", "--expected-disposition", "SPAM").code == 2
+    (tmp_path / "params.json").write_text('{"expected_disposition": "SPAM"}')
+    assert cfes("create-move-job", "--params", str(tmp_path / "params.json")).code == 0
     assert taken == [{"expected_disposition": "SPAM"}]
 
 

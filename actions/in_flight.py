@@ -1,0 +1,65 @@
+"""CANCELLED rows: whether their messages were moved all the same, because they were in flight when the job ended.
+
+The API counts such rows as cancelled (`messages_cancelled`). The message itself decides: one search finds a thousand
+messages, and only of those that show a move the action log is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import get_args
+
+from actions.message_lookup import LOGS_BEFORE, look_up, read_logs, state_of
+from actions.message_selection import JobRow
+from connectors.email_security import EmailSecurity
+from connectors.job import Destination
+from guardrails.named_messages import Change
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """moved: rows whose messages were moved. unknown: investigate IDs of messages that do not show it."""
+
+    moved: list[JobRow] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    def warnings(self) -> list[str]:
+        found = []
+        if self.moved:
+            found.append(
+                f"{len(self.moved)} rows are CANCELLED and their messages were moved: they were in flight when the job "
+                "ended"
+            )
+        if self.unknown:
+            found.append(
+                f"{len(self.unknown)} messages have CANCELLED rows, and whether they were moved is not known: they are "
+                "not touched. Check them, then name them to move-messages"
+            )
+        return found
+
+
+def look_at_cancelled(api: EmailSecurity, rows: Sequence[JobRow]) -> InFlight:
+    """Look up the messages of CANCELLED rows of a MOVE job. Reads at most LOGS_BEFORE action logs.
+
+    Raises: what EmailSecurity.search_messages raises.
+    """
+    by_folder: dict[str | None, dict[str, list[JobRow]]] = {}
+    for row in rows:
+        if row.message is not None:
+            by_folder.setdefault(row.destination, {}).setdefault(row.message.id, []).append(row)
+    found = InFlight()
+    for name, of_folder in by_folder.items():
+        destination: Destination | None = next((known for known in get_args(Destination) if known == name), None)
+        change = Change("MOVE", destination)
+        details = look_up(api, of_folder)
+        logs = read_logs(api, details, change, LOGS_BEFORE)
+        for one, of_message in of_folder.items():
+            match state_of(details.get(one), logs.get(one), change):
+                case "done" if destination is not None:
+                    found.moved.extend(of_message)
+                case "done" | "unknown":
+                    found.unknown.append(one)
+                case "not done":
+                    pass
+    return found

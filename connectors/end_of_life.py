@@ -1,0 +1,69 @@
+"""Parameters of the pack that the remote API has ended, or will: one table, each with its date.
+
+Before its date a parameter is accepted, reported in a warning, and not sent. From its date on it is refused with the
+reason. No generated schema, flag or reference names one. Sources: docs/remote-api.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EndedParameter:
+    """path: names from the parameters' root down. ends: the first instant at which it is refused."""
+
+    path: tuple[str, ...]
+    ends: datetime
+    reason: str
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.path)
+
+    @property
+    def pointer(self) -> str:
+        return "".join(f"/{part}" for part in self.path)
+
+    @property
+    def date(self) -> str:
+        return self.ends.date().isoformat()
+
+
+EXPECTED_DISPOSITION = EndedParameter(
+    ("expected_disposition",), datetime(2026, 12, 1, tzinfo=UTC), "it never did anything; leave it out"
+)
+ACTION_LOG = EndedParameter(
+    ("search_params", "action_log"),
+    datetime(2026, 11, 1, tzinfo=UTC),
+    "messages no longer carry their action log; leave it out",
+)
+
+
+def without_ended(
+    params: Mapping[str, Any], ended: Sequence[EndedParameter]
+) -> tuple[dict[str, Any], list[EndedParameter]]:
+    """Return the parameters without the ended ones, and those that were given."""
+    rest, given = dict(params), list[EndedParameter]()
+    for parameter in ended:
+        *parents, last = parameter.path
+        holder: dict[str, Any] | None = rest
+        for name in parents:
+            inner = None if holder is None else holder.get(name)
+            copied = dict(inner) if isinstance(inner, Mapping) else None
+            if holder is not None and copied is not None:
+                holder[name] = copied
+            holder = copied
+        if holder is not None and holder.pop(last, None) is not None:
+            given.append(parameter)
+    return rest, given
+
+
+def problems_and_warnings(given: Sequence[EndedParameter], now: datetime) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return what refuses the call, as pointer and message, and what is only warned about."""
+    problems = [(one.pointer, f"ended on {one.date}: {one.reason}") for one in given if now >= one.ends]
+    warnings = [f"{one.name} ends on {one.date} and was not sent: {one.reason}" for one in given if now < one.ends]
+    return problems, warnings

@@ -1,0 +1,108 @@
+"""CANCELLED rows may have been moved: restore looks them up, and says what it can't tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import cancel_job, create_move_job, export_job_messages, move_messages, restore_messages
+from actions.restore_messages import restore_verdict
+from connectors.email_security import EmailSecurity
+from connectors.errors import NotRestorable
+from sandbox.job_life import Pace
+from sandbox.message import Sender
+from sandbox.server import RunningSandbox
+from tests.actions.named_messages import SMOOTH, delivered, folders, sent
+
+Start = Callable[..., RunningSandbox]
+Connect = Callable[..., EmailSecurity]
+SENDER = "in-flight@partner.example"
+SLOW: dict[str, Any] = {"start_delay": 1.0, "discover_rate": 1000.0, "process_rate": 1.0}
+
+
+def cancelled(
+    start: Start, connect: Connect, path: Path, *, moved: float, recipients: tuple[str, ...] = (), **order: Any
+) -> tuple[RunningSandbox, EmailSecurity, dict[str, Any]]:
+    """A job of 8 rows, cancelled with 4 of them in flight; its export is at `path`."""
+    sandbox = start(pace=Pace(**SLOW, moved_in_flight=moved), **SMOOTH)
+    api = connect(sandbox)
+    copies = [recipients] if recipients else [(f"user{n}@corp.example",) for n in range(8)]
+    for number, to in enumerate(copies):
+        delivered(sandbox, *to, number=60 + number * 100, sender=Sender(SENDER))
+    search = {"sender": SENDER, "start": "2026-11-13T15:32:35Z", "detections_only": False}
+    params = {"search_params": search, "destination": "JunkEmail", "wait_follows": True, **order}
+    job_id = create_move_job.run(params, api)["job_id"]
+    sandbox.state.advance(2)
+    told = cancel_job.run({"job_id": job_id}, api)
+    sandbox.state.advance(60)
+    export_job_messages.run({"job_id": job_id, "destination": str(path)}, api)
+    return sandbox, api, told
+
+
+def restore(api: EmailSecurity, path: Path, **params: Any) -> dict[str, Any]:
+    return restore_messages.run({"export": str(path), "dry_run": False, "allow_malicious": True, **params}, api)
+
+
+def test_what_was_moved_in_flight_is_restored_and_the_rest_left_alone(
+    start_sandbox: Start, connect: Connect, tmp_path: Path
+) -> None:
+    sandbox, api, told = cancelled(start_sandbox, connect, tmp_path / "a.ndjson", moved=1.0)
+    assert any("in flight when the job ended" in warning for warning in told["warnings"])
+    moved = set(folders(sandbox))
+    assert len(moved) == 4
+    dry = restore(api, tmp_path / "a.ndjson", dry_run=True)
+    assert (dry["cancelled_moved"], dry["messages"], dry["rows"], dry["rows_left_alone"]) == (4, 4, 0, 4)
+    result = restore(api, tmp_path / "a.ndjson")
+    assert (result["succeeded"], result["done"], result["cancelled_unknown"]) == (4, True, [])
+    assert folders(sandbox) == dict.fromkeys(moved, "Inbox")
+    assert restore_verdict(result) == 0
+
+
+def test_where_nothing_was_moved_nothing_is_restored_and_no_log_is_read(
+    start_sandbox: Start, connect: Connect, tmp_path: Path
+) -> None:
+    sandbox, api, _ = cancelled(start_sandbox, connect, tmp_path / "a.ndjson", moved=0.0)
+    result = restore(api, tmp_path / "a.ndjson")
+    assert (result["messages"], result["cancelled_moved"], result["rows_left_alone"], sent(sandbox)) == (0, 0, 8, [])
+    assert "listMessageActions" not in sandbox.state.truth()["calls"]
+
+
+def test_where_a_log_cannot_tell_the_message_is_named_and_not_touched(
+    start_sandbox: Start, connect: Connect, tmp_path: Path
+) -> None:
+    sandbox, api, _ = cancelled(start_sandbox, connect, tmp_path / "a.ndjson", moved=1.0)
+    sandbox.state.faults.add("listMessageActions", "empty_page", times=None)
+    result = restore(api, tmp_path / "a.ndjson")
+    assert sorted(result["cancelled_unknown"]) == sorted(folders(sandbox))
+    assert (result["done"], sent(sandbox), restore_verdict(result)) == (False, [], 8)
+    assert any("4 messages have CANCELLED rows" in warning for warning in result["warnings"])
+
+
+def test_of_a_message_in_several_mailboxes_nothing_is_guessed(
+    start_sandbox: Start, connect: Connect, tmp_path: Path
+) -> None:
+    many = tuple(f"user{n}@corp.example" for n in range(8))
+    sandbox, api, _ = cancelled(start_sandbox, connect, tmp_path / "a.ndjson", moved=1.0, recipients=many)
+    result = restore(api, tmp_path / "a.ndjson")
+    assert (len(result["cancelled_unknown"]), result["messages"], sent(sandbox)) == (1, 0, [])
+
+
+def test_what_was_purged_in_flight_is_not_restored(start_sandbox: Start, connect: Connect, tmp_path: Path) -> None:
+    purge: dict[str, Any] = {"destination": "RecoverableItemsPurges", "allow_irreversible": True}
+    _, api, _ = cancelled(start_sandbox, connect, tmp_path / "a.ndjson", moved=1.0, **purge)
+    with pytest.raises(NotRestorable, match="CANCELLED") as caught:
+        restore(api, tmp_path / "a.ndjson")
+    assert "an administrator can" in caught.value.help
+
+
+def test_a_message_moved_elsewhere_since_is_not_the_jobs_any_more(
+    start_sandbox: Start, connect: Connect, tmp_path: Path
+) -> None:
+    sandbox, api, _ = cancelled(start_sandbox, connect, tmp_path / "a.ndjson", moved=1.0)
+    ids = sorted(folders(sandbox))
+    move_messages.run({"ids": ids, "destination": "DeletedItems"}, api)
+    result = restore(api, tmp_path / "a.ndjson")
+    assert (result["cancelled_moved"], result["cancelled_unknown"]) == (0, [])
