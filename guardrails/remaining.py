@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
-from connectors.errors import PackError
+from connectors.errors import NotFound, PackError
 from connectors.job import ActionType, Destination
-from connectors.search import DeliveryStatus, SearchParams, parse_instant
+from connectors.search import DeliveryStatus, SearchParams
 from guardrails.search_scope import scope_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _still_in_mailboxes(api: EmailSecurity, search: SearchParams, *, to_inbox: b
     moved, whole = _found(api, search, "moved")
     candidates = [one for one in moved if one.id not in found]
     for one in _spread(candidates, MOST_LOGS):
-        folder = _last_folder(one)
+        folder = _last_folder(api, one)
         if folder is not None and (folder == "Inbox") is not to_inbox:
             found[one.id] = one.copies
     return Remaining(sum(found.values()), complete and whole and len(candidates) <= MOST_LOGS)
@@ -96,15 +96,17 @@ def _spread(messages: Sequence[MessageDetails], most: int) -> Iterator[MessageDe
     return (messages[int(number * step)] for number in range(min(len(messages), most)))
 
 
-def _last_folder(message: MessageDetails) -> str | None:
-    """Return the folder that the last move went to; None where the log does not say."""
+def _last_folder(api: EmailSecurity, message: MessageDetails) -> str | None:
+    """Return the folder that the last move went to; None where the action log does not say."""
     moves = []
-    for entry in message.action_log or ():
-        properties = entry.get("properties")
-        folder = properties.get("folder") if isinstance(properties, dict) else None
-        if entry.get("operation") == "MOVE" and entry.get("status") in (None, "OK") and isinstance(folder, str):
+    try:
+        log = api.message_actions(message.id)
+    except NotFound:
+        return None
+    for entry in log:
+        if entry.operation == "MOVE" and entry.carried_out and entry.folder is not None:
             try:
-                moves.append((parse_instant(entry.get("completed_at")), folder))
+                moves.append((entry.time(), entry.folder))
             except ValueError:
                 return None
     return max(moves)[1] if moves else None
