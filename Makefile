@@ -26,7 +26,7 @@ $(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt connectors/version.p
 
 $(VENV)/.tests: $(VENV)/.runs
 	@echo "Adding what the tests need to $(VENV), once"
-	@$(PIP) --editable '.[approval,browser,cli,objectstore,parquet,sandbox,test,lint]'
+	@$(PIP) --editable '.[approval,browser,cli,objectstore,parquet,sandbox,socks,test,lint]'
 	@touch $@
 
 # In an environment of its own: vcrpy patches botocore wherever it can be imported, and the pack needs neither.

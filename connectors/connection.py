@@ -7,7 +7,6 @@ are all read from here. `NAME_FILE` is accepted for each `NAME`, for secrets tha
 from __future__ import annotations
 
 import functools
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from connectors.errors import AuthenticationFailed, ConnectionSettingsError, Problem
+from connectors.service_url import check_service_url, is_loopback, with_ascii_host
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
 
@@ -92,14 +92,14 @@ class Connection(BaseModel):
         30.0,
         gt=0,
         le=600,
-        description="The longest silence within one request, in seconds.",
+        description="Timeout for one silence, in seconds; also the limit for connecting, and for the answer's head.",
         json_schema_extra=_setting("CFES_REQUEST_TIMEOUT_SECONDS"),
     )
     call_allowance_seconds: float = Field(
         120.0,
         gt=0,
         le=86_400,
-        description="The most that one call may take with all its retries and waits, in seconds.",
+        description="The most that one call may take, in seconds, from connecting to the last byte, with all retries.",
         json_schema_extra=_setting("CFES_CALL_ALLOWANCE_SECONDS"),
     )
     rate_share: float = Field(
@@ -207,19 +207,7 @@ class Connection(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _encrypted_or_loopback(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            host = parts.hostname or ""
-            _ = parts.port
-        except ValueError:
-            raise ValueError("is no URL") from None
-        if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\]", url):
-            raise ValueError("is no http(s) URL")
-        if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("must not hold a user name, a query or a fragment")
-        if parts.scheme == "http" and not is_loopback(host):
-            raise ValueError("is plain http to another machine: the credentials would travel unencrypted; use https")
-        return url.rstrip("/")
+        return with_ascii_host(check_service_url(url)).rstrip("/")
 
     @model_validator(mode="after")
     def _one_way_to_authenticate(self) -> Self:
@@ -321,16 +309,6 @@ def guard_variables() -> dict[str, str]:
 
 def _is_guard(field: FieldInfo) -> bool:
     return isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("guard") is True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` can only be this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def read_setting(environment: Mapping[str, str], variable: str) -> str | None:

@@ -72,13 +72,7 @@ class EmailSecurity:
         self.bounds = BOUNDS
         self._policy: Policy | None = None
         self.call_record = _call_record(connection)
-        try:
-            self._transport = Transport(connection, clock=self.clock, rng=self.rng, http=http)
-        except (OSError, ValueError, httpx.InvalidURL) as error:
-            # httpx reads these when the client is made. They may hold a proxy's password: only the kind is told.
-            raise ConnectionSettingsError(
-                f"HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or SSL_CERT_FILE can't be used ({type(error).__name__})"
-            ) from None
+        self._transport = Transport(connection, clock=self.clock, rng=self.rng, http=http)
         self._account = f"/accounts/{connection.account_id}"
         self._investigate = f"{self._account}/email-security/investigate"
         self._bulk = f"{self._investigate}/bulk"

@@ -41,6 +41,7 @@ from connectors.errors import (
     TemporaryFailure,
     UnexpectedAnswer,
 )
+from connectors.exchange import Exchange
 from connectors.pacing import RateBudget
 from connectors.page_buffers import PageBuffers
 from connectors.retry_after import SHORTEST_SECONDS, retry_after_seconds
@@ -197,19 +198,30 @@ class Transport:
         parse: Parse | None,
         record: CallRecord | None,
     ) -> Answer:
-        silence = min(self.connection.request_timeout_seconds, max(deadline.remaining(), SHORTEST_TIMEOUT_SECONDS))
+        left = max(deadline.remaining(), SHORTEST_TIMEOUT_SECONDS)
+        silence = min(self.connection.request_timeout_seconds, left)
+        whole = min(left, silence * SLOWEST_ANSWER_FACTOR)
+        exchange, in_time = Exchange(silence, whole), Deadline(self._clock, whole)
         began, begun_at = self._clock.monotonic(), self._clock.now()
         status: int | None = None
         ray_id: str | None = None
         problem: str | None = None
         try:
-            with self._client.stream(
-                method, self.connection.base_url + path, params=query, json=body, timeout=silence
-            ) as response:
+            with (
+                exchange.under_way(),
+                self._client.stream(
+                    method,
+                    self.connection.base_url + path,
+                    params=query,
+                    json=body,
+                    timeout=silence,
+                    extensions={"trace": exchange.trace},
+                ) as response,
+            ):
+                exchange.head_is_there()
                 status = response.status_code
                 ray_id = _ray_id(response.headers)
                 self._budget.observe(response.headers)
-                in_time = Deadline(self._clock, silence * SLOWEST_ANSWER_FACTOR)
                 if parse is None:
                     envelope = _envelope(read_body(response, in_time))
                 else:
@@ -221,7 +233,7 @@ class Transport:
             raise ParameterError("the search criteria are too long for one call", help="Nothing was sent.") from None
         except httpx.HTTPError as error:
             problem = type(error).__name__
-            raise _network_error(error, effect, ray_id) from None
+            raise _network_error(error, effect, ray_id, connecting=exchange.connecting) from None
         except PackError as error:
             problem = type(error).__name__
             raise
@@ -352,7 +364,8 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _network_error(error: httpx.HTTPError, effect: Effect, ray_id: str | None) -> PackError:
+def _network_error(error: httpx.HTTPError, effect: Effect, ray_id: str | None, *, connecting: bool) -> PackError:
+    """connecting: whether it happened before the request was sent, while a proxy was spoken to."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -363,7 +376,7 @@ def _network_error(error: httpx.HTTPError, effect: Effect, ray_id: str | None) -
             )
         cause = cause.__cause__ or cause.__context__
     what = type(error).__name__
-    if isinstance(error, NEVER_RECEIVED):
+    if isinstance(error, NEVER_RECEIVED) or connecting:
         return NotReceived(f"the service could not be reached ({what})")
     what = f"the connection failed before the answer was complete ({what})"
     return _lost(what, effect, NetworkFailure, {"ray_id": ray_id})

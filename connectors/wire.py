@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
 # httpx imports its own command line on import, and with it rich, click and pygments wherever the `cli` extra is
@@ -40,7 +41,7 @@ LARGEST_BODY_BYTES = 64 * 1024 * 1024
 
 LARGEST_PIECE_BYTES = 64 * 1024
 
-# httpx's timeout is for silence; this one is for a body that trickles in forever.
+# An exchange may take so many times the timeout for one silence, and never longer than its call.
 SLOWEST_ANSWER_FACTOR = 4
 
 
@@ -53,9 +54,9 @@ class AnswerTooSlow(httpx.ReadTimeout):
 
 
 def client(connection: Connection, transport: httpx.BaseTransport | None = None) -> httpx.Client:
-    """A client for this connection; it honours HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE, and follows no redirect.
+    """A client for this connection; it honours the settings of the network, and follows no redirect.
 
-    A loopback service is called directly: plain http through a proxy would show the credentials to it.
+    transport: in place of the network. Raises: ConnectionSettingsError where a proxy or certificates can't be used.
     """
     return httpx.Client(
         headers={
@@ -66,11 +67,21 @@ def client(connection: Connection, transport: httpx.BaseTransport | None = None)
         },
         timeout=httpx.Timeout(connection.request_timeout_seconds),
         follow_redirects=False,
-        trust_env=not connection.loopback,
-        # Made here because SSL_CERT_FILE counts for a loopback service too.
-        verify=httpx.create_ssl_context(trust_env=True),
-        transport=transport,
+        trust_env=False,
+        transport=transport or _network(connection, os.environ),
     )
+
+
+def _network(connection: Connection, environment: Mapping[str, str]) -> httpx.BaseTransport:
+    """A loopback service is called directly: plain http through a proxy would show the credentials to it."""
+    # Loaded where a network is used.
+    from connectors.certificates import trusted  # noqa: PLC0415
+    from connectors.network import Network  # noqa: PLC0415
+    from connectors.proxies import proxy_for  # noqa: PLC0415
+
+    proxy = None if connection.loopback else proxy_for(connection.base_url, environment)
+    encrypted = connection.base_url.startswith("https:")
+    return Network(trusted(environment) if encrypted else None, proxy)
 
 
 class _Timed(httpx.SyncByteStream):

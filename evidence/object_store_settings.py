@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from connectors.connection import is_loopback
 from connectors.errors import ConnectionSettingsError
+from connectors.service_url import check_service_url, is_loopback
 from connectors.version import VERSION
 from evidence.object_url import Scheme
 
@@ -87,19 +86,9 @@ def _is_link_local(url: str) -> bool:
 
 def _checked(name: str, url: str, *, query: bool = False) -> str:
     try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError:
-        host = ""
-    if not host or parts.scheme not in {"http", "https"} or re.search(r"[\s\\]", url):
-        raise ConnectionSettingsError(f"{name}: is no http(s) URL")
-    if parts.username is not None or (parts.query and not query) or parts.fragment:
-        raise ConnectionSettingsError(f"{name}: must not hold a user name, a query or a fragment")
-    if parts.scheme == "http" and not is_loopback(host):
-        raise ConnectionSettingsError(
-            f"{name}: is plain http to another machine: credentials and rows would travel unencrypted; use https"
-        )
+        check_service_url(url, query=query)
+    except ValueError as error:
+        raise ConnectionSettingsError(f"{name}: {error}") from None
     return url
 
 

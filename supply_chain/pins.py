@@ -14,7 +14,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 PYPROJECT = ROOT / "pyproject.toml"
 
 # The extras of pyproject.toml that an installation can need. The others are for work on the pack.
-RUNTIME_EXTRAS = ("approval", "cli", "objectstore", "parquet", "sandbox")
+RUNTIME_EXTRAS = ("approval", "cli", "objectstore", "parquet", "sandbox", "socks")
 DEVELOPMENT_EXTRAS = ("browser", "lint", "test")
 
 _PIN = re.compile(r"==(?P<version>[A-Za-z0-9.!+_-]+)")

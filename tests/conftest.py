@@ -41,7 +41,7 @@ _NUMBERS = itertools.count()
 
 # A setting of the machine that runs the tests must not reach them.
 FOREIGN_SETTINGS = (
-    *("CLOUDFLARE_", "CFES_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("CLOUDFLARE_", "CFES_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_"),
     *("AWS_", "GOOGLE_", "AZURE_"),
 )
 

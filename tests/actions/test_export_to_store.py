@@ -10,7 +10,6 @@ import io
 import json
 import os
 import socket
-import ssl
 import tempfile
 import traceback
 import zipfile
@@ -48,12 +47,6 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def certificates_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The listings here are no network: to read all certificates for each would take longer than the tests."""
-    monkeypatch.setattr(httpx, "create_ssl_context", lambda **_: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
 @pytest.fixture

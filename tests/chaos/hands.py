@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-import httpx
-
 from actions import (
     cancel_job,
     create_move_job,
@@ -24,11 +22,11 @@ from connectors.clock import Deadline
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
 from connectors.errors import PackError
+from connectors.network import Network
 from sandbox.server import RunningSandbox
 from tests.chaos.schedule import Worker
 from tests.chaos.wire import Call, Story, Wire
 from tests.chaos.workers import Actor, ActorClock, Killed
-from tests.chaos.world import tls_settings
 
 ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "preview-job": preview_job.run,
@@ -71,7 +69,7 @@ class Hands:
             kills=worker.kills if worker else (),
             jump=worker.jump if worker else None,
             page_limit=page_limit,
-            connect=lambda: httpx.HTTPTransport(verify=tls_settings()),
+            connect=lambda: Network(None, None),
         )
 
     @property

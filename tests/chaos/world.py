@@ -44,8 +44,7 @@ def tenant(settings: Fields, pace: Fields) -> Iterator[RunningSandbox]:
     # The server keeps its account; the account becomes another one, with nothing left of the case before.
     fresh = open_account(Settings(alert=ALERT, manual_clock=True, pace=Pace(**pace), **settings)).account
     vars(sandbox.state).update(vars(fresh))
-    with mock.patch.object(pack_wire.httpx, "create_ssl_context", tls_settings):
-        yield sandbox
+    yield sandbox
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ import pytest
 
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.errors import NotReceived
+from connectors.errors import ConnectionSettingsError, NotReceived
 from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN, envelope, job
 
 TLS = Path(__file__).parent / "loopback_tls"
@@ -107,3 +109,66 @@ def test_ssl_cert_file_makes_an_own_authority_known(https_service: Listener, mon
     monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "certificate.pem"))
     with connected(f"https://127.0.0.1:{https_service.port}/client/v4") as api:
         assert api.get_job(JOB_ID).job_id == JOB_ID
+
+
+def hashed(directory: Path, *names: str) -> Path:
+    directory.mkdir()
+    for name in names:
+        (directory / name).write_bytes((TLS / "certificate.pem").read_bytes())
+    return directory
+
+
+def hash_name() -> str:
+    shown = subprocess.run(
+        ["openssl", "x509", "-hash", "-noout", "-in", str(TLS / "certificate.pem")],  # noqa: S607 -- as a person would
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return f"{shown.stdout.strip()}.0"
+
+
+def test_ssl_cert_dir_makes_an_own_authority_known(
+    https_service: Listener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    several = f"{hashed(tmp_path / 'none')}{os.pathsep}{hashed(tmp_path / 'one', hash_name())}"
+    monkeypatch.setenv("SSL_CERT_DIR", several)
+    with connected(f"https://127.0.0.1:{https_service.port}/client/v4") as api:
+        assert api.get_job(JOB_ID).job_id == JOB_ID
+
+
+@pytest.mark.parametrize("kind", ["missing", "garbage", "empty", "a key", "a directory", "not allowed"])
+def test_an_ssl_cert_file_that_cannot_be_used_is_named(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "ca.pem"
+    if kind == "a directory":
+        path.mkdir()
+    elif kind != "missing":
+        content = {"garbage": b"\xff\x00garbage", "a key": (TLS / "key_of_no_use_elsewhere.pem").read_bytes()}
+        path.write_bytes(content.get(kind, b""))
+    if kind == "not allowed":
+        path = Path("a" * 300)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    with pytest.raises(ConnectionSettingsError, match=r"^SSL_CERT_FILE: ") as caught:
+        connected("https://service.example/client/v4")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "a file", "names without hashes"])
+def test_an_ssl_cert_dir_that_cannot_be_used_is_named_instead_of_accepting_no_certificate(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "certs"
+    if kind == "a file":
+        path.write_bytes(b"")
+    elif kind != "missing":
+        hashed(path, *(["ca.pem"] if kind == "names without hashes" else []))
+    monkeypatch.setenv("SSL_CERT_DIR", str(path))
+    with pytest.raises(ConnectionSettingsError, match=r"^SSL_CERT_DIR: "):
+        connected("https://service.example/client/v4")
+
+
+def test_certificates_that_no_call_needs_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    connected("http://127.0.0.1:9/client/v4").close()
