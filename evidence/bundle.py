@@ -10,8 +10,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
-import shutil
 import stat
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from connectors.errors import OutputError
-from evidence.destination import failed_before_writing, reason, refuse
+from evidence.destination import reason, refuse
+from evidence.locked_temporary import temporary_directory
 from evidence.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest
 from evidence.whole_file import FileRecord, WholeFile, sync_directory, whole_file
 
@@ -135,27 +134,21 @@ def bundle_at(
 
 @contextlib.contextmanager
 def _folder(destination: Path, kept: str) -> Iterator[Path]:
-    temporary = destination.with_name(f"{destination.name}.{secrets.token_hex(2)}.t")
     try:
-        temporary.mkdir(mode=0o700)
-    except OSError as error:
-        failed_before_writing(destination, error)
-    try:
-        yield temporary
-        # A folder of evidence is never replaced. To rename fails where something is there by now, but for an empty one.
-        if os.path.lexists(destination):
-            refuse(destination, _NEVER_REPLACED)
-        temporary.rename(destination)
-        sync_directory(destination.parent)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, OSError):
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+        with temporary_directory(destination) as temporary:
+            yield temporary
+            # A folder of evidence is never replaced. To rename fails where something is there by now, but for an empty
+            # one.
+            if os.path.lexists(destination):
                 refuse(destination, _NEVER_REPLACED)
-            raise OutputError(
-                f"{str(destination)!r} could not be written: {reason(error)}. {kept}", path=str(destination)
-            ) from error
-        raise
+            temporary.rename(destination)
+        sync_directory(destination.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            refuse(destination, _NEVER_REPLACED)
+        raise OutputError(
+            f"{str(destination)!r} could not be written: {reason(error)}. {kept}", path=str(destination)
+        ) from error
 
 
 class _Stream:

@@ -22,6 +22,9 @@ PARTIAL_SUFFIX = ".partial"
 # be called `case-42.calls`.
 CALLS_SUFFIX = PARTIAL_SUFFIX + ".calls"
 
+# What is replaced while it is opened is opened anew. A directory of the kernel's says each time that nothing is there.
+_MOST_TRIES = 100
+
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -34,7 +37,7 @@ def open_fresh(destination: Path) -> int:
     """
     partial = _beside(destination)
     _unlink_finished(partial, destination)
-    while True:
+    for _ in range(_MOST_TRIES):
         try:
             try:
                 descriptor = os.open(partial, _FLAGS | os.O_CREAT | os.O_EXCL, PRIVATE)
@@ -50,6 +53,7 @@ def open_fresh(destination: Path) -> int:
         if _claim(descriptor, partial):
             _empty(descriptor, partial)
             return descriptor
+    return refuse(destination, "no file can be made in its directory")
 
 
 def _empty(descriptor: int, partial: Path) -> None:
@@ -75,7 +79,7 @@ def open_existing(destination: Path) -> int:
         ParameterError: there is none (pointer `/resume`), or it can't be used (pointer `/destination`).
     """
     partial = _beside(destination)
-    while True:
+    for _ in range(_MOST_TRIES):
         try:
             descriptor = os.open(partial, _FLAGS)
         except FileNotFoundError:
@@ -84,6 +88,7 @@ def open_existing(destination: Path) -> int:
             failed_before_writing(partial, error)
         if _claim(descriptor, partial):
             return descriptor
+    return refuse(destination, "its partial file is replaced again and again")
 
 
 def is_in_place(partial: Path, descriptor: int) -> bool:

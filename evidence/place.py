@@ -14,14 +14,14 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from connectors.call_log import LOGGER
-from connectors.errors import OutputError, PackError, ParameterError
-from evidence.destination import failed_before_writing, reason, refuse
+from connectors.errors import PackError, ParameterError
+from evidence.destination import check_link, failed_before_writing, refuse
+from evidence.locked_temporary import spool_directory
 from evidence.object_url import is_url, parse
 from evidence.partial_file import CALLS_SUFFIX, PARTIAL_SUFFIX
 from evidence.whole_file import taken
@@ -109,9 +109,9 @@ def placed(destination: str, *, overwrite: bool, resumed: bool = False, bundle: 
     store = ObjectStore(url)
     if not resumed and store.exists() and not overwrite:
         raise store.taken()
-    with _spool() as spool:
+    with spool_directory() as spool:
         suffixes = (CALLS_SUFFIX, PARTIAL_SUFFIX) if bundle else (PARTIAL_SUFFIX,)
-        path = Path(spool) / ("file.zip" if bundle else "file")
+        path = spool / ("file.zip" if bundle else "file")
         yield ObjectPlace(store, path, overwrite=overwrite, resumed=resumed, suffixes=suffixes)
 
 
@@ -123,17 +123,9 @@ def _is_there(path: str) -> bool:
         return False
     except OSError as error:
         failed_before_writing(path, error)
+    if stat.S_ISLNK(found.st_mode):
+        check_link(Path(path))
     return stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)
-
-
-def _spool() -> tempfile.TemporaryDirectory[str]:
-    try:
-        return tempfile.TemporaryDirectory(prefix="cfes-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise OutputError(
-            f"no temporary directory can be made: {reason(error)}",
-            help="Nothing was sent. Set TMPDIR to a directory that can be written to, then run it again.",
-        ) from error
 
 
 def check_installed() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn, TypedDict
 
 from connectors.errors import OutputError, ParameterError
-from evidence.destination import PRIVATE, failed_before_writing, reason
+from evidence.destination import reason
+from evidence.locked_temporary import open_temporary
 
 _BLOCK = 1 << 18
 
@@ -71,20 +71,23 @@ def whole_file(
         ParameterError: the file can't be opened, or one is there by now (pointer `/destination`).
         OutputError: it can't be written to its end.
     """
-    temporary, descriptor = _open_temporary(destination)
+    temporary, descriptor = open_temporary(destination)
     try:
         try:
             file = WholeFile(descriptor)
             yield file
             file.flush()
             os.fsync(descriptor)
+            put_in_place(temporary, destination, replace=replace)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
         finally:
+            # Not sooner: without the lock the file would be a leftover, which another process may clear.
             os.close(descriptor)
-        put_in_place(temporary, destination, replace=replace)
         sync_directory(destination.parent)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         if isinstance(error, OSError):
             called = str(destination) if name is None else name
             raise OutputError(f"{called!r} could not be written: {reason(error)}. {kept}", path=called) from error
@@ -122,19 +125,6 @@ def taken(destination: Path | str) -> NoReturn:
         f"{str(destination)!r} is there already: it may be evidence; choose another path, or set overwrite to true"
     )
     raise ParameterError(problems=[{"pointer": "/destination", "message": message}])
-
-
-def _open_temporary(destination: Path) -> tuple[Path, int]:
-    while True:
-        # As long as ".partial", so that a name that can be collected under can be finished under.
-        temporary = destination.with_name(f"{destination.name}.{secrets.token_hex(2)}.t")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            return temporary, os.open(temporary, flags, PRIVATE)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            failed_before_writing(destination, error)
 
 
 def sync_directory(directory: Path) -> None:

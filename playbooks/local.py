@@ -142,7 +142,7 @@ def run(
     Raises PlaybookInvalid, ParameterError (inputs), JournalRefused (a run is there already), RunInProgress,
     DirectoryUnusable and JournalUnwritable.
     """
-    directory = directory.absolute()
+    directory = _absolute(directory)
     _refuse_unnameable(directory)
     state = begin(playbook, inputs, run_id=run_id, now=clock.now(), directory=str(directory), effects=effects)
     with Journal(directory, key, create=True) as journal:
@@ -171,7 +171,7 @@ def resume(
     Raises: JournalRefused (none there, damaged, edited, another key, a directory that others can change), RunMoved,
     StateRefused, RunInProgress, DirectoryUnusable and JournalUnwritable.
     """
-    directory = directory.absolute()
+    directory = _absolute(directory)
     with Journal(directory, key, create=False) as journal:
         entry = journal.read()
         try:
@@ -200,6 +200,16 @@ def _refuse_unnameable(directory: Path) -> None:
         raise DirectoryUnusable(
             f"the run's directory {shown(str(directory), 500)} has a name that is not UTF-8",
             help="Nothing was run. Choose a directory whose whole path is UTF-8, the working directory included.",
+        ) from None
+
+
+def _absolute(directory: Path) -> Path:
+    """Raises: DirectoryUnusable where it is relative, and the working directory was removed."""
+    try:
+        return directory.absolute()
+    except OSError as error:
+        raise DirectoryUnusable(
+            f"the directory {shown(str(directory))} can't be used: the working directory was removed ({error.strerror})"
         ) from None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 from actions.contract import Action
 from connectors.errors import GuardrailRefusal, OutputError, ParameterError, printable
+from evidence.destination import checked_destination
+from evidence.locked_temporary import spool_directory
 from platforms.cli import playbook_run
 from platforms.cli.action_index import load
 from platforms.cli.failures import show_ending
@@ -107,6 +108,10 @@ class PlanFile:
         place = Path(self.name or "")
         if not place.name or "\0" in str(place):
             raise self._refused("is not the path of a file")
+        try:
+            checked_destination(place)
+        except ParameterError as error:
+            raise self._refused(f"is not the path of a file: {error.problems[0]['message']}") from None
         if os.path.lexists(place):
             raise self._refused("exists already: nothing is overwritten")
         if not place.parent.is_dir() or not os.access(place.parent, os.W_OK):
@@ -156,8 +161,8 @@ def plan_only(
         return StoppingGate(previews)
 
     terms = replace(terms, farewell=FAREWELL)
-    with tempfile.TemporaryDirectory(prefix="cfes-plan-") as place:
-        start, directory = playbook_run.prepare_start(screen, playbook, inputs, Path(place) / "run", terms)
+    with spool_directory() as place:
+        start, directory = playbook_run.prepare_start(screen, playbook, inputs, place / "run", terms)
         connected = playbook_run.is_connected(playbook)
         try:
             outcome = playbook_run.drive(screen, start, directory, terms, make_gate, connected=connected)

@@ -103,7 +103,11 @@ def file_line(file: Mapping[str, Any]) -> str:
 
 def near(path: str) -> str:
     """A path as short as it can be typed from here."""
-    here = f"{Path.cwd()}/"
+    try:
+        here = f"{Path.cwd()}/"
+    except OSError:
+        # The working directory was removed.
+        return path
     return path.removeprefix(here) if path != here else path
 
 
