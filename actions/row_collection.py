@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from connectors.errors import InlineTooLarge
+from connectors.errors import InlineTooLarge, UnusableAnswer
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
 from connectors.paging import LARGEST_PAGE
@@ -56,11 +56,24 @@ class Collected:
         if self.file is not None:
             self.file.append(new.texts, plain=new.plain)
             return
-        for row in new.read():
-            self.inline_bytes += len(json.dumps(row)) + 2
+        for text in new.texts:
+            row, size = self._inline_row(bytes(text))
+            self.inline_bytes += size
             if self.inline_bytes > self.inline_limit_bytes:
                 raise InlineTooLarge(f"the rows are larger than inline_limit_bytes ({self.inline_limit_bytes})")
             self.inline.append(row)
+
+    def _inline_row(self, text: bytes) -> tuple[dict[str, Any], int]:
+        """A row for the result, and its size there."""
+        try:
+            row = json.loads(text)
+            return row, len(json.dumps(row, allow_nan=False)) + 2
+        except (ValueError, RecursionError):
+            raise UnusableAnswer(
+                f"row {len(self.inline) + 1:,} of the job can't be part of a result: it holds a number that is too "
+                "large for one, or is nested too deeply",
+                help="Nothing was changed. Export to a file as ndjson, which takes rows as they are.",
+            ) from None
 
     def _new(self, rows: RawRows) -> RawRows:
         if self.status is not None:

@@ -28,6 +28,7 @@ from connectors.errors import (
     ReadOnlyMode,
     ServiceUnavailable,
     UnexpectedAnswer,
+    UnusableAnswer,
 )
 from connectors.job import ActionType, BulkJob, BulkJobRequest, Destination, JobStatus
 from connectors.paging import BOUNDS, LARGEST_PAGE, Page, Position, follow, sweep
@@ -267,8 +268,9 @@ class EmailSecurity:
 
         def fetch(position: Position, *, once: bool = False) -> Page:
             query = {**filters, **_page_query(position)}
-            answer = self._get(path, "the job's messages", query, once=once, parse=rows_envelope)
-            return Page.read(answer.envelope, "the job's messages", raw_rows)
+            with _naming_page("the job's messages", position):
+                answer = self._get(path, "the job's messages", query, once=once, parse=rows_envelope)
+                return Page.read(answer.envelope, "the job's messages", raw_rows)
 
         def last_page() -> int:
             return -(-(expected() or 0) // LARGEST_PAGE)
@@ -494,6 +496,15 @@ class EmailSecurity:
         if answer.status != 202:
             return answer
         raise ServiceUnavailable("the message search did not finish in the time allowed", http_status=202)
+
+
+@contextmanager
+def _naming_page(what: str, position: Position) -> Iterator[None]:
+    """Say on which page an answer is that can't be used."""
+    try:
+        yield
+    except UnusableAnswer as error:
+        raise error.retold(f"{what}: page {position.page:,}: {error.message}") from None
 
 
 def _call_record(connection: Connection) -> CallRecord | None:

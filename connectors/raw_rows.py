@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from connectors.errors import UnexpectedAnswer
+from connectors.errors import UnexpectedAnswer, UnusableAnswer
 from connectors.message import RowKey
 
 if TYPE_CHECKING:
@@ -106,18 +106,25 @@ def _is_plain(data: memoryview) -> bool:
 def raw_rows(items: Any) -> RawRows | None:
     """A page's `result` as rows; those that had to be read in full are written again. None for what is no list.
 
-    Raises: UnexpectedAnswer where a field that is relied on does not fit.
+    Raises: UnusableAnswer with the row's number where a field that is relied on does not fit.
     """
     if isinstance(items, RawRows):
         return items
     if not isinstance(items, list):
         return None
-    keys = [RowKey.read(item, "a message of the job") for item in items]
-    return RawRows([key.message_id for key in keys], [key.status for key in keys], [_written(item) for item in items])
+    keys, texts = [], []
+    for number, item in enumerate(items, start=1):
+        try:
+            keys.append(RowKey.read(item, f"row {number:,}"))
+        except UnexpectedAnswer as error:
+            # Whole and well-formed: it was not damaged on the way, and comes again as it is.
+            raise UnusableAnswer(error.message) from None
+        texts.append(_written(item, number))
+    return RawRows([key.message_id for key in keys], [key.status for key in keys], texts)
 
 
 def rows_of_lines(lines: Sequence[bytes]) -> RawRows:
-    """Rows that were written as NDJSON. Raises: UnexpectedAnswer."""
+    """Rows that were written as NDJSON. Raises: UnusableAnswer."""
     try:
         keys = [_one_key.decode(line) for line in lines]
     except (msgspec.MsgspecError, RecursionError):
@@ -125,10 +132,10 @@ def rows_of_lines(lines: Sequence[bytes]) -> RawRows:
     return RawRows([key.message_id for key in keys], [key.status for key in keys], lines)
 
 
-def _written(item: Any) -> bytes:
+def _written(item: Any, number: int) -> bytes:
     try:
         text = json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except ValueError:
-        raise UnexpectedAnswer("a message of the job: holds a number that no JSON can") from None
+        raise UnusableAnswer(f"row {number:,}: holds a number that is too large to be written again") from None
     # A lone surrogate, which UTF-8 can't hold, is written as its JSON escape.
     return text.encode("utf-8", "backslashreplace")

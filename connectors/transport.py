@@ -16,7 +16,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
@@ -47,6 +47,9 @@ from connectors.page_buffers import PageBuffers
 from connectors.retry_after import SHORTEST_SECONDS, retry_after_seconds
 from connectors.surrogates import SURROGATE_ESCAPE, replace_surrogates_in
 from connectors.wire import SLOWEST_ANSWER_FACTOR, body_chunks, client, httpx, read_body
+
+if TYPE_CHECKING:
+    from connectors.body_flaw import FlawedBodies
 
 Effect = Literal["read", "write"]
 Parse = Callable[[memoryview], dict[str, Any] | None]
@@ -151,6 +154,7 @@ class Transport:
             sleep=self._clock.sleep,
             reraise=True,
         )
+        flawed: list[FlawedBodies] = []
         for attempt in retrying:
             with attempt:
                 self._pace(deadline, effect, once=once)
@@ -165,6 +169,7 @@ class Transport:
                     deadline=deadline,
                     parse=parse,
                     record=record,
+                    flawed=flawed,
                 )
         raise AssertionError("tenacity returned without an answer or an error")  # pragma: no cover
 
@@ -197,6 +202,7 @@ class Transport:
         deadline: Deadline,
         parse: Parse | None,
         record: CallRecord | None,
+        flawed: list[FlawedBodies],
     ) -> Answer:
         left = max(deadline.remaining(), SHORTEST_TIMEOUT_SECONDS)
         silence = min(self.connection.request_timeout_seconds, left)
@@ -223,10 +229,13 @@ class Transport:
                 ray_id = _ray_id(response.headers)
                 self._budget.observe(response.headers)
                 if parse is None:
-                    envelope = _envelope(read_body(response, in_time))
+                    whole = read_body(response, in_time)
+                    data, envelope = memoryview(whole), _envelope(whole)
                 else:
                     data = self._buffers.filled(body_chunks(response, in_time))
                     envelope = (parse(data) if status == 200 else None) or _envelope(bytes(data))
+                if envelope is None and effect == "read" and response.is_success:
+                    self._check_flaw(flawed, bytes(data), ray_id)
             return self._judge(response, envelope, ray_id, effect)
         except httpx.InvalidURL:
             problem = "InvalidURL"
@@ -250,6 +259,14 @@ class Transport:
             call_log.call(facts)
             if record is not None:
                 record.add({"time": begun_at.isoformat(timespec="milliseconds"), **facts})
+
+    def _check_flaw(self, flawed: list[FlawedBodies], body: bytes, ray_id: str | None) -> None:
+        """Raises: UnusableAnswer where this call has got the same whole body before, and it can't be read."""
+        from connectors.body_flaw import FlawedBodies  # noqa: PLC0415 -- where a body could not be read
+
+        if not flawed:
+            flawed.append(FlawedBodies())
+        flawed[0].check(body, ray_id)
 
     def _judge(
         self, response: httpx.Response, envelope: dict[str, Any] | None, ray_id: str | None, effect: Effect

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from connectors.connection import read_setting
-from connectors.errors import ConnectionSettingsError, UnexpectedAnswer
+from connectors.errors import ConnectionSettingsError, UnusableAnswer
 from connectors.raw_rows import RawRows
 from connectors.stamp import DIGEST_DIGITS, Stamp
 from evidence.harmless_text import is_harmless
@@ -140,11 +140,14 @@ class Pseudonyms:
 
     def rows(self, rows: RawRows) -> RawRows:
         """A page of rows, each read and written again."""
+        replaced = []
         try:
-            replaced = [self._row(read(text)) for text in rows.texts]
+            for text in rows.texts:
+                replaced.append(self._row(read(text)))  # noqa: PERF401 -- its length tells which row it was
         except (ValueError, RecursionError):
-            raise UnexpectedAnswer(
-                "a message of the job can't be read: a number of thousands of digits, say, or nested too deeply"
+            raise UnusableAnswer(
+                f"row {len(replaced) + 1:,} of a page, {rows.ids[len(replaced)]}, can't be read: a number of thousands "
+                "of digits, say, or nested too deeply"
             ) from None
         return RawRows(
             [str(row["message_id"]) for row in replaced],

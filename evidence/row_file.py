@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypedDict
 
-from connectors.errors import OutputError, ParameterError, UnexpectedAnswer
+from connectors.errors import OutputError, ParameterError, UnusableAnswer
 from evidence.destination import checked_destination, reason
 from evidence.json_array import write_json
 from evidence.ndjson import lines_of
@@ -157,7 +157,7 @@ class RowFile:
 
         Raises:
             OutputError: the partial file was changed by something else.
-            UnexpectedAnswer: a row can't be read by whoever read them.
+            UnusableAnswer: a row can't be read by whoever read them.
         """
         lines = _Checked(self._lines(self._kept_bytes))
         try:
@@ -168,7 +168,7 @@ class RowFile:
                 """The rest, for the hash."""
             if lines.sha256() != self._hash.hexdigest():
                 raise self._tampered() from error
-            raise UnexpectedAnswer(
+            raise UnusableAnswer(
                 f"row {at:,} of the job can't be read: a number of thousands of digits, say, or nested too deeply. "
                 f"{self.what_is_kept()}",
                 help="Nothing was changed. Export as ndjson, which takes rows as they are.",

@@ -28,7 +28,7 @@ from connectors.errors import (
     ParameterError,
     PermissionDenied,
     ServiceUnavailable,
-    UnexpectedAnswer,
+    UnusableAnswer,
 )
 from connectors.paging import Bounds
 from connectors.wire import httpx
@@ -618,10 +618,116 @@ def test_a_number_that_no_reader_takes_is_named_and_loses_nothing(more: dict[str
             return httpx.Response(200, content=text)
 
     params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows"), **more}
-    with pytest.raises(UnexpectedAnswer, match="thousands of digits") as failed:
+    with pytest.raises(UnusableAnswer, match="thousands of digits") as failed:
         export_job_messages.run(params, connected(Huge(10, listed(10)), pseudonym_key=PSEUDONYM_KEY))
     assert "changed or replaced" not in failed.value.message
     assert not (tmp_path / "rows").exists()
+
+
+class Flawed(Listing):
+    """A listing of 2,500 rows; the text of row 4 of page 2 is exchanged as told, while `broken`."""
+
+    def __init__(self, written: bytes) -> None:
+        super().__init__(2500, listed(2500))
+        self.written, self.broken, self.calls = written, True, 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.calls += 1
+        text = super().handle_request(request).read()
+        if self.broken:
+            text = text.replace(b'{"message_id":"row-01003","status":"COMPLETED","retry_count":0}', self.written)
+        return httpx.Response(200, content=text)
+
+
+ROW = b'{"message_id":"row-01003","status":"COMPLETED","message":{"subject":%s}}'
+# What the service gives again however often it is asked, and how the error names it.
+FLAWS: dict[str, tuple[bytes, str]] = {
+    "invalid UTF-8": (ROW % b'"caf\xe9"', "page 2: .*row 4: field message.subject: is not UTF-8"),
+    "half of a character": (ROW % b'"\xf0\x9f\x98"', "page 2: .*row 4: field message.subject: is not UTF-8"),
+    "a name that is not UTF-8": (ROW % b'{"\xff":1}', "page 2: .*row 4: a name in message.subject: is not UTF-8"),
+    "NaN": (ROW % b"NaN", "page 2: .*row 4: field message.subject: is NaN or Infinity"),
+    "Infinity": (ROW % b"[1,-Infinity]", "page 2: .*row 4: field message.subject.1: is NaN or Infinity"),
+    "a row that is no object": (b"[1,2]", "page 2: row 4: field "),
+    "a row that is null": (b"null", "page 2: row 4: field "),
+    "a row without ID": (b'{"status":"COMPLETED"}', "page 2: row 4: field message_id"),
+    "a row with an empty ID": (b'{"message_id":"","status":"COMPLETED"}', "page 2: row 4: field message_id"),
+    "a row with a number as ID": (b'{"message_id":7,"status":"COMPLETED"}', "page 2: row 4: field message_id"),
+    "a row without status": (b'{"message_id":"row-01003"}', "page 2: row 4: field status"),
+    "nesting without end": (ROW % (b"[" * 200_000 + b"]" * 200_000), "page 2: .*nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("ahead", [0, 8])
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_row_that_is_the_same_twice_and_cant_be_read_is_named_and_not_tried_again(
+    flaw: str, ahead: int, tmp_path: Path
+) -> None:
+    written, words = FLAWS[flaw]
+    listing = Flawed(written)
+    params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows.ndjson")}
+    api = connected(listing, pages_ahead=ahead)
+    with pytest.raises(UnusableAnswer, match=words) as failed:
+        export_job_messages.run(params, api)
+    assert (failed.value.exit_code, failed.value.retryable, failed.value.applied) == (5, False, "no")
+    assert failed.value.resume is not None
+    assert failed.value.resume["rows"] == 1000
+    assert listing.calls <= 7
+    listing.broken = False
+    again = export_job_messages.run({**params, "resume": failed.value.resume}, api)
+    assert (again["complete"], again["written"]) == (True, 2500)
+
+
+def test_a_body_that_was_damaged_on_the_way_is_asked_for_again(tmp_path: Path) -> None:
+    class Once(Flawed):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            answer = super().handle_request(request)
+            self.broken = self.broken and request.url.params.get("page") != "2"
+            return answer
+
+    listing = Once(FLAWS["invalid UTF-8"][0])
+    params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows.ndjson")}
+    assert export_job_messages.run(params, connected(listing, pages_ahead=0))["complete"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ROW % rb'"\ud83d"',
+        # The same, as bytes: no UTF-8, and every JSON reader here takes it.
+        ROW % b'"\xed\xa0\xbd"',
+        ROW % rb'"a\udc00b \ud83d\ud83d"',
+        b'{"message_id":"row-01003","message_id":"row-01003","status":"COMPLETED","status":"COMPLETED"}',
+        ROW % b"1e999",
+        ROW % (b"[" * 300 + b"]" * 300),
+    ],
+)
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"format": "csv"}, {"format": "json"}, {"format": "parquet"}, {"evidence": "bundle"}, {"pseudonymize": True}],
+)
+def test_a_row_that_json_allows_is_carried_through(more: dict[str, Any], written: bytes, tmp_path: Path) -> None:
+    params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows"), **more}
+    result = export_job_messages.run(params, connected(Flawed(written), pseudonym_key=PSEUDONYM_KEY))
+    assert (result["complete"], result["written"]) == (True, 2500)
+    for path in [tmp_path / "rows"] if (tmp_path / "rows").is_file() else list((tmp_path / "rows").iterdir()):
+        if more.get("format") != "parquet":
+            path.read_text(encoding="utf-8")
+
+
+def test_a_page_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    class Marked(Listing):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, content=b"\xef\xbb\xbf" + super().handle_request(request).read())
+
+    params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows")}
+    assert export_job_messages.run(params, connected(Marked(10, listed(10))))["complete"]
+
+
+@pytest.mark.parametrize("written", [ROW % b"1e999", ROW % (b"7" * 5000), ROW % (b"[" * 20_000 + b"]" * 20_000)])
+def test_a_number_that_no_result_can_hold_is_named(written: bytes) -> None:
+    with pytest.raises(UnusableAnswer, match=r"row 1,004|nested too deeply") as failed:
+        export_job_messages.run({"job_id": JOB_ID, **INLINE}, connected(Flawed(written)))
+    assert failed.value.exit_code == 5
 
 
 HUGE = b'"row-00003","status":"COMPLETED","retry_count":' + b"7" * 5000

@@ -146,13 +146,13 @@ def test_a_place_where_no_file_can_be_is_refused_at_once(
 def test_a_link_to_a_regular_file_is_replaced_where_that_is_said(overwrite: bool, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "link").symlink_to("mine")
-    params = {"destination": str(tmp_path / "link"), "job": job()}
+    path = str(tmp_path / "link")
     if overwrite:
-        render_report.run(params)
+        render_report.run({"destination": path, "job": job()})
         assert not (tmp_path / "link").is_symlink()
     else:
         with pytest.raises(ParameterError, match="there already"):
-            WRITERS["rows"](params["destination"], False)
+            WRITERS["rows"](path, False)
     assert (tmp_path / "mine").read_text() == "mine"
 
 
