@@ -261,12 +261,20 @@ def _warnings(job: BulkJob) -> list[str]:
         warnings.append("the job found no message at all")
     if job.status == "SKIPPED":
         warnings.append("the service skipped the job: nothing was done")
+    if job.has_ended and job.messages_failed:
+        warnings.append(
+            f"{job.messages_failed} of {job.total_messages_discovered} messages failed: retry-failed-messages tries those again whose retry is due"
+        )
     if job.has_ended and job.messages_skipped:
-        warnings.append(f"{job.messages_skipped} messages were skipped: nothing was done to them")
+        warnings.append(f"{_messages(job.messages_skipped)} skipped: nothing was done to them")
     unaccounted = job.total_messages_discovered - sum(job.counters().values())
     if job.has_ended and unaccounted:
         warnings.append(f"the counters leave {unaccounted} of {job.total_messages_discovered} messages unaccounted for")
     return warnings
+
+
+def _messages(count: int) -> str:
+    return "1 message was" if count == 1 else f"{count} messages were"
 
 
 def _explained(api: EmailSecurity, job: BulkJob, warnings: list[str]) -> bool:
@@ -296,7 +304,9 @@ def _later(moment: object, now: datetime) -> bool:
 
 def _report(job: BulkJob, state: Resume) -> None:
     eta = eta_seconds(state.looks)
-    note = job.status if eta is None else f"{job.status}, about {eta:.0f} s left"
+    failed = f"{job.messages_failed:,} failed" if job.messages_failed else ""
+    left = "" if eta is None else f"about {eta:.0f} s left"
+    note = ", ".join(part for part in (job.status, failed, left) if part)
     progress.report(
         progress.Progress(
             "wait-for-job", job.processed, job.total_messages_discovered or None, "messages", note, job_id=job.job_id

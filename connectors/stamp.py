@@ -173,6 +173,12 @@ class Stamp:
         return f"{self} {(comment or '').strip()}".strip()
 
 
+def reason_in(comment: str) -> str:
+    """Return what a person wrote in a job's comment: all of it but a stamp in front."""
+    found = _IN_COMMENT.match(comment)
+    return comment if found is None else comment[found.end() :].strip()
+
+
 def request_digest(request: dict[str, Any]) -> str:
     """Return the digest of a request, as JSON, that stands in its stamp."""
     return _digest(json.dumps(request, sort_keys=True, separators=(",", ":")))[:16]

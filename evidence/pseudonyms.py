@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from connectors.connection import read_setting
 from connectors.errors import ConnectionSettingsError, UnusableAnswer
 from connectors.raw_rows import RawRows
-from connectors.stamp import DIGEST_DIGITS, Stamp
+from connectors.stamp import DIGEST_DIGITS, Stamp, reason_in
 from evidence.harmless_text import is_harmless
 from evidence.keyed_hash import KeyedHash
 from evidence.pseudonym_fields import JOB, PLAN, ROW, Treatment
@@ -228,7 +228,7 @@ class Pseudonyms:
         stamp = Stamp.read(text)
         if stamp is None:
             return self.text(text)
-        rest = text[text.index("]") + 1 :].strip()
+        rest = reason_in(text)
         keyed = Stamp(
             key=self._hex("stamp", stamp.key, len(stamp.key)),
             request=self._hex("stamp", stamp.request, len(stamp.request)),
