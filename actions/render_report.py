@@ -3,11 +3,13 @@
 Works on what earlier actions returned and on an exported NDJSON file, which is read once and not kept in memory; no
 remote operation. With `rows` it also tells the job's progress over time, the messages by recipient's domain, by
 disposition and by destination, why messages failed, and how long they took. The files that `export` names are hashed
-anew and compared with what was recorded. The HTML is one file without a script that asks nobody for anything.
+anew and compared with what was recorded. The HTML is one file without a script that asks nobody for anything. What is
+left to do comes with the command for it. `format: summary` gives at most 12 lines for a chat or a ticket.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -36,7 +38,9 @@ class Params(ActionParams):
         max_length=4096,
         description="The file to write, or the URL of an object (s3://, gs://, az://). What is there is replaced.",
     )
-    format: Literal["html", "markdown"] = Field("html", description="One HTML file, or Markdown.")
+    format: Literal["html", "markdown", "summary"] = Field(
+        "html", description="One HTML file; Markdown; or at most 12 lines without a table, for a chat or a ticket."
+    )
     title: str = Field("Bulk action report", min_length=1, max_length=300, description="The report's title.")
     job: dict[str, Any] = Field(description="The job, as another action's result gives it.")
     outcome: str | None = Field(None, description="The outcome, as wait-for-job gives it.")
@@ -59,6 +63,11 @@ class ReportFile(ActionResult):
 
 class Result(ActionResult):
     file: ReportFile
+    text: str | None = Field(
+        None,
+        description="With `format: summary` the summary itself, safe to post: text out of messages is no link, mention "
+        "or markup in it. Else null.",
+    )
 
 
 def render_report(p: Params) -> Result:
@@ -78,13 +87,17 @@ def render_report(p: Params) -> Result:
             "subject": p.alert.subject,
             "received": p.alert.received,
         }
+    summary = None
     with placed(p.destination, overwrite=True) as place:
         written = write_report(facts, place.path, p.format, name=place.name)
+        if p.format == "summary":
+            summary = Path(place.path).read_text(encoding="utf-8")
         place.deliver()
     return Result(
         file=ReportFile(
             path=written["path"], format=written["format"], bytes=written["bytes"], sha256=written["sha256"]
-        )
+        ),
+        text=summary,
     )
 
 
@@ -112,7 +125,8 @@ ACTION = Action(
             "format": "html",
             "bytes": 20480,
             "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        }
+        },
+        "text": None,
     },
 )
 run = ACTION.run

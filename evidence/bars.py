@@ -12,8 +12,8 @@ from evidence.wording import Wording
 
 RANKING_LIMIT = 10
 
-# Percent of the whole bar: one message in a million still shows.
-_SHORTEST = 0.8
+# Percent of the whole bar: one message in a million still shows, 2 px wide in the narrowest bar on a phone.
+_SHORTEST = 1.6
 
 
 class Piece(NamedTuple):
@@ -73,9 +73,8 @@ def laid_out(parts: Iterable[tuple[Tone, float]], whole: float) -> list[Piece]:
 def ranked(
     ranking: Ranking, absent: Wording, tone: Tone | None = None, known: Mapping[str, Wording] | None = None
 ) -> Bars:
-    """A ranking as bars as long as the longest, in one tone or by what became of the rows."""
+    """A ranking as bars whose track is all rows, in one tone or by what became of the rows."""
     shares = ranking.top(RANKING_LIMIT)
-    longest = max((share.rows for share in shares), default=0)
     bars = []
     for share in shares:
         if share.others:
@@ -93,7 +92,7 @@ def ranked(
                 100 * share.rows / ranking.total,
                 tone or IDLE,
                 not_done=share.rows - share.done,
-                pieces=laid_out(parts, longest),
+                pieces=laid_out(parts, ranking.total),
             )
         )
     return Bars(bars, ranking.exact)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evidence.report_facts import Job, count, part
-from evidence.wording import Wording
+from evidence.commands import Command, command, job_command
+from evidence.report_facts import KNOWN_STATUSES, Job, part, search_flags, text
+from evidence.wording import Wording, counted
 
 # How a number or a point is to be taken; a class of the style sheet.
 Tone = Wording
@@ -16,26 +17,35 @@ GOOD, BAD, WARN, IDLE, BUSY = (Tone(name) for name in ("good", "bad", "warn", "i
 
 @dataclass(frozen=True)
 class Open:
-    """Something that was not done, why, and what to do about it. `reason` is the API's own text."""
+    """Something that was not done, why, and what to do about it.
+
+    reason: the API's own text. others: more that is wrong for the same cause. command: what does what is advised.
+    status: of the rows that this is about.
+    """
 
     title: Wording
     why: Wording
     advice: Wording
     tone: Tone
     reason: str | None = None
+    others: Sequence[Wording] = ()
+    command: Command | None = None
+    status: str | None = None
 
 
 def messages(number: int) -> str:
     """`1 message`, `420 messages`."""
-    return f"{number:,} message{'' if number == 1 else 's'}"
+    return counted(number, "message")
 
 
 def _were(number: int) -> str:
     return "was" if number == 1 else "were"
 
 
-def verdict(outcome: str | None, job: Job) -> tuple[Wording | str | None, Tone]:
-    """The outcome as a badge: words and tone."""
+def verdict(outcome: str | None, job: Job, *, reliable: bool = True) -> tuple[Wording | str | None, Tone]:
+    """The outcome as a badge: words and tone. No outcome is good where the evidence does not agree with it."""
+    if not reliable:
+        return Wording("Not reliable"), BAD
     if outcome == "succeeded" and job.discovered == 0:
         return Wording("Nothing found"), IDLE
     known: dict[str, tuple[str, Tone]] = {
@@ -63,6 +73,8 @@ def sentence(outcome: str | None, job: Job) -> Wording:
             }.get(outcome or "", "What became of the messages is not known.")
         )
     if outcome == "running":
+        if found == 0:
+            return Wording("The job is still running: it has found no message so far.")
         return Wording(
             f"The job is still running: {done:,} of {messages(found)} found so far {_were(done)} {job.done_phrase}."
         )
@@ -70,8 +82,9 @@ def sentence(outcome: str | None, job: Job) -> Wording:
         opening = {
             "failed": "The job failed before it found a message",
             "cancelled": "The job was cancelled before it found a message",
+            "succeeded": "The search found no message",
         }
-        return Wording(f"{opening.get(outcome or '', 'The search found no message')}, so nothing was {job.done_word}.")
+        return Wording(f"{opening.get(outcome or '', 'The job found no message')}, so nothing was {job.done_word}.")
     opening = {"failed": "The job failed: ", "cancelled": "The job was cancelled: "}
     return Wording(opening.get(outcome or "", "") + _share_done(job, found, done, capital=outcome not in opening))
 
@@ -81,77 +94,81 @@ def _share_done(job: Job, found: int, done: int, *, capital: bool) -> str:
         first = "T" if found == 1 else "A"
         rest_of_it = "he one message" if found == 1 else f"ll {messages(found)}"
         return f"{first if capital else first.lower()}{rest_of_it} found {_were(found)} {job.done_phrase}."
-    none = ("None" if capital else "none") if done == 0 else f"{done:,}"
+    if found == 1:
+        none = "The one message" if capital else "the one message"
+    else:
+        none = (("None" if capital else "none") if done == 0 else f"{done:,}") + f" of {messages(found)}"
+    denied = " not" if found == 1 else ""
     words = {"FAILED": "failed", "SKIPPED": "skipped", "CANCELLED": "cancelled", "PENDING": "still pending"}
     rest = [
-        f"{number:,} {'' if status == 'FAILED' else _were(number) + ' '}{word}"
+        f"{'it' if found == number == 1 else f'{number:,}'} {'' if status == 'FAILED' else _were(number) + ' '}{word}"
         for status, word in words.items()
         if (number := job.counters[status])
     ]
     ending = f"; {', '.join(rest[:-1])}{' and ' if rest[:-1] else ''}{rest[-1]}" if rest else ""
-    return f"{none} of {messages(found)} found {_were(done or 2)} {job.done_phrase}{ending}."
+    verb = _were(1 if found == 1 else done or 2)
+    return f"{none} found {verb}{denied} {job.done_phrase}{ending}."
 
 
 def left_open(facts: Mapping[str, Any], outcome: str | None, job: Job) -> Iterator[Open]:
-    """All that was not done, the gravest first. Nothing comes out if nothing is known to be open."""
-    if not part(facts, "job"):
-        yield Open(
-            Wording("The job is not known"),
-            Wording("This report was made without the job, so it can't say what was done."),
-            Wording("Get the job with get-job and make the report again."),
-            WARN,
-        )
-    if outcome == "failed":
-        yield Open(
-            Wording("The job failed"),
-            Wording("It ended before every message was dealt with, or none could be."),
-            Wording("Look at its reason, then start a new job over the same search."),
-            BAD,
-            job.status_message,
-        )
+    """All that was not done, the gravest first. Nothing comes out only where nothing is open."""
+    yield from _unknown(facts, outcome, job)
+    yield from _approvals(facts)
+    if job.running:
+        yield _not_ended(job)
+    broke_off = outcome == "failed" and job.status not in {"COMPLETED", "CANCELLED"}
+    if broke_off:
+        yield _failed_job(facts, job)
     if failed := job.counters["FAILED"]:
         yield Open(
-            Wording(f"{messages(failed)} failed"),
-            Wording(f"What failed was found, but not {job.done_word}. Assume that it is still where it was."),
+            Wording(f"{messages(failed)} failed{_so_far(job)}"),
             Wording(
-                "Remove the cause given under “Why messages failed”. Then let retry-failed-messages try exactly these "
-                "again, by the job's ID; or start a new job over the same search."
+                f"{'It was' if failed == 1 else 'They were'} found, but not {job.done_word}. Assume that "
+                f"{'it is still where it was' if failed == 1 else 'they are still where they were'}."
+            ),
+            Wording(
+                "When the job has ended, retry-failed-messages tries exactly these again, by the job's ID."
+                if job.running
+                else "Remove the cause. Then retry-failed-messages tries exactly these again, by the job's ID; or "
+                "start a new job over the same search."
             ),
             BAD,
+            command=None if job.running else _retry(job),
+            status="FAILED",
         )
-    if pending := job.counters["PENDING"]:
-        yield _pending(pending, job)
-    elif job.running:
+    if not job.running and (pending := job.counters["PENDING"]) and not broke_off:
         yield Open(
-            Wording("The job has not ended"),
-            Wording("Its numbers can still change."),
-            Wording("Wait for it with wait-for-job, then export and report again."),
-            BUSY,
+            Wording(f"{messages(pending)} {_were(pending)} not processed"),
+            Wording("The job ended before it had dealt with everything it found."),
+            Wording("Preview a new job over the same search."),
+            WARN,
+            command=_preview(facts, job),
+            status="PENDING",
         )
     if cancelled := job.counters["CANCELLED"]:
+        yield _cancelled(cancelled, job)
+    elif outcome == "cancelled" and not job.discovered:
         yield Open(
-            Wording(f"{messages(cancelled)} {_were(cancelled)} cancelled"),
-            Wording(
-                f"The job was stopped before it had dealt with everything it found. Some of these may have been "
-                f"{job.done_word} all the same: a row that was in flight when the job ended counts as cancelled."
-            ),
-            Wording(
-                "Compare them with Logpush by reconcile-job; restore-messages looks each of them up. To deal with the "
-                f"rest after all, start a new job over the same search, or let {_by_id(job)} act on the rows of the "
-                "export with the status CANCELLED."
-            ),
+            Wording("The job was cancelled before it found a message"),
+            Wording("Its search did not run to the end, so whether messages match is not known."),
+            Wording("To deal with them after all, preview a new job over the same search."),
             WARN,
+            command=_preview(facts, job),
         )
     if skipped := job.counters["SKIPPED"]:
         yield Open(
-            Wording(f"{messages(skipped)} {_were(skipped)} skipped"),
+            Wording(f"{messages(skipped)} {_were(skipped)} skipped{_so_far(job)}"),
             Wording("Discovery leaves some messages out, such as those that users reported as phishing."),
             Wording(
-                "Nothing was done to what was skipped. Look at its rows and decide whether any needs handling by hand."
+                f"Nothing was done to {'it' if skipped == 1 else 'them'}. Read the "
+                f"{'row' if skipped == 1 else 'rows'} and decide whether {'it needs' if skipped == 1 else 'any needs'} "
+                "handling by hand."
             ),
             WARN,
+            command=job_command("export-job-messages", job.job_id, {"status": "SKIPPED"}),
+            status="SKIPPED",
         )
-    if job.discovered == 0 and not job.running:
+    if job.discovered == 0 and job.status == "COMPLETED":
         yield Open(
             Wording("Nothing was found"),
             Wording("No message matched the search when the job ran."),
@@ -160,8 +177,137 @@ def left_open(facts: Mapping[str, Any], outcome: str | None, job: Job) -> Iterat
                 "mail with a clean verdict is left out."
             ),
             IDLE,
+            command=_preview(facts, job),
         )
-    yield from _incomplete(part(facts, "export"))
+
+
+def _unknown(facts: Mapping[str, Any], outcome: str | None, job: Job) -> Iterator[Open]:
+    """What keeps the report from saying what was done. What is not known is never taken for done."""
+    get = job_command("get-job", job.job_id) or command("list-jobs", {})
+    again = "Get the job with get-job and make the report again."
+    if not part(facts, "job"):
+        yield Open(
+            Wording("The job is not known"),
+            Wording("This report was made without the job, so it can't say what was done."),
+            Wording(again if job.job_id else "Find the job with list-jobs and make the report again."),
+            WARN,
+            command=get,
+        )
+    elif job.status == "SKIPPED":
+        yield Open(
+            Wording("The job was skipped"),
+            Wording("The service did not carry it out, so nothing was done."),
+            Wording("Remove the cause, then preview a new job over the same search."),
+            BAD,
+            reason=job.status_message,
+            command=_preview(facts, job) or get,
+        )
+    elif job.status not in KNOWN_STATUSES and outcome not in {"failed", "cancelled"}:
+        yield Open(
+            Wording("The job's status is not known"),
+            Wording(
+                "The facts that this report was made from do not say whether the job has ended."
+                if job.status is None
+                else "This version does not know the API's status, so whether the job has ended is not known."
+            ),
+            Wording(again),
+            WARN,
+            reason=job.status,
+            command=get,
+        )
+    elif (
+        any(number is None for number in (job.discovered, job.counters["COMPLETED"], job.counters["FAILED"]))
+        and outcome != "failed"
+    ):
+        yield Open(
+            Wording("How many messages the job dealt with is not known"),
+            Wording("Not all of its counters were given to this report."),
+            Wording(again),
+            WARN,
+            command=get,
+        )
+
+
+def _approvals(facts: Mapping[str, Any]) -> Iterator[Open]:
+    """Approvals that are not those of the policy in the bundle."""
+    check = part(part(facts, "request"), "approval_check")
+    if check.get("state") in {"not_met", "invalid"}:
+        yield Open(
+            Wording("The approvals are not those that the policy asks for"),
+            Wording("The policy is the one that was in force where this report was made."),
+            Wording("Find out whether another policy was in force when the job was made, and who let it through."),
+            WARN,
+            reason=text(check.get("why")),
+        )
+
+
+def _failed_job(facts: Mapping[str, Any], job: Job) -> Open:
+    pending = job.counters["PENDING"]
+    if not job.discovered:
+        why = "Its search did not run to the end, so whether messages match is not known. Nothing is known to be moved."
+        why = why.replace("moved", job.done_word)
+    elif pending:
+        why = (
+            f"{messages(pending)} {_were(pending)} not processed. The search may not have run to its end either, so "
+            "more messages may match."
+        )
+    else:
+        why = "It ended before every message was dealt with, or none could be."
+    return Open(
+        Wording("The job failed before it found a message" if job.discovered == 0 else "The job failed"),
+        Wording(why),
+        Wording("Remove the cause, then preview a new job over the same search."),
+        BAD,
+        job.status_message,
+        command=_preview(facts, job),
+        status="PENDING" if pending else None,
+    )
+
+
+def _cancelled(cancelled: int, job: Job) -> Open:
+    one = cancelled == 1
+    return Open(
+        Wording(f"{messages(cancelled)} {_were(cancelled)} cancelled"),
+        Wording(
+            "The job was stopped before it had dealt with everything it found. "
+            f"{'It' if one else 'Some of these'} may have been {job.done_word} all the same: a row that was in flight "
+            "when the job ended counts as cancelled."
+        ),
+        Wording(
+            f"Look at the {'message' if one else 'messages'} before you act on {'it' if one else 'them'}. To deal with "
+            f"{'it' if one else 'them'} after all, let {_by_id(job)} act on the rows of the export with the status "
+            "CANCELLED, or start a new job over the same search."
+        ),
+        WARN,
+        command=job_command("export-job-messages", job.job_id, {"status": "CANCELLED"}),
+        status="CANCELLED",
+    )
+
+
+def irreversible(job: Job) -> Open | None:
+    """What it means that mail went to a folder from which the pack does not simply bring it back."""
+    done = job.counters["COMPLETED"] or 0
+    back = way_back(job)
+    if not job.is_irreversible or back is None:
+        return None
+    deleted, them = f"{messages(done)} {_were(done)} deleted{_so_far(job)}", "it" if done == 1 else "them"
+    if job.destination == "RecoverableItemsPurges":
+        return Open(
+            Wording(f"{deleted}: users can't restore {them}"),
+            back,
+            Wording(
+                "If too much was deleted, tell the administrator of the mailboxes now: the time for it is limited."
+            ),
+            WARN,
+        )
+    return Open(
+        Wording(f"{deleted}: users can restore {them}"),
+        back,
+        Wording(
+            "If nobody may restore them, they must go elsewhere. If too much was deleted, the time for it is limited."
+        ),
+        WARN,
+    )
 
 
 def way_back(job: Job) -> Wording | None:
@@ -184,39 +330,48 @@ def way_back(job: Job) -> Wording | None:
     )
 
 
+def way_back_command(facts: Mapping[str, Any], job: Job) -> Command | None:
+    """The dry run of that, where the export's file is known."""
+    rows = facts.get("rows")
+    if way_back(job) is None or job.is_irreversible or not isinstance(rows, str):
+        return None
+    return command("restore-messages", {"export": rows})
+
+
+def _so_far(job: Job) -> str:
+    return " so far" if job.running else ""
+
+
 def _by_id(job: Job) -> str:
     return "release-messages" if job.action == "RELEASE" else "move-messages"
 
 
-def _pending(pending: int, job: Job) -> Open:
-    if job.running:
-        return Open(
-            Wording(f"{messages(pending)} {_were(pending)} still pending"),
-            Wording("The job had not ended when this report was made; its numbers can still change."),
-            Wording("Wait for it with wait-for-job, then export and report again."),
-            BUSY,
-        )
-    return Open(
-        Wording(f"{messages(pending)} {_were(pending)} not processed"),
-        Wording("The job ended before it had dealt with everything it found."),
-        Wording("Start a new job over the same search."),
-        WARN,
+def _retry(job: Job) -> Command | None:
+    flags = {"allow_irreversible": True} if job.is_irreversible else None
+    return job_command("retry-failed-messages", job.job_id, flags)
+
+
+def _wait(job: Job) -> Command | None:
+    return job_command("wait-for-job", job.job_id)
+
+
+def _preview(facts: Mapping[str, Any], job: Job) -> Command | None:
+    """The same search previewed again; None where the action or the search is not known."""
+    flags = search_flags(facts)
+    if job.action not in {"MOVE", "RELEASE"} or not flags:
+        return None
+    return command(
+        "preview-job",
+        {"action": job.action, "destination": job.destination if job.action == "MOVE" else None, **flags},
     )
 
 
-def _incomplete(export: Mapping[str, Any]) -> Iterator[Open]:
-    missing = count(export.get("missing"))
-    if missing:
-        yield Open(
-            Wording(f"The export lacks {missing:,} row{'' if missing == 1 else 's'}"),
-            Wording("What was done to the messages is not affected, but this evidence is incomplete."),
-            Wording("Run export-job-messages again and make the report from its rows."),
-            WARN,
-        )
-    elif export.get("complete") is False:
-        yield Open(
-            Wording("The export is not proved complete"),
-            Wording("Its rows could not be matched with the job's own counters."),
-            Wording("Run export-job-messages again once the job has ended and make the report from its rows."),
-            WARN,
-        )
+def _not_ended(job: Job) -> Open:
+    pending = job.counters["PENDING"]
+    return Open(
+        Wording(f"{messages(pending)} {_were(pending)} still pending" if pending else "The job has not ended"),
+        Wording("The job had not ended when this report was made: all its numbers are as they were so far."),
+        Wording("Wait for it with wait-for-job, then export and report again."),
+        BUSY,
+        command=_wait(job),
+    )

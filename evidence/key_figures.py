@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evidence.findings import BAD, GOOD, IDLE, WARN, Tone
+from evidence.durations import Durations
+from evidence.findings import BAD, BUSY, GOOD, IDLE, Tone
 from evidence.report_facts import Job, count, part
 from evidence.tally import Tally, instant
 from evidence.time_words import duration
 from evidence.times_view import remediation
-from evidence.wording import Wording
+from evidence.wording import Wording, counted
 
 
 @dataclass(frozen=True)
@@ -29,25 +30,23 @@ def key_figures(facts: Mapping[str, Any], job: Job, tally: Tally | None, checked
     said, checks_tone = checked
     export = part(facts, "export")
     rows, expected = count(export.get("written")), count(export.get("expected"))
-    had = None if rows is None else f"{rows:,} rows" if expected is None else f"{rows:,} of {expected:,} rows"
+    had = None if rows is None else counted(rows, "row")
+    if rows is not None and expected is not None:
+        had = f"{rows:,} of {counted(expected, 'row')}"
     complete = export.get("complete")
     evidence: tuple[Wording | None, Tone] = (None, IDLE)
     if isinstance(complete, bool):
-        evidence = (Wording("Complete"), GOOD) if complete else (Wording("Not complete"), WARN if job.running else BAD)
-    if checks_tone == BAD and complete is not False:
+        evidence = (Wording("Complete"), GOOD) if complete else (Wording("Not complete"), BAD)
+    if job.running:
+        evidence = (Wording("So far"), BUSY)
+    if checks_tone == BAD and (complete is not False or job.running):
         evidence = (Wording("Does not agree"), BAD)
     taken = tally.scanned_to_done if tally else None
     half, most = (taken.percentile(50), taken.percentile(95)) if taken else (None, None)
     received = instant(part(facts, "alert").get("received"))
     response = (job.completed - received).total_seconds() if job.completed and received else None
-    return [
-        Figure(
-            remediation(job),
-            None if half is None else duration(half),
-            Wording("from scan, per message")
-            if most is None
-            else Wording(f"from scan, for half of the messages; {duration(most)} for 95 of 100"),
-        ),
+    figures = [
+        Figure(remediation(job), None if half is None else duration(half), _time_taken(taken, most, job)),
         Figure(
             Wording("Job took"),
             None if job.total_seconds is None else duration(job.total_seconds),
@@ -60,3 +59,12 @@ def key_figures(facts: Mapping[str, Any], job: Job, tally: Tally | None, checked
             evidence[1],
         ),
     ]
+    # Whether the evidence holds is always said, also that it is not known.
+    return [figure for figure in figures if figure.value is not None or figure is figures[-1]]
+
+
+def _time_taken(taken: Durations | None, most: float | None, job: Job) -> Wording:
+    so_far = ", so far" if job.running else ""
+    if taken is None or most is None or taken.count == 1:
+        return Wording(f"from scan to {job.done_word}, for the one message{so_far}")
+    return Wording(f"from scan, for half of the messages; {duration(most)} for 95 of 100{so_far}")

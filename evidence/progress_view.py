@@ -11,10 +11,14 @@ from evidence.report_facts import Job
 from evidence.tally import Tally
 from evidence.time_words import duration, point_in_time
 from evidence.timeline import Through, Timeline, milliseconds
-from evidence.wording import Wording
+from evidence.wording import Wording, counted
 
-# The chart's own measures, stretched to whatever room there is.
+# The chart's own measures, stretched to whatever room there is; it is drawn 150 px high.
 WIDTH, HEIGHT = 1000, 100
+# A band with a message in it is at least 2 px high.
+_LOWEST = HEIGHT * 2 / 150
+# With fewer messages a chart shows less than the sentence above it.
+FEWEST_FOR_A_CHART = 10
 _COLUMNS = 250
 _MOST_TICKS = 5
 # Seconds between two marks on the axis of time, so that they fall on round numbers.
@@ -53,14 +57,30 @@ class Moment:
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a job. Without `areas` there is no span of time to draw."""
+    """The progress of a job. Without `areas` there is no span of time, or too few messages, for a chart or a table.
+
+    whole: all messages that were discovered. untimed: those that are through without a time.
+    """
 
     sentence: Wording
     whole: int
+    untimed: int
     areas: Sequence[Area]
     ticks: Sequence[Tick]
     moments: Sequence[Moment]
+    columns: Sequence[Wording]
     notes: Sequence[Wording]
+
+    @property
+    def untimed_height(self) -> Wording:
+        """How much of the chart is for those without a time, from its top."""
+        return Wording(f"{100 * self.untimed / self.whole:.2f}%")
+
+    def numbers(self, moment: Moment) -> list[int]:
+        """One number for each of the columns."""
+        done, failed, other = moment.through
+        found = {_FAILED: failed, _OTHER: other, _TO_DO: moment.left}
+        return [found.get(column, done) for column in self.columns]
 
 
 def progress_of(job: Job, tally: Tally | None) -> Progress | None:
@@ -70,24 +90,43 @@ def progress_of(job: Job, tally: Tally | None) -> Progress | None:
     timeline = tally.timeline
     origin, end, from_job = _span(job, timeline.first or 0, timeline.last or 0)
     through = next(timeline.at([end]))
-    # A row that is through, but not when, is neither drawn nor still to do.
-    whole = max(max(job.discovered or 0, tally.rows) - timeline.untimed, through.total)
+    whole = max(job.discovered or 0, tally.rows, through.total + timeline.untimed)
+    pending = job.counters["PENDING"]
+    to_do = min(tally.undecided_count if pending is None else pending, whole - through.total)
+    untimed = whole - through.total - to_do
     span = end - origin
     ticks = _tick_offsets(span)
     sentence = _sentence(timeline, origin, through.total, whole, "after the job was created" if from_job else None)
     offsets = [*ticks[1:], span]
+    drawn = span > 0 and through.total >= FEWEST_FOR_A_CHART
     moments = [
-        Moment(duration(offset / 1000), _clock(origin + offset), then, whole - then.total)
+        Moment(duration(offset / 1000), _clock(origin + offset), then, whole - untimed - then.total)
         for offset, then in zip(offsets, timeline.at(origin + offset for offset in offsets), strict=True)
     ]
     return Progress(
         sentence=sentence,
         whole=whole,
-        areas=_areas(job, timeline, origin, span, whole) if span > 0 else [],
+        untimed=untimed,
+        areas=_areas(job, timeline, origin, span, whole) if drawn else [],
         ticks=[_tick(offset, span) for offset in ticks],
         moments=moments,
-        notes=_notes(timeline, from_job=from_job),
+        columns=_columns(job, moments),
+        notes=_notes(timeline, untimed, from_job=from_job),
     )
+
+
+_FAILED, _OTHER, _TO_DO = Wording("Failed"), Wording("Skipped, cancelled"), Wording("Still to do")
+
+
+def _columns(job: Job, moments: Sequence[Moment]) -> list[Wording]:
+    """The table's columns: none that is 0 at every moment, but what was done and what was left."""
+    failed, other = (any(moment.through[band] for moment in moments) for band in (1, 2))
+    return [
+        Wording(job.done_word.capitalize()),
+        *([_FAILED] if failed else []),
+        *([_OTHER] if other else []),
+        _TO_DO,
+    ]
 
 
 def _span(job: Job, first: int, last: int) -> tuple[int, int, bool]:
@@ -103,7 +142,7 @@ def _sentence(timeline: Timeline, origin: int, through: int, whole: int, since: 
     last = timeline.last or origin
     of = f"{through:,} of {whole:,}"
     if through == whole:
-        of = f"the {whole:,} that say when" if timeline.untimed else f"all {whole:,}"
+        of = f"all {whole:,}"
     longest = duration((last - origin) / 1000)
     if through == 1:
         opening = "The one message" if whole == 1 else f"1 of {whole:,} messages"
@@ -111,6 +150,8 @@ def _sentence(timeline: Timeline, origin: int, through: int, whole: int, since: 
     if since is None:
         return Wording(f"From the first message to the last of {of}: {longest}.")
     half = duration((_when_through(timeline, origin, (through + 1) // 2) - origin) / 1000)
+    if through == 2 and whole == 2:
+        return Wording(f"The first message was through {half} {since}, and the second after {longest}.")
     if through < whole:
         return Wording(f"{of} messages were through {longest} {since}, half of those after {half}.")
     return Wording(f"Half of the messages were through {half} {since}, and {of} after {longest}.")
@@ -131,22 +172,36 @@ def _when_through(timeline: Timeline, origin: int, number: int) -> int:
 def _areas(job: Job, timeline: Timeline, origin: int, span: int, whole: int) -> list[Area]:
     columns = [origin + round(span * column / _COLUMNS) for column in range(_COLUMNS + 1)]
     states = list(timeline.at(columns))
+    heights = [_band_heights(state, whole) for state in states]
     # Each band reaches down to the axis and is painted over by those below it.
     bands = [
-        ("Skipped or cancelled", IDLE, [state.total for state in states], any(state.other for state in states)),
-        ("Failed", BAD, [state.done + state.failed for state in states], any(state.failed for state in states)),
-        (job.done_word.capitalize(), GOOD, [state.done for state in states], any(state.done for state in states)),
+        ("Skipped or cancelled", IDLE, [done + failed + other for done, failed, other in heights], 2),
+        ("Failed", BAD, [done + failed for done, failed, _ in heights], 1),
+        (job.done_word.capitalize(), GOOD, [done for done, _, _ in heights], 0),
     ]
-    return [Area(Wording(name), tone, _steps(heights, whole)) for name, tone, heights, there in bands if there]
+    return [
+        Area(Wording(name), tone, _steps(tops))
+        for name, tone, tops, band in bands
+        if any(state[band] for state in states)
+    ]
 
 
-def _steps(heights: Sequence[int], whole: int) -> Wording:
+def _band_heights(through: Through, whole: int) -> list[float]:
+    """How high each band is drawn: none that is there too low to be seen. The highest yields where that is too much."""
+    heights = [max(HEIGHT * number / whole, _LOWEST) if number else 0.0 for number in through]
+    over = sum(heights) - HEIGHT
+    if over > 0:
+        heights[heights.index(max(heights))] -= over
+    return heights
+
+
+def _steps(tops: Sequence[float]) -> Wording:
     """A closed staircase: it rises where messages got through, nowhere else."""
-    path, before = [f"M0 {HEIGHT}"], 0
-    for column, height in enumerate(heights):
-        if height != before:
-            path.append(f"H{column * WIDTH / _COLUMNS:g}V{HEIGHT - HEIGHT * height / whole:.2f}")
-            before = height
+    path, before = [f"M0 {HEIGHT}"], 0.0
+    for column, top in enumerate(tops):
+        if top != before:
+            path.append(f"H{column * WIDTH / _COLUMNS:g}V{HEIGHT - top:.2f}")
+            before = top
     return Wording("".join([*path, f"H{WIDTH}V{HEIGHT}Z"]))
 
 
@@ -186,12 +241,12 @@ def _clock(moment: int) -> Wording | str | None:
         return None
 
 
-def _notes(timeline: Timeline, *, from_job: bool) -> list[Wording]:
+def _notes(timeline: Timeline, untimed: int, *, from_job: bool) -> list[Wording]:
     notes = []
     if not from_job:
         notes.append("Counted from the first message: when the job was created is not known, or it is later.")
-    if timeline.untimed:
-        notes.append(f"Messages whose rows do not say when they were through, not counted here: {timeline.untimed:,}.")
+    if untimed:
+        notes.append(f"Without a time, because no row says when: {counted(untimed, 'message')}.")
     if timeline.slot_ms > 1000:
         notes.append(f"Times here are right to {duration(timeline.slot_ms / 1000)}.")
     return [Wording(note) for note in notes]

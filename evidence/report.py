@@ -1,4 +1,4 @@
-"""The report on one job: what happened, what was not done, and how that can be checked; as HTML or as Markdown.
+"""The report on one job: what happened, what was not done, and how that can be checked; as HTML, Markdown or a summary.
 
 The HTML is one file without a script and without a request to anywhere (its content security policy forbids both),
 for screens of any width, light or dark, and for paper. The facts it is made from are described in
@@ -11,6 +11,7 @@ import base64
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -27,11 +28,13 @@ from evidence.integrity import Check, rows_unchanged, unreadable_rows
 from evidence.ndjson import rows_of
 from evidence.report_facts import job_of, part, text
 from evidence.report_view import Report, report_of
+from evidence.summary_text import summary_text
 from evidence.tally import Tally
 from evidence.whole_file import FileRecord, whole_file
 
-ReportFormat = Literal["html", "markdown"]
+ReportFormat = Literal["html", "markdown", "summary"]
 
+_EMPTY_LINES = re.compile(r"\n{3,}")
 _TEMPLATES = {"html": "report.html.j2", "markdown": "report.md.j2"}
 
 
@@ -83,10 +86,14 @@ def write_report(
 
 
 def _rendered(report: Report, report_format: str) -> str:
+    if report_format == "summary":
+        return summary_text(report)
     if report_format not in _TEMPLATES:
-        known = " or ".join(_TEMPLATES)
+        known = f"{', '.join(_TEMPLATES)} or summary"
         raise ParameterError(problems=[{"pointer": "/format", "message": f"a report's format is {known}"}])
-    return _environment(report_format).get_template(_TEMPLATES[report_format]).render(report=report)
+    text = _environment(report_format).get_template(_TEMPLATES[report_format]).render(report=report)
+    # What a template leaves out leaves empty lines behind.
+    return _EMPTY_LINES.sub("\n\n", text) if report_format == "markdown" else text
 
 
 @functools.cache
@@ -103,7 +110,9 @@ def _environment(report_format: str) -> Environment:
         auto_reload=False,
     )
     environment.globals["wording"] = wording.Wording
+    environment.globals["counted"] = lambda *words: wording.Wording(wording.counted(*words))
     environment.filters["heading"] = wording.markdown_title
+    environment.filters["cell"] = wording.markdown_cell
     environment.filters["page_title"] = wording.html_title
     if report_format == "html":
         style, _, _ = environment.loader.get_source(environment, "report.css")  # type: ignore[union-attr]

@@ -41,6 +41,9 @@ DESTINATIONS = {
     "RecoverableItemsPurges": Wording("Recoverable Items (Purges)"),
 }
 
+IRREVERSIBLE = ("RecoverableItemsDeletions", "RecoverableItemsPurges")
+KNOWN_STATUSES = (*RUNNING, "COMPLETED", "FAILED", "CANCELLED")
+
 
 def part(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """An object inside the facts; empty if it isn't there."""
@@ -86,6 +89,11 @@ class Job:
     created: datetime | None
     started: datetime | None
     completed: datetime | None
+
+    @property
+    def is_irreversible(self) -> bool:
+        """Whether it moves to a folder from which mail does not simply come back."""
+        return self.action != "RELEASE" and self.destination in IRREVERSIBLE
 
     @property
     def running(self) -> bool:
@@ -136,13 +144,38 @@ def job_of(facts: Mapping[str, Any]) -> Job:
     )
 
 
+# The search parameters that preview-job has a flag for.
+SEARCH_FLAGS = (
+    "alert_id", "delivery_status", "detections_only", "domain", "end", "exact_subject", "final_disposition",
+    "message_action", "message_id", "metric", "query", "recipient", "sender", "smtp_helo_ip", "start", "subject",
+    "submissions",
+)  # fmt: skip
+
+
+def search_of(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The search as the request has it, else as the job has it."""
+    return part(part(facts, "request"), "search_params") or part(part(facts, "job"), "search_params")
+
+
+def search_flags(facts: Mapping[str, Any]) -> dict[str, str | bool] | None:
+    """The search as flags of preview-job; None where it is not known, or one of its parameters has no flag."""
+    search = {name: value for name, value in search_of(facts).items() if value is not None}
+    flags = {
+        name: value
+        for name, value in search.items()
+        if name in SEARCH_FLAGS and isinstance(value, str | bool) and value != ""
+    }
+    return flags if len(flags) == len(search) else None
+
+
 def outcome_of(facts: Mapping[str, Any], job: Job) -> str | None:
     """`succeeded`, `partial`, `failed`, `cancelled`, `running`, another text that was given, or None."""
+    if job.running:
+        # Whatever else was said of it: its end is still to come.
+        return "running"
     given = text(facts.get("outcome"))
     if given:
         return given
-    if job.running:
-        return "running"
     if job.status in {"FAILED", "CANCELLED"}:
         return job.status.lower()
     if job.status == "COMPLETED" and job.counters["FAILED"] is not None:

@@ -16,6 +16,13 @@ NOT_SUCCEEDED_LIMIT = 50
 RUNNING = ("PENDING", "DISCOVERING", "PROCESSING")
 
 
+_ORDER = ("FAILED", "CANCELLED", "SKIPPED", None, "DISCOVERING", "PROCESSING", "PENDING")
+
+
+def _place(status: str | None) -> int:
+    return _ORDER.index(status)
+
+
 class Tally:
     """Counts over the rows of one job, which was created at `job_created`.
 
@@ -39,16 +46,19 @@ class Tally:
         self.not_succeeded_count = 0
         self.undecided_count = 0
         self._job_created = job_created
-        self._failed: list[Mapping[str, Any]] = []
-        self._other_not_succeeded: list[Mapping[str, Any]] = []
-        self._undecided: list[Mapping[str, Any]] = []
+        # Samples by status; None for a status that is not one.
+        self._not_succeeded: dict[str | None, list[Mapping[str, Any]]] = {}
         for row in rows:
             self.add(row)
 
     @property
     def not_succeeded(self) -> list[Mapping[str, Any]]:
         """At most 50 of the rows that did not succeed: failed ones, then others, then those not decided yet."""
-        return (self._failed + self._other_not_succeeded + self._undecided)[:NOT_SUCCEEDED_LIMIT]
+        return [row for rows in self.not_succeeded_by_status().values() for row in rows][:NOT_SUCCEEDED_LIMIT]
+
+    def not_succeeded_by_status(self) -> dict[str | None, list[Mapping[str, Any]]]:
+        """At most 50 rows of each status but COMPLETED: failed ones, then others, then those not decided yet."""
+        return dict(sorted(self._not_succeeded.items(), key=lambda item: _place(item[0])))
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count one row. Whatever it lacks is counted as absent."""
@@ -65,13 +75,16 @@ class Tally:
             self.skip_reasons.add(row.get("status_message"), status)
         if status != "COMPLETED":
             self.not_succeeded_count += 1
-            sample = self._failed if status == "FAILED" else self._other_not_succeeded
-            if status in RUNNING:
-                self.undecided_count += 1
-                sample = self._undecided
+            self.undecided_count += status in RUNNING
+            sample = self._sample_of(status)
             if len(sample) < NOT_SUCCEEDED_LIMIT:
                 sample.append(row)
         self._measure(row, status, instant(message.get("scanned_at")))
+
+    def _sample_of(self, status: object) -> list[Mapping[str, Any]]:
+        # Statuses that nobody knows share one sample: the service could send any number of them.
+        known = status if isinstance(status, str) and status in _ORDER else None
+        return self._not_succeeded.setdefault(known, [])
 
     def _measure(self, row: Mapping[str, Any], status: object, scanned: datetime | None) -> None:
         processed = instant(row.get("processed_at"))

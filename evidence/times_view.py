@@ -46,7 +46,7 @@ class Times:
 
     events: Sequence[Event]
     phases: Sequence[Piece]
-    spans: Sequence[tuple[Wording, Wording | None]]
+    spans: Sequence[tuple[Wording, Wording]]
     measured: Sequence[Measured]
     notes: Sequence[Wording]
 
@@ -65,21 +65,27 @@ def times_of(alert: Mapping[str, Any], job: Job, tally: Tally | None) -> Times:
     events, phases = [], []
     previous: datetime | None = None
     for name, when, tone in points:
-        length = (when - previous).total_seconds() if when and previous else None
+        if when is None:
+            continue
+        length = (when - previous).total_seconds() if previous else None
         events.append(Event(name, point_in_time(when), None if length is None else duration(length), tone))
         phases.append((tone, length or 0.0))
-        previous = when or previous
+        previous = when
     whole = sum(max(length, 0) for _, length in phases)
-    spans = [(Wording("Job, created to ended"), None if job.total_seconds is None else duration(job.total_seconds))]
+    if job.running:
+        events.append(Event(Wording("Job ended"), Wording("not yet"), None, BUSY))
+    spans = []
+    if job.total_seconds is not None and job.started:
+        spans.append((Wording("Job, created to ended"), duration(job.total_seconds)))
     if received and job.completed:
         spans.append((Wording("Alert received to job ended"), duration((job.completed - received).total_seconds())))
-    measured = _measures(job, tally)
+    measured = [(name, durations) for name, durations in _measures(job, tally) if durations.count]
     return Times(
         events=events,
         phases=laid_out(phases, whole) if whole else [],
         spans=spans,
         measured=[_measured(name, durations) for name, durations in measured],
-        notes=_notes(measured),
+        notes=_notes(_measures(job, tally)),
     )
 
 
@@ -112,7 +118,10 @@ def _measured(name: Wording, durations: Durations) -> Measured:
 def _notes(measured: Sequence[tuple[Wording, Durations]]) -> list[Wording]:
     told = [durations for _, durations in measured if durations.count]
     notes = []
-    if told and all(durations.exact for durations in told):
+    if sum(durations.count for durations in told) == len(told):
+        # One message each: there is no half of them.
+        pass
+    elif told and all(durations.exact for durations in told):
         notes.append("p50 and p95 are exact, by nearest rank over the rows read, and rounded only to be shown.")
     elif told:
         names = "; ".join(name for name, durations in measured if not durations.exact)

@@ -10,15 +10,22 @@ import re
 
 from markupsafe import Markup, escape
 
+from evidence.commands import Command
 from evidence.disarm import STEERING, shortened, visible
 
 SHOWN_LIMIT = 200
+CELL_LIMIT = 32
 
 
 class Wording(str):
     """Text written by this pack, without a foreign character in it."""
 
     __slots__ = ()
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with the word for what it counts: `1 message`, `420 messages`."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 # Between two marks nothing is Markdown, HTML, a link, a mention or an emoji name. The two characters that end a code
@@ -33,12 +40,15 @@ def html(value: object) -> Markup:
     """A template's value as HTML: safe as an element's content and in a quoted attribute.
 
     Foreign text is isolated (`bdi`), so that its direction does not reorder what is around it, shortened to 200
-    characters, and its steering characters are shown as code points (`samp`). The elements carry no attributes.
+    characters, and its steering characters are shown as code points (`samp`).
     """
     if isinstance(value, Markup):
         return value
     if value is None:
         return Markup("<em>not known</em>")
+    if isinstance(value, Command):
+        # One click or one double tap selects the whole line. From left to right, whatever script a value is in.
+        return Markup(f'<code class="command" dir="ltr">{escape(str(value))}</code>')  # noqa: S704 -- escaped
     if isinstance(value, Wording):
         return Markup(escape(_WITHIN_DURATION.sub("\u00a0", value)))  # noqa: S704 -- escaped
     if isinstance(value, str):
@@ -62,6 +72,8 @@ def markdown(value: object) -> Markup:
         return value
     if value is None:
         return Markup("*not known*")
+    if isinstance(value, Command):
+        return Markup(f"`{value}`")  # noqa: S704 -- not HTML, and no command holds a backtick
     if isinstance(value, Wording):
         return Markup(value)  # noqa: S704 -- not HTML: marks it as done
     if isinstance(value, str):
@@ -73,6 +85,13 @@ def markdown_title(value: object) -> Markup:
     """The same for a heading: words of letters, digits and plain punctuation stand without a code span."""
     if isinstance(value, str) and _HARMLESS_TITLE.fullmatch(shown := _one_line(value)):
         return Markup(shown)  # noqa: S704 -- not HTML: marks it as done
+    return markdown(value)
+
+
+def markdown_cell(value: object) -> Markup:
+    """The same for a table's cell, where a long word would make the table wider than the page: foreign text is cut."""
+    if isinstance(value, str) and not isinstance(value, Wording):
+        return markdown(shortened(value.strip(), CELL_LIMIT))
     return markdown(value)
 
 

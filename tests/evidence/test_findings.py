@@ -6,9 +6,17 @@ from typing import Any
 
 import pytest
 
-from evidence.file_hashes import State
 from evidence.findings import left_open, sentence, verdict, way_back
-from evidence.integrity import Check, checks, completeness, differing, equation, rows_against_counters, summary
+from evidence.integrity import (
+    Check,
+    CheckState,
+    checks,
+    completeness,
+    disagreement,
+    equation,
+    rows_against_counters,
+    summary,
+)
 from evidence.ranking import Ranking, Share
 from evidence.report_facts import job_of, outcome_of
 from evidence.tally import Tally, instant
@@ -31,6 +39,9 @@ def told(status: str = "COMPLETED", action: str = "MOVE", **numbers: int) -> dic
         (told(completed=3, action="RELEASE"), "All 3 messages found were released."),
         (told(), "The search found no message, so nothing was moved."),
         (told(completed=8, failed=1), "8 of 9 messages found were moved to Junk Email; 1 failed."),
+        (told(failed=1), "The job failed: the one message found was not moved to Junk Email; it failed."),
+        (told(skipped=1), "The one message found was not moved to Junk Email; it was skipped."),
+        (told("DISCOVERING"), "The job is still running: it has found no message so far."),
         (
             told(completed=1, failed=2, skipped=3, cancelled=1),
             "1 of 7 messages found was moved to Junk Email; 2 failed, 3 were skipped and 1 was cancelled.",
@@ -66,9 +77,14 @@ def test_what_happened_is_one_sentence(given: dict[str, Any], expected: str) -> 
         ),
         (told("PROCESSING", completed=1, pending=2), ["2 messages were still pending"]),
         (told("DISCOVERING"), ["The job has not ended"]),
-        (told("FAILED", pending=2), ["The job failed", "2 messages were not processed"]),
-        (told(completed=3) | {"export": {"missing": 1, "complete": False}}, ["The export lacks 1 row"]),
-        (told(completed=3) | {"export": {"missing": 0, "complete": False}}, ["The export is not proved complete"]),
+        (told("FAILED", pending=2), ["The job failed"]),
+        (told("FAILED"), ["The job failed before it found a message"]),
+        (told("CANCELLED"), ["The job was cancelled before it found a message"]),
+        ({"job": {"job_id": "7f6d1c0e-2f7b-4c55-9f0e-3f0f9f2f1a11"}}, ["The job's status is not known"]),
+        (told("PAUSED", completed=3), ["The job's status is not known"]),
+        (told("SKIPPED"), ["The job was skipped"]),
+        ({"job": {"status": "COMPLETED"}}, ["How many messages the job dealt with is not known"]),
+        (told("COMPLETED", completed=2) | {"outcome": "failed"}, []),
     ],
 )
 def test_all_that_was_not_done_is_named(given: dict[str, Any], titles: list[str]) -> None:
@@ -112,7 +128,7 @@ def test_rows_are_held_against_the_counters() -> None:
     assert rows_against_counters(job_of(given), Tally(rows)).state == "ok"
     found = rows_against_counters(job_of(given), Tally(rows[1:]))
     assert found.state == "failed"
-    assert "completed: 1 rows, 2 counted" in found.text
+    assert "completed: 1 row, 2 counted" in found.text
     assert rows_against_counters(job_of(given), None).state == "unknown"
     assert rows_against_counters(job_of({}), Tally(rows)).state == "unknown"
 
@@ -122,10 +138,31 @@ def test_evidence_that_differs_is_something_to_do_unless_the_job_runs() -> None:
     given["job"]["messages_failed"] = 2
     given["job"]["total_messages_discovered"] = 9
     rows = Tally([row(number) for number in range(4)])
-    titles = [point.why for point in differing(checks(given, job_of(given), rows))]
-    assert len(titles) == 2
+    found = disagreement(checks(given, job_of(given), rows), job_of(given))
+    assert found is not None
+    assert found.title == "The job's counters contradict each other"
+    assert len(found.others) == 1
     given["job"]["status"] = "PROCESSING"
-    assert list(differing(checks(given, job_of(given), rows))) == []
+    open_checks = checks(given, job_of(given), rows)
+    assert disagreement(open_checks, job_of(given)) is None
+    assert "Differs" not in [check.label for check in open_checks]
+
+
+@pytest.mark.parametrize(
+    ("export", "title"),
+    [
+        ({"missing": 1, "complete": False}, "The export lacks 1 row"),
+        ({"missing": 2, "complete": None}, "The export lacks 2 rows"),
+        ({"missing": 0, "complete": False}, "The export is not proved complete"),
+    ],
+)
+def test_an_export_that_lacks_rows_is_told_once_with_all_that_follows(export: dict[str, Any], title: str) -> None:
+    given = told(completed=3) | {"export": export}
+    found = disagreement(checks(given, job_of(given), Tally([row(0)])), job_of(given))
+    assert found is not None
+    assert found.title == title
+    assert found.others == ["Rows and counters by status: completed: 1 row, 3 counted."]
+    assert [point.title for point in left_open(given, "succeeded", job_of(given))] == []
 
 
 @pytest.mark.parametrize(
@@ -134,11 +171,14 @@ def test_evidence_that_differs_is_something_to_do_unless_the_job_runs() -> None:
         (["ok", "ok"], "all 2 checks agree"),
         (["ok", "failed", "unknown"], "1 of 3 checks differs"),
         (["failed", "failed"], "2 of 2 checks differ"),
-        (["ok", "unknown"], "1 of 2 checks made, all agree"),
+        (["ok", "unknown"], "1 of 2 checks made, it agrees"),
+        (["ok", "ok", "unknown"], "2 of 3 checks made, all agree"),
+        (["ok"], "the one check agrees"),
+        (["ok", "open"], "1 of 2 checks can be decided only when the job has ended"),
         (["unknown"], "no check could be made"),
     ],
 )
-def test_the_checks_are_summed_up(states: list[State], words: str) -> None:
+def test_the_checks_are_summed_up(states: list[CheckState], words: str) -> None:
     assert summary([Check(state, Wording("")) for state in states])[0] == words
 
 

@@ -46,8 +46,7 @@ def progress(rows: list[dict[str, Any]], **fields: Any) -> Progress:
         (
             at("15:40:10", "15:41:00", None),
             {},
-            "Half of the messages were through 10.0 s after the job was created, and the 2 that say when after "
-            "1 min 00 s.",
+            "2 of 3 messages were through 1 min 00 s after the job was created, half of those after 10.0 s.",
         ),
     ],
 )
@@ -56,17 +55,40 @@ def test_progress_is_said_in_one_sentence(rows: list[dict[str, Any]], fields: di
 
 
 def test_the_table_has_a_line_for_each_mark_and_one_for_the_end() -> None:
-    rows = [*at("15:40:10", "15:41:00"), *at("15:41:30", status="FAILED"), *at("15:40:01", status="SKIPPED")]
+    rows = [*at(*["15:40:10", "15:41:00"] * 5), *at("15:41:30", status="FAILED"), *at("15:40:01", status="SKIPPED")]
     found = progress(rows)
     assert [tick.label for tick in found.ticks] == ["0", "1 min", "2 min", "3 min"]
     assert [(moment.after, *moment.through, moment.left) for moment in found.moments] == [
-        ("1 min 00 s", 2, 0, 1, 1),
-        ("2 min 00 s", 2, 1, 1, 0),
-        ("3 min 00 s", 2, 1, 1, 0),
-        ("3 min 12 s", 2, 1, 1, 0),
+        ("1 min 00 s", 10, 0, 1, 1),
+        ("2 min 00 s", 10, 1, 1, 0),
+        ("3 min 00 s", 10, 1, 1, 0),
+        ("3 min 12 s", 10, 1, 1, 0),
     ]
     assert found.moments[0].at == "2026-11-20 15:41:00 UTC"
     assert [area.name for area in found.areas] == ["Skipped or cancelled", "Failed", "Moved"]
+    assert found.columns == ["Moved", "Failed", "Skipped, cancelled", "Still to do"]
+
+
+@pytest.mark.parametrize(("number", "drawn"), [(1, False), (9, False), (10, True)])
+def test_a_few_messages_are_told_in_a_sentence_not_drawn(number: int, drawn: bool) -> None:
+    found = progress(at(*(f"15:40:{second + 10}" for second in range(number))))
+    assert bool(found.areas) is drawn
+    assert found.columns == ["Moved", "Still to do"]
+
+
+@pytest.mark.parametrize(("done", "failed", "skipped"), [(9_999, 1, 0), (20_000, 3, 1), (1, 12, 3)])
+def test_no_area_with_a_message_in_it_is_lower_than_two_pixels_of_a_hundred_and_fifty(
+    done: int, failed: int, skipped: int
+) -> None:
+    rows = [
+        *at(*["15:41:00"] * done),
+        *at(*["15:41:00"] * failed, status="FAILED"),
+        *at(*["15:41:00"] * skipped, status="SKIPPED"),
+    ]
+    tops = [HEIGHT - float(re.findall(r"V([\d.]+)", area.path)[-2]) for area in progress(rows).areas]
+    assert max(tops) == pytest.approx(HEIGHT, abs=0.01)
+    for higher, lower in zip(tops, [*tops[1:], 0.0], strict=True):
+        assert (higher - lower) * 150 / HEIGHT > 1.98
 
 
 def test_areas_are_staircases_inside_the_chart() -> None:
@@ -106,10 +128,30 @@ def test_a_row_from_before_the_job_shifts_the_start_and_is_told() -> None:
     assert "Counted from the first message" in found.notes[0]
 
 
-def test_messages_that_do_not_say_when_are_neither_drawn_nor_still_to_do() -> None:
-    found = progress(at("15:41:00", None))
-    assert (found.whole, found.moments[-1].left) == (1, 0)
-    assert found.notes == ["Messages whose rows do not say when they were through, not counted here: 1."]
+@pytest.mark.parametrize(
+    ("times", "fields", "expected"),
+    [
+        # Of 12 that were discovered and done, 2 say when: the others are neither to do nor done at that time.
+        (["15:41:00", "15:42:00", *[None] * 10], {}, (12, 10, 0)),
+        # The job knows of 30, the rows are 12.
+        (["15:41:00"] * 12, {"total_messages_discovered": 30, "messages_successful": 30}, (30, 18, 0)),
+        (["15:41:00"] * 12, {"total_messages_discovered": 30, "messages_pending": 18, "status": "FAILED"}, (30, 0, 18)),
+        (
+            ["15:41:00", "15:41:30", None],
+            {"status": "PROCESSING", "completed_at": None, "total_messages_discovered": 9, "messages_pending": 6},
+            (9, 1, 6),
+        ),
+    ],
+)
+def test_the_whole_is_what_was_discovered_and_the_rest_is_without_a_time(
+    times: list[str | None], fields: dict[str, Any], expected: tuple[int, int, int]
+) -> None:
+    found = progress(at(*times), **fields)
+    assert (found.whole, found.untimed, found.moments[-1].left) == expected
+    timed = sum(time is not None for time in times)
+    assert f"{timed} of {found.whole} messages were through" in found.sentence
+    without = f"Without a time, because no row says when: {expected[1]} message{'' if expected[1] == 1 else 's'}."
+    assert (without in found.notes) is bool(expected[1])
 
 
 def test_without_times_there_is_no_progress_to_show() -> None:

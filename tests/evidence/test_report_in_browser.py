@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from evidence.report import write_report
+from evidence.report import render, write_report
+from tests.evidence.report_situations import SITUATIONS
 from tests.evidence.sample_job import HOSTILE, facts, hostile_campaign, job, row, small_campaign
 from tests.evidence.test_report import hostile_facts
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page
 
 PHONE, DESK = 390, 1440
+# The height of the first screen.
+FOLD = {PHONE: 844, DESK: 900}
 Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 # Told by every element that holds text of its own: its colour, what is behind it, and whether the text is large.
 TEXT_COLOURS = """
@@ -32,6 +36,12 @@ TEXT_COLOURS = """
     }
     return parse(getComputedStyle(document.documentElement).colorScheme === 'dark' ? 'rgb(0,0,0)' : 'rgb(255,255,255)');
   };
+  // What opacity leaves of a colour, also that of a parent.
+  const seen = (element, colour, ground) => {
+    let opacity = 1;
+    for (let at = element; at; at = at.parentElement) opacity *= Number(getComputedStyle(at).opacity);
+    return colour.map((part, index) => opacity * part + (1 - opacity) * ground[index]);
+  };
   const found = [];
   for (const element of document.querySelectorAll('body *')) {
     const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
@@ -41,7 +51,7 @@ TEXT_COLOURS = """
     const size = parseFloat(style.fontSize);
     found.push({
       text: element.textContent.trim().slice(0, 40),
-      colour: parse(svg ? style.fill : style.color).slice(0, 3),
+      colour: seen(element, parse(svg ? style.fill : style.color).slice(0, 3), behind(element)),
       behind: behind(element),
       large: size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700),
     });
@@ -61,9 +71,41 @@ FILLS = """
 CUT_OFF = """
 () => [...document.querySelectorAll('main *')]
   .filter((element) => !element.closest('svg') && element.clientWidth && element.scrollWidth > element.clientWidth + 1
-    && getComputedStyle(element).display !== 'inline' && !element.closest('thead'))
+    && getComputedStyle(element).display !== 'inline' && !element.closest('thead') && !element.matches('.unseen'))
   .map((element) => element.tagName + ' ' + element.className + ': ' + element.textContent.slice(0, 60))
 """
+
+
+# Numbers with their units that lie on more than one line.
+BROKEN = """
+() => {
+  const found = [], walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode.data;
+    for (const match of text.matchAll(/[0-9][0-9.,]*\\u00a0(ms|s|min|h|d|%)(\\u00a0[0-9]+(\\u00a0(s|min|h))?)?/g)) {
+      const range = document.createRange();
+      range.setStart(walker.currentNode, match.index);
+      range.setEnd(walker.currentNode, match.index + match[0].length);
+      if (new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1) found.push(match[0]);
+    }
+  }
+  return found;
+}
+"""
+
+# The facts at the report's top with the lowest edge of each.
+GLANCES = """
+() => Object.fromEntries([...document.querySelectorAll('.glances div')]
+  .map((element) => [element.querySelector('dt').textContent, element.getBoundingClientRect().bottom]))
+"""
+
+# As GitHub shows it in its narrowest column.
+MARKDOWN_PAGE = """<!doctype html><meta charset="utf-8"><style>
+body { margin: 0; width: 830px; overflow-wrap: break-word; }
+body { font: 16px/1.5 "Segoe UI", "Noto Sans", Helvetica, sans-serif; }
+td, th { padding: 6px 13px; border: 1px solid; } table { border-collapse: collapse; }
+code { font: 85% ui-monospace, monospace; padding: .2em .4em; }
+</style>"""
 
 
 def crowded() -> dict[str, Any]:
@@ -114,6 +156,7 @@ class Seen:
 
 
 Open = Callable[..., Seen]
+OpenTab = Callable[[str | None], "Page"]
 
 
 # Of this module alone: while Playwright runs, its thread has an event loop, which other tests start for themselves.
@@ -132,6 +175,29 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=unboxed)
         yield browser
         browser.close()
+
+
+# One tab for all situations: a new one for each takes longer than all else.
+@pytest.fixture(scope="module")
+def one_tab(chromium: Browser) -> Iterator[Page]:
+    context = chromium.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def open_tab(one_tab: Page, tmp_path: Path) -> OpenTab:
+    def opened(name: str | None) -> Page:
+        one_tab.set_viewport_size({"width": DESK, "height": FOLD[DESK]})
+        one_tab.emulate_media(color_scheme="light")
+        # A page's policy would hold for the next one's content too.
+        one_tab.goto("about:blank")
+        if name is not None:
+            write_report(SITUATIONS[name](tmp_path), tmp_path / "report.html", "html")
+            one_tab.goto((tmp_path / "report.html").as_uri())
+        return one_tab
+
+    return opened
 
 
 @pytest.fixture
@@ -175,6 +241,74 @@ def test_a_report_asks_nobody_complains_of_nothing_and_fits(
     assert seen.page.evaluate(CUT_OFF) == []
 
 
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_a_situation_fits_is_accessible_and_breaks_no_duration(open_tab: OpenTab, name: str) -> None:
+    page = open_tab(name)
+    page.evaluate(axe_source())
+    for width in (PHONE, DESK):
+        page.set_viewport_size({"width": width, "height": FOLD[width]})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(CUT_OFF) == []
+        assert page.evaluate(BROKEN) == []
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+            assert [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found["violations"]] == []
+
+
+def axe_source() -> str:
+    """axe-core as the package that brings it has it."""
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-core is missing: pip install '.[browser]'")
+    return (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [name for name in SITUATIONS if name not in {"hostile", "scripts"}])
+def test_who_asked_and_what_for_is_on_the_first_screen(open_tab: OpenTab, name: str) -> None:
+    page = open_tab(name)
+    for width in (PHONE, DESK):
+        page.set_viewport_size({"width": width, "height": FOLD[width]})
+        bottoms = page.evaluate(GLANCES)
+        assert bottoms
+        assert {field: bottom for field, bottom in bottoms.items() if bottom > FOLD[width]} == {}
+        version = page.locator("footer", has_text="Pack version").bounding_box() if name != "unknown_job" else None
+        assert version is None or version["y"] > FOLD[width]
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_the_markdown_fits_the_column_of_a_ticket(open_tab: OpenTab, name: str, tmp_path: Path) -> None:
+    markdown_it = pytest.importorskip("markdown_it")
+    body = markdown_it.MarkdownIt("commonmark").enable("table").render(render(SITUATIONS[name](tmp_path), "markdown"))
+    page = open_tab(None)
+    page.set_content(MARKDOWN_PAGE + body)
+    wide = page.evaluate(
+        "() => [...document.querySelectorAll('table, li, p')].filter((one) => one.scrollWidth > 830 "
+        "|| one.getBoundingClientRect().right > 830).map((one) => one.textContent.slice(0, 200))"
+    )
+    assert wide == []
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_a_failed_message_among_thousands_is_seen_in_the_chart(open_tab: OpenTab, width: int) -> None:
+    page = open_tab("huge_job")
+    page.set_viewport_size({"width": width, "height": FOLD[width]})
+    failed, moved = (page.locator(f"svg.progress path.{tone}").bounding_box() for tone in ("bad", "good"))
+    assert failed is not None
+    assert moved is not None
+    assert moved["y"] - failed["y"] >= 1.9
+    assert page.locator("svg.progress rect.hatch[fill='url(#hatched)']").count() == 1
+
+
+def test_a_command_is_selected_whole_by_one_click_and_a_link_leads_to_the_rows(open_tab: OpenTab) -> None:
+    page = open_tab("partial")
+    line = page.locator("code.command").first
+    line.click()
+    assert page.evaluate("getSelection().toString()") == line.inner_text()
+    page.locator("a[href='#rows-failed']").click()
+    box = page.locator("#rows-failed").bounding_box()
+    assert box is not None
+    assert box["y"] < FOLD[DESK]
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_hostile_becomes_a_part_of_the_page(look_at: Open, text: str) -> None:
     told = facts(
@@ -183,7 +317,12 @@ def test_nothing_hostile_becomes_a_part_of_the_page(look_at: Open, text: str) ->
         warnings=[text],
     )
     page = look_at(told).page
-    assert page.locator("script, a, img, iframe, form, object, embed, [onload], [onerror], main style").count() == 0
+    assert (
+        page.locator(
+            "script, a:not([href^='#']), img, iframe, form, object, embed, [onload], [onerror], main style"
+        ).count()
+        == 0
+    )
     shown = page.evaluate("document.body.innerText")
     assert not any(ord(character) < 0x20 and character not in "\n\t" for character in shown)
     assert not any(character in "\x7f\x9b\u202e\u202c\u200b\u2028" for character in shown)
@@ -191,7 +330,7 @@ def test_nothing_hostile_becomes_a_part_of_the_page(look_at: Open, text: str) ->
 
 def test_a_bidi_override_does_not_turn_the_line_around(look_at: Open) -> None:
     page = look_at(facts([row(1, "FAILED", status_message="invoice \u202egpj.exe")])).page
-    reason = page.locator("tbody th", has_text="invoice").first
+    reason = page.locator("main td", has_text="invoice").last
     assert reason.inner_text().startswith("invoice U+202Egpj.exe")
     # The override's mark stands between what was before it and after it, from left to right.
     mark = reason.locator("samp").bounding_box()
@@ -254,9 +393,9 @@ def luminance(colour: list[float]) -> float:
 
 
 def test_a_chart_is_read_out_or_stands_beside_its_numbers(look_at: Open) -> None:
-    page = look_at("small").page
+    page = look_at(facts([*small_campaign(), row(10)], outcome="partial")).page
     for name, said in {
-        "Messages by outcome": "Moved: 7, 70.0",
+        "Messages by outcome": "Moved: 8, 72.7",
         "Messages over time": "messages were through",
         "Where the time went": "Until “Job created”: 7 min 25 s",
     }.items():
@@ -274,12 +413,11 @@ def test_what_failed_is_told_by_more_than_its_colour(look_at: Open) -> None:
 
 
 def test_the_areas_of_the_progress_chart_reach_the_numbers_beside_it(look_at: Open) -> None:
-    rows = [row(number, processed_at=f"2026-11-20T15:4{number}:00Z") for number in range(3)]
+    rows = [row(number, processed_at=f"2026-11-20T15:4{number // 4}:00Z") for number in range(12)]
     page = look_at(facts(rows, outcome="succeeded")).page
-    assert page.locator("table.moments tbody tr").last.inner_text().split("\t")[1:] == ["3", "0", "0", "0"]
-    plot = page.locator("svg.progress svg")
+    assert page.locator("table.moments tbody tr").last.inner_text().split("\t")[1:] == ["12", "0"]
     area = page.locator("svg.progress path.good").bounding_box()
-    frame = plot.locator("rect.track").bounding_box()
+    frame = page.locator("svg.progress rect.track").bounding_box()
     assert area is not None
     assert frame is not None
     assert area["height"] == pytest.approx(frame["height"], abs=1)

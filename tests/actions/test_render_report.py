@@ -1,0 +1,28 @@
+"""render-report: the file it writes, and the summary it hands to a chat or a ticket."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from actions import render_report
+from actions.example_job import JOB_ID, example_job
+
+
+def test_a_summary_is_in_the_file_and_in_the_result(tmp_path: Path) -> None:
+    path = tmp_path / "case.txt"
+    alert = {"sender": "<!here> billing@evil.example", "subject": "[pay](https://evil.example) @channel"}
+    result = render_report.run(
+        {"destination": str(path), "format": "summary", "job": example_job(), "outcome": "partial", "alert": alert}
+    )
+    assert result["text"] == path.read_text(encoding="utf-8")
+    assert result["file"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert len(result["text"].splitlines()) <= 12
+    assert "409 of 420 messages found were moved to Junk Email" in result["text"]
+    assert f"cfes retry-failed-messages --job-id {JOB_ID}" in result["text"]
+    assert not any(active in result["text"] for active in ("<!here>", "](", "https://", "@channel", "evil.example"))
+
+
+def test_a_report_for_reading_is_in_its_file_alone(tmp_path: Path) -> None:
+    result = render_report.run({"destination": str(tmp_path / "case.html"), "job": example_job()})
+    assert result["text"] is None
