@@ -267,7 +267,7 @@ class ProtectedRefused(PolicyRefused):
 class ApprovalRefused(GuardrailRefusal):
     default_help = (
         "Nothing was changed. Let a person whom the policy names, and who did not ask for it, approve the plan: "
-        "`cfes approve PLAN --key FILE`; pass the result in `approvals` (on a command line: --approvals @FILE)."
+        "`cfes approve PLAN --key FILE`; pass the result in `approvals`."
     )
 
 

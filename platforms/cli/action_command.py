@@ -19,6 +19,7 @@ from platforms.cli.action_index import load
 from platforms.cli.commands import PlainCommand
 from platforms.cli.documents import read_object
 from platforms.cli.failures import told
+from platforms.cli.flag_words import in_flags
 from platforms.cli.flags import FILES_ONLY, SPREAD, Flag, document, flags_of, is_file, typed
 from platforms.cli.parting import Parting
 from platforms.cli.screen import Screen
@@ -27,7 +28,7 @@ from platforms.cli.screen import Screen
 WATCHED = ("wait-for-job", "export-job-messages")
 
 ASKS = (
-    "On a terminal it shows what it would do and asks, unless --yes, a plan or max_messages is given or it is a dry "
+    "On a terminal it shows what it would do and asks, unless --yes, a plan or --max-messages is given or it is a dry "
     "run. Without a terminal it never asks: there it is an interface for programs."
 )
 
@@ -46,14 +47,14 @@ def app(action_id: str) -> typer.Typer:
         with told(screen, flags, call.interrupted):
             _run(call, flags, screen)
 
-    signature = [_option(flag) for flag in flags] + [_own(name, kind) for name, kind in OWN.items()]
+    signature = [_option(flag, flags) for flag in flags] + [_own(name, kind) for name, kind in OWN.items()]
     if _asks(action):
         signature.append(_own("yes", options.Yes))
     if action.verdict is not None:
         signature.append(_own("exit_status", options.ExitStatus))
     command.__dict__["__signature__"] = inspect.Signature(signature)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(action.id, cls=PlainCommand, help=_help(action))(command)
+    single.command(action.id, cls=PlainCommand, help=in_flags(_help(action), flags))(command)
     return single
 
 
@@ -164,11 +165,11 @@ def _help(action: Action[Any, Any]) -> str:
     return "\n\n".join(part for part in (said or action.title, effect, ASKS if _asks(action) else "") if part)
 
 
-def _option(flag: Flag) -> inspect.Parameter:
+def _option(flag: Flag, flags: Sequence[Flag]) -> inspect.Parameter:
     declared = f"{flag.option}/--no-{flag.option[2:]}" if flag.kind == "boolean" else flag.option
     option = typer.Option(
         declared,
-        help=flag.help,
+        help=in_flags(flag.help, flags),
         metavar=flag.metavar or None,
         hidden=flag.deprecated,
         show_default=False,

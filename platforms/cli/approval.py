@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from connectors.errors import GuardrailRefusal, OutcomeUnknown, PackError, ParameterError
 from platforms.cli.action_index import load
+from platforms.cli.layout import facts, paragraph
+from platforms.cli.palette import STRONG, WARNING
 from platforms.cli.preview import Previews, bind_parameters, show_preview
-from platforms.cli.screen import Screen, is_terminal, safe, write
-from platforms.cli.tables import facts, named_values
+from platforms.cli.screen import Screen, is_terminal, write
+from platforms.cli.tables import named_values
 from playbooks.changes import Change, job_of, surest, told
 from playbooks.format import ActionStep, Step
 from playbooks.local import Upcoming
@@ -112,9 +114,9 @@ class AskingGate:
         console = console_of(self._screen)
         with self._away():
             if self._first:
-                console.print(safe(done_so_far(upcoming)))
+                paragraph(console, done_so_far(upcoming))
             self._first = False
-            console.print(safe(f"Step {upcoming.command.step_id}: {action.title}", "bold"))
+            paragraph(console, f"Step {upcoming.command.step_id}: {action.title}", STRONG)
             shown = self._preview(console, action, params)
             to_run = bind_parameters(action, params, shown)
             if shown is None:
@@ -133,7 +135,7 @@ class AskingGate:
         try:
             return self._previews.of(action, params)
         except PackError as error:
-            console.print(safe(f"What it would do can't be shown: {error.message}", "bold yellow"))
+            paragraph(console, f"What it would do can't be shown: {error.message}", WARNING)
             return None
 
 

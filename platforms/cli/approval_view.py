@@ -11,6 +11,7 @@ from guardrails.plan import Plan
 from guardrails.plan_seal import SealState
 from platforms.cli.approval_findings import Findings
 from platforms.cli.approval_subject import DryRun
+from platforms.cli.palette import BAD, STRONG
 from platforms.cli.screen import Screen
 from platforms.cli.tables import LONGEST_LIST, named_values
 
@@ -30,22 +31,22 @@ SEALS: dict[SealState, str] = {
 
 def show_subject(screen: Screen, subject: Plan | DryRun, findings: Findings, *, offline_because: str) -> None:
     """Show the file's claims first: what was checked comes last, just above the question."""
-    screen.say("The file says (claims: anybody can write a file)", "bold")
+    screen.say("The file says (claims: anybody can write a file)", STRONG)
     for text in _claims(subject, findings):
         screen.say(f"  the file says: {text}")
-    screen.say("Check this before you sign", "bold")
+    screen.say("Check this before you sign", STRONG)
     screen.facts([*_what(subject), *_numbers(subject, findings), *_conditions(subject, findings)])
     if findings.service is None:
         screen.say(
             f"THE SERVICE WAS NOT ASKED: {offline_because}. The numbers, senders and subjects are what the file says, "
             "and a file can say anything.",
-            "bold red",
+            BAD,
         )
 
 
 def show_difference(screen: Screen, difference: str) -> None:
     """Show one thing that differs from the file."""
-    screen.say(f"DIFFERENT: {difference}", "bold red")
+    screen.say(f"DIFFERENT: {difference}", BAD)
 
 
 def _claims(subject: Plan | DryRun, findings: Findings) -> list[str]:

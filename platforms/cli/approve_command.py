@@ -25,9 +25,10 @@ from platforms.cli.approval_subject import DryRun, read_subject
 from platforms.cli.commands import PlainCommand
 from platforms.cli.documents import read_bytes, read_object
 from platforms.cli.failures import told
+from platforms.cli.layout import facts, whole
+from platforms.cli.palette import WARNING
 from platforms.cli.policy_command import VARIABLE, policy_file
-from platforms.cli.screen import Screen, safe, write
-from platforms.cli.tables import facts
+from platforms.cli.screen import Screen, write
 
 if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
@@ -230,7 +231,7 @@ def _warn_of_readers(screen: Screen, key: str) -> None:
     except (OSError, ValueError):
         return
     if mode & 0o077:
-        screen.say("warning: others on this machine can read or change the key file: chmod 600 it", "yellow")
+        screen.say("warning: others on this machine can read or change the key file: chmod 600 it", WARNING)
 
 
 def _ask(question: str) -> None:
@@ -261,4 +262,4 @@ def _hand_over(screen: Screen, signed: Approval | Rejection) -> None:
         return
     facts(screen.out, list(rows.items()))
     # On a line of its own, however long: it is to be copied.
-    screen.out.print(safe(signed.token), soft_wrap=True)
+    whole(screen.out, signed.token)

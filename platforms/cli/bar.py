@@ -12,17 +12,26 @@ from rich.table import Column
 from rich.text import Text
 
 from actions import progress
+from platforms.cli.layout import NARROW
+from platforms.cli.palette import GOOD, QUIET
 from platforms.cli.screen import Screen, safe
+
+# From this width on there is room for a bar.
+ROOMY = 100
 
 
 class Bar:
     """A spinner with a title, and a bar once something reports how far it is. Also a listener of actions.progress."""
 
     def __init__(self, console: Console) -> None:
-        roomy = console.width >= 80
-        columns: list[ProgressColumn] = [SpinnerColumn(), _Field("title", ratio=2)]
-        columns += [BarColumn(bar_width=24 if roomy else 10), _Field("count")]
-        columns += [_Field("note", ratio=2), TimeElapsedColumn()] if roomy else [TimeElapsedColumn()]
+        self._narrow = console.width < NARROW
+        # The count and the time left are what is looked for: the bar gives way first, then the title.
+        columns: list[ProgressColumn] = [SpinnerColumn(_spinner(console)), _Field("title", ratio=1)]
+        if console.width >= ROOMY:
+            columns.append(BarColumn(24, complete_style=GOOD, finished_style=GOOD, pulse_style=QUIET))
+        columns += [_Field("count", cut=False), _Field("note", cut=False)]
+        if not self._narrow:
+            columns.append(TimeElapsedColumn())
         self._progress = _Narrower(*columns, console=console)
         self._task = self._progress.add_task("", start=False, total=None, visible=False, title="", count="", note="")
 
@@ -41,7 +50,8 @@ class Bar:
 
     def note(self, text: str) -> None:
         """Say what is going on, for as long as it is."""
-        self._progress.update(self._task, note=text)
+        # On a narrow terminal the time left, which comes last, is what matters.
+        self._progress.update(self._task, note=text.rpartition(", ")[2] if self._narrow else text)
 
     def heard(self, told: progress.Progress) -> None:
         """Show what an action reports."""
@@ -50,9 +60,9 @@ class Bar:
             self._task,
             total=told.total,
             completed=min(told.done, told.total or told.done),
-            count=f"{told.done:,}{of} {told.unit}",
-            note=told.note,
+            count=f"{told.done:,}{of}" if self._narrow else f"{told.done:,}{of} {told.unit}",
         )
+        self.note(told.note)
 
     def end(self) -> None:
         """It is over; the line goes."""
@@ -93,9 +103,18 @@ class _Narrower(Progress):
 class _Field(ProgressColumn):
     """A text of the task, safe to show, cut where there is no room."""
 
-    def __init__(self, name: str, ratio: int | None = None) -> None:
+    def __init__(self, name: str, ratio: int | None = None, *, cut: bool = True) -> None:
         super().__init__(Column(no_wrap=True, overflow="ellipsis", ratio=ratio))
+        self._cut = cut
         self._name = name
 
     def render(self, task: Task) -> Text:
-        return safe(task.fields[self._name])
+        text = safe(task.fields[self._name])
+        if not self._cut:
+            # A table takes room from every column alike, but not below its longest word.
+            text = Text(text.plain.replace(" ", "\N{NO-BREAK SPACE}"))
+        return text
+
+
+def _spinner(console: Console) -> str:
+    return "dots" if console.encoding.startswith("utf") else "line"

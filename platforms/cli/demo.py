@@ -21,6 +21,7 @@ from platforms.cli import options, playbook_run
 from platforms.cli.commands import PlainCommand
 from platforms.cli.failures import told
 from platforms.cli.input_values import InputFlag, inputs_of
+from platforms.cli.palette import QUIET
 from platforms.cli.parting import Parting
 from platforms.cli.sandbox_command import require_extra
 from platforms.cli.screen import Screen
@@ -87,7 +88,7 @@ def sandbox(screen: Screen, alert: Path, messages: int) -> Iterator[dict[str, st
     command = [sys.executable, "-m", "sandbox", "--port", "0", "--until-stdin-closes"]
     command += ["--alert", str(alert), "--messages", str(messages)]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    screen.say(f"Starting the sandbox with {counted(messages, 'message')}", "dim")
+    screen.say(f"Starting the sandbox with {counted(messages, 'message')}", QUIET)
     # A session of its own: Ctrl-C on the terminal is for this process, which then stops the sandbox.
     with (
         tempfile.TemporaryFile() as complaints,

@@ -11,6 +11,8 @@ import typer
 from actions.ending import EndedBySignal
 from actions.streams import ended_with
 from connectors.errors import InternalError, PackError
+from platforms.cli.flag_words import document_in_flags
+from platforms.cli.palette import BAD
 from platforms.cli.parting import Parting
 from platforms.cli.screen import Screen
 
@@ -49,10 +51,7 @@ def interrupted_code(ended: BaseException) -> int:
 def show(screen: Screen, error: PackError, flags: Sequence[Named] = ()) -> None:
     """The error document on standard output for programs, a block on standard error for people; both if both look."""
     ended_with(error)
-    document = error.document()
-    problems = document["error"].get("problems", ())
-    if flags and problems:
-        document["error"]["problems"] = [_with_flag(problem, flags) for problem in problems]
+    document = {"error": document_in_flags(error.document()["error"], flags)}
     if screen.json:
         screen.write_json(document)
     if screen.tells_people:
@@ -74,23 +73,16 @@ def defect(error: BaseException) -> InternalError:
     return InternalError(f"{type(error).__name__} in {place}")
 
 
-def _with_flag(problem: Mapping[str, str], flags: Sequence[Named]) -> dict[str, str]:
-    from platforms.cli.flags import flag_at  # noqa: PLC0415 -- only a command with flags has them to name
-
-    flag = flag_at(flags, problem["pointer"])
-    return dict(problem) if flag is None else {**problem, "flag": flag}
-
-
 def _block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
-    problems = error.get("problems") or ()
+    problems = [(_where(problem), problem["message"]) for problem in error.get("problems") or ()]
     message = str(error.get("message") or "")
-    if problems and all(problem["message"] in message for problem in problems):
-        message = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    screen.say(f"{error.get('type') or 'Error'}: {message}", "bold red")
-    for problem in problems:
-        named = problem.get("flag")
-        where = f"{named} ({problem['pointer']})" if named else problem["pointer"] or "/"
-        screen.say(f"  {where}: {problem['message']}")
+    # The message names each problem too: one reason is told once.
+    if problems and all(text in message for _, text in problems):
+        message = f"{problems[0][0]}: {problems[0][1]}" if len(problems) == 1 else f"{len(problems)} problems"
+        problems = problems if len(problems) > 1 else []
+    screen.say(f"{error.get('type') or 'Error'}: {message}", BAD)
+    for where, text in problems:
+        screen.say(f"  {where}: {text}")
     api_errors = [f"{e.get('code', '')} {e.get('message', '')}".strip() for e in error.get("api_errors") or ()]
     wait = error.get("retry_after_seconds")
     facts = {
@@ -104,6 +96,17 @@ def _block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
         "exit": exit_code,
     }
     screen.facts([(name, value) for name, value in facts.items() if value not in (None, "")])
+
+
+def _where(problem: Mapping[str, str]) -> str:
+    """Return the flag that a problem is about, and the place in what it gives; or the place in the parameters."""
+    pointer, flag = problem["pointer"] or "/", problem.get("flag")
+    if not flag:
+        return pointer
+    # `/plan/search_params/sender` is in the file that --plan names.
+    name = flag.removeprefix("--set ").removeprefix("--").partition("=")[0].replace("-", "_")
+    within = pointer.partition(f"/{name}/")[2]
+    return f"{flag} /{within}" if within else flag
 
 
 def _changed(error: Mapping[str, Any]) -> str | None:

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from actions.contract import ActionParams
 
 # texts: one text as it is, or several as a JSON list.
-Kind = Literal["text", "texts", "number", "boolean", "json"]
+Kind = Literal["text", "texts", "integer", "number", "boolean", "json"]
+
+METAVARS: Mapping[Kind, str] = {
+    "text": "TEXT",
+    "texts": "TEXT|JSON",
+    "integer": "NUMBER",
+    "number": "NUMBER",
+    "boolean": "",
+    "json": "JSON|@FILE",
+}
 
 # The one object whose fields are flags: which messages are meant is what is typed most.
 SPREAD = "search_params"
@@ -71,18 +80,21 @@ class Flag:
         return "".join(f"/{part}" for part in self.path)
 
     @property
+    def example(self) -> str:
+        """The flag with the name of a file behind it, where a person gives one; else empty."""
+        return f"{self.option} @{self.name}.json" if self.kind == "json" else ""
+
+    @property
     def metavar(self) -> str:
         """What stands behind the flag in the help."""
         if self.choices:
             listed = "|".join(self.choices)
             return listed if len(listed) <= LONGEST_METAVAR else "CHOICE"
-        return {"text": "TEXT", "number": "NUMBER", "json": "JSON|@FILE", "texts": "TEXT|JSON", "boolean": ""}[
-            self.kind
-        ]
+        return METAVARS[self.kind]
 
     def value(self, given: Any) -> Any:
         """What was given as JSON. Raises: ParameterError where it can't be read as such."""
-        if self.kind == "number":
+        if self.kind in ("integer", "number"):
             return self._number(given)
         several = self.kind == "texts" and given.startswith("[")
         return self._json(given) if self.kind == "json" or several else given
@@ -94,7 +106,8 @@ class Flag:
             number = None
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
             raise ParameterError(problems=[Problem(pointer=self.pointer, message="is no number")])
-        return number
+        # 1e3 is what a person may type for 1000, and no integer in JSON.
+        return int(number) if self.kind == "integer" and float(number).is_integer() else number
 
     def _json(self, text: str) -> Any:
         data = read_bytes(text[1:], self.option) if text.startswith("@") else text
@@ -210,7 +223,9 @@ def _shape(field: Schema, root: Schema) -> Schema:
 
 def _kind(shape: Schema) -> Kind:
     match shape.get("type"):
-        case "integer" | "number":
+        case "integer":
+            return "integer"
+        case "number":
             return "number"
         case "boolean":
             return "boolean"

@@ -13,7 +13,7 @@ from typing import Any
 from connectors.errors import ParameterError, Problem
 from platforms.cli.alert_records import named, records_of
 from platforms.cli.documents import read_bytes, shown
-from playbooks.format import Playbook
+from playbooks.format import InputSpec, Playbook
 from playbooks.inputs import from_text, takes_text
 from playbooks.plain_json import below
 
@@ -27,10 +27,11 @@ HELP = "Nothing was run."
 
 @dataclass(frozen=True)
 class InputFlag:
-    """The flag that gives one of a playbook's inputs."""
+    """The flag that gives one of a playbook's inputs. example: with a file, where the input is not a short text."""
 
     option: str
     pointer: str
+    example: str = ""
 
 
 # More alerts than these are for a worker, not for a command that runs one after the other.
@@ -192,4 +193,14 @@ class _Inputs:
 def flags_of(playbook: Playbook) -> list[InputFlag]:
     """Return the flag of each input."""
     primary = playbook.primary_input
-    return [InputFlag(INPUT if name == primary else f"{SET} {name}=…", below("", name)) for name in playbook.inputs]
+    return [
+        InputFlag(INPUT, below("", name), f"{INPUT} FILE")
+        if name == primary
+        else InputFlag(f"{SET} {name}=…", below("", name), _example(name, spec))
+        for name, spec in playbook.inputs.items()
+    ]
+
+
+def _example(name: str, spec: InputSpec) -> str:
+    types = [spec.type] if isinstance(spec.type, str) else spec.type
+    return f"{SET} {name}=@{name}.json" if set(types) & {"object", "array"} else ""

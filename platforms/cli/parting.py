@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from platforms.cli.palette import STRONG
 from platforms.cli.screen import Screen
 
 
@@ -17,7 +18,7 @@ class Parting:
 
     def say(self, screen: Screen) -> None:
         """Tell the person."""
-        screen.say(self.message, "bold")
+        screen.say(self.message, STRONG)
         if self.resume is not None:
             screen.command("resume", self.resume)
         if self.cancel is not None:

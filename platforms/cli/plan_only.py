@@ -17,9 +17,12 @@ from evidence.locked_temporary import spool_directory
 from platforms.cli import playbook_run
 from platforms.cli.action_index import load
 from platforms.cli.failures import show_ending
+from platforms.cli.flag_words import document_in_flags
+from platforms.cli.layout import facts
+from platforms.cli.palette import STRONG
 from platforms.cli.preview import Previews, show_preview
 from platforms.cli.screen import Screen
-from platforms.cli.tables import facts, named_values, near
+from platforms.cli.tables import named_values, near
 from playbooks import local
 from playbooks.format import ActionStep, Playbook
 from playbooks.inputs import accept
@@ -169,6 +172,8 @@ def plan_only(
         except ChangeReached as reached:
             _show_reached(screen, playbook, reached, file)
             return 0
+    if outcome.error is not None:
+        outcome = replace(outcome, error=document_in_flags(outcome.error, terms.flags))
     plans = made[-1].plans
     _show_end(screen, outcome, plans[-1] if plans else None, file)
     return playbook_run.exit_code_of(outcome, terms)
@@ -182,7 +187,7 @@ def _show_reached(screen: Screen, playbook: Playbook, reached: ChangeReached, fi
     before = f"before step {reached.step_id!r} ({reached.action.id})"
     if reached.plan is None:
         raise NoPlan(f"the run stopped {before}, which takes no plan")
-    screen.say(f"Stopped {before}. Nothing was changed.", "bold")
+    screen.say(f"Stopped {before}. Nothing was changed.", STRONG)
     if file.is_file:
         file.write(reached.plan)
         _say_how_to_run(screen, playbook, file)

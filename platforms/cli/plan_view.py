@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from platforms.cli.screen import Screen, safe
-from platforms.cli.tables import IN_JSON, LONGEST_LIST, Column, facts, grid, named_values, text_of
+from platforms.cli.layout import facts, paragraph
+from platforms.cli.palette import BAD, QUIET, WARNING
+from platforms.cli.screen import Screen
+from platforms.cli.tables import IN_JSON, LONGEST_LIST, Column, grid, named_values, text_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +28,7 @@ CHANGE_COLUMNS = (
     Column("success", 7),
     Column("recipient", 24),
     Column("status", 24, rank=1),
-    Column("message", 24, rank=2),
+    Column("message", 24, rank=2, whole=True),
 )
 BREAKDOWNS = {
     "by_recipient_domain": "recipient domain",
@@ -86,9 +88,9 @@ def _show_refusals(screen: Screen, refusals: Iterable[Mapping[str, Any]], consol
     for refusal in refusals:
         line = f"would be refused: {refusal['type']}: {refusal['message']}"
         if console is None:
-            screen.say(line, "bold red")
+            screen.say(line, BAD)
         else:
-            console.print(safe(line, "bold red"))
+            paragraph(console, line, BAD)
 
 
 def undo_of(action: Action[Any, Any] | None, shown: Mapping[str, Any]) -> Reversibility:
@@ -127,7 +129,7 @@ def show_change(screen: Screen, result: Mapping[str, Any], console: Console | No
         shown = sorted(rows, key=lambda row: bool(row.get("success")))[:LONGEST_LIST]
         grid(out, CHANGE_COLUMNS, [_change_row(row) for row in shown], hint="" if console is not None else IN_JSON)
         if len(rows) > len(shown):
-            screen.say(f"{len(shown)} of {len(rows)} rows are shown; --output json has all", "dim")
+            screen.say(f"{len(shown)} of {len(rows)} rows are shown; --output json has all", QUIET)
     left_out = {"results", "warnings", "ids", "sample", "refusals", *BREAKDOWNS}
     if console is not None:
         left_out |= OUTCOME
@@ -138,7 +140,7 @@ def show_change(screen: Screen, result: Mapping[str, Any], console: Console | No
     facts(out, told)
     _show_refusals(screen, result.get("refusals", ()), console)
     if result["dry_run"] and console is None:
-        screen.say("a dry run: nothing was changed; --no-dry-run does it", "yellow")
+        screen.say("a dry run: nothing was changed; --no-dry-run does it", WARNING)
 
 
 def _breakdown(out: Console, title: str, counts: Mapping[str, int], messages: int) -> None:

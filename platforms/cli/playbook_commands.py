@@ -116,8 +116,8 @@ def run(
     standard output is not a terminal, the closing document goes there: status, outputs, run_id, directory, error.
     """
     screen = Screen(output, verbose=verbose)
-    terms = playbook_run.Terms(yes=yes, exit_status=exit_status)
     flags: list[InputFlag] = []  # filled when it is known which playbook is meant
+    terms = playbook_run.Terms(yes=yes, exit_status=exit_status, flags=flags)
     with told(screen, flags):
         screen.configure_log()
         if resume is not None:

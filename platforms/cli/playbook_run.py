@@ -24,11 +24,15 @@ from platforms.cli.action_index import load
 from platforms.cli.alert_records import named
 from platforms.cli.bar import Bar
 from platforms.cli.failures import interrupted_code, show, show_ending
+from platforms.cli.flag_words import document_in_flags
+from platforms.cli.input_values import InputFlag
+from platforms.cli.layout import facts
+from platforms.cli.palette import STRONG, WARNING
 from platforms.cli.parting import Parting
 from platforms.cli.preview import Previews
 from platforms.cli.run_view import RunView
 from platforms.cli.screen import Screen
-from platforms.cli.tables import facts, named_values, near
+from platforms.cli.tables import named_values, near
 from platforms.journal_key import journal_key, temporary_key
 from playbooks import local
 from playbooks.format import ActionStep, Playbook, Step
@@ -81,13 +85,14 @@ class Terms:
     """yes: ask nothing. exit_status: exit 8 unless the run's outputs say that all succeeded.
 
     environment: the connection's settings, the process's own unless given. farewell: what to say at Ctrl-C where an
-    interrupted run can't be gone on with.
+    interrupted run can't be gone on with. flags: those that give the playbook's inputs, for what an error says of them.
     """
 
     yes: bool = False
     exit_status: bool = False
     environment: Mapping[str, str] | None = None
     farewell: str | None = None
+    flags: Sequence[InputFlag] = ()
 
 
 def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directory: Path | None, terms: Terms) -> int:
@@ -120,7 +125,7 @@ def begin_each(
         try:
             codes.append(begin(screen, playbook, inputs, directory and directory / f"{number:04}", terms))
         except PackError as error:
-            show(screen, error)
+            show(screen, error, terms.flags)
             codes.append(error.exit_code)
     ended = {code: codes.count(code) for code in sorted(set(codes))}
     screen.say(f"{len(codes)} runs: {', '.join(f'{times} with exit {code}' for code, times in ended.items())}")
@@ -139,7 +144,7 @@ def prepare_start(
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     run_id = f"{playbook.id}-{stamp}-{secrets.token_hex(3)}"
     place = directory or RUNS / run_id
-    screen.say(f"{playbook.title} ({playbook.id})", "bold")
+    screen.say(f"{playbook.title} ({playbook.id})", STRONG)
 
     key = temporary_key() if terms.farewell else journal_key(terms.environment)
     effects = {name: action.effect for name, action in catalog.available().items()}
@@ -243,6 +248,8 @@ def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms) 
         outcome = replace(
             outcome, error={**outcome.error, "help": f"{outcome.error.get('help') or ''} {go_on}".strip()}
         )
+    if outcome.error is not None:
+        outcome = replace(outcome, error=document_in_flags(outcome.error, terms.flags))
     if terms.farewell is None:
         record(place=outcome.directory)
     _close(screen, outcome)
@@ -266,8 +273,10 @@ def _close(screen: Screen, outcome: local.Outcome) -> None:
     else:
         screen.say("")
         if _rerun(outcome):
-            screen.say(_rerun(outcome), "bold yellow")
-        facts(screen.out, [*_outputs(outcome), ("time", f"{seconds:.1f} s"), ("directory", near(outcome.directory))])
+            screen.say(_rerun(outcome), WARNING)
+        # What a run that was refused has not come to would only hide the reason.
+        outputs = [(name, text) for name, text in _outputs(outcome) if outcome.error is None or text != "-"]
+        facts(screen.out, [*outputs, ("time", f"{seconds:.1f} s"), ("directory", near(outcome.directory))])
     if outcome.error is not None:
         show_ending(screen, outcome.error, outcome.exit_code)
     elif outcome.message is not None and (screen.json or outcome.message != _rerun(outcome)):

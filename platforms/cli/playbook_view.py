@@ -9,8 +9,10 @@ import typer
 
 from connectors.errors import Problem
 from platforms.cli.failures import show
-from platforms.cli.screen import Screen, safe
-from platforms.cli.tables import Column, facts, grid
+from platforms.cli.layout import facts, paragraph, whole
+from platforms.cli.palette import BAD, GOOD, QUIET, STRONG, WARNING
+from platforms.cli.screen import Screen
+from platforms.cli.tables import Column, grid
 from playbooks.check import Finding
 from playbooks.errors import PlaybookInvalid
 from playbooks.format import ActionStep, CheckStep, FinishStep, InputSpec, Playbook, Step
@@ -26,7 +28,7 @@ def show_list(screen: Screen, playbooks: Sequence[Playbook]) -> None:
     if playbooks:
         grid(screen.out, (Column("playbook", 22), Column("title", 30, fold=True)), [(p.id, p.title) for p in playbooks])
     else:
-        screen.say("no playbooks", "dim")
+        screen.say("no playbooks", QUIET)
 
 
 def show_playbook(screen: Screen, playbook: Playbook) -> None:
@@ -34,9 +36,9 @@ def show_playbook(screen: Screen, playbook: Playbook) -> None:
     if screen.json:
         screen.write_json(playbook.document())
         return
-    screen.out.print(safe(f"{playbook.id}: {playbook.title}", "bold"))
+    paragraph(screen.out, f"{playbook.id}: {playbook.title}", STRONG)
     if playbook.description:
-        screen.out.print(safe(" ".join(playbook.description.split())))
+        paragraph(screen.out, " ".join(playbook.description.split()))
     for title, rows in (
         ("Inputs", [(name, _input(spec)) for name, spec in playbook.inputs.items()]),
         ("Steps", [(step.id, _step(step)) for step in playbook.steps]),
@@ -50,7 +52,7 @@ def show_playbook(screen: Screen, playbook: Playbook) -> None:
     ):
         if rows:
             screen.out.print()
-            screen.out.print(safe(title, "bold"))
+            paragraph(screen.out, title, STRONG)
             facts(screen.out, rows)
 
 
@@ -76,11 +78,11 @@ def show_findings(screen: Screen, found: Mapping[str, Sequence[Finding]]) -> Non
 
 def _report(screen: Screen, name: str, list_: Sequence[Finding]) -> None:
     sound = not any(finding.severity == "error" for finding in list_)
-    screen.out.print(safe(f"{'✓' if sound else '✗'} {name}", "green" if sound else "bold red"))
+    paragraph(screen.out, f"{'✓' if sound else '✗'} {name}", GOOD if sound else BAD)
     for finding in list_:
-        style = "red" if finding.severity == "error" else "yellow"
+        style = BAD if finding.severity == "error" else WARNING
         where = f"{finding.pointer or '/'}{_line(finding)}"
-        screen.out.print(safe(f"  {finding.severity} {where}: {finding.message}", style), soft_wrap=True)
+        whole(screen.out, f"  {finding.severity} {where}: {finding.message}", style)
 
 
 def _line(finding: Finding) -> str:

@@ -25,8 +25,9 @@ from guardrails.policy_document import policy_hash
 from platforms.cli import options
 from platforms.cli.commands import PlainCommand
 from platforms.cli.failures import told
-from platforms.cli.screen import Screen, safe
-from platforms.cli.tables import facts
+from platforms.cli.layout import facts, paragraph, whole
+from platforms.cli.palette import STRONG, WARNING
+from platforms.cli.screen import Screen
 
 VARIABLE = environment_variables()["policy_file"]
 KEY_VARIABLE = environment_variables()["plan_key"]
@@ -78,7 +79,7 @@ def check(
             screen.say(
                 f"warning: the policy asks for sealed plans, and {KEY_VARIABLE} is not set here: no plan would be "
                 f"accepted. Set {KEY_VARIABLE}_FILE to the plan.key that `cfes policy init DIR` made",
-                "yellow",
+                WARNING,
             )
 
 
@@ -116,9 +117,9 @@ def init(
         if screen.json:
             screen.write_json({"files": [str(path) for path in made.values()], "settings": settings})
             return
-        screen.out.print(safe("Set these where the actions run. Only that user may read plan.key.", "bold"))
+        paragraph(screen.out, "Set these where the actions run. Only that user may read plan.key.", STRONG)
         for name, value in settings.items():
-            screen.out.print(safe(f"export {name}={shlex.quote(value)}"), soft_wrap=True)
+            whole(screen.out, f"export {name}={shlex.quote(value)}")
 
 
 def _warn_of_refusal(screen: Screen, path: Path) -> None:
@@ -126,7 +127,7 @@ def _warn_of_refusal(screen: Screen, path: Path) -> None:
     try:
         load_policy(str(path))
     except PolicyUnusable as error:
-        screen.say(f"warning: {error.message}", "yellow")
+        screen.say(f"warning: {error.message}", WARNING)
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:
@@ -143,7 +144,7 @@ def _show(screen: Screen, path: str, policy: Policy) -> None:
     if screen.json:
         screen.write_json({"file": path, "sha256": policy_hash(policy), "policy": policy.model_dump(mode="json")})
         return
-    screen.out.print(safe(f"{path}: can be used", "bold"))
+    whole(screen.out, f"{path}: can be used", STRONG)
     facts(screen.out, [*_said(policy), ("hash", policy_hash(policy))])
 
 

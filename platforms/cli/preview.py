@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from platforms.cli.action_index import load
+from platforms.cli.layout import facts, paragraph
+from platforms.cli.palette import BAD, STRONG, WARNING
 from platforms.cli.plan_view import show_change, show_plan, undo_of
-from platforms.cli.screen import Screen, safe
+from platforms.cli.screen import Screen
 from platforms.cli.step_summary import counted
-from platforms.cli.tables import facts, named_values
+from platforms.cli.tables import named_values
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,12 +87,12 @@ def show_preview(
         own = {name: value for name, value in shown.items() if name not in ("job", "warnings")}
         facts(console, list(named_values({**own, **(shown.get("job") or {})})))
     for warning in shown.get("warnings") or ():
-        console.print(safe(f"! {warning}", "yellow"))
+        paragraph(console, f"! {warning}", WARNING)
     if shown.get("messages", 0) is None:
-        console.print(safe("The messages can't be counted: how many this call reaches is not known.", "bold yellow"))
-    console.print(safe(_in_one_line(action, shown), "bold"))
+        paragraph(console, "The messages can't be counted: how many this call reaches is not known.", WARNING)
+    paragraph(console, _in_one_line(action, shown), STRONG)
     if shown.get("refusals"):
-        console.print(safe("This call would be refused. Answer n, and fix what is named above.", "bold red"))
+        paragraph(console, "This call would be refused. Answer n, and fix what is named above.", BAD)
 
 
 def _in_one_line(action: Action[Any, Any], shown: Mapping[str, Any]) -> str:

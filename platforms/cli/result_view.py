@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from platforms.cli.layout import facts, paragraph
+from platforms.cli.palette import QUIET, STRONG, WARNING
 from platforms.cli.plan_view import show_change, show_plan
-from platforms.cli.screen import Screen, safe
-from platforms.cli.tables import Column, facts, grid, named_values
+from platforms.cli.screen import Screen
+from platforms.cli.tables import Column, grid, named_values
 
 Result = Mapping[str, Any]
 
 JOB_COLUMNS = (
-    Column("job", 36),
+    Column("job", 36, whole=True),
     Column("status", 11),
-    Column("done", 11, rank=1, right=True),
-    Column("action", 7, rank=2),
-    Column("to", 12, rank=2),
-    Column("failed", 6, rank=3, right=True),
+    Column("done", 11, rank=2, right=True),
+    Column("failed", 6, rank=1, right=True),
+    Column("action", 7, rank=3),
+    Column("to", 12, rank=3),
     Column("created", 20, rank=4),
     Column("search", 24, rank=5),
 )
@@ -41,7 +43,7 @@ def show_result(screen: Screen, action_id: str, result: Result) -> None:
     """Print a result as tables; what it warns of goes to standard error."""
     _VIEWS.get(action_id, _as_facts)(screen, result)
     for warning in result.get("warnings") or ():
-        screen.say(f"! {warning}", "yellow")
+        screen.say(f"! {warning}", WARNING)
 
 
 def _as_facts(screen: Screen, result: Result) -> None:
@@ -58,7 +60,7 @@ def _jobs(screen: Screen, result: Result) -> None:
     jobs = result["jobs"]
     if jobs:
         grid(screen.out, JOB_COLUMNS, [_job_row(job) for job in jobs])
-    screen.say("no jobs" if not jobs else "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs", "dim")
+    screen.say("no jobs" if not jobs else "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs", QUIET)
 
 
 def _job_row(job: Result) -> Sequence[object]:
@@ -68,9 +70,9 @@ def _job_row(job: Result) -> Sequence[object]:
         job.get("job_id"),
         job.get("status"),
         f"{done}/{job.get('total_messages_discovered', '')}",
+        job.get("messages_failed"),
         job.get("action_type"),
         (job.get("action_params") or {}).get("destination"),
-        job.get("messages_failed"),
         job.get("created_at"),
         ", ".join(f"{name}={value}" for name, value in search.items()),
     )
@@ -83,7 +85,7 @@ def _messages(screen: Screen, result: Result) -> None:
     more = {name: value for name, value in result.items() if name not in ("messages", "warnings")}
     facts(screen.out, list(named_values(more)))
     if result["count"] > len(found):
-        screen.say(f"the first {len(found)} are shown; --sample shows more", "dim")
+        screen.say(f"the first {len(found)} are shown; --sample shows more", QUIET)
 
 
 def _message_row(message: Result) -> Sequence[object]:
@@ -102,7 +104,7 @@ def _export(screen: Screen, result: Result) -> None:
         grid(screen.out, ROW_COLUMNS, [_export_row(row) for row in rows])
     _as_facts(screen, {name: value for name, value in result.items() if name != "messages"})
     if not result["done"]:
-        screen.say("not done: run it again with the `resume` object that --output json shows", "yellow")
+        screen.say("not done: run it again with the `resume` object that --output json shows", WARNING)
 
 
 def _export_row(row: Result) -> Sequence[object]:
@@ -119,21 +121,21 @@ def _export_row(row: Result) -> Sequence[object]:
 def _wait(screen: Screen, result: Result) -> None:
     _as_facts(screen, result)
     if not result["done"]:
-        screen.say(f"not done yet: cfes wait-for-job --job-id {result['job_id']} goes on waiting", "yellow")
+        screen.say(f"not done yet: cfes wait-for-job --job-id {result['job_id']} goes on waiting", WARNING)
 
 
 def _made(screen: Screen, result: Result) -> None:
     reused = result.get("reused")
     if isinstance(reused, Mapping):
-        screen.out.print(safe(reused["message"], "bold"))
-        screen.out.print(safe(reused["next"]))
+        paragraph(screen.out, reused["message"], STRONG)
+        paragraph(screen.out, reused["next"])
     _as_facts(screen, {name: value for name, value in result.items() if name != "reused"})
 
 
 def _connection(screen: Screen, result: Result) -> None:
     _as_facts(screen, result)
     if not result["ok"]:
-        screen.say("the connection is not ready for everything", "bold yellow")
+        screen.say("the connection is not ready for everything", WARNING)
 
 
 _VIEWS: Mapping[str, Callable[[Screen, Result], None]] = {

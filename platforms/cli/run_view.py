@@ -10,17 +10,18 @@ from actions import progress
 from connectors.job import HAS_ENDED
 from platforms.cli.action_index import load
 from platforms.cli.bar import Bar
+from platforms.cli.palette import BAD, GOOD, QUIET, WARNING
 from platforms.cli.parting import Parting
 from platforms.cli.screen import Screen
 from platforms.cli.step_summary import changed_nothing, summary
 from playbooks.engine import RunAction, Sleep
-from playbooks.format import ActionStep, FinishStep, SetStep, Step
+from playbooks.format import ActionStep, CheckStep, FinishStep, SetStep, Step
 from playbooks.instants import parse
 from playbooks.local import Observer
 
-_MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "bold red"), "skipped": ("-", "dim")}
+_MARKS = {"succeeded": ("✓", GOOD), "failed": ("✗", BAD), "skipped": ("-", QUIET)}
 
-_NOTHING_NEW = ("!", "yellow")
+_NOTHING_NEW = ("!", WARNING)
 
 Record = Mapping[str, Any]
 
@@ -49,7 +50,7 @@ class RunView(Observer):
     def step_started(self, step: Step, command: RunAction, record: Record, *, again: bool) -> None:  # noqa: ARG002
         self.under_way = step
         if again:
-            self._screen.say(f"  {_title(step)}: begun before and not ended; it runs again, which is safe", "dim")
+            self._screen.say(f"  {_title(step)}: begun before and not ended; it runs again, which is safe", QUIET)
         if self._bar is not None and not record["repeats"]:
             self._bar.begin(_title(step))
 
@@ -123,8 +124,11 @@ def _title(step: Step) -> str:
 
 def _what_came_of_it(step: Step, record: Record) -> str:
     error = record.get("error")
-    if record["status"] == "failed" and error:
-        return f"{error.get('type')}: {error.get('message')}"
+    if record["status"] == "failed":
+        # The run's closing block has the reason, unless the run goes on after it.
+        handled = isinstance(step, ActionStep) and step.on_error
+        kind = (error or {}).get("type") or ("refused" if isinstance(step, CheckStep) else "failed")
+        return f"{kind}: {error.get('message')}" if handled and error else str(kind)
     if record.get("reason"):
         return str(record["reason"])
     return summary(step.action, record.get("result") or {}) if isinstance(step, ActionStep) else ""

@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from connectors.errors import ParameterError
 from evidence.disarm import visible
+from platforms.cli.palette import QUIET
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+# For encodings that lack the mark.
+PLAIN_MARKS = {"✓": "+", "✗": "x"}
 
 MODES = ("auto", "json", "table")
 
@@ -67,16 +71,21 @@ class Screen:
 
     def say(self, line: str, style: str = "", mark: tuple[str, str] = ("", "")) -> None:
         """One line for people, with a mark in its own style before it. What steers a terminal is made visible."""
-        before, before_style = (f"{mark[0]} ", mark[1]) if mark[0] else mark
-        if self.watched:
-            self.err.print(safe(before, before_style) + safe(line, style))
-        else:
+        sign = _sign(mark[0])
+        before = f"{sign} " if sign else ""
+        if not self.watched:
             write(sys.stderr, f"{before}{visible(line)}\n")
+            return
+        from platforms.cli.layout import broken, width_of  # noqa: PLC0415 -- only where a person looks
+
+        for number, part in enumerate(broken(line, width_of(self.err) - len(before))):
+            shown = safe(before, mark[1]) if number == 0 else safe(" " * len(before))
+            self.err.print(shown + safe(part, style), soft_wrap=True)
 
     def command(self, what: str, line: str) -> None:
         """A command to copy: on one line, however long."""
         if self.watched:
-            self.err.print(safe(f"  {what}: ", "dim") + safe(line), soft_wrap=True)
+            self.err.print(safe(f"  {what}: ", QUIET) + safe(line), soft_wrap=True)
         else:
             self.say(f"  {what}: {line}")
 
@@ -86,14 +95,9 @@ class Screen:
             for name, value in rows:
                 self.say(f"  {name}: {value}")
             return
-        from rich.table import Table  # noqa: PLC0415 -- only where a person looks
+        from platforms.cli.layout import facts  # noqa: PLC0415 -- only where a person looks
 
-        grid = Table.grid(padding=(0, 0, 0, 2))
-        grid.add_column(no_wrap=True)
-        grid.add_column(overflow="fold")
-        for name, value in rows:
-            grid.add_row(safe(name, "dim"), safe(value))
-        self.err.print(grid)
+        facts(self.err, rows)
 
 
 def safe(value: object, style: str = "") -> Text:
@@ -124,4 +128,19 @@ def _log_is_asked_for() -> bool:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console  # noqa: PLC0415 -- only where a person looks
 
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    # Rich would take COLUMNS=0 for a terminal without any room.
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS" or _is_width(value)}
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, _environ=environment)
+
+
+def _is_width(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) > 0
+
+
+def _sign(mark: str) -> str:
+    """Return a mark as the stream's encoding can show it."""
+    try:
+        mark.encode(getattr(sys.stderr, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return PLAIN_MARKS.get(mark, "*")
+    return mark

@@ -9,75 +9,113 @@ from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from platforms.cli.screen import safe
+from evidence.disarm import visible
+from platforms.cli.layout import GAP, NARROW, Whole, broken, fitted, in_columns, paragraph, stacked, width_of
+from platforms.cli.palette import QUIET, STRONG
 
 # More of them would only be scrolled past.
 LONGEST_LIST = 50
 
 IN_JSON = " (--output json has all)"
 
-# Blanks between two columns.
-GAP = 2
-
 
 @dataclass(frozen=True)
 class Column:
-    """width: as many characters as long values need at least. rank: the greater, the sooner it is left out."""
+    """width: as many characters as long values need at least. rank: the greater, the sooner it is left out.
+
+    whole: never cut, for it is copied. fold: broken into lines; for the last column.
+    """
 
     title: str
     width: int
     rank: int = 0
     right: bool = False
     fold: bool = False
+    whole: bool = False
 
 
 def grid(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[object]], hint: str = IN_JSON) -> None:
     """Print rows under headings. Columns that do not fit are left out, those of the greatest rank first.
 
-    hint: where such columns can be seen.
+    A column with one value in every row is stated once, below. On a narrow terminal, and where a value that is never
+    cut does not fit, each cell stands below its column's title. hint: where columns that are left out can be seen.
     """
-    cells = [[safe("" if value is None else value) for value in row] for row in rows]
-    longest = [
-        max([cell_len(column.title), *(row[place].cell_len for row in cells)]) for place, column in enumerate(columns)
+    cells = [[visible("" if value is None else str(value)) for value in row] for row in rows]
+    constant = _constant(columns, cells)
+    places = [place for place in range(len(columns)) if place not in constant]
+    width = width_of(console)
+    longest = [max(cell_len(column.title), *(cell_len(row[place]) for row in cells))
+               for place, column in enumerate(columns)]  # fmt: skip
+    kept = _kept(columns, places, longest, width)
+    if width < NARROW or not kept:
+        for number, row in enumerate(cells):
+            if number:
+                console.print()
+            for place in places:
+                if row[place]:
+                    stacked(console, columns[place].title, row[place])
+        if constant:
+            console.print()
+    else:
+        _print_columns(console, [columns[place] for place in kept], [[row[place] for place in kept] for row in cells],
+                       [longest[place] for place in kept], width)  # fmt: skip
+    for place in constant:
+        paragraph(console, f"{columns[place].title}: {cells[0][place] or 'none'} for all", QUIET, indent=GAP)
+    if kept and len(kept) < len(places) and width >= NARROW:
+        left_out = ", ".join(columns[place].title for place in places if place not in kept)
+        paragraph(console, f"no room for: {left_out}{hint}", QUIET)
+
+
+def _constant(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
+    """Return the columns that say the same in each of several rows; one column at least is left.
+
+    A number belongs to its row, and an ID to what it names.
+    """
+    if len(cells) < 2:
+        return []
+    found = [
+        place
+        for place, column in enumerate(columns)
+        if not column.whole and not column.right and len({row[place] for row in cells}) == 1
     ]
-    needs = [
-        min(wide, max(column.width, cell_len(column.title))) for column, wide in zip(columns, longest, strict=True)
-    ]
-    kept = list(range(len(columns)))
-    while len(kept) > 1 and sum(needs[place] + GAP for place in kept) > console.width:
-        kept.remove(max(kept, key=lambda place: (columns[place].rank, place)))
-    left = console.width - sum(needs[place] + GAP for place in kept)
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
-    for place in kept:
-        column = columns[place]
-        more = max(0, min(longest[place] - needs[place], left))
+    return found if len(found) < len(columns) else found[1:]
+
+
+def _kept(columns: Sequence[Column], places: Sequence[int], longest: Sequence[int], width: int) -> list[int]:
+    """Return the columns that fit; none where not even what is never cut does."""
+    needs = {place: _needed(columns[place], longest[place]) for place in places}
+    kept = list(places)
+    while sum(needs[place] + GAP for place in kept) - GAP > width:
+        spare = [place for place in kept if not columns[place].whole]
+        if not spare or len(kept) == 1:
+            return []
+        kept.remove(max(spare, key=lambda place: (columns[place].rank, place)))
+    return kept
+
+
+def _needed(column: Column, longest: int) -> int:
+    return longest if column.whole else min(longest, max(column.width, cell_len(column.title)))
+
+
+def _print_columns(
+    console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]], longest: Sequence[int], width: int
+) -> None:
+    widths = [_needed(column, wide) for column, wide in zip(columns, longest, strict=True)]
+    left = width - sum(widths) - GAP * (len(widths) - 1)
+    for place, wide in enumerate(longest):
+        more = max(0, min(wide - widths[place], left))
+        widths[place] += more
         left -= more
-        # Fixed, or rich would take the room for one long value from other columns, down to nothing.
-        table.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            overflow="fold" if column.fold else "ellipsis",
-            no_wrap=not column.fold,
-            width=max(1, min(needs[place] + more, console.width - GAP)),
-        )
-    for row in cells:
-        table.add_row(*(row[place] for place in kept))
-    console.print(table)
-    if len(kept) < len(columns):
-        left_out = ", ".join(column.title for place, column in enumerate(columns) if place not in kept)
-        console.print(safe(f"no room for: {left_out}{hint}", "dim"))
-
-
-def facts(console: Console, rows: Sequence[tuple[str, object]]) -> None:
-    """Print names and values, a line each."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(safe(name, "cyan"), safe(value))
-    console.print(table)
+    right = [column.right for column in columns]
+    console.print(Text(in_columns([column.title for column in columns], widths, right), STRONG), soft_wrap=True)
+    for row in rows:
+        lines = broken(row[-1], widths[-1]) if columns[-1].fold else [fitted(row[-1], widths[-1])]
+        first = [fitted(cell, wide) for cell, wide in zip(row[:-1], widths[:-1], strict=True)]
+        for number, line in enumerate(lines):
+            cells = [*(first if number == 0 else [""] * len(first)), line]
+            console.print(Text(in_columns(cells, widths, right)), soft_wrap=True)
 
 
 def named_values(document: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
@@ -95,10 +133,10 @@ def named_values(document: Mapping[str, Any], within: str = "") -> Iterator[tupl
             yield name, text_of(value)
 
 
-def file_line(file: Mapping[str, Any]) -> str:
+def file_line(file: Mapping[str, Any]) -> Whole:
     """A written file: where it is, and how large."""
     size = file.get("bytes")
-    return near(str(file["path"])) + (f" ({size_of(size)})" if isinstance(size, int) else "")
+    return Whole(near(str(file["path"])) + (f" ({size_of(size)})" if isinstance(size, int) else ""))
 
 
 def near(path: str) -> str:

@@ -15,8 +15,9 @@ from platforms.cli import options
 from platforms.cli.commands import PlainCommand
 from platforms.cli.documents import read_bytes
 from platforms.cli.failures import told
-from platforms.cli.screen import Screen, safe
-from platforms.cli.tables import facts
+from platforms.cli.layout import facts, paragraph, whole
+from platforms.cli.palette import BAD, GOOD
+from platforms.cli.screen import Screen
 
 NOT_VERIFIED = 8
 
@@ -66,8 +67,8 @@ def _document(bundle: str, found: Verification, claims: BundleClaims) -> dict[st
 
 def _show(screen: Screen, bundle: str, found: Verification, claims: BundleClaims) -> None:
     good = found.verified and claims.check.good
-    screen.out.print(safe(f"{bundle}: {'verified' if good else 'NOT verified'}", "bold green" if good else "bold red"))
-    screen.out.print(safe(headline(found)))
+    whole(screen.out, f"{bundle}: {'verified' if good else 'NOT verified'}", GOOD if good else BAD)
+    paragraph(screen.out, headline(found))
     facts(screen.out, [*_said(found), *_claimed(claims)])
 
 

@@ -58,8 +58,8 @@ def test_no_color_is_honoured(connected: Cfes, monkeypatch: pytest.MonkeyPatch) 
     coloured = connected("test-connection", terminal=True).out
     monkeypatch.setenv("NO_COLOR", "1")
     plain = connected("test-connection", terminal=True).out
-    assert re.search(r"\x1b\[3\dm", coloured)
-    assert not re.search(r"\x1b\[[0-9;]*3\dm", plain)
+    assert re.search(r"\x1b\[38;5;\d+m", coloured)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9;]*m", plain)
 
 
 def test_hostile_text_of_a_message_is_made_visible(cfes: Cfes, answering: Any) -> None:

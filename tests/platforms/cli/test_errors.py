@@ -26,7 +26,7 @@ def test_a_terminal_shows_a_block_with_what_to_do_next_and_nothing_on_standard_o
     ended = cfes(*BAD, terminal=True)
     assert (ended.code, ended.out) == (2, "")
     assert "ParameterError: 4 problems" in ended.err
-    assert "--sender (/search_params/sender): " in ended.err
+    assert "--sender: is empty" in ended.err
     for line in ("changed  nothing", "next     Nothing was sent.", "exit     2"):
         assert line in _plain(ended.err)
 
@@ -93,7 +93,7 @@ def test_what_nobody_foresaw_is_an_internal_error_without_traceback(
     monkeypatch.setattr(Action, "run", broken)
     ended = cfes("list-jobs", terminal=True)
     assert ended.code == 1
-    assert "InternalError: KeyError in " in ended.err
+    assert "InternalError: KeyError in" in ended.err
     assert "secret" not in ended.err
     assert "Traceback" not in ended.err
 

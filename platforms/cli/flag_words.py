@@ -1,0 +1,87 @@
+"""Names of parameters in a text, as they are typed: `plan` becomes `--plan @plan.json`, max_messages `--max-messages`.
+
+An action speaks of its parameters by their JSON names, for it does not know who calls it. On a command line they are
+flags, or the inputs of a playbook.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from platforms.cli.flags import Named
+
+# Not behind what makes it a part of a longer word, or a flag already.
+_BEFORE = r"(?<![-\w/.$@])(?<!--set )"
+_AFTER = r"(?![-\w(=]|\.\w|/\w)"
+
+_FIXED = (
+    ("the parameters named in `problems`", "the flags that are named"),
+    ("`problems`", "the problems named"),
+)
+_SEARCH = re.compile(rf"{_BEFORE}`?search_params`?{_AFTER}")
+_SEARCH_FIELD = re.compile(rf"{_BEFORE}`?search_params\.(?=[a-z_])")
+
+
+def in_flags(text: str, flags: Sequence[Named]) -> str:
+    """Return the text with each parameter's name replaced by its flag.
+
+    A name of one plain word is replaced only in backticks: elsewhere it may mean itself.
+    """
+    if not flags:
+        return text
+    for phrase, plain in _FIXED:
+        text = text.replace(phrase, plain)
+    text = _SEARCH_FIELD.sub("", text)
+    for flag in sorted(flags, key=lambda one: -len(one.pointer)):
+        text = _with_flag(text, flag)
+    return _SEARCH.sub("the search flags", text) if _has_search(flags) else text
+
+
+def as_typed(flag: Named) -> str:
+    """Return the flag with what a person types behind it, where that is a file."""
+    return getattr(flag, "example", "") or flag.option
+
+
+def document_in_flags(error: dict[str, Any], flags: Sequence[Named]) -> dict[str, Any]:
+    """Return the `error` of an error document in the words of the command line. Pointers stay as they are."""
+    from platforms.cli.flags import flag_at  # noqa: PLC0415 -- only a command with flags has them to name
+
+    if not flags:
+        return error
+    message, problems = str(error.get("message") or ""), []
+    for problem in error.get("problems") or ():
+        flag = flag_at(flags, problem["pointer"])
+        said = in_flags(str(problem["message"]), flags)
+        if flag is not None:
+            message = message.replace(f"{problem['pointer']}: {problem['message']}", f"{flag}: {problem['message']}")
+        problems.append({**problem, "message": said, **({} if flag is None else {"flag": flag})})
+    changed = {"message": in_flags(message, flags), "help": in_flags(str(error.get("help") or ""), flags)}
+    return {**error, **changed, **({"problems": problems} if problems else {})}
+
+
+def _with_flag(text: str, flag: Named) -> str:
+    name = flag.pointer.rpartition("/")[2]
+    if name not in text:
+        return text
+    typed, word = as_typed(flag), re.escape(name)
+    if not flag.option.startswith(("--set ", "--input")):
+        text = re.sub(rf"\b([Ss])et `?{word}`? to (true|false)\b", lambda m: _switched(m, flag.option), text)
+        text = re.sub(rf"{_BEFORE}`?{word}: (true|false)\b`?", lambda m: _either(m[1], flag.option), text)
+    text = re.sub(rf"`{word}`", lambda _: typed, text)
+    return re.sub(rf"{_BEFORE}{word}{_AFTER}", lambda _: typed, text) if "_" in name else text
+
+
+def _switched(found: re.Match[str], option: str) -> str:
+    verb = "Add" if found[1] == "S" else "add"
+    return f"{verb} {_either(found[2], option)}"
+
+
+def _either(value: str, option: str) -> str:
+    return option if value == "true" else f"--no-{option[2:]}"
+
+
+def _has_search(flags: Sequence[Named]) -> bool:
+    return any(flag.pointer.startswith("/search_params/") for flag in flags)

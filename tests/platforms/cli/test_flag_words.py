@@ -1,0 +1,98 @@
+"""Errors and help on a command line speak in flags; `python -m actions.X` and `cfes run` keep the JSON names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import catalog
+from actions.contract import Action
+from connectors.errors import ApprovalRefused, PackError, PlanNeeded, TooManyMessages
+from platforms.cli.flag_words import in_flags
+from platforms.cli.flags import flags_of
+from tests.conftest import EXAMPLE_ALERT
+from tests.platforms.cli.conftest import Cfes
+from tests.platforms.cli.test_playbook_commands import PURGE
+
+CREATE = flags_of(catalog.find("create-move-job").params)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("pass it as `plan`", "pass it as --plan @plan.json"),
+        ("pass the result in `approvals`.", "pass the result in --approvals @approvals.json."),
+        ("raise max_messages if", "raise --max-messages if"),
+        ("Or set allow_irreversible to true.", "Or add --allow-irreversible."),
+        ("Set allow_broad_search to true", "Add --allow-broad-search"),
+        ("set `wait_follows` to false", "add --no-wait-follows"),
+        ("use another idempotency_key if", "use another --idempotency-key if"),
+        ("to search_params, with", "to the search flags, with"),
+        ("search_params.exact_subject is", "--exact-subject is"),
+        # No parameter, or a flag already.
+        ("the plan's numbers and plan_hash", "the plan's numbers and plan_hash"),
+        ("--set max_messages=10", "--set max_messages=10"),
+        ("/search_params/sender", "/search_params/sender"),
+    ],
+)
+def test_a_parameter_is_named_by_its_flag(text: str, said: str) -> None:
+    assert in_flags(text, CREATE) == said
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TooManyMessages("the search finds 443 messages, and max_messages is 10"),
+        PlanNeeded("a plan is needed", help="Pass it as `plan`. Or set allow_irreversible to true."),
+        ApprovalRefused("approvals are missing"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_refusal_speaks_in_flags_on_the_command_line_alone(
+    error: PackError, cfes: Cfes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Action, "run", refuse)
+    json_names = re.compile(r"`(?:plan|approvals)`|(?<!--set )\b(?:max_messages|allow_irreversible)\b")
+    for streams in ({}, {"terminal": True}):
+        ended = cfes("create-move-job", **streams)
+        assert not json_names.search(ended.out + ended.err)
+        assert "--" in ended.out + ended.err
+    kept = cfes("run", "create-move-job", typed="{}").error
+    assert (kept["message"], kept["help"]) == (error.message, error.help)
+
+
+@pytest.mark.parametrize("action", catalog.available().values(), ids=lambda action: action.id)
+def test_help_texts_speak_in_flags(action: Action[Any, Any], cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = cfes(action.id, "--help").out
+    names = {flag.name for flag in flags_of(action.params) if "_" in flag.name}
+    # Not the comma-separated names of the choices of another flag.
+    words = set(re.findall(r"(?<![-\w/.`])[a-z]+(?:_[a-z]+)+(?![\w=(.])", shown))
+    assert not names & words
+
+
+@pytest.mark.parametrize(("typed", "sent"), [("1000", 1000), ("1e3", 1000), ("1000.0", 1000)])
+def test_the_text_of_a_flag_becomes_a_strict_number(typed: str, sent: int) -> None:
+    [flag] = [one for one in CREATE if one.name == "max_messages"]
+    assert (flag.value(typed), type(flag.value(typed))) == (sent, int)
+
+
+def test_a_set_is_converted_by_the_inputs_type_and_a_refusal_is_one_block(connected: Cfes, tmp_path: Path) -> None:
+    (tmp_path / "purge.yaml").write_text(PURGE)
+    run = ("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--yes")
+    ended = connected(*run, "--set", "max_messages=10", terminal=True)
+    assert ended.code == 3
+    # Once on the screen: not at the step, at the end and in a table.
+    assert (ended.out + ended.err).count("are more than 10") == 1
+    assert "CheckRefused" in ended.err
+    assert connected(*run, "--set", "max_messages=1000").code == 0
+    refused = connected(*run, "--set", "max_messages=many", terminal=True)
+    assert refused.code == 2
+    assert "--set max_messages=…: " in re.sub(r"\x1b\[[0-9;]*m", "", refused.err).replace("\n", " ")
+    assert refused.err.count("must be of type") == 1
