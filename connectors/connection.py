@@ -106,7 +106,8 @@ class Connection(BaseModel):
         0.8,
         gt=0,
         le=1,
-        description="The share of the token's rate budget that is used at full speed; beyond it calls are spaced out.",
+        description="The share of the token's rate budget (1,200 calls in 5 minutes) that is used at full speed; "
+        "beyond it calls are spaced out.",
         json_schema_extra=_setting("CFES_RATE_SHARE"),
     )
     pages_ahead: int = Field(
@@ -175,7 +176,8 @@ class Connection(BaseModel):
         None,
         min_length=1,
         max_length=4096,
-        description="A private directory: it records which approvals were used, and holds the key of journals. "
+        description="A private directory: it records which approvals were used, counts the calls of each token, and "
+        "holds the key of journals. "
         "[default: cfes in XDG_STATE_HOME, else ~/.local/state/cfes]",
         json_schema_extra=_guard("CFES_STATE_DIR"),
     )

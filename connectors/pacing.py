@@ -1,6 +1,8 @@
-"""Pacing by the `Ratelimit` headers, so that a long piece of work never runs into the five-minute block.
+"""Pacing, so that a long piece of work never runs into the five-minute block.
 
-The API allows 1,200 requests per 5 minutes for everything that uses the token. Each answer tells what is left:
+The API allows 1,200 requests per 5 minutes for everything that uses the token. The pack counts its own calls
+(connectors.call_count), and takes what an answer says is left as a second opinion: it can be missing or wrong, and it
+knows of calls that were made elsewhere:
 `Ratelimit: "default";r=50;t=30` (requests left, seconds until the window ends) and
 `Ratelimit-Policy: "default";q=1200;w=300` (quota, window). Source: the API's page on rate limits.
 """
@@ -11,9 +13,12 @@ import re
 import threading
 from collections.abc import Mapping
 
+from connectors.call_count import CallCount
+from connectors.call_window import DEFAULT_QUOTA
 from connectors.clock import Clock
 
-DEFAULT_QUOTA = 1200
+# Of the quota that is counted here; another one's policy can be shorter.
+COUNTED_WINDOW_SECONDS = 300
 
 # No window that the API documents is longer; a header that says otherwise is not believed.
 LONGEST_WINDOW_SECONDS = 3600.0
@@ -26,17 +31,19 @@ def parameters(header: str) -> dict[str, int]:
 
 
 class RateBudget:
-    """What is left of the token's rate budget, as far as the last answer told.
+    """What is left of the token's rate budget: by the pack's own count, and as far as the last answer told.
 
     share: the part of the quota that is used at full speed, 0 to 1. Below what then remains, calls are spaced so
     that the rest lasts until the window ends: others use the same token.
     """
 
-    def __init__(self, clock: Clock, share: float) -> None:
+    def __init__(self, clock: Clock, share: float, count: CallCount) -> None:
         # Pages that are fetched ahead tell and ask at the same time.
         self._lock = threading.Lock()
         self._clock = clock
         self._share = share
+        self._count = count
+        self._counted_quota: int | None = None
         self._quota = DEFAULT_QUOTA
         self._left: int | None = None
         self._window_ends = 0.0
@@ -48,12 +55,21 @@ class RateBudget:
         with self._lock:
             if policy.get("q", 0) > 0:
                 self._quota = policy["q"]
+                if policy.get("w") == COUNTED_WINDOW_SECONDS:
+                    self._counted_quota = policy["q"]
             if "r" in state and "t" in state:
                 self._left = state["r"]
                 self._window_ends = self._clock.monotonic() + min(float(state["t"]), LONGEST_WINDOW_SECONDS)
 
+    def take(self, most_wait: float, *, spaced: bool = True) -> float:
+        """Return the seconds to wait before the next call by the pack's own count, which then has counted it.
+
+        It is counted only where that is not more than `most_wait`. Not spaced: it waits only where nothing is left.
+        """
+        return self._count.take(share=self._share, spaced=spaced, most_wait=most_wait, quota=self._counted_quota)
+
     def delay(self, *, spaced: bool = True) -> float:
-        """Seconds to wait before the next call. Not spaced: only where nothing at all is left."""
+        """Seconds to wait before the next call, by the last answer. Not spaced: only where nothing at all is left."""
         with self._lock:
             until_reset = self._window_ends - self._clock.monotonic()
             if self._left is None or until_reset <= 0:

@@ -1,4 +1,4 @@
-"""The private directory for what must outlive a process: the key of journals, the approvals that were used.
+"""The private directory for what must outlive a process: the key of journals, approvals that were used, calls made.
 
 CFES_STATE_DIR names it; the default is `cfes` in XDG_STATE_HOME, or in ~/.local/state. Only this user may read or
 write there: a directory that another user could change or replace is refused.

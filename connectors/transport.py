@@ -22,6 +22,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from connectors import call_log
 from connectors.api_object import uuid_of
+from connectors.call_count import CallCount, shared_count
 from connectors.call_record import CallRecord
 from connectors.clock import Clock, Deadline
 from connectors.connection import Connection
@@ -116,7 +117,9 @@ class Transport:
         self.connection = connection
         self._clock = clock
         self._rng = rng
-        self._budget = RateBudget(clock, connection.rate_share)
+        # A network that is given is shared with nobody.
+        count = CallCount(clock) if http is not None else shared_count(connection, clock)
+        self._budget = RateBudget(clock, connection.rate_share, count)
         self._client = client(connection, http)
         # One for each page on its way, and for those that are being written meanwhile.
         self._buffers = PageBuffers(connection.pages_ahead + 3)
@@ -180,10 +183,16 @@ class Transport:
         return state.attempt_number >= MOST_ATTEMPTS or state.upcoming_sleep > deadline.remaining()
 
     def _pace(self, deadline: Deadline, effect: Effect, *, once: bool) -> None:
-        delay = self._budget.delay(spaced=not once or effect == "read")
+        spaced = not once or effect == "read"
+        self._wait_for_budget(self._budget.delay(spaced=spaced), 0 if once else deadline.remaining())
+        # The first wait has used up a part of the time.
+        most_wait = 0 if once else deadline.remaining()
+        self._wait_for_budget(self._budget.take(most_wait, spaced=spaced), most_wait)
+
+    def _wait_for_budget(self, delay: float, most_wait: float) -> None:
         if delay <= 0:
             return
-        if once or delay > deadline.remaining():
+        if delay > most_wait:
             raise RateLimited(
                 f"the token's rate budget is used up; the next call may be made in {delay:.0f} s",
                 retry_after_seconds=delay,
