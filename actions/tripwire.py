@@ -95,11 +95,13 @@ class DiscoveryLimit:
 
     def check_plan_of(self, api: EmailSecurity, job: BulkJob) -> None:
         """Raises: ParameterError unless the job was made from the plan and does what the plan says."""
-        if self.plan is None:
-            return
-        if problem := problem_of_plan(api, self.plan, job):
+        if problem := self.problem_of(api, job):
             message = f"{problem}; cancel_if_discovered_over takes a number by itself"
             raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
+
+    def problem_of(self, api: EmailSecurity, job: BulkJob) -> str | None:
+        """Return why the job is not the plan's; None where it is, or there is no plan."""
+        return None if self.plan is None else problem_of_plan(api, self.plan, job)
 
     def check_permission(self, api: EmailSecurity, job: BulkJob) -> list[str]:
         """Check, before the wait, that the token may cancel the job. Return warnings.

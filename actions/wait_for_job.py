@@ -4,11 +4,12 @@ Remote operations: GET /accounts/{account_id}/email-security/investigate/bulk/{j
 POST .../{job_id}/cancel once, only where a limit is given and the job discovers more. Where a limit is given, the
 cancelling of a job that can't exist (the nil UUID) tells before the wait whether the token may cancel.
 Polling is not retrying: when the time is used up the result is `done: false` with a `resume` object, not an error.
+A job that was cancelled as a later duplicate leads to the job that stays, which is looked for by its stamp in the list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ from connectors.errors import PackError, ParameterError, TemporaryFailure
 from connectors.job import BEFORE_PROCESSING, HAS_ENDED, BulkJob
 from connectors.message import MessageStatus
 from connectors.search import parse_instant
+from connectors.stamp import Stamp
 
 # After a look that failed, where the service does not say when to come again.
 OUTAGE_PAUSE_SECONDS = 60.0
@@ -49,6 +51,10 @@ class Resume(ActionParams):
 
     version: Literal[1] = 1
     job_id: JobId
+    followed_from: JobId | None = Field(
+        None,
+        description="The job that the first call named: a duplicate, cancelled, in whose place this one is followed.",
+    )
     polls: int = Field(ge=0, description="Looks taken so far.")
     began_at: float = Field(description="When the waiting began, in seconds since the epoch.")
     moved_at: float = Field(description="When something last changed, in seconds since the epoch.")
@@ -92,7 +98,10 @@ class JobProgress(ActionResult):
 
 
 class Result(ActionResult):
-    job_id: JobId
+    job_id: JobId = Field(
+        description="The job that was followed. Another one than was named where that was cancelled as a duplicate of "
+        "it: a warning says so."
+    )
     done: bool = Field(description="Whether the job has ended.")
     outcome: Outcome | None = Field(
         description="What it achieved; null while it is not done. At best partial where it discovered far fewer "
@@ -111,22 +120,19 @@ class Result(ActionResult):
 
 
 def wait_for_job(p: Params, api: EmailSecurity) -> Result:
-    if p.resume is not None and p.resume.job_id != p.job_id:
-        raise ParameterError(
-            problems=[{"pointer": "/resume/job_id", "message": f"is of another job: {p.resume.job_id}"}]
-        )
-    if p.min_interval_seconds > p.max_interval_seconds:
-        raise ParameterError(problems=[{"pointer": "/min_interval_seconds", "message": "is over max_interval_seconds"}])
+    _check(p)
     limit = DiscoveryLimit.of(api, p.cancel_if_discovered_over, p.plan)
     allowance = Deadline(api.clock, p.timeout_seconds)
     state, last_seen, trouble = p.resume, None, None
-    cancelled, permission = False, list[str]()
+    cancelled, notes = False, list[str]()
+    job_id = p.job_id if p.resume is None else p.resume.job_id
+    given_up = set[str]()
     while True:
         stalls_now = False
         try:
             # A look may take a moment longer than the time allowed, not as long as a call of its own would.
             look = api.allowing(max(SHORTEST_LOOK_SECONDS, min(_time_left(allowance, api), api.call_allowance_seconds)))
-            last_seen, trouble = look.get_job(p.job_id), None
+            last_seen, trouble = look.get_job(job_id), None
         except TemporaryFailure as failure:
             # Waiting outlives an outage; only where there was no single look is there nothing to tell.
             pause = failure.retry_after_seconds or min(OUTAGE_PAUSE_SECONDS, p.max_interval_seconds)
@@ -134,7 +140,7 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
                 raise
             trouble = failure
         else:
-            before, state = state, _remember(state, last_seen, p.job_id, api.clock.now().timestamp())
+            before, state = state, _remember(state, last_seen, api.clock.now().timestamp())
             # Told once, at once, instead of when the time is used up.
             stalls_now = _still_for(before) < p.stalled_after_seconds <= _still_for(state)
             watched = state.looks[-1].at - state.began_at
@@ -145,21 +151,28 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
             )
             limit = limit.under_policy(api, last_seen)
             limit.check_plan_of(api, last_seen)
-            if state.polls == 1:
-                permission = limit.check_permission(look, last_seen)
+            if state.polls == 1 or (given_up and before is not None and before.job_id != job_id):
+                notes += limit.check_permission(look, last_seen)
             if limit.is_over(last_seen):
                 try:
                     last_seen, cancelled = limit.stop(look, last_seen)
                 except TemporaryFailure as failure:
                     trouble, pause = failure, failure.retry_after_seconds or p.min_interval_seconds
             _report(last_seen, state)
+            if last_seen.status == "CANCELLED" and not cancelled and job_id not in given_up:
+                given_up.add(job_id)
+                stays, told = _in_place_of(look, last_seen, limit, lambda: _time_left(allowance, api))
+                notes += told
+                if stays is not None:
+                    job_id = stays.job_id
+                    continue
         if last_seen is not None and state is not None:
             left = _time_left(allowance, api)
             over = left <= 0 or (trouble is not None and pause > left)
             if trouble is not None and over and limit.is_over(last_seen):
                 raise limit.not_stopped(last_seen, trouble)
             if last_seen.has_ended or over or stalls_now:
-                return _result(p, api, last_seen, state, pause, trouble, limit, permission, cancelled=cancelled)
+                return _result(p, api, last_seen, state, pause, trouble, limit, notes, cancelled=cancelled)
         # A last look when the time is used up, instead of giving up early.
         api.clock.sleep(min(pause, max(_time_left(allowance, api), 0)))
 
@@ -174,10 +187,49 @@ def _time_left(allowance: Deadline, api: EmailSecurity) -> float:
     return allowance.remaining() if hard is None else min(allowance.remaining(), hard)
 
 
-def _remember(state: Resume | None, job: BulkJob, job_id: str, at: float) -> Resume:
-    look = look_at(job, at)
-    if state is None:
-        state = Resume(job_id=job_id, polls=0, began_at=at, moved_at=at, looks=[])
+def _check(p: Params) -> None:
+    """Raises: ParameterError where two parameters contradict each other."""
+    if p.resume is not None and p.job_id not in (p.resume.job_id, p.resume.followed_from):
+        raise ParameterError(
+            problems=[{"pointer": "/resume/job_id", "message": f"is of another job: {p.resume.job_id}"}]
+        )
+    if p.min_interval_seconds > p.max_interval_seconds:
+        raise ParameterError(problems=[{"pointer": "/min_interval_seconds", "message": "is over max_interval_seconds"}])
+
+
+def _in_place_of(
+    api: EmailSecurity, job: BulkJob, limit: DiscoveryLimit, time_left: Callable[[], float]
+) -> tuple[BulkJob | None, list[str]]:
+    """Return the job that stays where this one was cancelled as its duplicate, and warnings.
+
+    What holds for the job that the call named has to hold for that one: a plan has to be its own.
+    """
+    if Stamp.read(job.comment) is None:
+        return None, []
+    from connectors.job_following import jobs_in_place_of  # noqa: PLC0415 -- only for a job that was cancelled
+
+    warnings = []
+    try:
+        for other in jobs_in_place_of(api, job, time_left):
+            if problem := limit.problem_of(api, other):
+                warnings.append(
+                    f"job {job.job_id} was cancelled, and job {other.job_id}, {other.status}, is for the same request; "
+                    f"it is not followed: the plan {problem}"
+                )
+                continue
+            return other, []
+    except PackError as failure:
+        warnings.append(f"whether another job takes the place of job {job.job_id} is not known: {failure.message}")
+    return None, warnings
+
+
+def _remember(state: Resume | None, job: BulkJob, at: float) -> Resume:
+    look, followed_from = look_at(job, at), None
+    if state is not None:
+        followed_from = state.followed_from if job.job_id == state.job_id else state.followed_from or state.job_id
+    if state is None or job.job_id != state.job_id:
+        polls = 0 if state is None else state.polls
+        state = Resume(job_id=job.job_id, polls=polls, began_at=at, moved_at=at, looks=[])
     # A clock that was set back must not make time run backwards.
     look = look._replace(at=max(at, state.looks[-1].at if state.looks else state.began_at))
     looks = state.looks
@@ -185,7 +237,8 @@ def _remember(state: Resume | None, job: BulkJob, job_id: str, at: float) -> Res
     if not changed and len(looks) > 1 and not moved(looks[-2], looks[-1]):
         looks = looks[:-1]
     return Resume(
-        job_id=job_id,
+        job_id=job.job_id,
+        followed_from=followed_from,
         polls=state.polls + 1,
         began_at=state.began_at,
         moved_at=look.at if changed else state.moved_at,
@@ -202,13 +255,18 @@ def _result(
     pause: float,
     trouble: TemporaryFailure | None,
     limit: DiscoveryLimit,
-    permission: list[str],
+    notes: list[str],
     *,
     cancelled: bool,
 ) -> Result:
     done, tripwire = job.has_ended, limit.tripwire(job, cancelled=cancelled)
     outcome = outcome_of(job) if done else None
-    warnings = permission + _warnings(job)
+    warnings = notes + _warnings(job)
+    if state.followed_from is not None:
+        warnings.append(
+            f"job {state.followed_from} was cancelled as a duplicate of job {job.job_id}, which was made for the same "
+            "request: all of this result is about that job. Go on with its ID"
+        )
     if limit.plan is not None and limit.falls_short(job):
         # Every message of the job may have succeeded, and the job has still missed what it was for.
         outcome = "partial" if outcome == "succeeded" else outcome
@@ -229,7 +287,7 @@ def _result(
     rate, eta = rate_per_second(state.looks), eta_seconds(state.looks)
     discovered = job.total_messages_discovered
     return Result(
-        job_id=p.job_id,
+        job_id=job.job_id,
         done=done,
         outcome=outcome,
         status=job.status,
@@ -263,7 +321,8 @@ def _warnings(job: BulkJob) -> list[str]:
         warnings.append("the service skipped the job: nothing was done")
     if job.has_ended and job.messages_failed:
         warnings.append(
-            f"{job.messages_failed} of {job.total_messages_discovered} messages failed: retry-failed-messages tries those again whose retry is due"
+            f"{job.messages_failed} of {job.total_messages_discovered} messages failed: retry-failed-messages tries "
+            "those again whose retry is due"
         )
     if job.has_ended and job.messages_skipped:
         warnings.append(f"{_messages(job.messages_skipped)} skipped: nothing was done to them")

@@ -11,10 +11,12 @@ from connectors.errors import UnexpectedAnswer
 
 _UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
+_IS_UUID = re.compile(_UUID, re.ASCII).fullmatch
+
 
 def uuid_of(value: object) -> str | None:
     """Return a UUID in its one form, lower case (RFC 9562, section 4); None for anything else."""
-    return value.lower() if isinstance(value, str) and re.fullmatch(_UUID, value, re.ASCII) else None
+    return value.lower() if isinstance(value, str) and _IS_UUID(value) else None
 
 
 def _a_uuid(text: str) -> str:

@@ -7,9 +7,9 @@ import functools
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from connectors import call_log, slow_search
 from connectors.api_object import uuid_of
@@ -41,8 +41,20 @@ if TYPE_CHECKING:
     from connectors.message import MessageDetails, MessageStatus
     from connectors.message_action import MessageAction
     from connectors.message_change import MoveRow, ReleaseRow
+    from connectors.pages_ahead import Ahead
     from connectors.policy import Policy
     from connectors.raw_rows import RawRows
+
+
+# Fetched ahead where nothing says how many pages there are: each one behind the end is a call for nothing.
+PAGES_BLIND = 2
+
+
+class JobPage(NamedTuple):
+    """A page of the list of jobs, as the API sent it. per_page: how many the service puts on one, if it says so."""
+
+    items: list[dict[str, Any]]
+    per_page: int | None
 
 
 class EmailSecurity:
@@ -172,27 +184,68 @@ class EmailSecurity:
     def list_job_items(
         self, *, action_type: ActionType | None = None, status: JobStatus | None = None
     ) -> Iterator[dict[str, Any]]:
-        """The same as the API sent them, unread: for whoever looks for a few among many. A job may come twice."""
+        """The same as the API sent them, unread: for callers who look for a few among many. A job may come twice."""
+        for page in self.job_pages(action_type=action_type, status=status):
+            yield from page.items
+
+    def job_pages(
+        self,
+        *,
+        action_type: ActionType | None = None,
+        status: JobStatus | None = None,
+        first: int = 1,
+        last_page: int | None = None,
+    ) -> Iterator[JobPage]:
+        """The same page by page, from page `first` on, the empty pages at the end too.
+
+        Behind a full page the next ones are fetched ahead: none behind `last_page`, and fewer where it is not known.
+        """
         filters = {
             name: value for name, value in (("action_type", action_type), ("status", status)) if value is not None
         }
 
-        def fetch(position: Position) -> Page:
-            return Page.read(
-                self._get(self._bulk, "the list of jobs", {**filters, **_page_query(position)}).envelope,
-                "the list of jobs",
-            )
+        def fetch(position: Position, *, once: bool = False) -> Page:
+            query = {**filters, **_page_query(position)}
+            return Page.read(self._get(self._bulk, "the list of jobs", query, once=once).envelope, "the list of jobs")
 
         def job_ids(items: list[Any]) -> list[str]:
-            return [str(_field(item, "job_id")) for item in items]
+            return [str(_field(item, "job_id")).lower() for item in items]
 
-        for page, _ in sweep(
-            fetch, enough=lambda: False, identities=job_ids, what="the list of jobs", bounds=self.bounds
-        ):
-            for item in page.items:
-                if not isinstance(item, dict):
+        width = self.connection.pages_ahead if last_page is not None else min(self.connection.pages_ahead, PAGES_BLIND)
+        with ExitStack() as stack:
+            ahead: Ahead | None = None
+            full_pages = 0
+
+            def fetched(position: Position) -> Page:
+                nonlocal ahead
+                # Not before a second full page has come that is another one: most accounts have one page of jobs, and
+                # a service that does not page gives the same one for ever.
+                if ahead is None and width and full_pages > 1:
+                    from connectors.pages_ahead import Ahead  # noqa: PLC0415 -- only where there are that many
+
+                    attempt, last = functools.partial(fetch, once=True), last_page or self.bounds.pages
+                    ahead = stack.enter_context(Ahead(fetch, attempt, last_page=lambda: last, width=width))
+                return fetch(position) if ahead is None else ahead(position)
+
+            def judge(brought_anything: bool) -> None:
+                nonlocal full_pages
+                full_pages = full_pages + 1 if brought_anything else 0
+                if ahead is not None:
+                    ahead.judge(brought_anything)
+
+            for page, follows in sweep(
+                fetched,
+                enough=lambda: False,
+                identities=job_ids,
+                start=Position(first),
+                judged=judge,
+                what="the list of jobs",
+                bounds=self.bounds,
+            ):
+                full_pages = full_pages if follows.cursor is None and len(page.items) >= LARGEST_PAGE else 0
+                if not all(isinstance(item, dict) for item in page.items):
                     raise UnexpectedAnswer("the list of jobs: field result: holds what is no job")
-                yield item
+                yield JobPage(page.items, page.per_page)
 
     def create_job(self, request: BulkJobRequest) -> BulkJob:
         """Create a job with one POST, which is never repeated. For one job per intent see connectors.job_creation.

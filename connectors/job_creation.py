@@ -2,21 +2,19 @@
 
 Look for the stamp; a job that has it, and really does what is wanted, is reused. Else POST once. A lost answer is
 followed by patient looks before any second POST. After a create that another worker may have made too, look until the
-own job shows: of several jobs of one intent the earliest stays, the others are cancelled, and the result says what they
-had done by then.
+list has had its time to show that worker's job: connectors.job_settling says which of several stays.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
+from connectors.clock import CLOCK_SKEW
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
     ApiRefusal,
-    Applied,
     ApprovalRefused,
     Conflict,
     IdempotencyConflict,
@@ -24,23 +22,19 @@ from connectors.errors import (
     OutcomeUnknown,
     PackError,
     PlanUsed,
+    UnexpectedAnswer,
 )
 from connectors.job import BulkJob, BulkJobRequest
-from connectors.job_cancelling import Cancelled, cancel_surely
-from connectors.job_match import ExpectedJob, meaning, sent_digest
+from connectors.job_looks import Bearers, JobLooks, Look
+from connectors.job_match import ExpectedJob, differences, is_visible, meaning, sent_digest
 from connectors.job_reuse import reusable_job, was_asked_before
-from connectors.search import SearchParams, parse_instant
+from connectors.job_settling import FIRST_LOOK_AGAIN_SECONDS, MOST_LOOKS, Race, surest
+from connectors.search import SearchParams
 from connectors.stamp import Stamp, StampKey
 
-# While the listing is given time to show a job, the pauses grow from this one.
-FIRST_LOOK_AGAIN_SECONDS = 1.0
-MOST_LOOKS = 20
-# A look that is older than this when the POST could go is repeated, so often.
+# A look that is older than this when the POST could go is repeated where new jobs show.
 OLDEST_LOOK_SECONDS = 1.0
-MOST_FRESH_LOOKS = 3
 MOST_POSTS = 2
-
-Bearers = list[tuple[BulkJob, Stamp]]
 
 
 @dataclass(frozen=True)
@@ -155,30 +149,28 @@ def _looked_and_made(
     before_post: Callable[[Stamp], Clearance],
     not_made: Callable[[Stamp], None],
 ) -> CreatedJob:
-    """Look, count, look again where that took its time, POST, look after it.
+    """Look, count, look again, POST, look after it.
 
     Raises: _NotTaken, and what create_job_once raises.
     """
-    clearance: Clearance | None = None
-    for _ in range(MOST_FRESH_LOOKS if intent.is_known_elsewhere else 0):
-        began = api.clock.monotonic()
-        standing = _bearers(api, stamp)
+    looks = JobLooks(api, stamp, intent.request.action)
+    if intent.is_known_elsewhere:
+        standing = looks.read_all().bearers
         if standing:
-            if clearance is not None:
-                not_made(stamp)
-            return _settled(api, intent, stamp, standing, own=None)
-        try:
-            clearance = clearance or before_post(stamp)
-        except ApprovalRefused:
-            # Another worker may have used the approvals for this very job since the list was read.
-            standing = _bearers(api, stamp)
-            if not standing:
-                raise
-            return _settled(api, intent, stamp, standing, own=None)
-        if api.clock.monotonic() - began <= OLDEST_LOOK_SECONDS:
-            break
-        # To read the list and to count take time, and another worker may have used it.
-    clearance = clearance or before_post(stamp)
+            return _reused(api, intent, looks, Race.of(api, stamp, standing))
+    try:
+        clearance = before_post(stamp)
+    except ApprovalRefused:
+        # Another worker may have used the approvals for this very job since the list was read.
+        standing = looks.read_all().bearers if intent.is_known_elsewhere else []
+        if not standing:
+            raise
+        return _reused(api, intent, looks, Race.of(api, stamp, standing))
+    if intent.is_known_elsewhere:
+        standing = _confirmed(looks)
+        if standing:
+            not_made(stamp)
+            return _reused(api, intent, looks, Race.of(api, stamp, standing))
     stamp = replace(
         stamp,
         approved_by=tuple(clearance.approved_by),
@@ -187,22 +179,34 @@ def _looked_and_made(
     ).sealed(api.connection.account_id, StampKey.of(api.connection.plan_key))
     request = intent.request.model_copy(update={"comment": stamp.on(intent.request.comment)})
     warnings = list(clearance.warnings)
-    job, posts, others = _post(api, request, stamp)
+    looks.posted_at = api.clock.now() - CLOCK_SKEW
+    job, posts, others = _post(api, request, stamp, looks)
     if job is None:
         warnings.append("the answer to this call's own create was lost, and no job of its own shows")
-        return _with(warnings, _settled(api, intent, stamp, others, own=None, lost=True))
+        race = Race.of(api, stamp, others, lost=True)
+        return _with(warnings, _reused(api, intent, looks, race))
+    if intent.is_known_elsewhere or posts > 1:
+        race = Race(api, stamp, own=job)
+        race.await_others(looks)
+        return _with(warnings, _settled(api, intent, race))
     kept = Stamp.read(job.comment)
     if kept is None or not kept.same_request(stamp) or kept.mac != stamp.mac:
-        warnings.append(
-            "the service did not keep the job's comment as it was sent: the same call again would not recognise this "
-            "job, and make another"
-        )
-    elif intent.is_known_elsewhere or posts > 1:
-        return _settle(api, intent, stamp, job, warnings)
+        warnings.append("the service did not keep the job's comment as it was sent: nothing shows who made the job")
     return CreatedJob(job, created=True, stamp=stamp, warnings=warnings)
 
 
-def _post(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> tuple[BulkJob | None, int, Bearers]:
+def _confirmed(looks: JobLooks) -> Bearers:
+    """What a second pass shows, where one is needed, and a look that is not old when the POST can go."""
+    standing = looks.confirm().bearers
+    # To read the list and to count take time, which another worker may have used. A pass is no younger than it is long.
+    if not standing and looks.age_seconds > OLDEST_LOOK_SECONDS and looks.can_be_renewed:
+        return looks.read_new().bearers
+    return standing
+
+
+def _post(
+    api: EmailSecurity, request: BulkJobRequest, stamp: Stamp, looks: JobLooks
+) -> tuple[BulkJob | None, int, Bearers]:
     """The call's own job, and how many POSTs may have made one; or None, and the jobs that others made meanwhile."""
     patience, lost = api.patience(), 0
     while True:
@@ -215,7 +219,7 @@ def _post(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> tuple[Bu
             cause = failure
         lost += not cause.surely_not_applied
         ends = lost == MOST_POSTS or (cause.surely_not_applied and not patience.outlasts(cause))
-        own, others = _after_lost_answer(api, stamp, cause)
+        own, others = _after_lost_answer(api, request, stamp, cause, looks)
         if own is not None or others:
             return own, lost, others
         if isinstance(cause, ApiRefusal) and not cause.surely_not_applied and lost == 1:
@@ -224,119 +228,93 @@ def _post(api: EmailSecurity, request: BulkJobRequest, stamp: Stamp) -> tuple[Bu
             raise _unknown(stamp, cause)
 
 
-def _after_lost_answer(api: EmailSecurity, stamp: Stamp, cause: PackError) -> tuple[BulkJob | None, Bearers]:
+def _after_lost_answer(
+    api: EmailSecurity, request: BulkJobRequest, stamp: Stamp, cause: PackError, looks: JobLooks
+) -> tuple[BulkJob | None, Bearers]:
     """The job that the lost POST made, or None after the listing has had its time to show it; and other workers' jobs.
 
     Two workers of one intent differ by their stamp's `call` alone: another's job is not taken for the own.
+    Raises: OutcomeUnknown where nobody can tell.
     """
-    others: Bearers = []
+    look = Look()
     try:
-        for others in _looks(api, stamp):
-            own = [job for job, found in others if found.is_of_call(stamp)]
+        named = _named_in_answer(api, stamp, cause)
+        if named is not None:
+            return named, []
+        for look in _patient_looks(api, looks):
+            own = [job for job, found in look.bearers if found.is_of_call(stamp)]
             if own:
-                return own[0], others
+                return own[0], look.bearers
     except PackError:
         raise _unknown(stamp, cause) from None
     if api.time_left() is not None and (api.time_left() or 0) <= 0:
         raise _unknown(stamp, cause)
-    return None, others
+    for job in _without_stamp(request, look):
+        raise _unknown(stamp, cause, unmarked=job)
+    return None, look.bearers
 
 
-def _looks(api: EmailSecurity, stamp: Stamp) -> Iterator[Bearers]:
-    """What the listing shows of this intent, again and again for as long as it may lag behind."""
+def _named_in_answer(api: EmailSecurity, stamp: Stamp, cause: PackError) -> BulkJob | None:
+    """The job that an answer named which contradicts itself, if it is there and is this call's own."""
+    if cause.job_id is None:
+        return None
+    try:
+        job = api.get_job(cause.job_id)
+    except NotFound:
+        return None
+    found = Stamp.read(job.comment)
+    return job if found is not None and found.is_of_call(stamp) and found.mac == stamp.mac else None
+
+
+def _patient_looks(api: EmailSecurity, looks: JobLooks) -> Iterator[Look]:
+    """What the list shows of this intent, again and again for as long as it may lag; at the end, all of it."""
     waited, pause = 0.0, FIRST_LOOK_AGAIN_SECONDS
     for _ in range(MOST_LOOKS):
-        yield _bearers(api, stamp)
+        look = looks.read_new()
+        yield look
         allowance = api.connection.listing_lag_seconds - waited
         time_left = api.time_left()
-        if allowance <= 0 or (time_left is not None and time_left <= 0):
+        if time_left is not None and time_left <= 0:
             return
+        if allowance <= 0:
+            break
         pause = min(pause, allowance, pause if time_left is None else time_left)
         api.clock.sleep(pause)
         waited, pause = waited + pause, pause * 2
+    if not look.bearers and not looks.has_one_page:
+        yield looks.read_again()
 
 
-def _bearers(api: EmailSecurity, stamp: Stamp) -> Bearers:
-    """Return the jobs with the stamp's key or plan, the earliest first. With CFES_PLAN_KEY others' stamps are ignored.
-
-    Other jobs are not even read: a malformed one blocks nobody.
-    """
-    found: dict[str, tuple[BulkJob, Stamp]] = {}
-    stamp_key = StampKey.of(api.connection.plan_key)
-    for item in api.list_job_items():
-        comment = item.get("comment")
-        read = Stamp.read(comment if isinstance(comment, str) else None)
-        read = None if read is None else stamp.recognised(read)
-        if read is None or not (read.key == stamp.key or stamp.same_plan(read)):
-            continue
-        if stamp_key is None or read.is_authentic(api.connection.account_id, stamp_key):
+def _without_stamp(request: BulkJobRequest, look: Look) -> Iterator[BulkJob]:
+    """Yield the new jobs that do exactly what was asked for and have no stamp: each may be the lost one."""
+    for item in look.unmarked:
+        try:
             job = BulkJob.read(item, "a job in the list")
-            found[job.job_id] = (job, read)
-    return _in_order(list(found.values()))
-
-
-def _in_order(bearers: Bearers) -> Bearers:
-    return sorted(bearers, key=lambda pair: (_created(pair[0]), pair[0].job_id))
-
-
-def _created(job: BulkJob) -> datetime:
-    try:
-        return parse_instant(job.created_at)
-    except ValueError:
-        return datetime.max.replace(tzinfo=UTC)
-
-
-def _settle(api: EmailSecurity, intent: Intent, stamp: Stamp, job: BulkJob, warnings: list[str]) -> CreatedJob:
-    """After a create: if another worker made a job of the same intent at the same time, the earliest one stays."""
-    bearers: Bearers = []
-    try:
-        for bearers in _looks(api, stamp):
-            if any(bearer.job_id == job.job_id for bearer, _ in bearers):
-                break
-        else:
-            warnings.append("the listing does not show the job yet: whether another worker made the same is not known")
-            bearers = _in_order([*bearers, (job, stamp)])
-    except PackError as failure:
-        raise OutcomeUnknown(
-            f"job {job.job_id} was created; whether another worker made the same job could not be looked up: "
-            f"{failure.message}",
-            help="Run the same call again with the same key or plan: it reuses the job, and cancels a later duplicate.",
-            applied="yes",
-            job_id=job.job_id,
-        ) from None
-    return _with(warnings, _settled(api, intent, stamp, bearers, own=job))
+        except UnexpectedAnswer:
+            continue
+        if is_visible(job) and not differences(ExpectedJob(request), job):
+            yield job
 
 
 def _with(warnings: list[str], made: CreatedJob) -> CreatedJob:
     return replace(made, warnings=warnings + made.warnings)
 
 
-def _settled(
-    api: EmailSecurity, intent: Intent, stamp: Stamp, bearers: Bearers, own: BulkJob | None, *, lost: bool = False
-) -> CreatedJob:
-    """Of the jobs with this key the earliest stays, the later ones are cancelled. Another key's job is never touched.
+def _reused(api: EmailSecurity, intent: Intent, looks: JobLooks, race: Race) -> CreatedJob:
+    """The job that stays, where this call made none; once a job that has only just been made is sure to stay."""
+    race.await_others(looks)
+    return _settled(api, intent, race)
 
-    own: the job that this call made, if it did. lost: it sent a POST whose answer was lost and whose job does not show.
-    """
-    of_key = [(job, found) for job, found in bearers if found.key == stamp.key]
-    of_plan = [(job, found) for job, found in bearers if found.key != stamp.key]
-    first, found = of_key[0] if of_key else of_plan[0]
-    if of_plan and found.same_plan(stamp) and of_plan[0] == bearers[0]:
-        # Two keys raced for one plan. A job that this key made without that plan is no part of the race.
-        first, found = of_plan[0]
-    # Also where the first is for another request: a call with this key that left them would be the last to see them.
-    later = [job for job, _ in of_key if job.job_id != first.job_id]
-    applied: set[Applied] = {"yes"} if own is not None else {"unknown"} if lost else {"no"}
-    twins, warnings = [], []
-    for job in later:
-        twin = _given_up(api, job, stays=first, applied=applied)
-        twins.append(twin.job)
-        applied.add(twin.applied)
-        if twin.applied != "no" or own is not None:
-            warnings.append(_told(twin.job))
+
+def _settled(api: EmailSecurity, intent: Intent, race: Race) -> CreatedJob:
+    """The job that stays, if it is the one that is wanted."""
+    stamp, own = race.stamp, race.own
+    first, found = race.ranked().first
+    warnings = race.warnings()
+    twins = [one.job for one in race.cancelled.values()]
+    applied = surest(race.applied)
     same = found.same_request(stamp) or (
-        found.key == stamp.key
-        and was_asked_before(api, intent.expected_job(found), first, found, applied=_surest(applied))
+        found.key == stamp.key and was_asked_before(api, intent.expected_job(found), first, found, applied=applied)
     )
     if same:
         if own is not None and first.job_id == own.job_id:
@@ -348,7 +326,7 @@ def _settled(
             found,
             planned_messages=intent.planned_messages,
             finds_message=intent.finds_message,
-            applied=_surest(applied),
+            applied=applied,
         )
         return CreatedJob(first, created=False, stamp=found, warnings=warnings + unseen, twins=twins)
     kind: type[Conflict] = IdempotencyConflict if found.key == stamp.key else PlanUsed
@@ -360,46 +338,24 @@ def _settled(
     raise kind(
         " ".join([f"this {what} {used}: job {first.job_id}, {first.status}, of {first.created_at}.", *warnings]),
         help=None
-        if applied == {"no"}
+        if applied == "no"
         else "Look at the earlier job, which stays. A new intent takes another key or plan.",
-        applied=_surest(applied),
+        applied=applied,
         job_id=first.job_id,
     )
 
 
-def _surest(applied: Collection[Applied]) -> Applied:
-    return "yes" if "yes" in applied else "unknown" if "unknown" in applied else "no"
-
-
-def _given_up(api: EmailSecurity, job: BulkJob, *, stays: BulkJob, applied: Collection[Applied]) -> Cancelled:
-    """Cancel a later job of the same intent. applied: what this call has changed so far."""
-    try:
-        return cancel_surely(api, job)
-    except NotFound:
-        # Deleted meanwhile, and still in a list that lags: it does nothing any more.
-        return Cancelled(job, "no")
-    except PackError as failure:
-        message = f"job {job.job_id} is a later twin of job {stays.job_id}, and could not be cancelled"
-        if failure.applied == "no" and _surest(applied) == "no":
-            raise failure.retold(f"{message}: {failure.message}", job_id=stays.job_id) from None
-        raise OutcomeUnknown(
-            f"{message}: {failure.message}",
-            help=f"Cancel job {job.job_id}; or run the same call again: the earlier stays, the later is cancelled.",
-            applied=_surest({*applied, failure.applied}),
-            http_status=failure.http_status,
-            api_errors=failure.api_errors,
-            ray_id=failure.ray_id,
-            job_id=stays.job_id,
-            retry_after_seconds=failure.retry_after_seconds,
-        ) from None
-
-
-def _told(twin: BulkJob) -> str:
-    done = f"by then it had processed {twin.processed} of {twin.total_messages_discovered} messages"
-    return f"job {twin.job_id} was made for the same intent later; it is {twin.status} now, {done}"
-
-
-def _unknown(stamp: Stamp, cause: PackError) -> OutcomeUnknown:
+def _unknown(stamp: Stamp, cause: PackError, unmarked: BulkJob | None = None) -> OutcomeUnknown:
+    if unmarked is not None:
+        return OutcomeUnknown(
+            f"whether the job was created could not be found out: {cause.message}. Job {unmarked.job_id} does what was "
+            "asked for, was made at about that time, and has no stamp: it may be the one",
+            help=f"Look at job {unmarked.job_id}. The same call again makes another job, since nothing marks this one.",
+            http_status=cause.http_status,
+            api_errors=cause.api_errors,
+            ray_id=cause.ray_id,
+            job_id=unmarked.job_id,
+        )
     return OutcomeUnknown(
         f"whether the job was created could not be found out: {cause.message}",
         help=(
@@ -409,4 +365,5 @@ def _unknown(stamp: Stamp, cause: PackError) -> OutcomeUnknown:
         http_status=cause.http_status,
         api_errors=cause.api_errors,
         ray_id=cause.ray_id,
+        job_id=cause.job_id,
     )

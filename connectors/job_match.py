@@ -51,7 +51,7 @@ class ExpectedJob:
 
 def is_visible(job: BulkJob) -> bool:
     """Return whether the answer shows what the job does. Older answers, and rows of a list, may lack a part."""
-    action = _action_of(job)
+    action = action_of(job)
     return action is not None and job.search_params is not None and (action != "MOVE" or _folder_of(job) is not None)
 
 
@@ -65,6 +65,26 @@ def differences(expected: ExpectedJob, job: BulkJob) -> list[str]:
         found += _other_criteria(expected.request.search_params.request(), job.search_params)
         found += _other_window(expected, job, job.search_params)
     return found
+
+
+def does_the_same(one: BulkJob, other: BulkJob) -> bool:
+    """Return whether two jobs show the same action, destination and criteria, and windows of one request.
+
+    Where the request left an end of the window open, each job has it pinned to the time of its own plan or creation.
+    """
+    if not is_visible(one) or not is_visible(other):
+        return False
+    mine, theirs = one.search_params or {}, other.search_params or {}
+    same = (action_of(one), _folder_of(one)) == (action_of(other), _folder_of(other))
+    if not same or list(_other_criteria(mine, theirs)):
+        return False
+    for name in ("start", "end"):
+        ours, found = _instant(mine.get(name)), _instant(theirs.get(name))
+        if (ours is None) != (found is None):
+            return False
+        if ours is not None and found is not None and abs(ours - found) > OLDEST_PLAN + CLOCK_SKEW:
+            return False
+    return True
 
 
 def missed_search(expected: ExpectedJob, job: BulkJob) -> SearchParams | None:
@@ -97,7 +117,7 @@ def digest_of_job(job: BulkJob) -> str | None:
     """Return the same digest of what the job does; None where the answer does not show it."""
     if not is_visible(job):
         return None
-    return _digest(_action_of(job), _folder_of(job), job.search_params or {})
+    return _digest(action_of(job), _folder_of(job), job.search_params or {})
 
 
 def is_proved(job: BulkJob, account_id: str, stamp_key: StampKey | None) -> bool:
@@ -131,7 +151,7 @@ def is_formerly_stamped(expected: ExpectedJob, job: BulkJob, stamp: Stamp) -> bo
         return True
     asked, shown = expected.asked.search_params, _formerly_meant(job.search_params or {})
     unasked = {name for name in ("start", "end") if getattr(asked, name) is None}
-    body = {"action": _action_of(job), "destination": _folder_of(job)}
+    body = {"action": action_of(job), "destination": _folder_of(job)}
     request = {name: value for name, value in body.items() if value is not None}
     search = {name: value for name, value in shown.items() if name not in unasked}
     return request_digest({**request, "search_params": search}) == stamp.request
@@ -161,7 +181,8 @@ def _window(search: Mapping[str, Any]) -> dict[str, Any]:
     return window | {name: format_instant(_whole(at)) for name, at in instants.items() if at is not None}
 
 
-def _action_of(job: BulkJob) -> str | None:
+def action_of(job: BulkJob) -> str | None:
+    """Return MOVE or RELEASE, or what is new; None where the answer does not show it."""
     if job.action_type is not None or job.action_params is None:
         return job.action_type
     return job.action_params.type

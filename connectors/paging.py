@@ -45,10 +45,14 @@ class Position:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a listing: its items, in a list or in what has a length, and the next one's cursor, if any."""
+    """One page of a listing: its items, in a list or in what has a length, and the next one's cursor, if any.
+
+    per_page: how many items its service puts on a page, where it says so.
+    """
 
     items: Any
     next: str | None
+    per_page: int | None = None
 
     @classmethod
     def read(
@@ -65,7 +69,9 @@ class Page:
         cursor = info.get("next") if isinstance(info, dict) else None
         if isinstance(cursor, str) and not re.fullmatch(f"[!-~]{{0,{LONGEST_CURSOR}}}", cursor):
             raise UnexpectedAnswer(f"{what}: field result_info.next: is no cursor")
-        return cls(items, cursor if isinstance(cursor, str) and cursor else None)
+        per_page = info.get("per_page") if isinstance(info, dict) else None
+        told = per_page if isinstance(per_page, int) and 0 < per_page <= LARGEST_PAGE else None
+        return cls(items, cursor if isinstance(cursor, str) and cursor else None, told)
 
 
 def sweep(

@@ -78,6 +78,25 @@ class Scripted(httpx.BaseTransport):
         return [f"{r.method} {r.url.path.partition('/email-security/')[2]}" for r in self.requests]
 
 
+class Steady(Scripted):
+    """Goes on answering with each page of the list of jobs as it was shown last, when the script has ended."""
+
+    def __init__(self, *steps: Step) -> None:
+        super().__init__(*steps)
+        self._pages: dict[str, bytes] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        is_list = request.method == "GET" and request.url.path.endswith("/bulk")
+        page = request.url.params.get("page", "")
+        if is_list and not self.steps and page in self._pages:
+            self.requests.append(request)
+            return httpx.Response(200, content=self._pages[page])
+        response = super().handle_request(request)
+        if is_list and response.status_code == 200:
+            self._pages[page] = response.read()
+        return response
+
+
 def connected(script: httpx.BaseTransport, clock: FakeClock | None = None, **settings: Any) -> EmailSecurity:
     """A connector that talks to the script, with time and randomness of the test's own."""
     return EmailSecurity(

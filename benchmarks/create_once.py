@@ -1,0 +1,186 @@
+"""What one create with a key costs among many old jobs: calls, seconds, the pages of the list that were read.
+
+`python -m benchmarks.create_once [--jobs N ...] [--milliseconds N]` starts a service in a process of its own, which
+waits so long before each answer, and runs create-move-job against it as a process. All jobs do the same as the one that
+is made; the list is given newest first, and oldest first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+ROOT = Path(__file__).parent.parent
+LONGEST_SECONDS = 900
+ORDERS = ("newest first", "oldest first")
+NOW = datetime.now(UTC)
+
+PARAMS = {
+    "search_params": {
+        "sender": "billing@invoice-portal.example",
+        "start": "2026-11-13T15:32:35Z",
+        "end": "2026-11-20T15:32:35Z",
+        "detections_only": False,
+    },
+    "destination": "JunkEmail",
+    "idempotency_key": "case-42",
+    "wait_follows": True,
+}
+
+
+def old_job(number: int, made: datetime) -> dict[str, Any]:
+    return {
+        "job_id": str(uuid.UUID(int=(number * 0x9E3779B97F4A7C15F39CC0605CEDC835) % 2**128)),
+        "action_type": "MOVE",
+        "action_params": {"type": "MOVE", "destination": "JunkEmail"},
+        "search_params": PARAMS["search_params"],
+        "status": "COMPLETED",
+        "status_message": None,
+        "comment": f"[cfes:1:{number:024x}:{number:016x}:call={number:08x}] case {number}",
+        "created_at": made.isoformat().replace("+00:00", "Z"),
+        "started_at": made.isoformat().replace("+00:00", "Z"),
+        "completed_at": made.isoformat().replace("+00:00", "Z"),
+        "total_messages_discovered": 61,
+        "messages_pending": 0,
+        "messages_successful": 61,
+        "messages_failed": 0,
+        "messages_skipped": 0,
+        "messages_cancelled": 0,
+    }
+
+
+class Service:
+    """The answers. jobs: each one's own JSON text, the newest first; made: how many of them this run has created."""
+
+    def __init__(self, count: int, order: str, milliseconds: float) -> None:
+        self.jobs = [
+            json.dumps(old_job(count - place, NOW - timedelta(minutes=place + 10))).encode() for place in range(count)
+        ]
+        self.newest_first = order == ORDERS[0]
+        self.seconds = milliseconds / 1000
+        self.calls: Counter[str] = Counter()
+
+    def answer(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
+        parts = urlsplit(target)
+        query = dict(parse_qsl(parts.query))
+        self.calls[method] += 1
+        if method == "POST":
+            asked = json.loads(body)
+            job = old_job(10**9, datetime.now(UTC)) | {"status": "PENDING", "comment": asked["comment"]}
+            job["total_messages_discovered"] = job["messages_successful"] = 0
+            self.jobs.insert(0, json.dumps(job).encode())
+            return 201, b'{"success":true,"errors":[],"messages":[],"result":%b}' % self.jobs[0]
+        per_page = int(query["per_page"])
+        first = (int(query["page"]) - 1) * per_page
+        rows = self.jobs[first : first + per_page]
+        if not self.newest_first:
+            there = len(self.jobs)
+            rows = self.jobs[max(there - first - per_page, 0) : max(there - first, 0)][::-1]
+        info = b'{"page":0,"per_page":%d,"count":%d,"total_count":0}' % (per_page, len(rows))
+        return 200, b'{"success":true,"errors":[],"messages":[],"result":[%b],"result_info":%b}' % (
+            b",".join(rows),
+            info,
+        )
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                method, target, _ = head.split(" ", 2)
+                length = next(
+                    (int(line[15:]) for line in head.split("\r\n") if line.lower().startswith("content-length:")), 0
+                )
+                status, body = self.answer(method, target, await reader.readexactly(length))
+                await asyncio.sleep(self.seconds)
+                writer.write(
+                    b"HTTP/1.1 %d OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+                    % (status, len(body))
+                )
+                writer.write(body)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+async def serve(count: int, order: str, milliseconds: float) -> None:
+    """Serve until standard input ends; print the address as one line of JSON, and then the calls as another."""
+    service = Service(count, order, milliseconds)
+    server = await asyncio.start_server(service.serve, "127.0.0.1", 0, limit=2**16)
+    sys.stdout.write(
+        json.dumps({"base_url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/client/v4"}) + "\n"
+    )
+    sys.stdout.flush()
+    async with server:
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    sys.stdout.write(json.dumps(service.calls) + "\n")
+
+
+def measured(count: int, order: str, milliseconds: float) -> tuple[int, float]:
+    """One create as a process: how many calls it made, and how many seconds it took."""
+    arguments = [sys.executable, "-m", "benchmarks.create_once", "--serve", str(count), order, str(milliseconds)]
+    service = subprocess.Popen(  # noqa: S603 -- this module itself
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    if service.stdin is None or service.stdout is None:
+        raise SystemExit("the service has no pipes")
+    environment = {
+        **os.environ,
+        "CLOUDFLARE_API_TOKEN": "token-of-a-benchmark",
+        "CLOUDFLARE_ACCOUNT_ID": "023e105f4ecef8ad9ca31a8372d0c353",
+        "CLOUDFLARE_BASE_URL": json.loads(service.stdout.readline())["base_url"],
+        "CFES_LOG": "off",
+    }
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "actions.create_move_job"],
+        input=json.dumps(PARAMS),
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+        check=False,
+    )
+    seconds = time.perf_counter() - began
+    service.stdin.close()
+    calls = json.loads(service.stdout.read())
+    service.wait()
+    result = json.loads(done.stdout)
+    if done.returncode != 0 or not result["created"] or calls["POST"] != 1:
+        raise SystemExit(f"the create failed: {result}")
+    return sum(calls.values()), seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--jobs", type=int, nargs="+", default=[0, 500, 5_000, 50_000], help="old jobs of the account")
+    parser.add_argument("--milliseconds", type=float, default=100, help="before each answer")
+    parser.add_argument("--serve", nargs=3, metavar=("JOBS", "ORDER", "MILLISECONDS"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve is not None:
+        asyncio.run(serve(int(given.serve[0]), given.serve[1], float(given.serve[2])))
+        return
+    signal.alarm(LONGEST_SECONDS)
+    print("| old jobs | order of the list | calls | seconds |")  # noqa: T201 -- its result
+    print("| --- | --- | --- | --- |")  # noqa: T201
+    for count in given.jobs:
+        for order in ORDERS:
+            calls, seconds = measured(count, order, given.milliseconds)
+            print(f"| {count:,} | {order} | {calls} | {seconds:.1f} |", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""wait-for-job, given a job that was cancelled as a duplicate: it follows the job that stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actions import wait_for_job
+from connectors.stamp import Stamp, StampKey
+from tests.clock import FakeClock
+from tests.connectors.jobs_service import JobsService, Row
+from tests.connectors.scripted import ACCOUNT, connected, job
+
+PLAN_KEY = "plan-key-that-must-never-show-0123456789"
+DONE: dict[str, Any] = {"status": "COMPLETED", "total_messages_discovered": 5, "messages_successful": 5}
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock("2026-11-20T18:00:00+00:00")
+
+
+@pytest.fixture
+def service(clock: FakeClock) -> JobsService:
+    return JobsService(clock)
+
+
+def stamped(service: JobsService, **changes: Any) -> Row:
+    key = changes.pop("key", "case-42")
+    one = job(job_id=service.new_id(), comment=Stamp.of(ACCOUNT, key, {"action": "MOVE"}).on("case 42"), **changes)
+    service.jobs.append(one)
+    return one
+
+
+@pytest.mark.parametrize("stays", [DONE, {"status": "FAILED"}])
+def test_it_follows_to_the_job_that_stays_and_says_so(service: JobsService, clock: FakeClock, stays: Row) -> None:
+    kept, duplicate = stamped(service, **stays), stamped(service, status="CANCELLED")
+    result = wait_for_job.run({"job_id": duplicate["job_id"].upper()}, connected(service, clock))
+    assert (result["job_id"], result["status"], result["done"]) == (kept["job_id"], kept["status"], True)
+    assert any(duplicate["job_id"] in warning and kept["job_id"] in warning for warning in result["warnings"])
+
+
+def test_a_resume_goes_on_with_the_job_that_stays(service: JobsService, clock: FakeClock) -> None:
+    kept, duplicate = stamped(service, status="PROCESSING"), stamped(service, status="CANCELLED")
+    api = connected(service, clock)
+    first = wait_for_job.run({"job_id": duplicate["job_id"], "timeout_seconds": 0}, api)
+    assert (first["job_id"], first["done"]) == (kept["job_id"], False)
+    kept.update(DONE)
+    for named in (duplicate, kept):
+        again = wait_for_job.run({"job_id": named["job_id"], "resume": first["resume"]}, api)
+        assert (again["job_id"], again["outcome"]) == (kept["job_id"], "succeeded")
+        assert any(duplicate["job_id"] in warning for warning in again["warnings"])
+
+
+def test_a_limit_holds_for_the_job_that_is_followed(service: JobsService, clock: FakeClock) -> None:
+    kept = stamped(service, status="PROCESSING", total_messages_discovered=90, messages_pending=90)
+    duplicate = stamped(service, status="CANCELLED")
+    result = wait_for_job.run(
+        {"job_id": duplicate["job_id"], "cancel_if_discovered_over": 50}, connected(service, clock)
+    )
+    assert (result["job_id"], result["tripwire"]["tripped"], kept["status"]) == (kept["job_id"], True, "CANCELLED")
+
+
+OTHERS: dict[str, Row] = {
+    "another key": {"key": "case-43"},
+    "cancelled too": {"status": "CANCELLED"},
+    "another folder": {"action_params": {"type": "MOVE", "destination": "Inbox"}},
+    "another search": {"search_params": {"sender": "other@phish.example"}},
+    "a wider search": {"search_params": {}},
+    "another action": {"action_type": "RELEASE", "action_params": {"type": "RELEASE"}},
+    "a window": {"search_params": {"sender": "a@phish.example", "start": "2026-11-01T00:00:00Z"}},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_job_that_is_not_the_same_is_not_followed(service: JobsService, clock: FakeClock, other: str) -> None:
+    stamped(service, **{**DONE, **OTHERS[other]})
+    duplicate = stamped(service, status="CANCELLED")
+    result = wait_for_job.run({"job_id": duplicate["job_id"]}, connected(service, clock))
+    assert (result["job_id"], result["status"]) == (duplicate["job_id"], "CANCELLED")
+
+
+def test_with_a_plan_key_only_a_stamp_that_is_proved_counts(service: JobsService, clock: FakeClock) -> None:
+    duplicate = stamped(service, status="CANCELLED")
+    stamped(service, **DONE)
+    api = connected(service, clock, plan_key=PLAN_KEY)
+    assert wait_for_job.run({"job_id": duplicate["job_id"]}, api)["job_id"] == duplicate["job_id"]
+    key = StampKey.of(api.connection.plan_key)
+    copied = Stamp.of(ACCOUNT, "case-42", {"action": "MOVE"}, stamp_key=key).sealed(ACCOUNT, key)
+    for one in service.jobs:
+        one["comment"] = copied.on("case 42")
+    assert wait_for_job.run({"job_id": duplicate["job_id"]}, api)["job_id"] == duplicate["job_id"]
+
+
+def test_a_job_that_this_call_cancels_itself_is_not_left_for_another(service: JobsService, clock: FakeClock) -> None:
+    stamped(service, **DONE)
+    over = stamped(service, status="PROCESSING", total_messages_discovered=90, messages_pending=90)
+    result = wait_for_job.run({"job_id": over["job_id"], "cancel_if_discovered_over": 50}, connected(service, clock))
+    assert (result["job_id"], result["tripwire"]["cancelled"]) == (over["job_id"], True)
+
+
+def test_the_job_that_stays_may_show_late(service: JobsService, clock: FakeClock) -> None:
+    kept = stamped(service, **{**DONE, "created_at": "2026-11-20T17:59:59Z"})
+    duplicate = stamped(service, status="CANCELLED", created_at="2026-11-20T18:00:00Z")
+    service.shown = lambda one: None if one is kept and clock.monotonic() < 6 else one
+    assert wait_for_job.run({"job_id": duplicate["job_id"]}, connected(service, clock))["job_id"] == kept["job_id"]
+
+
+def test_a_list_that_can_not_be_read_is_a_warning(service: JobsService, clock: FakeClock) -> None:
+    duplicate = stamped(service, status="CANCELLED")
+    service.jobs.append({**job(), "job_id": "no uuid", "comment": duplicate["comment"]})
+    result = wait_for_job.run({"job_id": duplicate["job_id"]}, connected(service, clock))
+    assert result["status"] == "CANCELLED"
+    assert any("is not known" in warning for warning in result["warnings"])

@@ -1,0 +1,324 @@
+"""One job for each intent, among many old jobs, lists that change while they are read, and other workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from connectors.email_security import EmailSecurity
+from connectors.errors import OutcomeUnknown
+from connectors.job import BulkJobRequest
+from connectors.job_creation import CreatedJob, Intent, create_job_once
+from connectors.search import SearchParams
+from connectors.stamp import Stamp
+from connectors.wire import httpx
+from tests.clock import FakeClock
+from tests.connectors.jobs_service import JobsService, Row
+from tests.connectors.scripted import ACCOUNT, connected, envelope, job
+
+REQUEST = BulkJobRequest(
+    action="MOVE", destination="JunkEmail", comment="case 42", search_params=SearchParams(sender="a@phish.example")
+)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def service(clock: FakeClock) -> JobsService:
+    return JobsService(clock)
+
+
+@pytest.fixture
+def api(service: JobsService, clock: FakeClock) -> EmailSecurity:
+    return connected(service, clock)
+
+
+def create(api: EmailSecurity, key: str | None = "case-42") -> CreatedJob:
+    return create_job_once(api, Intent(REQUEST, key))
+
+
+def stamped(**changes: Any) -> Row:
+    body = {name: value for name, value in REQUEST.body().items() if name != "comment"}
+    return job(comment=Stamp.of(ACCOUNT, "case-42", body).on("case 42"), **changes)
+
+
+def is_list(request: httpx.Request) -> bool:
+    return request.method == "GET" and request.url.path.endswith("/bulk")
+
+
+# IDs
+
+
+@pytest.mark.parametrize("spelled", [str.upper, str.title, lambda text: text[:8].upper() + text[8:]])
+def test_an_id_in_another_case_in_the_list_is_the_own_job(
+    service: JobsService, api: EmailSecurity, spelled: Callable[[str], str]
+) -> None:
+    service.shown = lambda one: {**one, "job_id": spelled(one["job_id"])}
+    made = create(api)
+    assert (made.created, made.twins, made.warnings) == (True, [], [])
+    again = create(api)
+    assert (again.created, again.job.job_id) == (False, made.job.job_id)
+    assert [one["status"] for one in service.jobs] == ["PENDING"]
+
+
+# A comment that the list does not show as it was sent
+
+LOST: dict[str, Callable[[str], Any]] = {
+    "null": lambda _: None,
+    "empty": lambda _: "",
+    "cut": lambda text: text[:40],
+    "cut to the words": lambda text: text.partition("] ")[2],
+    "padded": lambda text: f"  {text}",
+    "after a byte order mark": lambda text: f"\N{ZERO WIDTH NO-BREAK SPACE}{text}",
+    "upper case": str.upper,
+    "full width": lambda text: text.replace("[", "\N{FULLWIDTH LEFT SQUARE BRACKET}"),
+    "a number": lambda _: 42,
+}
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("lost", LOST)
+def test_a_job_that_the_list_shows_without_its_stamp_is_said_to_be(
+    service: JobsService, clock: FakeClock, lost: str, *, keyed: bool
+) -> None:
+    service.shown = lambda one: {**one, "comment": LOST[lost](one["comment"])}
+    made = create(connected(service, clock, **({"plan_key": "k" * 32} if keyed else {})))
+    [warning] = made.warnings
+    assert made.created
+    assert "without the stamp" in warning
+    assert made.job.job_id in warning
+    assert "does not show the job" not in warning
+    assert [one["status"] for one in service.jobs] == ["PENDING"]
+
+
+def test_a_comment_that_only_the_answer_to_the_create_leaves_out_is_no_reason_to_warn(
+    service: JobsService, api: EmailSecurity
+) -> None:
+    service.post = lambda _, one: httpx.Response(201, json=envelope({**one, "comment": None}))
+    assert create(api).warnings == []
+    assert not create(api).created
+
+
+def test_of_two_jobs_the_one_that_others_can_recognise_stays(service: JobsService, api: EmailSecurity) -> None:
+    other = stamped(job_id=service.new_id(), created_at="2026-11-20T16:02:36Z")
+
+    def before(request: httpx.Request, _: int) -> None:
+        if request.method == "POST" and not service.jobs:
+            service.jobs.append(other)
+
+    service.before = before
+    service.shown = lambda one: one if one is other else {**one, "comment": None}
+    made = create(api)
+    assert (made.created, made.job.job_id) == (False, other["job_id"])
+    assert [one["status"] for one in service.jobs] == ["PENDING", "CANCELLED"]
+
+
+def test_after_a_lost_answer_a_job_without_a_stamp_that_may_be_the_own_one_keeps_from_a_second_post(
+    service: JobsService, api: EmailSecurity
+) -> None:
+    service.post = lambda _answer, _one: httpx.Response(502)
+    service.shown = lambda one: {**one, "comment": None}
+    with pytest.raises(OutcomeUnknown) as caught:
+        create(api)
+    assert (service.calls["POST"], caught.value.job_id) == (1, service.jobs[0]["job_id"])
+
+
+# A list that changes while it is read
+
+
+def _delete(service: JobsService, index: int) -> None:
+    del service.jobs[index]
+
+
+def _replace(service: JobsService) -> None:
+    _delete(service, 0)
+    service.add_old(1)
+
+
+CHANGES: dict[str, Callable[[JobsService], None]] = {
+    "the newest is deleted": lambda service: _delete(service, -1),
+    "the oldest is deleted": lambda service: _delete(service, 0),
+    "one is added": lambda service: service.add_old(1),
+    "one is deleted and one added": _replace,
+    "the order changes": lambda service: service.jobs.sort(key=lambda one: str(one["job_id"])),
+}
+
+
+@pytest.mark.parametrize("says_page_size", [True, False])
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize("page_size", [1000, 100])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_job_that_a_change_of_the_list_hides_from_one_pass_is_reused(
+    service: JobsService,
+    api: EmailSecurity,
+    change: str,
+    page_size: int,
+    *,
+    newest_first: bool,
+    says_page_size: bool,
+) -> None:
+    service.page_size, service.newest_first, service.says_page_size = page_size, newest_first, says_page_size
+    service.add_old(2 * page_size)
+    # The first row of the second page, which a deletion moves up.
+    place = len(service.jobs) - page_size if newest_first else page_size
+    old = stamped(job_id=service.new_id(), created_at="2026-10-20T16:02:36Z", status="COMPLETED")
+    service.jobs.insert(place, old)
+
+    def before(request: httpx.Request, _: int) -> None:
+        if is_list(request) and request.url.params["page"] == "2" and not changed:
+            changed.append(True)
+            CHANGES[change](service)
+
+    changed: list[bool] = []
+    service.before = before
+    made = create(api)
+    assert (made.created, made.job.job_id, service.calls["POST"]) == (False, old["job_id"], 0)
+
+
+def test_a_page_that_is_empty_once_hides_no_job(service: JobsService, api: EmailSecurity) -> None:
+    service.add_old(2500)
+    old = stamped(job_id=service.new_id(), created_at="2026-10-20T16:02:36Z", status="COMPLETED")
+    service.jobs.insert(0, old)
+    answer = service._answer
+
+    def with_a_hole(request: httpx.Request) -> httpx.Response:
+        if is_list(request) and request.url.params["page"] == "3" and len(service.requests) < 6:
+            return httpx.Response(200, json=envelope([]))
+        return answer(request)
+
+    service._answer = with_a_hole  # type: ignore[method-assign]
+    made = create(api)
+    assert (made.created, service.calls["POST"]) == (False, 0)
+
+
+# What it costs
+
+
+@pytest.mark.parametrize("ignores_filters", [False, True])
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize(("old", "most"), [(0, 5), (1, 5), (500, 5), (998, 5), (3000, 17), (9_500, 29)])
+def test_a_create_costs_two_passes_over_many_jobs_and_five_calls_where_there_is_one_page(
+    service: JobsService, api: EmailSecurity, old: int, most: int, *, newest_first: bool, ignores_filters: bool
+) -> None:
+    service.newest_first, service.ignores_filters = newest_first, ignores_filters
+    service.add_old(old, status="COMPLETED")
+    assert create(api).created
+    assert sum(service.calls.values()) <= most
+
+
+def test_a_list_without_page_size_costs_no_more_where_there_is_one_page(
+    service: JobsService, api: EmailSecurity
+) -> None:
+    service.says_page_size = False
+    service.add_old(500)
+    assert create(api).created
+    assert sum(service.calls.values()) <= 5
+
+
+def test_jobs_of_the_other_action_are_read_once_only(service: JobsService, api: EmailSecurity) -> None:
+    service.add_old(8000, action_type="RELEASE")
+    assert create(api).created
+    assert sum(service.calls.values()) <= 18
+
+
+def test_a_key_that_a_job_of_the_other_action_has_is_still_seen(service: JobsService, api: EmailSecurity) -> None:
+    service.add_old(3000)
+    comment = Stamp.of(ACCOUNT, "case-42", {"action": "RELEASE"}).on("theirs")
+    service.jobs.insert(7, job(job_id=service.new_id(), comment=comment, action_type="RELEASE"))
+    with pytest.raises(Exception, match="was used for another request"):
+        create(api)
+    assert service.calls["POST"] == 0
+
+
+# Two workers
+
+
+@pytest.mark.parametrize("whole_seconds", [False, True])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("first_lag", [0.2, 1.0, 2.9])
+@pytest.mark.parametrize("second_lag", [0.0, 0.4, 2.9])
+def test_every_worker_names_the_job_that_stays(
+    clock: FakeClock, seed: int, first_lag: float, second_lag: float, *, whole_seconds: bool
+) -> None:
+    service = JobsService(clock, seed=seed)
+    service.whole_seconds = whole_seconds
+    service.add_old(30)
+    lags, born, results = iter([first_lag, second_lag, 0.0]), dict[str, float](), list[CreatedJob]()
+
+    def shown(one: Row) -> Row | None:
+        return one if clock.monotonic() >= born.get(one["job_id"], -1) else None
+
+    def post(answer: httpx.Response, one: Row) -> httpx.Response:
+        born[one["job_id"]] = clock.monotonic() + next(lags)
+        clock.advance(0.05)
+        return answer
+
+    def before(request: httpx.Request, _: int) -> None:
+        # The second worker begins where the first one has its answer and has not looked yet.
+        if service.calls["POST"] == 1 and not begun:
+            begun.append(True)
+            results.append(create(connected(service, clock)))
+
+    begun: list[bool] = []
+    service.shown, service.post, service.before = shown, post, before
+    results.append(create(connected(service, clock)))
+    [live] = service.live
+    assert {made.job.job_id for made in results} == {live["job_id"]}
+    assert sum(made.created for made in results) <= 1
+    assert len(results) == 2
+
+
+def test_a_call_that_finds_a_job_that_has_only_just_been_made_waits_until_it_is_sure_to_stay(
+    service: JobsService, clock: FakeClock, api: EmailSecurity
+) -> None:
+    hidden = stamped(job_id=service.new_id(), created_at="2026-11-20T16:02:34.500000Z")
+    seen = stamped(job_id=service.new_id(), created_at="2026-11-20T16:02:35.000000Z")
+    service.jobs += [hidden, seen]
+    service.shown = lambda one: None if one is hidden and clock.monotonic() < 3 else one
+    made = create(api)
+    assert (made.created, made.job.job_id) == (False, hidden["job_id"])
+    assert seen["status"] == "CANCELLED"
+
+
+def test_an_old_job_is_reused_without_a_pause(service: JobsService, clock: FakeClock, api: EmailSecurity) -> None:
+    service.jobs.append(stamped(created_at="2026-11-19T16:02:34Z"))
+    assert not create(api).created
+    assert clock.slept == []
+
+
+# An answer that contradicts itself
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 422, 302, 500])
+@pytest.mark.parametrize("lagging", [False, True])
+def test_a_job_in_an_answer_that_contradicts_itself_is_found(
+    service: JobsService, clock: FakeClock, api: EmailSecurity, status: int, *, lagging: bool
+) -> None:
+    service.post = lambda _, one: httpx.Response(status, json=envelope(one))
+    began = clock.now()
+    if lagging:
+        service.shown = lambda one: (
+            one if (clock.now() - datetime.fromisoformat(one["created_at"])).seconds > 5 else None
+        )
+    made = create(api)
+    assert (made.created, service.calls["POST"]) == (True, 1)
+    assert (clock.now() - began).total_seconds() < 40
+    assert not create(api).created
+    assert len(service.jobs) == 1
+
+
+def test_a_clean_refusal_is_still_one(service: JobsService, api: EmailSecurity) -> None:
+    def refuse(_: httpx.Response, one: Row) -> httpx.Response:
+        service.jobs.remove(one)
+        return httpx.Response(400, json=envelope(None, success=False, errors=[{"code": 1000, "message": "no"}]))
+
+    service.post = refuse
+    with pytest.raises(Exception, match="refused") as caught:
+        create(api)
+    assert (caught.value.applied, service.calls["POST"]) == ("no", 1)  # type: ignore[attr-defined]
