@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from actions.plain_json import LARGEST_INTEGER, problems_of
+from actions.result_size import fit_result
 from actions.streams import record_error, record_result
 from connectors.api_object import Uuid
 from connectors.email_security import EmailSecurity
@@ -81,6 +82,41 @@ class ActionResult(BaseModel):
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_INTEGER
+
+
+class BoundedParams(ActionParams):
+    """Parameters of an action whose result can have many entries."""
+
+    max_result_bytes: int = Field(
+        200_000,
+        ge=20_000,
+        le=50_000_000,
+        description="The result's lists are cut so that its JSON has at most so many bytes; see `truncated`.",
+    )
+
+
+class Cut(ActionResult):
+    """How many entries a list has, of how many there are."""
+
+    kept: int
+    total: int
+
+
+class BoundedResult(ActionResult):
+    """A result that is kept within `max_result_bytes`. Its counts are whole, whatever is cut.
+
+    cut_order: its lists, the least needed first; each has its most needed entries first. cut_whole: those that are
+    null where they do not fit.
+    """
+
+    cut_order: ClassVar[Sequence[str]] = ()
+    cut_whole: ClassVar[frozenset[str]] = frozenset()
+
+    truncated: dict[str, Cut] = Field(
+        default_factory=dict,
+        description="The lists that were cut to keep the result within `max_result_bytes`: how many entries are kept, "
+        "of how many. Empty: nothing was cut.",
+    )
 
 
 P = TypeVar("P", bound=ActionParams)
@@ -196,6 +232,8 @@ class Action(Generic[P, R]):
         document = result.model_dump(mode="json", by_alias=True)
         if warnings:
             document["warnings"] = [*warnings, *document["warnings"]]
+        if isinstance(params, BoundedParams) and isinstance(result, BoundedResult):
+            fit_result(document, params.max_result_bytes, result.cut_order, result.cut_whole)
         return document
 
 

@@ -39,8 +39,8 @@ def example_change(**changes: Any) -> dict[str, Any]:
         "not_sent": 0,
         "unaccounted": [],
         "results": [example_row()],
-        "results_complete": True,
         "warnings": [],
+        "truncated": {},
         **changes,
     }
 

@@ -9,20 +9,22 @@ from typing import Any
 
 from pydantic import Field
 
-from actions.contract import READ, Action, ActionParams, ActionResult
+from actions.contract import READ, Action, BoundedParams, BoundedResult
 from actions.example_job import example_job
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.job import ActionType, JobStatus
 
 
-class Params(ActionParams):
+class Params(BoundedParams):
     action_type: ActionType | None = Field(None, description="Only jobs that move, or only jobs that release.")
     status: JobStatus | None = Field(None, description="Only jobs with this status.")
 
 
-class Result(ActionResult):
-    count: int = Field(description="How many jobs are listed.")
+class Result(BoundedResult):
+    cut_order = ("jobs",)
+
+    count: int = Field(description="How many jobs there are.")
     jobs: list[dict[str, Any]] = Field(description="The jobs as the API describes them, the newest first.")
 
 
@@ -51,6 +53,7 @@ ACTION = Action(
     example_result={
         "count": 1,
         "jobs": [example_job(completed_at="2026-11-20T16:04:01Z")],
+        "truncated": {},
     },
 )
 run = ACTION.run

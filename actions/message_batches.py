@@ -7,6 +7,7 @@ as it is; after that it is PartlyApplied or OutcomeUnknown, with the IDs that ar
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,9 +29,6 @@ from connectors.errors import ApiRefusal, OutcomeUnknown, PackError, PartlyAppli
 from connectors.message_change import MOST_IDS, MoveRow
 from guardrails.named_messages import Change, NamedMessage
 
-# What an error's `resume` holds at most: some half a megabyte. Beyond it the same call with all its IDs goes on too.
-IDS_IN_RESUME = 10_000
-
 # Once something was changed, to wait out a rate-limit block of five minutes is better than to stop half-way.
 PATIENCE_SECONDS = 900.0
 
@@ -39,10 +37,14 @@ NOT_TO_BE_TOLD = "the answer was lost, and the message does not show what was do
 
 @dataclass
 class Ledger:
-    """What became of each message so far, and the rows that say so. changed: whether anything was, by this call."""
+    """What became of each message so far, and the rows that say so. changed: whether anything was, by this call.
+
+    resume_bytes: how large an error's `resume` may be. Beyond it the same call with all its IDs goes on too.
+    """
 
     change: Change
     messages: dict[str, NamedMessage]
+    resume_bytes: int = 200_000
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     rows: list[MessageRow] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -171,10 +173,11 @@ def _interrupted(ledger: Ledger, failure: PackError) -> PackError:
     if not ledger.changed and not counted["unknown"]:
         return failure
     left = ledger.left()
+    fits = len(json.dumps(left)) <= ledger.resume_bytes
     action_id = "release-messages" if ledger.change.action == "RELEASE" else "move-messages"
     rest = (
         f"`resume` has the IDs that are left, for {action_id}."
-        if len(left) <= IDS_IN_RESUME
+        if fits
         else f"{len(left)} IDs are left, too many to be told one by one."
     )
     error = (PartlyApplied if ledger.changed else OutcomeUnknown)(
@@ -188,5 +191,5 @@ def _interrupted(ledger: Ledger, failure: PackError) -> PackError:
         retry_after_seconds=failure.retry_after_seconds,
     )
     # A part of the rest would be taken for the whole of it.
-    error.resume = {"ids": left} if len(left) <= IDS_IN_RESUME else None
+    error.resume = {"ids": left} if fits else None
     return error

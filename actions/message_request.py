@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from guardrails.approval_token import ReadToken
     from guardrails.survey import Survey
 
-# Above so many rows only those of messages that did not succeed are in the result.
-ROWS_IN_RESULT = 10_000
-
 UNACCOUNTED_NAMED = 1000
 
 # A dry run of more messages shows no IDs: whoever approves it can't check the hash, and is told so.
@@ -104,7 +101,7 @@ def prepare(
         requested_by=requester(api, p.requested_by),
         approvals=p.approvals,
     )
-    ledger = Ledger(change, _trusted(api, selection, change, allowed))
+    ledger = Ledger(change, _trusted(api, selection, change, allowed), resume_bytes=p.max_result_bytes)
     check_request(api, change, len(ledger.messages), allowed)
     found = _look_first(api, p, ledger, allowed)
     check_messages(api, change, ledger.messages.values(), allowed)
@@ -146,10 +143,7 @@ def finish(
     if not ready.p.dry_run and ids:
         unspent = _send(api, ready, ids, action_id)
     counted, numbers = ledger.counts(), numbers_of(ledger.messages.values())
-    shown = ledger.rows if len(ledger.rows) <= ROWS_IN_RESULT else [row for row in ledger.rows if not row.success]
     warnings = [*more.pop("warnings", ()), *_warnings(ready), *ledger.warnings, *unspent]
-    if len(shown) < len(ledger.rows):
-        warnings.append(f"of {len(ledger.rows)} rows only the {len(shown)} without success are in results")
     return result(
         dry_run=ready.p.dry_run,
         done=counted["not sent"] == 0 and selection.without_id == 0 and unresolved == 0,
@@ -175,8 +169,8 @@ def finish(
         unknown=counted["unknown"],
         not_sent=counted["not sent"],
         unaccounted=ledger.of("unknown")[:UNACCOUNTED_NAMED],
-        results=shown,
-        results_complete=len(shown) == len(ledger.rows),
+        # Where they are cut, what did not succeed stays.
+        results=sorted(ledger.rows, key=lambda row: row.success is True),
         warnings=warnings,
         **more,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
 from actions.approval_parameters import Approvals, Person
-from actions.contract import ActionParams, ActionResult, Preview
+from actions.contract import BoundedParams, BoundedResult, Preview
 from actions.message_rows import MessageRow
 from actions.message_selection import MOST_MESSAGES
 from connectors.errors import TemporaryFailure
@@ -23,7 +23,7 @@ InvestigateId = Annotated[str, StringConstraints(pattern=INVESTIGATE_ID)]
 ExportPath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
-class ChangeParams(ActionParams):
+class ChangeParams(BoundedParams):
     """What must hold before named messages are changed."""
 
     dry_run: bool = Field(False, description="Show what would be done, and the plan_hash; change nothing.")
@@ -61,8 +61,15 @@ class NamedParams(ChangeParams):
     )
 
 
-class ChangeResult(ActionResult):
+class ChangeResult(BoundedResult):
     """What was done, message by message. The counts are of messages: their sum is `messages`."""
+
+    cut_order: ClassVar[Sequence[str]] = (
+        *("results", "ids", "sample", "by_sender", "by_recipient_domain", "by_disposition"),
+        *("rows_without_id", "unaccounted", "refusals", "warnings"),
+    )
+    # Approvals are of all the IDs: a part of them proves nothing.
+    cut_whole = frozenset({"ids"})
 
     dry_run: bool = Field(description="True: nothing was changed.")
     done: bool = Field(
@@ -74,7 +81,8 @@ class ChangeResult(ActionResult):
     destination: str | None = Field(description="The folder; null for RELEASE.")
     messages: int = Field(description="Distinct messages that are meant.")
     ids: list[str] | None = Field(
-        description="In a dry run of up to 10,000 messages their IDs, sorted: what plan_hash is over; else null."
+        description="In a dry run of up to 10,000 messages their IDs, sorted: what plan_hash is over, and what an "
+        "approver checks it against; else null. So they are where they do not fit into `max_result_bytes`."
     )
     recipients: int | None = Field(description="Distinct recipients of these; null where not known of every message.")
     requested_by: str | None = Field(description="Who asked; null where not stated.")
@@ -105,10 +113,7 @@ class ChangeResult(ActionResult):
     unknown: int = Field(description="Messages that the service's answer does not account for.")
     not_sent: int = Field(description="Messages that were not sent.")
     unaccounted: list[str] = Field(description="The IDs of the first 1,000 that are unknown.")
-    results: list[MessageRow] = Field(
-        description="A row for each message and recipient; above 10,000 rows only those without success."
-    )
-    results_complete: bool = Field(description="False where rows of success were left out of `results`.")
+    results: list[MessageRow] = Field(description="A row for each message and recipient, those without success first.")
     warnings: list[str] = Field(description="What a person should know.")
 
 

@@ -13,6 +13,7 @@ from actions.contract import READ, Action, ActionResult
 from actions.example_plan import EXAMPLE_PLAN
 from actions.job_request import JobRequestParams, limits_of, warnings_of
 from actions.process import main
+from actions.result_size import fitting
 from connectors.email_security import EmailSecurity
 from connectors.errors import GuardrailRefusal, ParameterError, PlanRefused, Problem, TooManyMessages, UncountableSearch
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
@@ -34,6 +35,9 @@ from guardrails.search_scope import scope_of
 from guardrails.survey import Survey, survey
 from guardrails.window import pinned
 
+# A plan goes through the state of a platform that bounds it, and can't be cut once it is sealed.
+MOST_SAMPLE_BYTES = 100_000
+
 
 class Params(JobRequestParams):
     action: ActionType = Field(description="MOVE for create-move-job, RELEASE for release-job.")
@@ -44,7 +48,9 @@ class Params(JobRequestParams):
     limit: int = Field(
         200_000, ge=1, le=1_000_000, description="Refuse where there are more messages: nothing is sampled."
     )
-    sample: int = Field(10, ge=0, le=100, description="How many of the messages found to show.")
+    sample: int = Field(
+        10, ge=0, le=100, description="How many of the messages found to show, as far as they fit into 100 kB."
+    )
 
 
 class Result(Plan, ActionResult):
@@ -157,7 +163,7 @@ def _findings(found: Survey | None) -> dict[str, object]:
         "by_delivery_status": found.by_delivery_status.shown(),
         "by_sender": found.by_sender.shown(),
         "proved_clean": found.proved_clean.shown(),
-        "sample": found.sample,
+        "sample": fitting(found.sample, MOST_SAMPLE_BYTES),
         "protected": list(found.protected),
         "own_senders": found.own_senders,
     }

@@ -41,6 +41,9 @@ class Params(ChangeParams):
 
 
 class Result(ChangeResult):
+    # Last: these are named nowhere else.
+    cut_order = (*ChangeResult.cut_order, "cancelled_unknown")
+
     rows: int = Field(description="Rows with status COMPLETED, one for each message and recipient.")
     rows_left_alone: int = Field(description="Rows with another status, without those of messages that are restored.")
     cancelled_moved: int = Field(
@@ -137,7 +140,8 @@ def _warnings(selection: Selection, by_destination: Counter[str]) -> list[str]:
 
 def restore_verdict(result: Mapping[str, Any]) -> int:
     """Return 8 also where it is not known whether CANCELLED messages were moved."""
-    return 8 if result["cancelled_unknown"] and not result["dry_run"] else verdict(result)
+    left = result["cancelled_unknown"] or "cancelled_unknown" in result["truncated"]
+    return 8 if left and not result["dry_run"] else verdict(result)
 
 
 ACTION = Action(

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from actions.contract import READ, Action, ActionParams, ActionResult
+from actions.contract import READ, Action, BoundedParams, BoundedResult
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.end_of_life import ACTION_LOG, EndedParameter
@@ -21,7 +21,7 @@ from connectors.search import SearchParams
 from guardrails.search_scope import scope_of
 
 
-class Params(ActionParams):
+class Params(BoundedParams):
     ended: ClassVar[Sequence[EndedParameter]] = (ACTION_LOG,)
 
     search_params: SearchParams = Field(description="Which messages are meant; all criteria given must hold.")
@@ -29,7 +29,9 @@ class Params(ActionParams):
     sample: int = Field(20, ge=0, le=1000, description="How many of the messages found to show in the result.")
 
 
-class Result(ActionResult):
+class Result(BoundedResult):
+    cut_order = ("messages", "counts_by_disposition", "warnings")
+
     count: int = Field(description="Messages found, at most `limit`.")
     mailbox_copies: int = Field(description="Messages times mailboxes that hold them: a job has one row for each.")
     recipients: int = Field(description="Distinct recipients.")
@@ -116,6 +118,7 @@ ACTION = Action(
             }
         ],
         "warnings": [],
+        "truncated": {},
     },
 )
 run = ACTION.run

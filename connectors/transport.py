@@ -238,8 +238,8 @@ class Transport:
                 ray_id = _ray_id(response.headers)
                 self._budget.observe(response.headers)
                 if parse is None:
-                    whole = read_body(response, in_time)
-                    data, envelope = memoryview(whole), _envelope(whole)
+                    content = read_body(response, in_time)
+                    data, envelope = memoryview(content), _envelope(content)
                 else:
                     data = self._buffers.filled(body_chunks(response, in_time))
                     envelope = (parse(data) if status == 200 else None) or _envelope(bytes(data))

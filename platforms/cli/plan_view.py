@@ -43,7 +43,7 @@ MOVED_BACK = "move-messages with the same IDs moves them to Inbox; the folder th
 
 # What a change of named messages came to: of no use before it is made.
 OUTCOME = {
-    *("dry_run", "done", "succeeded", "failed", "unknown", "not_sent", "unaccounted", "results_complete"),
+    *("dry_run", "done", "succeeded", "failed", "unknown", "not_sent", "unaccounted", "truncated"),
     "rows_without_id",
 }
 

@@ -41,7 +41,10 @@ ROW_COLUMNS = (
 
 def show_result(screen: Screen, action_id: str, result: Result) -> None:
     """Print a result as tables; what it warns of goes to standard error."""
-    _VIEWS.get(action_id, _as_facts)(screen, result)
+    _VIEWS.get(action_id, _as_facts)(screen, {name: value for name, value in result.items() if name != "truncated"})
+    for name, cut in (result.get("truncated") or {}).items():
+        shown = f"the first {cut['kept']:,} of {cut['total']:,}" if result[name] is not None else "none"
+        screen.say(f"! {name}: {shown} are shown; --max-result-bytes shows more", WARNING)
     for warning in result.get("warnings") or ():
         screen.say(f"! {warning}", WARNING)
 
@@ -60,7 +63,8 @@ def _jobs(screen: Screen, result: Result) -> None:
     jobs = result["jobs"]
     if jobs:
         grid(screen.out, JOB_COLUMNS, [_job_row(job) for job in jobs])
-    screen.say("no jobs" if not jobs else "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs", QUIET)
+    count = result["count"]
+    screen.say("no jobs" if not count else "1 job" if count == 1 else f"{count} jobs", QUIET)
 
 
 def _job_row(job: Result) -> Sequence[object]:

@@ -6,14 +6,17 @@ import ast
 import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import jsonschema
 import pytest
+from pydantic import BaseModel
 
 from actions import catalog
-from actions.contract import Action
+from actions.contract import Action, BoundedParams, BoundedResult
 from connectors.errors import ParameterError
 
 ACTIONS = list(catalog.available().values())
@@ -69,6 +72,57 @@ def test_its_module_says_what_it_does_and_runs_by_itself(action: Action[Any, Any
 def test_an_unknown_parameter_is_refused(action: Action[Any, Any]) -> None:
     with pytest.raises(ParameterError, match="/no_such_parameter"):
         action.check({**action.example_params, "no_such_parameter": 1})
+
+
+# Lists and objects of results that need no cutting, and why.
+SMALL = {
+    # Fewer than a hundred, each of bounded length.
+    "warnings", "approved_by", "files", "missing_permissions", "refusals", "parity_notes", "by_kind", "by_status",
+    "counts_by_status", "counters", "by_destination", "looks",
+    # At most 25 rows, 100 or 10 entries, or 100 kB: what is sealed can't be cut (guardrails.survey, preview-job).
+    "by_recipient_domain", "by_disposition", "by_delivery_status", "by_sender", "proved_clean", "sample", "protected",
+    "own_senders",
+    # What one request asks for.
+    "search_params", "asked_search_params", "job",
+    # The duplicates of one key: as many as there were workers at once.
+    "twins",
+    # Refused where they are larger than inline_limit_bytes, never cut.
+    "messages of export-job-messages", "disagreements",
+}  # fmt: skip
+
+
+def containers(model: type[BaseModel]) -> Iterator[str]:
+    """The fields of a result that can have many entries, those of its parts included."""
+    for name, field in model.model_fields.items():
+        parts = list(flattened(field.annotation))
+        if any(get_origin(part) in (list, dict, tuple, set) for part in parts):
+            yield name
+        for part in parts:
+            for inner in (part, *get_args(part)):
+                if isinstance(inner, type) and issubclass(inner, BaseModel):
+                    yield from containers(inner)
+
+
+def flattened(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from flattened(part)
+    elif get_origin(annotation) is Annotated:
+        yield from flattened(get_args(annotation)[0])
+    else:
+        yield annotation
+
+
+@each_action
+def test_every_list_of_its_result_is_bounded(action: Action[Any, Any]) -> None:
+    cut: set[str] = set()
+    if issubclass(action.result, BoundedResult):
+        assert issubclass(action.params, BoundedParams)
+        assert action.params.model_fields["max_result_bytes"].default == 200_000
+        cut = {*action.result.cut_order, "truncated"}
+        assert cut <= set(action.result.model_fields)
+    for name in set(containers(action.result)) - cut:
+        assert name in SMALL or f"{name} of {action.id}" in SMALL, f"{action.id}: {name} can have any number of entries"
 
 
 def test_an_unknown_action_is_refused_and_the_known_are_named() -> None:

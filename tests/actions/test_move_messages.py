@@ -101,14 +101,32 @@ class TestNamed:
         assert result["succeeded"] == len(folders(sandbox))
         assert result["succeeded"] + result["failed"] == 2500
 
-    def test_above_ten_thousand_rows_only_those_without_success_are_in_the_result(
-        self, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch
+    def test_a_result_of_3000_messages_is_cut_and_keeps_its_counts_and_its_failures(
+        self, start_sandbox: Start, connect: Connect
     ) -> None:
-        monkeypatch.setattr("actions.message_request.ROWS_IN_RESULT", 3)
-        result = move(api, ids=[*ids_of(api, 4), ABSENT])
-        assert [one["id"] for one in result["results"]] == [ABSENT]
-        assert not result["results_complete"]
-        assert result["succeeded"] == 4
+        sandbox = start_sandbox(messages=3200, **SMOOTH)
+        api = connect(sandbox)
+        ids = any_ids(api, 3000)
+        result = move(api, ids=[*ids, ABSENT])
+        assert len(json.dumps(result)) < 200_000
+        assert result["succeeded"] + result["failed"] + result["unknown"] == result["messages"] == 3001
+        cut = result["truncated"]["results"]
+        assert (len(result["results"]), cut["total"] >= 3001) == (cut["kept"], True)
+        # What a person has to look at comes first, and is kept first.
+        success = [row["success"] is True for row in result["results"]]
+        assert success == sorted(success)
+        assert ABSENT in {row["id"] for row in result["results"]}
+        whole = move(api, ids=[*ids, ABSENT], max_result_bytes=50_000_000, skip_done=True)
+        assert whole["truncated"] == {}
+        assert len(whole["results"]) >= 3001
+
+    def test_ids_to_be_approved_are_all_there_or_none(self, start_sandbox: Start, connect: Connect) -> None:
+        api = connect(start_sandbox(messages=800, **SMOOTH))
+        ids = any_ids(api, 700)
+        small = move(api, ids=ids, dry_run=True, max_result_bytes=20_000)
+        assert (small["ids"], small["truncated"]["ids"]) == (None, {"kept": 0, "total": 700})
+        assert small["plan_hash"] == move(api, ids=ids, dry_run=True)["plan_hash"]
+        assert sorted(ids) == move(api, ids=ids, dry_run=True)["ids"]
 
 
 class TestRepeating:

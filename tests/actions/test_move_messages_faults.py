@@ -186,15 +186,16 @@ class TestFaults:
         left = move(api, ids=error["resume"]["ids"])
         assert left["succeeded"] + left["failed"] == 500
 
-    def test_too_many_ids_to_be_told_are_not_cut(
-        self, sandbox: RunningSandbox, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("actions.message_batches.IDS_IN_RESUME", 1)
+    @pytest.mark.parametrize("most", [20_000, 200_000])
+    def test_too_many_ids_to_be_told_are_not_cut(self, most: int, start_sandbox: Start, connect: Connect) -> None:
+        sandbox = start_sandbox(messages=600, **SMOOTH)
+        api = connect(sandbox)
+        ids = any_ids(api, 500)
         sandbox.state.faults.add("moveMessages", "drop_before", times=5)
         with pytest.raises(OutcomeUnknown) as caught:
-            move(api, ids=ids_of(api, 2))
-        assert caught.value.resume is None
-        assert "2 IDs are left" in caught.value.help
+            move(api, ids=ids, skip_done=False, max_result_bytes=most)
+        assert caught.value.resume == (None if most == 20_000 else {"ids": ids})
+        assert ("500 IDs are left" in caught.value.help) is (most == 20_000)
 
     def test_a_copy_that_was_moved_of_a_message_that_failed_is_a_change(
         self, sandbox: RunningSandbox, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch

@@ -132,7 +132,7 @@ def _mistold_result(change: _Change) -> list[str]:
     ]
     if result["messages"] != len(named) or result["duplicates"] != len(call.params["ids"]) - len(named):
         wrong.append(f"{len(named)} messages are named, it tells {result['messages']}")
-    if result["not_sent"] or not result["done"] or not result["results_complete"]:
+    if result["not_sent"] or not result["done"] or result["truncated"]:
         wrong.append("was not stopped, and has not done everything")
     if set(rows) - set(named):
         wrong.append(f"tells of {', '.join(map(str, set(rows) - set(named)))}, not named")
