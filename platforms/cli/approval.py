@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
 from connectors.errors import GuardrailRefusal, OutcomeUnknown, PackError, ParameterError
+from evidence.disarm import visible
 from platforms.cli.action_index import load
-from platforms.cli.layout import facts, paragraph
+from platforms.cli.layout import broken, facts, paragraph, width_of
 from platforms.cli.palette import STRONG, WARNING
+from platforms.cli.plan_view import effect_of
 from platforms.cli.preview import Previews, bind_parameters, show_preview
 from platforms.cli.screen import Screen, is_terminal, write
 from platforms.cli.tables import named_values
@@ -94,12 +97,19 @@ class AskingGate:
     A step whose action has begun in this process was approved here: to run it again is how it is found out what it
     changed. In a `resumed` run somebody else may have approved it: the first step is always asked about, after what
     the run has done so far. `require_person` refuses a run that could not ask. `away` takes what is drawn on the
-    terminal off it while the question waits.
+    terminal off it while the question waits. `thinking` is filled with the seconds that the person took, by step.
     """
 
     def __init__(
-        self, screen: Screen, away: Callable[[], AbstractContextManager[None]], previews: Previews, *, resumed: bool
+        self,
+        screen: Screen,
+        away: Callable[[], AbstractContextManager[None]],
+        previews: Previews,
+        thinking: dict[str, float],
+        *,
+        resumed: bool,
     ) -> None:
+        self.thinking = thinking
         self._screen = screen
         self._away = away
         self._previews = previews
@@ -123,7 +133,11 @@ class AskingGate:
                 facts(console, [(name, value) for name, value in named_values(params) if value != ""])
             else:
                 show_preview(self._screen, console, action, shown, to_run)
-            if not agrees(self._screen):
+            asked = monotonic()
+            agreed = agrees(self._screen, effect_of(action, shown))
+            step = upcoming.command.step_id
+            self.thinking[step] = self.thinking.get(step, 0.0) + monotonic() - asked
+            if not agreed:
                 raise Declined(possible_changes(upcoming))
         self._asked, self._bound = params, to_run
 
@@ -158,10 +172,11 @@ def console_of(screen: Screen) -> Console:
     return screen.err if screen.watched else screen.out
 
 
-def agrees(screen: Screen) -> bool:
-    """Ask whether to continue. Only y and yes are a yes; the end of the input is a no."""
+def agrees(screen: Screen, effect: str) -> bool:
+    """Ask whether to do it. Only y and yes are a yes; the end of the input is a no. effect: in one line."""
     stream = sys.stderr if screen.watched else sys.stdout
-    write(stream, "Continue? [y/N] ")
+    question = broken(f"{visible(effect)}. Continue? [y/N]", width_of(console_of(screen)))
+    write(stream, "\n".join(question) + " ")
     answer = typed_answer()
     if answer is None or not answer.endswith("\n"):
         write(stream, "\n")

@@ -65,6 +65,7 @@ class StoppingGate:
     """The gate that lets what only reads pass, and stops the run before anything else."""
 
     def __init__(self, previews: Previews) -> None:
+        self.thinking: dict[str, float] = {}
         self._previews = previews
 
     def __call__(self, upcoming: local.Upcoming) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from platforms.cli.layout import facts, paragraph
-from platforms.cli.palette import BAD, QUIET, WARNING
+from platforms.cli.palette import BAD, QUIET, STRONG, WARNING
 from platforms.cli.screen import Screen
+from platforms.cli.step_summary import counted
 from platforms.cli.tables import IN_JSON, LONGEST_LIST, Column, grid, named_values, text_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ BREAKDOWNS = {
 }
 
 
+# As mail programs name them.
+FOLDERS = {
+    "JunkEmail": "Junk Email",
+    "DeletedItems": "Deleted Items",
+    "RecoverableItemsDeletions": "Recoverable Items (Deletions)",
+    "RecoverableItemsPurges": "Recoverable Items (Purges)",
+}
+
 MOVED_BACK = "move-messages with the same IDs moves them to Inbox; the folder that each came from is not known."
 
 # What a change of named messages came to: of no use before it is made.
@@ -56,7 +65,7 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
     """
     out = console or screen.out
     for key, title in BREAKDOWNS.items():
-        if plan.get(key):
+        if len(plan.get(key) or ()) > 1:
             _breakdown(out, title, plan[key], plan["messages"] or 0)
     if plan["sample"]:
         hint = "" if console is not None else IN_JSON
@@ -67,6 +76,7 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
         *((f"search: {name}", value) for name, value in named_values(plan["search_params"])),
         ("messages", _number(plan["messages"])),
         ("recipients", _number(plan["recipients"])),
+        *_single_values(plan),
         ("malicious", _number(plan["malicious"])),
         ("sender not proved", _number(plan["unproved"])),
         ("the count is", ": ".join([plan["parity"], *plan["parity_notes"]])),
@@ -82,6 +92,8 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
     ]
     facts(out, rows)
     _show_refusals(screen, plan["refusals"], console)
+    if console is None:
+        paragraph(out, effect_of(None, plan), STRONG)
 
 
 def _show_refusals(screen: Screen, refusals: Iterable[Mapping[str, Any]], console: Console | None) -> None:
@@ -111,6 +123,21 @@ def undo_of(action: Action[Any, Any] | None, shown: Mapping[str, Any]) -> Revers
     return Reversibility(reversible=reversible, how="by another call" if reversible else "What it does is permanent.")
 
 
+def effect_of(action: Action[Any, Any] | None, shown: Mapping[str, Any] | None) -> str:
+    """Return in one line what a call does, to how many, and whether it can be undone. shown: by its preview, if any."""
+    shown = shown or {}
+    undo = "can be undone" if undo_of(action, shown).reversible else "can't be undone"
+    if shown.get("action") not in ("MOVE", "RELEASE"):
+        return f"{action.title if action is not None else 'Change mail'}; {undo}"
+    count, recipients = shown.get("messages"), shown.get("recipients")
+    messages = counted(count, "message") if isinstance(count, int) else "an unknown number of messages"
+    of = f" of {counted(recipients, 'recipient')}" if isinstance(recipients, int) else ""
+    folder = str(shown.get("destination"))
+    if shown["action"] == "MOVE":
+        return f"Move {messages}{of} to {FOLDERS.get(folder, folder)}; {undo}"
+    return f"Release {messages}{of}; {undo}"
+
+
 def show_change(screen: Screen, result: Mapping[str, Any], console: Console | None = None) -> None:
     """Show what was done to each message, or in a dry run what the messages are; then the counts.
 
@@ -118,7 +145,7 @@ def show_change(screen: Screen, result: Mapping[str, Any], console: Console | No
     """
     out = console or screen.out
     for key, title in BREAKDOWNS.items():
-        if result.get(key):
+        if len(result.get(key) or ()) > 1:
             _breakdown(out, title, result[key], sum(result[key].values()))
     if result.get("sample"):
         hint = "" if console is not None else IN_JSON
@@ -137,7 +164,7 @@ def show_change(screen: Screen, result: Mapping[str, Any], console: Console | No
     if result["dry_run"]:
         undo = undo_of(None, result)
         told.append(("can be undone", f"{text_of(undo.reversible)}: {undo.how}"))
-    facts(out, told)
+    facts(out, [*told, *_single_values(result)])
     _show_refusals(screen, result.get("refusals", ()), console)
     if result["dry_run"] and console is None:
         screen.say("a dry run: nothing was changed; --no-dry-run does it", WARNING)
@@ -150,6 +177,15 @@ def _breakdown(out: Console, title: str, counts: Mapping[str, int], messages: in
     ]
     grid(out, columns, rows)
     out.print()
+
+
+def _single_values(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what all messages have in common: a table of one row would say no more."""
+    for key, title in BREAKDOWNS.items():
+        counts = shown.get(key) or {}
+        if len(counts) == 1:
+            [(name, count)] = counts.items()
+            yield title, name if count == shown.get("messages") else f"{name} ({counted(count, 'message')})"
 
 
 def _sample_row(message: Mapping[str, Any]) -> Sequence[object]:

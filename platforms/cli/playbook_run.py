@@ -23,21 +23,19 @@ from platforms.cli import approval
 from platforms.cli.action_index import load
 from platforms.cli.alert_records import named
 from platforms.cli.bar import Bar
-from platforms.cli.failures import interrupted_code, show, show_ending
+from platforms.cli.failures import interrupted_code, show
 from platforms.cli.flag_words import document_in_flags
 from platforms.cli.input_values import InputFlag
-from platforms.cli.layout import facts
-from platforms.cli.palette import STRONG, WARNING
+from platforms.cli.palette import STRONG
 from platforms.cli.parting import Parting
 from platforms.cli.preview import Previews
+from platforms.cli.run_closing import seconds_of, show_closing
 from platforms.cli.run_view import RunView
 from platforms.cli.screen import Screen
-from platforms.cli.tables import named_values, near
 from platforms.journal_key import journal_key, temporary_key
 from playbooks import local
 from playbooks.format import ActionStep, Playbook, Step
 from playbooks.inputs import accept
-from playbooks.instants import parse
 
 # Where a run's journal and files go unless `--directory` says otherwise.
 RUNS = Path("cfes-runs")
@@ -47,9 +45,6 @@ CALLS = "calls.ndjson"
 
 NOT_ALL_SUCCEEDED = 8
 
-# Outputs of the shipped playbooks that say something of a run whose job had ended before it.
-OF_RERUNS = ("still_delivered", "still_held", "earlier_job")
-
 # The action that makes plans.
 PREVIEW = "preview-job"
 
@@ -57,7 +52,9 @@ Start = Callable[..., local.Outcome]
 
 
 class Gate(Protocol):
-    """What every action of a run passes before it begins."""
+    """What every action of a run passes before it begins. thinking: seconds that a person took, by step."""
+
+    thinking: dict[str, float]
 
     def __call__(self, upcoming: local.Upcoming) -> None:
         """Let the action pass, or raise: the run then stays before it."""
@@ -71,6 +68,9 @@ MakeGate = Callable[[Callable[[], AbstractContextManager[None]], Previews], Gate
 
 class OpenGate:
     """The gate that lets everything pass."""
+
+    def __init__(self) -> None:
+        self.thinking: dict[str, float] = {}
 
     def __call__(self, upcoming: local.Upcoming) -> None:
         """Let it pass."""
@@ -101,8 +101,10 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
     if not terms.yes:
         approval.require_person(screen, playbook.steps)
     start, place = prepare_start(screen, playbook, inputs, directory, terms)
-    outcome = drive(screen, start, place, terms, choose_gate(screen, terms), connected=is_connected(playbook))
-    return _end(screen, outcome, place, terms)
+    thinking: dict[str, float] = {}
+    gate = choose_gate(screen, terms, thinking)
+    outcome = drive(screen, start, place, terms, gate, connected=is_connected(playbook))
+    return _end(screen, outcome, place, terms, thinking)
 
 
 # The exit code of several runs is the first of these that one of them has: what needs a look most comes first.
@@ -172,15 +174,20 @@ def resume(screen: Screen, directory: Path, terms: Terms) -> int:
     def start(**hooks: Any) -> local.Outcome:
         return local.resume(directory, key=key, before_resume=require_person, **hooks)
 
-    outcome = drive(screen, start, directory, terms, choose_gate(screen, terms, resumed=True), connected=False)
-    return _end(screen, outcome, directory, terms)
+    thinking: dict[str, float] = {}
+    gate = choose_gate(screen, terms, thinking, resumed=True)
+    outcome = drive(screen, start, directory, terms, gate, connected=False)
+    return _end(screen, outcome, directory, terms, thinking)
 
 
-def choose_gate(screen: Screen, terms: Terms, *, resumed: bool = False) -> MakeGate:
-    """Return what makes the gate that asks a person, or that lets everything pass with --yes."""
+def choose_gate(screen: Screen, terms: Terms, thinking: dict[str, float], *, resumed: bool = False) -> MakeGate:
+    """Return what makes the gate that asks a person, or that lets everything pass with --yes.
+
+    thinking: is filled with the seconds that the person took to answer, by step.
+    """
     if terms.yes:
         return lambda _, __: OpenGate()
-    return lambda away, previews: approval.AskingGate(screen, away, previews, resumed=resumed)
+    return lambda away, previews: approval.AskingGate(screen, away, previews, thinking, resumed=resumed)
 
 
 def drive(
@@ -216,6 +223,7 @@ def drive(
 
         previews = Previews(call)
         gate = make_gate(away, previews)
+        view.thinking = gate.thinking
 
         def before_action(upcoming: local.Upcoming) -> None:
             if load(upcoming.command.action).connection:
@@ -238,7 +246,7 @@ def drive(
             raise approval.NotApproved(directory, declined.changes) from None
 
 
-def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms) -> int:
+def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms, thinking: Mapping[str, float]) -> int:
     """Show how a run ended and return the exit code."""
     if outcome.resumable and outcome.error is not None and terms.farewell is None:
         go_on = (
@@ -252,7 +260,7 @@ def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms) 
         outcome = replace(outcome, error=document_in_flags(outcome.error, terms.flags))
     if terms.farewell is None:
         record(place=outcome.directory)
-    _close(screen, outcome)
+    show_closing(screen, outcome, seconds_of(outcome, thinking))
     return exit_code_of(outcome, terms)
 
 
@@ -262,50 +270,3 @@ def exit_code_of(outcome: local.Outcome, terms: Terms) -> int:
     if terms.exit_status and outcome.exit_code == 0 and "outcome" in outcome.outputs and not ended_early:
         return 0 if outcome.outputs["outcome"] == "succeeded" else NOT_ALL_SUCCEEDED
     return outcome.exit_code
-
-
-def _close(screen: Screen, outcome: local.Outcome) -> None:
-    seconds = _seconds(outcome)
-    document = outcome.document()
-    del document["steps"]  # they stand in the journal
-    if screen.json:
-        screen.write_json({**document, "seconds": round(seconds, 1)})
-    else:
-        screen.say("")
-        if _rerun(outcome):
-            screen.say(_rerun(outcome), WARNING)
-        # What a run that was refused has not come to would only hide the reason.
-        outputs = [(name, text) for name, text in _outputs(outcome) if outcome.error is None or text != "-"]
-        facts(screen.out, [*outputs, ("time", f"{seconds:.1f} s"), ("directory", near(outcome.directory))])
-    if outcome.error is not None:
-        show_ending(screen, outcome.error, outcome.exit_code)
-    elif outcome.message is not None and (screen.json or outcome.message != _rerun(outcome)):
-        screen.say(outcome.message)
-
-
-def _rerun(outcome: local.Outcome) -> str:
-    """Return what a run says that found its job ended, and so changed nothing; empty for others."""
-    said = outcome.outputs.get("rerun")
-    return said if isinstance(said, str) else ""
-
-
-def _seconds(outcome: local.Outcome) -> float:
-    """From the run's beginning to the end of its last step, whichever processes it went through."""
-    began = parse(outcome.started_at)
-    ends = [parse(record["ended"]) for record in outcome.steps.values() if record["ended"] is not None]
-    return max(((end - began).total_seconds() for end in ends), default=0.0)
-
-
-def _outputs(outcome: local.Outcome) -> list[tuple[str, str]]:
-    # What lies in the run's directory goes by its name: the directory is told once.
-    within = f"{near(outcome.directory)}/"
-    rows = []
-    for name, value in outcome.outputs.items():
-        if name == "rerun" or (value is None and name in OF_RERUNS):
-            continue
-        if isinstance(value, dict) and "plan_hash" in value:
-            # A whole plan would push the error and its next step off the screen.
-            value = f"plan {value['plan_hash']}; --output json has all of it"  # noqa: PLW2901
-        shown = list(named_values({name: value})) or [(name, "-")]
-        rows += [(title, text.removeprefix(within)) for title, text in shown]
-    return rows

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from platforms.cli.action_index import load
 from platforms.cli.layout import facts, paragraph
 from platforms.cli.palette import BAD, STRONG, WARNING
-from platforms.cli.plan_view import show_change, show_plan, undo_of
+from platforms.cli.plan_view import effect_of, show_change, show_plan
 from platforms.cli.screen import Screen
-from platforms.cli.step_summary import counted
 from platforms.cli.tables import named_values
 
 if TYPE_CHECKING:
@@ -90,16 +89,6 @@ def show_preview(
         paragraph(console, f"! {warning}", WARNING)
     if shown.get("messages", 0) is None:
         paragraph(console, "The messages can't be counted: how many this call reaches is not known.", WARNING)
-    paragraph(console, _in_one_line(action, shown), STRONG)
+    paragraph(console, effect_of(action, shown), STRONG)
     if shown.get("refusals"):
         paragraph(console, "This call would be refused. Answer n, and fix what is named above.", BAD)
-
-
-def _in_one_line(action: Action[Any, Any], shown: Mapping[str, Any]) -> str:
-    undo = "can be undone" if undo_of(action, shown).reversible else "can't be undone"
-    if shown.get("action") not in ("MOVE", "RELEASE"):
-        return f"{action.title} ({undo})"
-    count = shown.get("messages")
-    messages = counted(count, "message") if isinstance(count, int) else "an unknown number of messages"
-    what = f"Move {messages} to {shown.get('destination')}" if shown["action"] == "MOVE" else f"Release {messages}"
-    return f"{what} ({undo})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from connectors.stamp import reason_in
 from platforms.cli.layout import facts, paragraph
 from platforms.cli.palette import QUIET, STRONG, WARNING
 from platforms.cli.plan_view import show_change, show_plan
@@ -50,13 +51,20 @@ def show_result(screen: Screen, action_id: str, result: Result) -> None:
 
 
 def _as_facts(screen: Screen, result: Result) -> None:
-    job = result.get("job")
+    job = _as_people_read(result.get("job"))
     own = {name: value for name, value in result.items() if name not in ("job", "warnings", "resume")}
     rows = list(named_values(own))
     if isinstance(job, Mapping):
         # The job's own words come after; what the result said already is not said twice.
         rows += [(name, value) for name, value in named_values(job) if name not in own]
     facts(screen.out, rows)
+
+
+def _as_people_read(job: Any) -> Any:
+    """Return a job with what a person wrote in its comment, without the stamp in front."""
+    if not isinstance(job, Mapping) or not isinstance(job.get("comment"), str):
+        return job
+    return {**job, "comment": reason_in(job["comment"]) or None}
 
 
 def _jobs(screen: Screen, result: Result) -> None:

@@ -35,6 +35,7 @@ class RunView(Observer):
         self.job_id: str | None = None
         self.job_has_ended = False
         self.under_way: Step | None = None
+        self.thinking: Mapping[str, float] = {}
 
     def heard(self, told: progress.Progress) -> None:
         """A listener of actions.progress."""
@@ -104,7 +105,7 @@ class RunView(Observer):
         mark = _NOTHING_NEW if changed_nothing(record.get("result") or {}) else _MARKS[record["status"]]
         said = [_title(step)]
         said.append("skipped" if record["status"] == "skipped" else _what_came_of_it(step, record))
-        said.append(_took(record))
+        said.append(_took(record, self.thinking.get(step.id, 0.0)))
         style = "" if mark == _MARKS["succeeded"] else mark[1]
         self._screen.say("  ".join(part for part in said if part), style, mark)
 
@@ -134,6 +135,7 @@ def _what_came_of_it(step: Step, record: Record) -> str:
     return summary(step.action, record.get("result") or {}) if isinstance(step, ActionStep) else ""
 
 
-def _took(record: Record) -> str:
-    seconds = (parse(record["ended"]) - parse(record["started"])).total_seconds()
+def _took(record: Record, thinking: float) -> str:
+    """Return how long the step took, without the seconds that a person thought about it."""
+    seconds = (parse(record["ended"]) - parse(record["started"])).total_seconds() - thinking
     return f"({seconds:.1f} s)" if seconds >= 0.05 else ""

@@ -98,7 +98,8 @@ def test_a_job_by_search_shows_what_preview_job_shows_and_is_bound_to_it(
     [job] = connected("list-jobs").document["jobs"]
     assert json.loads(ended.out)["job_id"] == job["job_id"]
     assert json.loads(ended.out)["plan_hash"] is not None
-    assert f"Move {plan['messages']} messages to JunkEmail (can be undone)\nContinue? [y/N] " in told
+    effect = f"Move {plan['messages']} messages of {plan['recipients']} recipients to Junk Email; can be undone"
+    assert f"{effect}\n{effect}. Continue? [y/N] " in told
     for shown in (str(CAMPAIGN["sender"]), plan["sample"][0]["subject"][:20], "verdict", "recipient domain"):
         assert shown in told
     assert re.search(r"recipients +" + str(plan["recipients"]), told)
@@ -107,11 +108,17 @@ def test_a_job_by_search_shows_what_preview_job_shows_and_is_bound_to_it(
 
 
 @pytest.mark.parametrize(
-    ("folder", "undo"), [("JunkEmail", "can be"), ("RecoverableItemsPurges", "can't be"), ("Inbox", "can't be")]
+    ("folder", "effect"),
+    [
+        ("JunkEmail", "to Junk Email; can be undone"),
+        ("DeletedItems", "to Deleted Items; can be undone"),
+        ("RecoverableItemsPurges", "to Recoverable Items (Purges); can't be undone"),
+        ("Inbox", "to Inbox; can't be undone"),
+    ],
 )
-def test_the_effect_is_that_of_this_call(connected: Cfes, folder: str, undo: str) -> None:
+def test_the_effect_is_that_of_this_call(connected: Cfes, folder: str, effect: str) -> None:
     ended = connected("create-move-job", *FIND, "--destination", folder, terminal=True, typed="n\n")
-    assert f"messages to {folder} ({undo} undone)" in COLOUR.sub("", ended.err)
+    assert re.search(rf"recipients {re.escape(effect)}\. Continue\?", COLOUR.sub("", ended.err))
 
 
 def test_a_plan_that_was_shown_is_the_one_that_a_policy_asks_for(
@@ -128,7 +135,8 @@ def test_a_plan_that_was_shown_is_the_one_that_a_policy_asks_for(
 def test_a_release_by_search_is_asked_about(connected: Cfes, sandbox: RunningSandbox) -> None:
     ended = connected("release-job", *FIND, terminal=True, typed="n\n")
     said = COLOUR.sub("", ended.err)
-    assert re.search(r"Release \d+ messages \(can't be undone\)\nThis call would be refused. .*\nContinue\?", said)
+    refused = "can't be undone\nThis call would be refused. .*"
+    assert re.search(rf"{refused}\nRelease \d+ messages of \d+ recipients; can't be undone. Continue\?", said)
     assert (ended.code, effects(sandbox)) == (3, [])
     allowed = connected("release-job", *FIND, "--allow-malicious", terminal=True, typed="n\n")
     assert "would be refused" not in allowed.err
@@ -211,7 +219,7 @@ def test_a_search_that_can_not_be_counted_says_so_and_asks_all_the_same(
     ended = connected(*given, terminal=True, typed="n\n")
     told = COLOUR.sub("", ended.err)
     assert "The messages can't be counted: how many this call reaches is not known." in told
-    assert "Move an unknown number of messages to JunkEmail (can be undone)\nContinue?" in told
+    assert "Move an unknown number of messages to Junk Email; can be undone. Continue? [y/N]" in told
     assert (ended.code, effects(sandbox)) == (3, [])
     assert connected(*given, terminal=True, typed="y\n").code == 0
 
@@ -243,7 +251,7 @@ def test_named_messages_show_their_count_and_a_dry_run(connected: Cfes, sandbox:
     ended = connected(*move, terminal=True, typed="n\n")
     told = COLOUR.sub("", ended.err)
     assert (ended.code, effects(sandbox)) == (3, [])
-    assert "Move 3 messages to JunkEmail (can be undone)\nContinue?" in told
+    assert re.search(r"Move 3 messages( of \d recipients?)? to Junk Email; can be undone\. Continue\? \[y/N\]", told)
     assert "--no-dry-run" not in told
     assert "Release 3 messages" in COLOUR.sub(
         "", connected("release-messages", "--ids", "@ids.json", "--allow-malicious", terminal=True, typed="n\n").err
@@ -273,7 +281,7 @@ def test_a_restore_asks_where_it_is_no_dry_run(connected: Cfes, sandbox: Running
     assert (dry.code, "Continue?" in dry.err) == (0, False)
     restore = ("restore-messages", "--export", exported, "--no-dry-run", "--allow-malicious")
     ended = connected(*restore, terminal=True, typed="n\n")
-    assert re.search(r"Move \d+ messages to Inbox \(.*\)\nContinue\?", COLOUR.sub("", ended.err))
+    assert re.search(r"Move \d+ messages( of \d+ recipients)? to Inbox; can.*\. Continue\?", COLOUR.sub("", ended.err))
     assert (ended.code, effects(sandbox)) == (3, before)
 
 
@@ -284,7 +292,7 @@ def test_a_retry_and_a_delete_ask(connected: Cfes, sandbox: RunningSandbox, expo
         assert (ended.code, ended.err.count("Continue?")) == (3, 1)
     told = COLOUR.sub("", ended.err)
     assert job["job_id"] in told
-    assert "Delete an ended bulk job (can't be undone)" in told
+    assert "Delete an ended bulk job; can't be undone. Continue? [y/N]" in told
     assert connected("list-jobs").document["count"] == 1
     assert connected("delete-job", "--job-id", job["job_id"], "-y", terminal=True).code == 0
 
@@ -300,7 +308,9 @@ def test_hostile_text_is_visible_at_the_question_and_does_nothing(
     assert not ESCAPE.search(ended.err)
     assert not set("\x07\u202e\r") & set(ended.err)
     assert "Continue?" in ended.err
-    assert max(len(line) for line in COLOUR.sub("", ended.err).splitlines()) <= max(int(columns), 80)
+    # On a terminal the line of the question ends where its answer does.
+    lines = COLOUR.sub("", ended.err).replace("[y/N] ", "[y/N]\n").splitlines()
+    assert max(len(line) for line in lines) <= max(int(columns), 80)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +347,9 @@ class TestPlaybooks:
         told = COLOUR.sub("", ended.err)
         assert ended.code == 3
         assert "the given plan claims 6 messages" in told
-        assert f"Move {plan['messages']} messages to JunkEmail (can be undone)\nContinue?" in told
+        assert (
+            f"Move {plan['messages']} messages of {plan['recipients']} recipients to Junk Email; can be undone" in told
+        )
         assert "nobody@else.example" not in told
 
     def test_a_plan_of_this_run_is_shown_as_it_is_and_counted_once(

@@ -117,7 +117,7 @@ def test_on_a_terminal_it_shows_what_preview_job_shows_and_asks_nothing(
     plan = connected(*PLAN).document
     for text in (str(CAMPAIGN["sender"]), plan["sample"][0]["subject"][:20], "recipient domain", "MALICIOUS"):
         assert text in shown
-    assert f"Move {plan['messages']} messages to JunkEmail (can be undone)" in shown
+    assert f"Move {plan['messages']} messages of {plan['recipients']} recipients to Junk Email; can be undone" in shown
     assert "add --out FILE" in told(ended)
     assert "Continue?" not in ended.err + ended.out
     assert changes(sandbox) == ([], [])

@@ -177,7 +177,7 @@ def test_a_person_is_asked_before_mail_is_changed_and_no_leaves_a_run_to_resume(
     told = COLOUR.sub("", ended.err)
     assert ended.code == 3
     assert "Step create: Create a bulk job that moves messages to a folder" in told
-    assert re.search(r"Move \d+ messages to JunkEmail \(can be undone\)\nContinue\?", told)
+    assert re.search(r"Move \d+ messages of \d+ recipients to Junk Email; can be undone\. Continue\? \[y/N\]", told)
     assert "irreversible" not in told
     assert "billing@invoice-portal.example" in told
     assert "NotApproved" in told

@@ -1,0 +1,73 @@
+"""What stands last on the screen after a run: what was moved, where the report is, what to do next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from platforms.cli import approval
+from platforms.cli.run_closing import seconds_of
+from playbooks import local
+from sandbox.server import RunningSandbox
+from tests.conftest import EXAMPLE_ALERT
+from tests.platforms.cli.conftest import Cfes
+
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+RUN = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--directory", "case")
+
+
+def outcome(*steps: tuple[str, str, str]) -> local.Outcome:
+    records: dict[str, Any] = {name: {"started": began, "ended": ended} for name, began, ended in steps}
+    return local.Outcome(
+        playbook="p",
+        run_id="r",
+        directory="/d",
+        status="completed",
+        exit_code=0,
+        outputs={},
+        message=None,
+        error=None,
+        resumable=False,
+        started_at="2026-11-20T16:00:00Z",
+        steps=records,
+    )
+
+
+def test_the_closing_lines_of_a_partial_run(connected: Cfes, sandbox: RunningSandbox) -> None:
+    ended = connected(*RUN, "--yes", terminal=True)
+    told = COLOUR.sub("", ended.err)
+    found = re.search(r"(\d+) of (\d+) moved((?:, \d+ \w+)*)\n", told)
+    assert found is not None, told
+    moved, discovered = int(found[1]), int(found[2])
+    others = {name: int(count) for count, name in re.findall(r"(\d+) (\w+)", found[3])}
+    assert moved + sum(others.values()) == discovered
+    after = told[found.end() :]
+    assert "report: case/report.html" in after
+    assert ("retry-failed-messages --job-id" in after) == ("failed" in others)
+    assert "undo: cfes restore-messages --export case/messages.ndjson" in after
+
+
+def test_the_time_that_a_person_thinks_is_not_counted(
+    connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two readings of the clock at each question, an hour apart.
+    readings: Iterator[float] = iter(float(number * 3600) for number in range(10_000))
+    monkeypatch.setattr(approval, "monotonic", lambda: next(readings))
+    ended = connected(*RUN, terminal=True, typed="y\n")
+    told = COLOUR.sub("", ended.err + ended.out)
+    assert ended.code == 0
+    assert not re.search(r"\((?:\d{4,}|-)", told)
+    [seconds] = re.findall(r"time +([\d.]+) s", told)
+    assert float(seconds) == 0.0
+
+
+@pytest.mark.parametrize(("thinking", "seconds"), [({}, 90.0), ({"b": 60.0}, 30.0), ({"b": 9999.0}, 0.0)])
+def test_the_time_is_that_of_the_steps(thinking: dict[str, float], seconds: float) -> None:
+    # Resumed an hour later: nothing ran meanwhile.
+    ran = outcome(
+        ("a", "2026-11-20T16:00:00Z", "2026-11-20T16:00:30Z"), ("b", "2026-11-20T17:00:00Z", "2026-11-20T17:01:00Z")
+    )
+    assert seconds_of(ran, thinking) == seconds
