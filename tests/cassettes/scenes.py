@@ -18,6 +18,7 @@ import vcr
 from actions import catalog
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
+from connectors.wire import httpx
 from tests.clock import FakeClock
 
 FOLDER = Path(__file__).parent
@@ -108,7 +109,8 @@ def played(scene: Scene, connection: Connection, clock: FakeClock) -> dict[str, 
     Without the second look after a create, which moves the sandbox's clock on: the scenes need a job that still runs.
     """
     connection = connection.model_copy(update={"listing_lag_seconds": 0.0})
-    with EmailSecurity(connection, clock=clock, rng=random.Random(7)) as api:
+    # vcrpy records what goes through httpx's own transport.
+    with EmailSecurity(connection, clock=clock, rng=random.Random(7), http=httpx.HTTPTransport()) as api:
         return scene(lambda action_id, params: catalog.find(action_id).run(params, api))
 
 
