@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,8 +74,9 @@ def _each(data: bytes, what: str) -> Iterator[dict[str, Any]]:
                 raise ParameterError(f"{what}: item {number} is not a JSON object", help=_NOTHING)
             yield item
         return
-    lines = [(number, line) for number, line in enumerate(data.split(b"\n"), 1) if line.strip()]
-    if whole is not None or len(lines) < 2 or not isinstance(_value(lines[0][1]), dict):
+    # Bytes: also a lone CR ends a line here, U+2028 does not. Inside a JSON text neither CR nor LF can stand raw.
+    lines = [(number, line) for number, line in enumerate(data.splitlines(), 1) if line.strip()]
+    if whole is not None or len(lines) < 2 or not any(isinstance(_value(line), dict) for _, line in lines[:2]):
         # Also what is wrong in any way: the strict reader says what, as it does of parameters.
         yield parsed(data, what)
         return
@@ -92,17 +95,16 @@ def _unpacked(data: bytes, what: str) -> bytes:
     """Raises: ParameterError."""
     if not data.startswith(_GZIP):
         return data
-    whole = b""
-    # One part may follow another, as Logpush writes them.
-    while data:
-        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        try:
-            whole += unpacker.decompress(data, LARGEST_UNPACKED_BYTES + 1 - len(whole))
-        except zlib.error as error:
-            raise ParameterError(f"{what} can't be unpacked: {error}", help=_NOTHING) from None
-        if len(whole) > LARGEST_UNPACKED_BYTES:
-            raise ParameterError(f"{what} unpacks to more than {LARGEST_UNPACKED_BYTES} bytes", help=_NOTHING)
-        if not unpacker.eof:
-            raise ParameterError(f"{what} can't be unpacked: it ends too early", help=_NOTHING)
-        data = unpacker.unused_data.lstrip(b"\0")
+    try:
+        # One part may follow another, as Logpush writes them.
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            whole = file.read(LARGEST_UNPACKED_BYTES + 1)
+    except EOFError:
+        raise ParameterError(f"{what} can't be unpacked: it ends too early", help=_NOTHING) from None
+    except (OSError, zlib.error) as error:
+        raise ParameterError(f"{what} can't be unpacked: {error}", help=_NOTHING) from None
+    if len(whole) > LARGEST_UNPACKED_BYTES:
+        raise ParameterError(f"{what} unpacks to more than {LARGEST_UNPACKED_BYTES} bytes", help=_NOTHING)
+    if whole.startswith(_GZIP):
+        raise ParameterError(f"{what} is packed with gzip twice", help=f"{_NOTHING} Unpack it once.")
     return whole

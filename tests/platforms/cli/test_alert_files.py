@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from connectors.errors import ParameterError
 from platforms.cli.alert_records import LARGEST_UNPACKED_BYTES, records_of
+from platforms.cli.documents import LARGEST_BYTES
 from platforms.cli.playbook_run import WORST_FIRST, worst_of
 from tests.platforms.cli.conftest import Cfes
 from tests.platforms.cli.test_tools import LOOK
@@ -28,6 +30,11 @@ ACCEPTED: dict[str, tuple[bytes, list[dict[str, Any]]]] = {
     "lines": (LINES, [FIRST, SECOND]),
     "lines of Windows, with a mark": (b"\xef\xbb\xbf" + LINES.replace(b"\n", b"\r\n"), [FIRST, SECOND]),
     "blank lines": (b"\n \n" + LINES.replace(b"\n", b"\n\n\t\n"), [FIRST, SECOND]),
+    "lone carriage returns": (LINES.replace(b"\n", b"\r"), [FIRST, SECOND]),
+    "a mark before each line": (b"\xef\xbb\xbf" + LINES[:-1].replace(b"\n", b"\n\xef\xbb\xbf"), [FIRST, SECOND]),
+    "a line separator in a text": ('{"a": "x\u2028y"}\n{"a": "x\u0085y"}'.encode(), [
+        {"a": "x\u2028y"}, {"a": "x\u0085y"}
+    ]),
     "no break at the end": (LINES[:-1], [FIRST, SECOND]),
     "a test record first": (TEST + b"\n" + LINES, [FIRST, SECOND]),
     "test records with white space": (LINES + b'{ "content" : "tests" }\n' + TEST, [FIRST, SECOND]),
@@ -60,6 +67,9 @@ REFUSED = {
     "no object in an array": (b'[{"AlertID":"1"}, 2]', "item 2 is not a JSON object"),
     "no object on a line": (LINES + b"[1]\n", "line 3"),
     "a line that is cut": (LINES + b'{"AlertID": ', "line 3"),
+    "a first line that is cut": (b'{"AlertID": \n' + LINES, "line 1"),
+    "NUL bytes behind the lines": (LINES + bytes(16), "line 3"),
+    "gzip twice": (gzip.compress(gzip.compress(LINES)), "gzip twice"),
     "a text": (b'"alert"', "object"),
     "a key twice": (b'{"AlertID":"1","AlertID":"2"}', "twice"),
     "UTF-16": (json.dumps(FIRST).encode("utf-16"), "UTF-16"),
@@ -88,6 +98,14 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
         records_of(bomb, "FILE")
     assert tracemalloc.get_traced_memory()[1] < 4 * LARGEST_UNPACKED_BYTES
     tracemalloc.stop()
+
+
+def test_a_file_of_empty_gzip_parts_takes_no_time_that_grows_with_its_square() -> None:
+    part = gzip.compress(b"")
+    started = time.process_time()
+    with pytest.raises(ParameterError, match="FILE"):
+        records_of(part * (LARGEST_BYTES // len(part)), "FILE")
+    assert time.process_time() - started < 20
 
 
 GOOD = {"AlertID": "good", "From": "payments@invoice-portal.example"}
