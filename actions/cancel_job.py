@@ -56,11 +56,8 @@ def _too_late(job: BulkJob) -> Conflict:
 
 def _warnings(job: BulkJob, *, cancelled: bool) -> list[str]:
     warnings = [] if cancelled else ["the job was cancelled already: nothing was changed"]
-    if job.messages_cancelled:
-        warnings.append(
-            f"of the {job.messages_cancelled} cancelled messages some may still be moved or released: those in flight "
-            "when the job ended. Export the rows; restore-messages looks them up"
-        )
+    if job.cancelled_note is not None:
+        warnings.append(f"{job.cancelled_note}. Export the rows; restore-messages looks them up")
     return warnings
 
 

@@ -444,6 +444,8 @@ def _result(p: Params, job: BulkJob, collected: Collected, *, resume: Resume | N
     warnings = []
     if resume is None and not complete:
         warnings.append(collected.disagreement(job, settled=settled))
+    if resume is None and job.has_ended and job.cancelled_note is not None and p.status in (None, "CANCELLED"):
+        warnings.append(job.cancelled_note)
     return Result(
         job_id=p.job_id,
         done=resume is None,

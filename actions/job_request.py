@@ -256,7 +256,8 @@ def _discovery_warnings(job: BulkJob, tripwire: Tripwire | None) -> list[str]:
     if tripwire.tripped:
         return [
             f"the job discovered {tripwire.discovered} messages, more than the {tripwire.limit} allowed: it is "
-            f"{job.status}, {tripwire.processed} were processed before that"
+            f"{job.status}, {tripwire.processed} were processed before that",
+            *([] if job.cancelled_note is None else [job.cancelled_note]),
         ]
     if job.status in BEFORE_PROCESSING:
         return [

@@ -326,6 +326,8 @@ def _warnings(job: BulkJob) -> list[str]:
         )
     if job.has_ended and job.messages_skipped:
         warnings.append(f"{_messages(job.messages_skipped)} skipped: nothing was done to them")
+    if job.has_ended and job.cancelled_note is not None:
+        warnings.append(job.cancelled_note)
     unaccounted = job.total_messages_discovered - sum(job.counters().values())
     if job.has_ended and unaccounted:
         warnings.append(f"the counters leave {unaccounted} of {job.total_messages_discovered} messages unaccounted for")

@@ -300,8 +300,9 @@ class AuthenticationFailed(PackError):
 
 class PermissionDenied(AuthenticationFailed):
     default_help = (
-        "Nothing was changed. Reading needs the permission 'Cloud Email Security: Read', creating, cancelling and "
-        "deleting jobs needs 'Cloud Email Security: Write', on this account."
+        "Nothing was changed. Reading needs the permission 'Cloud Email Security: Read', changing anything needs "
+        "'Cloud Email Security: Write', on this account. For deleting a job the API names no permission: that Write is "
+        "enough is an assumption."
     )
 
 

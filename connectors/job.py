@@ -106,6 +106,16 @@ class BulkJob(ApiObject):
         """Messages that the job is through with, well or badly; cancelled ones are not."""
         return self.messages_successful + self.messages_failed + (self.messages_skipped or 0)
 
+    @property
+    def cancelled_note(self) -> str | None:
+        """Return what its cancelled messages mean, as a sentence without a stop; None where it has none."""
+        if not self.messages_cancelled:
+            return None
+        return (
+            f"of the {self.messages_cancelled} cancelled messages some may have been moved or released all the same: "
+            "those in flight when the job ended"
+        )
+
     def counters(self) -> dict[str, int]:
         """The counters that the answer holds, by the message status they count."""
         named = {

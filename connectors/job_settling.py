@@ -250,7 +250,8 @@ class Race:
 
 def _later(job: BulkJob) -> str:
     done = f"by then it had processed {job.processed} of {job.total_messages_discovered} messages"
-    return f"job {job.job_id} was made for the same intent later; it is {job.status} now, {done}"
+    note = "" if job.cancelled_note is None else f"; {job.cancelled_note}"
+    return f"job {job.job_id} was made for the same intent later; it is {job.status} now, {done}{note}"
 
 
 def _shown(comment: str | None) -> str:

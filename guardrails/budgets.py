@@ -127,7 +127,8 @@ def _check(budget: Budget, planned: Spending, spent: Iterable[Spending]) -> None
     if total > budget.messages:
         raise PolicyRefused(
             f"the policy's budget{per} is {budget.messages} messages in {budget.hours:g} h; "
-            f"{total - (planned.messages or 0)} were changed already, and this would change {planned.messages} more"
+            f"{total - (planned.messages or 0)} were changed already or may have been, and this would change "
+            f"{planned.messages} more"
         )
 
 
@@ -161,10 +162,12 @@ def _created(job: BulkJob) -> datetime:
 
 
 def _touched(job: BulkJob, stamp: Stamp) -> int | None:
-    """Return how many messages the job changes, or may still change."""
+    """Return how many messages the job changes, has changed or may have changed."""
     if job.status == "CANCELLED" and job.processed == 0:
-        # Cancelled over its discovery limit, before it processed anything.
-        return 0
+        # Rows that were in flight may have been moved, and nothing says how many. A job that was cancelled over its
+        # limit has far fewer of them than it discovered: it counts as what it was allowed to change.
+        discovered = job.total_messages_discovered
+        return discovered if stamp.messages is None else min(discovered, stamp.messages)
     if job.has_ended:
         return job.total_messages_discovered
     if stamp.messages is None and job.status in ("PENDING", "DISCOVERING"):

@@ -29,6 +29,12 @@ class Operation:
         write = ["Cloud Email Security: Write"]
         return write if self.permission == "write" else [*write, "Cloud Email Security: Read"]
 
+    @property
+    def extensions(self) -> dict[str, object]:
+        """The fields that the contract has beyond OpenAPI's own."""
+        confirmed = {"x-forge-require-confirmation": True} if self.id in _CONFIRMED else {}
+        return {"x-stability": "beta", "x-api-token-group": self.token_groups, **confirmed}
+
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", BASE_PATH + self.path))
@@ -36,6 +42,9 @@ class Operation:
 
 # The sandbox asks for Write, as an assumption.
 _PERMISSION_NOT_NAMED: Final = frozenset({"deleteBulkJob"})
+
+# The vendor marks them for a confirmation by the user of a client that is generated from the contract.
+_CONFIRMED: Final = frozenset({"deleteBulkJob"})
 
 _INVESTIGATE: Final = "/accounts/{account_id}/email-security/investigate"
 

@@ -39,7 +39,7 @@ def documented(operation: Operation, good: dict[int, type[Any]], *refusals: int)
         "status_code": min(good),
         "responses": answers,
         "response_model": None,
-        "openapi_extra": {"x-stability": "beta", "x-api-token-group": operation.token_groups},
+        "openapi_extra": operation.extensions,
     }
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actions import cancel_job, create_move_job, export_job_messages, move_messages, restore_messages
+from actions import (
+    cancel_job,
+    create_move_job,
+    export_job_messages,
+    move_messages,
+    restore_messages,
+    wait_for_job,
+)
+from actions.example_job import JOB_ID
 from actions.restore_messages import restore_verdict
 from connectors.email_security import EmailSecurity
 from connectors.errors import NotRestorable
+from connectors.job import BulkJob
 from sandbox.job_life import Pace
 from sandbox.message import Sender
 from sandbox.server import RunningSandbox
@@ -106,3 +116,31 @@ def test_a_message_moved_elsewhere_since_is_not_the_jobs_any_more(
     move_messages.run({"ids": ids, "destination": "DeletedItems"}, api)
     result = restore(api, tmp_path / "a.ndjson")
     assert (result["cancelled_moved"], result["cancelled_unknown"]) == (0, [])
+
+
+def test_the_wait_the_export_and_the_bundle_say_that_cancelled_messages_may_have_been_moved(
+    start_sandbox: Start, connect: Connect, tmp_path: Path
+) -> None:
+    _, api, told = cancelled(start_sandbox, connect, tmp_path / "a.ndjson", moved=1.0)
+    note = "of the 8 cancelled messages some may have been moved or released all the same"
+    params: dict[str, Any] = {"job_id": told["job_id"]}
+    waited = wait_for_job.run(params, api)
+    bundle = {**params, "evidence": "bundle", "destination": str(tmp_path / "bundle")}
+    exported = export_job_messages.run({**bundle, "overwrite": True}, api)
+    written = json.loads((tmp_path / "bundle" / "export.json").read_text())
+    for result in (told, waited, exported, written):
+        assert len([warning for warning in result["warnings"] if note in warning]) == 1
+    assert "counts as cancelled" in (tmp_path / "bundle" / "report.md").read_text()
+    completed = {**params, "status": "COMPLETED", "destination": str(tmp_path / "b.ndjson")}
+    assert export_job_messages.run(completed, api)["warnings"] == []
+
+
+def test_a_create_that_cancels_its_job_or_a_duplicate_says_so_too() -> None:
+    counters = {"messages_pending": 0, "messages_successful": 0, "messages_failed": 0, "messages_skipped": 0}
+    document = {"job_id": JOB_ID, "status": "CANCELLED", "total_messages_discovered": 9, **counters}
+    assert BulkJob.read({**document, "messages_cancelled": 9}, "job").cancelled_note == (
+        "of the 9 cancelled messages some may have been moved or released all the same: those in flight when the job "
+        "ended"
+    )
+    for none in ({"messages_cancelled": 0}, {}, {"messages_cancelled": None}):
+        assert BulkJob.read({**document, **none}, "job").cancelled_note is None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from actions import (
+    cancel_job,
     create_move_job,
     delete_job,
     get_job,
@@ -432,7 +433,7 @@ class TestBudgets:
         first, second, third = one_recipient_each(sandbox, 3)
         assert create(api, search_params=first, destination="JunkEmail")["created"]
         assert create(api, search_params=second, destination="JunkEmail")["created"]
-        with pytest.raises(PolicyRefused, match="2 were changed already, and this would change 1 more"):
+        with pytest.raises(PolicyRefused, match=r"2 were changed already or may .*, and this would change 1 more"):
             create(api, search_params=third, destination="JunkEmail")
         assert len(jobs(sandbox)) == 2
         api.clock.sleep(2 * 3600)
@@ -449,6 +450,21 @@ class TestBudgets:
         for key in ("one", "two"):
             with pytest.raises(PolicyRefused, match="budget"):
                 create(api, search_params=third, destination="JunkEmail", idempotency_key=key)
+
+    def test_a_cancelled_job_counts_what_may_have_been_in_flight(
+        self, start_sandbox: Callable[..., RunningSandbox], under: Under
+    ) -> None:
+        sandbox = start_sandbox(pace=Pace(process_rate=0.01))
+        api = under("budgets:\n  - {hours: 24, messages: 2}", sandbox)
+        first, second, third = one_recipient_each(sandbox, 3)
+        made = create(api, search_params=first, destination="JunkEmail", idempotency_key="one")
+        while get_job.run({"job_id": made["job_id"]}, api)["status"] != "PROCESSING":
+            api.clock.sleep(1)
+        stopped = cancel_job.run({"job_id": made["job_id"]}, api)
+        assert (stopped["status"], stopped["processed"]) == ("CANCELLED", 0)
+        assert create(api, search_params=second, destination="JunkEmail", idempotency_key="two")["created"]
+        with pytest.raises(PolicyRefused, match="2 were changed already or may have been"):
+            create(api, search_params=third, destination="JunkEmail", idempotency_key="three")
 
     def test_a_lagging_list_hides_no_job(self, sandbox: RunningSandbox, under: Under) -> None:
         api = under("budgets:\n  - {hours: 24, jobs: 1}", listing_lag_seconds=0)

@@ -104,6 +104,14 @@ def test_the_document_names_exactly_the_operations_that_are_served(document: dic
     assert found == set(OPERATION_IDS)
 
 
+def test_what_the_vendor_marks_for_a_confirmation_is_marked(document: dict[str, Any]) -> None:
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    marked = {one["operationId"] for one in operations if one.get("x-forge-require-confirmation")}
+    assert marked == {"deleteBulkJob"}
+    unnamed = {one["operationId"] for one in operations if "x-api-token-group" not in one}
+    assert {"deleteBulkJob", "verifyUserToken", "verifyAccountToken"} == unnamed
+
+
 def test_no_operation_documents_the_frameworks_own_validation_error(document: dict[str, Any]) -> None:
     for path in document["paths"].values():
         for operation in path.values():
