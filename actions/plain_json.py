@@ -57,4 +57,4 @@ def _problem(value: Any, depth: int, *, quoted: bool) -> str | None:
             return "is no finite number"
         case int() | float():
             return None
-    return "is no JSON value"
+    return "is not a JSON value"

@@ -92,14 +92,14 @@ def parse_parameters(data: bytes | str) -> dict[str, Any]:
     except RecursionError:
         raise ParameterError("the parameters are nested too deeply") from None
     except UnicodeDecodeError:
-        raise ParameterError("the parameters are no JSON: not UTF-8 text") from None
+        raise ParameterError("the parameters are not valid JSON: not UTF-8 text") from None
     except json.JSONDecodeError as error:
         raise ParameterError(
-            f"the parameters are no JSON: {error.msg} at line {error.lineno}, column {error.colno}",
+            f"the parameters are not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}",
             help="Nothing was sent. Give one JSON object on standard input; {} where there are no parameters.",
         ) from None
     except ValueError as error:
-        raise ParameterError(f"the parameters are no JSON: {str(error)[:200]}") from None
+        raise ParameterError(f"the parameters are not valid JSON: {str(error)[:200]}") from None
     if not isinstance(parsed, dict):
         raise ParameterError("the parameters must be one JSON object")
     return parsed

@@ -22,7 +22,7 @@ def uuid_of(value: object) -> str | None:
 def _a_uuid(text: str) -> str:
     uuid = uuid_of(text)
     if uuid is None:
-        raise ValueError("is no UUID")
+        raise ValueError("is not a valid UUID")
     return uuid
 
 

@@ -456,7 +456,7 @@ class EmailSecurity:
     def _path(self, job_id: str) -> str:
         uuid = uuid_of(job_id)
         if uuid is None:
-            raise ValueError("job_id is no UUID")
+            raise ValueError("job_id is not a valid UUID")
         return f"{self._bulk}/{uuid}"
 
     def _message_path(self, investigate_id: str) -> str:

@@ -282,8 +282,16 @@ def _other_end(asked: SearchParams, found: datetime | None, created: datetime | 
         yield "created_at: the job has none that can be read, so its pinned end can't be checked"
     elif given is not None and given < created - CLOCK_SKEW:
         yield f"end: the job has {_when(found)}, wanted is {_when(given)}"
-    elif not created - OLDEST_PLAN - CLOCK_SKEW <= found <= created + CLOCK_SKEW:
-        yield f"end: the job has {_when(found)}, wanted is the time when the job was planned or made"
+    elif found > created + CLOCK_SKEW:
+        yield (
+            f"end: the job's search ends at {_when(found)}, but Cloudflare made the job at {_when(created)}: the clock "
+            "of this machine or of the one that made the job is wrong"
+        )
+    elif found < created - OLDEST_PLAN - CLOCK_SKEW:
+        yield (
+            f"end: the job's search ends at {_when(found)}, more than {OLDEST_PLAN // timedelta(hours=1)} hours before "
+            f"the job was made ({_when(created)})"
+        )
 
 
 def _same_instant(expected: datetime, found: datetime) -> bool:

@@ -68,10 +68,10 @@ def reusable_job(
     if len(found) > MOST_DIFFERENCES:
         found[MOST_DIFFERENCES:] = [f"{len(found) - MOST_DIFFERENCES} more differences"]
     look = (
-        f"Look at job {job.job_id} and who made it. A request of your own takes another idempotency_key or a new plan."
+        f"Check job {job.job_id} and who made it. To make another job, use another idempotency_key or a new plan."
     )
     raise IdempotencyConflict(
-        f"job {job.job_id}, {job.status}, of {job.created_at}, has the stamp of this request and was not reused: "
+        f"job {job.job_id} ({job.status}, made at {job.created_at}) has the stamp of this request, but differs from it: "
         f"{'; '.join(found)}.",
         help=f"No job was created. {look}" if applied == "no" else look,
         applied=applied,

@@ -200,7 +200,7 @@ def unreadable_rows(number: int) -> Check:
     """A row file with lines that are no rows."""
     return Check(
         "failed",
-        Wording(f"Lines of the row file that are no JSON objects, and were passed over: {number:,}."),
+        Wording(f"Lines of the row file that are not JSON objects, and were left out: {number:,}."),
         Problem(
             Gravity.LINES_UNREADABLE, Wording(f"{counted(number, 'line')} of the row file can't be read"), _EXPORT_AGAIN
         ),

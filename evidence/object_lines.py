@@ -35,7 +35,7 @@ def objects(path: str, pointer: str, read: Callable[[bytes], T], what: str) -> I
         except msgspec.ValidationError as error:
             refuse(pointer, f"line {number} is no {what}: {error}")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            refuse(pointer, f"line {number} is no JSON object in UTF-8")
+            refuse(pointer, f"line {number} is not a JSON object in UTF-8")
         except ValueError as error:
             refuse(pointer, str(error) if str(error).startswith("line ") else f"line {number}: {error}")
 

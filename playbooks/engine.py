@@ -149,7 +149,7 @@ def advance(playbook: Playbook, state: Mapping[str, Json], event: Event, *, now:
             except NotPlainJson as error:
                 walk.bad_result(f"is no plain JSON: {error}")
             else:
-                walk.succeeded(result) if isinstance(result, dict) else walk.bad_result("is no JSON object")
+                walk.succeeded(result) if isinstance(result, dict) else walk.bad_result("is not a JSON object")
         case PendingRun(), ActionFailed():
             try:
                 walk.failed(plain(event.error), event.exit_code)

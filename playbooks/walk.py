@@ -143,7 +143,7 @@ class Walk:
             incomplete = RunIncomplete(message)
             self._end("incomplete", incomplete.exit_code, error=incomplete.document()["error"], message=message)
             return True
-        told = f"Before the check had run: {', '.join(ran)}." if ran else "No action had run before the check."
+        told = f"Actions that ran before it: {', '.join(ran)}." if ran else "No action ran before it."
         refusal = CheckRefused(message, help=f"The playbook's check '{step.id}' ended the run. {told}")
         self._end("refused", refusal.exit_code, error=refusal.document()["error"], message=message)
         return True
@@ -191,7 +191,7 @@ class Walk:
     def _broken(self, error: ExpressionFailed) -> None:
         """An expression met data it can't handle: the run has failed, whatever on_error says of actions."""
         ran = [step.id for step in self._actions_run()]
-        told = f"Steps that had run before: {', '.join(ran)}." if ran else "No action had run before."
+        told = f"Steps that ran before it: {', '.join(ran)}." if ran else "No action ran before it."
         located = type(error)(f"{error.message} {told}", help=error.help, problems=error.problems)
         document = located.document()["error"]
         if self.state.position < len(self.program.playbook.steps):

@@ -13,6 +13,7 @@ from connectors.errors import ParameterError
 from connectors.strict_json import read_json
 from evidence.logpush_test_record import TEST_RECORD
 from platforms.cli.documents import parsed
+from platforms.cli.step_summary import counted
 
 # Of a compressed file. What unpacks to more is no batch of alerts that anybody runs.
 LARGEST_UNPACKED_BYTES = 32 * 1024 * 1024
@@ -33,9 +34,9 @@ class Records:
     def notes(self) -> Iterator[str]:
         """Yield what was left out."""
         if self.tests:
-            yield f"{self.tests} test record{'s' * (self.tests > 1)} of Logpush left out"
+            yield f"{counted(self.tests, 'test record')} of Logpush left out"
         if self.repeats:
-            yield f"{self.repeats} record{'s' * (self.repeats > 1)} left out: the same AlertID came before"
+            yield f"{counted(self.repeats, 'record')} left out: the same AlertID came before"
 
 
 def records_of(data: bytes, what: str) -> Records:
@@ -43,6 +44,8 @@ def records_of(data: bytes, what: str) -> Records:
     data = _unpacked(data, what)
     if data.startswith(_OTHER_ENCODINGS) or b"\0" in data[:4]:
         raise ParameterError(f"{what} is not UTF-8 text: it looks like UTF-16", help=f"{_NOTHING} Save it as UTF-8.")
+    if not data.strip(b"\xef\xbb\xbf \t\r\n"):
+        raise ParameterError(f"{what} is empty", help=f"{_NOTHING} Give a file with an alert in it.")
     records = list(_each(data.removeprefix(b"\xef\xbb\xbf"), what))
     kept, tests, repeats, seen = [], 0, 0, set()
     for record in records:

@@ -72,7 +72,7 @@ def parsed(data: bytes, what: str) -> dict[str, Any]:
     try:
         return parse_parameters(data)
     except ParameterError as error:
-        message = error.message.replace("the parameters are no JSON", "is no JSON").replace("the parameters", "it")
+        message = error.message.replace("the parameters are not", "it is not").replace("the parameters", "it")
         raise ParameterError(f"{what}: {message}", help="Nothing was sent. Give one JSON object.") from None
 
 

@@ -74,15 +74,15 @@ def defect(error: BaseException) -> InternalError:
 
 
 def _block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
-    problems = [(_where(problem), problem["message"]) for problem in error.get("problems") or ()]
+    problems = list(error.get("problems") or ())
     message = str(error.get("message") or "")
     # The message names each problem too: one reason is told once.
-    if problems and all(text in message for _, text in problems):
-        message = f"{problems[0][0]}: {problems[0][1]}" if len(problems) == 1 else f"{len(problems)} problems"
+    if problems and all(problem["message"] in message for problem in problems):
+        message = _line(problems[0]) if len(problems) == 1 else f"{len(problems)} problems"
         problems = problems if len(problems) > 1 else []
     screen.say(f"{error.get('type') or 'Error'}: {message}", BAD)
-    for where, text in problems:
-        screen.say(f"  {where}: {text}")
+    for problem in problems:
+        screen.say(f"  {_line(problem)}")
     api_errors = [f"{e.get('code', '')} {e.get('message', '')}".strip() for e in error.get("api_errors") or ()]
     wait = error.get("retry_after_seconds")
     facts = {
@@ -96,6 +96,17 @@ def _block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
         "exit": exit_code,
     }
     screen.facts([(name, value) for name, value in facts.items() if value not in (None, "")])
+
+
+def _line(problem: Mapping[str, str]) -> str:
+    """Return a problem behind the flag that it is about; a text that names its flag or variable stays as it is."""
+    from actions.contract import MISSING  # noqa: PLC0415 -- brings pydantic
+
+    where, text = _where(problem), problem["message"]
+    names_itself = text.startswith((f"{where} ", "unknown ")) or where.startswith("/connection/")
+    if names_itself:
+        return text
+    return f"{where} {text}" if text == MISSING else f"{where}: {text}"
 
 
 def _where(problem: Mapping[str, str]) -> str:

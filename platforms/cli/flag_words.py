@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from platforms.cli.flags import Named
 
 # Not behind what makes it a part of a longer word, or a flag already.
-_BEFORE = r"(?<![-\w/.$@])(?<!--set )"
+_BEFORE = r"(?<![-\w/.$@{])(?<!--set )"
 _AFTER = r"(?![-\w(=]|\.\w|/\w)"
 
 _FIXED = (
@@ -70,6 +70,7 @@ def _with_flag(text: str, flag: Named) -> str:
     if not flag.option.startswith(("--set ", "--input")):
         text = re.sub(rf"\b([Ss])et `?{word}`? to (true|false)\b", lambda m: _switched(m, flag.option), text)
         text = re.sub(rf"{_BEFORE}`?{word}: (true|false)\b`?", lambda m: _either(m[1], flag.option), text)
+    text = re.sub(rf"`{word}: (\w+)`", lambda m: f"`{_given(flag.option, m[1])}`", text)
     text = re.sub(rf"`{word}`", lambda _: typed, text)
     return re.sub(rf"{_BEFORE}{word}{_AFTER}", lambda _: typed, text) if "_" in name else text
 
@@ -81,6 +82,10 @@ def _switched(found: re.Match[str], option: str) -> str:
 
 def _either(value: str, option: str) -> str:
     return option if value == "true" else f"--no-{option[2:]}"
+
+
+def _given(option: str, value: str) -> str:
+    return f"{option.removesuffix('=…')}={value}" if option.endswith("=…") else f"{option} {value}"
 
 
 def _has_search(flags: Sequence[Named]) -> bool:

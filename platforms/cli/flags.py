@@ -105,7 +105,7 @@ class Flag:
         except (ValueError, RecursionError):
             number = None
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise ParameterError(problems=[Problem(pointer=self.pointer, message="is no number")])
+            raise ParameterError(problems=[Problem(pointer=self.pointer, message="is not a number")])
         # 1e3 is what a person may type for 1000, and no integer in JSON.
         return int(number) if self.kind == "integer" and float(number).is_integer() else number
 
@@ -114,8 +114,10 @@ class Flag:
         try:
             return read_json(data)
         except (ValueError, RecursionError) as error:
-            source = f"{shown(text[1:])}: " if text.startswith("@") else ""
-            message = f"{source}not valid JSON ({str(error)[:100]}); to read it from a file write {self.option} @FILE"
+            if text.startswith("@"):
+                message = f"the file {shown(text[1:])} is not valid JSON ({str(error)[:100]})"
+            else:
+                message = f"not valid JSON ({str(error)[:100]}); to read it from a file, write {self.option} @FILE"
             raise ParameterError(problems=[Problem(pointer=self.pointer, message=message)]) from None
 
 
@@ -187,7 +189,7 @@ def flag_at(flags: Sequence[Named], pointer: str) -> str | None:
         if pointer == flag.pointer or pointer.startswith(f"{flag.pointer}/"):
             return flag.option
     within = any(pointer and flag.pointer.startswith(f"{pointer}/") for flag in flags)
-    return "search flags such as --sender" if within else None
+    return "a search flag, such as --sender," if within else None
 
 
 def _flags(schema: Schema, path: tuple[str, ...], root: Schema) -> Iterator[Flag]:

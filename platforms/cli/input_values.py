@@ -56,7 +56,7 @@ def inputs_of(
     if found.records and found.primary is not None:
         found.values[found.primary] = _one(found, record)
     elif record is not None:
-        raise ParameterError("--record is for a file of records, and none is given", help=HELP)
+        raise ParameterError("--record needs a file of alerts", help=f"{HELP} Give the file with --input FILE.")
     if notes is not None:
         notes += found.notes
     return found.values
@@ -68,7 +68,7 @@ def inputs_of_each(
     """Return the inputs of one run for each record of the primary input. Raises: ParameterError."""
     found = _read(playbook, documents, settings, INPUT)
     if not found.records or found.primary is None:
-        raise ParameterError("--each is for a file of records, and none is given", help=HELP)
+        raise ParameterError("--each needs a file of alerts", help=f"{HELP} Give the file with --input FILE.")
     if len(found.records) > MOST_RECORDS:
         raise ParameterError(
             f"{found.source} holds {len(found.records)} records, and --each runs {MOST_RECORDS} at most",

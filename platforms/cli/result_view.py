@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,10 +22,13 @@ JOB_COLUMNS = (
     Column("done", 11, rank=2, right=True),
     Column("failed", 6, rank=1, right=True),
     Column("action", 7, rank=3),
-    Column("to", 12, rank=3),
-    Column("created", 20, rank=4),
+    Column("to", 12, rank=4),
+    Column("created", 20, rank=3),
     Column("search", 24, rank=5),
 )
+# What most searches have: what tells one search from another comes first, for a table cuts the end.
+_WINDOW = ("start", "end", "detections_only", "submissions")
+
 MESSAGE_COLUMNS = (
     Column("sent", 20, rank=3),
     Column("from", 24),
@@ -85,9 +90,17 @@ def _job_row(job: Result) -> Sequence[object]:
         job.get("messages_failed"),
         job.get("action_type"),
         (job.get("action_params") or {}).get("destination"),
-        job.get("created_at"),
-        ", ".join(f"{name}={value}" for name, value in search.items()),
+        _to_the_second(job.get("created_at")),
+        ", ".join(f"{name}={_criterion(search[name])}" for name in sorted(search, key=_WINDOW.count)),
     )
+
+
+def _criterion(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _to_the_second(time: object) -> object:
+    return re.sub(r"\.[0-9]+(?=Z$)", "", time) if isinstance(time, str) else time
 
 
 def _messages(screen: Screen, result: Result) -> None:
@@ -102,7 +115,7 @@ def _messages(screen: Screen, result: Result) -> None:
 
 def _message_row(message: Result) -> Sequence[object]:
     return (
-        message.get("sent_at") or message.get("sent_date"),
+        _to_the_second(message.get("sent_at") or message.get("sent_date")),
         message.get("from"),
         message.get("subject"),
         ", ".join(str(r) for r in message.get("client_recipients") or message.get("to") or ()),
@@ -126,7 +139,7 @@ def _export_row(row: Result) -> Sequence[object]:
         (row.get("action_params") or {}).get("client_recipient"),
         message.get("subject"),
         message.get("from"),
-        row.get("processed_at"),
+        _to_the_second(row.get("processed_at")),
     )
 
 

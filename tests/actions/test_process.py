@@ -71,7 +71,7 @@ BAD_PARAMETERS: dict[str, tuple[str, object, str, str]] = {
     "a date without a zone": (
         "create-move-job", {**MOVE, "search_params": {**CAMPAIGN, "start": "2026-11-13T15:32:35"}},
         "/search_params/start", "zone"),
-    "a job ID that is no UUID": ("get-job", {"job_id": "../../zones"}, "/job_id", "is no UUID"),
+    "a job ID that is not a UUID": ("get-job", {"job_id": "../../zones"}, "/job_id", "is not a valid UUID"),
     "no search_params at all": ("create-move-job", {"destination": "JunkEmail"}, "/search_params", "required"),
     "an empty criterion": ("release-job", {"search_params": {"sender": " "}}, "/search_params/sender", "is empty"),
     "a parameter of another action": ("release-job", MOVE, "/destination", "no parameter"),

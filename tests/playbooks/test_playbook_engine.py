@@ -258,7 +258,7 @@ def test_an_expression_that_meets_data_it_cannot_handle_names_its_place_and_what
     assert finished.error["applied"] == "no"
     assert finished.error["message"] == (
         "playbook 'p', step 'two', /steps/1/with/deep/0/k: 'no\\x1baddress' is not an email address "
-        "in '{{ inputs.a.From | domain }}'. Evaluating it changed nothing. Steps that had run before: one."
+        "in '{{ inputs.a.From | domain }}'. Evaluating it changed nothing. Steps that ran before it: one."
     )
 
 

@@ -61,7 +61,8 @@ def test_every_form_of_a_file_is_read(what: str, packed: str) -> None:
 
 
 REFUSED = {
-    "nothing": (b"", "no JSON"),
+    "nothing": (b"", "is empty"),
+    "blank lines": (b"\xef\xbb\xbf \r\n\n", "is empty"),
     "an empty array": (b"[]", "holds no record"),
     "a test record alone": (TEST, "nothing but Logpush's own test record"),
     "no object in an array": (b'[{"AlertID":"1"}, 2]', "item 2 is not a JSON object"),

@@ -135,6 +135,18 @@ def _long_jobs() -> dict[str, Any]:
     return {"count": 1, "jobs": [job]}
 
 
+def test_a_list_of_jobs_names_first_what_tells_a_search_from_another(
+    cfes: Cfes, answering: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    jobs = _long_jobs()
+    jobs["jobs"][0]["search_params"] = {"detections_only": False, "end": "2026-11-20T16:02:35Z", "subject": "Ünpaid"}
+    answering(jobs)
+    shown = COLOUR.sub("", cfes("list-jobs", terminal=True).out)
+    assert "subject=Ünpaid, detections_only=false, end=2026-11-20T16:02:35Z" in shown
+    assert "2026-11-20T16:02:35Z  " in shown
+
+
 def _long_messages() -> dict[str, Any]:
     message = {
         "id": "1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ def test_problems_name_the_flag_as_well_as_the_pointer(cfes: Cfes) -> None:
     problems = {problem["pointer"]: problem for problem in cfes(*BAD).error["problems"]}
     assert problems["/search_params/sender"]["flag"] == "--sender"
     assert problems["/search_params/start"]["flag"] == "--start"
-    assert problems["/max_messages"]["message"] == "is no number"
+    assert problems["/max_messages"]["message"] == "is not a number"
     assert problems["/destination"] == {"pointer": "/destination", "message": "is required", "flag": "--destination"}
 
 
@@ -31,6 +32,34 @@ def test_a_terminal_shows_a_block_with_what_to_do_next_and_nothing_on_standard_o
         assert line in _plain(ended.err)
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("search-messages",), "a search flag, such as --sender, is required"),
+        (("wait-for-job",), "--job-id is required"),
+        (("wait-for-job", "--job-id", "1"), "--job-id: is not a valid UUID"),
+        (("create-move-job", "--plan", "@missing.json"), "--plan 'missing.json' can't be read: No such file or directory"),
+        (("playbook", "run", "phish-campaign-purge", "--set", "nonsense=1", "--plan-only"), "unknown input 'nonsense'"),
+    ],
+)
+def test_a_terminal_names_a_flag_once(words: tuple[str, ...], line: str, cfes: Cfes) -> None:
+    assert f"ParameterError: {line}\n" in _plain(cfes(*words, terminal=True).err)
+
+
+def test_a_variable_is_named_without_a_pointer(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "")
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "sandbox-full-token")
+    assert "ConnectionSettingsError: CLOUDFLARE_ACCOUNT_ID: is not set\n" in _plain(cfes("list-jobs", terminal=True).err)
+
+
+def test_a_file_that_is_not_json_is_not_asked_for_as_a_file(cfes: Cfes, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("plan")
+    told = cfes("create-move-job", "--plan", f"@{tmp_path / 'plan.json'}").error["message"]
+    assert "is not valid JSON" in told
+    assert "@FILE" not in told
+    assert "write --plan @FILE" in cfes("create-move-job", "--plan", "plan.json").error["message"]
+
+
 def test_a_pipe_gets_the_document_and_a_person_behind_it_the_block(cfes: Cfes) -> None:
     ended = cfes(*BAD, err=True)
     assert ended.error["type"] == "ParameterError"
@@ -39,7 +68,7 @@ def test_a_pipe_gets_the_document_and_a_person_behind_it_the_block(cfes: Cfes) -
 
 def test_missing_search_flags_are_named_together(cfes: Cfes) -> None:
     [problem] = cfes("search-messages").error["problems"]
-    assert problem == {"pointer": "/search_params", "message": "is required", "flag": "search flags such as --sender"}
+    assert problem == {"pointer": "/search_params", "message": "is required", "flag": "a search flag, such as --sender,"}
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "1e999", "true", "[1]", "", "five"])
