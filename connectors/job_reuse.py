@@ -67,11 +67,9 @@ def reusable_job(
         return job, warnings
     if len(found) > MOST_DIFFERENCES:
         found[MOST_DIFFERENCES:] = [f"{len(found) - MOST_DIFFERENCES} more differences"]
-    look = (
-        f"Check job {job.job_id} and who made it. To make another job, use another idempotency_key or a new plan."
-    )
+    look = f"Check job {job.job_id} and who made it. To make another job, use another idempotency_key or a new plan."
     raise IdempotencyConflict(
-        f"job {job.job_id} ({job.status}, made at {job.created_at}) has the stamp of this request, but differs from it: "
+        f"job {job.job_id} ({job.status}, made at {job.created_at}) has the stamp of this request, but differs: "
         f"{'; '.join(found)}.",
         help=f"No job was created. {look}" if applied == "no" else look,
         applied=applied,

@@ -38,7 +38,7 @@ def test_a_terminal_shows_a_block_with_what_to_do_next_and_nothing_on_standard_o
         (("search-messages",), "a search flag, such as --sender, is required"),
         (("wait-for-job",), "--job-id is required"),
         (("wait-for-job", "--job-id", "1"), "--job-id: is not a valid UUID"),
-        (("create-move-job", "--plan", "@missing.json"), "--plan 'missing.json' can't be read: No such file or directory"),
+        (("create-move-job", "--plan", "@none.json"), "--plan 'none.json' can't be read: No such file or directory"),
         (("playbook", "run", "phish-campaign-purge", "--set", "nonsense=1", "--plan-only"), "unknown input 'nonsense'"),
     ],
 )
@@ -49,7 +49,8 @@ def test_a_terminal_names_a_flag_once(words: tuple[str, ...], line: str, cfes: C
 def test_a_variable_is_named_without_a_pointer(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "")
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "sandbox-full-token")
-    assert "ConnectionSettingsError: CLOUDFLARE_ACCOUNT_ID: is not set\n" in _plain(cfes("list-jobs", terminal=True).err)
+    ended = cfes("list-jobs", terminal=True)
+    assert "ConnectionSettingsError: CLOUDFLARE_ACCOUNT_ID: is not set\n" in _plain(ended.err)
 
 
 def test_a_file_that_is_not_json_is_not_asked_for_as_a_file(cfes: Cfes, tmp_path: Path) -> None:
@@ -68,7 +69,8 @@ def test_a_pipe_gets_the_document_and_a_person_behind_it_the_block(cfes: Cfes) -
 
 def test_missing_search_flags_are_named_together(cfes: Cfes) -> None:
     [problem] = cfes("search-messages").error["problems"]
-    assert problem == {"pointer": "/search_params", "message": "is required", "flag": "a search flag, such as --sender,"}
+    flag = "a search flag, such as --sender,"
+    assert problem == {"pointer": "/search_params", "message": "is required", "flag": flag}
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "1e999", "true", "[1]", "", "five"])
