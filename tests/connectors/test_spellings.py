@@ -63,7 +63,6 @@ SPELLINGS: dict[str, st.SearchStrategy[Any]] = {
     "end": spelled_instants(AT + timedelta(hours=1)),
     "detections_only": spelled(None, True),
     "submissions": spelled(None, False),
-    "action_log": spelled(None, True, False),
 }  # fmt: skip
 PADDED = ("sender", "recipient", "domain", "smtp_helo_ip", "alert_id", "message_id", "query")
 

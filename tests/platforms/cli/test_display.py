@@ -37,7 +37,11 @@ def test_jobs_are_a_table_on_a_terminal_and_json_in_a_pipe(connected: Cfes) -> N
 
 
 def test_output_decides_against_the_stream(connected: Cfes) -> None:
-    assert connected("list-jobs", "--output", "json", terminal=True).document == {"count": 0, "jobs": []}
+    assert connected("list-jobs", "--output", "json", terminal=True).document == {
+        "count": 0,
+        "jobs": [],
+        "truncated": {},
+    }
     table = connected("test-connection", "--output", "table").out
     assert "token_status" in table
     assert "\x1b" not in table
