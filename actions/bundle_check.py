@@ -52,7 +52,7 @@ def _claims(held: _Held, found: Verification) -> BundleClaims:
 
     named = held.read(POLICY)
     if named is None:
-        why = "the bundle has no policy in it: a version of the pack before this one made it"
+        why = "the bundle has no policy in it. Earlier versions of the pack made such bundles"
         return BundleClaims(None, None, ApprovalCheck("unknown", why))
     about, policy = read_policy_document(named)
     given_plan, approvals = held.read(PLAN), held.read(APPROVALS)
@@ -65,6 +65,8 @@ def _claims(held: _Held, found: Verification) -> BundleClaims:
     if not isinstance(tokens, list):
         raise ValueError(f"{APPROVALS} has no list of approvals")
     job = BulkJob.read(held.read(JOB), JOB)
+    if job.job_id != found.manifest.job_id.lower():
+        raise ValueError(f"{JOB} is of another job than evidence.json")
     check = check_approvals(policy, plan, job, found.manifest.account_id, tokens)
     return BundleClaims(about.sha256, None if plan is None else plan.plan_hash, check)
 

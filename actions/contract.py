@@ -64,7 +64,7 @@ class ActionParams(BaseModel):
         """Take 1000.0 as 1000: JSON has one kind of number, and several platforms write it with a point."""
         if not isinstance(given, dict):
             return given
-        return {name: int(value) if _is_whole(value) else value for name, value in given.items()}
+        return {name: whole_number(value) for name, value in given.items()}
 
     ended: ClassVar[Sequence[EndedParameter]] = ()
 
@@ -80,8 +80,10 @@ class ActionResult(BaseModel):
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_INTEGER
+def whole_number(value: Any) -> Any:
+    """Return 1000 for 1000.0, and any other value as it is."""
+    whole = isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_INTEGER
+    return int(value) if whole else value
 
 
 class BoundedParams(ActionParams):

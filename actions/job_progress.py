@@ -6,8 +6,11 @@ Pure functions over what was seen at each look; no clock, no network.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+from pydantic import BeforeValidator
+
+from actions.contract import whole_number
 from connectors.job import BulkJob
 
 Outcome = Literal["succeeded", "partial", "failed", "cancelled"]
@@ -23,8 +26,8 @@ class Look(NamedTuple):
     """What one look at a job saw. at: seconds since the epoch. processed, discovered: messages. status: the job's."""
 
     at: float
-    processed: int
-    discovered: int
+    processed: Annotated[int, BeforeValidator(whole_number)]
+    discovered: Annotated[int, BeforeValidator(whole_number)]
     status: str
 
 

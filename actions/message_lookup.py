@@ -49,6 +49,7 @@ _ID = re.compile(r"[0-9A-Za-z]{1,64}-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)-\d{1,20}",
 
 _CHANGES_FOLDER = ("MOVE", "RELEASE", "QUARANTINE_RELEASE")
 _RELEASES = ("RELEASE", "QUARANTINE_RELEASE")
+_CHANGES_NO_FOLDER = ("PREVIEW", "SUBMISSION", "RECLASSIFY")
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,10 @@ def _folders(log: Iterable[MessageAction]) -> list[set[str]] | None:
     """
     entries: dict[datetime, set[str]] = {}
     for entry in log:
+        # An operation that is not known yet and has a folder may be a move under another name.
+        elsewhere = entry.operation in _CHANGES_NO_FOLDER or entry.folder is None
+        if entry.operation not in _CHANGES_FOLDER and not elsewhere:
+            return None
         if entry.operation not in _CHANGES_FOLDER or entry.carried_out is False:
             continue
         try:

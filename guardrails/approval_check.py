@@ -69,7 +69,9 @@ def check_approvals(
     if not tokens:
         return _without_approvals(least, most, asked)
     if plan is None:
-        return ApprovalCheck("unknown", "there are approvals, and no plan that they could be for", most, asked)
+        why = "there are approvals, and no plan that they could be for"
+        # Else anything at all in place of an approval would pass, where none at all does not.
+        return ApprovalCheck("not_met" if least else "unknown", why, most, asked)
     if find_spec("jwt") is None or find_spec("cryptography") is None:
         return ApprovalCheck("unknown", "to check signatures needs the extra `approval`", most, asked)
     return _with_approvals(policy, plan, job, tokens, ApprovalCheck("met", "", most, asked))

@@ -129,9 +129,19 @@ def begin_each(
         except PackError as error:
             show(screen, error, terms.flags)
             codes.append(error.exit_code)
-    ended = {code: codes.count(code) for code in sorted(set(codes))}
-    screen.say(f"{len(codes)} runs: {', '.join(f'{times} with exit {code}' for code, times in ended.items())}")
+        except typer.Exit:
+            screen.say(_so_far(codes))
+            left = f"Not run: records {number + 1} to {len(each)}. " if number < len(each) else ""
+            screen.say(f"Record {number} was interrupted. {left}Run one record with --record N instead of --each.")
+            raise
+    screen.say(_so_far(codes))
     return worst_of(codes)
+
+
+def _so_far(codes: Sequence[int]) -> str:
+    ended = {code: codes.count(code) for code in sorted(set(codes))}
+    runs = "1 run" if len(codes) == 1 else f"{len(codes)} runs"
+    return f"{runs}: {', '.join(f'{times} with exit {code}' for code, times in ended.items()) or 'none ended'}"
 
 
 def worst_of(codes: Sequence[int]) -> int:

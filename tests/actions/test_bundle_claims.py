@@ -251,6 +251,19 @@ class TestPolicy:
         assert "its sha256 is not that of its policy" in remade(bundle, policy=edited).check.why
         assert remade(bundle, policy=policy).check.state == "met"
 
+    def test_approvals_without_a_plan_are_no_better_than_none(self, bundle: Path) -> None:
+        without = remade(bundle, plan=None)
+        assert (without.check.state, without.check.good) == ("not_met", False)
+        assert "no plan that they could be for" in without.check.why
+        assert remade(bundle, approvals={"approvals": ["anything"]}).check.state == "not_met"
+
+    def test_a_bundle_whose_files_are_of_two_jobs_contradicts_itself(self, bundle: Path) -> None:
+        job = document(bundle, "job.json")
+        other = remade(bundle, job={**job, "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"})
+        assert (other.check.state, other.check.good) == ("invalid", False)
+        assert "job.json is of another job than evidence.json" in other.check.why
+        assert remade(bundle, job={**job, "job_id": job["job_id"].upper()}).check.state == "met"
+
     def test_another_policy_can_be_told_by_its_hash_only(self, bundle: Path, tmp_path: Path) -> None:
         # Whoever makes a bundle anew can put a policy of their own into it: its hash is another.
         milder = load_policy(rule_file(tmp_path, "milder.yaml", approvals=1))
@@ -261,7 +274,7 @@ class TestPolicy:
     def test_a_bundle_of_an_earlier_version_says_that_it_has_none(self, bundle: Path) -> None:
         claims = remade(bundle, policy=None)
         assert (claims.check.state, claims.check.good, claims.policy_sha256) == ("unknown", True, None)
-        assert "a version of the pack before this one" in claims.check.why
+        assert "Earlier versions of the pack made such bundles" in claims.check.why
 
     def test_without_a_policy_the_bundle_says_so(
         self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path

@@ -176,6 +176,9 @@ BOTH_MOVED = {"delivery_status": ["moved"], "client_recipients": TWO}
     ("unknown", MOVED, logged(("MOVE", "JunkEmail", {"success": None, "status": "Queued"}))),
     ("unknown", MOVED, logged(("MOVE", "JunkEmail"), ("MOVE", "Inbox", {"completed_at": "2026-11-20T16:00:00Z"}))),
     ("unknown", {**MOVED, "delivery_status": ["move_failed"]}, logged(("MOVE", "JunkEmail"))),
+    # An operation of a later version, which may have moved it.
+    ("unknown", MOVED, logged(("MOVE", "JunkEmail"), ("USER_MOVE", "Inbox"))),
+    ("done", MOVED, logged(("MOVE", "JunkEmail"), ("NOTE", None), ("SUBMISSION", "JunkEmail"))),
     # Several mailboxes: an entry does not say whose copy it moved.
     ("done", BOTH_MOVED, logged(("MOVE", "JunkEmail"), ("MOVE", "JunkEmail"))),
     ("done", BOTH_MOVED, logged(("MOVE", "JunkEmail", FAILED), ("MOVE", "JunkEmail"), ("MOVE", "JunkEmail"))),

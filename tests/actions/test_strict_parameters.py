@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jsonschema
@@ -10,6 +10,7 @@ import pytest
 
 from actions import catalog
 from actions.contract import Action
+from actions.example_job import JOB_ID
 from connectors.errors import ParameterError
 
 ACTIONS = catalog.available()
@@ -113,3 +114,23 @@ def test_a_whole_number_may_be_written_with_a_point(written: float) -> None:
     assert checked.max_messages == 1000
     assert isinstance(checked.max_messages, int)
     jsonschema.validate({**action.example_params, "max_messages": written}, action.params.model_json_schema())
+
+
+@pytest.mark.parametrize("point", [False, True])
+def test_a_resume_object_whose_numbers_a_platform_wrote_with_a_point_is_taken(point: bool) -> None:
+    number: Callable[[float], float] = float if point else int
+    resume = {
+        "job_id": JOB_ID,
+        "polls": number(3),
+        "began_at": number(1_000),
+        "moved_at": number(1_000),
+        "looks": [[number(1_001), number(7), number(10), "PROCESSING"]],
+    }
+    checked = ACTIONS["wait-for-job"].check({"job_id": JOB_ID, "resume": resume})
+    [look] = checked.resume.looks
+    assert (look.processed, type(look.processed), checked.resume.polls) == (7, int, 3)
+    for wrong in ("7", True, 7.5):
+        with pytest.raises(ParameterError, match="looks/0/1"):
+            ACTIONS["wait-for-job"].check(
+                {"job_id": JOB_ID, "resume": {**resume, "looks": [[1, wrong, 10, "PROCESSING"]]}}
+            )

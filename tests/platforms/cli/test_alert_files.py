@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from actions.contract import Action
 from connectors.errors import ParameterError
 from platforms.cli.alert_records import LARGEST_UNPACKED_BYTES, records_of
 from platforms.cli.documents import LARGEST_BYTES
@@ -137,6 +138,25 @@ def test_each_record_has_its_own_run_and_one_that_fails_stops_none(connected: Cf
     assert "Record 2 of 2 (AlertID good)" in ended.err
     assert "2 runs: 1 with exit 0, 1 with exit 2" in ended.err
     assert connected("playbook", "run", look, "-i", lines_file(tmp_path, GOOD), "--each").code == 0
+
+
+def test_an_interrupt_says_which_records_were_not_run(
+    connected: Cfes, look: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [{**GOOD, "AlertID": str(number)} for number in range(4)]
+    run, calls = Action.run, []
+
+    def interrupted(action: Action[Any, Any], *given: Any) -> dict[str, Any]:
+        calls.append(action.id)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(action, *given)
+
+    monkeypatch.setattr(Action, "run", interrupted)
+    ended = connected("playbook", "run", look, "-i", lines_file(tmp_path, *records), "--each")
+    assert (ended.code, len(calls)) == (130, 2)
+    assert "1 run: 1 with exit 0" in ended.err
+    assert "Record 2 was interrupted. Not run: records 3 to 4." in ended.err
 
 
 def test_one_of_several_records_is_picked_and_named(connected: Cfes, look: str, tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def with_policy(bundle: Path, policy: dict[str, Any]) -> Path:
     """The bundle with a policy in it, and a job that somebody made by hand."""
     files = {"policy.json": policy, "job.json": example_job()}
     evidence = json.loads((bundle / "evidence.json").read_text())
+    evidence["job_id"] = files["job.json"]["job_id"]
     evidence["files"] = [file for file in evidence["files"] if file["path"] not in files]
     for name, content in files.items():
         data = json.dumps(content).encode()
