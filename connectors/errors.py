@@ -314,7 +314,7 @@ class ApiRefusal(PackError):
 
 
 class NotFound(ApiRefusal):
-    default_help = "Nothing was changed. Check the ID and the account; a deleted job is gone for good."
+    default_help = "Nothing was changed. Check the ID and the account; a deleted job can't be brought back."
 
 
 class Conflict(ApiRefusal):

@@ -1,8 +1,8 @@
 """Pacing, so that a long piece of work never runs into the five-minute block.
 
-The API allows 1,200 requests per 5 minutes for everything that uses the token. The pack counts its own calls
-(connectors.call_count), and takes what an answer says is left as a second opinion: it can be missing or wrong, and it
-knows of calls that were made elsewhere:
+The API allows 1,200 requests per 5 minutes for each user or account token: a user's dashboard, keys and tokens share
+them. The pack counts its own calls (connectors.call_count), and takes what an answer says is left as a second opinion:
+it can be missing or wrong, and it knows of calls that were made elsewhere:
 `Ratelimit: "default";r=50;t=30` (requests left, seconds until the window ends) and
 `Ratelimit-Policy: "default";q=1200;w=300` (quota, window). Source: the API's page on rate limits.
 """

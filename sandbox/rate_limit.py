@@ -1,4 +1,6 @@
-"""The rate limit: so many calls in a window over everything that uses a token; beyond it, every call is refused.
+"""The rate limit: so many calls in a window for each token; beyond it, every call is refused.
+
+The API counts a user's dashboard, keys and tokens together. The sandbox knows no users, and counts each token.
 
 1,200 calls in five minutes, and the block lasts for the rest of the window, unless set otherwise. The headers are on
 every answer: `Ratelimit: "default";r=50;t=30` (calls left, seconds to the reset), `Ratelimit-Policy:
