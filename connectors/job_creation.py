@@ -155,7 +155,8 @@ def _looked_and_made(
     """
     looks = JobLooks(api, stamp, intent.request.action)
     if intent.is_known_elsewhere:
-        standing = looks.read_all().bearers
+        look = looks.read_all()
+        standing = looks.confirm(look).bearers if look.bearers else []
         if standing:
             return _reused(api, intent, looks, Race.of(api, stamp, standing))
     try:

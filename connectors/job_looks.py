@@ -44,6 +44,16 @@ class Look:
     own: dict[str, Any] | None = None
     unmarked: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def shows_a_job_that_stays(self) -> bool:
+        """Whether a job of the intent was not cancelled. A cancelled one may be the duplicate of one that is hidden."""
+        return any(job.status != "CANCELLED" for job, _ in self.bearers)
+
+    def then(self, later: Look) -> Look:
+        """Return the later look, with the jobs of the intent that this one showed too."""
+        seen = {job.job_id: (job, stamp) for job, stamp in (*self.bearers, *later.bearers)}
+        return Look(in_order(seen.values()), later.own, later.unmarked)
+
 
 class JobLooks:
     """Looks for one stamp. action: what its job does."""
@@ -101,13 +111,13 @@ class JobLooks:
         return shown.look()
 
     def confirm(self, look: Look | None = None) -> Look:
-        """Make passes until two agree that no job has the stamp, or one has. One page needs no second pass.
+        """Make passes until two agree that no job stays for the stamp, or one does. One page needs no second pass.
 
         look: what the pass before showed.
         """
         look = look or Look()
-        while not self._agreed and self._passes < MOST_PASSES and not look.bearers:
-            look = self.read_all(filtered=self._passes == 1)
+        while not self._agreed and self._passes < MOST_PASSES and not look.shows_a_job_that_stays:
+            look = look.then(self.read_all(filtered=self._passes == 1))
         return look
 
     def read_again(self) -> Look:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from guardrails.plan import Plan
 
 NOT_OF_PLAN = "is not the plan that the job was made from"
+NO_STAMP = "can't be compared with the job, which the service shows without the stamp that names a job's plan"
 
 
 def problem_of_plan(api: EmailSecurity, plan: Plan, job: BulkJob) -> str | None:
@@ -21,7 +22,9 @@ def problem_of_plan(api: EmailSecurity, plan: Plan, job: BulkJob) -> str | None:
     Raises: PlanRefused where the plan's search is not one that a job takes.
     """
     stamp = Stamp.read(job.comment)
-    if stamp is None or not stamp.names_plan(plan.plan_hash):
+    if stamp is None:
+        return NO_STAMP
+    if not stamp.names_plan(plan.plan_hash):
         return NOT_OF_PLAN
     if found := differences(ExpectedJob(plan.request()), job):
         return f"{NOT_OF_PLAN}, although its stamp names it: {'; '.join(found[:5])}"

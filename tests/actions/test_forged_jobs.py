@@ -105,6 +105,15 @@ def test_a_job_with_the_digest_of_the_plan_that_does_something_else_is_not_reuse
     assert f"{named}: " in other.value.message
 
 
+def test_a_job_without_a_stamp_is_not_said_to_be_of_another_plan(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
+    made = create_move_job.run({"plan": plan, "idempotency_key": KEY, "wait_follows": True}, api)
+    sandbox.state.faults.add("getBulkJob", "rewrite", set={"comment": None})
+    with pytest.raises(ParameterError, match="without the stamp") as refused:
+        wait_for_job.run({"job_id": made["job_id"], "plan": plan, "timeout_seconds": 0}, api)
+    assert "is not the plan" not in refused.value.message
+
+
 def test_a_job_with_the_digest_of_the_plan_has_the_window_of_the_plan(
     sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:

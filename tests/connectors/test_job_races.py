@@ -181,6 +181,31 @@ def test_a_job_that_a_change_of_the_list_hides_from_one_pass_is_reused(
     assert (made.created, made.job.job_id, service.calls["POST"]) == (False, old["job_id"], 0)
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_job_that_stays_is_not_overlooked_for_its_cancelled_duplicate(
+    service: JobsService, api: EmailSecurity, *, newest_first: bool
+) -> None:
+    service.page_size, service.newest_first = 100, newest_first
+    service.add_old(200)
+    stays = stamped(job_id=service.new_id(), created_at="2026-10-20T16:02:36Z", status="COMPLETED")
+    service.jobs.insert(100, stays)
+    duplicate = {**stays, "job_id": service.new_id(), "created_at": "2026-10-20T16:02:37Z", "status": "CANCELLED"}
+    service.jobs.insert(101, duplicate)
+    if newest_first:
+        # The row that a deletion moves to the first page is the job that stays.
+        service.jobs.insert(0, service.jobs.pop())
+
+    def before(request: httpx.Request, _: int) -> None:
+        if is_list(request) and request.url.params["page"] == "2" and not changed:
+            changed.append(True)
+            _delete(service, -1 if newest_first else 0)
+
+    changed: list[bool] = []
+    service.before = before
+    made = create(api)
+    assert (made.created, made.job.job_id, service.calls["POST"]) == (False, stays["job_id"], 0)
+
+
 def test_a_page_that_is_empty_once_hides_no_job(service: JobsService, api: EmailSecurity) -> None:
     service.add_old(2500)
     old = stamped(job_id=service.new_id(), created_at="2026-10-20T16:02:36Z", status="COMPLETED")
