@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tally.add(part)
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{tally.cases} cases ")
-    sys.stdout.write(tally.report(time.monotonic() - began) + "\n")
+    sys.stdout.write(tally.report(asked.seed, time.monotonic() - began) + "\n")
     for failure in tally.failures[:MOST_FAILURES_TOLD]:
         sys.stdout.write(f"\n{failure}\n")
     return 1 if tally.failures else 0

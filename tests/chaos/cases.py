@@ -9,26 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.clock import as_datetime
-from sandbox.server import RunningSandbox
+from tests.chaos.findings import Findings, in_order
 from tests.chaos.guard import Guard, guard
 from tests.chaos.hands import Hands
 from tests.chaos.named_messages import left_undone
 from tests.chaos.naming import requests_of
+from tests.chaos.one_job import Service, judge_jobs, units
 from tests.chaos.schedule import BY_ID, FollowUp, Intent, Schedule, Worker, drawn
-from tests.chaos.verdict import (
-    Copies,
-    Findings,
-    copies,
-    in_order,
-    judge_call,
-    judge_jobs,
-    judge_messages,
-    may_be_refused,
-    units,
-)
+from tests.chaos.touched_messages import Copies, copies, judge_messages
+from tests.chaos.verdict import judge_call, judge_time, may_be_refused, most_requests
 from tests.chaos.wire import Call, Story
-from tests.chaos.workers import Actor, Stage
-from tests.chaos.world import world
+from tests.chaos.workers import Actor, Hung, Stage
+from tests.chaos.world import World, world
 from tests.red_team.forging import FORGERIES
 
 Params = Mapping[str, Any]
@@ -43,7 +35,10 @@ CALM_SECONDS = 1000.0
 
 @dataclass
 class Outcome:
-    """What came of a case. met: faults by kind. codes: exit codes of the calls, -1 where the worker was killed.
+    """What came of a case.
+
+    met: faults and oddities by kind. codes: exit codes of the calls, -1 where the worker was killed. most_requests: of
+    one call, by its action.
 
     changed_by_id: the messages that were changed by their IDs, without a job.
     """
@@ -57,6 +52,7 @@ class Outcome:
     planned_jobs: int = 0
     changed_by_id: int = 0
     forged_plans: int = 0
+    most_requests: dict[str, int] = field(default_factory=dict)
     met: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
 
@@ -64,17 +60,22 @@ class Outcome:
 def run_case(seed: int, number: int) -> Outcome:
     """Play one case and judge it."""
     schedule = drawn(seed, number)
-    with world(schedule) as sandbox, guard() as guarded:
-        return _Play(schedule, sandbox, guarded).outcome()
+    with world(schedule) as played, guard() as guarded:
+        play = _Play(schedule, played, guarded)
+        try:
+            return play.outcome()
+        except Hung as hung:
+            # Nobody comes back from it: what was going on is all there is.
+            return Outcome(schedule, play.story.lines, Findings(hangs=[str(hung)]))
 
 
 class _Play:
-    def __init__(self, schedule: Schedule, sandbox: RunningSandbox, guarded: Guard) -> None:
+    def __init__(self, schedule: Schedule, world: World, guarded: Guard) -> None:
         self.schedule = schedule
         self.guard = guarded
-        self.sandbox = sandbox
-        self.account = sandbox.state
-        self.stage = Stage(random.Random(f"{schedule.name}/play"), sandbox.state.advance)
+        self.world = world
+        self.account = world.sandbox.state
+        self.stage = Stage(random.Random(f"{schedule.name}/play"), self.account.advance)
         self.story = Story()
         self.findings = Findings()
         self.runs = [_IntentRun(self, intent) for intent in schedule.intents]
@@ -84,13 +85,13 @@ class _Play:
         self.forged: set[str] = set()
         self.approved: set[str] = set()
         self.requests = 0
-        self.began = as_datetime(sandbox.clock.now())
+        self.began = as_datetime(world.sandbox.clock.now())
 
     def hands(self, actor: Actor, worker: Worker | None, intent: Intent) -> Hands:
         return Hands(
             actor,
             worker,
-            self.sandbox,
+            self.world,
             self.story,
             page_limit=self.schedule.page_limit,
             began=self.began,
@@ -104,7 +105,8 @@ class _Play:
         self.stage.play()
         for run in self.runs:
             run.judge_what_was_told()
-        met: Counter[str] = Counter()
+        met = Counter(self.world.service.met)
+        self.world.service.calm()
         for fault in self.account.faults.view():
             met[fault["kind"]] += fault["met"]
         self.account.faults.clear()
@@ -115,10 +117,13 @@ class _Play:
             run.judge_when_calm()
         self.stage.let_pass(CALM_SECONDS)
         calls = [call for run in self.runs for call in run.calls]
-        judge_messages(self.account, calls, self.planned, self.findings)
+        judge_messages(self.account, calls, self.planned, self.findings, gone=self.world.service.gone)
         for run in self.runs:
             run.judge_what_was_allowed()
         makers = [call for call in calls for _ in call.made]
+        most_requests: dict[str, int] = {}
+        for call in calls:
+            most_requests[call.action] = max(most_requests.get(call.action, 0), call.requests)
         met["killed"] = sum(call.code is None for call in calls)
         return Outcome(
             schedule=self.schedule,
@@ -132,6 +137,7 @@ class _Play:
                 call.forged and call.action == run.intent.action for run in self.runs for call in run.calls
             ),
             changed_by_id=len({done.investigate_id for call in calls for done in call.changed}),
+            most_requests=most_requests,
             met=met,
             codes=Counter(-1 if call.code is None else call.code for call in calls),
         )
@@ -250,8 +256,15 @@ class _IntentRun:
         if call.code is not None:
             together = next((unit for unit in units(self.intent, self.calls) if call in unit), [call])
             made = [one for other in together for one in other.made]
-            judge_call(call, self.intent, made, play.account, play.findings)
+            judge_call(call, self.intent, made, play.account, play.findings, play.schedule.oddities)
+        judge_time(call, self.most_calls(call), play.findings)
         return call
+
+    def most_calls(self, call: Call) -> int:
+        """How many calls of the API an action may take at most."""
+        play = self._play
+        pages = len(play.account.jobs.all) // (play.schedule.page_limit or 1000) + 1
+        return most_requests(call, list_pages=pages)
 
     def judge_what_was_told(self) -> None:
         """Where each worker was told in the end that its job stands, no other runs beside it, calm call or not.
@@ -296,7 +309,8 @@ class _IntentRun:
 
     def _judge(self, creates: list[Call], *, at_the_end: bool) -> None:
         play = self._play
-        judge_jobs(self.intent, creates, play.findings, lag_seconds=play.schedule.lag_seconds, at_the_end=at_the_end)
+        service = Service(play.schedule.lag_seconds, loses_stamps=play.schedule.oddities.loses_stamps)
+        judge_jobs(self.intent, creates, play.findings, service, at_the_end=at_the_end)
 
     def _calm_call(self, action: str, params: Params, asked: Params) -> Call:
         calm: list[Call] = []
@@ -308,6 +322,8 @@ class _IntentRun:
         play.stage.play()
         assert actor.done
         call = calm[0]
-        if call.code != 0 and not (call.code == 3 and may_be_refused(call, self.intent, play.account)):
+        lost = play.schedule.oddities.loses_stamps
+        refused = call.code == 3 and may_be_refused(call, self.intent, play.account, stamps_are_lost=lost)
+        if call.code != 0 and not refused:
             play.findings.others.append(f"the calm call ended with {call.code}: {call.error.get('message')}")
         return call

@@ -23,10 +23,10 @@ from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
 from connectors.errors import PackError
 from connectors.network import Network
-from sandbox.server import RunningSandbox
 from tests.chaos.schedule import Worker
 from tests.chaos.wire import Call, Story, Wire
 from tests.chaos.workers import Actor, ActorClock, Killed
+from tests.chaos.world import World
 
 ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "preview-job": preview_job.run,
@@ -48,7 +48,7 @@ class Hands:
         self,
         actor: Actor,
         worker: Worker | None,
-        sandbox: RunningSandbox,
+        world: World,
         story: Story,
         *,
         page_limit: int | None,
@@ -57,18 +57,19 @@ class Hands:
     ) -> None:
         self.actor = actor
         self._settings = settings
-        self._sandbox = sandbox
+        self._sandbox = world.sandbox
         self._story = story
         self._deadline = worker.deadline_seconds if worker else None
         self._clock = ActorClock(actor, began)
         self._wire = Wire(
             actor,
-            sandbox.state,
+            world.sandbox.state,
             story,
             clock=self._clock,
             kills=worker.kills if worker else (),
             jump=worker.jump if worker else None,
             page_limit=page_limit,
+            service=world.service,
             connect=lambda: Network(None, None),
         )
 
@@ -81,6 +82,7 @@ class Hands:
         """One call as a process of its own: connection, randomness and rate budget are new. Gives its requests."""
         sandbox, stage, before = self._sandbox, self.actor.stage, self._wire.requests
         self._wire.call = call
+        call.deadline_seconds = self._deadline
         self._tell(f"runs {call.action}")
         settings = {
             "account_id": sandbox.account_id,
@@ -101,6 +103,8 @@ class Hands:
                 call.code = None
             except Exception as problem:  # noqa: BLE001 -- an action raises nothing else: it is told as what it is
                 call.code, call.document = 1, {"error": {"type": "InternalError", "message": repr(problem)}}
+        call.moves_on(stage.now)
+        call.ended = stage.now
         if call.code is not None:
             self._tell(f"{call.action} ends with {call.code}: {_words(call)}")
         return self._wire.requests - before

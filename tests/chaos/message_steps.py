@@ -13,6 +13,7 @@ import httpx
 
 from sandbox.account import Account
 from sandbox.delivery import Done
+from tests.chaos.odd_service import ODDITY
 
 _SEARCH = re.compile(r"/investigate$")
 _MESSAGE = re.compile(r"/investigate/([^/]+?)(/action_log)?$")
@@ -61,7 +62,9 @@ def step_of(
 ) -> Look | Sent | None:
     """The step that a request was, if it was one. before: how many changes the account had made until then."""
     status = response.status_code if isinstance(response, httpx.Response) else None
+    odd = isinstance(response, httpx.Response) and ODDITY in response.extensions
     good = status is not None and 200 <= status < 300 and envelope is not None and envelope.get("success") is True
+    good = good and not odd
     rows = envelope["result"] if good and envelope is not None else []
     if request.method == "GET" and _SEARCH.search(request.url.path) and (status == 400 or (good and status == 200)):
         start, end = (request.url.params.get(name) for name in ("start", "end"))
@@ -77,7 +80,7 @@ def step_of(
     if request.method == "POST" and _CHANGE.search(request.url.path):
         return Sent(
             ids=tuple(json.loads(request.content)["ids"]),
-            lost=not good and (status is None or status < 400 or status == 408 or status >= 500),
+            lost=odd or (not good and (status is None or status < 400 or status == 408 or status >= 500)),
             nameless=any((row.get("message_id") or row.get("id")) is None for row in rows),
             # Those of jobs are not of this call.
             changed=tuple(done for done in account.delivery.done[before:] if done.job_id is None),

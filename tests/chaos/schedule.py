@@ -2,11 +2,13 @@
 
 Left out, because no client could tell the lie from the truth:
 - `delay`: real time. A dropped answer, told to the client as a timeout, stands for it.
-- `empty_page` and lost rows (`shift_rows` below 0) in the list of jobs and in the message search: an empty or shifted
-  last page reads like the end. In a job's rows both are played: there the job's counters prove what is missing.
-- 4xx with `applied`: by the contract a refusal changed nothing. `success: false` inside a 200 is played both ways.
-- `rewrite` of a comment or of created_at: without them no stamp and no order stands. Other fields are rewritten.
-- a job deleted while another call looks for its own, on pages that are cut small: the rows behind it move up.
+- `empty_page` in the list of jobs and in the message search: an empty last page reads like the end. In a job's rows it
+  is played: there the job's counters prove what is missing.
+- rows that are hidden from each pass over the list of jobs (`repeat_page` in small pages, the same row every time): two
+  passes that agree are all the proof there is. Rows hidden from one pass are played.
+- 4xx with `applied` that does not contradict itself: by the contract a refusal changed nothing.
+- `created_at` without an order: only its fraction is lost.
+- a worker's own job deleted while another call looks for its own, on pages that are cut small.
 - rows of a release that lack some recipients, and a message search that shows a change only later: the sandbox tells
   all and at once.
 - a job deleted and its key used again: whoever deletes the job takes back the journal's entry.
@@ -17,10 +19,11 @@ Left out, because no client could tell the lie from the truth:
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tests.chaos.bad_days import Fields, faults
+from tests.chaos.oddities import Oddities, drawn_oddities
 from tests.red_team.forging import FORGERIES
 
 Action = Literal["create-move-job", "release-job", "move-messages", "release-messages"]
@@ -35,6 +38,7 @@ WINDOW = "2026-11-13T15:32:35Z"
 
 # The actions that change messages by their IDs, without a job, and the operation of each.
 BY_ID = {"move-messages": "moveMessages", "release-messages": "releaseMessages"}
+FOLLOW_UP_WRITES = {"cancel-job": "cancelBulkJob", "delete-job": "deleteBulkJob"}
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ class Schedule:
     foreign_jobs: int
     page_limit: int | None
     most_ids: int | None
+    oddities: Oddities = field(default_factory=Oddities)
 
     @property
     def lag_seconds(self) -> float:
@@ -139,7 +144,7 @@ def drawn(seed: int, number: int) -> Schedule:
         _intent(chance, f"case-{name}-{place}", place, may_delete=page_limit is None)
         for place in range(2 if chance.random() < 0.2 else 1)
     )
-    return Schedule(
+    plain = Schedule(
         name=name,
         settings={
             "seed": chance.randrange(1000),
@@ -164,6 +169,31 @@ def drawn(seed: int, number: int) -> Schedule:
         page_limit=page_limit,
         most_ids=chance.choice((None, 3, 8)),
     )
+    return _on_an_odd_service(plain)
+
+
+def _on_an_odd_service(plain: Schedule) -> Schedule:
+    """The case with its oddities. Of a draw of their own: they are beside everything else."""
+    chance = random.Random(f"{plain.name}/oddities")
+    follow_ups = {action for intent in plain.intents for worker in intent.workers for action in worker.follow_ups}
+    writes = tuple(FOLLOW_UP_WRITES[action] for action in sorted(follow_ups) if action in FOLLOW_UP_WRITES)
+    changes = tuple(BY_ID[intent.action] for intent in plain.intents if intent.by_id)
+    odd = drawn_oddities(chance, changes, writes)
+    played = replace(plain, oddities=odd, faults=(*plain.faults, *odd.faults(chance)))
+    if odd.whole_seconds:
+        # Jobs of one second: those who make them are there together.
+        played = replace(played, intents=tuple(_at_once(chance, intent) for intent in played.intents))
+    if odd.repeats_page:
+        # In small pages the rows behind the first one would never show, to nobody.
+        return replace(played, page_limit=None)
+    if not odd.needs_pages or any("delete-job" in worker.follow_ups for one in plain.intents for worker in one.workers):
+        return played
+    return replace(played, page_limit=plain.page_limit or chance.choice((2, 3, 5)), foreign_jobs=12)
+
+
+def _at_once(chance: random.Random, intent: Intent) -> Intent:
+    workers = (replace(worker, starts=chance.uniform(0, 0.3)) for worker in intent.workers)
+    return replace(intent, workers=tuple(workers))
 
 
 def _intent(chance: random.Random, key: str, place: int, *, may_delete: bool) -> Intent:

@@ -18,12 +18,11 @@ import httpx
 from cloudflare import Cloudflare, _base_client
 from cloudflare._models import FinalRequestOptions
 
-from sandbox.server import RunningSandbox
 from tests.chaos.bad_days import Fields
 from tests.chaos.schedule import Schedule, drawn
 from tests.chaos.wire import Call, Story, Wire
 from tests.chaos.workers import Actor, Stage
-from tests.chaos.world import tls_settings, world
+from tests.chaos.world import World, tls_settings, world
 
 
 @dataclass
@@ -57,13 +56,13 @@ def run_through_sdk(seed: int, number: int) -> SdkOutcome:
     """Play one case's creates."""
     schedule = drawn(seed, number)
     # Its jitter is of the process's own randomness: without it a case is the same each time.
-    with world(schedule) as sandbox, mock.patch.object(_base_client, "random", lambda: 0.0):
-        return _play(schedule, sandbox)
+    with world(schedule) as played, mock.patch.object(_base_client, "random", lambda: 0.0):
+        return _play(schedule, played)
 
 
-def _play(schedule: Schedule, sandbox: RunningSandbox) -> SdkOutcome:
+def _play(schedule: Schedule, world: World) -> SdkOutcome:
     outcome = SdkOutcome()
-    stage = Stage(random.Random(f"{schedule.name}/sdk"), sandbox.state.advance)
+    stage = Stage(random.Random(f"{schedule.name}/sdk"), world.sandbox.state.advance)
     calls: dict[int, list[Call]] = {}
     intents = [intent for intent in schedule.intents if not intent.by_id]
     for place, intent in enumerate(intents):
@@ -72,7 +71,7 @@ def _play(schedule: Schedule, sandbox: RunningSandbox) -> SdkOutcome:
             asked = intent.requests[worker.variant]
             call = Call(worker.name, intent.action, asked, asked, began=0.0)
             calls[place].append(call)
-            stage.enter(worker.name, _create(call, sandbox, outcome), at=worker.starts)
+            stage.enter(worker.name, _create(call, world, outcome), at=worker.starts)
     stage.play()
     for place, intent in enumerate(intents):
         made = [len(call.made) for call in calls[place]]
@@ -84,9 +83,17 @@ def _play(schedule: Schedule, sandbox: RunningSandbox) -> SdkOutcome:
     return outcome
 
 
-def _create(call: Call, sandbox: RunningSandbox, outcome: SdkOutcome) -> Callable[[Actor], None]:
+def _create(call: Call, world: World, outcome: SdkOutcome) -> Callable[[Actor], None]:
+    sandbox = world.sandbox
+
     def work(actor: Actor) -> None:
-        wire = Wire(actor, sandbox.state, Story(), connect=lambda: httpx.HTTPTransport(verify=tls_settings()))
+        wire = Wire(
+            actor,
+            sandbox.state,
+            Story(),
+            service=world.service,
+            connect=lambda: httpx.HTTPTransport(verify=tls_settings()),
+        )
         wire.call = call
         with (
             httpx.Client(transport=wire, verify=tls_settings(), trust_env=False) as http,

@@ -1,8 +1,9 @@
-"""The sums over many cases, and how they are told."""
+"""The sums over many cases, and the table that shows them (benchmarks/README.md has such tables)."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tests.chaos.cases import Outcome, run_case
@@ -11,12 +12,17 @@ from tests.chaos.sdk import SdkOutcome, run_through_sdk
 
 @dataclass
 class Tally:
-    """Plain sums, so that those of several processes add up."""
+    """Plain sums, so that those of several processes add up.
+
+    met: how often each fault and oddity was met. cases_met: in how many cases. most_requests: of one call, by action.
+    """
 
     cases: int = 0
     sums: Counter[str] = field(default_factory=Counter)
     met: Counter[str] = field(default_factory=Counter)
+    cases_met: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
+    most_requests: dict[str, int] = field(default_factory=dict)
     widest_race_seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
 
@@ -24,7 +30,9 @@ class Tally:
         found = outcome.findings
         self.cases += 1
         self.met += outcome.met
+        self.cases_met += Counter(kind for kind, count in outcome.met.items() if count)
         self.codes += outcome.codes
+        self._take_most(outcome.most_requests)
         self.sums += Counter(
             {
                 "intents": len(outcome.schedule.intents),
@@ -38,6 +46,9 @@ class Tally:
                 "forged plans": outcome.forged_plans,
                 "worked twice": found.worked_twice,
                 "duplicates": len(set(found.duplicates)),
+                "unrecognised": found.unrecognised,
+                "strays": len(set(found.strays)),
+                "hangs": len(set(found.hangs)),
                 "cancelled twins": found.cancelled_twins,
                 "done by cancelled twins": found.done_by_cancelled_twins,
                 "ended twins": found.ended_twins,
@@ -57,42 +68,69 @@ class Tally:
         self.cases += other.cases
         self.sums += other.sums
         self.met += other.met
+        self.cases_met += other.cases_met
         self.codes += other.codes
+        self._take_most(other.most_requests)
         self.widest_race_seconds = max(self.widest_race_seconds, other.widest_race_seconds)
         self.failures += other.failures
 
-    def report(self, seconds: float) -> str:
-        sums = self.sums
-        met = ", ".join(f"{kind} {count}" for kind, count in sorted(self.met.items()) if count)
-        codes = ", ".join(f"{'killed' if code == -1 else code}: {count}" for code, count in sorted(self.codes.items()))
-        lines = [
-            f"cases               {self.cases} ({sums['intents']} intents, {sums['workers']} workers)",
-            f"calls               {sums['calls']} ({sums['requests']} requests)",
-            f"faults met          {sum(self.met.values())}: {met}",
-            f"exit codes          {codes}",
-            f"jobs made           {sums['jobs']} ({sums['planned jobs']} from a plan)",
-            f"forged plans        {sums['forged plans']} calls; a job beyond what was found and approved counts below",
-            f"changed by ID       {sums['changed by ID']} messages ({sums['intents by ID']} intents)",
-            f"duplicates          {sums['duplicates']}",
-            f"twins cancelled     {sums['cancelled twins']}, "
-            f"which had processed {sums['done by cancelled twins']} messages",
-            f"twins ended unseen  {sums['ended twins']}, which had processed {sums['done by ended twins']} messages",
-            f"after a stale look  {sums['stale looks']} of these twins: the first job had been in the list for 1 s",
-            f"widest race         {self.widest_race_seconds:.1f} s from the last look to a twin's POST",
-            f"worked twice        {sums['worked twice']} intents had more than one job that processed messages",
-            f"wrong exit codes    {sums['wrong exit codes']}",
-            f"other               {sums['other']}",
+    def _take_most(self, requests: dict[str, int]) -> None:
+        for action, count in requests.items():
+            self.most_requests[action] = max(self.most_requests.get(action, 0), count)
+
+    def report(self, seed: int, seconds: float) -> str:
+        """Return two Markdown tables: what came of the cases, and how many met each kind of trouble."""
+        lines = [f"| | seed {seed}, {self.cases:,} cases |", "| --- | --- |"]
+        lines += [f"| {name} | {value} |" for name, value in self._results()]
+        lines += ["", "| what went wrong | cases | times |", "| --- | --- | --- |"]
+        lines += [
+            f"| {kind} | {self.cases_met[kind]:,} | {self.met[kind]:,} |" for kind in sorted(self.met) if self.met[kind]
         ]
+        return "\n".join([*lines, "", f"{seconds:.0f} seconds"])
+
+    def _results(self) -> Iterator[tuple[str, str]]:
+        sums = self.sums
+        yield "intents; workers", _numbers(sums["intents"], sums["workers"])
+        yield "calls of actions; of the API", _numbers(sums["calls"], sums["requests"])
+        yield "workers killed", f"{self.codes[-1]:,}"
+        told_codes = sorted((code, count) for code, count in self.codes.items() if code != -1)
+        yield "exit codes", ", ".join(f"{code}: {count:,}" for code, count in told_codes)
+        yield "jobs made; from a plan", _numbers(sums["jobs"], sums["planned jobs"])
+        yield "calls with a forged plan, under a policy that asks for approved plans", f"{sums['forged plans']:,}"
+        yield "messages changed by ID; intents", _numbers(sums["changed by ID"], sums["intents by ID"])
+        yield "duplicates that could have been avoided", f"{sums['duplicates']:,}"
+        yield "results that name a job which did not stay", f"{sums['strays']:,}"
+        yield "wrong exit codes", f"{sums['wrong exit codes']:,}"
+        yield "hangs over 60 s", f"{sums['hangs']:,}"
+        yield "other findings", f"{sums['other']:,}"
+        most = sorted(self.most_requests.items())
+        yield "most calls of the API for one action", ", ".join(f"{action} {count:,}" for action, count in most)
+        yield (
+            "jobs beside the first where the list loses every stamp, announced by a warning",
+            f"{sums['unrecognised']:,}",
+        )
+        yield (
+            "later jobs that were cancelled; messages that they had processed",
+            _numbers(sums["cancelled twins"], sums["done by cancelled twins"]),
+        )
+        yield (
+            "later jobs that had ended before a look could show them; messages",
+            _numbers(sums["ended twins"], sums["done by ended twins"]),
+        )
+        yield "of these later jobs, posted after the first had been in the list for 1 s", f"{sums['stale looks']:,}"
+        yield "widest race, from the last look to a later job's POST", f"{self.widest_race_seconds:.1f} s"
+        yield "intents of which more than one job processed messages", f"{sums['worked twice']:,}"
         if sums["sdk calls"]:
-            lines += [
-                "the official SDK    the same schedules, one create for each worker, its own retries alone",
-                f"  jobs made         {sums['sdk jobs']} for {sums['sdk calls']} calls",
-                f"  duplicates        {sums['sdk duplicates']} beyond one for each call, "
-                f"{sums['sdk beyond intents']} beyond one for each intent",
-                f"  errors            {sums['sdk errors']}, of them though a job was made: "
-                f"{sums['sdk errors with a job']}",
-            ]
-        return "\n".join([*lines, f"seconds             {seconds:.1f}"])
+            yield "the official SDK, the same schedules: jobs; calls", _numbers(sums["sdk jobs"], sums["sdk calls"])
+            yield (
+                "its jobs beyond one for each call; for each intent",
+                _numbers(sums["sdk duplicates"], sums["sdk beyond intents"]),
+            )
+            yield "its errors; though a job was made", _numbers(sums["sdk errors"], sums["sdk errors with a job"])
+
+
+def _numbers(*counts: int) -> str:
+    return "; ".join(f"{count:,}" for count in counts)
 
 
 def told(outcome: Outcome, *, story: bool) -> str:
@@ -102,7 +140,7 @@ def told(outcome: Outcome, *, story: bool) -> str:
     if story:
         faults = [", ".join(f"{name} {value}" for name, value in fault.items()) for fault in outcome.schedule.faults]
         workers = [f"{worker}" for intent in outcome.schedule.intents for worker in intent.workers]
-        lines = [*faults, *workers, *outcome.story, *lines]
+        lines = [f"{outcome.schedule.oddities}", *faults, *workers, *outcome.story, *lines]
     return "\n".join([*lines, f"again: python -m tests.chaos --seed {seed} --case {number} -v"])
 
 

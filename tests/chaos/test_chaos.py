@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -16,18 +18,30 @@ import pytest
 
 from actions import message_batches, message_request
 from actions.row_collection import Collected
-from connectors import job_reuse, transport
+from connectors import job_looks, job_reuse, job_settling, transport, wire
 from connectors.email_security import EmailSecurity
 from connectors.errors import OutcomeUnknown, PackError, TemporaryFailure
 from connectors.job import BulkJob, BulkJobRequest
+from connectors.job_looks import JobLooks, Look
 from connectors.stamp import Stamp
 from connectors.transport import Answer, Transport
 from guardrails import clearance, plan_check
 from guardrails.plan import Plan
+from tests.chaos import workers
 from tests.chaos.cases import run_case
+from tests.chaos.oddities import (
+    CONTRADICTIONS,
+    ENDLESS_BODIES,
+    ENDLESS_HEADS,
+    KEPT_STAMPS,
+    LATE,
+    LOST_STAMPS,
+    Oddities,
+)
 from tests.chaos.schedule import drawn
 from tests.chaos.sdk import run_through_sdk
 from tests.chaos.tally import Tally, told
+from tests.chaos.workers import Hung, Stage
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +72,7 @@ def test_the_fixed_cases_draw_every_kind_of_trouble() -> None:
     assert {kind for kind, _ in kinds} == {
         "drop_before", "drop_after", "status", "html", "truncate", "cut_json", "rate_limit", "success_false",
         "address_denied", "empty_page", "shift_rows", "cursor", "slow_search", "notice", "rewrite", "fail_job", "lag",
+        "repeat_page",
     }  # fmt: skip
     assert {len(intent.workers) for intent in intents} == {1, 2, 3, 4, 5}
     assert {worker.planning for worker in workers} == {"none", "own", "shared"}
@@ -71,6 +86,39 @@ def test_the_fixed_cases_draw_every_kind_of_trouble() -> None:
     assert {None, 3, 8} == {
         schedule.most_ids for schedule in schedules if any(intent.by_id for intent in schedule.intents)
     }
+
+
+def test_the_fixed_cases_draw_every_kind_of_odd_service() -> None:
+    services = [drawn(SEED, number).oddities for number in range(CASES)]
+    assert {odd.order for odd in services} == {"latest first", "earliest first", "by job ID"}
+    assert all(any(getattr(odd, kind) for odd in services) for kind in ("churn", "jumps", "whole_seconds"))
+    assert all(any(getattr(odd, kind) for odd in services) for kind in ("repeats_page", "repeats_rows"))
+    assert {place for odd in services for place in odd.odd_case} == {"list", "create", "get"}
+    stamps = [odd.stamp for odd in services if odd.stamp is not None]
+    assert {stamp.form for stamp in stamps} == {*LOST_STAMPS, *KEPT_STAMPS}
+    assert {place for stamp in stamps for place in stamp.places} == {"list", "create", "get"}
+    contradictions = [answer for odd in services for answer in odd.contradictions]
+    assert {(answer.form, answer.applied) for answer in contradictions} == {
+        (form, applied) for form in CONTRADICTIONS for applied in (True, False)
+    }
+    assert {(answer.operation, answer.applied) for answer in contradictions} >= {
+        (operation, applied)
+        for operation in ("createBulkJob", "cancelBulkJob", "deleteBulkJob", "moveMessages", "releaseMessages")
+        for applied in (True, False)
+    }
+    slow = {answer.form for odd in services for answer in odd.slow}
+    assert slow == {*ENDLESS_HEADS, *ENDLESS_BODIES, *LATE}
+    assert {odd.dates for odd in services} == {"no", "with date", "alone"}
+    assert {0, "soon"} <= {odd.retry_after for odd in services}
+
+
+def test_a_worker_that_keeps_its_turn_is_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "LONGEST_TURN_SECONDS", 0.01)
+    stage, over = Stage(random.Random(1), lambda _: None), threading.Event()
+    stage.enter("A0", lambda _: (over.wait(30), None)[1])
+    with pytest.raises(Hung, match="A0"):
+        stage.play()
+    over.set()
 
 
 @pytest.mark.parametrize("number", [3, 11, 59])
@@ -152,6 +200,30 @@ def _forgets_the_plans_window(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(job_reuse, "differences", lambda *_: [])
 
 
+def _believes_one_pass(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(JobLooks, "confirm", lambda _, look=None: look or Look())
+
+
+def _compares_ids_as_they_are_spelled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(job_looks, "uuid_of", lambda value: value)
+
+
+def _ends_before_other_jobs_can_show(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(job_settling, "QUIET_SECONDS", 0.0)
+
+
+def _keeps_a_lost_stamp_to_itself(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(job_settling, "_LOST_STAMP", "{job} {comment}")
+
+
+def _takes_contradictions_for_refusals(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(transport, "_contradiction", lambda *_: None)
+
+
+def _waits_for_every_answer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(wire, "_Timed", lambda response, _: response.stream)
+
+
 def _believes_every_export_complete(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Collected, "agrees_with", lambda *_: True)
 
@@ -181,6 +253,29 @@ def _calls_a_lost_batch_unchanged(patch: pytest.MonkeyPatch) -> None:
 
 def _believes_forged_plans(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(clearance, "check_seal", lambda *_, **__: [])
+
+
+@pytest.mark.parametrize(
+    ("broken", "odd", "noticed"),
+    [
+        (_believes_one_pass, lambda odd: odd.churn, "was made by a look that began"),
+        (_compares_ids_as_they_are_spelled, lambda odd: "list" in odd.odd_case, "does not show the job, which it did"),
+        (_ends_before_other_jobs_can_show, lambda odd: odd.whole_seconds, "which was cancelled for another one"),
+        (_keeps_a_lost_stamp_to_itself, lambda odd: odd.loses_stamps, "can't be recognised"),
+        (_takes_contradictions_for_refusals, lambda odd: odd.contradictions, "says that it changed nothing, and did"),
+        (_waits_for_every_answer, lambda odd: odd.slow, "made no call and did not end"),
+    ],
+)
+def test_a_promise_that_is_broken_on_an_odd_service_is_noticed(
+    broken: Callable[[pytest.MonkeyPatch], None],
+    odd: Callable[[Oddities], object],
+    noticed: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken(monkeypatch)
+    cases = (number for number in range(CASES) if odd(drawn(SEED, number).oddities))
+    wrong = chain.from_iterable(run_case(SEED, number).findings.wrong for number in cases)
+    assert any(noticed in problem for problem in wrong)
 
 
 @pytest.mark.parametrize(

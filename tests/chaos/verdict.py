@@ -1,68 +1,37 @@
-"""Whether a case went as promised, by the sandbox's own truth: each call's exit code, then the jobs of each intent."""
+"""Whether a call went as promised, by the sandbox's own truth: its exit code, its result, and the time it took."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 from sandbox.account import Account
-from sandbox.clock import Instant, parse_instant
-from sandbox.search import Criteria, find
-from tests.chaos.named_messages import change_may_be_refused, judge_changes, mistold_change
+from tests.chaos.findings import CREATES, NOT_SHOWN, Findings, in_order, is_not_sure
+from tests.chaos.named_messages import change_may_be_refused, mistold_change
+from tests.chaos.oddities import Oddities
 from tests.chaos.schedule import BY_ID, Intent
 from tests.chaos.wire import Call, Made
 
-KEY = "idempotency_key"
-CREATES = ("create-move-job", "release-job")
 STATES_OF_THINGS = ("IdempotencyConflict", "PlanUsed", "Conflict", "JobStillRunning")
-RUNNING = ("PENDING", "DISCOVERING", "PROCESSING")
 
-# From the look that showed no job to the POST that made a twin. A list in small pages takes seconds to read.
-WIDEST_RACE_SECONDS = 30.0
+# What one call of the API may take with its retries, and what nobody may hang beyond what was allowed or asked for.
+CALL_ALLOWANCE_SECONDS = 120.0
+LONGEST_HANG_SECONDS = 60.0
 
-# What a job says of its search where the caller said nothing.
-API_DEFAULTS = {"detections_only": True, "submissions": False}
-
-# (investigate ID, recipient): one copy of a message.
-Copies = set[tuple[str, str]]
+# Calls of the API that an action may take, with all its retries, and passes over the list of jobs that it may make.
+MOST_CALLS = 100
+LOOKS_AT_THE_LIST = 20
 
 
-@dataclass
-class Findings:
-    """What is wrong, in words; and what is to be told though it is not wrong.
+def judge_call(
+    call: Call, intent: Intent, made: Sequence[Made], account: Account, found: Findings, shown: Oddities
+) -> None:
+    """The exit code and the document against what this call did.
 
-    ended_twins: later jobs of an intent that had ended before any look could show them beside the first: on an API
-    without idempotency keys nobody can stop those. stale_looks: twins of either kind that were made more than a second
-    after the first job could have been seen, by a call that had looked before and not again. worked_twice: how many
-    intents had more than one job that processed messages.
+    made: all jobs so far of what the call stands for. shown: what the service shows of jobs.
     """
-
-    duplicates: list[str] = field(default_factory=list)
-    codes: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    cancelled_twins: int = 0
-    done_by_cancelled_twins: int = 0
-    ended_twins: int = 0
-    done_by_ended_twins: int = 0
-    stale_looks: int = 0
-    widest_race_seconds: float = 0.0
-    worked_twice: int = 0
-
-    @property
-    def wrong(self) -> list[str]:
-        """Each once: some are looked for before the calm call and after it."""
-        return list(dict.fromkeys(self.duplicates + self.codes + self.others))
-
-
-# One call
-
-
-def judge_call(call: Call, intent: Intent, made: Sequence[Made], account: Account, found: Findings) -> None:
-    """The exit code and the document against what this call did. made: all jobs so far of what the call stands for."""
-    wrong = _mistold(call)
+    wrong = _mistold(call, plans_are_lost=shown.loses_stamps_of_jobs)
     if call.action in CREATES:
-        wrong += _mistold_create(call, intent, made, account)
+        wrong += _mistold_create(call, intent, made, account, stamps_are_lost=shown.loses_stamps)
     elif call.action in BY_ID:
         wrong += mistold_change(call, intent, account)
     elif call.action == "preview-job":
@@ -74,8 +43,35 @@ def judge_call(call: Call, intent: Intent, made: Sequence[Made], account: Accoun
     found.codes += [f"{call.worker} {call.action}, exit {call.code}: {problem}" for problem in wrong]
 
 
-def _mistold(call: Call) -> list[str]:
+def judge_time(call: Call, most: int, found: Findings) -> None:
+    """A call ends, on the injected clock; and it takes no more than `most` calls of the API."""
+    if call.requests > most:
+        found.others.append(f"{call.worker} {call.action} took {call.requests} calls of the API, {most} at most")
+    if call.code is None:
+        return
+    allowed = CALL_ALLOWANCE_SECONDS + LONGEST_HANG_SECONDS
+    if call.action not in CREATES:
+        # A wait, an export, and what has changed messages already outlive an outage: as long as they are asked to.
+        allowed += call.told_to_wait
+    if call.silence > allowed:
+        found.hangs.append(f"{call.worker} {call.action} made no call and did not end for {call.silence:.0f} s")
+    took, deadline = call.ended - call.began, call.deadline_seconds
+    if deadline is not None and took > deadline + LONGEST_HANG_SECONDS:
+        found.hangs.append(f"{call.worker} {call.action} took {took:.0f} s, and was given {deadline:.0f}")
+
+
+def most_requests(call: Call, *, list_pages: int) -> int:
+    """How many calls of the API an action may take. list_pages: how many pages the list of jobs has."""
+    looks = LOOKS_AT_THE_LIST * list_pages if call.action in (*CREATES, "wait-for-job") else 0
+    # Rows of a job come in small pages too.
+    return MOST_CALLS + looks + (200 if call.action == "export-job-messages" else 0)
+
+
+def _mistold(call: Call, *, plans_are_lost: bool) -> list[str]:
     error, wrong = call.error, []
+    if plans_are_lost and call.action == "wait-for-job" and "without the stamp" in str(error.get("message")):
+        # A plan can't be compared with a job that is shown without its stamp.
+        return []
     # To send IDs changes nothing by itself: the copies that were changed are counted.
     effects = [effect for effect in call.effects if effect.operation not in BY_ID.values()]
     did = [f"{effect.operation} {effect.touched[0]}" for effect in effects]
@@ -97,8 +93,12 @@ def _mistold(call: Call) -> list[str]:
     return wrong
 
 
-def _mistold_create(call: Call, intent: Intent, made: Sequence[Made], account: Account) -> list[str]:
-    first = in_order(made)[0] if made else None
+def _mistold_create(
+    call: Call, intent: Intent, made: Sequence[Made], account: Account, *, stamps_are_lost: bool
+) -> list[str]:
+    # Where stamps are lost, each call can only know its own.
+    known = in_order(call.made if stamps_are_lost else made)
+    first = known[0] if known else None
     if call.forged:
         # An honest call may have made the job that its key stands for: that job is followed.
         return [f"a forged plan made {own.job.job_id}" for own in call.made]
@@ -107,7 +107,9 @@ def _mistold_create(call: Call, intent: Intent, made: Sequence[Made], account: A
         return []
     if call.code == 3:
         return (
-            [] if may_be_refused(call, intent, account) else [f"there was no reason to refuse: {call.error['message']}"]
+            []
+            if may_be_refused(call, intent, account, stamps_are_lost=stamps_are_lost)
+            else [f"there was no reason to refuse: {call.error['message']}"]
         )
     if call.error.get("type") in ("IdempotencyConflict", "PlanUsed"):
         other = first is not None and not same_request(first.call, call)
@@ -116,17 +118,26 @@ def _mistold_create(call: Call, intent: Intent, made: Sequence[Made], account: A
         return []
     wrong, result = [], call.document
     if first is None or result["job_id"] != first.job.job_id:
-        wrong.append(f"gave {result['job_id']}, and the first job is {first.job.job_id if first else None}")
+        if not is_not_sure(call):
+            wrong.append(f"gave {result['job_id']}, and the first job is {first.job.job_id if first else None}")
     elif not same_request(first.call, call):
         wrong.append("gave the job of another request")
+    unseen = [warning for warning in result["warnings"] if NOT_SHOWN in warning]
+    if unseen and result["job_id"] in (call.shown or {}):
+        wrong.append("says that the list does not show the job, which it did")
     if result["created"] != any(own.job.job_id == result["job_id"] for own in call.made):
         wrong.append(f"created is {result['created']}, and it made {[own.job.job_id for own in call.made]}")
     running = [twin["job_id"] for twin in result["twins"] if not account.jobs.all[twin["job_id"]].ended]
     return wrong + [f"its twin {job_id} runs on" for job_id in running]
 
 
-def may_be_refused(call: Call, intent: Intent, account: Account) -> bool:
-    """Whether a guardrail has a reason: the cap, or that what a plan would release was released by now."""
+def may_be_refused(call: Call, intent: Intent, account: Account, *, stamps_are_lost: bool) -> bool:
+    """Whether a guardrail has a reason: the cap, or that what a plan would release was released by now.
+
+    Or that the approvals were used for a job that nobody can recognise.
+    """
+    if stamps_are_lost and intent.guarded and call.error.get("type") == "ApprovalRefused":
+        return True
     if call.forged:
         return call.error.get("type") in ("PlanRefused", "PlanDrifted", "ApprovalRefused")
     if intent.by_id:
@@ -142,7 +153,9 @@ def same_request(one: Call, other: Call) -> bool:
 
 
 def _mistold_follow_up(call: Call, account: Account) -> list[str]:
-    job, result = account.jobs.all[call.params["job_id"]], call.document
+    result = call.document
+    # wait-for-job follows from a job that was cancelled for another one to that one.
+    job = account.jobs.all[result["job_id"] if call.action == "wait-for-job" else call.params["job_id"]]
     match call.action:
         case "cancel-job" if job.status != "CANCELLED":
             return [f"the job is {job.status}"]
@@ -161,145 +174,3 @@ def _mistold_follow_up(call: Call, account: Account) -> list[str]:
             if rows != {row.row_id for row in job.rows} or not job.ended:
                 return [f"calls {len(rows)} of {len(job.rows)} rows complete, the job is {job.status}"]
     return []
-
-
-# The jobs of an intent
-
-
-def in_order(made: Iterable[Made]) -> list[Made]:
-    return sorted(made, key=lambda one: (one.job.created_at, one.job.job_id))
-
-
-def units(intent: Intent, calls: Sequence[Call]) -> list[list[Call]]:
-    """The creates that stand for one job together: by key, by the plan that was shared, by a plan; else one call."""
-    creates = [call for call in calls if call.action in CREATES]
-    if intent.key is not None or intent.shares_plan:
-        return [creates] if creates else []
-    parted: dict[object, list[Call]] = {}
-    for place, call in enumerate(creates):
-        parted.setdefault(call.plan["plan_hash"] if call.plan else place, []).append(call)
-    return list(parted.values())
-
-
-def judge_jobs(
-    intent: Intent, creates: Sequence[Call], found: Findings, *, lag_seconds: float, at_the_end: bool
-) -> None:
-    """One job stands for these calls.
-
-    at_the_end: after the calm call. Before it only what runs on beside the first job is wrong.
-    """
-    made = [one for call in creates for one in call.made]
-    if at_the_end:
-        if made and intent.capped:
-            found.others.append(f"{len(made)} jobs were made in spite of the cap")
-        for one in made:
-            if not _does_what_was_asked(one):
-                found.others.append(f"{one.job.job_id} does not do what {one.call.worker} asked for")
-        found.worked_twice += sum(_processed(one) > 0 for one in made) > 1
-    if not made:
-        return
-    given_up = {effect.touched[0] for call in creates for effect in call.effects if effect.operation == "cancelBulkJob"}
-    first, *later = in_order(made)
-    if first.job.job_id in given_up:
-        found.duplicates.append(f"the first job, {first.job.job_id}, was cancelled as a later one")
-    for twin in later:
-        wrong = _mistreated(twin, first, creates, given_up)
-        found.duplicates += wrong
-        if not at_the_end or wrong:
-            continue
-        done, race = _processed(twin), twin.at - (twin.looked_at or 0)
-        found.stale_looks += twin.at - first.at > lag_seconds + 1
-        found.widest_race_seconds = max(found.widest_race_seconds, race)
-        if race > WIDEST_RACE_SECONDS:
-            found.others.append(f"{twin.job.job_id} was made {race:.0f} s after the look that had shown no other")
-        if twin.job.job_id in given_up:
-            found.cancelled_twins += 1
-            found.done_by_cancelled_twins += done
-        else:
-            found.ended_twins += 1
-            found.done_by_ended_twins += done
-
-
-def _processed(one: Made) -> int:
-    return sum(one.job.counts[status] for status in ("COMPLETED", "FAILED", "SKIPPED"))
-
-
-def _mistreated(twin: Made, first: Made, creates: Sequence[Call], given_up: set[str]) -> list[str]:
-    """What is wrong with a later job: it could have been avoided, or was not stopped by those who saw it."""
-    name, beside = twin.job.job_id, first.job.job_id
-    seen = sorted(set(twin.shown or ()) & {one.job.job_id for call in creates for one in call.made})
-    if seen:
-        return [f"{name} was made although {', '.join(seen)} had been seen"]
-    if first.call is twin.call:
-        return [] if name in given_up else [f"{name} was made by the call that made {beside}"]
-    if twin.looked_at is None:
-        return [f"{name} was made without a look, beside {beside}"]
-    if name in given_up:
-        return []
-    if not twin.job.ended:
-        return [f"{name} runs on beside {beside}"]
-    # Who has another key may not touch it.
-    if any(_let_run(call, name) for call in creates if call.asked.get(KEY) == twin.call.asked.get(KEY)):
-        return [f"{name} was seen running beside {beside}, and left to itself"]
-    return []
-
-
-def _let_run(call: Call, job_id: str) -> bool:
-    """Whether the call was over with the twin running before its eyes."""
-    told = call.code == 0 or call.error.get("type") in ("IdempotencyConflict", "PlanUsed")
-    running = (call.shown or {}).get(job_id) in RUNNING
-    return told and running and job_id not in call.asked_to_cancel
-
-
-def _does_what_was_asked(one: Made) -> bool:
-    """No wider, no narrower, into the same folder; with a plan, as the plan says."""
-    order, call = one.job.order, one.call
-    wanted = call.plan["search_params"] if call.plan else call.asked["search_params"]
-    sought = {name: value for name, value in order.search_params.items() if value is not None}
-    return (
-        sought == {**API_DEFAULTS, **wanted}
-        and order.destination == call.asked.get("destination")
-        and not order.ignored_params
-    )
-
-
-# The messages
-
-
-def judge_messages(account: Account, calls: Sequence[Call], planned: Mapping[str, Copies], found: Findings) -> None:
-    """Only what was meant was touched, with a plan only what it had found; and nobody else's job was."""
-    makers = {one.job.job_id: call for call in calls for one in call.made}
-    by_id = {done for call in calls for done in call.changed}
-    with account.present() as now:
-        pass
-    for job_id, call in makers.items():
-        if call.plan and call.plan["plan_hash"] not in planned:
-            found.others.append(f"{job_id} is of a plan that no preview made")
-            continue
-        meant = planned[call.plan["plan_hash"]] if call.plan else copies(account, call.asked["search_params"], now)
-        touched = {(done.investigate_id, done.recipient) for done in account.delivery.done if done.job_id == job_id}
-        if touched - meant:
-            found.others.append(f"{job_id} touched {len(touched - meant)} messages that were not meant")
-    found.others += judge_changes(calls, account)
-    if any(done.job_id not in makers and done not in by_id for done in account.delivery.done):
-        found.others.append("messages were touched by a job that nobody here made")
-    for job in account.jobs.all.values():
-        if job.job_id not in makers and (job.deleted or job.status == "CANCELLED"):
-            found.others.append(f"somebody else's job {job.job_id} was touched")
-
-
-def copies(account: Account, search_params: Mapping[str, Any], now: Instant) -> Copies:
-    """What the sandbox's own search finds for these parameters; what state it is in does not count."""
-    end = search_params.get("end")
-    criteria = Criteria(
-        start=parse_instant(search_params["start"]),
-        end=parse_instant(end) if end else None,
-        sender=search_params["sender"],
-        recipient=search_params.get("recipient"),
-        detections_only=search_params.get("detections_only", True),
-    )
-    return {
-        (account.tenant.id_of(message), recipient)
-        for message in find(account.tenant, criteria, now)
-        for recipient in message.recipients
-    }

@@ -7,30 +7,36 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import httpx
 
 from sandbox.account import Account, Effect
+from sandbox.clock import SECOND, Instant
 from sandbox.delivery import Done
 from sandbox.jobs import Job
 from tests.chaos.message_steps import Look, Sent, step_of
+from tests.chaos.odd_service import ODDITY, Body, OddService
 from tests.chaos.schedule import Kill
 from tests.chaos.workers import Actor, ActorClock, Killed
 
 # What a client may see of a connection that was dropped; a silent one is told as a timeout instead of waited for.
 DROPPED: tuple[type[httpx.TransportError], ...] = (httpx.RemoteProtocolError, httpx.ReadError, httpx.ReadTimeout)
 
-_BULK = re.compile(r"/investigate/bulk(?:/([0-9a-f-]{36}))?(/cancel|/messages)?$")
+_BULK = re.compile(r"/investigate/bulk(?:/([0-9A-Fa-f-]{36}))?(/cancel|/messages)?$")
 
 
 @dataclass(frozen=True)
 class Made:
-    """A job that a call's POST made. shown: what the call's last look at the list had shown, None if it had no look."""
+    """A job that a call's POST made.
+
+    created_at: as the service shows it. shown: what the call's last look at the list had shown, None if it had no look.
+    """
 
     job: Job
+    created_at: Instant
     call: Call
     at: float
     shown: Mapping[str, str] | None
@@ -44,7 +50,8 @@ class Call:
     asked: the parameters as the worker was given them, before a plan took the place of some. code: the exit code, None
     where the worker was killed. shown: job to status, in the last good look at the list. changes_before: how many
     changes the account had made when it began. steps: what it saw of messages and sent about them by their IDs.
-    troubled: an answer was not as it should be. forged: its plan is.
+    troubled: an answer was not as it should be. forged: its plan is. requests: how many it made. silence: the longest
+    time from one request to the next, or to its end. told_to_wait: the longest that the service asked for.
     """
 
     worker: str
@@ -66,6 +73,16 @@ class Call:
     code: int | None = None
     document: dict[str, Any] = field(default_factory=dict)
     ended: float = 0.0
+    requests: int = 0
+    silence: float = 0.0
+    told_to_wait: float = 0.0
+    deadline_seconds: float | None = None
+    heard_at: float | None = None
+
+    def moves_on(self, now: float) -> None:
+        """Note a sign of life."""
+        self.silence = max(self.silence, now - (self.began if self.heard_at is None else self.heard_at))
+        self.heard_at = now
 
     @property
     def plan(self) -> dict[str, Any] | None:
@@ -115,6 +132,7 @@ class Wire(httpx.BaseTransport):
         kills: tuple[Kill, ...] = (),
         jump: tuple[int, float] | None = None,
         page_limit: int | None = None,
+        service: OddService,
         connect: Callable[[], httpx.BaseTransport],
     ) -> None:
         self.call: Call | None = None
@@ -126,6 +144,7 @@ class Wire(httpx.BaseTransport):
         self._kills = {kill.at: kill for kill in kills}
         self._jump = jump
         self._page_limit = page_limit
+        self._service = service
         self._connect = connect
         self._inner = connect()
 
@@ -146,14 +165,22 @@ class Wire(httpx.BaseTransport):
             raise Killed
         effects, changes = len(self._account.effects), len(self._account.delivery.done)
         self._about_to(request)
-        response = self.typed_answer(request)
+        response, pause = self._service.answer(request, self.typed_answer, self._actor)
         self._note(request, response, self._account.effects[effects:], changes)
         if kill is not None:
             self._tell("killed before it saw the answer")
             raise Killed
+        if pause:
+            self._wait_for_answer(pause)
         if isinstance(response, httpx.TransportError):
             raise response
         return response
+
+    def _wait_for_answer(self, seconds: float) -> None:
+        """What the service takes is no delay of the client's own: it knows nothing older than the answer."""
+        self._actor.rest(seconds)
+        if self.call is not None and self.call.looked_at is not None:
+            self.call.looked_at += seconds
 
     def _time_passes(self, request: httpx.Request) -> None:
         """Now and then none between two creates: their jobs are then of one instant. Other requests take time."""
@@ -163,10 +190,13 @@ class Wire(httpx.BaseTransport):
 
     def _about_to(self, request: httpx.Request) -> None:
         found = _BULK.search(request.url.path)
+        if self.call is not None:
+            self.call.requests += 1
+            self.call.moves_on(self._actor.stage.now)
         if self.call is None or found is None:
             return
         if found[2] == "/cancel":
-            self.call.asked_to_cancel.add(found[1])
+            self.call.asked_to_cancel.add(found[1].lower())
         if self._page_limit is not None and "per_page" in request.url.params:
             limited = min(self._page_limit, int(request.url.params["per_page"]))
             request.url = request.url.copy_set_param("per_page", str(limited))
@@ -186,7 +216,7 @@ class Wire(httpx.BaseTransport):
             broken = self._actor.stage.chance.choice(DROPPED)("broken off", request=request)
         finally:
             response.close()
-        body = _Body(chunks, broken)
+        body = Body(chunks, broken)
         return httpx.Response(response.status_code, headers=response.headers, stream=body)
 
     def _note(
@@ -196,13 +226,15 @@ class Wire(httpx.BaseTransport):
         effects: list[Effect],
         changes_before: int,
     ) -> None:
-        body = b"" if isinstance(response, httpx.TransportError) else cast("_Body", response.stream).whole
+        body = b"" if isinstance(response, httpx.TransportError) else cast("Body", response.stream).whole
         envelope = _envelope(body)
         told = type(response).__name__ if isinstance(response, httpx.TransportError) else str(response.status_code)
         if isinstance(response, httpx.Response) and envelope is None:
             told += ", no envelope"
         elif envelope is not None and envelope.get("success") is not True:
             told += ", success: false"
+        odd = response.extensions.get(ODDITY) if isinstance(response, httpx.Response) else None
+        told += f" ({odd})" if odd else ""
         listed = self._listed(request, response, envelope)
         for effect in effects:
             if effect.operation == "createBulkJob":
@@ -221,13 +253,19 @@ class Wire(httpx.BaseTransport):
             return
         call.effects += effects
         call.steps += [] if step is None else [step]
-        call.troubled |= envelope is None or envelope.get("success") is not True
+        call.troubled |= envelope is None or envelope.get("success") is not True or odd is not None
         for effect in effects:
             if effect.operation == "createBulkJob":
                 job = self._account.jobs.all[effect.touched[0]]
                 shown = None if call.shown is None else dict(call.shown)
-                call.made.append(Made(job, call, self._actor.stage.now, shown, call.looked_at))
+                whole = self._service.oddities.whole_seconds
+                created_at = job.created_at // SECOND * SECOND if whole else job.created_at
+                call.made.append(Made(job, created_at, call, self._actor.stage.now, shown, call.looked_at))
         if isinstance(response, httpx.Response):
+            wait = response.headers.get("retry-after", "")
+            call.told_to_wait = max(call.told_to_wait, float(wait) if wait.isdigit() else 300.0 if wait else 0.0)
+        # An answer that contradicts itself is no refusal.
+        if isinstance(response, httpx.Response) and odd is None:
             call.statuses.add(response.status_code)
             said_no = envelope is not None and envelope.get("success") is False
             call.refused |= said_no and response.status_code not in (429, 408) and response.status_code < 500
@@ -243,7 +281,8 @@ class Wire(httpx.BaseTransport):
         if envelope.get("success") is not True:
             return {}
         known = {effect.touched[0] for effect in self._account.effects if effect.operation == "createBulkJob"}
-        rows = {row["job_id"]: str(row["status"]) for row in envelope["result"] if row["job_id"] in known}
+        rows = {row["job_id"].lower(): str(row["status"]) for row in envelope["result"]}
+        rows = {job_id: status for job_id, status in rows.items() if job_id in known}
         if self.call is not None:
             if request.url.params.get("page") == "1":
                 self.call.shown = {}
@@ -253,23 +292,6 @@ class Wire(httpx.BaseTransport):
 
     def _tell(self, what: str) -> None:
         self._story.tell(self._actor.stage.now, self._actor.name, what)
-
-
-class _Body(httpx.SyncByteStream):
-    """What came of a body, and what broke it off."""
-
-    def __init__(self, chunks: list[bytes], broken: httpx.TransportError | None) -> None:
-        self._chunks = chunks
-        self._broken = broken
-
-    @property
-    def whole(self) -> bytes:
-        return b"" if self._broken is not None else b"".join(self._chunks)
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._chunks
-        if self._broken is not None:
-            raise self._broken
 
 
 def _envelope(body: bytes) -> dict[str, Any] | None:

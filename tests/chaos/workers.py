@@ -15,6 +15,14 @@ from datetime import datetime, timedelta
 MOST_TURNS = 50_000
 
 
+# In real time, from one turn to the next: a worker that does not give its turn back hangs.
+LONGEST_TURN_SECONDS = 60.0
+
+
+class Hung(Exception):
+    """A worker keeps its turn."""
+
+
 class Killed(BaseException):
     """kill -9: nothing of the pack may catch it."""
 
@@ -52,7 +60,7 @@ class Stage:
                 able = [min(waiting, key=lambda actor: actor.wakes)]
             self.chance.choice(able).step()
         else:
-            raise AssertionError(f"no end after {MOST_TURNS} turns")
+            raise Hung(f"no end after {MOST_TURNS} turns")
         for actor in self._actors:
             if actor.failure is not None:
                 raise actor.failure
@@ -85,7 +93,8 @@ class Actor:
     def step(self) -> None:
         """Let it go on until it gives the turn back."""
         self._go.release()
-        self._back.acquire()
+        if not self._back.acquire(timeout=LONGEST_TURN_SECONDS):
+            raise Hung(f"{self.name} did not come to its next request for {LONGEST_TURN_SECONDS:.0f} s of real time")
         if self.done:
             self._thread.join()
 

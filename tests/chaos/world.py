@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import atexit
 import json
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from unittest import mock
@@ -16,11 +18,10 @@ from connectors.message_change import MOST_IDS
 from connectors.stamp import Stamp
 from sandbox.account import open_account
 from sandbox.job_life import Pace
-from sandbox.jobs import JobOrder
-from sandbox.search import Criteria
 from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings
 from tests.chaos.bad_days import Fields
+from tests.chaos.odd_service import OddService, new_foreign_job
 from tests.chaos.schedule import Schedule
 
 ALERT = json.loads((Path(__file__).parents[2] / "examples" / "alert.json").read_text())
@@ -47,29 +48,33 @@ def tenant(settings: Fields, pace: Fields) -> Iterator[RunningSandbox]:
     yield sandbox
 
 
+@dataclass(frozen=True)
+class World:
+    """The account of a case, and what stands between it and its workers."""
+
+    sandbox: RunningSandbox
+    service: OddService
+
+
 @contextmanager
-def world(schedule: Schedule) -> Iterator[RunningSandbox]:
-    """A sandbox with the schedule's faults, and with somebody else's jobs, which bear comments of all kinds."""
+def world(schedule: Schedule) -> Iterator[World]:
+    """A sandbox with the schedule's faults, and with somebody else's jobs, which have comments of all kinds."""
     with (
         tenant(schedule.settings, schedule.pace) as sandbox,
         # A thousand messages a case would take too long: the batches are made smaller instead.
         mock.patch.object(message_batches, "MOST_IDS", schedule.most_ids or MOST_IDS),
     ):
+        account, chance = sandbox.state, random.Random(f"{schedule.name}/service")
+        service = OddService(schedule.oddities, account, chance, page_limit=schedule.page_limit)
         comments: list[str | None] = [None, "case 42", "[cfes:1:0123", str(Stamp.of(sandbox.account_id, "other", {}))]
         # Where it is not in front, a stamp is a stranger's word.
         comments += [f"re: {Stamp.of(sandbox.account_id, intent.key or '', {})}" for intent in schedule.intents]
-        nobody = Criteria(sender="nobody@elsewhere.example")
-        with sandbox.state.present() as now:
-            for place in range(schedule.foreign_jobs):
-                order = JobOrder(
-                    action="MOVE",
-                    destination="Inbox",
-                    expected_disposition=None,
-                    comment=comments[place % len(comments)],
-                    criteria=nobody,
-                    search_params={"sender": nobody.sender},
-                )
-                sandbox.state.jobs.create(order, now, "somebody else")
+        for place in range(schedule.foreign_jobs):
+            # Those that have ended can be deleted by others while a list is read.
+            ended = schedule.oddities.churn > 0 and place % 3 > 0
+            new_foreign_job(account, comments[place % len(comments)], ended=ended)
         for fault in schedule.faults:
-            sandbox.state.faults.add(**fault)
-        yield sandbox
+            account.faults.add(**fault)
+        listed = account.jobs.listed
+        with mock.patch.object(account.jobs, "listed", lambda *filters: service.listed(listed(*filters))):
+            yield World(sandbox, service)
