@@ -11,13 +11,14 @@ from actions.approval_parameters import Approvals, Person
 from actions.contract import ActionParams, ActionResult, Preview
 from actions.reused_job import ReusedJob, describe_reused_job, leaves_messages
 from actions.streams import record
-from actions.tripwire import DiscoveryLimit, Tripwire, smallest, watch_discovery
+from actions.tripwire import DiscoveryLimit, DiscoveryWatch, Tripwire, smallest
 from connectors.email_security import EmailSecurity
 from connectors.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION, EndedParameter
 from connectors.errors import ApprovalRefused
 from connectors.job import BEFORE_PROCESSING, ActionType, BulkJob, Destination
 from connectors.job_creation import Intent, create_job_once
 from connectors.search import SearchParams
+from connectors.stamp import Stamp
 from guardrails.clearance import clear_job, propose_job, refund_job
 from guardrails.limits import Limits
 from guardrails.proposed_job import JobCall
@@ -175,11 +176,25 @@ def request_job(
         planned_messages=job.plan.messages if job.plan is not None else None,
         finds_message=lambda search: _finds_message(api, search),
     )
+    watch = DiscoveryWatch(api)
+
+    def limit_of(state: BulkJob, stamp: Stamp, *, created: bool) -> DiscoveryLimit:
+        of_plan = None
+        if job.plan is not None and stamp.names_plan(job.plan.plan_hash):
+            of_plan = job.plan.cancel_if_discovered_over
+        return DiscoveryLimit(smallest(p.max_messages, of_plan)).under_policy(api, state, created=created)
+
+    def meanwhile(state: BulkJob, stamp: Stamp, created: bool, seconds: float) -> None:
+        # The process may end before the other workers' jobs were looked for: then the job is known already.
+        record(changed=created, job_id=state.job_id)
+        watch.watch(state, limit_of(state, stamp, created=created), created=created, seconds=seconds)
+
     made = create_job_once(
         api,
         intent,
         before_post=lambda stamp: clear_job(api, job, stamp),
         not_made=lambda stamp: refund_job(api, stamp),
+        meanwhile=meanwhile,
     )
     # The job is watched for a while yet: whoever ends the process before that is told which job it is.
     record(changed=made.created, job_id=made.job.job_id)
@@ -197,10 +212,9 @@ def request_job(
         warnings.append("the job was not made from this plan, so its numbers do not bind it: wait for it without plan")
     state, tripwire = made.job, None
     # Under a policy nobody is believed to wait: a parameter would lift its limit.
-    if api.has_policy or not p.wait_follows:
-        of_plan = job.plan.cancel_if_discovered_over if job.plan is not None and plan_hash is not None else None
-        limit = DiscoveryLimit(smallest(p.max_messages, of_plan)).under_policy(api, state, created=made.created)
-        state, tripwire = watch_discovery(api, state, limit, created=made.created)
+    if api.has_policy or not p.wait_follows or watch.has_stopped(state):
+        limit = limit_of(state, made.stamp, created=made.created)
+        state, tripwire = watch.watch(state, limit, created=made.created)
         warnings += _discovery_warnings(state, tripwire)
     reused = None
     if not made.created:

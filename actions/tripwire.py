@@ -191,32 +191,54 @@ def smallest(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def watch_discovery(
-    api: EmailSecurity, job: BulkJob, limit: DiscoveryLimit, *, created: bool
-) -> tuple[BulkJob, Tripwire | None]:
-    """Poll a new job until it has discovered its messages, for a minute at most, and cancel it over the limit.
+class DiscoveryWatch:
+    """Polls a new job until it has discovered its messages, for a minute at most, and cancels it over the limit.
 
-    A poll that fails ends the watch: what the job discovers is then left to wait-for-job. created: by this call.
-    Raises: where a job over the limit could not be cancelled, OutcomeUnknown if this call created it, else the failure.
+    A poll that fails ends the watch: what the job discovers is then left to wait-for-job.
     """
-    cancelled = False
-    deadline = Deadline(api.clock, QUICK_SECONDS)
-    while limit.messages is not None:
-        if limit.is_over(job):
+
+    def __init__(self, api: EmailSecurity) -> None:
+        self._api = api
+        self._deadline = Deadline(api.clock, QUICK_SECONDS)
+        self._stopped: dict[str, BulkJob] = {}
+
+    def watch(
+        self, job: BulkJob, limit: DiscoveryLimit, *, created: bool, seconds: float = QUICK_SECONDS
+    ) -> tuple[BulkJob, Tripwire | None]:
+        """Watch the job for so long. Return it, and what became of the limit. created: by this call.
+
+        Raises: where a job over the limit could not be cancelled, OutcomeUnknown if this call created it, else the
+        failure.
+        """
+        job = self._stopped.get(job.job_id, job)
+        turn = Deadline(self._api.clock, seconds)
+        while limit.messages is not None:
+            if limit.is_over(job):
+                job = self._stop(job, limit, created=created)
+            time_left = self._api.time_left()
+            left = min(self._deadline.remaining(), turn.remaining(), math.inf if time_left is None else time_left)
+            if job.status not in _INTERVALS or left < QUICK_INTERVAL_SECONDS:
+                break
+            self._api.clock.sleep(QUICK_INTERVAL_SECONDS)
             try:
-                job, cancelled = limit.stop(api, job)
-            except PackError as failure:
-                running = limit.not_stopped(job, failure)
-                if not created:
-                    raise running from None
-                raise OutcomeUnknown(running.message, help=running.help, applied="yes", job_id=job.job_id) from None
-        left = min(deadline.remaining(), math.inf if api.time_left() is None else (api.time_left() or 0))
-        if job.status not in _INTERVALS or left < QUICK_INTERVAL_SECONDS:
-            break
-        api.clock.sleep(QUICK_INTERVAL_SECONDS)
+                job = self._api.get_job(job.job_id)
+            except PackError:
+                # The job is there, whatever this poll met: an error would say that nothing was changed.
+                break
+        return job, limit.tripwire(job, cancelled=job.job_id in self._stopped)
+
+    def _stop(self, job: BulkJob, limit: DiscoveryLimit, *, created: bool) -> BulkJob:
         try:
-            job = api.get_job(job.job_id)
-        except PackError:
-            # The job is there, whatever this poll met: an error would say that nothing was changed.
-            break
-    return job, limit.tripwire(job, cancelled=cancelled)
+            stopped, cancelled = limit.stop(self._api, job)
+        except PackError as failure:
+            running = limit.not_stopped(job, failure)
+            if not created:
+                raise running from None
+            raise OutcomeUnknown(running.message, help=running.help, applied="yes", job_id=job.job_id) from None
+        if cancelled:
+            self._stopped[job.job_id] = stopped
+        return stopped
+
+    def has_stopped(self, job: BulkJob) -> bool:
+        """Whether it has cancelled this job."""
+        return job.job_id in self._stopped

@@ -28,7 +28,7 @@ from connectors.job import BulkJob, BulkJobRequest
 from connectors.job_looks import Bearers, JobLooks, Look
 from connectors.job_match import ExpectedJob, differences, is_visible, meaning, sent_digest
 from connectors.job_reuse import reusable_job, was_asked_before
-from connectors.job_settling import FIRST_LOOK_AGAIN_SECONDS, MOST_LOOKS, Race, surest
+from connectors.job_settling import FIRST_LOOK_AGAIN_SECONDS, MOST_LOOKS, Meanwhile, Race, surest
 from connectors.search import SearchParams
 from connectors.stamp import Stamp, StampKey
 
@@ -113,12 +113,13 @@ def create_job_once(
     intent: Intent,
     before_post: Callable[[Stamp], Clearance] = lambda _: Clearance(),
     not_made: Callable[[Stamp], None] = lambda _: None,
+    meanwhile: Meanwhile = lambda _job, _stamp, _created, _seconds: None,
 ) -> CreatedJob:
     """Make sure that exactly one job stands for this intent.
 
     Without a key or a plan, a fresh key guards this single call against lost answers. `before_post` gets the stamp. It
     is called only where a job would be made, and raises to refuse. `not_made` gets it where surely no job was made
-    after that.
+    after that. `meanwhile` is called while other workers' jobs are waited for: see connectors.job_settling.
 
     Raises: IdempotencyConflict, PlanUsed, OutcomeUnknown, and what `before_post` and EmailSecurity.create_job raise.
     """
@@ -126,7 +127,7 @@ def create_job_once(
     patience = api.patience()
     while True:
         try:
-            return _looked_and_made(api, intent, stamp, before_post, not_made)
+            return _looked_and_made(api, intent, stamp, before_post, not_made, meanwhile)
         except _NotTaken as refused:
             # Repeated alone it would follow a look and a count that are as old as the pause was long.
             if not patience.outlasts(refused.failure):
@@ -148,6 +149,7 @@ def _looked_and_made(
     stamp: Stamp,
     before_post: Callable[[Stamp], Clearance],
     not_made: Callable[[Stamp], None],
+    meanwhile: Meanwhile,
 ) -> CreatedJob:
     """Look, count, look again, POST, look after it.
 
@@ -158,7 +160,7 @@ def _looked_and_made(
         look = looks.read_all()
         standing = looks.confirm(look).bearers if look.bearers else []
         if standing:
-            return _reused(api, intent, looks, Race.of(api, stamp, standing))
+            return _reused(api, intent, looks, Race.of(api, stamp, standing, meanwhile))
     try:
         clearance = before_post(stamp)
     except ApprovalRefused:
@@ -166,12 +168,12 @@ def _looked_and_made(
         standing = looks.read_all().bearers if intent.is_known_elsewhere else []
         if not standing:
             raise
-        return _reused(api, intent, looks, Race.of(api, stamp, standing))
+        return _reused(api, intent, looks, Race.of(api, stamp, standing, meanwhile))
     if intent.is_known_elsewhere:
         standing = _confirmed(looks)
         if standing:
             not_made(stamp)
-            return _reused(api, intent, looks, Race.of(api, stamp, standing))
+            return _reused(api, intent, looks, Race.of(api, stamp, standing, meanwhile))
     stamp = replace(
         stamp,
         approved_by=tuple(clearance.approved_by),
@@ -184,10 +186,10 @@ def _looked_and_made(
     job, posts, others = _post(api, request, stamp, looks)
     if job is None:
         warnings.append("the answer to this call's own create was lost, and no job of its own shows")
-        race = Race.of(api, stamp, others, lost=True)
+        race = Race.of(api, stamp, others, meanwhile, lost=True)
         return _with(warnings, _reused(api, intent, looks, race))
     if intent.is_known_elsewhere or posts > 1:
-        race = Race(api, stamp, own=job)
+        race = Race(api, stamp, own=job, meanwhile=meanwhile)
         race.await_others(looks)
         return _with(warnings, _settled(api, intent, race))
     kept = Stamp.read(job.comment)

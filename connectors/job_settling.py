@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -44,6 +44,15 @@ _NO_TIME = (
     "intent earlier, it stays in place of this one, and wait-for-job follows it"
 )
 
+_UNCONFIRMED = (
+    "the list showed no other job for the same intent, and could not be read once more to make sure: {reason}. If "
+    "another worker made one earlier, it stays in place of this one, and wait-for-job follows it"
+)
+
+# Called while the list is given its time: the job that stays as far as is known, its stamp, whether this call made it,
+# and for how many seconds it may work. A discovery limit can't wait.
+Meanwhile = Callable[[BulkJob, Stamp, bool, float], None]
+
 
 def surest(applied: Collection[Applied]) -> Applied:
     """Return the strongest of what is known to have been changed."""
@@ -62,24 +71,28 @@ class Race:
     """The jobs of one intent, as several looks showed them, and what this call did about them.
 
     own: the job that this call made, if it did. lost: it sent a POST whose answer was lost and whose job does not show.
-    cancelled: by job ID, the later jobs as they are after this call cancelled them.
+    meanwhile: is called with each pause. cancelled: by job ID, the later jobs as this call's cancel left them.
     """
 
     api: EmailSecurity
     stamp: Stamp
     own: BulkJob | None = None
     lost: bool = False
+    meanwhile: Meanwhile = lambda _job, _stamp, _created, _seconds: None
     cancelled: dict[str, Cancelled] = field(default_factory=dict)
     _seen: dict[str, tuple[BulkJob, Stamp]] = field(default_factory=dict)
     _own_comments: list[str | None] = field(default_factory=list)
     _own_is_marked: bool = False
     _in_all_looks: bool = True
     _out_of_time: bool = False
+    _unconfirmed: str | None = None
 
     @classmethod
-    def of(cls, api: EmailSecurity, stamp: Stamp, standing: Bearers, *, lost: bool = False) -> Race:
+    def of(
+        cls, api: EmailSecurity, stamp: Stamp, standing: Bearers, meanwhile: Meanwhile, *, lost: bool = False
+    ) -> Race:
         """The race of a call that made no job, among those that the list shows."""
-        race = cls(api, stamp, lost=lost)
+        race = cls(api, stamp, lost=lost, meanwhile=meanwhile)
         race._take_bearers(standing)
         return race
 
@@ -148,13 +161,24 @@ class Race:
         """
         own_id = None if self.own is None else self.own.job_id
         for _ in self._pauses():
-            with self._reading():
-                look = looks.read_new(own_id)
+            try:
+                with self._reading():
+                    look = looks.read_new(own_id)
+            except PackError as failure:
+                if not self._is_confirmed_once:
+                    raise
+                self._unconfirmed = failure.message
+                return
             self.take(look, looks)
         if self.own is not None and not self.own_shows and not self._out_of_time:
             with self._reading():
                 look = looks.read_all(own_id, filtered=True)
             self.take(look, looks)
+
+    @property
+    def _is_confirmed_once(self) -> bool:
+        """Whether a look has shown what is needed, and only the one that makes sure is missing."""
+        return self._is_quiet and (self.own is None or self.own_shows)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -188,9 +212,16 @@ class Race:
             if time_left is not None and time_left <= left:
                 self._out_of_time = True
                 return
-            self.api.clock.sleep(left if self._is_quiet else min(pause, left))
+            self._pause(left if self._is_quiet else min(pause, left))
             pause *= 2
             yield
+
+    def _pause(self, seconds: float) -> None:
+        """Let the time pass; the job that stays, as far as is known, is left to `meanwhile`."""
+        until = self.api.clock.monotonic() + seconds
+        job, stamp = self.ranked().first
+        self.meanwhile(job, stamp, self.own is not None and job.job_id == self.own.job_id, seconds)
+        self.api.clock.sleep(max(until - self.api.clock.monotonic(), 0))
 
     def _age_seconds(self) -> float:
         """How long ago the latest job was made, by this machine's clock; 0 for the own one."""
@@ -215,6 +246,8 @@ class Race:
     def warnings(self) -> list[str]:
         """Return what a person should know of the later jobs, and of what the list shows."""
         told = [_later(one.job) for one in self.cancelled.values() if one.applied != "no" or self.own is not None]
+        if self._unconfirmed is not None:
+            told.append(_UNCONFIRMED.format(reason=self._unconfirmed))
         if self.own is None or self.own.job_id in self.cancelled:
             return told
         if self._is_unrecognised:

@@ -104,7 +104,7 @@ class TestCreatingFromAPlan:
         with pytest.raises(PlanUsed, match=second["job_id"]):
             create(api, plan=plan, idempotency_key="case-3")
         assert create(api, plan=other, idempotency_key="case-1")["job_id"] == first["job_id"]
-        assert {job["status"] for job in sandbox.state.truth()["jobs"]} == {"PENDING"}
+        assert "CANCELLED" not in {job["status"] for job in sandbox.state.truth()["jobs"]}
 
     def test_a_key_adopts_its_job_also_with_a_newer_plan_of_the_same_search(self, api: EmailSecurity) -> None:
         first = create(api, plan=preview(api), idempotency_key="case-42")
@@ -201,7 +201,8 @@ class TestMailThatArrivesInBetween:
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
-        api = connect(sandbox)
+        # The second look after a create moves the sandbox's clock on.
+        api = connect(sandbox, listing_lag_seconds=0)
         plan = preview(api)
         made = create(api, plan=plan)
         for number in range(plan["messages"]):
@@ -213,6 +214,26 @@ class TestMailThatArrivesInBetween:
         assert ended["job"]["messages_successful"] == 0
         assert ended["tripwire"]["limit"] == plan["cancel_if_discovered_over"] < ended["tripwire"]["discovered"]
         assert sandbox.state.truth()["moved"] == []
+
+    def test_the_limit_holds_while_other_workers_jobs_are_waited_for(
+        self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
+    ) -> None:
+        sandbox = start_sandbox(pace=Pace(discover_rate=20))
+        api = connect(sandbox)
+        plan = preview(api)
+        posted: list[bool] = []
+
+        def late(seconds: float) -> None:
+            if not posted and sandbox.state.truth()["jobs"]:
+                posted.append(True)
+                for number in range(plan["messages"]):
+                    one_more_mail(sandbox, number=number)
+            sandbox.state.advance(seconds)
+
+        api.clock = FakeClock(moved=late)
+        made = create_move_job.run({"plan": plan, "wait_follows": True}, api)
+        [job] = sandbox.state.truth()["jobs"]
+        assert (job["status"], job["messages_successful"], made["tripwire"]["cancelled"]) == ("CANCELLED", 0, True)
 
     def test_a_limit_of_the_calls_own_goes_before_the_plans(self, api: EmailSecurity) -> None:
         made = create(api, **MOVE)
@@ -258,7 +279,8 @@ class TestMailThatArrivesInBetween:
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
-        api = connect(sandbox)
+        # The second look after a create moves the sandbox's clock on.
+        api = connect(sandbox, listing_lag_seconds=0)
         plan = preview(api)
         made = create(api, plan=plan)
         with pytest.raises(PermissionDenied, match="lacks"):
