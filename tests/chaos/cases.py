@@ -309,7 +309,9 @@ class _IntentRun:
 
     def _judge(self, creates: list[Call], *, at_the_end: bool) -> None:
         play = self._play
-        service = Service(play.schedule.lag_seconds, loses_stamps=play.schedule.oddities.loses_stamps)
+        shown = play.schedule.oddities
+        lag_seconds = play.schedule.lag_seconds
+        service = Service(lag_seconds, loses_stamps=shown.loses_stamps, hides_rows=shown.needs_pages)
         judge_jobs(self.intent, creates, play.findings, service, at_the_end=at_the_end)
 
     def _calm_call(self, action: str, params: Params, asked: Params) -> Call:
@@ -324,6 +326,8 @@ class _IntentRun:
         call = calm[0]
         lost = play.schedule.oddities.loses_stamps
         refused = call.code == 3 and may_be_refused(call, self.intent, play.account, stamps_are_lost=lost)
-        if call.code != 0 and not refused:
+        # A conflict with another request's job is judged with the call itself.
+        conflict = call.error.get("type") in ("IdempotencyConflict", "PlanUsed") and play.schedule.oddities.needs_pages
+        if call.code != 0 and not refused and not conflict:
             play.findings.others.append(f"the calm call ended with {call.code}: {call.error.get('message')}")
         return call

@@ -35,10 +35,11 @@ def units(intent: Intent, calls: Sequence[Call]) -> list[list[Call]]:
 
 @dataclass(frozen=True)
 class Service:
-    """What a service may keep from those who look. lag_seconds: of its list. loses_stamps: the list does."""
+    """What a service may keep from those who look. lag_seconds, loses_stamps, hides_rows: of its list."""
 
     lag_seconds: float
     loses_stamps: bool
+    hides_rows: bool
 
 
 def judge_jobs(intent: Intent, creates: Sequence[Call], found: Findings, service: Service, *, at_the_end: bool) -> None:
@@ -113,8 +114,11 @@ def _mistreated(twin: Made, first: Made, creates: Sequence[Call], given_up: set[
 
 
 def _overlooked(twin: Made, first: Made, service: Service) -> list[str]:
-    """A look that began when the first job was in the list had to show it."""
-    since = (twin.looked_at or 0.0) - first.at
+    """A look that began when the first job was in the list had to show it.
+
+    Where rows are hidden: one of the two looks that a call makes at least, if it began when the job was in the list.
+    """
+    since = (twin.call.began if service.hides_rows else twin.looked_at or 0.0) - first.at
     if first.at > twin.at or since <= service.lag_seconds + SURELY_SHOWN_SECONDS:
         return []
     return [f"{twin.job.job_id} was made by a look that began {since:.0f} s after {first.job.job_id} was there"]

@@ -19,7 +19,11 @@ LONGEST_HANG_SECONDS = 60.0
 
 # Calls of the API that an action may take, with all its retries, and passes over the list of jobs that it may make.
 MOST_CALLS = 100
-LOOKS_AT_THE_LIST = 20
+# A lost answer, and each refusal for now after it, are followed by patient looks.
+LOOKS_AT_THE_LIST = 60
+
+# A wait goes on after an outage, and pauses as long as it asks for; by itself no longer than this.
+LONGEST_PAUSE_SECONDS = 61.0
 
 
 def judge_call(
@@ -31,7 +35,7 @@ def judge_call(
     """
     wrong = _mistold(call, plans_are_lost=shown.loses_stamps_of_jobs)
     if call.action in CREATES:
-        wrong += _mistold_create(call, intent, made, account, stamps_are_lost=shown.loses_stamps)
+        wrong += _mistold_create(call, intent, made, account, shown)
     elif call.action in BY_ID:
         wrong += mistold_change(call, intent, account)
     elif call.action == "preview-job":
@@ -52,7 +56,7 @@ def judge_time(call: Call, most: int, found: Findings) -> None:
     allowed = CALL_ALLOWANCE_SECONDS + LONGEST_HANG_SECONDS
     if call.action not in CREATES:
         # A wait, an export, and what has changed messages already outlive an outage: as long as they are asked to.
-        allowed += call.told_to_wait
+        allowed += max(call.told_to_wait, LONGEST_PAUSE_SECONDS)
     if call.silence > allowed:
         found.hangs.append(f"{call.worker} {call.action} made no call and did not end for {call.silence:.0f} s")
     took, deadline = call.ended - call.began, call.deadline_seconds
@@ -93,12 +97,11 @@ def _mistold(call: Call, *, plans_are_lost: bool) -> list[str]:
     return wrong
 
 
-def _mistold_create(
-    call: Call, intent: Intent, made: Sequence[Made], account: Account, *, stamps_are_lost: bool
-) -> list[str]:
+def _mistold_create(call: Call, intent: Intent, made: Sequence[Made], account: Account, shown: Oddities) -> list[str]:
     # Where stamps are lost, each call can only know its own.
-    known = in_order(call.made if stamps_are_lost else made)
+    known = in_order(call.made if shown.loses_stamps else made)
     first = known[0] if known else None
+    hidden = shown.needs_pages and _is_hidden(first, call)
     if call.forged:
         # An honest call may have made the job that its key stands for: that job is followed.
         return [f"a forged plan made {own.job.job_id}" for own in call.made]
@@ -108,17 +111,18 @@ def _mistold_create(
     if call.code == 3:
         return (
             []
-            if may_be_refused(call, intent, account, stamps_are_lost=stamps_are_lost)
+            if may_be_refused(call, intent, account, stamps_are_lost=shown.loses_stamps)
             else [f"there was no reason to refuse: {call.error['message']}"]
         )
     if call.error.get("type") in ("IdempotencyConflict", "PlanUsed"):
-        other = first is not None and not same_request(first.call, call)
+        others = [one for one in known if not same_request(one.call, call)]
+        other = bool(others) if hidden else first in others
         return [] if other else ["there is no earlier job of another request"]
     if call.code != 0:
         return []
     wrong, result = [], call.document
     if first is None or result["job_id"] != first.job.job_id:
-        if not is_not_sure(call):
+        if not is_not_sure(call) and not (hidden and _is_no_duplicate(result["job_id"], account)):
             wrong.append(f"gave {result['job_id']}, and the first job is {first.job.job_id if first else None}")
     elif not same_request(first.call, call):
         wrong.append("gave the job of another request")
@@ -129,6 +133,16 @@ def _mistold_create(
         wrong.append(f"created is {result['created']}, and it made {[own.job.job_id for own in call.made]}")
     running = [twin["job_id"] for twin in result["twins"] if not account.jobs.all[twin["job_id"]].ended]
     return wrong + [f"its twin {job_id} runs on" for job_id in running]
+
+
+def _is_hidden(first: Made | None, call: Call) -> bool:
+    """Whether the call's last look did not show the first job."""
+    return first is not None and call.shown is not None and first.job.job_id not in call.shown
+
+
+def _is_no_duplicate(job_id: str, account: Account) -> bool:
+    """Whether it is a later job that nobody had to cancel: it had ended before a look could show it."""
+    return account.jobs.all[job_id].status in ("COMPLETED", "FAILED")
 
 
 def may_be_refused(call: Call, intent: Intent, account: Account, *, stamps_are_lost: bool) -> bool:
