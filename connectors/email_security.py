@@ -195,6 +195,7 @@ class EmailSecurity:
         status: JobStatus | None = None,
         first: int = 1,
         last_page: int | None = None,
+        per_page: int = LARGEST_PAGE,
     ) -> Iterator[JobPage]:
         """The same page by page, from page `first` on, the empty pages at the end too.
 
@@ -205,7 +206,7 @@ class EmailSecurity:
         }
 
         def fetch(position: Position, *, once: bool = False) -> Page:
-            query = {**filters, **_page_query(position)}
+            query = {**filters, **_page_query(position), "per_page": per_page}
             return Page.read(self._get(self._bulk, "the list of jobs", query, once=once).envelope, "the list of jobs")
 
         def job_ids(items: list[Any]) -> list[str]:

@@ -17,12 +17,17 @@ from typing import Any, Literal
 
 from connectors.api_object import uuid_of
 from connectors.email_security import EmailSecurity, JobPage
+from connectors.errors import UnexpectedAnswer
 from connectors.job import ActionType, BulkJob
+from connectors.paging import LARGEST_PAGE
 from connectors.search import parse_instant
 from connectors.stamp import Stamp, StampKey
 
 # Passes before a list that never shows the same jobs twice is taken as it is. A job would have to be hidden in each.
 MOST_PASSES = 4
+# Rows on a page from the third pass on: where jobs come and go all the time, the one at the border of two pages can be
+# the same in each pass. Other borders show it.
+OTHER_PAGE = 900
 # A look at the new end reads back over so many jobs that were known: others' jobs may have shown before an older one.
 KNOWN_ROWS_READ = 50
 
@@ -68,6 +73,8 @@ class JobLooks:
         self._passes = 0
         self._agreed = False
         self._filtered = False
+        self._any_hole = False
+        self._per_page = LARGEST_PAGE
         self._shape = _Shape()
         self._read_at = 0.0
         # Since when a row without a stamp may be the job of a POST whose answer was lost.
@@ -88,25 +95,28 @@ class JobLooks:
         """Whether the last pass showed all jobs on one page."""
         return self._shape.is_one_page
 
-    def read_all(self, own_id: str | None = None, *, filtered: bool = False) -> Look:
+    def read_all(self, own_id: str | None = None, *, filtered: bool = False, per_page: int = LARGEST_PAGE) -> Look:
         """Make one pass over the list. filtered: ask for jobs of this action only."""
         before, shape, known = self._known, _Shape(), set[str]()
         began = self._api.clock.monotonic()
         shown = _Shown(self, own_id)
         # A filter takes rows away: the page after the last one without it is the furthest that is worth fetching.
-        last_page = self._shape.pages + 1 if self._passes and (filtered or not self._filtered) else None
-        pages = self._api.job_pages(action_type=self._action if filtered else None, last_page=last_page)
+        same_pages = self._passes and (filtered or not self._filtered) and per_page == self._per_page
+        last_page = self._shape.pages + 1 if same_pages else None
+        pages = self._api.job_pages(
+            action_type=self._action if filtered else None, last_page=last_page, per_page=per_page
+        )
         for page in pages:
             shape.take(page, self._api.clock.monotonic())
             known |= shown.take(page.items)
             if not page.items and last_page is not None and before <= known:
                 # A pass before this one has found the end here, and every job of it has shown.
                 break
-        self._agreed = bool(self._passes) and before <= known
-        if not self._passes:
-            self._agreed = shape.is_one_page
+        whole = not shape.has_hole and not self._shape.has_hole
+        self._agreed = whole and before <= known if self._passes else shape.is_one_page
         # What the filter leaves out though an earlier pass showed it is lost by the filter, or deleted.
         self._passes, self._filtered, self._shape, self._known = self._passes + 1, filtered, shape, known
+        self._any_hole, self._per_page = self._any_hole or shape.has_hole, per_page
         self._read_at = shape.read_at(began)
         return shown.look()
 
@@ -114,15 +124,22 @@ class JobLooks:
         """Make passes until two agree that no job stays for the stamp, or one does. One page needs no second pass.
 
         look: what the pass before showed.
+        Raises: UnexpectedAnswer where the list keeps a page back: its jobs can't be known.
         """
         look = look or Look()
         while not self._agreed and self._passes < MOST_PASSES and not look.shows_a_job_that_stays:
-            look = look.then(self.read_all(filtered=self._passes == 1))
+            # An empty page behind one of fewer rows than the most would be the end.
+            per_page = LARGEST_PAGE if self._passes < 2 or self._any_hole else OTHER_PAGE
+            look = look.then(self.read_all(filtered=self._passes == 1, per_page=per_page))
+        if self._any_hole and not self._agreed and not look.bearers:
+            raise UnexpectedAnswer(
+                "the list of jobs has an empty page in the middle: whether a job exists for this request is not known"
+            )
         return look
 
     def read_again(self) -> Look:
         """Look through the whole list anew, as before a first POST."""
-        self._passes, self._agreed = 0, False
+        self._passes, self._agreed, self._any_hole = 0, False, False
         return self.confirm(self.read_all(filtered=True))
 
     def read_new(self, own_id: str | None = None) -> Look:
@@ -167,7 +184,7 @@ class JobLooks:
 
     def _pages(self, *, first: int, last_page: int) -> Iterable[JobPage]:
         action = self._action if self._filtered else None
-        return self._api.job_pages(action_type=action, first=first, last_page=last_page)
+        return self._api.job_pages(action_type=action, first=first, last_page=last_page, per_page=self._per_page)
 
     def stamp_of(self, item: dict[str, Any]) -> Stamp | None:
         """Return the stamp in the row's comment; with CFES_PLAN_KEY only one that was made with it."""
@@ -250,7 +267,9 @@ class _Shape:
     """How a list is laid out, learnt in one pass over it."""
 
     def __init__(self) -> None:
+        # Rows of each page, up to the last one that has any.
         self._sizes: list[int] = []
+        self._empty = 0
         self._times: list[float] = []
         self._told: int | None = None
         self._rises = self._falls = self._by_id = True
@@ -260,8 +279,10 @@ class _Shape:
     def take(self, page: JobPage, at: float) -> None:
         self._times.append(at)
         if not page.items:
+            self._empty += 1
             return
-        self._sizes.append(len(page.items))
+        self._sizes += [0] * self._empty + [len(page.items)]
+        self._empty = 0
         self._told = page.per_page
         for item in page.items:
             here = (item.get("created_at"), str(item.get("job_id")).lower())
@@ -274,8 +295,13 @@ class _Shape:
 
     @property
     def pages(self) -> int:
-        """How many pages have jobs."""
+        """The number of the last page that has jobs."""
         return len(self._sizes)
+
+    @property
+    def has_hole(self) -> bool:
+        """Whether an empty page came before one with jobs: the jobs of that page were kept back."""
+        return 0 in self._sizes
 
     @property
     def is_one_page(self) -> bool:

@@ -359,24 +359,36 @@ def _contradiction(status: int, envelope: dict[str, Any] | None, effect: Effect)
     # A read that is refused for now waits as it is told to, whatever the body says.
     if 400 <= status < 500 and success not in (None, False) and not (status == 429 and effect == "read"):
         return f"answered {status}, and the body says success: {json.dumps(success)[:20]}"
-    result = None if envelope is None else envelope.get("result")
-    if status < 500 and success is False and _is_work(result) and (status < 400 or effect == "write"):
-        return f"answered {status} with success: false, and with a result"
+    if status < 500 and _holds_work(envelope) and (status < 400 or effect == "write"):
+        return f"answered {status} with success: {json.dumps(success)}, and with a result"
     return None
 
 
-def _is_work(result: Any) -> bool:
-    """Whether the result is one that a success has: a job, an ID, or rows."""
-    return (
-        "job_id" in result or "id" in result if isinstance(result, dict) else isinstance(result, list) and result != []
-    )
+def _holds_work(envelope: dict[str, Any] | None) -> bool:
+    """Whether the answer brings what a success has: a job or its ID, or rows. Also without its envelope."""
+    if envelope is None:
+        return False
+    result = envelope.get("result")
+    if isinstance(result, list):
+        return result != []
+    return "job_id" in envelope or (isinstance(result, dict) and "id" in result) or bool(_named_job(result))
 
 
 def _job_id(envelope: dict[str, Any] | None) -> str | None:
     """The job that an answer names, where it names one by a UUID."""
-    result = None if envelope is None else envelope.get("result")
-    named = result.get("job_id") if isinstance(result, dict) else None
-    return uuid_of(named)
+    if envelope is None:
+        return None
+    result = envelope.get("result")
+    only = result[0] if isinstance(result, list) and len(result) == 1 else result
+    return uuid_of(_named_job(only) or envelope.get("job_id"))
+
+
+def _named_job(result: Any) -> Any:
+    """The job ID that a result is or holds, itself or one level down; None where there is none."""
+    if isinstance(result, str):
+        return uuid_of(result)
+    holders = [result, *result.values()] if isinstance(result, dict) else []
+    return next((one["job_id"] for one in holders if isinstance(one, dict) and one.get("job_id")), None)
 
 
 def _no_such_number(name: str) -> None:

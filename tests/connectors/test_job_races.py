@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.email_security import EmailSecurity
-from connectors.errors import OutcomeUnknown
+from connectors.errors import OutcomeUnknown, UnexpectedAnswer
 from connectors.job import BulkJobRequest
 from connectors.job_creation import CreatedJob, Intent, create_job_once
 from connectors.search import SearchParams
@@ -206,20 +206,59 @@ def test_a_job_that_stays_is_not_overlooked_for_its_cancelled_duplicate(
     assert (made.created, made.job.job_id, service.calls["POST"]) == (False, stays["job_id"], 0)
 
 
-def test_a_page_that_is_empty_once_hides_no_job(service: JobsService, api: EmailSecurity) -> None:
+@pytest.mark.parametrize("place", [1499, 1500, 1501])
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_job_at_the_border_of_two_pages_is_reused_where_jobs_come_and_go_in_each_pass(
+    service: JobsService, clock: FakeClock, api: EmailSecurity, place: int, *, newest_first: bool
+) -> None:
+    service.newest_first = newest_first
     service.add_old(2500)
-    old = stamped(job_id=service.new_id(), created_at="2026-10-20T16:02:36Z", status="COMPLETED")
-    service.jobs.insert(0, old)
-    answer = service._answer
+    old = stamped(job_id=service.new_id(), created_at="2026-10-21T16:02:36Z", status="COMPLETED")
+    service.jobs.insert(place if newest_first else 2500 - place, old)
+
+    def before(request: httpx.Request, number: int) -> None:
+        if is_list(request) and request.url.params["page"] == "1" and number:
+            new = job(job_id=service.new_id(), created_at=clock.now().isoformat())
+            service.jobs.insert(len(service.jobs) if newest_first else 0, new)
+        if is_list(request) and request.url.params["page"] == "2":
+            del service.jobs[-5 if newest_first else 5]
+
+    service.before = before
+    made = create(api)
+    assert (made.created, made.job.job_id, service.calls["POST"]) == (False, old["job_id"], 0)
+
+
+def _with_an_empty_page(service: JobsService, number: str, times: int) -> None:
+    answer, left = service._answer, [times]
 
     def with_a_hole(request: httpx.Request) -> httpx.Response:
-        if is_list(request) and request.url.params["page"] == "3" and len(service.requests) < 6:
+        if is_list(request) and request.url.params["page"] == number and left[0]:
+            left[0] -= 1
             return httpx.Response(200, json=envelope([]))
         return answer(request)
 
     service._answer = with_a_hole  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(("number", "times"), [("3", 1), ("2", 1), ("2", 2), ("2", 3), ("1", 2)])
+@pytest.mark.parametrize("place", [0, 1250, 2499])
+def test_a_page_that_is_empty_for_a_while_hides_no_job(
+    service: JobsService, api: EmailSecurity, number: str, times: int, place: int
+) -> None:
+    service.add_old(2500)
+    old = stamped(job_id=service.new_id(), created_at="2026-10-20T16:02:36Z", status="COMPLETED")
+    service.jobs.insert(place, old)
+    _with_an_empty_page(service, number, times)
     made = create(api)
     assert (made.created, service.calls["POST"]) == (False, 0)
+
+
+def test_a_page_that_stays_empty_keeps_from_a_create(service: JobsService, api: EmailSecurity) -> None:
+    service.add_old(2500)
+    _with_an_empty_page(service, "2", 10_000)
+    with pytest.raises(UnexpectedAnswer, match="an empty page in the middle") as caught:
+        create(api)
+    assert (caught.value.applied, service.calls["POST"]) == ("no", 0)
 
 
 # What it costs

@@ -7,6 +7,7 @@ import json
 import ssl
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -480,12 +481,27 @@ def test_a_write_that_is_refused_for_now_and_says_success_is_looked_up_and_a_rea
     assert clock.slept == [7]
 
 
-def test_a_refusal_that_holds_a_job_is_looked_up_after_a_write_only() -> None:
-    with pytest.raises(OutcomeUnknown):
-        connected(Scripted(httpx.Response(400, json=envelope(job(), success=False)))).create_job(REQUEST)
-    with pytest.raises(NotFound):
-        body = envelope(job(), success=False, errors=[{"code": 1000, "message": "no"}])
-        connected(Scripted(httpx.Response(404, json=body))).get_job(JOB_ID)
+REFUSALS_WITH_A_JOB: dict[str, dict[str, Any]] = {
+    "success: false": envelope(job(), success=False),
+    "success: null": {**envelope(job()), "success": None},
+    "success left out": {"result": job(), "errors": []},
+    "the job by itself": job(),
+    "the job one level down": envelope({"job": job()}, success=False),
+    "the job in a list": envelope([job()], success=False),
+    "the job's ID": envelope(JOB_ID, success=False),
+}
+
+
+@pytest.mark.parametrize("body", REFUSALS_WITH_A_JOB)
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 429])
+def test_a_refusal_that_holds_a_job_is_looked_up_after_a_write_only(status: int, body: str) -> None:
+    answer = REFUSALS_WITH_A_JOB[body] | {"errors": [{"code": 1000, "message": "no"}]}
+    with pytest.raises(OutcomeUnknown) as caught:
+        connected(Scripted(httpx.Response(status, json=answer))).create_job(REQUEST)
+    assert caught.value.job_id == JOB_ID
+    with pytest.raises(PackError) as read:
+        connected(Scripted(*[httpx.Response(status, json=answer) for _ in range(6)])).get_job(JOB_ID)
+    assert isinstance(read.value, ApiRefusal | RateLimited | PermissionDenied)
 
 
 @pytest.mark.parametrize("result", [None, {}, [], "no", {"reason": "bad window"}])
