@@ -5,8 +5,8 @@ Left out, because no client could tell the lie from the truth:
 - `empty_page` in the list of jobs and in the message search: an empty last page reads like the end. In a job's rows it
   is played: there the job's counters prove what is missing.
 - rows that are hidden from each pass over the list of jobs (`repeat_page` in small pages, the same row every time): two
-  passes that agree are all the proof there is. Rows hidden from one pass are played. A pass that shows a later job of the
-  intent, which had ended before anybody could cancel it, needs no second one: the result may name that job.
+  passes that agree are all the proof there is. Rows hidden from one pass are played. A pass that shows a later job of
+  the intent, which had ended before anybody could cancel it, needs no second one: the result may name that job.
 - 4xx with `applied` that does not contradict itself: by the contract a refusal changed nothing.
 - `created_at` without an order: only its fraction is lost.
 - a worker's own job deleted while another call looks for its own, on pages that are cut small.
