@@ -9,7 +9,7 @@ from typing import Any, Final
 from sandbox.clock import Instant, parse_instant
 
 NOVEMBER: Final = parse_instant("2026-11-01T00:00:00Z")
-"""action_log, ts and findings of a message, page and total_count of a cursor list, and more."""
+"""action_log, ts and findings of a message, and more. `page` and `total_count` of a cursor list stay: they say 0."""
 
 DECEMBER: Final = parse_instant("2026-12-01T00:00:00Z")
 """expected_disposition, wherever it appears."""

@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sandbox.clock import Instant
-from sandbox.end_of_life import NOVEMBER, until
-
 INVALID_TOKEN: Final = 1000
 INVALID_HEADERS: Final = 6003
 NO_SUCH_METHOD: Final = 7001
@@ -74,14 +71,15 @@ def encode(body: object) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode("ascii")
 
 
-def page_info(count: int, per_page: int, next_cursor: str | None = None, *, now: Instant) -> dict[str, Any]:
-    """result_info of the search and of bulk jobs: `page` and `total_count` say 0, and are gone after their date."""
+def page_info(count: int, per_page: int, next_cursor: str | None = None) -> dict[str, Any]:
+    """result_info of the search and of bulk jobs. `page` and `total_count` are past their date, required, and 0."""
     return {
         "count": count,
+        "page": 0,
         "per_page": per_page,
+        "total_count": 0,
         "next": next_cursor,
         "previous": None,
-        **until(NOVEMBER, now, {"page": 0, "total_count": 0}),
     }
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from sandbox import envelope
 from sandbox.account import Account
-from sandbox.clock import SECOND, Instant
+from sandbox.clock import SECOND
 from sandbox.contract.requests import BulkJobRequest, SearchParams
 from sandbox.contract.results import BulkJob, BulkJobMessage, DeletedJob, Listed, Success
 from sandbox.contract.values import ActionType, JobStatus, MessageStatus
@@ -52,7 +52,7 @@ async def list_jobs(
             latest = now - round((lag.seconds or 0) * SECOND)
             jobs = [job for job in jobs if job.created_at <= latest]
         purpose = ["jobs", action_type, status]
-        return _page_of(request, account, jobs, purpose, page, per_page, now, lambda job: job_view(job, now))
+        return _page_of(request, account, jobs, purpose, page, per_page, lambda job: job_view(job, now))
 
 
 @router.post(**documented(CREATE_JOB, {201: Success[BulkJob]}))
@@ -136,7 +136,6 @@ async def list_job_messages(
             purpose,
             page,
             per_page,
-            now,
             lambda row: job_message_view(account.tenant, job, row, now),
         )
 
@@ -148,7 +147,6 @@ def _page_of(
     purpose: list[str | None],
     page: int,
     per_page: int,
-    now: Instant,
     view: Callable[[Item], dict[str, Any]],
 ) -> Response:
     shaping = faults_met(request).shaping
@@ -165,7 +163,7 @@ def _page_of(
     next_cursor = None
     if "cursor" in shaping and shown.end is not None:
         next_cursor = account.cursors.seal(purpose, [shown.end])
-    return good([view(item) for item in shown.items], page_info(len(shown.items), per_page, next_cursor, now=now))
+    return good([view(item) for item in shown.items], page_info(len(shown.items), per_page, next_cursor))
 
 
 async def _ignored(request: Request) -> tuple[str, ...]:
