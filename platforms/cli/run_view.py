@@ -85,7 +85,7 @@ class RunView(Observer):
         message = f"Interrupted in step {step.id}." if step is not None else "Interrupted."
         if job_id is not None:
             message += f" Job {job_id} is still running in Cloudflare."
-        elif isinstance(step, ActionStep) and load(step.action).effect != "read":
+        elif self.job_id is None and isinstance(step, ActionStep) and load(step.action).effect != "read":
             message += " A job may exist already. To resume finds it, and never makes a second one."
         return Parting(
             message,

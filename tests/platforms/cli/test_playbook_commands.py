@@ -314,6 +314,8 @@ def test_ctrl_c_right_after_a_resume_names_the_job_and_how_to_cancel_it(
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
+    # The create waits for nothing, so that the job still runs.
+    monkeypatch.setenv("CFES_LISTING_LAG_SECONDS", "0")
     monkeypatch.setattr(Action, "run", only_for("wait-for-job", interrupted))
     connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     ended = connected("playbook", "run", "--resume", "case")
@@ -382,6 +384,7 @@ def test_ctrl_c_says_what_goes_on_how_to_resume_and_how_to_cancel(
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setenv("CFES_LISTING_LAG_SECONDS", "0")
     with monkeypatch.context() as patch:
         patch.setattr(clock, "sleep", interrupt)
         ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
