@@ -1,11 +1,11 @@
-"""Put three witnesses of a job side by side: its rows, its counters, and what Logpush says was done.
+"""Compare three sources on a job: its rows, its counters, and what Logpush says was done.
 
 Lists every message on which they disagree. The rows are those of an export, or are read from the API; the events are
 files of the Logpush dataset email_security_post_delivery_events, gzip-compressed or not. With `job` and `rows` no
 remote operation; else GET .../bulk/{job_id} and GET .../bulk/{job_id}/messages.
 
 A message is found by its PostfixID and recipient where both sides have one, else by its Message-ID and recipient, and
-within the job's time. Logpush delivers late: that no event is there contradicts nothing, and is told apart.
+within the job's time. Logpush delivers late: a missing event contradicts nothing, and is counted apart.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
 from actions.example_job import JOB_ID, example_job
+from actions.job_document import JobDocument
 from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.errors import InlineTooLarge, ParameterError, Problem, UnexpectedAnswer
@@ -59,8 +60,8 @@ class Params(ActionParams):
         max_length=4096,
         description="Path of the job's rows: an NDJSON file of export-job-messages. Read from the API unless given.",
     )
-    job: dict[str, Any] | None = Field(
-        None, description="The job, as another action's result gives it. Asked for at the API unless given."
+    job: JobDocument | None = Field(
+        None, description="The job, or the whole result of get-job or wait-for-job. Read from the API unless given."
     )
     margin_seconds: float = Field(
         300, ge=0, le=86_400, description="How far before the job's creation and behind its end an event may lie."
@@ -221,7 +222,7 @@ def _job(p: Params, api: EmailSecurity | None) -> BulkJob:
     try:
         job = BulkJob.read(p.job, "job")
     except UnexpectedAnswer as error:
-        raise ParameterError(problems=[Problem(pointer="/job", message=f"is no job: {error.message}")]) from None
+        raise ParameterError(problems=[Problem(pointer="/job", message=f"is not a job: {error.message}")]) from None
     if job.job_id != p.job_id:
         message = f"is job {job.job_id}, and job_id names another"
         raise ParameterError(problems=[Problem(pointer="/job", message=message)])

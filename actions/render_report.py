@@ -1,9 +1,9 @@
 """Write the report on a bulk job, for people: what happened, what did not, and what to do about it.
 
 Works on what earlier actions returned and on an exported NDJSON file, which is read once and not kept in memory; no
-remote operation. With `rows` it also tells the job's progress over time, the messages by recipient's domain, by
+remote operation. With `rows` it also shows the job's progress over time, the messages by recipient's domain, by
 disposition and by destination, why messages failed, and how long they took. The files that `export` names are hashed
-anew and compared with what was recorded. The HTML is one file without a script that asks nobody for anything. What is
+anew and compared with what was recorded. The HTML report is one file: it has no script and fetches nothing. What is
 left to do comes with the command for it. `format: summary` gives at most 12 lines for a chat or a ticket.
 """
 
@@ -16,6 +16,7 @@ from pydantic import Field
 
 from actions.contract import Action, ActionParams, ActionResult
 from actions.example_job import example_job
+from actions.job_document import JobDocument
 from actions.process import main
 from connectors.clock import SystemClock
 from connectors.version import VERSION
@@ -42,7 +43,7 @@ class Params(ActionParams):
         "html", description="One HTML file; Markdown; or at most 12 lines without a table, for a chat or a ticket."
     )
     title: str = Field("Bulk action report", min_length=1, max_length=300, description="The report's title.")
-    job: dict[str, Any] = Field(description="The job, as another action's result gives it.")
+    job: JobDocument = Field(description="The job, or the whole result of get-job, wait-for-job or a create.")
     outcome: str | None = Field(None, description="The outcome, as wait-for-job gives it.")
     export: dict[str, Any] | None = Field(None, description="The result of export-job-messages.")
     rows: str | None = Field(None, min_length=1, max_length=4096, description="Path of the exported NDJSON file.")

@@ -1,7 +1,7 @@
 """Move back to Inbox what a job has moved: the COMPLETED rows of its export, and CANCELLED rows that were moved.
 
 A row is CANCELLED too where its attempt was in flight when the job ended, and its message may have been moved. So such
-a message is looked up, and restored where its own state shows the move. A dry run unless told.
+a message is looked up, and restored where its own state shows the move. A dry run unless `dry_run` is false.
 
 Remote operation: POST /accounts/{account_id}/email-security/investigate/move, at most 1,000 IDs a call.
 It is no exact undo: the API does not say which folder a message came from, so every one goes to Inbox.

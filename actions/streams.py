@@ -115,7 +115,7 @@ class Ledger:
             return code
         _say(f"The result can't be written to standard output: {lost}. {self._what_was_done()}")
         if self.error is not None:
-            _say(f"{type(self.error).__name__}: {self.error.message} {self.error.help}".rstrip())
+            _say(f"{type(self.error).__name__}: {self.error.message.rstrip('.')}. {self.error.help}".rstrip())
         if code != 0:
             return code
         return OutcomeUnknown.exit_code if self.changed else TemporaryFailure.exit_code

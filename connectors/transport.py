@@ -435,7 +435,7 @@ def _refusal(status: int, codes: set[int], reason: str, details: Mapping[str, An
     if status == 401 or codes & AUTHENTICATION_CODES:
         return AuthenticationFailed(f"the API does not accept these credentials {said}", **details)
     if status == 404 and codes and NO_SUCH_ROUTE_CODE not in codes:
-        return NotFound(f"there is no such thing at the API {said}", **details)
+        return NotFound(f"the API found nothing with this ID {said}", **details)
     if status == 404:
         wrong_address = "Nothing was changed. Check CLOUDFLARE_BASE_URL and CLOUDFLARE_ACCOUNT_ID."
         return ApiRefusal(f"the API knows no such address {said}", help=wrong_address, **details)

@@ -9,7 +9,7 @@ _SIGNATURE: dict[Signature, str] = {
     "other_key": "made with another key than the one given",
     "broken": "BROKEN: it is not a signature over this evidence.json, which may have been written anew",
     "removed": "REMOVED: evidence.json says that it is signed, and the signature is not there",
-    "absent": "none: whoever can write to the bundle could have written evidence.json anew",
+    "absent": "none: anyone who can write to the bundle could have rewritten evidence.json",
     "unchecked": "there is one, not checked: give --public-key",
 }
 

@@ -26,7 +26,7 @@ Verbose = Annotated[
 ]
 Parameters = Annotated[
     str | None,
-    typer.Option("--params", metavar="FILE|-", help="Parameters as one JSON object; flags go over it."),
+    typer.Option("--params", metavar="FILE|-", help="Parameters as one JSON object; flags override it."),
 ]
 ExitStatus = Annotated[
     bool,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from actions import render_report
 from actions.example_job import JOB_ID, example_job
 
@@ -26,3 +28,10 @@ def test_a_summary_is_in_the_file_and_in_the_result(tmp_path: Path) -> None:
 def test_a_report_for_reading_is_in_its_file_alone(tmp_path: Path) -> None:
     result = render_report.run({"destination": str(tmp_path / "case.html"), "job": example_job()})
     assert result["text"] is None
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", None])
+def test_a_whole_result_gives_the_report_of_its_job(outcome: str | None, tmp_path: Path) -> None:
+    job, place = example_job(), {"destination": str(tmp_path / "case.md"), "format": "summary", "outcome": outcome}
+    given = {"job_id": job["job_id"], "status": job["status"], "ended": True, "job": job}
+    assert render_report.run({**place, "job": given})["text"] == render_report.run({**place, "job": job})["text"]

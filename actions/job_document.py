@@ -1,0 +1,17 @@
+"""The job as a parameter: its own object, or the whole result of an action that has it in `job`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+
+def _job_in(value: Any) -> Any:
+    """Return the job in a result of get-job, wait-for-job or a create; anything else as it is."""
+    if isinstance(value, dict) and isinstance(value.get("job"), dict) and "action_type" not in value:
+        return value["job"]
+    return value
+
+
+JobDocument = Annotated[dict[str, Any], BeforeValidator(_job_in)]
