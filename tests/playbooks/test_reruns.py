@@ -102,7 +102,11 @@ def test_a_rerun_after_messages_were_moved_back(sandbox: RunningSandbox, api: Em
     assert again.outputs["still_delivered"] > 0
 
 
-def test_a_second_worker_follows_a_job_that_runs(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+def test_a_second_worker_follows_a_job_that_runs(
+    sandbox: RunningSandbox, connect: Callable[..., EmailSecurity], tmp_path: Path
+) -> None:
+    # The create waits for nothing, so that the job still runs.
+    api = connect(sandbox, listing_lag_seconds=0)
     with pytest.raises(Killed):
         purge(api, tmp_path / "one", killed_at="wait-for-job")
     second = purge(api, tmp_path / "two")

@@ -179,7 +179,7 @@ class TestDiscovery:
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
-        api = connect(sandbox)
+        api = connect(sandbox, listing_lag_seconds=0)
         plan = preview(api)
         like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
 

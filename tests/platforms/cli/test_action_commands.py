@@ -142,7 +142,11 @@ def test_a_job_is_made_followed_and_exported_by_flags_alone(connected: Cfes, tmp
     assert connected(*MOVE).document["created"] is False
 
 
-def test_a_wait_that_is_not_over_exits_6_where_the_status_is_asked_for(connected: Cfes) -> None:
+def test_a_wait_that_is_not_over_exits_6_where_the_status_is_asked_for(
+    connected: Cfes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The create waits for nothing, so that the job still runs.
+    monkeypatch.setenv("CFES_LISTING_LAG_SECONDS", "0")
     job_id = connected(*MOVE).document["job_id"]
     assert connected("wait-for-job", "--job-id", job_id, "--timeout-seconds", "0").code == 0
     assert connected("wait-for-job", "--job-id", job_id, "--timeout-seconds", "0", "--exit-status").code == 6
@@ -176,7 +180,8 @@ def test_run_speaks_the_process_protocol(connected: Cfes) -> None:
     assert (bad.code, bad.error["type"], bad.error["problems"][0]["pointer"]) == (2, "ParameterError", "/job_id")
 
 
-def test_run_exits_with_the_verdict_where_it_is_asked_for(connected: Cfes) -> None:
+def test_run_exits_with_the_verdict_where_it_is_asked_for(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CFES_LISTING_LAG_SECONDS", "0")
     job_id = connected(*MOVE).document["job_id"]
     look = json.dumps({"job_id": job_id, "timeout_seconds": 0})
     assert connected("run", "wait-for-job", typed=look).code == 0
