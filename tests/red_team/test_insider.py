@@ -250,13 +250,16 @@ class TestDiscovery:
             sandbox.state.advance(seconds)
 
         found: list[bool] = []
-        api.clock._moved = find_more  # type: ignore[attr-defined]
+        limit = {}
         if again:
+            # Without a limit of its own, and then followed by a call that has one.
             made = create(api, plan=plan, wait_follows=True)
-            api.clock.sleep(3)
+            limit = {"max_messages": 5}
+        else:
+            api.clock._moved = find_more  # type: ignore[attr-defined]
         sandbox.state.faults.add("cancelBulkJob", "status", times=50, status=403)
         with pytest.raises(PackError, match="could not be cancelled") as caught:
-            create(api, plan=plan)
+            create(api, plan=plan, **limit)
         assert (caught.value.exit_code, caught.value.applied) == ended
         assert not again or caught.value.job_id == made["job_id"]
         assert len(jobs(sandbox)) == 1
