@@ -161,6 +161,7 @@ def _looked_and_made(
         standing = looks.confirm(look).bearers if look.bearers else []
         if standing:
             return _reused(api, intent, looks, Race.of(api, stamp, standing, meanwhile))
+    counting = api.clock.monotonic()
     try:
         clearance = before_post(stamp)
     except ApprovalRefused:
@@ -170,7 +171,7 @@ def _looked_and_made(
             raise
         return _reused(api, intent, looks, Race.of(api, stamp, standing, meanwhile))
     if intent.is_known_elsewhere:
-        standing = _confirmed(looks)
+        standing = _confirmed(looks, api.clock.monotonic() - counting)
         if standing:
             not_made(stamp)
             return _reused(api, intent, looks, Race.of(api, stamp, standing, meanwhile))
@@ -198,11 +199,17 @@ def _looked_and_made(
     return CreatedJob(job, created=True, stamp=stamp, warnings=warnings)
 
 
-def _confirmed(looks: JobLooks) -> Bearers:
-    """What a second pass shows, where one is needed, and a look that is not old when the POST can go."""
+def _confirmed(looks: JobLooks, counting_seconds: float) -> Bearers:
+    """What a second pass shows, where one is needed, and a look that is not old when the POST can go.
+
+    counting_seconds: how long the count took. Two passes agree about the time of the first one: a job that has shown
+    since then may be hidden from the second, and is looked for where new jobs show.
+    """
+    one_page = looks.has_one_page
     standing = looks.confirm().bearers
-    # To read the list and to count take time, which another worker may have used. A pass is no younger than it is long.
-    if not standing and looks.age_seconds > OLDEST_LOOK_SECONDS and looks.can_be_renewed:
+    is_old = looks.age_seconds > OLDEST_LOOK_SECONDS or (not one_page and counting_seconds > OLDEST_LOOK_SECONDS)
+    # Once: to read the list takes time too, which another worker may use. A pass is no younger than it is long.
+    if not standing and is_old and looks.can_be_renewed:
         return looks.read_new().bearers
     return standing
 
