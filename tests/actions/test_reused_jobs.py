@@ -87,7 +87,9 @@ def test_messages_that_were_moved_back(sandbox: RunningSandbox, api: EmailSecuri
     assert "still delivered" in reused["message"]
 
 
-def test_a_job_that_still_runs_is_followed(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+def test_a_job_that_still_runs_is_followed(sandbox: RunningSandbox, connect: Callable[..., EmailSecurity]) -> None:
+    # The create waits for nothing, so that the job still runs.
+    api = connect(sandbox, listing_lag_seconds=0)
     create_move_job.run({**MOVE, "wait_follows": True}, api)
     calls = sandbox.state.truth()["calls"].get("searchMessages", 0)
     again = create_move_job.run({**MOVE, "wait_follows": True}, api)
