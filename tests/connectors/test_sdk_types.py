@@ -13,6 +13,7 @@ from cloudflare.types.email_security.investigate import bulk
 from pydantic import BaseModel
 
 from actions import export_job_messages, list_jobs
+from connectors.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.message import JobMessage, MessageDetails
 from connectors.search import SearchParams
@@ -30,6 +31,8 @@ PAIRS: list[tuple[type[BaseModel], Any]] = [
 ]
 # What the connector itself fills in: the path, and where in a listing it is.
 PATH_PARAMETERS = {"account_id", "page", "per_page"}
+# What the SDK still has, and the API has ended or is about to.
+ENDED = {EXPECTED_DISPOSITION.path[-1], ACTION_LOG.path[-1]}
 
 
 def fields(theirs: Any) -> dict[str, Any]:
@@ -70,6 +73,8 @@ def unknown(ours: type[BaseModel], theirs: Any, at: str) -> list[str]:
     known = {field.alias or name: field.annotation for name, field in ours.model_fields.items()}
     for name, annotation in fields(theirs).items():
         if name in PATH_PARAMETERS:
+            continue
+        if name not in known and name in ENDED:
             continue
         if name not in known:
             found.append(f"{at}.{name}")
