@@ -386,7 +386,7 @@ def test_a_release_is_compared_too(sandbox: RunningSandbox, api: EmailSecurity) 
     ("first", "again"),
     [
         ({"detections_only": True}, {}),
-        ({}, {"submissions": False, "action_log": False}),
+        ({}, {"submissions": False}),
         ({"smtp_helo_ip": "2001:db8::1"}, {"smtp_helo_ip": "2001:0DB8:0:0::1"}),
         ({"sender": "Billing@Invoice-Portal.example "}, {"sender": "billing@invoice-portal.example"}),
         ({"start": "2026-11-13T15:32:35Z"}, {"start": "2026-11-13T16:32:35.000+01:00"}),

@@ -33,6 +33,7 @@ from connectors.errors import (
     ServiceUnavailable,
 )
 from connectors.wire import httpx
+from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN
@@ -54,7 +55,9 @@ def test_a_standing_job_is_adopted_though_its_search_would_by_now_find_more_than
     assert (again["created"], again["job_id"]) == (False, first["job_id"])
 
 
-def test_workers_at_the_same_time_make_one_job(sandbox: RunningSandbox, connect: Connect) -> None:
+def test_workers_at_the_same_time_make_one_job(start_sandbox: Callable[..., RunningSandbox], connect: Connect) -> None:
+    # Each worker's wait for the others moves the one clock: no job may end meanwhile.
+    sandbox = start_sandbox(pace=Pace(discover_rate=1))
     results: list[dict[str, Any]] = []
 
     def work() -> None:
