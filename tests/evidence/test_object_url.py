@@ -79,9 +79,9 @@ def test_what_names_no_object_is_refused_with_the_reason(text: str, why: str) ->
         ("http://store.example", "plain http to another machine"),
         ("http://169.254.1.1:9000", "plain http to another machine"),
         (f"https://user:{SECRET}@store.example", "user name"),
-        ("ftp://store.example", "no http"),
-        ("http://[::1", "no http"),
-        ("https://store.example/ x", "no http"),
+        ("ftp://store.example", "not an http"),
+        ("http://[::1", "not an http"),
+        ("https://store.example/ x", "not an http"),
     ],
 )
 def test_an_endpoint_that_would_show_the_rows_is_refused(name: str, url: str, why: str) -> None:
