@@ -80,7 +80,7 @@ def test_what_names_no_object_is_refused_with_the_reason(text: str, why: str) ->
         ("http://169.254.1.1:9000", "plain http to another machine"),
         (f"https://user:{SECRET}@store.example", "user name"),
         ("ftp://store.example", "not an http"),
-        ("http://[::1", "not an http"),
+        ("http://[::1", "not a valid URL"),
         ("https://store.example/ x", "not an http"),
     ],
 )
