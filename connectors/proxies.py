@@ -91,7 +91,10 @@ def _parsed(value: str) -> Proxy:
         raise ValueError("is not a proxy that can be used: its URL must begin with http, https, socks5 or socks5h")
     # A password may hold what ends an authority elsewhere; behind the last @ there is none.
     login, at, place = rest.rpartition("@")
-    place = re.split(r"[/?#]", place, maxsplit=1)[0]
+    place, *behind = re.split(r"[/?#]", place, maxsplit=1)
+    if not separator and any(behind):
+        # `http:/proxy:3128` would be a host that is called http.
+        raise ValueError("is not a proxy that can be used: give its URL, with :// behind the scheme")
     host, port = _host_and_port(place)
     if host is None:
         raise ValueError("names no host and port: an IPv6 address goes in brackets, a port is from 1 to 65535")

@@ -25,6 +25,10 @@ REQUEST = BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=S
         ("2.5", 2.5),
         ("999999999", 86_400),
         ("9" * 10_000, 86_400),
+        # All that fits into an answer's head, ended within the test's time.
+        ("0" * 90_000 + "5", 5),
+        ("0" * 90_000 + "x", None),
+        ("(" * 90_000, None),
         ("Fri, 20 Nov 2026 16:00:30 GMT", 30),
         ("Friday, 20-Nov-26 16:00:30 GMT", 30),
         ("Fri Nov 20 16:00:30 2026", 30),
