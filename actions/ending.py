@@ -13,6 +13,11 @@ from typing import NoReturn
 # An orchestrator stops a process with SIGTERM; a terminal that goes away sends SIGHUP.
 ENDING = (signal.SIGTERM, signal.SIGHUP) if sys.platform != "win32" else (signal.SIGTERM,)
 
+# The shell's convention for a process ended by SIGINT.
+INTERRUPTED = 130
+
+_ENDING = threading.Event()
+
 
 class EndedBySignal(SystemExit):
     """The process was told to end. Its code is the shell's convention for a process ended by a signal."""
@@ -28,7 +33,10 @@ def ended_by_signals() -> Iterator[None]:
         yield
         return
 
+    _ENDING.clear()
+
     def end(number: int, _: FrameType | None) -> NoReturn:
+        _ENDING.set()
         for each in before:
             signal.signal(each, signal.SIG_IGN)
         raise EndedBySignal(128 + number)
@@ -41,3 +49,13 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def is_ending() -> bool:
+    """Return whether a signal has ended the process: nothing may wait any more."""
+    return _ENDING.is_set()
+
+
+def interrupted_code(ended: BaseException) -> int:
+    """Return the exit code of a process that was interrupted, by Ctrl-C or by a signal."""
+    return ended.code if isinstance(ended, EndedBySignal) and isinstance(ended.code, int) else INTERRUPTED

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from actions.contract import Action
-from actions.ending import EndedBySignal, ended_by_signals
+from actions.ending import EndedBySignal, ended_by_signals, interrupted_code
 from actions.streams import Ledger, ended_with, kept_streams
 from connectors import call_log
 from connectors.errors import PackError, ParameterError
@@ -53,14 +53,17 @@ def _ended(action: Action[Any, Any], arguments: Sequence[str], ledger: Ledger) -
         ended_with(error)
         document, code = error.document(), error.exit_code
     except (KeyboardInterrupt, EndedBySignal) as ended:
-        # The shell's convention for a process ended by SIGINT.
-        code = ended.code if isinstance(ended, EndedBySignal) and isinstance(ended.code, int) else 130
+        code = interrupted_code(ended)
         unknown = action.effect != "read" or ledger.changed
         advice = "A change may have been made: look before you run it again." if unknown else "Nothing was changed."
         jobs = f" Job: {', '.join(ledger.jobs)}." if ledger.jobs else ""
         sys.stderr.write(f"Interrupted. {advice}{jobs}\n")
         return code
-    sys.stdout.write(json.dumps(document) + "\n")
+    try:
+        sys.stdout.write(json.dumps(document) + "\n")
+    except (KeyboardInterrupt, EndedBySignal) as ended:
+        # A reader that does not read: `settle` says what is lost.
+        return interrupted_code(ended)
     return code
 
 

@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
+from actions.ending import EndedBySignal, interrupted_code, is_ending
 from connectors.errors import OutcomeUnknown, PackError, TemporaryFailure, printable
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ PATIENCE_SECONDS = 30.0
 
 CLOSED = "it is closed"
 STUCK = "its reader does not read"
+CUT_OFF = "the process was interrupted"
+
+# For a reader that has not read when the process is ended: as long as it takes one that only was slow.
+LAST_PATIENCE_SECONDS = 1.0
 
 _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 
@@ -69,6 +74,10 @@ class Channel(io.RawIOBase):
             except OSError as error:
                 self.lost = error.strerror or type(error).__name__
                 self.reader_is_gone = error.errno == errno.EPIPE
+            except BaseException:
+                # How much of it was written is not known any more.
+                self.lost = CUT_OFF
+                raise
         return size
 
     def _write_all(self, rest: memoryview) -> None:
@@ -76,8 +85,14 @@ class Channel(io.RawIOBase):
         if self._descriptor is None:
             raise OSError(errno.EBADF, CLOSED)
         while rest:
+            piece = rest
+            if is_ending():
+                # Signals are ignored by now: a write that blocks would never end. One of this size does not block.
+                piece = rest[: select.PIPE_BUF]
+                if not select.select((), (self._descriptor,), (), LAST_PATIENCE_SECONDS)[1]:
+                    raise OSError(errno.EAGAIN, STUCK)
             try:
-                rest = rest[os.write(self._descriptor, rest) :]
+                rest = rest[os.write(self._descriptor, piece) :]
             except BlockingIOError:
                 if not select.select((), (self._descriptor,), (), self._patience)[1]:
                     # A reader that stopped once must not cost this time again at each line.
@@ -107,7 +122,10 @@ class Ledger:
 
         A failure keeps its code. Else it is 7 where something was changed and 6 where nothing was.
         """
-        _flush(sys.stdout)
+        try:
+            _flush(sys.stdout)
+        except (KeyboardInterrupt, EndedBySignal) as ended:
+            code = interrupted_code(ended)
         lost = self.out.lost if self.out is not None else None
         if self.out is None or lost is None:
             return code

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from actions.ending import EndedBySignal
+from actions.ending import EndedBySignal, interrupted_code
 from actions.streams import ended_with
 from connectors.errors import InternalError, PackError
 from platforms.cli.flag_words import document_in_flags
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from platforms.cli.flags import Named
-
-INTERRUPTED = 130  # the shell's convention for a process ended by SIGINT
 
 _CHANGED = {"no": "nothing", "unknown": "not known: a change may have been made", "yes": "yes"}
 
@@ -41,11 +39,6 @@ def told(screen: Screen, flags: Sequence[Named] = (), on_interrupt: Callable[[],
     except (KeyboardInterrupt, EndedBySignal) as ended:
         on_interrupt().say(screen)
         raise typer.Exit(interrupted_code(ended)) from None
-
-
-def interrupted_code(ended: BaseException) -> int:
-    """Return the exit code of a command that was interrupted, by Ctrl-C or by a signal."""
-    return ended.code if isinstance(ended, EndedBySignal) and isinstance(ended.code, int) else INTERRUPTED
 
 
 def show(screen: Screen, error: PackError, flags: Sequence[Named] = ()) -> None:

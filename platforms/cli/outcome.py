@@ -8,9 +8,10 @@ from typing import Any
 
 import typer
 
+from actions.ending import INTERRUPTED
 from connectors.errors import PackError, ParameterError
 from platforms.cli.commands import app
-from platforms.cli.failures import INTERRUPTED, defect, show
+from platforms.cli.failures import defect, show
 from platforms.cli.screen import Screen
 
 # Typer has changed where its base classes come from, and still hands them down to this one.

@@ -14,7 +14,7 @@ import typer
 
 from actions import catalog, progress
 from actions.contract import Action
-from actions.ending import EndedBySignal
+from actions.ending import EndedBySignal, interrupted_code
 from actions.streams import record
 from connectors.clock import SystemClock
 from connectors.email_security import EmailSecurity
@@ -23,7 +23,7 @@ from platforms.cli import approval
 from platforms.cli.action_index import load
 from platforms.cli.alert_records import named
 from platforms.cli.bar import Bar
-from platforms.cli.failures import interrupted_code, show
+from platforms.cli.failures import show
 from platforms.cli.flag_words import document_in_flags
 from platforms.cli.input_values import InputFlag
 from platforms.cli.palette import STRONG

@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 
-from actions import catalog, process
+from actions import catalog, process, streams
 from actions.contract import Action
-from actions.streams import STUCK, Channel, record
+from actions.ending import ended_by_signals
+from actions.streams import CUT_OFF, STUCK, Channel, kept_streams, record
 from connectors.errors import NotFound, OutcomeUnknown, PackError, PlanRefused, RateLimited
 from platforms.cli.commands import OWN, entries
 from platforms.cli.main import main
@@ -383,6 +384,41 @@ def test_a_real_process_with_streams_that_are_closed(
     assert ended.returncode == 7 or closing.startswith("|")
     if closing == ">&-":
         assert job["job_id"] in ended.stderr
+
+
+@pytest.mark.parametrize("same_pipe", [False, True])
+def test_a_signal_ends_a_process_whose_reader_does_not_read(
+    same_pipe: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The handler ignores later signals: one more write that blocks would keep the process until it is killed."""
+    reader, full = os.pipe()
+    os.set_blocking(full, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(full, b"x" * 65_536)
+    blocked: list[int] = []
+
+    def write(descriptor: int, data: bytes) -> int:
+        if descriptor == full:
+            blocked.append(descriptor)
+            # As the signal comes that ends the process while it is blocked.
+            signal.raise_signal(signal.SIGTERM)
+        return os_write(descriptor, data)
+
+    os_write = os.write
+    monkeypatch.setattr(streams, "LAST_PATIENCE_SECONDS", 0)
+    with (tmp_path / "err").open("w+") as errors, os.fdopen(full, "w") as out, os.fdopen(reader, "rb"):
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setattr("sys.stderr", out if same_pipe else errors)
+        with ended_by_signals(), kept_streams() as ledger, monkeypatch.context() as patched:
+            patched.setattr(streams.os, "write", write)
+            record(changed=True, job_id="job-1")
+            sys.stdout.write("{}\n")
+            code = ledger.settle(0)
+        said = (tmp_path / "err").read_text()
+    assert code == 128 + signal.SIGTERM
+    assert len(blocked) == 1
+    assert same_pipe or ("job-1" in said and CUT_OFF in said)
 
 
 def test_a_terminal_that_goes_away_ends_the_command_and_leaves_no_traceback(
