@@ -22,6 +22,7 @@ from actions import (
     test_connection,
     wait_for_job,
 )
+from actions.streams import kept_streams
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
@@ -304,3 +305,22 @@ def test_one_strange_field_in_one_row_does_not_end_an_export(strange: dict[str, 
     row = {"message_id": "1", "status": "COMPLETED", **strange}
     result = export_job_messages.run({"job_id": JOB_ID}, connected(Scripted(ok(done), ok([row]), ok(done))))
     assert (result["messages"], result["complete"]) == ([row], True)
+
+
+@pytest.mark.parametrize("key", [{"idempotency_key": "case-42"}, {}])
+def test_a_create_that_is_interrupted_after_its_post_knows_its_job(
+    key: dict[str, str], sandbox: RunningSandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a key it waits for other workers' jobs, without one it watches its own: seconds, up to a minute."""
+    api = connect(sandbox)
+
+    def interrupt(_: float) -> None:
+        if sandbox.state.truth()["jobs"]:
+            raise KeyboardInterrupt
+
+    with kept_streams() as ledger:
+        monkeypatch.setattr(api.clock, "sleep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            create_move_job.run({**MOVE, **key, "max_messages": 1000}, api)
+        [made] = sandbox.state.truth()["jobs"]
+        assert (ledger.changed, ledger.jobs) == (True, [made["job_id"]])

@@ -411,7 +411,7 @@ def test_a_signal_ends_a_process_whose_reader_does_not_read(
         monkeypatch.setattr("sys.stdout", out)
         monkeypatch.setattr("sys.stderr", out if same_pipe else errors)
         with ended_by_signals(), kept_streams() as ledger, monkeypatch.context() as patched:
-            patched.setattr(streams.os, "write", write)
+            patched.setattr(os, "write", write)
             record(changed=True, job_id="job-1")
             sys.stdout.write("{}\n")
             code = ledger.settle(0)
