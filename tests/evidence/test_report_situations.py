@@ -78,10 +78,8 @@ def test_what_a_situation_is_called(
 
 
 @pytest.mark.parametrize("report_format", FORMATS)
-@pytest.mark.parametrize("name", SITUATIONS)
+@pytest.mark.parametrize("name", [name for name in SITUATIONS if name != "hostile"])
 def test_every_number_has_the_right_plural(name: str, report_format: ReportFormat, tmp_path: Path) -> None:
-    if name == "hostile":
-        pytest.skip("its words are not ours")
     found = re.sub(r"<[^>]*>", "", words(name, tmp_path, report_format))
     nouns = "messages|rows|files|checks|points|lines|bytes|times|recipients|were|characters|others"
     assert re.findall(rf"(?<![\d,.])1 (?:{nouns})\b.{{0,30}}", found) == []
