@@ -175,8 +175,6 @@ def request_job(
         requested_by=job.requested_by,
         planned_messages=job.plan.messages if job.plan is not None else None,
         finds_message=lambda search: _finds_message(api, search),
-        # It is watched for a while yet: whoever ends the process before that is told which job it is.
-        made=lambda job: record(changed=True, job_id=job.job_id),
     )
     watch = DiscoveryWatch(api)
 
@@ -198,6 +196,7 @@ def request_job(
         not_made=lambda stamp: refund_job(api, stamp),
         meanwhile=meanwhile,
     )
+    # The job is watched for a while yet: whoever ends the process before that is told which job it is.
     record(changed=made.created, job_id=made.job.job_id)
     warnings = job.warnings + warnings_of(job.request.search_params)
     if job.plan is not None and p.approvals:

@@ -56,7 +56,7 @@ class Intent:
     request: as it is sent. asked: the request as the caller wrote it, before anything was pinned in it: that is what a
     key stands for. plan_hash: one plan makes one job. requested_by: who asks. planned_messages: how many the plan has.
     finds_message: whether a search finds any, None where nobody can tell; asked about mail that a job's window may have
-    missed. made: gets the job as soon as an answer names it; which job it is in the end shows only seconds later.
+    missed.
     """
 
     request: BulkJobRequest
@@ -66,7 +66,6 @@ class Intent:
     requested_by: str | None = None
     planned_messages: int | None = None
     finds_message: Callable[[SearchParams], bool | None] = lambda _: False
-    made: Callable[[BulkJob], None] = lambda _: None
 
     def stamp(self, api: EmailSecurity) -> Stamp:
         key = self.idempotency_key or self.plan_hash or str(uuid.UUID(int=api.rng.getrandbits(128), version=4))
@@ -190,7 +189,6 @@ def _looked_and_made(
         warnings.append("the answer to this call's own create was lost, and no job of its own shows")
         race = Race.of(api, stamp, others, meanwhile, lost=True)
         return _with(warnings, _reused(api, intent, looks, race))
-    intent.made(job)
     if intent.is_known_elsewhere or posts > 1:
         race = Race(api, stamp, own=job, meanwhile=meanwhile)
         race.await_others(looks)
