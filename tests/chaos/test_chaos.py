@@ -23,6 +23,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import OutcomeUnknown, PackError, TemporaryFailure
 from connectors.job import BulkJob, BulkJobRequest
 from connectors.job_looks import JobLooks, Look
+from connectors.paging import Page
 from connectors.stamp import Stamp
 from connectors.transport import Answer, Transport
 from guardrails import clearance, plan_check
@@ -148,7 +149,7 @@ def test_the_official_sdk_makes_duplicates_on_the_same_bad_days() -> None:
 
 
 def _never_looks(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(EmailSecurity, "list_job_items", lambda *_, **__: iter(()))
+    patch.setattr(EmailSecurity, "job_pages", lambda *_, **__: iter((Page([], None),)))
 
 
 def _waits_out_a_refused_create(patch: pytest.MonkeyPatch) -> None:
