@@ -127,6 +127,8 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
     cancelled, notes = False, list[str]()
     job_id = p.job_id if p.resume is None else p.resume.job_id
     given_up = set[str]()
+    # The wall clock may be set during the wait: it counts where the wait begins, for a resume on another machine.
+    wall_clock = api.clock.now().timestamp() - api.clock.monotonic()
     while True:
         stalls_now = False
         try:
@@ -140,7 +142,7 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
                 raise
             trouble = failure
         else:
-            before, state = state, _remember(state, last_seen, api.clock.now().timestamp())
+            before, state = state, _remember(state, last_seen, wall_clock + api.clock.monotonic())
             # Told once, at once, instead of when the time is used up.
             stalls_now = _still_for(before) < p.stalled_after_seconds <= _still_for(state)
             watched = state.looks[-1].at - state.began_at

@@ -21,9 +21,11 @@ from connectors.errors import (
     AuthenticationFailed,
     ConnectionSettingsError,
     DeadlineExceeded,
+    NotFound,
     ObserveMode,
     OutcomeUnknown,
     OutputError,
+    PackError,
     PolicyRefused,
     ReadOnlyMode,
     ServiceUnavailable,
@@ -295,6 +297,21 @@ class EmailSecurity:
         deleted = _field(answer.result, "id")
         if isinstance(deleted, str) and uuid_of(deleted) != uuid_of(job_id):
             raise OutcomeUnknown(f"the answer to the delete is about another job, {deleted}", job_id=job_id)
+        if deleted is None:
+            self._check_deleted(job_id)
+
+    def _check_deleted(self, job_id: str) -> None:
+        """Look for a job whose deletion was answered without its ID. Raises: OutcomeUnknown where it is still there."""
+        try:
+            self.get_job(job_id)
+        except NotFound:
+            return
+        except PackError as failure:
+            raise OutcomeUnknown(
+                f"the answer to the delete names no job, and job {job_id} could not be looked up: {failure.message}",
+                job_id=job_id,
+            ) from None
+        raise OutcomeUnknown(f"the answer to the delete names no job, and job {job_id} is still there", job_id=job_id)
 
     def job_message_pages(
         self,

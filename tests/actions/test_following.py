@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from actions import wait_for_job
 from connectors.stamp import Stamp, StampKey
+from connectors.wire import httpx
 from tests.clock import FakeClock
 from tests.connectors.jobs_service import JobsService, Row
 from tests.connectors.scripted import ACCOUNT, connected, job
@@ -113,3 +115,21 @@ def test_a_list_that_can_not_be_read_is_a_warning(service: JobsService, clock: F
     result = wait_for_job.run({"job_id": duplicate["job_id"]}, connected(service, clock))
     assert result["status"] == "CANCELLED"
     assert any("is not known" in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize("set_by", [timedelta(hours=9), timedelta(hours=-9)])
+def test_a_wall_clock_that_is_set_during_a_wait_does_not_change_when_it_looks(
+    service: JobsService, clock: FakeClock, set_by: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, now, began = stamped(service, status="PROCESSING"), clock.now, clock.monotonic()
+
+    def before(_: httpx.Request, number: int) -> None:
+        if number == 3:
+            monkeypatch.setattr(clock, "now", lambda: now() + set_by)
+        if clock.monotonic() - began > 30:
+            one.update(DONE)
+
+    service.before = before
+    result = wait_for_job.run({"job_id": one["job_id"], "timeout_seconds": 900}, connected(service, clock))
+    assert result["done"]
+    assert clock.monotonic() - began < 60

@@ -523,6 +523,15 @@ def test_a_job_is_the_same_in_any_spelling_of_its_id() -> None:
     assert {request.url.path.partition("/bulk/")[2][:36] for request in script.requests} == {JOB_ID}
 
 
+@pytest.mark.parametrize("result", [None, {}, [], {"id": None}])
+def test_a_delete_whose_answer_names_no_job_is_looked_up(result: object) -> None:
+    gone = httpx.Response(404, json=envelope(None, success=False, errors=[{"code": 10404, "message": "no such job"}]))
+    connected(Scripted(ok(result), gone)).delete_job(JOB_ID)
+    with pytest.raises(OutcomeUnknown, match="still there") as caught:
+        connected(Scripted(ok(result), ok(job()))).delete_job(JOB_ID)
+    assert (caught.value.exit_code, caught.value.job_id) == (7, JOB_ID)
+
+
 def test_a_list_that_shows_a_job_in_two_spellings_shows_one() -> None:
     script = Scripted(ok([job(), job(job_id=JOB_ID.upper())]), ok([]))
     assert [found.job_id for found in connected(script).list_jobs()] == [JOB_ID]
