@@ -95,7 +95,7 @@ class _Play:
             self.story,
             page_limit=self.schedule.page_limit,
             began=self.began,
-            settings=self.guard.settings if intent.guarded else {},
+            settings=self.guard.settings if intent.guarded else self.guard.machine,
         )
 
     def outcome(self) -> Outcome:

@@ -22,9 +22,10 @@ POLICY = (
 
 @dataclass(frozen=True)
 class Guard:
-    """settings: of the connection of those who work under the policy."""
+    """settings: of the connection of those who work under the policy. machine: of those who don't."""
 
     settings: Mapping[str, Any]
+    machine: Mapping[str, Any]
 
     def approval(self, plan: Mapping[str, Any], now: datetime, jti: str) -> str:
         """Return the approver's signature over the plan."""
@@ -49,4 +50,6 @@ def guard() -> Iterator[Guard]:
         policy.write_text(POLICY + repr(public_pem(BOB)).replace("'", '"'))
         policy.chmod(0o600)
         settings = {"policy_file": str(policy), "plan_key": PLAN_KEY, "requested_by": "alice"}
-        yield Guard({**settings, "state_directory": str(Path(directory) / "state")})
+        # Of this case alone: the calls of another one are not counted with its own.
+        machine = {"state_directory": str(Path(directory) / "state")}
+        yield Guard({**settings, **machine}, machine)

@@ -22,8 +22,8 @@ MOST_CALLS = 100
 # A lost answer, and each refusal for now after it, are followed by patient looks.
 LOOKS_AT_THE_LIST = 60
 
-# A wait goes on after an outage, and pauses as long as it asks for; by itself no longer than this.
-LONGEST_PAUSE_SECONDS = 61.0
+# What is not a create may wait until the rate budget's window is over; a wait goes on after an outage, too.
+LONGEST_PAUSE_SECONDS = 305.0
 
 
 def judge_call(
