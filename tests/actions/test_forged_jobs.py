@@ -288,8 +288,10 @@ def test_a_completed_job_that_found_nothing_is_not_the_job_of_mail_that_was_ther
 
 
 def test_the_job_of_the_same_plan_is_reused_where_its_mail_was_gone_before(
-    sandbox: RunningSandbox, api: EmailSecurity
+    sandbox: RunningSandbox, connect: Connect
 ) -> None:
+    # The mail goes before the job has found any: the create does not wait for other workers meanwhile.
+    api = connect(sandbox, listing_lag_seconds=0)
     search = {"sender": "statements@partner-bank.example", "start": "2026-10-22T00:00:00Z", "detections_only": False}
     plan = preview_job.run({"action": "RELEASE", "search_params": {**search, "delivery_status": "quarantined"}}, api)
     params = {"plan": plan, "idempotency_key": KEY, "wait_follows": True}
