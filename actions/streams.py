@@ -126,16 +126,20 @@ class Ledger:
             _flush(sys.stdout)
         except (KeyboardInterrupt, EndedBySignal) as ended:
             code = interrupted_code(ended)
-        lost = self.out.lost if self.out is not None else None
-        if self.out is None or lost is None:
+        code_if_lost = self.code_of_success()
+        if self.out is None or self.out.lost is None or code == code_if_lost == 0:
             return code
-        if code == 0 and self.out.reader_is_gone and self.reader_may_leave and not self.changed:
-            return code
-        _say(f"The result can't be written to standard output: {lost}. {self._what_was_done()}")
+        _say(f"The result can't be written to standard output: {self.out.lost}. {self._what_was_done()}")
         if self.error is not None:
             _say(f"{type(self.error).__name__}: {self.error.message.rstrip('.')}. {self.error.help}".rstrip())
-        if code != 0:
-            return code
+        return code or code_if_lost
+
+    def code_of_success(self) -> int:
+        """Return the exit code of a success: not 0 where its result could not be written."""
+        if self.out is None or self.out.lost is None:
+            return 0
+        if self.out.reader_is_gone and self.reader_may_leave and not self.changed:
+            return 0
         return OutcomeUnknown.exit_code if self.changed else TemporaryFailure.exit_code
 
     def _what_was_done(self) -> str:
@@ -172,6 +176,15 @@ def jobs_so_far() -> list[str]:
     """Return the IDs of the jobs that the process was about so far."""
     ledger = _ledger.get()
     return [] if ledger is None else list(ledger.jobs)
+
+
+def code_of_success() -> int:
+    """Return the exit code of a success so far: not 0 where a result could not be written."""
+    ledger = _ledger.get()
+    if ledger is None:
+        return 0
+    _flush(sys.stdout)
+    return ledger.code_of_success()
 
 
 def record_result(result: Mapping[str, Any], *, may_change: bool) -> None:

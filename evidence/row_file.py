@@ -243,7 +243,7 @@ class RowFile:
 
     def what_is_kept(self) -> str:
         """What an error says of the rows so far."""
-        return self.place.kept(self._kept_rows)
+        return self.place.kept(self._kept_rows) if self._kept_rows else "No rows are kept."
 
     def _lines(self, size: int) -> Iterator[bytes]:
         """The whole lines in the first `size` bytes. Read by position: two readers do not disturb each other."""

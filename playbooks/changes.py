@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from connectors.errors import CheckRefused, OutcomeUnknown, ParameterError, TemporaryFailure
+from connectors.errors import CheckRefused, OutcomeUnknown, PackError, ParameterError, TemporaryFailure
 from playbooks.format import ActionStep, Playbook
 from playbooks.plain_json import Json
 from playbooks.state import End, RunState, Status, StepRecord
@@ -95,6 +95,16 @@ def with_doubt(record: StepRecord, error: dict[str, Json], exit_code: int) -> tu
     first = record.doubt.error
     message = f"{first.get('message')}; tried again, it ended in {error.get('type')}: {error.get('message')}"
     return {**first, "message": message}, record.doubt.exit_code
+
+
+def with_changes(error: PackError, found: Sequence[Change]) -> PackError:
+    """The error that ends a run whose state can't be recorded, in words that are true of the whole run."""
+    go_on = "Make room, then resume the run: a step whose result is not on record runs again, which is safe."
+    if not found:
+        return error.retold(error.message, help=f"Nothing was changed. {go_on}")
+    error.applied = surest(found)
+    error.exit_code = OutcomeUnknown.exit_code
+    return error.retold(error.message, help=f"{told(found)} {go_on}", job_id=job_of(found))
 
 
 def told(found: Sequence[Change]) -> str:

@@ -13,7 +13,7 @@ GuardrailRefusal           exit 3
 TemporaryFailure           exit 6
 ├── RepeatLimitReached              a step was repeated as often as it may be
 └── OutputError
-    └── JournalUnwritable           the journal can't be written (exit 7 once an action has run)
+    └── JournalUnwritable           the journal can't be written (exit 7 once the run has changed something)
 RunIncomplete              exit 8   the run went through, but its own closing check says that not all succeeded
 """
 
@@ -99,18 +99,7 @@ class RunIncomplete(PackError):
 class JournalUnwritable(OutputError):
     """The journal can't be written. Without it a run could not be resumed, so it stops.
 
-    `applied` is "unknown" and the exit code 7 once an action has run: what it did is not on record.
+    The exit code is 7 once the run has changed something, or may have (playbooks.changes.with_changes).
     """
 
-    def __init__(self, message: str, *, path: str, action_ran: bool) -> None:
-        if action_ran:
-            super().__init__(
-                message,
-                path=path,
-                applied="unknown",
-                help="An action has run and its result is not on record. Make room, then resume the run: "
-                "the step runs again, which is safe.",
-            )
-            self.exit_code = 7
-        else:
-            super().__init__(message, path=path, help="Nothing was run. Make room or choose another directory.")
+    default_help = "Nothing was run. Make room or choose another directory."

@@ -45,6 +45,7 @@ BEGIN_AGAIN = "A new run is safe: actions that create jobs look for the earlier 
 PASSING = (
     errno.ENOSPC,
     errno.EDQUOT,
+    errno.EFBIG,
     errno.EIO,
     errno.EMFILE,
     errno.ENFILE,
@@ -235,6 +236,9 @@ class Journal:
             # Without it the rename may not outlive a power cut.
             os.fsync(at)
         except OSError as error:
+            # On a full disk it would take the room that the next attempt needs.
+            with contextlib.suppress(OSError):
+                os.unlink(NEW_NAME, dir_fd=at)
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> DirectoryUnusable | JournalUnwritable:
@@ -245,7 +249,6 @@ class Journal:
         return JournalUnwritable(
             f"the journal {shown(str(self.path))} can't be written: {error.strerror or error}",
             path=str(self.path),
-            action_ran=self.action_ran,
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from connectors.errors import PackError
 from playbooks import instants
-from playbooks.changes import Change
+from playbooks.changes import Change, with_changes
 from playbooks.engine import (
     ActionFailed,
     ActionSucceeded,
@@ -32,7 +32,7 @@ from playbooks.engine import (
     next_command,
     resumed,
 )
-from playbooks.errors import DirectoryUnusable, PlaybookInvalid, RunMoved, StateRefused
+from playbooks.errors import DirectoryUnusable, JournalUnwritable, PlaybookInvalid, RunMoved, StateRefused
 from playbooks.format import Playbook, Step
 from playbooks.journal import Entry, Journal
 from playbooks.journal_key import JournalKey
@@ -244,12 +244,12 @@ class _Drive:
                 if self.before_action is not None:
                     begun = in_flight is not None or record["attempts"] > 1 or record["doubt"] is not None
                     self.before_action(Upcoming(command, begun, changed(self.playbook, state)))
-                self._begin(state, command)
+                self._begin(state, command, again=in_flight is not None)
                 self.observer.step_started(step, command, record, again=in_flight is not None)
                 event = self._act(command)
             in_flight = None
             after = advance(self.playbook, state, event, now=self.clock.now())
-            self.journal.write(Entry(self.playbook.document(), after))
+            self._write(after, ran=command if isinstance(command, RunAction) else None)
             self.report(state, after)
             state = after
 
@@ -266,10 +266,28 @@ class _Drive:
             else:
                 self.observer.step_ended(step, record)
 
-    def _begin(self, state: dict[str, Json], command: RunAction) -> None:
+    def _begin(self, state: dict[str, Json], command: RunAction, *, again: bool) -> None:
         in_flight = {"step_id": command.step_id, "since": instants.written(self.clock.now())}
-        self.journal.write(Entry(self.playbook.document(), state, in_flight))
+        self._write(state, in_flight, before=command if again else None)
         self.journal.action_ran = True
+
+    def _write(
+        self,
+        state: dict[str, Json],
+        in_flight: dict[str, Json] | None = None,
+        *,
+        ran: RunAction | None = None,
+        before: RunAction | None = None,
+    ) -> None:
+        """ran: the action whose result is written. before: one that an earlier process began, and nobody knows more."""
+        try:
+            self.journal.write(Entry(self.playbook.document(), state, in_flight))
+        except JournalUnwritable as error:
+            found = changed(self.playbook, state)
+            unsure = before or (ran if ran is not None and ran.action not in state["effects"] else None)
+            if unsure is not None and state["effects"].get(unsure.action) != "read":
+                found.append(Change(unsure.step_id, unsure.action, "unknown", None))
+            raise with_changes(error, found) from None
 
     def _act(self, command: RunAction) -> Event:
         try:

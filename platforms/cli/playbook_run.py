@@ -15,7 +15,7 @@ import typer
 from actions import catalog, progress
 from actions.contract import Action
 from actions.ending import EndedBySignal, interrupted_code
-from actions.streams import record
+from actions.streams import code_of_success, record
 from connectors.clock import SystemClock
 from connectors.email_security import EmailSecurity
 from connectors.errors import PackError
@@ -135,7 +135,8 @@ def begin_each(
             screen.say(f"Record {number} was interrupted. {left}Run one record with --record N instead of --each.")
             raise
     screen.say(_so_far(codes))
-    return worst_of(codes)
+    # What failed was told on standard error; of a run that succeeded, standard output had all.
+    return worst_of([code or code_of_success() for code in codes])
 
 
 def _so_far(codes: Sequence[int]) -> str:

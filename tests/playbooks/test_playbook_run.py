@@ -28,7 +28,7 @@ from playbooks.errors import (
     StateRefused,
 )
 from playbooks.format import Playbook, Step
-from playbooks.journal import Entry, Journal
+from playbooks.journal import NEW_NAME, Entry, Journal
 from playbooks.local import Clock, Observer, Outcome, Upcoming, resume, run
 from tests.playbooks.conftest import KEY
 
@@ -569,7 +569,93 @@ def test_a_full_disk_is_a_typed_error_that_says_whether_an_action_ran(
         go(side)
     assert (caught.value.exit_code, caught.value.applied) == (exit_code, applied)
     monkeypatch.setattr(os, "fsync", fsync)
+    assert not (tmp_path / "run" / NEW_NAME).exists()
     if at > 1:
         assert resume(tmp_path / "run", run_action=side, clock=clock, key=KEY).status == "completed"
     else:
         assert go(side).status == "completed"
+
+
+EFFECTS = {
+    "search-messages": "read",
+    "wait-for-job": "read",
+    "export-job-messages": "read",
+    "create-move-job": "write",
+    "tidy": "write",
+}
+
+
+@pytest.mark.parametrize(
+    ("at", "changed"),
+    [
+        ("find begins", False),
+        ("find has ended", False),
+        ("create begins", False),
+        ("create has ended", True),
+        ("wait begins", True),
+        ("wait has ended", True),
+    ],
+)
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EFBIG])
+def test_a_journal_that_grows_too_large_says_what_was_changed_and_names_the_job(
+    purge: Playbook,
+    alert: dict[str, Any],
+    remote: Build,
+    clock: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    at: str,
+    changed: bool,
+    reason: int,
+) -> None:
+    step, _, when = at.partition(" ")
+    write = Journal.write
+
+    def full(journal: Journal, entry: Entry) -> None:
+        record = entry.state["steps"].get(step)
+        begins = entry.in_flight is not None and entry.in_flight["step_id"] == step
+        if begins if when == "begins" else (record is not None and entry.in_flight is None and record["repeats"]):
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", _raising(OSError(reason, os.strerror(reason))))
+                write(journal, entry)
+        write(journal, entry)
+
+    def go() -> Outcome:
+        return run(
+            purge, {"alert": alert}, run_action=side, clock=clock, key=KEY, run_id="run-1",
+            directory=tmp_path / "run", effects=EFFECTS,
+        )  # fmt: skip
+
+    side = remote()
+    monkeypatch.setattr(Journal, "write", full)
+    with pytest.raises(JournalUnwritable) as caught:
+        go()
+    error = caught.value
+    assert (error.exit_code, error.applied, error.job_id) == ((7, "yes", "job-1") if changed else (6, "no", None))
+    assert error.help.startswith("Step 'create' (create-move-job) is done, job job-1." if changed else "Nothing was ch")
+    assert "resume the run" in error.help
+    monkeypatch.setattr(Journal, "write", write)
+    assert resume(tmp_path / "run", run_action=side, clock=clock, key=KEY).status == "completed"
+
+
+def test_a_journal_that_cant_be_written_before_a_step_begun_by_a_killed_process_promises_nothing(
+    purge: Playbook, alert: dict[str, Any], remote: Build, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {"clock": clock, "key": KEY}
+    with pytest.raises(Killed):
+        run(
+            purge, {"alert": alert}, run_action=remote(create_move_job=[Killed()]), run_id="run-1",
+            directory=tmp_path / "run", effects=EFFECTS, **given,
+        )  # fmt: skip
+    with monkeypatch.context() as patch, pytest.raises(JournalUnwritable) as caught:
+        patch.setattr(os, "fsync", _raising(OSError(errno.ENOSPC, "No space left on device")))
+        resume(tmp_path / "run", run_action=remote(), **given)
+    assert (caught.value.exit_code, caught.value.applied) == (7, "unknown")
+    assert "Step 'create' (create-move-job) may have changed something." in caught.value.help
+
+
+def _raising(error: Exception) -> Callable[[int], None]:
+    def fails(_: int) -> None:
+        raise error
+
+    return fails

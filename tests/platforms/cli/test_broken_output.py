@@ -336,6 +336,22 @@ def test_a_playbook_that_made_a_job(
 
 
 @pytest.mark.parametrize("out", LOST)
+def test_of_several_runs_one_that_made_a_job_and_lost_its_result_is_the_worst(
+    out: str, broken: Broken, sandbox: RunningSandbox, purge: list[str], tmp_path: Path
+) -> None:
+    alert = json.loads(EXAMPLE_ALERT.read_text())
+    bad = {**alert, "AlertID": "bad", "From": 7}
+    (tmp_path / "two.ndjson").write_text(f"{json.dumps(alert)}\n{json.dumps(bad)}\n")
+    purge[purge.index("-i") + 1] = "two.ndjson"
+    ended = broken.cfes(*purge, "--each", out=out)
+    [job] = sandbox.state.truth()["jobs"]
+    assert ended.code == 7
+    assert f"Something was changed; job: {job['job_id']}" in (ended.err or "")
+    # Where nothing was lost the run that was refused is the worst.
+    assert broken.cfes(*purge, "--each").code == 2
+
+
+@pytest.mark.parametrize("out", LOST)
 def test_a_plan_whose_output_is_lost_changed_nothing(
     out: str, broken: Broken, sandbox: RunningSandbox, purge: list[str]
 ) -> None:
