@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from connectors.call_window import MOST_QUOTA, SECOND, WINDOW, CallWindow
+from connectors.call_window import LONGEST_WAIT_SECONDS, MOST_QUOTA, SECOND, WINDOW, CallWindow
 from connectors.clock import Clock
 from connectors.connection import Connection
 from connectors.derived_key import derive_key
@@ -35,7 +35,10 @@ _MAGIC = b"cfescal1"
 # More than a quota, because reservations lie ahead.
 MOST_TIMES = 2 * MOST_QUOTA
 _MOST_BYTES = _HEAD.size + _REST.size + 8 * MOST_TIMES
-_FARTHEST = 86_400 * SECOND
+_FARTHEST = int(LONGEST_WAIT_SECONDS) * SECOND
+
+# As long as any time that matters: no sum of it and of a clock is too large for 64 bits.
+_FOREVER = 1 << 60
 
 _NAME = re.compile(r"calls-[0-9a-f]{32}")
 # A file that nobody used for so long holds nothing that counts. A sandbox has a new address each time it is started.
@@ -65,8 +68,8 @@ def _elapsed(steady: int, wall: int) -> int:
     The wall clock can be set, both ways. The steady one begins anew when the machine does.
     """
     if steady < 0 or wall < 0:
-        return max(steady, wall, 0)
-    return min(steady, wall)
+        return min(max(steady, wall, 0), _FOREVER)
+    return min(steady, wall, _FOREVER)
 
 
 class CallCount:
@@ -91,6 +94,11 @@ class CallCount:
                 except (OSError, ConnectionSettingsError):
                     self._name = None
             return self._taken(self._state_in_memory(), share=share, spaced=spaced, most_wait=most_wait, quota=quota)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the calls are counted in; None where this process counts its own."""
+        return self._path if self._name is not None else None
 
     def _taken(self, state: _State, *, share: float, spaced: bool, most_wait: float, quota: int | None) -> float:
         state.pass_time(*self._now())
@@ -170,10 +178,10 @@ def _read(data: bytes) -> _State | None:
         return None
     times.frombytes(data[_HEAD.size + _REST.size :])
     ordered = times.tolist()
-    # No other time can have been written: the clock only grows, and nobody waits for more than a day.
+    # No other time can have been written: the clock only grows, and no call is counted further ahead.
     if not 0 <= now < 1 << 62 or ordered != sorted(ordered):
         return None
-    if ordered and not (now - WINDOW <= ordered[0] and ordered[-1] <= now + _FARTHEST + WINDOW):
+    if ordered and not (now - WINDOW <= ordered[0] and ordered[-1] <= now + _FARTHEST):
         return None
     return _State(steady, wall, CallWindow(now, quota, times))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 
 from connectors.call_count import CallCount
 from connectors.call_window import DEFAULT_QUOTA
@@ -67,6 +68,11 @@ class RateBudget:
         It is counted only where that is not more than `most_wait`. Not spaced: it waits only where nothing is left.
         """
         return self._count.take(share=self._share, spaced=spaced, most_wait=most_wait, quota=self._counted_quota)
+
+    @property
+    def counted_in(self) -> Path | None:
+        """The file in which this machine's processes count their calls together, if there is one."""
+        return self._count.file
 
     def delay(self, *, spaced: bool = True) -> float:
         """Seconds to wait before the next call, by the last answer. Not spaced: only where nothing at all is left."""

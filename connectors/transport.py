@@ -16,6 +16,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
@@ -24,6 +25,7 @@ from connectors import call_log
 from connectors.api_object import uuid_of
 from connectors.call_count import CallCount, shared_count
 from connectors.call_record import CallRecord
+from connectors.call_window import LONGEST_WAIT_SECONDS
 from connectors.clock import Clock, Deadline
 from connectors.connection import Connection
 from connectors.errors import (
@@ -68,6 +70,10 @@ SHORTEST_TIMEOUT_SECONDS = 1.0
 AUTHENTICATION_CODES = {9106, 10000}
 ADDRESS_NOT_ALLOWED_CODE = 9109
 NO_SUCH_ROUTE_CODE = 7003
+
+# A proxy's word that one side broke off, while the service may have gone on: a request that was too slow (408), nginx's
+# and Cloudflare's 444 and 499, and 460 of an AWS load balancer. No other 4xx leaves open what was done.
+BROKEN_OFF = {408, 444, 460, 499}
 
 NEVER_RECEIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
@@ -186,15 +192,17 @@ class Transport:
         spaced = not once or effect == "read"
         self._wait_for_budget(self._budget.delay(spaced=spaced), 0 if once else deadline.remaining())
         # The first wait has used up a part of the time.
-        most_wait = 0 if once else deadline.remaining()
-        self._wait_for_budget(self._budget.take(most_wait, spaced=spaced), most_wait)
+        most_wait = 0 if once else min(deadline.remaining(), LONGEST_WAIT_SECONDS)
+        self._wait_for_budget(self._budget.take(most_wait, spaced=spaced), most_wait, self._budget.counted_in)
 
-    def _wait_for_budget(self, delay: float, most_wait: float) -> None:
+    def _wait_for_budget(self, delay: float, most_wait: float, counted_in: Path | None = None) -> None:
         if delay <= 0:
             return
         if delay > most_wait:
+            counted = "" if counted_in is None else f" This machine's calls are counted in {str(counted_in)!r}."
             raise RateLimited(
                 f"the token's rate budget is used up; the next call may be made in {delay:.0f} s",
+                help=f"Nothing was changed. Run it again after retry_after_seconds.{counted}",
                 retry_after_seconds=delay,
             )
         self._clock.sleep(delay)
@@ -288,7 +296,7 @@ class Transport:
         details: dict[str, Any] = {"http_status": status, "api_errors": notices, "ray_id": ray_id}
         if what := _contradiction(status, envelope, effect):
             raise _lost(what, effect, UnexpectedAnswer, {**details, "job_id": _job_id(envelope)})
-        if status >= 500 or status == 408:
+        if status >= 500 or status in BROKEN_OFF:
             details["retry_after_seconds"] = retry_after_seconds(response.headers, self._clock.now())
             raise _lost(f"answered {status}" + (f" ({reason})" if reason else ""), effect, ServiceUnavailable, details)
         if status == 429:

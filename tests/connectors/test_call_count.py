@@ -216,10 +216,45 @@ def test_a_damaged_file_counts_as_no_calls(directory: Path, damage: Callable[[Pa
 def test_a_forged_file_blocks_nobody(directory: Path) -> None:
     take(count_in(directory))
     now = 50_000_000
-    for times in ([now + 10**17] * 3, [now, now - 5], [-(2**62)], [2**63 - 1]):
-        rest = struct.pack("=qqqII", 0, 0, now, QUOTA, len(times)) + struct.pack(f"={len(times)}q", *times)
-        (directory / name_in(directory)).write_bytes(struct.pack("=8sI", b"cfescal1", zlib.crc32(rest)) + rest)
+    a_day_ahead = [now + 86_400 * 10**6] * 40_000
+    for times in ([now + 10**17] * 3, [now, now - 5], [-(2**62)], [2**63 - 1], a_day_ahead):
+        write(directory, now, times)
         assert used_up(count_in(directory)) == QUOTA - 1
+
+
+def write(directory: Path, now: int, times: list[int], *, clocks: tuple[int, int] = (0, 0)) -> None:
+    rest = struct.pack("=qqqII", *clocks, now, QUOTA, len(times)) + struct.pack(f"={len(times)}q", *times)
+    (directory / name_in(directory)).write_bytes(struct.pack("=8sI", b"cfescal1", zlib.crc32(rest)) + rest)
+
+
+@pytest.mark.parametrize("clocks", [(-(2**63), -(2**63)), (2**63 - 1, 2**63 - 1), (-(2**63), 2**63 - 1)])
+@pytest.mark.parametrize("now", [0, (1 << 62) - 1])
+def test_no_clock_in_a_forged_file_is_too_large_to_be_counted_with(
+    directory: Path, clocks: tuple[int, int], now: int
+) -> None:
+    take(count_in(directory))
+    write(directory, now, [], clocks=clocks)
+    for _ in range(2):
+        assert take(count_in(directory)) == 0
+    assert count_in(directory).file is None or used_up(count_in(directory)) > 0
+
+
+def test_calls_that_killed_processes_have_reserved_stop_the_others_for_minutes_at_most(directory: Path) -> None:
+    clock = FakeClock()
+    count = count_in(directory, clock)
+    # Each of them would wait for a day.
+    waits = [take(count, 86_400) for _ in range(4 * QUOTA)]
+    assert max(waits) <= 600 + 305
+    clock.advance(1000)
+    assert used_up(count_in(directory, clock)) == QUOTA - 1
+
+
+def test_a_quota_that_one_answer_has_said_is_forgotten_with_the_calls_that_it_is_for(directory: Path) -> None:
+    clock = FakeClock()
+    assert count_in(directory, clock).take(share=0.8, spaced=False, most_wait=0, quota=2) == 0
+    assert used_up(count_in(directory, clock)) == 0
+    clock.advance(310)
+    assert used_up(count_in(directory, clock)) == QUOTA - 1
 
 
 def a_link(path: Path) -> None:
@@ -319,6 +354,8 @@ def test_a_call_that_the_count_refuses_is_not_sent(
     with pytest.raises(RateLimited) as caught:
         list(api.list_jobs())
     assert 300 <= (caught.value.retry_after_seconds or 0) <= 306
+    [file] = directory.iterdir()
+    assert f"calls are counted in '{file}'" in caught.value.help
     assert sandbox.state.truth()["calls"] == before
 
 

@@ -472,6 +472,27 @@ def test_an_answer_that_contradicts_itself_leaves_a_write_open_and_a_read_to_be_
         connected(Scripted(*[CONTRADICTIONS[answer]() for _ in range(6)])).get_job(JOB_ID)
 
 
+@pytest.mark.parametrize("body", ["an envelope", "a page", "nothing"])
+@pytest.mark.parametrize("status", [408, 444, 460, 499, 520, 524, 599])
+def test_a_proxys_word_that_one_side_broke_off_is_a_lost_answer(status: int, body: str) -> None:
+    def answer() -> httpx.Response:
+        return refused(status) if body == "an envelope" else httpx.Response(status, text="<p>" * (body == "a page"))
+
+    with pytest.raises(OutcomeUnknown) as caught:
+        connected(Scripted(answer())).create_job(REQUEST)
+    assert caught.value.http_status == status
+    script = Scripted(answer(), ok(job()))
+    assert connected(script).get_job(JOB_ID).job_id == JOB_ID
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 413, 415, 422, 425, 428, 429, 431, 451])
+def test_every_other_refusal_says_that_a_write_was_not_applied(status: int) -> None:
+    with pytest.raises(PackError) as caught:
+        connected(Scripted(*[refused(status) for _ in range(6)])).create_job(REQUEST)
+    assert caught.value.surely_not_applied
+    assert caught.value.exit_code == (6 if status == 429 else 5)
+
+
 def test_a_write_that_is_refused_for_now_and_says_success_is_looked_up_and_a_read_waits() -> None:
     with pytest.raises(OutcomeUnknown) as caught:
         connected(Scripted(ok(job(), 429))).cancel_job(JOB_ID)
