@@ -16,6 +16,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import Conflict
 from connectors.job import BulkJob
 from connectors.job_cancelling import cancel_surely
+from connectors.quantity import counted
 
 
 class Params(ActionParams):
@@ -48,7 +49,7 @@ def cancel_job(p: Params, api: EmailSecurity) -> Result:
 def _too_late(job: BulkJob) -> Conflict:
     return Conflict(
         f"the job had ended before it could be cancelled: {job.status}, {job.processed} of "
-        f"{job.total_messages_discovered} messages processed",
+        f"{counted(job.total_messages_discovered, 'message')} processed",
         help="Nothing was changed. What it did is in its messages: see export-job-messages.",
         job_id=job.job_id,
     )

@@ -29,6 +29,7 @@ from connectors.errors import (
     UnexpectedAnswer,
 )
 from connectors.job import BulkJob
+from connectors.quantity import counted
 from connectors.stamp import Stamp
 from guardrails.accountability import check_reason
 from guardrails.spent_approvals import spend_approvals_of_job
@@ -101,8 +102,8 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
         )
     if not job.has_ended:
         raise JobStillRunning(
-            f"the job is {job.status}: {job.messages_pending} of {job.total_messages_discovered} messages are pending; "
-            "only a job that has ended can be deleted",
+            f"the job is {job.status}: {job.messages_pending:,} of {counted(job.total_messages_discovered, 'message')} "
+            "pending; only a job that has ended can be deleted",
             job_id=job.job_id,
         )
     verified = None if p.evidence is None else _verified(p.evidence, job, api)

@@ -16,6 +16,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import ParameterError
 from connectors.job import BulkJob
 from connectors.job_match import is_proved
+from connectors.quantity import counted
 from connectors.search import format_instant
 from connectors.stamp import StampKey
 from connectors.version import VERSION
@@ -119,7 +120,7 @@ class BundleWriter:
     def warnings(self, calls: CallRecord | None) -> Iterator[str]:
         """Yield what is wrong with the record of calls, and with the approvals."""
         if calls is not None and calls.lost:
-            yield f"{calls.lost} calls could not be written to the record of calls"
+            yield f"{counted(calls.lost, 'call')} could not be written to the record of calls"
         if self._plan_seal == "broken":
             yield "the plan in the bundle has a broken seal: it was edited, or sealed with another CFES_PLAN_KEY"
         if self._checked_approvals is not None and self._checked_approvals.unverified is not None:

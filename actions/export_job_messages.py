@@ -38,6 +38,7 @@ from connectors.errors import (
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
 from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, Position
+from connectors.quantity import counted
 from evidence.object_url import is_url
 from evidence.place import placed
 from evidence.row_file import RowFile
@@ -382,7 +383,8 @@ def _incomplete(
     if repeats is not None:
         return repeats.retold(f"{repeats.message}; {collected.disagreement(job, settled=True)}", job_id=p.job_id)
     failure = ExportIncomplete(
-        f"{collected.disagreement(job, settled=True)}; {len(collected.seen)} rows were read", job_id=p.job_id
+        f"{collected.disagreement(job, settled=True)}; {counted(len(collected.seen), 'row was', 'rows were')} read",
+        job_id=p.job_id,
     )
     if collected.file is None:
         failure.help = (
@@ -395,7 +397,7 @@ def _incomplete(
 def _unfinished(p: Params, collected: Collected, reading: Reading) -> Result:
     if collected.file is None:
         raise DeadlineExceeded(
-            f"the time budget ended after {len(collected.seen)} rows; an inline export can't be continued",
+            f"the time budget ended after {counted(len(collected.seen), 'row')}; an inline export can't be continued",
             help="Nothing was changed. Give a file path as destination, or more time.",
         )
     resume = _resume(p, collected, collected.file, reading)

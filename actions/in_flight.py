@@ -14,6 +14,7 @@ from actions.message_lookup import LOGS_BEFORE, look_up, read_logs, state_of
 from actions.message_selection import JobRow
 from connectors.email_security import EmailSecurity
 from connectors.job import Destination
+from connectors.quantity import counted
 from guardrails.named_messages import Change
 
 
@@ -28,13 +29,22 @@ class InFlight:
         found = []
         if self.moved:
             found.append(
-                f"{len(self.moved)} rows are CANCELLED and their messages were moved: they were in flight when the job "
-                "ended"
+                counted(
+                    len(self.moved),
+                    "row is CANCELLED and its message was moved: it was",
+                    "rows are CANCELLED and their messages were moved: they were",
+                )
+                + " in flight when the job ended"
             )
         if self.unknown:
             found.append(
-                f"{len(self.unknown)} messages have CANCELLED rows, and whether they were moved is not known: they are "
-                "not touched. Check them, then name them to move-messages"
+                counted(
+                    len(self.unknown),
+                    "message has CANCELLED rows, and whether it was moved is not known: it is not touched. Check it, "
+                    "then name it to move-messages",
+                    "messages have CANCELLED rows, and whether they were moved is not known: they are not touched. "
+                    "Check them, then name them to move-messages",
+                )
             )
         return found
 

@@ -17,6 +17,7 @@ from connectors.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION, EndedParame
 from connectors.errors import ApprovalRefused
 from connectors.job import BEFORE_PROCESSING, ActionType, BulkJob, Destination
 from connectors.job_creation import Intent, create_job_once
+from connectors.quantity import counted
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
 from guardrails.clearance import clear_job, propose_job, refund_job
@@ -269,14 +270,14 @@ def _discovery_warnings(job: BulkJob, tripwire: Tripwire | None) -> list[str]:
         return []
     if tripwire.tripped:
         return [
-            f"the job discovered {tripwire.discovered} messages, more than the {tripwire.limit} allowed: it is "
-            f"{job.status}, {tripwire.processed} were processed before that",
+            f"the job discovered {counted(tripwire.discovered, 'message')}, more than the {tripwire.limit} allowed: it "
+            f"is {job.status}, {counted(tripwire.processed, 'was', 'were')} processed before that",
             *([] if job.cancelled_note is None else [job.cancelled_note]),
         ]
     if job.status in BEFORE_PROCESSING:
         return [
             f"the job is still {job.status}: pass it to wait-for-job, which cancels it if it discovers more than "
-            f"{tripwire.limit} messages"
+            f"{counted(tripwire.limit, 'message')}"
         ]
     return []
 

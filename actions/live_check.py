@@ -12,6 +12,7 @@ from actions.message_lookup import look_up
 from actions.named_message_survey import SAMPLE_SIZE, survey_messages
 from connectors.email_security import EmailSecurity
 from connectors.policy import Policy
+from connectors.quantity import counted
 from guardrails.plan import Plan
 from guardrails.search_scope import scope_of
 from guardrails.survey import Survey, survey
@@ -29,9 +30,9 @@ def find_false_claims(plan: Plan, facts: Plan) -> list[str]:
         said.append(f"the file allows a drift of {plan.max_drift:g} percent, {facts.max_drift:g} percent is allowed")
     claimed, limit = plan.cancel_if_discovered_over, facts.cancel_if_discovered_over
     if limit is not None and claimed is None:
-        said.append(f"the file has no discovery limit, {limit:,} messages is the limit")
+        said.append(f"the file has no discovery limit, {counted(limit, 'message')} is the limit")
     elif limit is not None and claimed is not None and claimed > limit:
-        said.append(f"the file's discovery limit is {claimed:,} messages, {limit:,} is the limit")
+        said.append(f"the file's discovery limit is {counted(claimed, 'message')}, {limit:,} is the limit")
     return said
 
 
@@ -68,7 +69,10 @@ def find_drift(plan: Plan, found: Survey | None, percent: float) -> list[str]:
     if found is None:
         return []
     at_least = "" if found.complete else "at least "
-    now = f"the service finds {at_least}{found.messages:,} messages for {len(found.recipients):,} recipients now"
+    now = (
+        f"the service finds {at_least}{counted(found.messages, 'message')} for "
+        f"{counted(len(found.recipients), 'recipient')} now"
+    )
     if plan.numbers is None:
         return [f"{now}, and the plan has no numbers"]
     if not plan.has_drifted(found.numbers, percent) and found.complete:
@@ -84,7 +88,9 @@ def find_differences(ids: Sequence[str], recipients: int | None, found: Survey) 
     said = []
     missing = len(set(ids)) - found.distinct_messages
     if missing:
-        said.append(f"the service does not show {missing:,} of {len(set(ids)):,} messages: what they are is not known")
+        said.append(
+            f"the service does not show {missing:,} of {counted(len(set(ids)), 'message')}: what they are is not known"
+        )
     elif recipients is not None and recipients != len(found.recipients):
-        said.append(f"the messages have {len(found.recipients):,} recipients, the file says {recipients:,}")
+        said.append(f"the messages have {counted(len(found.recipients), 'recipient')}, the file says {recipients:,}")
     return said

@@ -27,6 +27,7 @@ from actions.message_rows import (
 from connectors.email_security import EmailSecurity
 from connectors.errors import ApiRefusal, OutcomeUnknown, PackError, PartlyApplied
 from connectors.message_change import MOST_IDS, MoveRow
+from connectors.quantity import counted
 from guardrails.named_messages import Change, NamedMessage
 
 # Once something was changed, to wait out a rate-limit block of five minutes is better than to stop half-way.
@@ -169,8 +170,8 @@ def _learn_names(api: EmailSecurity, ledger: Ledger, ids: Sequence[str]) -> None
 
 def _interrupted(ledger: Ledger, failure: PackError) -> PackError:
     """The failure as the whole call sees it."""
-    counted = ledger.counts()
-    if not ledger.changed and not counted["unknown"]:
+    counts = ledger.counts()
+    if not ledger.changed and not counts["unknown"]:
         return failure
     left = ledger.left()
     fits = len(json.dumps(left)) <= ledger.resume_bytes
@@ -178,11 +179,12 @@ def _interrupted(ledger: Ledger, failure: PackError) -> PackError:
     rest = (
         f"`resume` has the IDs that are left, for {action_id}."
         if fits
-        else f"{len(left)} IDs are left, too many to be told one by one."
+        else f"{counted(len(left), 'ID is', 'IDs are')} left, too many to be told one by one."
     )
     error = (PartlyApplied if ledger.changed else OutcomeUnknown)(
-        f"{failure.message}; of {len(ledger.messages)} messages {counted['succeeded'] + counted['already']} are done, "
-        f"{counted['failed']} failed, of {counted['unknown']} it is not known, {counted['not sent']} were not sent",
+        f"{failure.message}; of {counted(len(ledger.messages), 'message')} "
+        f"{counts['succeeded'] + counts['already']} done, {counts['failed']} failed, {counts['unknown']} not known, "
+        f"{counts['not sent']} not sent",
         help="To run the same call again is safe: to move or release a message once more changes nothing, and with "
         f"skip_done what is done already is not sent. {rest}",
         http_status=failure.http_status,

@@ -19,6 +19,7 @@ from actions.named_message_survey import survey_fields, survey_messages
 from connectors.email_security import EmailSecurity
 from connectors.errors import MaliciousRelease, NotRestorable, ParameterError, Problem
 from connectors.folders import recovery_from
+from connectors.quantity import counted
 from connectors.search import MALICIOUS
 from guardrails.accountability import check_reason, requester
 from guardrails.approvals_needed import Need, wasted_approvals
@@ -142,11 +143,11 @@ def finish(
     unspent: list[str] = []
     if not ready.p.dry_run and ids:
         unspent = _send(api, ready, ids, action_id)
-    counted, numbers = ledger.counts(), numbers_of(ledger.messages.values())
+    counts, numbers = ledger.counts(), numbers_of(ledger.messages.values())
     warnings = [*more.pop("warnings", ()), *_warnings(ready), *ledger.warnings, *unspent]
     return result(
         dry_run=ready.p.dry_run,
-        done=counted["not sent"] == 0 and selection.without_id == 0 and unresolved == 0,
+        done=counts["not sent"] == 0 and selection.without_id == 0 and unresolved == 0,
         plan_hash=ready.plan_hash,
         account_id=api.connection.account_id,
         action=ledger.change.action,
@@ -163,11 +164,11 @@ def finish(
         duplicates=selection.repeats,
         without_id=selection.without_id,
         rows_without_id=selection.rows_without_id,
-        succeeded=counted["succeeded"],
-        already=counted["already"],
-        failed=counted["failed"],
-        unknown=counted["unknown"],
-        not_sent=counted["not sent"],
+        succeeded=counts["succeeded"],
+        already=counts["already"],
+        failed=counts["failed"],
+        unknown=counts["unknown"],
+        not_sent=counts["not sent"],
         unaccounted=ledger.of("unknown")[:UNACCOUNTED_NAMED],
         # Where they are cut, what did not succeed stays.
         results=sorted(ledger.rows, key=lambda row: row.success is True),
@@ -187,8 +188,8 @@ def _send(api: EmailSecurity, ready: Prepared, ids: list[str], action_id: str) -
     # The whole list: a part that is sent again replaces what was recorded of it.
     with within_budget(api, ready.ledger.change, ready.ledger.messages.values(), ready.plan_hash):
         carry_out(api, ready.ledger, ids, action_id=action_id)
-    counted = ready.ledger.counts()
-    if not ready.approvals or counted["not sent"] or counted["unknown"]:
+    counts = ready.ledger.counts()
+    if not ready.approvals or counts["not sent"] or counts["unknown"]:
         return []
     return mark_approvals_used(api, ready.plan_hash)
 
@@ -226,12 +227,14 @@ def _look_first(
         ledger.note(done, "already", "it was in place already")
         unseen = len(ledger.messages) - len(found)
         if unseen:
-            ledger.warnings.append(f"{unseen} messages could not be found by a search before: not known to be there")
+            ledger.warnings.append(
+                f"{counted(unseen, 'message')} could not be found by a search before: not known to be there"
+            )
         unread = sum(needs_log(details, ledger.change) for details in found.values()) - len(logs)
         if unread > 0:
             ledger.warnings.append(
-                f"{unread} messages were moved before, and where to was not looked up: a call reads at most "
-                f"{LOGS_BEFORE} action logs, of the API's 1,200 calls in 5 minutes"
+                f"{counted(unread, 'message was', 'messages were')} moved before, and where to was not looked up: a "
+                f"call reads at most {LOGS_BEFORE} action logs, of the API's 1,200 calls in 5 minutes"
             )
     return found
 
@@ -240,7 +243,10 @@ def _refuse_purged(ledger: Ledger, logs: Mapping[str, list[MessageAction]]) -> N
     """Raises: NotRestorable where a message was moved to RecoverableItemsPurges."""
     purged = [one for one, log in logs.items() if was_purged(log)]
     if purged:
-        raise NotRestorable(f"{len(purged)} of {len(ledger.messages)} messages were purged, {purged[0]} among them")
+        raise NotRestorable(
+            f"{len(purged)} of {counted(len(ledger.messages), 'message was', 'messages were')} purged, {purged[0]} "
+            "among them"
+        )
 
 
 def _refused_delivery(api: EmailSecurity, ledger: Ledger, allowed: Allowance, limits: Limits) -> list[MaliciousRelease]:
@@ -258,23 +264,33 @@ def _warnings(ready: Prepared) -> list[str]:
     if not selection.messages:
         warnings.append("no message is named: there is nothing to do")
     if selection.without_id:
-        warnings.append(f"{selection.without_id} rows have no investigate ID: their messages can't be named")
+        warnings.append(
+            f"{counted(selection.without_id, 'row has', 'rows have')} no investigate ID: the message can't be named"
+        )
     if ready.p.dry_run and ready.needed:
         warnings.append(f"the policy asks for {ready.needed} of this plan_hash")
-    warnings += [refusal["message"] for refusal in ready.refusals]
     survey = ready.survey
     if survey is not None and survey.distinct_messages < len(ready.ledger.messages):
         missing = len(ready.ledger.messages) - survey.distinct_messages
         warnings.append(
-            f"the service did not show {missing} of {len(ready.ledger.messages)} messages: what they are is not known"
+            f"the service did not show {missing} of {counted(len(ready.ledger.messages), 'message')}: what they are is "
+            "not known"
         )
     recovery = recovery_from(ready.ledger.change.destination)
     if recovery is not None:
         warnings.append(recovery)
     malicious = sum(message.verdict in MALICIOUS for message in ready.ledger.messages.values())
-    if ready.ledger.change.destination == "Inbox" and malicious:
-        warnings.append(f"{malicious} messages have the verdict MALICIOUS or MALICIOUS-BEC: they go to users' Inbox")
+    is_refused = any(refusal["type"] == MaliciousRelease.__name__ for refusal in ready.refusals)
+    if ready.ledger.change.destination == "Inbox" and malicious and not is_refused:
+        which = counted(
+            malicious,
+            "message with the verdict MALICIOUS or MALICIOUS-BEC goes",
+            "messages with the verdict MALICIOUS or MALICIOUS-BEC go",
+        )
+        warnings.append(f"{which} to users' Inbox")
     unknown = ready.ledger.counts()["unknown"]
     if unknown:
-        warnings.append(f"the service's answers do not account for {unknown} messages: they may or may not be done")
+        warnings.append(
+            f"the service's answers do not account for {counted(unknown, 'message')}: they may or may not be done"
+        )
     return warnings

@@ -17,6 +17,7 @@ from actions.result_size import fitting
 from connectors.email_security import EmailSecurity
 from connectors.errors import GuardrailRefusal, ParameterError, PlanRefused, Problem, TooManyMessages, UncountableSearch
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
+from connectors.quantity import counted
 from connectors.search import SearchParams, format_instant
 from guardrails.accountability import requester
 from guardrails.approvals_needed import wasted_approvals
@@ -124,7 +125,7 @@ def _counted(p: Params, search: SearchParams, api: EmailSecurity) -> Survey:
     found = survey(api, search, sample_size=p.sample, enough=lambda numbers: numbers.messages > p.limit)
     if not found.complete:
         raise TooManyMessages(
-            f"the search finds more than {p.limit} messages: a plan of a part would bind nothing",
+            f"the search finds more than {counted(p.limit, 'message')}: a plan of a part would bind nothing",
             help="Nothing was changed. Narrow the search, or raise limit.",
         )
     return found

@@ -25,6 +25,7 @@ from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.errors import InlineTooLarge, ParameterError, Problem, UnexpectedAnswer
 from connectors.job import BulkJob
+from connectors.quantity import counted
 
 if TYPE_CHECKING:
     from evidence.disagreement_list import DisagreementList
@@ -327,21 +328,25 @@ def _about_rows(job: BulkJob, witnesses: Witnesses, found: DisagreementList) -> 
     if found.by_kind["completed_without_event"]:
         latest, ended = time_of(events.latest), job.completed_at if job.has_ended else None
         yield (
-            f"{found.by_kind['completed_without_event']} messages have no event: that contradicts nothing, Logpush "
-            f"delivers late. The latest event in the files is of {latest or 'no time'}, the job ended at "
-            f"{ended or 'no time yet'}: ask again with the files that came since"
+            f"{counted(found.by_kind['completed_without_event'], 'message has', 'messages have')} no event: that "
+            f"contradicts nothing, Logpush delivers late. The latest event in the files is of {latest or 'no time'}, "
+            f"the job ended at {ended or 'no time yet'}: ask again with the files that came since"
         )
     if found.in_flight:
         yield (
-            f"{found.in_flight} messages count as CANCELLED and were moved or released all the same: they were in "
-            "flight when the job ended"
+            counted(
+                found.in_flight,
+                "message counts as CANCELLED and was moved or released all the same: it was",
+                "messages count as CANCELLED and were moved or released all the same: they were",
+            )
+            + " in flight when the job ended"
         )
     if rows.without_name:
-        yield f"{rows.without_name} rows have nothing that an event could be found by"
+        yield f"{counted(rows.without_name, 'row has', 'rows have')} nothing that an event could be found by"
     if rows.changed:
         yield (
-            f"{rows.changed} rows came again and said something else, and the first was believed: take rows that were "
-            "read after the job had ended"
+            f"{counted(rows.changed, 'row')} came again and said something else, and the first was believed: take rows "
+            "that were read after the job had ended"
         )
 
 
@@ -352,23 +357,23 @@ def _about_events(events: EventsHeard) -> Iterator[str]:
         yield "the files hold no event of this job: are they of its account and its time?"
     if events.strange_postfix_ids:
         yield (
-            f"none of the PostfixIDs of {events.strange_postfix_ids} events is a row's, and their Message-IDs are: "
-            "they were matched by Message-ID and recipient alone"
+            f"no row has the PostfixID of {counted(events.strange_postfix_ids, 'event')}, but rows have their "
+            "Message-ID: matched by Message-ID and recipient alone"
         )
     if events.by_others:
         yield (
-            f"{events.by_others} COMPLETED messages have no witness but events that somebody else asked for than for "
-            "most: they may have been moved by hand"
+            f"{counted(events.by_others, 'COMPLETED message has', 'COMPLETED messages have')} no witness but events "
+            "that somebody else asked for than for most: they may have been moved by hand"
         )
     if events.other_requester:
         yield (
-            f"{events.other_requester} events of the job's time and folder, of messages that it has no row for or says "
-            "no success of, were asked for by somebody else than its own and left aside"
+            f"{counted(events.other_requester, 'event')} of the job's time and folder left aside: somebody else asked "
+            "for it, and the job has no row for the message or says no success of it"
         )
     if events.without_name:
-        yield f"{events.without_name} events name no message or no recipient, and were left aside"
+        yield f"{counted(events.without_name, 'event')} left aside: no message or no recipient is named"
     if events.without_time:
-        yield f"{events.without_time} events say no time: they were taken for the job's"
+        yield f"{counted(events.without_time, 'event')} without a time taken for the job's"
 
 
 def _verdict(result: Mapping[str, Any]) -> int:

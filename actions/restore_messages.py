@@ -26,6 +26,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import NotRestorable, ParameterError, Problem, printable
 from connectors.folders import DELETIONS, PURGES, recovery_from
 from connectors.job import Destination
+from connectors.quantity import counted
 from guardrails.named_messages import Change
 
 MOVED_TO_UNKNOWN = "(not told)"
@@ -74,7 +75,9 @@ def restore_messages(p: Params, api: EmailSecurity) -> Result:
     if not by_destination and not left_alone:
         _refuse_empty()
     if by_destination[PURGES]:
-        raise NotRestorable(f"{by_destination[PURGES]} of {by_destination.total()} rows were moved to {PURGES}")
+        raise NotRestorable(
+            f"{by_destination[PURGES]} of {counted(by_destination.total(), 'row was', 'rows were')} moved to {PURGES}"
+        )
     in_flight = look_at_cancelled(api, [row for row in cancelled if not selection.has(row)])
     for row in in_flight.moved:
         if row.destination == PURGES:
@@ -127,14 +130,19 @@ def _warnings(selection: Selection, by_destination: Counter[str]) -> list[str]:
         warnings.append("the folder that each message came from is not known: every one is moved to Inbox")
     further = selection.reaching_further()
     if further:
-        warnings.append(f"{further} messages have more recipients than the rows say: they are moved for all of them")
+        warnings.append(
+            f"{counted(further, 'message has', 'messages have')} more recipients than the rows say: all of them are "
+            "moved"
+        )
     if by_destination[DELETIONS]:
         warnings.append(
-            f"{by_destination[DELETIONS]} rows were moved to {DELETIONS}: whether the API can move them back is not "
-            f"documented. {recovery_from(DELETIONS)}"
+            f"{counted(by_destination[DELETIONS], 'row was', 'rows were')} moved to {DELETIONS}: whether the API can "
+            f"move such mail back is not documented. {recovery_from(DELETIONS)}"
         )
     if by_destination[MOVED_TO_UNKNOWN]:
-        warnings.append(f"{by_destination[MOVED_TO_UNKNOWN]} rows do not say where they were moved to")
+        warnings.append(
+            f"{counted(by_destination[MOVED_TO_UNKNOWN], 'row does', 'rows do')} not say where the message was moved to"
+        )
     return warnings
 
 

@@ -22,6 +22,7 @@ from connectors.clock import whole_seconds
 from connectors.email_security import EmailSecurity
 from connectors.errors import JobStillRunning, UnexpectedAnswer
 from connectors.job import BulkJob, Destination
+from connectors.quantity import counted
 from connectors.search import format_instant, parse_instant
 from guardrails.named_messages import Change
 
@@ -85,7 +86,7 @@ def retry_failed_messages(p: Params, api: EmailSecurity) -> Result:
         earliest_retry_at=None if earliest is None else format_instant(earliest),
         next_poll_seconds=None if earliest is None else whole_seconds((earliest - now).total_seconds()),
         warnings=_warnings(job, rows, selection, later)
-        + ([f"of {len(unreadable)} messages retry_after can't be read: they are held back"] if unreadable else []),
+        + ([f"retry_after of {counted(len(unreadable), 'message')} can't be read: held back"] if unreadable else []),
     )
 
 
@@ -168,17 +169,22 @@ def _warnings(job: BulkJob, rows: list[JobRow], selection: Selection, later: dic
         further = selection.reaching_further()
         warnings.append(
             "an ID names a message for every recipient: where it had succeeded for some, it is done for them again"
-            + (f" ({further} messages)" if further else "")
+            + (f" ({counted(further, 'message')})" if further else "")
         )
     if len(rows) != job.messages_failed:
-        warnings.append(f"the job's counters promise {job.messages_failed} failed rows, the listing gave {len(rows)}")
+        warnings.append(
+            f"the job's counters promise {counted(job.messages_failed, 'failed row')}, the listing gave {len(rows)}"
+        )
     if job.messages_cancelled:
         warnings.append(
-            f"{job.messages_cancelled} rows of the job are CANCELLED and not tried again here: some may have been "
-            "moved or released, because they were in flight when the job ended"
+            f"{counted(job.messages_cancelled, 'row of the job is', 'rows of the job are')} CANCELLED and not tried "
+            "again here: some may have been moved or released, because they were in flight when the job ended"
         )
     if later:
-        warnings.append(f"{len(later)} messages are not due yet: the service asks to be left alone until then")
+        warnings.append(
+            f"{counted(len(later), 'message is', 'messages are')} not due yet: the service asks to be left alone until "
+            "then"
+        )
     return warnings
 
 

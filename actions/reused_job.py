@@ -10,6 +10,7 @@ from pydantic import Field
 from actions.contract import ActionResult
 from connectors.email_security import EmailSecurity
 from connectors.job import ActionType, BulkJob, Destination
+from connectors.quantity import counted
 from connectors.search import SearchParams, parse_instant
 
 
@@ -55,8 +56,8 @@ def describe_reused_job(
     if found.messages == 0:
         said += f" No message of its search is still {place}{least}."
         return _facts(job, 0, None, said, "Nothing to do.", all_checked=found.all_checked)
-    counted = f"{found.messages} message{'s' if found.messages > 1 else ''}"
-    said += f"{least and ' At least'} {counted} of its search {'are' if found.messages > 1 else 'is'} still {place}."
+    left = counted(found.messages, "message of its search is", "messages of its search are")
+    said += f"{least and ' At least'} {left} still {place}."
     return _facts(job, found.messages, None, said, f"{again[0].upper()}{again[1:]}.", all_checked=found.all_checked)
 
 

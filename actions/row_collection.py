@@ -13,6 +13,7 @@ from connectors.errors import InlineTooLarge, UnusableAnswer
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
 from connectors.paging import LARGEST_PAGE
+from connectors.quantity import counted
 from connectors.raw_rows import RawRows, rows_of_lines
 from connectors.row_ids import RowIds
 from evidence.row_file import RowFile
@@ -115,7 +116,7 @@ class Collected:
         if expected is None:
             return f"the job has no counter for {self.status}: whether these are all can't be told"
         if rows != expected:
-            return f"the job's counters promise {expected} rows, the listing gave {rows}, pass after pass"
+            return f"the job's counters promise {counted(expected, 'row')}, the listing gave {rows}, pass after pass"
         return "the rows' statuses and the job's counters do not agree"
 
 

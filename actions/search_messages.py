@@ -17,6 +17,7 @@ from actions.process import main
 from connectors.email_security import EmailSecurity
 from connectors.end_of_life import ACTION_LOG, EndedParameter
 from connectors.errors import ParameterError
+from connectors.quantity import counted
 from connectors.search import SearchParams
 from guardrails.search_scope import scope_of
 
@@ -76,7 +77,9 @@ def search_messages(p: Params, api: EmailSecurity) -> Result:
 def _warnings(p: Params, *, limit_reached: bool) -> list[str]:
     warnings = []
     if limit_reached:
-        warnings.append(f"there are more than {p.limit} messages: raise limit to count them all")
+        warnings.append(
+            f"more than {counted(p.limit, 'message was', 'messages were')} found: raise limit to count them all"
+        )
     if p.search_params.detections_only is None:
         warnings.append("detections_only is not given: the API takes true, so mail with a clean verdict is not found")
     if p.search_params.start is None:

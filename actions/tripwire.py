@@ -26,6 +26,7 @@ from connectors.errors import (
 )
 from connectors.job import BEFORE_PROCESSING, BulkJob
 from connectors.job_cancelling import cancel_surely
+from connectors.quantity import counted
 from connectors.stamp import Stamp
 from guardrails.job_of_plan import problem_of_plan
 
@@ -119,8 +120,8 @@ class DiscoveryLimit:
         if answer != "missing":
             return []
         message = (
-            f"to cancel a job that discovers more than {self.messages} messages takes the permission 'Cloud Email "
-            "Security: Write', which the token lacks"
+            f"to cancel a job that discovers more than {counted(self.messages, 'message')} takes the permission 'Cloud "
+            "Email Security: Write', which the token lacks"
         )
         if self.asked:
             raise PermissionDenied(
@@ -179,8 +180,8 @@ class DiscoveryLimit:
     def not_stopped(self, job: BulkJob, trouble: PackError) -> PackError:
         """Return the same failure, saying that the job is over its limit and still running."""
         return trouble.retold(
-            f"the job has discovered {job.total_messages_discovered} messages, more than {self.messages}, and could "
-            f"not be cancelled: {trouble.message}",
+            f"the job has discovered {counted(job.total_messages_discovered, 'message')}, more than {self.messages}, "
+            f"and could not be cancelled: {trouble.message}",
             help=f"The job is still running. Cancel it now: cfes cancel-job --job-id {job.job_id}",
             job_id=job.job_id,
         )

@@ -36,6 +36,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import PackError, ParameterError, TemporaryFailure
 from connectors.job import BEFORE_PROCESSING, HAS_ENDED, BulkJob
 from connectors.message import MessageStatus
+from connectors.quantity import counted
 from connectors.search import parse_instant
 from connectors.stamp import Stamp
 
@@ -273,13 +274,13 @@ def _result(
         # Every message of the job may have succeeded, and the job has still missed what it was for.
         outcome = "partial" if outcome == "succeeded" else outcome
         warnings.append(
-            f"the job discovered {job.total_messages_discovered} messages, far fewer than the {limit.plan.messages} "
-            "that the plan counted: the others are where they were"
+            f"the job discovered {counted(job.total_messages_discovered, 'message')}, far fewer than the "
+            f"{limit.plan.messages} that the plan counted: the others are where they were"
         )
     if tripwire is not None and tripwire.tripped:
         warnings.append(
-            f"the job discovered {tripwire.discovered} messages, more than the {tripwire.limit} allowed: "
-            f"it is {job.status}, {tripwire.processed} were processed by then"
+            f"the job discovered {counted(tripwire.discovered, 'message')}, more than the {tripwire.limit} allowed: it "
+            f"is {job.status}, {counted(tripwire.processed, 'was', 'were')} processed by then"
         )
     if trouble is not None:
         warnings.append(f"the last look failed, this is what the look before saw: {trouble.message}")
@@ -316,28 +317,28 @@ def _warnings(job: BulkJob) -> list[str]:
     if job.status not in HAS_ENDED:
         warnings.append(f"the status {job.status[:50]!r} is new: it is taken as not ended")
     if job.has_ended and job.messages_pending:
-        warnings.append(f"the job has ended with {job.messages_pending} messages still pending")
+        warnings.append(f"the job has ended with {counted(job.messages_pending, 'message')} still pending")
     if job.status == "COMPLETED" and job.total_messages_discovered == 0:
         warnings.append("the job found no message at all")
     if job.status == "SKIPPED":
         warnings.append("the service skipped the job: nothing was done")
     if job.has_ended and job.messages_failed:
         warnings.append(
-            f"{job.messages_failed} of {job.total_messages_discovered} messages failed: retry-failed-messages tries "
-            "those again whose retry is due"
+            f"{job.messages_failed:,} of {counted(job.total_messages_discovered, 'message')} failed: "
+            "retry-failed-messages tries those again whose retry is due"
         )
     if job.has_ended and job.messages_skipped:
-        warnings.append(f"{_messages(job.messages_skipped)} skipped: nothing was done to them")
+        warnings.append(
+            f"{counted(job.messages_skipped, 'message was', 'messages were')} skipped: nothing was done to them"
+        )
     if job.has_ended and job.cancelled_note is not None:
         warnings.append(job.cancelled_note)
     unaccounted = job.total_messages_discovered - sum(job.counters().values())
     if job.has_ended and unaccounted:
-        warnings.append(f"the counters leave {unaccounted} of {job.total_messages_discovered} messages unaccounted for")
+        warnings.append(
+            f"the counters leave {unaccounted:,} of {counted(job.total_messages_discovered, 'message')} unaccounted for"
+        )
     return warnings
-
-
-def _messages(count: int) -> str:
-    return "1 message was" if count == 1 else f"{count} messages were"
 
 
 def _explained(api: EmailSecurity, job: BulkJob, warnings: list[str]) -> bool:

@@ -34,6 +34,7 @@ from connectors.errors import (
 )
 from connectors.job import ActionType, BulkJob, BulkJobRequest, Destination, JobStatus
 from connectors.paging import BOUNDS, LARGEST_PAGE, Page, Position, follow, sweep
+from connectors.quantity import counted
 from connectors.search import SearchParams
 from connectors.transport import Answer, Effect, Parse, Patience, Transport
 from connectors.wire import httpx
@@ -541,7 +542,7 @@ class EmailSecurity:
         sent = body or {}
         named = [str(sent[name]) for name in ("action", "destination") if name in sent]
         if "ids" in sent:
-            named.append(f"{len(sent['ids'])} messages")
+            named.append(counted(len(sent["ids"]), "message"))
         what = f" ({', '.join(named)})" if named else ""
         raise ObserveMode(f"the policy only observes: {method} {path}{what} passed every check and was not sent")
 

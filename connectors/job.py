@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.api_object import ApiObject, Uuid
+from connectors.quantity import counted
 from connectors.search import Disposition, SearchParams
 
 ActionType = Literal["MOVE", "RELEASE"]
@@ -112,8 +113,12 @@ class BulkJob(ApiObject):
         if not self.messages_cancelled:
             return None
         return (
-            f"of the {self.messages_cancelled} cancelled messages some may have been moved or released all the same: "
-            "those in flight when the job ended"
+            counted(
+                self.messages_cancelled,
+                "message was cancelled, and may have been moved or released all the same: it may have been in flight",
+                "messages were cancelled, and some may have been moved or released all the same: those in flight",
+            )
+            + " when the job ended"
         )
 
     def counters(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import Applied, IdempotencyConflict, OutcomeUnknown, PackError
 from connectors.job import BulkJob
 from connectors.job_match import ExpectedJob, differences, is_formerly_stamped, is_visible, missed_search, window_search
+from connectors.quantity import counted
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
 
@@ -66,7 +67,7 @@ def reusable_job(
     if not found:
         return job, warnings
     if len(found) > MOST_DIFFERENCES:
-        found[MOST_DIFFERENCES:] = [f"{len(found) - MOST_DIFFERENCES} more differences"]
+        found[MOST_DIFFERENCES:] = [counted(len(found) - MOST_DIFFERENCES, "more difference")]
     look = f"Check job {job.job_id} and who made it. To make another job, use another idempotency_key or a new plan."
     raise IdempotencyConflict(
         f"job {job.job_id} ({job.status}, made at {job.created_at}) has the stamp of this request, but differs: "

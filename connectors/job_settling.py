@@ -19,6 +19,7 @@ from connectors.errors import Applied, NotFound, OutcomeUnknown, PackError
 from connectors.job import BulkJob
 from connectors.job_cancelling import Cancelled, cancel_surely
 from connectors.job_looks import Bearers, JobLooks, Look, created_at, in_order
+from connectors.quantity import counted
 from connectors.stamp import Stamp
 
 # While the list is given time to show a job, the pauses grow from this one.
@@ -282,7 +283,7 @@ class Race:
 
 
 def _later(job: BulkJob) -> str:
-    done = f"by then it had processed {job.processed} of {job.total_messages_discovered} messages"
+    done = f"by then it had processed {job.processed} of {counted(job.total_messages_discovered, 'message')}"
     note = "" if job.cancelled_note is None else f"; {job.cancelled_note}"
     return f"job {job.job_id} was made for the same intent later; it is {job.status} now, {done}{note}"
 

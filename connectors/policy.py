@@ -18,6 +18,7 @@ from connectors.errors import Problem
 from connectors.job import Destination, Reach
 from connectors.people import named_among, same_person, unmatched_groups
 from connectors.policy_rules import ApprovalRule, Approver, Budget, DeleteRule, Part, Person, Rule
+from connectors.quantity import counted
 
 # Thirty days. An approval is for a plan of today's mail.
 LONGEST_APPROVAL_HOURS = 720.0
@@ -171,7 +172,10 @@ def _contradictions(policy: Policy) -> Iterator[Problem]:
     members = {approver.name: approver.groups for approver in policy.approvers}
     for index, rule in enumerate(policy.approval_needed):
         if rule.approvals > len(policy.approvers):
-            message = f"needs {rule.approvals} approvals, and there are {len(policy.approvers)} approvers"
+            message = (
+                f"needs {counted(rule.approvals, 'approval')}, and the policy names "
+                f"{counted(len(policy.approvers), 'approver')}"
+            )
             yield Problem(pointer=f"/approval_needed/{index}/approvals", message=message)
         if len(set(rule.one_from)) < len(rule.one_from):
             yield Problem(pointer=f"/approval_needed/{index}/one_from", message="names a group twice")

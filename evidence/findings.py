@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from connectors.quantity import counted
 from evidence.commands import Command, command, job_command
 from evidence.report_facts import KNOWN_STATUSES, Job, part, search_flags, text
-from evidence.wording import Wording, counted
+from evidence.wording import Wording
 
 # How a number or a point is to be taken; a class of the style sheet.
 Tone = Wording

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal
 
+from connectors.quantity import counted
 from evidence.commands import Command, job_command
 from evidence.file_hashes import RecordedFile
 from evidence.findings import BAD, BUSY, GOOD, IDLE, Open, Tone
 from evidence.report_facts import Job, count, part
 from evidence.tally import Tally
-from evidence.wording import Wording, counted
+from evidence.wording import Wording
 
 _EXPORT_AGAIN = Wording("Run export-job-messages again, to another path, and make the report from its rows.")
 _STILL_RUNNING = "The job is still running, so the numbers may differ."

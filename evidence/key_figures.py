@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from connectors.quantity import counted
 from evidence.durations import Durations
 from evidence.findings import BAD, BUSY, GOOD, IDLE, Tone
 from evidence.report_facts import Job, count, part
 from evidence.tally import Tally, instant
 from evidence.time_words import duration
 from evidence.times_view import remediation
-from evidence.wording import Wording, counted
+from evidence.wording import Wording
 
 
 @dataclass(frozen=True)

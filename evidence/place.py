@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from connectors.call_log import LOGGER
 from connectors.errors import PackError, ParameterError
+from connectors.quantity import counted
 from evidence.destination import check_link, failed_before_writing, refuse
 from evidence.locked_temporary import spool_directory
 from evidence.object_url import is_url, parse
@@ -150,7 +151,7 @@ class LocalPlace:
 
     def kept(self, rows: int) -> str:
         """See Place."""
-        return f"{rows:,} rows are kept in {self.partial_name}."
+        return f"{counted(rows, 'row is', 'rows are')} kept in {self.partial_name}."
 
     def fetch_partial(self) -> None:
         """It is beside the path."""

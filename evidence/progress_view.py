@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from connectors.quantity import counted
 from evidence.findings import BAD, GOOD, IDLE, Tone
 from evidence.report_facts import Job
 from evidence.tally import Tally
 from evidence.time_words import duration, point_in_time
 from evidence.timeline import Through, Timeline, milliseconds
-from evidence.wording import Wording, counted
+from evidence.wording import Wording
 
 # The chart's own measures, stretched to whatever room there is; it is drawn 150 px high.
 WIDTH, HEIGHT = 1000, 100
@@ -145,7 +146,7 @@ def _sentence(timeline: Timeline, origin: int, through: int, whole: int, since: 
         of = f"all {whole:,}"
     longest = duration((last - origin) / 1000)
     if through == 1:
-        opening = "The one message" if whole == 1 else f"1 of {whole:,} messages"
+        opening = "The one message" if whole == 1 else f"1 of {counted(whole, 'message')}"
         return Wording(f"{opening} was through {longest} {since}." if since else f"{opening} was through.")
     if since is None:
         return Wording(f"From the first message to the last of {of}: {longest}.")
@@ -153,7 +154,9 @@ def _sentence(timeline: Timeline, origin: int, through: int, whole: int, since: 
     if through == 2 and whole == 2:
         return Wording(f"The first message was through {half} {since}, and the second after {longest}.")
     if through < whole:
-        return Wording(f"{of} messages were through {longest} {since}, half of those after {half}.")
+        return Wording(
+            f"{through:,} of {counted(whole, 'message')} were through {longest} {since}, half of those after {half}."
+        )
     return Wording(f"Half of the messages were through {half} {since}, and {of} after {longest}.")
 
 

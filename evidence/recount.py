@@ -15,6 +15,7 @@ import msgspec
 
 from connectors.job import BulkJob
 from connectors.message import MessageStatus
+from connectors.quantity import counted
 from connectors.row_ids import RowIds
 from connectors.search import parse_instant
 
@@ -72,12 +73,12 @@ class Recount:
         """Return where the rows and the job's counters do not agree, or None."""
         expected = self._job.total_messages_discovered
         if self._rows != expected:
-            return f"rows.ndjson has {self._rows:,} rows, the job counts {expected:,}"
+            return f"rows.ndjson has {counted(self._rows, 'row')}, the job counts {expected:,}"
         found = {status: self._by_status[status] for status in _COUNTED}
         found["PENDING"] = self._rows - sum(found.values())
         for status, count in self._job.counters().items():
             if found[status] != count:
-                return f"rows.ndjson has {found[status]:,} rows with status {status}, the job counts {count:,}"
+                return f"rows.ndjson has {counted(found[status], 'row')} with status {status}, the job counts {count:,}"
         return None
 
     def lacks(self, row_ids: Iterable[str]) -> bool:

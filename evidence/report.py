@@ -21,6 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from connectors.errors import ParameterError
+from connectors.quantity import counted
 from evidence import wording
 from evidence.destination import checked_destination, reason
 from evidence.file_hashes import RecordedFile, recorded_file
@@ -110,7 +111,7 @@ def _environment(report_format: str) -> Environment:
         auto_reload=False,
     )
     environment.globals["wording"] = wording.Wording
-    environment.globals["counted"] = lambda *words: wording.Wording(wording.counted(*words))
+    environment.globals["counted"] = lambda *words: wording.Wording(counted(*words))
     environment.filters["heading"] = wording.markdown_title
     environment.filters["cell"] = wording.markdown_cell
     environment.filters["page_title"] = wording.html_title

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypedDict
 
 from connectors.errors import OutputError, ParameterError, UnusableAnswer
+from connectors.quantity import counted
 from evidence.destination import checked_destination, reason
 from evidence.json_array import write_json
 from evidence.ndjson import lines_of
@@ -268,7 +269,7 @@ class RowFile:
                     {
                         "pointer": "/resume",
                         "message": f"{self.place.partial_name} is not the partial file of this export: its first "
-                        f"{expected_rows:,} rows are not the ones that were written",
+                        f"{counted(expected_rows, 'row is not the one', 'rows are not the ones')} written",
                     }
                 ],
                 help="Nothing was changed. Export again without `resume`; what the file holds is then given up.",

@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Literal, Never, Protocol
 from pydantic import ValidationError
 
 from connectors.errors import ParameterError, Problem
+from connectors.quantity import counted
 from evidence.destination import reason
 from evidence.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest
 from evidence.zip_layout import content, strays
@@ -300,8 +301,8 @@ def _checked(contents: Contents, times: int, file: BundledFile) -> Finding:
     except _UNREADABLE as error:
         return Finding(file.path, "changed", f"it can't be read: {_why(error)}")
     if size != file.bytes:
-        there = f"more than {file.bytes:,}" if size > file.bytes else f"{size:,}"
-        return Finding(file.path, "changed", f"{there} bytes instead of {file.bytes:,}")
+        there = f"more than {counted(file.bytes, 'byte')}" if size > file.bytes else counted(size, "byte")
+        return Finding(file.path, "changed", f"{there} instead of {file.bytes:,}")
     if digest.hexdigest() != file.sha256:
         return Finding(file.path, "changed", "other bytes, the same number of them")
     return Finding(file.path, "unchanged")

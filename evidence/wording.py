@@ -23,11 +23,6 @@ class Wording(str):
     __slots__ = ()
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number with the word for what it counts: `1 message`, `420 messages`."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
 # Between two marks nothing is Markdown, HTML, a link, a mention or an emoji name. The two characters that end a code
 # span or a table's cell stand outside as references.
 _ENDS_SPAN = re.compile(r"([`|])")

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO
 
+from connectors.quantity import counted
 from evidence.zip_entry import DESCRIBED_BEHIND, IN_ZIP64, extra_problem, problems_of, sizes_in_zip64
 
 _BLOCK = 1 << 18
@@ -75,7 +76,7 @@ class Content:
         # A reader from the beginning takes what is behind the deflated stream for the next entry.
         behind = self._left + len(self._pending) + (len(self._inflater.unused_data) if self._inflater else 0)
         if behind:
-            raise zipfile.BadZipFile(f"{behind:,} bytes lie behind its end")
+            raise zipfile.BadZipFile(f"{counted(behind, 'byte lies', 'bytes lie')} behind its end")
         if (self._bytes, self._crc) != (self._about.file_size, self._about.CRC):
             raise zipfile.BadZipFile("its size or its CRC-32 is another than the zip file's directory says")
 
@@ -107,7 +108,7 @@ def strays(file: IO[bytes], archive: zipfile.ZipFile) -> Iterator[str]:
             yield f"{name} and what comes behind it have bytes in common"
         loose += max(gap, 0)
     if loose:
-        yield f"{loose:,} bytes that are in no file"
+        yield f"{counted(loose, 'byte that is', 'bytes that are')} in no file"
     yield from _directory(file, archive)
     yield from _end(file, archive)
 
@@ -191,7 +192,7 @@ def _end(file: IO[bytes], archive: zipfile.ZipFile) -> Iterator[str]:
     tail = file.read()
     if tail[-_END.size :][:4] != b"PK\5\6" or tail[-2:] != b"\0\0":
         behind = len(tail) - tail.rfind(b"PK\5\6") - _END.size
-        yield f"{behind:,} bytes behind the zip file's end"
+        yield f"{counted(behind, 'byte')} behind the zip file's end"
         return
     _, *fields, _ = _END.unpack(tail[-_END.size :])
     entries = len(archive.infolist())

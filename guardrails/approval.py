@@ -14,6 +14,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import ApprovalRefused, ParameterError
 from connectors.people import named_among
 from connectors.policy import Policy
+from connectors.quantity import counted
 from guardrails.approval_token import (
     LONGEST_REASON,
     ApprovalTerms,
@@ -136,7 +137,7 @@ def _read_all(tokens: Sequence[str], terms: ApprovalTerms) -> list[ReadToken]:
             help="Nothing was changed. Name the approvers in the policy (CFES_POLICY), or leave the approvals out.",
         )
     if len(tokens) > MOST_TOKENS:
-        raise ApprovalRefused(f"{len(tokens)} approvals were given, and {MOST_TOKENS} are the most")
+        raise ApprovalRefused(f"{counted(len(tokens), 'approval')} given, and {MOST_TOKENS} are the most")
     keys = public_keys(terms.policy)
     read: dict[str, ReadToken] = {}
     refused: list[ApprovalRefused] = []

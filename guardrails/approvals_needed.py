@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from connectors.errors import ApprovalRefused
 from connectors.people import named_among, same_person, unmatched_groups
+from connectors.quantity import counted
 
 if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
@@ -37,9 +38,12 @@ class Need:
         return self.count > 0
 
     def __str__(self) -> str:
-        number = "1 approval" if self.count == 1 else f"{self.count} approvals"
         groups = f", one from each of {', '.join(self.groups)}" if self.groups else ""
-        return number + groups + (" (one of them because a service account asks)" if self.service_account else "")
+        return (
+            counted(self.count, "approval")
+            + groups
+            + (" (one of them because a service account asks)" if self.service_account else "")
+        )
 
 
 def need_of(policy: Policy, reach: Reach, requesters: Collection[str]) -> Need:

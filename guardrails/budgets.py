@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from connectors.clock import CLOCK_SKEW
 from connectors.errors import ConnectionSettingsError, PolicyRefused
 from connectors.people import same_person
+from connectors.quantity import counted
 from connectors.search import parse_instant
 from connectors.stamp import Stamp
 
@@ -107,26 +108,27 @@ def intent_of(stamp: Stamp) -> str:
 
 
 def _check(budget: Budget, planned: Spending, spent: Iterable[Spending]) -> None:
-    counted = [planned, *(one for one in spent if _is_counted_with(budget, planned, one))]
+    changes = [planned, *(one for one in spent if _is_counted_with(budget, planned, one))]
     per = f" for {' and '.join(budget.per)}" if budget.per else ""
-    if budget.jobs is not None and planned.jobs and sum(one.jobs for one in counted) > budget.jobs:
-        before = sum(one.jobs for one in counted) - planned.jobs
+    if budget.jobs is not None and planned.jobs and sum(one.jobs for one in changes) > budget.jobs:
+        before = sum(one.jobs for one in changes) - planned.jobs
         raise PolicyRefused(
-            f"the policy's budget{per} is {budget.jobs} jobs in {budget.hours:g} h, and {before} were made already"
+            f"the policy's budget{per} is {counted(budget.jobs, 'job')} in {budget.hours:g} h, and "
+            f"{counted(before, 'was', 'were')} made already"
         )
     if budget.messages is None:
         return
-    uncounted = [one for one in counted if one.messages is None]
+    uncounted = [one for one in changes if one.messages is None]
     if uncounted:
         raise PolicyRefused(
-            f"the policy's budget{per} is {budget.messages} messages in {budget.hours:g} h, and how many "
+            f"the policy's budget{per} is {counted(budget.messages, 'message')} in {budget.hours:g} h, and how many "
             f"{len(uncounted)} of the changes reach is not known yet",
             help=f"{_UNCOUNTED} Wait until the jobs before it have discovered their messages.",
         )
-    total = sum(one.messages or 0 for one in counted)
+    total = sum(one.messages or 0 for one in changes)
     if total > budget.messages:
         raise PolicyRefused(
-            f"the policy's budget{per} is {budget.messages} messages in {budget.hours:g} h; "
+            f"the policy's budget{per} is {counted(budget.messages, 'message')} in {budget.hours:g} h; "
             f"{total - (planned.messages or 0)} were changed already or may have been, and this would change "
             f"{planned.messages} more"
         )

@@ -13,6 +13,7 @@ from connectors.errors import ParameterError, PlanDrifted, PlanNeeded, PlanRefus
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.job_creation import Clearance
 from connectors.job_match import meaning
+from connectors.quantity import counted
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
 from guardrails import budgets
@@ -169,8 +170,9 @@ def _check_drift(job: ProposedJob, found: Survey) -> None:
         return
     at_least = "" if found.complete else "at least "
     raise PlanDrifted(
-        f"the plan found {job.plan.messages} messages for {job.plan.recipients} recipients, the search finds {at_least}"
-        f"{now.messages} for {now.recipients} now; a drift of {percent:g} percent is allowed"
+        f"the plan found {counted(job.plan.messages or 0, 'message')} for "
+        f"{counted(job.plan.recipients or 0, 'recipient')}, the search finds {at_least}{now.messages} for "
+        f"{now.recipients} now; a drift of {percent:g} percent is allowed"
     )
 
 

@@ -23,6 +23,7 @@ from connectors.errors import (
 )
 from connectors.folders import recovery_from
 from connectors.job import IRREVERSIBLE_DESTINATIONS, Reach, delivers
+from connectors.quantity import counted
 from connectors.search import MALICIOUS
 from guardrails.approvals_needed import Need, need_of
 from guardrails.limits import override_hint
@@ -61,8 +62,8 @@ def refusals_of_numbers(found: Survey, job: ProposedJob, api: EmailSecurity) -> 
     """Yield the refusals of the numbers: those of the call, then those of the policy."""
     limits, policy, (messages, recipients) = job.limits, api.policy, found.numbers
     at_least = "" if found.complete else "at least "
-    finds_messages = f"the search finds {at_least}{messages} messages"
-    finds_recipients = f"the search finds {at_least}{recipients} recipients"
+    finds_messages = f"the search finds {at_least}{counted(messages, 'message')}"
+    finds_recipients = f"the search finds {at_least}{counted(recipients, 'recipient')}"
     if limits.max_messages is not None and messages > limits.max_messages:
         yield TooManyMessages(f"{finds_messages}, max_messages is {limits.max_messages}")
     if limits.max_recipients is not None and recipients > limits.max_recipients:
@@ -77,7 +78,7 @@ def refusals_of_numbers(found: Survey, job: ProposedJob, api: EmailSecurity) -> 
         api.has_policy and (policy.max_recipients is not None or bool(policy.protected_recipients))
     )
     if found.without_recipients and asked_about_recipients:
-        yield UncountableSearch(f"the service names no recipients for {found.without_recipients} messages")
+        yield UncountableSearch(f"the service names no recipients for {counted(found.without_recipients, 'message')}")
     own_domains = {*policy.own_domains, *found.by_recipient_domain.counts}
     if (
         not limits.allow_broad_search

@@ -25,6 +25,7 @@ from connectors.errors import (
 )
 from connectors.folders import recovery_from
 from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination, Reach, delivers
+from connectors.quantity import counted
 from connectors.search import MALICIOUS, Disposition
 from guardrails import budgets
 from guardrails.approvals_needed import Need, need_of
@@ -92,10 +93,12 @@ def plan_hash(account_id: str, change: Change, ids: Collection[str]) -> str:
 def check_request(api: EmailSecurity, change: Change, count: int, allowed: Allowance) -> None:
     """What needs no look at the messages. Raises: TooManyMessages, PolicyRefused, PlanNeeded."""
     if allowed.max_messages is not None and count > allowed.max_messages:
-        raise TooManyMessages(f"{count} messages are named, max_messages is {allowed.max_messages}", help=NARROW)
+        raise TooManyMessages(
+            f"{counted(count, 'message is', 'messages are')} named, max_messages is {allowed.max_messages}", help=NARROW
+        )
     most = api.policy.max_messages
     if most is not None and count > most:
-        raise PolicyRefused(f"{count} messages are named, the policy allows {most}")
+        raise PolicyRefused(f"{counted(count, 'message is', 'messages are')} named, the policy allows {most}")
     api.check_destination(change.destination)
     if change.destination in IRREVERSIBLE_DESTINATIONS and not allowed.allow_irreversible:
         raise PlanNeeded(
@@ -193,10 +196,13 @@ def _check_verdicts(api: EmailSecurity, messages: Iterable[NamedMessage]) -> Non
         return
     found = []
     if malicious:
-        found.append(f"{len(malicious)} messages have the verdict MALICIOUS or MALICIOUS-BEC ({some_of(malicious)})")
+        found.append(
+            f"{counted(len(malicious), 'message has', 'messages have')} the verdict MALICIOUS or MALICIOUS-BEC "
+            f"({some_of(malicious)})"
+        )
     if unknown:
         found.append(
-            f"the verdict on {len(unknown)} messages could not be found out and counts as malicious "
+            f"the verdict on {counted(len(unknown), 'message')} could not be found out and counts as malicious "
             f"({some_of(unknown)})"
         )
     raise MaliciousRelease(
@@ -224,8 +230,8 @@ def _check_protected(api: EmailSecurity, messages: Iterable[NamedMessage]) -> No
         raise ProtectedRefused(f"the messages reach what the policy protects: {some_of(list(named))}", help=NARROW)
     if unknown:
         raise ProtectedRefused(
-            f"of {len(unknown)} messages it could not be found out whether the policy protects their recipients or "
-            f"senders ({some_of(unknown)})",
+            f"of {counted(len(unknown), 'message')} it could not be found out whether the policy protects their "
+            f"recipients or senders ({some_of(unknown)})",
             help=UNKNOWN_REFUSED,
         )
 
@@ -247,5 +253,5 @@ def _check_numbers(api: EmailSecurity, messages: Collection[NamedMessage]) -> No
         )
     if policy.max_recipients is not None and numbers.recipients > policy.max_recipients:
         raise PolicyRefused(
-            f"the messages have {numbers.recipients} recipients, the policy allows {policy.max_recipients}"
+            f"the messages have {counted(numbers.recipients, 'recipient')}, the policy allows {policy.max_recipients}"
         )

@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Undefined
 from jinja2.filters import FILTERS as JINJA_FILTERS
 
+from connectors.quantity import counted
 from playbooks import instants
 from playbooks.campaign_search import campaign_search, has_criteria, sender_proof
 from playbooks.filter_values import FilterError, items_of, mapping_of, text_of
@@ -114,6 +115,11 @@ def integer(value: Json) -> int:
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,40}\s*", value):
         return int(value)
     raise FilterError(f"{shown(value)} is not a whole number")
+
+
+def of_nouns(value: Json, one: str, many: str | None = None) -> str:
+    """A whole number with the word for what it counts: `1 | counted('message')`; many: the plural unless it adds s."""
+    return counted(integer(value), one, many)
 
 
 def number(value: Json) -> float:
@@ -252,6 +258,7 @@ OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "campaign_search": campaign_search,
     "clean_percent": clean_percent,
     "compact": compact,
+    "counted": of_nouns,
     "domain": domain,
     "domain_problems": domain_problems,
     "domains": domains,

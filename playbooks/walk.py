@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from connectors.errors import CheckRefused, InternalError
+from connectors.quantity import counted
 from playbooks import changes, instants
 from playbooks.data_environment import Results
 from playbooks.errors import ExpressionFailed, RepeatLimitReached, RunIncomplete
@@ -53,7 +54,7 @@ class Walk:
             if self._at("repeat", "until").condition(self._context(scope)):
                 self._done(step, record)
             elif record.repeats >= step.repeat.limit:
-                limit = RepeatLimitReached(f"step '{step.id}' ran {record.repeats} times and was not done")
+                limit = RepeatLimitReached(f"step '{step.id}' ran {counted(record.repeats, 'time')} and was not done")
                 self.failed(limit.document()["error"], limit.exit_code, retry=False)
             else:
                 seconds = self._at("repeat", "sleep").seconds(self._context(scope))

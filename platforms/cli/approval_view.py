@@ -56,7 +56,7 @@ def _claims(subject: Plan | DryRun, findings: Findings) -> list[str]:
         texts = [f"{can}: {subject.reversibility.how}", *texts, *subject.parity_notes]
         texts += [f"protected: {name}" for name in subject.protected]
         texts += [f"a job would be refused: {r.type}: {r.message}" for r in subject.refusals]
-        texts.append(f"counted at {subject.previewed_at}; {_number(subject.malicious)} messages are malicious")
+        texts.append(f"counted at {subject.previewed_at}; malicious messages: {_number(subject.malicious)}")
     if findings.service is None:
         texts += [f"{name}: {value}" for name, value in _breakdowns(subject, subject.sample)]
     shown = [text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…" for text in texts[:LONGEST_LIST]]
@@ -146,7 +146,7 @@ def _conditions(subject: Plan | DryRun, findings: Findings) -> Rows:
             ("drift allowed", f"{findings.facts.max_drift:g} percent (the file says {subject.max_drift:g})"),
             (
                 "discovery limit",
-                f"{_number(limit)} messages (the file says {_number(subject.cancel_if_discovered_over)})",
+                f"{_number(limit)} (the file says {_number(subject.cancel_if_discovered_over)})",
             ),
         ]
     rows.append(("asked by", _requester(subject, findings)))

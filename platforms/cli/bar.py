@@ -56,11 +56,12 @@ class Bar:
     def heard(self, told: progress.Progress) -> None:
         """Show what an action reports."""
         of = "" if told.total is None else f"/{told.total:,}"
+        unit = told.unit.removesuffix("s") if (told.total or told.done) == 1 else told.unit
         self._progress.update(
             self._task,
             total=told.total,
             completed=min(told.done, told.total or told.done),
-            count=f"{told.done:,}{of}" if self._narrow else f"{told.done:,}{of} {told.unit}",
+            count=f"{told.done:,}{of}" if self._narrow else f"{told.done:,}{of} {unit}",
         )
         self.note(told.note)
 

@@ -17,6 +17,7 @@ from typing import IO, Annotated, Any
 import typer
 
 from connectors.errors import PackError, ParameterError
+from connectors.quantity import counted
 from platforms.cli import options, playbook_run
 from platforms.cli.commands import PlainCommand
 from platforms.cli.failures import told
@@ -25,7 +26,6 @@ from platforms.cli.palette import QUIET
 from platforms.cli.parting import Parting
 from platforms.cli.sandbox_command import require_extra
 from platforms.cli.screen import Screen
-from platforms.cli.step_summary import counted
 from playbooks import library
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.errors import ParameterError, Problem
+from connectors.quantity import counted
 from platforms.cli.alert_records import named, records_of
 from platforms.cli.documents import read_bytes, shown
 from playbooks.format import InputSpec, Playbook
@@ -71,7 +72,7 @@ def inputs_of_each(
         raise ParameterError("--each needs a file of alerts", help=f"{HELP} Give the file with --input FILE.")
     if len(found.records) > MOST_RECORDS:
         raise ParameterError(
-            f"{found.source} holds {len(found.records)} records, and --each runs {MOST_RECORDS} at most",
+            f"{found.source} holds {counted(len(found.records), 'record')}, and --each runs {MOST_RECORDS} at most",
             help=f"{HELP} Split the file.",
         )
     notes += found.notes
@@ -83,11 +84,11 @@ def _one(found: _Inputs, number: int | None) -> dict[str, Any]:
     many = len(found.records)
     if number is None and many > 1:
         raise ParameterError(
-            f"{found.source} holds {many} records, and a run takes one",
+            f"{found.source} holds {counted(many, 'record')}, and a run takes one",
             help=f"{HELP} Run each of them with `cfes playbook run --each`, or one with --record N (1 to {many}).",
         )
     if number is not None and not 1 <= number <= many:
-        raise ParameterError(f"--record {number}: {found.source} holds {many} records", help=HELP)
+        raise ParameterError(f"--record {number}: {found.source} holds {counted(many, 'record')}", help=HELP)
     record = found.records[(number or 1) - 1]
     if many > 1:
         found.notes.append(f"record {number} of {many} is used{named(record)}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from connectors.quantity import counted
 from platforms.cli.layout import facts, paragraph
 from platforms.cli.palette import BAD, QUIET, STRONG, WARNING
 from platforms.cli.screen import Screen
-from platforms.cli.step_summary import counted
 from platforms.cli.tables import IN_JSON, LONGEST_LIST, Column, grid, named_values, text_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,10 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
         ("the count is", ": ".join([plan["parity"], *plan["parity_notes"]])),
         ("can be undone", f"{text_of(undo.reversible)}: {undo.how}"),
         ("drift allowed", f"{plan['max_drift']:g} percent until the job is created"),
-        ("discovery limit", f"{_number(plan['cancel_if_discovered_over'])} messages; a job with more is cancelled"),
+        (
+            "discovery limit",
+            f"{_number(plan['cancel_if_discovered_over'])}; a job with more messages is cancelled",
+        ),
         ("approvals needed", plan["approvals_needed"]),
         *(("protected", one) for one in plan["protected"]),
         *(("may be our own", one) for one in plan["own_senders"]),
@@ -156,7 +159,7 @@ def show_change(screen: Screen, result: Mapping[str, Any], console: Console | No
         shown = sorted(rows, key=lambda row: bool(row.get("success")))[:LONGEST_LIST]
         grid(out, CHANGE_COLUMNS, [_change_row(row) for row in shown], hint="" if console is not None else IN_JSON)
         if len(rows) > len(shown):
-            screen.say(f"{len(shown)} of {len(rows)} rows are shown; --output json has all", QUIET)
+            screen.say(f"{len(shown)} of {counted(len(rows), 'row')} shown; --output json has all", QUIET)
     left_out = {"results", "warnings", "ids", "sample", "refusals", *BREAKDOWNS}
     if console is not None:
         left_out |= OUTCOME

@@ -19,6 +19,7 @@ from actions.streams import code_of_success, record
 from connectors.clock import SystemClock
 from connectors.email_security import EmailSecurity
 from connectors.errors import PackError
+from connectors.quantity import counted
 from platforms.cli import approval
 from platforms.cli.action_index import load
 from platforms.cli.alert_records import named
@@ -141,8 +142,10 @@ def begin_each(
 
 def _so_far(codes: Sequence[int]) -> str:
     ended = {code: codes.count(code) for code in sorted(set(codes))}
-    runs = "1 run" if len(codes) == 1 else f"{len(codes)} runs"
-    return f"{runs}: {', '.join(f'{times} with exit {code}' for code, times in ended.items()) or 'none ended'}"
+    return (
+        f"{counted(len(codes), 'run')}: "
+        f"{', '.join(f'{times} with exit {code}' for code, times in ended.items()) or 'none ended'}"
+    )
 
 
 def worst_of(codes: Sequence[int]) -> int:

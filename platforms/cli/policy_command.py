@@ -19,6 +19,7 @@ from connectors.job import IRREVERSIBLE_DESTINATIONS
 from connectors.policy import Policy
 from connectors.policy_loading import load_policy
 from connectors.policy_rules import ApprovalRule, Approver, Budget, Rule
+from connectors.quantity import counted
 from guardrails.approver_keys import evidence_key, public_keys
 from guardrails.plan import DEFAULT_DRIFT_PERCENT
 from guardrails.policy_document import policy_hash
@@ -206,9 +207,9 @@ def _condition(rule: Rule) -> str:
     if rule.destinations:
         said.append(f"to {_joined(rule.destinations)}")
     if rule.more_than_messages is not None:
-        said.append(f"above {rule.more_than_messages:,} messages")
+        said.append(f"above {counted(rule.more_than_messages, 'message')}")
     if rule.more_than_recipients is not None:
-        said.append(f"above {rule.more_than_recipients:,} recipients")
+        said.append(f"above {counted(rule.more_than_recipients, 'recipient')}")
     return " ".join(said) + (_approvals(rule) if isinstance(rule, ApprovalRule) else "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from connectors.quantity import counted
 from platforms.cli.action_index import load
 from platforms.cli.layout import facts, paragraph
 from platforms.cli.palette import BAD, STRONG, WARNING
@@ -49,7 +50,9 @@ class Previews:
         found = run_preview(action, params, self._run)
         if found is None or not isinstance(plan, dict):
             return found
-        claim = f"the given plan claims {plan.get('messages')} messages, counted at {plan.get('previewed_at')}"
+        count = plan.get("messages")
+        messages = counted(count, "message") if isinstance(count, int) else "an unknown number of messages"
+        claim = f"the given plan claims {messages}, counted at {plan.get('previewed_at')}"
         warnings = [f"{claim}; what is shown here was counted now", *found.get("warnings", ())]
         return {**found, "plan_hash": str(plan.get("plan_hash")), "warnings": warnings}
 

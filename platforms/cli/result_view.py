@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from connectors.quantity import counted
 from connectors.stamp import reason_in
 from platforms.cli.layout import facts, paragraph
 from platforms.cli.palette import QUIET, STRONG, WARNING
@@ -77,7 +78,7 @@ def _jobs(screen: Screen, result: Result) -> None:
     if jobs:
         grid(screen.out, JOB_COLUMNS, [_job_row(job) for job in jobs])
     count = result["count"]
-    screen.say("no jobs" if not count else "1 job" if count == 1 else f"{count} jobs", QUIET)
+    screen.say(counted(count, "job") if count else "no jobs", QUIET)
 
 
 def _job_row(job: Result) -> Sequence[object]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from connectors.quantity import counted
+
 Result = Mapping[str, Any]
 
 
@@ -77,11 +79,6 @@ def _written(result: Result) -> list[str]:
 
 def _job(result: Result) -> list[str]:
     return [str(result.get("status") or "")]
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """How many of something there are, in words."""
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def _count(result: Result, name: str, one: str, many: str | None = None) -> str:

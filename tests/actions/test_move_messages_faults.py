@@ -182,7 +182,7 @@ class TestFaults:
         error = caught.value.document()["error"]
         assert (error["applied"], caught.value.exit_code) == ("yes", 7)
         assert error["resume"] == {"ids": ids[1000:]}
-        assert "500 were not sent" in error["message"]
+        assert "931 done, 69 failed, 0 not known, 500 not sent" in error["message"]
         left = move(api, ids=error["resume"]["ids"])
         assert left["succeeded"] + left["failed"] == 500
 

@@ -247,7 +247,7 @@ class TestApprovals:
         dry = move(watched, ids, dry_run=True, requested_by="ana")
         assert dry["requester_proved"] is proved
         assert [r["type"] for r in dry["refusals"]] == ([] if proved else ["ApprovalRefused"])
-        assert any("CFES_REQUESTED_BY" in warning for warning in dry["warnings"]) is not proved
+        assert any("CFES_REQUESTED_BY" in refusal["message"] for refusal in dry["refusals"]) is not proved
         assert move(watched, ids[:1], dry_run=True)["refusals"] == [], "no approval is asked for"
 
     @pytest.mark.parametrize("watched", [None], indirect=True)

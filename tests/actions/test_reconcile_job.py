@@ -406,7 +406,7 @@ def test_postfix_ids_that_mean_something_else_on_either_side_are_left_out_of_acc
         return
     assert result["agrees"]
     [warning] = result["warnings"]
-    assert "none of the PostfixIDs of 5 events is a row's" in warning
+    assert "no row has the PostfixID of 5 events" in warning
     # One that does mean the same, and the others are other messages'.
     evidence.events[0]["PostfixID"] = "4postfix0"
     assert evidence.reconciled()["by_kind"] == {"completed_without_event": 4, "event_without_row": 4}
@@ -484,7 +484,7 @@ def test_a_message_that_only_somebody_else_moved_is_warned_about(evidence: Evide
     evidence.events[1]["RequestedBy"] = "analyst@corp.example"
     result = evidence.reconciled()
     assert result["agrees"]
-    assert any("1 COMPLETED messages have no witness but events that somebody else" in w for w in result["warnings"])
+    assert any("1 COMPLETED message has no witness but events that somebody else" in w for w in result["warnings"])
     evidence.events[1]["RequestedBy"] = "SOAR@corp.example "
     assert evidence.reconciled()["warnings"] == []
 
@@ -538,7 +538,7 @@ def test_rows_that_contradict_each_other_are_said_to(order: int, evidence: Evide
     evidence.rows[:1] = [evidence.rows[0], {**evidence.rows[0], "status": "FAILED"}][::order]
     result = evidence.reconciled()
     assert (result["rows"]["duplicates"], result["rows"]["changed"]) == (1, 1)
-    assert any("1 rows came again and said something else" in warning for warning in result["warnings"])
+    assert any("1 row came again and said something else" in warning for warning in result["warnings"])
 
 
 @pytest.mark.parametrize(

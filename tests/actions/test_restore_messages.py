@@ -54,6 +54,16 @@ def test_unless_told_it_shows_what_would_be_moved_and_changes_nothing(
     assert len(result["plan_hash"]) == 64
 
 
+def test_a_dry_run_speaks_of_malicious_messages_once(api: EmailSecurity, export: Path) -> None:
+    moved_by_job(api, export)
+    refused = restore(api, export, allow_malicious=False)
+    assert [refusal["type"] for refusal in refused["refusals"]] == ["MaliciousRelease"]
+    assert not any("MALICIOUS" in warning for warning in refused["warnings"])
+    allowed = restore(api, export)
+    assert allowed["refusals"] == []
+    assert sum("MALICIOUS" in warning for warning in allowed["warnings"]) == 1
+
+
 def test_what_was_moved_comes_back_to_inbox_and_it_says_that_the_folder_before_is_not_known(
     sandbox: RunningSandbox, api: EmailSecurity, export: Path
 ) -> None:
@@ -64,7 +74,7 @@ def test_what_was_moved_comes_back_to_inbox_and_it_says_that_the_folder_before_i
     assert (result["succeeded"], result["destination"], result["done"]) == (result["messages"], "Inbox", True)
     assert result["original_folder"] == "not known"
     assert any("came from is not known" in warning for warning in result["warnings"])
-    assert any("verdict MALICIOUS" in warning for warning in result["warnings"])
+    assert sum("verdict MALICIOUS" in warning for warning in result["warnings"]) == 1
     assert result["plan_hash"] == dry["plan_hash"]
     again = restore(api, export, dry_run=False)
     # Of a message in several mailboxes the log does not say whose copy is back: it is moved to Inbox once more.
@@ -157,7 +167,7 @@ def test_rows_without_a_message_or_a_folder_are_told(api: EmailSecurity, export:
     result = restore(api, changed(export, take_away))
     assert (result["without_id"], len(result["rows_without_id"])) == (1, 1)
     assert result["by_destination"]["(not told)"] == 1
-    assert any("do not say where" in warning for warning in result["warnings"])
+    assert any("1 row does not say where" in warning for warning in result["warnings"])
 
 
 def test_a_folder_that_is_none_is_refused_and_named_without_what_could_harm(

@@ -165,7 +165,7 @@ def test_what_can_not_be_read_as_a_time_is_held_back_and_said() -> None:
         result = retry(api, JOB_ID, skip_done=False)
     assert script.bodies() == [{"destination": "JunkEmail", "ids": ["x-1"]}]
     assert (result["succeeded"], result["not_sent"], result["not_yet"], result["done"]) == (1, 2, 0, False)
-    assert any("of 2 messages retry_after can't be read" in warning for warning in result["warnings"])
+    assert any("retry_after of 2 messages can't be read" in warning for warning in result["warnings"])
 
 
 def test_what_was_done_elsewhere_while_it_waited_is_not_done_again() -> None:
@@ -197,7 +197,7 @@ def test_a_message_is_due_when_all_its_rows_are() -> None:
         result = retry(api, JOB_ID, skip_done=False)
     assert (result["messages"], result["failed_rows"], result["not_yet"]) == (1, 2, 1)
     assert script.bodies() == []
-    assert any("(1 messages)" in warning for warning in result["warnings"])
+    assert any("(1 message)" in warning for warning in result["warnings"])
 
 
 def test_the_hash_stands_for_all_failed_messages_whatever_is_due() -> None:

@@ -248,7 +248,7 @@ class TestReading:
 
     def test_a_rule_that_asks_for_more_approvals_than_there_are_approvers_is_refused(self, refused: Any) -> None:
         text = spelt(approvers=DOCUMENT["approvers"], approval_needed=[{"approvals": 2}, {"approvals": 3}])
-        assert refused(text) == {"/approval_needed/1/approvals": "needs 3 approvals, and there are 2 approvers"}
+        assert refused(text) == {"/approval_needed/1/approvals": "needs 3 approvals, and the policy names 2 approvers"}
 
     def test_a_private_key_is_refused_and_not_quoted(self, tmp_path: Path) -> None:
         path = tmp_path / "policy.yaml"

@@ -207,6 +207,11 @@ def test_the_domain_of_an_address_is_in_lower_case(text: str, gives: str) -> Non
     assert value("{{ inputs.a | domain }}", a=text) == gives
 
 
+@pytest.mark.parametrize(("number", "text"), [(1, "1 message was"), (1200, "1,200 messages were")])
+def test_a_number_has_the_word_for_what_it_counts(number: int, text: str) -> None:
+    assert value("{{ inputs.n | counted('message was', 'messages were') }}", n=number) == text
+
+
 @given(st.text())
 def test_a_file_name_is_safe_whatever_the_text(text: str) -> None:
     name = file_name(text)
@@ -225,11 +230,16 @@ def test_a_file_name_that_had_to_be_changed_is_marked(text: str) -> None:
     assert file_name(text)[-9] == "-"
 
 
-NEED_MORE = {"replace", "split", "related", "campaign_search", "has_criteria"}
+NEED_MORE = {"counted", "replace", "split", "related", "campaign_search", "has_criteria"}
 EACH_FILTER = [compile_template(f"{{{{ inputs.v | {name} }}}}", NAMES) for name in FILTERS if name not in NEED_MORE]
 EACH_FILTER += [
     compile_template(f"{{{{ inputs.v | {call} }}}}", NAMES)
-    for call in ("related(inputs.v)", "has_criteria(inputs.v)", "campaign_search('auto', inputs.v, '')")
+    for call in (
+        "counted(inputs.v)",
+        "related(inputs.v)",
+        "has_criteria(inputs.v)",
+        "campaign_search('auto', inputs.v, '')",
+    )
 ]
 
 

@@ -494,7 +494,7 @@ class TestRelease:
     ) -> None:
         plant(sandbox, FALSE_POSITIVE["From"], 1, disposition="SPOOF", status="quarantined", spf="fail")
         outcome = run("false-positive-release", {"alert": FALSE_POSITIVE, "lookback_days": 30}, api, tmp_path / "run")
-        assert (outcome.exit_code, "1 of the messages held have the verdict SPOOF" in outcome.message) == (3, True)
+        assert (outcome.exit_code, "1 message held has the verdict SPOOF" in outcome.message) == (3, True)
         assert sandbox.state.truth()["jobs"] == []
 
 
