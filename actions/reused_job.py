@@ -23,7 +23,9 @@ class ReusedJob(ActionResult):
         description="Messages of this call's search, up to now, that are still delivered (for a release: still in "
         "quarantine), one for each mailbox. Null while the job runs, or where they can't be counted."
     )
-    all_checked: bool = Field(description="False where `remaining` is the least: not every message was checked.")
+    all_checked: bool = Field(
+        description="False where `remaining` is the least: not every message was checked, in every mailbox."
+    )
     not_counted: str | None = Field(description="Why `remaining` is null; else null.")
     message: str = Field(description="The same for people.")
     next: str = Field(description="What to do next.")

@@ -1,15 +1,16 @@
 """How many messages of a search are still where an action takes messages from. Asked where a job was reused.
 
 A message is delivered, or its move has failed, or it was moved and is back in Inbox. Only a message's action log tells
-the last. So the count has bounds, and says where it reached one.
+the last, and it names no mailbox. So the count has bounds, and says where it reached one, or where a message in several
+mailboxes leaves it open in how many of them it remains.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
@@ -19,6 +20,8 @@ from connectors.search import DeliveryStatus, SearchParams
 from guardrails.search_scope import scope_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from connectors.message import MessageDetails
 
 # Messages read for each delivery status: ten pages.
@@ -34,7 +37,7 @@ _IN_MAILBOX: tuple[DeliveryStatus, ...] = ("delivered", "move_failed")
 class Remaining:
     """messages: how many remain, one for each mailbox; None where they can't be counted, and `why_not` says why.
 
-    all_checked: whether every message was checked; otherwise `messages` is the least.
+    all_checked: whether every message was checked, in every mailbox; otherwise `messages` is the least.
     """
 
     messages: int | None
@@ -52,14 +55,25 @@ def count_remaining(
         bounded = api.until(Deadline(api.clock, MOST_SECONDS))
         if action == "RELEASE":
             held, complete = _found(bounded, search, "quarantined")
-            return Remaining(sum(_copies(one, ("quarantined",)) for one in held), complete)
+            return _sum([_copies(one, ("quarantined",)) for one in held], complete=complete)
         return _still_in_mailboxes(bounded, search, to_inbox=destination == "Inbox")
     except PackError as failure:
         return Remaining(None, all_checked=False, why_not=failure.message)
 
 
+class _Left(NamedTuple):
+    """Of one message: in how many mailboxes it remains, and whether that is sure; otherwise it is the least."""
+
+    copies: int
+    sure: bool
+
+
+def _sum(found: Sequence[_Left], *, complete: bool) -> Remaining:
+    return Remaining(sum(one.copies for one in found), complete and all(one.sure for one in found))
+
+
 def _still_in_mailboxes(api: EmailSecurity, search: SearchParams, *, to_inbox: bool) -> Remaining:
-    found: dict[str, int] = {}
+    found: dict[str, _Left] = {}
     complete = True
     for status in () if to_inbox else _IN_MAILBOX:
         messages, whole = _found(api, search, status)
@@ -68,10 +82,8 @@ def _still_in_mailboxes(api: EmailSecurity, search: SearchParams, *, to_inbox: b
     moved, whole = _found(api, search, "moved")
     candidates = [one for one in moved if one.id not in found]
     for one in _spread(candidates, MOST_LOGS):
-        folder = _last_folder(api, one)
-        if folder is not None and (folder == "Inbox") is not to_inbox:
-            found[one.id] = one.copies
-    return Remaining(sum(found.values()), complete and whole and len(candidates) <= MOST_LOGS)
+        found[one.id] = _moved_back(api, one, to_inbox=to_inbox)
+    return _sum(list(found.values()), complete=complete and whole and len(candidates) <= MOST_LOGS)
 
 
 def _found(api: EmailSecurity, search: SearchParams, status: DeliveryStatus) -> tuple[list[MessageDetails], bool]:
@@ -85,10 +97,10 @@ def _found(api: EmailSecurity, search: SearchParams, status: DeliveryStatus) -> 
     return meant, len(read) <= MOST_READ
 
 
-def _copies(message: MessageDetails, statuses: Sequence[str]) -> int:
+def _copies(message: MessageDetails, statuses: Sequence[str]) -> _Left:
     """Return in how many mailboxes a message has one of these statuses: at least one, where its copies differ."""
     others = set(message.delivery_status or ()) - set(statuses)
-    return 1 if others else message.copies
+    return _Left(1, message.copies <= 2) if others else _Left(message.copies, sure=True)
 
 
 def _spread(messages: Sequence[MessageDetails], most: int) -> Iterator[MessageDetails]:
@@ -96,17 +108,33 @@ def _spread(messages: Sequence[MessageDetails], most: int) -> Iterator[MessageDe
     return (messages[int(number * step)] for number in range(min(len(messages), most)))
 
 
-def _last_folder(api: EmailSecurity, message: MessageDetails) -> str | None:
-    """Return the folder that the last move went to; None where the action log does not say."""
-    moves = []
+def _moved_back(api: EmailSecurity, message: MessageDetails, *, to_inbox: bool) -> _Left:
+    """Return in how many mailboxes a moved message is back where the action takes messages from.
+
+    An entry of the log is one mailbox's, or of all: that is not documented. What was moved back last and never moved
+    away after that is back in as many mailboxes as there are entries, at least.
+    """
+    moves: list[tuple[datetime, bool]] = []
+    unsure = _Left(0, sure=False)
     try:
         log = api.message_actions(message.id)
     except NotFound:
-        return None
+        return unsure
     for entry in log:
-        if entry.operation == "MOVE" and entry.carried_out and entry.folder is not None:
-            try:
-                moves.append((entry.time(), entry.folder))
-            except ValueError:
-                return None
-    return max(moves)[1] if moves else None
+        if entry.operation != "MOVE" or entry.folder is None or entry.carried_out is False:
+            continue
+        try:
+            moves.append((entry.time(), (entry.folder == "Inbox") is not to_inbox))
+        except ValueError:
+            return unsure
+        if entry.carried_out is None:
+            return unsure
+    if not any(back for _, back in moves):
+        return _Left(0, sure=True)
+    by_time = [{back for _, back in same} for _, same in groupby(sorted(moves), key=lambda move: move[0])]
+    if len(by_time[-1]) > 1:
+        return unsure
+    back = by_time[-1].pop()
+    last_other = max((at for at, other in moves if other is not back), default=None)
+    latest = sum(last_other is None or at > last_other for at, _ in moves)
+    return _Left(min(latest, message.copies) if back else 0, sure=latest >= message.copies)

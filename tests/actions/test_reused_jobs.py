@@ -11,7 +11,8 @@ import pytest
 from actions import create_move_job, release_job, restore_messages, wait_for_job
 from connectors.email_security import EmailSecurity
 from guardrails import remaining
-from sandbox.message import QUARANTINED, Sender
+from sandbox.clock import SECOND
+from sandbox.message import QUARANTINED, Copy, Sender
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, delivered, moved_by_job
 from tests.conftest import CAMPAIGN
@@ -85,6 +86,59 @@ def test_messages_that_were_moved_back(sandbox: RunningSandbox, api: EmailSecuri
     # One log for each message: not all are read.
     assert reused["all_checked"] is (rows["written"] <= remaining.MOST_LOGS)
     assert "still delivered" in reused["message"]
+
+
+COPIES = ("dana@corp.example", "lee@corp.example", "vera@corp.example")
+
+
+@pytest.mark.parametrize(
+    ("steps", "remaining", "all_checked"),
+    [
+        ([("Inbox", 3)], 3, True),
+        # Some were not moved back, or were moved away again since: the log does not say whose.
+        ([("Inbox", 2)], 2, False),
+        ([("Inbox", 1)], 1, False),
+        ([("Inbox", 3), ("JunkEmail", 2)], 0, False),
+        ([("Inbox", 3), ("JunkEmail", 3)], 0, True),
+        ([("Inbox", 3), ("DeletedItems", 3), ("Inbox", 1)], 1, False),
+        ([("DeletedItems", 2)], 0, True),
+    ],
+)
+def test_a_message_in_several_mailboxes_that_was_moved_back_in_some(
+    sandbox: RunningSandbox, api: EmailSecurity, steps: list[tuple[str, int]], remaining: int, all_checked: bool
+) -> None:
+    named = "several-mailboxes"
+    one = delivered(sandbox, *COPIES, sender=ATTACKER, subject=named)
+    search = {**CAMPAIGN, "exact_subject": named}
+    ended(api, create_move_job.run, {**MOVE, "search_params": search})
+    assert rerun(api, search_params=search)["remaining"] == 0
+    for number, (folder, times) in enumerate(steps):
+        with sandbox.state.present() as now:
+            message = sandbox.state.tenant.by_id(one)
+            assert message is not None
+            for recipient in COPIES[:times]:
+                sandbox.state.tenant.move(message, recipient, folder, now + number * SECOND, "somebody")
+    reused = rerun(api, search_params=search)
+    assert (reused["remaining"], reused["all_checked"]) == (remaining, all_checked)
+    assert ("At least" in reused["message"]) is (remaining > 0 and not all_checked)
+    assert ("not all were checked" in reused["message"]) is (remaining == 0 and not all_checked)
+
+
+@pytest.mark.parametrize(("new", "copies", "all_checked"), [(1, 2, True), (1, 3, False), (2, 3, False)])
+def test_a_message_that_is_delivered_again_in_some_of_its_mailboxes(
+    sandbox: RunningSandbox, api: EmailSecurity, new: int, copies: int, all_checked: bool
+) -> None:
+    one = delivered(sandbox, *COPIES[:copies], sender=ATTACKER, subject="again")
+    search = {**CAMPAIGN, "exact_subject": "again"}
+    ended(api, create_move_job.run, {**MOVE, "search_params": search})
+    with sandbox.state.present():
+        message = sandbox.state.tenant.by_id(one)
+        assert message is not None
+        for recipient in COPIES[:new]:
+            assert message.copies is not None
+            message.copies[recipient] = Copy("delivered", "")
+    reused = rerun(api, search_params=search)
+    assert (reused["remaining"], reused["all_checked"]) == (1, all_checked)
 
 
 def test_a_job_that_still_runs_is_followed(sandbox: RunningSandbox, connect: Callable[..., EmailSecurity]) -> None:
