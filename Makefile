@@ -51,7 +51,7 @@ demo: $(VENV)/.runs ## Answer a phishing alert against the sandbox, from search 
 	@CFES_LOG=$${CFES_LOG:-off} $(BIN)/cfes demo --output table
 
 sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, until Ctrl-C
-	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000
+	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000 --at "$$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 
 test: $(VENV)/.tests $(MOTO)/.server $(SUPPLY)/.tools ## Run the tests; those of the report's looks need Chromium (.ci/chromium installs it)
 	@$(BIN)/python -m pytest -n 2

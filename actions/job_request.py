@@ -14,7 +14,7 @@ from actions.streams import record
 from actions.tripwire import DiscoveryLimit, DiscoveryWatch, Tripwire, smallest
 from connectors.email_security import EmailSecurity
 from connectors.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION, EndedParameter
-from connectors.errors import ApprovalRefused
+from connectors.errors import ANOTHER_JOB, ApprovalRefused
 from connectors.job import BEFORE_PROCESSING, ActionType, BulkJob, Destination
 from connectors.job_creation import Intent, create_job_once
 from connectors.quantity import counted
@@ -205,12 +205,12 @@ def request_job(
     if not made.created:
         warnings.append(f"a job for this request already exists ({made.job.job_id}): nothing new was created")
         if made.job.status in ("CANCELLED", "FAILED"):
-            warnings.append(
-                f"that job is {made.job.status}: for another one take another idempotency_key or a new plan"
-            )
+            warnings.append(f"that job is {made.job.status}: for another one use {ANOTHER_JOB}")
     if plan_hash is not None and not made.stamp.names_plan(plan_hash):
         plan_hash = None
-        warnings.append("the job was not made from this plan, so its numbers do not bind it: wait for it without plan")
+        warnings.append(
+            "the job was not made from this plan, so its numbers do not bind it: wait for it without `plan`"
+        )
     state, tripwire = made.job, None
     # Under a policy nobody is believed to wait: a parameter would lift its limit.
     if api.has_policy or not p.wait_follows or watch.has_stopped(state):
@@ -306,7 +306,7 @@ def warnings_of(search: SearchParams) -> list[str]:
     if search.detections_only is None:
         warnings.append("detections_only is not given: the API takes true, so mail with a clean verdict is not touched")
     if search.start is None:
-        warnings.append("start is not given: how far back a job looks is not documented")
+        warnings.append("`start` is not given: how far back a job looks is not documented")
     return warnings
 
 

@@ -126,7 +126,7 @@ def _counted(p: Params, search: SearchParams, api: EmailSecurity) -> Survey:
     if not found.complete:
         raise TooManyMessages(
             f"the search finds more than {counted(p.limit, 'message')}: a plan of a part would bind nothing",
-            help="Nothing was changed. Narrow the search, or raise limit.",
+            help="Nothing was changed. Narrow the search, or raise `limit`.",
         )
     return found
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from actions.contract import ActionResult
 from connectors.email_security import EmailSecurity
+from connectors.errors import ANOTHER_JOB
 from connectors.job import ActionType, BulkJob, Destination
 from connectors.quantity import counted
 from connectors.search import SearchParams, parse_instant
@@ -50,7 +51,7 @@ def describe_reused_job(
     found = count_remaining(api, action, destination, _search_until_now(asked, job))
     said = f"This call {'released' if action == 'RELEASE' else 'moved'} nothing: {made}, and ended as {job.status}."
     by_id = "release-messages" if action == "RELEASE" else "move-messages"
-    again = f"call again with another idempotency_key or a new plan, or use {by_id}"
+    again = f"call again with {ANOTHER_JOB}, or use {by_id}"
     if found.messages is None:
         said += f" Whether messages of its search are still {place} is not known: {found.why_not}."
         return _facts(job, None, found.why_not, said, f"Check with search-messages. If messages are left, {again}.")

@@ -78,12 +78,12 @@ def _warnings(p: Params, *, limit_reached: bool) -> list[str]:
     warnings = []
     if limit_reached:
         warnings.append(
-            f"more than {counted(p.limit, 'message was', 'messages were')} found: raise limit to count them all"
+            f"more than {counted(p.limit, 'message was', 'messages were')} found: raise `limit` to count them all"
         )
     if p.search_params.detections_only is None:
         warnings.append("detections_only is not given: the API takes true, so mail with a clean verdict is not found")
     if p.search_params.start is None:
-        warnings.append("start is not given: the message search looks back 30 days, a job may look back further")
+        warnings.append("`start` is not given: the message search looks back 30 days, a job may look back further")
     return warnings
 
 

@@ -51,10 +51,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, TypedDict
 
 from connectors.clock import whole_seconds
+
+# Sentences of a help that speak of what the action changed, and of nothing else.
+NOTHING_CHANGED = re.compile(
+    r"(?:Nothing was (?:changed|sent|run|cut and nothing was changed)[^.]*|No job was created)\.\s*"
+)
+
+# How another job is made where one exists for the same key: a playbook's user gives no key.
+ANOTHER_JOB = "another idempotency_key or a new plan (in a playbook: a higher attempt)"
 
 Applied = Literal["no", "unknown", "yes"]
 
@@ -279,7 +288,8 @@ class EvidenceRefused(GuardrailRefusal):
 
 
 class CheckRefused(GuardrailRefusal):
-    default_help = "The playbook stopped before the step that would have changed something."
+    # The check's own text says what to do.
+    default_help = "Nothing was changed."
 
 
 class InlineTooLarge(GuardrailRefusal):
@@ -322,9 +332,7 @@ class Conflict(ApiRefusal):
 
 
 class IdempotencyConflict(Conflict):
-    default_help = (
-        "Nothing was sent. Look at the job that is named; use another idempotency_key if this is a new intent."
-    )
+    default_help = f"Nothing was sent. Look at the job that is named; if this is a new intent, use {ANOTHER_JOB}."
 
 
 class PlanUsed(Conflict):

@@ -285,7 +285,7 @@ def _other_end(asked: SearchParams, found: datetime | None, created: datetime | 
     elif found > created + CLOCK_SKEW:
         yield (
             f"end: the job's search ends at {_when(found)}, but Cloudflare made the job at {_when(created)}: the clock "
-            "of this machine or of the one that made the job is wrong"
+            "of this machine or of the one that made the job is wrong (a sandbox takes its time from --at)"
         )
     elif found < created - OLDEST_PLAN - CLOCK_SKEW:
         yield (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from connectors.email_security import EmailSecurity
-from connectors.errors import Applied, IdempotencyConflict, OutcomeUnknown, PackError
+from connectors.errors import ANOTHER_JOB, Applied, IdempotencyConflict, OutcomeUnknown, PackError
 from connectors.job import BulkJob
 from connectors.job_match import ExpectedJob, differences, is_formerly_stamped, is_visible, missed_search, window_search
 from connectors.quantity import counted
@@ -18,7 +18,7 @@ MOST_DIFFERENCES = 5
 
 _GAP = (
     "job {job} was made at {made} and its search ends at {end}: mail that arrived between the two {is_or_may} left "
-    "out of it. For that mail take another idempotency_key (in a playbook: a higher attempt)"
+    "out of it. For that mail use " + ANOTHER_JOB
 )
 _FOUND_NOTHING = (
     "job {} found no message, and the plan has {}: they were moved or released before, or are where they were"
@@ -68,7 +68,7 @@ def reusable_job(
         return job, warnings
     if len(found) > MOST_DIFFERENCES:
         found[MOST_DIFFERENCES:] = [counted(len(found) - MOST_DIFFERENCES, "more difference")]
-    look = f"Check job {job.job_id} and who made it. To make another job, use another idempotency_key or a new plan."
+    look = f"Check job {job.job_id} and who made it. To make another job, use {ANOTHER_JOB}."
     raise IdempotencyConflict(
         f"job {job.job_id} ({job.status}, made at {job.created_at}) has the stamp of this request, but differs: "
         f"{'; '.join(found)}.",

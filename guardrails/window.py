@@ -24,7 +24,7 @@ def with_start(search: SearchParams, now: datetime) -> tuple[SearchParams, list[
         return search, []
     start = _whole(min(now, search.end or now) - LOOK_BACK)
     return search.model_copy(update={"start": start}), [
-        f"start is not given: the search is pinned to {LOOK_BACK.days} days, from {format_instant(start)}"
+        f"`start` is not given: the search is pinned to {LOOK_BACK.days} days, from {format_instant(start)}"
     ]
 
 
@@ -48,7 +48,7 @@ def with_past_end(search: SearchParams, now: datetime) -> tuple[SearchParams, li
         return search, []
     end = max(_whole(now), search.start or _whole(now))
     return search.model_copy(update={"end": end}), [
-        f"end lies in the future: the search ends at {format_instant(end)} instead"
+        f"`end` lies in the future: the search ends at {format_instant(end)} instead"
     ]
 
 

@@ -6,22 +6,17 @@ has created a job.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from connectors.errors import CheckRefused, OutcomeUnknown, PackError, ParameterError, TemporaryFailure
+from connectors.errors import NOTHING_CHANGED, CheckRefused, OutcomeUnknown, PackError, ParameterError, TemporaryFailure
 from playbooks.format import ActionStep, Playbook
 from playbooks.plain_json import Json
 from playbooks.state import End, RunState, Status, StepRecord
 
 # Exit codes that promise that nothing was changed.
 _PROMISES = (ParameterError.exit_code, CheckRefused.exit_code, TemporaryFailure.exit_code)
-
-_OF_THE_ACTION_ALONE = re.compile(
-    r"(?:Nothing was (?:changed|sent|run|cut and nothing was changed)[^.]*|No job was created)\.\s*"
-)
 
 
 @dataclass(frozen=True)
@@ -154,5 +149,5 @@ def _help(error: Mapping[str, Json], found: Sequence[Change], at: ActionStep | N
         go_on = f"Resumed, the run goes on with step '{at.id}' and repeats nothing that is done."
     else:
         go_on = "Look at that before you run the playbook again."
-    own = _OF_THE_ACTION_ALONE.sub("", str(error.get("help") or "")).strip()
+    own = NOTHING_CHANGED.sub("", str(error.get("help") or "")).strip()
     return " ".join(part for part in (told(found), own, go_on) if part)

@@ -139,13 +139,11 @@ class Walk:
             return False
         message = self._at("otherwise").text(self._context())
         self._close(record, "failed", reason=message)
-        ran = [s.action for s in self._actions_run()]
         if step.outcome == "incomplete":
             incomplete = RunIncomplete(message)
             self._end("incomplete", incomplete.exit_code, error=incomplete.document()["error"], message=message)
             return True
-        told = f"Actions that ran before it: {', '.join(ran)}." if ran else "No action ran before it."
-        refusal = CheckRefused(message, help=f"The playbook's check '{step.id}' ended the run. {told}")
+        refusal = CheckRefused(message)
         self._end("refused", refusal.exit_code, error=refusal.document()["error"], message=message)
         return True
 

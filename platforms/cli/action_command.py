@@ -19,7 +19,7 @@ from platforms.cli.action_index import load
 from platforms.cli.commands import PlainCommand
 from platforms.cli.documents import read_object
 from platforms.cli.failures import told
-from platforms.cli.flag_words import in_flags
+from platforms.cli.flag_words import in_flags, result_in_flags
 from platforms.cli.flags import FILES_ONLY, SPREAD, Flag, document, flags_of, is_file, typed
 from platforms.cli.parting import Parting
 from platforms.cli.screen import Screen
@@ -93,7 +93,7 @@ def _run(call: _Call, flags: Sequence[Flag], screen: Screen) -> None:
     else:
         from platforms.cli.result_view import show_result  # noqa: PLC0415 -- tables only where a person looks
 
-        show_result(screen, action.id, result)
+        show_result(screen, action.id, result_in_flags(result, flags))
     if given.get("exit_status") and action.verdict is not None:
         raise typer.Exit(action.verdict(result))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from connectors.errors import GuardrailRefusal, OutcomeUnknown, PackError, ParameterError
 from evidence.disarm import visible
 from platforms.cli.action_index import load
+from platforms.cli.flag_words import result_in_flags
 from platforms.cli.layout import broken, facts, paragraph, width_of
 from platforms.cli.palette import STRONG, WARNING
 from platforms.cli.plan_view import effect_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from actions.contract import Action
+    from platforms.cli.flags import Named
 
 # The terminal that a process belongs to, wherever its streams lead. A process of cron has none.
 TERMINAL = "/dev/tty"
@@ -98,6 +100,7 @@ class AskingGate:
     changed. In a `resumed` run somebody else may have approved it: the first step is always asked about, after what
     the run has done so far. `require_person` refuses a run that could not ask. `away` takes what is drawn on the
     terminal off it while the question waits. `thinking` is filled with the seconds that the person took, by step.
+    flags: those that give the playbook's inputs.
     """
 
     def __init__(
@@ -108,9 +111,11 @@ class AskingGate:
         thinking: dict[str, float],
         *,
         resumed: bool,
+        flags: Sequence[Named] = (),
     ) -> None:
         self.thinking = thinking
         self._screen = screen
+        self._flags = flags
         self._away = away
         self._previews = previews
         self._first = resumed
@@ -132,7 +137,7 @@ class AskingGate:
             if shown is None:
                 facts(console, [(name, value) for name, value in named_values(params) if value != ""])
             else:
-                show_preview(self._screen, console, action, shown, to_run)
+                show_preview(self._screen, console, action, result_in_flags(shown, self._flags), to_run)
             asked = monotonic()
             agreed = agrees(self._screen, effect_of(action, shown))
             step = upcoming.command.step_id

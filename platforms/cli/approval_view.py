@@ -7,6 +7,7 @@ from typing import Any
 
 from actions.live_check import drift_of
 from connectors.job import delivers
+from connectors.quantity import counted
 from guardrails.plan import Plan
 from guardrails.plan_seal import SealState
 from platforms.cli.approval_findings import Findings
@@ -146,7 +147,7 @@ def _conditions(subject: Plan | DryRun, findings: Findings) -> Rows:
             ("drift allowed", f"{findings.facts.max_drift:g} percent (the file says {subject.max_drift:g})"),
             (
                 "discovery limit",
-                f"{_number(limit)} (the file says {_number(subject.cancel_if_discovered_over)})",
+                f"{_messages(limit)} (the file says {_number(subject.cancel_if_discovered_over)})",
             ),
         ]
     rows.append(("asked by", _requester(subject, findings)))
@@ -171,6 +172,10 @@ def _requester(subject: Plan | DryRun, findings: Findings) -> str:
     proof = "proved, and sealed with the plan" if findings.seal == "sealed" else "the file says that this is proved"
     account = "; a service account: the policy asks for one more approval" if findings.service_account else ""
     return f"{name} ({proof}{account})"
+
+
+def _messages(count: int | None) -> str:
+    return _number(count) if count is None else counted(count, "message")
 
 
 def _number(count: int | None) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from connectors.errors import GuardrailRefusal, TooManyMessages
 from platforms.cli import approval
+from platforms.cli.flag_words import result_in_flags
+from platforms.cli.flags import flags_of
 from platforms.cli.plan_view import effect_of
 from platforms.cli.preview import bind_parameters, run_preview, show_preview
 from platforms.cli.screen import Screen
@@ -41,7 +43,8 @@ def confirm_call(screen: Screen, action: Action[Any, Any], params: Mapping[str, 
         raise error.retold(error.message, help=hint) from None
     to_run = bind_parameters(action, params, shown)
     if shown is not None:
-        show_preview(screen, approval.console_of(screen), action, shown, to_run)
+        said = result_in_flags(shown, flags_of(action.params))
+        show_preview(screen, approval.console_of(screen), action, said, to_run)
     if not approval.agrees(screen, effect_of(action, shown)):
         raise NotConfirmed("the question was not answered with yes")
     return to_run

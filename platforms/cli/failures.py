@@ -10,7 +10,7 @@ import typer
 
 from actions.ending import EndedBySignal, interrupted_code
 from actions.streams import ended_with
-from connectors.errors import InternalError, PackError
+from connectors.errors import NOTHING_CHANGED, InternalError, PackError
 from platforms.cli.flag_words import document_in_flags
 from platforms.cli.palette import BAD
 from platforms.cli.parting import Parting
@@ -68,7 +68,10 @@ def defect(error: BaseException) -> InternalError:
 
 def _block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
     problems = list(error.get("problems") or ())
-    message = str(error.get("message") or "")
+    message, help_ = str(error.get("message") or ""), str(error.get("help") or "")
+    if error.get("applied") == "no":
+        # The line `changed` says it.
+        message, help_ = (NOTHING_CHANGED.sub("", text).strip() for text in (message, help_))
     # The message names each problem too: one reason is told once.
     if problems and all(problem["message"] in message for problem in problems):
         message = _line(problems[0]) if len(problems) == 1 else f"{len(problems)} problems"
@@ -85,7 +88,7 @@ def _block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
         "API says": "; ".join(api_errors),
         "ray ID": error.get("ray_id"),
         "again in": f"{wait:g} s" if isinstance(wait, int | float) else None,
-        "next": error.get("help"),
+        "next": help_,
         "exit": exit_code,
     }
     screen.facts([(name, value) for name, value in facts.items() if value not in (None, "")])

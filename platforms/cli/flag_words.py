@@ -7,8 +7,10 @@ flags, or the inputs of a playbook.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from connectors.errors import ANOTHER_JOB
 
 if TYPE_CHECKING:
     from platforms.cli.flags import Named
@@ -21,6 +23,7 @@ _FIXED = (
     ("the parameters named in `problems`", "the flags that are named"),
     ("`problems`", "the problems named"),
 )
+_ANOTHER_JOB = ANOTHER_JOB.partition(" (")[0]
 _SEARCH = re.compile(rf"{_BEFORE}`?search_params`?{_AFTER}")
 _SEARCH_FIELD = re.compile(rf"{_BEFORE}`?search_params\.(?=[a-z_])")
 
@@ -34,6 +37,8 @@ def in_flags(text: str, flags: Sequence[Named]) -> str:
         return text
     for phrase, plain in _FIXED:
         text = text.replace(phrase, plain)
+    by_attempt = any(flag.pointer == "/attempt" for flag in flags)
+    text = text.replace(ANOTHER_JOB, "a higher --set attempt=NUMBER" if by_attempt else _ANOTHER_JOB)
     text = _SEARCH_FIELD.sub("", text)
     for flag in sorted(flags, key=lambda one: -len(one.pointer)):
         text = _with_flag(text, flag)
@@ -43,6 +48,18 @@ def in_flags(text: str, flags: Sequence[Named]) -> str:
 def as_typed(flag: Named) -> str:
     """Return the flag with what a person types behind it, where that is a file."""
     return getattr(flag, "example", "") or flag.option
+
+
+def result_in_flags(result: Mapping[str, Any], flags: Sequence[Named]) -> dict[str, Any]:
+    """Return an action's result with what it says to people in the words of the command line."""
+
+    def said(texts: Any) -> Any:
+        if isinstance(texts, Mapping):
+            return {name: said(text) if name in ("message", "next") else text for name, text in texts.items()}
+        return [said(text) for text in texts] if isinstance(texts, list) else in_flags(str(texts), flags)
+
+    own = {name: said(result[name]) for name in ("warnings", "refusals", "reused") if result.get(name)}
+    return {**result, **own}
 
 
 def document_in_flags(error: dict[str, Any], flags: Sequence[Named]) -> dict[str, Any]:
@@ -85,7 +102,7 @@ def _either(value: str, option: str) -> str:
 
 
 def _given(option: str, value: str) -> str:
-    return f"{option.removesuffix('=…')}={value}" if option.endswith("=…") else f"{option} {value}"
+    return f"{option}={value}" if option.startswith("--set ") else f"{option} {value}"
 
 
 def _has_search(flags: Sequence[Named]) -> bool:

@@ -197,7 +197,7 @@ def flags_of(playbook: Playbook) -> list[InputFlag]:
     return [
         InputFlag(INPUT, below("", name), f"{INPUT} FILE")
         if name == primary
-        else InputFlag(f"{SET} {name}=…", below("", name), _example(name, spec))
+        else InputFlag(f"{SET} {name}", below("", name), _example(name, spec))
         for name, spec in playbook.inputs.items()
     ]
 

@@ -26,7 +26,7 @@ NARROWEST = 20
 # A pipe or a file has no width.
 UNBOUNDED = 100_000
 
-# A longer name has its value on the next line.
+# A longer name has its value behind it, or on the next line where there is no room.
 LONGEST_NAME = 28
 
 GAP = 2
@@ -111,12 +111,12 @@ def facts(console: Console, rows: Sequence[tuple[str, object]]) -> None:
             # Beside the name it would be broken by the terminal: a hash is read as a whole.
             stacked(console, name, value)
             continue
-        if cell_len(shown) > column:
+        if cell_len(shown) > column and (len(lines) > 1 or cell_len(shown) + GAP + cell_len(lines[0]) > width):
             whole(console, shown, QUIET)
             shown = ""
         for number, line in enumerate(lines):
             label = shown if number == 0 else ""
-            gap = " " * (column + GAP - cell_len(label))
+            gap = " " * (max(column, cell_len(label)) + GAP - cell_len(label))
             text = Text.assemble((label, QUIET), f"{gap}{line}")
             text.rstrip()
             console.print(text, soft_wrap=True)

@@ -17,7 +17,8 @@ from evidence.locked_temporary import spool_directory
 from platforms.cli import playbook_run
 from platforms.cli.action_index import load
 from platforms.cli.failures import show_ending
-from platforms.cli.flag_words import document_in_flags
+from platforms.cli.flag_words import document_in_flags, result_in_flags
+from platforms.cli.input_values import flags_of
 from platforms.cli.layout import facts
 from platforms.cli.palette import STRONG
 from platforms.cli.preview import Previews, show_preview
@@ -184,7 +185,8 @@ def _show_reached(screen: Screen, playbook: Playbook, reached: ChangeReached, fi
     """Show what the step would do, and write its plan. Raises: NoPlan."""
     if reached.shown is not None and screen.tells_people:
         console = screen.err if screen.json else screen.out
-        show_preview(screen, console, reached.action, reached.shown, reached.params)
+        shown = result_in_flags(reached.shown, flags_of(playbook))
+        show_preview(screen, console, reached.action, shown, reached.params)
     before = f"before step {reached.step_id!r} ({reached.action.id})"
     if reached.plan is None:
         raise NoPlan(f"the run stopped {before}, which takes no plan")

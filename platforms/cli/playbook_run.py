@@ -124,6 +124,8 @@ def begin_each(
     codes: list[int] = []
     for number, inputs in enumerate(each, 1):
         record = inputs[playbook.primary_input or ""]
+        if number > 1:
+            screen.say("")
         screen.say(f"Record {number} of {len(each)}{named(record)}", "bold")
         try:
             codes.append(begin(screen, playbook, inputs, directory and directory / f"{number:04}", terms))
@@ -135,6 +137,7 @@ def begin_each(
             left = f"Not run: records {number + 1} to {len(each)}. " if number < len(each) else ""
             screen.say(f"Record {number} was interrupted. {left}Run one record with --record N instead of --each.")
             raise
+    screen.say("")
     screen.say(_so_far(codes))
     # What failed was told on standard error; of a run that succeeded, standard output had all.
     return worst_of([code or code_of_success() for code in codes])
@@ -201,7 +204,9 @@ def choose_gate(screen: Screen, terms: Terms, thinking: dict[str, float], *, res
     """
     if terms.yes:
         return lambda _, __: OpenGate()
-    return lambda away, previews: approval.AskingGate(screen, away, previews, thinking, resumed=resumed)
+    return lambda away, previews: approval.AskingGate(
+        screen, away, previews, thinking, resumed=resumed, flags=terms.flags
+    )
 
 
 def drive(
@@ -274,7 +279,7 @@ def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms, 
         outcome = replace(outcome, error=document_in_flags(outcome.error, terms.flags))
     if terms.farewell is None:
         record(place=outcome.directory)
-    show_closing(screen, outcome, seconds_of(outcome, thinking))
+    show_closing(screen, outcome, seconds_of(outcome, thinking), service_ended=terms.farewell is not None)
     return exit_code_of(outcome, terms)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from platforms.cli.failures import show_ending
 from platforms.cli.layout import facts
-from platforms.cli.palette import GOOD, WARNING
+from platforms.cli.palette import GOOD, QUIET, WARNING
 from platforms.cli.screen import Screen
 from platforms.cli.tables import named_values, near
 from playbooks import local
@@ -22,8 +22,11 @@ OF_RERUNS = ("still_delivered", "still_held", "earlier_job")
 _COUNTS = ("failed", "skipped", "cancelled", "pending")
 
 
-def show_closing(screen: Screen, outcome: local.Outcome, seconds: float) -> None:
-    """Show how a run ended; for programs one document. seconds: how long it took."""
+def show_closing(screen: Screen, outcome: local.Outcome, seconds: float, *, service_ended: bool = False) -> None:
+    """Show how a run ended; for programs one document.
+
+    seconds: how long it took. service_ended: the sandbox of a demo ends with the run, and no command can reach it.
+    """
     document = outcome.document()
     del document["steps"]  # they stand in the journal
     rerun = _rerun(outcome)
@@ -36,9 +39,12 @@ def show_closing(screen: Screen, outcome: local.Outcome, seconds: float) -> None
         # What a run that was refused has not come to would only hide the reason.
         outputs = [(name, text) for name, text in _outputs(outcome) if outcome.error is None or text != "-"]
         facts(screen.out, [*outputs, ("time", f"{seconds:.1f} s"), ("directory", near(outcome.directory))])
-        _show_result(screen, outcome)
+        _show_result(screen, outcome, service_ended=service_ended)
     if outcome.error is not None:
-        show_ending(screen, outcome.error, outcome.exit_code)
+        said = str(outcome.error.get("message"))
+        # The first line of the closing table says it already.
+        once = said if screen.json or not rerun else " ".join(said.replace(rerun, "").split())
+        show_ending(screen, {**outcome.error, "message": once}, outcome.exit_code)
     elif outcome.message is not None and (screen.json or outcome.message != rerun):
         screen.say(outcome.message)
 
@@ -50,7 +56,7 @@ def seconds_of(outcome: local.Outcome, thinking: Mapping[str, float]) -> float:
     return float(max(took - sum(thinking.values()), 0.0))
 
 
-def _show_result(screen: Screen, outcome: local.Outcome) -> None:
+def _show_result(screen: Screen, outcome: local.Outcome, *, service_ended: bool) -> None:
     """Say what was moved or released, where the report is, and what to do next. Not where the run changed nothing."""
     outputs = outcome.outputs
     done = next((name for name in ("moved", "released") if isinstance(outputs.get(name), int)), None)
@@ -64,7 +70,9 @@ def _show_result(screen: Screen, outcome: local.Outcome) -> None:
     for file in outputs.get("files") or ():
         if isinstance(file, Mapping) and str(file.get("path")).endswith(".html"):
             screen.command("report", near(str(file["path"])))
-    if outcome.error is None:
+    if service_ended:
+        screen.say("  The sandbox ended with the run. To try a retry or an undo, start one with `cfes sandbox`.", QUIET)
+    elif outcome.error is None:
         for title, command in _next_commands(outcome, done):
             screen.command(title, shlex.join(command))
 

@@ -127,11 +127,12 @@ def _what_came_of_it(step: Step, record: Record) -> str:
     error = record.get("error")
     if record["status"] == "failed":
         # The run's closing block has the reason, unless the run goes on after it.
-        handled = isinstance(step, ActionStep) and step.on_error
+        handled = isinstance(step, ActionStep) and any(handler.do == "continue" for handler in step.on_error)
         kind = (error or {}).get("type") or ("refused" if isinstance(step, CheckStep) else "failed")
         return f"{kind}: {error.get('message')}" if handled and error else str(kind)
-    if record.get("reason"):
-        return str(record["reason"])
+    if isinstance(step, FinishStep):
+        # The closing lines say why.
+        return "the run ends here"
     return summary(step.action, record.get("result") or {}) if isinstance(step, ActionStep) else ""
 
 

@@ -18,6 +18,9 @@ from platforms.cli.palette import QUIET, STRONG
 # More of them would only be scrolled past.
 LONGEST_LIST = 50
 
+# Each is a long line.
+MOST_RECORDS = 10
+
 IN_JSON = " (--output json has all)"
 
 
@@ -123,7 +126,7 @@ def named_values(document: Mapping[str, Any], within: str = "") -> Iterator[tupl
     for key, value in document.items():
         name = f"{within}{key}"
         if isinstance(value, Mapping):
-            if set(value) >= {"path", "sha256"}:
+            if _is_file(value):
                 yield name, file_line(value)
             else:
                 yield from named_values(value, f"{name}.")
@@ -162,12 +165,16 @@ def text_of(value: object) -> str:
 
 
 def _listed(name: str, values: Sequence[Any]) -> Iterator[tuple[str, str]]:
-    for value in values[:LONGEST_LIST]:
+    most = MOST_RECORDS if values and isinstance(values[0], Mapping) and not _is_file(values[0]) else LONGEST_LIST
+    for value in values[:most]:
         if isinstance(value, Mapping):
-            files = set(value) >= {"path", "sha256"}
-            yield name, file_line(value) if files else ", ".join(f"{k}: {v}" for k, v in named_values(value))
+            yield name, file_line(value) if _is_file(value) else ", ".join(f"{k}: {v}" for k, v in named_values(value))
         else:
             yield name, text_of(value)
         name = ""  # it stands before the first only
-    if len(values) > LONGEST_LIST:
-        yield "", f"and {len(values) - LONGEST_LIST:,} more"
+    if len(values) > most:
+        yield "", f"and {len(values) - most:,} more{IN_JSON}"
+
+
+def _is_file(value: Mapping[str, Any]) -> bool:
+    return set(value) >= {"path", "sha256"}

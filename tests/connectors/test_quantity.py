@@ -37,8 +37,9 @@ def plural_after_number(path: Path) -> Iterator[str]:
         if not isinstance(node, ast.JoinedStr):
             continue
         for value, text in zip(node.values, node.values[1:], strict=False):
-            behind = isinstance(text, ast.Constant) and PLURAL.match(str(text.value))
-            if behind and isinstance(value, ast.FormattedValue) and is_number(value.value):
+            if not isinstance(value, ast.FormattedValue) or not isinstance(text, ast.Constant):
+                continue
+            if PLURAL.match(str(text.value)) and is_number(value.value):
                 yield f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(value.value)}{text.value}"
 
 

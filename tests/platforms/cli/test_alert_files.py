@@ -136,7 +136,8 @@ def test_each_record_has_its_own_run_and_one_that_fails_stops_none(connected: Cf
     assert "1 test record of Logpush left out" in ended.err
     assert "1 record left out: the same AlertID came before" in ended.err
     assert "Record 2 of 2 (AlertID good)" in ended.err
-    assert "2 runs: 1 with exit 0, 1 with exit 2" in ended.err
+    assert "\n\n2 runs: 1 with exit 0, 1 with exit 2\n" in ended.err
+    assert "\n\nRecord 2 of 2" in ended.err
     assert connected("playbook", "run", look, "-i", lines_file(tmp_path, GOOD), "--each").code == 0
 
 

@@ -10,10 +10,12 @@ import pytest
 
 from actions import catalog
 from actions.contract import Action
-from connectors.errors import ApprovalRefused, PackError, PlanNeeded, TooManyMessages
+from connectors.errors import ANOTHER_JOB, ApprovalRefused, IdempotencyConflict, PackError, PlanNeeded, TooManyMessages
+from platforms.cli import input_values
 from platforms.cli.flag_words import in_flags
 from platforms.cli.flags import flags_of
-from tests.conftest import EXAMPLE_ALERT
+from playbooks import library
+from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
 from tests.platforms.cli.test_playbook_commands import PURGE
 
@@ -30,6 +32,9 @@ CREATE = flags_of(catalog.find("create-move-job").params)
         ("Set allow_broad_search to true", "Add --allow-broad-search"),
         ("set `wait_follows` to false", "add --no-wait-follows"),
         ("use another idempotency_key if", "use another --idempotency-key if"),
+        (f"use {ANOTHER_JOB}.", "use another --idempotency-key or a new plan."),
+        ("raise `limit` to count", "raise `limit` to count"),
+        ("`start` is not given", "--start is not given"),
         ("to search_params, with", "to the search flags, with"),
         ("search_params.exact_subject is", "--exact-subject is"),
         ("`comment: none` is", "`--comment none` is"),
@@ -69,6 +74,13 @@ def test_a_refusal_speaks_in_flags_on_the_command_line_alone(
     assert (kept["message"], kept["help"]) == (error.message, error.help)
 
 
+@pytest.mark.parametrize("playbook", ["phish-campaign-purge", "false-positive-release"])
+def test_a_playbook_has_another_job_by_a_higher_attempt(playbook: str) -> None:
+    flags = input_values.flags_of(library.find(playbook))
+    assert in_flags(IdempotencyConflict("x").help, flags).endswith("use a higher --set attempt=NUMBER.")
+    assert in_flags("max_messages is 10", flags) == "--set max_messages is 10"
+
+
 @pytest.mark.parametrize("action", catalog.available().values(), ids=lambda action: action.id)
 def test_help_texts_speak_in_flags(action: Action[Any, Any], cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
@@ -77,6 +89,14 @@ def test_help_texts_speak_in_flags(action: Action[Any, Any], cfes: Cfes, monkeyp
     # Not the comma-separated names of the choices of another flag, and no placeholder in a path.
     words = set(re.findall(r"(?<![-\w/.`{])[a-z]+(?:_[a-z]+)+(?![\w=(.])", shown))
     assert not names & words
+
+
+def test_warnings_speak_in_flags_on_a_terminal_alone(connected: Cfes) -> None:
+    search = ("search-messages", "--sender", str(CAMPAIGN["sender"]), "--limit", "1")
+    told = connected(*search, terminal=True).err
+    for said in ("raise --limit to count", "--detections-only is not given", "--start is not given"):
+        assert said in " ".join(told.split())
+    assert any("detections_only" in warning for warning in connected(*search).document["warnings"])
 
 
 @pytest.mark.parametrize(("typed", "sent"), [("1000", 1000), ("1e3", 1000), ("1000.0", 1000)])
@@ -93,8 +113,11 @@ def test_a_set_is_converted_by_the_inputs_type_and_a_refusal_is_one_block(connec
     # Once on the screen: not at the step, at the end and in a table.
     assert (ended.out + ended.err).count("are more than 10") == 1
     assert "CheckRefused" in ended.err
+    # The line `changed` says it; and the check's own text is the next step.
+    assert "Nothing was changed" not in ended.err
+    assert "next" not in ended.err
     assert connected(*run, "--set", "max_messages=1000").code == 0
     refused = connected(*run, "--set", "max_messages=many", terminal=True)
     assert refused.code == 2
-    assert "--set max_messages=…: " in re.sub(r"\x1b\[[0-9;]*m", "", refused.err).replace("\n", " ")
+    assert "--set max_messages: " in re.sub(r"\x1b\[[0-9;]*m", "", refused.err).replace("\n", " ")
     assert refused.err.count("must be of type") == 1

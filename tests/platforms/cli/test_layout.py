@@ -113,6 +113,26 @@ def test_below_60_columns_a_name_stands_above_its_value(
     assert COLOUR.sub("", cfes("get-job", terminal=True).out).splitlines()[:2] == ["job_id", f"  {JOB_IDS[0]}"]
 
 
+def test_a_long_name_has_its_value_on_its_line(cfes: Cfes, answering: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"count": 4, "messages": [], "counts_by_disposition": {"MALICIOUS-BEC": 4}, "warnings": []}
+    for columns in ("", "80"):
+        monkeypatch.setenv("COLUMNS", columns)
+        answering(found)
+        assert "counts_by_disposition.MALICIOUS-BEC  4" in cfes("search-messages", "--output", "table").out.splitlines()
+
+
+def test_a_list_of_records_is_cut_and_says_where_the_rest_is(cfes: Cfes, answering: Any) -> None:
+    answering(
+        {
+            "agrees": False,
+            "disagreements": [{"kind": "row_without_event", "recipient": f"{n}@corp.example"} for n in range(60)],
+        }
+    )
+    shown = cfes("reconcile-job", "--output", "table").out
+    assert shown.count("kind: row_without_event") == 10
+    assert "and 50 more (--output json has all)" in shown
+
+
 def test_a_pipe_has_no_width(cfes: Cfes, answering: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS")
     subject = "overdue " * 60

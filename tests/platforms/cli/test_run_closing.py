@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from platforms.cli import approval
+from platforms.cli import approval, demo
 from platforms.cli.run_closing import seconds_of
 from playbooks import local
 from sandbox.server import RunningSandbox
@@ -48,6 +49,16 @@ def test_the_closing_lines_of_a_partial_run(connected: Cfes, sandbox: RunningSan
     assert "report: case/report.html" in after
     assert ("retry-failed-messages --job-id" in after) == ("failed" in others)
     assert "undo: cfes restore-messages --export case/messages.ndjson" in after
+
+
+def test_the_closing_lines_of_a_demo_name_no_command_that_needs_its_sandbox(
+    connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "sandbox", lambda *_: nullcontext(None))
+    told = COLOUR.sub("", connected("demo", "--alert", str(EXAMPLE_ALERT), "--directory", "case", terminal=True).err)
+    assert "report: case/report.html" in told
+    assert "The sandbox ended with the run." in told
+    assert not re.search(r"cfes (?:retry|restore)", told)
 
 
 def test_the_time_that_a_person_thinks_is_not_counted(
