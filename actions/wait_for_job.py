@@ -35,6 +35,7 @@ from connectors.clock import Deadline, whole_seconds
 from connectors.email_security import EmailSecurity
 from connectors.errors import PackError, ParameterError, TemporaryFailure
 from connectors.job import BEFORE_PROCESSING, HAS_ENDED, BulkJob
+from connectors.job_notes import job_notes
 from connectors.message import MessageStatus
 from connectors.quantity import counted
 from connectors.search import parse_instant
@@ -316,23 +317,8 @@ def _warnings(job: BulkJob) -> list[str]:
     warnings = []
     if job.status not in HAS_ENDED:
         warnings.append(f"the status {job.status[:50]!r} is new: it is taken as not ended")
-    if job.has_ended and job.messages_pending:
-        warnings.append(f"the job has ended with {counted(job.messages_pending, 'message')} still pending")
-    if job.status == "COMPLETED" and job.total_messages_discovered == 0:
-        warnings.append("the job found no message at all")
-    if job.status == "SKIPPED":
-        warnings.append("the service skipped the job: nothing was done")
-    if job.has_ended and job.messages_failed:
-        warnings.append(
-            f"{job.messages_failed:,} of {counted(job.total_messages_discovered, 'message')} failed: "
-            "retry-failed-messages tries those again whose retry is due"
-        )
-    if job.has_ended and job.messages_skipped:
-        warnings.append(
-            f"{counted(job.messages_skipped, 'message was', 'messages were')} skipped: nothing was done to them"
-        )
-    if job.has_ended and job.cancelled_note is not None:
-        warnings.append(job.cancelled_note)
+    if job.has_ended:
+        warnings += job_notes(job.status, job.total_messages_discovered, job.counters())
     unaccounted = job.total_messages_discovered - sum(job.counters().values())
     if job.has_ended and unaccounted:
         warnings.append(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.api_object import ApiObject, Uuid
-from connectors.quantity import counted
+from connectors.job_notes import cancelled_note
 from connectors.search import Disposition, SearchParams
 
 ActionType = Literal["MOVE", "RELEASE"]
@@ -110,16 +110,7 @@ class BulkJob(ApiObject):
     @property
     def cancelled_note(self) -> str | None:
         """Return what its cancelled messages mean, as a sentence without a stop; None where it has none."""
-        if not self.messages_cancelled:
-            return None
-        return (
-            counted(
-                self.messages_cancelled,
-                "message was cancelled, and may have been moved or released all the same: it may have been in flight",
-                "messages were cancelled, and some may have been moved or released all the same: those in flight",
-            )
-            + " when the job ended"
-        )
+        return cancelled_note(self.messages_cancelled)
 
     def counters(self) -> dict[str, int]:
         """The counters that the answer holds, by the message status they count."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from connectors.folders import recovery_from
+from connectors.job_notes import job_notes
 from evidence.bars import Bar, Piece, laid_out, ranked
 from evidence.commands import Command
 from evidence.file_hashes import RecordedFile
@@ -117,7 +119,7 @@ def report_of(
         outcome_pieces=pieces,
         done_word=job.done_word,
         alert=alert_of(part(facts, "alert")),
-        warnings=[words for item in _items(facts.get("warnings")) if (words := text(item))],
+        warnings=list(_warnings(facts, job)),
         left_open=open_points,
         all_done=not open_points and unreliable is None and outcome == "succeeded",
         # Else the warning says it.
@@ -152,6 +154,17 @@ def _with_reason(point: Open, tally: Tally | None) -> Open:
     if point.reason is not None or len(shares) != 1 or shares[0].name is None:
         return point
     return replace(point, reason=shares[0].name)
+
+
+def _warnings(facts: Mapping[str, Any], job: Job) -> Iterator[str]:
+    """Yield the warnings that are not what a box says already."""
+    in_boxes = {*job_notes(job.status or "", job.discovered or 0, job.counters)} if not job.running else set[str]()
+    if irreversible(job) is not None:
+        in_boxes.add(str(recovery_from(job.destination)))
+    for item in _items(facts.get("warnings")):
+        words = text(item)
+        if words and words not in in_boxes:
+            yield words
 
 
 def _items(value: object) -> Sequence[object]:

@@ -39,7 +39,7 @@ def plural_after_number(path: Path) -> Iterator[str]:
         for value, text in zip(node.values, node.values[1:], strict=False):
             if not isinstance(value, ast.FormattedValue) or not isinstance(text, ast.Constant):
                 continue
-            if PLURAL.match(str(text.value)) and is_number(value.value):
+            if isinstance(text.value, str) and PLURAL.match(text.value) and is_number(value.value):
                 yield f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(value.value)}{text.value}"
 
 

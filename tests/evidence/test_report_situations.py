@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from actions.catalog import find
+from connectors.folders import recovery_from
+from connectors.job import BulkJob
+from connectors.job_notes import job_notes
 from evidence.chat_text import chat
 from evidence.commands import LONGEST_COMMAND, command, job_command
 from evidence.report import ReportFormat, render
@@ -327,6 +330,19 @@ def test_a_job_that_runs_is_never_taken_for_ended(outcome: str) -> None:
 
 def test_cancelled_rows_may_have_been_moved(tmp_path: Path) -> None:
     assert "may have been moved all the same" in words("cancelled_by_limit", tmp_path)
+
+
+@pytest.mark.parametrize("report_format", FORMATS)
+def test_what_a_box_says_is_no_warning_too(report_format: ReportFormat) -> None:
+    rows = [row(0), row(1, "FAILED"), row(2, "SKIPPED"), row(3, "CANCELLED")]
+    document = {**job(rows, status="CANCELLED"), "action_params": {"destination": "RecoverableItemsPurges"}}
+    ended = BulkJob.read(document, "job")
+    notes = list(job_notes(ended.status, ended.total_messages_discovered, ended.counters()))
+    warnings = [*notes, str(recovery_from("RecoverableItemsPurges")), "another thing"]
+    found = render(facts(rows, outcome="cancelled", job=document, warnings=warnings), report_format)
+    assert len(notes) == 3
+    assert "another thing" in found
+    assert not [said for said in warnings[:-1] if said.replace("'", "&#39;") in found or said in found]
 
 
 @pytest.mark.parametrize("folder", ["RecoverableItemsPurges", "RecoverableItemsDeletions"])
