@@ -7,6 +7,7 @@ it, and whatever was taken out stays visible. The exact text is in the NDJSON fi
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # C0, DEL and C1 drive terminals and forge lines; the others reorder a line, hide in it or can't be encoded. The
 # zero-width (non-)joiner stays out: Persian, Indic scripts and emoji are written with it.
@@ -17,6 +18,12 @@ STEERING = re.compile(
     "\ud800-\udfff]"
 )
 
+# More marks on one character than any script writes; they would be drawn over the lines above and below.
+MOST_MARKS = 6
+_JOINERS = "\u200c\u200d"
+# No mark is a part of a word to `re`: what may be one, and then is asked for its category.
+_MAY_BE_MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{MOST_MARKS + 1},}}")
+
 FORMULA_STARTS = "=+-@\uff1d\uff0b\uff0d\uff20"  # the last four: full-width = + - @
 # A spreadsheet may drop blanks and a quoting it misread before it looks for a formula: neither protects.
 _FORMULA = re.compile(rf"[\s\"]*[{re.escape(FORMULA_STARTS)}]|[\x00\t\r\n]")
@@ -25,11 +32,42 @@ _FORMULA_AFTER_SEMICOLON = re.compile(rf"(;[\s\"]*)(?=[{re.escape(FORMULA_STARTS
 
 
 def visible(text: str) -> str:
+    """The text as `code_points` and `few_marks` give it: for people, on a screen and on paper."""
+    return few_marks(code_points(text))
+
+
+def code_points(text: str) -> str:
     """The text with each steering character shown as its code point, e.g. `[U+202E]` for a right-to-left override."""
     # Every steering character is unprintable, and asking for that is ten times faster than searching.
     if text.isprintable():
         return text
     return STEERING.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
+
+
+def few_marks(text: str) -> str:
+    """The text in which of the marks on one character those beyond MOST_MARKS are counted: `[193 more marks]`."""
+    return text if text.isascii() else _MAY_BE_MARKS.sub(_counted, text)
+
+
+def _counted(found: re.Match[str]) -> str:
+    shown: list[str] = []
+    marks = 0
+    for character in found[0]:
+        # A joiner between two marks does not keep them from being drawn on one character.
+        if unicodedata.category(character) in ("Mn", "Me"):
+            marks += 1
+        elif character not in _JOINERS:
+            _count_marks(shown, marks)
+            marks = 0
+        if marks <= MOST_MARKS:
+            shown.append(character)
+    _count_marks(shown, marks)
+    return "".join(shown)
+
+
+def _count_marks(shown: list[str], marks: int) -> None:
+    if marks > MOST_MARKS:
+        shown.append(f"[{marks - MOST_MARKS:,} more marks]")
 
 
 def shortened(text: str, limit: int) -> str:
@@ -44,11 +82,11 @@ def formula_safe(text: str) -> str:
 
     Source: OWASP ASVS 1.2.10. A single quote goes before a first character of = + - @, tab, CR, LF or NUL (full-width
     variants too, leading blanks and double quotes looked through), and before = + - @ behind a semicolon. Other
-    steering characters are shown as `visible` does.
+    steering characters are shown as `code_points` does.
     """
     if text[:1].isalnum() and ";" not in text and text.isprintable():
         return text
     quote = "'" if _FORMULA.match(text) else ""
     if ";" in text:
         text = _FORMULA_AFTER_SEMICOLON.sub(r"\1'", text)
-    return quote + visible(text)
+    return quote + code_points(text)

@@ -11,7 +11,7 @@ import re
 from markupsafe import Markup, escape
 
 from evidence.commands import Command
-from evidence.disarm import STEERING, shortened, visible
+from evidence.disarm import STEERING, few_marks, shortened, visible
 
 SHOWN_LIMIT = 200
 CELL_LIMIT = 32
@@ -47,7 +47,7 @@ def html(value: object) -> Markup:
     if isinstance(value, Wording):
         return Markup(escape(_WITHIN_DURATION.sub("\u00a0", value)))  # noqa: S704 -- escaped
     if isinstance(value, str):
-        text = str(escape(_one_line(value)))
+        text = str(escape(few_marks(_one_line(value))))
         marked = STEERING.sub(lambda found: f"<samp>U+{ord(found[0]):04X}</samp>", text)
         return Markup(f"<bdi>{marked}</bdi>")  # noqa: S704 -- escaped
     return Markup(escape(_number(value)))  # noqa: S704 -- escaped

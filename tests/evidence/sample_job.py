@@ -23,6 +23,7 @@ HOSTILE = (
     "zero\u200bwidth \u2028 \u0085 \x00 nul",
     "\ud800 lone surrogate",
     "</title></style><!-- -->]]>&lt;b&gt;&amp;",
+    "marks" + "\u0301\u20dd\u0489" * 2000,
 )
 
 

@@ -16,7 +16,16 @@ from pyarrow import parquet
 
 from connectors.errors import ParameterError
 from evidence.csv_table import COLUMNS, cell, cells, write_csv
-from evidence.disarm import FORMULA_STARTS, STEERING, formula_safe, shortened, visible
+from evidence.disarm import (
+    FORMULA_STARTS,
+    MOST_MARKS,
+    STEERING,
+    code_points,
+    few_marks,
+    formula_safe,
+    shortened,
+    visible,
+)
 from evidence.json_array import write_json
 from evidence.ndjson import lines_of, rows_of
 from evidence.parquet_table import check_installed, write_parquet
@@ -133,7 +142,7 @@ def test_no_cell_is_a_formula_however_it_is_split(text: str) -> None:
 def test_a_cell_only_gains_quotes_and_code_points(text: str) -> None:
     if text.isprintable() and not set(text) & {*FORMULA_STARTS, ";"}:
         assert formula_safe(text) == text
-    assert formula_safe(text).replace("'", "") == visible(text).replace("'", "")
+    assert formula_safe(text).replace("'", "") == code_points(text).replace("'", "")
 
 
 @pytest.mark.parametrize(
@@ -190,6 +199,42 @@ def test_what_is_left_out_of_a_long_text_is_counted() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_in_visible_text_steers(text: str) -> None:
     assert visible(text).isprintable()
+
+
+ACUTE, ENCLOSED, THAI = "\u0301", "\u20dd\u0489", "\u0e47"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"a{ACUTE * 200}b", f"a{ACUTE * 6}[194 more marks]b"),
+        (f"a{ACUTE * 7} b{ACUTE * 7}", f"a{ACUTE * 6}[1 more marks] b{ACUTE * 6}[1 more marks]"),
+        (ENCLOSED * 600, f"{ENCLOSED * 3}[1,194 more marks]"),
+        (f"\u0e2a{THAI * 50}", f"\u0e2a{THAI * 6}[44 more marks]"),
+        # Joiners between them.
+        (f"a{(ACUTE + chr(0x200D)) * 100}", f"a{(ACUTE + chr(0x200D)) * 6}[94 more marks]"),
+    ],
+)
+def test_marks_that_would_be_drawn_over_other_lines_are_counted(text: str, expected: str) -> None:
+    assert few_marks(text) == visible(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u05e9\u05b8\u05c1\u0591\u05dc\u05d5\u05b9\u05dd",
+        "\u0e1a\u0e49\u0e32\u0e19\u0e17\u0e35\u0e48",
+        "\u0f56\u0f66\u0f92\u0fb2\u0f74\u0f56\u0f66",
+        "Vie\u0323\u0302t Nam " * 50,
+        "\u2764\ufe0f" * 50,
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467" * 20,
+        "1\ufe0f\u20e3" * 20,
+        f"a{ACUTE * MOST_MARKS}",
+        f"e{ACUTE}" * 200,
+    ],
+)
+def test_what_people_write_keeps_its_marks(text: str) -> None:
+    assert visible(text) == text
 
 
 def test_the_row_writers_load_nothing_heavy() -> None:
