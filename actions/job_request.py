@@ -209,7 +209,7 @@ def request_job(
     if plan_hash is not None and not made.stamp.names_plan(plan_hash):
         plan_hash = None
         warnings.append(
-            "the job was not made from this plan, so its numbers do not bind it: wait for it without `plan`"
+            "the job was not made from this plan, so its numbers do not bind it: wait for it without a plan"
         )
     state, tripwire = made.job, None
     # Under a policy nobody is believed to wait: a parameter would lift its limit.

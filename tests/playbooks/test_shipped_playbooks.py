@@ -163,7 +163,7 @@ def test_far_more_than_the_cap_is_refused_in_the_same_words_without_counting_it_
     sandbox = start_sandbox(campaign_size=1100)
     outcome = purge(alert, connect(sandbox), tmp_path / "run", max_messages=1)
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
-    assert "finds more than 1002 messages" in outcome.message
+    assert "finds more than 1,002 messages" in outcome.message
     assert "max_messages is 1." in outcome.message
     assert sandbox.state.truth()["jobs"] == []
 
