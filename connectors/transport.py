@@ -423,7 +423,9 @@ def _network_error(error: httpx.HTTPError, effect: Effect, ray_id: str | None, *
         cause = cause.__cause__ or cause.__context__
     what = type(error).__name__
     if isinstance(error, NEVER_RECEIVED) or connecting:
-        return NotReceived(f"the service could not be reached ({what})")
+        # The status of a proxy's answer to CONNECT; the words behind it are anybody's.
+        said = re.match(r"[1-9][0-9]{2}\b", str(error), re.ASCII) if isinstance(error, httpx.ProxyError) else None
+        return NotReceived(f"the service could not be reached ({what}{f': it answered {said[0]}' if said else ''})")
     what = f"the connection failed before the answer was complete ({what})"
     return _lost(what, effect, NetworkFailure, {"ray_id": ray_id})
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from connectors.quantity import counted
+
 # C0, DEL and C1 drive terminals and forge lines; the others reorder a line, hide in it or can't be encoded. The
 # zero-width (non-)joiner stays out: Persian, Indic scripts and emoji are written with it.
 STEERING = re.compile(
@@ -67,7 +69,7 @@ def _counted(found: re.Match[str]) -> str:
 
 def _count_marks(shown: list[str], marks: int) -> None:
     if marks > MOST_MARKS:
-        shown.append(f"[{marks - MOST_MARKS:,} more marks]")
+        shown.append(f"[{counted(marks - MOST_MARKS, 'more mark')}]")
 
 
 def shortened(text: str, limit: int) -> str:

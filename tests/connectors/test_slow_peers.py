@@ -206,7 +206,14 @@ def hang_up(caller: Caller) -> None:
     caller.connection.recv(65_536)
 
 
+def refusing(status: bytes) -> Talk:
+    head = b"HTTP/1.1 %s\r\ncontent-length: 100000\r\n\r\n" % status
+    return after_request(b"x", first=head)
+
+
 SLOW_PROXIES: dict[str, tuple[str, Talk]] = {
+    "CONNECT refused with a slow body": ("http", refusing(b"407 Proxy Authentication Required")),
+    "CONNECT taken with a slow body": ("http", refusing(b"200 OK")),
     "CONNECT answered slowly": ("http", connect_answered_slowly),
     "CONNECT with interim answers": ("http", SLOW["interim answers"]),
     "CONNECT answered by garbage": ("http", garbage),
@@ -224,6 +231,15 @@ def test_a_proxy_that_trickles_or_talks_nonsense_is_a_connection_that_failed(kin
     with peer(talk) as slow:
         network = Network(accepting_the_tests(), Proxy(scheme, "127.0.0.1", slow.port))
         refused_before_it_was_sent(connected("https://service.example/client/v4", network))
+
+
+@pytest.mark.parametrize("status", [b"407 <b>call 555-1234</b>", b"302 Found", b"503"])
+def test_what_a_proxy_answers_instead_of_a_tunnel_is_named_by_its_status(status: bytes) -> None:
+    with peer(refusing(status)) as slow:
+        network = Network(accepting_the_tests(), Proxy("http", "127.0.0.1", slow.port))
+        with connected("https://service.example/client/v4", network) as api, pytest.raises(NotReceived) as caught:
+            api.create_job(REQUEST)
+    assert caught.value.message == f"the service could not be reached (ProxyError: it answered {status[:3].decode()})"
 
 
 def tunnel_to(service: Peer) -> Talk:

@@ -208,7 +208,7 @@ ACUTE, ENCLOSED, THAI = "\u0301", "\u20dd\u0489", "\u0e47"
     ("text", "expected"),
     [
         (f"a{ACUTE * 200}b", f"a{ACUTE * 6}[194 more marks]b"),
-        (f"a{ACUTE * 7} b{ACUTE * 7}", f"a{ACUTE * 6}[1 more marks] b{ACUTE * 6}[1 more marks]"),
+        (f"a{ACUTE * 7} b{ACUTE * 7}", f"a{ACUTE * 6}[1 more mark] b{ACUTE * 6}[1 more mark]"),
         (ENCLOSED * 600, f"{ENCLOSED * 3}[1,194 more marks]"),
         (f"\u0e2a{THAI * 50}", f"\u0e2a{THAI * 6}[44 more marks]"),
         # Joiners between them.
