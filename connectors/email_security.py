@@ -199,10 +199,15 @@ class EmailSecurity:
         first: int = 1,
         last_page: int | None = None,
         per_page: int = LARGEST_PAGE,
+        backwards: bool = False,
+        full_page: int = LARGEST_PAGE,
     ) -> Iterator[JobPage]:
         """The same page by page, from page `first` on, the empty pages at the end too.
 
         Behind a full page the next ones are fetched ahead: none behind `last_page`, and fewer where it is not known.
+        backwards: from `last_page`, or the list's end if that is behind it, to page `first`. A job that is deleted
+        meanwhile moves others to pages that are still to be read, where a pass forwards would miss them. full_page: how
+        many jobs are on a page that others may follow.
         """
         filters = {
             name: value for name, value in (("action_type", action_type), ("status", status)) if value is not None
@@ -215,6 +220,14 @@ class EmailSecurity:
         def job_ids(items: list[Any]) -> list[str]:
             return [str(_field(item, "job_id")).lower() for item in items]
 
+        def checked(page: Page) -> JobPage:
+            if not all(isinstance(item, dict) for item in page.items):
+                raise UnexpectedAnswer("the list of jobs: field result: holds what is no job")
+            return JobPage(page.items, page.per_page)
+
+        if backwards:
+            yield from map(checked, self._pages_backwards(fetch, first, max(last_page or 1, first), full_page))
+            return
         width = self.connection.pages_ahead if last_page is not None else min(self.connection.pages_ahead, PAGES_BLIND)
         with ExitStack() as stack:
             ahead: Ahead | None = None
@@ -247,9 +260,34 @@ class EmailSecurity:
                 bounds=self.bounds,
             ):
                 full_pages = full_pages if follows.cursor is None and len(page.items) >= LARGEST_PAGE else 0
-                if not all(isinstance(item, dict) for item in page.items):
-                    raise UnexpectedAnswer("the list of jobs: field result: holds what is no job")
-                yield JobPage(page.items, page.per_page)
+                yield checked(page)
+
+    def _pages_backwards(
+        self, fetch: Callable[..., Page], first: int, last_page: int, full_page: int
+    ) -> Iterator[Page]:
+        # With what has come to the list since its pages were counted.
+        tail = [fetch(Position(last_page))]
+        while len(tail[-1].items) >= full_page and len(tail) < self.bounds.pages:
+            page = fetch(Position(last_page + len(tail)))
+            if page.items == tail[-1].items:
+                break
+            tail.append(page)
+        yield from reversed(tail)
+
+        def mirrored(position: Position, *, once: bool = False) -> Page:
+            return fetch(Position(last_page - position.page), once=once)
+
+        rest = last_page - first
+        if full_page < LARGEST_PAGE:
+            yield from (mirrored(Position(number)) for number in range(1, rest + 1))
+            return
+        from connectors.pages_ahead import Ahead  # noqa: PLC0415 -- only where there are several full pages
+
+        attempt = functools.partial(mirrored, once=True)
+        with Ahead(mirrored, attempt, last_page=lambda: rest, width=self.connection.pages_ahead) as ahead:
+            for number in range(1, rest + 1):
+                yield ahead(Position(number))
+                ahead.judge(True)
 
     def create_job(self, request: BulkJobRequest) -> BulkJob:
         """Create a job with one POST, which is never repeated. For one job per intent see connectors.job_creation.

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from connectors.clock import CLOCK_SKEW
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
     ApiRefusal,
@@ -183,7 +182,7 @@ def _looked_and_made(
     ).sealed(api.connection.account_id, StampKey.of(api.connection.plan_key))
     request = intent.request.model_copy(update={"comment": stamp.on(intent.request.comment)})
     warnings = list(clearance.warnings)
-    looks.posted_at = api.clock.now() - CLOCK_SKEW
+    looks.post_follows()
     job, posts, others = _post(api, request, stamp, looks)
     if job is None:
         warnings.append("the answer to this call's own create was lost, and no job of its own shows")
@@ -246,12 +245,13 @@ def _after_lost_answer(
     Two workers of one intent differ by their stamp's `call` alone: another's job is not taken for the own.
     Raises: OutcomeUnknown where nobody can tell.
     """
-    look = Look()
+    look, seen = Look(), Look()
     try:
         named = _named_in_answer(api, stamp, cause)
         if named is not None:
             return named, []
         for look in _patient_looks(api, looks):
+            seen = seen.then(look)
             own = [job for job, found in look.bearers if found.is_of_call(stamp)]
             if own:
                 return own[0], look.bearers
@@ -259,7 +259,7 @@ def _after_lost_answer(
         raise _unknown(stamp, cause) from None
     if api.time_left() is not None and (api.time_left() or 0) <= 0:
         raise _unknown(stamp, cause)
-    for job in _without_stamp(request, look):
+    for job in _without_stamp(request, seen):
         raise _unknown(stamp, cause, unmarked=job)
     return None, look.bearers
 
@@ -329,12 +329,16 @@ def _settled(api: EmailSecurity, intent: Intent, race: Race) -> CreatedJob:
     if same:
         if own is not None and first.job_id == own.job_id:
             return CreatedJob(first, created=True, stamp=found, warnings=warnings, twins=twins)
+        expected = intent.expected_job(found)
+        # A job of the same intent that came first, and does not stay, has left it none.
+        others = [job for job, _ in race.bearers() if job.job_id != first.job_id and job.total_messages_discovered]
+        left_some = not any(is_visible(job) and not differences(expected, job) for job in others)
         first, unseen = reusable_job(
             api,
-            intent.expected_job(found),
+            expected,
             first,
             found,
-            planned_messages=intent.planned_messages,
+            planned_messages=intent.planned_messages if left_some else None,
             finds_message=intent.finds_message,
             applied=applied,
         )

@@ -1,8 +1,9 @@
 """Looking through the list of jobs for those of one intent, by the stamp in their comments.
 
 The list is read in pages while others create and delete jobs. A job that is deleted from a page that was read already
-moves a row of the next page up, past the reader. So one pass over several pages proves nothing by finding nothing: a
-second one has to show every job that the first one showed.
+moves a row of the next page up, past the reader. So one pass over several pages proves nothing, neither that there is
+no job nor that the one it shows is the earliest: a second one, from the last page to the first, has to show every job
+that the first one showed. Past that one a deleted job moves nothing; a new job may, which the first one is safe from.
 
 What is new since a pass stands at one end of a list that is in the order of creation: a look there costs one call or
 two, however many jobs there are. Where the order is another one, each look is a whole pass.
@@ -10,14 +11,17 @@ two, however many jobs there are. Where the order is another one, each look is a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from connectors.api_object import uuid_of
+from connectors.clock import CLOCK_SKEW
 from connectors.email_security import EmailSecurity, JobPage
-from connectors.errors import UnexpectedAnswer
+from connectors.errors import PackError, UnexpectedAnswer
 from connectors.job import ActionType, BulkJob
 from connectors.paging import LARGEST_PAGE
 from connectors.search import parse_instant
@@ -42,22 +46,21 @@ class Look:
     """What one look showed.
 
     bearers: the jobs with the intent's key or plan, the earliest first. own: the row of the job that was asked for, as
-    the API sent it. unmarked: rows of the time since `JobLooks.posted_at` that have no stamp.
+    the API sent it. unmarked: rows of the time since `JobLooks.post_follows` that have no stamp.
     """
 
     bearers: Bearers = field(default_factory=list)
     own: dict[str, Any] | None = None
     unmarked: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def shows_a_job_that_stays(self) -> bool:
-        """Whether a job of the intent was not cancelled. A cancelled one may be the duplicate of one that is hidden."""
-        return any(job.status != "CANCELLED" for job, _ in self.bearers)
-
     def then(self, later: Look) -> Look:
-        """Return the later look, with the jobs of the intent that this one showed too."""
+        """Return the later look, with what this one showed too."""
         seen = {job.job_id: (job, stamp) for job, stamp in (*self.bearers, *later.bearers)}
-        return Look(in_order(seen.values()), later.own, later.unmarked)
+        return Look(in_order(seen.values()), later.own or self.own, _each_once([*self.unmarked, *later.unmarked]))
+
+
+def _each_once(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({uuid_of(row.get("job_id")) or id(row): row for row in rows}.values())
 
 
 class JobLooks:
@@ -77,8 +80,16 @@ class JobLooks:
         self._per_page = LARGEST_PAGE
         self._shape = _Shape()
         self._read_at = 0.0
-        # Since when a row without a stamp may be the job of a POST whose answer was lost.
-        self.posted_at: datetime | None = None
+        # Since when a row without a stamp may be the job of a POST whose answer was lost, unless it was there before.
+        self._posted_at: datetime | None = None
+        self._known_at_post: set[str] = set()
+        # What the pages showed that were read before a look failed.
+        self.broken_off = Look()
+
+    def post_follows(self) -> None:
+        """Note that a POST is about to be sent. From now on rows without a stamp are looked at: one may be its job."""
+        self._posted_at = self._api.clock.now() - CLOCK_SKEW
+        self._known_at_post = self._known
 
     @property
     def age_seconds(self) -> float:
@@ -95,23 +106,37 @@ class JobLooks:
         """Whether the last pass showed all jobs on one page."""
         return self._shape.is_one_page
 
-    def read_all(self, own_id: str | None = None, *, filtered: bool = False, per_page: int = LARGEST_PAGE) -> Look:
+    def read_all(
+        self,
+        own_id: str | None = None,
+        *,
+        filtered: bool = False,
+        per_page: int = LARGEST_PAGE,
+        backwards: bool = False,
+    ) -> Look:
         """Make one pass over the list. filtered: ask for jobs of this action only."""
-        before, shape, known = self._known, _Shape(), set[str]()
+        before, shape, known = self._known, _Shape(backwards=backwards), set[str]()
         began = self._api.clock.monotonic()
         shown = _Shown(self, own_id)
         # A filter takes rows away: the page after the last one without it is the furthest that is worth fetching.
         same_pages = self._passes and (filtered or not self._filtered) and per_page == self._per_page
         last_page = self._shape.pages + 1 if same_pages else None
-        pages = self._api.job_pages(
-            action_type=self._action if filtered else None, last_page=last_page, per_page=per_page
-        )
-        for page in pages:
-            shape.take(page, self._api.clock.monotonic())
-            known |= shown.take(page.items)
-            if not page.items and last_page is not None and before <= known:
-                # A pass before this one has found the end here, and every job of it has shown.
-                break
+        if backwards:
+            last_page = self._shape.pages_of(len(before))
+        with self._noting(shown):
+            for page in self._api.job_pages(
+                action_type=self._action if filtered else None,
+                last_page=last_page,
+                per_page=per_page,
+                backwards=backwards,
+                full_page=self._shape.full_page,
+            ):
+                shape.take(page, self._api.clock.monotonic())
+                known |= shown.take(page.items)
+                if not page.items and last_page is not None and before <= known and not backwards:
+                    # A pass before this one has found the end here, and every job of it has shown.
+                    break
+        shape.end()
         whole = not shape.has_hole and not self._shape.has_hole
         self._agreed = whole and before <= known if self._passes else shape.is_one_page
         # What the filter leaves out though an earlier pass showed it is lost by the filter, or deleted.
@@ -120,27 +145,28 @@ class JobLooks:
         self._read_at = shape.read_at(began)
         return shown.look()
 
-    def confirm(self, look: Look | None = None) -> Look:
-        """Make passes until two agree that no job stays for the stamp, or one does. One page needs no second pass.
+    def confirm(self, look: Look | None = None, own_id: str | None = None) -> Look:
+        """Make passes until one shows every job of the pass before. One page needs no second pass.
 
         look: what the pass before showed.
         Raises: UnexpectedAnswer where the list keeps a page back: its jobs can't be known.
         """
         look = look or Look()
-        while not self._agreed and self._passes < MOST_PASSES and not look.shows_a_job_that_stays:
+        while not self._agreed and self._passes < MOST_PASSES:
             # An empty page behind one of fewer rows than the most would be the end.
             per_page = LARGEST_PAGE if self._passes < 2 or self._any_hole else OTHER_PAGE
-            look = look.then(self.read_all(filtered=self._passes == 1, per_page=per_page))
+            backwards, filtered = self._passes % 2 == 1, self._passes == 1
+            look = look.then(self.read_all(own_id, filtered=filtered, per_page=per_page, backwards=backwards))
         if self._any_hole and not self._agreed and not look.bearers:
             raise UnexpectedAnswer(
                 "the list of jobs has an empty page in the middle: whether a job exists for this request is not known"
             )
         return look
 
-    def read_again(self) -> Look:
+    def read_again(self, own_id: str | None = None) -> Look:
         """Look through the whole list anew, as before a first POST."""
         self._passes, self._agreed, self._any_hole = 0, False, False
-        return self.confirm(self.read_all(filtered=True))
+        return self.confirm(self.read_all(own_id, filtered=True), own_id)
 
     def read_new(self, own_id: str | None = None) -> Look:
         """Look where new jobs show; the whole list where that is not known."""
@@ -148,32 +174,47 @@ class JobLooks:
             return self.read_all(own_id, filtered=True)
         began = self._api.clock.monotonic()
         shown = _Shown(self, own_id)
-        if self._shape.new_end in ("front", "either"):
-            self._read_front(shown)
-            if self._shape.new_end == "either" and shown.own is not None:
-                self._shape.new_end = "front"
-        if self._shape.new_end in ("back", "either"):
-            self._read_back(shown)
-            if self._shape.new_end == "either" and shown.own is not None:
-                self._shape.new_end = "back"
+        with self._noting(shown):
+            if self._shape.new_end in ("front", "either"):
+                if self._read_front(shown):
+                    return self.read_again(own_id)
+                if self._shape.new_end == "either" and shown.own is not None:
+                    self._shape.new_end = "front"
+            if self._shape.new_end in ("back", "either"):
+                self._read_back(shown)
+                if self._shape.new_end == "either" and shown.own is not None:
+                    self._shape.new_end = "back"
         self._read_at = began
         return shown.look()
 
-    def _read_front(self, shown: _Shown) -> None:
+    @contextmanager
+    def _noting(self, shown: _Shown) -> Iterator[None]:
+        try:
+            yield
+        except PackError:
+            self.broken_off = shown.look()
+            raise
+
+    def _read_front(self, shown: _Shown) -> bool:
+        """Whether the list, which had one page, has several now: no single pass over it proves anything."""
         one_page = self._shape.is_one_page
+        ids = set[str]()
         for page in self._pages(first=1, last_page=1):
             shown.take(page.items)
+            of_page = {str(item.get("job_id")).lower() for item in page.items}
+            if one_page and ids and not of_page <= ids:
+                return True
+            ids |= of_page
             if not one_page and shown.known_rows >= KNOWN_ROWS_READ:
-                return
+                return False
             if one_page and self._ends_list(page, shown):
-                return
+                return False
+        return False
 
     def _read_back(self, shown: _Shown) -> None:
         first = self._shape.page_before_last_rows(KNOWN_ROWS_READ)
-        for page in self._pages(first=first, last_page=self._shape.pages + 1):
+        for page in self._pages(first=first, last_page=self._shape.pages, backwards=True):
             shown.take(page.items)
-            if page.items and self._shape.has_room(page):
-                return
 
     def _ends_list(self, page: JobPage, shown: _Shown) -> bool:
         """Whether nothing follows the first page. Where the service does not say how many rows a page holds, a page
@@ -182,9 +223,15 @@ class JobLooks:
             return bool(page.items) and self._shape.has_room(page)
         return shown.own is not None and shown.known_rows >= len(self._known)
 
-    def _pages(self, *, first: int, last_page: int) -> Iterable[JobPage]:
-        action = self._action if self._filtered else None
-        return self._api.job_pages(action_type=action, first=first, last_page=last_page, per_page=self._per_page)
+    def _pages(self, *, first: int, last_page: int, backwards: bool = False) -> Iterable[JobPage]:
+        return self._api.job_pages(
+            action_type=self._action if self._filtered else None,
+            first=first,
+            last_page=last_page,
+            per_page=self._per_page,
+            backwards=backwards,
+            full_page=self._shape.full_page,
+        )
 
     def stamp_of(self, item: dict[str, Any]) -> Stamp | None:
         """Return the stamp in the row's comment; with CFES_PLAN_KEY only one that was made with it."""
@@ -213,9 +260,9 @@ class JobLooks:
 
     def may_be_lost(self, item: dict[str, Any]) -> bool:
         """Whether the row is of the time of this call's POST, and has no stamp."""
-        if self.posted_at is None or created_at(item.get("created_at")) < self.posted_at:
+        if self._posted_at is None or created_at(item.get("created_at")) < self._posted_at:
             return False
-        return self.stamp_of(item) is None
+        return uuid_of(item.get("job_id")) not in self._known_at_post and self.stamp_of(item) is None
 
     def may_be_of_action(self, item: dict[str, Any]) -> bool:
         return item.get("action_type") in (None, self._action)
@@ -255,7 +302,7 @@ class _Shown:
             bearer = self._looks.bearer(item)
             if bearer is not None:
                 self._bearers[bearer[0].job_id] = bearer
-            elif not known and self._looks.may_be_lost(item):
+            elif self._looks.may_be_lost(item):
                 self._unmarked.append(item)
         return ids
 
@@ -264,9 +311,10 @@ class _Shown:
 
 
 class _Shape:
-    """How a list is laid out, learnt in one pass over it."""
+    """How a list is laid out, learnt in one pass over it. backwards: the pass goes from the last page to the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, backwards: bool = False) -> None:
+        self._backwards = backwards
         # Rows of each page, up to the last one that has any.
         self._sizes: list[int] = []
         self._empty = 0
@@ -279,19 +327,26 @@ class _Shape:
     def take(self, page: JobPage, at: float) -> None:
         self._times.append(at)
         if not page.items:
-            self._empty += 1
+            # Before the first job of a pass backwards lies what is behind the list's end.
+            self._empty += 1 if self._sizes or not self._backwards else 0
             return
         self._sizes += [0] * self._empty + [len(page.items)]
         self._empty = 0
         self._told = page.per_page
-        for item in page.items:
+        for item in reversed(page.items) if self._backwards else page.items:
             here = (item.get("created_at"), str(item.get("job_id")).lower())
             if self._last is not None and here[1] != self._last[1]:
-                order = _compared(self._last[0], here[0])
+                one, other = (here, self._last) if self._backwards else (self._last, here)
+                order = _compared(one[0], other[0])
                 self._rises = self._rises and order <= 0
                 self._falls = self._falls and order >= 0
-                self._by_id = self._by_id and here[1] >= self._last[1]
+                self._by_id = self._by_id and one[1] <= other[1]
             self._last = here
+
+    def end(self) -> None:
+        """Note that the pass is over."""
+        if self._backwards:
+            self._sizes = [0] * self._empty + self._sizes[::-1]
 
     @property
     def pages(self) -> int:
@@ -323,6 +378,11 @@ class _Shape:
     def new_end(self, end: NewEnd) -> None:
         self._decided = end
 
+    @property
+    def full_page(self) -> int:
+        """How many jobs are on a page that others may follow, as far as one pass shows."""
+        return max(self._told or 0, *self._sizes, 1)
+
     def has_room(self, page: JobPage) -> bool:
         """Whether the page is shorter than its service makes pages, and so the last one."""
         largest = max(self._sizes[:-1], default=page.per_page or 0)
@@ -335,9 +395,13 @@ class _Shape:
             page -= 1
         return max(page, 1)
 
+    def pages_of(self, rows: int) -> int:
+        """Return how many pages so many jobs take."""
+        return math.ceil(rows / self.full_page)
+
     def read_at(self, began: float) -> float:
-        """Return when the new end was read: at the pass's beginning, but for a list that grows at its back."""
-        if self.new_end != "back" or len(self._times) < 3:
+        """Return when the new end was read: at the pass's beginning, but for a list that grows where the pass ends."""
+        if self.new_end != ("front" if self._backwards else "back") or len(self._times) < 3:
             return began
         # Pages are fetched ahead: the last ones may be as old as those that were taken in well before them.
         return self._times[-min(len(self._times), 10)]

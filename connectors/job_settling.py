@@ -169,6 +169,7 @@ class Race:
                 if not self._is_confirmed_once:
                     raise
                 self._unconfirmed = failure.message
+                self._take_bearers(looks.broken_off.bearers)
                 return
             self.take(look, looks)
         if self.own is not None and not self.own_shows and not self._out_of_time:

@@ -310,8 +310,12 @@ class _IntentRun:
     def _judge(self, creates: list[Call], *, at_the_end: bool) -> None:
         play = self._play
         shown = play.schedule.oddities
-        lag_seconds = play.schedule.lag_seconds
-        service = Service(lag_seconds, loses_stamps=shown.loses_stamps, hides_rows=shown.needs_pages)
+        service = Service(
+            play.schedule.lag_seconds,
+            loses_stamps=shown.loses_stamps,
+            hides_rows=shown.needs_pages,
+            allows_few_calls=play.schedule.settings["quota"] < 1000,
+        )
         judge_jobs(self.intent, creates, play.findings, service, at_the_end=at_the_end)
 
     def _calm_call(self, action: str, params: Params, asked: Params) -> Call:

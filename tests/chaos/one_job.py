@@ -35,11 +35,15 @@ def units(intent: Intent, calls: Sequence[Call]) -> list[list[Call]]:
 
 @dataclass(frozen=True)
 class Service:
-    """What a service may keep from those who look. lag_seconds, loses_stamps, hides_rows: of its list."""
+    """What a service may keep from those who look.
+
+    lag_seconds, loses_stamps, hides_rows: of its list. allows_few_calls: a look may have to wait in its middle.
+    """
 
     lag_seconds: float
     loses_stamps: bool
     hides_rows: bool
+    allows_few_calls: bool
 
 
 def judge_jobs(intent: Intent, creates: Sequence[Call], found: Findings, service: Service, *, at_the_end: bool) -> None:
@@ -79,7 +83,7 @@ def _count_later(twin: Made, first: Made, found: Findings, service: Service, *, 
     done, race = _processed(twin), twin.at - (twin.looked_at or 0)
     found.stale_looks += twin.at - first.at > service.lag_seconds + 1
     found.widest_race_seconds = max(found.widest_race_seconds, race)
-    if race > WIDEST_RACE_SECONDS:
+    if race > WIDEST_RACE_SECONDS and not service.allows_few_calls:
         found.others.append(f"{twin.job.job_id} was made {race:.0f} s after the look that had shown no other")
     if cancelled:
         found.cancelled_twins += 1
@@ -108,7 +112,7 @@ def _mistreated(twin: Made, first: Made, creates: Sequence[Call], given_up: set[
     if not twin.job.ended:
         return [f"{name} runs on beside {beside}"]
     # Who has another key may not touch it.
-    if any(_let_run(call, name) for call in creates if call.asked.get(KEY) == twin.call.asked.get(KEY)):
+    if any(_let_run(call, name, beside) for call in creates if call.asked.get(KEY) == twin.call.asked.get(KEY)):
         return [f"{name} was seen running beside {beside}, and left to itself"]
     return []
 
@@ -150,11 +154,11 @@ def _judge_unrecognised(
             found.duplicates.append(f"{call.worker} made {', '.join(running)} in one call")
 
 
-def _let_run(call: Call, job_id: str) -> bool:
-    """Whether the call was over with the twin running before its eyes."""
+def _let_run(call: Call, job_id: str, beside: str) -> bool:
+    """Whether the call was over with the twin running before its eyes, beside the first job."""
     told = call.code == 0 or call.error.get("type") in ("IdempotencyConflict", "PlanUsed")
     running = (call.shown or {}).get(job_id) in RUNNING
-    return told and running and job_id not in call.asked_to_cancel
+    return told and running and beside in (call.shown or {}) and job_id not in call.asked_to_cancel
 
 
 def _does_what_was_asked(one: Made) -> bool:

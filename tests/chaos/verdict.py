@@ -67,8 +67,8 @@ def judge_time(call: Call, most: int, found: Findings) -> None:
 def most_requests(call: Call, *, list_pages: int) -> int:
     """How many calls of the API an action may take. list_pages: how many pages the list of jobs has."""
     looks = LOOKS_AT_THE_LIST * list_pages if call.action in (*CREATES, "wait-for-job") else 0
-    # Rows of a job come in small pages too.
-    return MOST_CALLS + looks + (200 if call.action == "export-job-messages" else 0)
+    # Rows of a job come in small pages too; messages are looked up one by one, before and after each change.
+    return MOST_CALLS + looks + (200 if call.action == "export-job-messages" or call.action in BY_ID else 0)
 
 
 def _mistold(call: Call, *, plans_are_lost: bool) -> list[str]:

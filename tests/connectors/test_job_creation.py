@@ -508,6 +508,19 @@ def test_a_job_that_found_nothing_is_not_that_of_a_plan_with_messages(planned: i
             create(connected(script), REQUEST, "case-42", planned_messages=planned)
 
 
+def test_a_job_that_found_nothing_stays_where_another_one_of_the_intent_took_the_mail_before_it() -> None:
+    """Two workers in one second: the lower ID stays, whichever of the two was first at the messages."""
+    earlier = "7d9f3c1e-0000-4c55-9a57-0f6f3f0c9b1d"
+    stays = stamped(status="COMPLETED", job_id=earlier)
+    twin = stamped(status="COMPLETED", total_messages_discovered=5, messages_successful=5)
+    script = Steady(ok([twin, stays]), EMPTY)
+    made = create(connected(script), REQUEST, "case-42", planned_messages=5)
+    assert (made.created, made.job.job_id) == (False, earlier)
+    other = {**twin, "search_params": {**twin["search_params"], "sender": "b@phish.example"}}
+    with pytest.raises(IdempotencyConflict, match="the plan has 5"):
+        create(connected(Steady(ok([other, stays]), EMPTY)), REQUEST, "case-42", planned_messages=5)
+
+
 def replace_n(messages: int) -> str:
     return replace(Stamp.of(ACCOUNT, "case-42", asked(REQUEST)), messages=messages).on("")
 

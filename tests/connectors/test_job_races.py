@@ -129,6 +129,24 @@ def test_after_a_lost_answer_a_job_without_a_stamp_that_may_be_the_own_one_keeps
     assert (service.calls["POST"], caught.value.job_id) == (1, service.jobs[0]["job_id"])
 
 
+@pytest.mark.parametrize("order", [None, lambda one: str(one["job_id"])])
+@pytest.mark.parametrize("old", [0, 3000])
+def test_a_job_without_a_stamp_keeps_from_a_second_post_however_often_the_whole_list_is_read(
+    service: JobsService, api: EmailSecurity, old: int, order: Callable[[Row], str] | None
+) -> None:
+    """Each pass over a list in no known order shows the job again: it stays one of the time after the POST."""
+    service.post = lambda _answer, _one: httpx.Response(200, json=envelope(None, success=False))
+    service.add_old(old, comment=None)
+    if order is not None:
+        service.jobs.sort(key=order)
+    service.before = lambda _request, _number: None if order is None else service.jobs.sort(key=order)
+    service.shown = lambda one: {**one, "comment": None}
+    with pytest.raises(OutcomeUnknown, match="has no stamp") as caught:
+        create(api)
+    assert (service.calls["POST"], caught.value.applied) == (1, "unknown")
+    assert caught.value.job_id in {one["job_id"] for one in service.jobs if one.get("comment")}
+
+
 # A list that changes while it is read
 
 
@@ -204,6 +222,98 @@ def test_a_job_that_stays_is_not_overlooked_for_its_cancelled_duplicate(
     service.before = before
     made = create(api)
     assert (made.created, made.job.job_id, service.calls["POST"]) == (False, stays["job_id"], 0)
+
+
+@pytest.mark.parametrize("page_size", [100, 1000])
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize("status", ["PENDING", "COMPLETED"])
+def test_the_earlier_of_two_jobs_is_not_overlooked_where_jobs_are_deleted_in_every_pass(
+    service: JobsService, api: EmailSecurity, status: str, page_size: int, *, newest_first: bool
+) -> None:
+    """Two workers were killed: both jobs are left, and the first is moved to the page before, pass for pass."""
+    service.page_size, service.newest_first = page_size, newest_first
+    service.add_old(3 * page_size, comment=None)
+    first = stamped(job_id=service.new_id(), created_at="2026-11-20T15:02:36Z", status=status)
+    later = stamped(job_id=service.new_id(), created_at="2026-11-20T15:02:37Z", status=status)
+    service.jobs += [first, later]
+
+    def before(request: httpx.Request, _: int) -> None:
+        if not is_list(request):
+            return
+        rows = service.jobs[::-1] if newest_first else service.jobs
+        start = (int(request.url.params["page"]) - 1) * min(page_size, int(request.url.params["per_page"]))
+        place = rows.index(first)
+        gone = [row for row in rows[:start] if not row.get("comment")][: place - start + 1]
+        if start <= place < start + 5 and len(gone) == place - start + 1 and len(deleted) < 20:
+            deleted.extend(gone)
+            service.jobs[:] = [row for row in service.jobs if row not in gone]
+
+    deleted: list[Row] = []
+    service.before = before
+    made = create(api)
+    assert (made.created, made.job.job_id) == (False, first["job_id"])
+    # The one POST cancels the later job, where that still runs.
+    assert (later["status"], service.calls["POST"]) == (("CANCELLED", 1) if status == "PENDING" else ("COMPLETED", 0))
+
+
+def test_a_list_that_grows_beyond_one_page_during_the_call_is_looked_through_twice(
+    service: JobsService, clock: FakeClock, api: EmailSecurity
+) -> None:
+    """Another worker's job is the first one of the second page at each look, and moves up before that page is read."""
+    service.page_size = 100
+    service.add_old(99, comment=None)
+    first = stamped(job_id=service.new_id(), created_at="2026-11-20T16:02:35Z")
+
+    def add_newer() -> None:
+        row = job(job_id=service.new_id(), created_at=clock.now().isoformat(), comment=None)
+        service.jobs.insert(service.jobs.index(first) + 1, row)
+
+    def before(request: httpx.Request, _: int) -> None:
+        if request.method == "POST" and first not in service.jobs:
+            service.jobs.append(first)
+        if first not in service.jobs or not is_list(request):
+            return
+        if looked_at[-1] != clock.monotonic():
+            looked_at.append(clock.monotonic())
+            while service.jobs[::-1].index(first) < 100:
+                add_newer()
+        elif request.url.params["page"] == "2" and service.jobs[::-1].index(first) == 100:
+            del service.jobs[service.jobs.index(first) + 1]
+            hidden.append(True)
+
+    looked_at, hidden = [-1.0], list[bool]()
+    service.before = before
+    made = create(api)
+    assert hidden
+    assert (made.created, made.job.job_id) == (False, first["job_id"])
+
+
+def test_a_look_that_fails_in_its_middle_still_counts_as_far_as_it_came(
+    service: JobsService, clock: FakeClock, api: EmailSecurity
+) -> None:
+    """The list shows another worker's earlier job on its first page, and refuses the second."""
+    service.page_size = 100
+    service.add_old(150, comment=None)
+    # In the order of IDs, so that each look reads all.
+    first = stamped(job_id="00000000-5b0a-4c55-9a57-0f6f3f0c9b1d", created_at="2026-11-20T16:02:35Z")
+    service.newest_first = False
+    service.before = lambda _request, _number: service.jobs.sort(key=lambda one: str(one["job_id"]))
+    answer = service._answer
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        late = clock.monotonic() >= 3
+        if late and first not in service.jobs:
+            service.jobs.insert(0, first)
+        if late and is_list(request) and request.url.params["page"] != "1":
+            error = {"code": 10429, "message": "Too many requests"}
+            return httpx.Response(
+                429, headers={"retry-after": "600"}, json=envelope(None, success=False, errors=[error])
+            )
+        return answer(request)
+
+    service._answer = answered  # type: ignore[method-assign]
+    made = create(api)
+    assert (made.created, made.job.job_id) == (False, first["job_id"])
 
 
 @pytest.mark.parametrize("place", [1499, 1500, 1501])
