@@ -72,8 +72,6 @@ class Ahead:
             page = self._fetch(position)
         if position.cursor is None and page.next is None and len(page.items) >= LARGEST_PAGE:
             self._begin(position.page + 1)
-        else:
-            self._give_up()
         return page
 
     def __enter__(self) -> Self:
