@@ -294,7 +294,9 @@ class Transport:
         notices = self._notices(envelope)
         reason = "; ".join(f"{n['code']}: {n['message']}" for n in notices)
         details: dict[str, Any] = {"http_status": status, "api_errors": notices, "ray_id": ray_id}
-        if what := _contradiction(status, envelope, effect):
+        # Which 404 it is stands in the body: no such job, or no such address.
+        cut = status == 404 and envelope is None and "json" in response.headers.get("content-type", "").lower()
+        if what := _contradiction(status, envelope, effect, cut=cut and effect == "read"):
             raise _lost(what, effect, UnexpectedAnswer, {**details, "job_id": _job_id(envelope)})
         if status >= 500 or status in BROKEN_OFF:
             details["retry_after_seconds"] = retry_after_seconds(response.headers, self._clock.now())
@@ -353,14 +355,16 @@ def _envelope(data: bytes | bytearray) -> dict[str, Any] | None:
     return replace_surrogates_in(parsed) if SURROGATE_ESCAPE.search(data) else parsed
 
 
-def _contradiction(status: int, envelope: dict[str, Any] | None, effect: Effect) -> str | None:
+def _contradiction(status: int, envelope: dict[str, Any] | None, effect: Effect, *, cut: bool) -> str | None:
     """Return what an answer that is no success says against itself; None for a plain refusal or failure.
+
+    cut: it is JSON by its type, and not by its body.
 
     A refusal is a 4xx, or a 2xx with `success: false`, and brings nothing. Whatever else comes below 500 leaves open
     what was done: it is looked up after a write, as a lost answer is.
     """
     success = None if envelope is None else envelope.get("success")
-    if status < 400 and not isinstance(success, bool):
+    if cut or (status < 400 and not isinstance(success, bool)):
         return f"answered {status} with a body that is no JSON envelope"
     if 300 <= status < 400:
         return f"answered {status}, which leads elsewhere, with success: {json.dumps(success)}"

@@ -144,6 +144,16 @@ def test_a_refusal_is_told_apart_and_not_repeated(
     assert len(script.requests) == 1
 
 
+@pytest.mark.parametrize("body", [b"", b'{"success": fal', b'{"success": false, "errors": [{"code": 10404'])
+def test_a_404_whose_body_was_cut_is_asked_for_again(body: bytes) -> None:
+    """The body alone says whether there is no such job or no such address."""
+    cut = httpx.Response(404, content=body, headers={"content-type": "application/json"})
+    script = Scripted(cut, refused(404, 10404, "No such job"))
+    with pytest.raises(NotFound):
+        connected(script).get_job(JOB_ID)
+    assert len(script.requests) == 2
+
+
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [
