@@ -173,7 +173,7 @@ def _warnings(job: BulkJob, rows: list[JobRow], selection: Selection, later: dic
         )
     if len(rows) != job.messages_failed:
         warnings.append(
-            f"the job's counters promise {counted(job.messages_failed, 'failed row')}, the listing gave {len(rows)}"
+            f"the job's counters promise {counted(job.messages_failed, 'failed row')}, the listing gave {len(rows):,}"
         )
     if job.messages_cancelled:
         warnings.append(

@@ -116,7 +116,7 @@ class Collected:
         if expected is None:
             return f"the job has no counter for {self.status}: whether these are all can't be told"
         if rows != expected:
-            return f"the job's counters promise {counted(expected, 'row')}, the listing gave {rows}, pass after pass"
+            return f"the job's counters promise {counted(expected, 'row')}, the listing gave {rows:,}, pass after pass"
         return "the rows' statuses and the job's counters do not agree"
 
 

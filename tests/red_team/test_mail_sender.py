@@ -246,6 +246,6 @@ class TestRelease:
             disposition=disposition, status="quarantined",
         )  # fmt: skip
         outcome = run("false-positive-release", given, api, tmp_path / "run")
-        assert stopped(outcome, "1 have a sender that neither DMARC nor SPF proves", sandbox)
+        assert stopped(outcome, "1 has a sender that neither DMARC nor SPF proves", sandbox)
         meant = run("false-positive-release", {**given, "search_by": "sender"}, api, tmp_path / "two")
         assert meant.status == "completed", meant.message
