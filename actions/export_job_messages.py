@@ -20,8 +20,10 @@ from actions.approval_parameters import Approvals
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
 from actions.evidence_bundle import BundleWriter, recorded_bytes
 from actions.example_job import JOB_ID, example_job
+from actions.finish_time import EndInterrupted, FinishTime
 from actions.process import main
 from actions.row_collection import Collected, expected_rows
+from connectors.call_record import CallRecord
 from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
 from connectors.errors import (
@@ -42,6 +44,7 @@ from connectors.quantity import counted
 from evidence.object_url import is_url
 from evidence.place import placed
 from evidence.row_file import RowFile
+from evidence.whole_file import FileRecord
 
 if TYPE_CHECKING:
     from evidence.pseudonyms import Pseudonyms
@@ -106,7 +109,11 @@ class Params(ActionParams):
         True, description="Where an ended job's rows and its counters do not agree, end in an error, not in a result."
     )
     time_budget_seconds: float | None = Field(
-        None, gt=0, le=86_400, description="Stop between two pages after so many seconds, with a `resume` object."
+        None,
+        gt=0,
+        le=86_400,
+        description="Stop after so many seconds, with a `resume` object: between two pages, or before the file is "
+        "written where that would take longer.",
     )
     evidence: Literal["bundle"] | None = Field(
         None,
@@ -167,15 +174,17 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
     api = api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
     if p.time_budget_seconds is not None:
         api = api.until(Deadline(api.clock, p.time_budget_seconds))
-    with _collecting(p, pseudonyms) as collected, _recording(p, api, collected, bundle) as api:
+    finish_time = FinishTime(api.clock, api.time_left, "the bundle" if bundle is not None else f"the {p.format} file")
+    with _collecting(p, pseudonyms, finish_time) as collected, _recording(p, api, collected, bundle) as api:
+        writer = Writer(p, api, collected, bundle, finish_time)
         reading = Reading.begin(api.get_job(p.job_id), p.resume)
         if bundle is not None:
             bundle.check_job(reading.job)
         try:
-            settled = _read(p, api, collected, reading)
+            settled = _read(p, api, collected, reading, writer)
             if settled is None:
                 return _unfinished(p, collected, reading)
-            return _finished(p, api, collected, reading, bundle, settled=settled)
+            return _finished(p, collected, reading, writer, settled=settled)
         except PackError as failure:
             passing = isinstance(failure, TemporaryFailure) and not isinstance(failure, ExportIncomplete | OutputError)
             over = passing and _time_is_up(api, failure.retry_after_seconds or 0)
@@ -183,6 +192,58 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
                 return _unfinished(p, collected, reading)
             _say_how_to_go_on(p, collected, reading, failure)
             raise
+
+
+@dataclass
+class Writer:
+    """Puts the rows where they are to be, in the time that there is."""
+
+    p: Params
+    api: EmailSecurity
+    collected: Collected
+    bundle: BundleWriter | None
+    finish_time: FinishTime
+
+    def measure(self, job: BulkJob) -> None:
+        """Measure how long the writing takes, once there are rows. Raises: TimeLimitTooShort."""
+        if self.collected.file is None:
+            return
+        takes_time = self.bundle is not None or self.p.format != "ndjson"
+        expected = expected_rows(self.p.status, job)
+
+        def write(rows: RowFile) -> object:
+            return self._write(rows, _result(self.p, job, self.collected, resume=None, settled=False), None)
+
+        self.finish_time.measure(self.collected.file, expected, write if takes_time else None)
+
+    def time_is_up(self, job: BulkJob) -> bool:
+        """Whether to stop reading. Raises: TimeLimitTooShort."""
+        if self.collected.file is None:
+            return _time_is_up(self.api, 0)
+        self.measure(job)
+        return self.finish_time.is_up(self.collected.file)
+
+    def finish(self, rows: RowFile, result: Result) -> bool:
+        """Write the file or the bundle, and add it to the result. False: the time did not last; the rows are kept.
+
+        Raises: TimeLimitTooShort, and what a row file raises.
+        """
+        if not self.finish_time.fits(rows):
+            return False
+        if self.bundle is not None:
+            result.warnings.extend(self.bundle.warnings(self.api.call_record))
+        try:
+            with self.finish_time.watching(rows):
+                record, result.evidence_sha256 = self._write(rows, result, self.api.call_record)
+        except EndInterrupted:
+            return False
+        result.files = [ExportedFile(**record)]
+        return True
+
+    def _write(self, rows: RowFile, result: Result, calls: CallRecord | None) -> tuple[FileRecord, str | None]:
+        if self.bundle is None:
+            return rows.finish(self.p.format), None
+        return self.bundle.write(rows, result.model_dump(mode="json"), calls)
 
 
 @dataclass
@@ -204,9 +265,23 @@ class Reading:
             return cls(job, _state_of(job), Position(), 0)
         return cls(job, resume.job_was, Position(resume.page, resume.cursor), resume.passes)
 
+    def is_over(self, collected: Collected) -> bool:
+        """Whether another pass would bring nothing. A pass over a job that still runs is a snapshot, and enough."""
+        if self.passes == 0 or self.position != Position():
+            return False
+        if not self.job.has_ended:
+            return True
+        # A second pass finds rows that are missing. It makes rows that are too many no fewer.
+        too_many = len(collected.seen) > self.job.total_messages_discovered
+        enough = too_many or self.passes >= MOST_PASSES or collected.agrees_with(self.job)
+        return enough and self.job_was == _state_of(self.job)
 
-def _read(p: Params, api: EmailSecurity, collected: Collected, reading: Reading) -> bool | None:
+
+def _read(p: Params, api: EmailSecurity, collected: Collected, reading: Reading, writer: Writer) -> bool | None:
     """Read the rows, in as many passes as it takes. Whether the job had ended before them; None: the time is up."""
+    writer.measure(reading.job)
+    if reading.is_over(collected):
+        return reading.job.has_ended
     for _ in range(MOST_ROUNDS):
         before = reading.job
         if before.has_ended and reading.job_was != _state_of(before):
@@ -216,7 +291,7 @@ def _read(p: Params, api: EmailSecurity, collected: Collected, reading: Reading)
         reading.job_was = _state_of(before)
         try:
             for more in _pages(p, api, collected, reading):
-                if more and _time_is_up(api, 0):
+                if more and writer.time_is_up(reading.job):
                     return None
         except ListingRepeats as failure:
             reading.repeats = failure
@@ -227,12 +302,9 @@ def _read(p: Params, api: EmailSecurity, collected: Collected, reading: Reading)
         reading.job = api.get_job(p.job_id)
         if not reading.job.has_ended:
             return False
-        unmoved = reading.job_was == _state_of(reading.job)
         if reading.repeats is not None:
-            return unmoved
-        # A second pass finds rows that are missing. It makes rows that are too many no fewer.
-        too_many = len(collected.seen) > reading.job.total_messages_discovered
-        if unmoved and (too_many or reading.passes >= MOST_PASSES or collected.agrees_with(reading.job)):
+            return reading.job_was == _state_of(reading.job)
+        if reading.is_over(collected):
             return True
     return False
 
@@ -284,7 +356,7 @@ def _recording(
 
 
 @contextmanager
-def _collecting(p: Params, pseudonyms: Pseudonyms | None) -> Iterator[Collected]:
+def _collecting(p: Params, pseudonyms: Pseudonyms | None, finish_time: FinishTime) -> Iterator[Collected]:
     if p.destination == INLINE:
         yield Collected(p.status, inline_limit_bytes=p.inline_limit_bytes, pseudonyms=pseudonyms)
         return
@@ -300,10 +372,12 @@ def _collecting(p: Params, pseudonyms: Pseudonyms | None) -> Iterator[Collected]
                         file.abandon()
                     raise
         else:
+            began = finish_time.now()
             with RowFile.reopen(place, p.resume.rows, p.resume.sha256) as file:
                 collected = Collected(p.status, file, pseudonyms=pseudonyms)
                 collected.remember(file.kept_lines())
                 collected.duplicates = p.resume.duplicates_dropped
+                finish_time.began_with(file, since=began)
                 yield collected
 
 
@@ -358,23 +432,14 @@ def _time_is_up(api: EmailSecurity, needed: float) -> bool:
     return left is not None and left <= needed
 
 
-def _finished(
-    p: Params, api: EmailSecurity, collected: Collected, reading: Reading, bundle: BundleWriter | None, *, settled: bool
-) -> Result:
+def _finished(p: Params, collected: Collected, reading: Reading, writer: Writer, *, settled: bool) -> Result:
     job = reading.job
     if p.require_complete and settled and not collected.agrees_with(job):
         raise _incomplete(p, job, collected, reading.repeats)
     result = _result(p, job, collected, resume=None, settled=settled)
-    if collected.file is None:
+    if collected.file is None or writer.finish(collected.file, result):
         return result
-    if bundle is None:
-        record = collected.file.finish(p.format)
-    else:
-        result.warnings.extend(bundle.warnings(api.call_record))
-        told = result.model_dump(mode="json")
-        record, result.evidence_sha256 = bundle.write(collected.file, told, api.call_record)
-    result.files = [ExportedFile(**record)]
-    return result
+    return _unfinished(p, collected, reading)
 
 
 def _incomplete(

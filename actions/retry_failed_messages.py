@@ -157,7 +157,7 @@ def _wait(allowed_seconds: float, api: EmailSecurity, due: list[datetime]) -> No
     now, left = api.clock.now(), api.time_left()
     if left is not None:
         # What is sent afterwards needs its time too.
-        allowed_seconds = min(allowed_seconds, max(0.0, left - 2 * api.connection.request_timeout_seconds))
+        allowed_seconds = min(allowed_seconds, max(0.0, left - 2 * api.write_timeout_seconds))
     until = [at for at in due if now < at <= now + timedelta(seconds=allowed_seconds)]
     if until:
         api.clock.sleep((max(until) - now).total_seconds())

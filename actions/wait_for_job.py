@@ -9,6 +9,7 @@ A job that was cancelled as a later duplicate leads to the job that stays, which
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -43,6 +44,9 @@ from connectors.stamp import Stamp
 
 # After a look that failed, where the service does not say when to come again.
 OUTAGE_PAUSE_SECONDS = 60.0
+
+# What a look needs before a function's own limit.
+LAST_LOOK_SECONDS = 1.0
 
 # One look gets at least this long, also where timeout_seconds is 0 or used up.
 SHORTEST_LOOK_SECONDS = 10.0
@@ -141,6 +145,7 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
             # Waiting outlives an outage; only where there was no single look is there nothing to tell.
             pause = failure.retry_after_seconds or min(OUTAGE_PAUSE_SECONDS, p.max_interval_seconds)
             if last_seen is None and pause > _time_left(allowance, api):
+                failure.resume = None if p.resume is None else p.resume.model_dump(mode="json")
                 raise
             trouble = failure
         else:
@@ -172,13 +177,13 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
                     continue
         if last_seen is not None and state is not None:
             left = _time_left(allowance, api)
-            over = left <= 0 or (trouble is not None and pause > left)
+            over = left <= 0 or (trouble is not None and pause > left) or _time_for_looks(api) <= 0
             if trouble is not None and over and limit.is_over(last_seen):
                 raise limit.not_stopped(last_seen, trouble)
             if last_seen.has_ended or over or stalls_now:
                 return _result(p, api, last_seen, state, pause, trouble, limit, notes, cancelled=cancelled)
         # A last look when the time is used up, instead of giving up early.
-        api.clock.sleep(min(pause, max(_time_left(allowance, api), 0)))
+        api.clock.sleep(max(min(pause, _time_left(allowance, api), _time_for_looks(api)), 0))
 
 
 def _still_for(state: Resume | None) -> float:
@@ -189,6 +194,12 @@ def _still_for(state: Resume | None) -> float:
 def _time_left(allowance: Deadline, api: EmailSecurity) -> float:
     hard = api.time_left()
     return allowance.remaining() if hard is None else min(allowance.remaining(), hard)
+
+
+def _time_for_looks(api: EmailSecurity) -> float:
+    """Seconds until a look could no longer be answered before the caller's deadline."""
+    hard = api.time_left()
+    return math.inf if hard is None else hard - LAST_LOOK_SECONDS
 
 
 def _check(p: Params) -> None:

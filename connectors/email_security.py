@@ -68,7 +68,8 @@ class EmailSecurity:
     also raise OutcomeUnknown, and then never repeat the change by themselves.
 
     deadline: by when the caller needs to be done, over all calls (a serverless function's own limit). Each call also
-    has its allowance, `connection.call_allowance_seconds`.
+    has its allowance, `connection.call_allowance_seconds`. A call that is begun late may outlast both by a second, but
+    not `ends`. write_timeout_seconds: how long a write's answer may be waited for, if not as long as a read's.
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class EmailSecurity:
         rng: random.Random | None = None,
         http: httpx.BaseTransport | None = None,
         deadline: Deadline | None = None,
+        ends: Deadline | None = None,
+        write_timeout_seconds: float | None = None,
     ) -> None:
         self.connection = connection
         self.clock = clock or SystemClock()
@@ -88,7 +91,10 @@ class EmailSecurity:
         self.bounds = BOUNDS
         self._policy: Policy | None = None
         self.call_record = _call_record(connection)
-        self._transport = Transport(connection, clock=self.clock, rng=self.rng, http=http)
+        self.write_timeout_seconds = write_timeout_seconds or connection.request_timeout_seconds
+        self._transport = Transport(
+            connection, clock=self.clock, rng=self.rng, http=http, ends=ends, write_timeout=self.write_timeout_seconds
+        )
         self._account = f"/accounts/{connection.account_id}"
         self._investigate = f"{self._account}/email-security/investigate"
         self._bulk = f"{self._investigate}/bulk"
@@ -554,10 +560,10 @@ class EmailSecurity:
             self.check_writable()
             self._refuse_to_observe(method, path, body)
         left = self.time_left()
-        if effect == "write" and left is not None and left < self.connection.request_timeout_seconds:
+        if effect == "write" and left is not None and left < self.write_timeout_seconds:
             raise DeadlineExceeded(
-                f"there are {max(left, 0):.0f} s left, and a change may need "
-                f"{self.connection.request_timeout_seconds:.0f} s to be answered: it was not begun"
+                f"there are {max(left, 0):.0f} s left, and a change may need {self.write_timeout_seconds:.0f} s to be "
+                "answered: it was not begun"
             )
         return self._transport.call(
             method,

@@ -21,7 +21,8 @@
     │   ├── ApprovalRefused               approvals are missing, or one can't be accepted
     │   ├── EvidenceRefused               the evidence has been changed, or is of another job
     │   ├── CheckRefused                  a playbook's own check said no
-    │   └── InlineTooLarge                the rows don't fit into the result, and are never cut
+    │   ├── InlineTooLarge                the rows don't fit into the result, and are never cut
+    │   └── TimeLimitTooShort             one call has less time than the end of an export takes
     ├── AuthenticationFailed     exit 4   no credentials, or none that the API knows
     │   └── PermissionDenied              known, but not allowed to do this
     ├── ApiRefusal               exit 5   the API said no (4xx, or success: false)
@@ -295,6 +296,15 @@ class CheckRefused(GuardrailRefusal):
 class InlineTooLarge(GuardrailRefusal):
     default_help = (
         "Nothing was cut and nothing was changed. Give a file path as destination, or raise inline_limit_bytes."
+    )
+
+
+class TimeLimitTooShort(GuardrailRefusal):
+    """The end of an export takes longer than one call may run: no number of calls would finish it."""
+
+    default_help = (
+        "Nothing was changed. Give a call more time (time_budget_seconds, or the function's own limit), export as "
+        "ndjson, or export fewer rows (status)."
     )
 
 

@@ -65,6 +65,8 @@ MOST_ATTEMPTS = 6
 
 # A call that is begun late still gets this long: less would only ever fail.
 SHORTEST_TIMEOUT_SECONDS = 1.0
+# Where nothing may run any more: a timeout of 0 would be none.
+NO_TIME_SECONDS = 0.01
 
 # The API's own codes that mean "not you", whatever the HTTP status (seen in the wild; see docs/remote-api.md).
 AUTHENTICATION_CODES = {9106, 10000}
@@ -114,13 +116,26 @@ class Answer:
 class Transport:
     """Calls the API over one httpx client.
 
-    Time, randomness and the network are given: `clock`, `rng`, `http`.
+    Time, randomness and the network are given: `clock`, `rng`, `http`. ends: when no call may run any more.
+    write_timeout: seconds, if it is another one than for reads.
     """
 
     def __init__(
-        self, connection: Connection, *, clock: Clock, rng: random.Random, http: httpx.BaseTransport | None = None
+        self,
+        connection: Connection,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        http: httpx.BaseTransport | None = None,
+        ends: Deadline | None = None,
+        write_timeout: float | None = None,
     ) -> None:
         self.connection = connection
+        self._ends = ends
+        self._timeouts: dict[Effect, float] = {
+            "read": connection.request_timeout_seconds,
+            "write": write_timeout or connection.request_timeout_seconds,
+        }
         self._clock = clock
         self._rng = rng
         # A network that is given is shared with nobody.
@@ -222,7 +237,9 @@ class Transport:
         flawed: list[FlawedBodies],
     ) -> Answer:
         left = max(deadline.remaining(), SHORTEST_TIMEOUT_SECONDS)
-        silence = min(self.connection.request_timeout_seconds, left)
+        if self._ends is not None:
+            left = min(left, max(self._ends.remaining(), NO_TIME_SECONDS))
+        silence = min(self._timeouts[effect], left)
         whole = min(left, silence * SLOWEST_ANSWER_FACTOR)
         exchange, in_time = Exchange(silence, whole), Deadline(self._clock, whole)
         began, begun_at = self._clock.monotonic(), self._clock.now()

@@ -59,6 +59,8 @@ class RowFile:
         self._hash = hashlib.sha256()
         self._kept_rows = 0
         self._kept_bytes = 0
+        # Called before each block of the rows is read again; what it raises ends the reading.
+        self.before_block: Callable[[], None] | None = None
 
     @classmethod
     def create(cls, destination: str | os.PathLike[str] | Place) -> Self:
@@ -252,6 +254,8 @@ class RowFile:
         place = 0
         rest = b""
         while place < size and (block := os.pread(descriptor, min(_BLOCK, size - place), place)):
+            if self.before_block is not None:
+                self.before_block()
             place += len(block)
             *lines, rest = (rest + block).split(b"\n")
             for line in lines:

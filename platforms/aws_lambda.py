@@ -24,7 +24,7 @@ from actions.process import configure_log
 from connectors.clock import Clock, Deadline, SystemClock
 from connectors.connection import Connection, environment_variables, read_setting
 from connectors.email_security import EmailSecurity
-from connectors.errors import DeadlineExceeded, PackError, ParameterError
+from connectors.errors import DeadlineExceeded, InlineTooLarge, PackError, ParameterError
 from platforms.caller import OF_API_GATEWAY, with_caller
 
 CALLER_FROM = environment_variables()["caller_from"]
@@ -33,8 +33,21 @@ CALLER_FROM = environment_variables()["caller_from"]
 MARGIN_SECONDS = 10.0
 MARGIN_SHARE = 0.2
 
-# No single request may outlast this share of the time: a lost answer still has to be looked after.
+# Of that, what no request may use.
+HANDOVER_SHARE = 0.1
+MOST_HANDOVER_SECONDS = 1.0
+
+# No single write may outlast this share of the time: a lost answer still has to be looked after. A read may take as
+# long, and at least so many seconds: of a slow service one answer is worth more than four timeouts.
 REQUEST_SHARE = 0.25
+SLOW_READ_SECONDS = 5.0
+
+# Below this no action gets anywhere.
+LEAST_SECONDS = 0.5
+
+# The runtime refuses a result of more than 6,291,556 bytes, when all the work is done.
+# Source: AWS Lambda Developer Guide, "Lambda quotas", invocation payload.
+LARGEST_RESULT_BYTES = 6_000_000
 
 
 class Context(Protocol):
@@ -59,17 +72,52 @@ def run(event: Mapping[str, Any], context: Context, clock: Clock) -> dict[str, A
     caller_from = read_setting(os.environ, CALLER_FROM)
     action, params = _request(event, behind_gateway=caller_from in OF_API_GATEWAY)
     action.check(params)
+    bounded = _bounded(action, params)
+    try:
+        result = _run(action, bounded, event, context, clock)
+    except InlineTooLarge as error:
+        raise error if bounded == params else _too_large(error.message) from None
+    if action.effect == "read" and (size := len(json.dumps(result))) > LARGEST_RESULT_BYTES:
+        raise _too_large(f"the result has {size:,} bytes")
+    return result
+
+
+def _run(
+    action: Action[Any, Any], params: Mapping[str, Any], event: Mapping[str, Any], context: Context, clock: Clock
+) -> dict[str, Any]:
     if not action.connection:
         return action.run(params)
     remaining = context.get_remaining_time_in_millis() / 1000
     usable = remaining - min(MARGIN_SECONDS, remaining * MARGIN_SHARE)
-    if usable < 1:
+    if usable < LEAST_SECONDS:
         raise DeadlineExceeded("the function's own limit leaves no time for an action: raise its timeout")
+    ends = Deadline(clock, remaining - min(MOST_HANDOVER_SECONDS, remaining * HANDOVER_SHARE))
     connection = with_caller(Connection.from_environment(), event, context)
-    request_timeout = min(connection.request_timeout_seconds, usable * REQUEST_SHARE)
-    connection = connection.model_copy(update={"request_timeout_seconds": request_timeout})
-    with EmailSecurity(connection, clock=clock, deadline=Deadline(clock, usable)) as api:
+    write_timeout = min(connection.request_timeout_seconds, usable * REQUEST_SHARE)
+    read_timeout = min(connection.request_timeout_seconds, max(usable * REQUEST_SHARE, SLOW_READ_SECONDS))
+    connection = connection.model_copy(update={"request_timeout_seconds": read_timeout})
+    deadline = Deadline(clock, usable)
+    with EmailSecurity(
+        connection, clock=clock, deadline=deadline, ends=ends, write_timeout_seconds=write_timeout
+    ) as api:
         return action.run(params, api)
+
+
+def _bounded(action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, with none that allows a larger result than the runtime hands over."""
+    bounded = dict(params)
+    for name in ("inline_limit_bytes", "max_result_bytes"):
+        field = action.params.model_fields.get(name)
+        if field is not None and params.get(name, field.default) > LARGEST_RESULT_BYTES:
+            bounded[name] = LARGEST_RESULT_BYTES
+    return bounded
+
+
+def _too_large(what: str) -> InlineTooLarge:
+    return InlineTooLarge(
+        f"{what}, and AWS Lambda hands over 6 MB at most",
+        help="Nothing was cut and nothing was changed. Give the URL of an object in a store as destination.",
+    )
 
 
 def _request(event: Any, *, behind_gateway: bool) -> tuple[Action[Any, Any], Mapping[str, Any]]:

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from connectors.errors import AuthenticationFailed, BroadSearchRefused, DeadlineExceeded, PackError, ParameterError
+from connectors.errors import (
+    AuthenticationFailed,
+    BroadSearchRefused,
+    DeadlineExceeded,
+    InlineTooLarge,
+    PackError,
+    ParameterError,
+)
 from platforms import aws_lambda
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
@@ -94,3 +101,26 @@ def test_no_secret_is_in_what_the_runtime_reports(sandbox: RunningSandbox, capsy
     with pytest.raises(PackError) as caught:
         aws_lambda.handler({"action": "list-jobs", "params": {}}, Context(60))
     assert sandbox.token not in str(caught.value) + capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_result_that_the_runtime_would_refuse_is_refused_before(
+    sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock(moved=sandbox.state.advance)
+    job_id = aws_lambda.run({"action": "create-move-job", "params": MOVE}, Context(60), clock)["job_id"]
+    wait = {"job_id": job_id, "timeout_seconds": 800}
+    assert aws_lambda.run({"action": "wait-for-job", "params": wait}, Context(900, clock), clock)["done"]
+    inline = {"action": "export-job-messages", "params": {"job_id": job_id, "inline_limit_bytes": 50_000_000}}
+    assert aws_lambda.run(inline, Context(60), clock)["complete"]
+    monkeypatch.setattr(aws_lambda, "LARGEST_RESULT_BYTES", 5000)
+    with pytest.raises(InlineTooLarge, match="6 MB") as caught:
+        aws_lambda.run(inline, Context(60), clock)
+    assert "store" in caught.value.help
+    # A limit of the caller's own is told as one.
+    inline["params"] = {"job_id": job_id, "inline_limit_bytes": 3000}
+    with pytest.raises(InlineTooLarge, match=r"inline_limit_bytes \(3000\)"):
+        aws_lambda.run(inline, Context(60), clock)
+    monkeypatch.setattr(aws_lambda, "LARGEST_RESULT_BYTES", 100)
+    with pytest.raises(InlineTooLarge, match="bytes, and AWS Lambda hands over 6 MB at most"):
+        aws_lambda.run({"action": "get-job", "params": {"job_id": job_id}}, Context(60), clock)

@@ -1,0 +1,159 @@
+"""How long the end of an export takes: writing its format, and putting it into a store. Tried on its first rows.
+
+An export that has a time limit must stop reading before the limit, and must not begin an end that does not fit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from connectors.clock import Clock
+from connectors.errors import DeadlineExceeded, TimeLimitTooShort
+from connectors.paging import LARGEST_PAGE
+from evidence.locked_temporary import spool_directory
+from evidence.place import LocalPlace
+from evidence.row_file import RowFile
+
+Finish = Callable[[RowFile], object]
+
+# Fewer rows are written in no time.
+SAMPLE_ROWS = 1000
+
+# An end that is this short is not put off: a function keeps as much in reserve for its result.
+SHORT_SECONDS = 0.5
+
+# Later rows may take longer than the first ones. Below the other bound an end can't be done at all.
+MARGIN = 1.3
+AT_LEAST = 0.7
+
+
+class EndInterrupted(DeadlineExceeded):
+    """The time was up before the file was written. Its rows are kept."""
+
+
+class FinishTime:
+    """Whether the time that one call has is enough for the end of its export.
+
+    time_left: seconds of the call; gives None where it has no limit, and then nothing is measured or refused.
+    what: how to speak of the file.
+    """
+
+    def __init__(self, clock: Clock, time_left: Callable[[], float | None], what: str) -> None:
+        self._clock = clock
+        self._time_left = time_left
+        self._what = what
+        self._whole = time_left()
+        self._fixed_seconds = 0.0
+        self._seconds_per_byte = 0.0
+        self._upload_seconds_per_byte = 0.0
+        self._is_measured = False
+        self._rows_before = 0
+        self._page_began = self.now()
+
+    def now(self) -> float:
+        """A moment for `began_with`."""
+        return self._clock.monotonic()
+
+    def began_with(self, rows: RowFile, *, since: float) -> None:
+        """Take in that an earlier call's rows are here, brought since then. To a store they go as fast as from it."""
+        seconds = self.now() - since
+        self._rows_before = rows.rows
+        if self._whole is not None:
+            self._whole -= seconds
+        if rows.place.spooled and rows.size_bytes:
+            self._upload_seconds_per_byte = seconds / rows.size_bytes
+
+    def measure(self, rows: RowFile, expected: int | None, finish: Finish | None) -> None:
+        """Measure once, when there are enough rows. finish: writes a row file; None where that takes no time.
+
+        Raises: TimeLimitTooShort where so many rows as are expected can't be written in one call.
+        """
+        if self._whole is None or self._is_measured or rows.rows < SAMPLE_ROWS:
+            return
+        self._is_measured = True
+        if rows.place.spooled and not self._upload_seconds_per_byte:
+            began = self._clock.monotonic()
+            rows.checkpoint()
+            self._upload_seconds_per_byte = (self._clock.monotonic() - began) / rows.size_bytes
+        if finish is not None:
+            self._try(finish, rows)
+        size = rows.size_bytes * max(expected or 0, rows.rows) // rows.rows
+        if AT_LEAST * self._seconds(size) > max(self._whole, SHORT_SECONDS):
+            raise self._too_short(max(expected or 0, rows.rows), size)
+
+    def _try(self, finish: Finish, rows: RowFile) -> None:
+        lines = [line[:-1] for line in itertools.islice(rows.kept_lines(), SAMPLE_ROWS)]
+        sizes, seconds = list[int](), list[float]()
+        with spool_directory() as folder:
+            # The first try loads what the format needs, and does not count.
+            for number, texts in enumerate((lines[:1], lines[:1], lines)):
+                place = LocalPlace(folder / f"{number}{Path(rows.place.name).suffix}")
+                with RowFile.create(place) as trial:
+                    trial.append(texts)
+                    sizes.append(trial.size_bytes)
+                    began = self._clock.monotonic()
+                    finish(trial)
+                    seconds.append(self._clock.monotonic() - began)
+        self._fixed_seconds = seconds[1]
+        self._seconds_per_byte = max(seconds[2] - seconds[1], 0) / max(sizes[2] - sizes[1], 1)
+
+    def is_up(self, rows: RowFile) -> bool:
+        """Whether to stop reading: after another page the time would not do to keep the rows for the next call."""
+        left = self._time_left()
+        if left is None:
+            return False
+        if not self._upload_seconds_per_byte:
+            return left <= 0
+        page_seconds, self._page_began = self.now() - self._page_began, self.now()
+        page_bytes = rows.size_bytes * LARGEST_PAGE // max(rows.rows, 1)
+        return left <= page_seconds + self._seconds_to_keep(rows.size_bytes + page_bytes)
+
+    def fits(self, rows: RowFile) -> bool:
+        """Whether to begin the end now. Raises: TimeLimitTooShort where no call has more time than this one."""
+        left = self._time_left()
+        if left is None:
+            return True
+        needed, allowed = self._seconds(rows.size_bytes), max(left, SHORT_SECONDS)
+        if rows.rows > self._rows_before:
+            return MARGIN * needed <= allowed
+        if needed > max(self._whole or 0, SHORT_SECONDS):
+            raise self._too_short(rows.rows, rows.size_bytes)
+        return needed <= allowed
+
+    @contextmanager
+    def watching(self, rows: RowFile) -> Iterator[None]:
+        """Interrupt the end while the rows can still be kept. Raises: EndInterrupted, TimeLimitTooShort."""
+        left = self._time_left()
+        if left is None or not self._is_measured:
+            yield
+            return
+        # Once the file is written it has to be put into the store, which takes as long as keeping its rows there.
+        ends = self._clock.monotonic() + max(left, SHORT_SECONDS) - self._seconds_to_keep(rows.size_bytes)
+
+        def check() -> None:
+            if self._clock.monotonic() <= ends:
+                return
+            if rows.rows == self._rows_before:
+                raise self._too_short(rows.rows, rows.size_bytes)
+            raise EndInterrupted(f"the time was up before {self._what} was written")
+
+        rows.before_block = check
+        try:
+            yield
+        finally:
+            rows.before_block = None
+
+    def _seconds(self, size: int) -> float:
+        return self._fixed_seconds + (self._seconds_per_byte + self._upload_seconds_per_byte) * size
+
+    def _seconds_to_keep(self, size: int) -> float:
+        return MARGIN * self._upload_seconds_per_byte * size
+
+    def _too_short(self, rows: int, size: int) -> TimeLimitTooShort:
+        return TimeLimitTooShort(
+            f"{self._what} of {rows:,} rows takes about {self._seconds(size):.1f} s to write, and one call has "
+            f"{max(self._whole or 0, 0):.1f} s for it"
+        )

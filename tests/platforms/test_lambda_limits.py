@@ -1,0 +1,102 @@
+"""The function's own limit, held in a process of AWS's runtime client against a service that answers slowly."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN, envelope, job
+from tests.platforms.lambda_runtime import Answer, LambdaRuntime
+
+LIMITS = (1, 2, 3, 5, 10, 15)
+ANSWER_SECONDS = (0.1, 0.5, 1.0, 3.0)
+
+LOOK = {"action": "wait-for-job", "params": {"job_id": JOB_ID, "timeout_seconds": 0}}
+WAIT = {"action": "wait-for-job", "params": {"job_id": JOB_ID, "timeout_seconds": 3600}}
+
+
+@contextmanager
+def slow_service(seconds: float) -> Iterator[str]:
+    """A service that answers everything with a running job, so many seconds late."""
+    ended = threading.Event()
+    running = job(status="PROCESSING", total_messages_discovered=500, messages_pending=400, messages_successful=100)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+        def do_GET(self) -> None:
+            body = json.dumps(envelope(running)).encode()
+            ended.wait(seconds)
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        ended.set()
+        server.shutdown()
+        server.server_close()
+
+
+def environment(url: str, state: Path) -> dict[str, str]:
+    return {
+        "CLOUDFLARE_API_TOKEN": TOKEN,
+        "CLOUDFLARE_ACCOUNT_ID": ACCOUNT,
+        "CLOUDFLARE_BASE_URL": url,
+        "CFES_STATE_DIR": str(state),
+        "CFES_LOG": "off",
+    }
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[int, float], Answer]]:
+    """What each limit came to with each service, all at once: they wait, and work for milliseconds."""
+    state = tmp_path_factory.mktemp("state", numbered=True)
+    state.chmod(0o700)
+    with ExitStack() as stack:
+        runtimes = {
+            (limit, seconds): stack.enter_context(LambdaRuntime(environment(url, state)))
+            for seconds in ANSWER_SECONDS
+            for url in [stack.enter_context(slow_service(seconds))]
+            for limit in LIMITS
+        }
+        with ThreadPoolExecutor(len(runtimes)) as pool:
+            # Started, and with everything loaded.
+            list(pool.map(lambda runtime: runtime.invoke(LOOK, 60), runtimes.values()))
+            told = pool.map(lambda one: (one[0], one[1].invoke(WAIT, one[0][0])), runtimes.items())
+            yield dict(told)
+
+
+@pytest.mark.parametrize("seconds", ANSWER_SECONDS)
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_wait_is_over_before_the_function_is(
+    limit: int, seconds: float, answers: dict[tuple[int, float], Answer]
+) -> None:
+    answer = answers[limit, seconds]
+    assert answer.seconds < limit, answer
+    if seconds > 0.7 * limit:
+        assert answer.kind == "error"
+        assert answer.body["errorType"] in ("NotReceived", "NetworkFailure", "DeadlineExceeded"), answer
+        document: dict[str, Any] = json.loads(answer.body["errorMessage"])["error"]
+        assert (document["applied"], document["retryable"]) == ("no", True)
+        return
+    assert answer.kind == "response", answer
+    assert (answer.body["done"], answer.body["resume"]["job_id"]) == (False, JOB_ID)
+    assert answer.body["progress"]["processed"] == 100
