@@ -69,7 +69,7 @@ def closing(
     found = changes(playbook, state)
     at = failed_action(playbook, state)
     if not found:
-        return error, exit_code
+        return ({**error, "applied": "no"} if status == "incomplete" else error), exit_code
     exit_code = OutcomeUnknown.exit_code if exit_code in _PROMISES else exit_code
     if error.get("applied") != "no" and at is not None and [change.step for change in found] == [at.id]:
         return error, exit_code
@@ -131,6 +131,10 @@ def _applied(record: StepRecord, effect: str | None) -> Literal["yes", "unknown"
 
 def _changed_nothing(result: Mapping[str, Json]) -> bool:
     """Whether the result says so itself; one that says neither counts as a change."""
+    if result.get("created") is False:
+        # A job was reused: that is a change only where a duplicate of it, or the job itself, was cancelled.
+        tripwire = result.get("tripwire")
+        return not result.get("twins") and not (isinstance(tripwire, Mapping) and tripwire.get("cancelled"))
     return result.get("changed") is False or result.get("dry_run") is True
 
 

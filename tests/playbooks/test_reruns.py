@@ -84,6 +84,7 @@ def test_a_rerun_after_a_new_copy_arrived_says_what_is_left_and_how_to_go_on(
     again = purge(api, tmp_path / "two")
     assert (again.status, again.exit_code) == ("incomplete", 8)
     assert again.error is not None
+    assert again.error["applied"] == "no"
     message = again.error["message"]
     assert "moved nothing" in message
     assert "1 message of its search is still delivered" in message
