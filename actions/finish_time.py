@@ -5,6 +5,7 @@ An export that has a time limit must stop reading before the limit, and must not
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,13 +76,14 @@ class FinishTime:
             return
         self._is_measured = True
         if rows.place.spooled and not self._upload_seconds_per_byte:
-            began = self._clock.monotonic()
-            rows.checkpoint()
-            self._upload_seconds_per_byte = (self._clock.monotonic() - began) / rows.size_bytes
+            # The first time connects too.
+            self._upload_seconds_per_byte = min(self._seconds_of(rows.checkpoint) for _ in range(2)) / rows.size_bytes
         if finish is not None:
             self._try(finish, rows)
         size = rows.size_bytes * max(expected or 0, rows.rows) // rows.rows
-        if AT_LEAST * self._seconds(size) > max(self._whole, SHORT_SECONDS):
+        # A large upload goes in parts, several at once: how much faster is not known.
+        least = AT_LEAST * (self._seconds(size) - self._upload_seconds_per_byte * size / 2)
+        if least > max(self._whole, SHORT_SECONDS):
             raise self._too_short(max(expected or 0, rows.rows), size)
 
     def _try(self, finish: Finish, rows: RowFile) -> None:
@@ -94,11 +96,14 @@ class FinishTime:
                 with RowFile.create(place) as trial:
                     trial.append(texts)
                     sizes.append(trial.size_bytes)
-                    began = self._clock.monotonic()
-                    finish(trial)
-                    seconds.append(self._clock.monotonic() - began)
+                    seconds.append(self._seconds_of(functools.partial(finish, trial)))
         self._fixed_seconds = seconds[1]
         self._seconds_per_byte = max(seconds[2] - seconds[1], 0) / max(sizes[2] - sizes[1], 1)
+
+    def _seconds_of(self, work: Callable[[], object]) -> float:
+        began = self.now()
+        work()
+        return self.now() - began
 
     def is_up(self, rows: RowFile) -> bool:
         """Whether to stop reading: after another page the time would not do to keep the rows for the next call."""
@@ -131,13 +136,17 @@ class FinishTime:
             yield
             return
         # Once the file is written it has to be put into the store, which takes as long as keeping its rows there.
-        ends = self._clock.monotonic() + max(left, SHORT_SECONDS) - self._seconds_to_keep(rows.size_bytes)
+        allowed = max(left, SHORT_SECONDS) - self._upload_seconds_per_byte * rows.size_bytes
+        ends = self.now() + allowed
 
         def check() -> None:
-            if self._clock.monotonic() <= ends:
+            if self.now() <= ends:
                 return
             if rows.rows == self._rows_before:
-                raise self._too_short(rows.rows, rows.size_bytes)
+                raise TimeLimitTooShort(
+                    f"{self._what} of {rows.rows:,} rows was not written in the {max(allowed, 0):.1f} s that one call "
+                    "has for it"
+                )
             raise EndInterrupted(f"the time was up before {self._what} was written")
 
         rows.before_block = check

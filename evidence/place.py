@@ -65,8 +65,10 @@ class Place(Protocol):
             OutputError: it can't be had at present.
         """
 
-    def keep_partial(self) -> None:
+    def keep_partial(self, *, rows_changed: bool = True) -> None:
         """Keep what is in the partial file for a later run, on whatever machine.
+
+        rows_changed: whether its rows are others than those that were brought.
 
         Raises:
             ParameterError, OutputError: it can't be kept; an earlier one still is.
@@ -156,7 +158,7 @@ class LocalPlace:
     def fetch_partial(self) -> None:
         """It is beside the path."""
 
-    def keep_partial(self) -> None:
+    def keep_partial(self, *, rows_changed: bool = True) -> None:
         """It is beside the path."""
 
     def deliver(self, source: Path | None = None) -> None:
@@ -201,9 +203,9 @@ class ObjectPlace:
                 "again without `resume`, or give the destination the export was started with.",
             )
 
-    def keep_partial(self) -> None:
+    def keep_partial(self, *, rows_changed: bool = True) -> None:
         """See Place."""
-        for path, part in self._parts:
+        for path, part in self._parts if rows_changed else self._parts[:-1]:
             if path.exists():
                 part.put(path, create=False)
 

@@ -59,6 +59,8 @@ class RowFile:
         self._hash = hashlib.sha256()
         self._kept_rows = 0
         self._kept_bytes = 0
+        # What an earlier call has kept: it need not be kept again.
+        self._brought: Checkpoint | None = None
         # Called before each block of the rows is read again; what it raises ends the reading.
         self.before_block: Callable[[], None] | None = None
 
@@ -91,6 +93,7 @@ class RowFile:
         except BaseException:
             file.close()
             raise
+        file._brought = file.kept
         return file
 
     @property
@@ -147,7 +150,7 @@ class RowFile:
             os.fsync(self._open())
         except OSError as error:
             raise self._failure(error) from error
-        self.place.keep_partial()
+        self.place.keep_partial(rows_changed=self.kept != self._brought)
         return self.kept
 
     def kept_lines(self) -> Iterator[bytes]:

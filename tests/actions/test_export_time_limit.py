@@ -149,7 +149,7 @@ def test_a_store_that_takes_long_is_part_of_the_time(
         assert took <= 10
         resume, done, turns = result["resume"], result["done"], turns + 1
         assert turns < 5
-    assert turns == 2
+    assert turns == 3
     assert bucket.objects() == ["rows"]
 
 

@@ -715,6 +715,6 @@ def test_a_full_disk_is_told_of_the_spool_and_not_of_the_store(bucket: Bucket, m
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(os, "pwrite", full)
-    with pytest.raises(OutputError, match=r"the file spooled for 's3://.*no space is left.*where there is a `resume`"):
+    with pytest.raises(OutputError, match=r"the file spooled for .s3://.*no space is left.*No rows are kept"):
         export(Listing(10, listed(10)), bucket.url("rows"))
     assert "rows" not in bucket.objects()
