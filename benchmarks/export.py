@@ -1,7 +1,8 @@
 """Exports of a job's rows from a server of its own: ours, the official SDK in two ways, and the floor, in turns.
 
-The floor fetches the same bytes with httpx at the same concurrency and writes them untouched. Whole processes, from
-start to exit, with their peak memory. `python -m benchmarks.export [--rows N] [--latency MS ...] [--runs N]`.
+The floor fetches the same bytes with httpx at the same concurrency and writes them untouched. Each program runs as a
+process, from start to exit. Processor time (user and system) is compared, since other work on the machine changes it
+less than seconds. `python -m benchmarks.export [--count N ...] [--latency MS ...] [--programs NAME ...] [--runs N]`.
 """
 
 from __future__ import annotations
@@ -18,43 +19,69 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from benchmarks.page_server import CERTIFICATE
-from tests.connectors.scripted import JOB_ID
+from benchmarks.page_server import CERTIFICATE, PAGE
+from benchmarks.tenant_rows import RowKind
+from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY
 
 ROOT = Path(__file__).parent.parent
 LONGEST_SECONDS = 3600
-PAGE = 1000
+
+
+class Program(NamedTuple):
+    """module: run with the arguments of the other programs. parameters: of ours instead, beside the usual ones."""
+
+    title: str
+    module: str = "actions.export_job_messages"
+    rows: RowKind = "utf8"
+    parameters: dict[str, object] | None = None
+    row_format: str = ""
+
+
+PROGRAMS = {
+    "ndjson": Program("NDJSON", parameters={}),
+    "quotes": Program("NDJSON, quotes in every row", rows="quotes", parameters={}),
+    "ascii": Program("NDJSON, ASCII", rows="ascii", parameters={}),
+    "floor": Program("the floor", "benchmarks.export_floor"),
+    "sdk-raw": Program("SDK, raw, 8 threads", "benchmarks.sdk_raw_export"),
+    "sdk": Program("SDK, NDJSON", "benchmarks.sdk_export", row_format="ndjson"),
+    "csv": Program("CSV", parameters={"format": "csv"}),
+    "sdk-csv": Program("SDK, CSV", "benchmarks.sdk_export", row_format="csv"),
+    "json": Program("JSON", parameters={"format": "json"}),
+    "parquet": Program("Parquet", parameters={"format": "parquet"}),
+    "pseudonyms": Program("NDJSON, pseudonymised", parameters={"pseudonymize": True}),
+}
+COMPRESSED = ("ndjson", "floor", "sdk-raw")
 
 
 class Server(NamedTuple):
     base_url: str
-    rows: int
+    total: int
     row_bytes: int
 
 
 class Run(NamedTuple):
     seconds: float
+    processor: float
     peak_mb: float
-    written: int
 
 
 @contextmanager
-def serving(rows: int, *, tls: bool) -> Iterator[Server]:
-    more = ["--tls"] if tls else []
+def serving(count: int, rows: RowKind, *, tls: bool) -> Iterator[Server]:
+    more = [] if tls else ["--http"]
     process = subprocess.Popen(  # noqa: S603 -- this repo's own programs
-        [sys.executable, "-m", "benchmarks.page_server", "--rows", str(rows), *more],
+        [sys.executable, "-m", "benchmarks.page_server", "--count", str(count), "--rows", rows, *more],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
     )
     with process:
-        told = process.stdout.readline() if process.stdout is not None else b""
-        yield Server(**json.loads(told))
+        ready = process.stdout.readline() if process.stdout is not None else b""
+        yield Server(**json.loads(ready))
         # Leaving closes its standard input, and that ends it.
 
 
@@ -84,67 +111,64 @@ def connected(scheme: str, address: tuple[str, int]) -> socket.socket:
     return ssl.create_default_context(cafile=CERTIFICATE).wrap_socket(line, server_hostname=address[0])
 
 
-def run(program: list[str], server: Server, account: str, given: dict[str, object] | None, folder: Path) -> Run:
+def run(program: Program, server: Server, account: str, folder: Path) -> Run:
     """One export as a process. Raises: SystemExit where it failed."""
+    destination = folder / "rows"
     environment = {
         "PATH": os.environ["PATH"],
         "CLOUDFLARE_API_TOKEN": "none",
         "CLOUDFLARE_ACCOUNT_ID": account,
         "CLOUDFLARE_BASE_URL": server.base_url,
         "CFES_LOG": "off",
+        "CFES_PSEUDONYM_KEY": PSEUDONYM_KEY,
         # Read where the address is https.
         "SSL_CERT_FILE": str(CERTIFICATE),
     }
-    with tempfile.TemporaryFile() as parameters, tempfile.TemporaryFile() as output:
-        parameters.write(json.dumps(given or {}).encode())
-        parameters.seek(0)
-        began = time.perf_counter()
-        process = subprocess.Popen(  # noqa: S603 -- the same
-            [sys.executable, *program], stdin=parameters, stdout=output, env=environment, cwd=ROOT
+    command = [sys.executable, "-S", "-m", "benchmarks.resource_usage", sys.executable, "-m", program.module]
+    given: dict[str, object] = {}
+    if program.parameters is None:
+        command += [str(destination), str(-(-server.total // PAGE)), JOB_ID, program.row_format]
+    else:
+        given = {"job_id": JOB_ID, "destination": str(destination), **program.parameters}
+    # Calls are counted there: an export that shared them with the one before would have to wait.
+    with tempfile.TemporaryDirectory() as state:
+        done = subprocess.run(  # noqa: S603 -- the same
+            command,
+            input=json.dumps(given).encode(),
+            capture_output=True,
+            env={**environment, "CFES_STATE_DIR": state},
+            cwd=ROOT,
+            check=True,
         )
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        if process.returncode != 0:
-            raise SystemExit(f"{program} failed: {output.read().decode()[:2000]}")
-    (written,) = [path.stat().st_size for path in folder.iterdir()]
+    measured = json.loads(done.stdout)
+    if measured.pop("status") != 0:
+        raise SystemExit(f"{program.title} failed: {done.stderr.decode()[:2000]}")
+    # One call reads a million rows at most: what it leaves for the next is a partial file.
     for path in folder.iterdir():
         path.unlink()
-    return Run(seconds, used.ru_maxrss / 1024, written)
+    return Run(**measured)
 
 
-Program = tuple[list[str], dict[str, object] | None]
-
-
-def programs(row_format: str, server: Server, destination: Path) -> dict[str, Program]:
-    """What is run for each row of the table: a Python command line, and what it is given on standard input."""
-    arguments = [str(destination), str(-(-server.rows // PAGE)), JOB_ID]
-    ours: dict[str, object] = {"job_id": JOB_ID, "format": row_format, "destination": str(destination)}
-    found: dict[str, Program] = {f"export-job-messages, {row_format}": (["-m", "actions.export_job_messages"], ours)}
-    if row_format == "ndjson":
-        found["the floor"] = (["-m", "benchmarks.export_floor", *arguments], None)
-        found["SDK, raw, 8 threads"] = (["-m", "benchmarks.sdk_raw_export", *arguments], None)
-    found[f"SDK, {row_format}"] = (["-m", "benchmarks.sdk_export", *arguments, row_format], None)
-    return found
-
-
-def table(server: Server, row_format: str, account: str, runs: int, *, sdk: bool) -> None:
-    with tempfile.TemporaryDirectory() as kept:
-        folder = Path(kept)
-        chosen = programs(row_format, server, folder / "rows")
-        if not sdk:
-            chosen.pop(f"SDK, {row_format}")
-        taken: dict[str, list[Run]] = {name: [] for name in chosen}
+def table(servers: dict[RowKind, Server], chosen: list[Program], account: str, runs: int) -> None:
+    """Print a line for each program. The ratios are medians over neighbouring runs."""
+    taken: list[list[Run]] = [[] for _ in chosen]
+    with tempfile.TemporaryDirectory() as folder:
         for _ in range(runs):
-            for name, (program, given) in chosen.items():
-                taken[name].append(run(program, server, account, given, folder))
-    ours = next(iter(taken.values()))
-    for name, found in taken.items():
-        ratio = statistics.median(a.seconds / b.seconds for a, b in zip(ours, found, strict=True))
-        seconds, peak = statistics.median(r.seconds for r in found), max(r.peak_mb for r in found)
-        figures = f"{seconds:.2f} | {server.rows / seconds:,.0f} | {peak:.0f} | {ratio:.2f} | {1 / ratio:.1f}"
-        say(f"| {server.rows:,} | {account} | {name} | {figures} |")
+            for program, found in zip(chosen, taken, strict=True):
+                found.append(run(program, servers[program.rows], account, Path(folder)))
+    total = servers[chosen[0].rows].total
+    for program, found in zip(chosen, taken, strict=True):
+        pairs = list(zip(found, taken[0], strict=True))
+        above = statistics.median(this.processor - ndjson.processor for this, ndjson in pairs)
+        figures = (
+            f"{statistics.median(one.seconds for one in found):.2f}",
+            f"{statistics.median(one.processor for one in found):.2f}",
+            f"{max(one.peak_mb for one in found):.0f}",
+            f"{statistics.median(this.processor / ndjson.processor for this, ndjson in pairs):.2f}",
+            f"{statistics.median(this.seconds / ndjson.seconds for this, ndjson in pairs):.2f}",
+            f"{above / total * 1e6:.1f}",
+        )
+        say(f"| {total:,} | {account} | {program.title} | {' | '.join(figures)} |")
 
 
 def say(line: str) -> None:
@@ -154,26 +178,32 @@ def say(line: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000])
+    parser.add_argument("--count", type=int, nargs="+", default=[100_000], help="rows of the job")
     parser.add_argument("--latency", type=int, nargs="+", default=[0, 50, 200], help="ms before each page")
-    parser.add_argument("--formats", nargs="+", default=["ndjson", "csv"])
+    parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--gzip", action="store_true", help="one more row, with answers that are compressed")
-    parser.add_argument("--tls", action="store_true", help="over TLS, as the API speaks it")
-    parser.add_argument("--no-sdk", action="store_true", help="without the SDK's own iteration, which takes its time")
+    parser.add_argument("--gzip", action="store_true", help="more lines, with answers that are compressed")
+    parser.add_argument("--http", action="store_true", help="without TLS")
     arguments = parser.parse_args()
     signal.alarm(LONGEST_SECONDS)
-    say("| rows | server | program | seconds | rows/s | peak MB | ours / this | this / ours |")
-    say("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for rows in arguments.rows:
-        with serving(rows, tls=arguments.tls) as server:
+    # What the others are compared with comes first.
+    names = ["ndjson", *(name for name in arguments.programs if name != "ndjson")]
+    chosen = [PROGRAMS[name] for name in names]
+    say("| rows | server | program | seconds | processor | peak MB | processor ratio | seconds ratio | us a row more |")
+    say("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for count in arguments.count:
+        with ExitStack() as started:
+            servers = {
+                rows: started.enter_context(serving(count, rows, tls=not arguments.http))
+                for rows in {program.rows for program in chosen}
+            }
             for latency in arguments.latency:
-                for row_format in arguments.formats:
-                    table(server, row_format, f"bench-{latency}", arguments.runs, sdk=not arguments.no_sdk)
+                table(servers, chosen, f"bench-{latency}", arguments.runs)
             if arguments.gzip:
-                table(server, "ndjson", "bench-0-gzip", arguments.runs, sdk=False)
-            rate = server_rate(server, min(100, -(-rows // PAGE)))
-        say(f"the server sends {rate:,.0f} MB/s; a row has {server.row_bytes} bytes")
+                compressed = [PROGRAMS[name] for name in names if name in COMPRESSED]
+                table(servers, compressed, "bench-0-gzip", arguments.runs)
+            rate = server_rate(servers["utf8"], min(100, -(-count // PAGE)))
+        say(f"the server sends {rate:,.0f} MB/s; a row has {servers['utf8'].row_bytes} bytes")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A service that does nothing but hand out a job's pages: one process, one thread, rows of 2.9 KB, a latency.
+"""A service that only serves one job and its rows: one process, one thread, over TLS, with a latency.
 
-`python -m benchmarks.page_server --rows N` prints its address as one line of JSON and serves until standard input ends,
-with `--tls` over TLS, by a certificate that is known to nobody but the tests.
-What it sends has the shape of the API's answers; each row has an ID of its own. The account's ID says how: `bench-50`
-waits 50 ms before each page, `bench-0-gzip` compresses.
+`python -m benchmarks.page_server --count N --rows KIND` prints its address as one line of JSON and serves until
+standard input ends. The certificate is the one of the tests; `--http` serves without TLS. The answers have the shape of
+the API's; each row has an ID of its own, and row 4,242 has 1 MB. The account's ID sets the latency: `bench-50` waits
+50 ms before each page, `bench-0-gzip` compresses.
 """
 
 from __future__ import annotations
@@ -18,37 +18,16 @@ import sys
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from sandbox.server import start
-from sandbox.settings import Settings
+from benchmarks.tenant_rows import ROW_KINDS, RowKind, longest, templates
 from tests.connectors.scripted import JOB_ID
 
 PAGE = 1000
-ROW_BYTES = 2900
+LONGEST_ROW = 4242
 
 CERTIFICATE = Path(__file__).parent.parent / "tests" / "connectors" / "loopback_tls" / "certificate.pem"
 KEY = CERTIFICATE.with_name("key_of_no_use_elsewhere.pem")
 
 ENVELOPE = b'{"success":true,"errors":[],"messages":[],"result":'
-
-
-def row_body() -> bytes:
-    """A row as the sandbox makes them, filled up to 2.9 KB, without its ID."""
-    settings = Settings(messages=40, manual_clock=True)
-    with start(settings) as sandbox:
-        import httpx  # noqa: PLC0415 -- where the service is imported to be measured, this is not
-
-        account = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
-        headers = {"Authorization": f"Bearer {sandbox.token}"}
-        search = {"sender": sandbox.state.tenant.domain, "detections_only": False}
-        body = {"action": "MOVE", "destination": "JunkEmail", "search_params": search}
-        job = httpx.post(f"{account}/bulk", json=body, headers=headers).json()["result"]
-        sandbox.state.advance(3600)
-        rows = httpx.get(f"{account}/bulk/{job['job_id']}/messages", headers=headers).json()["result"]
-    row = max(rows, key=lambda found: len(json.dumps(found)))
-    del row["message_id"]
-    text = json.dumps(row, separators=(",", ":"))
-    row["message"]["findings"] = [{"detail": "x" * max(0, ROW_BYTES - len(text) - 90)}]
-    return json.dumps(row, separators=(",", ":")).encode()
 
 
 def job_document(rows: int) -> bytes:
@@ -78,25 +57,22 @@ def job_document(rows: int) -> bytes:
 
 
 class Pages:
-    """The answers. rows: how many the job has."""
+    """The answers. count: how many rows the job has."""
 
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-        body = row_body().replace(b'"status":"PENDING"', b'"status":"COMPLETED"')
-        self._rest = b'","' + body[2:]
-        self.row_bytes = len(self.row(0))
+    def __init__(self, count: int, kind: RowKind) -> None:
+        self.count = count
+        self._templates = templates(kind, PAGE)
+        self._longest = longest(kind)
 
     def row(self, number: int) -> bytes:
-        return b'{"message_id":"%08x-a933-4f8b-9c1a-94eb3b35a3c3' % number + self._rest
+        parts = self._longest if number == LONGEST_ROW else self._templates[number % PAGE]
+        return (b"%08x" % number).join(parts)
 
     def page(self, number: int) -> bytes:
         first = (number - 1) * PAGE
-        numbers = range(first, min(first + PAGE, self.rows))
-        between = b'%s,{"message_id":"' % self._rest
-        ids = [b"%08x-a933-4f8b-9c1a-94eb3b35a3c3" % one for one in numbers]
-        whole = b'{"message_id":"' + between.join(ids) + self._rest if ids else b""
-        info = b'],"result_info":{"page":0,"per_page":1000,"count":%d,"total_count":0}}' % len(ids)
-        return b"".join((ENVELOPE, b"[", whole, info))
+        rows = [self.row(one) for one in range(first, min(first + PAGE, self.count))]
+        info = b'],"result_info":{"page":0,"per_page":1000,"count":%d,"total_count":0}}' % len(rows)
+        return b"".join((ENVELOPE, b"[", b",".join(rows), info))
 
     @functools.lru_cache(maxsize=128)  # noqa: B019 -- one object a process
     def zipped(self, number: int) -> bytes:
@@ -118,7 +94,7 @@ async def answer(pages: Pages, reader: asyncio.StreamReader, writer: asyncio.Str
                 body = pages.zipped(number) if coding else pages.page(number)
                 extra = b"content-encoding: gzip\r\n" if coding else b""
             else:
-                body = job_document(pages.rows)
+                body = job_document(pages.count)
             writer.write(
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n%scontent-length: %d\r\n\r\n"
                 % (extra, len(body))
@@ -131,8 +107,7 @@ async def answer(pages: Pages, reader: asyncio.StreamReader, writer: asyncio.Str
         writer.close()
 
 
-async def serve(rows: int, *, tls: bool) -> None:
-    pages = Pages(rows)
+async def serve(pages: Pages, *, tls: bool) -> None:
     context = None
     if tls:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -140,8 +115,9 @@ async def serve(rows: int, *, tls: bool) -> None:
     server = await asyncio.start_server(functools.partial(answer, pages), "127.0.0.1", 0, limit=2**16, ssl=context)
     port = server.sockets[0].getsockname()[1]
     base_url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/client/v4"
-    told = {"base_url": base_url, "rows": rows, "row_bytes": pages.row_bytes}
-    sys.stdout.write(json.dumps(told) + "\n")
+    page = pages.page(1)
+    ready = {"base_url": base_url, "total": pages.count, "row_bytes": len(page) // min(PAGE, pages.count)}
+    sys.stdout.write(json.dumps(ready) + "\n")
     sys.stdout.flush()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     server.close()
@@ -149,10 +125,11 @@ async def serve(rows: int, *, tls: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--tls", action="store_true")
-    asked = parser.parse_args()
-    asyncio.run(serve(asked.rows, tls=asked.tls))
+    parser.add_argument("--count", type=int, default=100_000, help="rows of the job")
+    parser.add_argument("--rows", choices=ROW_KINDS, default="utf8", help="what is in them")
+    parser.add_argument("--http", action="store_true", help="without TLS")
+    arguments = parser.parse_args()
+    asyncio.run(serve(Pages(arguments.count, arguments.rows), tls=not arguments.http))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,108 @@
+"""Message rows with the texts that real tenants have, as templates for the page server.
+
+Two thirds of the rows of `utf8` hold raw UTF-8: smart quotes and no-break spaces in every second one of these, other
+scripts, emoji and a right-to-left override in the rest. `quotes` has smart quotes in every row. `ascii` has none of it,
+and the same sizes. One row of a hundred has 20 KB of recipients.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from typing import Any, Literal, get_args
+
+from sandbox.server import start
+from sandbox.settings import Settings
+
+RowKind = Literal["utf8", "quotes", "ascii"]
+ROW_KINDS: tuple[RowKind, ...] = get_args(RowKind)
+
+ROW_BYTES = 2900
+LONG_ROW_RECIPIENTS = 150
+LONGEST_ROW_BYTES = 1_000_000
+
+# Stands for the row's own number, eight hex digits.
+NUMBER = "00NUMBER"
+
+ASCII = f'Re: "roadmap" review {NUMBER}'
+ESCAPED = f"Invoice {NUMBER}\tdue C:\\mail\n\x01"
+QUOTES = f"Your “invoice {NUMBER}” is due\u00a0today"
+OTHERS = (
+    f"فاتورة متأخرة {NUMBER}",
+    f"請求書のご確認 {NUMBER}",
+    f"🎉 You won {NUMBER}",
+    f"invoice_{NUMBER}_\u202efdp.exe",
+)
+
+
+def templates(kind: RowKind, count: int) -> list[list[bytes]]:
+    """The rows of a page, each in the parts that its number goes between."""
+    example = _example()
+    texts = _texts(kind)
+    return [_parts(_row(example, next(texts), position), ROW_BYTES) for position in range(count)]
+
+
+def longest(kind: RowKind) -> list[bytes]:
+    """A row of 1 MB."""
+    return _parts(_row(_example(), next(_texts(kind)), 0), LONGEST_ROW_BYTES, fill=_long_text(kind))
+
+
+def _texts(kind: RowKind) -> itertools.cycle[str]:
+    plain = (ASCII, ESCAPED)
+    if kind == "ascii":
+        return itertools.cycle(plain)
+    if kind == "quotes":
+        return itertools.cycle([QUOTES])
+    thirds = zip(itertools.cycle(plain), itertools.repeat(QUOTES), OTHERS, strict=False)
+    return itertools.cycle(itertools.chain.from_iterable(thirds))
+
+
+def _long_text(kind: RowKind) -> str:
+    return " ".join((ASCII,) if kind == "ascii" else (ASCII, QUOTES, *OTHERS))
+
+
+def _row(example: dict[str, Any], subject: str, position: int) -> dict[str, Any]:
+    row = {"message_id": f"{NUMBER}-a933-4f8b-9c1a-94eb3b35a3c3", **copy.deepcopy(example)}
+    message = row["message"]
+    message["subject"] = subject
+    row["postfix_id"] = message["postfix_id"] = f"4cCY{NUMBER}xcW"
+    row["email_message_id"] = message["message_id"] = f"<20261028041200.{NUMBER}@corp.example>"
+    message["id"] = f"4cCY{NUMBER}xcW-2026-10-28T04:12:00-{NUMBER}"
+    recipients = [f"user{position}@corp.example", "marco@corp.example"]
+    if position % 100 == 50:
+        recipients += [f"colleague{number}@corp.example" for number in range(LONG_ROW_RECIPIENTS)]
+    row["action_params"]["client_recipient"] = recipients[0]
+    message["to"] = message["envelope_to"] = message["client_recipients"] = recipients
+    message["to_name"] = [address.split("@")[0].title() for address in recipients]
+    return row
+
+
+def _parts(row: dict[str, Any], size: int, fill: str = "a link to a domain registered 3 days ago, ") -> list[bytes]:
+    """The row filled up to this size."""
+    finding = row["message"]["findings"] = [{"detail": ""}]
+    missing = size - len(_written(row))
+    finding[0]["detail"] = fill * (missing // len(fill.encode())) if missing > 0 else ""
+    return _written(row).split(NUMBER.encode())
+
+
+def _written(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _example() -> dict[str, Any]:
+    """A row as the sandbox makes them, without its ID."""
+    with start(Settings(messages=40, manual_clock=True)) as sandbox:
+        import httpx  # noqa: PLC0415 -- where the service is imported to be measured, this is not
+
+        account = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
+        headers = {"Authorization": f"Bearer {sandbox.token}"}
+        search = {"sender": sandbox.state.tenant.domain, "detections_only": False}
+        body = {"action": "MOVE", "destination": "JunkEmail", "search_params": search}
+        job = httpx.post(f"{account}/bulk", json=body, headers=headers).json()["result"]
+        sandbox.state.advance(3600)
+        rows = httpx.get(f"{account}/bulk/{job['job_id']}/messages", headers=headers).json()["result"]
+    row: dict[str, Any] = max(rows, key=lambda found: len(json.dumps(found)))
+    del row["message_id"]
+    row["status"] = "COMPLETED"
+    return row
