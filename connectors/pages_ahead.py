@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from types import TracebackType
@@ -65,9 +64,9 @@ class Ahead:
         self._asked = True
         begun = self._begun.pop(position.page, None) if position.cursor is None else None
         page = None
-        if begun is not None:
-            with suppress(PackError):
-                page = begun.result()
+        # Asked for, not raised: the error would keep this frame, and with it the page, until garbage is collected.
+        if begun is not None and not isinstance(begun.exception(), PackError):
+            page = begun.result()
         if page is None:
             page = self._fetch(position)
         if position.cursor is None and page.next is None and len(page.items) >= LARGEST_PAGE:

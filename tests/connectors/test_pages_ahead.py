@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
-from connectors.errors import ListingRepeats, NotFound, ServiceUnavailable
+from connectors.errors import ListingRepeats, NotFound, RateLimited, ServiceUnavailable
 from connectors.pages_ahead import Ahead
 from connectors.paging import LARGEST_PAGE, Page, Position, sweep
 
@@ -56,6 +58,25 @@ def test_no_page_is_fetched_twice_or_behind_the_last() -> None:
 
     read(counted, counted, width=8)
     assert asked == Counter(range(1, 14))
+
+
+def test_a_page_that_did_not_come_at_the_first_try_takes_no_memory_behind_its_last_use() -> None:
+    class Items(list[str]):
+        """A list that can be watched."""
+
+    def attempt(position: Position) -> Page:
+        raise RateLimited(f"page {position.page}")
+
+    def fetch(position: Position) -> Page:
+        return Page(Items(page(position).items), None)
+
+    gc.disable()
+    try:
+        with Ahead(fetch, attempt, last_page=lambda: 13, width=4) as ahead:
+            given = [weakref.ref(ahead(Position(number)).items) for number in range(1, 13)]
+            assert [one() for one in given] == [None] * 12
+    finally:
+        gc.enable()
 
 
 def test_what_did_not_come_at_the_first_try_is_fetched_in_its_turn() -> None:
