@@ -7,9 +7,10 @@ time. On the heap, bodies that come and go in many threads leave holes, and it g
 from __future__ import annotations
 
 from collections.abc import Iterable
+from io import BytesIO
 from threading import Lock
 
-# A page that is larger is taken too; what is not written to takes no memory.
+# A page that is larger is taken too. What is not written to takes no memory, unlike that of a bytearray.
 USUAL_PAGE_BYTES = 4 * 1024 * 1024
 
 
@@ -22,7 +23,7 @@ class PageBuffers:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: list[bytearray] = []
+        self._kept: list[BytesIO] = []
         self._lock = Lock()
 
     def filled(self, chunks: Iterable[bytes]) -> memoryview:
@@ -33,7 +34,7 @@ class PageBuffers:
             begin, size = size, size + len(chunk)
             if size > len(body):
                 # It does not go back: one page that is larger than all others is no reason to keep so much.
-                larger = memoryview(bytearray(2 * size))
+                larger = _zeroed(2 * size).getbuffer()
                 larger[:begin] = body[:begin]
                 body = larger
             body[begin:size] = chunk
@@ -43,17 +44,21 @@ class PageBuffers:
         with self._lock:
             for buffer in self._kept:
                 if not _is_viewed(buffer):
-                    return memoryview(buffer)
-            fresh = bytearray(USUAL_PAGE_BYTES)
+                    return buffer.getbuffer()
+            fresh = _zeroed(USUAL_PAGE_BYTES)
             if len(self._kept) < self._most:
                 self._kept.append(fresh)
-            return memoryview(fresh)
+            return fresh.getbuffer()
 
 
-def _is_viewed(buffer: bytearray) -> bool:
+def _zeroed(size: int) -> BytesIO:
+    return BytesIO(bytes(size))
+
+
+def _is_viewed(buffer: BytesIO) -> bool:
     """Whether a view of it exists: it can't change its size then, and says so."""
     try:
-        buffer.append(buffer.pop())
+        buffer.truncate(USUAL_PAGE_BYTES)
     except BufferError:
         return True
     return False

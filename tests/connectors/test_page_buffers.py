@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +13,11 @@ import msgspec
 import pytest
 
 from connectors.page_buffers import USUAL_PAGE_BYTES, PageBuffers
+
+
+def memory_of(view: memoryview) -> object:
+    [memory] = gc.get_referents(view.obj)
+    return memory
 
 
 def test_a_body_is_its_chunks() -> None:
@@ -27,10 +35,10 @@ def test_a_body_of_any_size_is_whole(size: int) -> None:
 def test_memory_that_nothing_looks_into_is_used_again() -> None:
     buffers = PageBuffers(2)
     first = buffers.filled([b"first"])
-    memory = first.obj
+    memory = memory_of(first)
     del first
     second = buffers.filled([b"2nd"])
-    assert second.obj is memory
+    assert memory_of(second) is memory
     assert bytes(second) == b"2nd"
 
 
@@ -52,10 +60,10 @@ def test_a_body_that_breaks_off_gives_its_memory_back() -> None:
         raise ConnectionResetError
 
     buffers = PageBuffers(1)
-    memory = buffers.filled([b"first"]).obj
+    memory = memory_of(buffers.filled([b"first"]))
     with pytest.raises(ConnectionResetError):
         buffers.filled(broken())
-    assert buffers.filled([b"last"]).obj is memory
+    assert memory_of(buffers.filled([b"last"])) is memory
 
 
 def test_threads_never_share_memory() -> None:
@@ -75,7 +83,20 @@ def test_threads_never_share_memory() -> None:
 def test_no_more_memory_is_kept_than_asked_for() -> None:
     buffers = PageBuffers(2)
     first = [buffers.filled([b"x"]) for _ in range(5)]
-    memories = [view.obj for view in first]
+    memories = [memory_of(view) for view in first]
     del first
     again = [buffers.filled([b"y"]) for _ in range(3)]
-    assert [any(view.obj is memory for memory in memories) for view in again] == [True, True, False]
+    assert [any(memory_of(view) is memory for memory in memories) for view in again] == [True, True, False]
+
+
+def test_what_no_body_fills_takes_no_memory() -> None:
+    # In a process of its own: memory that was in use before is not zeroed by the system.
+    program = (
+        "from pathlib import Path; from connectors.page_buffers import PageBuffers\n"
+        "def resident(): return int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
+        "buffers, before = PageBuffers(10), resident()\n"
+        "bodies = [buffers.filled([b'x' * 1000]) for _ in range(10)]\n"
+        "print(resident() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert int(done.stdout) < USUAL_PAGE_BYTES
