@@ -55,7 +55,7 @@ class Collected:
             rows = self.pseudonyms.rows(rows)
         new = self._new(rows)
         if self.file is not None:
-            self.file.append(new.texts, plain=new.plain)
+            self.file.append(new.texts, form=new.form)
             return
         for text in new.texts:
             row, size = self._inline_row(bytes(text))

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -20,7 +20,13 @@ from connectors.message import RowKey
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_BLOCK = 1 << 17
+# "plain": printable ASCII, each text on one line. "one-line": UTF-8, each on one line.
+TextForm: TypeAlias = Literal["plain", "one-line", "unchecked"]
+
+_BLOCK = 1 << 16
+# Python cuts a decoded text to its length, and malloc keeps the few bytes that are cut off for the thread: the memory
+# in front of them is not joined with its neighbours when it is free again. Small pieces leave small holes.
+_PIECE = 1 << 11
 
 
 @dataclass(frozen=True)
@@ -28,13 +34,13 @@ class RawRows:
     """Rows of one page, column by column: an object for each row would cost more than all else that is done to it.
 
     ids: the API's message_id, a UUID. texts: each row's own JSON text in UTF-8, which may hold white space between its
-    parts. plain: they are known to be printable ASCII, each on one line.
+    parts. form: what is known of the texts.
     """
 
     ids: Sequence[str]
     statuses: Sequence[str]
     texts: Sequence[Buffer]
-    plain: bool = False
+    form: TextForm = "unchecked"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -44,7 +50,7 @@ class RawRows:
         if all(which):
             return self
         ids, statuses, texts = compress(self.ids, which), compress(self.statuses, which), compress(self.texts, which)
-        return RawRows(list(ids), list(statuses), list(texts), self.plain)
+        return RawRows(list(ids), list(statuses), list(texts), self.form)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """The rows as plain dicts."""
@@ -77,30 +83,34 @@ def rows_envelope(data: Buffer) -> dict[str, Any] | None:
         texts = _texts.decode(data)
         keys = _keys.decode(data).result
         # What is cut out unread was not looked at.
-        plain = _is_plain(memoryview(data))
+        form = _form(memoryview(data))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     ids = [key.message_id for key in keys]
     # A failure is read in full, for its errors.
     if not all(ids) or not texts.success:
         return None
-    rows = RawRows(ids, [key.status for key in keys], texts.result, plain)
+    rows = RawRows(ids, [key.status for key in keys], texts.result, form)
     return {"success": texts.success, "result": rows, "result_info": texts.result_info}
 
 
-def _is_plain(data: memoryview) -> bool:
-    """Whether it is printable ASCII on one line. Raises: UnicodeDecodeError where it is not even UTF-8."""
+def _form(data: memoryview) -> TextForm:
+    """Return the form of every text in a page. Raises: UnicodeDecodeError where the page is not UTF-8."""
     # Block by block: a copy of the whole page would be one more on the heap.
-    blocks = (bytes(data[place : place + _BLOCK]) for place in range(0, len(data), _BLOCK))
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    plain = True
-    for block in blocks:
-        is_ascii = block.isascii()
-        if not is_ascii or not plain:
-            decoder.decode(block)
-        plain = plain and is_ascii and not any(mark in block for mark in (b"\n", b"\r", b"\x7f"))
-    decoder.decode(b"", final=True)
-    return plain
+    if all(_is_plain(bytes(data[place : place + _BLOCK])) for place in range(0, len(data), _BLOCK)):
+        return "plain"
+    size, place, one_line = len(data), 0, True
+    while place < size:
+        # The end of a piece may cut a character in two: it is left to the next.
+        piece, used = codecs.utf_8_decode(data[place : place + _PIECE], "strict", place + _PIECE >= size)
+        place += used
+        if "\n" in piece or "\r" in piece:
+            one_line = False
+    return "one-line" if one_line else "unchecked"
+
+
+def _is_plain(block: bytes) -> bool:
+    return block.isascii() and not (b"\n" in block or b"\r" in block or b"\x7f" in block)
 
 
 def raw_rows(items: Any) -> RawRows | None:

@@ -154,7 +154,7 @@ class Pseudonyms:
             [str(row["status"]) for row in replaced],
             [written(row) for row in replaced],
             # What stayed is ASCII by its form, and what came instead is.
-            plain=True,
+            form="plain",
         )
 
     # Values

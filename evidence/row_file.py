@@ -23,10 +23,13 @@ from evidence.whole_file import FileRecord, put_in_place, sync_directory, whole_
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from connectors.raw_rows import TextForm
 
 RowFormat = Literal["ndjson", "csv", "json", "parquet"]
 
 _BLOCK = 1 << 18
+# A page in pieces: memory for all of it, and for a copy, would be fetched from the system anew for each page.
+_ROWS_AT_ONCE = 100
 
 
 class Checkpoint(TypedDict):
@@ -47,7 +50,7 @@ class RowFile:
 
     >>> with RowFile.create("rows.csv") as file:
     ...     for rows, _ in connector.job_message_pages(job_id):
-    ...         file.append(rows.texts, plain=rows.plain)
+    ...         file.append(rows.texts, form=rows.form)
     ...     record = file.finish("csv")
     """
 
@@ -116,27 +119,25 @@ class RowFile:
         """The rows that are in the partial file, even after an `OutputError`: where a resumed export can go on."""
         return {"rows": self._kept_rows, "bytes": self._kept_bytes, "sha256": self._hash.hexdigest()}
 
-    def append(self, texts: Sequence[Buffer], *, plain: bool = False) -> None:
-        """Add rows, a page of them: the JSON text of each. plain: printable ASCII, each on one line.
+    def append(self, texts: Sequence[Buffer], *, form: TextForm = "unchecked") -> None:
+        """Add rows, a page of them: the JSON text of each. form: what is known of the texts.
 
         Raises:
             OutputError: the partial file can't grow. `kept` says what is safe.
             ValueError: a text is not UTF-8.
         """
-        lines = lines_of(texts, plain=plain)
-        descriptor = self._open()
+        sha256, end = self._hash.copy(), self._kept_bytes
         try:
-            # At a fixed place, so that a write which was cut short (a signal, a full disk) is written over by the next.
-            with memoryview(lines) as waiting:
-                done = 0
-                while done < len(waiting):
-                    done += os.pwrite(descriptor, waiting[done:], self._kept_bytes + done)
+            for first in range(0, len(texts), _ROWS_AT_ONCE):
+                lines = lines_of(texts[first : first + _ROWS_AT_ONCE], form=form)
+                self._write(lines, end)
+                sha256.update(lines)
+                end += len(lines)
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, self._kept_bytes)
+                os.ftruncate(self._open(), self._kept_bytes)
             raise self._failure(error) from error
-        self._hash.update(lines)
-        self._kept_bytes += len(lines)
+        self._hash, self._kept_bytes = sha256, end
         self._kept_rows += len(texts)
 
     def checkpoint(self) -> Checkpoint:
@@ -250,6 +251,13 @@ class RowFile:
     def what_is_kept(self) -> str:
         """What an error says of the rows so far."""
         return self.place.kept(self._kept_rows) if self._kept_rows else "No rows are kept."
+
+    def _write(self, data: bytes, place: int) -> None:
+        # At a fixed place, so that a write which was cut short (a signal, a full disk) is written over by the next.
+        with memoryview(data) as waiting:
+            done = 0
+            while done < len(waiting):
+                done += os.pwrite(self._open(), waiting[done:], place + done)
 
     def _lines(self, size: int) -> Iterator[bytes]:
         """The whole lines in the first `size` bytes. Read by position: two readers do not disturb each other."""

@@ -16,8 +16,8 @@ from connectors.raw_rows import RawRows, raw_rows, rows_envelope
 from connectors.wire import httpx
 from tests.connectors.scripted import JOB_ID, Scripted, connected
 
-# What the check for plain text looks at in one piece.
-PIECE = 1 << 17
+# What the check of the text decodes in one piece.
+PIECE = 1 << 11
 
 
 def row(number: int, subject: str = "s", **more: Any) -> dict[str, Any]:
@@ -60,26 +60,34 @@ def test_a_character_on_the_seam_of_two_pieces_is_text(before: int) -> None:
     body = page([row(1, "a" * (before - head) + "\N{SNOWMAN}\N{GRINNING FACE}")], ensure_ascii=False)
     found = rows_envelope(body)
     assert found is not None
-    assert not found["result"].plain
+    assert found["result"].form == "one-line"
     assert next(found["result"].read())["message"]["subject"].endswith("\N{SNOWMAN}\N{GRINNING FACE}")
 
 
 @pytest.mark.parametrize("damage", [b"\xff", b"\xe2\x98", b"\xc0\xaf", b"\xed\xa0\x80"])
-@pytest.mark.parametrize("place", [10, PIECE - 60, 3 * PIECE])
+@pytest.mark.parametrize("place", [10, *range(PIECE - 70, PIECE - 50), 3 * PIECE])
 def test_a_page_that_is_not_utf_8_is_not_cut(damage: bytes, place: int) -> None:
     body = page([row(1, "a" * 4 * PIECE)])
     at = body.index(b"aaaa") + place
     assert rows_envelope(body[:at] + damage + body[at + len(damage) :]) is None
 
 
-@pytest.mark.parametrize("mark", ["\n", "\r", "\x7f", "\u2028", "\u202e"])
-def test_only_rows_without_a_mark_that_steers_what_shows_them_are_plain(mark: str) -> None:
-    body = page([row(1)])
-    assert rows_envelope(body)["result"].plain  # type: ignore[index]
-    # Line breaks can stand between a row's parts; the others within a string.
-    marked = body.replace(b', "status"', f",{mark}".encode() + b'"status"') if mark in "\n\r" else None
-    marked = marked or page([row(1, f"a{mark}b")], ensure_ascii=False)
-    assert not rows_envelope(marked)["result"].plain  # type: ignore[index]
+def test_the_form_of_a_pages_texts_is_known() -> None:
+    def form_of(body: bytes) -> str:
+        found = rows_envelope(body)
+        assert found is not None
+        form: str = found["result"].form
+        return form
+
+    ascii_only = page([row(1)])
+    assert form_of(ascii_only) == "plain"
+    for mark in "\x7f\u2028\u202eé":
+        marked = page([row(1, "a" * 3 * PIECE + mark)], ensure_ascii=False)
+        assert form_of(marked) == "one-line"
+        # A line break can only stand between a row's parts.
+        for line_break in (b"\n", b"\r"):
+            assert form_of(marked.replace(b', "status"', b"," + line_break + b'"status"')) == "unchecked"
+            assert form_of(ascii_only.replace(b', "status"', b"," + line_break + b'"status"')) == "unchecked"
 
 
 @pytest.mark.parametrize(

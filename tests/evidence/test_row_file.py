@@ -76,6 +76,31 @@ def test_hostile_rows_are_kept_exactly(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "json").read_bytes()) == rows
 
 
+def test_a_page_is_the_same_as_its_rows_one_by_one(tmp_path: Path) -> None:
+    page = [json_text(row(number, status_message=HOSTILE[number % len(HOSTILE)])) for number in range(1_050)]
+    with RowFile.create(tmp_path / "page") as file:
+        file.append(page)
+        whole = file.finish("ndjson")
+    with RowFile.create(tmp_path / "rows") as file:
+        for text in page:
+            file.append([text])
+        assert file.finish("ndjson")["sha256"] == whole["sha256"]
+    assert (tmp_path / "page").read_bytes() == (tmp_path / "rows").read_bytes()
+
+
+def test_of_a_page_that_can_not_be_written_nothing_is_kept(tmp_path: Path) -> None:
+    page = [json_text(row(number)) for number in range(1_000)]
+    with RowFile.create(tmp_path / "rows") as file:
+        file.append(page[:10])
+        before = file.kept
+        with pytest.raises(ValueError, match="utf-8"):
+            file.append([*page[10:], b"\xff"])
+        assert file.kept == before
+        file.append(page[10:])
+        file.finish("ndjson")
+    assert (tmp_path / "rows").read_bytes() == lines_of(page)
+
+
 def test_until_it_is_finished_a_reader_sees_what_was_there_before(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("before")

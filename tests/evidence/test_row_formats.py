@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import unicodedata
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from connectors.errors import ParameterError
+from connectors.raw_rows import rows_envelope
 from evidence.csv_table import COLUMNS, cell, cells, write_csv
 from evidence.disarm import (
     FORMULA_STARTS,
@@ -78,6 +80,49 @@ def test_a_line_of_ndjson_is_one_line_to_every_reader_and_steers_nothing(row: di
     assert not any(character < " " for character in text[:-1])
 
 
+def by_the_rule(text: str) -> bytes:
+    """A line of NDJSON, character by character, with the properties that Unicode gives to each."""
+
+    def written(character: str) -> str:
+        if character in "\r\n":
+            return " "
+        steers = unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in BIDI_CONTROLS
+        return f"\\u{ord(character):04x}" if steers else character
+
+    return "".join(map(written, text)).encode() + b"\n"
+
+
+# The property Bidi_Control of the Unicode Character Database.
+BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+# Each beside others that begin with the same byte in UTF-8.
+near_steering = st.text(
+    st.sampled_from(
+        BIDI_CONTROLS + "\x7f\x80\x85\x9f\u2028\u2029" + "a \\é\xa0\xbf\u061b\u0622\u200d\u2010’“…€\u2065\u206a請🎉"
+    ),
+    max_size=30,
+)
+
+
+@given(st.lists(near_steering, max_size=6), st.sampled_from([None, 1]), st.booleans())
+def test_lines_are_written_by_the_rule(subjects: list[str], indent: int | None, crlf: bool) -> None:
+    rows = [
+        json.dumps({"message_id": "1", "status": "FAILED", "subject": subject}, ensure_ascii=False, indent=indent)
+        for subject in subjects
+    ]
+    if crlf:
+        rows = [row.replace("\n", "\r\n") for row in rows]
+    expected = b"".join(map(by_the_rule, rows))
+    assert lines_of([row.encode() for row in rows]) == expected
+    found = rows_envelope(f'{{"success": true, "result": [{",".join(rows)}]}}'.encode())
+    assert found is not None
+    assert lines_of(found["result"].texts, form=found["result"].form) == expected
+
+
+def test_every_character_is_written_by_the_rule() -> None:
+    text = "".join(chr(code) for code in (*range(0x20, 0xD800), *range(0xE000, sys.maxunicode + 1)))
+    assert lines_of([text.encode()], form="one-line") == by_the_rule(text)
+
+
 def test_ndjson_keeps_letters_of_all_scripts_readable() -> None:
     text = '{"subject" :"Größe 請求書 🧾"}'.encode()
     assert lines_of([text]) == text + b"\n"
@@ -94,7 +139,7 @@ def test_line_breaks_between_the_parts_become_spaces() -> None:
 
 def test_what_is_not_utf_8_is_refused() -> None:
     with pytest.raises(ValueError, match="utf-8"):
-        lines_of([b'{"a": "\xc2\xff"}'])
+        lines_of([b'{"a": "\xff"}'])
 
 
 @pytest.mark.parametrize("line", [b"{", b"[1]", b"\xff", b"[" * 100_000])
