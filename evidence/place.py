@@ -1,7 +1,7 @@
 """Where a file is written on this machine on its way to its destination: a path, or an object in a store by its URL.
 
 A file that goes to a path is written beside it. One that goes to a store is spooled in a private directory, which is
-removed whatever happens, and put there when it is complete.
+removed at the end, and put there when it is complete. Rows that the store can't keep stay on this machine.
 
 >>> with placed("s3://evidence/case-42.zip", overwrite=False) as place:
 ...     with whole_file(checked_destination(place.path)) as file:
@@ -14,21 +14,27 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from connectors.call_log import LOGGER
-from connectors.errors import PackError, ParameterError
+from connectors.clock import Clock
+from connectors.errors import OutputError, PackError, ParameterError
 from connectors.quantity import counted
 from evidence.destination import check_link, failed_before_writing, refuse
-from evidence.locked_temporary import spool_directory
 from evidence.object_url import is_url, parse
 from evidence.partial_file import CALLS_SUFFIX, PARTIAL_SUFFIX
+from evidence.spool import Spool, spool
 from evidence.whole_file import taken
 
 if TYPE_CHECKING:
     from evidence.object_store import ObjectStore
+
+# How long a store that is away is tried again for a finished file, or for rows that are kept; and where it has been
+# tried so long already.
+DELIVERY_SECONDS = 120.0
+LEAST_PATIENCE_SECONDS = 5.0
 
 
 class Place(Protocol):
@@ -57,8 +63,8 @@ class Place(Protocol):
     def kept(self, rows: int) -> str:
         """What is left of so many rows in the partial file when this run fails, as a sentence."""
 
-    def fetch_partial(self) -> None:
-        """Bring the partial file that an earlier run has kept beside `path`.
+    def fetch_partial(self, sha256: str) -> None:
+        """Bring the partial file that an earlier run has kept beside `path`. sha256: of its rows.
 
         Raises:
             ParameterError: there is none (pointer `/resume`).
@@ -74,6 +80,12 @@ class Place(Protocol):
             ParameterError, OutputError: it can't be kept; an earlier one still is.
         """
 
+    def keep_here(self, sha256: str) -> Path | None:
+        """Keep it for a later run on this machine, where it can't be kept for any other. None: it can't be, either.
+
+        sha256: of the rows, which a later `fetch_partial` finds it by. Nothing more can be written to it then.
+        """
+
     def deliver(self, source: Path | None = None) -> None:
         """Put the file at `path`, or at `source`, at the destination, whole, and give up what is kept of it.
 
@@ -84,11 +96,20 @@ class Place(Protocol):
 
 
 @contextlib.contextmanager
-def placed(destination: str, *, overwrite: bool, resumed: bool = False, bundle: bool = False) -> Iterator[Place]:
+def placed(
+    destination: str,
+    *,
+    overwrite: bool,
+    resumed: bool = False,
+    bundle: bool = False,
+    clock: Clock | None = None,
+    time_left: Callable[[], float | None] = lambda: None,
+) -> Iterator[Place]:
     """The way to a destination, for as long as the block lasts.
 
     resumed: an earlier run has begun it; what has come to be there since is then for `deliver` to refuse. bundle: it is
-    a bundle of evidence, whose partial file has the calls beside it.
+    a bundle of evidence, whose partial file has the calls beside it. time_left: seconds, which a store that is away is
+    not tried beyond; None: no limit.
 
     Raises:
         ParameterError: nothing can be put there, or something is there already and `overwrite` is not set (pointer
@@ -109,13 +130,15 @@ def placed(destination: str, *, overwrite: bool, resumed: bool = False, bundle: 
     check_installed()
     from evidence.object_store import ObjectStore  # noqa: PLC0415 -- 15 MB, for URLs only
 
-    store = ObjectStore(url)
+    store = ObjectStore(url, clock=clock)
     if not resumed and store.exists() and not overwrite:
         raise store.taken()
-    with spool_directory() as spool:
+    with spool() as opened:
         suffixes = (CALLS_SUFFIX, PARTIAL_SUFFIX) if bundle else (PARTIAL_SUFFIX,)
-        path = spool / ("file.zip" if bundle else "file")
-        yield ObjectPlace(store, path, overwrite=overwrite, resumed=resumed, suffixes=suffixes)
+        name = "file.zip" if bundle else "file"
+        yield ObjectPlace(
+            store, opened, name, overwrite=overwrite, resumed=resumed, suffixes=suffixes, time_left=time_left
+        )
 
 
 def _is_there(path: str) -> bool:
@@ -155,11 +178,15 @@ class LocalPlace:
         """See Place."""
         return f"{counted(rows, 'row is', 'rows are')} kept in {self.partial_name}."
 
-    def fetch_partial(self) -> None:
+    def fetch_partial(self, sha256: str) -> None:
         """It is beside the path."""
 
     def keep_partial(self, *, rows_changed: bool = True) -> None:
         """It is beside the path."""
+
+    def keep_here(self, sha256: str) -> Path | None:  # noqa: ARG002 -- beside the path nothing needs a name
+        """It can't be: the disk it would be on is the one that failed."""
+        return None
 
     def deliver(self, source: Path | None = None) -> None:
         """It is at the path."""
@@ -174,10 +201,19 @@ class ObjectPlace:
     spooled = True
 
     def __init__(
-        self, store: ObjectStore, path: Path, *, overwrite: bool, resumed: bool, suffixes: Sequence[str]
+        self,
+        store: ObjectStore,
+        spool: Spool,
+        name: str,
+        *,
+        overwrite: bool,
+        resumed: bool,
+        suffixes: Sequence[str],
+        time_left: Callable[[], float | None],
     ) -> None:
-        self.path = path
+        self.path = path = spool.path / name
         self.name = str(store.url)
+        self._spool = spool
         self._store = store
         self._partial = store.beside(PARTIAL_SUFFIX)
         self._parts = [(path.with_name(path.name + suffix), store.beside(suffix)) for suffix in suffixes]
@@ -186,32 +222,43 @@ class ObjectPlace:
         self.overwrite = True
         self._replace = overwrite
         self._resumed = resumed
+        self._time_left = time_left
+        self._patience_seconds = DELIVERY_SECONDS
 
     def kept(self, rows: int) -> str:  # noqa: ARG002 -- how many those are is in the `resume`
         """See Place."""
         return f"What was read is kept, in {str(self._partial.url)!r}, only where there is a `resume` to go on with."
 
-    def fetch_partial(self) -> None:
+    def fetch_partial(self, sha256: str) -> None:
         """See Place."""
+        if self._spool.fetch(sha256):
+            return
         found = [part.fetch(path) for path, part in self._parts]
         # No calls are there where the settings name a record of them.
         if not found[-1]:
             name = repr(str(self._partial.url))
             raise ParameterError(
                 problems=[{"pointer": "/resume", "message": f"there is no partial object {name} to go on with"}],
-                help="Nothing was changed. If the object is at the destination, the export was finished. Else export "
-                "again without `resume`, or give the destination the export was started with.",
+                help="Nothing was changed. If the object is at the destination, the export was finished. If the rows "
+                "were kept on a machine, run it there, with the same TMPDIR. Else give the destination of the first "
+                "call, or export again without `resume`.",
             )
 
     def keep_partial(self, *, rows_changed: bool = True) -> None:
         """See Place."""
-        for path, part in self._parts if rows_changed else self._parts[:-1]:
+        for path, part in self._parts if rows_changed or self._spool.is_kept else self._parts[:-1]:
             if path.exists():
-                part.put(path, create=False)
+                self._put(part, path, create=False)
+        self._spool.forget()
+
+    def keep_here(self, sha256: str) -> Path | None:
+        """See Place."""
+        return self._spool.keep(sha256, [path.name for path, _ in self._parts])
 
     def deliver(self, source: Path | None = None) -> None:
         """See Place."""
-        self._store.put(Path(self.path) if source is None else source, create=not self._replace)
+        self._put(self._store, Path(self.path) if source is None else source, create=not self._replace)
+        self._spool.forget()
         # The rows first: without them nothing goes on, and nothing would go on without its calls.
         for _, part in reversed(self._parts):
             try:
@@ -220,3 +267,13 @@ class ObjectPlace:
                 # What was asked for is done. A run that began afresh may have left nothing there, and may not delete.
                 if self._resumed:
                     LOGGER.warning("%s is delivered, but %s is left: %s", self.name, part.url, error.message)
+
+    def _put(self, store: ObjectStore, source: Path, *, create: bool) -> None:
+        left = self._time_left()
+        seconds = self._patience_seconds if left is None else min(self._patience_seconds, left)
+        try:
+            store.put(source, create=create, patience_seconds=seconds)
+        except OutputError:
+            # It has been waited for. What is put in place of the file, to keep the rows, need not wait as long again.
+            self._patience_seconds = LEAST_PATIENCE_SECONDS
+            raise

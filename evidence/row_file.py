@@ -88,7 +88,7 @@ class RowFile:
             OutputError: it can't be fetched from a store.
         """
         place = _place(destination)
-        place.fetch_partial()
+        place.fetch_partial(expected_sha256)
         path = checked_destination(place.path)
         file = cls(place, path, open_existing(path))
         try:
@@ -153,6 +153,13 @@ class RowFile:
             raise self._failure(error) from error
         self.place.keep_partial(rows_changed=self.kept != self._brought)
         return self.kept
+
+    def keep_here(self) -> Path | None:
+        """Keep every row so far for a later run on this machine, after `checkpoint` failed. None: it can't be.
+
+        Nothing more can be written to this file then.
+        """
+        return self.place.keep_here(self.kept["sha256"])
 
     def kept_lines(self) -> Iterator[bytes]:
         """The lines in the partial file, in order, for leaving out what comes again."""

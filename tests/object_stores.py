@@ -6,15 +6,17 @@ imported, which is no business of the tests that replay cassettes.
 
 from __future__ import annotations
 
+import atexit
 import functools
+import itertools
 import os
 import re
+import select
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,7 @@ ACCESS_KEY = "AKIA-of-the-object-store"
 SECRET_KEY = "secret-key-of-the-object-store"
 SESSION_TOKEN = "session-token-of-the-object-store"
 
-_buckets = count(1)
+_buckets = itertools.count(1)
 
 
 @dataclass
@@ -75,7 +77,9 @@ def _besides(method: str, url: str, data: bytes | None = None) -> httpx.Response
 @functools.cache
 def _client() -> httpx.Client:
     """One for all: to make one is to read all certificates."""
-    return httpx.Client(trust_env=False)
+    client = httpx.Client(trust_env=False)
+    atexit.register(client.close)
+    return client
 
 
 @pytest.fixture(scope="session")
@@ -141,12 +145,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """`lost`: the store gets the request, and the caller never gets an answer."""
+    """`lost`: the store gets the request, and the caller never gets an answer. `trickled`: it gets one without an end.
+
+    `dropped`: nobody gets the request.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     lost: bool = False
+    dropped: bool = False
+    trickled: bool = False
 
 
 def refusal(status: int, code: str) -> Answer:
@@ -161,6 +170,8 @@ class Door:
     def __init__(self, decide: Callable[[Request], Answer | None], behind: str | None = None) -> None:
         self.seen: list[Request] = []
         door = self
+        # Made here: two threads that ask for the first one at once would make two, and lose one.
+        _client()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -171,11 +182,16 @@ class Door:
                 request = Request(self.command, self.path, headers, body)
                 door.seen.append(request)
                 decided = decide(request)
-                if decided is None or decided.lost:
-                    lost, decided = decided is not None, door.handed_on(request, behind)
-                    if lost:
+                if decided is None or decided.lost or decided.trickled:
+                    fault, decided = decided, door.handed_on(request, behind)
+                    if fault is not None:
                         self.close_connection = True
+                        if fault.trickled:
+                            self.trickle()
                         return
+                if decided.dropped:
+                    self.close_connection = True
+                    return
                 self.send_response(decided.status)
                 for name, value in decided.headers.items():
                     self.send_header(name, value)
@@ -186,6 +202,13 @@ class Door:
                     self.wfile.write(decided.body)
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 -- their names in the library
+
+            def trickle(self) -> None:
+                """A status and the beginning of a header, byte by byte, until the caller has had enough."""
+                for byte in itertools.chain(b"HTTP/1.1 200 OK\r\nx-slow: ", itertools.repeat(ord("x"))):
+                    if select.select([self.connection], [], [], 0.01)[0]:
+                        return
+                    self.wfile.write(bytes([byte]))
 
             def log_message(self, *_: object) -> None:
                 """Quiet."""
@@ -198,7 +221,7 @@ class Door:
 
     def handed_on(self, request: Request, behind: str | None) -> Answer:
         assert behind is not None, f"nobody answers {request.method} {request.path}"
-        kept = {n: v for n, v in request.headers.items() if n not in {"connection", "transfer-encoding"}}
+        kept = {n: v.strip() for n, v in request.headers.items() if n not in {"connection", "transfer-encoding"}}
         answer = _client().request(request.method, behind + request.path, headers=kept, content=request.body)
         passed = {
             n: v for n, v in answer.headers.items() if n not in {"connection", "transfer-encoding", "date", "server"}
