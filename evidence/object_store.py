@@ -38,6 +38,7 @@ from evidence.object_store_errors import (
 )
 from evidence.object_store_settings import MOST_PART_RETRIES, MOST_RETRIES, client_options, endpoint, retry_config
 from evidence.object_url import ObjectUrl
+from evidence.partial_file import CLAIM_SUFFIX
 
 if TYPE_CHECKING:
     from obstore import PutMode
@@ -58,9 +59,7 @@ LOOK_SECONDS = 15.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
 
-# The object that a run holds while it completes an upload in parts. What a killed run left is taken over after a time
-# in which no completion is still under way.
-CLAIM_SUFFIX = ".partial.claim"
+# A claim that a killed run left is taken over after a time in which no completion is still under way.
 LONGEST_CLAIM = timedelta(hours=1)
 
 

@@ -22,6 +22,9 @@ PARTIAL_SUFFIX = ".partial"
 # be called `case-42.calls`.
 CALLS_SUFFIX = PARTIAL_SUFFIX + ".calls"
 
+# In a store, what one run holds while it completes an upload in parts. It is small, and lasts seconds.
+CLAIM_SUFFIX = PARTIAL_SUFFIX + ".claim"
+
 # What is replaced while it is opened is opened anew. A directory of the kernel's says each time that nothing is there.
 _MOST_TRIES = 100
 

@@ -24,7 +24,7 @@ from connectors.errors import OutputError, PackError, ParameterError
 from connectors.quantity import counted
 from evidence.destination import check_link, failed_before_writing, refuse
 from evidence.object_url import is_url, parse
-from evidence.partial_file import CALLS_SUFFIX, PARTIAL_SUFFIX
+from evidence.partial_file import CALLS_SUFFIX, CLAIM_SUFFIX, PARTIAL_SUFFIX
 from evidence.spool import Spool, spool
 from evidence.whole_file import taken
 
@@ -117,9 +117,11 @@ def placed(
         ConnectionSettingsError: the store's settings can't be used.
         OutputError: the store can't be reached.
     """
-    if destination.lower().endswith((PARTIAL_SUFFIX, CALLS_SUFFIX)):
+    if destination.lower().endswith((PARTIAL_SUFFIX, CALLS_SUFFIX, CLAIM_SUFFIX)):
         # Once finished it would be what an export to the name without it takes for its own, and gives up.
-        refuse(destination, f"{PARTIAL_SUFFIX} and {CALLS_SUFFIX} are the names of what is not complete")
+        refuse(
+            destination, f"{PARTIAL_SUFFIX}, {CALLS_SUFFIX} and {CLAIM_SUFFIX} are the names of what is not complete"
+        )
     if not is_url(destination):
         # What is there is not replaced in the end either; but nobody wants to wait for that.
         if not overwrite and _is_there(destination):

@@ -22,6 +22,7 @@ from evidence.object_url import parse
 from evidence.place import placed
 from evidence.row_file import RowFile
 from evidence.whole_file import whole_file
+from tests.clock import FakeClock
 from tests.connectors.test_network_settings import TLS, listening
 from tests.object_stores import ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, Answer, Bucket, Door, Request, refusal
 
@@ -142,7 +143,7 @@ def test_google_and_azure_are_told_of_in_our_words_too(
     status: int, code: str, kind: type[Exception], said: str, other: Callable[..., str]
 ) -> None:
     url = other(lambda _: refusal(status, code))
-    with pytest.raises(kind, match=said), placed(url, overwrite=False):
+    with pytest.raises(kind, match=said), placed(url, overwrite=False, clock=FakeClock()):
         pass
 
 
@@ -207,7 +208,7 @@ def test_an_emulator_is_not_called_in_place_of_the_store(monkeypatch: pytest.Mon
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
     with pytest.raises(OutputError):
-        ObjectStore(parse("az://container/rows")).exists()
+        ObjectStore(parse("az://container/rows"), clock=FakeClock()).exists()
     assert opened.seen == []
 
 

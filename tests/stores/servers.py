@@ -195,10 +195,7 @@ class FakeGoogle(Server):
 
     def settings(self, endpoint: str) -> dict[str, str]:
         account = {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
-        return {
-            "GOOGLE_BASE_URL": endpoint,
-            "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps({**account, "gcs_base_url": endpoint}),
-        }
+        return {"GOOGLE_BASE_URL": endpoint, "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account)}
 
     def asked(self, method: str, key: str, data: bytes | None = None) -> httpx.Response:
         if method == "PUT":

@@ -56,7 +56,7 @@ def groups(*, runtime: bool) -> dict[str, str]:
 def tools_of_the_makefile() -> dict[str, str]:
     """Return each package that a recipe installs into an environment of its own, and that environment."""
     found: dict[str, str] = {}
-    for variable, environment in (("MOTO", ".venv-moto"), ("SUPPLY", ".venv-supply")):
+    for variable, environment in (("MOTO", ".venv-moto"), ("STORES", ".venv-stores"), ("SUPPLY", ".venv-supply")):
         recipes = re.findall(
             rf"\$\({variable}\)/bin/python -m pip install ((?:[^\n]*\\\n)*[^\n]*)", (ROOT / "Makefile").read_text()
         )
