@@ -271,14 +271,16 @@ class EmailSecurity:
     def _pages_backwards(
         self, fetch: Callable[..., Page], first: int, last_page: int, full_page: int
     ) -> Iterator[Page]:
-        # With what has come to the list since its pages were counted.
-        tail = [fetch(Position(last_page))]
-        while len(tail[-1].items) >= full_page and len(tail) < self.bounds.pages:
-            page = fetch(Position(last_page + len(tail)))
-            if page.items == tail[-1].items:
+        # What has come to the list since its pages were counted may reach further.
+        end, page = last_page, fetch(Position(last_page))
+        while len(page.items) >= full_page and end - last_page < self.bounds.pages:
+            behind = fetch(Position(end + 1))
+            if behind.items == page.items:
                 break
-            tail.append(page)
-        yield from reversed(tail)
+            end, page = end + 1, behind
+        yield page
+        # The pages on the way to the end were read forwards: they are read once more.
+        last_page = end
 
         def mirrored(position: Position, *, once: bool = False) -> Page:
             return fetch(Position(last_page - position.page), once=once)

@@ -11,7 +11,6 @@ two, however many jobs there are. Where the order is another one, each look is a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -122,7 +121,7 @@ class JobLooks:
         same_pages = self._passes and (filtered or not self._filtered) and per_page == self._per_page
         last_page = self._shape.pages + 1 if same_pages else None
         if backwards:
-            last_page = self._shape.pages_of(len(before))
+            last_page = self._shape.page_behind(len(before))
         with self._noting(shown):
             for page in self._api.job_pages(
                 action_type=self._action if filtered else None,
@@ -171,7 +170,7 @@ class JobLooks:
     def read_new(self, own_id: str | None = None) -> Look:
         """Look where new jobs show; the whole list where that is not known."""
         if self._passes == 0 or self._shape.new_end is None:
-            return self.read_all(own_id, filtered=True)
+            return self.read_all(own_id, filtered=True, backwards=self._passes % 2 == 1)
         began = self._api.clock.monotonic()
         shown = _Shown(self, own_id)
         with self._noting(shown):
@@ -212,8 +211,8 @@ class JobLooks:
         return False
 
     def _read_back(self, shown: _Shown) -> None:
-        first = self._shape.page_before_last_rows(KNOWN_ROWS_READ)
-        for page in self._pages(first=first, last_page=self._shape.pages, backwards=True):
+        first, last_page = self._shape.page_before_last_rows(KNOWN_ROWS_READ), self._shape.page_behind(self._shape.rows)
+        for page in self._pages(first=first, last_page=last_page, backwards=True):
             shown.take(page.items)
 
     def _ends_list(self, page: JobPage, shown: _Shown) -> bool:
@@ -395,9 +394,14 @@ class _Shape:
             page -= 1
         return max(page, 1)
 
-    def pages_of(self, rows: int) -> int:
-        """Return how many pages so many jobs take."""
-        return math.ceil(rows / self.full_page)
+    def page_behind(self, rows: int) -> int:
+        """Return the page that has what follows so many jobs."""
+        return rows // self.full_page + 1
+
+    @property
+    def rows(self) -> int:
+        """How many jobs there were."""
+        return sum(self._sizes)
 
     def read_at(self, began: float) -> float:
         """Return when the new end was read: at the pass's beginning, but for a list that grows where the pass ends."""

@@ -84,6 +84,7 @@ class Race:
     _seen: dict[str, tuple[BulkJob, Stamp]] = field(default_factory=dict)
     _own_comments: list[str | None] = field(default_factory=list)
     _own_is_marked: bool = False
+    _own_was_cancelled: bool = False
     _in_all_looks: bool = True
     _out_of_time: bool = False
     _unconfirmed: str | None = None
@@ -124,6 +125,7 @@ class Race:
         self._in_all_looks = self._in_all_looks and look.own is not None
         if look.own is None:
             return
+        self._own_was_cancelled = look.own.get("status") == "CANCELLED"
         comment = look.own.get("comment")
         self._own_comments.append(comment if isinstance(comment, str) else None)
         found = looks.stamp_of(look.own)
@@ -172,10 +174,15 @@ class Race:
                 self._take_bearers(looks.broken_off.bearers)
                 return
             self.take(look, looks)
-        if self.own is not None and not self.own_shows and not self._out_of_time:
+        if self.own is not None and not self._out_of_time and (not self.own_shows or self._is_bested):
             with self._reading():
-                look = looks.read_all(own_id, filtered=True)
+                look = looks.read_again(own_id)
             self.take(look, looks)
+
+    @property
+    def _is_bested(self) -> bool:
+        """Whether somebody else has cancelled the own job, as a duplicate of one that no look has shown."""
+        return self._own_was_cancelled and len(self.bearers()) == 1
 
     @property
     def _is_confirmed_once(self) -> bool:

@@ -262,12 +262,18 @@ class Transport:
                 status = response.status_code
                 ray_id = _ray_id(response.headers)
                 self._budget.observe(response.headers)
-                if parse is None:
-                    content = read_body(response, in_time)
-                    data, envelope = memoryview(content), _envelope(content)
-                else:
-                    data = self._buffers.filled(body_chunks(response, in_time))
-                    envelope = (parse(data) if status == 200 else None) or _envelope(bytes(data))
+                try:
+                    if parse is None:
+                        content = read_body(response, in_time)
+                        data, envelope = memoryview(content), _envelope(content)
+                    else:
+                        data = self._buffers.filled(body_chunks(response, in_time))
+                        envelope = (parse(data) if status == 200 else None) or _envelope(bytes(data))
+                except (httpx.HTTPError, NetworkFailure):
+                    # That nothing was done, and when to come again, stands in the head.
+                    if status != 429:
+                        raise
+                    envelope = None
                 if envelope is None and effect == "read" and response.is_success:
                     self._check_flaw(flawed, bytes(data), ray_id)
             return self._judge(response, envelope, ray_id, effect)

@@ -11,7 +11,7 @@ from tests.chaos.oddities import Oddities
 from tests.chaos.schedule import BY_ID, Intent
 from tests.chaos.wire import Call, Made
 
-STATES_OF_THINGS = ("IdempotencyConflict", "PlanUsed", "Conflict", "JobStillRunning")
+STATES_OF_THINGS = ("IdempotencyConflict", "PlanUsed", "Conflict", "JobStillRunning", "ListingRepeats")
 
 # What one call of the API may take with its retries, and what nobody may hang beyond what was allowed or asked for.
 CALL_ALLOWANCE_SECONDS = 120.0

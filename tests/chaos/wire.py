@@ -69,6 +69,7 @@ class Call:
     refused: bool = False
     shown: dict[str, str] | None = None
     looked_at: float | None = None
+    last_page: int | None = None
     asked_to_cancel: set[str] = field(default_factory=set)
     code: int | None = None
     document: dict[str, Any] = field(default_factory=dict)
@@ -284,9 +285,12 @@ class Wire(httpx.BaseTransport):
         rows = {row["job_id"].lower(): str(row["status"]) for row in envelope["result"]}
         rows = {job_id: status for job_id, status in rows.items() if job_id in known}
         if self.call is not None:
-            if request.url.params.get("page") == "1":
+            page = int(request.url.params.get("page", "1"))
+            # A look goes through the list in one direction, and may begin with a page behind the last one.
+            if self.call.last_page is None or abs(page - self.call.last_page) not in (1, 2):
                 self.call.shown = {}
                 self.call.looked_at = self._actor.stage.now
+            self.call.last_page = page
             self.call.shown = {**(self.call.shown or {}), **rows}
         return rows
 

@@ -291,11 +291,11 @@ def test_a_list_that_grows_beyond_one_page_during_the_call_is_looked_through_twi
 def test_a_look_that_fails_in_its_middle_still_counts_as_far_as_it_came(
     service: JobsService, clock: FakeClock, api: EmailSecurity
 ) -> None:
-    """The list shows another worker's earlier job on its first page, and refuses the second."""
+    """The list shows another worker's earlier job on the page that is read first, and refuses the next."""
     service.page_size = 100
     service.add_old(150, comment=None)
-    # In the order of IDs, so that each look reads all.
-    first = stamped(job_id="00000000-5b0a-4c55-9a57-0f6f3f0c9b1d", created_at="2026-11-20T16:02:35Z")
+    # In the order of IDs, so that each look reads all: the last one from the end, where this job is.
+    first = stamped(job_id="ffffffff-5b0a-4c55-9a57-0f6f3f0c9b1d", created_at="2026-11-20T16:02:34Z")
     service.newest_first = False
     service.before = lambda _request, _number: service.jobs.sort(key=lambda one: str(one["job_id"]))
     answer = service._answer
@@ -303,8 +303,8 @@ def test_a_look_that_fails_in_its_middle_still_counts_as_far_as_it_came(
     def answered(request: httpx.Request) -> httpx.Response:
         late = clock.monotonic() >= 3
         if late and first not in service.jobs:
-            service.jobs.insert(0, first)
-        if late and is_list(request) and request.url.params["page"] != "1":
+            service.jobs.append(first)
+        if late and is_list(request) and request.url.params["page"] == "1":
             error = {"code": 10429, "message": "Too many requests"}
             return httpx.Response(
                 429, headers={"retry-after": "600"}, json=envelope(None, success=False, errors=[error])
@@ -312,6 +312,39 @@ def test_a_look_that_fails_in_its_middle_still_counts_as_far_as_it_came(
         return answer(request)
 
     service._answer = answered  # type: ignore[method-assign]
+    made = create(api)
+    assert (made.created, made.job.job_id) == (False, first["job_id"])
+
+
+def test_a_job_that_another_worker_has_cancelled_is_not_named_as_the_one_that_stays(
+    service: JobsService, clock: FakeClock, api: EmailSecurity
+) -> None:
+    """The own job is cancelled as a later duplicate, and the earlier one is hidden from each look but a second one."""
+    service.page_size, service.newest_first = 100, False
+    service.add_old(250, comment=None)
+    first = stamped(job_id=service.new_id(), created_at="2026-11-20T16:02:34Z")
+
+    def before(request: httpx.Request, _: int) -> None:
+        if request.method == "POST" and first not in service.jobs:
+            service.jobs.append(first)
+        if clock.monotonic() >= 1:
+            service.jobs[-1]["status"] = "CANCELLED"
+
+    looks: list[str] = []
+
+    def shown(one: Row) -> Row | None:
+        return None if one is first and clock.monotonic() != 4 else one
+
+    def counted(request: httpx.Request) -> httpx.Response:
+        if is_list(request) and clock.monotonic() == 4:
+            looks.append(str(request.url.params["page"]))
+        # The look that makes sure misses it; those that follow at once do not.
+        service.shown = shown if len(looks) > 1 else lambda one: None if one is first else one
+        return answer(request)
+
+    answer = service._answer
+    service._answer = counted  # type: ignore[method-assign]
+    service.before = before
     made = create(api)
     assert (made.created, made.job.job_id) == (False, first["job_id"])
 

@@ -6,7 +6,7 @@ import gzip
 import json
 import ssl
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -142,6 +142,21 @@ def test_a_refusal_is_told_apart_and_not_repeated(
     assert type(caught.value) is kind
     assert (caught.value.exit_code, caught.value.applied) == (exit_code, "no")
     assert len(script.requests) == 1
+
+
+class _Broken(httpx.SyncByteStream):
+    def __iter__(self) -> Iterator[bytes]:
+        yield b'{"succ'
+        raise httpx.ReadError("reset")
+
+
+def test_a_refusal_for_now_whose_body_breaks_off_is_still_one() -> None:
+    """The head says that nothing was done, and when to come again."""
+    script = Scripted(httpx.Response(429, stream=_Broken(), headers={"retry-after": "7"}))
+    api = connected(script)
+    with pytest.raises(RateLimited) as caught:
+        api.create_job(BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=SearchParams(sender="a@b")))
+    assert (caught.value.surely_not_applied, caught.value.retry_after_seconds) == (True, 7)
 
 
 @pytest.mark.parametrize("body", [b"", b'{"success": fal', b'{"success": false, "errors": [{"code": 10404'])
