@@ -25,8 +25,8 @@ def test_expected():
 """
 
 
-def run(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "test_skipping.py").write_text(TESTS)
+def run(tmp_path: Path, tests: str = TESTS, **environment: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "test_skipping.py").write_text(tests)
     inherited = {name: value for name, value in os.environ.items() if name != "CI" and "PYTEST" not in name}
     here = str(Path(__file__).parent.parent)
     return subprocess.run(
@@ -48,6 +48,19 @@ def test_a_skip_is_no_failure_elsewhere(tmp_path: Path) -> None:
     ended = run(tmp_path)
     assert ended.returncode == 0
     assert "2 skipped, 1 xfailed" in ended.stdout
+
+
+def test_a_skip_that_is_meant_for_ci_stays_one(tmp_path: Path) -> None:
+    meant = """
+import pytest
+from tests.skips import NOT_IN_CI
+
+@pytest.mark.skipif(True, reason=f"{NOT_IN_CI}too large")
+def test_one():
+    raise AssertionError
+"""
+    ended = run(tmp_path, meant, CI="true")
+    assert (ended.returncode, "1 skipped" in ended.stdout) == (0, True)
 
 
 def test_a_skip_is_a_failure_in_ci_and_says_what_was_missing(tmp_path: Path) -> None:
