@@ -44,7 +44,7 @@ from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, Position
 from connectors.quantity import counted
 from evidence.object_url import is_url
 from evidence.place import placed
-from evidence.row_file import Checkpoint, RowFile
+from evidence.row_file import Checkpoint, RowFile, RowWriter
 from evidence.spool import KEPT_DAYS
 from evidence.whole_file import FileRecord
 
@@ -94,6 +94,11 @@ class Params(ActionParams):
     job_id: JobId
     status: MessageStatus | None = Field(None, description="Only rows with this status; all rows unless given.")
     format: Literal["ndjson", "csv", "json", "parquet"] = Field("ndjson", description="How rows are written.")
+    csv_dialect: Literal["plain", "excel"] = Field(
+        "plain",
+        description="For `format: csv`. `excel`: what a spreadsheet would take for a number, a date or a boolean stays "
+        "text, with an apostrophe before it.",
+    )
     destination: str = Field(
         INLINE,
         min_length=1,
@@ -244,8 +249,16 @@ class Writer:
 
     def _write(self, rows: RowFile, result: Result, calls: CallRecord | None) -> tuple[FileRecord, str | None]:
         if self.bundle is None:
-            return rows.finish(self.p.format), None
+            return rows.finish(self.p.format, _row_writer(self.p, result)), None
         return self.bundle.write(rows, result.model_dump(mode="json"), calls)
+
+
+def _row_writer(p: Params, result: Result) -> RowWriter | None:
+    if p.csv_dialect == "plain":
+        return None
+    from evidence.csv_excel import write_excel_csv  # noqa: PLC0415 -- for one dialect
+
+    return lambda lines, write: result.warnings.extend(write_excel_csv(lines, write))
 
 
 @dataclass
@@ -333,6 +346,8 @@ def _check_destination(p: Params) -> None:
         )
     if p.evidence is not None and p.format != "ndjson":
         problems.append({"pointer": "/format", "message": "a bundle holds the rows as NDJSON and as CSV"})
+    if p.csv_dialect != "plain" and p.format != "csv":
+        problems.append({"pointer": "/csv_dialect", "message": "is for `format: csv`"})
     if p.pseudonymize and p.approvals:
         problems.append({"pointer": "/approvals", "message": "name who approved: leave them out where names go"})
     if problems:

@@ -78,7 +78,7 @@ _OBJECTS = tuple(dict.fromkeys(column.path[:length] for column in COLUMNS for le
 DEEPEST_LIST = 20
 
 
-def cell(value: Any, depth: int = 0) -> str:
+def cell(value: Any, depth: int = 0, safe: Callable[[str], str] = formula_safe) -> str:
     """One value as the text of a cell, safe against formula injection. An object becomes compact JSON.
 
     Lists in lists become one list; below DEEPEST_LIST nobody can tell them apart any more, and they become JSON too.
@@ -86,14 +86,14 @@ def cell(value: Any, depth: int = 0) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return formula_safe(value)
+        return safe(value)
     if isinstance(value, list) and depth < DEEPEST_LIST:
-        return LIST_SEPARATOR.join([cell(item, depth + 1) for item in value])
+        return LIST_SEPARATOR.join([cell(item, depth + 1, safe) for item in value])
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict | list):
-        return formula_safe(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-    return formula_safe(str(value))
+        return safe(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return safe(str(value))
 
 
 def cells(row: Row) -> list[str]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from connectors.raw_rows import TextForm
 
 RowFormat = Literal["ndjson", "csv", "json", "parquet"]
+# Writes rows, a line of NDJSON each, to a function that takes bytes.
+RowWriter = Callable[[Iterable[bytes], Callable[[bytes], object]], object]
 
 _BLOCK = 1 << 18
 # A page in pieces: memory for all of it, and for a copy, would be fetched from the system anew for each page.
@@ -198,8 +200,14 @@ class RowFile:
         self._kept_rows = self._kept_bytes = 0
         self._hash = hashlib.sha256()
 
-    def finish(self, format: RowFormat) -> FileRecord:  # noqa: A002 -- the parameter's name everywhere
+    def finish(
+        self,
+        format: RowFormat,  # noqa: A002 -- the parameter's name everywhere
+        write_rows: RowWriter | None = None,
+    ) -> FileRecord:
         """Put the file at its destination, whole, in the format asked for, and remove the partial file.
+
+        write_rows: writes another dialect of the format than its usual one; not for ndjson.
 
         Raises:
             OutputError: it can't be written, or the partial file is no longer what was written to it. The partial file
@@ -207,7 +215,7 @@ class RowFile:
             ParameterError: a store refuses it, or has another object there by now.
         """
         if format != "ndjson":
-            record = self._convert(format)
+            record = self._convert(format, write_rows or _writer_of(format))
             self.place.deliver()
         else:
             record = self._complete()
@@ -316,21 +324,12 @@ class RowFile:
             sync_directory(self._destination.parent)
         return self._record("ndjson", self._kept_bytes, self._hash.hexdigest())
 
-    def _convert(self, row_format: Literal["csv", "json", "parquet"]) -> FileRecord:
+    def _convert(self, row_format: RowFormat, write_rows: RowWriter) -> FileRecord:
         whole = whole_file(
             self._destination, kept=self.what_is_kept(), name=self.place.name, replace=self.place.overwrite
         )
         with whole as file, self.proved_lines() as lines:
-            if row_format == "csv":
-                from evidence.csv_table import write_csv  # noqa: PLC0415 -- its columns cost time to set up
-
-                write_csv(lines, file.write)
-            elif row_format == "json":
-                write_json(lines, file.write)
-            else:
-                from evidence.parquet_table import write_parquet  # noqa: PLC0415 -- brings 60 MB with it
-
-                write_parquet(lines, file.write)
+            write_rows(lines, file.write)
         return self._record(row_format, file.bytes, file.sha256)
 
     def _record(self, row_format: str, size: int, sha256: str) -> FileRecord:
@@ -346,6 +345,18 @@ class RowFile:
         with contextlib.suppress(OSError):
             if is_in_place(self._partial, self._open()):
                 self._partial.unlink()
+
+
+def _writer_of(row_format: Literal["csv", "json", "parquet"]) -> RowWriter:
+    if row_format == "csv":
+        from evidence.csv_table import write_csv  # noqa: PLC0415 -- its columns cost time to set up
+
+        return write_csv
+    if row_format == "parquet":
+        from evidence.parquet_table import write_parquet  # noqa: PLC0415 -- brings 60 MB with it
+
+        return write_parquet
+    return write_json
 
 
 def _place(destination: str | os.PathLike[str] | Place) -> Place:

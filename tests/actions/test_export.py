@@ -610,6 +610,46 @@ def test_a_format_that_the_result_cant_hold_needs_a_destination(row_format: str)
         export_job_messages.run({"job_id": JOB_ID, "format": row_format}, connected(Listing(1, listed(1))))
 
 
+@pytest.mark.parametrize("more", [{}, {"format": "json"}, {"format": "parquet"}, {"evidence": "bundle"}])
+def test_a_csv_dialect_is_for_csv_alone(more: dict[str, Any], tmp_path: Path) -> None:
+    listing = Listing(1, listed(1))
+    params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows"), **more}
+    with pytest.raises(ParameterError) as refused:
+        export_job_messages.run({**params, "csv_dialect": "excel"}, connected(listing))
+    assert [problem["pointer"] for problem in refused.value.problems] == ["/csv_dialect"]
+    assert listing.asked == []
+    assert export_job_messages.run({**params, "csv_dialect": "plain"}, connected(listing))["complete"]
+
+
+def test_an_export_for_a_spreadsheet_keeps_ids_as_text_and_warns_of_cells_that_excel_cuts(tmp_path: Path) -> None:
+    def page(number: int) -> list[dict[str, Any]]:
+        return [{**row, "postfix_id": "317078247e1198", "status_message": "x" * 40_000} for row in listed(2)(number)]
+
+    path = tmp_path / "rows.csv"
+    params = {"job_id": JOB_ID, "format": "csv", "csv_dialect": "excel", "destination": str(path)}
+    result = export_job_messages.run(params, connected(Listing(2, page)))
+    assert (result["complete"], result["files"][0]["format"], result["files"][0]["rows"]) == (True, "csv", 2)
+    assert result["files"][0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    table = list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
+    assert {row["postfix_id"] for row in table} == {"'317078247e1198"}
+    assert [len(row["status_message"]) for row in table] == [40_000, 40_000]
+    [warning] = result["warnings"]
+    assert "status_message in row 2 (40,000), status_message in row 3 (40,000)" in warning
+
+
+def test_an_export_goes_on_in_another_dialect(tmp_path: Path) -> None:
+    params = {"job_id": JOB_ID, "format": "csv"}
+    excel = {**params, "csv_dialect": "excel"}
+    begun = export_job_messages.run(
+        {**params, "destination": str(tmp_path / "pieces"), "time_budget_seconds": 0.001},
+        ticking(connected(Listing(3500, listed(3500)))),
+    )
+    for destination, more in (("pieces", {"resume": begun["resume"]}), ("whole", {})):
+        given = {**excel, "destination": str(tmp_path / destination), **more}
+        assert export_job_messages.run(given, connected(Listing(3500, listed(3500))))["complete"]
+    assert (tmp_path / "pieces").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
 @pytest.mark.parametrize("more", [{"format": "csv"}, {"evidence": "bundle"}, {"pseudonymize": True}])
 def test_a_number_that_no_reader_takes_is_named_and_loses_nothing(more: dict[str, Any], tmp_path: Path) -> None:
     class Huge(Listing):
