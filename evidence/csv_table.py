@@ -9,17 +9,20 @@ break or another control character, these show as `[U+000A]`.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from evidence.disarm import formula_safe
+from evidence.disarm import are_safe, formula_safe
 from evidence.ndjson import Row, rows_of
 
 LIST_SEPARATOR = "; "
+LINES_AT_ONCE = 200
 
 
 class Column(NamedTuple):
@@ -136,8 +139,39 @@ def write_csv(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
         ValueError: a line is no JSON object.
     """
     write(header_line([column.name for column in COLUMNS]))
-    writer = csv.writer(_Encoded(write), lineterminator="\r\n")
-    writer.writerows(map(cells_of_line, lines))
+    rest = iter(lines)
+    while batch := list(itertools.islice(rest, LINES_AT_ONCE)):
+        table: list[str] = []
+        writer = csv.writer(SimpleNamespace(write=table.append), lineterminator="\r\n")
+        for line in batch:
+            values = _expected_values_of(line)
+            expected = _texts(values)
+            joined = ",".join(expected)
+            if not values or not are_safe(joined):
+                writer.writerow(map(cell, values or values_of_line(line)))
+            elif '"' in joined or joined.count(",") >= len(COLUMNS):
+                writer.writerow(expected)
+            else:
+                table += (joined, "\r\n")
+        write("".join(table).encode())
+
+
+def _expected_values_of(line: bytes) -> Sequence[Any]:
+    """The values of a row's cells, where all have the types of their columns; else none."""
+    try:
+        values: Sequence[Any] = _expected_values(_expected_decoder.decode(line))
+    except msgspec.MsgspecError:
+        return ()
+    return values
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    """Such values as text, before it is made safe."""
+    texts = list(values)
+    for place, text_of in _text_of.items() if texts else ():
+        if texts[place] is not None:
+            texts[place] = text_of(texts[place])
+    return [text or "" for text in texts]
 
 
 def header_line(names: Iterable[str]) -> bytes:
@@ -149,20 +183,25 @@ def header_line(names: Iterable[str]) -> bytes:
     return (",".join(f'"{name}"' for name in names) + "\r\n").encode()
 
 
-def _struct(path: tuple[str, ...]) -> type[msgspec.Struct]:
-    """The object at this path with the fields that the table shows; others are passed over unread."""
+def _struct(path: tuple[str, ...], types: Mapping[str, Any] | None = None) -> type[msgspec.Struct]:
+    """The object at this path with the fields that the table shows; others are passed over unread.
+
+    types: of each kind of column, where objects can be left out too, but not be null; None: any value is taken.
+    """
     fields: list[tuple[str, Any, Any]] = []
     names: dict[str, str] = {}
     for inner in _OBJECTS:
         if len(inner) == len(path) + 1 and inner[:-1] == path:
-            fields.append((f"object_{inner[-1]}", _struct(inner) | None, None))
+            struct = _struct(inner, types)
+            default = None if types is None else msgspec.field(default_factory=struct)
+            fields.append((f"object_{inner[-1]}", struct | None if types is None else struct, default))
             names[f"object_{inner[-1]}"] = inner[-1]
     for column in COLUMNS:
         if column.path[:-1] == path:
             # No field can be called `from` in Python.
-            fields.append((f"field_{column.path[-1]}", Any, None))
+            fields.append((f"field_{column.path[-1]}", Any if types is None else types[column.kind] | None, None))
             names[f"field_{column.path[-1]}"] = column.path[-1]
-    return msgspec.defstruct("Row", fields, rename=names)
+    return msgspec.defstruct("Row", fields, rename=names, gc=False)
 
 
 def _values_of(prefix: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
@@ -170,6 +209,15 @@ def _values_of(prefix: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 _decoder = msgspec.json.Decoder(_struct(()))
+_expected_decoder = msgspec.json.Decoder(_struct((), {"text": str, "list": list[str], "integer": int, "boolean": bool}))
+_expected_values = operator.attrgetter(
+    *(".".join([*(f"object_{key}" for key in c.path[:-1]), f"field_{c.path[-1]}"]) for c in COLUMNS)
+)
+_text_of: dict[int, Callable[[Any], str]] = {
+    place: {"list": LIST_SEPARATOR.join, "integer": str, "boolean": cell}[column.kind]
+    for place, column in enumerate(COLUMNS)
+    if column.kind != "text"
+}
 _fields = {path: _values_of(path) for path in _OBJECTS}
 _counts = {path: sum(column.path[:-1] == path for column in COLUMNS) for path in _OBJECTS}
 # The columns in the order in which the objects are gone through, and back.
@@ -196,13 +244,3 @@ def _object(row: Row, path: tuple[str, ...]) -> Row:
             return {}
         found = inner
     return found
-
-
-class _Encoded:
-    """The text file that `csv.writer` asks for, on top of a function that takes bytes."""
-
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        self._write = write
-
-    def write(self, text: str) -> None:
-        self._write(text.encode("utf-8"))

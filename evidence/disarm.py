@@ -32,6 +32,11 @@ _FORMULA = re.compile(rf"[\s\"]*[{re.escape(FORMULA_STARTS)}]|[\x00\t\r\n]")
 # Where the list separator is a semicolon, a comma-separated file is split there too, and a new cell begins.
 _FORMULA_AFTER_SEMICOLON = re.compile(rf"(;[\s\"]*)(?=[{re.escape(FORMULA_STARTS)}])")
 
+# A search for one first character is three times as fast as a search for either of two.
+_FORMULA_BEHIND_COMMA, _FORMULA_BEHIND_SEMICOLON = (
+    re.compile(rf"{mark}[\s\"]*[{re.escape(FORMULA_STARTS)}]") for mark in ",;"
+)
+
 
 def visible(text: str) -> str:
     """The text as `code_points` and `few_marks` give it: for people, on a screen and on paper."""
@@ -92,3 +97,11 @@ def formula_safe(text: str) -> str:
     if ";" in text:
         text = _FORMULA_AFTER_SEMICOLON.sub(r"\1'", text)
     return quote + code_points(text)
+
+
+def are_safe(cells: str) -> bool:
+    """Whether `formula_safe` changes none of these cells, joined by commas. Where it is False, none may be changed."""
+    # No-break spaces are common, and not printable.
+    if not cells.replace("\xa0", " ").isprintable() and STEERING.search(cells):
+        return False
+    return not (_FORMULA_BEHIND_COMMA.search(f",{cells}") or (";" in cells and _FORMULA_BEHIND_SEMICOLON.search(cells)))

@@ -16,9 +16,7 @@ Row = Mapping[str, Any]
 # Legal inside a JSON string, yet a line break to some readers (U+0085, U+2028, U+2029), a command to a terminal (DEL,
 # C1) or a reordered line (bidi controls). The escape means the same character to every JSON parser.
 _STEERING = ((0x7F, 0x9F), (0x61C, 0x61C), (0x200E, 0x200F), (0x2028, 0x202E), (0x2066, 0x2069))
-_ESCAPES = {
-    chr(code).encode(): b"\\u%04x" % code for first, last in _STEERING for code in range(first, last + 1)
-}
+_ESCAPES = {chr(code).encode(): b"\\u%04x" % code for first, last in _STEERING for code in range(first, last + 1)}
 # The bytes that they begin with, and how many follow: few texts hold any, and one byte is found quickly.
 _BEGINNINGS = {character[:1]: len(character) for character in _ESCAPES}
 

@@ -17,11 +17,12 @@ from pyarrow import parquet
 
 from connectors.errors import ParameterError
 from connectors.raw_rows import rows_envelope
-from evidence.csv_table import COLUMNS, cell, cells, write_csv
+from evidence.csv_table import COLUMNS, LINES_AT_ONCE, cell, cells, write_csv
 from evidence.disarm import (
     FORMULA_STARTS,
     MOST_MARKS,
     STEERING,
+    are_safe,
     code_points,
     few_marks,
     formula_safe,
@@ -164,6 +165,53 @@ def test_any_row_comes_back_from_csv_cell_by_cell(rows: list[dict[str, Any]]) ->
     assert header == [column.name for column in COLUMNS]
     assert lines == [cells(row) for row in rows]
     assert data.count("\n") == data.count("\r\n") == len(rows) + 1
+
+
+def table_row(changes: dict[tuple[str, ...], Any]) -> dict[str, Any]:
+    """A row with a value of the right type in each column, but for these paths."""
+    usual = {"text": "Dana Weber", "list": ["dana@corp.example", "lee@corp.example"], "integer": 2, "boolean": True}
+    found: dict[str, Any] = {}
+    for path, value in {**{column.path: usual[column.kind] for column in COLUMNS}, **changes}.items():
+        inside = found
+        for key in path[:-1]:
+            inside = inside.setdefault(key, {}) if isinstance(inside, dict) else {}
+        if isinstance(inside, dict):
+            inside[path[-1]] = value
+    return found
+
+
+any_cell = st.one_of(
+    spreadsheet_text,
+    any_text,
+    st.lists(spreadsheet_text, max_size=3),
+    st.none(),
+    st.integers(),
+    st.booleans(),
+    any_json,
+)
+any_path = st.sampled_from([column.path for column in COLUMNS])
+any_object = st.sampled_from([("message",), ("action_params",), ("message", "validation")])
+
+
+@settings(deadline=None)
+@given(st.lists(st.dictionaries(any_path, any_cell, max_size=3) | st.dictionaries(any_object, any_json, max_size=1)))
+def test_the_table_is_that_of_its_cells(changes: list[dict[tuple[str, ...], Any]]) -> None:
+    rows = [_joined(table_row(one)) for one in changes]
+    expected = io.StringIO(newline="")
+    csv.writer(expected, lineterminator="\r\n").writerows(map(cells, rows))
+    assert csv_of(rows).partition(b"\r\n")[2] == expected.getvalue().encode()
+
+
+def test_more_rows_than_are_written_at_once_come_in_order() -> None:
+    rows = [table_row({("message_id",): str(number)}) for number in range(2 * LINES_AT_ONCE + 1)]
+    lines = csv_of(rows).decode().splitlines()[1:]
+    assert [line.partition(",")[0] for line in lines] == [str(number) for number in range(2 * LINES_AT_ONCE + 1)]
+
+
+@given(st.lists(spreadsheet_text | any_text, min_size=1, max_size=4))
+def test_cells_that_are_safe_are_not_changed(texts: list[str]) -> None:
+    if are_safe(",".join(texts)):
+        assert list(map(formula_safe, texts)) == texts
 
 
 def test_every_name_in_the_header_is_quoted() -> None:
