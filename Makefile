@@ -87,6 +87,7 @@ record: $(VENV)/.tests ## Record the cassettes anew from the sandbox
 
 bench: $(VENV)/.tests ## Measure what benchmarks/README.md reports
 	@$(BIN)/python -m benchmarks.process_start
+	@$(BIN)/python -m benchmarks.warm_call
 	@$(BIN)/python -m benchmarks.preview
 	@$(BIN)/python -m benchmarks.export --gzip
 	@$(BIN)/python -m benchmarks.waiting

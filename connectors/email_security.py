@@ -41,6 +41,7 @@ from connectors.wire import httpx
 
 if TYPE_CHECKING:
     # Loaded where rows are read: a create reads none, and is started as a process at an incident's speed.
+    from connectors.found_message import FoundMessage
     from connectors.message import MessageDetails, MessageStatus
     from connectors.message_action import MessageAction
     from connectors.message_change import MoveRow, ReleaseRow
@@ -424,23 +425,29 @@ class EmailSecurity:
         the call's allowance.
         Raises: ListingRepeats, ListingTooLong.
         """
-        from connectors.message import MessageDetails  # noqa: PLC0415
+        from connectors.message import details_of  # noqa: PLC0415
 
+        return self._found(search, per_page, None, details_of)
+
+    def found_messages(self, search: SearchParams) -> Iterator[FoundMessage | MessageDetails]:
+        """The same, with the fields that are counted. Raises: as search_messages."""
+        from connectors.found_message import found_envelope, messages_of  # noqa: PLC0415
+
+        return self._found(search, LARGEST_PAGE, found_envelope, messages_of)
+
+    def _found(
+        self, search: SearchParams, per_page: int, parse: Parse | None, items_of: Callable[[Any], Sequence[Any] | None]
+    ) -> Iterator[Any]:
         query: dict[str, str | int] = {
             name: (str(value).lower() if isinstance(value, bool) else value) for name, value in search.request().items()
         }
 
         def fetch(cursor: str | None) -> Page:
             pointing = {} if cursor is None else {"cursor": cursor}
-            answer = self._finished_search({**query, "per_page": per_page, **pointing})
-            return Page.read(answer.envelope, "the message search", messages)
+            answer = self._finished_search({**query, "per_page": per_page, **pointing}, parse)
+            return Page.read(answer.envelope, "the message search", items_of)
 
-        def messages(found: Any) -> list[MessageDetails] | None:
-            if not isinstance(found, list):
-                return None
-            return [MessageDetails.read(item, "a message that the search found") for item in found]
-
-        yield from follow(fetch, identity=lambda message: message.id, what="the message search", bounds=self.bounds)
+        return follow(fetch, identity=lambda message: message.id, what="the message search", bounds=self.bounds)
 
     def get_message(self, investigate_id: str, *, submission: bool = False) -> MessageDetails:
         """One message by its investigate ID. submission: looked for among users' submissions instead of the mail.
@@ -598,9 +605,9 @@ class EmailSecurity:
             allowance = min(allowance, self.deadline.remaining())
         return Deadline(self.clock, allowance)
 
-    def _finished_search(self, query: Mapping[str, str | int]) -> Answer:
+    def _finished_search(self, query: Mapping[str, str | int], parse: Parse | None) -> Answer:
         deadline = self._call_deadline()
-        answer = self._call("GET", self._investigate, effect="read", query=query, deadline=deadline)
+        answer = self._call("GET", self._investigate, effect="read", query=query, deadline=deadline, parse=parse)
         for pause in slow_search.pauses():
             if answer.status != 202:
                 return answer
@@ -610,7 +617,7 @@ class EmailSecurity:
                 answer.location, base_url=self.connection.base_url, search=self._investigate
             )
             self.clock.sleep(pause)
-            answer = self._call("GET", path, effect="read", query=poll_query, deadline=deadline)
+            answer = self._call("GET", path, effect="read", query=poll_query, deadline=deadline, parse=parse)
         if answer.status != 202:
             return answer
         raise ServiceUnavailable("the message search did not finish in the time allowed", http_status=202)

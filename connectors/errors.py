@@ -82,6 +82,8 @@ LONGEST_TEXT = 4000
 
 def printable(text: str) -> str:
     """The text without control, bidi and other unprintable characters (line breaks are kept), and not endless."""
+    if len(text) <= LONGEST_TEXT and text.isprintable():
+        return text
     shown = "".join(
         c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text[: LONGEST_TEXT + 1]
     )

@@ -84,6 +84,13 @@ class MessageDetails(ApiObject):
         return max(1, len(self.client_recipients or ()))
 
 
+def details_of(found: Any) -> list[MessageDetails] | None:
+    """What a search found; None for what is no list. Raises: UnexpectedAnswer naming the field that does not fit."""
+    if not isinstance(found, list):
+        return None
+    return [MessageDetails.read(item, "a message that the search found") for item in found]
+
+
 class MessageActionParams(ApiObject):
     """What is done to this message, for this recipient."""
 

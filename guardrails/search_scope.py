@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from connectors.search import SEARCHABLE_DISPOSITIONS, SearchParams, verdict_of
 
 if TYPE_CHECKING:
+    from connectors.found_message import FoundMessage
     from connectors.message import MessageDetails
 
 
@@ -21,18 +22,18 @@ class SearchScope:
     """query: what the API is asked. filters: what is checked here. uncountable: why a count says nothing."""
 
     query: SearchParams
-    filters: list[Callable[[MessageDetails], bool]] = field(default_factory=list)
+    filters: list[Callable[[FoundMessage | MessageDetails], bool]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     uncountable: str | None = None
 
-    def holds(self, message: MessageDetails) -> bool:
+    def holds(self, message: FoundMessage | MessageDetails) -> bool:
         """Whether a found message is meant."""
         return all(check(message) for check in self.filters)
 
 
 def scope_of(search: SearchParams) -> SearchScope:
     """The search split into what the API can look for and what is checked on each message it finds."""
-    filters: list[Callable[[MessageDetails], bool]] = []
+    filters: list[Callable[[FoundMessage | MessageDetails], bool]] = []
     notes = []
     left_out: dict[str, None] = {}
     if search.exact_subject is not None:

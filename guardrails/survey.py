@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectors.addresses import RelatedDomains, domains_named
 from connectors.email_security import EmailSecurity
 from connectors.errors import UncountableSearch, printable
+from connectors.row_ids import RowIds
 from connectors.search import HARMFUL, MALICIOUS, SearchParams, verdict_of
 from connectors.sender_proof import proof_of
 from guardrails.search_scope import scope_of
 
 if TYPE_CHECKING:
+    from connectors.found_message import FoundMessage
     from connectors.message import MessageDetails
     from connectors.policy import Policy
 
@@ -61,7 +63,7 @@ class Breakdown:
 
 @dataclass
 class Survey:
-    """What was found so far. The recipients are kept one by one: there are no more of them than mailboxes."""
+    """What was found so far. recipients: their hashes, to know how many there are."""
 
     policy: Policy
     sample_size: int = 0
@@ -72,7 +74,7 @@ class Survey:
     without_verdict: int = 0
     unproved: int = 0
     without_recipients: int = 0
-    recipients: set[str] = field(default_factory=set)
+    recipients: RowIds = field(default_factory=RowIds)
     protected: dict[str, None] = field(default_factory=dict)
     recipient_domains: RelatedDomains = field(default_factory=RelatedDomains)
     senders_by_domain: dict[str, str] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class Survey:
         """The policy's own domains."""
         return RelatedDomains(self.policy.own_domains)
 
-    def take(self, message: MessageDetails) -> None:
+    def take(self, message: FoundMessage | MessageDetails) -> None:
         copies = message.copies
         self.messages += copies
         self.distinct_messages += 1
@@ -116,29 +118,28 @@ class Survey:
         self.malicious += copies if verdict in MALICIOUS else 0
         self.without_verdict += copies if verdict is None else 0
         # The envelope and To are written by the sender, and may name anybody.
-        addresses = [recipient.strip().casefold() for recipient in message.client_recipients or ()]
-        self.without_recipients += 0 if addresses else copies
-        self.recipients.update(addresses)
-        for address in addresses:
-            self.by_recipient_domain.add(_domain(address), 1)
+        recipients = [recipient.strip().casefold() for recipient in message.client_recipients or ()]
+        self.without_recipients += 0 if recipients else copies
+        self.recipients.new(recipients)
+        for recipient in recipients:
+            self.by_recipient_domain.add(recipient.rpartition("@")[2], 1)
+            for domain in domains_named(recipient):
+                self.recipient_domains.add(domain)
         self.by_disposition.add(verdict or message.final_disposition or "NONE", copies)
         for status in set(message.delivery_status or ["(none)"]):
             self.by_delivery_status.add(status, copies)
-        senders = {sender.strip().casefold() for sender in (message.from_, message.envelope_from) if sender}
-        self.by_sender.add((message.from_ or message.envelope_from or "").strip().casefold(), copies)
-        proved = _is_proved(message)
-        self.unproved += 0 if proved else copies
-        if verdict not in HARMFUL and message.from_ and proved:
-            self.proved_clean.add(message.from_.strip().casefold(), copies)
-        self._note_protected(addresses, senders)
-        for address in addresses:
-            for domain in domains_named(address):
-                self.recipient_domains.add(domain)
-        for sender in _possible_senders(message):
-            self._note_sender(sender)
+        checks = message.validation
+        sender = _sender(message.from_, message.envelope_from, checks and (checks.dmarc, checks.spf))
+        self.by_sender.add(sender.name, copies)
+        self.unproved += 0 if sender.proved else copies
+        if verdict not in HARMFUL and sender.proved:
+            self.proved_clean.add(sender.name, copies)
+        self._note_protected(recipients, sender.addresses)
+        for possible in sender.possible:
+            self._note_sender(possible)
         self._note_sample(message, verdict or "NONE")
 
-    def _note_sample(self, message: MessageDetails, verdict: str) -> None:
+    def _note_sample(self, message: FoundMessage | MessageDetails, verdict: str) -> None:
         if verdict not in self.samples and len(self.samples) >= ROWS_SHOWN:
             verdict = OTHERS
         kept = self.samples.setdefault(verdict, [])
@@ -185,13 +186,13 @@ def survey(
     """Count what a job with this search would find, as far as the message search can tell; `enough` stops it early.
 
     policy: whose own domains and protected people are noted; that of the connection unless given.
-    Raises: UncountableSearch, and what EmailSecurity.search_messages raises.
+    Raises: UncountableSearch, and what EmailSecurity.found_messages raises.
     """
     scope = scope_of(search)
     if scope.uncountable:
         raise UncountableSearch(f"the messages can't be counted: {scope.uncountable}")
     found = Survey(policy=api.policy if policy is None else policy, sample_size=sample_size)
-    for message in api.search_messages(scope.query):
+    for message in api.found_messages(scope.query):
         if scope.holds(message):
             found.take(message)
             if enough(found.numbers):
@@ -200,31 +201,40 @@ def survey(
     return found
 
 
-def _domain(address: str) -> str:
-    return address.rpartition("@")[2]
+class _Sender(NamedTuple):
+    """What is counted of a message's sender. possible: the addresses that may name the real one."""
+
+    name: str
+    addresses: frozenset[str]
+    possible: tuple[str, ...]
+    proved: bool
 
 
-def _possible_senders(message: MessageDetails) -> Iterator[str]:
-    """Yield the header From, and the envelope sender unless SPF failed for it: then anybody can have written it."""
-    if message.from_:
-        yield message.from_
-    disproved = message.validation is not None and (message.validation.spf or "").casefold() in ("fail", "softfail")
-    if message.envelope_from and not disproved:
-        yield message.envelope_from
+@lru_cache(maxsize=4096)
+def _sender(header: str | None, envelope: str | None, checks: tuple[str | None, str | None] | None) -> _Sender:
+    """header: the From. checks: the results of DMARC and SPF, where there are any."""
+    dmarc, spf = checks or (None, None)
+    # Where SPF failed for the envelope sender, anybody can have written it.
+    disproved = (spf or "").casefold() in ("fail", "softfail")
+    return _Sender(
+        name=(header or envelope or "").strip().casefold(),
+        addresses=frozenset(address.strip().casefold() for address in (header, envelope) if address),
+        possible=tuple(address for address in (header, None if disproved else envelope) if address),
+        proved=checks is not None and _is_proved(header or "", envelope or "", dmarc, spf),
+    )
 
 
-def _is_proved(message: MessageDetails) -> bool:
+def _is_proved(header: str, envelope: str, dmarc: str | None, spf: str | None) -> bool:
     """Return whether the checks prove the From. A From that names several domains is proved by none."""
-    checks, senders = message.validation, domains_named(message.from_ or "")
-    if checks is None or len(senders) != 1:
+    senders, envelopes = domains_named(header), domains_named(envelope)
+    if len(senders) != 1:
         return False
-    envelopes = domains_named(message.envelope_from or "")
-    envelope = next(iter(envelopes)) if len(envelopes) == 1 else None
     [sender] = senders
-    return proof_of(sender, dmarc=checks.dmarc, spf=checks.spf, envelope_domain=envelope) is not None
+    domain = next(iter(envelopes)) if len(envelopes) == 1 else None
+    return proof_of(sender, dmarc=dmarc, spf=spf, envelope_domain=domain) is not None
 
 
-def _sample(message: MessageDetails) -> dict[str, Any]:
+def _sample(message: FoundMessage | MessageDetails) -> dict[str, Any]:
     def text(value: str | None) -> str | None:
         return None if value is None else printable(value)[:LONGEST_SHOWN]
 

@@ -553,7 +553,7 @@ def test_approvals_that_another_worker_used_for_the_same_job_lead_to_that_job(
     plan = preview(api)
     params = {"plan": plan, "approvals": [cases.given(api, plan, "bob", BOB)], "idempotency_key": "case-1"}
     other: list[dict[str, Any]] = []
-    search = api.search_messages
+    search = api.found_messages
 
     def overtaken(*given: Any, **more: Any) -> Any:
         # Between this call's look at the list and its check of the approvals.
@@ -562,7 +562,7 @@ def test_approvals_that_another_worker_used_for_the_same_job_lead_to_that_job(
             other[0] = create(api, **params)
         return search(*given, **more)
 
-    api.search_messages = overtaken  # type: ignore[method-assign]
+    api.found_messages = overtaken  # type: ignore[method-assign]
     made = create(api, **params)
     assert (made["created"], made["job_id"]) == (False, other[0]["job_id"])
     assert len(effects(sandbox)) == 1

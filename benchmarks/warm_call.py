@@ -1,0 +1,114 @@
+"""What get-job costs with a connector that is kept, and with one for each call, beside bare httpx.
+
+The service is a process of its own that sends one job, over plain http and over TLS. Blocks of calls alternate; each
+block of ours has its own call count. Processor time of the client, the median of the differences between neighbours.
+`python -m benchmarks.warm_call [--calls N] [--blocks N]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import ssl
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from actions import get_job
+from actions.example_job import JOB_ID, example_job
+from benchmarks.loopback_service import serve, service
+from benchmarks.page_server import CERTIFICATE
+from connectors.connection import Connection
+from connectors.email_security import EmailSecurity
+from connectors.wire import httpx
+
+LONGEST_SECONDS = 900
+MOST_OVER_BARE_MS = 0.25
+ACCOUNT = "0123456789abcdef0123456789abcdef"
+PATH = f"/accounts/{ACCOUNT}/email-security/investigate/bulk/{JOB_ID}"
+TOKEN = "of-no-use-elsewhere"  # noqa: S105 -- the service takes any
+
+HEADERS = (
+    b'CF-Ray: 8c1d0f4e5a6b7c8d-FRA\r\nRatelimit: "default";r=1100;t=300\r\nRatelimit-Policy: "default";q=1200;w=300\r\n'
+)
+BODY = json.dumps({"success": True, "errors": [], "messages": [], "result": example_job()}).encode()
+
+
+def used_by(call: Callable[[], object], calls: int) -> float:
+    """Return the processor time of one call in ms; the first three are not counted."""
+    for _ in range(3):
+        call()
+    began = time.process_time()
+    for _ in range(calls):
+        call()
+    return (time.process_time() - began) / calls * 1000
+
+
+def ours(base_url: str, calls: int, *, kept: bool) -> float:
+    def get_job_anew() -> object:
+        with EmailSecurity(connection) as api:
+            return get_job.run({"job_id": JOB_ID}, api)
+
+    with tempfile.TemporaryDirectory() as directory:
+        connection = Connection.checked(
+            {
+                "account_id": ACCOUNT,
+                "api_token": TOKEN,
+                "base_url": base_url,
+                "state_directory": str(Path(directory) / "state"),
+            }
+        )
+        if not kept:
+            return used_by(get_job_anew, calls)
+        with EmailSecurity(connection) as api:
+            return used_by(lambda: get_job.run({"job_id": JOB_ID}, api), calls)
+
+
+def bare(base_url: str, calls: int) -> float:
+    def get() -> object:
+        answer = client.get(base_url + PATH)
+        answer.raise_for_status()
+        return answer.json()["result"]
+
+    context = ssl.create_default_context(cafile=str(CERTIFICATE))
+    with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}, verify=context) as client:
+        return used_by(get, calls)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--calls", type=int, default=200, help="calls in a block, 950 at most")
+    parser.add_argument("--blocks", type=int, default=25, help="blocks of each")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--tls", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.serve:
+        serve(lambda _: BODY, tls=asked.tls, headers=HEADERS)
+        return
+    signal.alarm(LONGEST_SECONDS)
+    os.environ["SSL_CERT_FILE"] = str(CERTIFICATE)
+    sys.stdout.write("| | kept, ms | made anew, ms | bare httpx, ms | kept, over bare httpx | goal |\n")
+    sys.stdout.write("| --- | --- | --- | --- | --- | --- |\n")
+    for tls in (False, True):
+        with service("benchmarks.warm_call", *(["--tls"] if tls else [])) as base_url:
+            blocks = [
+                (
+                    ours(base_url, asked.calls, kept=True),
+                    ours(base_url, asked.calls // 5, kept=False),
+                    bare(base_url, asked.calls),
+                )
+                for _ in range(asked.blocks)
+            ]
+        figures = [statistics.median(each) for each in zip(*blocks, strict=True)]
+        figures.append(statistics.median(kept - httpx_alone for kept, _, httpx_alone in blocks))
+        shown = " | ".join(f"{figure:.2f}" for figure in figures)
+        sys.stdout.write(f"| {'TLS' if tls else 'plain http'} | {shown} | at most {MOST_OVER_BARE_MS} |\n")
+
+
+if __name__ == "__main__":
+    main()
