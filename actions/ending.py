@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-# An orchestrator stops a process with SIGTERM; a terminal that goes away sends SIGHUP.
-ENDING = (signal.SIGTERM, signal.SIGHUP) if sys.platform != "win32" else (signal.SIGTERM,)
+# An orchestrator stops a process with SIGTERM, a scheduler of a cluster with SIGUSR1 or SIGUSR2; a terminal that goes
+# away sends SIGHUP, and Ctrl-\ SIGQUIT; SIGXCPU says that the time of the processor is used up.
+ENDING: tuple[signal.Signals, ...] = (signal.SIGTERM,)
+if sys.platform != "win32":
+    ENDING += (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 # The shell's convention for a process ended by SIGINT.
 INTERRUPTED = 130
@@ -25,7 +28,7 @@ class EndedBySignal(SystemExit):
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise EndedBySignal in the block: what is half written is cleared away then too.
+    """Let the signals that end a process raise EndedBySignal in the block: what is half written is removed then too.
 
     Only the first one does: a terminal that goes away can send several, and the clearing must come to its end.
     """

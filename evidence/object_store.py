@@ -9,8 +9,9 @@ import hashlib
 import mmap
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from copy import copy
 from datetime import timedelta
@@ -243,7 +244,7 @@ class ObjectStore:
         Raises: PackError in our words; it does not carry along what obstore quotes.
         """
         try:
-            return ask()
+            return _on_a_thread(ask) if threading.current_thread() is threading.main_thread() else ask()
         except (BaseError, ValueError, OSError, NotImplementedError) as error:
             failure = self._failure(error, expected or {})
         raise failure
@@ -284,11 +285,10 @@ class ObjectStore:
             # The last thing before the upload is completed: what is raised here aborts it. obstore can't be asked from
             # within an answer to its own question, on the same thread.
             if claim is not None:
-                with ThreadPoolExecutor(1) as other:
-                    other.submit(claim._hold).result()
-                    held = True
-                    if other.submit(self._is_there).result():
-                        raise AlreadyExistsError
+                _on_a_thread(claim._hold)
+                held = True
+                if _on_a_thread(self._is_there):
+                    raise AlreadyExistsError
 
         try:
             obstore.put(
@@ -387,6 +387,21 @@ class _Taken(Exception):
 
 class _Unconditional(Exception):
     """The store does not know conditions."""
+
+
+def _on_a_thread(work: Callable[[], T]) -> T:
+    """What the work gives, or raises. A signal that ends the wait need not wait for a request."""
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 -- it is raised where it is waited for
+            outcome.set_exception(error)
+
+    # Nobody waits for it at the end of the process.
+    threading.Thread(target=run, daemon=True).start()
+    return outcome.result()
 
 
 def _pieces(source: Path) -> Iterator[bytes]:

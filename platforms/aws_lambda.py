@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from actions import catalog
 from actions.contract import Action
+from actions.ending import ended_by_signals
 from actions.process import configure_log
 from connectors.clock import Clock, Deadline, SystemClock
 from connectors.connection import Connection, environment_variables, read_setting
@@ -60,7 +61,9 @@ class Context(Protocol):
 def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Run one action. Raises: every PackError, with the error document as its message."""
     try:
-        return run(event, context, SystemClock())
+        # The runtime is told to end with SIGTERM: what is half written is removed first.
+        with ended_by_signals():
+            return run(event, context, SystemClock())
     except PackError as error:
         error.args = (json.dumps(error.document()),)
         raise error from None

@@ -131,6 +131,25 @@ def test_a_living_process_finishes_beside_the_next_one(begin: Begin, tmp_path: P
     assert names(tmp_path) == set()
 
 
+def test_a_directory_that_another_process_clears_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make = tempfile.mkdtemp
+
+    def cleared(**arguments: str) -> str:
+        made.append(make(**arguments))
+        if len(made) == 1:
+            Path(made[0]).rmdir()
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "mkdtemp", cleared)
+    with spool_directory() as spool:
+        assert str(spool) == made[1]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_else_is_ever_removed(begin: Begin, tmp_path: Path) -> None:
     process = begin(FILE)
     [leftover] = tmp_path.glob(".cfes-*")

@@ -167,6 +167,34 @@ def test_settings_that_can_not_be_used_are_named_and_not_quoted(
     assert caught.value.__context__ is None
 
 
+DATED = {"last-modified": "Fri, 20 Nov 2026 16:04:01 GMT", "content-range": "bytes 0-0/5"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, b"<html>sign in</html>", {"content-type": "text/html"}),
+        Answer(200, b"<html>sign in</html>", {**DATED, "etag": '"1"'}),
+        Answer(204),
+        Answer(206, b"x"),
+        Answer(206, b"x", DATED),
+        Answer(206, b"x", {**DATED, "content-range": "bytes 7-9/50", "etag": '"1"'}),
+    ],
+)
+def test_an_answer_that_is_not_a_stores_says_nothing_of_an_object(answer: Answer, door: OpenDoor) -> None:
+    door(lambda _: answer)
+    with pytest.raises(OutputError, match="could not be read"):
+        ObjectStore(parse("s3://bucket/rows"), clock=FakeClock()).exists()
+
+
+def test_half_a_block_is_no_block(door: OpenDoor, tmp_path: Path) -> None:
+    headers = {"etag": '"1"', "content-range": "bytes 0-3/4", "last-modified": DATED["last-modified"]}
+    head = Answer(200, headers={**headers, "content-length": "4"})
+    door(lambda asked: head if asked.method == "HEAD" else Answer(206, b"x", headers))
+    with pytest.raises(OutputError, match="could not be read"):
+        ObjectStore(parse("s3://bucket/rows"), clock=FakeClock()).fetch(tmp_path / "rows")
+
+
 def test_a_store_on_this_machine_is_not_spoken_to_through_a_proxy(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,7 +102,16 @@ class SeaweedFS(Server):
         ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], _free_ports(8), strict=True))
         command = [
             *(str(weed), "server", "-dir", str(directory), "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1"),
-            *("-filer", "-s3", "-s3.config", str(directory / "s3.json"), "-s3.port.iceberg", "0"),
+            *(
+                "-filer",
+                "-s3",
+                "-s3.config",
+                str(directory / "s3.json"),
+                "-s3.port.iceberg",
+                "0",
+                "-s3.port.lance",
+                "0",
+            ),
             *("-master.telemetry=false", "-metricsPort", "0", "-debug.port", "0", "-volume.max", "8"),
             *(f"-{name}.port={ports[name]}" for name in names),
             *(f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in names),
@@ -113,6 +122,10 @@ class SeaweedFS(Server):
             _until_ready(lambda: store.asked("PUT", "ready", b"").is_success)
             with closing(store._client):
                 yield store
+        # Its parts speak to each other through these, and it was killed.
+        for port in ports.values():
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 -- where it makes them
+                left.unlink(missing_ok=True)
 
     def settings(self, endpoint: str) -> dict[str, str]:
         keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "us-east-1"}
