@@ -174,13 +174,13 @@ class Race:
                 self._take_bearers(looks.broken_off.bearers)
                 return
             self.take(look, looks)
-        if self.own is not None and not self._out_of_time and (not self.own_shows or self._is_bested):
+        if self.own is not None and not self._out_of_time and (not self.own_shows or self._lost_to_unseen_job):
             with self._reading():
                 look = looks.read_again(own_id)
             self.take(look, looks)
 
     @property
-    def _is_bested(self) -> bool:
+    def _lost_to_unseen_job(self) -> bool:
         """Whether somebody else has cancelled the own job, as a duplicate of one that no look has shown."""
         return self._own_was_cancelled and len(self.bearers()) == 1
 
