@@ -89,6 +89,7 @@ bench: $(VENV)/.tests ## Measure what benchmarks/README.md reports
 	@$(BIN)/python -m benchmarks.process_start
 	@$(BIN)/python -m benchmarks.warm_call
 	@$(BIN)/python -m benchmarks.preview
+	@$(BIN)/python -m benchmarks.sandbox_search
 	@$(BIN)/python -m benchmarks.export --gzip
 	@$(BIN)/python -m benchmarks.waiting
 

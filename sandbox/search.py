@@ -6,17 +6,21 @@ an address, subject or file name, or as a whole Message-ID or hash; `metric` is 
 """
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import islice
 from typing import Any, Final
 
 from sandbox.clock import Instant
 from sandbox.message import CLEAN, Message
-from sandbox.tenant import Tenant
+from sandbox.tenant import Tenant, newest_first
 
 Test = Callable[[Message], bool]
 
 _WORD = re.compile(r"\w+")
+_SEARCHES_KEPT = 8
 _OPERATION_OF_ACTION = {"PREVIEW": "PREVIEW", "QUARANTINE_RELEASED": "QUARANTINE_RELEASE", "MOVED": "MOVE"}
 
 
@@ -43,40 +47,72 @@ class Criteria:
     subject: str | None = None
 
 
-def find(tenant: Tenant, criteria: Criteria, now: Instant) -> list[Message]:
-    """All mails that match and have arrived by `now`, newest first, each once."""
+def find(
+    tenant: Tenant,
+    criteria: Criteria,
+    now: Instant,
+    *,
+    after: tuple[Instant, int] | None = None,
+    skip: int = 0,
+    most: int | None = None,
+) -> list[Message]:
+    """All mails that match and have arrived by `now`, newest first, each once.
+
+    after: time and number of the mail that the found ones follow. skip, most: how many of them are left out first, and
+    how many are returned.
+    """
+    found = _at_any_time(tenant, criteria)
     latest = now if criteria.end is None else min(now, criteria.end)
-    earliest = criteria.start
-    tests = _tests(tenant, criteria)
-    found = [
-        message
-        for message in _candidates(tenant, criteria)
-        if message.time <= latest
-        and (earliest is None or message.time >= earliest)
-        and all(test(message) for test in tests)
-    ]
-    found.sort(key=lambda message: (message.time, message.number), reverse=True)
+    first = bisect_left(found, -latest, key=lambda message: -message.time)
+    if after is not None:
+        first = max(first, bisect_right(found, (-after[0], -after[1]), key=lambda m: (-m.time, -m.number)))
+    last = len(found)
+    if criteria.start is not None:
+        last = bisect_right(found, -criteria.start, key=lambda message: -message.time)
+    # What is done to a mail changes these while a search is paged through.
+    changing = _tests(_CHANGING, criteria)
+    matching = _matching((found[place] for place in range(first, last)), changing)
+    return list(islice(matching, skip, None if most is None else skip + most))
+
+
+def _at_any_time(tenant: Tenant, criteria: Criteria) -> list[Message]:
+    """All mails that match but for their time and what changes, newest first; kept for the search's next page."""
+    lasting = replace(criteria, start=None, end=None, **dict.fromkeys(_CHANGING))
+    found = tenant.found.get(lasting)
+    if found is None:
+        terms = [_has_term(tenant, term) for term in (criteria.query or "").casefold().split()]
+        found = list(_matching(_candidates(tenant, criteria), [*_tests(_LASTING, criteria), *terms]))
+        if len(tenant.found) >= _SEARCHES_KEPT:
+            tenant.found.clear()
+        tenant.found[lasting] = found
     return found
 
 
 def _candidates(tenant: Tenant, criteria: Criteria) -> Iterable[Message]:
-    """The mails worth looking at: an index where one fits, for a scan of 200,000 takes its time."""
+    """The mails worth looking at, newest first: an index where one fits, for a scan of 200,000 takes its time."""
     if criteria.alert_id:
-        return tenant.by_alert_id(criteria.alert_id)
+        return newest_first(tenant.by_alert_id(criteria.alert_id))
     if criteria.message_id:
-        return tenant.by_message_id(criteria.message_id)
+        return newest_first(tenant.by_message_id(criteria.message_id))
     if criteria.sender:
         wanted = _address_or_domain(criteria.sender)
-        return [m for address in tenant.sender_addresses() if wanted(address) for m in tenant.from_sender(address)]
+        return newest_first(
+            m for address in tenant.sender_addresses() if wanted(address) for m in tenant.from_sender(address)
+        )
     if criteria.recipient and "@" in criteria.recipient:
-        return tenant.to_recipient(criteria.recipient.strip())
-    return tenant.messages
+        return newest_first(tenant.to_recipient(criteria.recipient.strip()))
+    return tenant.newest_first()
 
 
-def _tests(tenant: Tenant, criteria: Criteria) -> list[Test]:
+def _matching(messages: Iterable[Message], tests: Iterable[Test]) -> Iterator[Message]:
+    for test in tests:
+        messages = filter(test, messages)
+    return iter(messages)
+
+
+def _tests(makers: Mapping[str, Callable[[Any], Test]], criteria: Criteria) -> list[Test]:
     """One test per criterion that narrows, the cheap ones first."""
-    tests = [make(value) for name, make in _TEST_OF.items() if (value := getattr(criteria, name))]
-    return tests + [_has_term(tenant, term) for term in (criteria.query or "").casefold().split()]
+    return [make(value) for name, make in makers.items() if (value := getattr(criteria, name))]
 
 
 def _from(value: str) -> Test:
@@ -100,6 +136,8 @@ def _address_or_domain(value: str) -> Callable[[str], bool]:
         return lambda address: address.casefold() == wanted
     inside = "." + wanted
 
+    # Few addresses come in many mails.
+    @cache
     def belongs(address: str) -> bool:
         domain = address.rpartition("@")[2].casefold()
         return domain == wanted or domain.endswith(inside)
@@ -176,12 +214,10 @@ def _counted_under(metric: str) -> Test:
     )
 
 
-_TEST_OF: Final[dict[str, Callable[[Any], Test]]] = {
+_LASTING: Final[dict[str, Callable[[Any], Test]]] = {
     "detections_only": lambda _: lambda message: message.disposition != CLEAN,
     "submissions": lambda _: lambda message: message.submission,
     "final_disposition": lambda value: lambda message: message.disposition == value,
-    "delivery_status": lambda value: lambda message: value in message.statuses(),
-    "message_action": _acted_on,
     "smtp_helo_ip": lambda value: lambda message: message.sender.helo_ip == value,
     "exact_subject": lambda value: lambda message: message.subject == value,
     "metric": _counted_under,
@@ -189,4 +225,9 @@ _TEST_OF: Final[dict[str, Callable[[Any], Test]]] = {
     "recipient": _to,
     "domain": _mentions,
     "subject": _has_keywords,
+}
+
+_CHANGING: Final[dict[str, Callable[[Any], Test]]] = {
+    "delivery_status": lambda value: lambda message: value in message.statuses(),
+    "message_action": _acted_on,
 }

@@ -86,14 +86,11 @@ async def search_messages(
         ready_at = _ready_at(request, account, purpose, now, continued=cursor is not None)
         if ready_at > now:
             return _later(request, account, purpose, ready_at, per_page)
-        found = find(account.tenant, criteria, now)
         if "repeat_page" in faults_met(request).shaping:
             after = page = None
-        if after is not None:
-            found = [message for message in found if (message.time, message.number) < after]
-        elif page is not None:
-            # Past its date, and the official SDK still pages by it: what the API does with it is not documented.
-            found = found[first_of(page, per_page) :]
+        # `page` is past its date, and the official SDK still pages by it: what the API does with it is not documented.
+        skip = first_of(page, per_page) if page is not None and after is None else 0
+        found = find(account.tenant, criteria, now, after=after, skip=skip, most=per_page + 1)
         return _page_of_search(request, account, found, purpose, per_page, now)
 
 

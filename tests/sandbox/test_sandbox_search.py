@@ -5,14 +5,17 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sandbox.account import Account, open_account
 from sandbox.clock import SECOND, parse_instant
 from sandbox.correspondence import attachment
-from sandbox.message import Sender
+from sandbox.message import Message, Sender
 from sandbox.search import Criteria, find
 from sandbox.server import RunningSandbox
 from sandbox.settings import Settings
+from sandbox.tenant import Tenant
 
 Run = Callable[..., RunningSandbox]
 Connect = Callable[..., httpx.Client]
@@ -104,6 +107,64 @@ def account(settings: Callable[..., Settings]) -> Account:
 def test_a_search_finds_exactly_what_it_says(account: Account, criteria: dict[str, Any], numbers: list[int]) -> None:
     found = find(account.tenant, Criteria(**criteria), account.clock.now())
     assert [message.number for message in found] == numbers
+
+
+def scan(tenant: Tenant, criteria: Criteria, now: int) -> list[int]:
+    """The same search by a plain look at every mail, for the criteria of the test below."""
+    suffix = f".{criteria.domain}"
+
+    def matches(mail: Message) -> bool:
+        domains = [mail.sender.domain, *(recipient.rpartition("@")[2] for recipient in mail.recipients)]
+        return (
+            (criteria.start or 0) <= mail.time <= min(now, criteria.end or now)
+            and (not criteria.detections_only or mail.disposition != "NONE")
+            and (not criteria.sender or mail.sender.address == criteria.sender)
+            and (not criteria.domain or any(f".{domain}".endswith(suffix) for domain in domains))
+            and (not criteria.delivery_status or criteria.delivery_status in mail.statuses())
+            and (not criteria.message_action or "MOVE" in mail.operations())
+        )
+
+    return [m.number for m in sorted(filter(matches, tenant.messages), key=lambda m: (-m.time, -m.number))]
+
+
+@given(st.data())
+def test_pages_are_cut_from_what_a_plain_look_at_every_mail_finds(data: st.DataObject) -> None:
+    tenant = Tenant(seed=1)
+    senders = [Sender(f"a@{domain}") for domain in ("bad.test", "mail.bad.test", "good.test")]
+    instants = st.integers(1, 6)
+
+    def deliver() -> None:
+        tenant.add(
+            time=data.draw(instants),
+            sender=data.draw(st.sampled_from(senders)),
+            subject="",
+            recipients=("dana@corp.example",),
+            disposition=data.draw(st.sampled_from(["NONE", "SPAM"])),
+        )
+
+    def move() -> None:
+        tenant.move(data.draw(st.sampled_from(tenant.messages)), "dana@corp.example", "JunkEmail", 1, "test")
+
+    deliver()
+    for change in data.draw(st.lists(st.sampled_from([deliver, deliver, move]), max_size=12)):
+        change()
+        criteria = Criteria(
+            start=data.draw(st.none() | instants),
+            end=data.draw(st.none() | instants),
+            detections_only=data.draw(st.booleans()),
+            sender=data.draw(st.sampled_from([None, "a@bad.test"])),
+            domain=data.draw(st.sampled_from([None, "bad.test", "corp.example"])),
+            delivery_status=data.draw(st.sampled_from([None, "moved"])),
+            message_action=data.draw(st.sampled_from([None, "MOVED"])),
+        )
+        now = data.draw(instants)
+        expected = scan(tenant, criteria, now)
+        assert [m.number for m in find(tenant, criteria, now)] == expected
+        for skip in range(len(expected)):
+            assert [m.number for m in find(tenant, criteria, now, skip=skip, most=2)] == expected[skip : skip + 2]
+            last = tenant.messages[expected[skip]]
+            following = find(tenant, criteria, now, after=(last.time, last.number), most=2)
+            assert [m.number for m in following] == expected[skip + 1 : skip + 3]
 
 
 def test_the_window_includes_both_its_ends(account: Account) -> None:
