@@ -14,7 +14,7 @@ import json
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -144,7 +144,7 @@ def write_csv(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
         table: list[str] = []
         writer = csv.writer(SimpleNamespace(write=table.append), lineterminator="\r\n")
         for line in batch:
-            values = _expected_values_of(line)
+            values = expected_values(line)
             expected = _texts(values)
             joined = ",".join(expected)
             if not values or not are_safe(joined):
@@ -156,7 +156,7 @@ def write_csv(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
         write("".join(table).encode())
 
 
-def _expected_values_of(line: bytes) -> Sequence[Any]:
+def expected_values(line: bytes) -> Sequence[Any]:
     """The values of a row's cells, where all have the types of their columns; else none."""
     try:
         values: Sequence[Any] = _expected_values(_expected_decoder.decode(line))
@@ -208,16 +208,20 @@ def _values_of(prefix: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     return operator.attrgetter(*(f"field_{c.path[-1]}" for c in COLUMNS if c.path[:-1] == prefix))
 
 
+# Integers that 64 bits hold, as those of a Parquet file do.
+_TYPES = {
+    "text": str,
+    "list": list[str],
+    "integer": Annotated[int, msgspec.Meta(gt=-(2**63), le=2**63 - 1)],
+    "boolean": bool,
+}
 _decoder = msgspec.json.Decoder(_struct(()))
-_expected_decoder = msgspec.json.Decoder(_struct((), {"text": str, "list": list[str], "integer": int, "boolean": bool}))
+_expected_decoder = msgspec.json.Decoder(_struct((), _TYPES))
 _expected_values = operator.attrgetter(
     *(".".join([*(f"object_{key}" for key in c.path[:-1]), f"field_{c.path[-1]}"]) for c in COLUMNS)
 )
-_text_of: dict[int, Callable[[Any], str]] = {
-    place: {"list": LIST_SEPARATOR.join, "integer": str, "boolean": cell}[column.kind]
-    for place, column in enumerate(COLUMNS)
-    if column.kind != "text"
-}
+_texts_of_kind: dict[str, Callable[[Any], str]] = {"list": LIST_SEPARATOR.join, "integer": str, "boolean": cell}
+_text_of = {place: _texts_of_kind[column.kind] for place, column in enumerate(COLUMNS) if column.kind in _texts_of_kind}
 _fields = {path: _values_of(path) for path in _OBJECTS}
 _counts = {path: sum(column.path[:-1] == path for column in COLUMNS) for path in _OBJECTS}
 # The columns in the order in which the objects are gone through, and back.

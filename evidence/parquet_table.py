@@ -7,11 +7,11 @@ sent. Nothing is disarmed: a program reads this, not a spreadsheet. Times are te
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from connectors.errors import ParameterError
-from evidence.csv_table import COLUMNS, Column, values_of_line
+from evidence.csv_table import COLUMNS, Column, expected_values, values_of_line
 
 ROWS_IN_A_GROUP = 1000
 WHOLE_ROW = "row"
@@ -43,13 +43,15 @@ def write_parquet(lines: Iterable[bytes], write: Callable[[bytes], object]) -> N
     rest = iter(lines)
     with parquet.ParquetWriter(pa.PythonFile(_Sink(write), mode="w"), schema, compression=COMPRESSION) as writer:
         while group := list(itertools.islice(rest, ROWS_IN_A_GROUP)):
-            table = zip(*(values_of_line(line) for line in group), strict=True)
-            typed = [
-                [_fitting(value, column) for value in values] for column, values in zip(COLUMNS, table, strict=True)
-            ]
+            table = (expected_values(line) or _fitting_values(line) for line in group)
+            typed: list[Sequence[Any]] = list(zip(*table, strict=True))
             typed.append([line.rstrip(b"\n").decode() for line in group])
             arrays = [pa.array(values, field.type) for values, field in zip(typed, schema, strict=True)]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+
+def _fitting_values(line: bytes) -> list[Any]:
+    return [_fitting(value, column) for value, column in zip(values_of_line(line), COLUMNS, strict=True)]
 
 
 def _fitting(value: Any, column: Column) -> Any:

@@ -140,22 +140,21 @@ class Pseudonyms:
 
     def rows(self, rows: RawRows) -> RawRows:
         """A page of rows, each read and written again."""
-        replaced = []
+        ids, statuses, texts = list[str](), list[str](), list[bytes]()
         try:
+            # One at a time: a page of them is looked through by the garbage collector again and again.
             for text in rows.texts:
-                replaced.append(self._row(read(text)))  # noqa: PERF401 -- its length tells which row it was
+                row = self._row(read(text))
+                ids.append(str(row["message_id"]))
+                statuses.append(str(row["status"]))
+                texts.append(written(row))
         except (ValueError, RecursionError):
             raise UnusableAnswer(
-                f"row {len(replaced) + 1:,} of a page, {rows.ids[len(replaced)]}, can't be read: a number of thousands "
+                f"row {len(texts) + 1:,} of a page, {rows.ids[len(texts)]}, can't be read: a number of thousands "
                 "of digits, say, or nested too deeply"
             ) from None
-        return RawRows(
-            [str(row["message_id"]) for row in replaced],
-            [str(row["status"]) for row in replaced],
-            [written(row) for row in replaced],
-            # What stayed is ASCII by its form, and what came instead is.
-            form="plain",
-        )
+        # What stayed is ASCII by its form, and what came instead is.
+        return RawRows(ids, statuses, texts, form="plain")
 
     # Values
 

@@ -20,6 +20,7 @@ from actions.example_plan import EXAMPLE_PLAN
 from connectors.end_of_life import ACTION_LOG
 from connectors.errors import ConnectionSettingsError, PlanRefused
 from connectors.message import JobMessage, MessageActionParams, MessageDetails, MessageValidation
+from connectors.raw_rows import rows_of_lines
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
 from evidence.pseudonym_fields import JOB, MESSAGE, PLAN, ROW, SEARCH_PARAMS
@@ -109,6 +110,14 @@ def test_a_row_is_not_changed_by_being_read() -> None:
     before = json.dumps(ROW_WITH_EVERYTHING)
     PSEUDONYMS.row(ROW_WITH_EVERYTHING)
     assert json.dumps(ROW_WITH_EVERYTHING) == before
+
+
+def test_a_page_is_replaced_row_by_row() -> None:
+    page = [{**ROW_WITH_EVERYTHING, "message_id": f"0000000{number}-a933", "status": "FAILED"} for number in range(3)]
+    found = PSEUDONYMS.rows(rows_of_lines([json.dumps(row).encode() for row in page]))
+    assert [json.loads(bytes(text)) for text in found.texts] == [PSEUDONYMS.row(row) for row in page]
+    assert list(found.ids) == [row["message_id"] for row in page]
+    assert list(found.statuses) == ["FAILED"] * 3
 
 
 def test_one_address_is_one_pseudonym_wherever_it_stands_and_however_it_is_written() -> None:

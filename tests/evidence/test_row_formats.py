@@ -172,7 +172,7 @@ def table_row(changes: dict[tuple[str, ...], Any]) -> dict[str, Any]:
     usual = {"text": "Dana Weber", "list": ["dana@corp.example", "lee@corp.example"], "integer": 2, "boolean": True}
     found: dict[str, Any] = {}
     for path, value in {**{column.path: usual[column.kind] for column in COLUMNS}, **changes}.items():
-        inside = found
+        inside: Any = found
         for key in path[:-1]:
             inside = inside.setdefault(key, {}) if isinstance(inside, dict) else {}
         if isinstance(inside, dict):
@@ -360,6 +360,40 @@ def test_parquet_has_the_columns_of_the_csv_with_their_own_types() -> None:
 @given(st.lists(st.fixed_dictionaries({"message_id": any_json, "retry_count": any_json, "message": any_json})))
 def test_any_row_comes_back_from_parquet_whole(rows: list[dict[str, Any]]) -> None:
     assert [json.loads(found["row"]) for found in parquet_of(rows)] == _joined(rows)
+
+
+def fitting(value: Any, kind: str) -> Any:
+    if kind == "list":
+        return [fitting(item, "text") for item in value] if isinstance(value, list) else None
+    if isinstance(value, bool):
+        return value if kind == "boolean" else None
+    if isinstance(value, int):
+        return value if kind == "integer" and abs(value) < 2**63 else None
+    # A lone surrogate is no character.
+    is_text = kind == "text" and isinstance(value, str)
+    return value.encode("utf-8", "backslashreplace").decode() if is_text else None
+
+
+def value_at(row: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        row = row.get(key) if isinstance(row, dict) else None
+    return row
+
+
+@relaxed
+@given(st.lists(st.dictionaries(any_path, any_cell, max_size=3) | st.dictionaries(any_object, any_json, max_size=1)))
+def test_a_column_of_parquet_has_the_values_of_its_type(changes: list[dict[tuple[str, ...], Any]]) -> None:
+    rows = [_joined(table_row(one)) for one in changes]
+    for written, found in zip(rows, parquet_of(rows), strict=True):
+        del found["row"]
+        assert found == {column.name: fitting(value_at(written, column.path), column.kind) for column in COLUMNS}
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, -(2**63) + 1, -(2**63), 10**30])
+def test_a_number_of_more_than_64_bits_is_in_the_table_and_in_no_column_of_parquet(number: int) -> None:
+    rows = [table_row({("retry_count",): number})]
+    assert parquet_of(rows)[0]["retry_count"] == fitting(number, "integer")
+    assert str(number) in csv_of(rows).decode()
 
 
 def test_groups_of_parquet_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
