@@ -510,8 +510,8 @@ def _say_how_to_go_on(p: Params, collected: Collected, reading: Reading, failure
         failure.resume = resume.model_dump(mode="json")
         if here is not None:
             failure.help = (
-                f"{failure.help} What was read is kept on this machine only, in {str(here)!r}, for {KEPT_DAYS} days: "
-                "with `resume` of this error the same export goes on here, and reads nothing again."
+                f"{failure.help} The rows are kept on this machine only, in {str(here)!r}, for {KEPT_DAYS} days: to go "
+                "on with them, give `resume` of this error to the same export, on this machine."
             )
         elif not isinstance(failure, ExportIncomplete):
             failure.help = f"{failure.help} What was read is kept: with `resume` of this error the same export goes on."

@@ -35,6 +35,7 @@ FAULTS = {
     "stored without an answer": Answer(lost=True),
 }
 AWAY = ("dropped", "503", "SlowDown", "429")
+ENDS = ("dropped", "503", "stored without an answer")
 RACES = {"whole": 5, "parts": 20}
 
 
@@ -143,7 +144,11 @@ def test_of_two_exports_that_race_one_wins_and_the_other_fails(
     assert not [key for key in store.objects() if key.endswith(".claim")]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("fault", "size"),
+    [*((fault, "whole") for fault in FAULTS), *((fault, "parts") for fault in ENDS)],
+    indirect=["size"],
+)
 def test_one_fault_on_the_last_request_costs_nothing(
     fault: str, store: Server, through: Callable[..., Door], spool: Path, size: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +163,9 @@ def test_one_fault_on_the_last_request_costs_nothing(
     assert (result["complete"], store.objects(), list(spool.iterdir())) == (True, ["rows"], [])
 
 
-@pytest.mark.parametrize("fault", AWAY)
+@pytest.mark.parametrize(
+    ("fault", "size"), [*((fault, "whole") for fault in AWAY), ("503", "parts")], indirect=["size"]
+)
 def test_a_store_that_is_away_at_the_end_gets_the_file_from_the_next_call(
     fault: str, store: Server, through: Callable[..., Door], spool: Path, size: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
