@@ -317,14 +317,16 @@ class ObjectStore:
             except (_Taken, _NotThere):
                 try:
                     held = self._asked(lambda: obstore.get(self._store, self.url.key))
-                    token = self._asked(held.bytes)
+                    token = bytes(self._asked(held.bytes))
                 except _NotThere:
                     mode = "create"
                     continue
                 if token != self._token:
                     if self._clock.now() - held.meta["last_modified"] < LONGEST_CLAIM:
                         break
-                    mode = {"e_tag": held.meta["e_tag"], "version": held.meta["version"]}
+                    mode = {"e_tag": held.meta["e_tag"]}
+                    if held.meta["version"] is not None:
+                        mode["version"] = held.meta["version"]
                     continue
             except _Unconditional:
                 pass

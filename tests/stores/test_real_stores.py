@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,20 @@ def test_of_two_exports_that_race_one_wins_and_the_other_fails(
         assert "there already" in loser.message or "another run at this moment" in loser.message
         assert loser.resume is not None
     assert not [key for key in store.objects() if key.endswith(".claim")]
+
+
+@pytest.mark.parametrize("size", ["parts"], indirect=True)
+def test_a_claim_that_a_killed_run_left_is_taken_over_after_an_hour(store: Server, size: str) -> None:
+    store.put("rows.partial.claim", b"of a run that was killed")
+
+    def after(hours: float) -> FakeClock:
+        return FakeClock((datetime.now(UTC) + timedelta(hours=hours)).isoformat())
+
+    with pytest.raises(OutputError, match="another run at this moment") as caught:
+        export(Listing(30, listed(30)), store.url("rows"), after(0.5))
+    assert store.get("rows") is None
+    assert export(Listing(30, listed(30)), store.url("rows"), after(2), resume=caught.value.resume)["complete"]
+    assert store.objects() == ["rows"]
 
 
 @pytest.mark.parametrize(
