@@ -33,6 +33,8 @@ from connectors.stamp import Stamp, StampKey
 
 # A look that is older than this when the POST could go is repeated where new jobs show.
 OLDEST_LOOK_SECONDS = 1.0
+STALE_LOOK_SECONDS = 20.0
+MOST_RENEWALS = 3
 MOST_POSTS = 2
 
 
@@ -207,9 +209,16 @@ def _confirmed(looks: JobLooks, counting_seconds: float) -> Bearers:
     one_page = looks.has_one_page
     standing = looks.confirm().bearers
     is_old = looks.age_seconds > OLDEST_LOOK_SECONDS or (not one_page and counting_seconds > OLDEST_LOOK_SECONDS)
-    # Once: to read the list takes time too, which another worker may use. A pass is no younger than it is long.
-    if not standing and is_old and looks.can_be_renewed:
-        return looks.read_new().bearers
+    if standing or not is_old:
+        return standing
+    # Once: to read the list takes time too, which another worker may use, and a pass is no younger than it is long.
+    # Again only where a call of the look had to wait.
+    for _ in range(MOST_RENEWALS):
+        if not looks.can_be_renewed:
+            break
+        standing = looks.read_new().bearers
+        if standing or looks.age_seconds <= STALE_LOOK_SECONDS:
+            break
     return standing
 
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from connectors.clock import CLOCK_SKEW
 from connectors.email_security import EmailSecurity
 from connectors.errors import Applied, NotFound, OutcomeUnknown, PackError
 from connectors.job import BulkJob
@@ -210,19 +209,26 @@ class Race:
 
     def _pauses(self) -> Iterator[None]:
         """Pause before each look, as long as another job may turn up."""
-        began, pause = self.api.clock.monotonic() - self._age_seconds(), FIRST_LOOK_AGAIN_SECONDS
+        clock = self.api.clock
+        began, pause = clock.monotonic() - self._age_seconds(), FIRST_LOOK_AGAIN_SECONDS
+        # A look shows the list as it was when the look began: it may take long where the API lets few calls through.
+        looked = clock.monotonic() if self.own is not None else -math.inf
         if self.own is not None:
             yield
         for _ in range(MOST_LOOKS):
-            left = began + self._patience() - self.api.clock.monotonic()
-            if left <= 0.001:  # what sums of pauses leave
+            until = began + self._patience()
+            if max(looked, began) >= until - 0.001:  # what sums of pauses leave
+                return
+            left = until - clock.monotonic()
+            if self.own is None and looked == -math.inf and left <= 0:
                 return
             time_left = self.api.time_left()
-            if time_left is not None and time_left <= left:
+            if time_left is not None and time_left <= max(left, 0):
                 self._out_of_time = True
                 return
-            self._pause(left if self._is_quiet else min(pause, left))
+            self._pause(max(left if self._is_quiet else min(pause, left), 0))
             pause *= 2
+            looked = clock.monotonic()
             yield
 
     def _pause(self, seconds: float) -> None:
@@ -237,9 +243,8 @@ class Race:
         if self.own is not None:
             return 0.0
         latest = max(created_at(job.created_at) for job, _ in self.bearers())
-        age = self.api.clock.now() - latest
-        # The clocks may differ by a little. By more, and nothing can be told: then the job counts as an old one.
-        return max(age.total_seconds(), 0.0) if age >= -CLOCK_SKEW else math.inf
+        # A clock that is behind says that the job is still to be made: then it has only just been.
+        return max((self.api.clock.now() - latest).total_seconds(), 0.0)
 
     @property
     def _is_quiet(self) -> bool:

@@ -70,6 +70,7 @@ class Call:
     shown: dict[str, str] | None = None
     looked_at: float | None = None
     last_page: int | None = None
+    last_step: int = 0
     asked_to_cancel: set[str] = field(default_factory=set)
     code: int | None = None
     document: dict[str, Any] = field(default_factory=dict)
@@ -84,6 +85,21 @@ class Call:
         """Note a sign of life."""
         self.silence = max(self.silence, now - (self.began if self.heard_at is None else self.heard_at))
         self.heard_at = now
+
+    def look_at(self, page: int | None, rows: Mapping[str, str], now: float) -> None:
+        """Take in a page of the list; None for one that a cursor leads to.
+
+        A look goes through the list in one direction, and may begin behind the last page.
+        """
+        if page is None:
+            page = (self.last_page or 0) + 1
+        step = 0 if self.last_page is None else page - self.last_page
+        if step == 0 or abs(step) > 2:
+            self.shown, self.looked_at = {}, now
+        elif step * self.last_step < 0:
+            self.looked_at = now
+        self.last_page, self.last_step = page, step
+        self.shown = {**(self.shown or {}), **rows}
 
     @property
     def plan(self) -> dict[str, Any] | None:
@@ -277,6 +293,8 @@ class Wire(httpx.BaseTransport):
         """The jobs that this page of the list shows; those of the account's other users left out."""
         found = _BULK.search(request.url.path)
         good = isinstance(response, httpx.Response) and response.status_code == 200 and envelope is not None
+        if self.call is not None and (found is None or request.method != "GET" or found[1] or found[2]):
+            self.call.last_page = None
         if not good or found is None or request.method != "GET" or found[1] or found[2] or envelope is None:
             return {}
         if envelope.get("success") is not True:
@@ -285,13 +303,8 @@ class Wire(httpx.BaseTransport):
         rows = {row["job_id"].lower(): str(row["status"]) for row in envelope["result"]}
         rows = {job_id: status for job_id, status in rows.items() if job_id in known}
         if self.call is not None:
-            page = int(request.url.params.get("page", "1"))
-            # A look goes through the list in one direction, and may begin with a page behind the last one.
-            if self.call.last_page is None or abs(page - self.call.last_page) not in (1, 2):
-                self.call.shown = {}
-                self.call.looked_at = self._actor.stage.now
-            self.call.last_page = page
-            self.call.shown = {**(self.call.shown or {}), **rows}
+            page = request.url.params.get("page")
+            self.call.look_at(None if page is None else int(page), rows, self._actor.stage.now)
         return rows
 
     def _tell(self, what: str) -> None:

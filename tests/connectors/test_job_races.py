@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from connectors.email_security import EmailSecurity
 from connectors.errors import OutcomeUnknown, UnexpectedAnswer
 from connectors.job import BulkJobRequest
-from connectors.job_creation import CreatedJob, Intent, create_job_once
+from connectors.job_creation import Clearance, CreatedJob, Intent, create_job_once
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
 from connectors.wire import httpx
@@ -491,6 +491,74 @@ def test_a_call_that_finds_a_job_that_has_only_just_been_made_waits_until_it_is_
     made = create(api)
     assert (made.created, made.job.job_id) == (False, hidden["job_id"])
     assert seen["status"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("behind", [60, 3600, 86_400])
+def test_a_machine_whose_clock_is_behind_waits_for_other_workers_jobs_too(service: JobsService, behind: int) -> None:
+    """The seen job seems to be made in the future: it may have been made a moment ago."""
+    clock = FakeClock()
+    api = connected(service, clock)
+    moment = clock.now() + timedelta(seconds=behind)
+    hidden = stamped(job_id=service.new_id(), created_at=(moment - timedelta(seconds=1)).isoformat())
+    seen = stamped(job_id=service.new_id(), created_at=moment.isoformat())
+    service.jobs += [hidden, seen]
+    service.shown = lambda one: None if one is hidden and clock.monotonic() < 3 else one
+    made = create(api)
+    assert (made.created, made.job.job_id) == (False, hidden["job_id"])
+
+
+@pytest.mark.parametrize("old", [0, 250])
+def test_a_look_that_had_to_wait_in_its_middle_shows_the_list_of_its_beginning(
+    service: JobsService, clock: FakeClock, api: EmailSecurity, old: int
+) -> None:
+    """The look ends when the list has had its time, and began before that: another one follows."""
+    service.page_size = 100
+    service.add_old(old, comment=None)
+    first = stamped(job_id=service.new_id(), created_at="2026-11-20T16:02:34Z")
+    service.jobs.append(first)
+    service.newest_first = False
+    service.shown = lambda one: None if one is first and clock.monotonic() < 2 else one
+
+    def after(request: httpx.Request) -> httpx.Response:
+        response = answer(request)
+        if is_list(request) and service.calls["POST"] and clock.monotonic() < 20:
+            clock.advance(25)
+        return response
+
+    answer = service._answer
+    service._answer = after  # type: ignore[method-assign]
+    made = create(api)
+    assert (made.created, made.job.job_id) == (False, first["job_id"])
+
+
+@pytest.mark.parametrize("old", [0, 250])
+def test_a_look_before_the_create_that_had_to_wait_is_made_again(
+    service: JobsService, clock: FakeClock, api: EmailSecurity, old: int
+) -> None:
+    """Another worker's job is made while this call waits for its last page; the count before took long, too."""
+    service.page_size = 100
+    service.add_old(old, comment=None)
+    other = stamped(job_id=service.new_id(), created_at="2026-11-20T16:02:45Z")
+    waits: list[str] = []
+
+    def after(request: httpx.Request) -> httpx.Response:
+        response = answer(request)
+        if is_list(request) and clock.monotonic() >= 5 and not waits:
+            waits.append(str(request.url.params["page"]))
+            service.jobs.append(other)
+            clock.advance(60)
+        return response
+
+    answer = service._answer
+    service._answer = after  # type: ignore[method-assign]
+
+    def count(_: Stamp) -> Clearance:
+        clock.advance(5)
+        return Clearance()
+
+    made = create_job_once(api, Intent(REQUEST, "case-42"), before_post=count)
+    assert waits
+    assert (made.created, made.job.job_id, service.calls["POST"]) == (False, other["job_id"], 0)
 
 
 def test_an_old_job_is_reused_without_a_pause(service: JobsService, clock: FakeClock, api: EmailSecurity) -> None:
