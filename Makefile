@@ -91,6 +91,7 @@ bench: $(VENV)/.tests ## Measure what benchmarks/README.md reports
 	@$(BIN)/python -m benchmarks.preview
 	@$(BIN)/python -m benchmarks.sandbox_search
 	@$(BIN)/python -m benchmarks.export --gzip
+	@$(BIN)/python -m benchmarks.reconcile
 	@$(BIN)/python -m benchmarks.waiting
 
 smoke: ## Set up and run the demo on each other Python that is found (3.12, 3.13)

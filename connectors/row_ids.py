@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 _BUCKET_BITS = 12
 _LAST_BUCKET = (1 << _BUCKET_BITS) - 1
@@ -25,7 +25,7 @@ class RowIds:
     def __len__(self) -> int:
         return self._count
 
-    def new(self, row_ids: Iterable[str]) -> list[bool]:
+    def new(self, row_ids: Iterable[Hashable]) -> list[bool]:
         """Which of these were not seen before, one after another; they are from now on."""
         # Python's own string hash (SipHash, keyed anew in each process): nobody can choose IDs that collide.
         hashes = array("q", map(hash, row_ids))
@@ -34,12 +34,21 @@ class RowIds:
         for number, place in zip(hashes, range(0, len(data), 8), strict=True):
             short = data[place + 2 : place + 8]
             known = buckets[number & _LAST_BUCKET]
-            at = known.find(short)
-            # It may lie across two neighbours: that is none of them.
-            while at > 0 and at % _BYTES:
-                at = known.find(short, at + 1)
-            if at < 0:
+            is_new = not _holds(known, short)
+            if is_new:
                 known += short
-            found.append(at < 0)
+            found.append(is_new)
         self._count += sum(found)
         return found
+
+    def __contains__(self, row_id: Hashable) -> bool:
+        number = hash(row_id)
+        return _holds(self._buckets[number & _LAST_BUCKET], array("q", [number]).tobytes()[2:])
+
+
+def _holds(known: bytearray, short: bytes) -> bool:
+    at = known.find(short)
+    # It may lie across two neighbours: that is none of them.
+    while at > 0 and at % _BYTES:
+        at = known.find(short, at + 1)
+    return at >= 0

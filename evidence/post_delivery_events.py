@@ -22,6 +22,9 @@ _UNITS = ((10**11, 1_000_000, 1), (10**14, 1_000, 1), (10**17, 1, 1), (10**20, 1
 _LONGEST_NUMBER = 40
 _LEAP_SECOND = re.compile(r"(?<=:59):60(?=[.Zz+-])")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# As Logpush writes it; what is written in another way takes six times as long to read.
+_USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,6})?Z", re.ASCII)
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -104,6 +107,8 @@ def instant(name: str, value: int | float | str | None) -> int | None:
             return _of_number(value)
         if value.isascii() and value.isdigit() and len(value) < _LONGEST_NUMBER:
             return _of_number(int(value))
+        if _USUAL.fullmatch(value):
+            return microseconds(datetime.fromisoformat(value))
         # A leap second, which no datetime holds, is the second before.
         return microseconds(parse_instant(_LEAP_SECOND.sub(":59", value)))
     except (ValueError, OverflowError):
@@ -112,7 +117,7 @@ def instant(name: str, value: int | float | str | None) -> int | None:
 
 def microseconds(moment: datetime) -> int:
     """Since 1970 UTC."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _of_number(value: float) -> int:

@@ -1,23 +1,19 @@
-"""A job's rows and the post-delivery events of its time, put side by side in a database on disk.
+"""A job's rows and the post-delivery events of its time, put side by side on disk, a part of them at a time.
 
-A million of each fit into about a gigabyte of a temporary file, which has no name and is gone with the process; memory
-does not grow with them, but for rows and events that share one Message-ID and one recipient.
+A million of each fit into about a gigabyte of temporary files. Memory grows by 30 MB with them, and with rows and
+events that share one Message-ID and one recipient.
 """
 
 from __future__ import annotations
 
 import itertools
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from msgspec.structs import astuple
-
-from connectors.errors import OutputError
 from connectors.row_ids import RowIds
 from evidence.disagreements import (
     COMPLETED,
@@ -32,9 +28,11 @@ from evidence.disagreements import (
     without_row,
 )
 from evidence.mail_names import bare, one_word
+from evidence.partitions import Partitions
 from evidence.post_delivery_events import Event
 
 T = TypeVar("T")
+K = TypeVar("K", bound=tuple[Any, ...])
 
 # Of rows or events that are taken at a time: so many, or of so much text.
 _BATCH = 5_000
@@ -46,58 +44,11 @@ _MANY_STRANGE = 5
 # More than one asked for equally many: it can't be told who the job was, unless they are this few.
 _MOST_REQUESTERS = 100
 
-_CACHE_KIB = 32_768
-
-_TABLES = """
-CREATE TABLE rows (key BLOB, other_key BLOB, row_id, status, destination, email_message_id, recipient, postfix_id);
-CREATE TABLE events (
-    key BLOB, other_key BLOB, fingerprint BLOB, requester,
-    email_message_id, recipient, success, status, destination, at, requested_by, postfix_id
-);
-CREATE TABLE nameless (name BLOB PRIMARY KEY) WITHOUT ROWID;
-"""
-
-# The PostfixID is the service's own, the Message-ID is the sender's: an event is found by the first where both sides
-# have one, whatever the second says.
-_BY_POSTFIX_ID = """
-CREATE INDEX rows_key ON rows (key);
-CREATE INDEX rows_other_key ON rows (other_key);
-UPDATE events SET key = (SELECT rows.key FROM rows WHERE rows.other_key = events.other_key LIMIT 1)
-    WHERE EXISTS (SELECT 1 FROM rows WHERE rows.other_key = events.other_key);
-CREATE INDEX events_key ON events (key, fingerprint);
-"""
-
-_ROWS = """
-SELECT key, row_id, status, destination, email_message_id, recipient, postfix_id
-    FROM rows WHERE key IS NOT NULL ORDER BY key
-"""
-_ROWS_WITHOUT_KEY = """
-SELECT row_id, status, destination, email_message_id, recipient, postfix_id FROM rows WHERE key IS NULL
-"""
-_EVENTS_OF_ROWS = """
-SELECT key, fingerprint, email_message_id, recipient, success, status, destination, at, requested_by, postfix_id
-    FROM events WHERE EXISTS (SELECT 1 FROM rows WHERE rows.key = events.key) ORDER BY key, fingerprint
-"""
-_EVENTS_WITHOUT_ROW = """
-SELECT key, fingerprint, email_message_id, recipient, success, status, destination, at, requested_by, postfix_id
-    FROM events WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.key = events.key) ORDER BY key, fingerprint
-"""
-_REQUESTERS = """
-SELECT requester, count(DISTINCT key) AS asked FROM events WHERE success AND requester <> ''
-    AND EXISTS (SELECT 1 FROM rows WHERE rows.key = events.key AND rows.status = ?)
-    GROUP BY requester ORDER BY asked DESC
-"""
-_IS_NAMELESS = "SELECT 1 FROM nameless WHERE name IN (?, ?)"
-# Both sides name messages by PostfixID, none the other does, and yet they are the same messages.
-_OTHER_POSTFIX_IDS = """
-SELECT count(*) FROM events WHERE postfix_id IS NOT NULL
-    AND EXISTS (SELECT 1 FROM rows WHERE rows.key = events.key AND rows.postfix_id IS NOT NULL)
-    AND NOT EXISTS (SELECT 1 FROM events JOIN rows ON rows.other_key = events.other_key)
-"""
-_WITHOUT_POSTFIX_IDS = "UPDATE events SET postfix_id = NULL"
-_INTO_ROWS = "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_INTO_EVENTS = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INTO_NAMELESS = "INSERT OR IGNORE INTO nameless VALUES (?)"
+# By hashes of Message-ID or PostfixID, and recipient. other_key: of the PostfixID. rest: what else tells events apart.
+_Row = tuple[bytes, RowSaid]
+_Link = tuple[bytes, bytes]
+_PendingEvent = tuple[bytes, bytes, EventSaid, tuple[str, int | None]]
+_StoredEvent = tuple[bytes, EventSaid, tuple[str, int | None]]
 
 
 @dataclass(frozen=True)
@@ -108,12 +59,6 @@ class JobsDoing:
     destination: str | None
     begin: int | None
     end: int | None
-
-
-class _Heard(NamedTuple):
-    keys: tuple[bytes | None, bytes | None]
-    fingerprint: bytes
-    said: EventSaid
 
 
 @dataclass
@@ -157,7 +102,7 @@ class EventsHeard:
 class Witnesses:
     """Rows and events of one job. Used as a context manager; first all of both are taken, then they are compared.
 
-    Raises, from every method: OutputError where the temporary file can't grow.
+    Raises, from every method: OutputError where a temporary file can't grow.
     """
 
     def __init__(self, doing: JobsDoing) -> None:
@@ -167,12 +112,13 @@ class Witnesses:
         self._seen, self._said = RowIds(), RowIds()
         # Who the job's events were asked for by; empty: that can't be told.
         self._requesters: frozenset[str] = frozenset()
-        # An empty name: a file of SQLite's own, deleted as soon as it is open.
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.executescript(
-            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};"
-            f"PRAGMA temp_store = FILE; BEGIN; {_TABLES}"
-        )
+        self._nameless = RowIds()
+        self._rows: Partitions[_Row] = Partitions(_Row)
+        self._without_key: Partitions[_Row] = Partitions(_Row)
+        self._links: Partitions[_Link] = Partitions(_Link)
+        self._pending: Partitions[_PendingEvent] = Partitions(_PendingEvent)
+        self._events: Partitions[_StoredEvent] = Partitions(_StoredEvent)
+        self._without_row: Partitions[_StoredEvent] = Partitions(_StoredEvent)
 
     def __enter__(self) -> Self:
         return self
@@ -180,41 +126,34 @@ class Witnesses:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._database.close()
+        for file in (self._rows, self._links, self._pending, self._events, self._without_key, self._without_row):
+            file.close()
 
     def take_rows(self, rows: Iterable[RowSaid]) -> None:
         """Take a job's rows, each once by its ID."""
         for batch in _batches(rows, _letters):
             is_new = self._seen.new(row.row_id for row in batch)
-            says_something_new = self._said.new(repr(row) for row in batch)
+            says_something_new = self._said.new(batch)
             new = list(itertools.compress(batch, is_new))
             self.rows.duplicates += len(batch) - len(new)
             self.rows.changed += sum(says_something_new) - len(new)
             self.rows.number += len(new)
             self.rows.by_status.update(row.status for row in new)
-            self._insert(_INTO_ROWS, ((*_keys(row), *map(_storable, row)) for row in new))
-            self._insert(_INTO_NAMELESS, ((name,) for row in new if not bare(row.recipient) for name in _names(row)))
+            self._nameless.new(name for row in new if not bare(row.recipient) for name in _names(row))
+            named = [(*_keys(row), row) for row in new]
+            self._rows.add((key, row) for key, _, row in named if key is not None)
+            self._without_key.add((b"\0", row) for key, _, row in named if key is None)
+            self._links.add((other_key, key) for key, other_key, _ in named if key and other_key)
 
     def take_events(self, events: Iterable[Event | None]) -> None:
         """Take the events of some file; those that can't be the job's are counted and left out."""
-        for batch in _batches(self._of_job(events), lambda heard: _letters(heard.said)):
-            self._insert(
-                _INTO_EVENTS,
-                (
-                    (*keys, fingerprint, _storable(bare(said.requested_by)), *map(_storable, said))
-                    for keys, fingerprint, said in batch
-                ),
-            )
+        for batch in _batches(self._of_job(events), lambda heard: _letters(heard[2])):
+            self._pending.add(heard for heard in batch if heard[0])
+            self._events.add(heard[1:] for heard in batch if not heard[0])
 
     def disagreements(self) -> Iterator[Disagreement]:
         """Every message on which they disagree; each once, in no order that means anything."""
-        self._run(_BY_POSTFIX_ID)
-        [(self.events.strange_postfix_ids,)] = self._select(_OTHER_POSTFIX_IDS)
-        if self.events.strange_postfix_ids >= _MANY_STRANGE:
-            self._run(_WITHOUT_POSTFIX_IDS)
-        else:
-            self.events.strange_postfix_ids = 0
-        self._requesters = self._most_often()
+        self._compare_all(matched=self._follow_postfix_ids())
         for rows, events in self._side_by_side():
             pairs, strange = shared_out(rows, events)
             strangers = {id(event) for event in strange}
@@ -222,15 +161,53 @@ class Witnesses:
             for row, heard in pairs:
                 yield from judged(row, self._witnesses_of(row, heard))
             yield from self._not_the_rows(strange)
-        for said in map(RowSaid._make, self._select(_ROWS_WITHOUT_KEY)):
-            self.rows.without_name += 1
-            if said.status == COMPLETED:
-                yield without_name(said)
-        groups = itertools.groupby(self._select(_EVENTS_WITHOUT_ROW), key=lambda event: event[0])
-        for _, group in groups:
-            yield from self._not_the_rows(list(self._each_once(group)))
+        for part in self._without_key.parts():
+            for _, row in part:
+                self.rows.without_name += 1
+                if row.status == COMPLETED:
+                    yield without_name(row)
+        for stored in self._without_row.parts():
+            for group in _by_key(stored).values():
+                yield from self._not_the_rows(self._each_once(group))
 
-    def _of_job(self, events: Iterable[Event | None]) -> Iterator[_Heard]:
+    def _follow_postfix_ids(self) -> bool:
+        """Give events the key of the row with their PostfixID; return whether there was any.
+
+        The PostfixID is the service's own, the Message-ID is the sender's: an event is found by the first where both
+        sides have one, whatever the second says.
+        """
+        matched = False
+        for links, events in zip(self._links.parts(), self._pending.parts(), strict=True):
+            # The first row of those that share one.
+            keys = dict(reversed(links))
+            matched = matched or any(event[0] in keys for event in events)
+            self._events.add((keys.get(other_key, key), event, rest) for other_key, key, event, rest in events)
+        self._links.close()
+        self._pending.close()
+        return matched
+
+    def _compare_all(self, *, matched: bool) -> None:
+        """Find out who asked for most, and whether both sides mean the same by a PostfixID. matched: they surely do."""
+        asked: Counter[str] = Counter()
+        strange = 0
+        for rows, events in zip(self._rows.parts(), self._events.parts(), strict=True):
+            completed = {key for key, row in rows if row.status == COMPLETED}
+            asked.update(
+                name
+                for name, _ in {
+                    (_requester(event), key) for key, event, _ in events if event.success and key in completed
+                }
+            )
+            with_postfix_id = set() if matched else {key for key, row in rows if row.postfix_id is not None}
+            strange += sum(key in with_postfix_id and event.postfix_id is not None for key, event, _ in events)
+        del asked[""]
+        most = max(asked.values(), default=0)
+        names = [name for name, number in asked.items() if number == most]
+        self._requesters = frozenset(names) if len(names) < _MOST_REQUESTERS else frozenset()
+        # Both sides name messages by PostfixID, none the other does, and yet they are the same messages.
+        self.events.strange_postfix_ids = strange if strange >= _MANY_STRANGE else 0
+
+    def _of_job(self, events: Iterable[Event | None]) -> Iterator[_PendingEvent]:
         """What the events say that can be the job's."""
         heard = self.events
         for event in events:
@@ -260,41 +237,28 @@ class Witnesses:
                 event.requested_by,
                 one_word(event.postfix_id),
             )
-            keys = _keys(said)
-            if keys[0] is None:
+            key, other_key = _keys(said)
+            if key is None:
                 heard.without_name += 1
             else:
-                # Two records with the same one are one event, delivered twice.
-                yield _Heard(keys, _hashed(*astuple(event)), said)
+                yield other_key or b"", key, said, (event.operation, event.requested_at)
 
     def _side_by_side(self) -> Iterator[tuple[list[RowSaid], list[EventSaid]]]:
-        """The rows of each message and recipient, with the events of the same."""
-        rows = itertools.groupby(self._select(_ROWS), key=lambda row: row[0])
-        events = itertools.groupby(self._select(_EVENTS_OF_ROWS), key=lambda event: event[0])
-        waiting = next(events, None)
-        for key, group in rows:
-            heard: list[EventSaid] = []
-            if waiting is not None and waiting[0] == key:
-                heard = list(self._each_once(waiting[1]))
-                waiting = next(events, None)
-            yield [RowSaid(*row[1:]) for row in group], heard
+        """The rows of each message and recipient, with the events of the same; the other events are put aside."""
+        for part, stored in zip(self._rows.parts(), self._events.parts(), strict=True):
+            events = _by_key(stored)
+            for key, rows in sorted(_by_key(part).items()):
+                yield [row for _, row in rows], self._each_once(events.pop(key, []))
+            self._without_row.add(event for group in events.values() for event in group)
 
-    def _each_once(self, events: Iterable[tuple[Any, ...]]) -> Iterator[EventSaid]:
-        before = None
-        for _, fingerprint, *said in events:
-            if fingerprint == before:
-                self.events.duplicates += 1
-                continue
-            before = fingerprint
-            yield _event_said(said)
-
-    def _most_often(self) -> frozenset[str]:
-        """Who asked for the successes of most of the COMPLETED messages: the job has one requester."""
-        found = itertools.groupby(self._select(_REQUESTERS, [COMPLETED]), key=lambda asked: asked[1])
-        names = [
-            name for _, group in itertools.islice(found, 1) for name, _ in itertools.islice(group, _MOST_REQUESTERS)
-        ]
-        return frozenset(names) if len(names) < _MOST_REQUESTERS else frozenset()
+    def _each_once(self, group: list[_StoredEvent]) -> list[EventSaid]:
+        """What these events say, each once, in an order that does not depend on theirs."""
+        # Two records with the same words are one event, delivered twice.
+        different = group if len(group) == 1 else sorted(set(group), key=repr)
+        self.events.duplicates += len(group) - len(different)
+        if self.events.strange_postfix_ids:
+            return [event._replace(postfix_id=None) for _, event, _ in different]
+        return [event for _, event, _ in different]
 
     def _witnesses_of(self, row: RowSaid, events: Sequence[EventSaid]) -> Sequence[EventSaid]:
         """Those of a row's events that speak of what the job did."""
@@ -338,35 +302,16 @@ class Witnesses:
         return there is None or event.destination is None or folded(event.destination) == folded(there)
 
     def _may_be_own(self, event: EventSaid) -> bool:
-        requester = _storable(bare(event.requested_by))
+        requester = _requester(event)
         return not self._requesters or not requester or requester in self._requesters
 
     def _has_nameless_row(self, event: EventSaid) -> bool:
-        return any(self._select(_IS_NAMELESS, [*_names(event), None, None][:2]))
+        return any(name in self._nameless for name in _names(event))
 
     def _count(self, events: Iterable[EventSaid]) -> None:
         for event in events:
             self.events.succeeded += event.success
             self.events.failed += not event.success
-
-    def _insert(self, statement: str, values: Iterable[tuple[Any, ...]]) -> None:
-        try:
-            self._database.executemany(statement, values)
-        except sqlite3.Error as error:
-            raise _no_room(error) from error
-
-    def _run(self, script: str) -> None:
-        try:
-            for statement in script.split(";"):
-                self._database.execute(statement)
-        except sqlite3.Error as error:
-            raise _no_room(error) from error
-
-    def _select(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        try:
-            yield from self._database.execute(query, values)
-        except sqlite3.Error as error:
-            raise _no_room(error) from error
 
 
 def _keys(said: RowSaid | EventSaid) -> tuple[bytes | None, bytes | None]:
@@ -383,12 +328,24 @@ def _keys(said: RowSaid | EventSaid) -> tuple[bytes | None, bytes | None]:
 def _names(said: RowSaid | EventSaid) -> list[bytes]:
     """The message, whoever got it."""
     message_id, postfix_id = bare(said.email_message_id), one_word(said.postfix_id)
-    return [_hashed(*name) for name in (("m", message_id), ("p", postfix_id)) if name[1]]
+    return [_hashed(kind, name) for kind, name in (("m", message_id), ("p", postfix_id)) if name]
 
 
-def _hashed(*parts: object) -> bytes:
-    text = "\0".join(map(repr, parts))
+def _hashed(kind: str, name: str, recipient: str = "") -> bytes:
+    # The length: where the name ends is not its writer's choice.
+    text = f"{kind}{len(name)}:{name}{recipient}"
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _by_key(records: Iterable[K]) -> dict[bytes, list[K]]:
+    found: dict[bytes, list[K]] = {}
+    for record in records:
+        found.setdefault(record[0], []).append(record)
+    return found
+
+
+def _requester(event: EventSaid) -> str:
+    return bare(event.requested_by)
 
 
 def _tells_more(event: EventSaid, than: EventSaid) -> bool:
@@ -396,24 +353,15 @@ def _tells_more(event: EventSaid, than: EventSaid) -> bool:
     return (event.success, event.at or 0) > (than.success, than.at or 0)
 
 
-def _event_said(columns: Iterable[Any]) -> EventSaid:
-    message_id, recipient, success, *others = columns
-    return EventSaid(message_id, recipient, bool(success), *others)
-
-
-def _storable(value: Any) -> Any:
-    """Half a surrogate pair can't be stored: it is shown as its escape."""
-    if not isinstance(value, str) or value.isascii():
-        return value
-    return value.encode("utf-8", "backslashreplace").decode()
-
-
 def _before(first: int | None, second: int | None) -> bool:
     return first is not None and second is not None and first < second
 
 
 def _letters(said: RowSaid | EventSaid) -> int:
-    return sum(len(value) for value in said if isinstance(value, str))
+    # Field by field: a loop over them costs five times as much.
+    shared = len(said.email_message_id or "") + len(said.recipient or "") + len(said.postfix_id or "")
+    own = said.row_id if isinstance(said, RowSaid) else said.requested_by
+    return shared + len(said.status or "") + len(said.destination or "") + len(own or "")
 
 
 def _batches(items: Iterable[T], letters: Callable[[T], int]) -> Iterator[list[T]]:
@@ -427,11 +375,3 @@ def _batches(items: Iterable[T], letters: Callable[[T], int]) -> Iterator[list[T
             batch, held = [], 0
     if batch:
         yield batch
-
-
-def _no_room(error: sqlite3.Error) -> OutputError:
-    return OutputError(
-        f"the temporary database could not be used: {error}",
-        help="Nothing was changed. Make room where TMPDIR points (about a gigabyte for a million rows and as many "
-        "events), or set SQLITE_TMPDIR to another place.",
-    )

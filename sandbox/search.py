@@ -77,7 +77,7 @@ def find(
 
 def _at_any_time(tenant: Tenant, criteria: Criteria) -> list[Message]:
     """All mails that match but for their time and what changes, newest first; kept for the search's next page."""
-    lasting = replace(criteria, start=None, end=None, **dict.fromkeys(_CHANGING))
+    lasting = replace(criteria, start=None, end=None, delivery_status=None, message_action=None)
     found = tenant.found.get(lasting)
     if found is None:
         terms = [_has_term(tenant, term) for term in (criteria.query or "").casefold().split()]

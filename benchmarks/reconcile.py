@@ -1,0 +1,193 @@
+"""What reconcile-job costs for so many rows and as many Logpush events: processor time and peak memory of the process.
+
+Rows are of 2.4 KB as an export writes them, events of 1.0 KB as Logpush does, in another order; two thirds hold raw
+UTF-8, and one of 100 is a disagreement. `python -m benchmarks.reconcile [--sizes N ...] [--runs N] [--against PATH]`;
+against: another checkout, whose runs alternate with this one's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from actions.example_job import JOB_ID, example_job
+from sandbox.message import Attachment, Sender
+from sandbox.message_details import message_details
+from sandbox.tenant import Tenant
+
+ROOT = Path(__file__).parent.parent
+LONGEST_SECONDS = 3600
+# 2026-10-13: before the date from which some fields are left out.
+NOON = 1_791_892_800_000_000
+TEMPLATES = 60
+SUBJECTS = (
+    "Invoice %d is overdue",
+    "Rechnung: “sofort” fällig",
+    "فاتورة مستحقة الدفع",
+    "請求書のお支払い期限",
+    "🎁 Parcel",
+    "Offer",
+)
+
+
+class Measured(NamedTuple):
+    result: dict[str, Any]
+    seconds: float
+    peak_mb: float
+
+
+def templates() -> list[tuple[str, str]]:
+    """Rows and events as text, with NUMBER where each one has its own."""
+    tenant, found = Tenant(seed=1), []
+    for number in range(TEMPLATES):
+        name = f"Büro “{number}” 東京" if number % 3 else f"Office {number}"
+        reasons = ("A link leads to a page that asks for a password", "The sender's domain is new")
+        message = tenant.add(
+            time=NOON,
+            sender=Sender(f"billing@shop{number}.example", name, reasons=reasons),
+            subject=SUBJECTS[number % len(SUBJECTS)],
+            recipients=("userNUMBER@corp.example",),
+            disposition="MALICIOUS",
+            links=(f"https://shop{number}.example/pay?id={number}", "https://shop.example/password?next=invoice"),
+            attachments=(Attachment(f"invoice-{number}.pdf", "application/pdf", "0" * 32, "1" * 40, "2" * 64),),
+            message_id="<20261113120000.NUMBER@shop.example>",
+            postfix_id="4vLpKNUMBER",
+        )
+        details = message_details(tenant, message, NOON)
+        row = {
+            "message_id": "NUMBER-a933-4f8b-9c1a-94eb3b35a3c3",
+            "status": "COMPLETED",
+            "action_type": "MOVE",
+            "action_params": {
+                "type": "MOVE",
+                "destination": "JunkEmail",
+                "client_recipient": "userNUMBER@corp.example",
+            },
+            "email_message_id": details["message_id"],
+            "postfix_id": details["postfix_id"],
+            "status_message": None,
+            "retry_count": 0,
+            "created_at": "2026-11-20T16:02:36.120000Z",
+            "processed_at": "2026-11-20T16:03:12.480000Z",
+            "message": details,
+        }
+        event = {
+            "AlertID": f"4vLpKNUMBER-{details['sent_date']}",
+            "CompletedAt": "2026-11-20T16:03:12.480000Z",
+            "Destination": "JunkEmail",
+            "FinalDisposition": "malicious",
+            "Folder": "JunkEmail",
+            "From": details["from"],
+            "FromName": details["from_name"],
+            "MessageID": details["message_id"],
+            "MessageTimestamp": details["scanned_at"],
+            "MicrosoftTenantID": "",
+            "Operation": "move",
+            "PostfixID": details["postfix_id"],
+            "Reasons": list(reasons),
+            "Recipient": "userNUMBER@corp.example",
+            "RequestedAt": "2026-11-20T16:02:35Z",
+            "RequestedBy": "soar@corp.example",
+            "RequestedDisposition": "",
+            "Status": "OK",
+            "Subject": details["subject"],
+            "Success": True,
+            "To": details["to"],
+        }
+        found.append((json.dumps(row, ensure_ascii=False), json.dumps(event, ensure_ascii=False)))
+    return found
+
+
+def write(folder: Path, size: int) -> dict[str, Any]:
+    """Write rows and events; return the parameters of the action."""
+    texts = templates()
+    numbers = list(range(size))
+    with (folder / "rows.ndjson").open("w") as file:
+        for number in numbers:
+            file.write(texts[number % TEMPLATES][0].replace("NUMBER", f"{number:08x}") + "\n")
+    random.Random(1).shuffle(numbers)  # noqa: S311 -- an order
+    with (folder / "events.ndjson").open("w") as file:
+        for number in numbers:
+            text = texts[number % TEMPLATES][1].replace("NUMBER", f"{number:08x}")
+            if number % 100 == 0:
+                text = text.replace('"Success": true', '"Success": false')
+            file.write(text + "\n")
+    job = example_job(
+        status="COMPLETED",
+        total_messages_discovered=size,
+        messages_successful=size,
+        messages_failed=0,
+        messages_skipped=0,
+        messages_pending=0,
+        created_at="2026-11-20T16:02:35Z",
+        completed_at="2026-11-20T16:59:35Z",
+    )
+    return {
+        "job_id": JOB_ID,
+        "job": job,
+        "rows": str(folder / "rows.ndjson"),
+        "events": [str(folder / "events.ndjson")],
+        "destination": str(folder / "found.ndjson"),
+        "overwrite": True,
+    }
+
+
+def measured(params: dict[str, Any], checkout: Path) -> Measured:
+    """Run it once as a process of its own. seconds: of the processor."""
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out:
+        given.write(json.dumps(params).encode())
+        given.seek(0)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "actions.reconcile_job"], stdin=given, stdout=out, cwd=checkout
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        result = json.loads(out.read())
+    if process.returncode not in (0, 8):
+        raise SystemExit(f"reconcile-job failed: {result}")
+    # Linux counts in KiB.
+    return Measured(result, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000], help="rows, and as many events")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each size")
+    parser.add_argument("--against", type=Path, help="another checkout")
+    asked = parser.parse_args()
+    signal.alarm(LONGEST_SECONDS)
+    sys.stdout.write(
+        "| rows, events | disagreements | processor time, s | us a row and event | peak MB | of the other |\n"
+    )
+    sys.stdout.write("| --- | --- | --- | --- | --- | --- |\n")
+    for size in asked.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            params = write(Path(folder), size)
+            runs, ratios = [], []
+            for _ in range(asked.runs):
+                runs.append(measured(params, ROOT))
+                if asked.against is not None:
+                    other = measured(params, asked.against)
+                    ratios.append(runs[-1].seconds / other.seconds)
+                    if {**other.result, "files": 0} != {**runs[-1].result, "files": 0}:
+                        raise SystemExit("the other checkout's result differs")
+        seconds = statistics.median(run.seconds for run in runs)
+        found = sum(runs[0].result["by_kind"].values())
+        sys.stdout.write(
+            f"| {size:,} | {found:,} | {seconds:.1f} | {seconds / size * 1e6:.0f} | "
+            f"{max(run.peak_mb for run in runs):.0f} | {statistics.median(ratios or [1]):.2f} |\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
