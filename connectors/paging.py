@@ -129,7 +129,8 @@ def sweep(
             return
         reading.previous_full = full
         position = follows
-    raise reading.too_long()
+    if not enough():
+        raise reading.too_long()
 
 
 def follow(

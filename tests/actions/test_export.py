@@ -200,6 +200,13 @@ def test_a_running_job_that_finds_more_meanwhile_is_read_to_its_end(tmp_path: Pa
     assert export_job_messages.run(params, connected(listing))["written"] == 3500
 
 
+def test_a_listing_of_exactly_as_many_pages_as_one_pass_may_cost_is_complete(tmp_path: Path) -> None:
+    api = connected(Listing(3000, listed(3000)))
+    api.bounds = Bounds(pages=3)
+    result = export_job_messages.run({"job_id": JOB_ID, "destination": str(tmp_path / "rows.ndjson")}, api)
+    assert (result["done"], result["complete"], result["written"]) == (True, True, 3000)
+
+
 def test_a_listing_longer_than_one_pass_may_cost_goes_on_with_a_resume(tmp_path: Path) -> None:
     listing = Listing(230, lambda number: rows(230)[(number - 1) * 20 : number * 20])
     api = connected(listing)
