@@ -257,7 +257,7 @@ def test_the_job_of_a_plan_that_waited_is_reused_and_the_mail_that_it_leaves_out
         [warning] = [text for text in again["warnings"] if "is left out of it" in text]
         assert first["job"]["search_params"]["end"] in warning
         assert first["job"]["created_at"] in warning
-        assert "idempotency_key (in a playbook: a higher attempt)" in warning
+        assert "idempotency_key or a new plan (in a playbook: a higher attempt)" in warning
     own = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
     assert not [text for text in own["warnings"] if "left out" in text]
     assert count_of_jobs(sandbox) == 1
@@ -297,6 +297,7 @@ def test_the_job_of_the_same_plan_is_reused_where_its_mail_was_gone_before(
     params = {"plan": plan, "idempotency_key": KEY, "wait_follows": True}
     first = release_job.run(params, api)
     sandbox.state.tenant.from_sender("statements@partner-bank.example").clear()
+    sandbox.state.tenant.found.clear()
     ended = wait_for_job.run({"job_id": first["job_id"], "plan": plan, "timeout_seconds": 3600}, api)
     assert (ended["progress"]["discovered"], ended["outcome"]) == (0, "partial")
     again = release_job.run(params, api)
