@@ -7,13 +7,11 @@ reason. No generated schema, flag or reference names one. Sources: docs/remote-a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class EndedParameter:
+class EndedParameter(NamedTuple):
     """path: names from the parameters' root down. ends: the first instant at which it is refused."""
 
     path: tuple[str, ...]

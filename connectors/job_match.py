@@ -11,9 +11,8 @@ import ipaddress
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from connectors.addresses import normal_form
 from connectors.clock import CLOCK_SKEW
@@ -32,8 +31,7 @@ _AFTER = timedelta(milliseconds=1)
 _LONGEST_VALUE = 100
 
 
-@dataclass(frozen=True)
-class ExpectedJob:
+class ExpectedJob(NamedTuple):
     """A job that is wanted: `request` as it would be sent now, `asked` as the caller wrote it, with no window pinned.
 
     A job that was made earlier may have another start or end where `asked` has none, or an end in the future. Nothing

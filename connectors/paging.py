@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from connectors.errors import ListingRepeats, ListingTooLong, UnexpectedAnswer
 from connectors.row_ids import RowIds
@@ -20,8 +19,7 @@ LARGEST_PAGE = 1000
 LONGEST_CURSOR = 4096
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Where one pass over a listing ends though its service goes on.
 
     pages: calls of one pass, fewer than the 1,200 that a token has in five minutes. stale: pages in a row that bring
@@ -35,16 +33,14 @@ class Bounds:
 BOUNDS = Bounds()
 
 
-@dataclass(frozen=True)
-class Position:
+class Position(NamedTuple):
     """Where in a listing the next page is: its number, or the cursor that leads to it."""
 
     page: int = 1
     cursor: str | None = None
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(NamedTuple):
     """One page of a listing: its items, in a list or in what has a length, and the next one's cursor, if any.
 
     per_page: how many items its service puts on a page, where it says so.

@@ -15,9 +15,8 @@ import random
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
@@ -99,8 +98,7 @@ class Patience:
         return True
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """A good answer: HTTP status, the envelope, the headers that matter."""
 
     status: int

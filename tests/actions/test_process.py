@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -308,3 +309,25 @@ process.main(export_job_messages.ACTION, [])
     assert (ended.returncode, ended.stdout) == (143, "")
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_garbage_is_collected_while_an_action_runs_and_wherever_the_actions_are_only_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process of its own does not collect while it is loaded."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import actions, gc; print(gc.isenabled())"], capture_output=True, check=True, cwd=ROOT
+    )
+    assert loaded.stdout == b"True\n"
+    collected: list[bool] = []
+    monkeypatch.setattr(process, "configure_log", lambda _: collected.append(gc.isenabled()))
+    monkeypatch.setattr(sys, "stdin", None)
+    gc.disable()
+    try:
+        with pytest.raises(SystemExit):
+            process.main(catalog.find("get-job"), [])
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert collected == [True]
