@@ -14,6 +14,7 @@ from pathlib import Path
 from connectors.clock import Clock
 from connectors.errors import DeadlineExceeded, TimeLimitTooShort
 from connectors.paging import LARGEST_PAGE
+from connectors.quantity import counted
 from evidence.locked_temporary import spool_directory
 from evidence.place import LocalPlace
 from evidence.row_file import RowFile
@@ -144,8 +145,8 @@ class FinishTime:
                 return
             if rows.rows == self._rows_before:
                 raise TimeLimitTooShort(
-                    f"{self._what} of {rows.rows:,} rows was not written in the {max(allowed, 0):.1f} s that one call "
-                    "has for it"
+                    f"{self._what} of {counted(rows.rows, 'row')} was not written in the {max(allowed, 0):.1f} s that "
+                    "one call has for it"
                 )
             raise EndInterrupted(f"the time was up before {self._what} was written")
 
@@ -163,6 +164,6 @@ class FinishTime:
 
     def _too_short(self, rows: int, size: int) -> TimeLimitTooShort:
         return TimeLimitTooShort(
-            f"{self._what} of {rows:,} rows takes about {self._seconds(size):.1f} s to write, and one call has "
-            f"{max(self._whole or 0, 0):.1f} s for it"
+            f"{self._what} of {counted(rows, 'row')} takes about {self._seconds(size):.1f} s to write, and one call "
+            f"has {max(self._whole or 0, 0):.1f} s for it"
         )

@@ -26,6 +26,7 @@ from connectors.clock import Clock, Deadline, SystemClock
 from connectors.connection import Connection, environment_variables, read_setting
 from connectors.email_security import EmailSecurity
 from connectors.errors import DeadlineExceeded, InlineTooLarge, PackError, ParameterError
+from connectors.quantity import counted
 from platforms.caller import OF_API_GATEWAY, with_caller
 
 CALLER_FROM = environment_variables()["caller_from"]
@@ -81,7 +82,7 @@ def run(event: Mapping[str, Any], context: Context, clock: Clock) -> dict[str, A
     except InlineTooLarge as error:
         raise error if bounded == params else _too_large(error.message) from None
     if action.effect == "read" and (size := len(json.dumps(result))) > LARGEST_RESULT_BYTES:
-        raise _too_large(f"the result has {size:,} bytes")
+        raise _too_large(f"the result has {counted(size, 'byte')}")
     return result
 
 

@@ -210,7 +210,7 @@ def _compares_ids_as_they_are_spelled(patch: pytest.MonkeyPatch) -> None:
 
 
 def _ends_before_other_jobs_can_show(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(job_settling, "QUIET_SECONDS", 0.0)
+    patch.setattr(job_settling.Race, "_patience", lambda _: 0.0)
 
 
 def _keeps_a_lost_stamp_to_itself(patch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def _keeps_a_lost_stamp_to_itself(patch: pytest.MonkeyPatch) -> None:
 
 
 def _takes_contradictions_for_refusals(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(transport, "_contradiction", lambda *_: None)
+    patch.setattr(transport, "_contradiction", lambda *_, **__: None)
 
 
 def _waits_for_every_answer(patch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def _believes_forged_plans(patch: pytest.MonkeyPatch) -> None:
     [
         (_believes_one_pass, lambda odd: odd.churn, "was made by a look that began"),
         (_compares_ids_as_they_are_spelled, lambda odd: "list" in odd.odd_case, "does not show the job, which it did"),
-        (_ends_before_other_jobs_can_show, lambda odd: odd.whole_seconds, "which was cancelled for another one"),
+        (_ends_before_other_jobs_can_show, lambda odd: odd.whole_seconds, "runs on beside"),
         (_keeps_a_lost_stamp_to_itself, lambda odd: odd.loses_stamps, "can't be recognised"),
         (_takes_contradictions_for_refusals, lambda odd: odd.contradictions, "says that it changed nothing, and did"),
         (_waits_for_every_answer, lambda odd: odd.slow, "made no call and did not end"),

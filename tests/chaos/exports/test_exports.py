@@ -16,6 +16,7 @@ import pytest
 
 from actions import export_job_messages
 from actions.evidence_bundle import BundleWriter
+from actions.finish_time import FinishTime
 from actions.row_collection import Collected
 from connectors.row_ids import RowIds
 from evidence import row_file
@@ -110,6 +111,7 @@ def _writes_in_place(patch: pytest.MonkeyPatch) -> None:
 
 def _never_minds_the_time(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(export_job_messages, "_time_is_up", lambda *_: False)
+    patch.setattr(FinishTime, "is_up", lambda *_: False)
 
 
 def _gives_up_what_was_read(patch: pytest.MonkeyPatch) -> None:
