@@ -133,7 +133,7 @@ class _Table:
             )
         if self._row > most_rows:
             found.append(
-                f"the file has {counted(self._row, 'row')} with its header, and Excel opens {most_rows:,} of them. The file is "
-                "whole: read it with another program, or export one status at a time."
+                f"the file has {counted(self._row, 'row')} with its header, and Excel opens {most_rows:,} of them. The "
+                "file is whole: read it with another program, or export one status at a time."
             )
         return found
