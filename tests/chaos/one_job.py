@@ -82,9 +82,10 @@ def _count_later(twin: Made, first: Made, found: Findings, service: Service, *, 
     """Count a later job that nobody could avoid; but not a race that was wider than any has to be."""
     done, race = _processed(twin), twin.at - (twin.looked_at or 0)
     found.stale_looks += twin.at - first.at > service.lag_seconds + 1
-    found.widest_race_seconds = max(found.widest_race_seconds, race)
-    if race > WIDEST_RACE_SECONDS and not service.allows_few_calls:
-        found.others.append(f"{twin.job.job_id} was made {race:.0f} s after the look that had shown no other")
+    if not service.allows_few_calls:
+        found.widest_race_seconds = max(found.widest_race_seconds, race)
+        if race > WIDEST_RACE_SECONDS:
+            found.others.append(f"{twin.job.job_id} was made {race:.0f} s after the look that had shown no other")
     if cancelled:
         found.cancelled_twins += 1
         found.done_by_cancelled_twins += done
