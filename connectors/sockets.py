@@ -20,6 +20,8 @@ from connectors.exchange import Exchange, HeadTooLarge, exchange_under_way
 
 # As TLS cuts records.
 RECORD_BYTES = 16_384
+# Of records that are there already: each read passes through four layers of HTTP, which costs more than the record.
+READ_BYTES = 4 * RECORD_BYTES
 
 Resolve = Callable[[str, int], list[Any]]
 
@@ -118,17 +120,39 @@ class _Stream(httpcore.NetworkStream):
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
+        self._buffer = memoryview(b"")
+        self._failure: OSError | None = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
             self._socket.settimeout(_cut(timeout))
-            data = self._socket.recv(max_bytes)
+            data = self._records() if isinstance(self._socket, ssl.SSLSocket) else self._socket.recv(max_bytes)
             _count(exchange_under_way(), data)
         except TimeoutError as error:
             raise httpcore.ReadTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ReadError(str(error)) from error
         return data
+
+    def _records(self) -> bytes:
+        """Wait for a record, and take those behind it that have come. What fails behind it fails at the next read."""
+        if self._failure is not None:
+            raise self._failure
+        if not self._buffer:
+            self._buffer = memoryview(bytearray(READ_BYTES))
+        size = more = self._socket.recv_into(self._buffer)
+        if size == RECORD_BYTES:
+            self._socket.settimeout(0)
+        while more == RECORD_BYTES and size < READ_BYTES:
+            try:
+                more = self._socket.recv_into(self._buffer[size:])
+            except ssl.SSLWantReadError:
+                break
+            except OSError as error:
+                self._failure = error
+                break
+            size += more
+        return bytes(self._buffer[:size])
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         left = memoryview(buffer)
