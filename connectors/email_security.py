@@ -224,9 +224,6 @@ class EmailSecurity:
             query = {**filters, **_page_query(position), "per_page": per_page}
             return Page.read(self._get(self._bulk, "the list of jobs", query, once=once).envelope, "the list of jobs")
 
-        def job_ids(items: list[Any]) -> list[str]:
-            return [str(_field(item, "job_id")).lower() for item in items]
-
         def checked(page: Page) -> JobPage:
             if not all(isinstance(item, dict) for item in page.items):
                 raise UnexpectedAnswer("the list of jobs: field result: holds what is no job")
@@ -260,7 +257,7 @@ class EmailSecurity:
             for page, follows in sweep(
                 fetched,
                 enough=lambda: False,
-                identities=job_ids,
+                identities=_job_ids,
                 start=Position(first),
                 judged=judge,
                 what="the list of jobs",
@@ -274,10 +271,15 @@ class EmailSecurity:
     ) -> Iterator[Page]:
         # What has come to the list since its pages were counted may reach further.
         end, page = last_page, fetch(Position(last_page))
+        seen = set(_job_ids(page.items))
         while len(page.items) >= full_page and end - last_page < self.bounds.pages:
             behind = fetch(Position(end + 1))
-            if behind.items == page.items:
+            if seen.issuperset(_job_ids(behind.items)):
+                # The end, or a service that gives the same page for every number.
+                page = page if behind.items else behind
+                end += not behind.items
                 break
+            seen.update(_job_ids(behind.items))
             end, page = end + 1, behind
         yield page
         # The pages on the way to the end were read forwards: they are read once more.
@@ -621,6 +623,10 @@ class EmailSecurity:
         if answer.status != 202:
             return answer
         raise ServiceUnavailable("the message search did not finish in the time allowed", http_status=202)
+
+
+def _job_ids(items: list[Any]) -> list[str]:
+    return [str(_field(item, "job_id")).lower() for item in items]
 
 
 @contextmanager

@@ -122,6 +122,7 @@ class _Stream(httpcore.NetworkStream):
         self._socket = connected
         self._buffer = memoryview(b"")
         self._failure: OSError | None = None
+        self._ended = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -146,12 +147,13 @@ class _Stream(httpcore.NetworkStream):
         while more == RECORD_BYTES and size < READ_BYTES:
             try:
                 more = self._socket.recv_into(self._buffer[size:])
-            except ssl.SSLWantReadError:
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 break
             except OSError as error:
                 self._failure = error
                 break
             size += more
+        self._ended = more == 0
         return bytes(self._buffer[:size])
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -195,7 +197,8 @@ class _Stream(httpcore.NetworkStream):
             case "socket":
                 return self._socket
             case "is_readable":
-                return _is_readable(self._socket)
+                # Of what was read ahead the socket knows nothing any more.
+                return self._ended or self._failure is not None or _is_readable(self._socket)
         return None
 
 

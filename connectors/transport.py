@@ -274,7 +274,9 @@ class Transport:
                     envelope = None
                 if envelope is None and effect == "read" and response.is_success:
                     self._check_flaw(flawed, bytes(data), ray_id)
-            return self._judge(response, envelope, ray_id, effect)
+            # Which 404 it is stands in the body: no such job, or no such address.
+            cut = status == 404 and effect == "read" and envelope is None and _is_cut(bytes(data))
+            return self._judge(response, envelope, ray_id, effect, cut=cut)
         except httpx.InvalidURL:
             problem = "InvalidURL"
             raise ParameterError("the search criteria are too long for one call", help="Nothing was sent.") from None
@@ -307,7 +309,13 @@ class Transport:
         flawed[0].check(body, ray_id)
 
     def _judge(
-        self, response: httpx.Response, envelope: dict[str, Any] | None, ray_id: str | None, effect: Effect
+        self,
+        response: httpx.Response,
+        envelope: dict[str, Any] | None,
+        ray_id: str | None,
+        effect: Effect,
+        *,
+        cut: bool,
     ) -> Answer:
         status = response.status_code
         if 200 <= status < 300 and envelope is not None and envelope.get("success") is True:
@@ -315,9 +323,7 @@ class Transport:
         notices = self._notices(envelope)
         reason = "; ".join(f"{n['code']}: {n['message']}" for n in notices)
         details: dict[str, Any] = {"http_status": status, "api_errors": notices, "ray_id": ray_id}
-        # Which 404 it is stands in the body: no such job, or no such address.
-        cut = status == 404 and envelope is None and "json" in response.headers.get("content-type", "").lower()
-        if what := _contradiction(status, envelope, effect, cut=cut and effect == "read"):
+        if what := _contradiction(status, envelope, effect, cut=cut):
             raise _lost(what, effect, UnexpectedAnswer, {**details, "job_id": _job_id(envelope)})
         if status >= 500 or status in BROKEN_OFF:
             details["retry_after_seconds"] = retry_after_seconds(response.headers, self._clock.now())
@@ -379,7 +385,7 @@ def _envelope(data: bytes | bytearray) -> dict[str, Any] | None:
 def _contradiction(status: int, envelope: dict[str, Any] | None, effect: Effect, *, cut: bool) -> str | None:
     """Return what an answer that is no success says against itself; None for a plain refusal or failure.
 
-    cut: it is JSON by its type, and not by its body.
+    cut: its body is the beginning of an envelope.
 
     A refusal is a 4xx, or a 2xx with `success: false`, and brings nothing. Whatever else comes below 500 leaves open
     what was done: it is looked up after a write, as a lost answer is.
@@ -422,6 +428,17 @@ def _named_job(result: Any) -> Any:
         return uuid_of(result)
     holders = [result, *result.values()] if isinstance(result, dict) else []
     return next((one["job_id"] for one in holders if isinstance(one, dict) and one.get("job_id")), None)
+
+
+def _is_cut(body: bytes) -> bool:
+    """Whether an object begins and does not end."""
+    if not body.lstrip().startswith(b"{"):
+        return False
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _no_such_number(name: str) -> None:

@@ -286,6 +286,8 @@ class Wire(httpx.BaseTransport):
             call.statuses.add(response.status_code)
             said_no = envelope is not None and envelope.get("success") is False
             call.refused |= said_no and response.status_code not in (429, 408) and response.status_code < 500
+            # A 404 without a body is one of another address.
+            call.refused |= response.status_code == 404
 
     def _listed(
         self, request: httpx.Request, response: httpx.Response | httpx.TransportError, envelope: dict[str, Any] | None

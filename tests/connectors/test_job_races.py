@@ -12,6 +12,7 @@ from connectors.email_security import EmailSecurity
 from connectors.errors import OutcomeUnknown, UnexpectedAnswer
 from connectors.job import BulkJobRequest
 from connectors.job_creation import Clearance, CreatedJob, Intent, create_job_once
+from connectors.job_looks import JobLooks
 from connectors.search import SearchParams
 from connectors.stamp import Stamp
 from connectors.wire import httpx
@@ -417,6 +418,27 @@ def test_a_create_costs_two_passes_over_many_jobs_and_five_calls_where_there_is_
     service.add_old(old, status="COMPLETED")
     assert create(api).created
     assert sum(service.calls.values()) <= most
+
+
+@pytest.mark.parametrize("page_size", [4, 50])
+def test_a_list_that_has_one_page_for_every_number_costs_few_calls_while_its_counters_move(
+    service: JobsService, clock: FakeClock, api: EmailSecurity, page_size: int
+) -> None:
+    service.page_size = page_size
+    service.add_old(2 * page_size, comment=None)
+    answer = service._answer
+
+    def same_page(request: httpx.Request) -> httpx.Response:
+        if is_list(request):
+            service.jobs[-1]["messages_pending"] += 1
+            request.url = request.url.copy_set_param("page", "1")
+        return answer(request)
+
+    service._answer = same_page  # type: ignore[method-assign]
+    looks = JobLooks(api, Stamp.of(ACCOUNT, "case-42", {}), "MOVE")
+    looks.read_all()
+    looks.read_all(filtered=True, backwards=True)
+    assert sum(service.calls.values()) <= 10
 
 
 def test_a_list_without_page_size_costs_no_more_where_there_is_one_page(

@@ -66,10 +66,13 @@ def test_a_failure_behind_what_came_is_told_after_it(size: int) -> None:
     port, thread = served([data], behind=b"\x17\x03\x03\x00\x20" + b"x" * 32)
     stream, got = opened(port), b""
     thread.join(SECONDS)
+    assert stream.get_extra_info("is_readable")
     with pytest.raises(httpcore.ReadError):
         while len(got) <= size:
             piece = stream.read(65_536, SECONDS)
             assert piece
             got += piece
+            # Nobody may send another request on it.
+            assert stream.get_extra_info("is_readable")
     stream.close()
     assert got == data

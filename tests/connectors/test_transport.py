@@ -159,7 +159,16 @@ def test_a_refusal_for_now_whose_body_breaks_off_is_still_one() -> None:
     assert (caught.value.surely_not_applied, caught.value.retry_after_seconds) == (True, 7)
 
 
-@pytest.mark.parametrize("body", [b"", b'{"success": fal', b'{"success": false, "errors": [{"code": 10404'])
+@pytest.mark.parametrize("body", [b"", b"[]", b'"not found"', b"<html>"])
+def test_a_404_of_another_address_is_told_at_once(body: bytes) -> None:
+    script = Scripted(httpx.Response(404, content=body, headers={"content-type": "application/json"}))
+    with pytest.raises(ApiRefusal) as caught:
+        connected(script).get_job(JOB_ID)
+    assert "CLOUDFLARE_BASE_URL" in caught.value.help
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("body", [b'{"success": fal', b'{"success": false, "errors": [{"code": 10404'])
 def test_a_404_whose_body_was_cut_is_asked_for_again(body: bytes) -> None:
     """The body alone says whether there is no such job or no such address."""
     cut = httpx.Response(404, content=body, headers={"content-type": "application/json"})
