@@ -194,7 +194,7 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
             return _finished(p, collected, reading, writer, settled=settled)
         except PackError as failure:
             passing = isinstance(failure, TemporaryFailure) and not isinstance(failure, ExportIncomplete | OutputError)
-            over = passing and _time_is_up(api, failure.retry_after_seconds or 0)
+            over = passing and _time_is_up(api, (failure.retry_after_seconds or 0) + writer.seconds_to_keep())
             if collected.file is not None and (over or isinstance(failure, ListingTooLong)):
                 return _unfinished(p, collected, reading)
             _say_how_to_go_on(p, collected, reading, failure)
@@ -222,6 +222,14 @@ class Writer:
             return self._write(rows, _result(self.p, job, self.collected, resume=None, settled=False), None)
 
         self.finish_time.measure(self.collected.file, expected, write if takes_time else None)
+
+    def for_reading(self, api: EmailSecurity) -> EmailSecurity:
+        """The connection for calls that leave the time to keep the rows."""
+        return api.reserving(self.seconds_to_keep)
+
+    def seconds_to_keep(self) -> float:
+        file = self.collected.file
+        return 0.0 if file is None else self.finish_time.seconds_to_keep(file.size_bytes)
 
     def time_is_up(self, job: BulkJob) -> bool:
         """Whether to stop reading. Raises: TimeLimitTooShort."""
@@ -294,9 +302,10 @@ class Reading:
 
 def _read(p: Params, api: EmailSecurity, collected: Collected, reading: Reading, writer: Writer) -> bool | None:
     """Read the rows, in as many passes as it takes. Whether the job had ended before them; None: the time is up."""
-    writer.measure(reading.job)
     if reading.is_over(collected):
         return reading.job.has_ended
+    writer.measure(reading.job)
+    api = writer.for_reading(api)
     for _ in range(MOST_ROUNDS):
         before = reading.job
         if before.has_ended and reading.job_was != _state_of(before):
@@ -306,6 +315,7 @@ def _read(p: Params, api: EmailSecurity, collected: Collected, reading: Reading,
         reading.job_was = _state_of(before)
         try:
             for more in _pages(p, api, collected, reading):
+                writer.finish_time.page_read()
                 if more and writer.time_is_up(reading.job):
                     return None
         except ListingRepeats as failure:
@@ -398,12 +408,12 @@ def _collecting(
                         file.abandon()
                     raise
         else:
-            began = finish_time.now()
-            with RowFile.reopen(place, p.resume.rows, p.resume.sha256) as file:
+            finish_time.begin()
+            with RowFile.reopen(place, p.resume.rows, p.resume.sha256, fetched=finish_time.fetched) as file:
                 collected = Collected(p.status, file, pseudonyms=pseudonyms)
                 collected.remember(file.kept_lines())
                 collected.duplicates = p.resume.duplicates_dropped
-                finish_time.began_with(file, since=began)
+                finish_time.began_with(file)
                 yield collected
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -53,3 +54,14 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left; negative once it has passed."""
         return self._at - self._clock.monotonic()
+
+
+class ReservedDeadline(Deadline):
+    """The same moment, but for what has to be done before it. reserve: how many seconds that takes by now."""
+
+    def __init__(self, whole: Deadline, reserve: Callable[[], float]) -> None:
+        self._whole = whole
+        self._reserve = reserve
+
+    def remaining(self) -> float:
+        return self._whole.remaining() - self._reserve()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from connectors import call_log, slow_search
 from connectors.api_object import uuid_of
 from connectors.call_record import CallRecord
-from connectors.clock import Clock, Deadline, SystemClock
+from connectors.clock import Clock, Deadline, ReservedDeadline, SystemClock
 from connectors.connection import Connection
 from connectors.errors import (
     ApiRefusal,
@@ -165,6 +165,13 @@ class EmailSecurity:
         other = copy.copy(self)
         if self.deadline is None or deadline.remaining() < self.deadline.remaining():
             other.deadline = deadline
+        return other
+
+    def reserving(self, seconds: Callable[[], float]) -> EmailSecurity:
+        """The same connection, for calls that leave so many seconds before the caller's deadline, if there is one."""
+        other = copy.copy(self)
+        if self.deadline is not None:
+            other.deadline = ReservedDeadline(self.deadline, seconds)
         return other
 
     @contextmanager

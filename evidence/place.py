@@ -223,7 +223,8 @@ class ObjectPlace:
         # At the spool nothing is in the way; what is at the destination is the store's to find out.
         self.overwrite = True
         self._replace = overwrite
-        self._resumed = resumed
+        # Whether a part of the export is beside the destination.
+        self._is_there = resumed
         self._time_left = time_left
         self._patience_seconds = DELIVERY_SECONDS
 
@@ -251,6 +252,7 @@ class ObjectPlace:
         for path, part in self._parts if rows_changed or self._spool.is_kept else self._parts[:-1]:
             if path.exists():
                 self._put(part, path, create=False)
+                self._is_there = True
         self._spool.forget()
 
     def keep_here(self, sha256: str) -> Path | None:
@@ -266,8 +268,8 @@ class ObjectPlace:
             try:
                 part.delete()
             except PackError as error:
-                # What was asked for is done. A run that began afresh may have left nothing there, and may not delete.
-                if self._resumed:
+                # What was asked for is done. A run that kept nothing may have left nothing there, and may not delete.
+                if self._is_there:
                     LOGGER.warning("%s is delivered, but %s is left: %s", self.name, part.url, error.message)
 
     def _put(self, store: ObjectStore, source: Path, *, create: bool) -> None:

@@ -82,8 +82,17 @@ class RowFile:
         return cls(place, path, open_fresh(path))
 
     @classmethod
-    def reopen(cls, destination: str | os.PathLike[str] | Place, expected_rows: int, expected_sha256: str) -> Self:
+    def reopen(
+        cls,
+        destination: str | os.PathLike[str] | Place,
+        expected_rows: int,
+        expected_sha256: str,
+        *,
+        fetched: Callable[[], None] = lambda: None,
+    ) -> Self:
         """Go on with an export from its `Checkpoint`. Rows written after the checkpoint are cut off.
+
+        fetched: called when the partial file is on this machine.
 
         Raises:
             ParameterError: there is no partial file, or not the one meant (pointer `/resume`). It is left as it is.
@@ -91,6 +100,7 @@ class RowFile:
         """
         place = _place(destination)
         place.fetch_partial(expected_sha256)
+        fetched()
         path = checked_destination(place.path)
         file = cls(place, path, open_existing(path))
         try:

@@ -12,14 +12,21 @@ import pytest
 from actions import export_job_messages
 from connectors.email_security import EmailSecurity
 from connectors.errors import TimeLimitTooShort
+from connectors.wire import httpx
 from evidence import csv_table, object_store
 from tests.actions.test_export import Listing, listed, ticking
-from tests.connectors.scripted import JOB_ID, connected
+from tests.connectors.scripted import JOB_ID, connected, envelope
 from tests.object_stores import Bucket
 
 ROWS = 3500
 # Five calls of a second each read them; to write them as CSV takes this long.
 SECONDS_TO_WRITE = 3.5
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are many blocks: between two of them the time is looked at."""
+    monkeypatch.setattr("evidence.row_file._BLOCK", 4096)
 
 
 @pytest.fixture
@@ -108,9 +115,8 @@ def test_an_end_that_does_not_fit_into_a_whole_call_is_refused_instead_of_put_of
 
 
 def test_rows_that_take_longer_than_the_first_interrupt_the_end_and_are_kept(
-    slowly_written: Callable[..., EmailSecurity], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slowly_written: Callable[..., EmailSecurity], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("evidence.row_file._BLOCK", 4096)
     path = tmp_path / "rows.csv"
     first, took = export(slowly_written(after=1000, milliseconds=20), str(path), 12, **AS_CSV)
     assert (first["done"], first["written"]) == (False, ROWS)
@@ -121,10 +127,11 @@ def test_rows_that_take_longer_than_the_first_interrupt_the_end_and_are_kept(
     assert export(slowly_written(), str(path), 12, **AS_CSV, resume=first["resume"])[0]["complete"]
 
 
+@pytest.mark.parametrize("refused", [False, True])
 def test_a_store_that_takes_long_is_part_of_the_time(
-    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refused: bool, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A row takes a millisecond to be sent, and as long to be fetched."""
+    """A row takes a millisecond to be sent, and as long to be fetched; a page may be refused for now."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     url, put, fetch = bucket.url("rows"), object_store.ObjectStore.put, object_store.ObjectStore.fetch
     apis: list[EmailSecurity] = []
@@ -140,16 +147,23 @@ def test_a_store_that_takes_long_is_part_of_the_time(
 
     monkeypatch.setattr(object_store.ObjectStore, "put", slow_put)
     monkeypatch.setattr(object_store.ObjectStore, "fetch", slow_fetch)
+
+    class Refusing(Listing):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            if refused and turns == 0 and request.url.params.get("page") == "3":
+                return httpx.Response(429, headers={"retry-after": "4"}, json=envelope(None, success=False))
+            return super().handle_request(request)
+
     resume: dict[str, Any] | None = None
     turns, done = 0, False
     while not done:
-        apis.append(ticking(connected(Listing(ROWS, listed(ROWS)), pages_ahead=0)))
+        apis.append(ticking(connected(Refusing(ROWS, listed(ROWS)), pages_ahead=0)))
         more = {} if resume is None else {"resume": resume}
         result, took = export(apis[-1], url, 10, **more)
         assert took <= 10
         resume, done, turns = result["resume"], result["done"], turns + 1
         assert turns < 5
-    assert turns == 3
+    assert turns == 2
     assert bucket.objects() == ["rows"]
 
 
@@ -159,3 +173,30 @@ def test_without_a_limit_nothing_is_tried_beforehand(
     api = slowly_written()
     export_job_messages.run({"job_id": JOB_ID, "destination": str(tmp_path / "rows.csv"), **AS_CSV}, api)
     assert api.clock.monotonic() == pytest.approx(5 + SECONDS_TO_WRITE)
+
+
+@pytest.mark.parametrize("seconds", [3.0, 3.2, 3.6, 4.0, 4.5, 5.0, 5.4, 5.6, 6.5, 8.0])
+def test_no_export_is_put_off_for_ever(
+    seconds: float, slowly_written: Callable[..., EmailSecurity], tmp_path: Path
+) -> None:
+    resume: dict[str, Any] | None = None
+    for _ in range(6):
+        more = {} if resume is None else {"resume": resume}
+        try:
+            result, _ = export(slowly_written(), str(tmp_path / "rows.csv"), seconds, **AS_CSV, **more)
+        except TimeLimitTooShort:
+            assert seconds < 4.6
+            return
+        resume = result["resume"]
+        if result["done"]:
+            assert seconds > 4.4
+            return
+    raise AssertionError("still put off")
+
+
+def test_without_room_for_a_trial_the_end_is_tried_itself(
+    slowly_written: Callable[..., EmailSecurity], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    result, _ = export(slowly_written(), str(tmp_path / "rows.csv"), 100, **AS_CSV)
+    assert result["complete"]
