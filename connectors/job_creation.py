@@ -33,7 +33,7 @@ from connectors.stamp import Stamp, StampKey
 
 # A look that is older than this when the POST could go is repeated where new jobs show.
 OLDEST_LOOK_SECONDS = 1.0
-STALE_LOOK_SECONDS = 20.0
+STALE_LOOK_SECONDS = 5.0
 MOST_RENEWALS = 3
 MOST_POSTS = 2
 

@@ -79,16 +79,17 @@ class JobLooks:
         self._per_page = LARGEST_PAGE
         self._shape = _Shape()
         self._read_at = 0.0
-        # Since when a row without a stamp may be the job of a POST whose answer was lost, unless it was there before.
+        # Since when a row without a stamp may be the job of a POST whose answer was lost, where no look came before it;
+        # else such a row is one that was not there before.
         self._posted_at: datetime | None = None
-        self._known_at_post: set[str] = set()
+        self._known_at_post: set[str] | None = None
         # What the pages showed that were read before a look failed.
         self.broken_off = Look()
 
     def post_follows(self) -> None:
         """Note that a POST is about to be sent. From now on rows without a stamp are looked at: one may be its job."""
         self._posted_at = self._api.clock.now() - CLOCK_SKEW
-        self._known_at_post = self._known
+        self._known_at_post = self._known if self._passes else None
 
     @property
     def age_seconds(self) -> float:
@@ -259,9 +260,14 @@ class JobLooks:
 
     def may_be_lost(self, item: dict[str, Any]) -> bool:
         """Whether the row is of the time of this call's POST, and has no stamp."""
-        if self._posted_at is None or created_at(item.get("created_at")) < self._posted_at:
+        if self._posted_at is None:
             return False
-        return uuid_of(item.get("job_id")) not in self._known_at_post and self.stamp_of(item) is None
+        if self._known_at_post is None:
+            is_new = created_at(item.get("created_at")) >= self._posted_at
+        else:
+            # By no clock: this machine's may be wrong by hours.
+            is_new = uuid_of(item.get("job_id")) not in self._known_at_post
+        return is_new and self.stamp_of(item) is None
 
     def may_be_of_action(self, item: dict[str, Any]) -> bool:
         return item.get("action_type") in (None, self._action)

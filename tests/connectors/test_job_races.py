@@ -148,6 +148,17 @@ def test_a_job_without_a_stamp_keeps_from_a_second_post_however_often_the_whole_
     assert caught.value.job_id in {one["job_id"] for one in service.jobs if one.get("comment")}
 
 
+@pytest.mark.parametrize("hours", [-22, 22])
+def test_a_job_without_a_stamp_keeps_from_a_second_post_whatever_this_machines_clock_says(hours: int) -> None:
+    service = JobsService(FakeClock())
+    api = connected(service, FakeClock((service.clock.now() + timedelta(hours=hours)).isoformat()))
+    service.post = lambda _answer, _one: httpx.Response(200, json=envelope(None, success=False))
+    service.shown = lambda one: {**one, "comment": None}
+    with pytest.raises(OutcomeUnknown, match="has no stamp"):
+        create(api)
+    assert service.calls["POST"] == 1
+
+
 # A list that changes while it is read
 
 
