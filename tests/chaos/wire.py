@@ -95,7 +95,7 @@ class Call:
             page = (self.last_page or 0) + 1
         step = 0 if self.last_page is None else page - self.last_page
         if step == 0 or abs(step) > 2:
-            self.shown, self.looked_at = {}, now
+            self.shown, self.looked_at, step = {}, now, 0
         elif step * self.last_step < 0:
             self.looked_at = now
         self.last_page, self.last_step = page, step
