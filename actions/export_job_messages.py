@@ -21,7 +21,6 @@ from actions.approval_parameters import Approvals
 from actions.contract import READ, Action, ActionParams, ActionResult, JobId
 from actions.evidence_bundle import BundleWriter, recorded_bytes
 from actions.example_job import JOB_ID, example_job
-from actions.finish_time import EndInterrupted, FinishTime
 from actions.process import main
 from actions.row_collection import Collected, expected_rows
 from connectors.call_record import CallRecord
@@ -42,6 +41,7 @@ from connectors.job import BulkJob
 from connectors.message import MessageStatus
 from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, Position
 from connectors.quantity import counted
+from evidence.finish_time import EndInterrupted, FinishTime
 from evidence.object_url import is_url
 from evidence.place import placed
 from evidence.row_file import Checkpoint, RowFile, RowWriter

@@ -13,6 +13,7 @@ import os
 import re
 import select
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -101,6 +102,15 @@ def moto() -> Iterator[str]:
         host, port = process.stdout.readline().split()
         yield f"http://{host}:{port}"
         process.stdin.close()
+
+
+@pytest.fixture
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files are, for looking at what is left of them."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 @pytest.fixture

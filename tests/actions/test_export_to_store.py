@@ -40,13 +40,7 @@ OpenDoor = Callable[..., Door]
 FORMATS = ["ndjson", "csv", "json", "parquet"]
 
 
-@pytest.fixture(autouse=True)
-def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files are, for looking at what is left of them."""
-    folder = tmp_path / "spool"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("spool")
 
 
 @pytest.fixture

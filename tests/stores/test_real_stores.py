@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -40,12 +39,7 @@ ENDS = ("dropped", "503", "stored without an answer")
 RACES = {"whole": 5, "parts": 20}
 
 
-@pytest.fixture(autouse=True)
-def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "spool"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("spool")
 
 
 @pytest.fixture(params=["whole", "parts"])

@@ -16,10 +16,10 @@ import pytest
 
 from actions import export_job_messages
 from actions.evidence_bundle import BundleWriter
-from actions.finish_time import FinishTime
 from actions.row_collection import Collected
 from connectors.row_ids import RowIds
 from evidence import row_file
+from evidence.finish_time import FinishTime
 from evidence.row_file import RowFile
 from tests.chaos.exports.play import in_words, run_day
 from tests.chaos.exports.schedule import Day, drawn
