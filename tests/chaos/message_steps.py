@@ -65,6 +65,8 @@ def step_of(
     odd = isinstance(response, httpx.Response) and ODDITY in response.extensions
     good = status is not None and 200 <= status < 300 and envelope is not None and envelope.get("success") is True
     good = good and not odd
+    # That nothing was done stands in its head, whatever became of its body.
+    refused_for_now = status == 429 and envelope is None
     rows = envelope["result"] if good and envelope is not None else []
     if request.method == "GET" and _SEARCH.search(request.url.path) and (status == 400 or (good and status == 200)):
         start, end = (request.url.params.get(name) for name in ("start", "end"))
@@ -80,7 +82,8 @@ def step_of(
     if request.method == "POST" and _CHANGE.search(request.url.path):
         return Sent(
             ids=tuple(json.loads(request.content)["ids"]),
-            lost=odd or (not good and (status is None or status < 400 or status == 408 or status >= 500)),
+            lost=not refused_for_now
+            and (odd or (not good and (status is None or status < 400 or status == 408 or status >= 500))),
             nameless=any((row.get("message_id") or row.get("id")) is None for row in rows),
             # Those of jobs are not of this call.
             changed=tuple(done for done in account.delivery.done[before:] if done.job_id is None),

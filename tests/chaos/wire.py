@@ -97,7 +97,7 @@ class Call:
         if step == 0 or abs(step) > 2:
             self.shown, self.looked_at, step = {}, now, 0
         elif step * self.last_step < 0:
-            self.looked_at = now
+            self.looked_at, step = now, 0
         self.last_page, self.last_step = page, step
         self.shown = {**(self.shown or {}), **rows}
 
@@ -194,9 +194,9 @@ class Wire(httpx.BaseTransport):
         return response
 
     def _wait_for_answer(self, seconds: float) -> None:
-        """What the service takes is no delay of the client's own: it knows nothing older than the answer."""
+        """What the service takes for a look's first page is no delay of the client's own: it can't know it sooner."""
         self._actor.rest(seconds)
-        if self.call is not None and self.call.looked_at is not None:
+        if self.call is not None and self.call.looked_at is not None and self.call.last_step == 0:
             self.call.looked_at += seconds
 
     def _time_passes(self, request: httpx.Request) -> None:
