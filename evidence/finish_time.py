@@ -92,8 +92,9 @@ class FinishTime:
             return
         self._is_measured = True
         if rows.place.spooled and not self._upload_seconds_per_byte:
-            # The first time connects too.
-            self._take_upload(min(self._seconds_of(rows.checkpoint) for _ in range(2)), rows.size_bytes)
+            with rows.place.trial(rows.size_bytes) as upload:
+                # The first time connects too.
+                self._take_upload(min(self._seconds_of(upload) for _ in range(2)), rows.size_bytes)
         if finish is not None:
             # Where no trial can be made (no room for temporary files, say) the end is tried itself.
             with suppress(PackError):

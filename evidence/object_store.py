@@ -60,6 +60,9 @@ LOOK_SECONDS = 15.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
 
+# How long a process waits for a deletion that it can do without: it may have been told to end.
+DISCARD_SECONDS = 2.0
+
 # A claim that a killed run left is taken over after a time in which no completion is still under way.
 LONGEST_CLAIM = timedelta(hours=1)
 
@@ -171,6 +174,11 @@ class ObjectStore:
             self._patiently(lambda: self._asked(lambda: obstore.delete(self._store, self.url.key)), LOOK_SECONDS)
         except _NotThere:
             return
+
+    def discard(self) -> None:
+        """Delete the object if the store does so at once. It is not tried again, and no error is raised."""
+        with suppress(BaseError, ValueError, OSError, NotImplementedError):
+            _on_a_thread(partial(obstore.delete, self._store, self.url.key), DISCARD_SECONDS)
 
     def taken(self) -> PackError:
         """What to say where another object is there, and must not be replaced."""
@@ -391,8 +399,11 @@ class _Unconditional(Exception):
     """The store does not know conditions."""
 
 
-def _on_a_thread(work: Callable[[], T]) -> T:
-    """What the work gives, or raises. A signal that ends the wait need not wait for a request."""
+def _on_a_thread(work: Callable[[], T], seconds: float | None = None) -> T:
+    """What the work gives, or raises. A signal that ends the wait need not wait for a request.
+
+    Raises: TimeoutError after so many seconds; the work goes on.
+    """
     outcome: Future[T] = Future()
 
     def run() -> None:
@@ -403,7 +414,7 @@ def _on_a_thread(work: Callable[[], T]) -> T:
 
     # Nobody waits for it at the end of the process.
     threading.Thread(target=run, daemon=True).start()
-    return outcome.result()
+    return outcome.result(seconds)
 
 
 def _pieces(source: Path) -> Iterator[bytes]:

@@ -25,6 +25,9 @@ CALLS_SUFFIX = PARTIAL_SUFFIX + ".calls"
 # In a store, what one run holds while it completes an upload in parts. It is small, and lasts seconds.
 CLAIM_SUFFIX = PARTIAL_SUFFIX + ".claim"
 
+# In a store, zeros that are put there for a moment, to measure how fast it takes an upload.
+TRIAL_SUFFIX = PARTIAL_SUFFIX + ".trial"
+
 # What is replaced while it is opened is opened anew. A directory of the kernel's says each time that nothing is there.
 _MOST_TRIES = 100
 

@@ -15,6 +15,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,7 +25,7 @@ from connectors.errors import OutputError, PackError, ParameterError
 from connectors.quantity import counted
 from evidence.destination import check_link, failed_before_writing, refuse
 from evidence.object_url import is_url, parse
-from evidence.partial_file import CALLS_SUFFIX, CLAIM_SUFFIX, PARTIAL_SUFFIX
+from evidence.partial_file import CALLS_SUFFIX, CLAIM_SUFFIX, PARTIAL_SUFFIX, TRIAL_SUFFIX
 from evidence.spool import Spool, spool
 from evidence.whole_file import taken
 
@@ -80,6 +81,14 @@ class Place(Protocol):
             ParameterError, OutputError: it can't be kept; an earlier one still is.
         """
 
+    def trial(self, size: int) -> AbstractContextManager[Callable[[], None]]:
+        """Give what uploads so many zeros, as often as it is called. They are deleted at the end of the block.
+
+        They are an object of their own: what another run has kept stays as it is.
+
+        Raises (so does what is given): ParameterError, OutputError.
+        """
+
     def keep_here(self, sha256: str) -> Path | None:
         """Keep it for a later run on this machine, where it can't be kept for any other. None: it can't be, either.
 
@@ -117,11 +126,10 @@ def placed(
         ConnectionSettingsError: the store's settings can't be used.
         OutputError: the store can't be reached.
     """
-    if destination.lower().endswith((PARTIAL_SUFFIX, CALLS_SUFFIX, CLAIM_SUFFIX)):
+    names = (PARTIAL_SUFFIX, CALLS_SUFFIX, CLAIM_SUFFIX, TRIAL_SUFFIX)
+    if destination.lower().endswith(names):
         # Once finished it would be what an export to the name without it takes for its own, and gives up.
-        refuse(
-            destination, f"{PARTIAL_SUFFIX}, {CALLS_SUFFIX} and {CLAIM_SUFFIX} are the names of what is not complete"
-        )
+        refuse(destination, f"{', '.join(names[:-1])} and {names[-1]} are the names of what is not complete")
     if not is_url(destination):
         # What is there is not replaced in the end either; but nobody wants to wait for that.
         if not overwrite and _is_there(destination):
@@ -186,6 +194,10 @@ class LocalPlace:
     def keep_partial(self, *, rows_changed: bool = True) -> None:
         """It is beside the path."""
 
+    def trial(self, size: int) -> AbstractContextManager[Callable[[], None]]:  # noqa: ARG002 -- nothing to upload
+        """It is beside the path."""
+        return contextlib.nullcontext(lambda: None)
+
     def keep_here(self, sha256: str) -> Path | None:  # noqa: ARG002 -- beside the path nothing needs a name
         """It can't be: the disk it would be on is the one that failed."""
         return None
@@ -218,6 +230,7 @@ class ObjectPlace:
         self._spool = spool
         self._store = store
         self._partial = store.beside(PARTIAL_SUFFIX)
+        self._trial = store.beside(TRIAL_SUFFIX)
         self._parts = [(path.with_name(path.name + suffix), store.beside(suffix)) for suffix in suffixes]
         self.partial_name = f"the file spooled for {self.name!r}"
         # At the spool nothing is in the way; what is at the destination is the store's to find out.
@@ -255,6 +268,22 @@ class ObjectPlace:
                 self._is_there = True
         self._spool.forget()
 
+    @contextlib.contextmanager
+    def trial(self, size: int) -> Iterator[Callable[[], None]]:
+        """See Place."""
+        zeros = self._spool.path / "trial"
+        try:
+            with zeros.open("wb") as file:
+                file.truncate(size)
+        except OSError as error:
+            failed_before_writing(self.name, error)
+        try:
+            yield lambda: self._put(self._trial, zeros, create=False)
+        finally:
+            # A signal ends the block too.
+            zeros.unlink()
+            self._trial.discard()
+
     def keep_here(self, sha256: str) -> Path | None:
         """See Place."""
         return self._spool.keep(sha256, [path.name for path, _ in self._parts])
@@ -271,6 +300,8 @@ class ObjectPlace:
                 # What was asked for is done. A run that kept nothing may have left nothing there, and may not delete.
                 if self._is_there:
                     LOGGER.warning("%s is delivered, but %s is left: %s", self.name, part.url, error.message)
+        # Of a run that was killed in its trial.
+        self._trial.discard()
 
     def _put(self, store: ObjectStore, source: Path, *, create: bool) -> None:
         left = self._time_left()

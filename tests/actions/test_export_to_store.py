@@ -452,7 +452,7 @@ def test_a_key_that_looks_like_an_error_is_none(bucket: Bucket, door: OpenDoor) 
         export(Listing(1, listed(1)), bucket.url("<Code>NoSuchBucket<"))
 
 
-@pytest.mark.parametrize("suffix", [".partial", ".partial.calls", ".partial.claim", ".PARTIAL"])
+@pytest.mark.parametrize("suffix", [".partial", ".partial.calls", ".partial.claim", ".partial.trial", ".PARTIAL"])
 @pytest.mark.parametrize("where", ["store", "path"])
 def test_what_is_complete_is_not_named_as_what_is_not(where: str, suffix: str, tmp_path: Path) -> None:
     destination = "s3://bucket-of-evidence/rows" if where == "store" else str(tmp_path / "rows")

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from actions import export_job_messages
+from actions.ending import EndedBySignal
 from connectors.errors import OutputError, PackError, ParameterError
 from evidence import object_store, object_store_settings, place
 from evidence.place import DELIVERY_SECONDS
@@ -137,6 +138,26 @@ def test_of_two_exports_that_race_one_wins_and_the_other_fails(
         assert "there already" in loser.message or "another run at this moment" in loser.message
         assert loser.resume is not None
     assert not [key for key in store.objects() if key.endswith(".claim")]
+
+
+def test_an_export_that_is_ended_while_it_has_a_time_limit_changes_nothing_of_another_run(store: Server) -> None:
+    def ending(number: int) -> list[dict[str, Any]]:
+        if number == 3:
+            raise EndedBySignal(143)
+        return listed(3500)(number)
+
+    limited = {"destination": store.url("rows"), "time_budget_seconds": 1.5}
+    other = export_job_messages.run({"job_id": JOB_ID, **limited}, ticking(connected(Listing(3500, listed(3500)))))
+    assert not other["done"]
+    kept = store.get("rows.partial")
+    for _ in range(2):
+        with pytest.raises(EndedBySignal):
+            export(Listing(3500, ending), store.url("rows"), time_budget_seconds=3600)
+        assert (store.objects(), store.get("rows.partial")) == (["rows.partial"], kept)
+        # As if the store had got it after the process was ended.
+        store.put("rows.partial.trial", b"0")
+    result = export(Listing(3500, listed(3500)), store.url("rows"), resume=other["resume"])
+    assert (result["complete"], store.objects()) == (True, ["rows"])
 
 
 @pytest.mark.parametrize("size", ["parts"], indirect=True)

@@ -1,0 +1,72 @@
+"""An export to a store with a time limit, ended by a signal as a process: nothing of it is left in the store."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.middlebox import WAIT_SECONDS
+from tests.object_stores import Answer, Bucket, Door, Request
+
+ROOT = Path(__file__).parents[2]
+
+EXPORT = """
+import sys
+from actions import export_job_messages
+from actions.ending import ended_by_signals
+from tests.actions.test_export import Listing, listed
+from tests.connectors.scripted import JOB_ID, connected
+def page(number):
+    if number == 3:
+        print("here", flush=True)
+        sys.stdin.read()
+    return listed(3500)(number)
+params = {"job_id": JOB_ID, "destination": sys.argv[1], "time_budget_seconds": 3600}
+with ended_by_signals():
+    export_job_messages.run(params, connected(Listing(3500, page), pages_ahead=0))
+"""
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("while_it", ["reads", "measures an upload"])
+def test_an_export_with_a_time_limit_that_a_signal_ends_leaves_nothing_in_the_store(
+    while_it: str, number: signal.Signals, bucket: Bucket, door: Callable[..., Door]
+) -> None:
+    uploads, over = threading.Event(), threading.Event()
+
+    def hangs(asked: Request) -> Answer | None:
+        if asked.method != "PUT" or while_it == "reads":
+            return None
+        uploads.set()
+        over.wait(WAIT_SECONDS)
+        return Answer(dropped=True)
+
+    opened = door(hangs, bucket.endpoint)
+    with subprocess.Popen(
+        [sys.executable, "-c", EXPORT, bucket.url("rows")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509 -- tests may run under nohup
+    ) as process:
+        assert process.stdout is not None
+        if while_it == "reads":
+            assert process.stdout.readline() == "here\n"
+        else:
+            assert uploads.wait(WAIT_SECONDS)
+        process.send_signal(number)
+        try:
+            assert process.wait(WAIT_SECONDS) == (-number if number == signal.SIGINT else 128 + number)
+        finally:
+            over.set()
+    assert any(asked.method == "PUT" for asked in opened.seen)
+    assert bucket.objects() == []
