@@ -166,6 +166,8 @@ def open_account(settings: Settings) -> Opened:
     mail = None
     if settings.mbox is not None:
         mail = mail_files.load(tenant, settings.mbox, undated=now, verdict=settings.mbox_disposition)
+    # Sorted before the first search asks for it.
+    tenant.newest_first()
     return Opened(Account(settings, clock, tenant), mail)
 
 

@@ -3,16 +3,18 @@
 import hashlib
 import re
 import uuid
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from sandbox.clock import Instant, as_datetime, iso_seconds
+from sandbox.clock import Instant, as_datetime, from_datetime, iso_seconds
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _VALUE: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
 _LENGTH: Final = 14
 _SPACE: Final = 62**_LENGTH
 _INVESTIGATE_ID = re.compile(r"[0-9A-Za-z]{1,40}-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d-(\d{8,12})", re.ASCII)
+_MESSAGE_ID_TIME = re.compile(r"(\d{11,14})\.", re.ASCII)
 _POSTFIX_ID = re.compile(r"4([0-9A-Za-z]{14})", re.ASCII)
 
 
@@ -86,3 +88,16 @@ def alert_id(postfix_id: str, at: Instant) -> str:
 def rfc5322_message_id(postfix_id: str, at: Instant, domain: str) -> str:
     """A Message-ID header in the form `<20261120153235.4WtWkr6nlBz9sNH@sender.example>`."""
     return f"<{as_datetime(at):%Y%m%d%H%M%S}.{postfix_id}@{domain}>"
+
+
+def second_of_message_id(text: str) -> Instant | None:
+    """The second in a Message-ID made here, given without its angle brackets; None if there is none in it."""
+    match = _MESSAGE_ID_TIME.match(text)
+    if match is None:
+        return None
+    # A year before 1000 has fewer digits there.
+    digits = match[1].zfill(14)
+    try:
+        return from_datetime(datetime.fromisoformat(f"{digits[:8]}T{digits[8:]}+00:00"))
+    except ValueError:
+        return None

@@ -7,15 +7,16 @@ an address, subject or file name, or as a whole Message-ID or hash; `metric` is 
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
-from sandbox.clock import Instant
-from sandbox.message import CLEAN, Message
-from sandbox.tenant import Tenant, newest_first
+from sandbox.clock import SECOND, Instant
+from sandbox.identifiers import second_of_message_id
+from sandbox.message import CLEAN, Attachment, Message
+from sandbox.tenant import Tenant
 
 Test = Callable[[Message], bool]
 
@@ -61,27 +62,35 @@ def find(
     after: time and number of the mail that the found ones follow. skip, most: how many of them are left out first, and
     how many are returned.
     """
-    found = _at_any_time(tenant, criteria)
+    messages, found = tenant.messages, _at_any_time(tenant, criteria)
+
+    def minus_time(number: int) -> int:
+        return -messages[number].time
+
     latest = now if criteria.end is None else min(now, criteria.end)
-    first = bisect_left(found, -latest, key=lambda message: -message.time)
+    first = bisect_left(found, -latest, key=minus_time)
     if after is not None:
-        first = max(first, bisect_right(found, (-after[0], -after[1]), key=lambda m: (-m.time, -m.number)))
+        first = max(
+            first, bisect_right(found, (-after[0], -after[1]), key=lambda number: (minus_time(number), -number))
+        )
     last = len(found)
     if criteria.start is not None:
-        last = bisect_right(found, -criteria.start, key=lambda message: -message.time)
+        last = bisect_right(found, -criteria.start, key=minus_time)
     # What is done to a mail changes these while a search is paged through.
     changing = _tests(_CHANGING, criteria)
-    matching = _matching((found[place] for place in range(first, last)), changing)
+    matching = _matching((messages[found[place]] for place in range(first, last)), changing)
     return list(islice(matching, skip, None if most is None else skip + most))
 
 
-def _at_any_time(tenant: Tenant, criteria: Criteria) -> list[Message]:
-    """All mails that match but for their time and what changes, newest first; kept for the search's next page."""
+def _at_any_time(tenant: Tenant, criteria: Criteria) -> Sequence[int]:
+    """The numbers of all mails that match but for their time and what changes, newest first; kept for the next page."""
     lasting = replace(criteria, start=None, end=None, delivery_status=None, message_action=None)
     found = tenant.found.get(lasting)
     if found is None:
-        terms = [_has_term(tenant, term) for term in (criteria.query or "").casefold().split()]
-        found = list(_matching(_candidates(tenant, criteria), [*_tests(_LASTING, criteria), *terms]))
+        tests = _tests(_LASTING, criteria)
+        tests += [_has_term(tenant, term) for term in (criteria.query or "").casefold().split()]
+        # Tested in the order in which they lie in the memory, which takes a third of the time, and sorted afterwards.
+        found = tenant.in_order(_matching(_candidates(tenant, criteria), tests))
         if len(tenant.found) >= _SEARCHES_KEPT:
             tenant.found.clear()
         tenant.found[lasting] = found
@@ -89,19 +98,17 @@ def _at_any_time(tenant: Tenant, criteria: Criteria) -> list[Message]:
 
 
 def _candidates(tenant: Tenant, criteria: Criteria) -> Iterable[Message]:
-    """The mails worth looking at, newest first: an index where one fits, for a scan of 200,000 takes its time."""
+    """The mails worth looking at: an index where one fits, for a scan of 200,000 takes its time."""
     if criteria.alert_id:
-        return newest_first(tenant.by_alert_id(criteria.alert_id))
+        return tenant.by_alert_id(criteria.alert_id)
     if criteria.message_id:
-        return newest_first(tenant.by_message_id(criteria.message_id))
+        return tenant.by_message_id(criteria.message_id)
     if criteria.sender:
-        wanted = _address_or_domain(criteria.sender)
-        return newest_first(
-            m for address in tenant.sender_addresses() if wanted(address) for m in tenant.from_sender(address)
-        )
+        addresses = filter(_address_or_domain(criteria.sender), tenant.sender_addresses())
+        return chain.from_iterable(map(tenant.from_sender, addresses))
     if criteria.recipient and "@" in criteria.recipient:
-        return newest_first(tenant.to_recipient(criteria.recipient.strip()))
-    return tenant.newest_first()
+        return tenant.to_recipient(criteria.recipient.strip())
+    return tenant.messages
 
 
 def _matching(messages: Iterable[Message], tests: Iterable[Test]) -> Iterator[Message]:
@@ -127,7 +134,7 @@ def _to(value: str) -> Test:
 
 def _acted_on(action: str) -> Test:
     operation = _OPERATION_OF_ACTION[action]
-    return lambda message: operation in message.operations()
+    return lambda message: bool(message.log) and operation in message.operations()
 
 
 def _address_or_domain(value: str) -> Callable[[str], bool]:
@@ -146,14 +153,19 @@ def _address_or_domain(value: str) -> Callable[[str], bool]:
 
 
 def _mentions(domain: str) -> Test:
-    belongs = _address_or_domain(domain.strip().lstrip("@"))
+    wanted = domain.strip().lstrip("@").strip().casefold()
+    belongs = _address_or_domain(wanted)
 
     def test(message: Message) -> bool:
-        return (
-            belongs(message.sender.domain)
-            or any(map(belongs, message.recipients))
-            or (bool(message.links) and any(map(belongs, message.link_domains())))
-        )
+        # A loop, since most mails have one recipient: `any` takes twice as long for that.
+        for recipient in message.recipients:
+            if belongs(recipient):
+                return True
+        if belongs(message.sender.domain):
+            return True
+        # Most links fail the plain look for a part; only the others are worth taking apart.
+        links = message.links
+        return bool(links) and wanted in "\n".join(links).casefold() and any(map(belongs, message.link_domains()))
 
     return test
 
@@ -164,8 +176,9 @@ def _has_keywords(text: str) -> Test:
     def test(message: Message) -> bool:
         subject = message.subject.casefold()
         # Most subjects fail the plain look for parts; only the others are worth cutting into words.
-        if not all(keyword in subject for keyword in keywords):
-            return False
+        for keyword in keywords:
+            if keyword not in subject:
+                return False
         words = set(_WORD.findall(subject))
         return all(keyword in words or not _WORD.fullmatch(keyword) for keyword in keywords)
 
@@ -174,19 +187,23 @@ def _has_keywords(text: str) -> Test:
 
 def _has_term(tenant: Tenant, term: str) -> Test:
     # Message-IDs are mostly computed, not stored, so the mails that bear the term as one are looked up beforehand.
-    named = {id(message) for message in _named_in_lower_case(tenant, term)}
+    named = {message.number for message in _named_in_lower_case(tenant, term)}
+
+    # Few addresses come in many mails.
+    @cache
+    def has_part(address: str) -> bool:
+        return term in address.casefold()
+
+    def has_mark(file: Attachment) -> bool:
+        return term in file.name.casefold() or term in (file.md5, file.sha1, file.sha256)
 
     def test(message: Message) -> bool:
-        return (
-            term in message.sender.address.casefold()
-            or term in message.subject.casefold()
-            or any(term in recipient.casefold() for recipient in message.recipients)
-            or any(
-                term in file.name.casefold() or term in (file.md5, file.sha1, file.sha256)
-                for file in message.attachments
-            )
-            or id(message) in named
-        )
+        if term in message.subject.casefold() or has_part(message.sender.address):
+            return True
+        for recipient in message.recipients:
+            if has_part(recipient):
+                return True
+        return message.number in named or (bool(message.attachments) and any(map(has_mark, message.attachments)))
 
     return test
 
@@ -195,23 +212,24 @@ def _named_in_lower_case(tenant: Tenant, term: str) -> list[Message]:
     if "@" not in term:
         return []
     bare = term.strip("<>")
-    # A lower-cased Message-ID can't be turned back into its number, but the sender's domain in it narrows the look.
-    domain = bare.rpartition("@")[2]
+    # A lower-cased Message-ID can't be turned back into its number, but the second in it narrows the look.
+    second = second_of_message_id(bare)
+    numbered = [] if second is None else tenant.between(second, second + SECOND)
     return [
         message
-        for address in tenant.sender_addresses()
-        for message in tenant.from_sender(address)
-        if (message.message_id is not None or message.sender.domain == domain)
-        and tenant.message_id_of(message).casefold().strip("<>") == bare
+        for message in chain(tenant.with_given_names(), numbered)
+        if tenant.message_id_of(message).casefold().strip("<>") == bare
     ]
 
 
 def _counted_under(metric: str) -> Test:
     name = metric.strip().casefold()
-    return lambda message: (
-        message.disposition.casefold() == name
-        or any(category.casefold() == name for category in message.sender.categories)
-    )
+
+    @cache
+    def is_named(disposition: str, categories: tuple[str, ...]) -> bool:
+        return any(label.casefold() == name for label in (disposition, *categories))
+
+    return lambda message: is_named(message.disposition, message.sender.categories)
 
 
 _LASTING: Final[dict[str, Callable[[Any], Test]]] = {

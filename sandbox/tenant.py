@@ -1,19 +1,18 @@
 """The mailboxes of one tenant: every mail that Email Security has seen, and what was done to it afterwards."""
 
+from array import array
+from bisect import bisect_right, insort_left
 from collections import defaultdict
-from collections.abc import Iterable
-from operator import attrgetter
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from sandbox import identifiers
 from sandbox.clock import Instant
 from sandbox.identifiers import Identifiers
 from sandbox.message import CLEAN, DELIVERED, MOVED, RELEASED, Attachment, LogEntry, Message, Sender
 
-
-def newest_first(messages: Iterable[Message]) -> list[Message]:
-    """Sort by time and number, both descending."""
-    # Twice by a number: a tenant's list is in the order of one already, and 200,000 pairs would take twice as long.
-    return sorted(sorted(messages, key=attrgetter("number"), reverse=True), key=attrgetter("time"), reverse=True)
+# New mails beyond this number are sorted with all others; fewer are put in their places one by one.
+_MOST_PUT_IN_PLACE = 1000
 
 
 class Tenant:
@@ -26,8 +25,9 @@ class Tenant:
         self.domain = domain
         self.identifiers = Identifiers(seed)
         self.messages: list[Message] = []
-        # What searches found, by their criteria, until a mail is added.
-        self.found: dict[object, list[Message]] = {}
+        # The numbers of the mails that searches found, by their criteria, until a mail is added.
+        self.found: dict[object, Sequence[int]] = {}
+        self._newest_first = array("I")
         self._by_sender: dict[str, list[Message]] = defaultdict(list)
         self._by_recipient: dict[str, list[Message]] = defaultdict(list)
         self._by_named_id: dict[str, list[Message]] = defaultdict(list)
@@ -129,11 +129,40 @@ class Tenant:
     def sender_addresses(self) -> Iterable[str]:
         return self._by_sender.keys()
 
-    def newest_first(self) -> list[Message]:
-        """All mails, those that are still to come too."""
-        if None not in self.found:
-            self.found[None] = newest_first(self.messages)
-        return self.found[None]
+    def with_given_names(self) -> Iterable[Message]:
+        """Mails whose Message-ID or alert ID was given and does not follow from the number."""
+        return chain.from_iterable(self._by_named_id.values())
+
+    def newest_first(self) -> Sequence[int]:
+        """The numbers of all mails by time and number, both descending; those that are still to come too."""
+        added = range(len(self._newest_first), len(self.messages))
+        if len(added) > _MOST_PUT_IN_PLACE:
+            times = [message.time for message in self.messages]
+            numbers = reversed(range(len(times)))
+            self._newest_first = array("I", sorted(numbers, key=times.__getitem__, reverse=True))
+        else:
+            for number in added:
+                insort_left(self._newest_first, number, key=self._minus_time)
+        return self._newest_first
+
+    def in_order(self, messages: Iterable[Message]) -> Sequence[int]:
+        """The numbers of these mails, newest first, each once."""
+        numbers = [message.number for message in messages]
+        if len(numbers) < len(self.messages) // 8:
+            return sorted(set(numbers), key=lambda number: (self.messages[number].time, number), reverse=True)
+        chosen = bytearray(len(self.messages))
+        for number in numbers:
+            chosen[number] = True
+        return array("I", (number for number in self.newest_first() if chosen[number]))
+
+    def between(self, start: Instant, end: Instant) -> list[Message]:
+        """Mails from `start` on and before `end`."""
+        order = self.newest_first()
+        first, last = bisect_right(order, -end, key=self._minus_time), bisect_right(order, -start, key=self._minus_time)
+        return [self.messages[number] for number in order[first:last]]
+
+    def _minus_time(self, number: int) -> int:
+        return -self.messages[number].time
 
     def to_recipient(self, address: str) -> list[Message]:
         return self._by_recipient.get(address.casefold(), [])

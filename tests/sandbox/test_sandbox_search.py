@@ -167,6 +167,65 @@ def test_pages_are_cut_from_what_a_plain_look_at_every_mail_finds(data: st.DataO
             assert [m.number for m in following] == expected[skip + 1 : skip + 3]
 
 
+@pytest.mark.parametrize("later", [0, 3, 1500])
+def test_a_tenant_of_thousands_is_searched_as_one_of_a_few(settings: Callable[..., Settings], later: int) -> None:
+    account = open_account(settings(messages=3000)).account
+    tenant, now = account.tenant, account.clock.now()
+    for place in range(later):
+        tenant.add(
+            time=now - (place % 400) * SECOND,
+            sender=Sender(f"{'Late' if place % 3 else 'late'}@bad.test"),
+            subject="Late",
+            recipients=("Dana@corp.example", "dana@CORP.example"),
+            links=() if place % 2 else ("HTTPS://Login.Portal.TEST:8443/open",),
+        )
+
+    def expected(matches: Callable[[Message], bool]) -> list[int]:
+        return [m.number for m in sorted(filter(matches, tenant.messages), key=lambda m: (-m.time, -m.number))]
+
+    def recipients(mail: Message) -> set[str]:
+        return {recipient.casefold() for recipient in mail.recipients}
+
+    address = tenant.messages[7].recipients[0]
+    cases: list[tuple[dict[str, str], Callable[[Message], bool]]] = [
+        ({}, lambda mail: bool(mail.recipients)),
+        ({"sender": "bad.test"}, lambda mail: mail.sender.domain == "bad.test"),
+        ({"sender": tenant.domain}, lambda mail: mail.sender.domain == tenant.domain),
+        ({"recipient": address}, lambda mail: address in recipients(mail)),
+        ({"recipient": "dana@corp.example"}, lambda mail: "dana@corp.example" in recipients(mail)),
+        ({"domain": tenant.domain}, lambda mail: bool(mail.recipients)),
+        ({"domain": "portal.test"}, lambda mail: any("Portal" in link for link in mail.links)),
+        ({"final_disposition": "BULK"}, lambda mail: mail.disposition == "BULK"),
+        ({"metric": "Newsletter"}, lambda mail: "Newsletter" in mail.sender.categories),
+        ({"query": "LATE@bad"}, lambda mail: mail.sender.domain == "bad.test"),
+    ]
+    for wanted, matches in cases:
+        criteria = Criteria(detections_only=False, **wanted)  # type: ignore[arg-type]
+        assert [mail.number for mail in find(tenant, criteria, now)] == expected(matches), wanted
+
+
+@pytest.mark.parametrize(
+    "at", ["2026-11-20T23:59:59.999999Z", "2026-11-21T00:00:00Z", "1969-12-31T23:59:59.5Z", "0007-03-01T00:00:00Z"]
+)
+def test_a_message_is_found_by_its_computed_message_id_in_any_case(at: str) -> None:
+    tenant = Tenant(seed=1)
+    moment = parse_instant(at)
+    for time in (moment - SECOND, moment, moment, moment + SECOND):
+        tenant.add(time=time, sender=Sender("a@Bad.test"), subject="", recipients=("dana@corp.example",))
+    for message in tenant.messages:
+        name = tenant.message_id_of(message)
+        for term in (name.upper(), name.strip("<>").lower(), name):
+            found = find(tenant, Criteria(query=term, detections_only=False), moment + SECOND)
+            assert [one.number for one in found] == [message.number]
+
+
+@pytest.mark.parametrize("term", ["20261399000000.x@bad.test", "00000000000000.x@bad.test", "2026.x@bad.test", "@"])
+def test_a_term_that_no_message_id_begins_with_finds_nothing(term: str) -> None:
+    tenant = Tenant(seed=1)
+    tenant.add(time=0, sender=Sender("nobody"), subject="", recipients=("dana",))
+    assert find(tenant, Criteria(query=term, detections_only=False), SECOND) == []
+
+
 def test_the_window_includes_both_its_ends(account: Account) -> None:
     now = account.clock.now()
     criteria = Criteria(start=now - 3 * SECOND, end=now - 2 * SECOND, detections_only=False)
