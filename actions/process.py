@@ -5,7 +5,6 @@ Logs go to standard error. The exit codes are listed in connectors.errors.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import IO, Any
 
 from actions.contract import Action
 from actions.ending import EndedBySignal, ended_by_signals, interrupted_code
+from actions.garbage import collected_once_loaded
 from actions.streams import Ledger, ended_with, kept_streams
 from connectors import call_log
 from connectors.errors import PackError, ParameterError
@@ -35,16 +35,10 @@ def main(action: Action[Any, Any], arguments: Sequence[str] | None = None) -> No
     """Run the action as this process, and exit with its code."""
     # A pydantic plugin would see every value, credentials too; and to look for one costs 20 ms a start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # See actions/__init__.py. What is there is not looked through for garbage again: that takes longest at the end.
-    alone = not gc.isenabled()
-    if alone:
-        gc.freeze()
-        gc.enable()
-    with ended_by_signals(), kept_streams() as ledger:
+    # It was turned off in actions/__init__.py.
+    with collected_once_loaded(), ended_by_signals(), kept_streams() as ledger:
         code = _ended(action, sys.argv[1:] if arguments is None else arguments, ledger)
         code = ledger.settle(code)
-    if alone:
-        gc.freeze()
     sys.exit(code)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
 from actions.ending import ended_by_signals
+from actions.garbage import collected_once_loaded
 from actions.streams import kept_streams
 
 EXTRA_MISSING = """cfes: the command line needs {name}, which is not installed.
@@ -14,7 +16,12 @@ Install the pack with its extra: pip install -e '.[cli]'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code, which stays true where the output can't be written."""
+    """Run one command and return its exit code, which stays true where the output can't be written.
+
+    arguments: None where the process is there for this command alone.
+    """
+    if arguments is None:
+        gc.disable()
     with ended_by_signals(), kept_streams() as ledger:
         ledger.reader_may_leave = True
         return ledger.settle(_run(sys.argv[1:] if arguments is None else arguments))
@@ -28,4 +35,5 @@ def _run(arguments: Sequence[str]) -> int:
             raise
         sys.stderr.write(EXTRA_MISSING.format(name=missing.name))
         return 2
-    return run(arguments)
+    with collected_once_loaded():
+        return run(arguments)

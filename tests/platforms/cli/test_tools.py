@@ -91,6 +91,18 @@ def test_it_runs_as_a_module() -> None:
     assert (ended.returncode, ended.stdout) == (0, f"cfes {VERSION}\n")
 
 
+@pytest.mark.parametrize(("call", "passed_over"), [("main()", True), ("main([])", False)])
+def test_garbage_is_collected_while_a_command_runs(call: str, passed_over: bool) -> None:
+    """Only a process that is there for the command passes over what was loaded before."""
+    ended = process(
+        "-c",
+        "import gc; from platforms.cli import outcome; from platforms.cli.main import main; "
+        "outcome.run = lambda _: print(gc.isenabled(), gc.get_freeze_count() > 1000) or 0; "
+        f"{call}; print(gc.isenabled(), gc.get_freeze_count() > 1000)",
+    )
+    assert (ended.stderr, ended.stdout) == ("", f"True {passed_over}\n" * 2)
+
+
 def test_completion_knows_commands_flags_and_choices() -> None:
     def completed(words: str) -> list[str]:
         ended = process(
