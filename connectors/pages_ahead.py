@@ -24,8 +24,9 @@ class Ahead:
 
     Only numbered pages are fetched ahead, behind the first and behind each full one: a cursor is known when its page
     is there. Until the second page has proved to be another than the first (`judge`), and behind a page that brought
-    nothing new, few are: a service that gives the same page for every number must not cost many calls. What did not
-    come at the first try is fetched again in its turn: waits and errors are those of a listing read page by page.
+    nothing new, few are: a service that gives the same page for every number must not cost many calls. Behind an empty
+    page that was fetched ahead no fetch starts before its turn: most likely the listing has ended. What did not come at
+    the first try is fetched again in its turn: waits and errors are those of a listing read page by page.
     """
 
     def __init__(
@@ -40,18 +41,24 @@ class Ahead:
         self._attempt = attempt
         self._last_page = last_page
         self._width = width
-        self._begun: dict[int, Future[Page]] = {}
+        # None for a page that was not worth its fetch.
+        self._begun: dict[int, Future[Page | None]] = {}
+        self._empty: list[int] = []
+        self._given = 0
         self._asked = False
         self._first = 1
         self._judged = 0
         self._brought_nothing = False
         self._threads: list[Thread] = []
-        self._wanted: SimpleQueue[tuple[int, Future[Page]] | None] = SimpleQueue()
+        self._wanted: SimpleQueue[tuple[int, Future[Page | None]] | None] = SimpleQueue()
 
     def judge(self, brought_anything: bool) -> None:
         """Learn whether the page that was given last brought anything new."""
         self._judged += 1
         self._brought_nothing = not brought_anything
+        if brought_anything:
+            # The listing goes on behind these.
+            self._empty = [number for number in self._empty if number > self._given]
 
     def __call__(self, position: Position) -> Page:
         if self._begun and position.cursor is None:
@@ -62,6 +69,7 @@ class Ahead:
             # Beside the first page, not behind it, which would cost one more wait for an answer.
             self._begin(position.page + 1)
         self._asked = True
+        self._given = position.page
         begun = self._begun.pop(position.page, None) if position.cursor is None else None
         page = None
         # Asked for, not raised: the error would keep this frame, and with it the page, until garbage is collected.
@@ -108,11 +116,19 @@ class Ahead:
             number, page = wanted
             if page.set_running_or_notify_cancel():
                 try:
-                    page.set_result(self._attempt(Position(number)))
+                    page.set_result(self._attempted(number))
                 except BaseException as error:  # noqa: BLE001 -- handed over to whoever waits for the page
                     page.set_exception(error)
             # Else the thread would keep the page until it has the next.
             del wanted, page
+
+    def _attempted(self, number: int) -> Page | None:
+        if any(number > empty for empty in self._empty):
+            return None
+        page = self._attempt(Position(number))
+        if not page.items:
+            self._empty.append(number)
+        return page
 
     def _give_up(self) -> None:
         for begun in self._begun.values():

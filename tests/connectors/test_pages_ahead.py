@@ -164,6 +164,36 @@ def test_a_service_that_gives_one_page_for_every_number_costs_few_calls(width: i
     assert len(asked) <= 5
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_behind_two_empty_pages_no_other_one_is_fetched(width: int) -> None:
+    asked: Counter[int] = Counter()
+
+    def counted(position: Position) -> Page:
+        asked[position.page] += 1
+        return page(position, 3 * LARGEST_PAGE)
+
+    with Ahead(counted, counted, last_page=lambda: 100, width=width) as ahead:
+        pages = list(sweep(ahead, enough=lambda: False, identities=lambda items: items, judged=ahead.judge))
+    assert [len(one.items) for one, _ in pages] == [1000, 1000, 1000, 0, 0]
+    assert asked == Counter(range(1, 6))
+
+
+@pytest.mark.parametrize("width", [1, 2, 8])
+@pytest.mark.parametrize("hole", [2, 3, 12])
+def test_an_empty_page_in_the_middle_hides_no_page_behind_it(hole: int, width: int) -> None:
+    asked: Counter[int] = Counter()
+
+    def counted(position: Position) -> Page:
+        asked[position.page] += 1
+        return Page([], None) if position.page == hole else page(position)
+
+    with Ahead(counted, counted, last_page=lambda: 13, width=width) as ahead:
+        pages = list(sweep(ahead, enough=lambda: False, identities=lambda items: items, judged=ahead.judge))
+    shown = {row for one, _ in pages for row in one.items}
+    assert shown == {str(number) for number in range(TOTAL) if number // LARGEST_PAGE != hole - 1}
+    assert set(asked.values()) == {1}
+
+
 def test_no_page_ahead_where_it_is_set_to_none() -> None:
     def attempt(position: Position) -> Page:
         raise AssertionError(f"page {position.page} was fetched ahead")
