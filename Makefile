@@ -20,7 +20,7 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
-$(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt connectors/version.py
+$(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt core/version.py
 	@echo "Setting up $(VENV), once"
 	@$(PIP) --editable '.[approval,cli,sandbox]'
 	@touch $@
@@ -78,9 +78,9 @@ lint: $(VENV)/.tests ## Check style and types, strictly
 	@$(BIN)/mypy
 
 manifest: $(VENV)/.runs ## Write manifest.json and the JSON Schemas anew from the actions and playbooks
-	@$(BIN)/python -m platforms.manifest
-	@$(BIN)/python -m playbooks.format
-	@$(BIN)/python -m platforms.reference
+	@$(BIN)/python -m platforms.published.manifest
+	@$(BIN)/python -m playbooks.language.format
+	@$(BIN)/python -m platforms.published.reference
 
 record: $(VENV)/.tests ## Record the cassettes anew from the sandbox
 	@$(BIN)/python -m tests.cassettes.record

@@ -2,6 +2,6 @@ import gc
 import sys
 
 # While `python -m actions.NAME` looks for its module. Nothing that is imported is garbage, and to look for it takes a
-# tenth of a start; `actions.process.main` turns it on again.
+# tenth of a start; `actions.contract.process.main` turns it on again.
 if sys.argv[:1] == ["-m"]:
     gc.disable()

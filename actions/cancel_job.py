@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import Field
 
-from actions.contract import WRITE, Action, ActionParams, ActionResult, JobId
-from actions.example_job import JOB_ID, example_job
-from actions.process import main
+from actions.contract.action import WRITE, Action, ActionParams, ActionResult, JobId
+from actions.contract.process import main
+from actions.shapes.example_job import JOB_ID, example_job
 from connectors.email_security import EmailSecurity
-from connectors.errors import Conflict
-from connectors.job import BulkJob
-from connectors.job_cancelling import cancel_surely
-from connectors.quantity import counted
+from connectors.objects.job import BulkJob
+from core.errors import Conflict
+from core.quantity import counted
+from remediation.jobs.cancelling import cancel_surely
 
 
 class Params(ActionParams):

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from actions.contract import WRITE, Action, ActionParams, ActionResult, JobId, Preview
-from actions.example_job import JOB_ID
-from actions.process import main
-from connectors.api_object import uuid_of
+from actions.contract.action import WRITE, Action, ActionParams, ActionResult, JobId, Preview
+from actions.contract.process import main
+from actions.shapes.example_job import JOB_ID
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from connectors.objects.api_object import uuid_of
+from connectors.objects.job import BulkJob
+from core.errors import (
     ApiRefusal,
     EvidenceRefused,
     JobStillRunning,
@@ -28,17 +29,16 @@ from connectors.errors import (
     PolicyRefused,
     UnexpectedAnswer,
 )
-from connectors.job import BulkJob
-from connectors.quantity import counted
-from connectors.stamp import Stamp
-from guardrails.accountability import check_reason
-from guardrails.spent_approvals import spend_approvals_of_job
+from core.quantity import counted
+from remediation.guardrails.accountability import check_reason
+from remediation.guardrails.approvals.spent import spend_approvals_of_job
+from remediation.stamp import Stamp
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    from evidence.manifest import Manifest
-    from evidence.verification import Verification
+    from remediation.evidence.manifest import Manifest
+    from remediation.evidence.verification import Verification
 
 FORGOTTEN = (
     "the job's stamp is deleted with it: the same idempotency_key or plan would make a job again, as far as they are "
@@ -128,8 +128,8 @@ def delete_job(p: Params, api: EmailSecurity) -> Result:
 def _verified(evidence: str, job: BulkJob, api: EmailSecurity) -> Verification:
     """Raises: EvidenceRefused, ParameterError where there is no bundle."""
     # Loaded here: a delete without evidence does not wait for it.
-    from evidence.verification import verified_file, verify  # noqa: PLC0415
-    from evidence.verification_words import signature_words  # noqa: PLC0415
+    from remediation.evidence.verification import verified_file, verify  # noqa: PLC0415
+    from remediation.evidence.verification_words import signature_words  # noqa: PLC0415
 
     found = verify(evidence, _public_key(api))
     about = found.manifest
@@ -166,11 +166,11 @@ def _public_key(api: EmailSecurity) -> Ed25519PublicKey | None:
     """
     rule = api.policy.delete if api.has_policy else None
     if rule is not None and rule.public_key is not None:
-        from guardrails.approver_keys import evidence_key  # noqa: PLC0415 -- cryptography, where a signature is checked
+        from remediation.guardrails.approvals.keys import evidence_key  # noqa: PLC0415 -- cryptography, where a signature is checked
 
         return evidence_key(api.policy)
     if api.connection.evidence_key is not None:
-        from evidence.signature import Signer  # noqa: PLC0415
+        from remediation.evidence.signature import Signer  # noqa: PLC0415
 
         return Signer(api.connection.evidence_key.get_secret_value()).public_key
     if rule is not None and rule.evidence == "signed":
@@ -188,8 +188,8 @@ def _name_of_key(api: EmailSecurity) -> str:
 
 def _recounted(evidence: str, about: Manifest, job: BulkJob, api: EmailSecurity) -> str | None:
     """Return what is wrong with the rows in the bundle, or None. Raises: ParameterError, what a read raises."""
-    from evidence.recount import Recount  # noqa: PLC0415
-    from evidence.verification import verified_blocks  # noqa: PLC0415
+    from remediation.evidence.recount import Recount  # noqa: PLC0415
+    from remediation.evidence.verification import verified_blocks  # noqa: PLC0415
 
     recount = Recount(job)
     file = next(file for file in about.files if file.path == "rows.ndjson")

@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from actions import progress
-from actions.approval_parameters import Approvals
-from actions.contract import READ, Action, ActionParams, ActionResult, JobId
-from actions.evidence_bundle import BundleWriter, recorded_bytes
-from actions.example_job import JOB_ID, example_job
-from actions.process import main
-from actions.row_collection import Collected, expected_rows
+from actions.contract.action import READ, Action, ActionParams, ActionResult, JobId
+from actions.contract.process import main
+from actions.shapes.approval_parameters import Approvals
+from actions.shapes.example_job import JOB_ID, example_job
 from connectors.call_record import CallRecord
-from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from connectors.objects.job import BulkJob
+from connectors.objects.message import MessageStatus
+from connectors.paging.pages import LARGEST_PAGE, LONGEST_CURSOR, Position
+from core import progress
+from core.clock import Deadline
+from core.errors import (
     DeadlineExceeded,
     ExportIncomplete,
     ListingRepeats,
@@ -37,19 +38,18 @@ from connectors.errors import (
     Problem,
     TemporaryFailure,
 )
-from connectors.job import BulkJob
-from connectors.message import MessageStatus
-from connectors.paging import LARGEST_PAGE, LONGEST_CURSOR, Position
-from connectors.quantity import counted
-from evidence.finish_time import EndInterrupted, FinishTime
-from evidence.object_url import is_url
-from evidence.place import placed
-from evidence.row_file import Checkpoint, RowFile, RowWriter
-from evidence.spool import KEPT_DAYS
-from evidence.whole_file import FileRecord
+from core.quantity import counted
+from remediation.evidence.contents import BundleWriter, recorded_bytes
+from remediation.exports.collected_rows import Collected, expected_rows
+from remediation.exports.destinations.object_url import is_url
+from remediation.exports.destinations.place import placed
+from remediation.exports.files.spool import KEPT_DAYS
+from remediation.exports.files.whole_file import FileRecord
+from remediation.exports.finish_time import EndInterrupted, FinishTime
+from remediation.exports.row_file import Checkpoint, RowFile, RowWriter
 
 if TYPE_CHECKING:
-    from evidence.pseudonyms import Pseudonyms
+    from remediation.exports.pseudonyms.pseudonyms import Pseudonyms
 
 # A second pass finds rows that slipped between two pages of the first; after the third nothing new is to be expected.
 MOST_PASSES = 3
@@ -264,7 +264,7 @@ class Writer:
 def _row_writer(p: Params, result: Result) -> RowWriter | None:
     if p.csv_dialect == "plain":
         return None
-    from evidence.csv_excel import write_excel_csv  # noqa: PLC0415 -- for one dialect
+    from remediation.exports.formats.csv_excel import write_excel_csv  # noqa: PLC0415 -- for one dialect
 
     return lambda lines, write: result.warnings.extend(write_excel_csv(lines, write))
 
@@ -363,7 +363,7 @@ def _check_destination(p: Params) -> None:
     if problems:
         raise ParameterError(problems=problems)
     if p.format == "parquet":
-        from evidence.parquet_table import check_installed  # noqa: PLC0415 -- for one format
+        from remediation.exports.formats.parquet_table import check_installed  # noqa: PLC0415 -- for one format
 
         check_installed()
     if p.resume is None:
@@ -421,7 +421,7 @@ def _pseudonyms(p: Params, api: EmailSecurity) -> Pseudonyms | None:
     """Raises: ConnectionSettingsError without a key; ParameterError where the rows before have other names."""
     pseudonyms = None
     if p.pseudonymize:
-        from evidence.pseudonyms import Pseudonyms  # noqa: PLC0415 -- where it is asked for
+        from remediation.exports.pseudonyms.pseudonyms import Pseudonyms  # noqa: PLC0415 -- where it is asked for
 
         pseudonyms = Pseudonyms.of(api.connection.pseudonym_key)
     if p.resume is not None and p.resume.pseudonyms != (pseudonyms and pseudonyms.key_check):

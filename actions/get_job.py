@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import Field
 
-from actions.contract import READ, Action, ActionParams, ActionResult, JobId
-from actions.example_job import JOB_ID, example_job
-from actions.process import main
+from actions.contract.action import READ, Action, ActionParams, ActionResult, JobId
+from actions.contract.process import main
+from actions.shapes.example_job import JOB_ID, example_job
 from connectors.email_security import EmailSecurity
 
 

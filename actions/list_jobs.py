@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import Field
 
-from actions.contract import READ, Action, BoundedParams, BoundedResult
-from actions.example_job import example_job
-from actions.process import main
+from actions.contract.action import READ, Action, BoundedParams, BoundedResult
+from actions.contract.process import main
+from actions.shapes.example_job import example_job
 from connectors.email_security import EmailSecurity
-from connectors.job import ActionType, JobStatus
+from connectors.objects.job import ActionType, JobStatus
 
 
 class Params(BoundedParams):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from actions.contract import WRITE, Action
-from actions.example_change import INVESTIGATE_ID, example_change
-from actions.message_request import finish, prepare, selection_of
-from actions.message_shapes import ChangeResult, NamedParams, dry_run_of, verdict
-from actions.process import main
+from actions.contract.action import WRITE, Action
+from actions.contract.process import main
+from actions.shapes.example_change import INVESTIGATE_ID, example_change
+from actions.shapes.message_change import ChangeResult, NamedParams, dry_run_of, verdict
+from actions.shapes.message_request import finish, prepare, selection_of
 from connectors.email_security import EmailSecurity
-from connectors.job import Destination
-from guardrails.named_messages import Change
+from connectors.objects.job import Destination
+from remediation.guardrails.message_rules import Change
 
 
 class Params(NamedParams):

@@ -9,32 +9,32 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from actions.contract import READ, Action, ActionResult
-from actions.example_plan import EXAMPLE_PLAN
-from actions.job_request import JobRequestParams, limits_of, warnings_of
-from actions.process import main
-from actions.result_size import fitting
+from actions.contract.action import READ, Action, ActionResult
+from actions.contract.process import main
+from actions.contract.result_size import fitting
+from actions.shapes.example_plan import EXAMPLE_PLAN
+from actions.shapes.job_request import JobRequestParams, limits_of, warnings_of
 from connectors.email_security import EmailSecurity
-from connectors.errors import GuardrailRefusal, ParameterError, PlanRefused, Problem, TooManyMessages, UncountableSearch
-from connectors.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
-from connectors.quantity import counted
-from connectors.search import SearchParams, format_instant
-from guardrails.accountability import requester
-from guardrails.approvals_needed import wasted_approvals
-from guardrails.job_rules import (
+from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
+from connectors.objects.search import SearchParams, format_instant
+from core.errors import GuardrailRefusal, ParameterError, PlanRefused, Problem, TooManyMessages, UncountableSearch
+from core.quantity import counted
+from remediation.guardrails.accountability import requester
+from remediation.guardrails.approvals.needed import wasted_approvals
+from remediation.guardrails.job_rules import (
     approvals_needed,
     asks_for_plan,
     needs_count,
     refusals_of_numbers,
     refusals_of_request,
 )
-from guardrails.plan import Parity, Plan, Refusal, new_plan, reversibility_of
-from guardrails.plan_check import discovery_limit, smallest_drift
-from guardrails.plan_seal import remember, seal_plan
-from guardrails.proposed_job import ProposedJob
-from guardrails.search_scope import scope_of
-from guardrails.survey import Survey, survey
-from guardrails.window import pinned
+from remediation.guardrails.plans.check import discovery_limit, smallest_drift
+from remediation.guardrails.plans.plan import Parity, Plan, Refusal, new_plan, reversibility_of
+from remediation.guardrails.plans.seal import remember, seal_plan
+from remediation.guardrails.proposed_job import ProposedJob
+from remediation.guardrails.search_scope import scope_of
+from remediation.guardrails.search_window import pinned
+from remediation.guardrails.survey import Survey, survey
 
 # A plan goes through the state of a platform that bounds it, and can't be cut once it is sealed.
 MOST_SAMPLE_BYTES = 100_000

@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from actions.contract import READ, Action, ActionParams, ActionResult, JobId
-from actions.example_job import JOB_ID, example_job
-from actions.job_document import JobDocument
-from actions.process import main
+from actions.contract.action import READ, Action, ActionParams, ActionResult, JobId
+from actions.contract.process import main
+from actions.shapes.example_job import JOB_ID, example_job
+from actions.shapes.job_document import JobDocument
 from connectors.email_security import EmailSecurity
-from connectors.errors import InlineTooLarge, ParameterError, Problem, UnexpectedAnswer
-from connectors.job import BulkJob
-from connectors.quantity import counted
+from connectors.objects.job import BulkJob
+from core.errors import InlineTooLarge, ParameterError, Problem, UnexpectedAnswer
+from core.quantity import counted
 
 if TYPE_CHECKING:
-    from evidence.disagreement_list import DisagreementList
-    from evidence.place import Place
-    from evidence.whole_file import WholeFile
-    from evidence.witnesses import EventsHeard, Witnesses
+    from remediation.exports.destinations.place import Place
+    from remediation.exports.files.whole_file import WholeFile
+    from remediation.reconciliation.comparison import EventsHeard, Witnesses
+    from remediation.reconciliation.disagreement_list import DisagreementList
 
 INLINE = "inline"
 
@@ -161,9 +161,9 @@ class Result(ActionResult):
 
 def reconcile_job(p: Params, api: EmailSecurity | None) -> Result:
     # The database is loaded where witnesses are heard, not where an action is started.
-    from actions.job_witnesses import counters_against_rows, doing_of  # noqa: PLC0415
-    from evidence.post_delivery_events import events_of  # noqa: PLC0415
-    from evidence.witnesses import Witnesses  # noqa: PLC0415
+    from remediation.reconciliation.comparison import Witnesses  # noqa: PLC0415
+    from remediation.reconciliation.job_claims import counters_against_rows, doing_of  # noqa: PLC0415
+    from remediation.reconciliation.post_delivery_events import events_of  # noqa: PLC0415
 
     with _placed(p) as place:
         began = _job(p, api)
@@ -199,8 +199,8 @@ def _placed(p: Params) -> Iterator[Place | None]:
     if p.destination == INLINE:
         yield None
         return
-    from evidence.destination import checked_destination  # noqa: PLC0415
-    from evidence.place import placed  # noqa: PLC0415
+    from remediation.exports.destinations.place import placed  # noqa: PLC0415
+    from remediation.exports.files.path_checks import checked_destination  # noqa: PLC0415
 
     for path in (p.rows, *p.events):
         with suppress(OSError, ValueError):
@@ -238,8 +238,8 @@ def _patient(api: EmailSecurity | None) -> EmailSecurity:
 
 def _hear_rows(p: Params, api: EmailSecurity | None, job: BulkJob, witnesses: Witnesses) -> BulkJob:
     """Take the rows of the file, or of the API; gives the job as it is after that."""
-    from actions.job_witnesses import action_of, hear_rows  # noqa: PLC0415
-    from evidence.rows_said import rows_of_file  # noqa: PLC0415
+    from remediation.reconciliation.job_claims import action_of, hear_rows  # noqa: PLC0415
+    from remediation.reconciliation.row_claims import rows_of_file  # noqa: PLC0415
 
     if p.rows is not None:
         witnesses.take_rows(rows_of_file(p.rows, action_of(job), "/rows"))
@@ -250,12 +250,12 @@ def _hear_rows(p: Params, api: EmailSecurity | None, job: BulkJob, witnesses: Wi
 
 @contextmanager
 def _listing(p: Params, place: Place | None) -> Iterator[tuple[DisagreementList, WholeFile | None]]:
-    from evidence.disagreement_list import DisagreementList  # noqa: PLC0415
+    from remediation.reconciliation.disagreement_list import DisagreementList  # noqa: PLC0415
 
     if place is None:
         yield DisagreementList(limit_bytes=p.inline_limit_bytes), None
         return
-    from evidence.whole_file import whole_file  # noqa: PLC0415
+    from remediation.exports.files.whole_file import whole_file  # noqa: PLC0415
 
     with whole_file(Path(place.path), name=place.name, replace=place.overwrite) as file:
         yield DisagreementList(file=file, row_format=p.format), file
@@ -265,8 +265,8 @@ def _result(
     job: BulkJob, witnesses: Witnesses, found: DisagreementList, files: Sequence[ListFile], moving: str | None
 ) -> Result:
     """moving: the job's status when its rows were read at the API, unless nothing moved then."""
-    from actions.job_witnesses import counters  # noqa: PLC0415
-    from evidence.disagreement_list import time_of  # noqa: PLC0415
+    from remediation.reconciliation.disagreement_list import time_of  # noqa: PLC0415
+    from remediation.reconciliation.job_claims import counters  # noqa: PLC0415
 
     rows, events = witnesses.rows, witnesses.events
     return Result(
@@ -322,7 +322,7 @@ def _warnings(job: BulkJob, witnesses: Witnesses, found: DisagreementList, movin
 
 
 def _about_rows(job: BulkJob, witnesses: Witnesses, found: DisagreementList) -> Iterator[str]:
-    from evidence.disagreement_list import time_of  # noqa: PLC0415
+    from remediation.reconciliation.disagreement_list import time_of  # noqa: PLC0415
 
     rows, events = witnesses.rows, witnesses.events
     if found.by_kind["completed_without_event"]:

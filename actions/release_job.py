@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
-from actions.contract import WRITE, Action
-from actions.example_job import JOB_ID, example_new_job
-from actions.job_request import (
+from actions.contract.action import WRITE, Action
+from actions.contract.process import main
+from actions.shapes.example_job import JOB_ID, example_new_job
+from actions.shapes.job_request import (
     PLAN_OR_SEARCH,
     CreateJobParams,
     JobRequestResult,
@@ -17,7 +18,6 @@ from actions.job_request import (
     request_job,
     verdict,
 )
-from actions.process import main
 from connectors.email_security import EmailSecurity
 
 

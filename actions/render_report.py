@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from actions.contract import Action, ActionParams, ActionResult
-from actions.example_job import example_job
-from actions.job_document import JobDocument
-from actions.process import main
-from connectors.clock import SystemClock
-from connectors.version import VERSION
+from actions.contract.action import Action, ActionParams, ActionResult
+from actions.contract.process import main
+from actions.shapes.example_job import example_job
+from actions.shapes.job_document import JobDocument
+from core.clock import SystemClock
+from core.version import VERSION
 
 
 class Alert(ActionParams):
@@ -73,9 +73,9 @@ class Result(ActionResult):
 
 def render_report(p: Params) -> Result:
     # Jinja2 is loaded where a report is written, not where an action is started.
-    from evidence.place import placed  # noqa: PLC0415
-    from evidence.report import write_report  # noqa: PLC0415
-    from evidence.request_facts import request_facts  # noqa: PLC0415
+    from remediation.exports.destinations.place import placed  # noqa: PLC0415
+    from remediation.reports.report import write_report  # noqa: PLC0415
+    from remediation.reports.request_facts import request_facts  # noqa: PLC0415
 
     facts = p.model_dump(mode="json", exclude_none=True, exclude={"destination", "format", "alert"})
     facts["pack_version"] = VERSION

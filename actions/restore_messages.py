@@ -15,19 +15,19 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from actions.contract import WRITE, Action
-from actions.example_change import INVESTIGATE_ID, example_change, example_found
-from actions.in_flight import look_at_cancelled
-from actions.message_request import UNACCOUNTED_NAMED, finish, prepare
-from actions.message_selection import JobRow, Selection, exported_rows
-from actions.message_shapes import ChangeParams, ChangeResult, ExportPath, dry_run_of, verdict
-from actions.process import main
+from actions.contract.action import WRITE, Action
+from actions.contract.process import main
+from actions.shapes.example_change import INVESTIGATE_ID, example_change, example_found
+from actions.shapes.message_change import ChangeParams, ChangeResult, ExportPath, dry_run_of, verdict
+from actions.shapes.message_request import UNACCOUNTED_NAMED, finish, prepare
 from connectors.email_security import EmailSecurity
-from connectors.errors import NotRestorable, ParameterError, Problem, printable
-from connectors.folders import DELETIONS, PURGES, recovery_from
-from connectors.job import Destination
-from connectors.quantity import counted
-from guardrails.named_messages import Change
+from connectors.objects.folders import DELETIONS, PURGES, recovery_from
+from connectors.objects.job import Destination
+from core.errors import NotRestorable, ParameterError, Problem, printable
+from core.quantity import counted
+from remediation.guardrails.message_rules import Change
+from remediation.messages.in_flight import look_at_cancelled
+from remediation.messages.selection import JobRow, Selection, exported_rows
 
 MOVED_TO_UNKNOWN = "(not told)"
 MOST_FOLDERS = 20

@@ -11,20 +11,20 @@ from typing import get_args
 
 from pydantic import Field
 
-from actions.contract import WRITE, Action, JobId
-from actions.example_change import example_change
-from actions.example_job import JOB_ID
-from actions.message_request import finish, prepare
-from actions.message_selection import JobRow, Selection, read_row
-from actions.message_shapes import ChangeParams, ChangeResult, dry_run_of, verdict
-from actions.process import main
-from connectors.clock import whole_seconds
+from actions.contract.action import WRITE, Action, JobId
+from actions.contract.process import main
+from actions.shapes.example_change import example_change
+from actions.shapes.example_job import JOB_ID
+from actions.shapes.message_change import ChangeParams, ChangeResult, dry_run_of, verdict
+from actions.shapes.message_request import finish, prepare
 from connectors.email_security import EmailSecurity
-from connectors.errors import JobStillRunning, UnexpectedAnswer
-from connectors.job import BulkJob, Destination
-from connectors.quantity import counted
-from connectors.search import format_instant, parse_instant
-from guardrails.named_messages import Change
+from connectors.objects.job import BulkJob, Destination
+from connectors.objects.search import format_instant, parse_instant
+from core.clock import whole_seconds
+from core.errors import JobStillRunning, UnexpectedAnswer
+from core.quantity import counted
+from remediation.guardrails.message_rules import Change
+from remediation.messages.selection import JobRow, Selection, read_row
 
 # A second pass finds rows that slipped between two pages of the first.
 MOST_PASSES = 3

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from actions.contract import READ, Action, BoundedParams, BoundedResult
-from actions.process import main
+from actions.contract.action import READ, Action, BoundedParams, BoundedResult
+from actions.contract.process import main
 from connectors.email_security import EmailSecurity
-from connectors.end_of_life import ACTION_LOG, EndedParameter
-from connectors.errors import ParameterError
-from connectors.quantity import counted
-from connectors.search import SearchParams
-from guardrails.search_scope import scope_of
+from connectors.objects.end_of_life import ACTION_LOG, EndedParameter
+from connectors.objects.search import SearchParams
+from core.errors import ParameterError
+from core.quantity import counted
+from remediation.guardrails.search_scope import scope_of
 
 
 class Params(BoundedParams):

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from actions.contract import READ, Action, ActionParams, ActionResult
-from actions.process import main
+from actions.contract.action import READ, Action, ActionParams, ActionResult
+from actions.contract.process import main
 from connectors.email_security import EmailSecurity
-from connectors.errors import PermissionDenied
 from connectors.write_permission import Answer, raise_for_the_address, write_permission
+from core.errors import PermissionDenied
 
 
 class Params(ActionParams):

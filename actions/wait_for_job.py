@@ -16,10 +16,21 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from actions import progress
-from actions.contract import READ, WRITE, Action, ActionParams, ActionResult, JobId
-from actions.example_job import JOB_ID, example_job
-from actions.job_progress import (
+from actions.contract.action import READ, WRITE, Action, ActionParams, ActionResult, JobId
+from actions.contract.process import main
+from actions.shapes.example_job import JOB_ID, example_job
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import BEFORE_PROCESSING, HAS_ENDED, BulkJob
+from connectors.objects.job_notes import job_notes
+from connectors.objects.message import MessageStatus
+from connectors.objects.search import parse_instant
+from core import progress
+from core.clock import Deadline, whole_seconds
+from core.errors import PackError, ParameterError, TemporaryFailure
+from core.quantity import counted
+from remediation.jobs.discovery_limit import DiscoveryLimit, Tripwire
+from remediation.jobs.polling import next_look_seconds
+from remediation.jobs.progress import (
     LOOKS_REMEMBERED,
     Look,
     Outcome,
@@ -29,18 +40,7 @@ from actions.job_progress import (
     outcome_of,
     rate_per_second,
 )
-from actions.polling import next_look_seconds
-from actions.process import main
-from actions.tripwire import DiscoveryLimit, Tripwire
-from connectors.clock import Deadline, whole_seconds
-from connectors.email_security import EmailSecurity
-from connectors.errors import PackError, ParameterError, TemporaryFailure
-from connectors.job import BEFORE_PROCESSING, HAS_ENDED, BulkJob
-from connectors.job_notes import job_notes
-from connectors.message import MessageStatus
-from connectors.quantity import counted
-from connectors.search import parse_instant
-from connectors.stamp import Stamp
+from remediation.stamp import Stamp
 
 # After a look that failed, where the service does not say when to come again.
 OUTAGE_PAUSE_SECONDS = 60.0
@@ -221,7 +221,7 @@ def _in_place_of(
     """
     if Stamp.read(job.comment) is None:
         return None, []
-    from connectors.job_following import jobs_in_place_of  # noqa: PLC0415 -- only for a job that was cancelled
+    from remediation.jobs.following import jobs_in_place_of  # noqa: PLC0415 -- only for a job that was cancelled
 
     warnings = []
     try:

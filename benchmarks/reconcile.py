@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from actions.example_job import JOB_ID, example_job
+from actions.shapes.example_job import JOB_ID, example_job
 from sandbox.message import Attachment, Sender
 from sandbox.message_details import message_details
 from sandbox.tenant import Tenant

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from connectors.wire import httpx
+from connectors.http.client import httpx
 from sandbox.correspondence import HELD_SENDER
 from sandbox.search import Criteria, find
 from sandbox.server import start

@@ -19,7 +19,7 @@ from actions import wait_for_job
 from benchmarks.simulated_jobs import KINDS, LONGEST_SECONDS, UNFORETOLD, Life, durations
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.wire import httpx
+from connectors.http.client import httpx
 
 JOB_ID = "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"
 FIXED_INTERVALS = (5, 30, 60)

@@ -20,12 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actions import get_job
-from actions.example_job import JOB_ID, example_job
+from actions.shapes.example_job import JOB_ID, example_job
 from benchmarks.loopback_service import serve, service
 from benchmarks.page_server import CERTIFICATE
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.wire import httpx
+from connectors.http.client import httpx
 
 LONGEST_SECONDS = 900
 MOST_OVER_BARE_MS = 0.25

@@ -1,0 +1,1 @@
+"""The one way to the remote API: transport, retries, pacing, paging, API objects."""

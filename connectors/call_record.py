@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from connectors.errors import OutputError
+from core.errors import OutputError
 
 
 class CallRecord:

@@ -27,8 +27,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from connectors.errors import AuthenticationFailed, ConnectionSettingsError, Problem
-from connectors.service_url import check_service_url, is_loopback, with_ascii_host
+from core.errors import AuthenticationFailed, ConnectionSettingsError, Problem
+from core.service_url import check_service_url, is_loopback, with_ascii_host
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
 

@@ -11,12 +11,18 @@ from contextlib import ExitStack, closing, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from connectors import call_log, slow_search
-from connectors.api_object import uuid_of
+from connectors import call_log
 from connectors.call_record import CallRecord
-from connectors.clock import Clock, Deadline, ReservedDeadline, SystemClock
 from connectors.connection import Connection
-from connectors.errors import (
+from connectors.http.client import httpx
+from connectors.objects.api_object import uuid_of
+from connectors.objects.job import ActionType, BulkJob, BulkJobRequest, Destination, JobStatus
+from connectors.objects.search import SearchParams
+from connectors.paging import slow_search
+from connectors.paging.pages import BOUNDS, LARGEST_PAGE, Page, Position, follow, sweep
+from connectors.transport import Answer, Effect, Parse, Patience, Transport
+from core.clock import Clock, Deadline, ReservedDeadline, SystemClock
+from core.errors import (
     ApiRefusal,
     AuthenticationFailed,
     ConnectionSettingsError,
@@ -32,22 +38,17 @@ from connectors.errors import (
     UnexpectedAnswer,
     UnusableAnswer,
 )
-from connectors.job import ActionType, BulkJob, BulkJobRequest, Destination, JobStatus
-from connectors.paging import BOUNDS, LARGEST_PAGE, Page, Position, follow, sweep
-from connectors.quantity import counted
-from connectors.search import SearchParams
-from connectors.transport import Answer, Effect, Parse, Patience, Transport
-from connectors.wire import httpx
+from core.quantity import counted
 
 if TYPE_CHECKING:
     # Loaded where rows are read: a create reads none, and is started as a process at an incident's speed.
-    from connectors.found_message import FoundMessage
-    from connectors.message import MessageDetails, MessageStatus
-    from connectors.message_action import MessageAction
-    from connectors.message_change import MoveRow, ReleaseRow
-    from connectors.pages_ahead import Ahead
-    from connectors.policy import Policy
-    from connectors.raw_rows import RawRows
+    from connectors.objects.found_message import FoundMessage
+    from connectors.objects.message import MessageDetails, MessageStatus
+    from connectors.objects.message_action import MessageAction
+    from connectors.objects.message_change import MoveRow, ReleaseRow
+    from connectors.paging.raw_rows import RawRows
+    from connectors.paging.read_ahead import Ahead
+    from remediation.guardrails.policy.policy import Policy
 
 
 # Fetched ahead where nothing says how many pages there are: each one behind the end is a call for nothing.
@@ -65,7 +66,7 @@ class EmailSecurity:
     """Cloudflare Email Security's bulk jobs and message search, for one account.
 
     `clock`, `rng` and `http` are given in tests; unattended use needs none of them. Every method raises what
-    connectors.errors lists under AuthenticationFailed, ApiRefusal and TemporaryFailure; methods that change something
+    core.errors lists under AuthenticationFailed, ApiRefusal and TemporaryFailure; methods that change something
     also raise OutcomeUnknown, and then never repeat the change by themselves.
 
     deadline: by when the caller needs to be done, over all calls (a serverless function's own limit). Each call also
@@ -133,8 +134,8 @@ class EmailSecurity:
         """The organisation's policy; one that allows everything where none is named. Raises: PolicyUnusable."""
         if self._policy is None:
             # Most calls ask for none: its models are not built at every start.
-            from connectors.policy import NO_POLICY  # noqa: PLC0415
-            from connectors.policy_loading import load_policy  # noqa: PLC0415
+            from remediation.guardrails.policy.loading import load_policy  # noqa: PLC0415
+            from remediation.guardrails.policy.policy import NO_POLICY  # noqa: PLC0415
 
             path = self.connection.policy_file
             self._policy = NO_POLICY if path is None else load_policy(path)
@@ -249,7 +250,7 @@ class EmailSecurity:
                 # Not before a second full page has come that is another one: most accounts have one page of jobs, and
                 # a service that does not page gives the same one for ever.
                 if ahead is None and width and full_pages > 1:
-                    from connectors.pages_ahead import Ahead  # noqa: PLC0415 -- only where there are that many
+                    from connectors.paging.read_ahead import Ahead  # noqa: PLC0415 -- only where there are that many
 
                     attempt, last = functools.partial(fetch, once=True), last_page or self.bounds.pages
                     ahead = stack.enter_context(Ahead(fetch, attempt, last_page=lambda: last, width=width))
@@ -299,7 +300,7 @@ class EmailSecurity:
         if full_page < LARGEST_PAGE:
             yield from (mirrored(Position(number)) for number in range(1, rest + 1))
             return
-        from connectors.pages_ahead import Ahead  # noqa: PLC0415 -- only where there are several full pages
+        from connectors.paging.read_ahead import Ahead  # noqa: PLC0415 -- only where there are several full pages
 
         attempt = functools.partial(mirrored, once=True)
         with Ahead(mirrored, attempt, last_page=lambda: rest, width=self.connection.pages_ahead) as ahead:
@@ -308,7 +309,7 @@ class EmailSecurity:
                 ahead.judge(True)
 
     def create_job(self, request: BulkJobRequest) -> BulkJob:
-        """Create a job with one POST, which is never repeated. For one job per intent see connectors.job_creation.
+        """Create a job with one POST, which is never repeated. For one job per intent see remediation.jobs.creation.
 
         Raises: OutcomeUnknown where the answer was lost or is no job; PolicyRefused.
         """
@@ -382,14 +383,15 @@ class EmailSecurity:
     ) -> Iterator[tuple[RawRows, Position]]:
         """The job's message rows, page by page, as the API sent them, with the position behind each page.
 
-        Each row has its ID and a status; connectors.message.JobMessage describes the rest. Rows may come twice and may
+        Each row has its ID and a status; connectors.objects.message.JobMessage describes the rest. Rows may come twice
+        and may
         be missed when they move between two pages: only the job's counters tell whether all were read. Where it is
         known how many rows are `expected`, pages are fetched ahead. The pass ends behind the page that makes them more
         than `most`, which is `expected` unless given: rows that no counter knows may come without end.
         Raises: ListingRepeats where pages bring nothing new and `enough` is not reached; ListingTooLong.
         """
-        from connectors.pages_ahead import Ahead  # noqa: PLC0415
-        from connectors.raw_rows import raw_rows, rows_envelope  # noqa: PLC0415
+        from connectors.paging.raw_rows import raw_rows, rows_envelope  # noqa: PLC0415
+        from connectors.paging.read_ahead import Ahead  # noqa: PLC0415
 
         filters = {} if status is None else {"status": status}
         path = f"{self._path(job_id)}/messages"
@@ -434,13 +436,13 @@ class EmailSecurity:
         the call's allowance.
         Raises: ListingRepeats, ListingTooLong.
         """
-        from connectors.message import details_of  # noqa: PLC0415
+        from connectors.objects.message import details_of  # noqa: PLC0415
 
         return self._found(search, per_page, None, details_of)
 
     def found_messages(self, search: SearchParams) -> Iterator[FoundMessage | MessageDetails]:
         """The same, with the fields that are counted. Raises: as search_messages."""
-        from connectors.found_message import found_envelope, messages_of  # noqa: PLC0415
+        from connectors.objects.found_message import found_envelope, messages_of  # noqa: PLC0415
 
         return self._found(search, LARGEST_PAGE, found_envelope, messages_of)
 
@@ -463,7 +465,7 @@ class EmailSecurity:
 
         Raises: NotFound; ValueError where it can't be an investigate ID.
         """
-        from connectors.message import MessageDetails  # noqa: PLC0415
+        from connectors.objects.message import MessageDetails  # noqa: PLC0415
 
         query = {"submission": "true"} if submission else None
         message = MessageDetails.read(
@@ -478,7 +480,7 @@ class EmailSecurity:
 
         Raises: NotFound; UnexpectedAnswer for a log that does not end; ValueError as get_message.
         """
-        from connectors.message_action import MOST_LOG_PAGES, MessageAction, is_last_page  # noqa: PLC0415
+        from connectors.objects.message_action import MOST_LOG_PAGES, MessageAction, is_last_page  # noqa: PLC0415
 
         path, found = f"{self._message_path(investigate_id)}/action_log", list[MessageAction]()
         before: Any = None
@@ -499,7 +501,7 @@ class EmailSecurity:
 
         Raises: OutcomeUnknown where the answer was lost or has no rows; PolicyRefused.
         """
-        from connectors.message_change import MoveRow, checked_ids, rows_written  # noqa: PLC0415
+        from connectors.objects.message_change import MoveRow, checked_ids, rows_written  # noqa: PLC0415
 
         self.check_destination(destination)
         body = {"destination": destination, "ids": checked_ids(ids)}
@@ -511,7 +513,7 @@ class EmailSecurity:
 
         Raises: OutcomeUnknown where the answer was lost or has no rows.
         """
-        from connectors.message_change import ReleaseRow, checked_ids, rows_written  # noqa: PLC0415
+        from connectors.objects.message_change import ReleaseRow, checked_ids, rows_written  # noqa: PLC0415
 
         answer = self._call("POST", f"{self._investigate}/release", effect="write", body={"ids": checked_ids(ids)})
         return rows_written(ReleaseRow, answer.result, answer.ray_id)
@@ -541,8 +543,8 @@ class EmailSecurity:
         return f"{self._bulk}/{uuid}"
 
     def _message_path(self, investigate_id: str) -> str:
-        from connectors.message_action import FIXED_PATHS  # noqa: PLC0415
-        from connectors.message_change import checked_ids  # noqa: PLC0415
+        from connectors.objects.message_action import FIXED_PATHS  # noqa: PLC0415
+        from connectors.objects.message_change import checked_ids  # noqa: PLC0415
 
         if investigate_id in FIXED_PATHS:
             raise ValueError(f"{investigate_id} is no investigate ID")

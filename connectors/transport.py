@@ -21,13 +21,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from connectors import call_log
-from connectors.api_object import uuid_of
-from connectors.call_count import CallCount, shared_count
 from connectors.call_record import CallRecord
-from connectors.call_window import LONGEST_WAIT_SECONDS
-from connectors.clock import Clock, Deadline
 from connectors.connection import Connection
-from connectors.errors import (
+from connectors.http.client import SLOWEST_ANSWER_FACTOR, body_chunks, client, httpx, read_body
+from connectors.http.exchange import Exchange
+from connectors.http.page_buffers import PageBuffers
+from connectors.http.retry_after import SHORTEST_SECONDS, retry_after_seconds
+from connectors.objects.api_object import uuid_of
+from connectors.rate.budget import RateBudget
+from connectors.rate.call_count import CallCount, shared_count
+from connectors.rate.call_window import LONGEST_WAIT_SECONDS
+from core.clock import Clock, Deadline
+from core.errors import (
     ApiRefusal,
     AuthenticationFailed,
     Conflict,
@@ -43,15 +48,10 @@ from connectors.errors import (
     TemporaryFailure,
     UnexpectedAnswer,
 )
-from connectors.exchange import Exchange
-from connectors.pacing import RateBudget
-from connectors.page_buffers import PageBuffers
-from connectors.retry_after import SHORTEST_SECONDS, retry_after_seconds
-from connectors.surrogates import SURROGATE_ESCAPE, replace_surrogates_in
-from connectors.wire import SLOWEST_ANSWER_FACTOR, body_chunks, client, httpx, read_body
+from core.surrogates import SURROGATE_ESCAPE, replace_surrogates_in
 
 if TYPE_CHECKING:
-    from connectors.body_flaw import FlawedBodies
+    from connectors.http.body_flaw import FlawedBodies
 
 Effect = Literal["read", "write"]
 Parse = Callable[[memoryview], dict[str, Any] | None]
@@ -166,7 +166,7 @@ class Transport:
         parse: reads an answer's body in a way of its own; None where it can't, and it is read in the usual one.
         record: what each attempt is written down in.
 
-        Raises: every class of connectors.errors under AuthenticationFailed, ApiRefusal, TemporaryFailure and
+        Raises: every class of core.errors under AuthenticationFailed, ApiRefusal, TemporaryFailure and
         OutcomeUnknown (writes only).
         """
         retrying = Retrying(
@@ -302,7 +302,7 @@ class Transport:
 
     def _check_flaw(self, flawed: list[FlawedBodies], body: bytes, ray_id: str | None) -> None:
         """Raises: UnusableAnswer where this call has got the same whole body before, and it can't be read."""
-        from connectors.body_flaw import FlawedBodies  # noqa: PLC0415 -- where a body could not be read
+        from connectors.http.body_flaw import FlawedBodies  # noqa: PLC0415 -- where a body could not be read
 
         if not flawed:
             flawed.append(FlawedBodies())

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Literal
 
 from connectors.email_security import EmailSecurity
-from connectors.errors import AuthenticationFailed, Conflict, NotFound, PackError, PermissionDenied
 from connectors.transport import ADDRESS_NOT_ALLOWED_CODE
+from core.errors import AuthenticationFailed, Conflict, NotFound, PackError, PermissionDenied
 
 Answer = Literal["granted", "missing", "not known"]
 

@@ -18,15 +18,15 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from actions import catalog
-from actions.contract import Action
-from actions.ending import ended_by_signals
-from actions.process import configure_log
-from connectors.clock import Clock, Deadline, SystemClock
+from actions.contract import catalog
+from actions.contract.action import Action
+from actions.contract.ending import ended_by_signals
+from actions.contract.process import configure_log
 from connectors.connection import Connection, environment_variables, read_setting
 from connectors.email_security import EmailSecurity
-from connectors.errors import DeadlineExceeded, InlineTooLarge, PackError, ParameterError
-from connectors.quantity import counted
+from core.clock import Clock, Deadline, SystemClock
+from core.errors import DeadlineExceeded, InlineTooLarge, PackError, ParameterError
+from core.quantity import counted
 from platforms.caller import OF_API_GATEWAY, with_caller
 
 CALLER_FROM = environment_variables()["caller_from"]

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.connection import Connection
-from connectors.errors import AuthenticationFailed
+from core.errors import AuthenticationFailed
 
 # The values of CFES_CALLER_FROM that read the event's `requestContext`, which API Gateway writes.
 OF_API_GATEWAY = ("api-gateway-iam", "api-gateway-jwt")

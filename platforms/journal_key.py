@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 
 from connectors.connection import SHORTEST_PLAN_KEY, environment_variables, read_setting
-from connectors.derived_key import derive_key
-from connectors.errors import ConnectionSettingsError
-from connectors.machine_key import machine_key
-from connectors.state_directory import private_directory
-from playbooks.journal_key import JournalKey
+from core.derived_key import derive_key
+from core.errors import ConnectionSettingsError
+from core.machine_key import machine_key
+from core.state_directory import private_directory
+from playbooks.drivers.journal_key import JournalKey
 
 FILE_NAME = "journal.key"
 

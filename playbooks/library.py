@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playbooks.errors import PlaybookNotFound
-from playbooks.format import Playbook
-from playbooks.loading import load
-from playbooks.plain_json import did_you_mean, shown
+from core.json_values import did_you_mean, shown
+from playbooks.language.errors import PlaybookNotFound
+from playbooks.language.format import Playbook
+from playbooks.language.loading import load
 
 FOLDER = Path(__file__).parent
 

@@ -28,7 +28,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
-from connectors.version import VERSION
+from core.version import VERSION
 from supply_chain.installed import InstalledPackage, find_distributions, walk_packages
 from supply_chain.pins import CONSTRAINTS, RUNTIME_EXTRAS, read_pins
 

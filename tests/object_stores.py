@@ -22,8 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.wire import httpx
-from evidence import object_store_settings
+from connectors.http.client import httpx
+from remediation.exports.destinations import object_store_settings
 
 ROOT = Path(__file__).parent.parent
 MOTO = Path(os.environ.get("MOTO_PYTHON") or ROOT / ".venv-moto" / "bin" / "python")

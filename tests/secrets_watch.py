@@ -21,9 +21,9 @@ from urllib.parse import quote
 
 import pytest
 
-from actions.contract import Action
+from actions.contract.action import Action
 from connectors.connection import Connection
-from connectors.errors import PackError
+from core.errors import PackError
 from sandbox import access
 from tests import object_stores
 from tests.connectors import scripted

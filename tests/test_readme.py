@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from connectors.errors import PackError
-from connectors.search import format_instant
-from platforms import reference
-from platforms.manifest import ROOT
-from playbooks import library, loading
-from playbooks.format import ActionStep, CheckStep
+from connectors.objects.search import format_instant
+from core.errors import PackError
+from platforms.published import reference
+from platforms.published.manifest import ROOT
+from playbooks import library
+from playbooks.language import loading
+from playbooks.language.format import ActionStep, CheckStep
 from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings

@@ -28,7 +28,7 @@ import logging, subprocess, sys
 from pathlib import Path
 import pytest
 from connectors.connection import Connection
-from connectors.errors import NotFound, PackError
+from core.errors import NotFound, PackError
 from sandbox.access import FULL_ACCESS as TOKEN
 
 def test_captured_stdout_call(): print(TOKEN)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import actions
-from connectors.errors import ParameterError
+from core.errors import ParameterError
 
 if TYPE_CHECKING:
-    from actions.contract import Action
+    from actions.contract.action import Action
 
 
 @cache

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.errors import ParameterError
-from connectors.quantity import counted
-from connectors.strict_json import read_json
-from evidence.logpush_test_record import TEST_RECORD
+from core.errors import ParameterError
+from core.quantity import counted
+from core.strict_json import read_json
 from platforms.cli.documents import parsed
+from remediation.reconciliation.logpush_test_record import TEST_RECORD
 
 # Of a compressed file. What unpacks to more is no batch of alerts that anybody runs.
 LARGEST_UNPACKED_BYTES = 32 * 1024 * 1024

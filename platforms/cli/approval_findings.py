@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from actions.live_check import find_differences, find_drift, find_false_claims, survey_ids, survey_plan
 from connectors.connection import environment_variables, read_setting
 from connectors.email_security import EmailSecurity
-from connectors.job import Reach
-from connectors.people import named_among
-from connectors.policy import NO_POLICY, Policy
-from guardrails.approvals_needed import Need, need_of
-from guardrails.plan import Plan
-from guardrails.plan_check import recompute_plan
-from guardrails.plan_seal import SealState, check_seal, seal_state
-from guardrails.survey import Survey
+from connectors.objects.job import Reach
 from platforms.cli.approval_subject import DryRun
+from remediation.guardrails.approvals.needed import Need, need_of
+from remediation.guardrails.plans.check import recompute_plan
+from remediation.guardrails.plans.plan import Plan
+from remediation.guardrails.plans.seal import SealState, check_seal, seal_state
+from remediation.guardrails.policy.people import named_among
+from remediation.guardrails.policy.policy import NO_POLICY, Policy
+from remediation.guardrails.survey import Survey
+from remediation.messages.live_check import find_differences, find_drift, find_false_claims, survey_ids, survey_plan
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.connection import PERSON
-from connectors.errors import ParameterError, PlanRefused, Problem
-from connectors.job import ActionType, Destination
-from connectors.strict_yaml import below
+from connectors.objects.job import ActionType, Destination
+from core.errors import ParameterError, PlanRefused, Problem
+from core.strict_yaml import below
 
 if TYPE_CHECKING:
-    from guardrails.plan import Plan
+    from remediation.guardrails.plans.plan import Plan
 
 UNCHECKABLE = (
     "this is not a plan of preview-job, and it has no ids: what the file says can't be checked against its plan_hash"
@@ -49,7 +49,7 @@ def read_subject(document: Mapping[str, Any], now: datetime) -> Plan | DryRun:
     """
     # A document with a search is a plan, and has to prove it by its hash: else its other fields would be believed.
     if "search_params" in document or "previewed_at" in document:
-        from guardrails.plan import read_plan  # noqa: PLC0415 -- brings the search's models
+        from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415 -- brings the search's models
 
         plan = read_plan(document)
         plan.check_age(now)
@@ -74,7 +74,7 @@ def _check_ids(found: DryRun) -> None:
     """Raises: PlanRefused."""
     if found.ids is None:
         raise PlanRefused(UNCHECKABLE, help="Nothing was signed. Take the dry run of at most 10,000 messages, whole.")
-    from guardrails.named_messages import Change, plan_hash  # noqa: PLC0415 -- brings the whole connector
+    from remediation.guardrails.message_rules import Change, plan_hash  # noqa: PLC0415 -- brings the whole connector
 
     change = Change(found.action, found.destination)
     if plan_hash(found.account_id, change, found.ids) != found.plan_hash or found.messages != len(set(found.ids)):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from connectors.errors import GuardrailRefusal, TooManyMessages
-from platforms.cli import approval
+from core.errors import GuardrailRefusal, TooManyMessages
+from platforms.cli import step_approval as approval
 from platforms.cli.flag_words import result_in_flags
 from platforms.cli.flags import flags_of
-from platforms.cli.plan_view import effect_of
 from platforms.cli.preview import bind_parameters, run_preview, show_preview
-from platforms.cli.screen import Screen
+from platforms.cli.views.plan import effect_of
+from platforms.cli.views.screen import Screen
 
 if TYPE_CHECKING:
-    from actions.contract import Action
+    from actions.contract.action import Action
 
 
 class NotConfirmed(GuardrailRefusal):

@@ -8,7 +8,7 @@ import stat
 import sys
 from typing import IO, Any
 
-from connectors.errors import ParameterError
+from core.errors import ParameterError
 
 # As much as the process protocol takes: a file given by mistake must not fill the memory.
 LARGEST_BYTES = 4 * 1024 * 1024
@@ -67,7 +67,7 @@ def read_object(name: str, option: str) -> dict[str, Any]:
 
 def parsed(data: bytes, what: str) -> dict[str, Any]:
     """One JSON object, read as strictly as every action reads its parameters. Raises: ParameterError naming `what`."""
-    from actions.process import parse_parameters  # noqa: PLC0415 -- brings the whole connector
+    from actions.contract.process import parse_parameters  # noqa: PLC0415 -- brings the whole connector
 
     try:
         return parse_parameters(data)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from connectors.errors import ANOTHER_JOB
+from core.errors import ANOTHER_JOB
 
 if TYPE_CHECKING:
     from platforms.cli.flags import Named

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from connectors.errors import ParameterError, Problem
-from connectors.strict_json import read_json
+from core.errors import ParameterError, Problem
+from core.strict_json import read_json
 from platforms.cli.documents import read_bytes, shown
 
 if TYPE_CHECKING:
-    from actions.contract import ActionParams
+    from actions.contract.action import ActionParams
 
 # texts: one text as it is, or several as a JSON list.
 Kind = Literal["text", "texts", "integer", "number", "boolean", "json"]

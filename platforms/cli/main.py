@@ -6,9 +6,9 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from actions.ending import ended_by_signals
-from actions.garbage import collected_once_loaded
-from actions.streams import kept_streams
+from actions.contract.ending import ended_by_signals
+from actions.contract.garbage import collected_once_loaded
+from actions.contract.streams import kept_streams
 
 EXTRA_MISSING = """cfes: the command line needs {name}, which is not installed.
 Install the pack with its extra: pip install -e '.[cli]'

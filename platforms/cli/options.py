@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from platforms.cli.screen import MODES
+from platforms.cli.views.screen import MODES
 
 PANEL = "Output"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import typer
 
-from actions.ending import INTERRUPTED
-from connectors.errors import PackError, ParameterError
-from platforms.cli.commands import app
-from platforms.cli.failures import defect, show
-from platforms.cli.screen import Screen
+from actions.contract.ending import INTERRUPTED
+from core.errors import PackError, ParameterError
+from platforms.cli.command_list import app
+from platforms.cli.views.errors import defect, show
+from platforms.cli.views.screen import Screen
 
 # Typer has changed where its base classes come from, and still hands them down to this one.
 _COMMAND_ERROR: type[Exception] = typer.BadParameter.__mro__[2]

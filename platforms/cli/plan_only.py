@@ -10,23 +10,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from actions.contract import Action
-from connectors.errors import GuardrailRefusal, OutputError, ParameterError, printable
-from evidence.destination import checked_destination
-from evidence.locked_temporary import spool_directory
+from actions.contract.action import Action
+from core.errors import GuardrailRefusal, OutputError, ParameterError, printable
 from platforms.cli import playbook_run
 from platforms.cli.action_index import load
-from platforms.cli.failures import show_ending
 from platforms.cli.flag_words import document_in_flags, result_in_flags
 from platforms.cli.input_values import flags_of
-from platforms.cli.layout import facts
-from platforms.cli.palette import STRONG
 from platforms.cli.preview import Previews, show_preview
-from platforms.cli.screen import Screen
-from platforms.cli.tables import named_values, near
-from playbooks import local
-from playbooks.format import ActionStep, Playbook
-from playbooks.inputs import accept
+from platforms.cli.views.errors import show_ending
+from platforms.cli.views.layout import facts
+from platforms.cli.views.palette import STRONG
+from platforms.cli.views.screen import Screen
+from platforms.cli.views.tables import named_values, near
+from playbooks.drivers import local
+from playbooks.language.format import ActionStep, Playbook
+from playbooks.language.inputs import accept
+from remediation.exports.files.locked_temporary import spool_directory
+from remediation.exports.files.path_checks import checked_destination
 
 FAREWELL = "Interrupted. Nothing was changed, and there is no run to resume."
 
@@ -87,7 +87,7 @@ class StoppingGate:
         """
         given = params.get("plan")
         if isinstance(given, Mapping):
-            from guardrails.plan import read_plan  # noqa: PLC0415 -- brings the search's models
+            from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415 -- brings the search's models
 
             read_plan(given)
             return given

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from actions import catalog
-from playbooks import check as checker
+from actions.contract import catalog
 from playbooks import library
-from playbooks.check import Finding
-from playbooks.errors import PlaybookInvalid
-from playbooks.format import Playbook
+from playbooks.language import check as checker
+from playbooks.language.check import Finding
+from playbooks.language.errors import PlaybookInvalid
+from playbooks.language.format import Playbook
 
 
 def findings(id_or_path: str) -> list[Finding]:

@@ -12,31 +12,32 @@ from typing import Any, Protocol
 
 import typer
 
-from actions import catalog, progress
-from actions.contract import Action
-from actions.ending import EndedBySignal, interrupted_code
-from actions.streams import code_of_success, record
-from connectors.clock import SystemClock
+from actions.contract import catalog
+from actions.contract.action import Action
+from actions.contract.ending import EndedBySignal, interrupted_code
+from actions.contract.streams import code_of_success, record
 from connectors.email_security import EmailSecurity
-from connectors.errors import PackError
-from connectors.quantity import counted
-from platforms.cli import approval
+from core import progress
+from core.clock import SystemClock
+from core.errors import PackError
+from core.quantity import counted
+from platforms.cli import step_approval as approval
 from platforms.cli.action_index import load
 from platforms.cli.alert_records import named
-from platforms.cli.bar import Bar
-from platforms.cli.failures import show
 from platforms.cli.flag_words import document_in_flags
 from platforms.cli.input_values import InputFlag
-from platforms.cli.palette import STRONG
-from platforms.cli.parting import Parting
 from platforms.cli.preview import Previews
-from platforms.cli.run_closing import seconds_of, show_closing
-from platforms.cli.run_view import RunView
-from platforms.cli.screen import Screen
+from platforms.cli.views.errors import show
+from platforms.cli.views.palette import STRONG
+from platforms.cli.views.parting import Parting
+from platforms.cli.views.progress_bar import Bar
+from platforms.cli.views.run import RunView
+from platforms.cli.views.run_end import seconds_of, show_closing
+from platforms.cli.views.screen import Screen
 from platforms.journal_key import journal_key, temporary_key
-from playbooks import local
-from playbooks.format import ActionStep, Playbook, Step
-from playbooks.inputs import accept
+from playbooks.drivers import local
+from playbooks.language.format import ActionStep, Playbook, Step
+from playbooks.language.inputs import accept
 
 # Where a run's journal and files go unless `--directory` says otherwise.
 RUNS = Path("cfes-runs")

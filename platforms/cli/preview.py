@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from connectors.quantity import counted
+from core.quantity import counted
 from platforms.cli.action_index import load
-from platforms.cli.layout import facts, paragraph
-from platforms.cli.palette import BAD, STRONG, WARNING
-from platforms.cli.plan_view import effect_of, show_change, show_plan
-from platforms.cli.screen import Screen
-from platforms.cli.tables import named_values
+from platforms.cli.views.layout import facts, paragraph
+from platforms.cli.views.palette import BAD, STRONG, WARNING
+from platforms.cli.views.plan import effect_of, show_change, show_plan
+from platforms.cli.views.screen import Screen
+from platforms.cli.views.tables import named_values
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from actions.contract import Action, Preview
+    from actions.contract.action import Action, Preview
 
 RunPreview = Callable[["Action[Any, Any]", Mapping[str, Any]], dict[str, Any]]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from actions import create_move_job, export_job_messages, wait_for_job
 from connectors.email_security import EmailSecurity
-from connectors.message import MessageDetails
-from connectors.search import SearchParams
+from connectors.objects.message import MessageDetails
+from connectors.objects.search import SearchParams
 from sandbox.clock import SECOND
 from sandbox.message import Sender
 from sandbox.server import RunningSandbox

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actions import catalog
-from actions.contract import Action
-from connectors.errors import InternalError, PackError, ParameterError
-from connectors.wire import httpx
+from actions.contract import catalog
+from actions.contract.action import Action
+from connectors.http.client import httpx
+from core.errors import InternalError, PackError, ParameterError
 from tests.connectors.scripted import JOB_ID, connected, envelope, job
 
 ACTIONS = {action.id: action for action in catalog.available().values() if action.connection}

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 
 from actions import create_move_job, export_job_messages, preview_job, render_report, wait_for_job
-from actions.bundle_check import BundleClaims, bundle_claims
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApprovalRefused
-from connectors.policy_loading import load_policy
-from connectors.stamp import Stamp
-from evidence.verification import verify
-from guardrails.approval import approve, reject
-from guardrails.approval_token import Signing
-from guardrails.policy_document import policy_document, policy_hash
+from core.errors import ApprovalRefused
+from remediation.evidence.bundle_check import BundleClaims, bundle_claims
+from remediation.evidence.verification import verify
+from remediation.guardrails.approvals.approval import approve, reject
+from remediation.guardrails.approvals.token import Signing
+from remediation.guardrails.policy.document import policy_document, policy_hash
+from remediation.guardrails.policy.loading import load_policy
+from remediation.stamp import Stamp
 from sandbox.server import RunningSandbox
 from tests.actions.test_forged_jobs import PLAN_KEY, posted
 from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import PSEUDONYM_KEY
-from tests.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem
+from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem
 
 Connect = Callable[..., EmailSecurity]
 MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
@@ -141,7 +141,7 @@ class TestApprovals:
         if lacking == "policy":
             api = connect(sandbox)
         if lacking == "extra":
-            monkeypatch.setattr("actions.bundled_approvals.find_spec", lambda _: None)
+            monkeypatch.setattr("remediation.evidence.bundled_approvals.find_spec", lambda _: None)
         more = {} if lacking == "plan" else {"plan": plan}
         result = bundled(api, job_id, tmp_path / "case", approvals=["a.b.c"], **more)
         held = document(tmp_path / "case", "approvals.json")

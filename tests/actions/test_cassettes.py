@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actions import catalog
+from actions.contract import catalog
 from connectors.connection import Connection
 from sandbox import access
 from tests.cassettes.scenes import ACCOUNT, FOLDER, SCENES, cassette, played

@@ -15,9 +15,9 @@ import jsonschema
 import pytest
 from pydantic import BaseModel
 
-from actions import catalog
-from actions.contract import Action, BoundedParams, BoundedResult
-from connectors.errors import ParameterError
+from actions.contract import catalog
+from actions.contract.action import Action, BoundedParams, BoundedResult
+from core.errors import ParameterError
 
 ACTIONS = list(catalog.available().values())
 ROOT = Path(__file__).parent.parent.parent
@@ -79,7 +79,8 @@ SMALL = {
     # Fewer than a hundred, each of bounded length.
     "warnings", "approved_by", "files", "missing_permissions", "refusals", "parity_notes", "by_kind", "by_status",
     "counts_by_status", "counters", "by_destination", "looks",
-    # At most 25 rows, 100 or 10 entries, or 100 kB: what is sealed can't be cut (guardrails.survey, preview-job).
+    # At most 25 rows, 100 or 10 entries, or 100 kB: what is sealed can't be cut (remediation.guardrails.survey,
+    # preview-job).
     "by_recipient_domain", "by_disposition", "by_delivery_status", "by_sender", "proved_clean", "sample", "protected",
     "own_senders",
     # What one request asks for.
@@ -177,7 +178,7 @@ def test_playbooks_load_no_client_and_nothing_that_acts() -> None:
         "httpx",
         "connectors.connection",
         "connectors.email_security",
-        "connectors.policy",
+        "remediation.guardrails.policy.policy",
         "guardrails",
         "actions",
     }

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from actions import create_move_job, preview_job, search_messages
-from actions.catalog import available
+from actions.contract.catalog import available
 from connectors.email_security import EmailSecurity
-from connectors.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION, EndedParameter, without_ended
-from connectors.errors import ParameterError
+from connectors.objects.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION, EndedParameter, without_ended
+from core.errors import ParameterError
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN as PLANTED

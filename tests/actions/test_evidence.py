@@ -17,7 +17,9 @@ import pytest
 
 from actions import create_move_job, delete_job, export_job_messages, get_job, preview_job, wait_for_job
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from connectors.http.client import httpx
+from connectors.objects.job import BulkJob
+from core.errors import (
     ConnectionSettingsError,
     EvidenceRefused,
     ExportIncomplete,
@@ -30,15 +32,13 @@ from connectors.errors import (
     PolicyUnusable,
     ServiceUnavailable,
 )
-from connectors.job import BulkJob
-from connectors.wire import httpx
-from evidence import recount
-from evidence.verification import verify
+from remediation.evidence import recount
+from remediation.evidence.verification import verify
 from sandbox.server import RunningSandbox
 from tests.actions.test_export import Listing, finished, listed
 from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, TOKEN, connected
-from tests.evidence.test_bundle import OTHER_PUBLIC, PRIVATE, PUBLIC
+from tests.remediation.evidence.test_bundle import OTHER_PUBLIC, PRIVATE, PUBLIC
 
 Connect = Callable[..., EmailSecurity]
 
@@ -560,13 +560,13 @@ def test_a_call_that_cant_be_recorded_is_made_all_the_same(tmp_path: Path) -> No
 
 
 def test_a_full_disk_leaves_no_bundle_and_keeps_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import evidence.csv_table  # noqa: PLC0415 -- loaded late by the pack itself
+    import remediation.exports.formats.csv_table  # noqa: PLC0415 -- loaded late by the pack itself
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(evidence.csv_table, "write_csv", full)
+        patched.setattr(remediation.exports.formats.csv_table, "write_csv", full)
         with pytest.raises(OutputError, match="no space is left") as failed:
             bundled(connected(Listing(1200, listed(1200))), JOB_ID, tmp_path / "case")
     assert "1,200 rows are kept" in failed.value.message

@@ -16,7 +16,9 @@ import pytest
 
 from actions import create_move_job, export_job_messages, wait_for_job
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from connectors.http.client import httpx
+from connectors.paging.pages import Bounds
+from core.errors import (
     DeadlineExceeded,
     ExportIncomplete,
     InlineTooLarge,
@@ -30,8 +32,6 @@ from connectors.errors import (
     ServiceUnavailable,
     UnusableAnswer,
 )
-from connectors.paging import Bounds
-from connectors.wire import httpx
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, Scripted, connected, envelope, job, refused

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 EXPORT = """
 import sys
 from actions import export_job_messages
-from actions.ending import ended_by_signals
+from actions.contract.ending import ended_by_signals
 from tests.actions.test_export import Listing, listed
 from tests.connectors.scripted import JOB_ID, connected
 def page(number):

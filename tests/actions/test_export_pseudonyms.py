@@ -15,7 +15,7 @@ import pytest
 
 from actions import create_move_job, export_job_messages, restore_messages, wait_for_job
 from connectors.email_security import EmailSecurity
-from connectors.errors import ConnectionSettingsError, ParameterError
+from core.errors import ConnectionSettingsError, ParameterError
 from sandbox.server import RunningSandbox
 from tests.actions.test_export import INLINE, Listing, finished, listed, ticking
 from tests.conftest import CAMPAIGN
@@ -219,6 +219,6 @@ def test_an_export_that_keeps_the_names_loads_nothing_for_pseudonyms(
     program = (
         "import sys; from actions import export_job_messages as e;"
         f"r = e.run({{'job_id': '{job_id}', 'inline_limit_bytes': 10**6}});"
-        "assert 'evidence.pseudonyms' not in sys.modules and r['pseudonyms'] is None"
+        "assert 'remediation.exports.pseudonyms.pseudonyms' not in sys.modules and r['pseudonyms'] is None"
     )
     subprocess.run([sys.executable, "-c", program], env={**environment, "CFES_LOG": "off"}, check=True, timeout=60)

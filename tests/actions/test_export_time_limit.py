@@ -11,9 +11,10 @@ import pytest
 
 from actions import export_job_messages
 from connectors.email_security import EmailSecurity
-from connectors.errors import TimeLimitTooShort
-from connectors.wire import httpx
-from evidence import csv_table, object_store
+from connectors.http.client import httpx
+from core.errors import TimeLimitTooShort
+from remediation.exports.destinations import object_store
+from remediation.exports.formats import csv_table
 from tests.actions.test_export import Listing, listed, ticking
 from tests.connectors.scripted import JOB_ID, connected, envelope
 from tests.object_stores import Bucket
@@ -26,7 +27,7 @@ SECONDS_TO_WRITE = 3.5
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows are many blocks: between two of them the time is looked at."""
-    monkeypatch.setattr("evidence.row_file._BLOCK", 4096)
+    monkeypatch.setattr("remediation.exports.row_file._BLOCK", 4096)
 
 
 @pytest.fixture

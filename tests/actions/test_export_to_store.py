@@ -21,16 +21,16 @@ import pytest
 from pyarrow import parquet
 
 from actions import export_job_messages, reconcile_job, render_report
-from connectors.errors import (
+from connectors.http.client import httpx
+from core.errors import (
     ExportIncomplete,
     OutputError,
     PackError,
     ParameterError,
     ServiceUnavailable,
 )
-from connectors.wire import httpx
-from evidence import object_store, object_store_settings
-from evidence.verification import verify
+from remediation.evidence.verification import verify
+from remediation.exports.destinations import object_store, object_store_settings
 from tests.actions.test_export import Listing, listed, rows, ticking
 from tests.connectors.scripted import JOB_ID, connected, envelope
 from tests.object_stores import ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, Answer, Bucket, Door, Request, refusal

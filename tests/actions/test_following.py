@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from actions import wait_for_job
-from connectors.stamp import Stamp, StampKey
-from connectors.wire import httpx
+from connectors.http.client import httpx
+from remediation.stamp import Stamp, StampKey
 from tests.clock import FakeClock
-from tests.connectors.jobs_service import JobsService, Row
 from tests.connectors.scripted import ACCOUNT, connected, job
+from tests.remediation.jobs.jobs_service import JobsService, Row
 
 PLAN_KEY = "plan-key-that-must-never-show-0123456789"
 DONE: dict[str, Any] = {"status": "COMPLETED", "total_messages_discovered": 5, "messages_successful": 5}

@@ -11,11 +11,11 @@ import pytest
 from actions import create_move_job, delete_job, preview_job, release_job, wait_for_job
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.errors import IdempotencyConflict, ParameterError
-from connectors.search import format_instant
-from connectors.stamp import Stamp, StampKey
-from connectors.wire import httpx
-from guardrails.plan import Plan, hash_of
+from connectors.http.client import httpx
+from connectors.objects.search import format_instant
+from core.errors import IdempotencyConflict, ParameterError
+from remediation.guardrails.plans.plan import Plan, hash_of
+from remediation.stamp import Stamp, StampKey
 from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN

@@ -22,10 +22,11 @@ from actions import (
     test_connection,
     wait_for_job,
 )
-from actions.streams import kept_streams
-from connectors.clock import Deadline
+from actions.contract.streams import kept_streams
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from connectors.http.client import httpx
+from core.clock import Deadline
+from core.errors import (
     ApiRefusal,
     Conflict,
     OutcomeUnknown,
@@ -33,7 +34,6 @@ from connectors.errors import (
     PermissionDenied,
     ServiceUnavailable,
 )
-from connectors.wire import httpx
 from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
@@ -122,7 +122,7 @@ def test_a_time_budget_holds_against_a_rate_limit_block(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_there_is_not_replaced_unless_it_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "evidence.ndjson"
+    path = tmp_path / "remediation.exports.formats.ndjson"
     path.write_text("of another case")
     params = {"job_id": JOB_ID, "destination": str(path)}
     with pytest.raises(ParameterError, match="overwrite"):

@@ -17,11 +17,11 @@ from actions import (
     restore_messages,
     wait_for_job,
 )
-from actions.example_job import JOB_ID
 from actions.restore_messages import restore_verdict
+from actions.shapes.example_job import JOB_ID
 from connectors.email_security import EmailSecurity
-from connectors.errors import NotRestorable
-from connectors.job import BulkJob
+from connectors.objects.job import BulkJob
+from core.errors import NotRestorable
 from sandbox.job_life import Pace
 from sandbox.message import Sender
 from sandbox.server import RunningSandbox

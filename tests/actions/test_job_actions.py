@@ -21,7 +21,7 @@ from actions import (
     wait_for_job,
 )
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from core.errors import (
     ApiRefusal,
     AuthenticationFailed,
     BroadSearchRefused,

@@ -11,7 +11,7 @@ import pytest
 
 from actions import move_messages
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from core.errors import (
     PackError,
     ParameterError,
     PlanNeeded,
@@ -220,14 +220,14 @@ class TestFromAnExport:
     def test_an_endless_line_does_not_fill_the_memory(
         self, api: EmailSecurity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("evidence.line_file.LONGEST_LINE_BYTES", 1000)
+        monkeypatch.setattr("remediation.exports.files.line_file.LONGEST_LINE_BYTES", 1000)
         with pytest.raises(ParameterError, match="longer than 1000 bytes"):
             move(api, export=written(tmp_path / "rows.ndjson", " " * 5000))
 
     def test_more_recipients_of_one_message_than_there_can_be_are_refused(
         self, api: EmailSecurity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("actions.message_selection.MOST_RECIPIENTS", 3)
+        monkeypatch.setattr("remediation.messages.selection.MOST_RECIPIENTS", 3)
         rows = [
             row(message={"id": ABSENT, "client_recipients": [f"{n}@a.example", f"{n}@b.example"]}) for n in range(2)
         ]
@@ -237,7 +237,7 @@ class TestFromAnExport:
     def test_more_messages_than_can_be_named_are_refused(
         self, api: EmailSecurity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("actions.message_selection.MOST_MESSAGES", 2)
+        monkeypatch.setattr("remediation.messages.selection.MOST_MESSAGES", 2)
         rows = [row(message={"id": f"x-{number}"}) for number in range(3)]
         with pytest.raises(ParameterError, match="more than 2 messages"):
             move(api, export=written(tmp_path / "rows.ndjson", *rows))

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actions import move_messages
-from connectors.clock import Deadline
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from connectors.http.client import httpx
+from core.clock import Deadline
+from core.errors import (
     ApiRefusal,
     AuthenticationFailed,
     OutcomeUnknown,
@@ -21,7 +22,6 @@ from connectors.errors import (
     PermissionDenied,
     RateLimited,
 )
-from connectors.wire import httpx
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, any_ids, campaign, delivered, folders, ids_of, sent
 from tests.connectors.scripted import Scripted, connected, envelope, ok, refused
@@ -200,7 +200,7 @@ class TestFaults:
     def test_a_copy_that_was_moved_of_a_message_that_failed_is_a_change(
         self, sandbox: RunningSandbox, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("actions.message_batches.MOST_IDS", 1)
+        monkeypatch.setattr("remediation.messages.batches.MOST_IDS", 1)
         message = next(one for one in campaign(api) if one.copies > 1)
         sandbox.state.delivery.mailboxes[(message.client_recipients or [])[0]] = "gone"
         other = next(one.id for one in campaign(api) if one.id != message.id)

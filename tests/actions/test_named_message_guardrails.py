@@ -14,16 +14,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from actions import move_messages, release_messages, restore_messages
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from core.errors import (
     ApprovalRefused,
     PackError,
     PolicyRefused,
     PolicyUnusable,
     ProtectedRefused,
 )
-from guardrails.approval import approve
-from guardrails.approval_token import Signing
-from guardrails.named_messages import Change, plan_hash
+from remediation.guardrails.approvals.approval import approve
+from remediation.guardrails.approvals.token import Signing
+from remediation.guardrails.message_rules import Change, plan_hash
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, campaign, delivered, ids_of, moved_by_job, sent
 

@@ -11,7 +11,8 @@ import pytest
 
 from actions import create_move_job, preview_job, release_job, wait_for_job
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from connectors.objects.search import format_instant
+from core.errors import (
     BroadSearchRefused,
     Conflict,
     MaliciousRelease,
@@ -25,7 +26,6 @@ from connectors.errors import (
     TooManyMessages,
     TooManyRecipients,
 )
-from connectors.search import format_instant
 from sandbox.clock import SECOND
 from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from actions import cancel_job, catalog, create_move_job, delete_job, get_job, preview_job, release_job, wait_for_job
+from actions import cancel_job, create_move_job, delete_job, get_job, preview_job, release_job, wait_for_job
+from actions.contract import catalog
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from core.errors import (
     ApiRefusal,
     ApprovalRefused,
     MaliciousRelease,
@@ -30,12 +31,12 @@ from connectors.errors import (
     ReadOnlyMode,
     UncountableSearch,
 )
-from guardrails.approval import approve, reject
-from guardrails.approval_token import Signing
+from remediation.guardrails.approvals.approval import approve, reject
+from remediation.guardrails.approvals.token import Signing
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN, PLAN_KEY
-from tests.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem
+from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem
 
 Connect = Callable[..., EmailSecurity]
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from actions import preview_job
-from actions.example_plan import EXAMPLE_PLAN
+from actions.shapes.example_plan import EXAMPLE_PLAN
 from connectors.email_security import EmailSecurity
-from connectors.errors import ParameterError, PlanRefused, TooManyMessages, printable
-from connectors.message import MessageDetails
-from connectors.policy import NO_POLICY
-from guardrails.plan import read_plan
-from guardrails.survey import NAMES_COUNTED, Survey
+from connectors.objects.message import MessageDetails
+from core.errors import ParameterError, PlanRefused, TooManyMessages, printable
+from remediation.guardrails.plans.plan import read_plan
+from remediation.guardrails.policy.policy import NO_POLICY
+from remediation.guardrails.survey import NAMES_COUNTED, Survey
 from sandbox.message import Sender
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from actions import catalog, process
-from actions.contract import Action
+from actions.contract import catalog, process
+from actions.contract.action import Action
 from connectors.email_security import EmailSecurity
 from sandbox.server import RunningSandbox
 from tests.actions.test_export import finished
@@ -284,14 +284,14 @@ def test_sigterm_leaves_nothing_behind(
 ) -> None:
     code = """
 import os, signal, sys
-import evidence.csv_table
+import remediation.exports.formats.csv_table
 from actions import export_job_messages, process
 from platforms.cli import main
 def stop(lines, write):
     write(b"half")
     os.kill(os.getpid(), signal.SIGTERM)
     signal.pause()
-evidence.csv_table.write_csv = stop
+remediation.exports.formats.csv_table.write_csv = stop
 if sys.argv[1] == "cfes":
     sys.exit(main.main(["export-job-messages", "--params", "-"]))
 process.main(export_job_messages.ACTION, [])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from actions import cancel_job, create_move_job, export_job_messages, get_job, reconcile_job, release_job, wait_for_job
 from connectors.email_security import EmailSecurity
-from connectors.errors import InlineTooLarge, ParameterError, UnexpectedAnswer
+from core.errors import InlineTooLarge, ParameterError, UnexpectedAnswer
 from sandbox.server import RunningSandbox
 from tests.actions.test_export import Listing, finished
 from tests.conftest import CAMPAIGN
@@ -733,7 +733,7 @@ def test_a_time_that_is_none_is_named(name: str, value: Any, evidence: Evidence)
 
 
 def test_a_line_without_end_does_not_fill_the_memory(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evidence.line_file.LONGEST_LINE_BYTES", 1000)
+    monkeypatch.setattr("remediation.exports.files.line_file.LONGEST_LINE_BYTES", 1000)
     assert "line 2 is longer than 1000 bytes" in bad(b'{"x": "' + b"x" * 5000 + b'"}', evidence, "events")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from actions import release_messages
 from connectors.email_security import EmailSecurity
-from connectors.errors import MaliciousRelease, OutcomeUnknown, ParameterError
+from core.errors import MaliciousRelease, OutcomeUnknown, ParameterError
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, delivered, sent
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actions import render_report
-from actions.example_job import JOB_ID, example_job
+from actions.shapes.example_job import JOB_ID, example_job
 
 
 def test_a_summary_is_in_the_file_and_in_the_result(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from actions import move_messages, release_job, restore_messages, wait_for_job
 from actions.export_job_messages import ACTION as EXPORT
 from connectors.email_security import EmailSecurity
-from connectors.errors import NotRestorable, ParameterError, PartlyApplied
+from core.errors import NotRestorable, ParameterError, PartlyApplied
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, campaign, folders, moved_by_job, sent
 from tests.conftest import CAMPAIGN

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions import list_jobs
-from actions.result_size import fit_result, fitting
-from connectors.wire import httpx
+from actions.contract.result_size import fit_result, fitting
+from connectors.http.client import httpx
 from tests.connectors.scripted import JOB_ID, connected, envelope, job
 
 ENTRIES = st.lists(st.text(max_size=40) | st.integers() | st.dictionaries(st.text(max_size=5), st.text(max_size=9)))

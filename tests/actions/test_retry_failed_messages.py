@@ -9,7 +9,7 @@ import pytest
 
 from actions import create_move_job, release_job, retry_failed_messages, wait_for_job
 from connectors.email_security import EmailSecurity
-from connectors.errors import JobStillRunning, NotFound, PlanNeeded, UnexpectedAnswer
+from core.errors import JobStillRunning, NotFound, PlanNeeded, UnexpectedAnswer
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, campaign, folders, sent
 from tests.conftest import CAMPAIGN

@@ -10,7 +10,7 @@ import pytest
 
 from actions import create_move_job, release_job, restore_messages, wait_for_job
 from connectors.email_security import EmailSecurity
-from guardrails import remaining
+from remediation.jobs import remaining
 from sandbox.clock import SECOND
 from sandbox.message import QUARANTINED, Copy, Sender
 from sandbox.server import RunningSandbox

@@ -8,10 +8,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from actions import catalog
-from actions.contract import Action
-from actions.example_job import JOB_ID
-from connectors.errors import ParameterError
+from actions.contract import catalog
+from actions.contract.action import Action
+from actions.shapes.example_job import JOB_ID
+from core.errors import ParameterError
 
 ACTIONS = catalog.available()
 

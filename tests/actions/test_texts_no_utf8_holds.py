@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from actions import (
-    catalog,
     create_move_job,
     export_job_messages,
     get_job,
@@ -20,10 +19,11 @@ from actions import (
     search_messages,
     wait_for_job,
 )
+from actions.contract import catalog
 from connectors.email_security import EmailSecurity
-from connectors.errors import ParameterError, UnexpectedAnswer, UnusableAnswer
-from connectors.surrogates import replace_surrogates, replace_surrogates_in
-from connectors.wire import httpx
+from connectors.http.client import httpx
+from core.errors import ParameterError, UnexpectedAnswer, UnusableAnswer
+from core.surrogates import replace_surrogates, replace_surrogates_in
 from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import vcr
 
-from actions import catalog
+from actions.contract import catalog
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.wire import httpx
+from connectors.http.client import httpx
 from tests.clock import FakeClock
 
 FOLDER = Path(__file__).parent

@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from guardrails.approval import approve
-from guardrails.approval_token import Signing
-from tests.guardrails.test_approval import BOB, private_pem, public_pem
+from remediation.guardrails.approvals.approval import approve
+from remediation.guardrails.approvals.token import Signing
+from tests.remediation.guardrails.test_approval import BOB, private_pem, public_pem
 
 PLAN_KEY = "a plan key of bad days, 32 characters or more"
 POLICY = (

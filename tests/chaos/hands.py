@@ -18,11 +18,11 @@ from actions import (
     release_messages,
     wait_for_job,
 )
-from connectors.clock import Deadline
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.errors import PackError
-from connectors.network import Network
+from connectors.http.network import Network
+from core.clock import Deadline
+from core.errors import PackError
 from tests.chaos.schedule import Worker
 from tests.chaos.wire import Call, Story, Wire
 from tests.chaos.workers import Actor, ActorClock, Killed

@@ -16,18 +16,24 @@ from typing import Any, NoReturn
 
 import pytest
 
-from actions import message_batches, message_request
-from actions.row_collection import Collected
-from connectors import job_looks, job_reuse, job_settling, transport, wire
+from actions.shapes import message_request
+from connectors import transport
 from connectors.email_security import EmailSecurity
-from connectors.errors import OutcomeUnknown, PackError, TemporaryFailure
-from connectors.job import BulkJob, BulkJobRequest
-from connectors.job_looks import JobLooks, Look
-from connectors.paging import Page
-from connectors.stamp import Stamp
+from connectors.http import client as wire
+from connectors.objects.job import BulkJob, BulkJobRequest
+from connectors.paging.pages import Page
 from connectors.transport import Answer, Transport
-from guardrails import clearance, plan_check
-from guardrails.plan import Plan
+from core.errors import OutcomeUnknown, PackError, TemporaryFailure
+from remediation.exports.collected_rows import Collected
+from remediation.guardrails.plans import check as plan_check
+from remediation.guardrails.plans.plan import Plan
+from remediation.jobs import clearance
+from remediation.jobs import looks as job_looks
+from remediation.jobs import reuse as job_reuse
+from remediation.jobs import settling as job_settling
+from remediation.jobs.looks import JobLooks, Look
+from remediation.messages import batches as message_batches
+from remediation.stamp import Stamp
 from tests.chaos import workers
 from tests.chaos.cases import run_case
 from tests.chaos.oddities import (

@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from unittest import mock
 
-from actions import message_batches
-from connectors import wire as pack_wire
-from connectors.message_change import MOST_IDS
-from connectors.stamp import Stamp
+from connectors.http import client as pack_wire
+from connectors.objects.message_change import MOST_IDS
+from remediation.messages import batches as message_batches
+from remediation.stamp import Stamp
 from sandbox.account import open_account
 from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox, start

@@ -9,7 +9,7 @@ from typing import Any
 
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.wire import httpx
+from connectors.http.client import httpx
 from tests.clock import FakeClock
 
 ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"

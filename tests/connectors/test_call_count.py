@@ -20,10 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from connectors.call_count import CallCount, shared_count
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.errors import RateLimited
+from connectors.rate.call_count import CallCount, shared_count
+from core.errors import RateLimited
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.connectors.scripted import ACCOUNT, TOKEN
@@ -101,8 +101,8 @@ def test_calls_beyond_the_share_are_spread_over_the_rest_of_the_window_whichever
 
 HAMMER = """
 import sys
-from connectors.call_count import CallCount
-from connectors.clock import SystemClock
+from connectors.rate.call_count import CallCount
+from core.clock import SystemClock
 count = CallCount(SystemClock(), sys.argv[1], sys.argv[2])
 taken = 0
 sys.stdin.readline()

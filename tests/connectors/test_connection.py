@@ -10,7 +10,7 @@ import pytest
 
 from connectors.connection import Connection, environment_variables
 from connectors.email_security import EmailSecurity
-from connectors.errors import AuthenticationFailed, ConnectionSettingsError, PackError
+from core.errors import AuthenticationFailed, ConnectionSettingsError, PackError
 from tests.connectors.scripted import ACCOUNT
 
 SECRET = "s3cret-token-value-0123456789"

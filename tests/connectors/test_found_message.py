@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.errors import UnexpectedAnswer
-from connectors.found_message import FoundMessage, found_envelope, messages_of
-from connectors.message import details_of
-from connectors.surrogates import replace_surrogates_in
+from connectors.objects.found_message import FoundMessage, found_envelope, messages_of
+from connectors.objects.message import details_of
+from core.errors import UnexpectedAnswer
+from core.surrogates import replace_surrogates_in
 
 COUNTED = FoundMessage.__struct_fields__
 WORDS = st.text(max_size=20)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from connectors.connection import Connection, environment_variables, read_setting
-from connectors.errors import ConnectionSettingsError
+from core.errors import ConnectionSettingsError
 from tests.connectors.scripted import ACCOUNT, TOKEN
 
 GOOD = {"CLOUDFLARE_API_TOKEN": TOKEN, "CLOUDFLARE_ACCOUNT_ID": ACCOUNT}

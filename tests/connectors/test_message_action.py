@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from connectors.errors import NotFound, UnexpectedAnswer
-from connectors.message_action import MOST_LOG_PAGES
+from connectors.objects.message_action import MOST_LOG_PAGES
+from core.errors import NotFound, UnexpectedAnswer
 from tests.connectors.scripted import Scripted, connected, ok, refused
 
 ONE = "4Njp3P0STMz2c02Q-2024-01-05T10:00:00-12345678"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from connectors.errors import ApiRefusal, OutcomeUnknown, ReadOnlyMode
-from connectors.wire import httpx
+from connectors.http.client import httpx
+from core.errors import ApiRefusal, OutcomeUnknown, ReadOnlyMode
 from tests.connectors.scripted import Scripted, connected, ok, refused
 
 ONE = "4Njp3P0STMz2c02Q-2024-01-05T10:00:00-12345678"

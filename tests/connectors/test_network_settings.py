@@ -15,7 +15,7 @@ import pytest
 
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.errors import ConnectionSettingsError, NotReceived
+from core.errors import ConnectionSettingsError, NotReceived
 from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN, envelope, job
 
 TLS = Path(__file__).parent / "loopback_tls"

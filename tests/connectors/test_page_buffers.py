@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
-from connectors.page_buffers import USUAL_PAGE_BYTES, PageBuffers
+from connectors.http.page_buffers import USUAL_PAGE_BYTES, PageBuffers
 
 
 def memory_of(view: memoryview) -> object:
@@ -92,7 +92,7 @@ def test_no_more_memory_is_kept_than_asked_for() -> None:
 def test_what_no_body_fills_takes_no_memory() -> None:
     # In a process of its own: memory that was in use before is not zeroed by the system.
     program = (
-        "from pathlib import Path; from connectors.page_buffers import PageBuffers\n"
+        "from pathlib import Path; from connectors.http.page_buffers import PageBuffers\n"
         "def resident(): return int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
         "buffers, before = PageBuffers(10), resident()\n"
         "bodies = [buffers.filled([b'x' * 1000]) for _ in range(10)]\n"

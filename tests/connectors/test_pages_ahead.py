@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import pytest
 
-from connectors.errors import ListingRepeats, NotFound, RateLimited, ServiceUnavailable
-from connectors.pages_ahead import Ahead
-from connectors.paging import LARGEST_PAGE, Page, Position, sweep
+from connectors.paging.pages import LARGEST_PAGE, Page, Position, sweep
+from connectors.paging.read_ahead import Ahead
+from core.errors import ListingRepeats, NotFound, RateLimited, ServiceUnavailable
 
 TOTAL = 12 * LARGEST_PAGE + 5
 
@@ -204,8 +204,8 @@ def test_no_page_ahead_where_it_is_set_to_none() -> None:
 def test_a_page_that_hangs_keeps_no_process_from_ending() -> None:
     code = """
 import threading
-from connectors.pages_ahead import Ahead
-from connectors.paging import LARGEST_PAGE, Page, Position
+from connectors.paging.read_ahead import Ahead
+from connectors.paging.pages import LARGEST_PAGE, Page, Position
 def hang(position):
     threading.Event().wait()
 with Ahead(lambda at: Page([str(n) for n in range(LARGEST_PAGE)], None), hang, last_page=lambda: 9, width=8) as ahead:

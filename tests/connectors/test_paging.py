@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from connectors.errors import ListingRepeats, ListingTooLong, UnexpectedAnswer
-from connectors.paging import BOUNDS, LARGEST_PAGE, Bounds, Page, Position, follow, sweep
+from connectors.paging.pages import BOUNDS, LARGEST_PAGE, Bounds, Page, Position, follow, sweep
+from core.errors import ListingRepeats, ListingTooLong, UnexpectedAnswer
 
 
 class Listing:

@@ -8,8 +8,8 @@ import pytest
 
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.errors import ConnectionSettingsError
-from connectors.proxies import Proxy, proxy_for
+from connectors.http.proxies import Proxy, proxy_for
+from core.errors import ConnectionSettingsError
 from tests.connectors.scripted import ACCOUNT, TOKEN
 
 URL = "https://api.service.example/client/v4"

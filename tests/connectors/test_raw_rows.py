@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.errors import PackError
-from connectors.page_buffers import USUAL_PAGE_BYTES
-from connectors.raw_rows import RawRows, raw_rows, rows_envelope
-from connectors.wire import httpx
+from connectors.http.client import httpx
+from connectors.http.page_buffers import USUAL_PAGE_BYTES
+from connectors.paging.raw_rows import RawRows, raw_rows, rows_envelope
+from core.errors import PackError
 from tests.connectors.scripted import JOB_ID, Scripted, connected
 
 # What the check of the text decodes in one piece.

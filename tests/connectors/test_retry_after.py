@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.errors import OutcomeUnknown, PackError, RateLimited, ServiceUnavailable
-from connectors.job import BulkJobRequest
-from connectors.retry_after import retry_after_seconds
-from connectors.search import SearchParams
+from connectors.http.retry_after import retry_after_seconds
+from connectors.objects.job import BulkJobRequest
+from connectors.objects.search import SearchParams
+from core.errors import OutcomeUnknown, PackError, RateLimited, ServiceUnavailable
 from tests.clock import FakeClock
 from tests.connectors.scripted import JOB_ID, Scripted, connected, job, ok, refused
 

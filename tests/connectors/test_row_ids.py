@@ -9,7 +9,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.row_ids import RowIds
+from connectors.paging.row_ids import RowIds
 
 
 @settings(deadline=None, max_examples=60)

@@ -13,10 +13,10 @@ from cloudflare.types.email_security.investigate import bulk
 from pydantic import BaseModel
 
 from actions import export_job_messages, list_jobs
-from connectors.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION
-from connectors.job import BulkJob, BulkJobRequest
-from connectors.message import JobMessage, MessageDetails
-from connectors.search import SearchParams
+from connectors.objects.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION
+from connectors.objects.job import BulkJob, BulkJobRequest
+from connectors.objects.message import JobMessage, MessageDetails
+from connectors.objects.search import SearchParams
 
 # Ours to theirs. search_params of an answer is kept as it came; its fields are those of the request.
 PAIRS: list[tuple[type[BaseModel], Any]] = [

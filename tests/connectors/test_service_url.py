@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from connectors.connection import Connection
-from connectors.errors import ConnectionSettingsError
-from connectors.service_url import ascii_host, check_service_url
-from evidence.object_store_settings import endpoint
+from core.errors import ConnectionSettingsError
+from core.service_url import ascii_host, check_service_url
+from remediation.exports.destinations.object_store_settings import endpoint
 from tests.connectors.scripted import ACCOUNT, TOKEN
 
 REFUSED = [

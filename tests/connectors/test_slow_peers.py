@@ -14,16 +14,16 @@ from contextlib import contextmanager
 import httpcore
 import pytest
 
-from connectors.clock import Deadline
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.errors import NetworkFailure, NotReceived, OutcomeUnknown
-from connectors.exchange import Exchange
-from connectors.job import BulkJobRequest
-from connectors.network import Network
-from connectors.proxies import Proxy
-from connectors.search import SearchParams
-from connectors.sockets import BoundedBackend
+from connectors.http.exchange import Exchange
+from connectors.http.network import Network
+from connectors.http.proxies import Proxy
+from connectors.http.sockets import BoundedBackend
+from connectors.objects.job import BulkJobRequest
+from connectors.objects.search import SearchParams
+from core.clock import Deadline
+from core.errors import NetworkFailure, NotReceived, OutcomeUnknown
 from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN
 from tests.connectors.slow_peers import (
     Caller,

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpcore
 import pytest
 
-from connectors.sockets import READ_BYTES, RECORD_BYTES, BoundedBackend
+from connectors.http.sockets import READ_BYTES, RECORD_BYTES, BoundedBackend
 
 TLS = Path(__file__).parent / "loopback_tls"
 SECONDS = 20

@@ -9,11 +9,11 @@ import pytest
 
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.errors import NotReceived
-from connectors.job import BulkJobRequest
-from connectors.network import Network
-from connectors.proxies import proxy_for
-from connectors.search import SearchParams
+from connectors.http.network import Network
+from connectors.http.proxies import proxy_for
+from connectors.objects.job import BulkJobRequest
+from connectors.objects.search import SearchParams
+from core.errors import NotReceived
 from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN
 from tests.connectors.slow_peers import Caller, Peer, Talk, accepting_the_tests, good, joined, peer, under_tls
 

@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
-from connectors.clock import Deadline
-from connectors.errors import (
+from connectors.http.client import LARGEST_BODY_BYTES, httpx
+from connectors.objects.job import BulkJobRequest
+from connectors.objects.search import SearchParams
+from connectors.paging.pages import LARGEST_PAGE
+from core.clock import Deadline
+from core.errors import (
     ApiRefusal,
     AuthenticationFailed,
     Conflict,
@@ -29,10 +33,6 @@ from connectors.errors import (
     ServiceUnavailable,
     UnexpectedAnswer,
 )
-from connectors.job import BulkJobRequest
-from connectors.paging import LARGEST_PAGE
-from connectors.search import SearchParams
-from connectors.wire import LARGEST_BODY_BYTES, httpx
 from tests.clock import FakeClock
 from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN, Scripted, Step, connected, envelope, job, ok, refused
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connectors.errors import (
+from core.errors import (
     AuthenticationFailed,
     BroadSearchRefused,
     DeadlineExceeded,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.connection import PERSON, Connection
-from connectors.errors import AuthenticationFailed, ConnectionSettingsError, ParameterError
+from core.errors import AuthenticationFailed, ConnectionSettingsError, ParameterError
 from platforms import aws_lambda
 from platforms.caller import caller_of, name_of, with_caller
 from sandbox.server import RunningSandbox

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.errors import ConnectionSettingsError
+from core.errors import ConnectionSettingsError
 from platforms.journal_key import journal_key, temporary_key
 
 PLAN_KEY = "a key of journals that this test alone has"

@@ -8,10 +8,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from actions import catalog
+from actions.contract import catalog
 from connectors.connection import Connection
-from connectors.version import VERSION
-from platforms import manifest
+from core.version import VERSION
+from platforms.published import manifest
 from playbooks import library
 
 DOCUMENT = json.loads(manifest.MANIFEST.read_text())

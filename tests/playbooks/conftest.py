@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from playbooks.format import Playbook
-from playbooks.journal_key import JournalKey
-from playbooks.loading import load
+from playbooks.drivers.journal_key import JournalKey
+from playbooks.language.format import Playbook
+from playbooks.language.loading import load
 from tests.clock import FakeClock
 
 PURGE = """\

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions import catalog
+from actions.contract import catalog
 from connectors.email_security import EmailSecurity
-from playbooks import library, local
-from playbooks.campaign_search import has_criteria
-from playbooks.inputs import accept
-from playbooks.instants import whole_second
+from core.instants import whole_second
+from playbooks import library
+from playbooks.drivers import local
+from playbooks.language.campaign_search import has_criteria
+from playbooks.language.inputs import accept
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
 from tests.playbooks.conftest import KEY

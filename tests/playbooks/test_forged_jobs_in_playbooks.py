@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectors.email_security import EmailSecurity
-from connectors.stamp import Stamp
+from remediation.stamp import Stamp
 from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox
 from tests.actions.test_forged_jobs import PLAN_KEY, posted

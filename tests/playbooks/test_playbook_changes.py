@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connectors.errors import (
+from core.errors import (
     NotFound,
     OutcomeUnknown,
     OutputError,
@@ -17,9 +17,9 @@ from connectors.errors import (
     PermissionDenied,
     RateLimited,
 )
-from playbooks.format import Playbook
-from playbooks.loading import load
-from playbooks.local import Outcome, resume, run
+from playbooks.drivers.local import Outcome, resume, run
+from playbooks.language.format import Playbook
+from playbooks.language.loading import load
 from tests.playbooks.conftest import KEY
 
 EFFECTS = {

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from playbooks.check import Finding, check, check_source
-from playbooks.format import Playbook
-from playbooks.loading import load
+from playbooks.language.check import Finding, check, check_source
+from playbooks.language.format import Playbook
+from playbooks.language.loading import load
 
 SEARCH = {
     "type": "object",

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.errors import PackError, ParameterError, RateLimited
-from connectors.surrogates import replace_surrogates_in
-from playbooks import walk
-from playbooks.engine import (
+from core.errors import PackError, ParameterError, RateLimited
+from core.surrogates import replace_surrogates_in
+from playbooks.engine import walk
+from playbooks.engine.engine import (
     ActionFailed,
     ActionSucceeded,
     Event,
@@ -27,9 +27,9 @@ from playbooks.engine import (
     begin,
     next_command,
 )
-from playbooks.errors import PlaybookInvalid, StateRefused
-from playbooks.format import Playbook
-from playbooks.loading import load
+from playbooks.language.errors import PlaybookInvalid, StateRefused
+from playbooks.language.format import Playbook
+from playbooks.language.loading import load
 
 NOW = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
 Build = Callable[..., Any]

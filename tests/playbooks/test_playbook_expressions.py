@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from playbooks.data_environment import EvaluationFailed, Results
-from playbooks.expressions import TemplateInvalid, compile_template
-from playbooks.filters import FILTERS, file_name, instant
+from playbooks.language.data_environment import EvaluationFailed, Results
+from playbooks.language.expressions import TemplateInvalid, compile_template
+from playbooks.language.filters import FILTERS, file_name, instant
 
 NAMES = frozenset({"inputs", "steps"})
 

@@ -12,12 +12,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.errors import ParameterError
+from core.errors import ParameterError
 from playbooks import library
-from playbooks.errors import PlaybookInvalid, PlaybookNotFound
-from playbooks.format import SCHEMA_PATH, Playbook, schema_document, schema_text
-from playbooks.inputs import from_text
-from playbooks.loading import from_document, load
+from playbooks.language.errors import PlaybookInvalid, PlaybookNotFound
+from playbooks.language.format import SCHEMA_PATH, Playbook, schema_document, schema_text
+from playbooks.language.inputs import from_text
+from playbooks.language.loading import from_document, load
 
 HEAD = "playbook: 1\nid: a\ntitle: t\n"
 
@@ -158,7 +158,7 @@ def test_a_playbook_survives_the_way_through_its_own_document(purge: Playbook) -
 
 
 def test_the_schema_on_disk_is_the_one_of_the_models() -> None:
-    assert SCHEMA_PATH.read_text(encoding="utf-8") == schema_text(), "run: python -m playbooks.format"
+    assert SCHEMA_PATH.read_text(encoding="utf-8") == schema_text(), "run: python -m playbooks.language.format"
 
 
 def test_the_schema_takes_a_good_playbook_and_refuses_a_misspelt_one(purge_text: str) -> None:

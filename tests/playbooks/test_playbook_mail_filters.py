@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from playbooks.filter_values import FilterError
-from playbooks.mail_filters import (
+from playbooks.language.filter_values import FilterError
+from playbooks.language.mail_filters import (
     address,
     address_problems,
     breakdown,

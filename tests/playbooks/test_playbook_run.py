@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
-from connectors.errors import NotFound, OutcomeUnknown, ParameterError, RateLimited
-from playbooks.engine import RunAction, Sleep
-from playbooks.errors import (
+from core.errors import NotFound, OutcomeUnknown, ParameterError, RateLimited
+from playbooks.drivers.journal import NEW_NAME, Entry, Journal
+from playbooks.drivers.local import Clock, Observer, Outcome, Upcoming, resume, run
+from playbooks.engine.engine import RunAction, Sleep
+from playbooks.language.errors import (
     DirectoryUnusable,
     JournalRefused,
     JournalUnwritable,
@@ -27,9 +29,7 @@ from playbooks.errors import (
     RunMoved,
     StateRefused,
 )
-from playbooks.format import Playbook, Step
-from playbooks.journal import NEW_NAME, Entry, Journal
-from playbooks.local import Clock, Observer, Outcome, Upcoming, resume, run
+from playbooks.language.format import Playbook, Step
 from tests.playbooks.conftest import KEY
 
 Build = Callable[..., Any]
@@ -295,10 +295,10 @@ def test_an_interrupted_sleep_is_slept_to_its_end_only(go: Build, remote: Build,
 PROGRAM = """
 import sys, os
 from pathlib import Path
-from connectors.clock import SystemClock
-from playbooks.journal_key import JournalKey
-from playbooks.loading import load
-from playbooks.local import run
+from core.clock import SystemClock
+from playbooks.drivers.journal_key import JournalKey
+from playbooks.language.loading import load
+from playbooks.drivers.local import run
 
 def run_action(action, params):
     if action == "stop-here":

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from actions import catalog, restore_messages
+from actions import restore_messages
+from actions.contract import catalog
 from connectors.email_security import EmailSecurity
-from playbooks import library, local
-from playbooks.inputs import accept
+from playbooks import library
+from playbooks.drivers import local
+from playbooks.language.inputs import accept
 from sandbox.message import QUARANTINED, Sender
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, delivered

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from playbooks.errors import DirectoryUnusable, JournalRefused, RunMoved
-from playbooks.format import Playbook
-from playbooks.journal import Entry, Journal
-from playbooks.journal_key import JournalKey
-from playbooks.local import Outcome, resume, run
-from playbooks.plain_json import canonical, digest
+from core.json_values import canonical, digest
+from playbooks.drivers.journal import Entry, Journal
+from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.local import Outcome, resume, run
+from playbooks.language.errors import DirectoryUnusable, JournalRefused, RunMoved
+from playbooks.language.format import Playbook
 from tests.playbooks.conftest import KEY
 
 Build = Callable[..., Any]
@@ -302,7 +302,7 @@ class TestDirectory:
     ) -> None:
         (tmp_path / "empty").mkdir(mode=0o700)
         owner = killed.stat().st_uid
-        monkeypatch.setattr("playbooks.run_directory.this_user", lambda: frozenset({owner + 1}))
+        monkeypatch.setattr("playbooks.drivers.run_directory.this_user", lambda: frozenset({owner + 1}))
         error = refused(killed)
         assert f"belongs to another user (user ID {owner})" in error.message
         with pytest.raises(DirectoryUnusable, match="belongs to another user"):

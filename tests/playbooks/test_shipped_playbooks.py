@@ -10,22 +10,24 @@ from typing import Any
 
 import pytest
 
-from actions import catalog, preview_job
+from actions import preview_job
+from actions.contract import catalog
 from connectors.email_security import EmailSecurity
-from connectors.errors import OutcomeUnknown, PackError
-from connectors.wire import httpx
-from guardrails.approval import approve
-from guardrails.approval_token import Signing
-from playbooks import library, local
-from playbooks.check import Finding, check
-from playbooks.format import Playbook
-from playbooks.inputs import accept
-from playbooks.loading import load
+from connectors.http.client import httpx
+from core.errors import OutcomeUnknown, PackError
+from playbooks import library
+from playbooks.drivers import local
+from playbooks.language.check import Finding, check
+from playbooks.language.format import Playbook
+from playbooks.language.inputs import accept
+from playbooks.language.loading import load
+from remediation.guardrails.approvals.approval import approve
+from remediation.guardrails.approvals.token import Signing
 from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
-from tests.guardrails.test_approval import BOB, private_pem, public_pem
 from tests.playbooks.conftest import KEY
+from tests.remediation.guardrails.test_approval import BOB, private_pem, public_pem
 
 PLAYBOOKS = library.available()
 ACTIONS = catalog.available()

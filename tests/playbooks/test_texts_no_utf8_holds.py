@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from connectors.email_security import EmailSecurity
-from connectors.errors import ParameterError
+from core.errors import ParameterError
 from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT

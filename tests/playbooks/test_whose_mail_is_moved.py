@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectors.email_security import EmailSecurity
-from playbooks.campaign_search import campaign_search, sender_proof
+from playbooks.language.campaign_search import campaign_search, sender_proof
 from sandbox.message import Attachment, Message, Sender
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
@@ -175,7 +175,7 @@ class TestOutsiders:
         ("change", "inputs"),
         [
             ({"To": ["undisclosed-recipients:;", "<>", "billing@invoice-portal.example", "ceo@corp.example"]}, {}),
-            ({"To": ["dana@@corp", "\u202e"], "CC": [""], "ReplyTo": "ceo@corp.example"}, {}),
+            ({"To": ["danacorp", "\u202e"], "CC": [""], "ReplyTo": "ceo@corp.example"}, {}),
             ({"FromName": "ceo@corp.example", "ToName": ["<x"]}, {}),
             ({"SMTPEnvelopeFrom": "", "ReplyTo": None}, {}),
             ({"SMTPEnvelopeFrom": "<>"}, {}),

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from guardrails.plan import Plan, hash_of
+from remediation.guardrails.plans.plan import Plan, hash_of
 
 Document = dict[str, Any]
 

@@ -14,18 +14,18 @@ import pytest
 
 from actions import create_move_job, delete_job, preview_job, wait_for_job
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApprovalRefused, GuardrailRefusal, PlanRefused, PlanUsed, PolicyUnusable
-from platforms.cli import approve_command
+from core.errors import ApprovalRefused, GuardrailRefusal, PlanRefused, PlanUsed, PolicyUnusable
+from platforms.cli.commands import approve as approve_command
 from sandbox import access
 from sandbox.message import Attachment
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN, PLAN_KEY
-from tests.guardrails.test_approval import BOB, CAROL, EVE, private_pem, public_pem
 from tests.platforms.cli.conftest import Cfes, Ended
 from tests.playbooks.test_whose_mail_is_moved import BANK, FILE, START, plant
 from tests.red_team.forging import FORGERIES
 from tests.red_team.test_mail_sender import flood
+from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, private_pem, public_pem
 
 Connect = Callable[..., EmailSecurity]
 Approve = Callable[..., Ended]

@@ -22,7 +22,7 @@ from actions import (
     wait_for_job,
 )
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from core.errors import (
     ApiRefusal,
     ApprovalRefused,
     BroadSearchRefused,
@@ -38,13 +38,13 @@ from connectors.errors import (
     TemporaryFailure,
     UncountableSearch,
 )
-from guardrails.approval import approve
-from guardrails.approval_token import Signing
+from remediation.guardrails.approvals.approval import approve
+from remediation.guardrails.approvals.token import Signing
 from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
-from tests.guardrails.test_approval import BOB, private_pem, public_pem
 from tests.red_team.forging import FORGERIES, rehashed
+from tests.remediation.guardrails.test_approval import BOB, private_pem, public_pem
 
 Connect = Callable[..., EmailSecurity]
 Under = Callable[..., EmailSecurity]

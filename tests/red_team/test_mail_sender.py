@@ -167,7 +167,7 @@ class TestOwnMail:
     def test_a_from_that_names_several_is_not_guessed_at(
         self, sender: str, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
-        from connectors.errors import ParameterError  # noqa: PLC0415 -- this test alone
+        from core.errors import ParameterError  # noqa: PLC0415 -- this test alone
 
         try:
             outcome = purge(alert_of(sender), api, tmp_path / "run")

@@ -12,9 +12,10 @@ from zipfile import ZipFile
 
 import pytest
 
-from actions import catalog, delete_job, preview_job, restore_messages
+from actions import delete_job, preview_job, restore_messages
+from actions.contract import catalog
 from connectors.email_security import EmailSecurity
-from connectors.errors import (
+from core.errors import (
     ApprovalRefused,
     EvidenceRefused,
     MaliciousRelease,
@@ -24,19 +25,20 @@ from connectors.errors import (
     PolicyRefused,
     ProtectedRefused,
 )
-from connectors.state_database import FILE
-from guardrails.approval import approve
-from guardrails.approval_token import Signing
+from core.state_database import FILE
 from platforms.journal_key import journal_key
-from playbooks import library, local
-from playbooks.errors import JournalRefused, RunMoved
-from playbooks.inputs import accept
-from playbooks.journal_key import JournalKey
+from playbooks import library
+from playbooks.drivers import local
+from playbooks.drivers.journal_key import JournalKey
+from playbooks.language.errors import JournalRefused, RunMoved
+from playbooks.language.inputs import accept
+from remediation.guardrails.approvals.approval import approve
+from remediation.guardrails.approvals.token import Signing
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN, PLAN_KEY
-from tests.guardrails.test_approval import BOB, private_pem
 from tests.red_team.forging import FORGERIES, Document
 from tests.red_team.test_insider import APPROVED, Under, create, effects, jobs, one_recipient_each, under
+from tests.remediation.guardrails.test_approval import BOB, private_pem
 
 __all__ = ["under"]
 

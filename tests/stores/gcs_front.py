@@ -12,7 +12,7 @@ from datetime import datetime
 from email.utils import format_datetime
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from connectors.wire import httpx
+from connectors.http.client import httpx
 from tests.object_stores import Answer, Request
 
 _BOUNDARY = b"of-the-front-7c1f"

@@ -25,8 +25,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from connectors.wire import httpx
-from evidence.object_url import Scheme
+from connectors.http.client import httpx
+from remediation.exports.destinations.object_url import Scheme
 from tests.object_stores import ACCESS_KEY, SECRET_KEY, Door
 from tests.stores.gcs_front import GoogleFront
 

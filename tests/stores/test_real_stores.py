@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from actions import export_job_messages
-from actions.ending import EndedBySignal
-from connectors.errors import OutputError, PackError, ParameterError
-from evidence import object_store, object_store_settings, place
-from evidence.place import DELIVERY_SECONDS
+from actions.contract.ending import EndedBySignal
+from core.errors import OutputError, PackError, ParameterError
+from remediation.exports.destinations import object_store, object_store_settings, place
+from remediation.exports.destinations.place import DELIVERY_SECONDS
 from tests.actions.test_export import Listing, listed, ticking
 from tests.clock import FakeClock
 from tests.connectors.scripted import JOB_ID, connected

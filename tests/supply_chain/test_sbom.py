@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from connectors.version import VERSION
+from core.version import VERSION
 from supply_chain.pins import CONSTRAINTS, PYPROJECT, RUNTIME_EXTRAS, read_direct_dependencies, read_pins
 from tests.supply_chain.tools import PYTHON, ROOT, run_tool
 

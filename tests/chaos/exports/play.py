@@ -14,11 +14,14 @@ from typing import Any
 from unittest import mock
 from zipfile import BadZipFile
 
-from actions import export_job_messages, row_collection
-from connectors import email_security, pages_ahead, paging
+from actions import export_job_messages
+from connectors import email_security
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
-from connectors.errors import PackError
+from connectors.paging import pages as paging
+from connectors.paging import read_ahead as pages_ahead
+from core.errors import PackError
+from remediation.exports import collected_rows as row_collection
 from sandbox.jobs import Job, JobOrder, job_view
 from sandbox.search import Criteria
 from sandbox.server import RunningSandbox

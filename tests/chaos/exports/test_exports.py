@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from actions import export_job_messages
-from actions.evidence_bundle import BundleWriter
-from actions.row_collection import Collected
-from connectors.row_ids import RowIds
-from evidence import row_file
-from evidence.finish_time import FinishTime
-from evidence.row_file import RowFile
+from connectors.paging.row_ids import RowIds
+from remediation.evidence.contents import BundleWriter
+from remediation.exports import row_file
+from remediation.exports.collected_rows import Collected
+from remediation.exports.finish_time import FinishTime
+from remediation.exports.row_file import RowFile
 from tests.chaos.exports.play import in_words, run_day
 from tests.chaos.exports.schedule import Day, drawn
 from tests.chaos.exports.tally import Tally

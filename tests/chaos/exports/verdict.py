@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evidence.verification import verify
+from remediation.evidence.verification import verify
 from sandbox.account import Account
 from sandbox.jobs import Job, job_message_view
 

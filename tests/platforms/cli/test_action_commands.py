@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from actions import catalog
-from actions.contract import Action
-from connectors.search import SearchParams
-from platforms.cli import action_command, action_index
-from platforms.cli.commands import entries
+from actions.contract import catalog
+from actions.contract.action import Action
+from connectors.objects.search import SearchParams
+from platforms.cli import action_index
+from platforms.cli.command_list import entries
+from platforms.cli.commands import action as action_command
 from tests.conftest import CAMPAIGN
 from tests.platforms.cli.conftest import Cfes
 

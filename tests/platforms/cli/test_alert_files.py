@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from actions.contract import Action
-from connectors.errors import ParameterError
+from actions.contract.action import Action
+from core.errors import ParameterError
 from platforms.cli.alert_records import LARGEST_UNPACKED_BYTES, records_of
 from platforms.cli.documents import LARGEST_BYTES
 from platforms.cli.playbook_run import WORST_FIRST, worst_of

@@ -11,19 +11,19 @@ import pytest
 
 from actions import move_messages, preview_job
 from connectors.email_security import EmailSecurity
-from connectors.errors import ApprovalRefused
-from guardrails.approval import verify_approvals
-from guardrails.approval_token import ApprovalTerms
-from guardrails.named_messages import Change, plan_hash
-from guardrails.plan import new_plan
-from platforms.cli import approve_command
+from core.errors import ApprovalRefused
+from platforms.cli.commands import approve as approve_command
+from remediation.guardrails.approvals.approval import verify_approvals
+from remediation.guardrails.approvals.token import ApprovalTerms
+from remediation.guardrails.message_rules import Change, plan_hash
+from remediation.guardrails.plans.plan import new_plan
 from sandbox import access
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import delivered, ids_of
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN
-from tests.guardrails.test_approval import BOB, POLICY, private_pem
 from tests.platforms.cli.conftest import Cfes, Ended
+from tests.remediation.guardrails.test_approval import BOB, POLICY, private_pem
 
 Approve = Callable[..., Ended]
 Connect = Callable[..., EmailSecurity]

@@ -19,18 +19,18 @@ from typing import Any
 
 import pytest
 
-from actions import catalog, process, streams
-from actions.contract import Action
-from actions.ending import ended_by_signals
-from actions.streams import CUT_OFF, STUCK, Channel, kept_streams, record
-from connectors.errors import NotFound, OutcomeUnknown, PackError, PlanRefused, RateLimited
-from platforms.cli.commands import OWN, entries
+from actions.contract import catalog, process, streams
+from actions.contract.action import Action
+from actions.contract.ending import ended_by_signals
+from actions.contract.streams import CUT_OFF, STUCK, Channel, kept_streams, record
+from core.errors import NotFound, OutcomeUnknown, PackError, PlanRefused, RateLimited
+from platforms.cli.command_list import OWN, entries
 from platforms.cli.main import main
-from platforms.manifest import ROOT
+from platforms.published.manifest import ROOT
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
-from tests.evidence.test_bundle import made
 from tests.platforms.cli.test_playbook_commands import PURGE
+from tests.remediation.evidence.test_bundle import made
 
 ACTIONS = list(catalog.available().values())
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from actions import catalog
-from actions.contract import Action
-from connectors.errors import RateLimited
-from guardrails.plan import new_plan
-from platforms.cli import approval
+from actions.contract import catalog
+from actions.contract.action import Action
+from core.errors import RateLimited
+from platforms.cli import step_approval as approval
 from platforms.cli.preview import bind_parameters
-from platforms.manifest import ROOT
+from platforms.published.manifest import ROOT
+from remediation.guardrails.plans.plan import new_plan
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import delivered
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from actions.contract import Action
-from platforms.cli import result_view
+from actions.contract.action import Action
+from platforms.cli.views import result as result_view
 from tests.platforms.cli.conftest import Cfes
 from tests.platforms.cli.test_action_commands import MOVE
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actions.contract import Action
+from actions.contract.action import Action
 from platforms.cli import main as entry
 from tests.platforms.cli.conftest import Cfes
 
@@ -141,7 +141,7 @@ def test_without_the_extra_the_command_says_how_to_install_it(monkeypatch: pytes
     stderr = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
     for name in [name for name in sys.modules if name.startswith("platforms.cli.")]:
-        if name not in ("platforms.cli.main", "platforms.cli.screen"):
+        if name not in ("platforms.cli.main", "platforms.cli.views.screen"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "typer", None)
     assert entry.main(["list-jobs"]) == 2

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from actions import catalog
-from actions.contract import Action
-from connectors.errors import ANOTHER_JOB, ApprovalRefused, IdempotencyConflict, PackError, PlanNeeded, TooManyMessages
+from actions.contract import catalog
+from actions.contract.action import Action
+from core.errors import ANOTHER_JOB, ApprovalRefused, IdempotencyConflict, PackError, PlanNeeded, TooManyMessages
 from platforms.cli import input_values
 from platforms.cli.flag_words import in_flags
 from platforms.cli.flags import flags_of

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from actions.example_plan import EXAMPLE_PLAN
-from connectors.errors import ConnectionSettingsError
-from guardrails.plan import new_plan
+from actions.shapes.example_plan import EXAMPLE_PLAN
+from core.errors import ConnectionSettingsError
 from platforms import aws_lambda
-from platforms.cli import approve_command
+from platforms.cli.commands import approve as approve_command
+from remediation.guardrails.plans.plan import new_plan
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN
-from tests.guardrails.test_approval import BOB, private_pem
 from tests.platforms.cli.conftest import Cfes
 from tests.platforms.test_aws_lambda import Context
+from tests.remediation.guardrails.test_approval import BOB, private_pem
 
 ROOT = Path(__file__).resolve().parents[3]
 GUARDS = ["CFES_POLICY", "CFES_READ_ONLY", "CFES_REQUESTED_BY", "CFES_PLAN_KEY", "CFES_STATE_DIR"]

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from actions.contract import Action
+from actions.contract.action import Action
 from tests.platforms.cli.conftest import Cfes
 
 JOB_ID = "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"

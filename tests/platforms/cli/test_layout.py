@@ -12,13 +12,13 @@ from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 from rich.console import Console
 
-from actions import catalog
-from actions.contract import Action
-from evidence.disarm import STEERING
-from platforms.cli import palette
-from platforms.cli.bar import Bar
-from platforms.cli.layout import NARROW, Whole, broken
-from platforms.cli.tables import Column, grid
+from actions.contract import catalog
+from actions.contract.action import Action
+from core.text import STEERING
+from platforms.cli.views import palette
+from platforms.cli.views.layout import NARROW, Whole, broken
+from platforms.cli.views.progress_bar import Bar
+from platforms.cli.views.tables import Column, grid
 from tests.platforms.cli.conftest import Cfes
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -197,7 +197,7 @@ def test_a_line_keeps_its_indent_and_its_blanks() -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120])
 def test_the_progress_keeps_the_count_and_the_time_left(width: int) -> None:
-    from actions.progress import Progress  # noqa: PLC0415
+    from core.progress import Progress  # noqa: PLC0415
 
     stream = io.StringIO()
     console = Console(file=stream, width=width, force_terminal=True, color_system=None)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from actions.contract import Action
-from guardrails.plan import read_plan
-from platforms.cli import approval
+from actions.contract.action import Action
+from platforms.cli import step_approval as approval
+from remediation.guardrails.plans.plan import read_plan
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes, Ended
@@ -197,7 +197,7 @@ def test_a_step_that_fails_before_gives_its_exit_code_and_no_way_to_resume(
     connected: Cfes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def limited(*_: object) -> None:
-        from connectors.errors import RateLimited  # noqa: PLC0415
+        from core.errors import RateLimited  # noqa: PLC0415
 
         raise RateLimited("slow down")
 

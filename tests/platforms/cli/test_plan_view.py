@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from platforms.cli.plan_view import undo_of
+from platforms.cli.views.plan import undo_of
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
 from tests.platforms.cli.conftest import Cfes

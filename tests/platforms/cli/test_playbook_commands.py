@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from actions.contract import Action
-from connectors.errors import OutcomeUnknown, RateLimited
-from platforms.cli import approval
+from actions.contract.action import Action
+from core.errors import OutcomeUnknown, RateLimited
+from platforms.cli import step_approval as approval
 from playbooks import library
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock

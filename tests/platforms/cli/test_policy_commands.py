@@ -14,20 +14,20 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from actions.example_plan import EXAMPLE_PLAN
-from connectors.errors import ApprovalRefused
-from connectors.policy import Policy
-from connectors.policy_loading import load_policy
-from guardrails.approval import verify_approvals
-from guardrails.approval_token import ApprovalTerms
-from guardrails.named_messages import Change, plan_hash
-from guardrails.plan import new_plan, read_plan
-from guardrails.plan_seal import seal_plan
-from guardrails.policy_document import policy_hash
-from platforms.cli import approve_command
+from actions.shapes.example_plan import EXAMPLE_PLAN
+from core.errors import ApprovalRefused
+from platforms.cli.commands import approve as approve_command
+from remediation.guardrails.approvals.approval import verify_approvals
+from remediation.guardrails.approvals.token import ApprovalTerms
+from remediation.guardrails.message_rules import Change, plan_hash
+from remediation.guardrails.plans.plan import new_plan, read_plan
+from remediation.guardrails.plans.seal import seal_plan
+from remediation.guardrails.policy.document import policy_hash
+from remediation.guardrails.policy.loading import load_policy
+from remediation.guardrails.policy.policy import Policy
 from tests.clock import FakeClock
-from tests.guardrails.test_approval import BOB, CAROL, EVE, POLICY, private_pem, public_pem
 from tests.platforms.cli.conftest import Cfes, Ended
+from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, POLICY, private_pem, public_pem
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "policy.yaml"
 PLAN = dict(EXAMPLE_PLAN)

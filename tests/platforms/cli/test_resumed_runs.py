@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from actions.contract import Action
-from connectors.errors import RateLimited
+from actions.contract.action import Action
+from core.errors import RateLimited
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes

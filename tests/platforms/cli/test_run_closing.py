@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from platforms.cli import approval, demo
-from platforms.cli.run_closing import seconds_of
-from playbooks import local
+from platforms.cli import step_approval as approval
+from platforms.cli.commands import demo
+from platforms.cli.views.run_end import seconds_of
+from playbooks.drivers import local
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from actions.ending import ended_by_signals
-from connectors.version import VERSION
-from platforms import manifest as pack_manifest
+from actions.contract.ending import ended_by_signals
+from core.version import VERSION
 from platforms.cli import playbook_run
 from platforms.cli.action_index import load
-from platforms.cli.commands import entries
-from platforms.cli.step_summary import summary
+from platforms.cli.command_list import entries
+from platforms.cli.views.step_summary import summary
+from platforms.published import manifest as pack_manifest
 from tests.platforms.cli.conftest import Cfes
 
 ROOT = Path(__file__).resolve().parents[3]

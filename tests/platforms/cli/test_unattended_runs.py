@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from actions import catalog
-from connectors.errors import RateLimited
-from platforms.cli import approval
-from platforms.cli.approval import can_answer
-from platforms.manifest import ROOT
+from actions.contract import catalog
+from core.errors import RateLimited
+from platforms.cli import step_approval as approval
+from platforms.cli.step_approval import can_answer
+from platforms.published.manifest import ROOT
 from playbooks import library
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
@@ -101,7 +101,7 @@ def test_a_resumed_run_that_has_only_to_wait_and_export_needs_nobody(
 
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     with monkeypatch.context() as patch:
-        patch.setattr("actions.contract.Action.run", only_for("wait-for-job", limited))
+        patch.setattr("actions.contract.action.Action.run", only_for("wait-for-job", limited))
         assert connected(*run).code == 7
     assert connected("playbook", "run", "--resume", "case").code == 0
 
@@ -117,7 +117,7 @@ def test_a_dry_run_asks_nobody(action_id: str) -> None:
         assert action.asks_first({}) == (not default)
 
 
-CAN_ANSWER = "from platforms.cli.approval import can_answer; print(can_answer())"
+CAN_ANSWER = "from platforms.cli.step_approval import can_answer; print(can_answer())"
 
 
 def test_a_process_without_a_terminal_is_not_asked_and_does_not_block() -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from actions.example_job import example_job
-from connectors.policy import Policy
-from evidence.manifest import SIGNATURE
-from guardrails.policy_document import canonical, policy_document, policy_hash
-from tests.evidence.test_bundle import OTHER_PUBLIC, PUBLIC, made
+from actions.shapes.example_job import example_job
+from remediation.evidence.manifest import SIGNATURE
+from remediation.guardrails.policy.document import canonical, policy_document, policy_hash
+from remediation.guardrails.policy.policy import Policy
 from tests.platforms.cli.conftest import Cfes
+from tests.remediation.evidence.test_bundle import OTHER_PUBLIC, PUBLIC, made
 
 
 @pytest.mark.parametrize("name", ["case", "case.zip"])

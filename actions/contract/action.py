@@ -1,0 +1,301 @@
+"""What an action is: metadata, parameters, a result, and a function from one JSON dict to another.
+
+An action module defines `Params`, `Result`, `ACTION` and `run`; everything else about it (the manifest's entry, the
+command line's flags, the process protocol) is made from these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from actions.contract.plain_json import LARGEST_INTEGER, problems_of
+from actions.contract.result_size import fit_result
+from actions.contract.streams import record_error, record_result
+from connectors.email_security import EmailSecurity
+from connectors.objects.api_object import Uuid
+from connectors.objects.end_of_life import EndedParameter, problems_and_warnings, without_ended
+from core.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
+from core.surrogates import replace_surrogates_in
+
+Effect = Literal["read", "write", "irreversible"]
+Approval = Literal["not needed", "advised", "required"]
+Permission = Literal["Cloud Email Security: Read", "Cloud Email Security: Write"]
+
+READ: Permission = "Cloud Email Security: Read"
+WRITE: Permission = "Cloud Email Security: Write"
+
+# The message of a parameter that is required and was not given.
+MISSING = "is required"
+
+# What a value of another type is told, by pydantic's name for the problem.
+_TYPES = {
+    "bool_type": "must be true or false, without quotes",
+    "int_type": "must be a whole number, without quotes",
+    "float_type": "must be a number, without quotes",
+    "string_type": "must be a text",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+}
+
+JobId = Annotated[Uuid, Field(description="The job's UUID.")]
+
+
+class ActionParams(BaseModel):
+    """Parameters, or a part of them.
+
+    An unknown parameter is refused, because a misspelt one would change what is meant. So is a value of another type
+    than the published schema has: the text "no" is not false.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
+
+    # Parameters that quote mail or earlier results and decide nothing: text that UTF-8 can't hold is carried as U+FFFD,
+    # numbers of any size as they are. Elsewhere both are refused.
+    quoted: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, given: Any) -> Any:
+        """Take 1000.0 as 1000: JSON has one kind of number, and several platforms write it with a point."""
+        if not isinstance(given, dict):
+            return given
+        return {name: whole_number(value) for name, value in given.items()}
+
+    ended: ClassVar[Sequence[EndedParameter]] = ()
+
+    @classmethod
+    def missing(cls, given: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG003 -- for those that need to look
+        """Parameters that are required in view of the others, where a field by itself can't say so."""
+        return ()
+
+
+class ActionResult(BaseModel):
+    """A result, or a part of one: what the action found or did, as plain JSON."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+
+def whole_number(value: Any) -> Any:
+    """Return 1000 for 1000.0, and any other value as it is."""
+    whole = isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_INTEGER
+    return int(value) if whole else value
+
+
+class BoundedParams(ActionParams):
+    """Parameters of an action whose result can have many entries."""
+
+    max_result_bytes: int = Field(
+        200_000,
+        ge=20_000,
+        le=50_000_000,
+        description="The result's lists are cut so that its JSON has at most so many bytes; see `truncated`.",
+    )
+
+
+class Cut(ActionResult):
+    """How many entries a list has, of how many there are."""
+
+    kept: int
+    total: int
+
+
+class BoundedResult(ActionResult):
+    """A result that is kept within `max_result_bytes`. Its counts are whole, whatever is cut.
+
+    cut_order: its lists, the least needed first; each has its most needed entries first. cut_whole: those that are
+    null where they do not fit.
+    """
+
+    cut_order: ClassVar[Sequence[str]] = ()
+    cut_whole: ClassVar[frozenset[str]] = frozenset()
+
+    truncated: dict[str, Cut] = Field(
+        default_factory=dict,
+        description="The lists that were cut to keep the result within `max_result_bytes`: how many entries are kept, "
+        "of how many. Empty: nothing was cut.",
+    )
+
+
+P = TypeVar("P", bound=ActionParams)
+R = TypeVar("R", bound=ActionResult)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A call that changes nothing, and shows what another call would do. Parameters that it does not have are left out.
+
+    action: its ID.
+    """
+
+    action: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Action(Generic[P, R]):
+    """One action's metadata and its function.
+
+    effect: the worst that it can do. approval: whether a person should agree first; the default is the careful one.
+    verdict: for actions that wait for something, the exit status that `--exit-status` asks for.
+    connection: whether the function takes the connector as its second argument; else it works on files alone.
+    offline: for one that takes it, whether these parameters need none; it is None then.
+    preview: for one that wants approval, the call that shows a person what these parameters would do.
+    examples: parameters and a result, shown in the manifest and checked by a test.
+    """
+
+    id: str
+    title: str
+    params: type[P]
+    result: type[R]
+    effect: Effect
+    permissions: Sequence[Permission]
+    function: Callable[[P, EmailSecurity], R] | Callable[[P, EmailSecurity | None], R] | Callable[[P], R]
+    example_params: Mapping[str, Any]
+    example_result: Mapping[str, Any]
+    approval: Approval = "required"
+    verdict: Callable[[Mapping[str, Any]], int] | None = None
+    connection: bool = True
+    offline: Callable[[P], bool] | None = None
+    preview: Callable[[P], Preview] | None = None
+
+    @property
+    def module(self) -> str:
+        """The module that `python -m` runs."""
+        return f"actions.{self.id.replace('-', '_')}"
+
+    def check(self, params: Mapping[str, Any]) -> P:
+        """The parameters, checked. Raises: ParameterError naming every problem with its JSON pointer."""
+        if not isinstance(params, Mapping):
+            raise ParameterError(problems=[{"pointer": "", "message": "the parameters must be one JSON object"}])
+        problems = problems_of(dict(params), quoted=self.params.quoted)
+        if problems:
+            raise ParameterError(problems=problems)
+        params = {
+            name: replace_surrogates_in(value) if name in self.params.quoted else value
+            for name, value in params.items()
+        }
+        params, _ = without_ended(params, self.params.ended)
+        missing = [Problem(pointer=f"/{name}", message=MISSING) for name in self.params.missing(params)]
+        try:
+            checked = self.params.model_validate(params)
+        except ValidationError as error:
+            found = error.errors(include_input=False, include_url=False)
+            raise ParameterError(problems=[_problem(self.params, one) for one in found] + missing) from None
+        if missing:
+            raise ParameterError(problems=missing)
+        return checked
+
+    def may_change(self, params: Mapping[str, Any]) -> bool:
+        """Whether a call with these parameters may change anything: a dry run does not, whatever the action does."""
+        field = self.params.model_fields.get("dry_run")
+        is_dry_run = field is not None and params.get("dry_run", field.default) is True
+        return self.effect != "read" and not is_dry_run
+
+    def asks_first(self, params: Mapping[str, Any]) -> bool:
+        """Return whether a person should agree to a call with these parameters."""
+        return self.approval == "required" and self.may_change(params)
+
+    def run(self, params: Mapping[str, Any], connector: EmailSecurity | None = None) -> dict[str, Any]:
+        """Run the action: a JSON dict in, a JSON dict out.
+
+        Without a connector one is made from the environment and closed again.
+        Raises: PackError, and nothing else.
+        """
+        try:
+            result = self._run(params, connector)
+        except PackError as error:
+            record_error(error)
+            raise
+        except Exception as error:
+            defect = _defect(error, self.effect)
+            record_error(defect)
+            raise defect from error
+        record_result(result, may_change=self.may_change(params))
+        return result
+
+    def _run(self, params: Mapping[str, Any], connector: EmailSecurity | None) -> dict[str, Any]:
+        checked = self.check(params)
+        _, ended = without_ended(params, self.params.ended)
+        unneeded = not self.connection or (self.offline is not None and self.offline(checked))
+        if connector is not None or unneeded:
+            return self._call(checked, connector, ended)
+        with EmailSecurity.from_environment() as own:
+            return self._call(checked, own, ended)
+
+    def _call(self, params: P, connector: EmailSecurity | None, ended: Sequence[EndedParameter]) -> dict[str, Any]:
+        warnings = _warnings_of_ended(ended, connector)
+        arguments = (params, connector) if self.connection else (params,)
+        result: R = self.function(*arguments)
+        document = result.model_dump(mode="json", by_alias=True)
+        if warnings:
+            document["warnings"] = [*warnings, *document["warnings"]]
+        if isinstance(params, BoundedParams) and isinstance(result, BoundedResult):
+            fit_result(document, params.max_result_bytes, result.cut_order, result.cut_whole)
+        return document
+
+
+def _warnings_of_ended(ended: Sequence[EndedParameter], connector: EmailSecurity | None) -> list[str]:
+    """Return the warnings about parameters that end soon. Raises: ParameterError for one that has ended."""
+    if not ended or connector is None:
+        return []
+    problems, warnings = problems_and_warnings(ended, connector.clock.now())
+    if problems:
+        raise ParameterError(problems=[Problem(pointer=pointer, message=message) for pointer, message in problems])
+    return warnings
+
+
+def _defect(error: Exception, effect: Effect) -> InternalError:
+    """A defect, told by kind and place only: a message from deep inside may quote anything."""
+    place, frame = "", error.__traceback__
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        place = f"{code.co_qualname} line {frame.tb_lineno}"
+        frame = frame.tb_next
+    if effect == "read":
+        return InternalError(f"{type(error).__name__} in {place}", applied="no", help=InternalError.default_help)
+    defect = InternalError(f"{type(error).__name__} in {place}")
+    defect.exit_code = OutcomeUnknown.exit_code
+    return defect
+
+
+def _problem(params: type[BaseModel], found: Any) -> Problem:
+    location = found["loc"]
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+    message = str(found["msg"]).removeprefix("Value error, ")
+    match found["type"]:
+        case "extra_forbidden":
+            message = f"is no parameter{_did_you_mean(params, location)}"
+        case "missing":
+            message = MISSING
+        case "string_too_short":
+            message = "is empty" if found["ctx"]["min_length"] == 1 else message
+        case kind:
+            message = _TYPES.get(kind, message)
+    return Problem(pointer=_printable(pointer), message=message)
+
+
+def _did_you_mean(params: type[BaseModel], location: Sequence[Any]) -> str:
+    import difflib  # noqa: PLC0415 -- only where something is wrong
+
+    model: Any = params
+    for part in location[:-1]:
+        fields = getattr(model, "model_fields", {})
+        model = _model_in(fields[part].annotation) if part in fields else None
+    known = list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}" if known else ""
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model that a field holds, also where it may be null."""
+    parts = get_args(annotation) or (annotation,)
+    return next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), None)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)[:500]

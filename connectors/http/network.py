@@ -1,0 +1,119 @@
+"""The transport that httpx uses for the network: httpcore, over the connections of connectors.http.sockets.
+
+httpx has one of its own, which takes no network backend, and lets what a SOCKS library stumbles over pass as it is.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import httpcore
+import httpx
+
+from connectors.http.exchange import exchange_under_way
+from connectors.http.proxies import Proxy
+from connectors.http.sockets import BoundedBackend
+
+# Pages fetched ahead use one connection each; the rest is httpx's own choice.
+MOST_CONNECTIONS = 100
+MOST_IDLE_CONNECTIONS = 20
+IDLE_SECONDS = 5.0
+
+
+class Network(httpx.BaseTransport):
+    """tls: for the service and for a proxy; None for plain http."""
+
+    def __init__(self, tls: ssl.SSLContext | None, proxy: Proxy | None, backend: BoundedBackend | None = None) -> None:
+        settings: dict[str, Any] = {
+            "ssl_context": tls,
+            "max_connections": MOST_CONNECTIONS,
+            "max_keepalive_connections": MOST_IDLE_CONNECTIONS,
+            "keepalive_expiry": IDLE_SECONDS,
+            "network_backend": backend or BoundedBackend(),
+        }
+        self._pool: httpcore.ConnectionPool
+        if proxy is None:
+            self._pool = httpcore.ConnectionPool(**settings)
+            return
+        url = httpcore.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target=b"/")
+        if proxy.is_socks:
+            self._pool = httpcore.SOCKSProxy(url, proxy_auth=proxy.credentials, **settings)
+        else:
+            # SSL_CERT_FILE counts for a proxy that is reached by https, too.
+            inner = tls if proxy.scheme == "https" else None
+            self._pool = httpcore.HTTPProxy(url, proxy_auth=proxy.credentials, proxy_ssl_context=inner, **settings)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        asked = httpcore.Request(
+            method=request.method,
+            url=httpcore.URL(
+                scheme=request.url.raw_scheme,
+                host=request.url.raw_host,
+                port=request.url.port,
+                target=request.url.raw_path,
+            ),
+            headers=request.headers.raw,
+            content=cast("httpx.SyncByteStream", request.stream),
+            extensions=request.extensions,
+        )
+        with _as_httpx_errors():
+            answer = self._pool.handle_request(asked)
+        return httpx.Response(
+            status_code=answer.status,
+            headers=answer.headers,
+            stream=_Body(answer.stream),
+            extensions=answer.extensions,
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _as_httpx_errors():
+            yield from cast("Iterable[bytes]", self._stream)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+# httpcore's errors have the names of httpx's; the first that fits counts.
+_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
+    httpcore.ConnectTimeout: httpx.ConnectTimeout,
+    httpcore.ReadTimeout: httpx.ReadTimeout,
+    httpcore.WriteTimeout: httpx.WriteTimeout,
+    httpcore.PoolTimeout: httpx.PoolTimeout,
+    httpcore.ConnectError: httpx.ConnectError,
+    httpcore.ReadError: httpx.ReadError,
+    httpcore.WriteError: httpx.WriteError,
+    httpcore.ProxyError: httpx.ProxyError,
+    httpcore.UnsupportedProtocol: httpx.UnsupportedProtocol,
+    httpcore.LocalProtocolError: httpx.LocalProtocolError,
+    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
+}
+
+
+@contextmanager
+def _as_httpx_errors() -> Iterator[None]:
+    try:
+        yield
+    except httpx.TransportError:
+        raise
+    except Exception as error:
+        exchange = exchange_under_way()
+        if exchange is not None:
+            exchange.give_up_connecting()
+        found = next((kind for known, kind in _ERRORS.items() if isinstance(error, known)), None)
+        if found is None and exchange is not None and exchange.connecting:
+            # What a proxy answers that speaks no SOCKS, or only a part of it, is an assertion or an index out of range.
+            raise httpx.ProxyError(f"the proxy's answer can't be read ({type(error).__name__})") from error
+        if found is None:
+            raise
+        raise found(str(error)) from error

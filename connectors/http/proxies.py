@@ -1,0 +1,158 @@
+"""The proxy that the environment names for a service: HTTPS_PROXY, ALL_PROXY and NO_PROXY, as curl reads them.
+
+A service is reached by https, so HTTP_PROXY does not count; one on this machine is called directly. A name in lower
+case is put before the same in upper case. Of NO_PROXY what can't be understood is left out: it is shared with other
+programs, and each of them knows forms of its own. A proxy that can't be used is an error, and only where it is needed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.request import getproxies
+
+from core.errors import ConnectionSettingsError
+from core.service_url import ascii_host
+
+# By scheme, where the setting names no port: curl's.
+PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+
+# RFC 1929: one byte says how long.
+LONGEST_SOCKS_CREDENTIAL = 255
+
+_OF_THE_SYSTEM = "the proxy in the system's network settings"
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """scheme: a key of PORTS. credentials: user name and password."""
+
+    scheme: str
+    host: str
+    port: int
+    credentials: tuple[bytes, bytes] | None = field(default=None, repr=False)
+
+    @property
+    def is_socks(self) -> bool:
+        return self.scheme.startswith("socks")
+
+
+def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy for an https service; None where it is called directly.
+
+    Raises: ConnectionSettingsError naming the variable, never its value, which may hold a password.
+    """
+    variable, value = _setting(environment)
+    parts, (_, exceptions) = urlsplit(url), _read(environment, "NO_PROXY")
+    if not value or _is_excepted(ascii_host(parts.hostname or ""), parts.port or 443, exceptions):
+        return None
+    try:
+        proxy = _parsed(value)
+    except ValueError as error:
+        raise ConnectionSettingsError(f"{variable}: {error}") from None
+    if proxy.is_socks and find_spec("socksio") is None:
+        raise ConnectionSettingsError(
+            f"{variable}: a SOCKS proxy needs the extra `socks` (socksio), which is not installed",
+            help="Nothing was sent. Run: pip install '.[socks]'",
+        )
+    return proxy
+
+
+def _setting(environment: Mapping[str, str]) -> tuple[str, str]:
+    for name in ("HTTPS_PROXY", "ALL_PROXY"):
+        variable, value = _read(environment, name)
+        if value:
+            return variable, value
+    if sys.platform == "darwin" and environment is os.environ:
+        return _OF_THE_SYSTEM, getproxies().get("https", "")
+    return "", ""
+
+
+def _read(environment: Mapping[str, str], name: str) -> tuple[str, str]:
+    """Return which spelling of the variable counts, and its value. Empty in lower case is empty."""
+    for variable in (name.lower(), name):
+        if variable in environment:
+            return variable, environment[variable].strip()
+    return name, ""
+
+
+def _parsed(value: str) -> Proxy:
+    """Raises: ValueError saying what is wrong, without the value."""
+    scheme, separator, rest = value.partition("://")
+    scheme, rest = (scheme.lower(), rest) if separator else ("http", value)
+    if scheme not in PORTS:
+        raise ValueError("is not a proxy that can be used: its URL must begin with http, https, socks5 or socks5h")
+    # A password may hold what ends an authority elsewhere; behind the last @ there is none.
+    login, at, place = rest.rpartition("@")
+    place, *behind = re.split(r"[/?#]", place, maxsplit=1)
+    if not separator and any(behind):
+        # `http:/proxy:3128` would be a host that is called http.
+        raise ValueError("is not a proxy that can be used: give its URL, with :// behind the scheme")
+    host, port = _host_and_port(place)
+    if host is None:
+        raise ValueError("names no host and port: an IPv6 address goes in brackets, a port is from 1 to 65535")
+    if not host:
+        raise ValueError("names no host")
+    name, _, password = login.partition(":")
+    credentials = (_decoded(name), _decoded(password)) if at else None
+    if scheme.startswith("socks") and max(map(len, credentials or ()), default=0) > LONGEST_SOCKS_CREDENTIAL:
+        raise ValueError(f"has a user name or password of more than {LONGEST_SOCKS_CREDENTIAL} bytes")
+    return Proxy(scheme, ascii_host(host), port or PORTS[scheme], credentials)
+
+
+def _decoded(text: str) -> bytes:
+    return unquote_to_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def _host_and_port(place: str) -> tuple[str | None, int | None]:
+    """Return a host, with its brackets, and the port, if any; None for a place that is neither."""
+    match = re.fullmatch(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?", place, re.ASCII)
+    if match is None:
+        return None, None
+    port = int(match[2]) if match[2] else None
+    if port is not None and not 1 <= port <= 65_535:
+        return None, None
+    return match[1], port
+
+
+def _is_excepted(host: str, port: int, entries: str) -> bool:
+    return any(_covers(entry, host, port) for entry in re.split(r"[,\s]+", entries.lower()) if entry)
+
+
+def _covers(entry: str, host: str, port: int) -> bool:
+    """Whether an entry of NO_PROXY means this host. One that can't be understood means none."""
+    if entry == "*":
+        return True
+    scheme, separator, rest = entry.partition("://")
+    if separator:
+        if scheme not in ("https", "all"):
+            return False
+        entry = rest.rstrip("/")
+    with suppress(ValueError):
+        # An IP address or a network, in brackets or without.
+        network = re.sub(r"^\[([^\[\]]*)\](?=/|$)", r"\1", entry)
+        return _is_in(host, ipaddress.ip_network(network, strict=False))
+    named, only_port = _host_and_port(entry)
+    if named is None or (only_port is not None and only_port != port):
+        return False
+    with suppress(ValueError):
+        return _is_in(host, ipaddress.ip_network(named.strip("[]")))
+    below = named.startswith((".", "*."))
+    with suppress(ValueError):
+        domain = ascii_host(named.lstrip("*").removeprefix("."))
+        return host.endswith(f".{domain}") or (host == domain and not below)
+    return False
+
+
+def _is_in(host: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    # A name is not looked up for it: the proxy may be the only one that can.
+    with suppress(ValueError):
+        return ipaddress.ip_address(host) in network
+    return False

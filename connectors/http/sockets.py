@@ -1,0 +1,276 @@
+"""Connections whose every operation ends when its exchange has to (connectors.http.exchange).
+
+httpcore takes a network backend of one's own. This one looks names up in a thread, shares the time between the
+addresses of a name, and checks the time at each read and write, under TLS and inside a proxy's TLS too.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, cast
+
+import httpcore
+
+from connectors.http.exchange import Exchange, HeadTooLarge, exchange_under_way
+
+# As TLS cuts records.
+RECORD_BYTES = 16_384
+# Of records that are there already: each read passes through four layers of HTTP, which costs more than the record.
+READ_BYTES = 4 * RECORD_BYTES
+
+Resolve = Callable[[str, int], list[Any]]
+
+
+def _look_up(host: str, port: int) -> list[Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+class BoundedBackend(httpcore.NetworkBackend):
+    """resolve: looks a name up, as socket.getaddrinfo does; it may take as long as it likes."""
+
+    def __init__(self, resolve: Resolve = _look_up) -> None:
+        self._resolve = resolve
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,  # noqa: ARG002 -- httpcore's own signature
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        exchange = exchange_under_way()
+        if exchange is not None:
+            exchange.begin_connecting()
+        try:
+            connected = _connected(self._addresses(host, port, timeout), timeout)
+            for option in socket_options or ():
+                connected.setsockopt(*option)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        # A name with an empty or an endless label is a UnicodeError.
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(str(error)) from error
+        stream = _Stream(connected)
+        if exchange is not None:
+            exchange.connected(stream.close)
+        return stream
+
+    def _addresses(self, host: str, port: int, timeout: float | None) -> list[Any]:
+        try:
+            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        except socket.gaierror:
+            pass
+        found: SimpleQueue[list[Any] | Exception] = SimpleQueue()
+
+        def look_up() -> None:
+            try:
+                found.put(self._resolve(host, port))
+            except Exception as error:  # noqa: BLE001 -- raised again where it is waited for
+                found.put(error)
+
+        # A look-up can't be ended: where it takes too long its thread is left behind, and keeps no process from ending.
+        Thread(target=look_up, name="name-look-up", daemon=True).start()
+        try:
+            addresses = found.get(timeout=_cut(timeout))
+        except Empty:
+            raise TimeoutError("the name was not resolved in time") from None
+        if isinstance(addresses, Exception):
+            raise addresses
+        return addresses
+
+
+def _connected(addresses: list[Any], timeout: float | None) -> socket.socket:
+    """Return a connection to the first address that takes one. The time is shared between them: a route that swallows
+    everything (IPv6 in many networks) must not use up that of the next."""
+    failure: OSError = OSError("the name has no address")
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
+        left = _cut(timeout)
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.settimeout(None if left is None else left / (len(addresses) - index))
+            made.connect(address)
+        except OSError as error:
+            made.close()
+            failure = error
+        else:
+            return made
+    raise failure
+
+
+def _cut(timeout: float | None) -> float | None:
+    """Return the timeout, cut to what the exchange has left. Raises: TimeoutError where that is nothing."""
+    exchange = exchange_under_way()
+    if exchange is None:
+        return timeout
+    left = exchange.remaining()
+    if left <= 0:
+        raise TimeoutError("the exchange took too long")
+    return left if timeout is None else min(timeout, left)
+
+
+class _Stream(httpcore.NetworkStream):
+    """A socket, plain or with TLS."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._buffer = memoryview(b"")
+        self._failure: OSError | None = None
+        self._ended = False
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            self._socket.settimeout(_cut(timeout))
+            data = self._records() if isinstance(self._socket, ssl.SSLSocket) else self._socket.recv(max_bytes)
+            _count(exchange_under_way(), data)
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
+        return data
+
+    def _records(self) -> bytes:
+        """Wait for a record, and take those behind it that have come. What fails behind it fails at the next read."""
+        if self._failure is not None:
+            raise self._failure
+        if not self._buffer:
+            self._buffer = memoryview(bytearray(READ_BYTES))
+        size = more = self._socket.recv_into(self._buffer)
+        if size == RECORD_BYTES:
+            self._socket.settimeout(0)
+        while more == RECORD_BYTES and size < READ_BYTES:
+            try:
+                more = self._socket.recv_into(self._buffer[size:])
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                break
+            except OSError as error:
+                self._failure = error
+                break
+            size += more
+        self._ended = more == 0
+        return bytes(self._buffer[:size])
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        left = memoryview(buffer)
+        try:
+            while left:
+                self._socket.settimeout(_cut(timeout))
+                left = left[self._socket.send(left) :]
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        try:
+            if isinstance(self._socket, ssl.SSLSocket):
+                return _TlsInTls(self, ssl_context, server_hostname, timeout)
+            # CPython cuts a whole handshake to the timeout, not each of its reads.
+            self._socket.settimeout(_cut(timeout))
+            return _Stream(ssl_context.wrap_socket(self._socket, server_hostname=server_hostname))
+        except (TimeoutError, httpcore.TimeoutException) as error:
+            self.close()
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except (OSError, ValueError, httpcore.NetworkError) as error:
+            self.close()
+            raise httpcore.ConnectError(str(error)) from error
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        match info:
+            case "ssl_object":
+                return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
+            case "client_addr":
+                return self._socket.getsockname()
+            case "server_addr":
+                return self._socket.getpeername()
+            case "socket":
+                return self._socket
+            case "is_readable":
+                # Of what was read ahead the socket knows nothing any more.
+                return self._ended or self._failure is not None or _is_readable(self._socket)
+        return None
+
+
+class _TlsInTls(httpcore.NetworkStream):
+    """TLS through a proxy that is reached by TLS itself."""
+
+    def __init__(
+        self, below: _Stream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+    ) -> None:
+        self._below = below
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._perform(self._tls.do_handshake, timeout)
+
+    def _perform(self, step: Callable[[], Any], timeout: float | None) -> Any:
+        while True:
+            result, waits = None, False
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                waits = True
+            finally:
+                # An alert, too, is for the peer.
+                if self._outgoing.pending:
+                    self._below.write(self._outgoing.read(), timeout)
+            if not waits:
+                return result
+            data = self._below.read(RECORD_BYTES, timeout)
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return cast("bytes", self._perform(lambda: self._tls.read(max_bytes), timeout))
+        except ssl.SSLZeroReturnError:
+            return b""
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        left = memoryview(buffer)
+        try:
+            while left:
+                here = left[:RECORD_BYTES]
+                left = left[self._perform(lambda here=here: self._tls.write(here), timeout) :]  # type: ignore[misc]
+        except httpcore.ReadTimeout as error:
+            raise httpcore.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    def close(self) -> None:
+        self._below.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._tls if info == "ssl_object" else self._below.get_extra_info(info)
+
+
+def _count(exchange: Exchange | None, data: bytes) -> None:
+    if exchange is None:
+        return
+    try:
+        exchange.received(len(data))
+    except HeadTooLarge as error:
+        raise httpcore.RemoteProtocolError(str(error)) from None
+
+
+def _is_readable(connected: socket.socket) -> bool:
+    """Whether a connection that rests has something to read: the peer has closed it, or is out of step."""
+    if connected.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(connected, select.POLLIN)
+    return bool(poll.poll(0))

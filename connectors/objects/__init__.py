@@ -1,0 +1,1 @@
+"""The API's objects: jobs, message rows, messages, searches."""

@@ -1,0 +1,95 @@
+"""Plain JSON: the only kind of data that inputs, results, parameters and states are made of."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from core.surrogates import replace_surrogates
+
+Json: TypeAlias = Any
+"""None, bool, int, float (finite), str, list of Json, or dict of str to Json."""
+
+MAX_DEPTH = 64
+MAX_INTEGER_BITS = 256
+
+
+class NotPlainJson(ValueError):
+    """A value is not plain JSON. `pointer` (RFC 6901) says where, `message` why."""
+
+    def __init__(self, pointer: str, message: str) -> None:
+        super().__init__(f"{pointer or '/'}: {message}")
+        self.pointer = pointer
+        self.message = message
+
+
+def plain(value: object, pointer: str = "", *, depth: int = 0) -> Json:
+    """A deep copy made of exact dict, list, str, int, float, bool and None; raises NotPlainJson for anything else.
+
+    Tuples become lists. Half of a surrogate pair becomes U+FFFD: no report could be written with it. NaN, infinities,
+    integers beyond 256 bits, keys that are no text and nesting deeper than 64 are refused: some JSON reader down the
+    line would choke on them, or read them differently.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return replace_surrogates(value if type(value) is str else "".join(value))
+    if isinstance(value, int):
+        if value.bit_length() > MAX_INTEGER_BITS:
+            raise NotPlainJson(pointer, "the integer is too large")
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise NotPlainJson(pointer, f"{value} is not a JSON number")
+        return float(value)
+    if depth >= MAX_DEPTH:
+        raise NotPlainJson(pointer, f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, Mapping):
+        return {
+            _text_key(key, pointer): plain(item, below(pointer, key), depth=depth + 1) for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [plain(item, below(pointer, index), depth=depth + 1) for index, item in enumerate(value)]
+    raise NotPlainJson(pointer, f"{type(value).__name__} is not a JSON type")
+
+
+def _text_key(key: object, pointer: str) -> str:
+    if not isinstance(key, str):
+        raise NotPlainJson(pointer, f"the key {shown(key)} is not text")
+    return replace_surrogates("".join(key))
+
+
+def canonical(value: Json) -> bytes:
+    """One spelling for one document: sorted keys, no white space, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def digest(value: Json) -> str:
+    """SHA-256 of the canonical spelling, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def below(pointer: str, *parts: object) -> str:
+    """The JSON pointer of a child: RFC 6901 escapes applied to each part."""
+    return pointer + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def shown(value: object, length: int = 80) -> str:
+    """A value as it may stand in a message: quoted, escapes and line breaks made visible, cut to about `length`."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    text = value if isinstance(value, str) else repr(value)
+    cut = text if len(text) <= length else text[: length - 1] + "…"
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+    return f"'{escaped}'" if isinstance(value, str) else escaped
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the nearest known name, or `""`."""
+    folded = {candidate.casefold(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    return f"; did you mean {shown(folded[near[0]])}?" if near else ""

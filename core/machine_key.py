@@ -1,0 +1,84 @@
+"""A secret that this machine makes once, in the state directory: what it seals can be checked on this machine only."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import ConnectionSettingsError
+from core.state_directory import check_private_file
+
+_BYTES = 32
+_TEXT = re.compile(rb"[0-9a-f]{64}\n")
+
+
+def machine_key(directory: Path, name: str) -> bytes:
+    """Return the 32 bytes in the file `name` of the state directory, after making it (mode 0600) where it is missing.
+
+    Of several processes that make it at once one wins, and all return its key.
+    Raises: ConnectionSettingsError where the file can't be made or used.
+    """
+    path = directory / name
+    try:
+        found = _read(path)
+        if found is not None:
+            return found
+        with _locked(path.with_name(f"{name}.lock")):
+            return _read(path) or _made(path)
+    except OSError as error:
+        raise ConnectionSettingsError(
+            f"the key file {str(path)[:500]} can't be used: {error.strerror or error}",
+            help="Nothing was changed. Set CFES_STATE_DIR to a directory that you can write to.",
+        ) from None
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        check_private_file(path, os.fstat(descriptor))
+        data = file.read(2 * _BYTES + 2)
+    if not _TEXT.fullmatch(data):
+        raise ConnectionSettingsError(
+            f"the key file {str(path)[:500]} is damaged",
+            help="Nothing was changed. Restore it; or remove it, and what it sealed can't be used any more.",
+        )
+    return bytes.fromhex(data.decode("ascii"))
+
+
+def _made(path: Path) -> bytes:
+    key = secrets.token_bytes(_BYTES)
+    beside = path.with_name(f"{path.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        beside.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
+        file.write(key.hex().encode("ascii") + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    # A reader finds no key or the whole key.
+    beside.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return key
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

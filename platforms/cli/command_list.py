@@ -1,0 +1,135 @@
+"""Which commands there are. Each is loaded when it is called, so that the help and the completion are quick."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from core.version import VERSION
+from platforms.cli.action_index import did_you_mean, titles
+
+JOBS, MESSAGES, PLAYBOOKS, TOOLS = "Jobs", "Messages", "Playbooks", "Tools"
+GROUPS = (JOBS, MESSAGES, PLAYBOOKS, TOOLS)
+
+
+class Entry(NamedTuple):
+    """module: where the command's `app` is; empty for an action's."""
+
+    group: str
+    title: str
+    module: str = ""
+
+
+OWN = {
+    "playbook": Entry(PLAYBOOKS, "Run, list, show and check playbooks", "platforms.cli.commands.playbook"),
+    "demo": Entry(PLAYBOOKS, "Answer an alert against the sandbox, without any account", "platforms.cli.commands.demo"),
+    "run": Entry(TOOLS, "Run an action with its parameters as JSON", "platforms.cli.commands.run"),
+    "approve": Entry(TOOLS, "Approve a plan with your key", "platforms.cli.commands.approve"),
+    "verify": Entry(TOOLS, "Verify a bundle of evidence, offline", "platforms.cli.commands.verify"),
+    "policy": Entry(TOOLS, "Make and check the organisation's policy", "platforms.cli.commands.policy"),
+    "sandbox": Entry(TOOLS, "Serve the remote API on this machine", "platforms.cli.commands.sandbox"),
+    "manifest": Entry(TOOLS, "Print, write or check manifest.json", "platforms.cli.commands.manifest"),
+}
+
+
+def entries() -> dict[str, Entry]:
+    """Every command by its name, group by group."""
+    actions = {name: Entry(_group(name), title) for name, title in titles().items()}
+    every = {**actions, **OWN}
+    return {name: entry for group in GROUPS for name, entry in every.items() if entry.group == group}
+
+
+def _group(action_id: str) -> str:
+    if "messages" in action_id:
+        return MESSAGES
+    return JOBS if action_id.endswith(("-job", "-jobs")) else TOOLS
+
+
+class PlainCommand(TyperCommand):
+    """A command whose help has a section for each panel of its flags."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                usual = "Options"
+                if param.param_type_name == "argument":
+                    # Typer puts the Python type behind the name: nothing that a person has to type.
+                    usual, record = "Arguments", (param.metavar or record[0], record[1])
+                panels.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(record)
+        for title in sorted(panels, key=lambda panel: panel == "Output"):
+            with formatter.section(title):
+                formatter.write_dl(panels[title])
+
+
+class Commands(TyperGroup):
+    """All commands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 -- Typer's own signature
+        return list(entries())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = entries().get(cmd_name)
+        if entry is None:
+            if not ctx.resilient_parsing and not cmd_name.startswith("-"):
+                ctx.fail(f"there is no command {cmd_name[:100]!r}{did_you_mean(cmd_name, entries())}")
+            return None
+        if entry.module:
+            app = importlib.import_module(entry.module).app
+        else:
+            app = importlib.import_module("platforms.cli.commands.action").app(cmd_name)
+        command = get_command(app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 -- Typer's own signature
+        for group in GROUPS:
+            with formatter.section(group):
+                formatter.write_dl(list(_listed(group)))
+
+
+def _listed(group: str) -> Iterator[tuple[str, str]]:
+    for name, entry in entries().items():
+        if entry.group == group:
+            yield name, entry.title
+
+
+app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cfes {VERSION}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="The connection is taken from the environment: CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, each also as "
+    "NAME_FILE. Exit codes: 2 bad parameters, 3 refused by a guardrail, 4 authentication or permission, 5 the API "
+    "refused, 6 temporary (safe to run again), 7 outcome unknown, 8 not every message succeeded."
+)
+def _root(
+    version: bool = typer.Option(
+        False,
+        "--version",
+        callback=_version,
+        is_eager=True,
+        help="Show the version.",
+    ),
+) -> None:
+    """Cloudflare Email Security's bulk jobs.
+
+    Find what a campaign left in mailboxes, move it out or release it, wait until that is done, keep the evidence.
+    """

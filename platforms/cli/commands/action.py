@@ -1,0 +1,191 @@
+"""A command for an action: its parameters as flags, its result as a table or as JSON."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+
+from actions.contract.action import MISSING, Action
+from actions.contract.streams import jobs_so_far
+from core.errors import ParameterError, Problem
+from platforms.cli import options
+from platforms.cli.action_index import load
+from platforms.cli.command_list import PlainCommand
+from platforms.cli.documents import read_object
+from platforms.cli.flag_words import in_flags, result_in_flags
+from platforms.cli.flags import FILES_ONLY, SPREAD, Flag, document, flags_of, is_file, typed
+from platforms.cli.views.errors import told
+from platforms.cli.views.parting import Parting
+from platforms.cli.views.screen import Screen
+
+# Actions that take long and report how far they are.
+WATCHED = ("wait-for-job", "export-job-messages")
+
+ASKS = (
+    "On a terminal it shows what it would do and asks, unless --yes, a plan or --max-messages is given or it is a dry "
+    "run. Without a terminal it never asks: there it is an interface for programs."
+)
+
+# The command's own flags, next to which an action can't have parameters of the same name.
+OWN = {"params": options.Parameters, "output": options.Output, "verbose": options.Verbose}
+
+
+def app(action_id: str) -> typer.Typer:
+    """The command. Raises: ParameterError for an action that does not exist."""
+    action = load(action_id)
+    flags = sorted(flags_of(action.params), key=lambda flag: (not flag.required, flag.path[:-1] != ()))
+
+    def command(**given: Any) -> None:
+        screen = Screen(given["output"], verbose=given["verbose"])
+        call = _Call(action, given)
+        with told(screen, flags, call.interrupted):
+            _run(call, flags, screen)
+
+    signature = [_option(flag, flags) for flag in flags] + [_own(name, kind) for name, kind in OWN.items()]
+    if _asks(action):
+        signature.append(_own("yes", options.Yes))
+    if action.verdict is not None:
+        signature.append(_own("exit_status", options.ExitStatus))
+    command.__dict__["__signature__"] = inspect.Signature(signature)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(action.id, cls=PlainCommand, help=in_flags(_help(action), flags))(command)
+    return single
+
+
+@dataclass
+class _Call:
+    """One call of an action. params: as far as they are known. begun: something may have been sent that changes."""
+
+    action: Action[Any, Any]
+    given: Mapping[str, Any]
+    params: dict[str, Any] = field(default_factory=dict)
+    begun: bool = False
+
+    def interrupted(self) -> Parting:
+        if not self.begun:
+            return Parting("Interrupted. Nothing was changed.")
+        return interrupted(self.action, self.params, self.given)
+
+
+def _run(call: _Call, flags: Sequence[Flag], screen: Screen) -> None:
+    screen.configure_log()
+    action, given = call.action, call.given
+    base = read_object(given["params"], "--params") if given["params"] is not None else {}
+    call.params, problems = document(flags, given, base)
+    if problems:
+        raise ParameterError(problems=problems + _other_problems(action, call.params, problems))
+    params = call.params
+    if _asks(action) and not given["yes"] and (screen.watched or screen.on_terminal):
+        from platforms.cli.confirmation import confirm_call  # noqa: PLC0415 -- brings the engine of playbooks
+
+        params = confirm_call(screen, action, params)
+    call.begun = True
+    with watching(screen, action):
+        result = action.run(params)
+    if screen.json:
+        screen.write_json(result)
+    else:
+        from platforms.cli.views.result import show_result  # noqa: PLC0415 -- tables only where a person looks
+
+        show_result(screen, action.id, result_in_flags(result, flags))
+    if given.get("exit_status") and action.verdict is not None:
+        raise typer.Exit(action.verdict(result))
+
+
+def _other_problems(action: Action[Any, Any], params: Mapping[str, Any], known: Sequence[Problem]) -> list[Problem]:
+    """Return what else is wrong with the parameters: all problems are reported at once.
+
+    A plan that can't be read may have what seems to be missing.
+    """
+    try:
+        action.check(params)
+    except ParameterError as error:
+        places = {problem["pointer"] for problem in known}
+        others = [problem for problem in error.problems if problem["pointer"] not in places]
+        return [one for one in others if "/plan" not in places or one["message"] != MISSING]
+    return []
+
+
+def watching(screen: Screen, action: Action[Any, Any]) -> AbstractContextManager[None]:
+    """A progress bar around an action that takes long."""
+    if not screen.live or action.id not in WATCHED:
+        return nullcontext()
+    from platforms.cli.views.progress_bar import shown_for  # noqa: PLC0415 -- only where a person looks
+
+    return shown_for(screen, action.title)
+
+
+def interrupted(action: Action[Any, Any], params: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Parting:
+    """Return what to say at Ctrl-C while the action runs. `given`: the flags as they were typed."""
+    job_id = params.get("job_id")
+    if action.id in WATCHED and job_id:
+        return Parting(
+            f"Interrupted. Job {job_id} is still running in Cloudflare, if it has not ended.{_to_write(params, given)}",
+            resume=shlex.join(["cfes", action.id, *typed(flags_of(action.params), params, given)]),
+            cancel=shlex.join(["cfes", "cancel-job", "--job-id", str(job_id)]),
+        )
+    if action.effect == "read":
+        return Parting("Interrupted. Nothing was changed.")
+    made = jobs_so_far()
+    if made:
+        # A create watches its job for a while: the job is known by then.
+        return Parting(
+            f"Interrupted. Job {made[-1]} is still running in Cloudflare, if it has not ended.",
+            resume=shlex.join(["cfes", "wait-for-job", "--job-id", made[-1]]),
+            cancel=shlex.join(["cfes", "cancel-job", "--job-id", made[-1]]),
+        )
+    advice = "Look before you run it again: cfes list-jobs"
+    if params.get("idempotency_key"):
+        advice = "It is safe to run it again with the same --idempotency-key: an existing job is reused."
+    return Parting(f"Interrupted. A change may have been made. {advice}")
+
+
+def _to_write(params: Mapping[str, Any], given: Mapping[str, Any] | None) -> str:
+    """Return what the command to resume takes from a file, and did not come from one."""
+    typed_as = given or {}
+    names = [name for name in FILES_ONLY if params.get(name) and not is_file(typed_as.get(name))]
+    return "".join(f" Write the {name} to {name}.json first." for name in names)
+
+
+def _asks(action: Action[Any, Any]) -> bool:
+    return action.approval == "required"
+
+
+def _help(action: Action[Any, Any]) -> str:
+    documented = inspect.getmodule(action.function)
+    said = (documented.__doc__ or "").strip() if documented else ""
+    needs = f"Needs the permission '{action.permissions[0]}'." if action.permissions else ""
+    effect = f"Effect at worst: {action.effect}. {needs}".strip()
+    return "\n\n".join(part for part in (said or action.title, effect, ASKS if _asks(action) else "") if part)
+
+
+def _option(flag: Flag, flags: Sequence[Flag]) -> inspect.Parameter:
+    declared = f"{flag.option}/--no-{flag.option[2:]}" if flag.kind == "boolean" else flag.option
+    option = typer.Option(
+        declared,
+        help=in_flags(flag.help, flags),
+        metavar=flag.metavar or None,
+        hidden=flag.deprecated,
+        show_default=False,
+        rich_help_panel="Search (all that are given must hold)" if flag.path[0] == SPREAD else "Options",
+        autocompletion=_completing(flag.choices) if flag.choices else None,
+    )
+    kind = bool | None if flag.kind == "boolean" else str | None
+    return inspect.Parameter(
+        flag.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, option], default=None
+    )
+
+
+def _completing(choices: Sequence[str]) -> Callable[[], list[str]]:
+    return lambda: list(choices)
+
+
+def _own(name: str, kind: Any) -> inspect.Parameter:
+    default = None if name in ("params", "output") else False
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)

@@ -1,0 +1,72 @@
+"""`cfes manifest`: what the pack says of itself to other platforms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actions.contract.streams import record
+from core.errors import OutputError, ParameterError
+from platforms.cli import options
+from platforms.cli.command_list import PlainCommand
+from platforms.cli.views.errors import told
+from platforms.cli.views.screen import Screen
+from platforms.published import manifest as pack_manifest
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class ManifestStale(ParameterError):
+    """The file is not what the actions and playbooks say now."""
+
+
+@app.command("manifest", cls=PlainCommand)
+def manifest(
+    check: Annotated[bool, typer.Option("--check", help="Exit 2 where the file is stale; write nothing.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the file.")] = False,
+    file: Annotated[
+        Path, typer.Option("--file", metavar="FILE", help="The file that is meant.", show_default="manifest.json")
+    ] = (pack_manifest.MANIFEST),
+    output: options.Output = None,
+) -> None:
+    """Print the manifest that is made from the actions and playbooks; or write it, or check the file."""
+    screen = Screen(output)
+    with told(screen):
+        if check and write:
+            raise ParameterError("--check and --write do not go together", help="Nothing was written.")
+        if check:
+            _check(screen, file)
+        elif write:
+            _write(screen, file)
+        else:
+            screen.write_json(pack_manifest.document())
+
+
+def _check(screen: Screen, file: Path) -> None:
+    try:
+        stale = pack_manifest.stale(file)
+    except (OSError, ValueError):
+        stale = True
+    if stale:
+        raise ManifestStale(
+            f"{str(file)!r} is not what the actions and playbooks say now", help="Write it: cfes manifest --write"
+        )
+    _done(screen, file, "up to date")
+
+
+def _write(screen: Screen, file: Path) -> None:
+    try:
+        file.write_text(pack_manifest.render(), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{str(file)!r} can't be written: {error.strerror}", path=str(file)) from None
+    record(changed=True, place=str(file))
+    _done(screen, file, "written")
+
+
+def _done(screen: Screen, file: Path, what: str) -> None:
+    if screen.json:
+        screen.write_json({"file": str(file), "status": what})
+    else:
+        screen.say(f"{file}: {what}")

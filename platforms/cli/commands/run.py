@@ -1,0 +1,48 @@
+"""`cfes run`: an action with its parameters as JSON, by the process protocol: same documents, same exit codes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from actions.contract.streams import require_reader
+from core.errors import ParameterError
+from platforms.cli import options
+from platforms.cli.action_index import load, titles
+from platforms.cli.command_list import PlainCommand
+from platforms.cli.commands.action import interrupted, watching
+from platforms.cli.documents import read_object
+from platforms.cli.views.errors import told
+from platforms.cli.views.screen import Screen
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command("run", cls=PlainCommand)
+def run(
+    action: Annotated[str, typer.Argument(metavar="ACTION", autocompletion=lambda: list(titles()), help="Its ID.")],
+    params: Annotated[
+        str, typer.Option("--params", metavar="FILE|-", help="Parameters as one JSON object; - is standard input.")
+    ] = "-",
+    exit_status: options.ExitStatus = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Run an action with its parameters as JSON.
+
+    Writes one JSON document to standard output: the result, or the error. For scripts and schedulers.
+    """
+    screen = Screen("json", verbose=verbose)
+    given: dict[str, object] = {}
+    require_reader()
+    with told(screen, on_interrupt=lambda: interrupted(load(action), given)):
+        screen.configure_log()
+        found = load(action)
+        if exit_status and found.verdict is None:
+            raise ParameterError(f"--exit-status: {found.id} waits for nothing", help="Nothing was sent.")
+        given.update(read_object(params, "--params"))
+        with watching(screen, found):
+            result = found.run(given)
+        screen.write_json(result)
+        if exit_status and found.verdict is not None:
+            raise typer.Exit(found.verdict(result))

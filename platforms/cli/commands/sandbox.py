@@ -1,0 +1,42 @@
+"""`cfes sandbox`: the sandbox's own command line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+
+from actions.contract.streams import bare_streams
+from core.errors import ParameterError
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class ExtraMissing(ParameterError):
+    """An optional part of the pack is not installed."""
+
+
+@app.command(
+    "sandbox",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def sandbox(context: typer.Context) -> None:
+    """Serve the remote API on this machine: see `cfes sandbox --help` for its flags."""
+    require_extra()
+    with bare_streams():
+        raise typer.Exit(importlib.import_module("sandbox.cli").main(context.args, program="cfes sandbox"))
+
+
+def require_extra() -> None:
+    """Raises: ExtraMissing where what the sandbox is built on is not installed."""
+    for name in ("fastapi", "uvicorn"):
+        # find_spec is not enough: it says yes to what None in sys.modules switches off.
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            raise ExtraMissing(
+                f"the sandbox needs {name}, which is not installed",
+                help=f"Install the pack with its extra: {sys.executable} -m pip install -e '.[sandbox]'",
+            ) from None

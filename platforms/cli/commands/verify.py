@@ -1,0 +1,119 @@
+"""`cfes verify`: whether a bundle of evidence is still what was written. Offline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from platforms.cli import options
+from platforms.cli.command_list import PlainCommand
+from platforms.cli.documents import read_bytes
+from platforms.cli.views.errors import told
+from platforms.cli.views.layout import facts, paragraph, whole
+from platforms.cli.views.palette import BAD, GOOD
+from platforms.cli.views.screen import Screen
+from remediation.evidence.approval_check import ApprovalState
+from remediation.evidence.bundle_check import BundleClaims, bundle_claims
+from remediation.evidence.verification import Verification, verify
+from remediation.evidence.verification_words import files_words, headline, signature_words
+
+NOT_VERIFIED = 8
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command("verify", cls=PlainCommand)
+def verify_(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="The bundle: a folder or a zip file.")],
+    public_key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The Ed25519 public key, PEM, that must have signed it.")
+    ] = None,
+    output: options.Output = None,
+) -> None:
+    """Verify a bundle of evidence: files, signature, and approvals. No connection is needed, nothing is changed.
+
+    Three verdicts: whether every file is unchanged, whether the signature is that of the key given, and whether the
+    approvals in the bundle are those that its policy asks for. Exit 0 where nothing is wrong; without --public-key a
+    signature is not checked. Exit 8 where a file is missing, changed or extra, each of them named; where the signature
+    is of another key, broken, removed, or absent although a key is given; or where approvals are missing or not valid.
+    Exit 2 where there is no bundle or no key to read.
+    """
+    screen = Screen(output)
+    with told(screen):
+        found = verify(bundle, None if public_key is None else read_bytes(public_key, "--public-key"))
+        claims = bundle_claims(bundle, found)
+        if screen.json:
+            screen.write_json(_document(bundle, found, claims))
+        else:
+            _show(screen, bundle, found, claims)
+        if not (found.verified and claims.check.good):
+            raise typer.Exit(NOT_VERIFIED)
+
+
+def _document(bundle: str, found: Verification, claims: BundleClaims) -> dict[str, Any]:
+    return {
+        "bundle": bundle,
+        "verified": found.verified and claims.check.good,
+        "files_unchanged": found.intact,
+        "signature": {"state": found.signature, "signer": found.manifest.signer, "key": found.key},
+        "approvals": claims.document(),
+        "evidence_sha256": found.sha256,
+        "files": [{"path": f.path, "state": f.state, "detail": f.detail or None} for f in found.findings],
+        "evidence": found.manifest.model_dump(mode="json", exclude={"files"}),
+    }
+
+
+def _show(screen: Screen, bundle: str, found: Verification, claims: BundleClaims) -> None:
+    good = found.verified and claims.check.good
+    whole(screen.out, f"{bundle}: {'verified' if good else 'NOT verified'}", GOOD if good else BAD)
+    paragraph(screen.out, headline(found))
+    facts(screen.out, [*_said(found), *_claimed(claims)])
+
+
+_APPROVALS: dict[ApprovalState, str] = {
+    "met": "valid, and enough",
+    "not_needed": "not needed",
+    "not_met": "NOT ENOUGH",
+    "invalid": "NOT VALID",
+    "unknown": "not known",
+}
+
+
+def _claimed(claims: BundleClaims) -> Iterator[tuple[str, str]]:
+    """Yield who asked, who approved, and under which policy, as far as the bundle shows it."""
+    check = claims.check
+    yield "requested by", ", ".join(check.requesters) or "nobody named"
+    yield "approvals", f"{_APPROVALS[check.state]}: {check.why}"
+    if check.approved_by:
+        yield "approved by", ", ".join(check.approved_by)
+    if claims.plan_hash is not None:
+        yield "plan hash", claims.plan_hash
+    if claims.policy_sha256 is not None:
+        yield "policy hash", claims.policy_sha256
+        yield "", "That this was the policy in force, only your own copy can show: `cfes policy check` prints its hash."
+
+
+def _said(found: Verification) -> Iterator[tuple[str, str]]:
+    manifest = found.manifest
+    for finding in found.problems:
+        yield finding.state, finding.path + (f": {finding.detail}" if finding.detail else "")
+    unchanged = len(found.findings) - len(found.problems)
+    yield "files", f"{files_words(found)}: {unchanged} of {len(manifest.files)} unchanged"
+    yield "signature", signature_words(found)
+    if manifest.signer is not None:
+        yield "signed with key", manifest.signer
+    if found.key is not None and found.key != manifest.signer:
+        yield "key given", found.key
+    yield (
+        "made",
+        f"{manifest.made_at} by {manifest.made_by or 'nobody named'}, {manifest.pack.name} {manifest.pack.version}",
+    )
+    yield "account", manifest.account_id
+    yield "job", manifest.job_id
+    rows = f"{manifest.rows:,}" + (f", status {manifest.status} only" if manifest.status else "")
+    yield "rows", rows + (", complete" if manifest.complete else ", not proved complete")
+    if manifest.snapshot:
+        yield "", "a snapshot: the job had not ended"
+    yield "SHA-256 of evidence.json", found.sha256

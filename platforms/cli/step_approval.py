@@ -1,0 +1,228 @@
+"""Asks the person at the terminal before a playbook's step changes mail."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TextIO
+
+from core.errors import GuardrailRefusal, OutcomeUnknown, PackError, ParameterError
+from core.text import visible
+from platforms.cli.action_index import load
+from platforms.cli.flag_words import result_in_flags
+from platforms.cli.preview import Previews, bind_parameters, show_preview
+from platforms.cli.views.layout import broken, facts, paragraph, width_of
+from platforms.cli.views.palette import STRONG, WARNING
+from platforms.cli.views.plan import effect_of
+from platforms.cli.views.screen import Screen, is_terminal, write
+from platforms.cli.views.tables import named_values
+from playbooks.drivers.local import Upcoming
+from playbooks.engine.changes import Change, job_of, surest, told
+from playbooks.language.format import ActionStep, Step
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from actions.contract.action import Action
+    from platforms.cli.flags import Named
+
+# The terminal that a process belongs to, wherever its streams lead. A process of cron has none.
+TERMINAL = "/dev/tty"
+
+BEFORE_IT = "The run stopped before it."
+
+
+class Declined(Exception):
+    """The person said no.
+
+    No error of the pack on purpose: a playbook's `on_error` must not be able to go on after it.
+    """
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        super().__init__()
+        self.changes = changes
+
+
+class NotApproved(GuardrailRefusal):
+    """The run stopped before the step that was not approved, and can be resumed."""
+
+    def __init__(self, directory: Path, changes: Sequence[Change]) -> None:
+        where = f"{told(changes)} The run stopped before the step that was not approved." if changes else BEFORE_IT
+        super().__init__(
+            "the step was not approved and not run",
+            help=f"{where} To resume: {resuming(directory)}",
+            applied=surest(changes),
+            job_id=job_of(changes),
+        )
+        if changes:
+            # The code of a refusal promises that nothing was changed.
+            self.exit_code = OutcomeUnknown.exit_code
+
+
+class NobodyToAsk(ParameterError):
+    """A playbook would change mail unasked, for there is no terminal to ask at."""
+
+    default_help = "Nothing was run. Add --yes to run it without a question, or --plan-only to see what it would do."
+
+    def __init__(self, step: ActionStep) -> None:
+        super().__init__(
+            f"step {step.id!r} ({step.action}) asks a person before it changes anything, and there is no terminal to "
+            "ask at"
+        )
+
+
+def require_person(screen: Screen, steps: Sequence[Step]) -> None:
+    """Raises: NobodyToAsk where one of the steps asks first and nobody can be asked."""
+    asking_first = [s for s in steps if isinstance(s, ActionStep) and load(s.action).asks_first(s.with_)]
+    if asking_first and not can_ask(screen):
+        raise NobodyToAsk(asking_first[0])
+
+
+def can_ask(screen: Screen) -> bool:
+    """Return whether a person sees what is written and can type an answer."""
+    return (screen.watched or screen.on_terminal) and can_answer()
+
+
+def resuming(directory: Path) -> str:
+    """Return the command that resumes a run."""
+    return f"cfes playbook run --resume {shlex.quote(str(directory))}"
+
+
+class AskingGate:
+    """Asks before each action that wants approval, once a step. Called before an action begins.
+
+    A step whose action has begun in this process was approved here: to run it again is how it is found out what it
+    changed. In a `resumed` run somebody else may have approved it: the first step is always asked about, after what
+    the run has done so far. `require_person` refuses a run that could not ask. `away` takes what is drawn on the
+    terminal off it while the question waits. `thinking` is filled with the seconds that the person took, by step.
+    flags: those that give the playbook's inputs.
+    """
+
+    def __init__(
+        self,
+        screen: Screen,
+        away: Callable[[], AbstractContextManager[None]],
+        previews: Previews,
+        thinking: dict[str, float],
+        *,
+        resumed: bool,
+        flags: Sequence[Named] = (),
+    ) -> None:
+        self.thinking = thinking
+        self._screen = screen
+        self._flags = flags
+        self._away = away
+        self._previews = previews
+        self._first = resumed
+        self._asked: Mapping[str, Any] | None = None
+        self._bound: dict[str, Any] = {}
+
+    def __call__(self, upcoming: Upcoming) -> None:
+        action, params = load(upcoming.command.action), upcoming.command.params
+        if (upcoming.begun and not self._first) or not action.asks_first(params):
+            return
+        console = console_of(self._screen)
+        with self._away():
+            if self._first:
+                paragraph(console, done_so_far(upcoming))
+            self._first = False
+            paragraph(console, f"Step {upcoming.command.step_id}: {action.title}", STRONG)
+            shown = self._preview(console, action, params)
+            to_run = bind_parameters(action, params, shown)
+            if shown is None:
+                facts(console, [(name, value) for name, value in named_values(params) if value != ""])
+            else:
+                show_preview(self._screen, console, action, result_in_flags(shown, self._flags), to_run)
+            asked = monotonic()
+            agreed = agrees(self._screen, effect_of(action, shown))
+            step = upcoming.command.step_id
+            self.thinking[step] = self.thinking.get(step, 0.0) + monotonic() - asked
+            if not agreed:
+                raise Declined(possible_changes(upcoming))
+        self._asked, self._bound = params, to_run
+
+    def bind(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters to run a step with: bound to what was shown, where it was asked about."""
+        return self._bound if params == self._asked else params
+
+    def _preview(self, console: Console, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
+        try:
+            return self._previews.of(action, params)
+        except PackError as error:
+            paragraph(console, f"What it would do can't be shown: {error.message}", WARNING)
+            return None
+
+
+def done_so_far(upcoming: Upcoming) -> str:
+    """Return what a resumed run has changed, or may have changed, before the step that comes next."""
+    found = possible_changes(upcoming)
+    return f"This run was begun before. {told(found) if found else 'It has changed nothing so far.'}"
+
+
+def possible_changes(upcoming: Upcoming) -> list[Change]:
+    """Return what the run has changed, and the step that comes next where an earlier attempt of it had begun."""
+    command, changes = upcoming.command, list(upcoming.changes)
+    if upcoming.begun and command.step_id not in [change.step for change in changes]:
+        changes.append(Change(command.step_id, command.action, "unknown", None))
+    return changes
+
+
+def console_of(screen: Screen) -> Console:
+    """Return where a question is seen."""
+    return screen.err if screen.watched else screen.out
+
+
+def agrees(screen: Screen, effect: str) -> bool:
+    """Ask whether to do it. Only y and yes are a yes; the end of the input is a no. effect: in one line."""
+    stream = sys.stderr if screen.watched else sys.stdout
+    question = broken(f"{visible(effect)}. Continue? [y/N]", width_of(console_of(screen)))
+    write(stream, "\n".join(question) + " ")
+    answer = typed_answer()
+    if answer is None or not answer.endswith("\n"):
+        write(stream, "\n")
+    return answer is not None and answer.strip().lower() in ("y", "yes")
+
+
+def can_answer() -> bool:
+    """Return whether somebody can type: at standard input, or at the terminal of this process. Never blocks."""
+    return _answering() is True
+
+
+def in_background() -> bool:
+    """Return whether this process has a terminal, and another process of it reads what is typed."""
+    return _answering() is False
+
+
+def _answering() -> bool | None:
+    """Return whether this process reads what is typed at its terminal; None where it has no terminal."""
+    if is_terminal(sys.stdin):
+        return _in_foreground(sys.stdin)
+    try:
+        with Path(TERMINAL).open(encoding="utf-8") as terminal:
+            return _in_foreground(terminal)
+    except OSError:
+        return None
+
+
+def typed_answer() -> str | None:
+    """Return what is typed at the terminal, even where standard input is a file. None where nothing can be read."""
+    try:
+        if is_terminal(sys.stdin):
+            return sys.stdin.readline()
+        with Path(TERMINAL).open(encoding="utf-8", errors="replace") as terminal:
+            return terminal.readline()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _in_foreground(terminal: TextIO) -> bool:
+    # A job in the background would be stopped by the first read, without a word.
+    try:
+        return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return True

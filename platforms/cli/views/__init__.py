@@ -1,0 +1,1 @@
+"""What `cfes` shows on a terminal."""

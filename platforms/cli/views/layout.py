@@ -1,0 +1,155 @@
+"""Lines for a terminal, broken at blanks only: an ID, a hash, a path or a command is whole wherever it is copied.
+
+What does not fit on a line is left to the terminal, which breaks it for the eye alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from core.text import visible
+from platforms.cli.views.palette import QUIET
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Below this width a name stands above its value, and a column's title above its cell.
+NARROW = 60
+
+# A terminal of 0 or 1 columns is a mistake of its settings.
+NARROWEST = 20
+
+# A pipe or a file has no width.
+UNBOUNDED = 100_000
+
+# A longer name has its value behind it, or on the next line where there is no room.
+LONGEST_NAME = 28
+
+GAP = 2
+
+# What is copied as a whole: a command after a colon, what is quoted, and a word.
+_WHOLE = re.compile(
+    r"(?P<gap>\s*)(?P<word>(?<=: )cfes .*$"
+    r"|`[^`]*`\S*"
+    r"|(?<![^\s([])'[^']*'(?=[\s,.;:)\]]|$)\S*"
+    r'|(?<![^\s([])"[^"]*"(?=[\s,.;:)\]]|$)\S*'
+    r"|\S+)"
+)
+
+_PATH = re.compile(r"(?:~|\.{0,2})/\S[^\n]*\Z")
+
+
+class Whole(str):
+    """A text that is copied as it is: a path, which may have blanks in it."""
+
+    __slots__ = ()
+
+
+def width_of(console: Console) -> int:
+    """Return how many columns a line may take. A pipe is without bound unless COLUMNS says otherwise."""
+    if not console.is_terminal and not console._environ.get("COLUMNS"):
+        return UNBOUNDED
+    return max(console.width, NARROWEST)
+
+
+def broken(text: str, width: int) -> list[str]:
+    """Return the lines of a text. Only what stands between blanks is moved to another line, never cut."""
+    if isinstance(text, Whole) or _PATH.match(text):
+        return [visible(text)]
+    lines: list[str] = []
+    for given in text.split("\n"):
+        line, used = "", 0
+        for found in _WHOLE.finditer(visible(given)):
+            gap, word = found["gap"], found["word"]
+            needed = cell_len(gap) + cell_len(word)
+            if line.strip() and used + needed > width:
+                lines.append(line)
+                line, used = word, cell_len(word)
+            else:
+                line, used = f"{line}{gap}{word}", used + needed
+        lines.append(line)
+    return lines
+
+
+def paragraph(console: Console, text: object, style: str = "", indent: int = 0) -> None:
+    """Print a text, its lines broken at blanks; those after the first are indented."""
+    width = width_of(console)
+    for number, line in enumerate(broken(_text(text), width - indent)):
+        whole(console, f"{' ' * indent if number else ''}{line}", style)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def whole(console: Console, text: object, style: str = "") -> None:
+    """Print one line as it is, however long: it is there to be copied."""
+    from rich.text import Text  # noqa: PLC0415 -- only where a person looks
+
+    console.print(Text(visible(str(text)).rstrip(), style=style), soft_wrap=True)
+
+
+def facts(console: Console, rows: Sequence[tuple[str, object]]) -> None:
+    """Print names and values: side by side, or on a narrow terminal one above the other."""
+    from rich.text import Text  # noqa: PLC0415 -- only where a person looks
+
+    width = width_of(console)
+    if width < NARROW:
+        for name, value in rows:
+            stacked(console, name, value)
+        return
+    column = max((n for name, _ in rows if (n := cell_len(visible(name))) <= LONGEST_NAME), default=0)
+    for name, value in rows:
+        room = width - column - GAP
+        lines = broken(_text(value), room)
+        shown = visible(name)
+        if any(cell_len(line) > room for line in lines):
+            # Beside the name it would be broken by the terminal: a hash is read as a whole.
+            stacked(console, name, value)
+            continue
+        if cell_len(shown) > column and (len(lines) > 1 or cell_len(shown) + GAP + cell_len(lines[0]) > width):
+            whole(console, shown, QUIET)
+            shown = ""
+        for number, line in enumerate(lines):
+            label = shown if number == 0 else ""
+            gap = " " * (max(column, cell_len(label)) + GAP - cell_len(label))
+            text = Text.assemble((label, QUIET), f"{gap}{line}")
+            text.rstrip()
+            console.print(text, soft_wrap=True)
+
+
+def stacked(console: Console, name: str, value: object) -> None:
+    """Print a name, and its value below it."""
+    if name:
+        whole(console, name, QUIET)
+    for line in broken(_text(value), width_of(console) - GAP):
+        whole(console, f"{' ' * GAP}{line}")
+
+
+def fitted(text: str, width: int) -> str:
+    """Return a text of at most so many cells: what is cut off is replaced by an ellipsis."""
+    if cell_len(text) <= width:
+        return text
+    kept, room = [], width - 1
+    for character in text:
+        room -= cell_len(character)
+        if room < 0:
+            break
+        kept.append(character)
+    return f"{''.join(kept)}\N{HORIZONTAL ELLIPSIS}"
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Return a text filled up to so many cells."""
+    gap = " " * max(0, width - cell_len(text))
+    return f"{gap}{text}" if right else f"{text}{gap}"
+
+
+def in_columns(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    """Return one line of a table, without blanks at its end."""
+    parts: Iterator[str] = (padded(*one[:2], right=one[2]) for one in zip(cells, widths, right, strict=True))
+    return (" " * GAP).join(parts).rstrip()

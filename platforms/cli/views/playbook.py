@@ -1,0 +1,117 @@
+"""Playbooks and their problems, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import typer
+
+from core.errors import Problem
+from platforms.cli.views.errors import show
+from platforms.cli.views.layout import facts, paragraph, whole
+from platforms.cli.views.palette import BAD, GOOD, QUIET, STRONG, WARNING
+from platforms.cli.views.screen import Screen
+from platforms.cli.views.tables import Column, grid
+from playbooks.language.check import Finding
+from playbooks.language.errors import PlaybookInvalid
+from playbooks.language.format import ActionStep, CheckStep, FinishStep, InputSpec, Playbook, Step
+
+
+def show_list(screen: Screen, playbooks: Sequence[Playbook]) -> None:
+    """ID and title of each."""
+    if screen.json:
+        screen.write_json(
+            {"playbooks": [{"id": p.id, "title": p.title, "description": p.description} for p in playbooks]}
+        )
+        return
+    if playbooks:
+        grid(screen.out, (Column("playbook", 22), Column("title", 30, fold=True)), [(p.id, p.title) for p in playbooks])
+    else:
+        screen.say("no playbooks", QUIET)
+
+
+def show_playbook(screen: Screen, playbook: Playbook) -> None:
+    """Inputs, steps and outputs; for programs the playbook itself."""
+    if screen.json:
+        screen.write_json(playbook.document())
+        return
+    paragraph(screen.out, f"{playbook.id}: {playbook.title}", STRONG)
+    if playbook.description:
+        paragraph(screen.out, " ".join(playbook.description.split()))
+    for title, rows in (
+        ("Inputs", [(name, _input(spec)) for name, spec in playbook.inputs.items()]),
+        ("Steps", [(step.id, _step(step)) for step in playbook.steps]),
+        (
+            "Outputs",
+            [
+                (name, value if isinstance(value, str) else json.dumps(value))
+                for name, value in playbook.outputs.items()
+            ],
+        ),
+    ):
+        if rows:
+            screen.out.print()
+            paragraph(screen.out, title, STRONG)
+            facts(screen.out, rows)
+
+
+def show_findings(screen: Screen, found: Mapping[str, Sequence[Finding]]) -> None:
+    """What was found in each playbook. Raises: typer.Exit(2) where one has an error."""
+    errors = [(name, finding) for name, list_ in found.items() for finding in list_ if finding.severity == "error"]
+    if screen.json and errors:
+        problems = [
+            Problem(pointer=finding.pointer, message=f"{name}{_line(finding)}: {finding.message}")
+            for name, finding in errors
+        ]
+        show(screen, PlaybookInvalid(problems=problems))
+    elif screen.json:
+        screen.write_json(
+            {"playbooks": [{"playbook": name, "findings": [vars(f) for f in list_]} for name, list_ in found.items()]}
+        )
+    else:
+        for name, list_ in found.items():
+            _report(screen, name, list_)
+    if errors:
+        raise typer.Exit(PlaybookInvalid.exit_code)
+
+
+def _report(screen: Screen, name: str, list_: Sequence[Finding]) -> None:
+    sound = not any(finding.severity == "error" for finding in list_)
+    paragraph(screen.out, f"{'✓' if sound else '✗'} {name}", GOOD if sound else BAD)
+    for finding in list_:
+        style = BAD if finding.severity == "error" else WARNING
+        where = f"{finding.pointer or '/'}{_line(finding)}"
+        whole(screen.out, f"  {finding.severity} {where}: {finding.message}", style)
+
+
+def _line(finding: Finding) -> str:
+    return "" if finding.line is None else f" line {finding.line}"
+
+
+def _input(spec: InputSpec) -> str:
+    types = spec.type if isinstance(spec.type, str) else " or ".join(spec.type)
+    said = [types]
+    if spec.primary:
+        said.append("given by --input")
+    if spec.has_default:
+        said.append(f"default {json.dumps(spec.default)}")
+    else:
+        said.append("required")
+    if spec.enum:
+        said.append("one of " + ", ".join(json.dumps(value) for value in spec.enum))
+    return f"{', '.join(said)}. {' '.join(spec.description.split())}".strip()
+
+
+def _step(step: Step) -> str:
+    match step:
+        case ActionStep():
+            what = f"runs {step.action}"
+        case CheckStep():
+            what = f"checks {step.check}"
+        case FinishStep():
+            what = f"ends here if {step.finish}"
+        case _:
+            what = f"sets {', '.join(step.set_)}"
+    when = f" (when {step.when})" if step.when is not True else ""
+    return f"{step.title}: {what}{when}" if step.title else f"{what}{when}"

@@ -1,0 +1,146 @@
+"""What the output streams are, and therefore what is written to them.
+
+Standard output takes the result: one JSON document where it is no terminal, tables where it is one; `--output` decides
+otherwise. Standard error takes what is for people: progress, warnings, errors, the log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TextIO
+
+from core.errors import ParameterError
+from core.text import visible
+from platforms.cli.views.palette import QUIET
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+# For encodings that lack the mark.
+PLAIN_MARKS = {"✓": "+", "✗": "x"}
+
+MODES = ("auto", "json", "table")
+
+
+class Screen:
+    """The two streams as they are now. Raises: ParameterError for an `--output` that does not exist."""
+
+    def __init__(self, output: str | None = None, *, verbose: bool = False) -> None:
+        mode = output or "auto"
+        if mode not in MODES:
+            raise ParameterError(f"--output must be one of {', '.join(MODES)}", help="Nothing was sent.")
+        self.verbose = verbose
+        self.on_terminal = is_terminal(sys.stdout)
+        self.watched = is_terminal(sys.stderr)
+        self.json = mode == "json" or (mode == "auto" and not self.on_terminal)
+
+    @property
+    def live(self) -> bool:
+        """Whether a line may be drawn over and over again; the log's lines would break it."""
+        return self.watched and not self.verbose and not _log_is_asked_for() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def tells_people(self) -> bool:
+        """Whether what went wrong is told in words: unless programs alone are listening."""
+        return not self.json or (self.watched and not self.on_terminal)
+
+    @cached_property
+    def out(self) -> Console:
+        """For tables."""
+        return _console(stderr=False)
+
+    @cached_property
+    def err(self) -> Console:
+        """For everything else that people read."""
+        return _console(stderr=True)
+
+    def configure_log(self) -> None:
+        """The calls' log: as `CFES_LOG` says, else text, but off where a person watches and did not ask for it."""
+        from actions.contract.process import configure_log  # noqa: PLC0415 -- brings the whole connector
+
+        configure_log(os.environ, default="off" if self.watched and not self.verbose else "text")
+
+    def write_json(self, document: Mapping[str, Any]) -> None:
+        """One document: on one line as the process protocol has it, indented for eyes. ASCII, so it steers nothing."""
+        write(sys.stdout, json.dumps(document, indent=2 if self.on_terminal else None) + "\n")
+
+    def say(self, line: str, style: str = "", mark: tuple[str, str] = ("", "")) -> None:
+        """One line for people, with a mark in its own style before it. What steers a terminal is made visible."""
+        sign = _sign(mark[0])
+        before = f"{sign} " if sign else ""
+        if not self.watched:
+            write(sys.stderr, f"{before}{visible(line)}\n")
+            return
+        from platforms.cli.views.layout import broken, width_of  # noqa: PLC0415 -- only where a person looks
+
+        for number, part in enumerate(broken(line, width_of(self.err) - len(before))):
+            shown = safe(before, mark[1]) if number == 0 else safe(" " * len(before))
+            self.err.print(shown + safe(part, style), soft_wrap=True)
+
+    def command(self, what: str, line: str) -> None:
+        """A command to copy: on one line, however long."""
+        if self.watched:
+            self.err.print(safe(f"  {what}: ", QUIET) + safe(line), soft_wrap=True)
+        else:
+            self.say(f"  {what}: {line}")
+
+    def facts(self, rows: Sequence[tuple[str, object]]) -> None:
+        """Names and values for people, a line each, on standard error."""
+        if not self.watched:
+            for name, value in rows:
+                self.say(f"  {name}: {value}")
+            return
+        from platforms.cli.views.layout import facts  # noqa: PLC0415 -- only where a person looks
+
+        facts(self.err, rows)
+
+
+def safe(value: object, style: str = "") -> Text:
+    """Text from anywhere for a terminal: no escape, no markup, no character that hides or reorders others."""
+    from rich.text import Text  # noqa: PLC0415 -- only where a person looks
+
+    return Text(visible(str(value)), style=style)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person looks at the stream."""
+    try:
+        return stream is not None and stream.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Write at once. What can't be written is settled at the end of the process: see `actions.contract.streams`."""
+    stream.write(text)
+    stream.flush()
+
+
+def _log_is_asked_for() -> bool:
+    return os.environ.get("CFES_LOG") in ("text", "json")
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console  # noqa: PLC0415 -- only where a person looks
+
+    # Rich would take COLUMNS=0 for a terminal without any room.
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS" or _is_width(value)}
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, _environ=environment)
+
+
+def _is_width(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) > 0
+
+
+def _sign(mark: str) -> str:
+    """Return a mark as the stream's encoding can show it."""
+    try:
+        mark.encode(getattr(sys.stderr, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return PLAIN_MARKS.get(mark, "*")
+    return mark

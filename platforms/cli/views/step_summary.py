@@ -1,0 +1,107 @@
+"""What came of an action, in a few words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.quantity import counted
+
+Result = Mapping[str, Any]
+
+
+def summary(action_id: str, result: Result) -> str:
+    """One short line. A playbook may keep a part of a result only, so nothing is relied on."""
+    words = _WORDS.get(action_id)
+    return "" if words is None else ", ".join(part for part in words(result) if part)
+
+
+def _found(result: Result) -> list[str]:
+    floor = "more than " if result.get("limit_reached") else ""
+    copies = _count(result, "mailbox_copies", "mailbox copy", "mailbox copies")
+    return [floor + found if (found := _count(result, "count", "message")) else "", copies]
+
+
+def _planned(result: Result) -> list[str]:
+    return [
+        _count(result, "messages", "message"),
+        _count(result, "recipients", "recipient"),
+        "not countable" if result.get("parity") == "unknown" else "",
+    ]
+
+
+def _changed(result: Result) -> list[str]:
+    return [
+        "a dry run" if result.get("dry_run") else "",
+        _count(result, "messages", "message"),
+        *(f"{result[name]:,} {name}" for name in ("succeeded", "already", "failed", "unknown") if result.get(name)),
+    ]
+
+
+def _made(result: Result) -> list[str]:
+    job_id, reused = result.get("job_id"), result.get("reused")
+    if isinstance(reused, Mapping):
+        said = "nothing new: the job ended before this run" if changed_nothing(result) else "follows a running job"
+        return [said, f"job {job_id} of {reused.get('created_at')}", str(result.get("status") or "")]
+    return [f"job {job_id} created" if job_id else ""]
+
+
+def changed_nothing(result: Result) -> bool:
+    """Return whether a create found a job that had ended: what it moved was moved before."""
+    reused = result.get("reused")
+    return isinstance(reused, Mapping) and reused.get("ended") is True
+
+
+def _waited(result: Result) -> list[str]:
+    progress = result.get("progress")
+    through = ""
+    if isinstance(progress, Mapping):
+        through = f"{progress.get('processed', 0):,} of {counted(progress.get('discovered', 0), 'message')}"
+    tripwire = result.get("tripwire")
+    tripped = isinstance(tripwire, Mapping) and tripwire.get("tripped")
+    return [
+        str(result.get("outcome") or ""),
+        through,
+        "stalled" if result.get("stalled") else "",
+        "found more than allowed" if tripped else "",
+    ]
+
+
+def _exported(result: Result) -> list[str]:
+    complete = {True: "complete", False: "not complete", None: ""}[result.get("complete")]
+    return [_count(result, "written", "row"), complete, *_files(result.get("files"))]
+
+
+def _written(result: Result) -> list[str]:
+    return _files([result.get("file")])
+
+
+def _job(result: Result) -> list[str]:
+    return [str(result.get("status") or "")]
+
+
+def _count(result: Result, name: str, one: str, many: str | None = None) -> str:
+    count = result.get(name)
+    return counted(count, one, many) if isinstance(count, int) else ""
+
+
+def _files(files: Any) -> list[str]:
+    return [Path(str(file["path"])).name for file in files or () if isinstance(file, Mapping) and "path" in file]
+
+
+_WORDS = {
+    "search-messages": _found,
+    "preview-job": _planned,
+    "move-messages": _changed,
+    "release-messages": _changed,
+    "retry-failed-messages": _changed,
+    "restore-messages": _changed,
+    "create-move-job": _made,
+    "release-job": _made,
+    "wait-for-job": _waited,
+    "export-job-messages": _exported,
+    "render-report": _written,
+    "get-job": _job,
+    "cancel-job": _job,
+}

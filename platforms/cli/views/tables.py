@@ -1,0 +1,180 @@
+"""Tables of data for a terminal: every cell made safe, as many columns as fit, the rest left to `--output json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from core.text import visible
+from platforms.cli.views.layout import GAP, NARROW, Whole, broken, fitted, in_columns, paragraph, stacked, width_of
+from platforms.cli.views.palette import QUIET, STRONG
+
+# More of them would only be scrolled past.
+LONGEST_LIST = 50
+
+# Each is a long line.
+MOST_RECORDS = 10
+
+IN_JSON = " (--output json has all)"
+
+
+@dataclass(frozen=True)
+class Column:
+    """width: as many characters as long values need at least. rank: the greater, the sooner it is left out.
+
+    whole: never cut, for it is copied. fold: broken into lines; for the last column.
+    """
+
+    title: str
+    width: int
+    rank: int = 0
+    right: bool = False
+    fold: bool = False
+    whole: bool = False
+
+
+def grid(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[object]], hint: str = IN_JSON) -> None:
+    """Print rows under headings. Columns that do not fit are left out, those of the greatest rank first.
+
+    A column with one value in every row is stated once, below. On a narrow terminal, and where a value that is never
+    cut does not fit, each cell stands below its column's title. hint: where columns that are left out can be seen.
+    """
+    cells = [[visible("" if value is None else str(value)) for value in row] for row in rows]
+    constant = _constant(columns, cells)
+    places = [place for place in range(len(columns)) if place not in constant]
+    width = width_of(console)
+    longest = [max(cell_len(column.title), *(cell_len(row[place]) for row in cells))
+               for place, column in enumerate(columns)]  # fmt: skip
+    kept = _kept(columns, places, longest, width)
+    if width < NARROW or not kept:
+        for number, row in enumerate(cells):
+            if number:
+                console.print()
+            for place in places:
+                if row[place]:
+                    stacked(console, columns[place].title, row[place])
+        if constant:
+            console.print()
+    else:
+        _print_columns(console, [columns[place] for place in kept], [[row[place] for place in kept] for row in cells],
+                       [longest[place] for place in kept], width)  # fmt: skip
+    for place in constant:
+        paragraph(console, f"{columns[place].title}: {cells[0][place] or 'none'} for all", QUIET, indent=GAP)
+    if kept and len(kept) < len(places) and width >= NARROW:
+        left_out = ", ".join(columns[place].title for place in places if place not in kept)
+        paragraph(console, f"no room for: {left_out}{hint}", QUIET)
+
+
+def _constant(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
+    """Return the columns that say the same in each of several rows; one column at least is left.
+
+    A number belongs to its row, and an ID to what it names.
+    """
+    if len(cells) < 2:
+        return []
+    found = [
+        place
+        for place, column in enumerate(columns)
+        if not column.whole and not column.right and len({row[place] for row in cells}) == 1
+    ]
+    return found if len(found) < len(columns) else found[1:]
+
+
+def _kept(columns: Sequence[Column], places: Sequence[int], longest: Sequence[int], width: int) -> list[int]:
+    """Return the columns that fit; none where not even what is never cut does."""
+    needs = {place: _needed(columns[place], longest[place]) for place in places}
+    kept = list(places)
+    while sum(needs[place] + GAP for place in kept) - GAP > width:
+        spare = [place for place in kept if not columns[place].whole]
+        if not spare or len(kept) == 1:
+            return []
+        kept.remove(max(spare, key=lambda place: (columns[place].rank, place)))
+    return kept
+
+
+def _needed(column: Column, longest: int) -> int:
+    return longest if column.whole else min(longest, max(column.width, cell_len(column.title)))
+
+
+def _print_columns(
+    console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]], longest: Sequence[int], width: int
+) -> None:
+    widths = [_needed(column, wide) for column, wide in zip(columns, longest, strict=True)]
+    left = width - sum(widths) - GAP * (len(widths) - 1)
+    for place, wide in enumerate(longest):
+        more = max(0, min(wide - widths[place], left))
+        widths[place] += more
+        left -= more
+    right = [column.right for column in columns]
+    console.print(Text(in_columns([column.title for column in columns], widths, right), STRONG), soft_wrap=True)
+    for row in rows:
+        lines = broken(row[-1], widths[-1]) if columns[-1].fold else [fitted(row[-1], widths[-1])]
+        first = [fitted(cell, wide) for cell, wide in zip(row[:-1], widths[:-1], strict=True)]
+        for number, line in enumerate(lines):
+            cells = [*(first if number == 0 else [""] * len(first)), line]
+            console.print(Text(in_columns(cells, widths, right)), soft_wrap=True)
+
+
+def named_values(document: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
+    """Every value of a document under its dotted name, as text; nulls and empty things are left out."""
+    for key, value in document.items():
+        name = f"{within}{key}"
+        if isinstance(value, Mapping):
+            if _is_file(value):
+                yield name, file_line(value)
+            else:
+                yield from named_values(value, f"{name}.")
+        elif isinstance(value, list):
+            yield from _listed(name, value)
+        elif value is not None:
+            yield name, text_of(value)
+
+
+def file_line(file: Mapping[str, Any]) -> Whole:
+    """A written file: where it is, and how large."""
+    size = file.get("bytes")
+    return Whole(near(str(file["path"])) + (f" ({size_of(size)})" if isinstance(size, int) else ""))
+
+
+def near(path: str) -> str:
+    """A path as short as it can be typed from here."""
+    try:
+        here = f"{Path.cwd()}/"
+    except OSError:
+        # The working directory was removed.
+        return path
+    return path.removeprefix(here) if path != here else path
+
+
+def size_of(count: int) -> str:
+    """Bytes for people."""
+    return f"{count} B" if count < 1000 else f"{count / 1000:.1f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
+
+
+def text_of(value: object) -> str:
+    """A scalar for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _listed(name: str, values: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    most = MOST_RECORDS if values and isinstance(values[0], Mapping) and not _is_file(values[0]) else LONGEST_LIST
+    for value in values[:most]:
+        if isinstance(value, Mapping):
+            yield name, file_line(value) if _is_file(value) else ", ".join(f"{k}: {v}" for k, v in named_values(value))
+        else:
+            yield name, text_of(value)
+        name = ""  # it stands before the first only
+    if len(values) > most:
+        yield "", f"and {len(values) - most:,} more{IN_JSON}"
+
+
+def _is_file(value: Mapping[str, Any]) -> bool:
+    return set(value) >= {"path", "sha256"}

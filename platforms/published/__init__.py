@@ -1,0 +1,1 @@
+"""Files that are generated from the actions: the manifest and the reference pages."""

@@ -1,0 +1,182 @@
+"""The pack's manifest: made from the actions and the playbooks, never by hand.
+
+`python -m platforms.published.manifest` writes manifest.json and its JSON Schema; a test fails when either is stale.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from actions.contract import catalog
+from actions.contract.action import Action, Approval, Effect
+from connectors.connection import Connection
+from core import errors
+from core.version import VERSION
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFEST = ROOT / "manifest.json"
+SCHEMA = ROOT / "docs" / "manifest.schema.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class EntryPoint(_Part):
+    """How an action is started: as a function, or as a process."""
+
+    module: str = Field(description="The Python module, relative to the pack's root.")
+    function: Literal["run"] = Field("run", description="JSON dict in, JSON dict out.")
+    command: list[str] = Field(description="The process: parameters on standard input, result on standard output.")
+
+
+class ActionEntry(_Part):
+    """One action."""
+
+    id: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
+    title: str
+    description: str
+    effect: Effect = Field(description="The worst that it can do.")
+    approval: Approval = Field(description="Whether a person should agree before it runs.")
+    permissions: list[str] = Field(description="Permissions of the API token, by name.")
+    needs_connection: bool
+    entry_point: EntryPoint
+    parameters: dict[str, Any] = Field(description="JSON Schema.")
+    result: dict[str, Any] = Field(description="JSON Schema.")
+    example_parameters: dict[str, Any]
+    example_result: dict[str, Any]
+
+
+class PlaybookEntry(_Part):
+    """One playbook that comes with the pack."""
+
+    id: str
+    title: str
+    description: str
+    file: str = Field(description="Relative to the pack's root.")
+    inputs: dict[str, Any]
+    actions: list[str] = Field(description="The actions it calls, in order of first use.")
+
+
+class ErrorEntry(_Part):
+    """One type of error that an action can end in."""
+
+    type: str
+    exit_code: int
+    retryable: bool
+    description: str
+
+
+class Manifest(_Part):
+    """What an orchestration platform needs to know to load the pack."""
+
+    schema_: str = Field(alias="$schema")
+    manifest_version: Literal[1] = 1
+    id: str
+    name: str
+    version: str
+    description: str
+    license: str
+    python: str
+    connection: dict[str, Any] = Field(description="JSON Schema; each property names its environment variable.")
+    actions: list[ActionEntry]
+    playbooks: list[PlaybookEntry]
+    errors: list[ErrorEntry]
+
+
+def document() -> dict[str, Any]:
+    """The manifest as plain JSON."""
+    from playbooks import library  # noqa: PLC0415 -- the engine is loaded only where a manifest is made
+
+    manifest = Manifest.model_validate(
+        {
+            "$schema": "docs/manifest.schema.json",
+            "id": "cloudflare-email-security",
+            "name": "Cloudflare Email Security: bulk action jobs",
+            "version": VERSION,
+            "description": "Move or release messages after delivery: once, bounded, with evidence.",
+            "license": "Apache-2.0",
+            "python": ">=3.11,<3.14",
+            "connection": Connection.model_json_schema(),
+            "actions": [_action(action) for action in catalog.available().values()],
+            "playbooks": [_playbook(playbook) for playbook in library.available()],
+            "errors": [_error(kind) for kind in _kinds(errors.PackError)],
+        }
+    )
+    return manifest.model_dump(mode="json", by_alias=True)
+
+
+def render() -> str:
+    """manifest.json's text."""
+    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
+def render_schema() -> str:
+    """The manifest's JSON Schema's text."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def stale(path: Path = MANIFEST) -> bool:
+    """Whether the file at `path` is not what the actions and playbooks say now."""
+    return not path.is_file() or path.read_text() != render()
+
+
+def _action(action: Action[Any, Any]) -> ActionEntry:
+    module = sys.modules[action.module]
+    return ActionEntry(
+        id=action.id,
+        title=action.title,
+        description=(module.__doc__ or "").strip(),
+        effect=action.effect,
+        approval=action.approval,
+        permissions=list(action.permissions),
+        needs_connection=action.connection,
+        entry_point=EntryPoint(module=action.module, command=["python", "-m", action.module]),
+        parameters=action.params.model_json_schema(),
+        result=action.result.model_json_schema(mode="serialization"),
+        example_parameters=dict(action.example_params),
+        example_result=dict(action.example_result),
+    )
+
+
+def _playbook(playbook: Any) -> PlaybookEntry:
+    used = dict.fromkeys(step.action for step in playbook.steps if getattr(step, "action", None))
+    return PlaybookEntry(
+        id=playbook.id,
+        title=playbook.title,
+        description=playbook.description.strip(),
+        file=f"playbooks/{playbook.id}.yaml",
+        inputs={
+            name: spec.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+            for name, spec in playbook.inputs.items()
+        },
+        actions=list(used),
+    )
+
+
+def _kinds(kind: type[errors.PackError]) -> list[type[errors.PackError]]:
+    return [
+        found
+        for child in kind.__subclasses__()
+        for found in ([child] if child.__module__ == errors.__name__ else []) + _kinds(child)
+    ]
+
+
+def _error(kind: type[errors.PackError]) -> ErrorEntry:
+    return ErrorEntry(
+        type=kind.__name__,
+        exit_code=kind.exit_code,
+        retryable=kind.retryable,
+        description=((kind.__doc__ or "").strip().split("\n")[0] + " " + kind.default_help).strip(),
+    )
+
+
+if __name__ == "__main__":
+    MANIFEST.write_text(render())
+    SCHEMA.write_text(render_schema())

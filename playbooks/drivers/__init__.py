@@ -1,0 +1,1 @@
+"""Drivers: they run what the engine asks for and keep the journal."""

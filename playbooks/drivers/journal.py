@@ -1,0 +1,257 @@
+"""The journal of a run on disk: what the run would need to go on after a kill at any moment.
+
+`<directory>/journal.json` (mode 0600, its directory 0700) is replaced as a whole after every command, so that a reader
+finds the old document or the new one. `<directory>/journal.lock` keeps a second process out; the lock goes with the
+process that holds it.
+
+    {"journal": 2, "playbook": {…}, "state": {…}, "in_flight": {"step_id", "since"} | null, "key": "ID", "seal": "…"}
+
+The seal is an HMAC over all the others, under a key that lies elsewhere (see `playbooks.drivers.journal_key`). The
+directory and its files are checked whenever a run begins or is resumed: they must be this user's alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from core.file_ownership import Weakness, fixes
+from core.json_values import Json, shown
+from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.run_directory import make_run_directory, open_run_directory, weaknesses_of_run
+from playbooks.language.errors import DirectoryUnusable, JournalRefused, JournalUnwritable, RunInProgress
+
+VERSION = 2
+FILE_NAME = "journal.json"
+LOCK_NAME = "journal.lock"
+NEW_NAME = "journal.json.new"
+NAMES = (FILE_NAME, LOCK_NAME, NEW_NAME)
+
+# The first ones tell enough.
+MOST_SHOWN = 5
+
+BEGIN_AGAIN = "A new run is safe: actions that create jobs look for the earlier job by their idempotency key."
+
+# What may pass by itself or by making room. Any other reason is one of the directory itself.
+PASSING = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOLCK,
+    errno.ESTALE,
+    errno.EBUSY,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the journal says: the playbook's document, the run's state, and the action that was begun and not ended."""
+
+    playbook: dict[str, Json]
+    state: dict[str, Json]
+    in_flight: dict[str, Json] | None = None
+
+
+class Journal:
+    """One run's journal, held by this process alone while it is open. A context manager.
+
+    `create=True` makes the directory and refuses one that holds a journal; `create=False` needs a journal.
+    Raises: JournalRefused, RunInProgress, DirectoryUnusable and JournalUnwritable.
+    """
+
+    def __init__(self, directory: Path, key: JournalKey, *, create: bool) -> None:
+        self.directory = directory
+        self.path = directory / FILE_NAME
+        self.action_ran = False
+        self._key = key
+        self._directory = self._opened(create=create)
+        self._lock: int | None = None
+        try:
+            self._refuse_weak(create=create)
+            if not create:
+                self._require_journal()
+            self._acquire()
+            if create:
+                self._refuse_earlier()
+        except BaseException:
+            self._close()
+            raise
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        for descriptor in (self._lock, self._directory):
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _opened(self, *, create: bool) -> int:
+        try:
+            if self.directory.is_symlink():
+                raise self._refused(
+                    f"{shown(str(self.directory), 500)} is a symbolic link",
+                    f"Name the directory itself: {self.directory.resolve()}",
+                    create=create,
+                )
+            if create:
+                make_run_directory(self.directory)
+            return open_run_directory(self.directory)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise (self._unwritable(error) if create else self._nothing_to_resume()) from None
+        except OSError as error:
+            raise self._unwritable(error) from None
+        except ValueError:
+            raise DirectoryUnusable(f"the directory {shown(str(self.directory))} is not a path") from None
+
+    def _refuse_weak(self, *, create: bool) -> None:
+        try:
+            found = list(weaknesses_of_run(self.directory, self._directory, single=NAMES))[:MOST_SHOWN]
+        except OSError as error:
+            raise self._unwritable(error) from None
+        if found:
+            said = "; ".join(f"{shown(str(weakness.path), 500)} {weakness.message}" for weakness in found)
+            raise self._refused(said, f"{_help(found, create=create)}", create=create)
+
+    def _refused(self, said: str, help_: str, *, create: bool) -> DirectoryUnusable | JournalRefused:
+        kind = DirectoryUnusable if create else JournalRefused
+        return kind(f"the run's directory can't be trusted: {said}", help=f"Nothing was run. {help_}")
+
+    def _require_journal(self) -> None:
+        if self._journal_status() is None:
+            raise self._nothing_to_resume()
+
+    def _refuse_earlier(self) -> None:
+        if self._journal_status() is not None:
+            where = shown(str(self.directory))
+            raise JournalRefused(f"there is a run in {where} already: resume it, or choose another directory")
+
+    def _nothing_to_resume(self) -> JournalRefused:
+        return JournalRefused(f"there is no run to resume in {shown(str(self.directory))}")
+
+    def _journal_status(self) -> os.stat_result | None:
+        try:
+            return os.stat(FILE_NAME, dir_fd=self._directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _acquire(self) -> None:
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._lock = os.open(LOCK_NAME, flags, 0o600, dir_fd=self._directory)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunInProgress(f"another process works on the run in {shown(str(self.directory))}") from None
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def read(self) -> Entry:
+        """Return the last entry.
+
+        Raises: JournalRefused if it is damaged, was edited, has another key's seal, or is of another version.
+        """
+        document = self._document()
+        version = document.get("journal")
+        if version != VERSION or isinstance(version, bool):
+            raise self._of_another_version(version)
+        seal = document.pop("seal", None)
+        try:
+            intact = self._key.fits(seal, document)
+        except (ValueError, RecursionError):
+            intact = False
+        if not intact and isinstance(document.get("key"), str) and document["key"] != self._key.id:
+            raise JournalRefused(
+                f"the journal {shown(str(self.path))} has the seal of another key than this process uses, "
+                f"which is {self._key.source}",
+                help="Nothing was run. Resume it as the same user on the same machine, with the CFES_PLAN_KEY or "
+                f"CFES_STATE_DIR that it began with. {BEGIN_AGAIN}",
+            )
+        in_flight = document.get("in_flight")
+        if not intact or not isinstance(document.get("state"), dict) or not isinstance(document.get("playbook"), dict):
+            raise JournalRefused(
+                f"the journal {shown(str(self.path))} is damaged, or was edited: its seal does not fit",
+                help=f"Nothing was run. Find out who changed it, and begin a new run. {BEGIN_AGAIN}",
+            )
+        return Entry(document["playbook"], document["state"], in_flight if isinstance(in_flight, dict) else None)
+
+    def _document(self) -> dict[str, Json]:
+        try:
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            with os.fdopen(os.open(FILE_NAME, flags, dir_fd=self._directory), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise JournalRefused(f"the journal {shown(str(self.path))} is not a regular file")
+                document: Any = json.loads(file.read())
+        except OSError as error:
+            raise JournalRefused(f"the journal {shown(str(self.path))} can't be read: {error.strerror}") from None
+        except (ValueError, RecursionError):
+            raise JournalRefused(f"the journal {shown(str(self.path))} is damaged: it is not a JSON document") from None
+        return document if isinstance(document, dict) else {}
+
+    def _of_another_version(self, version: Json) -> JournalRefused:
+        if version == 1 and not isinstance(version, bool):
+            return JournalRefused(
+                f"the journal {shown(str(self.path))} was written by an older version of this program, which did not "
+                "seal it: it can't be resumed",
+                help=f"Nothing was run. Begin a new run. {BEGIN_AGAIN}",
+            )
+        return JournalRefused(f"the journal {shown(str(self.path))} is of another version of this program")
+
+    def write(self, entry: Entry) -> None:
+        """Replace the entry. When this returns it is on disk. Raises: JournalUnwritable; the old entry is then kept."""
+        document = {
+            "journal": VERSION,
+            "playbook": entry.playbook,
+            "state": entry.state,
+            "in_flight": entry.in_flight,
+            "key": self._key.id,
+        }
+        sealed = json.dumps({**document, "seal": self._key.seal(document)}).encode("ascii") + b"\n"
+        at = self._directory
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(NEW_NAME, dir_fd=at)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            with os.fdopen(os.open(NEW_NAME, flags, 0o600, dir_fd=at), "wb") as file:
+                file.write(sealed)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(NEW_NAME, FILE_NAME, src_dir_fd=at, dst_dir_fd=at)
+            # Without it the rename may not outlive a power cut.
+            os.fsync(at)
+        except OSError as error:
+            # On a full disk it would take the room that the next attempt needs.
+            with contextlib.suppress(OSError):
+                os.unlink(NEW_NAME, dir_fd=at)
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> DirectoryUnusable | JournalUnwritable:
+        if not self.action_ran and error.errno not in PASSING:
+            return DirectoryUnusable(
+                f"the directory {shown(str(self.directory))} can't be used: {error.strerror or error}"
+            )
+        return JournalUnwritable(
+            f"the journal {shown(str(self.path))} can't be written: {error.strerror or error}",
+            path=str(self.path),
+        )
+
+
+def _help(found: Sequence[Weakness], *, create: bool) -> str:
+    other = "Or choose a directory that does not exist yet." if create else BEGIN_AGAIN
+    return f"See who put it there, then fix it: {fixes(found)}. {other}"

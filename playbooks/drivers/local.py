@@ -1,0 +1,320 @@
+"""The local driver: runs a playbook in this process, and goes on where it was after a crash, a kill or Ctrl-C.
+
+Before an action begins and after it ends the journal is written (see `playbooks.drivers.journal`). An action that had
+begun
+and not ended is run again on resume, with the same parameters: actions are safe to repeat, those that create jobs look
+for the earlier job by their idempotency key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from core import instants
+from core.errors import PackError
+from core.json_values import Json, shown
+from playbooks.drivers.journal import Entry, Journal
+from playbooks.drivers.journal_key import JournalKey
+from playbooks.engine.changes import Change, with_changes
+from playbooks.engine.engine import (
+    ActionFailed,
+    ActionSucceeded,
+    Event,
+    Finished,
+    RunAction,
+    Sleep,
+    Slept,
+    advance,
+    begin,
+    can_resume,
+    changed,
+    left,
+    next_command,
+    resumed,
+)
+from playbooks.engine.state import Status
+from playbooks.language.errors import DirectoryUnusable, JournalUnwritable, PlaybookInvalid, RunMoved, StateRefused
+from playbooks.language.format import Playbook, Step
+from playbooks.language.loading import from_document
+
+RunActionFunction = Callable[[str, dict[str, Json]], dict[str, Json]]
+
+
+@dataclass(frozen=True)
+class Upcoming:
+    """An action that is about to begin. begun: an earlier attempt was made. changes: what the run has changed."""
+
+    command: RunAction
+    begun: bool
+    changes: list[Change]
+
+
+BeforeAction = Callable[[Upcoming], None]
+
+BeforeResume = Callable[[Sequence[Step]], None]
+
+
+class Clock(Protocol):
+    """What the driver asks of time; `core.clock.SystemClock` is one."""
+
+    def now(self) -> datetime:
+        """The wall clock, with a zone."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+
+
+class Observer:
+    """Watches a run; each method does nothing unless it is overridden.
+
+    `record` is the step's record in the state: status, started, ended, attempts, repeats, result, error, reason.
+    """
+
+    def resumed(self, reached: Sequence[tuple[Step, Mapping[str, Json]]]) -> None:
+        """A run is gone on with that has reached these steps; each with its record."""
+
+    def step_started(self, step: Step, command: RunAction, record: Mapping[str, Json], *, again: bool) -> None:
+        """An action begins. `again`: an earlier process had begun it and not ended."""
+
+    def step_ended(self, step: Step, record: Mapping[str, Json]) -> None:
+        """A step of any kind is done: its status is succeeded or failed."""
+
+    def step_skipped(self, step: Step, record: Mapping[str, Json]) -> None:
+        """A step is not run, for its `when` did not hold."""
+
+    def sleeping(self, step: Step, command: Sleep, record: Mapping[str, Json]) -> None:
+        """The run sleeps: `command.why` is repeat (see record.result) or retry (see record.error)."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """The run is over."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. `steps` are the records of the steps that were reached, by step ID; times are RFC 3339.
+
+    `resumable`: it failed in an action, which `resume` tries again.
+    """
+
+    playbook: str
+    run_id: str
+    directory: str
+    status: Status
+    exit_code: int
+    outputs: dict[str, Json]
+    error: dict[str, Json] | None
+    message: str | None
+    started_at: str
+    resumable: bool
+    steps: dict[str, dict[str, Json]]
+
+    def document(self) -> dict[str, Json]:
+        """The outcome as one JSON document."""
+        return dict(vars(self))
+
+
+def run(
+    playbook: Playbook,
+    inputs: Mapping[str, Json],
+    *,
+    run_action: RunActionFunction,
+    clock: Clock,
+    run_id: str,
+    directory: Path,
+    key: JournalKey,
+    observer: Observer | None = None,
+    before_action: BeforeAction | None = None,
+    effects: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Run a playbook to its end, with its journal and files in `directory`. `key` seals the journal.
+
+    `run_action(action, params)` gives the action's result or raises PackError; any other exception, KeyboardInterrupt
+    among them, comes out of here and leaves a journal to resume from. How the run itself ended is the Outcome, also if
+    an action failed.
+
+    `before_action` is called before an action is journalled as begun: what it raises, a PackError too, comes out of
+    here and leaves the run before that action. `effects` says of actions whether they read, write or are irreversible
+    (see `engine.begin`).
+
+    Raises PlaybookInvalid, ParameterError (inputs), JournalRefused (a run is there already), RunInProgress,
+    DirectoryUnusable and JournalUnwritable.
+    """
+    directory = _absolute(directory)
+    _refuse_unnameable(directory)
+    state = begin(playbook, inputs, run_id=run_id, now=clock.now(), directory=str(directory), effects=effects)
+    with Journal(directory, key, create=True) as journal:
+        journal.write(Entry(playbook.document(), state))
+        drive = _Drive(playbook, journal, run_action, clock, observer or Observer(), before_action)
+        drive.report({}, state)
+        return drive.to_the_end(state, in_flight=None)
+
+
+def resume(
+    directory: Path,
+    *,
+    run_action: RunActionFunction,
+    clock: Clock,
+    key: JournalKey,
+    observer: Observer | None = None,
+    before_action: BeforeAction | None = None,
+    before_resume: BeforeResume | None = None,
+) -> Outcome:
+    """Go on with the run whose journal is in `directory`, with the playbook as it was when the run began.
+
+    A run that failed in an action tries that action again, from the beginning of its step. A run that had ended
+    otherwise gives its outcome again and does nothing. `key` is the one that the run began with. `before_resume` is
+    called with the steps that are left: what it raises comes out of here, and nothing is run or written.
+
+    Raises: JournalRefused (none there, damaged, edited, another key, a directory that others can change), RunMoved,
+    StateRefused, RunInProgress, DirectoryUnusable and JournalUnwritable.
+    """
+    directory = _absolute(directory)
+    with Journal(directory, key, create=False) as journal:
+        entry = journal.read()
+        try:
+            playbook = from_document(entry.playbook)
+        except PlaybookInvalid as error:
+            raise StateRefused(f"the journal's playbook is not one of this version: {error.message}") from None
+        _refuse_moved(directory, entry.state.get("directory"))
+        state = resumed(playbook, entry.state, now=clock.now())
+        if before_resume is not None:
+            before_resume(left(playbook, state))
+        journal.action_ran = bool(entry.in_flight)
+        drive = _Drive(playbook, journal, run_action, clock, observer or Observer(), before_action)
+        reached = [(step, state["steps"][step.id]) for step in playbook.steps if step.id in state["steps"]]
+        drive.observer.resumed(reached)
+        if can_resume(playbook, entry.state):
+            journal.write(Entry(playbook.document(), state))
+            drive.report({}, {"steps": {s.id: r for s, r in reached if r != entry.state["steps"].get(s.id)}})
+        return drive.to_the_end(state, in_flight=entry.in_flight)
+
+
+def _refuse_unnameable(directory: Path) -> None:
+    """A path that is not UTF-8 can't stand in a result: the steps behind the create would fail for it."""
+    try:
+        str(directory).encode()
+    except UnicodeEncodeError:
+        raise DirectoryUnusable(
+            f"the run's directory {shown(str(directory), 500)} has a name that is not UTF-8",
+            help="Nothing was run. Choose a directory whose whole path is UTF-8, the working directory included.",
+        ) from None
+
+
+def _absolute(directory: Path) -> Path:
+    """Raises: DirectoryUnusable where it is relative, and the working directory was removed."""
+    try:
+        return directory.absolute()
+    except OSError as error:
+        raise DirectoryUnusable(
+            f"the directory {shown(str(directory))} can't be used: the working directory was removed ({error.strerror})"
+        ) from None
+
+
+def _refuse_moved(directory: Path, began: Json) -> None:
+    if isinstance(began, str) and Path(began).resolve() != directory.resolve():
+        raise RunMoved(f"the run began in {shown(began, 500)}, and its journal is in {shown(str(directory), 500)} now")
+
+
+@dataclass
+class _Drive:
+    playbook: Playbook
+    journal: Journal
+    run_action: RunActionFunction
+    clock: Clock
+    observer: Observer
+    before_action: BeforeAction | None
+
+    def to_the_end(self, state: dict[str, Json], *, in_flight: dict[str, Json] | None) -> Outcome:
+        while True:
+            command = next_command(self.playbook, state)
+            if isinstance(command, Finished):
+                outcome = _outcome(self.playbook, state, command)
+                self.observer.finished(outcome)
+                return outcome
+            step = next(step for step in self.playbook.steps if step.id == command.step_id)
+            record = state["steps"][step.id]
+            if isinstance(command, Sleep):
+                self.observer.sleeping(step, command, record)
+                self._sleep(command)
+                event: Event = Slept()
+            else:
+                if self.before_action is not None:
+                    begun = in_flight is not None or record["attempts"] > 1 or record["doubt"] is not None
+                    self.before_action(Upcoming(command, begun, changed(self.playbook, state)))
+                self._begin(state, command, again=in_flight is not None)
+                self.observer.step_started(step, command, record, again=in_flight is not None)
+                event = self._act(command)
+            in_flight = None
+            after = advance(self.playbook, state, event, now=self.clock.now())
+            self._write(after, ran=command if isinstance(command, RunAction) else None)
+            self.report(state, after)
+            state = after
+
+    def report(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Tell the observer of every step that came to its end between two states."""
+        earlier = before.get("steps", {})
+        for step in self.playbook.steps:
+            record = after["steps"].get(step.id)
+            was = earlier.get(step.id)
+            if record is None or record["status"] == "running" or (was is not None and was["status"] != "running"):
+                continue
+            if record["status"] == "skipped":
+                self.observer.step_skipped(step, record)
+            else:
+                self.observer.step_ended(step, record)
+
+    def _begin(self, state: dict[str, Json], command: RunAction, *, again: bool) -> None:
+        in_flight = {"step_id": command.step_id, "since": instants.written(self.clock.now())}
+        self._write(state, in_flight, before=command if again else None)
+        self.journal.action_ran = True
+
+    def _write(
+        self,
+        state: dict[str, Json],
+        in_flight: dict[str, Json] | None = None,
+        *,
+        ran: RunAction | None = None,
+        before: RunAction | None = None,
+    ) -> None:
+        """ran: the action whose result is written. before: one that an earlier process began, and nobody knows more."""
+        try:
+            self.journal.write(Entry(self.playbook.document(), state, in_flight))
+        except JournalUnwritable as error:
+            found = changed(self.playbook, state)
+            unsure = before or (ran if ran is not None and ran.action not in state["effects"] else None)
+            if unsure is not None and state["effects"].get(unsure.action) != "read":
+                found.append(Change(unsure.step_id, unsure.action, "unknown", None))
+            raise with_changes(error, found) from None
+
+    def _act(self, command: RunAction) -> Event:
+        try:
+            return ActionSucceeded(self.run_action(command.action, command.params))
+        except PackError as error:
+            return ActionFailed.of(error)
+
+    def _sleep(self, command: Sleep) -> None:
+        left = (instants.parse(command.until) - self.clock.now()).total_seconds()
+        # A clock that was set back must not make the sleep longer than it was to be.
+        seconds = min(left, command.seconds)
+        if seconds > 0:
+            self.clock.sleep(seconds)
+
+
+def _outcome(playbook: Playbook, state: Mapping[str, Any], command: Finished) -> Outcome:
+    return Outcome(
+        playbook=state["playbook"]["id"],
+        run_id=state["run_id"],
+        directory=state["directory"],
+        status=command.status,
+        exit_code=command.exit_code,
+        outputs=command.outputs,
+        error=command.error,
+        message=command.message,
+        started_at=state["started_at"],
+        resumable=can_resume(playbook, state),
+        steps=state["steps"],
+    )

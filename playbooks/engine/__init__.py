@@ -1,0 +1,1 @@
+"""The engine: state and next commands, without I/O."""

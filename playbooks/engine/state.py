@@ -1,0 +1,151 @@
+"""The state of a run: one plain JSON document that says all there is to know, for any driver to keep.
+
+    {"state": 1,
+     "playbook": {"id", "sha256"},  "run_id", "directory", "started_at",  "inputs": {…},
+     "effects": {action id: "read", "write" or "irreversible"}, as far as the driver told them,
+     "position": index of the step that is next or under way,  "commands": number of commands given so far,
+     "steps": {step id: {"status", "started", "ended", "attempts", "repeats", "retries", "result", "error",
+                         "doubt", "reason"}},
+     "pending": the command that is to be carried out now}
+
+It holds what the inputs and the results of actions hold: mail addresses and subjects, never a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.json_values import Json, NotPlainJson, below, plain, shown
+from playbooks.language.errors import StateRefused
+from playbooks.language.format import ActionStep, Playbook
+
+Status = Literal["completed", "refused", "incomplete", "failed"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class PlaybookVersion(_Part):
+    id: str
+    sha256: str
+
+
+class Doubt(_Part):
+    """A failed attempt that may have changed something."""
+
+    error: dict[str, Any]
+    exit_code: int
+
+
+class StepRecord(_Part):
+    """What became of a step. A check that said no has failed; a finish step that ended the run has succeeded."""
+
+    status: Literal["running", "succeeded", "failed", "skipped"]
+    started: str
+    ended: str | None = None
+    attempts: int = Field(0, ge=0, description="How often its action was begun.")
+    repeats: int = Field(0, ge=0, description="How many results it gave.")
+    retries: dict[str, int] = Field(default_factory=dict, description="Retries used, by the handler's index.")
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    doubt: Doubt | None = Field(None, description="The first attempt of which it is not known what it changed.")
+    reason: str | None = None
+
+
+class PendingRun(_Part):
+    kind: Literal["run"] = "run"
+    step_id: str
+    action: str
+    params: dict[str, Any]
+
+
+class PendingSleep(_Part):
+    kind: Literal["sleep"] = "sleep"
+    step_id: str
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+    until: str
+    why: Literal["repeat", "retry"]
+    then: PendingRun
+
+
+class End(_Part):
+    kind: Literal["finished"] = "finished"
+    status: Status
+    exit_code: int
+    outputs: dict[str, Any]
+    error: dict[str, Any] | None
+    message: str | None
+
+
+Pending = Annotated[PendingRun | PendingSleep | End, Field(discriminator="kind")]
+
+
+class RunState(_Part):
+    state: Literal[1] = 1
+    playbook: PlaybookVersion
+    run_id: str
+    directory: str
+    started_at: str
+    inputs: dict[str, Any]
+    effects: dict[str, str] = Field(default_factory=dict)
+    position: int = Field(0, ge=0)
+    commands: int = Field(0, ge=0)
+    steps: dict[str, StepRecord] = Field(default_factory=dict)
+    pending: Pending | None = None
+
+    def document(self) -> dict[str, Json]:
+        """The state as plain JSON."""
+        return self.model_dump(mode="python")
+
+
+def opened(playbook: Playbook, document: Mapping[str, Json]) -> RunState:
+    """A working copy of a state document. Raises StateRefused if it is damaged or of another playbook or version."""
+    try:
+        state = RunState.model_validate(plain(document))
+    except NotPlainJson as error:
+        raise StateRefused(f"the state is damaged: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        at = below("", *first["loc"])
+        raise StateRefused(f"the state is damaged, or of another version: {at or '/'}: {first['msg']}") from None
+    if state.playbook.id != playbook.id or state.playbook.sha256 != playbook.sha256:
+        raise StateRefused(
+            f"the run was begun with playbook {shown(state.playbook.id)} {state.playbook.sha256[:12]}, "
+            f"and this is {shown(playbook.id)} {playbook.sha256[:12]}"
+        )
+    problem = _contradiction(playbook, state)
+    if problem:
+        raise StateRefused(f"the state is damaged: {problem}")
+    return state
+
+
+def _contradiction(playbook: Playbook, state: RunState) -> str | None:
+    ids = [step.id for step in playbook.steps]
+    contradictions = {
+        "its inputs are not those of the playbook": set(state.inputs) != set(playbook.inputs),
+        "it has steps that were not reached yet": not set(state.steps) <= set(ids[: state.position + 1]),
+        "it has no record of steps that came before": not set(ids[: state.position]) <= set(state.steps),
+        "it has no next command": state.pending is None,
+        "its next command is not one of the step it stands at": not _fits_position(playbook, state),
+    }
+    return next((problem for problem, found in contradictions.items() if found), None)
+
+
+def _fits_position(playbook: Playbook, state: RunState) -> bool:
+    pending = state.pending
+    if pending is None or isinstance(pending, End):
+        return True
+    run = pending.then if isinstance(pending, PendingSleep) else pending
+    step = playbook.steps[state.position] if state.position < len(playbook.steps) else None
+    record = state.steps.get(run.step_id)
+    return (
+        isinstance(step, ActionStep)
+        and {run.step_id, pending.step_id} == {step.id}
+        and run.action == step.action
+        and record is not None
+        and record.status == "running"
+    )

@@ -1,0 +1,1 @@
+"""The playbook language: format, expressions, filters, checks."""

@@ -1,0 +1,243 @@
+"""Expressions: `{{ … }}` in a playbook reads data. It never runs code, and data never becomes an expression.
+
+Templates come from the playbook file alone and are compiled once. A text that is exactly one `{{ expression }}` gives
+the value itself, with its type; any other text is joined to a str. Nothing that comes out is looked at again: a subject
+`{{ 7*7 }}` or `123` stays the text that it is.
+
+The grammar is Jinja2's, less everything that could call, loop or grow: no statements, no calls, no `**` and `~`, no
+attributes other than the keys of maps. What is left ends in time proportional to the data.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError, Undefined, nodes
+from jinja2.environment import TemplateExpression
+
+from core.json_values import NotPlainJson, did_you_mean, plain, shown
+from playbooks.language.data_environment import DataEnvironment, EvaluationFailed, NoResultRead, StepHasNoResult
+from playbooks.language.filters import FILTERS, MAX_TEXT, OWN_FILTERS, as_text
+
+MAX_TEMPLATE = 20_000
+
+
+class TemplateInvalid(ValueError):
+    """A template can't be compiled; the message teaches its author."""
+
+
+class Omit:
+    """The value of `omit`: a key whose whole value it is, is left out."""
+
+    def __repr__(self) -> str:
+        return "omit"
+
+
+OMIT = Omit()
+
+
+_ENVIRONMENT = DataEnvironment()
+
+_ALLOWED = (
+    nodes.TemplateData,
+    nodes.Name,
+    nodes.Const,
+    nodes.List,
+    nodes.Tuple,
+    nodes.Dict,
+    nodes.Pair,
+    nodes.Getattr,
+    nodes.Getitem,
+    nodes.Slice,
+    nodes.Filter,
+    nodes.Test,
+    nodes.Keyword,
+    nodes.Compare,
+    nodes.Operand,
+    nodes.And,
+    nodes.Or,
+    nodes.Not,
+    nodes.Neg,
+    nodes.Pos,
+    nodes.Add,
+    nodes.Sub,
+    nodes.Mul,
+    nodes.Div,
+    nodes.FloorDiv,
+    nodes.Mod,
+    nodes.CondExpr,
+)
+
+_INSTEAD: dict[type[nodes.Node], str] = {
+    nodes.Call: "calls are not available; use a filter, as in {{ value | lower }}",
+    nodes.Pow: "** is not available",
+    nodes.Concat: "~ is not available, for it would write null as None; use + between texts, or {{ a }}{{ b }}",
+}
+
+
+@dataclass(frozen=True)
+class Template:
+    """One compiled text of a playbook.
+
+    `native` says that it is exactly one expression; `path` is what it reads if it does nothing else.
+
+    `references` are the paths that it reads, such as `("steps", "find", "count")`, as far as they are written out;
+    `guarded` the steps whose having a result it tests.
+    """
+
+    source: str
+    native: bool
+    path: tuple[str | int, ...] | None
+    references: tuple[tuple[str | int, ...], ...]
+    guarded: frozenset[str]
+    pieces: tuple[str | TemplateExpression, ...]
+
+    def evaluate(self, context: Mapping[str, Any]) -> Any:
+        """The value: plain JSON, or OMIT where the expression gives that. Raises EvaluationFailed."""
+        try:
+            if self.native:
+                (piece,) = (piece for piece in self.pieces if not isinstance(piece, str))
+                return _finished(piece(context))
+            text = "".join(p if isinstance(p, str) else as_text(_finished(p(context))) for p in self.pieces)
+        except NotPlainJson as error:
+            raise EvaluationFailed(f"it gives no plain JSON: {error.message}") from None
+        except NoResultRead as error:
+            raise StepHasNoResult(str(error)) from None
+        except EvaluationFailed:
+            raise
+        except RecursionError:
+            raise EvaluationFailed("nested too deeply") from None
+        except (TemplateError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
+            raise EvaluationFailed(str(error) or type(error).__name__) from None
+        if len(text) > MAX_TEXT:
+            raise EvaluationFailed(f"the text is longer than {MAX_TEXT} characters")
+        return text
+
+
+def has_expression(text: str) -> bool:
+    """Whether a text of a playbook is a template at all."""
+    return any(mark in text for mark in ("{{", "{%", "{#"))
+
+
+def compile_template(source: str, names: frozenset[str]) -> Template:
+    """Compile a text of a playbook in which the variables `names` can be read. Raises TemplateInvalid."""
+    if len(source) > MAX_TEMPLATE:
+        raise TemplateInvalid(f"longer than {MAX_TEMPLATE} characters")
+    try:
+        tree = _ENVIRONMENT.parse(source)
+        parts = list(_parts(tree))
+        for part in parts:
+            _vet(part, names)
+        pieces = tuple(part.data if isinstance(part, nodes.TemplateData) else _compiled(part) for part in parts)
+    except TemplateError as error:
+        raise TemplateInvalid(f"not a valid expression: {error.message or error}") from None
+    except (RecursionError, SyntaxError, MemoryError):
+        # Jinja2 writes Python, and Python's own compiler has limits of nesting.
+        raise TemplateInvalid("nested too deeply") from None
+    texts = [piece for piece in pieces if isinstance(piece, str)]
+    # A block scalar of YAML (`|`) ends in a line break that its author does not see.
+    native = len(pieces) - len(texts) == 1 and texts in ([], ["\n"]) and not isinstance(pieces[0], str)
+    references: list[tuple[str | int, ...]] = []
+    guarded: set[str] = set()
+    for part in parts:
+        _collect(part, references, guarded)
+    path = _path(parts[0]) if native else None
+    return Template(source, native, path, tuple(dict.fromkeys(references)), frozenset(guarded), pieces)
+
+
+def _parts(tree: nodes.Template) -> Iterator[nodes.Expr]:
+    for node in tree.body:
+        if not isinstance(node, nodes.Output):
+            raise TemplateInvalid("statements {% … %} are not available, only expressions {{ … }}")
+        yield from node.nodes
+
+
+def _compiled(expression: nodes.Expr) -> TemplateExpression:
+    body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)]
+    template = nodes.Template(body, lineno=1)
+    template.set_environment(_ENVIRONMENT)
+    return TemplateExpression(_ENVIRONMENT.from_string(template), undefined_to_none=False)
+
+
+def _vet(node: nodes.Node, names: frozenset[str]) -> None:
+    if not isinstance(node, _ALLOWED):
+        raise TemplateInvalid(_INSTEAD.get(type(node), f"{type(node).__name__} is not available in expressions"))
+    if isinstance(node, nodes.Name) and node.name not in names:
+        readable = ", ".join(sorted(names))
+        hint = did_you_mean(node.name, names) or "."
+        raise TemplateInvalid(
+            f"unknown name {shown(node.name)}{hint} Here can be read: {readable}. "
+            "A key with a dash is written steps['a-b']"
+        )
+    if isinstance(node, nodes.Getattr) and node.attr.startswith("__"):
+        raise TemplateInvalid(f"{shown(node.attr)} is not available: expressions read the keys of data, no attributes")
+    if isinstance(node, nodes.Filter):
+        _vet_filter(node)
+    if isinstance(node, nodes.Test) and node.name not in _ENVIRONMENT.tests:
+        raise TemplateInvalid(f"unknown test 'is {node.name}'{did_you_mean(node.name, _ENVIRONMENT.tests)}")
+    for child in node.iter_child_nodes():
+        _vet(child, names)
+
+
+def _vet_filter(node: nodes.Filter) -> None:
+    if node.name not in FILTERS:
+        raise TemplateInvalid(f"unknown filter {shown(node.name)}{did_you_mean(node.name, FILTERS)}")
+    if node.dyn_args is not None or node.dyn_kwargs is not None:
+        raise TemplateInvalid("* and ** in a filter's arguments are not available")
+    tests: Mapping[str, Any] = _ENVIRONMENT.tests
+    named = {"map": FILTERS, "select": tests, "reject": tests}.get(node.name)
+    first = node.args[0] if node.args else None
+    if named is not None and isinstance(first, nodes.Const) and first.value not in named:
+        raise TemplateInvalid(
+            f"{node.name}(): unknown name {shown(first.value)}{did_you_mean(str(first.value), named)}"
+        )
+    if node.name in OWN_FILTERS:
+        try:
+            inspect.signature(OWN_FILTERS[node.name]).bind(None, *node.args, **{str(k.key): k for k in node.kwargs})
+        except TypeError as error:
+            raise TemplateInvalid(f"filter {shown(node.name)}: {error}") from None
+
+
+def _collect(node: nodes.Node, references: list[tuple[str | int, ...]], guarded: set[str]) -> None:
+    path = _path(node)
+    if path is not None:
+        references.append(path)
+        return
+    if isinstance(node, nodes.Test) and node.name in ("defined", "undefined"):
+        tested = _path(node.node)
+        if tested is not None and tested[0] == "steps" and len(tested) == 2:
+            guarded.add(str(tested[1]))
+    if isinstance(node, nodes.Compare) and isinstance(node.expr, nodes.Const):
+        for operand in node.ops:
+            if operand.op in ("in", "notin") and _path(operand.expr) == ("steps",):
+                guarded.add(str(node.expr.value))
+    for child in node.iter_child_nodes():
+        _collect(child, references, guarded)
+
+
+def _path(node: nodes.Node) -> tuple[str | int, ...] | None:
+    if isinstance(node, nodes.Name):
+        return (node.name,)
+    key: Any = None
+    if isinstance(node, nodes.Getattr):
+        key = node.attr
+    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+        key = node.arg.value
+    if not isinstance(key, str | int) or not isinstance(node, nodes.Getattr | nodes.Getitem):
+        return None
+    before = _path(node.node)
+    return None if before is None else (*before, key)
+
+
+def _finished(value: Any) -> Any:
+    """The outcome of an expression as plain JSON; lazy sequences of filters are read to their end."""
+    if isinstance(value, Undefined):
+        str(value)  # a strict Undefined raises its own message here
+    if isinstance(value, Omit):
+        return value
+    if isinstance(value, Iterator) or type(value).__name__ in ("dict_items", "dict_keys", "dict_values"):
+        value = list(value)
+    return plain(value)

@@ -1,0 +1,83 @@
+"""The inputs of a run: checked against what the playbook declares, before anything is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from core.errors import ParameterError, Problem
+from core.json_values import Json, NotPlainJson, below, did_you_mean, plain, shown
+from core.strict_json import DuplicateKey, read_json
+from playbooks.language.format import InputSpec, Playbook
+from playbooks.language.shape import mismatches
+
+
+def accept(playbook: Playbook, given: Mapping[str, Json]) -> dict[str, Json]:
+    """The value of every input, defaults filled in. Raises ParameterError with every problem and its JSON pointer."""
+    problems: list[Problem] = []
+    values: dict[str, Json] = {}
+    for name in given:
+        if name not in playbook.inputs:
+            hint = did_you_mean(name, playbook.inputs)
+            problems.append(Problem(pointer=below("", name), message=f"unknown input {shown(name)}{hint}"))
+    for name, spec in playbook.inputs.items():
+        pointer = below("", name)
+        if name not in given:
+            values[name] = plain(spec.default)
+            if not spec.has_default:
+                problems.append(Problem(pointer=pointer, message=f"the input {shown(name)} is missing"))
+            continue
+        try:
+            values[name] = plain(given[name], pointer)
+        except NotPlainJson as error:
+            problems.append(Problem(pointer=error.pointer, message=error.message))
+            continue
+        problems += input_problems(spec, values[name], pointer)
+    if problems:
+        raise ParameterError(problems=problems)
+    return values
+
+
+def input_problems(spec: InputSpec, value: Json, pointer: str) -> list[Problem]:
+    """Every way in which a value does not fit the declared input. null fits where it is the default."""
+    if value is None and spec.has_default and spec.default is None:
+        return []
+    return mismatches(spec.json_schema(), value, pointer)
+
+
+def from_text(playbook: Playbook, name: str, text: str, *, file: str | None = None) -> Json:
+    """Return the value that a text such as `1000` from `--set max_messages=1000` means, by the input's declared type.
+
+    For an input that may be a string it is the text itself; for every other it is read as JSON. One object for an input
+    that is an array is an array of one: `cfes approve` prints one approval. `file` is where the text comes from: an
+    error names it and quotes nothing of it. Raises ParameterError.
+    """
+    if takes_text(playbook, name):
+        return text
+    types = _types(playbook, name)
+    try:
+        value = plain(read_json(text))
+    except DuplicateKey as duplicate:
+        message = f"the key {shown(duplicate.key)} is given twice in one object"
+    except (ValueError, RecursionError) as error:
+        at = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        quoted = f"{shown(text)} can't be read as that" if file is None else f"it can't be read as that{at}"
+        example = """, like ["first", "second"]""" if types == ["array"] else ""
+        message = f"must be of type {' or '.join(types)} in JSON{example}, and {quoted}"
+    else:
+        return [value] if isinstance(value, dict) and types == ["array"] else value
+    message = message if file is None else f"{file}: {message}"
+    raise ParameterError(problems=[Problem(pointer=below("", name), message=message)])
+
+
+def takes_text(playbook: Playbook, name: str) -> bool:
+    """Return whether a text given for the input is the value itself, and not JSON. Raises ParameterError."""
+    return "string" in _types(playbook, name)
+
+
+def _types(playbook: Playbook, name: str) -> list[str]:
+    spec = playbook.inputs.get(name)
+    if spec is None:
+        hint = did_you_mean(name, playbook.inputs)
+        raise ParameterError(problems=[Problem(pointer=below("", name), message=f"unknown input {shown(name)}{hint}")])
+    return [spec.type] if isinstance(spec.type, str) else list(spec.type)

@@ -1,0 +1,145 @@
+"""Loads a playbook: from YAML or plain data to the models of the format, with errors that teach its author."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from core.errors import Problem
+from core.json_values import Json, NotPlainJson, below, did_you_mean, plain, shown
+from core.strict_yaml import MAX_BYTES, YamlRefused, line_of, read
+from playbooks.language.errors import PlaybookInvalid, PlaybookNotFound
+from playbooks.language.format import STEP_KINDS, ErrorHandler, InputSpec, Playbook, Repeat, Retry, ValueSpec
+
+
+def load(source: str | Path) -> Playbook:
+    """A playbook from YAML text, or from the file at a Path.
+
+    Raises PlaybookInvalid with every problem of its structure, and PlaybookNotFound if the file can't be read. What
+    its expressions and actions mean is looked at by `playbooks.language.check`.
+    """
+    if isinstance(source, Path):
+        try:
+            with source.open("rb") as file:
+                text = file.read(MAX_BYTES + 1).decode("utf-8")
+        except OSError as error:
+            raise PlaybookNotFound(f"the playbook {shown(str(source))} can't be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise PlaybookInvalid(problems=[Problem(pointer="", message="the file is not UTF-8 text")]) from None
+    else:
+        text = source
+    try:
+        found = read(text)
+    except YamlRefused as error:
+        raise PlaybookInvalid(problems=[_problem(error.pointer, error.message, error.line)]) from None
+    return from_document(found.data, lines=found.lines)
+
+
+def from_document(document: Json, *, lines: dict[str, int] | None = None) -> Playbook:
+    """A playbook from plain JSON data. Raises PlaybookInvalid with every problem of its structure."""
+    lines = lines or {}
+    try:
+        playbook = Playbook.model_validate(plain(document))
+    except NotPlainJson as error:
+        problems = [Problem(pointer=error.pointer, message=error.message)]
+    except ValidationError as error:
+        problems = _merged([_taught(document, dict(e)) for e in error.errors(include_url=False)])
+    else:
+        problems = list(_contradictions(playbook))
+    if problems:
+        located = [_problem(p["pointer"], p["message"], line_of(lines, p["pointer"])) for p in problems]
+        raise PlaybookInvalid(problems=located)
+    playbook._lines.update(lines)
+    return playbook
+
+
+def _contradictions(playbook: Playbook) -> list[Problem]:
+    problems: list[Problem] = []
+    seen: dict[str, int] = {}
+    for index, step in enumerate(playbook.steps):
+        if step.id in seen:
+            message = f"the step id {shown(step.id)} is there twice; the first is step {seen[step.id] + 1}"
+            problems.append(Problem(pointer=f"/steps/{index}/id", message=message))
+        seen.setdefault(step.id, index)
+    primary = [name for name, spec in playbook.inputs.items() if spec.primary]
+    problems += [
+        Problem(pointer=below("/inputs", name, "primary"), message=f"only one input is primary, and {primary[0]} is")
+        for name in primary[1:]
+    ]
+    for name, spec in playbook.inputs.items():
+        problems += _bad_patterns(spec, below("/inputs", name))
+    return problems
+
+
+def _bad_patterns(spec: ValueSpec, pointer: str) -> list[Problem]:
+    problems = []
+    try:
+        re.compile(spec.pattern or "")
+    except re.error as error:
+        problems.append(Problem(pointer=below(pointer, "pattern"), message=f"not a regular expression: {error}"))
+    for name, child in (spec.properties or {}).items():
+        problems += _bad_patterns(child, below(pointer, "properties", name))
+    if spec.items is not None:
+        problems += _bad_patterns(spec.items, below(pointer, "items"))
+    return problems
+
+
+def _taught(document: Json, error: dict[str, Any]) -> Problem:
+    """One error of pydantic as a problem in the words of the format."""
+    tags = {f"{key} step" for key in STEP_KINDS} | {"[key]"}
+    location = [part for part in error["loc"] if part not in tags]
+    while location and not _exists(document, location[:-1]):
+        location.pop()
+    pointer = below("", *location)
+    key = str(location[-1]) if location else ""
+    kind = error["type"]
+    message = f"{error['msg'][:1].lower()}{error['msg'][1:]}"
+    if kind == "extra_forbidden":
+        tag = next((part for part in error["loc"] if part in tags), None)
+        message = f"unknown key {shown(key)}{did_you_mean(key, _known_keys(location, tag))}"
+    elif kind == "missing":
+        message = f"the key {shown(key)} is missing"
+    elif kind == "union_tag_not_found":
+        message = "a step has exactly one of the keys action, check, finish and set"
+    elif kind == "model_type":
+        message = "must be a map of keys and values"
+    elif kind == "string_pattern_mismatch":
+        message = "must begin with a small letter and go on with small letters, digits and _ (ids also -), at most 64"
+    return Problem(pointer=pointer, message=message)
+
+
+def _merged(problems: list[Problem]) -> list[Problem]:
+    """One problem a place: a value that may be of two kinds and is neither comes as two."""
+    merged: dict[str, str] = {}
+    for problem in problems:
+        earlier = merged.get(problem["pointer"])
+        message = problem["message"]
+        merged[problem["pointer"]] = message if earlier is None else f"{earlier}, or {message}"
+    return [Problem(pointer=pointer, message=message) for pointer, message in merged.items()]
+
+
+def _known_keys(location: list[Any], tag: str | None) -> list[str]:
+    models: list[type[BaseModel]] = [Playbook]
+    if "on_error" in location or "repeat" in location:
+        models = [ErrorHandler, Retry, Repeat]
+    elif tag is not None:
+        models = [STEP_KINDS[tag.removesuffix(" step")]]
+    elif location[:1] == ["inputs"]:
+        models = [InputSpec]
+    return [field.alias or name for model in models for name, field in model.model_fields.items()]
+
+
+def _exists(document: Json, location: list[Any]) -> bool:
+    for part in location:
+        try:
+            document = document[part]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return isinstance(document, dict | list)
+
+
+def _problem(pointer: str, message: str, line: int | None) -> Problem:
+    return Problem(pointer=pointer, message=message if line is None else f"line {line}: {message}")

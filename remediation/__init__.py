@@ -1,0 +1,1 @@
+"""What the pack does, as plain Python functions over values."""

@@ -1,0 +1,87 @@
+"""The approvals that go into a bundle: each verified against the plan and the policy, as of the job's creation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import BulkJob
+from connectors.objects.search import parse_instant
+from core.errors import ApprovalRefused
+from remediation.stamp import Stamp
+
+if TYPE_CHECKING:
+    from remediation.guardrails.plans.plan import Plan
+
+
+@dataclass(frozen=True)
+class BundledApprovals:
+    """approved_by: the approvers, as_of: the job's creation. unverified: why they could not be verified, else None."""
+
+    tokens: Sequence[str]
+    approved_by: Sequence[str] = ()
+    as_of: str | None = None
+    unverified: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the content of approvals.json."""
+        return {**self.summary(), "approvals": list(self.tokens)}
+
+    def summary(self) -> dict[str, Any]:
+        """Return the same without the tokens."""
+        if self.unverified is not None:
+            return {"verified": False, "why": self.unverified}
+        return {"verified": True, "as_of": self.as_of, "approved_by": list(self.approved_by)}
+
+
+def verify_approvals_of_job(
+    api: EmailSecurity, tokens: Sequence[str], plan: Plan | None, job: BulkJob
+) -> BundledApprovals:
+    """Verify each approval: its signature, plan, account, and that the policy names the approver.
+
+    Approvals expire, so the time that counts is when the job was created. Where they can't be verified (no policy, no
+    plan, the extra `approval` is not installed) they are marked so.
+
+    Raises: ApprovalRefused naming a bad approval; PolicyUnusable.
+    """
+    if why := _unverifiable(api, plan, job):
+        return BundledApprovals(tokens, unverified=why)
+    # Brings PyJWT and cryptography: loaded where there is something to check.
+    from remediation.guardrails.approvals.approval import verify_approvals  # noqa: PLC0415
+    from remediation.guardrails.approvals.token import ApprovalTerms  # noqa: PLC0415
+
+    stamp = Stamp.read(job.comment)
+    requesters = {name for name in (stamp and stamp.requested_by, plan and plan.requested_by) if name}
+    try:
+        terms = ApprovalTerms(
+            policy=api.policy,
+            plan_hash=plan.plan_hash if plan else "",
+            account_id=api.connection.account_id,
+            requesters=requesters,
+            now=parse_instant(job.created_at),
+        )
+        names = verify_approvals(tokens, terms)
+    except ApprovalRefused as refusal:
+        raise refusal.retold(
+            f"the approvals are not evidence of the job, as of its creation at {job.created_at}: {refusal.message}",
+            help="No bundle was made. Leave out the approval that is named, or give the one that the job needed.",
+            job_id=job.job_id,
+        ) from None
+    return BundledApprovals(tokens, names, job.created_at)
+
+
+def _unverifiable(api: EmailSecurity, plan: Plan | None, job: BulkJob) -> str | None:
+    if not api.has_policy:
+        return "there is no policy here that names approvers (CFES_POLICY)"
+    if plan is None:
+        return "no plan was given that they could be for"
+    if find_spec("jwt") is None or find_spec("cryptography") is None:
+        return "the pack's extra `approval` is not installed"
+    try:
+        parse_instant(job.created_at)
+    except ValueError:
+        return "the job does not say when it was created"
+    return None

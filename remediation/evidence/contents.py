@@ -1,0 +1,281 @@
+"""What a bundle of evidence on a job holds: the rows, what the job was to do, who agreed, and every call made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from connectors.call_record import CallRecord
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import BulkJob
+from connectors.objects.search import format_instant
+from core.errors import ParameterError
+from core.quantity import counted
+from core.version import VERSION
+from remediation.evidence.bundled_approvals import BundledApprovals, verify_approvals_of_job
+from remediation.exports.files.partial_file import CALLS_SUFFIX
+from remediation.exports.files.path_checks import failed_before_writing
+from remediation.exports.files.whole_file import FileRecord
+from remediation.exports.row_file import RowFile
+from remediation.guardrails.plans.seal import SealState, seal_state
+from remediation.jobs.job_of_plan import problem_of_plan
+from remediation.jobs.match import is_proved
+from remediation.reports.request_facts import request_facts
+from remediation.stamp import StampKey
+
+if TYPE_CHECKING:
+    from remediation.evidence.approval_check import ApprovalCheck
+    from remediation.evidence.bundle import Bundle
+    from remediation.evidence.manifest import BundledFile, Manifest
+    from remediation.evidence.signature import Signer
+    from remediation.exports.pseudonyms.pseudonyms import Pseudonyms
+    from remediation.guardrails.plans.plan import Plan
+
+PACK = "cloudflare-email-security-pack"
+
+
+def recorded_bytes(rows: RowFile) -> int:
+    """How large the record of calls beside the rows is; 0 where there is none."""
+    return _size(_beside(rows))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _beside(rows: RowFile) -> Path:
+    return Path(os.fspath(rows.place.path) + CALLS_SUFFIX)
+
+
+class BundleWriter:
+    """Writes the bundle once the rows are there. Made before anything is fetched: a key that is none is told at once.
+
+    status: the only status that rows are exported of. pseudonyms: what stands for names in these rows, and in all else.
+    Raises: ConnectionSettingsError.
+    """
+
+    def __init__(
+        self,
+        api: EmailSecurity,
+        *,
+        status: str | None,
+        plan: Mapping[str, Any] | None,
+        approvals: Sequence[str] | None,
+        pseudonyms: Pseudonyms | None,
+    ) -> None:
+        self._api = api
+        self._pseudonyms = pseudonyms
+        self._status = status
+        self._plan = plan
+        self._approvals = approvals
+        self._checked_approvals: BundledApprovals | None = None
+        self._check: ApprovalCheck | None = None
+        self._policy: dict[str, Any] = {}
+        self._is_proved = False
+        self._plan_seal: SealState | None = None
+        self._calls_missing = False
+        self._signer: Signer | None = None
+        if api.connection.evidence_key is not None:
+            from remediation.evidence.signature import Signer  # noqa: PLC0415 -- cryptography, for who signs
+
+            self._signer = Signer(api.connection.evidence_key.get_secret_value())
+
+    @contextmanager
+    def recording(self, api: EmailSecurity, rows: RowFile, *, before: int | None) -> Iterator[EmailSecurity]:
+        """The connection, with its calls written down: where the settings say, else beside the destination.
+
+        There they stay as long as the rows' own partial file: for the call that goes on with it. before: how many
+        bytes of them an earlier call has left, None for the first.
+        """
+        if api.call_record is not None:
+            yield api
+            return
+        beside, given_up = _beside(rows), False
+        if before is None:
+            try:
+                beside.unlink(missing_ok=True)
+            except OSError as error:
+                failed_before_writing(beside, error)
+        self._calls_missing = recorded_bytes(rows) < (before or 0)
+        try:
+            with api.recording(beside) as recorded:
+                yield recorded
+        except BaseException as error:
+            given_up = before is None and getattr(error, "resume", None) is None
+            raise
+        finally:
+            if rows.closed or given_up:
+                # No reason to fail: by now the bundle is there, or another error is.
+                with suppress(OSError):
+                    beside.unlink(missing_ok=True)
+
+    def warnings(self, calls: CallRecord | None) -> Iterator[str]:
+        """Yield what is wrong with the record of calls, and with the approvals."""
+        if calls is not None and calls.lost:
+            yield f"{counted(calls.lost, 'call')} could not be written to the record of calls"
+        if self._plan_seal == "broken":
+            yield "the plan in the bundle has a broken seal: it was edited, or sealed with another CFES_PLAN_KEY"
+        if self._checked_approvals is not None and self._checked_approvals.unverified is not None:
+            yield f"the approvals in the bundle are not verified: {self._checked_approvals.unverified}"
+        if self._check is not None and not self._check.good:
+            yield (
+                f"approvals: {self._check.why}. `cfes verify` says the same of the bundle; if there were approvals, "
+                "make it again with them"
+            )
+        if self._calls_missing:
+            yield "the record of calls of earlier runs was lost: calls.ndjson begins where this export went on"
+
+    def check_job(self, job: BulkJob) -> None:
+        """Check what was given with the bundle against the job, before its rows are read.
+
+        Raises: ParameterError unless the job was made from the plan, PlanRefused where that was edited, ApprovalRefused
+        where an approval is bad, PolicyUnusable.
+        """
+        plan, connection = None, self._api.connection
+        if self._plan is not None:
+            from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415 -- most exports have no plan
+
+            plan = read_plan(self._plan)
+            if problem := problem_of_plan(self._api, plan, job):
+                message = f"{problem}: it is not evidence of the job"
+                raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
+            self._plan_seal = seal_state(plan, connection.plan_key)
+        if self._approvals is not None:
+            self._checked_approvals = verify_approvals_of_job(self._api, self._approvals, plan, job)
+        self._check_policy(plan, job)
+        self._is_proved = is_proved(job, connection.account_id, StampKey.of(connection.plan_key))
+
+    def _check_policy(self, plan: Plan | None, job: BulkJob) -> None:
+        """Take the policy that is in force now, and whether the approvals are those that it asks for."""
+        from remediation.evidence.approval_check import check_approvals  # noqa: PLC0415 -- the policy's models
+        from remediation.guardrails.policy.document import policy_document, policy_hash, without_policy  # noqa: PLC0415
+
+        api = self._api
+        if not api.has_policy:
+            self._policy = without_policy("no policy was set where the bundle was made (CFES_POLICY)")
+        elif self._pseudonyms is not None:
+            why = "the bundle is without names, and a policy has names"
+            self._policy = without_policy(why, sha256=policy_hash(api.policy))
+        else:
+            self._policy = policy_document(api.policy, read_at=format_instant(api.clock.now().replace(microsecond=0)))
+            self._check = check_approvals(api.policy, plan, job, api.connection.account_id, self._approvals or ())
+
+    def write(self, rows: RowFile, export: Mapping[str, Any], calls: CallRecord | None) -> tuple[FileRecord, str]:
+        """Write it to the rows' own destination, and give up the partial file. export: the action's result as JSON.
+        calls: those made.
+
+        Gives the bundle's record and the SHA-256 of its evidence.json. The record's own SHA-256 is that of the zip
+        file; of a folder, that of evidence.json.
+        Raises: ParameterError, OutputError.
+        """
+        from remediation.evidence.bundle import blocks_of, bundle_at  # noqa: PLC0415 -- zipfile and Jinja2, for who wants a bundle
+        from remediation.exports.formats.csv_table import write_csv  # noqa: PLC0415
+
+        now, place, kept = self._api.clock.now(), rows.place, rows.what_is_kept()
+        size = max(rows.size_bytes, 0 if calls is None else _size(calls.path))
+        with bundle_at(
+            Path(place.path),
+            now=now,
+            kept=kept,
+            name=place.name,
+            replace=place.overwrite,
+            large=size > LARGE_BYTES,
+        ) as bundle:
+            with rows.proved_lines() as lines:
+                bundle.add("rows.ndjson", lines)
+            with rows.proved_lines() as lines, bundle.file("rows.csv") as table:
+                write_csv(lines, table.write)
+            told = {
+                **{name: value for name, value in export.items() if name not in _NOT_TOLD},
+                "files": [{**file.model_dump(), "format": file.path[5:], "rows": rows.rows} for file in bundle.files],
+            }
+            bundle.add_json("export.json", told)
+            bundle.add_json("job.json", export["job"])
+            bundle.add_json("request.json", self._request(export["job"]))
+            bundle.add_json("policy.json", self._policy)
+            if self._plan is not None:
+                bundle.add_json(
+                    "plan.json", self._plan if self._pseudonyms is None else self._pseudonyms.plan(self._plan)
+                )
+            if self._checked_approvals is not None:
+                bundle.add_json("approvals.json", self._checked_approvals.document())
+            self._add_reports(bundle, rows, told, export["job"], now)
+            if calls is not None:
+                bundle.add("calls.ndjson", blocks_of(calls.path))
+            bundle.seal(partial(self._manifest, export, now), self._signer)
+        place.deliver()
+        rows.abandon()
+        return bundle.record(place.name, rows.rows), bundle.sha256
+
+    def _add_reports(
+        self, bundle: Bundle, rows: RowFile, told: Mapping[str, Any], job: Mapping[str, Any], now: datetime
+    ) -> None:
+        from remediation.exports.formats.ndjson import rows_of  # noqa: PLC0415
+        from remediation.reports.report import rendered  # noqa: PLC0415
+
+        with rows.proved_lines() as lines:
+            facts = {
+                "title": "Bulk action report",
+                "generated_at": format_instant(now.replace(microsecond=0)),
+                "pack_version": VERSION,
+                "job": job,
+                "request": self._request(job),
+                "export": told,
+                "rows": rows_of(lines),
+                "warnings": told["warnings"],
+            }
+            hashes = {file.path: file.sha256 for file in bundle.files}
+            for name, text in zip(
+                ("report.html", "report.md"), rendered(facts, ("html", "markdown"), hashes), strict=True
+            ):
+                bundle.add(name, [text.encode()])
+
+    def _request(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the job was to do, as the API has it, and what is known or claimed of who wanted it."""
+        facts = request_facts(job, proved=self._is_proved)
+        if self._plan_seal is not None:
+            facts["plan_seal"] = self._plan_seal
+            if self._plan is not None and self._pseudonyms is None:
+                facts["plan_hash"] = self._plan["plan_hash"]
+        if self._checked_approvals is not None:
+            facts["approvals"] = self._checked_approvals.summary()
+        facts["policy"] = {name: self._policy[name] for name in ("sha256", "read_at", "why")}
+        if self._check is not None:
+            facts["approval_check"] = self._check.document()
+        return facts
+
+    def _manifest(self, export: Mapping[str, Any], now: datetime, files: list[BundledFile]) -> Manifest:
+        from remediation.evidence.manifest import Manifest, Pack  # noqa: PLC0415
+
+        made_by = self._api.connection.requested_by
+        if made_by is not None and self._pseudonyms is not None:
+            made_by = self._pseudonyms.name(made_by)
+        return Manifest(
+            made_at=format_instant(now.replace(microsecond=0)),
+            made_by=made_by,
+            pack=Pack(name=PACK, version=VERSION),
+            account_id=self._api.connection.account_id,
+            job_id=export["job_id"],
+            status=self._status,
+            rows=export["written"],
+            complete=export["complete"],
+            snapshot=export["snapshot"],
+            pseudonyms=export["pseudonyms"],
+            signer=None if self._signer is None else self._signer.fingerprint,
+            files=files,
+        )
+
+
+# A row as CSV takes at most a dozen times as much as it does as JSON.
+LARGE_BYTES = 128 << 20
+
+# In files of their own, or not yet known.
+_NOT_TOLD = ("job", "messages", "resume", "files", "evidence_sha256")

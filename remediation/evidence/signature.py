@@ -1,0 +1,76 @@
+"""Signatures over evidence.json: Ed25519 (RFC 8032), 64 bytes, as `openssl pkeyutl -verify -rawin` reads them.
+
+The extra `approval` brings the library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from core.ed25519 import private_key_in, public_key_in, raw_bytes
+from core.errors import ConnectionSettingsError, ParameterError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+_INSTALL = "Install the pack with its extra: pip install -e '.[approval]'"
+
+
+class Signer:
+    """Signs with the private key in this PEM text, which shows nowhere.
+
+    Raises: ConnectionSettingsError where it is none, or the extra `approval` is not installed.
+    """
+
+    def __init__(self, pem: str) -> None:
+        try:
+            key = private_key_in(pem.encode())
+        except ModuleNotFoundError as missing:
+            raise ConnectionSettingsError(
+                f"CFES_EVIDENCE_KEY: signing needs {missing.name}, which is not installed", help=_INSTALL
+            ) from None
+        if key is None:
+            raise ConnectionSettingsError(
+                "CFES_EVIDENCE_KEY: is no unencrypted Ed25519 private key in PEM",
+                help="Nothing was sent. Make one with: openssl genpkey -algorithm ed25519 -out FILE",
+            )
+        self._key = key
+        self.public_key = key.public_key()
+        self.fingerprint = fingerprint(self.public_key)
+
+    def __call__(self, text: bytes) -> bytes:
+        """The signature over `text`, 64 bytes."""
+        return self._key.sign(text)
+
+
+def public_key_of(pem: bytes) -> Ed25519PublicKey:
+    """The key in a PEM file. Raises: ParameterError."""
+    try:
+        key = public_key_in(pem)
+    except ModuleNotFoundError as missing:
+        raise ParameterError(
+            f"checking a signature needs {missing.name}, which is not installed", help=_INSTALL
+        ) from None
+    if key is None:
+        raise ParameterError(
+            "the key is no Ed25519 public key in PEM",
+            help="Nothing was checked. Take it from the private one: openssl pkey -in PRIVATE -pubout -out FILE",
+        )
+    return key
+
+
+def is_signed_with(key: Ed25519PublicKey, signature: bytes, text: bytes) -> bool:
+    """Whether it is this key's signature over `text`."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+
+    try:
+        key.verify(signature, text)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def fingerprint(key: Ed25519PublicKey) -> str:
+    """SHA-256 (hex) of the public key's 32 bytes."""
+    return hashlib.sha256(raw_bytes(key)).hexdigest()

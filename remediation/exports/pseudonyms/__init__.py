@@ -1,0 +1,1 @@
+"""Pseudonyms: keyed replacements for names and addresses."""

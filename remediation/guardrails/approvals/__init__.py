@@ -1,0 +1,1 @@
+"""Approvals: tokens, keys, how many are needed, and which were used."""

@@ -1,0 +1,169 @@
+"""Approvals and rejections: what a named person signed about one plan, and who is left to count.
+
+remediation.guardrails.approvals.token describes the signed tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from connectors.email_security import EmailSecurity
+from core.ed25519 import raw_bytes
+from core.errors import ApprovalRefused, ParameterError
+from core.quantity import counted
+from remediation.guardrails.approvals.keys import private_key, public_keys
+from remediation.guardrails.approvals.needed import PROVE_IT, UNPROVED, Need, shortfall
+from remediation.guardrails.approvals.token import (
+    LONGEST_REASON,
+    ApprovalTerms,
+    ReadToken,
+    Signing,
+    Unacceptable,
+    is_reason,
+    read_token,
+    sign_token,
+)
+from remediation.guardrails.policy.people import named_among
+from remediation.guardrails.policy.policy import Policy
+
+MOST_TOKENS = 10
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A signed approval. The token is in no repr: everybody who has it can use it."""
+
+    token: str = field(repr=False)
+    approver: str
+    plan_hash: str
+    expires_at: datetime
+    id: str
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A signed rejection."""
+
+    token: str = field(repr=False)
+    approver: str
+    plan_hash: str
+    expires_at: datetime
+    reason: str
+
+
+def approve(signing: Signing) -> Approval:
+    """Return an approval of the plan, signed. Raises: what remediation.guardrails.approvals.token.sign_token raises."""
+    token, expires_at = sign_token("approval", signing)
+    return Approval(token, signing.approver, signing.plan_hash, expires_at, signing.jti)
+
+
+def reject(signing: Signing, reason: str) -> Rejection:
+    """Return a rejection of the plan, signed. reason: printable text on one line.
+
+    Raises: ParameterError for a reason that can't be shown; and what sign_token raises.
+    """
+    check_reason(reason)
+    token, expires_at = sign_token("rejection", signing, reason=reason.strip())
+    return Rejection(token, signing.approver, signing.plan_hash, expires_at, reason.strip())
+
+
+def check_reason(reason: str) -> None:
+    """Raises: ParameterError for a reason that a rejection can't hold."""
+    if not is_reason(reason):
+        raise ParameterError(
+            f"the reason must be 1 to {LONGEST_REASON} printable characters on one line", help="Nothing was signed."
+        )
+
+
+def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
+    """The name in the policy that the key belongs to, None where it is nobody's.
+
+    Raises: ParameterError, PolicyUnusable, ApprovalRefused as `approve` and `public_keys` do.
+    """
+    ours = raw_bytes(private_key(private_key_pem).public_key())
+    return next((name for name, key in public_keys(policy).items() if raw_bytes(key) == ours), None)
+
+
+def require_approvals(
+    api: EmailSecurity,
+    need: Need,
+    plan_hash: str,
+    tokens: Sequence[str],
+    *,
+    requesters: Collection[str | None],
+    plan_proved: bool = True,
+) -> list[ReadToken]:
+    """Return the approvals that count, in the order of the approvers' names; one approver may have signed several.
+
+    requesters: who asks now, and who asked for the plan, as far as known. None of them may be an approver. plan_proved:
+    whether the plan says who asked for it from a setting or a platform, not from a parameter.
+
+    Raises: ApprovalRefused where there are not enough, where one of them is not acceptable or is a rejection.
+    """
+    policy = api.policy
+    known = [name for name in requesters if name is not None]
+    read = _read_all(tokens, ApprovalTerms(policy, plan_hash, api.connection.account_id, known, api.clock.now()))
+    if (need or tokens) and api.connection.requested_by is None:
+        # A parameter is a claim: a caller who approves the own request would give another name.
+        raise ApprovalRefused(f"who asks is not proved, so no approval counts: {UNPROVED}", help=PROVE_IT)
+    if (need or tokens) and not plan_proved:
+        raise ApprovalRefused(
+            f"the plan does not prove who asked for it, so no approval counts: {UNPROVED}", help=PROVE_IT
+        )
+    missing = shortfall(policy, need, {one.approver for one in read})
+    if missing is not None:
+        raise ApprovalRefused(f"the policy asks for {need} of plan {plan_hash}, and {missing}")
+    return read
+
+
+def verify_approvals(tokens: Sequence[str], terms: ApprovalTerms) -> list[str]:
+    """Return the names of the different approvers who approved the plan, sorted. The policy says how many are enough.
+
+    Raises: ApprovalRefused where one of the tokens is not acceptable or is a rejection, whatever the others are;
+    PolicyUnusable where an approver's key is no Ed25519 key.
+    """
+    return sorted({token.approver for token in _read_all(tokens, terms)})
+
+
+def _read_all(tokens: Sequence[str], terms: ApprovalTerms) -> list[ReadToken]:
+    """Raises: ApprovalRefused, PolicyUnusable as `verify_approvals` does."""
+    if not tokens:
+        return []
+    if not terms.policy.approvers:
+        raise ApprovalRefused(
+            "approvals were given, and there is no policy that names approvers",
+            help="Nothing was changed. Name the approvers in the policy (CFES_POLICY), or leave the approvals out.",
+        )
+    if len(tokens) > MOST_TOKENS:
+        raise ApprovalRefused(f"{counted(len(tokens), 'approval')} given, and {MOST_TOKENS} are the most")
+    keys = public_keys(terms.policy)
+    read: dict[str, ReadToken] = {}
+    refused: list[ApprovalRefused] = []
+    for index, token in enumerate(tokens):
+        try:
+            one = read_token(token, keys, terms)
+            if one.kind == "approval":
+                _check_approver(one.approver, terms)
+        except Unacceptable as reason:
+            refused.append(ApprovalRefused(f"approval {index + 1} of {len(tokens)} is not accepted: {reason}"))
+            continue
+        if one.kind == "rejection":
+            # Named before everything else that is wrong: a person said no.
+            raise ApprovalRefused(
+                f"{one.approver} rejected plan {terms.plan_hash}: {one.reason}",
+                help="Nothing was changed. Settle the reason with the approver, make a new plan, and have it approved.",
+            )
+        read[one.id] = one
+    for refusal in refused:
+        raise refusal
+    return sorted(read.values(), key=lambda one: one.approver)
+
+
+def _check_approver(name: str, terms: ApprovalTerms) -> None:
+    """Raises: Unacceptable."""
+    if named_among(name, terms.requesters):
+        raise Unacceptable(f"{name} asked for it, and nobody approves their own")
+    if named_among(name, terms.policy.service_accounts):
+        raise Unacceptable(f"{name} is a service account, and only a person approves")

@@ -1,0 +1,111 @@
+"""The approvers' Ed25519 keys.
+
+PyJWT and cryptography are loaded on the first use only: few processes see an approval.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from core.ed25519 import LARGEST_KEY_BYTES, private_key_in, public_key_in, raw_bytes
+from core.errors import ApprovalRefused, ParameterError, Problem
+from remediation.guardrails.policy.loading import unusable
+from remediation.guardrails.policy.policy import Policy
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+MAKE_ONE = "Nothing was approved. Make a key with: openssl genpkey -algorithm ed25519 -out FILE"
+
+# The points of small order (RFC 8032's curve; both signs, also spelt beyond the field's size): under such a "key"
+# anybody can forge a signature. All zeros, which somebody might leave in as a placeholder, is one of them.
+WEAK_KEYS = frozenset(
+    bytes.fromhex(text)
+    for text in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+)
+
+
+def jwt_library() -> ModuleType:
+    """PyJWT, with what its EdDSA needs. Raises: ApprovalRefused where the extra `approval` is not installed."""
+    try:
+        import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401, PLC0415
+        import jwt  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise ApprovalRefused(
+            f"approvals need {missing.name}, which is not installed",
+            help="Nothing was changed. Install the pack with its extra: pip install -e '.[approval]'",
+        ) from None
+    return jwt
+
+
+def public_keys(policy: Policy) -> dict[str, Ed25519PublicKey]:
+    """Every approver's key by name.
+
+    Raises: PolicyUnusable naming each key that is no Ed25519 key, is weak, or is there twice; ApprovalRefused where
+    the extra is not installed.
+    """
+    jwt_library()
+    found: dict[str, Ed25519PublicKey] = {}
+    seen: dict[bytes, str] = {}
+    problems = []
+    for index, approver in enumerate(policy.approvers):
+        key = public_key_in(approver.public_key.encode())
+        if key is None:
+            said = "is no Ed25519 public key"
+        elif _is_weak(raw := raw_bytes(key)):
+            said = "is a key under which anybody can sign"
+        elif seen.setdefault(raw, approver.name) != approver.name:
+            said = f"is the key of {seen[raw]} too: one person would count twice"
+        else:
+            found[approver.name] = key
+            continue
+        problems.append(Problem(pointer=f"/approvers/{index}/public_key", message=said))
+    if problems:
+        raise unusable(None, problems)
+    return found
+
+
+def evidence_key(policy: Policy) -> Ed25519PublicKey | None:
+    """Return the public key that evidence must be signed with before a job is deleted; None where the policy has none.
+
+    Raises: PolicyUnusable where it is not an Ed25519 key or is weak; ApprovalRefused where the extra is not installed.
+    """
+    if policy.delete is None or policy.delete.public_key is None:
+        return None
+    jwt_library()
+    key = public_key_in(policy.delete.public_key.encode())
+    if key is not None and not _is_weak(raw_bytes(key)):
+        return key
+    said = "is not an Ed25519 public key" if key is None else "is a key under which anybody can sign"
+    raise unusable(None, [Problem(pointer="/delete/public_key", message=said)])
+
+
+def private_key(pem: bytes) -> Ed25519PrivateKey:
+    """The key in the PEM text of an approver's key file. Raises: ParameterError, never quoting the text."""
+    jwt_library()
+    if b"ENCRYPTED" in pem[:LARGEST_KEY_BYTES]:
+        raise ParameterError("the key is encrypted: an unencrypted one is needed", help=_DECRYPT)
+    if b"BEGIN PUBLIC KEY" in pem[:LARGEST_KEY_BYTES]:
+        raise ParameterError("the key is a public key: the private one is needed", help=MAKE_ONE)
+    key = private_key_in(pem)
+    if key is None:
+        raise ParameterError("the key is no Ed25519 private key in PEM", help=MAKE_ONE)
+    return key
+
+
+_DECRYPT = (
+    "Nothing was approved. Decrypt it first: openssl pkey -in FILE -out PLAIN; or keep it where only you can read."
+)
+
+
+def _is_weak(raw: bytes) -> bool:
+    return raw[:31] + bytes([raw[31] & 0x7F]) in WEAK_KEYS

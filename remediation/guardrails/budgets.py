@@ -1,0 +1,233 @@
+"""The policy's budgets: how many messages and jobs may be changed within some hours, over several calls.
+
+What was changed is counted from the account's jobs that carry the pack's stamp, and from a record in the state
+directory: the list of jobs shows a new job late, a deleted one never, and changes of named messages not at all. What
+can't be counted refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from connectors.objects.search import parse_instant
+from core.clock import CLOCK_SKEW
+from core.errors import ConnectionSettingsError, PolicyRefused
+from core.quantity import counted
+from remediation.guardrails.policy.people import same_person
+from remediation.stamp import Stamp
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from connectors.email_security import EmailSecurity
+    from connectors.objects.job import ActionType, BulkJob, Destination
+    from remediation.guardrails.policy.rules import Budget
+
+# A RELEASE delivers, as a MOVE to Inbox does: one budget counts both.
+DELIVERED = "Inbox"
+
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS changes (account TEXT, intent TEXT, at REAL, requested_by TEXT, "
+    "destination TEXT, messages INTEGER, jobs INTEGER, PRIMARY KEY (account, intent))"
+)
+
+_UNCOUNTED = "Nothing was changed. What the policy's budgets allow could not be counted."
+
+
+class Spending(NamedTuple):
+    """One change. intent: the call that made it, or a list of IDs: it counts once. jobs: 1, for such a list too.
+
+    messages: None where nobody knows how many.
+    """
+
+    intent: str
+    requested_by: str
+    destination: str
+    messages: int | None
+    jobs: int
+
+
+def spend(
+    api: EmailSecurity,
+    *,
+    intent: str,
+    action: ActionType,
+    destination: Destination | None,
+    messages: int | None,
+    jobs: int,
+) -> datetime | None:
+    """Check every budget, and record this change before it is made. Does nothing where the policy has no budget.
+
+    intent: `intent_of` the job's stamp, or the hash of a list of IDs.
+    Return when a new change was recorded, for `refund`; None where it was there already, or the policy only observes.
+    Raises: PolicyRefused where a budget would be exceeded or can't be counted; what listing the jobs raises.
+    """
+    budgets = api.policy.budgets if api.has_policy else []
+    if not budgets:
+        return None
+    who = api.connection.requested_by
+    if who is None and any("requester" in budget.per for budget in budgets):
+        raise PolicyRefused(
+            "the policy has a budget for each requester, and CFES_REQUESTED_BY is not set",
+            help="Nothing was changed. Set CFES_REQUESTED_BY where the actions run. A parameter can name anybody.",
+        )
+    planned = Spending(intent, who or "", _folder(action, destination), messages, jobs)
+    now = api.clock.now()
+    of_jobs = dict(_from_jobs(api, now - timedelta(hours=max(budget.hours for budget in budgets))))
+    with _recorded(api) as record:
+        for budget in budgets:
+            since = now - timedelta(hours=budget.hours)
+            spent = {entry.intent: entry for entry in record.since(api.connection.account_id, since)}
+            recent = [made for at, made in of_jobs.values() if at >= since]
+            spent |= {made.intent: _larger(made, spent.get(made.intent)) for made in recent}
+            spent.pop(intent, None)
+            _check(budget, planned, spent.values())
+        if api.policy.observe:
+            return None
+        is_new = not record.holds(api.connection.account_id, intent)
+        record.add(api.connection.account_id, planned, now)
+    return now if is_new else None
+
+
+def refund(api: EmailSecurity, intent: str, recorded_at: datetime | None = None) -> None:
+    """Take a change that was surely not made out of the record. A record that can't be used keeps it.
+
+    recorded_at: as `spend` returned it. Where the same change was recorded again after that, another call makes it.
+    """
+    if api.has_policy and api.policy.budgets:
+        with suppress(PolicyRefused), _recorded(api) as record:
+            record.remove(api.connection.account_id, intent, recorded_at)
+
+
+def intent_of(stamp: Stamp) -> str:
+    """Return the ID of the one call that makes the job with this stamp: a key can be used again for a deleted job."""
+    return f"{stamp.key}:{stamp.call}"
+
+
+def _check(budget: Budget, planned: Spending, spent: Iterable[Spending]) -> None:
+    changes = [planned, *(one for one in spent if _is_counted_with(budget, planned, one))]
+    per = f" for {' and '.join(budget.per)}" if budget.per else ""
+    if budget.jobs is not None and planned.jobs and sum(one.jobs for one in changes) > budget.jobs:
+        before = sum(one.jobs for one in changes) - planned.jobs
+        raise PolicyRefused(
+            f"the policy's budget{per} is {counted(budget.jobs, 'job')} in {budget.hours:g} h, and "
+            f"{counted(before, 'was', 'were')} made already"
+        )
+    if budget.messages is None:
+        return
+    uncounted = [one for one in changes if one.messages is None]
+    if uncounted:
+        raise PolicyRefused(
+            f"the policy's budget{per} is {counted(budget.messages, 'message')} in {budget.hours:g} h, and how many "
+            f"{len(uncounted)} of the changes reach is not known yet",
+            help=f"{_UNCOUNTED} Wait until the jobs before it have discovered their messages.",
+        )
+    total = sum(one.messages or 0 for one in changes)
+    if total > budget.messages:
+        raise PolicyRefused(
+            f"the policy's budget{per} is {counted(budget.messages, 'message')} in {budget.hours:g} h; "
+            f"{total - (planned.messages or 0)} were changed already or may have been, and this would change "
+            f"{planned.messages} more"
+        )
+
+
+def _is_counted_with(budget: Budget, planned: Spending, other: Spending) -> bool:
+    # A change whose requester or folder is not known may be anybody's, and may go anywhere.
+    if "requester" in budget.per and other.requested_by and not same_person(other.requested_by, planned.requested_by):
+        return False
+    return "destination" not in budget.per or other.destination in ("", planned.destination)
+
+
+def _from_jobs(api: EmailSecurity, since: datetime) -> Iterator[tuple[str, tuple[datetime, Spending]]]:
+    """Yield the jobs with a stamp, by job ID, each with when it was made."""
+    for job in api.list_jobs():
+        stamp = Stamp.read(job.comment)
+        if stamp is None:
+            continue
+        at = _created(job)
+        if at >= since:
+            params = job.action_params
+            action = job.action_type or (None if params is None else params.type)
+            folder = DELIVERED if action == "RELEASE" else (None if params is None else params.destination) or ""
+            yield job.job_id, (at, Spending(intent_of(stamp), stamp.requested_by, folder, _touched(job, stamp), 1))
+
+
+def _created(job: BulkJob) -> datetime:
+    """Return the latest time of the job's creation; a job that does not say it counts in every budget."""
+    try:
+        return parse_instant(job.created_at) + CLOCK_SKEW
+    except ValueError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def _touched(job: BulkJob, stamp: Stamp) -> int | None:
+    """Return how many messages the job changes, has changed or may have changed."""
+    if job.status == "CANCELLED" and job.processed == 0:
+        # Rows that were in flight may have been moved, and nothing says how many. A job that was cancelled over its
+        # limit has far fewer of them than it discovered: it counts as what it was allowed to change.
+        discovered = job.total_messages_discovered
+        return discovered if stamp.messages is None else min(discovered, stamp.messages)
+    if job.has_ended:
+        return job.total_messages_discovered
+    if stamp.messages is None and job.status in ("PENDING", "DISCOVERING"):
+        return None
+    return max(job.total_messages_discovered, stamp.messages or 0)
+
+
+def _larger(made: Spending, recorded: Spending | None) -> Spending:
+    """Return what the job shows; while it shows nothing, what was counted before it was made."""
+    return recorded if made.messages is None and recorded is not None else made
+
+
+def _folder(action: ActionType, destination: Destination | None) -> str:
+    return DELIVERED if action == "RELEASE" or destination is None else destination
+
+
+class _Record:
+    """The record of changes: one row for each intent."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def since(self, account_id: str, since: datetime) -> list[Spending]:
+        rows = self._database.execute(
+            "SELECT intent, requested_by, destination, messages, jobs FROM changes WHERE account = ? AND at >= ?",
+            (account_id.lower(), since.timestamp()),
+        )
+        return [Spending(*row) for row in rows]
+
+    def holds(self, account_id: str, intent: str) -> bool:
+        found = self._database.execute(
+            "SELECT 1 FROM changes WHERE account = ? AND intent = ?", (account_id.lower(), intent)
+        )
+        return found.fetchone() is not None
+
+    def remove(self, account_id: str, intent: str, recorded_at: datetime | None) -> None:
+        at = None if recorded_at is None else recorded_at.timestamp()
+        self._database.execute(
+            "DELETE FROM changes WHERE account = ? AND intent = ? AND (? IS NULL OR at = ?)",
+            (account_id.lower(), intent, at, at),
+        )
+
+    def add(self, account_id: str, change: Spending, now: datetime) -> None:
+        row = (account_id.lower(), change.intent, now.timestamp(), change.requested_by, change.destination)
+        self._database.execute(
+            "INSERT OR REPLACE INTO changes (account, intent, at, requested_by, destination, messages, jobs) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*row, change.messages, change.jobs),
+        )
+
+
+@contextmanager
+def _recorded(api: EmailSecurity) -> Iterator[_Record]:
+    """Open the record for this process alone. Raises: PolicyRefused where it can't be used."""
+    from core.state_database import state_database  # noqa: PLC0415 -- brings SQLite, for policies with budgets
+
+    try:
+        with state_database(api.connection.state_directory, _TABLE) as database:
+            yield _Record(database)
+    except ConnectionSettingsError as error:
+        raise PolicyRefused(f"the policy has budgets, and {error.message}", help=f"{_UNCOUNTED} {error.help}") from None

@@ -1,0 +1,131 @@
+"""Whether a search is narrowed down to certain messages, or matches about everything that an organisation receives."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from connectors.objects.search import NARROWING
+from core.addresses import RelatedDomains, domain_forms
+
+if TYPE_CHECKING:
+    from connectors.objects.search import SearchParams
+
+# A shorter text is in every other message.
+FEWEST_VISIBLE = 3
+
+# Letters, numbers, and pictures such as emoji. Punctuation is in every message.
+_VISIBLE = ("L", "N", "So")
+
+# Letters and a picture by their category, and nothing to see: the fillers of Hangul, and Braille's blank.
+_BLANK = "\u115f\u1160\u3164\uffa0\u2800"
+
+# A service may read them as any text.
+_WILDCARDS = frozenset("*?%")
+
+_BETWEEN_PARTS = re.compile(r"[^\w.-]+")
+
+
+def is_visible(text: str) -> bool:
+    """Return whether the text has three visible characters."""
+    return sum(_shows(c) for c in text) >= FEWEST_VISIBLE
+
+
+@dataclass(frozen=True)
+class OwnDomains:
+    """The organisation's own domains, as they are compared."""
+
+    related: RelatedDomains
+    spellings: frozenset[str]
+
+    @classmethod
+    def of(cls, domains: Iterable[str]) -> OwnDomains:
+        listed = list(domains)
+        return cls(RelatedDomains(listed), frozenset(form for domain in listed for form in domain_forms(domain)))
+
+    def include(self, word: str) -> bool:
+        """Return whether the word is a part of one of them, so that it is in all of the organisation's mail."""
+        parts = [bare for part in _BETWEEN_PARTS.split(word) if (bare := part.strip(".-_"))]
+        return bool(parts) and all(self._holds(part) for part in parts)
+
+    def _holds(self, part: str) -> bool:
+        return any(form in spelling for form in domain_forms(part) for spelling in self.spellings)
+
+
+def narrows(search: SearchParams, own_domains: Iterable[str] = ()) -> bool:
+    """Return whether one of the criteria narrows the search.
+
+    own_domains: the organisation's own. A search for one of them, or for a part of its name, finds all of its mail.
+    """
+    own = OwnDomains.of(own_domains)
+    given = {name: getattr(search, name) for name in NARROWING}
+    return any(_CHECKS[name](value, own) for name, value in given.items() if value is not None)
+
+
+def _has_telling_word(text: str, own: OwnDomains) -> bool:
+    """For criteria that look for words in any order: one that is not in all of the organisation's mail."""
+    return any(is_visible(word) and not own.include(word) for word in text.split())
+
+
+def _is_visible(text: str, own: OwnDomains) -> bool:  # noqa: ARG001 -- one signature for every check
+    return is_visible(text)
+
+
+def _is_address(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
+    """Return whether it is an address. A recipient's domain is usually the organisation's own: it narrows nothing."""
+    mailbox, _, domain = text.strip().rpartition("@")
+    return _is_mailbox(mailbox) and _is_domain(domain)
+
+
+def _is_foreign(text: str, own: OwnDomains) -> bool:
+    """Return whether it is an address, or a domain that is not one of the organisation's own."""
+    mailbox, _, domain = text.strip().rpartition("@")
+    return (
+        _is_domain(domain)
+        and not _WILDCARDS & set(mailbox)
+        and (_is_mailbox(mailbox) or not own.related.relates(domain))
+    )
+
+
+def _is_message_id(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
+    """Three visible characters, and something before the domain: that is the same in many of a sender's messages."""
+    local, at, _ = text.strip(" <>").partition("@")
+    return is_visible(text) and (not at or any(_shows(c) for c in local))
+
+
+def _is_mailbox(text: str) -> bool:
+    return any(_shows(c) for c in text) and not _WILDCARDS & set(text)
+
+
+def _is_domain(text: str) -> bool:
+    labels = text.strip(" .").split(".")
+    return len(labels) >= 2 and all(any(_shows(c) for c in label) for label in labels) and not _WILDCARDS & set(text)
+
+
+def _shows(character: str) -> bool:
+    return character not in _BLANK and unicodedata.category(character).startswith(_VISIBLE)
+
+
+def _is_ip_address(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
+    try:
+        address = ipaddress.ip_address(text.strip())
+    except ValueError:
+        return False
+    return not (address.is_unspecified or address.is_loopback or address.is_link_local or address.is_multicast)
+
+
+_CHECKS: dict[str, Callable[[str, OwnDomains], bool]] = {
+    "alert_id": _is_visible,
+    "exact_subject": _is_visible,
+    "message_id": _is_message_id,
+    "recipient": _is_address,
+    "sender": _is_foreign,
+    "domain": _is_foreign,
+    "smtp_helo_ip": _is_ip_address,
+    "query": _has_telling_word,
+    "subject": _has_telling_word,
+}

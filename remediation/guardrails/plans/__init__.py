@@ -1,0 +1,1 @@
+"""Plans: what a preview counted, its seal, and whether it still holds."""

@@ -1,0 +1,234 @@
+"""A plan: a request with its window pinned, the numbers that its search found, and a hash over both.
+
+The hash names the plan: approvals and the job refer to it. A plan is plain JSON and holds no secret. Anybody can edit a
+plan and compute a hash that fits, so the hash proves no origin: remediation.guardrails.plans.seal does, and
+remediation.guardrails.plans.check computes again what a file only claims.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from connectors.objects.folders import recovery_from
+from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination, delivers
+from connectors.objects.search import SearchParams, format_instant, parse_instant
+from core.clock import CLOCK_SKEW
+from core.errors import ParameterError, PlanRefused, Problem
+from core.strict_yaml import below
+from remediation.guardrails.survey import Numbers
+from remediation.jobs.match import OLDEST_PLAN
+
+# How far a count may be from the plan's, in percent, where nothing else is said.
+DEFAULT_DRIFT_PERCENT = 10.0
+
+Parity = Literal["exact", "approximate", "unknown"]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+
+
+class Reversibility(Part):
+    """Whether what is done can be undone, and how."""
+
+    reversible: bool
+    how: str
+
+
+class Refusal(Part):
+    """A guardrail that would refuse a create with this plan now."""
+
+    type: str = Field(description="The error's type.")
+    message: str
+
+
+class Plan(Part):
+    """What preview-job returns, and create-move-job, release-job and wait-for-job take."""
+
+    version: Literal[1] = Field(1, description="Of this shape.")
+    plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 over everything in the plan but its seal.")
+    seal: str | None = Field(
+        None,
+        pattern=r"^hmac-sha256:[0-9a-f]{64}$",
+        description="HMAC under CFES_PLAN_KEY over plan_hash: proves that preview-job made it. Null without a key.",
+    )
+    account_id: str = Field(description="The account that it is for.")
+    previewed_at: str = Field(description="RFC 3339.")
+    requested_by: str | None = Field(description="Who asked for it; null where not stated.")
+    requester_proved: bool = Field(
+        description="Whether CFES_REQUESTED_BY or the platform says who asked; false: a parameter or nobody."
+    )
+    action: ActionType = Field(description="MOVE or RELEASE.")
+    destination: Destination | None = Field(description="The folder; null for RELEASE.")
+    search_params: dict[str, Any] = Field(description="The search as the job gets it, its window pinned.")
+    asked_search_params: dict[str, Any] = Field(description="The search as it was asked for.")
+    messages: int | None = Field(
+        ge=0,
+        description="Messages found, one for each mailbox that holds one, as a job counts; null: can't be counted.",
+    )
+    distinct_messages: int | None = Field(ge=0, description="The same without the copies in several mailboxes.")
+    recipients: int | None = Field(ge=0, description="Distinct recipients.")
+    malicious: int | None = Field(ge=0, description="Messages with the verdict MALICIOUS or MALICIOUS-BEC.")
+    by_recipient_domain: dict[str, int] = Field(description="Messages by the recipient's domain, the most first.")
+    by_disposition: dict[str, int] = Field(description="Messages by verdict.")
+    by_delivery_status: dict[str, int] = Field(description="Messages by delivery status; one may have several.")
+    by_sender: dict[str, int] = Field(description="Messages by sender, the most first.")
+    unproved: int | None = Field(
+        ge=0,
+        description="Messages whose sender neither DMARC nor an aligned SPF proves: anybody can have written them.",
+    )
+    proved_clean: dict[str, int] = Field(
+        description="Messages with a clean verdict, by sender, where DMARC or an aligned SPF proves the sender."
+    )
+    sample: list[dict[str, Any]] = Field(description="Some of the messages found, each verdict in turn.")
+    protected: list[str] = Field(description="Recipients and senders found that the policy protects, at most 100.")
+    own_senders: list[str] = Field(
+        description="Senders found that may be the organisation's own, at most 10: From or envelope sender is in a "
+        "domain of the recipients or in one of the policy's own domains."
+    )
+    parity: Parity = Field(
+        description="Whether a job with this search finds what was counted: approximate where the message search can't "
+        "express a criterion and it was checked on each message found; unknown where it could not be counted."
+    )
+    parity_notes: list[str] = Field(description="Which criteria these are, and what was done about them.")
+    reversibility: Reversibility
+    max_drift: float = Field(ge=0, le=1000, description="Percent by which a count may differ before the create.")
+    cancel_if_discovered_over: int | None = Field(ge=0, description="wait-for-job cancels a job that discovers more.")
+    approvals_needed: int = Field(ge=0, description="How many approvals the policy asks for.")
+    refusals: list[Refusal] = Field(description="What would refuse a create with this plan now.")
+    warnings: list[str] = Field(description="What a person should know.")
+
+    @model_validator(mode="after")
+    def _is_one_that_preview_makes(self) -> Self:
+        if (self.action == "MOVE") != (self.destination is not None):
+            raise ValueError("a MOVE has a destination, a RELEASE has none")
+        if not {"start", "end"} <= self.search_params.keys():
+            raise ValueError("the window is not pinned: search_params has no start or no end")
+        return self
+
+    @property
+    def numbers(self) -> Numbers | None:
+        return None if self.messages is None or self.recipients is None else Numbers(self.messages, self.recipients)
+
+    def request(self) -> BulkJobRequest:
+        """What the job is created with. Raises: PlanRefused where the search is none."""
+        return self._request(self.search_params)
+
+    def asked(self) -> BulkJobRequest:
+        """The same as it was asked for, before the window was pinned. Raises: PlanRefused."""
+        return self._request(self.asked_search_params)
+
+    def _request(self, search_params: dict[str, Any]) -> BulkJobRequest:
+        try:
+            return BulkJobRequest(
+                action=self.action,
+                destination=self.destination,
+                search_params=SearchParams.model_validate(search_params),
+            )
+        except ValidationError:
+            raise PlanRefused("the plan's search_params are none that a job takes") from None
+
+    def most_messages(self, percent: float) -> int | None:
+        """How many the messages may have become by now; None where they could not be counted."""
+        return None if self.messages is None else allowed_over(self.messages, percent)
+
+    def has_drifted(self, now: Numbers, percent: float) -> bool:
+        """Whether messages or recipients are more or fewer than the plan's by more than that."""
+        if self.numbers is None:
+            return False
+        pairs = zip(self.numbers, now, strict=True)
+        return any(abs(after - before) > allowed_over(before, percent) - before for before, after in pairs)
+
+    def check_age(self, now: datetime) -> None:
+        """Raises: PlanRefused for a plan that is too old, or from the future."""
+        try:
+            made = parse_instant(self.previewed_at)
+        except ValueError:
+            raise PlanRefused("the plan's previewed_at is no date-time") from None
+        if made - now > CLOCK_SKEW:
+            raise PlanRefused(
+                f"the plan was made at {self.previewed_at}, which lies ahead: it is {format_instant(now)} here",
+                help="Nothing was changed. One of the two machines' clocks is wrong: set it, and make a new plan.",
+            )
+        if now - made > OLDEST_PLAN:
+            raise PlanRefused(
+                f"the plan is older than {OLDEST_PLAN.total_seconds() / 3600:.0f} h: it was made at {self.previewed_at}"
+            )
+
+
+def new_plan(facts: Mapping[str, Any]) -> Plan:
+    """Return the plan with these fields and the hash over them, without a seal: remediation.guardrails.plans.seal
+    makes that.
+    """
+    unsigned = Plan.model_validate({**facts, "plan_hash": "0" * 64, "seal": None})
+    return unsigned.model_copy(update={"plan_hash": hash_of(unsigned)})
+
+
+def hash_of(plan: Plan) -> str:
+    """SHA-256 over the plan's canonical JSON: keys sorted, no white space, everything but hash and seal."""
+    content = plan.model_dump(mode="json", exclude={"plan_hash", "seal"})
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(f"cfes plan\0{canonical}".encode()).hexdigest()
+
+
+def read_plan(document: Mapping[str, Any]) -> Plan:
+    """Return the plan in a JSON object. Raises: ParameterError, PlanRefused where it was edited."""
+    try:
+        plan = Plan.model_validate(dict(document))
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)[:20]
+        problems = [Problem(pointer=_pointer(one["loc"]), message=one["msg"]) for one in found]
+        listed = "; ".join(f"{problem['pointer']}: {problem['message']}" for problem in problems)
+        raise ParameterError(
+            f"the plan can't be read: {listed}",
+            problems=problems,
+            help="Nothing was sent. Pass the whole result of preview-job. A plan of another version of the pack is not "
+            "accepted: make a new one.",
+        ) from None
+    if hash_of(plan) != plan.plan_hash:
+        raise PlanRefused("the plan was changed after it was made: its plan_hash does not fit its content")
+    return plan
+
+
+def reversibility_of(action: ActionType, destination: Destination | None) -> Reversibility:
+    """Return whether what this call does can be undone, and how: of one call, not of the action at its worst."""
+    if action == "RELEASE":
+        return Reversibility(
+            reversible=False,
+            how="A released message is delivered. It can be moved out of the mailbox by a job, not held again.",
+        )
+    if delivers(action, destination):
+        return Reversibility(
+            reversible=False,
+            how="A message in Inbox is delivered. It can be moved out of the mailbox by a job; what its user read "
+            "before stays read.",
+        )
+    if (recovery := recovery_from(destination)) is not None:
+        return Reversibility(reversible=False, how=f"This pack can't undo it. {recovery}")
+    return Reversibility(
+        reversible=True,
+        how="restore-messages moves them back to Inbox; the folder that each came from is not known.",
+    )
+
+
+def default_drift(destination: Destination | None) -> float:
+    """Percent. What this pack can't undo must find exactly what the plan found."""
+    return 0.0 if destination in IRREVERSIBLE_DESTINATIONS else DEFAULT_DRIFT_PERCENT
+
+
+def allowed_over(count: int, percent: float) -> int:
+    """The most that `count` may have become by now: never rounded up."""
+    return count + int(count * percent / 100)
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    pointer = "/plan"
+    for part in location:
+        pointer = below(pointer, part)
+    return pointer

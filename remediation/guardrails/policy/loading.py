@@ -1,0 +1,102 @@
+"""Loads a policy from its file, and says of each thing that is wrong where it is and what to write instead.
+
+A policy that can't be read in full is refused in full: a misspelt limit that is skipped would be no limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from core.errors import PolicyUnusable, Problem, printable
+from core.strict_yaml import MAX_BYTES, YamlRefused, below, read
+from remediation.guardrails.policy.file import read_policy_file
+from remediation.guardrails.policy.policy import Policy
+from remediation.guardrails.policy.rules import ApprovalRule, Approver, Budget, DeleteRule, Rule
+
+# More of them help nobody, and a file of nonsense has thousands.
+MOST_PROBLEMS = 50
+
+
+def load_policy(path: str) -> Policy:
+    """Return the policy in a YAML file of at most 256 KiB.
+
+    Raises: PolicyUnusable with every problem and its JSON pointer, or where another user can change the file.
+    """
+    text = _text(path)
+    try:
+        document = read(text).data
+        if document is not None:
+            return Policy.model_validate(document)
+        problems = [Problem(pointer="", message="is empty: the least that a policy says is `policy: 1`")]
+    except YamlRefused as error:
+        at = "" if error.line is None else f"line {error.line}: "
+        problems = [Problem(pointer=error.pointer, message=f"{at}{error.message}")]
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        problems = [problem for one in found[:MOST_PROBLEMS] for problem in _problems(one)]
+        if len(found) > MOST_PROBLEMS:
+            problems.append(Problem(pointer="", message=f"and {len(found) - MOST_PROBLEMS} more problems"))
+    raise unusable(path, problems)
+
+
+def unusable(path: str | None, problems: list[Problem]) -> PolicyUnusable:
+    """The error for a policy with these problems; `path` where it is known."""
+    named = "" if path is None else f" {path[:200]!r}"
+    said = "; ".join(f"{p['pointer'] or '/'}: {p['message']}" for p in problems)
+    return PolicyUnusable(f"the policy{named} can't be used: {said}", problems=problems)
+
+
+def _text(path: str) -> str:
+    data = read_policy_file(path, MAX_BYTES)
+    if len(data) > MAX_BYTES:
+        raise PolicyUnusable(f"the policy {path[:200]!r} is larger than {MAX_BYTES // 1024} KiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise PolicyUnusable(f"the policy {path[:200]!r} is not UTF-8 text") from None
+
+
+def _problems(error: Any) -> Iterator[Problem]:
+    """One of pydantic's errors in the words of the format."""
+    if error["type"] == "contradictions":
+        yield from error["ctx"]["problems"]
+        return
+    pointer = ""
+    for part in error["loc"]:
+        pointer = below(pointer, part)
+    said = str(error["msg"])
+    match error["type"]:
+        case "extra_forbidden":
+            said = f"unknown key{_did_you_mean(error['loc'])}"
+        case "missing":
+            said = "is required"
+        case "model_type":
+            said = "must be a map of keys and values"
+        case "literal_error":
+            said = f"must be {error['ctx']['expected']}"
+        case "string_pattern_mismatch":
+            group = "groups" in error["loc"] or "one_from" in error["loc"]
+            said = f"must be 1 to 64 letters, digits and {'. _ -' if group else '. _ % + @ -'}"
+        case "value_error":
+            said = said.removeprefix("Value error, ")
+        case _:
+            said = said[:1].lower() + said[1:]
+    yield Problem(pointer=pointer, message=printable(said)[:500])
+
+
+def _did_you_mean(location: tuple[Any, ...]) -> str:
+    import difflib  # noqa: PLC0415 -- only where something is wrong
+
+    models: dict[Any, type[BaseModel]] = {
+        "plan_needed": Rule,
+        "approval_needed": ApprovalRule,
+        "approvers": Approver,
+        "delete": DeleteRule,
+        "budgets": Budget,
+    }
+    known = list((models[location[0]] if len(location) > 1 else Policy).model_fields)
+    close = difflib.get_close_matches(str(location[-1])[:100].casefold(), known, n=1)
+    return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"

@@ -1,0 +1,155 @@
+"""The parts of a policy: its rules, approvers and budgets, each checked by itself."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from connectors.connection import PERSON
+from connectors.objects.job import ActionType, Destination, Reach, delivers
+
+LONGEST_BUDGET_HOURS = 720.0
+
+# A group of approvers: legal, security.
+GROUP = r"^[A-Za-z0-9._-]{1,64}$"
+Group = Annotated[str, Field(pattern=GROUP)]
+Person = Annotated[str, Field(pattern=PERSON)]
+
+
+_PUBLIC_KEY = re.compile(r"\s*-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----\s*", re.ASCII)
+
+
+def _pem(text: str) -> str:
+    """The text itself. Whether the key is an Ed25519 key is seen by remediation.guardrails.approvals.keys."""
+    if "PRIVATE KEY" in text:
+        raise ValueError(
+            "is a private key: it belongs to the approver alone; make a new pair, and put the public key here"
+        )
+    if not _PUBLIC_KEY.fullmatch(text):
+        raise ValueError("is not the PEM text of one public key (-----BEGIN PUBLIC KEY-----)")
+    return text
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _says_something(cls, value: object) -> object:
+        """A key without a value, its lines commented out perhaps, must not lift a limit."""
+        if value is None:
+            raise ValueError("is empty: leave the key out, or give it a value")
+        return value
+
+
+class Rule(Part):
+    """When something is needed: all conditions given must hold. A rule without conditions always applies."""
+
+    actions: list[ActionType] | None = Field(
+        None, min_length=1, description="MOVE, RELEASE or both. A MOVE to Inbox counts as both."
+    )
+    delivers: bool | None = Field(
+        None, description="Whether messages come into users' Inbox: by a RELEASE or by a MOVE to Inbox."
+    )
+    destinations: list[Destination] | None = Field(
+        None, min_length=1, description="The folders that a move goes to. A release goes to none of them."
+    )
+    more_than_messages: int | None = Field(
+        None, ge=0, description="Above this number of messages, a copy in each mailbox counted. Holds if not known."
+    )
+    more_than_recipients: int | None = Field(
+        None, ge=0, description="Above this number of different recipients. Holds if not known."
+    )
+
+    @model_validator(mode="after")
+    def _can_apply(self) -> Self:
+        moves = [self._is_about("MOVE", destination) for destination in get_args(Destination)]
+        if not any(moves) and not self._is_about("RELEASE", None):
+            raise ValueError("can never apply: its conditions exclude each other")
+        return self
+
+    def _is_about(self, action: ActionType, destination: Destination | None) -> bool:
+        """Return whether the conditions on what is done hold; an unknown destination counts as the listed one."""
+        into_inbox = delivers(action, destination)
+        if self.actions is not None and action not in self.actions and not (into_inbox and "RELEASE" in self.actions):
+            return False
+        if self.delivers is not None and self.delivers != into_inbox:
+            return False
+        if self.destinations is None:
+            return True
+        return action == "MOVE" and (destination is None or destination in self.destinations)
+
+    def applies(self, reach: Reach) -> bool:
+        """Return whether all conditions hold; what is not known counts as too many, and as the listed destination."""
+        return (
+            self._is_about(reach.action, reach.destination)
+            and _above(reach.messages, self.more_than_messages)
+            and _above(reach.recipients, self.more_than_recipients)
+        )
+
+
+class ApprovalRule(Rule):
+    """When approvals are needed, and how many."""
+
+    approvals: int = Field(1, ge=1, le=5, description="How many different approvers must have approved, 1 to 5.")
+    one_from: list[Group] = Field(
+        [], min_length=1, max_length=5, description="Groups of approvers: one approval from each, by different people."
+    )
+
+
+class Approver(Part):
+    """Who may approve."""
+
+    name: str = Field(
+        pattern=PERSON, description="A login or an address, as CFES_REQUESTED_BY gives it: nobody approves their own."
+    )
+    public_key: Annotated[str, Field(max_length=1000), AfterValidator(_pem)] = Field(
+        description="The approver's Ed25519 public key as PEM text."
+    )
+    groups: list[Group] = Field([], max_length=20, description="The groups that the approver belongs to.")
+
+
+class DeleteRule(Part):
+    """What must hold before a job is deleted. `delete: refused` is short for a rule that forbids it."""
+
+    evidence: Literal["required", "signed"] | None = Field(
+        None, description="A bundle that holds every row of the job; signed: with the pack's key, or public_key."
+    )
+    public_key: Annotated[str, Field(max_length=1000), AfterValidator(_pem)] | None = Field(
+        None,
+        description="The Ed25519 public key of signed evidence, PEM text. [default: that of CFES_EVIDENCE_KEY]",
+    )
+    refused: Literal[True] | None = Field(None, description="Whether no job is deleted at all.")
+
+    @model_validator(mode="after")
+    def _asks_for_one_thing(self) -> Self:
+        if (self.refused is None) == (self.evidence is None):
+            raise ValueError("must be `refused`, or have `evidence: required` or `evidence: signed`")
+        if self.public_key is not None and self.evidence != "signed":
+            raise ValueError("has a public_key, which is for `evidence: signed` only")
+        return self
+
+
+class Budget(Part):
+    """What may be changed within some hours, by all jobs of the pack together or by each requester or destination."""
+
+    hours: float = Field(gt=0, le=LONGEST_BUDGET_HOURS, description="How far back is counted, in hours.")
+    messages: int | None = Field(None, ge=0, description="No more messages than this within these hours.")
+    jobs: int | None = Field(
+        None, ge=0, description="No more jobs, or lists of named messages, than this within these hours."
+    )
+    per: list[Literal["requester", "destination"]] = Field(
+        [], description="Count for each requester, for each destination, or for each pair; together where not given."
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.messages is None and self.jobs is None:
+            raise ValueError("limits nothing: give messages, jobs or both")
+        return self
+
+
+def _above(number: int | None, limit: int | None) -> bool:
+    return limit is None or number is None or number > limit

@@ -1,0 +1,59 @@
+"""A job that a call asks for: the call's parameters, and the request that is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from connectors.objects.job import ActionType, BulkJobRequest, Destination
+from connectors.objects.search import SearchParams
+from remediation.guardrails.limits import Limits
+
+if TYPE_CHECKING:
+    from remediation.guardrails.plans.plan import Plan
+
+
+class JobCall(NamedTuple):
+    """What a caller asks for: a search or a plan, caps and overrides, who asks and why.
+
+    plan: the document of preview-job. key: the idempotency key. comment: the reason.
+    """
+
+    action: ActionType
+    destination: Destination | None
+    search: SearchParams | None
+    plan: Mapping[str, Any] | None
+    limits: Limits
+    max_drift: float | None = None
+    requested_by: str | None = None
+    approvals: Sequence[str] = ()
+    key: str | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True)
+class ProposedJob:
+    """A job after the checks that need no count.
+
+    request: as it would be sent. asked: as the caller wrote it. key: the caller's idempotency key.
+    """
+
+    request: BulkJobRequest
+    asked: BulkJobRequest
+    plan: Plan | None
+    limits: Limits
+    requested_by: str | None = None
+    max_drift: float | None = None
+    approvals: Sequence[str] = ()
+    warnings: list[str] = field(default_factory=list)
+    key: str | None = None
+
+    @property
+    def drift_allowed(self) -> float:
+        """Percent: the smaller of what the call says and what the plan allows (see
+        remediation.guardrails.plans.check).
+        """
+        if self.plan is None:
+            return 0.0
+        return self.plan.max_drift if self.max_drift is None else min(self.max_drift, self.plan.max_drift)

@@ -1,0 +1,54 @@
+"""The part of a job's search that the message search can express, and what has to be done about the rest.
+
+Facts (docs/remote-api.md): the message search knows no exact_subject and no submissions, and six of the ten
+dispositions. A job runs its search again by itself, so it can find more than any count before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from connectors.objects.search import SEARCHABLE_DISPOSITIONS, SearchParams, verdict_of
+
+if TYPE_CHECKING:
+    from connectors.objects.found_message import FoundMessage
+    from connectors.objects.message import MessageDetails
+
+
+@dataclass(frozen=True)
+class SearchScope:
+    """query: what the API is asked. filters: what is checked here. uncountable: why a count says nothing."""
+
+    query: SearchParams
+    filters: list[Callable[[FoundMessage | MessageDetails], bool]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    uncountable: str | None = None
+
+    def holds(self, message: FoundMessage | MessageDetails) -> bool:
+        """Whether a found message is meant."""
+        return all(check(message) for check in self.filters)
+
+
+def scope_of(search: SearchParams) -> SearchScope:
+    """The search split into what the API can look for and what is checked on each message it finds."""
+    filters: list[Callable[[FoundMessage | MessageDetails], bool]] = []
+    notes = []
+    left_out: dict[str, None] = {}
+    if search.exact_subject is not None:
+        subject = search.exact_subject
+        left_out["exact_subject"] = None
+        filters.append(lambda message: message.subject == subject)
+        notes.append("the message search knows no exact_subject: it was checked on each message found")
+    if search.final_disposition is not None and search.final_disposition not in SEARCHABLE_DISPOSITIONS:
+        disposition = search.final_disposition
+        left_out["final_disposition"] = None
+        filters.append(lambda message: verdict_of(message.final_disposition) == disposition)
+        notes.append(f"the message search knows no disposition {disposition}: it was checked on each message found")
+    uncountable = None
+    if search.submissions is not None:
+        left_out["submissions"] = None
+        if search.submissions:
+            uncountable = "the message search knows no submissions"
+    return SearchScope(search.model_copy(update=left_out), filters, notes, uncountable)

@@ -1,0 +1,199 @@
+"""The checks before a job is created: each refuses as a whole, before anything is sent that changes anything.
+
+`propose_job` runs on every call. `clear_job` counts, and runs only where a job would be created: a job that exists
+already is reused, whatever its search would find now.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
+from connectors.objects.search import SearchParams
+from core.errors import ParameterError, PlanDrifted, PlanNeeded, PlanRefused, Problem
+from core.quantity import counted
+from remediation.guardrails import budgets
+from remediation.guardrails.accountability import check_reason, requester
+from remediation.guardrails.approvals.spent import intent_of, reserve_approvals
+from remediation.guardrails.job_rules import (
+    approvals_needed,
+    asks_for_plan,
+    needs_count,
+    refusals_of_numbers,
+    refusals_of_request,
+)
+from remediation.guardrails.plans.seal import check_seal
+from remediation.guardrails.proposed_job import JobCall, ProposedJob
+from remediation.guardrails.search_scope import scope_of
+from remediation.guardrails.search_window import check_start, with_past_end, with_start
+from remediation.jobs.creation import Clearance
+from remediation.jobs.match import meaning
+from remediation.stamp import Stamp
+
+if TYPE_CHECKING:
+    # Loaded where there is a plan, or something to count: a create without either starts without them.
+    from remediation.guardrails.plans.plan import Plan
+    from remediation.guardrails.survey import Numbers, Survey
+
+
+def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
+    """Return the job of the call's plan, or of its parameters. Raises: ParameterError, GuardrailRefusal."""
+    api.check_writable()
+    check_reason(api, call.comment)
+    who, limits = requester(api, call.requested_by), call.limits.under_policy(api)
+    if call.approvals and call.plan is None:
+        raise ParameterError(problems=[Problem(pointer="/approvals", message="are for a plan: pass it as plan")])
+    warnings: list[str] = []
+    if call.plan is not None:
+        from remediation.guardrails.plans.check import recompute_plan  # noqa: PLC0415
+        from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415 -- only where there is one
+
+        given = read_plan(call.plan)
+        warnings += check_seal(given, api.connection.plan_key, required=False)
+        _check_plan(api, given, call)
+        plan = recompute_plan(given, api.policy)
+        request, asked = plan.request(), plan.asked()
+    else:
+        plan = None
+        search, destination = call.search, call.destination
+        if search is None:
+            raise ParameterError(
+                problems=[Problem(pointer="/search_params", message="is required where no plan is given")]
+            )
+        if call.action == "MOVE" and destination is None:
+            raise ParameterError(
+                problems=[Problem(pointer="/destination", message="is required where no plan is given")]
+            )
+        asked = _request(call.action, destination, search)
+        now = api.clock.now()
+        check_start(search, now)
+        if not limits.allow_open_window:
+            search, started = with_start(search, now)
+            search, ended = with_past_end(search, now)
+            warnings += started + ended
+        request = _request(call.action, destination, search)
+    job = ProposedJob(request, asked, plan, limits, who, call.max_drift, call.approvals, warnings, call.key)
+    for refusal in refusals_of_request(job, api, planned=plan is not None):
+        raise refusal
+    return job
+
+
+def clear_job(api: EmailSecurity, job: ProposedJob, stamp: Stamp) -> Clearance:
+    """Count again, and check what depends on the numbers. stamp: as the job will have it.
+
+    Raises: GuardrailRefusal, and what a search raises.
+    """
+    warnings: list[str] = []
+    if job.plan is not None:
+        job.plan.check_age(api.clock.now())
+    found = _counted(api, job)
+    numbers = None if found is None else found.numbers
+    if found is not None:
+        warnings += scope_of(job.request.search_params).notes
+        for refusal in refusals_of_numbers(found, job, api):
+            raise refusal
+        _check_drift(job, found)
+    if asks_for_plan(job, api, numbers):
+        if job.plan is None:
+            raise PlanNeeded("the policy asks for a plan before this is done")
+        check_seal(job.plan, api.connection.plan_key, required=True)
+    # A call without its approvals must not use up a budget.
+    approved_by = _approved_by(api, job, numbers)
+    budgets.spend(
+        api,
+        intent=budgets.intent_of(stamp),
+        action=job.request.action,
+        destination=job.request.destination,
+        messages=None if numbers is None else numbers.messages,
+        jobs=1,
+    )
+    return Clearance(warnings, approved_by, None if numbers is None else numbers.messages)
+
+
+def refund_job(api: EmailSecurity, stamp: Stamp) -> None:
+    """Take back from the budgets what `clear_job` recorded for a job that was surely not made."""
+    budgets.refund(api, budgets.intent_of(stamp))
+
+
+def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
+    """Raises: PlanRefused where the plan is not one for this call."""
+    if plan.account_id.lower() != api.connection.account_id.lower():
+        raise PlanRefused(f"the plan is for another account, {plan.account_id}")
+    if plan.action != call.action:
+        raise PlanRefused(f"the plan is for a {plan.action}, not for a {call.action}")
+    if call.destination is not None and call.destination != plan.destination:
+        raise PlanRefused(f"the plan is for {plan.destination}, the destination that is given is {call.destination}")
+    if call.search is not None and not _is_search_of(plan, call.search):
+        raise PlanRefused(
+            "the plan is for another search than the search_params that are given",
+            help="Nothing was changed. Leave search_params out: the plan has them; or make a plan for these.",
+        )
+    if plan.destination in IRREVERSIBLE_DESTINATIONS and plan.numbers is None:
+        raise PlanRefused(
+            f"the plan has no numbers, and this pack can't undo a move to {plan.destination}: it binds nothing"
+        )
+
+
+def _is_search_of(plan: Plan, search: SearchParams) -> bool:
+    return meaning(search.request()) in (meaning(plan.asked_search_params), meaning(plan.search_params))
+
+
+def _request(action: ActionType, destination: Destination | None, search: SearchParams) -> BulkJobRequest:
+    # The parts are checked already; to check them again would cost the model's building at every start of a process.
+    return BulkJobRequest.model_construct(action=action, destination=destination, search_params=search)
+
+
+def _counted(api: EmailSecurity, job: ProposedJob) -> Survey | None:
+    """The count, where anything depends on it. Raises: UncountableSearch where something does and none can be made."""
+    planned = job.plan is not None and job.plan.numbers is not None
+    if not planned and not needs_count(job, api):
+        return None
+    from remediation.guardrails.survey import survey  # noqa: PLC0415 -- only where something is counted
+
+    return survey(api, job.request.search_params, enough=lambda numbers: _refuses_for_sure(api, job, numbers))
+
+
+def _refuses_for_sure(api: EmailSecurity, job: ProposedJob, numbers: Numbers) -> bool:
+    """Whether the count refuses whatever else is found: it is not gone on with for nothing."""
+    # A drift names both numbers: the count continues until there is no doubt about its size.
+    most = None if job.plan is None else job.plan.most_messages(job.drift_allowed)
+    doubled = None if most is None else 2 * most + 1000
+    ceilings = (job.limits.max_messages, api.policy.max_messages if api.has_policy else None, doubled)
+    return any(ceiling is not None and numbers.messages > ceiling for ceiling in ceilings)
+
+
+def _check_drift(job: ProposedJob, found: Survey) -> None:
+    """Raises: PlanDrifted with both numbers."""
+    now, percent = found.numbers, job.drift_allowed
+    if job.plan is None or not job.plan.has_drifted(now, percent):
+        return
+    at_least = "" if found.complete else "at least "
+    raise PlanDrifted(
+        f"the plan found {counted(job.plan.messages or 0, 'message')} for "
+        f"{counted(job.plan.recipients or 0, 'recipient')}, the search finds {at_least}{now.messages} for "
+        f"{now.recipients} now; a drift of {percent:g} percent is allowed"
+    )
+
+
+def _approved_by(api: EmailSecurity, job: ProposedJob, numbers: Numbers | None) -> list[str]:
+    """Return who approved, after reserving the approvals for this job. Raises: PlanNeeded, ApprovalRefused."""
+    needed = approvals_needed(job, api, numbers)
+    if not needed and not job.approvals:
+        return []
+    if job.plan is None:
+        raise PlanNeeded(f"the policy asks for {needed}, and approvals are given for a plan")
+    from remediation.guardrails.approvals.approval import require_approvals  # noqa: PLC0415 -- only where somebody has to approve
+
+    plan = job.plan
+    read = require_approvals(
+        api,
+        needed,
+        plan.plan_hash,
+        job.approvals,
+        requesters=[job.requested_by, plan.requested_by],
+        plan_proved=plan.requester_proved,
+    )
+    # After every other check of the approvals and numbers: reserved approvals count for this call alone.
+    reserve_approvals(api, read, plan_hash=plan.plan_hash, intent=intent_of(plan.plan_hash, job.key or ""))
+    return sorted({one.approver for one in read})

@@ -1,0 +1,245 @@
+"""A limit on what a job may discover: the job that discovers more is cancelled at once.
+
+A job runs its search again by itself, so it can find more than any count before it; and it processes nothing before it
+has discovered everything. The limit is the smallest of what the call, the plan and the policy say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from actions.contract.action import ActionResult
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import BEFORE_PROCESSING, BulkJob
+from core.clock import Deadline
+from core.errors import (
+    OutcomeUnknown,
+    PackError,
+    ParameterError,
+    PermissionDenied,
+    PolicyUnusable,
+    TemporaryFailure,
+)
+from core.quantity import counted
+from remediation.jobs.cancelling import cancel_surely
+from remediation.jobs.job_of_plan import problem_of_plan
+from remediation.stamp import Stamp
+
+if TYPE_CHECKING:
+    from remediation.guardrails.plans.plan import Plan
+
+# While the job has not begun to process, each look may be the one that stops it: at first once a second (a quarter of
+# the API's rate limit), then every two seconds, or every ten while nothing has begun at all; or less often, where the
+# caller's shortest interval is longer.
+QUICK_SECONDS = 60.0
+QUICK_INTERVAL_SECONDS = 1.0
+INTERVAL_SECONDS = 2.0
+_INTERVALS = {"PENDING": 5, "DISCOVERING": 1}
+
+
+class Tripwire(ActionResult):
+    """The limit on what the job may discover, and what became of it."""
+
+    limit: int = Field(description="Messages that it may discover.")
+    discovered: int = Field(description="Messages that it has discovered.")
+    tripped: bool = Field(description="Whether that is more.")
+    cancelled: bool = Field(description="Whether this call cancelled the job for it.")
+    processed: int = Field(description="Messages that the job had processed before that.")
+
+
+@dataclass(frozen=True)
+class DiscoveryLimit:
+    """messages: the most that the job may discover; None for no limit. plan: the plan that says so.
+
+    asked: whether the caller gave it, by a number or a plan.
+    """
+
+    messages: int | None
+    plan: Plan | None = None
+    asked: bool = False
+
+    @classmethod
+    def of(cls, api: EmailSecurity, given: int | None, plan: Mapping[str, Any] | None) -> DiscoveryLimit:
+        """Return the smaller of what is given and what the plan allows. `under_policy` adds the policy's limit.
+
+        Raises: ParameterError, PlanRefused, ReadOnlyMode, PolicyUnusable.
+        """
+        limit = cls(given, asked=given is not None)
+        if plan is not None:
+            # Plans are read where there is one: to build their model costs at every start of a process.
+            from remediation.guardrails.plans.check import recompute_plan  # noqa: PLC0415
+            from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415
+
+            read = recompute_plan(read_plan(plan), api.policy)
+            limit = cls(smallest(given, read.cancel_if_discovered_over), read, asked=True)
+        if limit.messages is not None:
+            # Where nothing may be cancelled, the caller learns it before the wait, not when the job is over the limit.
+            api.check_writable()
+        return limit
+
+    def under_policy(self, api: EmailSecurity, job: BulkJob, *, created: bool = False) -> DiscoveryLimit:
+        """Return the limit with the policy's, for a job that this pack made: this call (created), or one with a stamp.
+
+        Jobs of the dashboard are not the policy's. Where the pack may not write, it can't cancel either.
+        """
+        if not api.has_policy or api.connection.read_only or not (created or Stamp.read(job.comment)):
+            return self
+        try:
+            return replace(self, messages=smallest(self.messages, api.policy.max_messages))
+        except PolicyUnusable:
+            return self
+
+    def check_plan_of(self, api: EmailSecurity, job: BulkJob) -> None:
+        """Raises: ParameterError unless the job was made from the plan and does what the plan says."""
+        if problem := self.problem_of(api, job):
+            message = f"{problem}; cancel_if_discovered_over takes a number by itself"
+            raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
+
+    def problem_of(self, api: EmailSecurity, job: BulkJob) -> str | None:
+        """Return why the job is not the plan's; None where it is, or there is no plan."""
+        return None if self.plan is None else problem_of_plan(api, self.plan, job)
+
+    def check_permission(self, api: EmailSecurity, job: BulkJob) -> list[str]:
+        """Check, before the wait, that the token may cancel the job. Return warnings.
+
+        One call, and only while the job may still exceed its limit. Where the policy alone sets the limit, a token
+        that only reads gets a warning: whoever waits with it did not ask for a limit.
+        Raises: PermissionDenied where the caller's limit could not be enforced.
+        """
+        may_exceed = job.status in BEFORE_PROCESSING and not self.is_over(job)
+        if self.messages is None or api.connection.read_only or not may_exceed:
+            return []
+        from connectors.write_permission import write_permission  # noqa: PLC0415 -- only where a limit is watched
+
+        answer, _ = write_permission(api)
+        if answer != "missing":
+            return []
+        message = (
+            f"to cancel a job that discovers more than {counted(self.messages, 'message')} takes the permission 'Cloud "
+            "Email Security: Write', which the token lacks"
+        )
+        if self.asked:
+            raise PermissionDenied(
+                message,
+                help=f"Nothing was changed, and job {job.job_id} is still running. Add the permission, or wait without "
+                "cancel_if_discovered_over and plan.",
+                job_id=job.job_id,
+            )
+        return [f"{message}: the limit is the policy's, and nothing enforces it here"]
+
+    def next_look(self, job: BulkJob, watched_seconds: float, shortest: float) -> float:
+        """Seconds until the next look at the latest."""
+        if self.messages is None or job.status not in _INTERVALS:
+            return math.inf
+        if watched_seconds < QUICK_SECONDS:
+            return max(QUICK_INTERVAL_SECONDS, shortest)
+        return _INTERVALS[job.status] * max(INTERVAL_SECONDS, shortest)
+
+    def is_over(self, job: BulkJob) -> bool:
+        """Whether the job has discovered too much and still runs."""
+        return self._tripped(job) and not job.has_ended
+
+    def stop(self, api: EmailSecurity, job: BulkJob) -> tuple[BulkJob, bool]:
+        """Cancel the job. Return it, and whether this call may have cancelled it.
+
+        Raises: TemporaryFailure as it came; any other failure with what it means here.
+        """
+        try:
+            stopped, applied = cancel_surely(api, job)
+        except TemporaryFailure:
+            raise
+        except PackError as failure:
+            raise self.not_stopped(job, failure) from None
+        return stopped, applied != "no"
+
+    def falls_short(self, job: BulkJob) -> bool:
+        """Return whether the job has ended with far fewer messages than the plan counted."""
+        if self.plan is None or self.plan.messages is None or not job.has_ended:
+            return False
+        return job.total_messages_discovered * 100 < self.plan.messages * (100 - min(self.plan.max_drift, 100))
+
+    def _tripped(self, job: BulkJob) -> bool:
+        return self.messages is not None and job.total_messages_discovered > self.messages
+
+    def tripwire(self, job: BulkJob, *, cancelled: bool) -> Tripwire | None:
+        if self.messages is None:
+            return None
+        return Tripwire(
+            limit=self.messages,
+            discovered=job.total_messages_discovered,
+            tripped=self._tripped(job),
+            cancelled=cancelled and job.status == "CANCELLED",
+            processed=job.processed,
+        )
+
+    def not_stopped(self, job: BulkJob, trouble: PackError) -> PackError:
+        """Return the same failure, saying that the job is over its limit and still running."""
+        return trouble.retold(
+            f"the job has discovered {counted(job.total_messages_discovered, 'message')}, more than {self.messages}, "
+            f"and could not be cancelled: {trouble.message}",
+            help=f"The job is still running. Cancel it now: cfes cancel-job --job-id {job.job_id}",
+            job_id=job.job_id,
+        )
+
+
+def smallest(*limits: int | None) -> int | None:
+    """Return the smallest limit; None where there is none."""
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+class DiscoveryWatch:
+    """Polls a new job until it has discovered its messages, for a minute at most, and cancels it over the limit.
+
+    A poll that fails ends the watch: what the job discovers is then left to wait-for-job.
+    """
+
+    def __init__(self, api: EmailSecurity) -> None:
+        self._api = api
+        self._deadline = Deadline(api.clock, QUICK_SECONDS)
+        self._stopped: dict[str, BulkJob] = {}
+
+    def watch(
+        self, job: BulkJob, limit: DiscoveryLimit, *, created: bool, seconds: float = QUICK_SECONDS
+    ) -> tuple[BulkJob, Tripwire | None]:
+        """Watch the job for so long. Return it, and what became of the limit. created: by this call.
+
+        Raises: where a job over the limit could not be cancelled, OutcomeUnknown if this call created it, else the
+        failure.
+        """
+        job = self._stopped.get(job.job_id, job)
+        turn = Deadline(self._api.clock, seconds)
+        while limit.messages is not None:
+            if limit.is_over(job):
+                job = self._stop(job, limit, created=created)
+            time_left = self._api.time_left()
+            left = min(self._deadline.remaining(), turn.remaining(), math.inf if time_left is None else time_left)
+            if job.status not in _INTERVALS or left < QUICK_INTERVAL_SECONDS:
+                break
+            self._api.clock.sleep(QUICK_INTERVAL_SECONDS)
+            try:
+                job = self._api.get_job(job.job_id)
+            except PackError:
+                # The job is there, whatever this poll met: an error would say that nothing was changed.
+                break
+        return job, limit.tripwire(job, cancelled=job.job_id in self._stopped)
+
+    def _stop(self, job: BulkJob, limit: DiscoveryLimit, *, created: bool) -> BulkJob:
+        try:
+            stopped, cancelled = limit.stop(self._api, job)
+        except PackError as failure:
+            running = limit.not_stopped(job, failure)
+            if not created:
+                raise running from None
+            raise OutcomeUnknown(running.message, help=running.help, applied="yes", job_id=job.job_id) from None
+        if cancelled:
+            self._stopped[job.job_id] = stopped
+        return stopped
+
+    def has_stopped(self, job: BulkJob) -> bool:
+        """Whether it has cancelled this job."""
+        return job.job_id in self._stopped

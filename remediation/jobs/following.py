@@ -1,0 +1,56 @@
+"""From a job that was cancelled as a later duplicate to the job that stays in its place.
+
+Two workers of one intent can each make a job; the later one is cancelled, perhaps after its worker was told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import cast, get_args
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import ActionType, BulkJob
+from remediation.jobs.looks import JobLooks, created_at
+from remediation.jobs.match import action_of, does_the_same, is_proved, is_visible
+from remediation.stamp import Stamp, StampKey
+
+PAUSE_SECONDS = 2.0
+MOST_LOOKS = 20
+
+
+def jobs_in_place_of(api: EmailSecurity, cancelled: BulkJob, time_left: Callable[[], float]) -> list[BulkJob]:
+    """Return the jobs of the same intent that were not cancelled and do the same, the earliest first.
+
+    The stamp of such a job has the same key and request; with CFES_PLAN_KEY both jobs must be proved by their stamps.
+    While the list may not show a new job yet, it is read again, for as long as `time_left`.
+    Raises: what reading the list raises.
+    """
+    stamp, action = Stamp.read(cancelled.comment), action_of(cancelled)
+    if stamp is None or action not in get_args(ActionType) or not _is_believed(api, cancelled):
+        return []
+    looks = JobLooks(api, stamp, cast("ActionType", action))
+    shown_by = created_at(cancelled.created_at) + timedelta(seconds=api.connection.listing_lag_seconds + 1)
+    found = [job for job, _ in looks.read_again().bearers]
+    for _ in range(MOST_LOOKS):
+        found = [job for job in found if _is_in_place_of(api, cancelled, stamp, job)]
+        if found or api.clock.now() >= shown_by or time_left() < PAUSE_SECONDS:
+            break
+        api.clock.sleep(PAUSE_SECONDS)
+        found = [job for job, _ in looks.read_new().bearers]
+    return found
+
+
+def _is_in_place_of(api: EmailSecurity, cancelled: BulkJob, stamp: Stamp, job: BulkJob) -> bool:
+    found = Stamp.read(job.comment)
+    if job.job_id == cancelled.job_id or job.status == "CANCELLED" or found is None or not found.same_request(stamp):
+        return False
+    if not is_visible(job):
+        # A row of the list may lack what the job itself has.
+        job = api.get_job(job.job_id)
+    return does_the_same(cancelled, job) and _is_believed(api, job)
+
+
+def _is_believed(api: EmailSecurity, job: BulkJob) -> bool:
+    stamp_key = StampKey.of(api.connection.plan_key)
+    return stamp_key is None or is_proved(job, api.connection.account_id, stamp_key)

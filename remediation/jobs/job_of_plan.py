@@ -1,0 +1,34 @@
+"""Whether a job is the one that a plan describes: by its stamp, and by what the job really does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import BulkJob
+from remediation.jobs.match import ExpectedJob, differences, is_visible
+from remediation.stamp import Stamp, StampKey
+
+if TYPE_CHECKING:
+    from remediation.guardrails.plans.plan import Plan
+
+NOT_OF_PLAN = "is not the plan that the job was made from"
+NO_STAMP = "can't be compared with the job, which the service shows without the stamp that names a job's plan"
+
+
+def problem_of_plan(api: EmailSecurity, plan: Plan, job: BulkJob) -> str | None:
+    """Return why the job is not the plan's, or None where it is: made from it, and doing exactly what it says.
+
+    Raises: PlanRefused where the plan's search is not one that a job takes.
+    """
+    stamp = Stamp.read(job.comment)
+    if stamp is None:
+        return NO_STAMP
+    if not stamp.names_plan(plan.plan_hash):
+        return NOT_OF_PLAN
+    if found := differences(ExpectedJob(plan.request()), job):
+        return f"{NOT_OF_PLAN}, although its stamp names it: {'; '.join(found[:5])}"
+    stamp_key = StampKey.of(api.connection.plan_key)
+    if is_visible(job) or stamp_key is None or stamp.is_authentic(api.connection.account_id, stamp_key):
+        return None
+    return f"{NOT_OF_PLAN}, as far as can be seen: its stamp was not made with CFES_PLAN_KEY"

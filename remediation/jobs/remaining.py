@@ -1,0 +1,140 @@
+"""How many messages of a search are still where an action takes messages from. Asked where a job was reused.
+
+A message is delivered, or its move has failed, or it was moved and is back in Inbox. Only a message's action log tells
+the last, and it names no mailbox. So the count has bounds, and says where it reached one, or where a message in several
+mailboxes leaves it open in how many of them it remains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import ActionType, Destination
+from connectors.objects.search import DeliveryStatus, SearchParams
+from core.clock import Deadline
+from core.errors import NotFound, PackError
+from remediation.guardrails.search_scope import scope_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from connectors.objects.message import MessageDetails
+
+# Messages read for each delivery status: ten pages.
+MOST_READ = 10_000
+# Action logs read, spread over the messages that were moved. Mail that was moved back was mostly moved back together.
+MOST_LOGS = 25
+MOST_SECONDS = 60.0
+
+_IN_MAILBOX: tuple[DeliveryStatus, ...] = ("delivered", "move_failed")
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """messages: how many remain, one for each mailbox; None where they can't be counted, and `why_not` says why.
+
+    all_checked: whether every message was checked, in every mailbox; otherwise `messages` is the least.
+    """
+
+    messages: int | None
+    all_checked: bool = True
+    why_not: str | None = None
+
+
+def count_remaining(
+    api: EmailSecurity, action: ActionType, destination: Destination | None, search: SearchParams
+) -> Remaining:
+    """Count the messages of a search that the action has still to reach, as of now. Never raises a PackError."""
+    if uncountable := scope_of(search).uncountable:
+        return Remaining(None, all_checked=False, why_not=uncountable)
+    try:
+        bounded = api.until(Deadline(api.clock, MOST_SECONDS))
+        if action == "RELEASE":
+            held, complete = _found(bounded, search, "quarantined")
+            return _sum([_copies(one, ("quarantined",)) for one in held], complete=complete)
+        return _still_in_mailboxes(bounded, search, to_inbox=destination == "Inbox")
+    except PackError as failure:
+        return Remaining(None, all_checked=False, why_not=failure.message)
+
+
+class _Left(NamedTuple):
+    """Of one message: in how many mailboxes it remains, and whether that is sure; otherwise it is the least."""
+
+    copies: int
+    sure: bool
+
+
+def _sum(found: Sequence[_Left], *, complete: bool) -> Remaining:
+    return Remaining(sum(one.copies for one in found), complete and all(one.sure for one in found))
+
+
+def _still_in_mailboxes(api: EmailSecurity, search: SearchParams, *, to_inbox: bool) -> Remaining:
+    found: dict[str, _Left] = {}
+    complete = True
+    for status in () if to_inbox else _IN_MAILBOX:
+        messages, whole = _found(api, search, status)
+        complete = complete and whole
+        found |= {one.id: _copies(one, _IN_MAILBOX) for one in messages}
+    moved, whole = _found(api, search, "moved")
+    candidates = [one for one in moved if one.id not in found]
+    for one in _spread(candidates, MOST_LOGS):
+        found[one.id] = _moved_back(api, one, to_inbox=to_inbox)
+    return _sum(list(found.values()), complete=complete and whole and len(candidates) <= MOST_LOGS)
+
+
+def _found(api: EmailSecurity, search: SearchParams, status: DeliveryStatus) -> tuple[list[MessageDetails], bool]:
+    """Return the messages with this delivery status, and whether these are all of them."""
+    if search.delivery_status not in (None, status):
+        return [], True
+    scope = scope_of(search.model_copy(update={"delivery_status": status}))
+    read = list(islice(api.search_messages(scope.query), MOST_READ + 1))
+    # A job skips what users have reported as phish.
+    meant = [one for one in read[:MOST_READ] if scope.holds(one) and not one.is_phish_submission]
+    return meant, len(read) <= MOST_READ
+
+
+def _copies(message: MessageDetails, statuses: Sequence[str]) -> _Left:
+    """Return in how many mailboxes a message has one of these statuses: at least one, where its copies differ."""
+    others = set(message.delivery_status or ()) - set(statuses)
+    return _Left(1, message.copies <= 2) if others else _Left(message.copies, sure=True)
+
+
+def _spread(messages: Sequence[MessageDetails], most: int) -> Iterator[MessageDetails]:
+    step = max(1.0, len(messages) / most)
+    return (messages[int(number * step)] for number in range(min(len(messages), most)))
+
+
+def _moved_back(api: EmailSecurity, message: MessageDetails, *, to_inbox: bool) -> _Left:
+    """Return in how many mailboxes a moved message is back where the action takes messages from.
+
+    An entry of the log is one mailbox's, or of all: that is not documented. What was moved back last and never moved
+    away after that is back in as many mailboxes as there are entries, at least.
+    """
+    moves: list[tuple[datetime, bool]] = []
+    unsure = _Left(0, sure=False)
+    try:
+        log = api.message_actions(message.id)
+    except NotFound:
+        return unsure
+    for entry in log:
+        if entry.operation != "MOVE" or entry.folder is None or entry.carried_out is False:
+            continue
+        try:
+            moves.append((entry.time(), (entry.folder == "Inbox") is not to_inbox))
+        except ValueError:
+            return unsure
+        if entry.carried_out is None:
+            return unsure
+    if not any(back for _, back in moves):
+        return _Left(0, sure=True)
+    by_time = [{back for _, back in same} for _, same in groupby(sorted(moves), key=lambda move: move[0])]
+    if len(by_time[-1]) > 1:
+        return unsure
+    back = by_time[-1].pop()
+    last_other = max((at for at, other in moves if other is not back), default=None)
+    latest = sum(last_other is None or at > last_other for at, _ in moves)
+    return _Left(min(latest, message.copies) if back else 0, sure=latest >= message.copies)

@@ -1,0 +1,148 @@
+"""Whether a job that has a call's stamp may be reused: only where it really does what the call wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import BulkJob
+from connectors.objects.search import SearchParams
+from core.errors import ANOTHER_JOB, Applied, IdempotencyConflict, OutcomeUnknown, PackError
+from core.quantity import counted
+from remediation.jobs.match import (
+    ExpectedJob,
+    differences,
+    is_formerly_stamped,
+    is_visible,
+    missed_search,
+    window_search,
+)
+from remediation.stamp import Stamp
+
+# An error names so many differences.
+MOST_DIFFERENCES = 5
+
+_GAP = (
+    "job {job} was made at {made} and its search ends at {end}: mail that arrived between the two {is_or_may} left "
+    "out of it. For that mail use " + ANOTHER_JOB
+)
+_FOUND_NOTHING = (
+    "job {} found no message, and the plan has {}: they were moved or released before, or are where they were"
+)
+_UNSEEN = "the service does not show what job {} does: it was recognised by its keyed stamp alone"
+_NO_PROOF = "the service does not show what it does, and a stamp that was made without CFES_PLAN_KEY is not proof"
+
+
+def reusable_job(
+    api: EmailSecurity,
+    expected: ExpectedJob,
+    job: BulkJob,
+    stamp: Stamp,
+    *,
+    planned_messages: int | None,
+    finds_message: Callable[[SearchParams], bool | None],
+    applied: Applied,
+) -> tuple[BulkJob, list[str]]:
+    """Return the job with all its parts, and warnings.
+
+    stamp: as the job has it. planned_messages: how many the call's plan has. finds_message: whether a search finds
+    any; None where nobody can tell. applied: what the call changed so far.
+
+    Raises: IdempotencyConflict naming what differs; OutcomeUnknown; what EmailSecurity.get_job and finds_message raise.
+    """
+    warnings = []
+    with _reading(job, applied):
+        if not is_visible(job):
+            # A row of the list may lack what the job itself has.
+            job = api.get_job(job.job_id)
+        found = differences(expected, job)
+        if not found:
+            left_out, gap = _left_out(expected, job, finds_message)
+            found += left_out
+            warnings += gap
+    if planned_messages and _finds_nothing(job, stamp):
+        if expected.of_plan:
+            # It does exactly what the plan says: the plan's messages were gone before.
+            warnings.append(_FOUND_NOTHING.format(job.job_id, planned_messages))
+        else:
+            found.append(f"its search found no message, and the plan has {planned_messages}")
+    if not is_visible(job):
+        if api.connection.plan_key is None:
+            found.append(_NO_PROOF)
+        warnings.append(_UNSEEN.format(job.job_id))
+    if not found:
+        return job, warnings
+    if len(found) > MOST_DIFFERENCES:
+        found[MOST_DIFFERENCES:] = [counted(len(found) - MOST_DIFFERENCES, "more difference")]
+    look = f"Check job {job.job_id} and who made it. To make another job, use {ANOTHER_JOB}."
+    raise IdempotencyConflict(
+        f"job {job.job_id} ({job.status}, made at {job.created_at}) has the stamp of this request, but differs: "
+        f"{'; '.join(found)}.",
+        help=f"No job was created. {look}" if applied == "no" else look,
+        applied=applied,
+        job_id=job.job_id,
+    )
+
+
+def was_asked_before(
+    api: EmailSecurity, expected: ExpectedJob, job: BulkJob, stamp: Stamp, *, applied: Applied
+) -> bool:
+    """Return whether an earlier version made this job of the call's key for the same request in another spelling.
+
+    Its stamp has another digest of the request then. Raises: as reusable_job.
+    """
+    with _reading(job, applied):
+        if not is_visible(job):
+            job = api.get_job(job.job_id)
+    return is_visible(job) and not differences(expected, job) and is_formerly_stamped(expected, job, stamp)
+
+
+def _finds_nothing(job: BulkJob, stamp: Stamp) -> bool:
+    return stamp.messages == 0 or (job.status == "COMPLETED" and job.total_messages_discovered == 0)
+
+
+def _left_out(
+    expected: ExpectedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]
+) -> tuple[list[str], list[str]]:
+    """Return what speaks against a job whose window ends before it was made, and warnings.
+
+    Its plan may have waited for approval: then it is the job of this request, without the mail that arrived meanwhile.
+    A job that finds nothing of what was there is not.
+    """
+    missed = missed_search(expected, job)
+    arrived = False if missed is None else finds_message(missed)
+    if arrived is False:
+        return [], []
+    if arrived and _finds_none(expected, job, finds_message):
+        return [
+            f"end: its window ends at {_end_of(job)} and has no message; some arrived after that and before it was made"
+        ], []
+    is_or_may = "is" if arrived else "may be"
+    return [], [_GAP.format(job=job.job_id, made=job.created_at, end=_end_of(job), is_or_may=is_or_may)]
+
+
+def _finds_none(expected: ExpectedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]) -> bool:
+    if job.total_messages_discovered:
+        return False
+    return job.status == "COMPLETED" or finds_message(window_search(expected, job)) is False
+
+
+def _end_of(job: BulkJob) -> str:
+    return str((job.search_params or {}).get("end"))[:40]
+
+
+@contextmanager
+def _reading(job: BulkJob, applied: Applied) -> Iterator[None]:
+    """What can't be read leaves the outcome of a call open that has changed something already."""
+    try:
+        yield
+    except PackError as failure:
+        if applied == "no":
+            raise
+        raise OutcomeUnknown(
+            f"job {job.job_id} has the stamp of this request, and what it does could not be read: {failure.message}",
+            help="Run the same call again with the same key or plan.",
+            applied=applied,
+            job_id=job.job_id,
+        ) from None

@@ -1,0 +1,305 @@
+"""Which job stays, of several that were made for one intent: found out, and brought about.
+
+The earliest job stays (`created_at`, then job ID in lower case), the later ones are cancelled. All workers decide so,
+and each names the job that stays: so each waits until the list has had its time to show the other workers' jobs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import BulkJob
+from core.errors import Applied, NotFound, OutcomeUnknown, PackError
+from core.quantity import counted
+from remediation.jobs.cancelling import Cancelled, cancel_surely
+from remediation.jobs.looks import Bearers, JobLooks, Look, created_at, in_order
+from remediation.stamp import Stamp
+
+# While the list is given time to show a job, the pauses grow from this one.
+FIRST_LOOK_AGAIN_SECONDS = 1.0
+MOST_LOOKS = 20
+# The list is looked at once more this long after a create where the first look showed the own job and no other; else
+# after CFES_LISTING_LAG_SECONDS, if those are more.
+QUIET_SECONDS = 4.0
+# Jobs of one second can't be told apart where `created_at` has no fraction: the second has to be over.
+WHOLE_SECOND = 1.0
+_FRACTION = re.compile(r"\.\d")
+
+_LOST_STAMP = (
+    "the list of jobs shows job {job} without the stamp that its comment was sent with ({comment}): the same call "
+    "again does not recognise the job, and makes another one. Follow this job by its ID, and don't run the call again"
+)
+_NOT_SHOWN = (
+    "the listing does not show the job yet, {seconds:.0f} s after it was made: whether another worker made the same is "
+    "not known. The same call again reuses the job once the listing shows it; before that it makes another one"
+)
+_NO_TIME = (
+    "the time allowed ended before the listing had its time to show other workers' jobs: if one was made for the same "
+    "intent earlier, it stays in place of this one, and wait-for-job follows it"
+)
+
+_UNCONFIRMED = (
+    "the list showed no other job for the same intent, and could not be read once more to make sure: {reason}. If "
+    "another worker made one earlier, it stays in place of this one, and wait-for-job follows it"
+)
+
+# Called while the list is given its time: the job that stays as far as is known, its stamp, whether this call made it,
+# and for how many seconds it may work. A discovery limit can't wait.
+Meanwhile = Callable[[BulkJob, Stamp, bool, float], None]
+
+
+def surest(applied: Collection[Applied]) -> Applied:
+    """Return the strongest of what is known to have been changed."""
+    return "yes" if "yes" in applied else "unknown" if "unknown" in applied else "no"
+
+
+class Ranked(NamedTuple):
+    """first: the job that stays, with its stamp. later: the jobs of this key that don't."""
+
+    first: tuple[BulkJob, Stamp]
+    later: list[BulkJob]
+
+
+@dataclass
+class Race:
+    """The jobs of one intent, as several looks showed them, and what this call did about them.
+
+    own: the job that this call made, if it did. lost: it sent a POST whose answer was lost and whose job does not show.
+    meanwhile: is called with each pause. cancelled: by job ID, the later jobs as this call's cancel left them.
+    """
+
+    api: EmailSecurity
+    stamp: Stamp
+    own: BulkJob | None = None
+    lost: bool = False
+    meanwhile: Meanwhile = lambda _job, _stamp, _created, _seconds: None
+    cancelled: dict[str, Cancelled] = field(default_factory=dict)
+    _seen: dict[str, tuple[BulkJob, Stamp]] = field(default_factory=dict)
+    _own_comments: list[str | None] = field(default_factory=list)
+    _own_is_marked: bool = False
+    _own_was_cancelled: bool = False
+    _in_all_looks: bool = True
+    _out_of_time: bool = False
+    _unconfirmed: str | None = None
+
+    @classmethod
+    def of(
+        cls, api: EmailSecurity, stamp: Stamp, standing: Bearers, meanwhile: Meanwhile, *, lost: bool = False
+    ) -> Race:
+        """The race of a call that made no job, among those that the list shows."""
+        race = cls(api, stamp, lost=lost, meanwhile=meanwhile)
+        race._take_bearers(standing)
+        return race
+
+    @property
+    def applied(self) -> set[Applied]:
+        """What this call has changed so far."""
+        begun: Applied = "yes" if self.own is not None else "unknown" if self.lost else "no"
+        return {begun, *(one.applied for one in self.cancelled.values())}
+
+    @property
+    def own_shows(self) -> bool:
+        """Whether a look has shown the own job."""
+        return bool(self._own_comments)
+
+    def take(self, look: Look, looks: JobLooks) -> None:
+        """Take in what a look showed, and cancel the jobs that it showed to be later than another."""
+        if self.own is not None:
+            self._take_own(look, looks)
+        self._take_bearers(look.bearers)
+
+    def _take_bearers(self, bearers: Bearers) -> None:
+        self._seen |= {job.job_id: (job, stamp) for job, stamp in bearers}
+        for job in self.ranked().later if len(self.bearers()) > 1 else []:
+            if job.job_id not in self.cancelled:
+                self.cancelled[job.job_id] = self._cancel(job)
+
+    def _take_own(self, look: Look, looks: JobLooks) -> None:
+        self._in_all_looks = self._in_all_looks and look.own is not None
+        if look.own is None:
+            return
+        self._own_was_cancelled = look.own.get("status") == "CANCELLED"
+        comment = look.own.get("comment")
+        self._own_comments.append(comment if isinstance(comment, str) else None)
+        found = looks.stamp_of(look.own)
+        self._own_is_marked |= found is not None and found.same_request(self.stamp) and found.mac == self.stamp.mac
+
+    def bearers(self) -> Bearers:
+        """The jobs of the intent that were seen, the own one among them, the earliest first."""
+        own = {} if self.own is None else {self.own.job_id: (self.own, self.stamp)}
+        return in_order((own | self._seen).values())
+
+    def ranked(self) -> Ranked:
+        """Return which job stays. Another key's job is never touched."""
+        bearers = self.bearers()
+        of_key = [(job, found) for job, found in bearers if found.key == self.stamp.key]
+        of_plan = [(job, found) for job, found in bearers if found.key != self.stamp.key]
+        if self._is_unrecognised and len(of_key) > 1:
+            # Other workers can't know it for one of theirs: it is the one that has to go.
+            of_key.sort(key=lambda pair: self.own is not None and pair[0].job_id == self.own.job_id)
+        first = of_key[0] if of_key else of_plan[0]
+        if of_plan and first[1].same_plan(self.stamp) and of_plan[0] == bearers[0]:
+            # Two keys raced for one plan. A job that this key made without that plan is no part of the race.
+            first = of_plan[0]
+        # Also where the first is for another request: a call with this key that left them would be the last to see
+        # them.
+        return Ranked(first, [job for job, _ in of_key if job.job_id != first[0].job_id])
+
+    @property
+    def _is_unrecognised(self) -> bool:
+        return self.own_shows and not self._own_is_marked
+
+    def await_others(self, looks: JobLooks) -> None:
+        """Look until the list has had its time to show the jobs that other workers have made.
+
+        Raises: OutcomeUnknown where something was changed and the list can't be read, or a later job can't be
+        cancelled; where nothing was changed, what reading the list and cancelling raise.
+        """
+        own_id = None if self.own is None else self.own.job_id
+        for _ in self._pauses():
+            try:
+                with self._reading():
+                    look = looks.read_new(own_id)
+            except PackError as failure:
+                if not self._is_confirmed_once:
+                    raise
+                self._unconfirmed = failure.message
+                self._take_bearers(looks.broken_off.bearers)
+                return
+            self.take(look, looks)
+        if self.own is not None and not self._out_of_time and (not self.own_shows or self._lost_to_unseen_job):
+            with self._reading():
+                look = looks.read_again(own_id)
+            self.take(look, looks)
+
+    @property
+    def _lost_to_unseen_job(self) -> bool:
+        """Whether somebody else has cancelled the own job, as a duplicate of one that no look has shown."""
+        return self._own_was_cancelled and len(self.bearers()) == 1
+
+    @property
+    def _is_confirmed_once(self) -> bool:
+        """Whether a look has shown what is needed, and only the one that makes sure is missing."""
+        return self._is_quiet and (self.own is None or self.own_shows)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except PackError as failure:
+            applied = surest(self.applied)
+            if applied == "no":
+                raise
+            job = self.own or self.bearers()[0][0]
+            was = "was created" if self.own is not None else "exists for this request"
+            raise OutcomeUnknown(
+                f"job {job.job_id} {was}; whether another worker made the same job could not be looked up: "
+                f"{failure.message}",
+                help="Run the same call again with the same key or plan: it reuses the job, and cancels a later "
+                "duplicate.",
+                applied=applied,
+                job_id=job.job_id,
+            ) from None
+
+    def _pauses(self) -> Iterator[None]:
+        """Pause before each look, as long as another job may turn up."""
+        clock = self.api.clock
+        began, pause = clock.monotonic() - self._age_seconds(), FIRST_LOOK_AGAIN_SECONDS
+        # A look shows the list as it was when the look began: it may take long where the API lets few calls through.
+        looked = clock.monotonic() if self.own is not None else -math.inf
+        if self.own is not None:
+            yield
+        for _ in range(MOST_LOOKS):
+            until = began + self._patience()
+            if max(looked, began) >= until - 0.001:  # what sums of pauses leave
+                return
+            left = until - clock.monotonic()
+            if self.own is None and looked == -math.inf and left <= 0:
+                return
+            time_left = self.api.time_left()
+            if time_left is not None and time_left <= max(left, 0):
+                self._out_of_time = True
+                return
+            self._pause(max(left if self._is_quiet else min(pause, left), 0))
+            pause *= 2
+            looked = clock.monotonic()
+            yield
+
+    def _pause(self, seconds: float) -> None:
+        """Let the time pass; the job that stays, as far as is known, is left to `meanwhile`."""
+        until = self.api.clock.monotonic() + seconds
+        job, stamp = self.ranked().first
+        self.meanwhile(job, stamp, self.own is not None and job.job_id == self.own.job_id, seconds)
+        self.api.clock.sleep(max(until - self.api.clock.monotonic(), 0))
+
+    def _age_seconds(self) -> float:
+        """How long ago the latest job was made, by this machine's clock; 0 for the own one."""
+        if self.own is not None:
+            return 0.0
+        latest = max(created_at(job.created_at) for job, _ in self.bearers())
+        # A clock that is behind says that the job is still to be made: then it has only just been.
+        return max((self.api.clock.now() - latest).total_seconds(), 0.0)
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether nothing hints at another job, or at a list that lags."""
+        return len(self.bearers()) == 1 and self._in_all_looks
+
+    def _patience(self) -> float:
+        jobs = [job for job, _ in self.bearers()]
+        in_whole_seconds = any(not _FRACTION.search(job.created_at or "") for job in jobs)
+        sure = self.api.connection.listing_lag_seconds + (WHOLE_SECOND if in_whole_seconds else 0.0)
+        return min(sure, QUIET_SECONDS) if self._is_quiet else sure
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know of the later jobs, and of what the list shows."""
+        told = [_later(one.job) for one in self.cancelled.values() if one.applied != "no" or self.own is not None]
+        if self._unconfirmed is not None:
+            told.append(_UNCONFIRMED.format(reason=self._unconfirmed))
+        if self.own is None or self.own.job_id in self.cancelled:
+            return told
+        if self._is_unrecognised:
+            told.append(_LOST_STAMP.format(job=self.own.job_id, comment=_shown(self._own_comments[-1])))
+        elif not self.own_shows and not self._out_of_time:
+            told.append(_NOT_SHOWN.format(seconds=self._patience()))
+        return [*told, _NO_TIME] if self._out_of_time else told
+
+    def _cancel(self, job: BulkJob) -> Cancelled:
+        """Cancel a later job of the same intent."""
+        stays = self.ranked().first[0]
+        try:
+            return cancel_surely(self.api, job)
+        except NotFound:
+            # Deleted meanwhile, and still in a list that lags: it does nothing any more.
+            return Cancelled(job, "no")
+        except PackError as failure:
+            message = f"job {job.job_id} is a later twin of job {stays.job_id}, and could not be cancelled"
+            applied = surest({*self.applied, failure.applied})
+            if applied == "no":
+                raise failure.retold(f"{message}: {failure.message}", job_id=stays.job_id) from None
+            raise OutcomeUnknown(
+                f"{message}: {failure.message}",
+                help=f"Cancel job {job.job_id}; or run the same call again: the earlier stays, the later is cancelled.",
+                applied=applied,
+                http_status=failure.http_status,
+                api_errors=failure.api_errors,
+                ray_id=failure.ray_id,
+                job_id=stays.job_id,
+                retry_after_seconds=failure.retry_after_seconds,
+            ) from None
+
+
+def _later(job: BulkJob) -> str:
+    done = f"by then it had processed {job.processed} of {counted(job.total_messages_discovered, 'message')}"
+    note = "" if job.cancelled_note is None else f"; {job.cancelled_note}"
+    return f"job {job.job_id} was made for the same intent later; it is {job.status} now, {done}{note}"
+
+
+def _shown(comment: str | None) -> str:
+    return "its comment there is empty" if not comment else f"its comment there begins {comment[:60]!r}"

@@ -1,0 +1,1 @@
+"""Named messages: select, look up, change in batches, and account for each."""

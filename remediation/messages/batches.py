@@ -1,0 +1,197 @@
+"""Changing named messages in batches, on an API that says of a lost answer nothing at all.
+
+One call, one batch. A batch whose answer was lost is looked up before anything is sent again: what is done is done,
+what is not done is sent once more, what can't be told stops the whole. An error before anything was changed is raised
+as it is; after that it is PartlyApplied or OutcomeUnknown, with the IDs that are left in `resume`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.message_change import MOST_IDS, MoveRow
+from core import progress
+from core.errors import ApiRefusal, OutcomeUnknown, PackError, PartlyApplied
+from core.quantity import counted
+from remediation.guardrails.message_rules import Change, NamedMessage
+from remediation.messages.lookup import LOGS_AFTER_LOSS, look_up, read_logs, state_of, with_details
+from remediation.messages.rows import (
+    MessageRow,
+    Outcome,
+    all_accounted,
+    attributed,
+    found_row,
+    outcome_of,
+    release_rows,
+    shown_row,
+)
+
+# Once something was changed, to wait out a rate-limit block of five minutes is better than to stop half-way.
+PATIENCE_SECONDS = 900.0
+
+NOT_TO_BE_TOLD = "the answer was lost, and the message does not show what was done"
+
+
+@dataclass
+class Ledger:
+    """What became of each message so far, and the rows that say so. changed: whether anything was, by this call.
+
+    resume_bytes: how large an error's `resume` may be. Beyond it the same call with all its IDs goes on too.
+    """
+
+    change: Change
+    messages: dict[str, NamedMessage]
+    resume_bytes: int = 200_000
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    rows: list[MessageRow] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    changed: bool = False
+
+    def counts(self) -> Counter[Outcome]:
+        counted: Counter[Outcome] = Counter(self.outcomes.values())
+        counted["not sent"] = len(self.messages) - len(self.outcomes)
+        return counted
+
+    def left(self) -> list[str]:
+        """The messages that were not sent, or of which it is not known."""
+        return [one for one in self.messages if self.outcomes.get(one, "unknown") == "unknown"]
+
+    def of(self, outcome: Outcome) -> list[str]:
+        return [one for one, became in self.outcomes.items() if became == outcome]
+
+    def note(self, ids: Iterable[str], outcome: Outcome, status: str) -> None:
+        """Note what a look showed, not a row of the service."""
+        success = None if outcome == "unknown" else outcome != "failed"
+        for one in ids:
+            self.outcomes[one] = outcome
+            self.rows.append(found_row(self.messages[one], self.change.destination, success=success, status=status))
+
+
+def carry_out(api: EmailSecurity, ledger: Ledger, ids: Sequence[str], *, action_id: str) -> None:
+    """Send these messages, in batches; the ledger tells what became of them.
+
+    Raises: what the first batch raises; PartlyApplied, OutcomeUnknown.
+    """
+    for start in range(0, len(ids), MOST_IDS):
+        batch = ids[start : start + MOST_IDS]
+        patient = max(api.call_allowance_seconds, PATIENCE_SECONDS)
+        try:
+            _one_batch(api.allowing(patient) if ledger.changed else api, ledger, batch)
+        except PackError as failure:
+            raise _interrupted(ledger, failure) from None
+        done = start + len(batch)
+        progress.report(progress.Progress(action_id, done, len(ids), "messages", f"{done} of {len(ids)} sent"))
+
+
+def _one_batch(api: EmailSecurity, ledger: Ledger, batch: Sequence[str]) -> None:
+    try:
+        _enter(api, ledger, batch, _sent(api, ledger.change, batch))
+    except PackError as failure:
+        if failure.surely_not_applied:
+            raise
+        lost = failure
+    else:
+        return
+    left, untold = _looked_at(api, ledger, batch, lost)
+    if isinstance(lost, ApiRefusal) and len(left) == len(batch):
+        # A refusal, as the messages themselves show.
+        raise lost
+    ledger.note(untold, "unknown", NOT_TO_BE_TOLD)
+    if left:
+        try:
+            _enter(api, ledger, left, _sent(api, ledger.change, left))
+        except PackError as failure:
+            # The first call may still turn out to have been applied, whatever this one says.
+            lost = failure
+            not_done, unseen = _looked_at(api, ledger, left, lost)
+            untold = [*untold, *not_done, *unseen]
+            ledger.note([*not_done, *unseen], "unknown", NOT_TO_BE_TOLD)
+    if untold:
+        raise lost if isinstance(lost, OutcomeUnknown) else OutcomeUnknown(lost.message)
+
+
+def _sent(api: EmailSecurity, change: Change, ids: Sequence[str]) -> list[MoveRow]:
+    if change.destination is None:
+        return release_rows(api.release_messages(ids))
+    return api.move_messages(ids, change.destination)
+
+
+def _looked_at(api: EmailSecurity, ledger: Ledger, ids: Sequence[str], lost: PackError) -> tuple[list[str], list[str]]:
+    """After a lost answer: what is done is noted; what is not done, and what can't be told, is given back."""
+    patient = api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
+    try:
+        found = look_up(patient, ids)
+        logs = read_logs(patient, found, ledger.change, LOGS_AFTER_LOSS)
+    except PackError as failure:
+        ledger.note(ids, "unknown", "the answer was lost, and the message could not be looked up")
+        raise OutcomeUnknown(f"{lost.message}; the messages could not be looked up: {failure.message}") from None
+    states = {one: state_of(found.get(one), logs.get(one), ledger.change) for one in ids}
+    for one, details in found.items():
+        ledger.messages[one] = with_details(ledger.messages[one], details)
+    done = [one for one in ids if states[one] == "done"]
+    ledger.note(done, "succeeded", "the answer was lost; the message shows it")
+    ledger.changed |= bool(done)
+    return [one for one in ids if states[one] == "not done"], [one for one in ids if states[one] == "unknown"]
+
+
+def _enter(api: EmailSecurity, ledger: Ledger, batch: Sequence[str], rows: list[MoveRow]) -> None:
+    """Enter the rows of an answer, each at the message that it speaks of."""
+    found = attributed([ledger.messages[one] for one in batch], rows)
+    silent = found.silent(ledger.messages[one] for one in batch)
+    sure = all_accounted(silent, found.strangers)
+    if silent and found.strangers and not sure:
+        _learn_names(api, ledger, [message.id for message in silent])
+        found = attributed([ledger.messages[one] for one in batch], rows)
+        silent = found.silent(ledger.messages[one] for one in batch)
+    ledger.rows += [shown_row(one, row) for one, row in found.shown]
+    ledger.changed |= any(row.success for row in rows)
+    for one in batch:
+        ledger.outcomes[one] = outcome_of(ledger.messages[one], found.by_id.get(one, []))
+    if sure:
+        ledger.outcomes.update((message.id, "succeeded") for message in silent)
+    else:
+        ledger.note((message.id for message in silent), "unknown", "no row of the answer speaks of it")
+
+
+def _learn_names(api: EmailSecurity, ledger: Ledger, ids: Sequence[str]) -> None:
+    """Find out the Message-IDs that rows may name messages by. What was done is done: a look that fails is no error."""
+    try:
+        found = look_up(api, ids)
+    except PackError as failure:
+        ledger.warnings.append(f"rows of an answer could not be assigned to messages: {failure.message}")
+        return
+    for one, details in found.items():
+        ledger.messages[one] = with_details(ledger.messages[one], details)
+
+
+def _interrupted(ledger: Ledger, failure: PackError) -> PackError:
+    """The failure as the whole call sees it."""
+    counts = ledger.counts()
+    if not ledger.changed and not counts["unknown"]:
+        return failure
+    left = ledger.left()
+    fits = len(json.dumps(left)) <= ledger.resume_bytes
+    action_id = "release-messages" if ledger.change.action == "RELEASE" else "move-messages"
+    rest = (
+        f"`resume` has the IDs that are left, for {action_id}."
+        if fits
+        else f"{counted(len(left), 'ID is', 'IDs are')} left, too many to be told one by one."
+    )
+    error = (PartlyApplied if ledger.changed else OutcomeUnknown)(
+        f"{failure.message}; of {counted(len(ledger.messages), 'message')} "
+        f"{counts['succeeded'] + counts['already']} done, {counts['failed']} failed, {counts['unknown']} not known, "
+        f"{counts['not sent']} not sent",
+        help="To run the same call again is safe: to move or release a message once more changes nothing, and with "
+        f"skip_done what is done already is not sent. {rest}",
+        http_status=failure.http_status,
+        api_errors=failure.api_errors,
+        ray_id=failure.ray_id,
+        retry_after_seconds=failure.retry_after_seconds,
+    )
+    # A part of the rest would be taken for the whole of it.
+    error.resume = {"ids": left} if fits else None
+    return error

@@ -1,0 +1,193 @@
+"""Which messages are meant: by their IDs, or by the rows of an export. What comes from a file is checked line by line.
+
+A row holds a nested `message` whose `id` is the investigate ID; it may be absent. Such rows are counted and named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from connectors.objects.message_change import INVESTIGATE_ID
+from connectors.objects.search import MALICIOUS, verdict_of
+from remediation.exports.files.line_file import lines, opened, refuse
+from remediation.exports.formats.ndjson import rows_of
+from remediation.exports.pseudonyms.form import is_pseudonym
+from remediation.guardrails.message_rules import NamedMessage
+
+MOST_MESSAGES = 100_000
+
+# A message has fewer recipients than this; what rows of a file add up to must not take time without end.
+MOST_RECIPIENTS = 5000
+
+# Of the rows without an ID so many are named one by one; all are counted.
+ROWS_NAMED = 1000
+
+_ROW_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """One row of a job, as far as it says which message was meant. message: None where the row has no ID."""
+
+    row_id: str
+    status: str
+    action_type: str | None
+    destination: str | None
+    recipient: str | None
+    retry_after: str | None
+    message: NamedMessage | None
+
+
+@dataclass
+class Selection:
+    """The messages that are meant, each once, in the order in which they came.
+
+    from_file: what is known of them is what a file says. repeats: how often a message was named again. reached: the
+    recipients whose own rows were chosen, by ID.
+    """
+
+    from_file: bool = False
+    messages: dict[str, NamedMessage] = field(default_factory=dict)
+    repeats: int = 0
+    without_id: int = 0
+    rows_without_id: list[str] = field(default_factory=list)
+    reached: dict[str, set[str]] = field(default_factory=dict)
+
+    def take(self, row: JobRow) -> None:
+        """Raises: ParameterError where there are too many."""
+        if row.message is None:
+            self.without_id += 1
+            if len(self.rows_without_id) < ROWS_NAMED:
+                self.rows_without_id.append(row.row_id)
+            return
+        known = self.messages.get(row.message.id)
+        if known is not None:
+            self.repeats += 1
+        elif len(self.messages) >= MOST_MESSAGES:
+            refuse("/export", f"names more than {MOST_MESSAGES} messages: choose fewer by their statuses")
+        if known is None or known != row.message:
+            self.messages[row.message.id] = row.message if known is None else _both(known, row.message)
+        if row.recipient is not None:
+            self.reached.setdefault(row.message.id, set()).add(row.recipient.strip().casefold())
+
+    def has(self, row: JobRow) -> bool:
+        """Whether the row's message is chosen already, by another recipient's row."""
+        return row.message is not None and row.message.id in self.messages
+
+    def reaching_further(self) -> int:
+        """Messages that other recipients hold too, whose rows were not chosen."""
+        return sum(
+            any(address.strip().casefold() not in self.reached.get(one, set()) for address in message.recipients or ())
+            for one, message in self.messages.items()
+        )
+
+
+def of_ids(ids: Iterable[str]) -> Selection:
+    """The messages with these IDs."""
+    selection = Selection()
+    for one in ids:
+        if one in selection.messages:
+            selection.repeats += 1
+        selection.messages[one] = NamedMessage(one)
+    return selection
+
+
+def of_export(path: str, wanted: Callable[[JobRow], bool]) -> Selection:
+    """The messages of the wanted rows in an NDJSON export. Raises: ParameterError naming the line that is no row."""
+    selection = Selection(from_file=True)
+    for row in exported_rows(path):
+        if wanted(row):
+            selection.take(row)
+    return selection
+
+
+def exported_rows(path: str) -> Iterator[JobRow]:
+    """The rows of an NDJSON export, one at a time.
+
+    Raises: ParameterError (pointer /export): the file can't be read, or a line is no row of a job.
+    """
+    with opened(path, "/export") as file:
+        try:
+            for number, row in enumerate(rows_of(lines(file)), start=1):
+                try:
+                    yield read_row(row)
+                except ValueError as error:
+                    refuse("/export", f"row {number} is no row of a job: {error}")
+        except ValueError as error:
+            refuse("/export", f"{error}: an NDJSON file of export-job-messages is needed")
+
+
+def read_row(row: Mapping[str, Any]) -> JobRow:
+    """A row of a job as the API or a file has it. Raises: ValueError naming the field that does not fit."""
+    row_id, status = row.get("message_id"), row.get("status")
+    if not isinstance(row_id, str) or not _ROW_ID.fullmatch(row_id):
+        raise ValueError("message_id is no row ID")
+    if not isinstance(status, str):
+        raise ValueError("status is missing")
+    params = row.get("action_params")
+    if params is not None and not isinstance(params, Mapping):
+        raise ValueError("action_params is no object")
+    params = params or {}
+    nested = row.get("message")
+    return JobRow(
+        row_id=row_id,
+        status=status,
+        action_type=_text(row, "action_type"),
+        destination=_text(params, "destination"),
+        recipient=_text(params, "client_recipient"),
+        retry_after=_text(row, "retry_after"),
+        message=None if nested is None else _named(nested, _text(row, "email_message_id")),
+    )
+
+
+def _named(nested: Any, email_message_id: str | None) -> NamedMessage | None:
+    if not isinstance(nested, Mapping):
+        raise ValueError("message is no object")
+    one = nested.get("id")
+    if one is None:
+        return None
+    if not isinstance(one, str) or not re.fullmatch(INVESTIGATE_ID, one):
+        raise ValueError("message.id is no investigate ID")
+    recipients = nested.get("client_recipients")
+    if recipients is not None and not (
+        isinstance(recipients, list) and all(isinstance(address, str) for address in recipients)
+    ):
+        raise ValueError("message.client_recipients is no list of addresses")
+    senders = tuple(sender for name in ("from", "envelope_from") if (sender := _text(nested, name)))
+    if any(map(is_pseudonym, (*(recipients or ()), *senders))):
+        # An export without names: they are not known, and are looked up where a guardrail rests on them.
+        return NamedMessage(one, verdict=verdict_of(_text(nested, "final_disposition")))
+    return NamedMessage(
+        one,
+        message_id=_text(nested, "message_id") or email_message_id,
+        recipients=None if recipients is None else tuple(recipients),
+        senders=senders or None,
+        verdict=verdict_of(_text(nested, "final_disposition")),
+    )
+
+
+def _both(first: NamedMessage, second: NamedMessage) -> NamedMessage:
+    """What two rows say of one message. A malicious verdict in either counts."""
+    recipients = None
+    if first.recipients is not None or second.recipients is not None:
+        recipients = tuple(dict.fromkeys((*(first.recipients or ()), *(second.recipients or ()))))
+        if len(recipients) > MOST_RECIPIENTS:
+            refuse("/export", f"names more than {MOST_RECIPIENTS} recipients of one message")
+    malicious = next((one.verdict for one in (first, second) if one.verdict in MALICIOUS), None)
+    return replace(
+        first,
+        message_id=first.message_id or second.message_id,
+        recipients=recipients,
+        senders=tuple(dict.fromkeys((*(first.senders or ()), *(second.senders or ())))) or None,
+        verdict=malicious or first.verdict or second.verdict,
+    )
+
+
+def _text(item: Mapping[str, Any], name: str) -> str | None:
+    value = item.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name} is no text")
+    return value

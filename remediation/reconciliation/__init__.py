@@ -1,0 +1,1 @@
+"""Reconciliation: message rows, job counters and Logpush events side by side."""

@@ -1,0 +1,98 @@
+"""The list of what a job's witnesses disagree on: kept where it fits into a result, or written to a file. Never cut."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from connectors.objects.search import format_instant
+from core.text import formula_safe
+from remediation.exports.files.whole_file import WholeFile
+from remediation.exports.formats.csv_table import header_line
+from remediation.reconciliation.disagreements import IN_FLIGHT, NO_CONTRADICTION, NOT_WITNESSED, Disagreement, Kind
+
+COLUMNS = (
+    "kind", "contradiction", "message_id", "email_message_id", "recipient", "row_status", "row_destination", "event",
+    "event_status", "event_destination", "event_at", "event_requested_by", "counter", "counted", "rows",
+)  # fmt: skip
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class DisagreementList:
+    """One by one, as plain JSON objects. by_kind counts all of them, also those that were too many to keep."""
+
+    def __init__(
+        self, *, file: WholeFile | None = None, row_format: Literal["ndjson", "csv"] = "ndjson", limit_bytes: int = 0
+    ) -> None:
+        """file: where they are written to; without one they are kept, up to so many bytes of JSON."""
+        self.kept: list[dict[str, Any]] = []
+        self.by_kind: Counter[Kind] = Counter()
+        self.too_large = False
+        self._file = file
+        self._format = row_format
+        self._left = limit_bytes
+        if file is not None and row_format == "csv":
+            file.write(header_line(COLUMNS))
+
+    @property
+    def number(self) -> int:
+        return self.by_kind.total()
+
+    @property
+    def not_witnessed(self) -> int:
+        """Those in which no witness denies what another says."""
+        return sum(self.by_kind[kind] for kind in NOT_WITNESSED)
+
+    @property
+    def in_flight(self) -> int:
+        """CANCELLED messages that were moved or released all the same."""
+        return self.by_kind[IN_FLIGHT]
+
+    def add(self, one: Disagreement) -> None:
+        """Take one. Raises: OSError where the file can't grow."""
+        self.by_kind[one["kind"]] += 1
+        if self.too_large:
+            return
+        shown = {"contradiction": one["kind"] not in NO_CONTRADICTION, **one, "event_at": time_of(one["event_at"])}
+        shown = {name: shown[name] for name in COLUMNS}
+        if self._file is not None:
+            self._file.write(_line(shown) if self._format == "ndjson" else _csv_line(map(_cell, shown.values())))
+            return
+        self._left -= len(json.dumps(shown)) + 2
+        self.too_large = self._left < 0
+        if self.too_large:
+            self.kept.clear()
+        else:
+            self.kept.append(shown)
+
+
+def time_of(microseconds: int | None) -> str | None:
+    """RFC 3339; None for a time that no calendar holds."""
+    if microseconds is None:
+        return None
+    try:
+        return format_instant(_EPOCH + timedelta(microseconds=microseconds))
+    except OverflowError:
+        return None
+
+
+def _line(shown: dict[str, Any]) -> bytes:
+    # ASCII: nothing in it steers a terminal or breaks a line.
+    return json.dumps(shown, separators=(",", ":")).encode() + b"\n"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else formula_safe(str(value))
+
+
+def _csv_line(cells: Any) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().encode()

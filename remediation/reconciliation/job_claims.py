@@ -1,0 +1,96 @@
+"""A job as a witness of what it did: when and where its events must lie, its rows, and its counters against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import BulkJob
+from connectors.objects.search import parse_instant
+from core.errors import ParameterError, Problem, UnexpectedAnswer
+from remediation.reconciliation.comparison import JobsDoing, Witnesses
+from remediation.reconciliation.disagreements import Disagreement, counter_differs
+from remediation.reconciliation.post_delivery_events import microseconds
+from remediation.reconciliation.row_claims import rows_of_page
+
+# What a job does, in the words of Logpush.
+OPERATIONS = {"MOVE": "move", "RELEASE": "quarantineRelease"}
+
+# The job's counters by the status of the rows they count; PENDING also counts rows that are being processed.
+COUNTERS = {
+    "COMPLETED": "messages_successful",
+    "FAILED": "messages_failed",
+    "SKIPPED": "messages_skipped",
+    "CANCELLED": "messages_cancelled",
+    "PENDING": "messages_pending",
+}
+
+# Rows that move between two pages while they are read are missed; another pass finds them.
+MOST_PASSES = 3
+
+
+def action_of(job: BulkJob) -> str | None:
+    """MOVE or RELEASE, or what is new."""
+    return job.action_type or (job.action_params.type if job.action_params else None)
+
+
+def doing_of(job: BulkJob, margin_seconds: float) -> JobsDoing:
+    """What an event of this job looks like. Raises: ParameterError for a job that does something unheard of."""
+    operation = OPERATIONS.get(action_of(job) or "")
+    if operation is None:
+        message = "does neither MOVE nor RELEASE: there are no events to compare it with"
+        raise ParameterError(problems=[Problem(pointer="/job_id", message=message)])
+    margin = round(margin_seconds * 1_000_000)
+    created, ended = _instant(job.created_at), _instant(job.completed_at if job.has_ended else None)
+    return JobsDoing(
+        operation=operation,
+        destination=job.action_params.destination if job.action_params else None,
+        begin=None if created is None else microseconds(created) - margin,
+        end=None if ended is None else microseconds(ended) + margin,
+    )
+
+
+def hear_rows(api: EmailSecurity, job: BulkJob, witnesses: Witnesses) -> None:
+    """Take the rows that the API lists. Raises: what EmailSecurity.job_message_pages raises."""
+
+    def enough() -> bool:
+        return witnesses.rows.number >= job.total_messages_discovered
+
+    for _ in range(MOST_PASSES):
+        for rows, _ in api.job_message_pages(
+            job.job_id,
+            enough=lambda: job.has_ended and enough(),
+            expected=lambda: job.total_messages_discovered,
+            most=lambda: job.total_messages_discovered if job.has_ended else None,
+        ):
+            try:
+                witnesses.take_rows(rows_of_page(rows.texts, action_of(job)))
+            except ValueError as error:
+                raise UnexpectedAnswer(f"a message of the job: {error}") from None
+        if enough():
+            return
+
+
+def counters(job: BulkJob) -> dict[str, int]:
+    """What the job counts, by the API's own names."""
+    named = {COUNTERS[status]: number for status, number in job.counters().items()}
+    return {"total_messages_discovered": job.total_messages_discovered, **named}
+
+
+def counters_against_rows(job: BulkJob, witnesses: Witnesses) -> Iterator[Disagreement]:
+    """Every counter that is not what the rows add up to."""
+    rows = witnesses.rows
+    found = {COUNTERS[status]: rows.by_status[status] for status in COUNTERS if status != "PENDING"}
+    found["messages_pending"] = rows.number - sum(found.values())
+    found["total_messages_discovered"] = rows.number
+    for counter, counted in counters(job).items():
+        if found[counter] != counted:
+            yield counter_differs(counter, counted, found[counter])
+
+
+def _instant(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else parse_instant(text)
+    except ValueError:
+        return None

@@ -1,0 +1,15 @@
+"""The record that Logpush itself sends to try out a destination, in place of one of its data set."""
+
+from __future__ import annotations
+
+from core.strict_json import read_json
+
+TEST_RECORD = {"content": "tests"}
+
+
+def is_test_line(line: bytes) -> bool:
+    """Return whether the line is exactly this record."""
+    try:
+        return bool(read_json(line.decode("utf-8-sig")) == TEST_RECORD)
+    except (ValueError, RecursionError):
+        return False

@@ -1,0 +1,1 @@
+"""Reports: facts and findings of a job, as HTML and Markdown."""

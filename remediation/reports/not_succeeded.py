@@ -1,0 +1,77 @@
+"""The messages that did not succeed, by status, as a report lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from remediation.reports.facts import Job, part, text
+from remediation.reports.findings import BAD, BUSY, GOOD, IDLE, WARN, Tone
+from remediation.reports.tally import RUNNING, Tally
+from remediation.reports.wording import Wording
+
+TONES: dict[str, Tone] = {"COMPLETED": GOOD, "FAILED": BAD, "SKIPPED": WARN, "CANCELLED": IDLE, "PENDING": BUSY}
+# Failed ones are what the list is read for.
+_FEWER = 15
+
+
+@dataclass(frozen=True)
+class RowShown:
+    """One message that did not succeed."""
+
+    recipient: str | None
+    subject: str | None
+    sender: str | None
+    reason: str | None
+    row_id: str | None
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """The messages of one status: those shown, and how many there are. `anchor`: its name within the page."""
+
+    heading: Wording
+    anchor: Wording
+    tone: Tone
+    rows: Sequence[RowShown]
+    count: int
+
+    @property
+    def heading_anchor(self) -> Wording:
+        """The anchor that Markdown gives the heading."""
+        return Wording(self.heading.lower().replace(" ", "-"))
+
+
+def row_groups(job: Job, tally: Tally | None) -> dict[str | None, RowGroup]:
+    """Return the groups by status. While the job runs, that a message is pending says nothing against it."""
+    if tally is None:
+        return {}
+    counts = {share.name: share.rows for share in tally.statuses.top(100)}
+    samples = tally.not_succeeded_by_status()
+    known = {status for status in samples if status is not None}
+    others = tally.not_succeeded_count - sum(counts.get(status, 0) for status in known)
+    groups: dict[str | None, RowGroup] = {}
+    for status, rows in samples.items():
+        if job.running and status in RUNNING:
+            continue
+        shown = rows if status == "FAILED" else rows[:_FEWER]
+        groups[status] = RowGroup(
+            Wording((status or "Status not known").capitalize()),
+            Wording(f"rows-{(status or 'other').lower()}"),
+            TONES.get(status or "", IDLE),
+            [_row(row) for row in shown],
+            others if status is None else counts.get(status, 0),
+        )
+    return groups
+
+
+def _row(row: Mapping[str, Any]) -> RowShown:
+    message = part(row, "message")
+    return RowShown(
+        recipient=text(part(row, "action_params").get("client_recipient")),
+        subject=text(message.get("subject")),
+        sender=text(message.get("from")),
+        reason=text(row.get("status_message")) or Wording("no reason given"),
+        row_id=text(row.get("message_id")),
+    )

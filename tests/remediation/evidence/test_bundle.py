@@ -1,0 +1,470 @@
+"""Bundles of evidence: whole or not there, and whatever happens to one afterwards is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import ConnectionSettingsError, ParameterError
+from remediation.evidence.bundle import bundle_at
+from remediation.evidence.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest, Pack
+from remediation.evidence.signature import Signer
+from remediation.evidence.verification import MOST_ENTRIES, Verification, verified_file, verify
+
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "evidence.md"
+NOW = datetime(2026, 11, 20, 16, 2, 35, tzinfo=UTC)
+FILES = {
+    "rows.ndjson": b'{"message_id":"1"}\n' * 40_000,
+    "export.json": b'{"complete": true}\n',
+    "job.json": b"{}\n",
+    "empty.csv": b"",
+}
+KEY = Ed25519PrivateKey.from_private_bytes(b"7" * 32)
+PRIVATE = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+OTHER = Ed25519PrivateKey.from_private_bytes(b"8" * 32).public_key()
+OTHER_PUBLIC = OTHER.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def manifest(files: list[BundledFile], **changed: Any) -> Manifest:
+    known = {
+        "made_at": "2026-11-20T16:02:35Z",
+        "made_by": "dana",
+        "pack": Pack(name="pack", version="1"),
+        "account_id": "a",
+        "job_id": "j",
+        "status": None,
+        "rows": 40_000,
+        "complete": True,
+        "snapshot": False,
+        "signer": None,
+    }
+    return Manifest(**{**known, **changed}, files=files)
+
+
+def made(path: Path, *, signed: bool = False, large: bool = False) -> Path:
+    signer = Signer(PRIVATE) if signed else None
+    with bundle_at(path, now=NOW, kept="Kept.", large=large) as bundle:
+        for name, content in FILES.items():
+            bundle.add(name, [content])
+        bundle.seal(lambda files: manifest(files, signer=signer.fingerprint if signer else None), signer)
+    return path
+
+
+@pytest.fixture(params=["case", "case.zip"])
+def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return made(tmp_path / request.param)
+
+
+@pytest.fixture(params=["case", "case.zip"])
+def signed(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return made(tmp_path / request.param, signed=True)
+
+
+def contents(bundle: Path) -> dict[str, bytes]:
+    if bundle.is_dir():
+        return {path.name: path.read_bytes() for path in bundle.iterdir()}
+    with zipfile.ZipFile(bundle) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def rewritten(bundle: Path, files: dict[str, bytes]) -> Path:
+    """The same bundle with other files in it."""
+    if bundle.is_dir():
+        for path in bundle.iterdir():
+            path.unlink()
+        for name, content in files.items():
+            (bundle / name).write_bytes(content)
+    else:
+        with zipfile.ZipFile(bundle, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    return bundle
+
+
+def said(found: Verification) -> set[tuple[str, str]]:
+    return {(finding.path, finding.state) for finding in found.problems}
+
+
+def test_a_bundle_holds_what_was_put_into_it(bundle: Path) -> None:
+    found = verify(bundle)
+    held = contents(bundle)
+    assert {name: held[name] for name in FILES} == FILES
+    assert (found.verified, found.intact, found.signature, found.problems) == (True, True, "absent", [])
+    assert found.sha256 == hashlib.sha256(held[MANIFEST]).hexdigest()
+    assert [(file.path, file.bytes) for file in found.manifest.files] == [(n, len(c)) for n, c in FILES.items()]
+
+
+def test_only_its_owner_can_read_a_bundle(bundle: Path) -> None:
+    paths = [bundle, *bundle.iterdir()] if bundle.is_dir() else [bundle]
+    assert all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in paths)
+
+
+def test_other_programs_can_read_a_zip_and_check_the_hashes(tmp_path: Path) -> None:
+    path = made(tmp_path / "case.zip")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        archive.extractall(tmp_path / "out")
+    # As the documentation tells those who have no cfes.
+    [line] = [line for line in DOCUMENTATION.read_text().splitlines() if "sha256sum --check" in line]
+    checked = subprocess.run(["sh", "-c", line], cwd=tmp_path / "out", check=True, capture_output=True, text=True)  # noqa: S607
+    assert checked.stdout == "".join(f"{name}: OK\n" for name in FILES)
+    (tmp_path / "out" / "job.json").write_bytes(b"[]\n")
+    assert subprocess.run(["sh", "-c", line], cwd=tmp_path / "out", check=False, capture_output=True).returncode == 1  # noqa: S607
+
+
+@pytest.mark.parametrize("name", ["case", "case.zip"])
+def test_what_fails_in_the_middle_leaves_nothing(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), bundle_at(tmp_path / name, now=NOW, kept="Kept.") as bundle:
+        bundle.add("rows.ndjson", [b"1"])
+        bundle.add("job.json", (bytes([1 // zero]) for zero in [0]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_evidence_is_never_replaced(tmp_path: Path) -> None:
+    made(tmp_path / "case")
+    before = contents(tmp_path / "case")
+    refused = pytest.raises(ParameterError, match="replaces nothing")
+    with refused, bundle_at(tmp_path / "case", now=NOW, kept="Kept.") as bundle:
+        bundle.add("other", [b"1"])
+    assert contents(tmp_path / "case") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["case"]
+
+
+def test_not_even_an_empty_folder_that_came_meanwhile_is_replaced(tmp_path: Path) -> None:
+    refused = pytest.raises(ParameterError, match="replaces nothing")
+    with refused, bundle_at(tmp_path / "case", now=NOW, kept="Kept.") as bundle:
+        bundle.add("other", [b"1"])
+        (tmp_path / "case").mkdir()
+    assert contents(tmp_path / "case") == {}
+
+
+def changes(held: dict[str, bytes]) -> dict[str, tuple[dict[str, bytes], tuple[str, str]]]:
+    rows = held["rows.ndjson"]
+    return {
+        "a file is gone": ({n: c for n, c in held.items() if n != "job.json"}, ("job.json", "missing")),
+        "a byte is another": ({**held, "rows.ndjson": b"[" + rows[1:]}, ("rows.ndjson", "changed")),
+        "a row is gone": ({**held, "rows.ndjson": rows[:-19]}, ("rows.ndjson", "changed")),
+        "a row is more": ({**held, "rows.ndjson": rows + rows[:19]}, ("rows.ndjson", "changed")),
+        "an empty file is not": ({**held, "empty.csv": b"x"}, ("empty.csv", "changed")),
+        "a file is more": ({**held, "more.txt": b""}, ("more.txt", "extra")),
+        "a signature nobody made": ({**held, SIGNATURE: b"x" * 64}, (SIGNATURE, "extra")),
+    }
+
+
+@pytest.mark.parametrize("change", changes({**FILES, MANIFEST: b""}))
+def test_every_change_is_named(change: str, bundle: Path) -> None:
+    files, expected = changes(contents(bundle))[change]
+    found = verify(rewritten(bundle, files))
+    assert (found.intact, said(found)) == (False, {expected})
+
+
+def test_all_changes_are_named_at_once(bundle: Path) -> None:
+    files = contents(bundle)
+    found = verify(rewritten(bundle, {MANIFEST: files[MANIFEST], "rows.ndjson": b"", "a": b"", "b": b""}))
+    assert said(found) == {
+        ("rows.ndjson", "changed"),
+        ("export.json", "missing"),
+        ("job.json", "missing"),
+        ("empty.csv", "missing"),
+        ("a", "extra"),
+        ("b", "extra"),
+    }
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    """The same with another bit at `place`, counted round and round."""
+    changed = bytearray(data)
+    changed[place // 8 % len(data)] ^= 1 << place % 8
+    return bytes(changed)
+
+
+@given(which=st.integers(0, 10), place=st.integers(0, 10**7))
+def test_no_flipped_bit_goes_unseen(which: int, place: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    bundle = made(tmp_path_factory.mktemp("flipped") / "case", signed=True)
+    paths = sorted(path for path in bundle.iterdir() if path.stat().st_size)
+    path = paths[which % len(paths)]
+    path.write_bytes(flipped(path.read_bytes(), place))
+    try:
+        verified = verify(bundle, PUBLIC).verified
+    except ParameterError:
+        verified = False
+    assert not verified
+
+
+@given(places=st.lists(st.integers(0, 10**7), min_size=1, max_size=8), cut=st.integers(0, 4000) | st.none())
+def test_a_damaged_zip_is_told_as_such(
+    places: list[int], cut: int | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bundle = made(tmp_path_factory.mktemp("damaged") / "case.zip", signed=True)
+    data = bundle.read_bytes()
+    for place in places:
+        data = flipped(data, place)
+    bundle.write_bytes(data[:cut])
+    try:
+        found = verify(bundle, PUBLIC)
+    except ParameterError:
+        return
+    # The archive's own bookkeeping is no evidence: what is in its files is.
+    assert not found.verified or {name: contents(bundle)[name] for name in FILES} == FILES
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"\xff",
+        b'{"format": "cfes-evidence/2"}',
+        b"[" * 100_000,
+        b'{"files": [' + b"1," * 1_000_000 + b"1]}",
+    ],
+)
+def test_what_has_no_manifest_is_no_bundle(broken: bytes, bundle: Path) -> None:
+    with pytest.raises(ParameterError, match="is no bundle of evidence"):
+        verify(rewritten(bundle, {**contents(bundle), MANIFEST: broken}))
+
+
+@pytest.mark.parametrize(
+    "name", ["../job.json", "/etc/passwd", "a/b", "", ".", "..", "a\n", "A.JSON", "\u202ea", "con:"]
+)
+def test_a_manifest_can_name_no_file_elsewhere(name: str, bundle: Path) -> None:
+    files = contents(bundle)
+    document = json.loads(files[MANIFEST])
+    document["files"][0]["path"] = name
+    with pytest.raises(ParameterError, match="files/0/path"):
+        verify(rewritten(bundle, {**files, MANIFEST: json.dumps(document).encode()}))
+
+
+@pytest.mark.parametrize("name", ["rows.ndjson", "export.json", "job.json"])
+def test_a_manifest_that_vouches_for_no_job_is_no_evidence(name: str, bundle: Path) -> None:
+    files = contents(bundle)
+    document = json.loads(files[MANIFEST])
+    document["files"] = [file for file in document["files"] if file["path"] != name]
+    files[MANIFEST] = json.dumps(document).encode()
+    with pytest.raises(ParameterError, match=f"is no bundle of evidence: its {MANIFEST} does not list {name}$"):
+        verify(rewritten(bundle, files))
+
+
+def test_more_files_than_are_looked_at_are_refused_not_passed_over(bundle: Path) -> None:
+    # Listed by the manifest or not: none may be left out silently.
+    more = {f"{number}.txt": b"" for number in range(MOST_ENTRIES)}
+    with pytest.raises(ParameterError, match="it holds more than 10,000 files"):
+        verify(rewritten(bundle, {**contents(bundle), **more}))
+
+
+def test_the_names_in_a_bundle_are_listed_once(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # For each file of the manifest anew, a bundle could make the check as slow as it likes.
+    listed: list[str] = []
+    scandir, infolist, namelist = os.scandir, zipfile.ZipFile.infolist, zipfile.ZipFile.namelist
+
+    def counted(what: str, really: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def call(of: Any) -> Any:
+            listed.append(what)
+            return really(of)
+
+        return call
+
+    monkeypatch.setattr(os, "scandir", counted("names", scandir))
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", counted("entries", infolist))
+    monkeypatch.setattr(zipfile.ZipFile, "namelist", counted("names", namelist))
+    assert verify(bundle).intact
+    # A zip file's layout is looked at besides, however many files it has.
+    assert listed == (["names"] if bundle.is_dir() else ["entries"] * 4)
+
+
+@pytest.mark.parametrize("there", ["nothing", "a text", "an empty folder", "a pipe in a folder", "a pipe", "a device"])
+def test_what_is_no_bundle_is_a_bad_parameter(there: str, tmp_path: Path) -> None:
+    path = tmp_path / "case"
+    if there == "a text":
+        path.write_text("no zip")
+    elif there == "a pipe":
+        os.mkfifo(path)
+    elif there == "a device":
+        path = Path("/dev/zero")
+    elif there != "nothing":
+        path.mkdir()
+    if there == "a pipe in a folder":
+        os.mkfifo(path / MANIFEST)
+    with pytest.raises(ParameterError, match="is no bundle of evidence") as refused:
+        verify(path)
+    assert refused.value.document()["error"]["problems"][0]["pointer"] == "/evidence"
+
+
+def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case")
+    (bundle / "job.json").rename(tmp_path / "elsewhere")
+    (bundle / "job.json").symlink_to(tmp_path / "elsewhere")
+    [finding] = verify(bundle).problems
+    assert (finding.path, finding.state) == ("job.json", "changed")
+    assert finding.detail == "it can't be read: it is a symbolic link"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "setuid", "setgid", "sticky", "hard link", "folder"])
+def test_what_is_no_plain_file_of_its_own_is_named(kind: str, tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case")
+    path = bundle / "job.json"
+    if kind == "hard link":
+        os.link(path, tmp_path / "elsewhere")
+    elif kind in ("setuid", "setgid", "sticky"):
+        path.chmod({"setuid": 0o4600, "setgid": 0o2600, "sticky": 0o1600}[kind])
+    else:
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            os.mknod(path, stat.S_IFSOCK | 0o600)
+    [finding] = verify(bundle).problems
+    assert (finding.path, finding.state) == ("job.json", "changed")
+
+
+@pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])
+def test_the_manifest_and_its_signature_are_no_links_either(name: str, tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case", signed=True)
+    (bundle / name).rename(tmp_path / "elsewhere")
+    (bundle / name).symlink_to(tmp_path / "elsewhere")
+    if name == MANIFEST:
+        with pytest.raises(ParameterError, match="it is a symbolic link"):
+            verify(bundle, PUBLIC)
+    else:
+        assert verdicts(verify(bundle)) == (True, "broken", False)
+
+
+def test_a_link_to_a_bundle_is_the_bundle(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "latest").symlink_to(bundle)
+    assert verify(tmp_path / "latest").verified
+
+
+def test_a_folder_in_the_place_of_a_file_is_no_file(tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case")
+    (bundle / "job.json").unlink()
+    (bundle / "job.json").mkdir()
+    assert said(verify(bundle)) == {("job.json", "changed")}
+
+
+def test_a_name_that_is_in_a_zip_twice_proves_nothing(tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case.zip")
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(bundle, "a") as archive:
+        archive.writestr("job.json", FILES["job.json"])
+        archive.writestr(MANIFEST, archive.read(MANIFEST))
+    assert said(verify(bundle)) == {("job.json", "changed"), (MANIFEST, "extra")}
+
+
+def test_no_more_is_unpacked_than_the_manifest_promises(tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case.zip")
+    files = contents(bundle)
+    with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(MANIFEST, files[MANIFEST])
+        archive.writestr("rows.ndjson", files["rows.ndjson"])
+        archive.writestr("export.json", files["export.json"])
+        archive.writestr("empty.csv", b"")
+        archive.writestr("job.json", b"0" * 200_000_000)
+    found = verify(bundle)
+    [finding] = found.problems
+    assert finding.detail == "more than 3 bytes instead of 3"
+
+
+def test_a_file_that_was_verified_is_read_as_it_was(bundle: Path) -> None:
+    [file] = [file for file in verify(bundle).manifest.files if file.path == "job.json"]
+    assert verified_file(bundle, file) == FILES["job.json"]
+    rewritten(bundle, {**contents(bundle), "job.json": b"[]\n"})
+    with pytest.raises(ParameterError, match="has been changed"):
+        verified_file(bundle, file)
+
+
+def verdicts(found: Verification) -> tuple[bool, str, bool]:
+    return found.intact, found.signature, found.verified
+
+
+def test_a_signature_is_checked_with_the_key_that_is_given(signed: Path) -> None:
+    assert verdicts(verify(signed)) == (True, "unchecked", True)
+    assert verdicts(verify(signed, PUBLIC)) == (True, "valid", True)
+
+
+def test_another_key_says_nothing_against_the_files(signed: Path) -> None:
+    found = verify(signed, OTHER_PUBLIC)
+    assert (verdicts(found), found.problems) == ((True, "other_key", False), [])
+    assert found.key == hashlib.sha256(OTHER.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
+    assert found.key != found.manifest.signer
+
+
+def test_changed_files_say_nothing_against_the_signature(signed: Path) -> None:
+    found = verify(rewritten(signed, {**contents(signed), "job.json": b"[]\n"}), PUBLIC)
+    assert (verdicts(found), said(found)) == ((False, "valid", False), {("job.json", "changed")})
+
+
+def test_openssl_reads_the_signature(tmp_path: Path) -> None:
+    bundle = made(tmp_path / "case", signed=True)
+    (tmp_path / "key.pem").write_bytes(PUBLIC)
+    command = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(tmp_path / "key.pem")]
+    command += ["-in", str(bundle / MANIFEST), "-sigfile", str(bundle / SIGNATURE)]
+    assert b"Successfully" in subprocess.run(command, check=True, capture_output=True).stdout
+
+
+FORGED = {
+    "taken off": "removed",
+    "of nothing": "broken",
+    "too long": "broken",
+    "another key's": "broken",
+    "another key's, named": "other_key",
+    "unsigned anew": "absent",
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_forged_manifest_is_not_signed_with_the_key(forged: str, signed: Path) -> None:
+    files = contents(signed)
+    document = json.loads(files[MANIFEST])
+    document["rows"] = 1
+    signer = document["signer"]
+    if forged == "another key's, named":
+        signer = hashlib.sha256(OTHER.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
+    elif forged == "unsigned anew":
+        signer = None
+    files[MANIFEST] = json.dumps({**document, "signer": signer}).encode()
+    if forged in ("taken off", "unsigned anew"):
+        del files[SIGNATURE]
+    elif forged == "of nothing":
+        files[SIGNATURE] = b""
+    elif forged == "too long":
+        files[SIGNATURE] = KEY.sign(files[MANIFEST]) + b"\n"
+    else:
+        files[SIGNATURE] = Ed25519PrivateKey.from_private_bytes(b"8" * 32).sign(files[MANIFEST])
+    rewritten(signed, files)
+    assert verdicts(verify(signed, PUBLIC)) == (True, FORGED[forged], False)
+    # Without a key it is seen only where evidence.json itself says that something is missing.
+    assert verify(signed).verified is (forged in ("another key's", "another key's, named", "unsigned anew"))
+
+
+def test_an_unsigned_bundle_is_not_signed_with_any_key(bundle: Path) -> None:
+    assert verdicts(verify(bundle, PUBLIC)) == (True, "absent", False)
+
+
+@pytest.mark.parametrize("key", ["", "no key", PUBLIC.decode()])
+def test_what_is_no_private_key_is_a_setting_that_cant_be_used(key: str) -> None:
+    with pytest.raises(ConnectionSettingsError, match="CFES_EVIDENCE_KEY") as refused:
+        Signer(key)
+    assert key not in str(refused.value) or not key
+
+
+@pytest.mark.parametrize("key", [b"", b"no key", PRIVATE.encode(), b"x" * 100_000])
+def test_what_is_no_public_key_is_a_bad_parameter(key: bytes, bundle: Path) -> None:
+    with pytest.raises(ParameterError, match="no Ed25519 public key"):
+        verify(bundle, key)

@@ -1,0 +1,314 @@
+"""One object in a store: the settings that lead to it, and the stores that are not S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from core.errors import ConnectionSettingsError, OutputError, ParameterError
+from remediation.exports.destinations.object_store import ObjectStore
+from remediation.exports.destinations.object_store_settings import endpoint
+from remediation.exports.destinations.object_url import parse
+from remediation.exports.destinations.place import placed
+from remediation.exports.files.whole_file import whole_file
+from remediation.exports.row_file import RowFile
+from remediation.reports.file_hashes import recorded_file
+from tests.clock import FakeClock
+from tests.connectors.test_network_settings import TLS, listening
+from tests.object_stores import ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, Answer, Bucket, Door, Request, refusal
+
+OpenDoor = Callable[..., Door]
+ROOT = Path(__file__).parents[3]
+
+# An emulator asks for no token; the key is none.
+SERVICE_ACCOUNT = {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+
+
+class Shelf:
+    """A store of one object, as far as gs:// and az:// need one."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def __call__(self, asked: Request) -> Answer:
+        path = unquote(asked.path.split("?")[0])
+        if path.endswith("bucket-of-evidence") and asked.method == "POST":
+            return self._batch(asked)
+        there = self.kept.get(path)
+        dated = {"last-modified": "Fri, 20 Nov 2026 16:04:01 GMT", "etag": '"1"'}
+        match asked.method:
+            case "PUT":
+                conditional = {"if-none-match", "x-goog-if-generation-match"} & set(asked.headers)
+                if there is not None and conditional:
+                    return refusal(412, "ConditionNotMet")
+                self.kept[path] = asked.body
+                return Answer(201, headers={**dated, "x-goog-generation": "1"})
+            case "DELETE":
+                return Answer(204) if self.kept.pop(path, None) is not None else refusal(404, "NoSuchKey")
+            case _ if there is None:
+                return refusal(404, "NoSuchKey")
+            case "HEAD":
+                return Answer(200, headers={**dated, "content-length": str(len(there))})
+            case _:
+                first, _, last = asked.headers["range"].removeprefix("bytes=").partition("-")
+                piece = there[int(first) : int(last) + 1]
+                if not piece:
+                    return refusal(416, "InvalidRange")
+                place = f"bytes {first}-{int(first) + len(piece) - 1}/{len(there)}"
+                return Answer(206, piece, {**dated, "content-range": place})
+
+    def _batch(self, asked: Request) -> Answer:
+        """Azure's deletes come as a batch: here of one."""
+        named = re.search(r"DELETE (/\S+) HTTP", asked.body.decode())
+        assert named is not None
+        was_there = self.kept.pop(unquote(named[1]), None) is not None
+        status = "202 Accepted" if was_there else "404 The specified blob does not exist."
+        part = f"Content-Type: application/http\r\nContent-ID: 0\r\n\r\nHTTP/1.1 {status}\r\nx-ms-version: 2\r\n\r\n"
+        return Answer(202, f"--b\r\n{part}\r\n--b--\r\n".encode(), {"content-type": "multipart/mixed; boundary=b"})
+
+
+@pytest.fixture(params=["gs", "az"])
+def other(request: pytest.FixtureRequest, door: OpenDoor, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Leads gs:// or az:// to a door, and gives a URL there."""
+
+    def led(decide: Callable[[Request], Answer]) -> str:
+        opened = door(decide)
+        account = {**SERVICE_ACCOUNT, "gcs_base_url": opened.url}
+        for name, value in {
+            "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account),
+            "GOOGLE_BASE_URL": opened.url,
+            "AZURE_STORAGE_ACCOUNT_NAME": "evidence",
+            "AZURE_STORAGE_ACCOUNT_KEY": "a2V5LW9mLW5vLWFjY291bnQ=",
+            "AZURE_STORAGE_ENDPOINT": opened.url,
+        }.items():
+            monkeypatch.setenv(name, value)
+        return f"{request.param}://bucket-of-evidence/case/rows"
+
+    return led
+
+
+def test_google_and_azure_get_what_amazon_gets(other: Callable[..., str]) -> None:
+    shelf = Shelf()
+    url = other(shelf)
+    with placed(url, overwrite=False) as place, RowFile.create(place) as file:
+        file.append([b'{"message_id": "1"}'])
+        kept = file.checkpoint()
+    assert [path.rsplit("/", 1)[1] for path in shelf.kept] == ["rows.partial"]
+    with (
+        placed(url, overwrite=False, resumed=True) as place,
+        RowFile.reopen(place, kept["rows"], kept["sha256"]) as file,
+    ):
+        file.append([b'{"message_id": "2"}'])
+        record = file.finish("ndjson")
+    assert (record["path"], record["rows"]) == (url, 2)
+    [(path, data)] = shelf.kept.items()
+    assert (path.rsplit("/", 1)[1], data) == ("rows", b'{"message_id": "1"}\n{"message_id": "2"}\n')
+    with pytest.raises(ParameterError, match="there already"), placed(url, overwrite=False):
+        pass
+
+
+def test_google_and_azure_do_not_replace_what_came_meanwhile(other: Callable[..., str]) -> None:
+    shelf = Shelf()
+    url = other(shelf)
+    with placed(url, overwrite=False) as place, RowFile.create(place) as file:
+        file.append([b"{}"])
+        with placed(url, overwrite=False) as first:
+            Path(first.path).write_bytes(b"the other one's evidence")
+            first.deliver()
+        with pytest.raises(ParameterError, match="there already"):
+            file.finish("json")
+    assert list(shelf.kept.values()) == [b"the other one's evidence"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "said"),
+    [
+        (403, "AccessDenied", ParameterError, "permission denied"),
+        (403, "AuthenticationFailed", ParameterError, "does not accept the credentials"),
+        (404, "ContainerNotFound", ParameterError, "no such bucket"),
+        (404, "NoSuchBucket", ParameterError, "no such bucket"),
+        (503, "ServerBusy", OutputError, "HTTP 503, ServerBusy"),
+    ],
+)
+def test_google_and_azure_are_told_of_in_our_words_too(
+    status: int, code: str, kind: type[Exception], said: str, other: Callable[..., str]
+) -> None:
+    url = other(lambda _: refusal(status, code))
+    with pytest.raises(kind, match=said), placed(url, overwrite=False, clock=FakeClock()):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("url", "variables", "named"),
+    [
+        ("az://container/key", {}, "AZURE_STORAGE_ACCOUNT_NAME"),
+        ("az://container/key", {"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_ACCOUNT_KEY": SECRET_KEY}, "AZURE_"),
+        ("gs://bucket/key", {"GOOGLE_SERVICE_ACCOUNT_KEY": "{" + SECRET_KEY}, "GOOGLE_"),
+        ("gs://bucket/key", {"GOOGLE_APPLICATION_CREDENTIALS": f"/nowhere/{SECRET_KEY}"}, "GOOGLE_"),
+    ],
+)
+def test_settings_that_can_not_be_used_are_named_and_not_quoted(
+    url: str, variables: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConnectionSettingsError, match=named) as caught, placed(url, overwrite=False):
+        pass
+    assert SECRET_KEY not in str(caught.value.document())
+    assert caught.value.__context__ is None
+
+
+DATED = {"last-modified": "Fri, 20 Nov 2026 16:04:01 GMT", "content-range": "bytes 0-0/5"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, b"<html>sign in</html>", {"content-type": "text/html"}),
+        Answer(200, b"<html>sign in</html>", {**DATED, "etag": '"1"'}),
+        Answer(204),
+        Answer(206, b"x"),
+        Answer(206, b"x", DATED),
+        Answer(206, b"x", {**DATED, "content-range": "bytes 7-9/50", "etag": '"1"'}),
+    ],
+)
+def test_an_answer_that_is_not_a_stores_says_nothing_of_an_object(answer: Answer, door: OpenDoor) -> None:
+    door(lambda _: answer)
+    with pytest.raises(OutputError, match="could not be read"):
+        ObjectStore(parse("s3://bucket/rows"), clock=FakeClock()).exists()
+
+
+def test_half_a_block_is_no_block(door: OpenDoor, tmp_path: Path) -> None:
+    headers = {"etag": '"1"', "content-range": "bytes 0-3/4", "last-modified": DATED["last-modified"]}
+    head = Answer(200, headers={**headers, "content-length": "4"})
+    door(lambda asked: head if asked.method == "HEAD" else Answer(206, b"x", headers))
+    with pytest.raises(OutputError, match="could not be read"):
+        ObjectStore(parse("s3://bucket/rows"), clock=FakeClock()).fetch(tmp_path / "rows")
+
+
+def test_a_store_on_this_machine_is_not_spoken_to_through_a_proxy(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert not ObjectStore(parse(bucket.url("key"))).exists()
+
+
+def test_no_variable_opens_plain_http_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example")
+    with pytest.raises(ConnectionSettingsError, match="AWS_ENDPOINT_URL"), placed("s3://bucket/key", overwrite=False):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://store.example/credentials?of=me"),
+        ("AWS_METADATA_ENDPOINT", "http://192.0.2.2"),
+        ("IDENTITY_ENDPOINT", "http://192.0.2.2/msi"),
+    ],
+)
+def test_no_credentials_are_asked_for_over_plain_http_at_another_machine(
+    variable: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, url)
+    with pytest.raises(ConnectionSettingsError, match=variable), placed("s3://bucket/key", overwrite=False):
+        pass
+    for own in ("http://169.254.170.23/v1/credentials?of=me", "http://127.0.0.1:8/x", "https://store.example/x?y=z"):
+        endpoint("s3", {variable: own})
+
+
+def test_an_emulator_is_not_called_in_place_of_the_store(monkeypatch: pytest.MonkeyPatch, door: OpenDoor) -> None:
+    opened = door(lambda _: Answer(404))
+    monkeypatch.setenv("AZURE_STORAGE_USE_EMULATOR", "true")
+    monkeypatch.setenv("AZURITE_BLOB_STORAGE_URL", opened.url)
+    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", "https://127.0.0.1:9")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+    with pytest.raises(OutputError):
+        ObjectStore(parse("az://container/rows"), clock=FakeClock()).exists()
+    assert opened.seen == []
+
+
+def test_a_store_that_can_do_nothing_is_an_error_and_not_asked_forever(door: OpenDoor, tmp_path: Path) -> None:
+    opened = door(lambda asked: refusal(404 if asked.method == "GET" else 501, "NotImplemented"))
+    (tmp_path / "rows").write_bytes(b"{}")
+    with pytest.raises(OutputError, match="HTTP 501, NotImplemented"):
+        ObjectStore(parse("s3://bucket/rows")).put(tmp_path / "rows", create=True)
+    assert len(opened.seen) < 20
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_of(settings: Callable[..., None]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "certificate.pem", TLS / "key_of_no_use_elsewhere.pem")
+    with listening(b"", context) as store:
+        settings(f"https://127.0.0.1:{store.port}")
+        with pytest.raises(OutputError, match="certificate is not accepted"):
+            ObjectStore(parse("s3://bucket/rows")).exists()
+
+
+def test_a_bundle_goes_the_same_way_as_rows(bucket: Bucket) -> None:
+    with placed(bucket.url("case.zip"), overwrite=False) as place:
+        with whole_file(Path(place.path), name=place.name) as file:
+            file.write(b"PK")
+        assert bucket.objects() == []
+        place.deliver()
+    assert (bucket.objects(), bucket.get("case.zip")) == (["case.zip"], b"PK")
+
+
+def test_without_its_extra_a_url_is_refused_by_name_and_a_path_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(ParameterError, match=r"extra `objectstore`.*pip install '\.\[objectstore\]'"):
+        placed("s3://bucket/key", overwrite=False).__enter__()
+    with placed(str(tmp_path / "rows"), overwrite=False) as place, RowFile.create(place) as file:
+        assert file.finish("ndjson")["path"] == str(tmp_path / "rows")
+
+
+def test_a_file_in_a_store_is_not_said_to_be_changed_where_it_can_not_be_looked_at() -> None:
+    record = {"path": "s3://bucket/key", "format": "csv", "bytes": 1, "sha256": "0" * 64, "rows": 1}
+    assert recorded_file(record, {}).state == "unknown"
+
+
+def test_memory_does_not_grow_with_the_file(door: OpenDoor, tmp_path: Path) -> None:
+    size = 160_000_000
+    shelf = Shelf()
+    opened = door(shelf)
+    source = tmp_path / "rows"
+    with source.open("wb") as file:
+        file.truncate(size)
+    program = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from remediation.exports.destinations.object_store import ObjectStore\n"
+        "from remediation.exports.destinations.object_url import parse\n"
+        "store = ObjectStore(parse('s3://bucket/rows'))\n"
+        "store.exists()\n"
+        "held = int(next(line for line in open('/proc/self/status') if line.startswith('VmData')).split()[1]) * 1024\n"
+        f"resource.setrlimit(resource.RLIMIT_DATA, (held + {size // 2}, held + {size // 2}))\n"
+        f"store.put(Path({str(source)!r}), create=True)\n"
+        f"store.fetch(Path({str(tmp_path / 'fetched')!r}))\n"
+    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AWS_ENDPOINT_URL": opened.url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_SESSION_TOKEN": SESSION_TOKEN,
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "fetched").stat().st_size == len(shelf.kept["/bucket/rows"]) == size

@@ -1,0 +1,645 @@
+"""An approval counts where a named approver signed this plan for this account, in time, and nobody else's does."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import itertools
+import json
+import random
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import ApprovalRefused, ParameterError, PolicyUnusable
+from remediation.guardrails.approvals.approval import (
+    Approval,
+    Rejection,
+    approve,
+    approver_of,
+    reject,
+    verify_approvals,
+)
+from remediation.guardrails.approvals.keys import WEAK_KEYS, public_keys
+from remediation.guardrails.approvals.token import LONGEST_REASON, LONGEST_TOKEN, ApprovalTerms, Signing
+from remediation.guardrails.policy.people import unmatched_groups
+from remediation.guardrails.policy.policy import Policy
+
+NOW = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
+T = int(NOW.timestamp())
+PLAN, OTHER_PLAN = "ab" * 32, "cd" * 32
+ACCOUNT = "0123456789abcdef0123456789abcdef"
+
+Key = Ed25519PrivateKey
+
+
+def key_of(name: str) -> Key:
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
+
+
+def private_pem(key: Any) -> bytes:
+    pem: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem
+
+
+def public_pem(key: Any) -> str:
+    pem: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode()
+
+
+BOB, CAROL, EVE = key_of("bob"), key_of("carol"), key_of("eve")
+POLICY = Policy.model_validate(
+    {
+        "policy": 1,
+        "approvers": [
+            {"name": "bob", "public_key": public_pem(BOB)},
+            {"name": "carol", "public_key": public_pem(CAROL)},
+        ],
+        "approval_hours": 2,
+    }
+)
+HEADER = {"alg": "EdDSA", "typ": "cfes-approval+jwt", "kid": "bob"}
+CLAIMS = {
+    "iss": "cfes",
+    "sub": "bob",
+    "aud": f"cfes:{ACCOUNT}",
+    "plan_hash": PLAN,
+    "iat": T - 60,
+    "exp": T + 3600,
+    "jti": "one",
+}
+
+
+def given_by(name: str, key: Key, **changed: Any) -> Approval:
+    facts: dict[str, Any] = {
+        "plan_hash": PLAN,
+        "account_id": ACCOUNT,
+        "approver": name,
+        "private_key_pem": private_pem(key),
+        "now": NOW,
+        "lifetime_seconds": 3600,
+        "jti": "one",
+    }
+    return approve(Signing(**{**facts, **changed}))
+
+
+def rejected_by(name: str, key: Key, reason: str = "not these", **changed: Any) -> Rejection:
+    facts: dict[str, Any] = {
+        "plan_hash": PLAN,
+        "account_id": ACCOUNT,
+        "approver": name,
+        "private_key_pem": private_pem(key),
+        "now": NOW,
+        "lifetime_seconds": 3600,
+        "jti": "one",
+    }
+    return reject(Signing(**{**facts, **changed}), reason)
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def signed(header: Any, claims: Any, key: Key = BOB) -> str:
+    """A token with any header and claims (objects, or text as it is), truly signed."""
+    parts = [part if isinstance(part, str) else json.dumps(part) for part in (header, claims)]
+    content = ".".join(base64url(part.encode("utf-8", "surrogatepass")) for part in parts)
+    return f"{content}.{base64url(key.sign(content.encode()))}"
+
+
+def asked(*tokens: Any, **changed: Any) -> list[str]:
+    facts: dict[str, Any] = {
+        "policy": POLICY,
+        "plan_hash": PLAN,
+        "account_id": ACCOUNT,
+        "requesters": ["alice"],
+        "now": NOW,
+    }
+    return verify_approvals(list(tokens), ApprovalTerms(**{**facts, **changed}))
+
+
+def reason(*tokens: Any, **changed: Any) -> str:
+    """Why the tokens are refused; the reason quotes none of them."""
+    with pytest.raises(ApprovalRefused) as caught:
+        asked(*tokens, **changed)
+    said = json.dumps(caught.value.document())
+    for part in [part for token in tokens if isinstance(token, str) for part in token.split(".")]:
+        assert len(part) <= 20 or part[:20] not in said
+    return caught.value.message
+
+
+class TestGood:
+    def test_what_an_approver_gave_counts(self) -> None:
+        approval = given_by("bob", BOB)
+        assert asked(approval.token) == ["bob"]
+        assert (approval.approver, approval.plan_hash, approval.id) == ("bob", PLAN, "one")
+        assert approval.expires_at == NOW + timedelta(hours=1)
+
+    def test_the_tests_own_tokens_are_good_unless_they_are_changed(self) -> None:
+        assert asked(signed(HEADER, CLAIMS)) == ["bob"]
+        assert asked(signed(HEADER, {**CLAIMS, "nbf": T})) == ["bob"]
+
+    def test_different_approvers_count_each_and_one_counts_once(self) -> None:
+        bob, again, carol = given_by("bob", BOB), given_by("bob", BOB, jti="two"), given_by("carol", CAROL)
+        assert asked(carol.token, bob.token) == ["bob", "carol"]
+        assert asked(bob.token, again.token, bob.token) == ["bob"]
+
+    def test_no_approvals_are_nobodys(self) -> None:
+        assert asked() == []
+        assert asked(policy=Policy(policy=1)) == []
+
+    def test_a_key_is_known_by_its_name_in_the_policy(self) -> None:
+        assert approver_of(private_pem(CAROL), POLICY) == "carol"
+        assert approver_of(private_pem(EVE), POLICY) is None
+
+    def test_the_token_is_in_no_repr(self) -> None:
+        approval = given_by("bob", BOB)
+        assert approval.token not in repr(approval)
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        ("issued", "expires", "said"),
+        [
+            (T - 3600, T + 1, None),
+            (T - 3600, T, "expired at 2026-11-20T16:00:00Z"),
+            (T - 3600, T - 1, "expired at 2026-11-20T15:59:59Z"),
+            (T + 60, T + 3660, None),
+            (T + 61, T + 3660, "made in the future"),
+            (T, T + 7200, None),
+            (T, T + 7201, "lives longer than the policy's 2 h"),
+            (T - 10**6, T + 10, "lives longer"),
+            (T + 30, T + 30, "lives longer"),
+            (T + 30, T + 20, "lives longer"),
+        ],
+    )
+    def test_its_bounds_are_sharp(self, issued: int, expires: int, said: str | None) -> None:
+        token = signed(HEADER, {**CLAIMS, "iat": issued, "exp": expires})
+        if said is None:
+            assert asked(token) == ["bob"]
+        else:
+            assert said in reason(token)
+
+    def test_a_fraction_of_a_second_after_the_end_is_after_the_end(self) -> None:
+        approval = given_by("bob", BOB)
+        assert asked(approval.token, now=approval.expires_at - timedelta(microseconds=1)) == ["bob"]
+        assert "expired" in reason(approval.token, now=approval.expires_at)
+        assert "expired" in reason(approval.token, now=approval.expires_at + timedelta(microseconds=1))
+
+    def test_not_before_is_kept(self) -> None:
+        assert asked(signed(HEADER, {**CLAIMS, "nbf": T + 60})) == ["bob"]
+        assert "in the future" in reason(signed(HEADER, {**CLAIMS, "nbf": T + 61}))
+
+    def test_one_given_for_the_longest_time_at_any_moment_is_not_too_long(self) -> None:
+        for micro in (0, 1, 499_999, 999_999):
+            moment = NOW + timedelta(microseconds=micro)
+            approval = given_by("bob", BOB, now=moment, lifetime_seconds=7200)
+            assert asked(approval.token, now=moment) == ["bob"]
+
+    @pytest.mark.parametrize("seconds", [0, -1, 0.5, float("nan"), float("inf"), 1e300])
+    def test_none_is_given_for_no_time_or_for_ever(self, seconds: float) -> None:
+        with pytest.raises(ParameterError):
+            given_by("bob", BOB, lifetime_seconds=seconds)
+
+
+WRONG_VALUES: list[Any] = [
+    None, True, False, 0, 1, -1, 1.5, float(T), 1e999, float("nan"), 10**20, 10**400, str(T), "", "x", "BOB", "eve",
+    "\ud800", [], [PLAN], ["bob"], [f"cfes:{ACCOUNT}"], {}, {"a": 1}, PLAN.upper(), PLAN + "\n", f"cfes:{ACCOUNT} ",
+    "cfes:", OTHER_PLAN, "CFES", T - 86_400, T + 86_400,
+]  # fmt: skip
+
+
+class TestClaims:
+    @pytest.mark.parametrize("name", CLAIMS)
+    def test_each_is_needed(self, name: str) -> None:
+        reason(signed(HEADER, {key: value for key, value in CLAIMS.items() if key != name}))
+
+    @pytest.mark.parametrize("name", [*CLAIMS, "nbf"])
+    @pytest.mark.parametrize("value", WRONG_VALUES, ids=lambda value: repr(value)[:20])
+    def test_a_wrong_value_in_any_of_them_is_refused(self, name: str, value: Any) -> None:
+        harmless = {"jti": ("x", "BOB", "eve", str(T), PLAN.upper(), OTHER_PLAN, "CFES"), "iat": (), "nbf": (0, 1)}
+        token = signed(HEADER, {**CLAIMS, name: value})
+        if type(value) is not bool and value in (*harmless.get(name, ()), *((T - 86_400,) if name == "nbf" else ())):
+            assert asked(token) == ["bob"]
+        else:
+            reason(token)
+
+    @pytest.mark.parametrize("name", ["scope", "cnf", "only_if", "azp", "Exp", ""])
+    def test_a_claim_that_is_not_known_could_be_a_condition(self, name: str) -> None:
+        assert "a claim too many" in reason(signed(HEADER, {**CLAIMS, name: "x"}))
+
+    def test_a_claim_that_is_there_twice_says_two_things(self) -> None:
+        text = json.dumps(CLAIMS)[:-1] + f', "plan_hash": "{PLAN}"}}'
+        assert "not the token" in reason(signed(HEADER, text))
+
+    @pytest.mark.parametrize("claims", ["", "[]", "null", "1", '"x"', "{", "[" * 1400, '{"a":' * 200, "\ud800"])
+    def test_what_is_no_object_has_no_claims(self, claims: str) -> None:
+        assert "not the token" in reason(signed(HEADER, claims))
+
+    def test_another_plan_another_account_another_approver(self) -> None:
+        token = given_by("bob", BOB).token
+        assert "for another plan" in reason(token, plan_hash=OTHER_PLAN)
+        assert "for another account" in reason(token, account_id=ACCOUNT[::-1])
+        assert "for another account" in reason(token, account_id="")
+        assert "does not name its approver" in reason(given_by("eve", EVE).token)
+        assert "not signed by bob's key" in reason(given_by("bob", EVE).token)
+        assert "not signed by bob's key" in reason(given_by("bob", CAROL).token)
+        assert "does not name its approver" in reason(given_by("BOB", BOB).token)
+
+    @pytest.mark.parametrize("plan_hash", ["", "x", PLAN.upper(), PLAN[:-1], PLAN + "0"])
+    def test_what_is_no_hash_is_approved_by_nobody(self, plan_hash: str) -> None:
+        with pytest.raises(ParameterError):
+            given_by("bob", BOB, plan_hash=plan_hash)
+        reason(signed(HEADER, {**CLAIMS, "plan_hash": plan_hash}), plan_hash=plan_hash)
+
+    @pytest.mark.parametrize("requesters", [["bob"], ["BOB"], [" Bob "], ["alice", "bob"]])
+    def test_nobody_approves_their_own(self, requesters: list[str]) -> None:
+        assert "nobody approves their own" in reason(given_by("bob", BOB).token, requesters=requesters)
+        assert asked(given_by("carol", CAROL).token, requesters=requesters) == ["carol"]
+
+
+REJECTION_HEADER = {**HEADER, "typ": "cfes-rejection+jwt"}
+REJECTION_CLAIMS = {**CLAIMS, "reason": "not these"}
+
+
+class TestRejections:
+    def test_a_rejection_refuses_whatever_the_approvals_say(self) -> None:
+        bob, carol = given_by("bob", BOB).token, rejected_by("carol", CAROL, "61 mailboxes, not 6").token
+        for tokens in ([carol], [bob, carol], [carol, bob], [bob, carol, bob]):
+            assert f"carol rejected plan {PLAN}: 61 mailboxes, not 6" in reason(*tokens)
+
+    def test_a_rejection_is_named_before_approvals_that_are_not_accepted(self) -> None:
+        assert "bob rejected" in reason("x.y.z", given_by("eve", EVE).token, rejected_by("bob", BOB).token)
+
+    def test_the_person_who_asked_may_reject(self) -> None:
+        assert "bob rejected" in reason(rejected_by("bob", BOB).token, requesters=["bob"])
+
+    def test_a_rejection_that_is_not_the_approvers_is_not_accepted_and_refuses_too(self) -> None:
+        for token in (
+            rejected_by("eve", EVE).token,
+            rejected_by("bob", EVE).token,
+            rejected_by("bob", BOB, plan_hash=OTHER_PLAN).token,
+            rejected_by("bob", BOB, account_id=ACCOUNT[::-1]).token,
+            rejected_by("bob", BOB, now=NOW - timedelta(hours=2)).token,
+        ):
+            assert "approval 1 of 1 is not accepted" in reason(token)
+
+    @pytest.mark.parametrize("name", [*CLAIMS, "reason"])
+    def test_each_claim_is_needed(self, name: str) -> None:
+        claims = {key: value for key, value in REJECTION_CLAIMS.items() if key != name}
+        assert "rejected" not in reason(signed(REJECTION_HEADER, claims))
+        assert "bob rejected" in reason(signed(REJECTION_HEADER, REJECTION_CLAIMS))
+
+    def test_an_approval_has_no_reason_and_its_header_makes_no_rejection(self) -> None:
+        assert "a claim too many" in reason(signed(HEADER, REJECTION_CLAIMS))
+        assert "a claim too many or too few" in reason(signed(REJECTION_HEADER, CLAIMS))
+
+    @pytest.mark.parametrize(
+        "text", ["", " ", "a\nb", "a\x1b[31m", "\u202eabc", "\ud800", "x" * (LONGEST_REASON + 1), None, 5, ["x"], {}]
+    )
+    def test_a_reason_is_printable_text_on_one_line(self, text: Any) -> None:
+        assert "its reason is not" in reason(signed(REJECTION_HEADER, {**CLAIMS, "reason": text}))
+        with pytest.raises(ParameterError):
+            rejected_by("bob", BOB, text)
+
+    @pytest.mark.parametrize("character", ["x", "é", "\N{PILE OF POO}", '"'])
+    def test_the_longest_reason_fits_into_a_token(self, character: str) -> None:
+        text = character * LONGEST_REASON
+        assert text in reason(rejected_by("bob", BOB, text, approver="bob").token)
+
+    def test_no_flip_of_a_bit_of_a_rejection_is_read_as_one(self) -> None:
+        good = signed(REJECTION_HEADER, REJECTION_CLAIMS)
+        for place, character in enumerate(good):
+            assert "rejected" not in reason(good[:place] + chr(ord(character) ^ 1) + good[place + 1 :])
+
+    def test_the_token_is_in_no_repr(self) -> None:
+        made = rejected_by("bob", BOB)
+        assert made.token not in repr(made)
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        "requester",
+        ["bob", "BOB", "bob+soar", "Bob+a+b", "bob@corp.example", "bob+x@Corp.Example", "bob%40corp.example", "bob."],
+    )
+    def test_no_spelling_of_ones_own_name_makes_another_person(self, requester: str) -> None:
+        assert "nobody approves their own" in reason(given_by("bob", BOB).token, requesters=[requester])
+
+    @pytest.mark.parametrize("requester", ["bobby", "bo", "alice", "bob-2", "alice@bob", "+bob"])
+    def test_another_name_is_another_person(self, requester: str) -> None:
+        assert asked(given_by("bob", BOB).token, requesters=[requester]) == ["bob"]
+
+    @pytest.mark.parametrize(
+        ("requester", "same"), [("bob", True), ("bob@corp.example", True), ("bob@partner.example", False)]
+    )
+    def test_an_approver_by_address_is_not_the_same_login_of_another_domain(self, requester: str, same: bool) -> None:
+        approver = POLICY.approvers[0].model_copy(update={"name": "bob@corp.example"})
+        policy = POLICY.model_copy(update={"approvers": [approver]})
+        token = given_by("bob@corp.example", BOB).token
+        if same:
+            assert "nobody approves their own" in reason(token, requesters=[requester], policy=policy)
+        else:
+            assert asked(token, requesters=[requester], policy=policy) == ["bob@corp.example"]
+
+    def test_a_service_account_approves_nothing(self) -> None:
+        policy = POLICY.model_copy(update={"service_accounts": ["bob@corp.example"]})
+        assert "is a service account" in reason(given_by("bob", BOB).token, policy=policy)
+
+
+class TestGroups:
+    def test_each_group_needs_a_person_of_its_own(self) -> None:
+        people = {"ana": ["legal", "security"], "ben": ["legal"], "cid": ["security"], "dan": []}
+        for chosen, missing in (
+            (["ana"], ["security"]),
+            (["ana", "ben"], []),
+            (["ben", "ana"], []),
+            (["ana", "cid"], []),
+            (["ben", "cid"], []),
+            (["ben", "dan"], ["security"]),
+            (["cid", "dan"], ["legal"]),
+            (["dan"], ["legal", "security"]),
+        ):
+            assert unmatched_groups(["legal", "security"], {name: people[name] for name in chosen}) == missing
+
+    def test_a_matching_is_found_in_every_order(self) -> None:
+        """Person i is in the groups 0 to i: only one assignment is possible."""
+        groups = [str(n) for n in range(6)]
+        people = {f"p{n}": groups[: n + 1] for n in range(6)}
+        for order in itertools.permutations(groups, 6):
+            assert unmatched_groups(order, people) == []
+        assert len(unmatched_groups(groups, dict.fromkeys(people, groups[:3]))) == 3
+
+
+class TestHeaders:
+    @pytest.mark.parametrize(
+        "header",
+        [
+            {**HEADER, "crit": ["exp"], "exp": T},
+            {**HEADER, "crit": []},
+            {**HEADER, "crit": ["b64"], "b64": False},
+            {**HEADER, "b64": True},
+            {**HEADER, "jwk": {"kty": "OKP", "crv": "Ed25519", "x": base64url(b"\1" * 32)}},
+            {**HEADER, "jku": "https://evil.example/keys"},
+            {**HEADER, "x5u": "https://evil.example/cert"},
+            {**HEADER, "x5c": ["MIIB"]},
+            {**HEADER, "cty": "JWT"},
+            {**HEADER, "zip": "DEF"},
+            {**HEADER, "typ": "JWT"},
+            {**HEADER, "typ": "CFES-approval+jwt"},
+            {**HEADER, "typ": ["cfes-approval+jwt"]},
+            {**HEADER, "alg": "none"},
+            {**HEADER, "alg": "None"},
+            {**HEADER, "alg": "eddsa"},
+            {**HEADER, "alg": "Ed25519"},
+            {**HEADER, "alg": "HS256"},
+            {**HEADER, "alg": "RS256"},
+            {**HEADER, "alg": ["EdDSA"]},
+            {**HEADER, "alg": None},
+            {**HEADER, "kid": "carol"},
+            {**HEADER, "kid": ["bob"]},
+            {**HEADER, "kid": 1},
+            {**HEADER, "kid": "../../bob.pem"},
+            {"alg": "EdDSA", "typ": "cfes-approval+jwt"},
+            {"alg": "EdDSA", "kid": "bob"},
+            {"typ": "cfes-approval+jwt", "kid": "bob"},
+            {},
+            "[]",
+            "null",
+            '{"alg": "none", "alg": "EdDSA", "typ": "cfes-approval+jwt", "kid": "bob"}',
+        ],
+    )
+    def test_any_other_header_is_refused_though_the_signature_is_good(self, header: Any) -> None:
+        reason(signed(header, CLAIMS))
+
+    @pytest.mark.parametrize("alg", ["none", "NONE", "nOnE"])
+    @pytest.mark.parametrize("signature", ["", "AA", base64url(bytes(64))])
+    def test_without_a_signature_it_is_nothing(self, alg: str, signature: str) -> None:
+        content = f"{base64url(json.dumps({**HEADER, 'alg': alg}).encode())}.{base64url(json.dumps(CLAIMS).encode())}"
+        reason(f"{content}.{signature}")
+        good = signed(HEADER, CLAIMS).rpartition(".")[0]
+        reason(f"{good}.{signature}")
+
+    @pytest.mark.parametrize("alg", ["HS256", "EdDSA"])
+    @pytest.mark.parametrize("secret", [public_pem(BOB).encode(), public_pem(BOB).strip().encode(), b"", bytes(32)])
+    def test_the_public_key_is_no_secret_that_signs(self, alg: str, secret: bytes) -> None:
+        content = f"{base64url(json.dumps({**HEADER, 'alg': alg}).encode())}.{base64url(json.dumps(CLAIMS).encode())}"
+        reason(f"{content}.{base64url(hmac.digest(secret, content.encode(), 'sha256'))}")
+
+    def test_another_approvers_good_token_does_not_become_ones_own(self) -> None:
+        reason(signed({**HEADER, "kid": "bob"}, {**CLAIMS, "sub": "carol"}, CAROL))
+        reason(signed({**HEADER, "kid": "carol"}, CLAIMS, CAROL))
+        reason(signed(HEADER, CLAIMS, CAROL))
+
+
+class TestGarbled:
+    GOOD = signed(HEADER, CLAIMS)
+
+    def test_no_flip_of_a_bit_is_accepted(self) -> None:
+        flips = 0
+        for place, character in enumerate(self.GOOD):
+            for bit in range(7):
+                flips += 1
+                reason(self.GOOD[:place] + chr(ord(character) ^ 1 << bit) + self.GOOD[place + 1 :])
+        assert flips > 2000
+
+    def test_no_part_of_it_is_accepted(self) -> None:
+        for length in range(len(self.GOOD)):
+            reason(self.GOOD[:length])
+            reason(self.GOOD[len(self.GOOD) - length :])
+
+    def test_no_change_of_some_characters_is_accepted(self) -> None:
+        rng = random.Random(7)
+        alphabet = "ABCXYZabcxyz0189-_.=+/ \n\0é"
+        for _ in range(2000):
+            changed = self.GOOD
+            for _ in range(rng.randint(1, 4)):
+                place, taken = rng.randrange(len(changed)), rng.randint(0, 1)
+                changed = changed[:place] + rng.choice(["", *alphabet]) + changed[place + taken :]
+            if changed != self.GOOD:
+                reason(changed)
+
+    @pytest.mark.parametrize("around", ["{}=", "{}\n", " {}", "{}.", ".{}", "{}.AA", "Bearer {}", "{0}{0}", "{0}.{0}"])
+    def test_nothing_may_stand_around_it(self, around: str) -> None:
+        reason(around.format(self.GOOD))
+
+    @pytest.mark.parametrize(
+        "token", [None, 5, b"a.b.c", ["a"], {}, "", ".", "..", "a.b.c", "a" * LONGEST_TOKEN, "é.é.é"]
+    )
+    def test_what_is_no_token_is_refused(self, token: Any) -> None:
+        assert "approval 2 of 2 is not accepted" in reason(self.GOOD, token)
+
+    def test_a_token_longer_than_any_is_not_looked_into(self) -> None:
+        assert "not the token" in reason(signed(HEADER, {**CLAIMS, "jti": "x" * LONGEST_TOKEN}))
+
+    def test_more_tokens_than_anybody_needs_are_refused(self) -> None:
+        assert asked(*[self.GOOD] * 10) == ["bob"]
+        assert "10 are the most" in reason(*[self.GOOD] * 11)
+
+    def test_one_bad_one_spoils_the_good_ones(self) -> None:
+        carol = given_by("carol", CAROL).token
+        expired = signed(HEADER, {**CLAIMS, "exp": T - 1})
+        assert "approval 2 of 3 is not accepted: it expired" in reason(carol, expired, self.GOOD)
+
+    @settings(max_examples=300)
+    @given(st.text(max_size=200))
+    def test_no_text_is_accepted(self, text: str) -> None:
+        reason(text)
+
+    @settings(max_examples=300)
+    @given(st.binary(max_size=90), st.binary(max_size=90), st.binary(max_size=66))
+    def test_no_bytes_are_accepted(self, header: bytes, claims: bytes, signature: bytes) -> None:
+        reason(f"{base64url(header)}.{base64url(claims)}.{base64url(signature)}")
+
+    json_values = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        max_leaves=5,
+    )
+
+    @settings(max_examples=500)
+    @given(st.sampled_from(["iss", "sub", "aud", "plan_hash", "iat", "exp", "nbf", "zzz"]), json_values)
+    def test_no_value_of_a_claim_is_accepted_but_its_own(self, name: str, value: Any) -> None:
+        fits = type(value) is int and {
+            "iat": T + 3600 - 7200 <= value <= T + 60,
+            "exp": T < value <= T - 60 + 7200,
+            "nbf": 0 <= value <= T + 60,
+        }.get(name, False)
+        if not fits:
+            reason(signed(HEADER, {**CLAIMS, name: value}))
+
+    @settings(max_examples=300)
+    @given(
+        st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "jwk", "b64"]) | st.text(max_size=5), json_values)
+    )
+    def test_no_value_in_a_header_is_accepted_but_its_own(self, changed: dict[str, Any]) -> None:
+        if changed:
+            reason(signed({**HEADER, **changed}, CLAIMS))
+
+
+class TestPolicyOfApprovers:
+    def test_without_approvers_in_the_policy_no_approval_counts(self) -> None:
+        assert "no policy that names approvers" in reason(given_by("bob", BOB).token, policy=Policy(policy=1))
+
+    def test_a_key_taken_out_of_the_policy_counts_no_more(self) -> None:
+        left = POLICY.model_copy(update={"approvers": POLICY.approvers[1:]})
+        assert "does not name its approver" in reason(given_by("bob", BOB).token, policy=left)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            ed448.Ed448PrivateKey.generate,
+            lambda: ec.generate_private_key(ec.SECP256R1()),
+            lambda: rsa.generate_private_key(65537, 2048),
+        ],
+    )
+    def test_a_key_of_another_kind_is_no_key(self, make: Callable[[], Any]) -> None:
+        key = make()
+        policy = _policy_with(public_pem(key))
+        for call in (lambda: public_keys(policy), lambda: asked(given_by("carol", CAROL).token, policy=policy)):
+            with pytest.raises(PolicyUnusable) as caught:
+                call()
+            assert [problem["pointer"] for problem in caught.value.problems] == ["/approvers/0/public_key"]
+        with pytest.raises(ParameterError):
+            given_by("bob", BOB, private_key_pem=private_pem(key))
+
+    def test_a_key_that_is_none_is_no_key(self) -> None:
+        for text in ("AAAA", "MCowBQYDK2VwAyEA", "=", "MCowBQYDK2VwAyEACPXmpRqKcwLFhocF1aewCXalzc1jsKZ7N2cz1dYk6c"):
+            with pytest.raises(PolicyUnusable):
+                public_keys(_policy_with(f"-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n"))
+
+    @pytest.mark.parametrize("sign", [0, 0x80])
+    @pytest.mark.parametrize("weak", sorted(WEAK_KEYS), ids=lambda raw: raw.hex()[:8])
+    def test_a_key_under_which_anybody_can_sign_is_refused(self, weak: bytes, sign: int) -> None:
+        raw = weak[:31] + bytes([weak[31] | sign])
+        der = bytes.fromhex("302a300506032b6570032100") + raw
+        pem = f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(der).decode()}\n-----END PUBLIC KEY-----\n"
+        with pytest.raises(PolicyUnusable, match="anybody can sign"):
+            public_keys(_policy_with(pem))
+
+    def test_that_is_no_theory(self) -> None:
+        """Where the library takes such a key at all, a signature without any private key is good for some message."""
+        forged = bytes([1]) + bytes(63)
+        taken = 0
+        for weak in WEAK_KEYS:
+            key = Ed25519PublicKey.from_public_bytes(weak)
+            taken += any(_verifies(key, forged, bytes([n])) for n in range(200))
+        assert taken >= 4
+
+    def test_one_key_in_two_spellings_is_one_key(self) -> None:
+        der = base64.b64decode("".join(public_pem(CAROL).split("-----")[2].split()))
+        respelt = base64.b64encode(bytes([0x30, 0x81, 0x2A]) + der[2:]).decode()
+        policy = _policy_with(f"-----BEGIN PUBLIC KEY-----\n{respelt}\n-----END PUBLIC KEY-----\n")
+        with pytest.raises(PolicyUnusable):
+            public_keys(policy)
+
+
+class TestPrivateKeys:
+    @pytest.mark.parametrize(
+        "pem",
+        [
+            b"",
+            b"\0" * 100,
+            b"\xff\xfe",
+            b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            b"x" * 10_000_000,
+            public_pem(BOB).encode(),
+            private_pem(BOB)[:-40],
+            BOB.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")),
+            BOB.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
+            BOB.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        ],
+        ids=range(10),
+    )
+    def test_what_is_no_plain_ed25519_key_is_refused_and_not_quoted(self, pem: bytes) -> None:
+        for call in (lambda: given_by("bob", BOB, private_key_pem=pem), lambda: approver_of(pem, POLICY)):
+            with pytest.raises(ParameterError) as caught:
+                call()
+            assert "Nothing was approved" in caught.value.help
+            assert len(caught.value.message) < 200
+
+    @pytest.mark.parametrize("fact", [{"approver": "bob smith"}, {"approver": ""}, {"jti": ""}, {"jti": "a" * 65}])
+    def test_facts_that_no_approval_holds_are_refused(self, fact: dict[str, str]) -> None:
+        with pytest.raises(ParameterError):
+            given_by("bob", BOB, **fact)
+
+
+@pytest.mark.parametrize("missing", ["jwt", "cryptography.hazmat.primitives.asymmetric.ed25519"])
+def test_without_the_extra_it_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = given_by("bob", BOB).token
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ApprovalRefused) as caught:
+        asked(token)
+    assert "pip install -e '.[approval]'" in caught.value.help
+    assert asked() == []
+
+
+def _policy_with(pem: str) -> Policy:
+    """A policy whose first approver has this key."""
+    return POLICY.model_copy(
+        update={"approvers": [POLICY.approvers[0].model_copy(update={"public_key": pem}), POLICY.approvers[1]]}
+    )
+
+
+def _verifies(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True

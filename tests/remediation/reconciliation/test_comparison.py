@@ -1,0 +1,128 @@
+"""Rows and events that are compared a part at a time give what a comparison of all of them at once gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import OutputError
+from remediation.reconciliation.comparison import JobsDoing, Witnesses
+from remediation.reconciliation.disagreements import RowSaid
+from remediation.reconciliation.partitions import Partitions
+from remediation.reconciliation.post_delivery_events import Event
+
+DOING = JobsDoing(operation="move", destination="JunkEmail", begin=None, end=None)
+MESSAGE_IDS = st.sampled_from([None, "<a@x.test>", "A@x.test", "<b@x.test>"])
+RECIPIENTS = st.sampled_from([None, "dana@corp.example", " Dana@Corp.example", "lee@corp.example"])
+POSTFIX_IDS = st.sampled_from([None, "4one", "4two"])
+FOLDERS = st.sampled_from([None, "JunkEmail", "Junk Email", "Inbox"])
+
+ROWS = st.builds(
+    RowSaid,
+    row_id=st.uuids().map(str),
+    status=st.sampled_from(["COMPLETED", "COMPLETED", "FAILED", "CANCELLED"]),
+    destination=FOLDERS,
+    email_message_id=MESSAGE_IDS,
+    recipient=RECIPIENTS,
+    postfix_id=POSTFIX_IDS,
+)
+EVENTS = st.builds(
+    Event,
+    message_id=MESSAGE_IDS,
+    recipient=RECIPIENTS,
+    operation=st.sampled_from(["move", "Move", "quarantineRelease"]),
+    success=st.booleans(),
+    status=st.sampled_from(["OK", "half \ud83d of a pair"]),
+    destination=FOLDERS,
+    requested_at=st.sampled_from([None, 1, 2]),
+    completed_at=st.sampled_from([None, 3, 4]),
+    requested_by=st.sampled_from(["soar", "Soar ", "analyst"]),
+    postfix_id=POSTFIX_IDS,
+)
+
+
+def compared(rows: list[RowSaid], events: list[Event]) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
+    with Witnesses(DOING) as witnesses:
+        witnesses.take_rows(rows)
+        witnesses.take_events(events)
+        found = sorted(repr(sorted(one.items())) for one in witnesses.disagreements())
+        return found, vars(witnesses.rows), vars(witnesses.events)
+
+
+def name(value: str | None) -> str:
+    return (value or "").strip().strip("<>").lower()
+
+
+def groups(rows: list[RowSaid], events: list[Event]) -> list[tuple[list[RowSaid], list[Event]]]:
+    """Rows and events of one message and recipient, by a plain look at all pairs; events without a row alone."""
+
+    def key(one: RowSaid | Event) -> tuple[str, str]:
+        message_id = one.email_message_id if isinstance(one, RowSaid) else one.message_id
+        return (name(message_id) or f"postfix {one.postfix_id}", name(one.recipient))
+
+    found: dict[tuple[str, str], tuple[list[RowSaid], list[Event]]] = {}
+    for row in rows:
+        found.setdefault(key(row), ([], []))[0].append(row)
+    for event in events:
+        own = [
+            r for r in rows if r.postfix_id and r.postfix_id == event.postfix_id and name(r.recipient) == key(event)[1]
+        ]
+        found.setdefault(key(own[0]) if own else key(event), ([], []))[1].append(event)
+    return list(found.values())
+
+
+@given(st.lists(ROWS, max_size=6), st.lists(EVENTS, max_size=8))
+def test_each_group_is_judged_as_if_it_were_alone(rows: list[RowSaid], events: list[Event]) -> None:
+    """Where all asked for the same, and rows and events have names: groups are then judged without each other."""
+    rows = [row for row in rows if name(row.recipient) and (row.email_message_id or row.postfix_id)]
+    events = [
+        Event(**{**{field: getattr(event, field) for field in Event.__struct_fields__}, "requested_by": "soar"})
+        for event in events
+        if event.operation != "quarantineRelease" and name(event.recipient) and (event.message_id or event.postfix_id)
+    ][:4]
+    together = compared(rows, events)
+    alone = [compared(*group) for group in groups(rows, events)]
+    assert together[0] == sorted(one for found, _, _ in alone for one in found)
+    for counted in ("succeeded", "failed", "duplicates", "other_destination", "other_requester", "by_others"):
+        assert together[2][counted] == sum(of_events[counted] for _, _, of_events in alone), counted
+
+
+@given(st.lists(ROWS, max_size=6), st.lists(EVENTS, max_size=8), st.randoms(use_true_random=False))
+def test_neither_order_nor_a_second_delivery_changes_what_is_found(
+    rows: list[RowSaid], events: list[Event], random: Any
+) -> None:
+    shuffled = [*events, *events]
+    random.shuffle(shuffled)
+    once, twice = compared(rows, events), compared(rows, shuffled)
+    assert once[0] == twice[0]
+    assert (once[2]["succeeded"], once[2]["failed"]) == (twice[2]["succeeded"], twice[2]["failed"])
+
+
+def test_parts_hold_every_record_once_and_those_of_a_hash_in_their_order() -> None:
+    kept: Partitions[tuple[bytes, str, int | None]] = Partitions(tuple[bytes, str, int | None])
+    records = [(bytes([number * 7 % 256]), f"“{number}”", number if number % 3 else None) for number in range(1000)]
+    for begin in range(0, 1000, 90):
+        kept.add(records[begin : begin + 90])
+    read = [record for part in kept.parts() for record in part]
+    assert sorted(read, key=repr) == sorted(records, key=repr)
+    for part in kept.parts():
+        for first in {record[0] for record in part}:
+            assert [r for r in part if r[0] == first] == [r for r in records if r[0] == first]
+    kept.close()
+
+
+def test_half_a_surrogate_pair_is_kept_as_its_escape() -> None:
+    kept: Partitions[tuple[bytes, str]] = Partitions(tuple[bytes, str])
+    kept.add([(b"a", "half \ud83d"), (b"a", "whole 🎁")])
+    assert [record for part in kept.parts() for record in part] == [(b"a", "half \\ud83d"), (b"a", "whole 🎁")]
+    kept.close()
+
+
+def test_where_no_file_can_be_made_it_says_which_setting_helps(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(OutputError, match="the temporary file could not be used") as error:
+        Partitions(tuple[bytes, str])
+    assert "TMPDIR" in (error.value.help or "")

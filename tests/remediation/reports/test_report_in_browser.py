@@ -1,0 +1,440 @@
+"""The report as a browser shows it: headless Chromium, a phone's width and a desk's, light and dark, and on paper."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from remediation.reports.report import render, write_report
+from tests.remediation.reports.report_situations import SITUATIONS
+from tests.remediation.reports.sample_job import HOSTILE, facts, hostile_campaign, job, row, small_campaign
+from tests.remediation.reports.test_report import hostile_facts
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Dialog, Page
+
+PHONE, DESK = 390, 1440
+# The height of the first screen.
+FOLD = {PHONE: 844, DESK: 900}
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+
+# Told by every element that holds text of its own: its colour, what is behind it, and whether the text is large.
+TEXT_COLOURS = """
+() => {
+  const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const [r, g, b, a = 1] = parse(getComputedStyle(at).backgroundColor);
+      if (a > 0) return [r, g, b];
+    }
+    return parse(getComputedStyle(document.documentElement).colorScheme === 'dark' ? 'rgb(0,0,0)' : 'rgb(255,255,255)');
+  };
+  // What opacity leaves of a colour, also that of a parent.
+  const seen = (element, colour, ground) => {
+    let opacity = 1;
+    for (let at = element; at; at = at.parentElement) opacity *= Number(getComputedStyle(at).opacity);
+    return colour.map((part, index) => opacity * part + (1 - opacity) * ground[index]);
+  };
+  const found = [];
+  for (const element of document.querySelectorAll('body *')) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.getClientRects().length) continue;
+    const style = getComputedStyle(element);
+    const svg = element.namespaceURI.endsWith('svg');
+    const size = parseFloat(style.fontSize);
+    found.push({
+      text: element.textContent.trim().slice(0, 40),
+      colour: seen(element, parse(svg ? style.fill : style.color).slice(0, 3), behind(element)),
+      behind: behind(element),
+      large: size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700),
+    });
+  }
+  return found;
+}
+"""
+
+# The colour of each tone that something is drawn in.
+FILLS = """
+() => Object.fromEntries([...document.querySelectorAll('svg [class]')]
+  .filter((element) => element.matches('rect:not(.mark), path'))
+  .map((element) => [element.getAttribute('class'), getComputedStyle(element).fill.match(/\\d+/g).map(Number)]))
+"""
+
+# What is wider inside than outside, so that a part of it can't be seen.
+CUT_OFF = """
+() => [...document.querySelectorAll('main *')]
+  .filter((element) => !element.closest('svg') && element.clientWidth && element.scrollWidth > element.clientWidth + 1
+    && getComputedStyle(element).display !== 'inline' && !element.closest('thead') && !element.matches('.unseen'))
+  .map((element) => element.tagName + ' ' + element.className + ': ' + element.textContent.slice(0, 60))
+"""
+
+
+# Numbers with their units that lie on more than one line.
+BROKEN = """
+() => {
+  const found = [], walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode.data;
+    for (const match of text.matchAll(/[0-9][0-9.,]*\\u00a0(ms|s|min|h|d|%)(\\u00a0[0-9]+(\\u00a0(s|min|h))?)?/g)) {
+      const range = document.createRange();
+      range.setStart(walker.currentNode, match.index);
+      range.setEnd(walker.currentNode, match.index + match[0].length);
+      if (new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1) found.push(match[0]);
+    }
+  }
+  return found;
+}
+"""
+
+# The facts at the report's top with the lowest edge of each.
+GLANCES = """
+() => Object.fromEntries([...document.querySelectorAll('.glances div')]
+  .map((element) => [element.querySelector('dt').textContent, element.getBoundingClientRect().bottom]))
+"""
+
+# As GitHub shows it in its narrowest column.
+MARKDOWN_PAGE = """<!doctype html><meta charset="utf-8"><style>
+body { margin: 0; width: 830px; overflow-wrap: break-word; }
+body { font: 16px/1.5 "Segoe UI", "Noto Sans", Helvetica, sans-serif; }
+td, th { padding: 6px 13px; border: 1px solid; } table { border-collapse: collapse; }
+code { font: 85% ui-monospace, monospace; padding: .2em .4em; }
+</style>"""
+
+
+def crowded() -> dict[str, Any]:
+    """Large numbers and long names without a place to break."""
+    rows = [
+        row(
+            number,
+            "FAILED" if number % 3 else "COMPLETED",
+            status_message=f"{number % 14}" + "reason" * 40,
+            action_params={"client_recipient": f"u@{'d' * 150}{number}.example", "destination": f"{'F' * 90}{number}"},
+            processed_at=f"2026-11-20T15:4{number % 3}:{number:02d}.{number:03d}Z",
+        )
+        for number in range(60)
+    ]
+    told = facts(rows, title="T" * 300, warnings=["w" * 5000, "x"])
+    told["job"] |= {"total_messages_discovered": 12_345_678, "messages_successful": 12_345_638}
+    told["export"]["files"] = [{"path": "/" + "p" * 3000, "format": "ndjson", "sha256": "a" * 64, "rows": 10**7}]
+    return told
+
+
+def running() -> dict[str, Any]:
+    rows = [*small_campaign(), *(row(number, "PENDING") for number in range(20, 30))]
+    return facts(rows, outcome=None, job=job(rows, status="PROCESSING", completed_at=None))
+
+
+REPORTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "small": lambda: facts(small_campaign()),
+    "hostile": hostile_facts,
+    "crowded": crowded,
+    "running": running,
+    "nothing found": lambda: facts([], outcome="succeeded"),
+    "nothing known": dict,
+}
+
+
+@dataclass
+class Seen:
+    """A report in a tab, and all that it did there."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+
+    def dismiss(self, dialog: Dialog) -> None:
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+
+Open = Callable[..., Seen]
+OpenTab = Callable[[str | None], "Page"]
+
+
+# Of this module alone: while Playwright runs, its thread has an event loop, which other tests start for themselves.
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("Chromium is missing. On Debian: apt-get install chromium")
+    try:
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415
+    except ImportError:
+        pytest.skip("Playwright is missing: pip install '.[browser]'")
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox can't be set up by root.
+        unboxed = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=path, args=unboxed)
+        yield browser
+        browser.close()
+
+
+# One tab for all situations: a new one for each takes longer than all else.
+@pytest.fixture(scope="module")
+def one_tab(chromium: Browser) -> Iterator[Page]:
+    context = chromium.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def open_tab(one_tab: Page, tmp_path: Path) -> OpenTab:
+    def opened(name: str | None) -> Page:
+        one_tab.set_viewport_size({"width": DESK, "height": FOLD[DESK]})
+        one_tab.emulate_media(color_scheme="light")
+        # A page's policy would hold for the next one's content too.
+        one_tab.goto("about:blank")
+        if name is not None:
+            write_report(SITUATIONS[name](tmp_path), tmp_path / "report.html", "html")
+            one_tab.goto((tmp_path / "report.html").as_uri())
+        return one_tab
+
+    return opened
+
+
+@pytest.fixture
+def look_at(chromium: Browser, tmp_path: Path) -> Iterator[Open]:
+    contexts = []
+
+    def opened(
+        told: dict[str, Any] | str, width: int = DESK, scheme: Scheme = "light", added: str | None = None
+    ) -> Seen:
+        path = tmp_path / "report.html"
+        write_report(REPORTS[told]() if isinstance(told, str) else told, path, "html")
+        if added is not None:
+            path.write_text(path.read_text(encoding="utf-8").replace("</main>", f"{added}</main>"), encoding="utf-8")
+        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        seen = Seen(page)
+        page.on("console", lambda message: seen.complaints.append(message.text))
+        page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+        page.on("request", lambda request: seen.requests.append(request.url))
+        page.on("dialog", seen.dismiss)
+        page.goto(path.as_uri())
+        return seen
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_report_asks_nobody_complains_of_nothing_and_fits(
+    look_at: Open, name: str, width: int, scheme: Scheme
+) -> None:
+    seen = look_at(name, width, scheme)
+    assert seen.complaints == []
+    assert seen.dialogs == []
+    assert [url for url in seen.requests if url != seen.page.url] == []
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert seen.page.evaluate(CUT_OFF) == []
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_a_situation_fits_is_accessible_and_breaks_no_duration(open_tab: OpenTab, name: str) -> None:
+    page = open_tab(name)
+    page.evaluate(axe_source())
+    for width in (PHONE, DESK):
+        page.set_viewport_size({"width": width, "height": FOLD[width]})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(CUT_OFF) == []
+        assert page.evaluate(BROKEN) == []
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+            assert [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found["violations"]] == []
+
+
+def axe_source() -> str:
+    """axe-core as the package that brings it has it."""
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-core is missing: pip install '.[browser]'")
+    return (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [name for name in SITUATIONS if name not in {"hostile", "scripts"}])
+def test_who_asked_and_what_for_is_on_the_first_screen(open_tab: OpenTab, name: str) -> None:
+    page = open_tab(name)
+    for width in (PHONE, DESK):
+        page.set_viewport_size({"width": width, "height": FOLD[width]})
+        bottoms = page.evaluate(GLANCES)
+        assert bottoms
+        assert {field: bottom for field, bottom in bottoms.items() if bottom > FOLD[width]} == {}
+        version = page.locator("footer", has_text="Pack version").bounding_box() if name != "unknown_job" else None
+        assert version is None or version["y"] > FOLD[width]
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_the_markdown_fits_the_column_of_a_ticket(open_tab: OpenTab, name: str, tmp_path: Path) -> None:
+    markdown_it = pytest.importorskip("markdown_it")
+    body = markdown_it.MarkdownIt("commonmark").enable("table").render(render(SITUATIONS[name](tmp_path), "markdown"))
+    page = open_tab(None)
+    page.set_content(MARKDOWN_PAGE + body)
+    wide = page.evaluate(
+        "() => [...document.querySelectorAll('table, li, p')].filter((one) => one.scrollWidth > 830 "
+        "|| one.getBoundingClientRect().right > 830).map((one) => one.textContent.slice(0, 200))"
+    )
+    assert wide == []
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_a_failed_message_among_thousands_is_seen_in_the_chart(open_tab: OpenTab, width: int) -> None:
+    page = open_tab("huge_job")
+    page.set_viewport_size({"width": width, "height": FOLD[width]})
+    failed, moved = (page.locator(f"svg.progress path.{tone}").bounding_box() for tone in ("bad", "good"))
+    assert failed is not None
+    assert moved is not None
+    assert moved["y"] - failed["y"] >= 1.9
+    assert page.locator("svg.progress rect.hatch[fill='url(#hatched)']").count() == 1
+
+
+def test_a_command_is_selected_whole_by_one_click_and_a_link_leads_to_the_rows(open_tab: OpenTab) -> None:
+    page = open_tab("partial")
+    line = page.locator("code.command").first
+    line.click()
+    assert page.evaluate("getSelection().toString()") == line.inner_text()
+    page.locator("a[href='#rows-failed']").click()
+    box = page.locator("#rows-failed").bounding_box()
+    assert box is not None
+    assert box["y"] < FOLD[DESK]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_hostile_becomes_a_part_of_the_page(look_at: Open, text: str) -> None:
+    told = facts(
+        [row(1, "FAILED", status_message=text, message={"subject": text, "from": text, "final_disposition": text})],
+        title=text,
+        warnings=[text],
+    )
+    page = look_at(told).page
+    assert (
+        page.locator(
+            "script, a:not([href^='#']), img, iframe, form, object, embed, [onload], [onerror], main style"
+        ).count()
+        == 0
+    )
+    shown = page.evaluate("document.body.innerText")
+    assert not any(ord(character) < 0x20 and character not in "\n\t" for character in shown)
+    assert not any(character in "\x7f\x9b\u202e\u202c\u200b\u2028" for character in shown)
+
+
+def test_a_bidi_override_does_not_turn_the_line_around(look_at: Open) -> None:
+    page = look_at(facts([row(1, "FAILED", status_message="invoice \u202egpj.exe")])).page
+    reason = page.locator("main td", has_text="invoice").last
+    assert reason.inner_text().startswith("invoice U+202Egpj.exe")
+    # The override's mark stands between what was before it and after it, from left to right.
+    mark = reason.locator("samp").bounding_box()
+    whole = reason.locator("bdi").bounding_box()
+    assert mark is not None
+    assert whole is not None
+    assert whole["x"] < mark["x"] < mark["x"] + mark["width"] < whole["x"] + whole["width"]
+
+
+def test_a_subject_of_ten_thousand_characters_takes_no_more_than_a_few_lines(look_at: Open) -> None:
+    told = facts([row(1, "FAILED", message={"subject": "A" * 10_000})])
+    cell = look_at(told, PHONE).page.locator("table.rows tbody td").last
+    box = cell.bounding_box()
+    assert box is not None
+    assert box["height"] < 250
+
+
+def test_even_a_script_that_got_in_would_not_run_and_a_picture_would_not_be_fetched(look_at: Open) -> None:
+    # The page's policy is the second wall, behind escaping.
+    added = "<script>document.title='ran'</script><img src='http://127.0.0.1:9/x' onerror=\"document.title='ran'\">"
+    seen = look_at("small", added=added)
+    assert seen.page.title() == "Phishing campaign purge"
+    assert seen.complaints != []
+    assert all("Content Security Policy" in complaint for complaint in seen.complaints)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["small", "running", "nothing known"])
+def test_every_word_stands_out_from_what_is_behind_it(look_at: Open, name: str, scheme: Scheme) -> None:
+    # WCAG 2.2, 1.4.3: 4.5 to 1, large text 3 to 1.
+    texts = look_at(name, DESK, scheme).page.evaluate(TEXT_COLOURS)
+    assert len(texts) > 20
+    faint = [
+        (text["text"], round(found, 2))
+        for text in texts
+        if (found := contrast(text["colour"], text["behind"])) < (3 if text["large"] else 4.5)
+    ]
+    assert faint == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_bar_and_area_stands_out_from_the_track_it_lies_on(look_at: Open, scheme: Scheme) -> None:
+    # WCAG 2.2, 1.4.11: 3 to 1.
+    fills = look_at("running", DESK, scheme).page.evaluate(FILLS)
+    track = fills.pop("track")
+    assert {"good", "bad", "warn", "idle", "busy", "before"} <= set(fills)
+    assert [tone for tone, fill in fills.items() if contrast(fill, track) < 3] == []
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    """The contrast ratio of two sRGB colours (WCAG 2.2)."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: list[float]) -> float:
+    channels = [part / 255 for part in colour]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_a_chart_is_read_out_or_stands_beside_its_numbers(look_at: Open) -> None:
+    page = look_at(facts([*small_campaign(), row(10)], outcome="partial")).page
+    for name, said in {
+        "Messages by outcome": "Moved: 8, 72.7",
+        "Messages over time": "messages were through",
+        "Where the time went": "Until “Job created”: 7 min 25 s",
+    }.items():
+        chart = page.get_by_role("img", name=name)
+        assert said in (chart.locator("desc").text_content() or "").replace("\u00a0", " ")
+    drawn = page.locator("svg:not(svg svg)")
+    told = page.locator("svg[role=img], svg[aria-hidden], [aria-hidden] svg")
+    assert drawn.count() == told.count()
+
+
+def test_what_failed_is_told_by_more_than_its_colour(look_at: Open) -> None:
+    page = look_at("small").page
+    assert page.locator("svg.whole rect.bad + rect[fill='url(#hatched)']").count() == 1
+    assert page.locator("svg.whole rect.warn + rect[fill='url(#dotted)']").count() == 1
+
+
+def test_the_areas_of_the_progress_chart_reach_the_numbers_beside_it(look_at: Open) -> None:
+    rows = [row(number, processed_at=f"2026-11-20T15:4{number // 4}:00Z") for number in range(12)]
+    page = look_at(facts(rows, outcome="succeeded")).page
+    assert page.locator("table.moments tbody tr").last.inner_text().split("\t")[1:] == ["12", "0"]
+    area = page.locator("svg.progress path.good").bounding_box()
+    frame = page.locator("svg.progress rect.track").bounding_box()
+    assert area is not None
+    assert frame is not None
+    assert area["height"] == pytest.approx(frame["height"], abs=1)
+
+
+def test_a_printed_report_is_black_on_white_whatever_the_screen(look_at: Open) -> None:
+    page = look_at("small", DESK, "dark").page
+    page.emulate_media(media="print")
+    texts = page.evaluate(TEXT_COLOURS)
+    assert all(luminance(text["behind"]) > 0.5 for text in texts)
+    assert all(luminance(text["colour"]) < 0.3 for text in texts)
+    printed = page.pdf(format="A4")
+    assert printed.startswith(b"%PDF")
+    assert printed.count(b"/Type /Page\n") in {2, 3, 4}
+
+
+def test_hostile_mail_prints_without_complaint(look_at: Open) -> None:
+    seen = look_at(facts(hostile_campaign()))
+    assert seen.page.pdf(format="A4").startswith(b"%PDF")
+    assert seen.complaints == []

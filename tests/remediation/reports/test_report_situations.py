@@ -1,0 +1,366 @@
+"""What a report says in each of its situations, as HTML, as Markdown and as a summary."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions.contract.catalog import find
+from connectors.objects.folders import recovery_from
+from connectors.objects.job import BulkJob
+from connectors.objects.job_notes import job_notes
+from platforms.cli.flags import flags_of
+from remediation.reports.chat_text import chat
+from remediation.reports.commands import LONGEST_COMMAND, command, job_command
+from remediation.reports.report import ReportFormat, render
+from tests.remediation.reports.report_situations import JOB_ID, PLAN_HASH, POLICY_HASH, SITUATIONS
+from tests.remediation.reports.sample_job import HOSTILE, facts, job, row
+
+FORMATS: tuple[ReportFormat, ...] = ("html", "markdown", "summary")
+# Chromium's own, GitHub's, Slack's, Teams' and Jira's ways to make something of text.
+ACTIVE = re.compile(r"[<>|*~^#!{}\[\]&\\]|https?:|www\.|@\w|\w@|:\w+:|\w\.\w")
+
+
+def words(name: str, tmp_path: Path, report_format: ReportFormat = "html") -> str:
+    found = render(SITUATIONS[name](tmp_path), report_format)
+    if report_format == "html":
+        found = re.sub(r"<style>.*?</style>", "", found, flags=re.DOTALL)
+        found = re.sub(r"<(?:bdi|/bdi|code[^>]*|/code|span[^>]*|/span)>", "", found)
+    return found.replace("\u00a0", " ")
+
+
+def visible_head(page: str) -> str:
+    """What comes before the first section."""
+    return page.split("<section>", maxsplit=1)[0]
+
+
+@pytest.mark.parametrize("report_format", FORMATS)
+@pytest.mark.parametrize(
+    ("name", "said", "never"),
+    [
+        (
+            "failed_discovery",
+            ["The job failed before it found a message", "Discovery timed out in the search backend"],
+            [
+                "No message matched",
+                "Nothing was found",
+                "Nothing found",
+                "Nothing is left",
+                "Nothing is known to be left",
+            ],
+        ),
+        ("unknown_job", ["The job's status is not known", "get-job"], ["left to do.", "Nothing is left", "Succeeded"]),
+        ("zero_messages", ["Nothing was found", "Nothing found"], ["Succeeded", "1 messages"]),
+        ("one_message", ["The one message found was moved"], ["1 messages", "1 rows", "all 1 ", "progress-title"]),
+        ("running", ["so far", "Still running", "still pending"], ["Differs", "Not reliable", "not complete"]),
+        ("discovering", ["found no message so far"], ["Nothing was found", "No message matched", "Differs"]),
+        ("cancelled_by_limit", ["986 messages were cancelled", "more than the 462 allowed"], ["Succeeded"]),
+        ("changed_row_file", ["Not reliable", "The row file was changed after the export"], ["Succeeded", "Complete"]),
+        ("incomplete_export", ["Not reliable", "The export lacks 3 rows"], ["Succeeded"]),
+        ("counters_contradict", ["Not reliable", "The job's counters contradict each other"], ["Partly succeeded"]),
+        ("irreversible_purge", ["420 messages were deleted", "users can't restore them"], ["no way back"]),
+        ("soft_deletion", ["users can restore them"], ["out of reach", "users can't restore"]),
+        ("without_times", ["60 of 64 messages"], ["all 20 after"]),
+        ("release", ["18 of 20 messages found were released"], ["moved", "restore-messages", "Destination"]),
+        ("pseudonymized", ["addresses, names and subjects are pseudonyms"], ["corp.example"]),
+    ],
+)
+def test_what_a_situation_is_called(
+    name: str, said: list[str], never: list[str], report_format: ReportFormat, tmp_path: Path
+) -> None:
+    found = words(name, tmp_path, report_format).replace("&#39;", "'")
+    assert all(text in found for text in said) or report_format == "summary"
+    assert any(text in found for text in said)
+    for text in never:
+        assert text not in found, text
+
+
+@pytest.mark.parametrize("report_format", FORMATS)
+@pytest.mark.parametrize("name", [name for name in SITUATIONS if name != "hostile"])
+def test_every_number_has_the_right_plural(name: str, report_format: ReportFormat, tmp_path: Path) -> None:
+    found = re.sub(r"<[^>]*>", "", words(name, tmp_path, report_format))
+    nouns = "messages|rows|files|checks|points|lines|bytes|times|recipients|were|characters|others"
+    assert re.findall(rf"(?<![\d,.])1 (?:{nouns})\b.{{0,30}}", found) == []
+    assert re.findall(r"(?<![\d,.])(?:0|[2-9]|\d[\d,]*\d) (?:message|row|file|check|line|byte)\b.{0,30}", found) == []
+
+
+@pytest.mark.parametrize("name", [name for name in SITUATIONS if name not in {"unknown_job", "hostile"}])
+def test_who_and_what_stand_at_the_top_and_the_version_does_not(name: str, tmp_path: Path) -> None:
+    page = words(name, tmp_path)
+    (tmp_path / "again").mkdir()
+    told = SITUATIONS[name](tmp_path / "again")
+    head = visible_head(page)
+    names = ["Sender", "Requested by", "Approved by", "Plan hash", "Job"]
+    if "alert" in told:
+        names.append("Subject")
+    assert [field for field in names if f"<dt>{field}</dt>" not in head] == []
+    plan = told["request"].get("plan_hash") or told["request"]["plan_digest"]
+    assert plan in head
+    assert ("Policy hash" in head) is ("policy" in told["request"])
+    assert "Pack version" not in head
+    assert "Pack version" in page
+
+
+def test_the_hashes_are_whole_at_the_top(tmp_path: Path) -> None:
+    head = visible_head(words("partial", tmp_path))
+    assert PLAN_HASH in head
+    assert POLICY_HASH in head
+
+
+def test_a_claim_is_marked_at_the_top(tmp_path: Path) -> None:
+    assert visible_head(words("claimed", tmp_path)).count("claimed") == 3
+    assert "claimed" not in visible_head(words("partial", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("approvals", "said"),
+    [
+        (
+            {"verified": True, "approved_by": ["lee@corp.example", "kim@corp.example"]},
+            "lee@corp.example, kim@corp.example verified",
+        ),
+        ({"verified": False, "why": "no policy"}, "lee@corp.example not verified"),
+        (None, "lee@corp.example recorded"),
+    ],
+)
+def test_an_approval_says_whether_it_was_verified(approvals: dict[str, Any] | None, said: str, tmp_path: Path) -> None:
+    told = SITUATIONS["partial"](tmp_path)
+    if approvals is not None:
+        told["request"]["approvals"] = approvals
+    head = re.sub(r"<[^>]*>", "", visible_head(render(told, "html")))
+    assert said in head
+
+
+@pytest.mark.parametrize(("state", "boxed"), [("not_met", True), ("invalid", True), ("met", False), ("unknown", False)])
+def test_approvals_that_the_policy_does_not_accept_have_a_box(state: str, boxed: bool, tmp_path: Path) -> None:
+    told = SITUATIONS["succeeded"](tmp_path)
+    told["request"]["approval_check"] = {"state": state, "why": "1 of 2 approvals", "approved_by": []}
+    found = render(told, "markdown")
+    assert ("The approvals are not those that the policy asks for" in found) is boxed
+    assert ("Nothing is left to do" in found) is not boxed
+
+
+@pytest.mark.parametrize("name", ["changed_row_file", "incomplete_export", "counters_contradict"])
+def test_one_box_comes_first_and_says_all_that_does_not_agree(name: str, tmp_path: Path) -> None:
+    page = words(name, tmp_path)
+    head = visible_head(page)
+    assert head.index('class="point first bad"') < head.index('class="lead"')
+    assert page.count('class="point first bad"') == 1
+    assert "badge good" not in page
+    assert "The evidence does not agree</h3>" not in page
+
+
+def test_the_reason_why_all_failed_stands_in_the_box_and_not_in_a_table(tmp_path: Path) -> None:
+    page = render(facts([row(number, "FAILED", status_message="Mailbox not found") for number in range(3)]), "html")
+    assert "Reason given: <bdi>Mailbox not found</bdi>" in page
+    assert "Why messages failed" not in page
+    assert "Why messages failed" in words("partial", tmp_path)
+
+
+def test_what_is_the_same_for_all_rows_is_no_ranking(tmp_path: Path) -> None:
+    page = words("one_message", tmp_path)
+    assert 'class="bars"' not in page
+    assert "Disposition" in page
+    assert "<caption" in page
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_a_table_has_a_name_and_no_section_is_empty(name: str, tmp_path: Path) -> None:
+    page = words(name, tmp_path)
+    assert page.count("<table") == page.count("<caption")
+    assert re.findall(r"<h2>[^<]*</h2>\s*</section>", page) == []
+    assert "There are none." not in page
+    assert "No files are known." not in page
+    markdown = words(name, tmp_path, "markdown") if name != "changed_row_file" else ""
+    assert (
+        re.findall(r"^#+ .*\n\n(?=#|---)", markdown.replace("## Messages that did not succeed\n\n### ", ""), re.M) == []
+    )
+
+
+def test_bars_are_scaled_to_the_total(tmp_path: Path) -> None:
+    page = words("partial", tmp_path)
+    reasons = page.split("Why messages failed</caption>")[1].split("</table>", maxsplit=1)[0]
+    widths = [float(width) for width in re.findall(r'class="bad" x="0.00%" width="([\d.]+)%"', reasons)]
+    shares = [float(share) for share in re.findall(r">([\d.]+) %<", reasons)]
+    assert widths == pytest.approx(shares, abs=0.1)
+    assert sum(widths) == pytest.approx(100, abs=0.1)
+
+
+class TestCommands:
+    @pytest.mark.parametrize("report_format", ["html", "markdown"])
+    @pytest.mark.parametrize(
+        ("name", "line"),
+        [
+            ("partial", f"cfes retry-failed-messages --job-id {JOB_ID}"),
+            ("partial", f"cfes export-job-messages --job-id {JOB_ID} --status SKIPPED"),
+            ("soft_deletion", f"cfes retry-failed-messages --job-id {JOB_ID} --allow-irreversible"),
+            ("running", f"cfes wait-for-job --job-id {JOB_ID}"),
+            ("unknown_job", f"cfes get-job --job-id {JOB_ID}"),
+            ("cancelled_by_limit", f"cfes export-job-messages --job-id {JOB_ID} --status CANCELLED"),
+            ("incomplete_export", f"cfes export-job-messages --job-id {JOB_ID} --destination rows-again.ndjson"),
+            (
+                "failed_discovery",
+                "cfes preview-job --action MOVE --destination JunkEmail --sender billing@invoice-portal.example "
+                "--no-detections-only",
+            ),
+        ],
+    )
+    def test_a_box_has_its_command(self, name: str, line: str, report_format: ReportFormat, tmp_path: Path) -> None:
+        found = words(name, tmp_path, report_format)
+        assert (f"\n  `{line}`\n" if report_format == "markdown" else f">{line}<") in found
+
+    @pytest.mark.parametrize("name", SITUATIONS)
+    def test_every_command_is_one_that_cfes_takes(self, name: str, tmp_path: Path) -> None:
+        lines = re.findall(r"^ *`(cfes [^`\n]*)`$", render(SITUATIONS[name](tmp_path), "markdown"), re.MULTILINE)
+        for line in lines:
+            program, action, *words_after = shlex.split(line)
+            known = {flag.option for flag in flags_of(find(action).params)}
+            given = {word.partition("=")[0] for word in words_after if word.startswith("--")}
+            assert program == "cfes"
+            assert {f"--{flag.removeprefix('--no-').removeprefix('--')}" for flag in given} <= known
+
+    @pytest.mark.parametrize(
+        "text", [*HOSTILE, "'; rm -rf ~ #", "$(id)", "a'b\"c", "-x", "--all", "@/etc/passwd", "\u3000"]
+    )
+    def test_data_never_breaks_out_of_its_quotes(self, text: str) -> None:
+        line = command("preview-job", {"action": "MOVE", "subject": text})
+        if line is None:
+            assert not text.isprintable() or "`" in text or "|" in text or len(text) > LONGEST_COMMAND / 2
+            return
+        found = shlex.split(line)
+        assert found[:4] == ["cfes", "preview-job", "--action", "MOVE"]
+        assert found[4:] in (["--subject", text], [f"--subject={text}"])
+        assert not text.startswith("-") or len(found) == 5
+
+    @pytest.mark.parametrize("job_id", [None, "", "7", f"{JOB_ID}; id", f"{JOB_ID}\n", "$(id)", "--yes"])
+    def test_a_job_without_a_uuid_has_no_command(self, job_id: str | None) -> None:
+        assert job_command("get-job", job_id) is None
+        assert "get-job --job-id" not in render({"job": {"job_id": job_id}}, "html")
+
+    @pytest.mark.parametrize("report_format", ["html", "markdown"])
+    def test_a_box_links_to_its_rows(self, report_format: ReportFormat, tmp_path: Path) -> None:
+        found = words("partial", tmp_path, report_format)
+        for anchor in ("failed", "skipped"):
+            if report_format == "html":
+                assert f'href="#rows-{anchor}"' in found
+                assert f'<h3 id="rows-{anchor}"' in found
+            else:
+                assert f"](#{anchor})" in found
+                assert f"\n### {anchor.capitalize()}\n" in found
+
+
+class TestSummary:
+    @pytest.mark.parametrize("name", SITUATIONS)
+    def test_it_has_at_most_twelve_lines_and_no_table(self, name: str, tmp_path: Path) -> None:
+        lines = words(name, tmp_path, "summary").splitlines()
+        assert 2 <= len(lines) <= 12
+        assert all(line.startswith("- ") for line in lines[1:])
+        assert not any("|" in line or line.startswith("#") for line in lines)
+        assert all(len(line) < 420 for line in lines)
+
+    @pytest.mark.parametrize("name", SITUATIONS)
+    def test_no_text_of_a_mailbox_is_active_in_it(self, name: str, tmp_path: Path) -> None:
+        found = words(name, tmp_path, "summary")
+        safe = found.replace("[@]", "").replace("[.]", "").replace(".ndjson", "")
+        safe = re.sub(r"\[U\+[0-9A-F]{4,6}\]", "", safe)
+        assert ACTIVE.findall(safe) == []
+        assert found.count("`") % 2 == 0
+        assert all(line.count("`") % 2 == 0 for line in found.splitlines())
+        assert all(character.isprintable() or character == "\n" for character in found)
+
+    @pytest.mark.parametrize(
+        "text",
+        [*HOSTILE, "@here", "<!channel>", "<@U024BE7LH>", "[~admin]", "!img.png!", "{code}", "\uff20everyone",
+         "a\u3002example", "/invite @all", "mailto:dana@evil.example", "&lt;!here&gt;", "*bold* _it_ ~no~",
+         "$x^2$", "tel:+4912345"],
+    )  # fmt: skip
+    def test_chat_text_is_neither_a_link_nor_a_mention_nor_markup(self, text: str) -> None:
+        found = chat(text)
+        assert found[0] == found[-1] == "`"
+        safe = re.sub(r"\[(?:@|\.|U\+[0-9A-F]{4,6}|[0-9,]+ more marks)\]", "", found[1:-1])
+        assert ACTIVE.findall(safe.replace("…", "")) == []
+        assert "`" not in safe
+        assert "\uff20" not in safe
+        assert len(found) < 400
+
+    def test_a_name_stays_readable(self) -> None:
+        assert chat("Ünal, john_smith@corp.example: 50 %") == "`Ünal, john_smith[@]corp[.]example: 50 %`"
+
+    def test_it_says_what_is_looked_for_first(self, tmp_path: Path) -> None:
+        first, *lines = words("partial", tmp_path, "summary").splitlines()
+        assert first == (
+            "Partly succeeded: 425 of 443 messages found were moved to Junk Email; 9 failed and 9 were skipped."
+        )
+        text = "\n".join(lines)
+        for part in (
+            PLAN_HASH,
+            POLICY_HASH,
+            JOB_ID,
+            "dana[@]corp[.]example",
+            "lee[@]corp[.]example",
+            "443 of 443 rows",
+        ):
+            assert part in text
+        assert f"To do: 9 messages failed; run `cfes retry-failed-messages --job-id {JOB_ID}`" in text
+
+    def test_many_points_are_counted(self) -> None:
+        rows = [row(number, status) for number, status in enumerate(["FAILED", "CANCELLED", "SKIPPED", "PENDING"])]
+        found = render(facts(rows, job=job(rows, status="CANCELLED"), outcome="cancelled"), "summary")
+        assert "To do: 2 more points, see the report" in found
+
+
+def test_a_running_snapshot_says_so_far_wherever_it_has_a_number(tmp_path: Path) -> None:
+    page = words("running", tmp_path)
+    for heading in ("Progress over time, so far", "Messages so far", "Found so far", "Per message, so far"):
+        assert heading in page
+    assert page.count("so far") >= 10
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "partial", "failed"])
+def test_a_job_that_runs_is_never_taken_for_ended(outcome: str) -> None:
+    rows = [row(0), row(1, "PENDING")]
+    found = render(facts(rows, job=job(rows, status="PROCESSING", completed_at=None), outcome=outcome), "markdown")
+    assert "**Still running.**" in found
+
+
+def test_cancelled_rows_may_have_been_moved(tmp_path: Path) -> None:
+    assert "may have been moved all the same" in words("cancelled_by_limit", tmp_path)
+
+
+@pytest.mark.parametrize("report_format", FORMATS)
+def test_what_a_box_says_is_no_warning_too(report_format: ReportFormat) -> None:
+    rows = [row(0), row(1, "FAILED"), row(2, "SKIPPED"), row(3, "CANCELLED")]
+    document = {**job(rows, status="CANCELLED"), "action_params": {"destination": "RecoverableItemsPurges"}}
+    ended = BulkJob.read(document, "job")
+    notes = list(job_notes(ended.status, ended.total_messages_discovered, ended.counters()))
+    warnings = [*notes, str(recovery_from("RecoverableItemsPurges")), "another thing"]
+    found = render(facts(rows, outcome="cancelled", job=document, warnings=warnings), report_format)
+    assert len(notes) == 3
+    assert "another thing" in found
+    assert not [said for said in warnings[:-1] if said.replace("'", "&#39;") in found or said in found]
+
+
+@pytest.mark.parametrize("folder", ["RecoverableItemsPurges", "RecoverableItemsDeletions"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_deletion_warns_where_anything_was_deleted(folder: str, number: int) -> None:
+    rows = [*(row(index) for index in range(number)), row(9, "FAILED")]
+    told = facts(rows, job=job(rows, action_params={"destination": folder}), outcome="partial")
+    found = render(told, "html")
+    assert ('class="point warn first"' in found) is bool(number)
+    if number:
+        assert f"{number} message{'s were' if number > 1 else ' was'} deleted" in found
+    if folder == "RecoverableItemsDeletions" and number:
+        assert "users can restore" in found
+
+
+def test_the_facts_stay_json(tmp_path: Path) -> None:
+    """A situation is what an action may pass on."""
+    for name, made in SITUATIONS.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        json.dumps(made(folder))

@@ -1,0 +1,167 @@
+"""What is counted over a job's rows: exactly where that is cheap, and always in memory that does not grow."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from remediation.reports.durations import EXACT_LIMIT, Durations
+from remediation.reports.report import render
+from remediation.reports.tally import Tally, instant
+from remediation.reports.timeline import SLOTS_LIMIT, Through, Timeline, milliseconds
+from tests.remediation.reports.sample_job import job, row
+
+START = datetime(2026, 11, 20, 15, 40, tzinfo=UTC)
+CREATED = milliseconds(START)
+
+
+def after(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def test_percentiles_are_exact_by_nearest_rank() -> None:
+    durations = Durations()
+    for number in random.Random(3).sample(range(1, 1001), 1000):
+        durations.add(number / 1000)
+    assert (durations.percentile(50), durations.percentile(95), durations.longest) == (0.5, 0.95, 1.0)
+    assert durations.exact
+    assert Durations().percentile(50) is None
+    assert Durations().longest is None
+
+
+def test_repeated_durations_stay_exact_however_many_there_are() -> None:
+    durations = Durations()
+    for number in range(3 * EXACT_LIMIT):
+        durations.add(number % 100)
+    assert durations.exact
+    assert durations.percentile(95) == 94
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 1e6])
+def test_beyond_the_limit_percentiles_are_right_to_a_twentieth_of_a_percent(scale: float) -> None:
+    rng = random.Random(7)
+    given = [scale * rng.lognormvariate(3, 1) for _ in range(2 * EXACT_LIMIT)]
+    durations = Durations()
+    for length in given:
+        durations.add(length)
+    assert not durations.exact
+    given.sort()
+    for percent in (1, 50, 95, 100):
+        exact = given[-(-len(given) * percent // 100) - 1]
+        # To half a step, and to half a microsecond, which is what is kept.
+        assert durations.percentile(percent) == pytest.approx(exact, rel=0.0005, abs=1e-6)
+    assert durations.longest == pytest.approx(given[-1], abs=1e-6)
+    assert len(durations._seen) < EXACT_LIMIT
+
+
+def test_less_than_nothing_is_told_apart() -> None:
+    durations = Durations()
+    for length in (-1, 0, 2):
+        durations.add(length)
+    assert (durations.count, durations.backwards, durations.percentile(50)) == (2, 1, 0)
+
+
+def test_a_timeline_is_exact_to_the_millisecond() -> None:
+    timeline = Timeline()
+    for status, seconds in [("COMPLETED", 2), ("FAILED", 1), ("SKIPPED", 1.001), ("CANCELLED", 3), ("PENDING", 0)]:
+        timeline.add(status, after(seconds))
+    timeline.add("COMPLETED", None)
+    moments = [CREATED + offset for offset in (0, 999, 1000, 1001, 2000, 9000)]
+    assert list(timeline.at(moments)) == [
+        Through(0, 0, 0),
+        Through(0, 0, 0),
+        Through(0, 1, 0),
+        Through(0, 1, 1),
+        Through(1, 1, 1),
+        Through(1, 1, 2),
+    ]
+    assert (timeline.first, timeline.last) == (CREATED + 1000, CREATED + 3000)
+    assert timeline.untimed == 1
+
+
+def test_a_long_timeline_stays_small_and_counts_nothing_too_early() -> None:
+    timeline = Timeline()
+    number = 30_000
+    for place in range(number):
+        timeline.add("COMPLETED", after(place))
+    assert len(timeline._slots) <= SLOTS_LIMIT
+    half, end = timeline.at([CREATED + 15_000_000, CREATED + 1000 * (number - 1)])
+    assert 15_001 - timeline.slot_ms / 1000 - 1 <= half.done <= 15_001
+    assert end.done == number
+
+
+def test_a_moment_far_off_does_not_blur_the_others() -> None:
+    timeline = Timeline()
+    timeline.add("COMPLETED", datetime(1970, 1, 1, tzinfo=UTC))
+    for place in range(100):
+        timeline.add("COMPLETED", after(place))
+    assert timeline.slot_ms == 1
+
+
+def test_what_is_measured_for_each_message() -> None:
+    scanned = {"scanned_at": "2026-11-20T15:30:00Z"}
+    tally = Tally(
+        [
+            row(0, message=scanned),
+            row(1, "FAILED", processed_at="2026-11-20T15:40:20Z", message=scanned),
+            row(2, "SKIPPED", processed_at="2026-11-20T15:40:00Z", message=scanned),
+            row(3, "COMPLETED", processed_at=None, message={"scanned_at": "2026-11-20T15:50:00Z"}),
+            row(4, message={"scanned_at": "soon"}, created_at=7),
+        ],
+        START,
+    )
+    assert (tally.scanned_to_created.count, tally.scanned_to_created.backwards) == (3, 1)
+    assert tally.scanned_to_created.percentile(50) == 600
+    assert tally.created_to_processed.count == 2
+    assert tally.created_to_processed.longest == 20
+    assert (tally.scanned_to_done.count, tally.scanned_to_done.longest) == (1, 610)
+
+
+def test_rows_are_ranked_with_what_became_of_them() -> None:
+    tally = Tally([row(0), row(1, "FAILED"), row(2, "SKIPPED"), row(3, action_params={"destination": "Elsewhere"})])
+    assert [tuple(share) for share in tally.destinations.top(5)] == [
+        ("JunkEmail", 3, False, 1, 1),
+        ("Elsewhere", 1, False, 1, 0),
+    ]
+    assert [tuple(share) for share in tally.destinations.top(0)] == [(None, 4, True, 2, 1)]
+
+
+def test_a_hundred_thousand_rows_are_reported_in_flat_memory() -> None:
+    # Traced from when all that is exact up to a limit is beyond it: tracing every row would take a minute.
+    kept = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        rng = random.Random(1)
+        for place in range(100_000):
+            if place == 80_000:
+                tracemalloc.start()
+            if place in {82_000, 99_000}:
+                kept.append(tracemalloc.get_traced_memory()[0])
+            yield {
+                "status": "COMPLETED" if place % 50 else "FAILED",
+                "status_message": f"reason {place}",
+                "action_params": {"client_recipient": f"u@d{place}.example", "destination": f"Folder {place}"},
+                "created_at": "2026-11-20T15:40:00Z",
+                "processed_at": after(7 + place * 0.013 + rng.random()).isoformat(),
+                "message": {"scanned_at": after(-rng.lognormvariate(8, 1)).isoformat(), "final_disposition": "SPAM"},
+            }
+
+    found = render({"job": job([]), "rows": rows()}, "html")
+    tracemalloc.stop()
+    assert kept[1] - kept[0] < 200_000
+    assert "right to 0.05" in found
+    assert "More than 20,000 different values" in found
+    assert len(found) < 100_000
+
+
+def test_times_that_are_no_times_count_for_nothing() -> None:
+    bad: list[object] = ["", "x", 7, None, {}, "0001-01-01T00:00:00+14"]
+    tally = Tally([row(0, processed_at=one, created_at=one) for one in bad])
+    assert tally.timeline.first is None
+    assert tally.timeline.untimed == 6
+    assert instant("2026-11-20T15:40:00Z") == START

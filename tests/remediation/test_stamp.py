@@ -1,0 +1,100 @@
+"""Stamps: what they say, and what a key makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from pydantic import SecretStr
+
+from core.derived_key import derive_key
+from remediation.stamp import Stamp, StampKey
+
+ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
+SECRET = SecretStr("plan-key-that-must-never-show-0123456789")
+KEY = StampKey(derive_key(SECRET, "stamp"))
+OTHER_KEY = StampKey(derive_key(SecretStr("another-key-that-must-never-show-012345"), "stamp"))
+PLAN = "ab" * 32
+FULL = replace(
+    Stamp.of(ACCOUNT, "case-42", {"action": "MOVE"}, call="01234567", plan_hash=PLAN, requested_by="alice"),
+    approved_by=("bob", "carol"), messages=61, sent="cd" * 16,
+)  # fmt: skip
+
+
+def test_what_is_written_is_read() -> None:
+    for stamp in (FULL, FULL.sealed(ACCOUNT, KEY), Stamp("0" * 24, "1" * 16), replace(FULL, messages=0)):
+        assert Stamp.read(stamp.on("case 42")) == stamp
+
+
+def test_without_a_key_a_stamp_is_as_it_was() -> None:
+    assert str(Stamp.of(ACCOUNT, "case-42", {"a": 1})) == "[cfes:1:74476abcf11e86d088c2ded8:015abd7f5cc57a2d]"
+    assert FULL.sealed(ACCOUNT, None) == FULL
+
+
+def test_with_a_key_nobody_else_can_compute_the_stamp_of_an_intent() -> None:
+    keys = {Stamp.of(ACCOUNT, "case-42", {}, stamp_key=key).key for key in (None, KEY, OTHER_KEY)}
+    assert len(keys) == 3
+    assert {len(key) for key in keys} == {24}
+
+
+def test_the_account_is_the_same_in_capitals() -> None:
+    assert Stamp.of(ACCOUNT.upper(), "k", {}, stamp_key=KEY) == Stamp.of(ACCOUNT, "k", {}, stamp_key=KEY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("by=alice", "by=mallory"), ("ok=bob,carol", "ok=bob"), ("n=61", "n=6"), ("plan=ab", "plan=ac"),
+        ("sent=cd", "sent=ce"), (":n=61", ""), ("call=0", "call=1"), ("cfes:1:", "cfes:1:0"),
+    ],
+)  # fmt: skip
+def test_a_stamp_that_was_changed_is_not_authentic(change: tuple[str, str]) -> None:
+    text = str(FULL.sealed(ACCOUNT, KEY))
+    whole = Stamp.read(text)
+    assert whole is not None
+    assert whole.is_authentic(ACCOUNT, KEY)
+    changed = Stamp.read(text.replace(*change, 1))
+    assert changed is None or not changed.is_authentic(ACCOUNT, KEY)
+
+
+def test_a_stamp_of_another_key_or_account_or_of_none_is_not_authentic() -> None:
+    read = Stamp.read(str(FULL.sealed(ACCOUNT, KEY)))
+    assert read is not None
+    assert not read.is_authentic(ACCOUNT, OTHER_KEY)
+    assert not read.is_authentic("another", KEY)
+    assert not FULL.is_authentic(ACCOUNT, KEY)
+
+
+def test_a_field_behind_the_mac_is_not_covered_and_so_refused() -> None:
+    read = Stamp.read(str(FULL.sealed(ACCOUNT, KEY)).replace("]", ":by=mallory]"))
+    assert read is None or not read.is_authentic(ACCOUNT, KEY)
+
+
+def test_a_later_versions_fields_are_covered_too() -> None:
+    text = f"{str(FULL)[:-1]}:zz=new"
+    mac = KEY.mac("stamp", f"{ACCOUNT}\0{text}")[:32]
+    read = Stamp.read(f"{text}:mac={mac}] case 42")
+    assert read is not None
+    assert read.is_authentic(ACCOUNT, KEY)
+    assert read.requested_by == "alice"
+
+
+@pytest.mark.parametrize(("digits", "named"), [(32, True), (31, False), (16, False), (1, False), (0, False)])
+def test_a_shorter_digest_of_a_plan_names_no_plan(digits: int, named: bool) -> None:
+    stamp = replace(FULL, plan=PLAN[:digits])
+    assert stamp.names_plan(PLAN) is named
+    assert stamp.same_plan(replace(FULL, plan=PLAN[:digits])) is named
+    assert not stamp.names_plan("cd" * 32)
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1e3", "1" * 13, "%00"])
+def test_a_count_that_is_not_a_number_is_none(text: str) -> None:
+    read = Stamp.read(str(FULL).replace("n=61", f"n={text}"))
+    assert read is not None
+    assert read.messages is None
+
+
+def test_the_key_is_in_no_repr() -> None:
+    assert str(KEY.key) not in repr(KEY)
+    assert KEY.mac("intent", "x") != KEY.mac("stamp", "x")
+    assert derive_key(SECRET, "stamp") != derive_key(SECRET, "plan")
