@@ -12,13 +12,14 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from actions.contract.plain_json import LARGEST_INTEGER, problems_of
+from actions.contract.plain_json import problems_of
 from actions.contract.result_size import fit_result
 from actions.contract.streams import record_error, record_result
 from connectors.email_security import EmailSecurity
 from connectors.objects.api_object import Uuid
 from connectors.objects.end_of_life import EndedParameter, problems_and_warnings, without_ended
 from core.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
+from core.json_model import JsonModel, whole_number
 from core.surrogates import replace_surrogates_in
 
 Effect = Literal["read", "write", "irreversible"]
@@ -74,16 +75,8 @@ class ActionParams(BaseModel):
         return ()
 
 
-class ActionResult(BaseModel):
-    """A result, or a part of one: what the action found or did, as plain JSON."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
-
-
-def whole_number(value: Any) -> Any:
-    """Return 1000 for 1000.0, and any other value as it is."""
-    whole = isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_INTEGER
-    return int(value) if whole else value
+class ActionResult(JsonModel):
+    """The result of an action, or a part of it."""
 
 
 class BoundedParams(ActionParams):

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from typing import Any
 
 from core.errors import Problem
+from core.json_model import LARGEST_INTEGER
 
 # Deeper and larger than any real parameters; models, files and other platforms can take what stays within.
 DEEPEST = 40
-LARGEST_INTEGER = 2**53
 
 
 def problems_of(value: Any, *, quoted: Collection[str] = ()) -> list[Problem]:

@@ -14,9 +14,9 @@ from actions.shapes.job_request import mark_approvals_used
 from actions.shapes.message_change import LOOKED_AT_FIRST, ChangeParams, ChangeResult, NamedParams
 from connectors.email_security import EmailSecurity
 from connectors.objects.folders import recovery_from
-from connectors.objects.search import MALICIOUS
 from core.errors import MaliciousRelease, NotRestorable, ParameterError, Problem
 from core.quantity import counted
+from core.search_words import MALICIOUS
 from remediation.guardrails.accountability import check_reason, requester
 from remediation.guardrails.approvals.needed import Need, wasted_approvals
 from remediation.guardrails.approvals.spent import intent_of, reserve_approvals

@@ -89,9 +89,6 @@ Criterion = Annotated[
 # White space around a name says nothing, and a service may look for it all the same.
 Name = Annotated[Criterion, AfterValidator(str.strip)]
 
-# Criteria that name an address or a domain (core.addresses).
-ADDRESS_CRITERIA = ("domain", "recipient", "sender")
-
 # A search with none of these matches everything that was detected; remediation.guardrails.narrowing says how narrow a
 # value is.
 NARROWING = (
@@ -108,12 +105,6 @@ NARROWING = (
 
 # The message search has these six; a job knows all ten (see docs/remote-api.md).
 SEARCHABLE_DISPOSITIONS = ("MALICIOUS", "SUSPICIOUS", "SPOOF", "SPAM", "BULK", "NONE")
-
-# What is held or moved out for harm, not for being a nuisance.
-MALICIOUS = ("MALICIOUS", "MALICIOUS-BEC")
-
-# Verdicts that say that a message is not wanted. BULK is a newsletter, NONE and what is not known are clean.
-HARMFUL = frozenset({*MALICIOUS, "SUSPICIOUS", "SPOOF", "SPAM"})
 
 _DISPOSITIONS: dict[str, Disposition] = {name: name for name in get_args(Disposition)}
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from connectors.connection import environment_variables, read_setting
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import Reach
-from platforms.cli.approval_subject import DryRun
+from platforms.cli.inputs.approval_subject import DryRun
 from remediation.guardrails.approvals.needed import Need, need_of
 from remediation.guardrails.plans.check import recompute_plan
 from remediation.guardrails.plans.plan import Plan

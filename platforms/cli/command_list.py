@@ -10,8 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from actions.contract.titles import did_you_mean, titles
 from core.version import VERSION
-from platforms.cli.action_index import did_you_mean, titles
 
 JOBS, MESSAGES, PLAYBOOKS, TOOLS = "Jobs", "Messages", "Playbooks", "Tools"
 GROUPS = (JOBS, MESSAGES, PLAYBOOKS, TOOLS)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import GuardrailRefusal, TooManyMessages
 from platforms.cli import step_approval as approval
-from platforms.cli.flag_words import result_in_flags
-from platforms.cli.flags import flags_of
+from platforms.cli.inputs.flag_words import result_in_flags
+from platforms.cli.inputs.flags import flags_of
 from platforms.cli.preview import bind_parameters, run_preview, show_preview
 from platforms.cli.views.plan import effect_of
 from platforms.cli.views.screen import Screen

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from actions.contract.action import Action
+from actions.contract.titles import load
 from core.errors import GuardrailRefusal, OutputError, ParameterError, printable
 from platforms.cli import playbook_run
-from platforms.cli.action_index import load
-from platforms.cli.flag_words import document_in_flags, result_in_flags
-from platforms.cli.input_values import flags_of
+from platforms.cli.inputs.flag_words import document_in_flags, result_in_flags
+from platforms.cli.inputs.input_values import flags_of
 from platforms.cli.preview import Previews, show_preview
 from platforms.cli.views.errors import show_ending
 from platforms.cli.views.layout import facts

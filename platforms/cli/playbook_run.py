@@ -16,16 +16,16 @@ from actions.contract import catalog
 from actions.contract.action import Action
 from actions.contract.ending import EndedBySignal, interrupted_code
 from actions.contract.streams import code_of_success, record
+from actions.contract.titles import load
 from connectors.email_security import EmailSecurity
 from core import progress
 from core.clock import SystemClock
 from core.errors import PackError
 from core.quantity import counted
 from platforms.cli import step_approval as approval
-from platforms.cli.action_index import load
-from platforms.cli.alert_records import named
-from platforms.cli.flag_words import document_in_flags
-from platforms.cli.input_values import InputFlag
+from platforms.cli.inputs.alert_records import named
+from platforms.cli.inputs.flag_words import document_in_flags
+from platforms.cli.inputs.input_values import InputFlag
 from platforms.cli.preview import Previews
 from platforms.cli.views.errors import show
 from platforms.cli.views.palette import STRONG

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from actions.contract.titles import load
 from core.quantity import counted
-from platforms.cli.action_index import load
 from platforms.cli.views.layout import facts, paragraph
 from platforms.cli.views.palette import BAD, STRONG, WARNING
 from platforms.cli.views.plan import effect_of, show_change, show_plan

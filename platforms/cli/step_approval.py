@@ -11,10 +11,10 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
+from actions.contract.titles import load
 from core.errors import GuardrailRefusal, OutcomeUnknown, PackError, ParameterError
 from core.text import visible
-from platforms.cli.action_index import load
-from platforms.cli.flag_words import result_in_flags
+from platforms.cli.inputs.flag_words import result_in_flags
 from platforms.cli.preview import Previews, bind_parameters, show_preview
 from platforms.cli.views.layout import broken, facts, paragraph, width_of
 from platforms.cli.views.palette import STRONG, WARNING
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from actions.contract.action import Action
-    from platforms.cli.flags import Named
+    from platforms.cli.inputs.flags import Named
 
 # The terminal that a process belongs to, wherever its streams lead. A process of cron has none.
 TERMINAL = "/dev/tty"

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from connectors.objects.search import ADDRESS_CRITERIA
 from core.addresses import RelatedDomains, normal_form, read_addresses, read_entry
 from core.json_values import Json, shown
+from core.search_words import ADDRESS_CRITERIA
 from core.sender_proof import proof_of
 from playbooks.language.filter_values import FilterError, mapping_of, text_of
 from playbooks.language.mail_filters import address, domain, related_domains

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from connectors.objects.search import HARMFUL
 from core.addresses import Address, RelatedDomains, read_addresses, read_domain_entry
 from core.json_values import Json, shown
+from core.search_words import HARMFUL
 from playbooks.language.filter_values import FilterError, items_of, mapping_of, text_of
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from connectors.email_security import EmailSecurity
 from connectors.objects.folders import recovery_from
 from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, Reach, delivers
-from connectors.objects.search import MALICIOUS
 from core.errors import (
     BroadSearchRefused,
     GuardrailRefusal,
@@ -25,6 +24,7 @@ from core.errors import (
     some_of,
 )
 from core.quantity import counted
+from core.search_words import MALICIOUS
 from remediation.guardrails.approvals.needed import Need, need_of
 from remediation.guardrails.limits import override_hint
 from remediation.guardrails.narrowing import narrows

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
+
+# A plan made longer ago says little of today's mail. The window of a job is pinned when its plan is made.
+OLDEST_PLAN = timedelta(hours=24)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from connectors.email_security import EmailSecurity
 from connectors.objects.folders import recovery_from
 from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, ActionType, Destination, Reach, delivers
-from connectors.objects.search import MALICIOUS, Disposition
+from connectors.objects.search import Disposition
 from core.errors import (
     MaliciousRelease,
     PackError,
@@ -27,6 +27,7 @@ from core.errors import (
     some_of,
 )
 from core.quantity import counted
+from core.search_words import MALICIOUS
 from remediation.guardrails import budgets
 from remediation.guardrails.approvals.needed import Need, need_of
 from remediation.guardrails.limits import override_hint

@@ -10,10 +10,11 @@ from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectors.email_security import EmailSecurity
-from connectors.objects.search import HARMFUL, MALICIOUS, SearchParams, verdict_of
+from connectors.objects.search import SearchParams, verdict_of
 from connectors.paging.row_ids import RowIds
 from core.addresses import RelatedDomains, domains_named
 from core.errors import UncountableSearch, printable
+from core.search_words import HARMFUL, MALICIOUS
 from core.sender_proof import proof_of
 from remediation.guardrails.search_scope import scope_of
 

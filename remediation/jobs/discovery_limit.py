@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from actions.contract.action import ActionResult
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BEFORE_PROCESSING, BulkJob
 from core.clock import Deadline
@@ -25,6 +24,7 @@ from core.errors import (
     PolicyUnusable,
     TemporaryFailure,
 )
+from core.json_model import JsonModel
 from core.quantity import counted
 from remediation.jobs.cancelling import cancel_surely
 from remediation.jobs.job_of_plan import problem_of_plan
@@ -42,7 +42,7 @@ INTERVAL_SECONDS = 2.0
 _INTERVALS = {"PENDING": 5, "DISCOVERING": 1}
 
 
-class Tripwire(ActionResult):
+class Tripwire(JsonModel):
     """The limit on what the job may discover, and what became of it."""
 
     limit: int = Field(description="Messages that it may discover.")

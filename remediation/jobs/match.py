@@ -15,16 +15,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from connectors.objects.job import BulkJob, BulkJobRequest
-from connectors.objects.search import ADDRESS_CRITERIA, LOOK_BACK, SearchParams, format_instant, parse_instant
+from connectors.objects.search import LOOK_BACK, SearchParams, format_instant, parse_instant
 from core.addresses import normal_form
 from core.clock import CLOCK_SKEW
+from core.search_words import ADDRESS_CRITERIA
+from remediation.guardrails.limits import OLDEST_PLAN
 from remediation.stamp import Stamp, StampKey, request_digest
 
 # What the API adds to a search that does not say it (docs/remote-api.md).
 DEFAULTS: dict[str, bool] = {"detections_only": True, "submissions": False, "action_log": False}
-
-# A plan made longer ago says little of today's mail. The window of a job is pinned when its plan is made.
-OLDEST_PLAN = timedelta(hours=24)
 
 _WHOLE_SECOND = timedelta(seconds=1)
 _AFTER = timedelta(milliseconds=1)

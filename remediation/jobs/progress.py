@@ -10,8 +10,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
-from actions.contract.action import whole_number
 from connectors.objects.job import BulkJob
+from core.json_model import whole_number
 
 Outcome = Literal["succeeded", "partial", "failed", "cancelled"]
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from pydantic import Field
 
-from actions.contract.action import ActionResult
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import ActionType, BulkJob, Destination
 from connectors.objects.search import SearchParams, parse_instant
 from core.errors import ANOTHER_JOB
+from core.json_model import JsonModel
 from core.quantity import counted
 
 
-class ReusedJob(ActionResult):
+class ReusedJob(JsonModel):
     """A job for the same request that existed before this call."""
 
     created_at: str | None = Field(description="When the job was made.")

@@ -14,14 +14,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from actions.contract.action import ActionResult
 from connectors.objects.message_change import MoveRow, ReleaseRow
+from core.json_model import JsonModel
 from remediation.guardrails.message_rules import NamedMessage
 
 Outcome = Literal["succeeded", "already", "failed", "unknown", "not sent"]
 
 
-class MessageRow(ActionResult):
+class MessageRow(JsonModel):
     """What happened to one message for one recipient; one row for all recipients where they are not told apart."""
 
     id: str | None = Field(description="The investigate ID; null where the service's row could not be assigned to one.")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors.objects.message_change import INVESTIGATE_ID
-from connectors.objects.search import MALICIOUS, verdict_of
+from connectors.objects.search import verdict_of
+from core.search_words import MALICIOUS
 from remediation.exports.files.line_file import lines, opened, refuse
 from remediation.exports.formats.ndjson import rows_of
 from remediation.exports.pseudonyms.form import is_pseudonym

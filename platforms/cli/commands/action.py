@@ -13,13 +13,13 @@ import typer
 
 from actions.contract.action import MISSING, Action
 from actions.contract.streams import jobs_so_far
+from actions.contract.titles import load
 from core.errors import ParameterError, Problem
-from platforms.cli import options
-from platforms.cli.action_index import load
 from platforms.cli.command_list import PlainCommand
-from platforms.cli.documents import read_object
-from platforms.cli.flag_words import in_flags, result_in_flags
-from platforms.cli.flags import FILES_ONLY, SPREAD, Flag, document, flags_of, is_file, typed
+from platforms.cli.inputs import options
+from platforms.cli.inputs.documents import read_object
+from platforms.cli.inputs.flag_words import in_flags, result_in_flags
+from platforms.cli.inputs.flags import FILES_ONLY, SPREAD, Flag, document, flags_of, is_file, typed
 from platforms.cli.views.errors import told
 from platforms.cli.views.parting import Parting
 from platforms.cli.views.screen import Screen

@@ -18,10 +18,11 @@ import typer
 
 from core.errors import PackError, ParameterError
 from core.quantity import counted
-from platforms.cli import options, playbook_run
+from platforms.cli import playbook_run
 from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands.sandbox import require_extra
-from platforms.cli.input_values import InputFlag, inputs_of
+from platforms.cli.inputs import options
+from platforms.cli.inputs.input_values import InputFlag, inputs_of
 from platforms.cli.views.errors import told
 from platforms.cli.views.palette import QUIET
 from platforms.cli.views.parting import Parting

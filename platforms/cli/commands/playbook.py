@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from core.errors import ParameterError
-from platforms.cli import options, playbook_run
 from platforms.cli import plan_only as planning
+from platforms.cli import playbook_run
 from platforms.cli.command_list import PlainCommand
-from platforms.cli.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
+from platforms.cli.inputs import options
+from platforms.cli.inputs.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
 from platforms.cli.playbook_checks import findings, require_sound
 from platforms.cli.views.errors import told
 from platforms.cli.views.playbook import show_findings, show_list, show_playbook

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from actions.contract.streams import require_reader
+from actions.contract.titles import load, titles
 from core.errors import ParameterError
-from platforms.cli import options
-from platforms.cli.action_index import load, titles
 from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands.action import interrupted, watching
-from platforms.cli.documents import read_object
+from platforms.cli.inputs import options
+from platforms.cli.inputs.documents import read_object
 from platforms.cli.views.errors import told
 from platforms.cli.views.screen import Screen
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from platforms.cli import options
 from platforms.cli.command_list import PlainCommand
-from platforms.cli.documents import read_bytes
+from platforms.cli.inputs import options
+from platforms.cli.inputs.documents import read_bytes
 from platforms.cli.views.errors import told
 from platforms.cli.views.layout import facts, paragraph, whole
 from platforms.cli.views.palette import BAD, GOOD

@@ -8,7 +8,7 @@ from typing import Any
 from connectors.objects.job import delivers
 from core.quantity import counted
 from platforms.cli.approval_findings import Findings
-from platforms.cli.approval_subject import DryRun
+from platforms.cli.inputs.approval_subject import DryRun
 from platforms.cli.views.palette import BAD, STRONG
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import LONGEST_LIST, named_values

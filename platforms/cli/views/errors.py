@@ -11,7 +11,7 @@ import typer
 from actions.contract.ending import EndedBySignal, interrupted_code
 from actions.contract.streams import ended_with
 from core.errors import NOTHING_CHANGED, InternalError, PackError
-from platforms.cli.flag_words import document_in_flags
+from platforms.cli.inputs.flag_words import document_in_flags
 from platforms.cli.views.palette import BAD
 from platforms.cli.views.parting import Parting
 from platforms.cli.views.screen import Screen
@@ -19,7 +19,7 @@ from platforms.cli.views.screen import Screen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from platforms.cli.flags import Named
+    from platforms.cli.inputs.flags import Named
 
 _CHANGED = {"no": "nothing", "unknown": "not known: a change may have been made", "yes": "yes"}
 

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from actions.contract.titles import load
 from connectors.objects.job import HAS_ENDED
 from core import progress
 from core.instants import parse
-from platforms.cli.action_index import load
 from platforms.cli.views.palette import BAD, GOOD, QUIET, WARNING
 from platforms.cli.views.parting import Parting
 from platforms.cli.views.progress_bar import Bar

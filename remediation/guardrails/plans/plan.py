@@ -21,8 +21,8 @@ from connectors.objects.search import SearchParams, format_instant, parse_instan
 from core.clock import CLOCK_SKEW
 from core.errors import ParameterError, PlanRefused, Problem
 from core.strict_yaml import below
+from remediation.guardrails.limits import OLDEST_PLAN
 from remediation.guardrails.survey import Numbers
-from remediation.jobs.match import OLDEST_PLAN
 
 # How far a count may be from the plan's, in percent, where nothing else is said.
 DEFAULT_DRIFT_PERCENT = 10.0

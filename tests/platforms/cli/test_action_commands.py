@@ -10,9 +10,9 @@ import pytest
 from typer.main import get_command
 
 from actions.contract import catalog
+from actions.contract import titles as action_index
 from actions.contract.action import Action
 from connectors.objects.search import SearchParams
-from platforms.cli import action_index
 from platforms.cli.command_list import entries
 from platforms.cli.commands import action as action_command
 from tests.conftest import CAMPAIGN

@@ -13,8 +13,8 @@ import pytest
 
 from actions.contract.action import Action
 from core.errors import ParameterError
-from platforms.cli.alert_records import LARGEST_UNPACKED_BYTES, records_of
-from platforms.cli.documents import LARGEST_BYTES
+from platforms.cli.inputs.alert_records import LARGEST_UNPACKED_BYTES, records_of
+from platforms.cli.inputs.documents import LARGEST_BYTES
 from platforms.cli.playbook_run import WORST_FIRST, worst_of
 from tests.platforms.cli.conftest import Cfes
 from tests.platforms.cli.test_tools import LOOK

@@ -11,9 +11,9 @@ import pytest
 from actions.contract import catalog
 from actions.contract.action import Action
 from core.errors import ANOTHER_JOB, ApprovalRefused, IdempotencyConflict, PackError, PlanNeeded, TooManyMessages
-from platforms.cli import input_values
-from platforms.cli.flag_words import in_flags
-from platforms.cli.flags import flags_of
+from platforms.cli.inputs import input_values
+from platforms.cli.inputs.flag_words import in_flags
+from platforms.cli.inputs.flags import flags_of
 from playbooks import library
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from actions.contract.action import Action
-from platforms.cli.documents import LARGEST_BYTES
+from platforms.cli.inputs.documents import LARGEST_BYTES
 from platforms.published.manifest import ROOT
 from tests.platforms.cli.conftest import Cfes
 

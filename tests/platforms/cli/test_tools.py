@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from actions.contract.ending import ended_by_signals
+from actions.contract.titles import load
 from core.version import VERSION
 from platforms.cli import playbook_run
-from platforms.cli.action_index import load
 from platforms.cli.command_list import entries
 from platforms.cli.views.step_summary import summary
 from platforms.published import manifest as pack_manifest

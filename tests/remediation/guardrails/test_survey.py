@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from connectors.objects.found_message import FoundMessage
 from connectors.objects.message import MessageDetails
-from connectors.objects.search import HARMFUL, MALICIOUS, verdict_of
+from connectors.objects.search import verdict_of
+from core.search_words import HARMFUL, MALICIOUS
 from remediation.guardrails.policy.policy import NO_POLICY
 from remediation.guardrails.survey import Survey
 

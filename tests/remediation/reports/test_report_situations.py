@@ -14,7 +14,7 @@ from actions.contract.catalog import find
 from connectors.objects.folders import recovery_from
 from connectors.objects.job import BulkJob
 from connectors.objects.job_notes import job_notes
-from platforms.cli.flags import flags_of
+from platforms.cli.inputs.flags import flags_of
 from remediation.reports.chat_text import chat
 from remediation.reports.commands import LONGEST_COMMAND, command, job_command
 from remediation.reports.report import ReportFormat, render

@@ -13,8 +13,8 @@ from typing import Any
 from core.errors import ParameterError, Problem
 from core.json_values import below
 from core.quantity import counted
-from platforms.cli.alert_records import named, records_of
-from platforms.cli.documents import read_bytes, shown
+from platforms.cli.inputs.alert_records import named, records_of
+from platforms.cli.inputs.documents import read_bytes, shown
 from playbooks.language.format import InputSpec, Playbook
 from playbooks.language.inputs import from_text, takes_text
 

@@ -12,7 +12,7 @@ from typing import Any
 from core.errors import ParameterError
 from core.quantity import counted
 from core.strict_json import read_json
-from platforms.cli.documents import parsed
+from platforms.cli.inputs.documents import parsed
 from remediation.reconciliation.logpush_test_record import TEST_RECORD
 
 # Of a compressed file. What unpacks to more is no batch of alerts that anybody runs.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from core.errors import ParameterError, Problem
 from core.strict_json import read_json
-from platforms.cli.documents import read_bytes, shown
+from platforms.cli.inputs.documents import read_bytes, shown
 
 if TYPE_CHECKING:
     from actions.contract.action import ActionParams

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ANOTHER_JOB
 
 if TYPE_CHECKING:
-    from platforms.cli.flags import Named
+    from platforms.cli.inputs.flags import Named
 
 # Not behind what makes it a part of a longer word, or a flag already.
 _BEFORE = r"(?<![-\w/.$@{])(?<!--set )"
@@ -64,7 +64,7 @@ def result_in_flags(result: Mapping[str, Any], flags: Sequence[Named]) -> dict[s
 
 def document_in_flags(error: dict[str, Any], flags: Sequence[Named]) -> dict[str, Any]:
     """Return the `error` of an error document in the words of the command line. Pointers stay as they are."""
-    from platforms.cli.flags import flag_at  # noqa: PLC0415 -- only a command with flags has them to name
+    from platforms.cli.inputs.flags import flag_at  # noqa: PLC0415 -- only a command with flags has them to name
 
     if not flags:
         return error

@@ -1,0 +1,1 @@
+"""What `cfes` reads: flags, documents, inputs of playbooks."""
