@@ -1,3 +1,5 @@
+"""The actions, one file each; what an action is lies in `contract`, what several share in `shapes`."""
+
 import gc
 import sys
 

@@ -32,6 +32,7 @@ from core.errors import (
 from core.quantity import counted
 from remediation.guardrails.accountability import check_reason
 from remediation.guardrails.approvals.spent import spend_approvals_of_job
+from remediation.guardrails.policy.gate import policy_of
 from remediation.stamp import Stamp
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Result(ActionResult):
 def delete_job(p: Params, api: EmailSecurity) -> Result:
     api.check_deletable()
     check_reason(api, p.comment)
-    rule = api.policy.delete if api.has_policy else None
+    rule = policy_of(api).delete if api.has_policy else None
     if rule is not None and p.evidence is None:
         raise PolicyRefused(
             f"the policy asks for {'signed ' if rule.evidence == 'signed' else ''}evidence before a job is deleted",
@@ -164,11 +165,11 @@ def _public_key(api: EmailSecurity) -> Ed25519PublicKey | None:
     Raises: EvidenceRefused where the policy asks for a signature and there is no key; what Signer and evidence_key
     raise.
     """
-    rule = api.policy.delete if api.has_policy else None
+    rule = policy_of(api).delete if api.has_policy else None
     if rule is not None and rule.public_key is not None:
         from remediation.guardrails.approvals.keys import evidence_key  # noqa: PLC0415 -- cryptography, where a signature is checked
 
-        return evidence_key(api.policy)
+        return evidence_key(policy_of(api))
     if api.connection.evidence_key is not None:
         from remediation.evidence.signature import Signer  # noqa: PLC0415
 
@@ -182,7 +183,7 @@ def _public_key(api: EmailSecurity) -> Ed25519PublicKey | None:
 
 
 def _name_of_key(api: EmailSecurity) -> str:
-    rule = api.policy.delete if api.has_policy else None
+    rule = policy_of(api).delete if api.has_policy else None
     return "CFES_EVIDENCE_KEY" if rule is None or rule.public_key is None else "the policy's public_key"
 
 

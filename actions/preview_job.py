@@ -31,6 +31,7 @@ from remediation.guardrails.job_rules import (
 from remediation.guardrails.plans.check import discovery_limit, smallest_drift
 from remediation.guardrails.plans.plan import Parity, Plan, Refusal, new_plan, reversibility_of
 from remediation.guardrails.plans.seal import remember, seal_plan
+from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.proposed_job import ProposedJob
 from remediation.guardrails.search_scope import scope_of
 from remediation.guardrails.search_window import pinned
@@ -84,7 +85,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
                 "key that `cfes policy init` made"
             )
         )
-    drift = smallest_drift(p.destination, api.policy)
+    drift = smallest_drift(p.destination, policy_of(api))
     plan = new_plan(
         {
             "account_id": api.connection.account_id,
@@ -100,7 +101,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
             "parity_notes": notes,
             "reversibility": reversibility_of(p.action, p.destination),
             "max_drift": drift,
-            "cancel_if_discovered_over": discovery_limit(numbers.messages if numbers else None, drift, api.policy),
+            "cancel_if_discovered_over": discovery_limit(numbers.messages if numbers else None, drift, policy_of(api)),
             "approvals_needed": needed.count,
             "refusals": [Refusal(type=type(refusal).__name__, message=refusal.message) for refusal in refusals],
             "warnings": warnings

@@ -32,7 +32,7 @@ from core.errors import (
     OutcomeUnknown,
     OutputError,
     PackError,
-    PolicyRefused,
+    PolicyUnusable,
     ReadOnlyMode,
     ServiceUnavailable,
     UnexpectedAnswer,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from connectors.objects.message_change import MoveRow, ReleaseRow
     from connectors.paging.raw_rows import RawRows
     from connectors.paging.read_ahead import Ahead
-    from remediation.guardrails.policy.policy import Policy
+    from connectors.write_gate import WriteGate
 
 
 # Fetched ahead where nothing says how many pages there are: each one behind the end is a call for nothing.
@@ -71,7 +71,8 @@ class EmailSecurity:
 
     deadline: by when the caller needs to be done, over all calls (a serverless function's own limit). Each call also
     has its allowance, `connection.call_allowance_seconds`. A call that is begun late may outlast both by a second, but
-    not `ends`. write_timeout_seconds: how long a write's answer may be waited for, if not as long as a read's.
+    not `ends`. write_timeout_seconds: how long a write's answer may be waited for, if not as long as a read's. gate:
+    asked before each write; an action gives the connector one where a policy is configured.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class EmailSecurity:
         deadline: Deadline | None = None,
         ends: Deadline | None = None,
         write_timeout_seconds: float | None = None,
+        gate: WriteGate | None = None,
     ) -> None:
         self.connection = connection
         self.clock = clock or SystemClock()
@@ -91,7 +93,7 @@ class EmailSecurity:
         self.deadline = deadline
         self.call_allowance_seconds = connection.call_allowance_seconds
         self.bounds = BOUNDS
-        self._policy: Policy | None = None
+        self.gate = gate
         self.call_record = _call_record(connection)
         self.write_timeout_seconds = write_timeout_seconds or connection.request_timeout_seconds
         self._transport = Transport(
@@ -129,17 +131,15 @@ class EmailSecurity:
         """Whether a policy is named: where none is, its models need not be loaded."""
         return self.connection.policy_file is not None
 
-    @property
-    def policy(self) -> Policy:
-        """The organisation's policy; one that allows everything where none is named. Raises: PolicyUnusable."""
-        if self._policy is None:
-            # Most calls ask for none: its models are not built at every start.
-            from remediation.guardrails.policy.loading import load_policy  # noqa: PLC0415
-            from remediation.guardrails.policy.policy import NO_POLICY  # noqa: PLC0415
-
-            path = self.connection.policy_file
-            self._policy = NO_POLICY if path is None else load_policy(path)
-        return self._policy
+    def _gate(self) -> WriteGate | None:
+        """Return what a write has to ask; None where no policy is configured. Raises: PolicyUnusable."""
+        if self.has_policy and self.gate is None:
+            raise PolicyUnusable(
+                f"the policy {str(self.connection.policy_file)[:200]!r} is configured, and this connector has no gate "
+                "that applies it",
+                help="Call an action, or remediation.guardrails.policy.gate.attach_policy(connector) before a write.",
+            )
+        return self.gate
 
     def check_writable(self) -> None:
         """Whether anything may be changed at all. Every write asks; actions ask before they begin.
@@ -148,8 +148,9 @@ class EmailSecurity:
         """
         if self.connection.read_only:
             raise ReadOnlyMode("read-only mode: nothing is changed from here")
-        if self.has_policy:
-            _ = self.policy
+        gate = self._gate()
+        if gate is not None:
+            gate.check_usable()
 
     def time_left(self) -> float | None:
         """Seconds until the caller's deadline; None where there is none."""
@@ -323,10 +324,9 @@ class EmailSecurity:
 
     def check_destination(self, destination: Destination | None) -> None:
         """Raises: PolicyRefused where the policy does not list it."""
-        if destination is None or not self.has_policy:
-            return
-        if not self.policy.allows_destination(destination):
-            raise PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
+        gate = self._gate()
+        if destination is not None and gate is not None:
+            gate.check_destination(destination)
 
     def get_job(self, job_id: str) -> BulkJob:
         """Raises: NotFound."""
@@ -345,8 +345,9 @@ class EmailSecurity:
     def check_deletable(self) -> None:
         """Raises: PolicyRefused where the policy forbids to delete jobs, and what check_writable raises."""
         self.check_writable()
-        if self.has_policy and self.policy.delete is not None and self.policy.delete.refused:
-            raise PolicyRefused("the policy does not allow jobs to be deleted")
+        gate = self._gate()
+        if gate is not None:
+            gate.check_deletion()
 
     def delete_job(self, job_id: str) -> None:
         """Delete an ended job permanently. Raises: NotFound, PolicyRefused, ApiRefusal where it still runs."""
@@ -599,7 +600,8 @@ class EmailSecurity:
 
     def _refuse_to_observe(self, method: str, path: str, body: Mapping[str, Any] | None) -> None:
         """Log the write that would be sent, and refuse it. Raises: ObserveMode where the policy says `observe`."""
-        if not self.has_policy or not self.policy.observe:
+        gate = self._gate()
+        if gate is None or not gate.observes:
             return
         facts = {"method": method, "path": path, "status": None, "ray_id": None, "milliseconds": 0, "attempt": 0}
         call_log.call({**facts, "problem": "not sent: the policy only observes"})

@@ -1,0 +1,1 @@
+"""Where the pack runs: the command line, AWS Lambda, and what they share. No logic of their own."""

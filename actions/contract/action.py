@@ -21,6 +21,7 @@ from connectors.objects.end_of_life import EndedParameter, problems_and_warnings
 from core.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
 from core.json_model import JsonModel, whole_number
 from core.surrogates import replace_surrogates_in
+from remediation.guardrails.policy.gate import attach_policy
 
 Effect = Literal["read", "write", "irreversible"]
 Approval = Literal["not needed", "advised", "required"]
@@ -221,6 +222,8 @@ class Action(Generic[P, R]):
             return self._call(checked, own, ended)
 
     def _call(self, params: P, connector: EmailSecurity | None, ended: Sequence[EndedParameter]) -> dict[str, Any]:
+        if connector is not None and connector.has_policy:
+            attach_policy(connector)
         warnings = _warnings_of_ended(ended, connector)
         arguments = (params, connector) if self.connection else (params,)
         result: R = self.function(*arguments)

@@ -1,35 +1,65 @@
-"""Which actions there are: the modules of this package that define an `ACTION`. To add one is to add a file."""
+"""Which actions there are: the modules of `actions/` that define an `ACTION`. To add one is to add a file.
+
+IDs and titles are read from the modules' source text, so that `cfes --help` loads no action.
+"""
 
 from __future__ import annotations
 
+import ast
+import difflib
 import importlib
-import pkgutil
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actions.contract.action import Action
 from core.errors import ParameterError
+
+if TYPE_CHECKING:
+    from actions.contract.action import Action
+
+FOLDER = Path(__file__).parents[1]
 
 
 @cache
-def available() -> dict[str, Action[Any, Any]]:
-    """Every action by its ID, in alphabetical order."""
-    found: dict[str, Action[Any, Any]] = {}
-    for file in pkgutil.iter_modules([str(Path(__file__).parents[1])]):
-        action = getattr(importlib.import_module(f"actions.{file.name}"), "ACTION", None)
-        if isinstance(action, Action):
-            if action.module != f"actions.{file.name}":
-                raise AssertionError(f"actions/{file.name}.py defines {action.id}: name the file as {action.module}")
-            found[action.id] = action
+def titles() -> dict[str, str]:
+    """Return each action's title by its ID, in alphabetical order."""
+    found = dict(filter(None, (_declared(path) for path in FOLDER.glob("*.py"))))
     return dict(sorted(found.items()))
 
 
 def find(action_id: str) -> Action[Any, Any]:
-    """The action with this ID; underscores are taken for hyphens. Raises: ParameterError naming those that exist."""
-    action = available().get(action_id.replace("_", "-"))
-    if action is None:
+    """Return the action with this ID; underscores count as hyphens. Raises: ParameterError with a suggestion."""
+    name = str(action_id).replace("_", "-")
+    if name not in titles():
         raise ParameterError(
-            f"there is no action {str(action_id)[:100]!r}; there are {', '.join(available())}", help="Nothing was sent."
+            f"there is no action {name[:100]!r}{did_you_mean(name, titles())}; there are {', '.join(titles())}",
+            help="Nothing was sent.",
         )
+    action: Action[Any, Any] = importlib.import_module(f"actions.{name.replace('-', '_')}").ACTION
     return action
+
+
+@cache
+def available() -> dict[str, Action[Any, Any]]:
+    """Return every action by its ID, in alphabetical order."""
+    return {name: find(name) for name in titles()}
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `: did you mean …?` where a known name is close to this one, else an empty text."""
+    close = difflib.get_close_matches(name, list(known), n=2)
+    return f": did you mean {' or '.join(close)}?" if close else ""
+
+
+def _declared(path: Path) -> tuple[str, str] | None:
+    """Return ID and title as the module's `ACTION = Action(id=…, title=…)` spells them; None where there is none."""
+    for statement in ast.parse(path.read_bytes()).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="ACTION")], value=ast.Call(keywords=keywords)):
+                given = {k.arg: k.value.value for k in keywords if isinstance(k.value, ast.Constant)}
+                action_id = str(given["id"])
+                if path.stem != action_id.replace("-", "_"):
+                    raise AssertionError(f"actions/{path.name} defines {action_id}: name the file after the ID")
+                return action_id, str(given["title"])
+    return None

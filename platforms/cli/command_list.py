@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from actions.contract.titles import did_you_mean, titles
+from actions.contract.catalog import did_you_mean, titles
 from core.version import VERSION
 
 JOBS, MESSAGES, PLAYBOOKS, TOOLS = "Jobs", "Messages", "Playbooks", "Tools"

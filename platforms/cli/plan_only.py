@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from actions.contract import catalog
 from actions.contract.action import Action
-from actions.contract.titles import load
 from core.errors import GuardrailRefusal, OutputError, ParameterError, printable
 from platforms.cli import playbook_run
 from platforms.cli.inputs.flag_words import document_in_flags, result_in_flags
@@ -58,7 +58,7 @@ class ChangeReached(Exception):
     ) -> None:
         super().__init__()
         self.step_id, self.params = upcoming.command.step_id, upcoming.command.params
-        self.action: Action[Any, Any] = load(upcoming.command.action)
+        self.action: Action[Any, Any] = catalog.find(upcoming.command.action)
         self.shown, self.plan = shown, plan
 
 
@@ -71,7 +71,7 @@ class StoppingGate:
 
     def __call__(self, upcoming: local.Upcoming) -> None:
         """Raises: ChangeReached, and what a preview raises."""
-        action, params = load(upcoming.command.action), upcoming.command.params
+        action, params = catalog.find(upcoming.command.action), upcoming.command.params
         if action.may_change(params):
             shown = self._previews.of(action, params)
             raise ChangeReached(upcoming, shown, self._plan(params, shown))
@@ -155,7 +155,7 @@ def plan_only(
     """
     accept(playbook, inputs)
     steps = [step for step in playbook.steps if isinstance(step, ActionStep)]
-    if not any(load(step.action).may_change(step.with_) for step in steps):
+    if not any(catalog.find(step.action).may_change(step.with_) for step in steps):
         raise NothingToPlan(f"playbook {playbook.id} has no step that changes anything: there is nothing to plan")
     file = PlanFile(out)
     file.check()

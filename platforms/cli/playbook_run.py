@@ -16,7 +16,6 @@ from actions.contract import catalog
 from actions.contract.action import Action
 from actions.contract.ending import EndedBySignal, interrupted_code
 from actions.contract.streams import code_of_success, record
-from actions.contract.titles import load
 from connectors.email_security import EmailSecurity
 from core import progress
 from core.clock import SystemClock
@@ -177,7 +176,7 @@ def prepare_start(
 
 def is_connected(playbook: Playbook) -> bool:
     """Return whether a step of the playbook takes a connection."""
-    return any(load(step.action).connection for step in playbook.steps if isinstance(step, ActionStep))
+    return any(catalog.find(step.action).connection for step in playbook.steps if isinstance(step, ActionStep))
 
 
 def resume(screen: Screen, directory: Path, terms: Terms) -> int:
@@ -246,12 +245,12 @@ def drive(
         view.thinking = gate.thinking
 
         def before_action(upcoming: local.Upcoming) -> None:
-            if load(upcoming.command.action).connection:
+            if catalog.find(upcoming.command.action).connection:
                 connect()
             gate(upcoming)
 
         def run_action(action_id: str, params: dict[str, Any]) -> dict[str, Any]:
-            result = call(load(action_id), gate.bind(params))
+            result = call(catalog.find(action_id), gate.bind(params))
             if action_id == PREVIEW:
                 previews.plans.append(result)
             return result

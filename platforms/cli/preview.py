@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from actions.contract.titles import load
+from actions.contract import catalog
 from core.quantity import counted
 from platforms.cli.views.layout import facts, paragraph
 from platforms.cli.views.palette import BAD, STRONG, WARNING
@@ -27,7 +27,7 @@ def run_preview(action: Action[Any, Any], params: Mapping[str, Any], run: RunPre
     if action.preview is None:
         return None
     preview: Preview = action.preview(checked)
-    shows = load(preview.action)
+    shows = catalog.find(preview.action)
     return run(shows, {name: value for name, value in preview.params.items() if name in shows.params.model_fields})
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
-from actions.contract.titles import load
+from actions.contract import catalog
 from core.errors import GuardrailRefusal, OutcomeUnknown, PackError, ParameterError
 from core.text import visible
 from platforms.cli.inputs.flag_words import result_in_flags
@@ -78,7 +78,7 @@ class NobodyToAsk(ParameterError):
 
 def require_person(screen: Screen, steps: Sequence[Step]) -> None:
     """Raises: NobodyToAsk where one of the steps asks first and nobody can be asked."""
-    asking_first = [s for s in steps if isinstance(s, ActionStep) and load(s.action).asks_first(s.with_)]
+    asking_first = [s for s in steps if isinstance(s, ActionStep) and catalog.find(s.action).asks_first(s.with_)]
     if asking_first and not can_ask(screen):
         raise NobodyToAsk(asking_first[0])
 
@@ -123,7 +123,7 @@ class AskingGate:
         self._bound: dict[str, Any] = {}
 
     def __call__(self, upcoming: Upcoming) -> None:
-        action, params = load(upcoming.command.action), upcoming.command.params
+        action, params = catalog.find(upcoming.command.action), upcoming.command.params
         if (upcoming.begun and not self._first) or not action.asks_first(params):
             return
         console = console_of(self._screen)

@@ -11,6 +11,7 @@ from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
 from connectors.objects.search import parse_instant
 from core.errors import ApprovalRefused
+from remediation.guardrails.policy.gate import policy_of
 from remediation.stamp import Stamp
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def verify_approvals_of_job(
     requesters = {name for name in (stamp and stamp.requested_by, plan and plan.requested_by) if name}
     try:
         terms = ApprovalTerms(
-            policy=api.policy,
+            policy=policy_of(api),
             plan_hash=plan.plan_hash if plan else "",
             account_id=api.connection.account_id,
             requesters=requesters,

@@ -23,6 +23,7 @@ from remediation.exports.files.path_checks import failed_before_writing
 from remediation.exports.files.whole_file import FileRecord
 from remediation.exports.row_file import RowFile
 from remediation.guardrails.plans.seal import SealState, seal_state
+from remediation.guardrails.policy.gate import policy_of
 from remediation.jobs.job_of_plan import problem_of_plan
 from remediation.jobs.match import is_proved
 from remediation.reports.request_facts import request_facts
@@ -163,10 +164,12 @@ class BundleWriter:
             self._policy = without_policy("no policy was set where the bundle was made (CFES_POLICY)")
         elif self._pseudonyms is not None:
             why = "the bundle is without names, and a policy has names"
-            self._policy = without_policy(why, sha256=policy_hash(api.policy))
+            self._policy = without_policy(why, sha256=policy_hash(policy_of(api)))
         else:
-            self._policy = policy_document(api.policy, read_at=format_instant(api.clock.now().replace(microsecond=0)))
-            self._check = check_approvals(api.policy, plan, job, api.connection.account_id, self._approvals or ())
+            self._policy = policy_document(
+                policy_of(api), read_at=format_instant(api.clock.now().replace(microsecond=0))
+            )
+            self._check = check_approvals(policy_of(api), plan, job, api.connection.account_id, self._approvals or ())
 
     def write(self, rows: RowFile, export: Mapping[str, Any], calls: CallRecord | None) -> tuple[FileRecord, str]:
         """Write it to the rows' own destination, and give up the partial file. export: the action's result as JSON.

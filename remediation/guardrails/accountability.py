@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import ParameterError, PolicyRefused, Problem
 from remediation.guardrails.narrowing import FEWEST_VISIBLE, is_visible
+from remediation.guardrails.policy.gate import policy_of
 
 if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
@@ -22,7 +23,7 @@ def requester(api: EmailSecurity, given: str | None) -> str | None:
 
 def check_reason(api: EmailSecurity, comment: str | None) -> None:
     """Raises: PolicyRefused where the policy asks for a reason and `comment` gives none."""
-    if api.has_policy and api.policy.reason_needed and not is_visible(comment or ""):
+    if api.has_policy and policy_of(api).reason_needed and not is_visible(comment or ""):
         raise PolicyRefused(
             f"the policy asks for a reason, and `comment` has fewer than {FEWEST_VISIBLE} letters or digits",
             help="Nothing was changed. Say in `comment` why this is done.",

@@ -16,6 +16,7 @@ from connectors.objects.search import parse_instant
 from core.clock import CLOCK_SKEW
 from core.errors import ConnectionSettingsError, PolicyRefused
 from core.quantity import counted
+from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.policy.people import same_person
 from remediation.stamp import Stamp
 
@@ -65,7 +66,7 @@ def spend(
     Return when a new change was recorded, for `refund`; None where it was there already, or the policy only observes.
     Raises: PolicyRefused where a budget would be exceeded or can't be counted; what listing the jobs raises.
     """
-    budgets = api.policy.budgets if api.has_policy else []
+    budgets = policy_of(api).budgets if api.has_policy else []
     if not budgets:
         return None
     who = api.connection.requested_by
@@ -85,7 +86,7 @@ def spend(
             spent |= {made.intent: _larger(made, spent.get(made.intent)) for made in recent}
             spent.pop(intent, None)
             _check(budget, planned, spent.values())
-        if api.policy.observe:
+        if policy_of(api).observe:
             return None
         is_new = not record.holds(api.connection.account_id, intent)
         record.add(api.connection.account_id, planned, now)
@@ -97,7 +98,7 @@ def refund(api: EmailSecurity, intent: str, recorded_at: datetime | None = None)
 
     recorded_at: as `spend` returned it. Where the same change was recorded again after that, another call makes it.
     """
-    if api.has_policy and api.policy.budgets:
+    if api.has_policy and policy_of(api).budgets:
         with suppress(PolicyRefused), _recorded(api) as record:
             record.remove(api.connection.account_id, intent, recorded_at)
 

@@ -28,6 +28,7 @@ from core.search_words import MALICIOUS
 from remediation.guardrails.approvals.needed import Need, need_of
 from remediation.guardrails.limits import override_hint
 from remediation.guardrails.narrowing import narrows
+from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.proposed_job import ProposedJob
 
 if TYPE_CHECKING:
@@ -37,13 +38,13 @@ if TYPE_CHECKING:
 def refusals_of_request(job: ProposedJob, api: EmailSecurity, *, planned: bool) -> Iterator[GuardrailRefusal]:
     """Yield the refusals of the request itself, whatever it finds."""
     search, destination, limits = job.request.search_params, job.request.destination, job.limits
-    own_domains = api.policy.own_domains if api.has_policy else ()
+    own_domains = policy_of(api).own_domains if api.has_policy else ()
     if not limits.allow_broad_search and not narrows(search, own_domains):
         yield BroadSearchRefused(
             "search_params has no criterion that narrows the search to certain messages",
             help=f"{BroadSearchRefused.default_help} {override_hint(api, 'allow_broad_search')}",
         )
-    if destination is not None and api.has_policy and not api.policy.allows_destination(destination):
+    if destination is not None and api.has_policy and not policy_of(api).allows_destination(destination):
         yield PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
     if destination in IRREVERSIBLE_DESTINATIONS and not planned and not limits.allow_irreversible:
         yield PlanNeeded(
@@ -60,7 +61,7 @@ def refusals_of_request(job: ProposedJob, api: EmailSecurity, *, planned: bool) 
 
 def refusals_of_numbers(found: Survey, job: ProposedJob, api: EmailSecurity) -> Iterator[GuardrailRefusal]:
     """Yield the refusals of the numbers: those of the call, then those of the policy."""
-    limits, policy, (messages, recipients) = job.limits, api.policy, found.numbers
+    limits, policy, (messages, recipients) = job.limits, policy_of(api), found.numbers
     at_least = "" if found.complete else "at least "
     finds_messages = f"the search finds {at_least}{counted(messages, 'message')}"
     finds_recipients = f"the search finds {at_least}{counted(recipients, 'recipient')}"
@@ -108,7 +109,7 @@ def approvals_needed(job: ProposedJob, api: EmailSecurity, numbers: Numbers | No
     planned_by = job.plan.requested_by if job.plan else None
     requesters = [name for name in (job.requested_by, planned_by) if name is not None]
     reach = Reach(job.request.action, job.request.destination, messages, recipients)
-    return need_of(api.policy, reach, requesters)
+    return need_of(policy_of(api), reach, requesters)
 
 
 def asks_for_plan(job: ProposedJob, api: EmailSecurity, numbers: Numbers | None) -> bool:
@@ -116,7 +117,7 @@ def asks_for_plan(job: ProposedJob, api: EmailSecurity, numbers: Numbers | None)
     if not api.has_policy:
         return False
     reach = Reach(job.request.action, job.request.destination, *(numbers or (None, None)))
-    return api.policy.needs_plan(reach) or bool(approvals_needed(job, api, numbers))
+    return policy_of(api).needs_plan(reach) or bool(approvals_needed(job, api, numbers))
 
 
 def needs_count(job: ProposedJob, api: EmailSecurity) -> bool:
@@ -128,4 +129,4 @@ def needs_count(job: ProposedJob, api: EmailSecurity) -> bool:
         and not limits.allow_malicious
         and job.request.search_params.final_disposition is None
     )
-    return capped or may_reach_malicious or (api.has_policy and api.policy.counts)
+    return capped or may_reach_malicious or (api.has_policy and policy_of(api).counts)

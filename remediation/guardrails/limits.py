@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from remediation.guardrails.policy.gate import policy_of
+
 if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
 
@@ -28,7 +30,7 @@ class Limits:
         """Return the limits without the overrides that a policy is silent about."""
         if not api.has_policy:
             return self
-        ignored = [name for name in OVERRIDES if name not in api.policy.overrides]
+        ignored = [name for name in OVERRIDES if name not in policy_of(api).overrides]
         return replace(self, **dict.fromkeys(ignored, False))
 
 
@@ -37,6 +39,6 @@ OVERRIDES = [limit.name for limit in fields(Limits) if limit.name.startswith("al
 
 def override_hint(api: EmailSecurity, name: str) -> str:
     """Say how this override is used, or that the policy does not allow it."""
-    if api.has_policy and name not in api.policy.overrides:
+    if api.has_policy and name not in policy_of(api).overrides:
         return f"{name} has no effect: the policy (CFES_POLICY) does not name it in `overrides`."
     return f"Or set {name} to true."

@@ -31,6 +31,7 @@ from core.search_words import MALICIOUS
 from remediation.guardrails import budgets
 from remediation.guardrails.approvals.needed import Need, need_of
 from remediation.guardrails.limits import override_hint
+from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.survey import Numbers
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def check_request(api: EmailSecurity, change: Change, count: int, allowed: Allow
         raise TooManyMessages(
             f"{counted(count, 'message is', 'messages are')} named, max_messages is {allowed.max_messages}", help=NARROW
         )
-    most = api.policy.max_messages
+    most = policy_of(api).max_messages
     if most is not None and count > most:
         raise PolicyRefused(f"{counted(count, 'message is', 'messages are')} named, the policy allows {most}")
     api.check_destination(change.destination)
@@ -113,7 +114,7 @@ def find_unknown(
     api: EmailSecurity, change: Change, messages: Iterable[NamedMessage], allowed: Allowance
 ) -> list[NamedMessage]:
     """The messages of which something is not known that `check_messages` asks for."""
-    policy = api.policy
+    policy = policy_of(api)
     verdicts = change.delivers and not allowed.allow_malicious
     senders = bool(policy.protected_senders)
     return [
@@ -178,7 +179,7 @@ def approvals_needed(
         return Need()
     requesters = [] if requested_by is None else [requested_by]
     reach = Reach(change.action, change.destination, *(numbers_of(messages) or (None, None)))
-    return need_of(api.policy, reach, requesters)
+    return need_of(policy_of(api), reach, requesters)
 
 
 def approved_by(api: EmailSecurity, needed: Need, plan: str, allowed: Allowance) -> list[ReadToken]:
@@ -214,7 +215,7 @@ def _check_verdicts(api: EmailSecurity, messages: Iterable[NamedMessage]) -> Non
 
 
 def _check_protected(api: EmailSecurity, messages: Iterable[NamedMessage]) -> None:
-    policy, unknown = api.policy, []
+    policy, unknown = policy_of(api), []
     named: dict[str, None] = {}
     for message in messages:
         if policy.protected_recipients:
@@ -238,7 +239,7 @@ def _check_protected(api: EmailSecurity, messages: Iterable[NamedMessage]) -> No
 
 
 def _check_numbers(api: EmailSecurity, messages: Collection[NamedMessage]) -> None:
-    policy = api.policy
+    policy = policy_of(api)
     if policy.max_messages is None and policy.max_recipients is None:
         return
     numbers = numbers_of(messages)

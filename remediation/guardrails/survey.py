@@ -16,6 +16,7 @@ from core.addresses import RelatedDomains, domains_named
 from core.errors import UncountableSearch, printable
 from core.search_words import HARMFUL, MALICIOUS
 from core.sender_proof import proof_of
+from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.search_scope import scope_of
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def survey(
     scope = scope_of(search)
     if scope.uncountable:
         raise UncountableSearch(f"the messages can't be counted: {scope.uncountable}")
-    found = Survey(policy=api.policy if policy is None else policy, sample_size=sample_size)
+    found = Survey(policy=policy_of(api) if policy is None else policy, sample_size=sample_size)
     for message in api.found_messages(scope.query):
         if scope.holds(message):
             found.take(message)

@@ -24,6 +24,7 @@ from remediation.guardrails.job_rules import (
     refusals_of_request,
 )
 from remediation.guardrails.plans.seal import check_seal
+from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.proposed_job import JobCall, ProposedJob
 from remediation.guardrails.search_scope import scope_of
 from remediation.guardrails.search_window import check_start, with_past_end, with_start
@@ -52,7 +53,7 @@ def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
         given = read_plan(call.plan)
         warnings += check_seal(given, api.connection.plan_key, required=False)
         _check_plan(api, given, call)
-        plan = recompute_plan(given, api.policy)
+        plan = recompute_plan(given, policy_of(api))
         request, asked = plan.request(), plan.asked()
     else:
         plan = None
@@ -159,7 +160,7 @@ def _refuses_for_sure(api: EmailSecurity, job: ProposedJob, numbers: Numbers) ->
     # A drift names both numbers: the count continues until there is no doubt about its size.
     most = None if job.plan is None else job.plan.most_messages(job.drift_allowed)
     doubled = None if most is None else 2 * most + 1000
-    ceilings = (job.limits.max_messages, api.policy.max_messages if api.has_policy else None, doubled)
+    ceilings = (job.limits.max_messages, policy_of(api).max_messages if api.has_policy else None, doubled)
     return any(ceiling is not None and numbers.messages > ceiling for ceiling in ceilings)
 
 

@@ -26,6 +26,7 @@ from core.errors import (
 )
 from core.json_model import JsonModel
 from core.quantity import counted
+from remediation.guardrails.policy.gate import policy_of
 from remediation.jobs.cancelling import cancel_surely
 from remediation.jobs.job_of_plan import problem_of_plan
 from remediation.stamp import Stamp
@@ -75,7 +76,7 @@ class DiscoveryLimit:
             from remediation.guardrails.plans.check import recompute_plan  # noqa: PLC0415
             from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415
 
-            read = recompute_plan(read_plan(plan), api.policy)
+            read = recompute_plan(read_plan(plan), policy_of(api))
             limit = cls(smallest(given, read.cancel_if_discovered_over), read, asked=True)
         if limit.messages is not None:
             # Where nothing may be cancelled, the caller learns it before the wait, not when the job is over the limit.
@@ -90,7 +91,7 @@ class DiscoveryLimit:
         if not api.has_policy or api.connection.read_only or not (created or Stamp.read(job.comment)):
             return self
         try:
-            return replace(self, messages=smallest(self.messages, api.policy.max_messages))
+            return replace(self, messages=smallest(self.messages, policy_of(api).max_messages))
         except PolicyUnusable:
             return self
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from connectors.email_security import EmailSecurity
+from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.survey import Survey
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ SAMPLE_SIZE = 10
 
 def survey_messages(api: EmailSecurity, found: Collection[MessageDetails], policy: Policy | None = None) -> Survey:
     """Return the survey of messages that the service found. policy: as remediation.guardrails.survey takes it."""
-    survey = Survey(policy=api.policy if policy is None else policy, sample_size=SAMPLE_SIZE)
+    survey = Survey(policy=policy_of(api) if policy is None else policy, sample_size=SAMPLE_SIZE)
     for message in found:
         survey.take(message)
     return survey

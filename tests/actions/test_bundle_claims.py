@@ -19,6 +19,7 @@ from remediation.evidence.verification import verify
 from remediation.guardrails.approvals.approval import approve, reject
 from remediation.guardrails.approvals.token import Signing
 from remediation.guardrails.policy.document import policy_document, policy_hash
+from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.policy.loading import load_policy
 from remediation.stamp import Stamp
 from sandbox.server import RunningSandbox
@@ -198,7 +199,7 @@ class TestPolicy:
 
     def test_it_holds_the_policy_and_the_approvers_keys(self, bundle: Path, api: EmailSecurity) -> None:
         found, plan = document(bundle, "policy.json"), document(bundle, "plan.json")
-        assert found["sha256"] == policy_hash(api.policy)
+        assert found["sha256"] == policy_hash(policy_of(api))
         keys = {one["name"]: one["public_key"] for one in found["policy"]["approvers"]}
         assert keys == {"bob": public_pem(BOB), "carol": public_pem(CAROL)}
         assert document(bundle, "request.json")["policy"]["sha256"] == found["sha256"]

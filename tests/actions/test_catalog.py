@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import subprocess
 import sys
@@ -131,55 +130,15 @@ def test_an_unknown_action_is_refused_and_the_known_are_named() -> None:
         catalog.find("purge-everything")
 
 
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
-    return names
-
-
-ALLOWED = {
-    "connectors": set(),
-    "evidence": {"connectors"},
-    "guardrails": {"connectors"},
-    "actions": {"guardrails", "evidence", "connectors"},
-    "playbooks": {"connectors"},
-    "sandbox": set(),
-    "supply_chain": {"connectors"},
-}
-
-
-@pytest.mark.parametrize("package", ALLOWED)
-def test_arrows_between_packages_point_one_way(package: str) -> None:
-    own = {
-        "actions",
-        "connectors",
-        "evidence",
-        "guardrails",
-        "platforms",
-        "playbooks",
-        "sandbox",
-        "supply_chain",
-        "tests",
-        "benchmarks",
-    }
-    allowed: set[str] = ALLOWED[package]
-    for path in (ROOT / package).rglob("*.py"):
-        crossing = (imported(path) & own) - allowed - {package}
-        assert not crossing, f"{path.relative_to(ROOT)} imports {crossing}"
-
-
 def test_playbooks_load_no_client_and_nothing_that_acts() -> None:
-    modules = [f"playbooks.{path.stem}" for path in sorted((ROOT / "playbooks").glob("*.py"))]
+    files = sorted((ROOT / "playbooks").rglob("*.py"))
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files]
     heavy = {
         "httpx",
         "connectors.connection",
         "connectors.email_security",
         "remediation.guardrails.policy.policy",
-        "guardrails",
+        "remediation",
         "actions",
     }
     code = f"import sys, {', '.join(modules)}; print(*({heavy} & set(sys.modules)))"

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from actions.contract import catalog
 from actions.contract.action import MISSING, Action
 from actions.contract.streams import jobs_so_far
-from actions.contract.titles import load
 from core.errors import ParameterError, Problem
 from platforms.cli.command_list import PlainCommand
-from platforms.cli.inputs import options
+from platforms.cli.commands import options
 from platforms.cli.inputs.documents import read_object
 from platforms.cli.inputs.flag_words import in_flags, result_in_flags
 from platforms.cli.inputs.flags import FILES_ONLY, SPREAD, Flag, document, flags_of, is_file, typed
@@ -38,7 +38,7 @@ OWN = {"params": options.Parameters, "output": options.Output, "verbose": option
 
 def app(action_id: str) -> typer.Typer:
     """The command. Raises: ParameterError for an action that does not exist."""
-    action = load(action_id)
+    action = catalog.find(action_id)
     flags = sorted(flags_of(action.params), key=lambda flag: (not flag.required, flag.path[:-1] != ()))
 
     def command(**given: Any) -> None:

@@ -15,8 +15,8 @@ from connectors.objects.search import format_instant
 from core.clock import Clock, SystemClock
 from core.errors import ApprovalRefused, AuthenticationFailed, PackError, ParameterError, PlanRefused
 from platforms.cli.command_list import PlainCommand
+from platforms.cli.commands import options
 from platforms.cli.commands.policy import VARIABLE, policy_file
-from platforms.cli.inputs import options
 from platforms.cli.inputs.approval_subject import DryRun, read_subject
 from platforms.cli.inputs.documents import read_bytes, read_object
 from platforms.cli.step_approval import can_answer, typed_answer

@@ -10,7 +10,7 @@ import typer
 from actions.contract.streams import record
 from core.errors import OutputError, ParameterError
 from platforms.cli.command_list import PlainCommand
-from platforms.cli.inputs import options
+from platforms.cli.commands import options
 from platforms.cli.views.errors import told
 from platforms.cli.views.screen import Screen
 from platforms.published import manifest as pack_manifest

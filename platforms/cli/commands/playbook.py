@@ -11,7 +11,7 @@ from core.errors import ParameterError
 from platforms.cli import plan_only as planning
 from platforms.cli import playbook_run
 from platforms.cli.command_list import PlainCommand
-from platforms.cli.inputs import options
+from platforms.cli.commands import options
 from platforms.cli.inputs.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
 from platforms.cli.playbook_checks import findings, require_sound
 from platforms.cli.views.errors import told

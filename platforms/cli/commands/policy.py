@@ -18,7 +18,7 @@ from connectors.objects.job import IRREVERSIBLE_DESTINATIONS
 from core.errors import ParameterError, PolicyUnusable
 from core.quantity import counted
 from platforms.cli.command_list import PlainCommand
-from platforms.cli.inputs import options
+from platforms.cli.commands import options
 from platforms.cli.views.errors import told
 from platforms.cli.views.layout import facts, paragraph, whole
 from platforms.cli.views.palette import STRONG, WARNING

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from actions.contract import catalog
 from actions.contract.streams import require_reader
-from actions.contract.titles import load, titles
 from core.errors import ParameterError
 from platforms.cli.command_list import PlainCommand
+from platforms.cli.commands import options
 from platforms.cli.commands.action import interrupted, watching
-from platforms.cli.inputs import options
 from platforms.cli.inputs.documents import read_object
 from platforms.cli.views.errors import told
 from platforms.cli.views.screen import Screen
@@ -21,7 +21,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command("run", cls=PlainCommand)
 def run(
-    action: Annotated[str, typer.Argument(metavar="ACTION", autocompletion=lambda: list(titles()), help="Its ID.")],
+    action: Annotated[
+        str, typer.Argument(metavar="ACTION", autocompletion=lambda: list(catalog.titles()), help="Its ID.")
+    ],
     params: Annotated[
         str, typer.Option("--params", metavar="FILE|-", help="Parameters as one JSON object; - is standard input.")
     ] = "-",
@@ -35,9 +37,9 @@ def run(
     screen = Screen("json", verbose=verbose)
     given: dict[str, object] = {}
     require_reader()
-    with told(screen, on_interrupt=lambda: interrupted(load(action), given)):
+    with told(screen, on_interrupt=lambda: interrupted(catalog.find(action), given)):
         screen.configure_log()
-        found = load(action)
+        found = catalog.find(action)
         if exit_status and found.verdict is None:
             raise ParameterError(f"--exit-status: {found.id} waits for nothing", help="Nothing was sent.")
         given.update(read_object(params, "--params"))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from platforms.cli.command_list import PlainCommand
-from platforms.cli.inputs import options
+from platforms.cli.commands import options
 from platforms.cli.inputs.documents import read_bytes
 from platforms.cli.views.errors import told
 from platforms.cli.views.layout import facts, paragraph, whole

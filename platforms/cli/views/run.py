@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actions.contract.titles import load
+from actions.contract import catalog
 from connectors.objects.job import HAS_ENDED
 from core import progress
 from core.instants import parse
@@ -85,7 +85,7 @@ class RunView(Observer):
         message = f"Interrupted in step {step.id}." if step is not None else "Interrupted."
         if job_id is not None:
             message += f" Job {job_id} is still running in Cloudflare."
-        elif self.job_id is None and isinstance(step, ActionStep) and load(step.action).effect != "read":
+        elif self.job_id is None and isinstance(step, ActionStep) and catalog.find(step.action).effect != "read":
             message += " A job may exist already. To resume finds it, and never makes a second one."
         return Parting(
             message,

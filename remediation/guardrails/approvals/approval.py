@@ -25,6 +25,7 @@ from remediation.guardrails.approvals.token import (
     read_token,
     sign_token,
 )
+from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.policy.people import named_among
 from remediation.guardrails.policy.policy import Policy
 
@@ -102,7 +103,7 @@ def require_approvals(
 
     Raises: ApprovalRefused where there are not enough, where one of them is not acceptable or is a rejection.
     """
-    policy = api.policy
+    policy = policy_of(api)
     known = [name for name in requesters if name is not None]
     read = _read_all(tokens, ApprovalTerms(policy, plan_hash, api.connection.account_id, known, api.clock.now()))
     if (need or tokens) and api.connection.requested_by is None:

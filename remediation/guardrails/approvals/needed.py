@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import ApprovalRefused
 from core.quantity import counted
+from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.policy.people import named_among, same_person, unmatched_groups
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ def wasted_approvals(api: EmailSecurity, need: Need, requested_by: str | None) -
         yield ApprovalRefused(f"the policy asks for {need}, and no approval would count: {UNPROVED}", help=PROVE_IT)
         return
     others = [
-        one.name for one in api.policy.approvers if requested_by is None or not same_person(one.name, requested_by)
+        one.name for one in policy_of(api).approvers if requested_by is None or not same_person(one.name, requested_by)
     ]
-    missing = shortfall(api.policy, need, others)
+    missing = shortfall(policy_of(api), need, others)
     if missing is not None:
         yield ApprovalRefused(
             f"the policy asks for {need}, and its approvers without {requested_by} are not enough: {missing}",

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from core.errors import ApprovalRefused, ConnectionSettingsError
+from remediation.guardrails.policy.gate import policy_of
 from remediation.stamp import normal_key
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def spend_approvals_of_job(api: EmailSecurity, plan_digest: str) -> None:
 
 def _observes(api: EmailSecurity) -> bool:
     """Return whether the policy lets nothing be changed: then nothing is used either."""
-    return api.has_policy and api.policy.observe
+    return api.has_policy and policy_of(api).observe
 
 
 def _check_unspent(record: sqlite3.Connection, approval: ReadToken, plan_hash: str, intent: str) -> None:

@@ -10,7 +10,6 @@ import pytest
 from typer.main import get_command
 
 from actions.contract import catalog
-from actions.contract import titles as action_index
 from actions.contract.action import Action
 from connectors.objects.search import SearchParams
 from platforms.cli.command_list import entries
@@ -37,8 +36,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def test_the_index_names_the_actions_that_the_catalog_has() -> None:
-    assert action_index.titles() == {name: action.title for name, action in catalog.available().items()}
-    assert set(action_index.titles()) <= set(entries())
+    assert catalog.titles() == {name: action.title for name, action in catalog.available().items()}
+    assert set(catalog.titles()) <= set(entries())
 
 
 @pytest.mark.parametrize("action_id", catalog.available())

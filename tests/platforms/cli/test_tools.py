@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from actions.contract import catalog
 from actions.contract.ending import ended_by_signals
-from actions.contract.titles import load
 from core.version import VERSION
 from platforms.cli import playbook_run
 from platforms.cli.command_list import entries
@@ -251,6 +251,8 @@ def test_one_is_told_in_the_singular() -> None:
     assert summary("search-messages", {"count": 1, "mailbox_copies": 1}) == "1 message, 1 mailbox copy"
     assert summary("search-messages", {"count": 2, "limit_reached": True}) == "more than 2 messages"
     # The action's own example: a key by another name would be passed over in silence.
-    assert summary("export-job-messages", load("export-job-messages").example_result).startswith("420 rows, complete")
+    assert summary("export-job-messages", catalog.find("export-job-messages").example_result).startswith(
+        "420 rows, complete"
+    )
     progress = {"processed": 1, "discovered": 1}
     assert summary("wait-for-job", {"outcome": "succeeded", "progress": progress}) == "succeeded, 1 of 1 message"

@@ -1,0 +1,63 @@
+"""The organization's policy as the gate of a connector's writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import Destination
+from core.errors import PolicyRefused, PolicyUnusable
+
+if TYPE_CHECKING:
+    from remediation.guardrails.policy.policy import Policy
+
+
+class PolicyGate:
+    """Asks the policy in the file at `path`, which is read once, at the first question."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._policy: Policy | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """The policy; one that allows everything where there is no file. Raises: PolicyUnusable."""
+        if self._policy is None:
+            # Most calls ask for none: its models are not built at every start.
+            from remediation.guardrails.policy.loading import load_policy  # noqa: PLC0415
+            from remediation.guardrails.policy.policy import NO_POLICY  # noqa: PLC0415
+
+            self._policy = NO_POLICY if self._path is None else load_policy(self._path)
+        return self._policy
+
+    @property
+    def observes(self) -> bool:
+        return self.policy.observe
+
+    def check_usable(self) -> None:
+        _ = self.policy
+
+    def check_destination(self, destination: Destination) -> None:
+        if not self.policy.allows_destination(destination):
+            raise PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
+
+    def check_deletion(self) -> None:
+        if self.policy.delete is not None and self.policy.delete.refused:
+            raise PolicyRefused("the policy does not allow jobs to be deleted")
+
+
+def attach_policy(api: EmailSecurity) -> PolicyGate:
+    """Return the connector's gate; one that asks the connection's policy where it has none yet.
+
+    Raises: PolicyUnusable where it has another kind of gate.
+    """
+    if api.gate is None:
+        api.gate = PolicyGate(api.connection.policy_file)
+    if not isinstance(api.gate, PolicyGate):
+        raise PolicyUnusable("the connector has a write gate of another kind, which holds no policy")
+    return api.gate
+
+
+def policy_of(api: EmailSecurity) -> Policy:
+    """Return the policy that holds for calls of this connector. Raises: PolicyUnusable."""
+    return attach_policy(api).policy

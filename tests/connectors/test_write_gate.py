@@ -1,0 +1,90 @@
+"""A connector asks its gate before each write, and sends none where a policy is configured and no gate was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import BulkJobRequest
+from connectors.objects.search import SearchParams
+from core.errors import ObserveMode, PolicyRefused, PolicyUnusable
+from remediation.guardrails.policy.gate import attach_policy
+from tests.connectors.scripted import JOB_ID, Scripted, connected, job, ok
+
+REQUEST = BulkJobRequest(
+    action="MOVE", destination="JunkEmail", search_params=SearchParams.model_validate({"sender": "a@phish.example"})
+)
+WRITES: dict[str, Callable[[EmailSecurity], object]] = {
+    "create": lambda api: api.create_job(REQUEST),
+    "cancel": lambda api: api.cancel_job(JOB_ID),
+    "delete": lambda api: api.delete_job(JOB_ID),
+    "move": lambda api: api.move_messages(["4Njp3P0STMz2c02Q"], "JunkEmail"),
+    "release": lambda api: api.release_messages(["4Njp3P0STMz2c02Q"]),
+}
+each_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Callable[[str], str]:
+    def written(text: str) -> str:
+        path = tmp_path / "policy.yaml"
+        path.write_text(f"policy: 1\n{text}\n")
+        path.chmod(0o600)
+        return str(path)
+
+    return written
+
+
+@each_write
+def test_a_configured_policy_without_a_gate_stops_every_write(
+    write: Callable[[EmailSecurity], object], policy: Callable[[str], str]
+) -> None:
+    script = Scripted()
+    with pytest.raises(PolicyUnusable, match="no gate") as caught:
+        write(connected(script, policy_file=policy("")))
+    assert script.requests == []
+    assert "attach_policy" in caught.value.help
+
+
+@each_write
+def test_a_policy_that_observes_stops_every_write(
+    write: Callable[[EmailSecurity], object], policy: Callable[[str], str]
+) -> None:
+    script = Scripted()
+    api = connected(script, policy_file=policy("observe: true"))
+    attach_policy(api)
+    with pytest.raises(ObserveMode):
+        write(api)
+    assert script.requests == []
+
+
+def test_the_gate_knows_destinations_and_deletions(policy: Callable[[str], str]) -> None:
+    script = Scripted()
+    api = connected(script, policy_file=policy("destinations: [Inbox]\ndelete: {refused: true}"))
+    attach_policy(api)
+    with pytest.raises(PolicyRefused, match="JunkEmail"):
+        WRITES["create"](api)
+    with pytest.raises(PolicyRefused, match="deleted"):
+        WRITES["delete"](api)
+    assert script.requests == []
+
+
+def test_no_policy_needs_no_gate() -> None:
+    assert connected(Scripted(ok(job()))).create_job(REQUEST).job_id == JOB_ID
+
+
+def test_another_kind_of_gate_is_not_taken_for_the_policy() -> None:
+    class Open:
+        observes = False
+
+        def check_usable(self) -> None: ...
+        def check_destination(self, destination: object) -> None: ...
+        def check_deletion(self) -> None: ...
+
+    api = connected(Scripted())
+    api.gate = Open()
+    with pytest.raises(PolicyUnusable, match="another kind"):
+        attach_policy(api)

@@ -1,0 +1,142 @@
+"""The layout: which folder may import which, and how long a module may be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# What each folder may import beside itself; a folder that is not listed may import what the one above it may.
+BELOW = {
+    "core": (),
+    "connectors": ("core",),
+    "connectors/http": ("core", "connectors/connection", "connectors/call_log"),
+    "connectors/objects": ("core",),
+    "connectors/rate": ("core", "connectors/connection"),
+    "connectors/paging": ("core", "connectors/objects"),
+    "remediation": ("connectors", "core"),
+    "remediation/guardrails": ("remediation/stamp", "connectors", "core"),
+    "remediation/jobs": ("remediation/guardrails", "remediation/stamp", "connectors", "core"),
+    "remediation/exports": ("remediation/jobs", "remediation/guardrails", "remediation/stamp", "connectors", "core"),
+    "actions": ("remediation", "connectors", "core"),
+    "actions/contract": ("remediation/guardrails/policy", "connectors", "core"),
+    "actions/shapes": ("actions/contract", "remediation", "connectors", "core"),
+    "playbooks": ("core",),
+    "playbooks/language": ("core",),
+    "playbooks/engine": ("playbooks/language", "core"),
+    "playbooks/drivers": ("playbooks/engine", "playbooks/language", "core"),
+    "platforms": ("actions", "playbooks", "remediation", "connectors", "core"),
+    "platforms/cli/inputs": ("actions", "playbooks", "remediation", "connectors", "core"),
+    "platforms/cli/views": (
+        *("platforms/cli/inputs", "platforms/cli/approval_findings"),
+        *("actions", "playbooks", "remediation", "connectors", "core"),
+    ),
+    "sandbox": (),
+    "supply_chain": ("core",),
+}
+for folder in ("messages", "reconciliation", "reports"):
+    BELOW[f"remediation/{folder}"] = ("remediation/exports", *BELOW["remediation/exports"])
+BELOW["remediation/evidence"] = ("remediation/reports", *BELOW["remediation/reports"])
+
+PRODUCT = ("actions", "connectors", "core", "platforms", "playbooks", "remediation", "sandbox", "supply_chain")
+OURS = {*PRODUCT, "benchmarks", "tests"}
+
+
+def modules() -> list[str]:
+    found = [path.relative_to(ROOT) for package in PRODUCT for path in (ROOT / package).rglob("*.py")]
+    return sorted(str(path.with_suffix("")) for path in found)
+
+
+def imports(module: str) -> Iterator[str]:
+    """Each module of this repository that a module imports, also inside a function, as a path without a suffix."""
+    for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module is not None, f"{module} has a relative import"
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if is_module(name) else node.module for name in inner]
+        yield from (name.replace(".", "/") for name in names if name.partition(".")[0] in OURS)
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def lies_in(module: str, folder: str) -> bool:
+    return module == folder or module.startswith(f"{folder}/")
+
+
+def folder_of(module: str) -> str:
+    """The most inner listed folder that a module lies in."""
+    return max((folder for folder in BELOW if lies_in(module, folder)), key=len)
+
+
+@pytest.mark.parametrize("folder", BELOW)
+def test_imports_point_down(folder: str) -> None:
+    own = [module for module in modules() if folder_of(module) == folder]
+    assert own, f"{folder} holds no module: delete it from this test"
+    for module in own:
+        # The top of a package may import the folders inside it.
+        allowed = (folder, *BELOW[folder])
+        upwards = [name for name in imports(module) if not any(lies_in(name, one) for one in allowed)]
+        assert not upwards, f"{module}.py imports {', '.join(upwards)}"
+
+
+def test_folders_have_no_circle() -> None:
+    """An import of the package's own top counts for the module that is imported, not for its folder."""
+    edges = {module: set(imports(module)) & set(modules()) for module in modules()}
+    # Imports for types and inside functions are counted too: a circle of folders is one to a reader.
+    folders = {module: module.rpartition("/")[0] for module in edges}
+    between = {folder: set[str]() for folder in folders.values()}
+    for module, names in edges.items():
+        between[folders[module]] |= {folders[name] for name in names} - {folders[module]}
+    for above, below in between.items():
+        both = {one for one in below if above in between[one] and not (lies_in(one, above) or lies_in(above, one))}
+        assert not both, f"{above} and {', '.join(sorted(both))} import each other"
+
+
+def test_the_folder_of_the_actions_holds_actions_only() -> None:
+    for path in (ROOT / "actions").glob("*.py"):
+        if path.name != "__init__.py":
+            assert "\nACTION = Action(" in path.read_text(encoding="utf-8"), f"{path.name} defines no action"
+
+
+def test_each_folder_says_what_it_is_for() -> None:
+    for module in modules():
+        if module.endswith("/__init__"):
+            text = ast.get_docstring(ast.parse((ROOT / f"{module}.py").read_text(encoding="utf-8")))
+            assert text, f"{module}.py has no docstring"
+
+
+# Longer than 350 lines, and why it is still one thing.
+LONG = {
+    "actions/export_job_messages": "the action still holds the pipeline of an export",
+    "actions/reconcile_job": "the action still holds the comparison's order of work",
+    "actions/wait_for_job": "the action still holds the loop that polls",
+    "connectors/connection": "one setting after the other",
+    "connectors/email_security": "one method for each operation of the API",
+    "connectors/transport": "the one place that decides what may be sent again",
+    "core/addresses": "one table of what is an address, a domain, a look-alike",
+    "core/errors": "the exception tree, in one place",
+    "remediation/evidence/verification": "one verdict from many checks",
+    "remediation/exports/destinations/object_store": "one upload with its claim",
+    "remediation/exports/row_file": "one file with its states",
+    "remediation/jobs/creation": "one job per request, from first check to last",
+    "remediation/jobs/looks": "the passes over the list of jobs",
+    "remediation/jobs/match": "one table of what tells two jobs apart",
+    "remediation/reconciliation/comparison": "one comparison in parts",
+    "remediation/reports/findings": "one list of findings",
+    "sandbox/contract/results": "the shapes of the API's answers",
+}
+
+
+def test_modules_over_350_lines_have_a_reason() -> None:
+    lines = {module: len((ROOT / f"{module}.py").read_text(encoding="utf-8").splitlines()) for module in modules()}
+    assert {module for module, count in lines.items() if count > 350} == set(LONG)
