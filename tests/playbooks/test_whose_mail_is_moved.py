@@ -175,7 +175,7 @@ class TestOutsiders:
         ("change", "inputs"),
         [
             ({"To": ["undisclosed-recipients:;", "<>", "billing@invoice-portal.example", "ceo@corp.example"]}, {}),
-            ({"To": ["danacorp", "\u202e"], "CC": [""], "ReplyTo": "ceo@corp.example"}, {}),
+            ({"To": ["dana@@corp", "\u202e"], "CC": [""], "ReplyTo": "ceo@corp.example"}, {}),
             ({"FromName": "ceo@corp.example", "ToName": ["<x"]}, {}),
             ({"SMTPEnvelopeFrom": "", "ReplyTo": None}, {}),
             ({"SMTPEnvelopeFrom": "<>"}, {}),

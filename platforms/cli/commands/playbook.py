@@ -60,7 +60,7 @@ def run(
             "--set",
             metavar="NAME=VALUE|@FILE",
             help="Another input; as often as needed. NAME=@FILE reads it from a file (@-: standard input), as JSON or "
-            "as text by the input's type: use it for plans and approvals. NAME=TEXT is the text @TEXT.",
+            "as text by the input's type: use it for plans and approvals. NAME=@@TEXT is the text @TEXT.",
         ),
     ] = None,
     directory: Annotated[

@@ -149,7 +149,7 @@ class _Inputs:
     def take(self, name: str, text: str, option: str) -> None:
         """Read a value, or the file that it names. Raises: ParameterError."""
         self._refuse_second(name, option)
-        if text.startswith(""):
+        if text.startswith("@@"):
             self.values[name] = from_text(self._playbook, name, text[1:])
         elif text.startswith("@"):
             self.values[name] = self._from_file(name, text[1:], f"{option} {name}=@FILE")
@@ -161,7 +161,7 @@ class _Inputs:
         if not file:
             raise ParameterError(
                 f"{option}: no file is named after @",
-                help=f"{HELP} To give a text that begins with @, write it twice: {name}=text",
+                help=f"{HELP} To give a text that begins with @, write it twice: {name}=@@text",
             )
         self._use(file, option)
         if name == self._playbook.primary_input and not takes_text(self._playbook, name):

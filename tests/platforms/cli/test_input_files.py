@@ -93,8 +93,8 @@ def test_the_primary_input_stays_a_file_name_and_may_be_named(probe: Any, tmp_pa
 
 def test_a_text_that_begins_with_an_at_sign_is_written_with_two(probe: Any, tmp_path: Path) -> None:
     (tmp_path / "@odd").write_text("of the file")
-    assert probe("--set", "note=corp.example")["note"] == "@corp.example"
-    assert probe("--set", "note=@x")["note"] == "x"
+    assert probe("--set", "note=@@corp.example")["note"] == "@corp.example"
+    assert probe("--set", "note=@@@x")["note"] == "@@x"
     assert probe("--set", "note=a@b")["note"] == "a@b"
     assert probe("--set", "note=@./@odd")["note"] == "of the file"
 
@@ -187,7 +187,7 @@ def test_an_at_sign_without_a_file_says_how_a_text_is_written(cfes: Cfes, tmp_pa
     ended = cfes("playbook", "run", "probe.yaml", "--set", "note=@")
     assert ended.code == 2
     assert "no file is named after @" in ended.error["message"]
-    assert "note=text" in ended.error["help"]
+    assert "note=@@text" in ended.error["help"]
 
 
 def test_a_misspelt_input_is_named_before_its_file_is_read(cfes: Cfes, tmp_path: Path) -> None:

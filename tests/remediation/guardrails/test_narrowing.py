@@ -44,7 +44,7 @@ def test_each_narrowing_criterion_suffices_alone(name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("a", "ab", "...", "@", "***", "%%%%", "- - -"),
+        *("a", "ab", "...", "@@@", "***", "%%%%", "- - -"),
         *("\u200b\u200b\u200b", "a\u200b\u200bb", "\u0301\u0301\u0301\u0301", "\u2060\u2060\u2060"),
         *("\u3164\u3164\u3164", "\u2800\u2800\u2800", "\u115f\u1160\uffa0"),
         *("a\u00a0\u00a0\u00a0b", "\ufeff\ufeff\ufeff", "\u00ad\u00ad\u00ad"),
