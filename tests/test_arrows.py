@@ -30,7 +30,9 @@ BELOW = {
     "playbooks/engine": ("playbooks/language", "core"),
     "playbooks/drivers": ("playbooks/engine", "playbooks/language", "core"),
     "platforms": ("actions", "playbooks", "remediation", "connectors", "core"),
-    "platforms/cli/inputs": ("actions", "playbooks", "remediation", "connectors", "core"),
+    "platforms/cli/inputs": (
+        *("platforms/schema_fields", "actions", "playbooks", "remediation", "connectors", "core"),
+    ),
     "platforms/cli/views": (
         *("platforms/cli/inputs", "platforms/cli/approval_findings"),
         *("actions", "playbooks", "remediation", "connectors", "core"),

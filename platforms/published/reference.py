@@ -16,6 +16,7 @@ from actions.contract.action import Action
 from connectors.connection import Connection, environment_variables, guard_variables
 from core import errors
 from platforms.published.manifest import ROOT
+from platforms.schema_fields import Field, read_fields
 from playbooks import library
 from remediation.exports.formats.csv_table import COLUMNS
 
@@ -104,41 +105,15 @@ def _action(action: Action[Any, Any]) -> str:
 
 def _rows(schema: dict[str, Any], *, defaults: bool) -> str:
     rows = []
-    for name, field in schema.get("properties", {}).items():
-        default = "required" if name in schema.get("required", ()) else f"`{json.dumps(field.get('default'))}`"
-        about = field.get("description") or _resolved(field, schema).get("description", "")
-        columns = [f"`{name}`", _cell(_type(field, schema)), *([default] if defaults else []), _cell(about)]
-        rows.append(f"| {' | '.join(columns)} |\n")
-        inner = _resolved(field, schema)
-        for nested, part in inner.get("properties", {}).items():
-            about = part.get("description", "")
-            columns = [f"`{name}.{nested}`", _cell(_type(part, schema)), *([""] if defaults else []), _cell(about)]
-            rows.append(f"| {' | '.join(columns)} |\n")
+    for field in read_fields(schema):
+        default = "required" if field.required else f"`{json.dumps(field.default)}`"
+        rows.append(_row(field.name, field, [default] if defaults else []))
+        rows += [_row(f"{field.name}.{nested.name}", nested, [""] if defaults else []) for nested in field.fields]
     return "".join(rows) or f"| (none) |{' |' * (3 if defaults else 2)}\n"
 
 
-def _resolved(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """The object that a field refers to, through null-or unions."""
-    for candidate in (field, *field.get("anyOf", ())):
-        if "$ref" in candidate:
-            found: dict[str, Any] = schema["$defs"][candidate["$ref"].rpartition("/")[2]]
-            return found
-    return {}
-
-
-def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
-    if "anyOf" in field:
-        return " or ".join(dict.fromkeys(_type(part, schema) for part in field["anyOf"]))
-    if "enum" in field:
-        return ", ".join(f"`{value}`" for value in field["enum"])
-    if "const" in field:
-        return f"`{field['const']}`"
-    if "$ref" in field:
-        return "object"
-    kind = str(field.get("type", "any"))
-    if kind == "array":
-        return f"array of {_type(field.get('items', {}), schema)}"
-    return f"{kind} ({field['format']})" if "format" in field else kind
+def _row(name: str, field: Field, default: list[str]) -> str:
+    return f"| {' | '.join([f'`{name}`', _cell(field.type_words), *default, _cell(field.description)])} |\n"
 
 
 def _errors() -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from core.errors import ParameterError, Problem
 from core.strict_json import read_json
 from platforms.cli.inputs.documents import read_bytes, shown
+from platforms.schema_fields import Field, read_fields
 
 if TYPE_CHECKING:
     from actions.contract.action import ActionParams
@@ -40,8 +41,6 @@ LONGEST_METAVAR = 24
 # Never on a command line that this program prints; nor is anything longer than a person would type.
 FILES_ONLY = ("plan", "approvals")
 LONGEST_TYPED = 200
-
-Schema = Mapping[str, Any]
 
 
 class Named(Protocol):
@@ -123,8 +122,7 @@ class Flag:
 
 def flags_of(params: type[ActionParams]) -> list[Flag]:
     """A flag for every parameter of an action, in the model's order."""
-    schema = params.model_json_schema()
-    return list(_flags(schema, (), schema))
+    return list(_flags(read_fields(params.model_json_schema()), ()))
 
 
 def document(
@@ -192,58 +190,41 @@ def flag_at(flags: Sequence[Named], pointer: str) -> str | None:
     return "a search flag, such as --sender," if within else None
 
 
-def _flags(schema: Schema, path: tuple[str, ...], root: Schema) -> Iterator[Flag]:
-    required = schema.get("required", ())
-    for name, field in schema.get("properties", {}).items():
-        shape = _shape(field, root)
-        if (*path, name) == (SPREAD,):
-            yield from _flags(shape, (SPREAD,), root)
+def _flags(fields: Sequence[Field], path: tuple[str, ...]) -> Iterator[Flag]:
+    for field in fields:
+        if (*path, field.name) == (SPREAD,):
+            yield from _flags(field.fields, (SPREAD,))
             continue
-        choices = tuple(str(choice) for choice in shape.get("enum", ()))
         yield Flag(
-            path=(*path, name),
-            kind=_kind(shape),
-            help=_help(field, shape, choices, is_required=name in required),
-            choices=choices,
-            required=name in required,
-            deprecated=bool(field.get("deprecated")),
+            path=(*path, field.name),
+            kind=_kind(field),
+            help=_help(field),
+            choices=field.choices,
+            required=field.required,
+            deprecated=field.deprecated,
         )
 
 
-def _shape(field: Schema, root: Schema) -> Schema:
-    """The field's schema itself: references followed, and "or null" left out, for a flag that is not given is null."""
-    options = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
-    if len(options) == 1:
-        return _shape(options[0], root)
-    if "$ref" in field:
-        target: Any = root
-        for part in str(field["$ref"]).removeprefix("#/").split("/"):
-            target = target[part]
-        return _shape(target, root)
-    return field
-
-
-def _kind(shape: Schema) -> Kind:
-    match shape.get("type"):
-        case "integer":
+def _kind(field: Field) -> Kind:
+    match sorted(field.types):
+        case ["integer"]:
             return "integer"
-        case "number":
+        case ["number"]:
             return "number"
-        case "boolean":
+        case ["boolean"]:
             return "boolean"
-        case "string":
+        case ["string"]:
             return "text"
-    if {option.get("type") for option in shape.get("anyOf", ())} == {"string", "array"}:
-        return "texts"
-    return "text" if "enum" in shape else "json"
+        case ["array", "string"]:
+            return "texts"
+    return "text" if field.choices else "json"
 
 
-def _help(field: Schema, shape: Schema, choices: Sequence[str], *, is_required: bool) -> str:
-    text = str(field.get("description") or shape.get("description") or "")
-    default = field.get("default")
-    if len("|".join(choices)) > LONGEST_METAVAR:
-        text += f" One of {', '.join(choices)}."
-    if is_required:
+def _help(field: Field) -> str:
+    text, default = field.description, field.default
+    if len("|".join(field.choices)) > LONGEST_METAVAR:
+        text += f" One of {', '.join(field.choices)}."
+    if field.required:
         return f"{text} [required]"
     if default is None or default == []:
         return text
