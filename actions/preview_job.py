@@ -16,8 +16,9 @@ from actions.shapes.example_plan import EXAMPLE_PLAN
 from actions.shapes.job_request import JobRequestParams, limits_of, warnings_of
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
-from connectors.objects.search import SearchParams, format_instant
+from connectors.objects.search import SearchParams
 from core.errors import GuardrailRefusal, ParameterError, PlanRefused, Problem, TooManyMessages, UncountableSearch
+from core.instants import format_instant
 from core.quantity import counted
 from remediation.guardrails.accountability import requester
 from remediation.guardrails.approvals.needed import wasted_approvals

@@ -19,9 +19,9 @@ from actions.shapes.message_change import ChangeParams, ChangeResult, dry_run_of
 from actions.shapes.message_request import finish, prepare
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob, Destination
-from connectors.objects.search import format_instant, parse_instant
 from core.clock import whole_seconds
 from core.errors import JobStillRunning, UnexpectedAnswer
+from core.instants import format_instant, parse_instant
 from core.quantity import counted
 from remediation.guardrails.message_rules import Change
 from remediation.messages.selection import JobRow, Selection, read_row

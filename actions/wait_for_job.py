@@ -23,10 +23,10 @@ from connectors.email_security import EmailSecurity
 from connectors.objects.job import BEFORE_PROCESSING, HAS_ENDED, BulkJob
 from connectors.objects.job_notes import job_notes
 from connectors.objects.message import MessageStatus
-from connectors.objects.search import parse_instant
 from core import progress
 from core.clock import Deadline, whole_seconds
 from core.errors import PackError, ParameterError, TemporaryFailure
+from core.instants import parse_instant
 from core.quantity import counted
 from remediation.jobs.discovery_limit import DiscoveryLimit, Tripwire
 from remediation.jobs.polling import next_look_seconds

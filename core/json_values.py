@@ -1,8 +1,7 @@
-"""Plain JSON: the only kind of data that inputs, results, parameters and states are made of."""
+"""JSON: one strict reader, one canonical text, one pointer, one way to show a value in a message."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -16,6 +15,35 @@ Json: TypeAlias = Any
 
 MAX_DEPTH = 64
 MAX_INTEGER_BITS = 256
+
+
+class DuplicateKey(ValueError):
+    """An object has a key twice: readers disagree on which value counts."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("a key is given twice in one object")
+        self.key = key
+
+
+def read_json(data: bytes | str) -> Json:
+    """Return the one value in a JSON text; NaN and Infinity are errors.
+
+    Raises: ValueError, DuplicateKey among them; RecursionError.
+    """
+    return json.loads(data, object_pairs_hook=_object, parse_constant=_refuse_constant)
+
+
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for key, value in pairs:
+        if key in found:
+            raise DuplicateKey(key)
+        found[key] = value
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not valid JSON")
 
 
 class NotPlainJson(ValueError):
@@ -74,12 +102,12 @@ def digest(value: Json) -> str:
 
 
 def below(pointer: str, *parts: object) -> str:
-    """The JSON pointer of a child: RFC 6901 escapes applied to each part."""
+    """Return the JSON pointer (RFC 6901) of a child, each part escaped."""
     return pointer + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def shown(value: object, length: int = 80) -> str:
-    """A value as it may stand in a message: quoted, escapes and line breaks made visible, cut to about `length`."""
+    """Return a value for a message: quoted, escapes and line breaks visible, cut to about `length` characters."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     text = value if isinstance(value, str) else repr(value)
@@ -88,8 +116,12 @@ def shown(value: object, length: int = 80) -> str:
     return f"'{escaped}'" if isinstance(value, str) else escaped
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the nearest known name, or `""`."""
+def did_you_mean(name: str, known: Iterable[str], *, or_list: bool = False) -> str:
+    """Return `; did you mean 'x'?` for the nearest known name, else an empty text, or with or_list the known names."""
+    import difflib  # noqa: PLC0415 -- only where something is wrong
+
     folded = {candidate.casefold(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-    return f"; did you mean {shown(folded[near[0]])}?" if near else ""
+    near = difflib.get_close_matches(name[:100].casefold(), folded, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {shown(folded[near[0]])}?"
+    return f"; known: {', '.join(folded.values())}" if or_list and folded else ""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import printable
+from core.json_values import below
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 64
@@ -61,11 +62,6 @@ def read(text: str) -> Source:
     except (ValueError, OverflowError):
         # PyYAML's scanner turns escapes and version numbers into numbers without a look at their size.
         raise YamlRefused("not valid YAML: an escape or a version number is out of range") from None
-
-
-def below(pointer: str, part: object) -> str:
-    """The JSON pointer (RFC 6901) of what is below another."""
-    return pointer + "/" + str(part).replace("~", "~0").replace("/", "~1")
 
 
 def line_of(lines: Mapping[str, int], pointer: str) -> int | None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.objects.search import format_instant
 from core.errors import PackError
+from core.instants import format_instant
 from platforms.published import reference
 from platforms.published.manifest import ROOT
 from playbooks import library

@@ -20,6 +20,7 @@ from connectors.objects.api_object import Uuid
 from connectors.objects.end_of_life import EndedParameter, problems_and_warnings, without_ended
 from core.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
 from core.json_model import JsonModel, whole_number
+from core.json_values import below, did_you_mean
 from core.surrogates import replace_surrogates_in
 from remediation.guardrails.policy.gate import attach_policy
 
@@ -261,37 +262,30 @@ def _defect(error: Exception, effect: Effect) -> InternalError:
 
 def _problem(params: type[BaseModel], found: Any) -> Problem:
     location = found["loc"]
-    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+    pointer = below("", *location)
     message = str(found["msg"]).removeprefix("Value error, ")
     match found["type"]:
         case "extra_forbidden":
-            message = f"is no parameter{_did_you_mean(params, location)}"
+            message = f"unknown parameter{_suggestion(params, location)}"
         case "missing":
             message = MISSING
         case "string_too_short":
             message = "is empty" if found["ctx"]["min_length"] == 1 else message
         case kind:
             message = _TYPES.get(kind, message)
-    return Problem(pointer=_printable(pointer), message=message)
+    return Problem(pointer=pointer, message=message)
 
 
-def _did_you_mean(params: type[BaseModel], location: Sequence[Any]) -> str:
-    import difflib  # noqa: PLC0415 -- only where something is wrong
-
+def _suggestion(params: type[BaseModel], location: Sequence[Any]) -> str:
     model: Any = params
     for part in location[:-1]:
         fields = getattr(model, "model_fields", {})
         model = _model_in(fields[part].annotation) if part in fields else None
     known = list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}" if known else ""
+    return did_you_mean(str(location[-1]), known, or_list=True)
 
 
 def _model_in(annotation: Any) -> Any:
     """The model that a field holds, also where it may be null."""
     parts = get_args(annotation) or (annotation,)
     return next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), None)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)[:500]

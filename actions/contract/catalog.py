@@ -6,14 +6,13 @@ IDs and titles are read from the modules' source text, so that `cfes --help` loa
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ParameterError
+from core.json_values import did_you_mean
 
 if TYPE_CHECKING:
     from actions.contract.action import Action
@@ -33,7 +32,7 @@ def find(action_id: str) -> Action[Any, Any]:
     name = str(action_id).replace("_", "-")
     if name not in titles():
         raise ParameterError(
-            f"there is no action {name[:100]!r}{did_you_mean(name, titles())}; there are {', '.join(titles())}",
+            f"unknown action {name[:100]!r}{did_you_mean(name, titles(), or_list=True)}",
             help="Nothing was sent.",
         )
     action: Action[Any, Any] = importlib.import_module(f"actions.{name.replace('-', '_')}").ACTION
@@ -44,12 +43,6 @@ def find(action_id: str) -> Action[Any, Any]:
 def available() -> dict[str, Action[Any, Any]]:
     """Return every action by its ID, in alphabetical order."""
     return {name: find(name) for name in titles()}
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `: did you mean …?` where a known name is close to this one, else an empty text."""
-    close = difflib.get_close_matches(name, list(known), n=2)
-    return f": did you mean {' or '.join(close)}?" if close else ""
 
 
 def _declared(path: Path) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.errors import Problem
 from core.json_model import LARGEST_INTEGER
+from core.json_values import below
 
 # Deeper and larger than any real parameters; models, files and other platforms can take what stays within.
 DEEPEST = 40
@@ -31,11 +32,8 @@ def problems_of(value: Any, *, quoted: Collection[str] = ()) -> list[Problem]:
                 (key for key in here if not isinstance(key, str) or _problem(key, depth, quoted=is_quoted)), None
             )
             if bad_key is not None:
-                return [Problem(pointer=pointer[:500], message="has a key that is no text")]
-            waiting += [
-                (inner, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", depth + 1)
-                for key, inner in here.items()
-            ]
+                return [Problem(pointer=pointer[:500], message="has a key that is not a string")]
+            waiting += [(inner, below(pointer, key), depth + 1) for key, inner in here.items()]
         elif isinstance(here, list | tuple):
             waiting += [(inner, f"{pointer}/{index}", depth + 1) for index, inner in enumerate(here)]
     return []
@@ -48,13 +46,13 @@ def _problem(value: Any, depth: int, *, quoted: bool) -> str | None:
         case str() | int() if quoted:
             return None
         case str() if any("\ud800" <= character <= "\udfff" for character in value):
-            return "holds half of a surrogate pair, which is no character"
+            return "holds half of a surrogate pair, which is not a character"
         case bool() | None | str() | dict() | list() | tuple():
             return None
         case int() if abs(value) > LARGEST_INTEGER:
             return "is too large a number"
         case float() if not math.isfinite(value):
-            return "is no finite number"
+            return "is not a finite number"
         case int() | float():
             return None
     return "is not a JSON value"

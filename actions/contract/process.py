@@ -17,7 +17,7 @@ from actions.contract.garbage import collected_once_loaded
 from actions.contract.streams import Ledger, ended_with, kept_streams
 from connectors import call_log
 from core.errors import PackError, ParameterError
-from core.strict_json import read_json
+from core.json_values import read_json
 
 # More than any real parameters; a file given by mistake must not fill the memory.
 LARGEST_PARAMETERS_BYTES = 4 * 1024 * 1024

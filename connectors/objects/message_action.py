@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from connectors.objects.api_object import ApiObject
-from connectors.objects.search import parse_instant
+from core.instants import parse_instant
 
 LogOperation = Literal["PREVIEW", "QUARANTINE_RELEASE", "SUBMISSION", "MOVE"]
 

@@ -6,7 +6,7 @@ The API may ignore a key it does not know, and a misspelt filter then widens the
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from core.instants import format_instant, parse_instant
+
 Disposition = Literal[
     "MALICIOUS", "MALICIOUS-BEC", "SUSPICIOUS", "SPOOF", "SPAM", "BULK", "ENCRYPTED", "EXTERNAL", "UNKNOWN", "NONE"
 ]
@@ -27,38 +29,6 @@ DeliveryStatus = Literal[
     "delivered", "moved", "quarantined", "rejected", "deferred", "bounced", "queued", "move_failed"
 ]
 MessageAction = Literal["PREVIEW", "QUARANTINE_RELEASED", "MOVED"]
-
-# RFC 3339, section 5.6; the zone is not optional: "9 o'clock" without one is another hour somewhere.
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-
-
-def parse_instant(value: object) -> datetime:
-    """An RFC 3339 date-time with its zone, in UTC. Raises: ValueError saying what is missing."""
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError("has no time zone")
-        return value.astimezone(UTC)
-    if not isinstance(value, str):
-        raise ValueError("is no RFC 3339 date-time like 2026-11-20T15:32:35Z")
-    if not _RFC3339.fullmatch(value):
-        if re.fullmatch(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?)?", value):
-            raise ValueError("has no time of day with a zone: write it like 2026-11-20T15:32:35Z")
-        raise ValueError("is no RFC 3339 date-time like 2026-11-20T15:32:35Z")
-    whole, _, rest = value.partition(".")
-    if rest:
-        # More than microseconds is cut: datetime keeps no more.
-        fraction = re.split(r"[Zz+-]", rest)[0]
-        value = f"{whole}.{fraction[:6]:0<6}{rest.removeprefix(fraction)}"
-    try:
-        return datetime.fromisoformat(value.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("is no date that exists") from None
-
-
-def format_instant(moment: datetime) -> str:
-    """RFC 3339 in UTC, as the API writes it: 2026-11-20T15:32:35Z."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
 
 Instant = Annotated[
     datetime,

@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from actions.contract.catalog import did_you_mean, titles
+from actions.contract.catalog import titles
+from core.json_values import did_you_mean
 from core.version import VERSION
 
 JOBS, MESSAGES, PLAYBOOKS, TOOLS = "Jobs", "Messages", "Playbooks", "Tools"

@@ -268,7 +268,7 @@ class _Drive:
                 self.observer.step_ended(step, record)
 
     def _begin(self, state: dict[str, Json], command: RunAction, *, again: bool) -> None:
-        in_flight = {"step_id": command.step_id, "since": instants.written(self.clock.now())}
+        in_flight = {"step_id": command.step_id, "since": instants.format_shortest(self.clock.now())}
         self._write(state, in_flight, before=command if again else None)
         self.journal.action_ran = True
 
@@ -297,7 +297,7 @@ class _Drive:
             return ActionFailed.of(error)
 
     def _sleep(self, command: Sleep) -> None:
-        left = (instants.parse(command.until) - self.clock.now()).total_seconds()
+        left = (instants.parse_timestamp(command.until) - self.clock.now()).total_seconds()
         # A clock that was set back must not make the sleep longer than it was to be.
         seconds = min(left, command.seconds)
         if seconds > 0:

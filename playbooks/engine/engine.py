@@ -116,7 +116,7 @@ def begin(
         playbook=PlaybookVersion(id=playbook.id, sha256=playbook.sha256),
         run_id=run_id,
         directory=directory,
-        started_at=instants.written(now),
+        started_at=instants.format_shortest(now),
         inputs=run_inputs.accept(playbook, inputs),
         effects={name: effect for name, effect in (effects or {}).items() if name in used},
     )

@@ -27,7 +27,7 @@ class Walk:
         self.program = program
         self.state = state
         self.moment = now
-        self.now = instants.written(now)
+        self.now = instants.format_shortest(now)
 
     def settle(self) -> None:
         """Go on from the state's position to the next action, or to the end."""
@@ -157,7 +157,7 @@ class Walk:
         if seconds == 0:
             self._command(then)
             return
-        until = instants.written(self.moment + timedelta(seconds=seconds))
+        until = instants.format_shortest(self.moment + timedelta(seconds=seconds))
         self._command(PendingSleep(step_id=then.step_id, seconds=float(seconds), until=until, why=why, then=then))
 
     def _command(self, command: PendingRun | PendingSleep) -> None:

@@ -61,7 +61,7 @@ def to_json(value: Json) -> str:
 def instant(timestamp: Json) -> str:
     """A Logpush timestamp (RFC 3339 text, or an integer in s, ms, µs or ns) as RFC 3339 in UTC with Z."""
     try:
-        return instants.written(instants.parse(timestamp))
+        return instants.format_shortest(instants.parse_timestamp(timestamp))
     except ValueError as error:
         raise FilterError(f"{shown(timestamp)}: {error}") from None
 

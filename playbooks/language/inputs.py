@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 
 from core.errors import ParameterError, Problem
-from core.json_values import Json, NotPlainJson, below, did_you_mean, plain, shown
-from core.strict_json import DuplicateKey, read_json
+from core.json_values import DuplicateKey, Json, NotPlainJson, below, did_you_mean, plain, read_json, shown
 from playbooks.language.format import InputSpec, Playbook
 from playbooks.language.shape import mismatches
 

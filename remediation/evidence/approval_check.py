@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from connectors.objects.job import ActionType, BulkJob, Destination, Reach
-from connectors.objects.search import parse_instant
 from core.errors import ApprovalRefused, PackError
+from core.instants import parse_instant
 from remediation.guardrails.approvals.needed import Need, need_of, shortfall
 from remediation.jobs.match import ExpectedJob, differences
 from remediation.stamp import Stamp

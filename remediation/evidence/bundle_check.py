@@ -9,7 +9,7 @@ from typing import Any
 
 from connectors.objects.job import BulkJob
 from core.errors import PackError
-from core.strict_json import read_json
+from core.json_values import read_json
 from remediation.evidence.approval_check import ApprovalCheck, check_approvals
 from remediation.evidence.verification import Verification, verified_file
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
-from connectors.objects.search import parse_instant
 from core.errors import ApprovalRefused
+from core.instants import parse_instant
 from remediation.guardrails.policy.gate import policy_of
 from remediation.stamp import Stamp
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from connectors.call_record import CallRecord
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
-from connectors.objects.search import format_instant
 from core.errors import ParameterError
+from core.instants import format_instant
 from core.quantity import counted
 from core.version import VERSION
 from remediation.evidence.bundled_approvals import BundledApprovals, verify_approvals_of_job

@@ -15,8 +15,8 @@ import msgspec
 
 from connectors.objects.job import BulkJob
 from connectors.objects.message import MessageStatus
-from connectors.objects.search import parse_instant
 from connectors.paging.row_ids import RowIds
+from core.instants import parse_instant
 from core.quantity import counted
 
 # No row of a mail is longer. A line without an end must not fill the memory.

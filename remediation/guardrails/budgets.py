@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from connectors.objects.search import parse_instant
 from core.clock import CLOCK_SKEW
 from core.errors import ConnectionSettingsError, PolicyRefused
+from core.instants import parse_instant
 from core.quantity import counted
 from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.policy.people import same_person

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from connectors.objects.search import LOOK_BACK, SearchParams, format_instant
+from connectors.objects.search import LOOK_BACK, SearchParams
 from core.errors import ParameterError, Problem
+from core.instants import format_instant
 
 # A search that was pinned to just that long ago a moment before is not beyond it.
 MARGIN = timedelta(minutes=5)

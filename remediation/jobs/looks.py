@@ -20,10 +20,10 @@ from typing import Any, Literal
 from connectors.email_security import EmailSecurity, JobPage
 from connectors.objects.api_object import uuid_of
 from connectors.objects.job import ActionType, BulkJob
-from connectors.objects.search import parse_instant
 from connectors.paging.pages import LARGEST_PAGE
 from core.clock import CLOCK_SKEW
 from core.errors import PackError, UnexpectedAnswer
+from core.instants import parse_instant
 from remediation.stamp import Stamp, StampKey
 
 # Passes before a list that never shows the same jobs twice is taken as it is. A job would have to be hidden in each.

@@ -15,9 +15,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from connectors.objects.job import BulkJob, BulkJobRequest
-from connectors.objects.search import LOOK_BACK, SearchParams, format_instant, parse_instant
+from connectors.objects.search import LOOK_BACK, SearchParams
 from core.addresses import normal_form
 from core.clock import CLOCK_SKEW
+from core.instants import format_instant, parse_instant
 from core.search_words import ADDRESS_CRITERIA
 from remediation.guardrails.limits import OLDEST_PLAN
 from remediation.stamp import Stamp, StampKey, request_digest

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import ActionType, BulkJob, Destination
-from connectors.objects.search import SearchParams, parse_instant
+from connectors.objects.search import SearchParams
 from core.errors import ANOTHER_JOB
+from core.instants import parse_instant
 from core.json_model import JsonModel
 from core.quantity import counted
 

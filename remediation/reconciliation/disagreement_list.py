@@ -9,7 +9,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from connectors.objects.search import format_instant
+from core.instants import format_instant
 from core.text import formula_safe
 from remediation.exports.files.whole_file import WholeFile
 from remediation.exports.formats.csv_table import header_line

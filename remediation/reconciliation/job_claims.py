@@ -7,8 +7,8 @@ from datetime import datetime
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
-from connectors.objects.search import parse_instant
 from core.errors import ParameterError, Problem, UnexpectedAnswer
+from core.instants import parse_instant
 from remediation.reconciliation.comparison import JobsDoing, Witnesses
 from remediation.reconciliation.disagreements import Disagreement, counter_differs
 from remediation.reconciliation.post_delivery_events import microseconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.strict_json import read_json
+from core.json_values import read_json
 
 TEST_RECORD = {"content": "tests"}
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from connectors.objects.search import parse_instant
+from core.instants import parse_instant
 from remediation.exports.files.object_lines import converted, objects
 from remediation.reconciliation.logpush_test_record import is_test_line
 

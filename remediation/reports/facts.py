@@ -30,7 +30,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from remediation.reports.tally import RUNNING, instant
+from core.instants import parse_lenient
+from remediation.reports.tally import RUNNING
 from remediation.reports.wording import Wording
 
 DESTINATIONS = {
@@ -138,9 +139,9 @@ def job_of(facts: Mapping[str, Any]) -> Job:
         status_message=text(job.get("status_message")),
         discovered=count(job.get("total_messages_discovered")),
         counters={status: count(job.get(field)) for status, field in COUNTERS.items()},
-        created=instant(job.get("created_at")),
-        started=instant(job.get("started_at")),
-        completed=instant(job.get("completed_at")),
+        created=parse_lenient(job.get("created_at")),
+        started=parse_lenient(job.get("started_at")),
+        completed=parse_lenient(job.get("completed_at")),
     )
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.instants import parse_lenient
 from core.quantity import counted
 from remediation.reports.durations import Durations
 from remediation.reports.facts import Job, count, part
 from remediation.reports.findings import BAD, BUSY, GOOD, IDLE, Tone
-from remediation.reports.tally import Tally, instant
+from remediation.reports.tally import Tally
 from remediation.reports.time_words import duration
 from remediation.reports.times_view import remediation
 from remediation.reports.wording import Wording
@@ -44,7 +45,7 @@ def key_figures(facts: Mapping[str, Any], job: Job, tally: Tally | None, checked
         evidence = (Wording("Does not agree"), BAD)
     taken = tally.scanned_to_done if tally else None
     half, most = (taken.percentile(50), taken.percentile(95)) if taken else (None, None)
-    received = instant(part(facts, "alert").get("received"))
+    received = parse_lenient(part(facts, "alert").get("received"))
     response = (job.completed - received).total_seconds() if job.completed and received else None
     figures = [
         Figure(remediation(job), None if half is None else duration(half), _time_taken(taken, most, job)),

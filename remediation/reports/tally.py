@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from core.instants import parse_lenient
 from remediation.reports.durations import Durations
 from remediation.reports.ranking import Ranking
 from remediation.reports.timeline import Timeline
@@ -79,7 +80,7 @@ class Tally:
             sample = self._sample_of(status)
             if len(sample) < NOT_SUCCEEDED_LIMIT:
                 sample.append(row)
-        self._measure(row, status, instant(message.get("scanned_at")))
+        self._measure(row, status, parse_lenient(message.get("scanned_at")))
 
     def _sample_of(self, status: object) -> list[Mapping[str, Any]]:
         # Statuses that nobody knows share one sample: the service could send any number of them.
@@ -87,27 +88,16 @@ class Tally:
         return self._not_succeeded.setdefault(known, [])
 
     def _measure(self, row: Mapping[str, Any], status: object, scanned: datetime | None) -> None:
-        processed = instant(row.get("processed_at"))
+        processed = parse_lenient(row.get("processed_at"))
         self.timeline.add(status, processed)
         if scanned and self._job_created:
             self.scanned_to_created.add((self._job_created - scanned).total_seconds())
         if processed is None:
             return
-        if status in ("COMPLETED", "FAILED") and (created := instant(row.get("created_at"))):
+        if status in ("COMPLETED", "FAILED") and (created := parse_lenient(row.get("created_at"))):
             self.created_to_processed.add((processed - created).total_seconds())
         if status == "COMPLETED" and scanned:
             self.scanned_to_done.add((processed - scanned).total_seconds())
-
-
-def instant(value: object) -> datetime | None:
-    """An RFC 3339 text as a time in UTC; None if it isn't one. A time without a zone is taken as UTC."""
-    if not isinstance(value, str):
-        return None
-    try:
-        found = datetime.fromisoformat(value)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _inner(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:

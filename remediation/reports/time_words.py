@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from core.instants import parse_lenient
 from remediation.reports.facts import text
-from remediation.reports.tally import instant
 from remediation.reports.wording import Wording
 
 
@@ -27,5 +27,5 @@ def duration(length: float) -> Wording:
 
 def point_in_time(value: object) -> Wording | str | None:
     """A time as `2026-11-20 15:32:35 UTC`; what is no time stays foreign text."""
-    found = value if isinstance(value, datetime) else instant(value)
+    found = value if isinstance(value, datetime) else parse_lenient(value)
     return Wording(found.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")) if found else text(value)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from core.instants import parse_lenient
 from remediation.reports.bars import Piece, laid_out
 from remediation.reports.durations import RIGHT_TO_PERCENT, Durations
 from remediation.reports.facts import Job
 from remediation.reports.findings import BUSY, IDLE, Tone
-from remediation.reports.tally import Tally, instant
+from remediation.reports.tally import Tally
 from remediation.reports.time_words import duration, point_in_time
 from remediation.reports.wording import Wording
 
@@ -53,7 +54,7 @@ class Times:
 
 def times_of(alert: Mapping[str, Any], job: Job, tally: Tally | None) -> Times:
     """Alert, job and messages. Without an alert it starts with the job."""
-    received = instant(alert.get("received"))
+    received = parse_lenient(alert.get("received"))
     points = [
         (Wording("Alert received"), received, IDLE),
         (Wording("Job created"), job.created, BEFORE),

@@ -12,8 +12,8 @@ from actions import create_move_job, delete_job, preview_job, release_job, wait_
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
 from connectors.http.client import httpx
-from connectors.objects.search import format_instant
 from core.errors import IdempotencyConflict, ParameterError
+from core.instants import format_instant
 from remediation.guardrails.plans.plan import Plan, hash_of
 from remediation.stamp import Stamp, StampKey
 from sandbox.clock import SECOND

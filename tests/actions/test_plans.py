@@ -11,7 +11,6 @@ import pytest
 
 from actions import create_move_job, preview_job, release_job, wait_for_job
 from connectors.email_security import EmailSecurity
-from connectors.objects.search import format_instant
 from core.errors import (
     BroadSearchRefused,
     Conflict,
@@ -26,6 +25,7 @@ from core.errors import (
     TooManyMessages,
     TooManyRecipients,
 )
+from core.instants import format_instant
 from sandbox.clock import SECOND
 from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox

@@ -62,7 +62,7 @@ def in_process(
 BAD_PARAMETERS: dict[str, tuple[str, object, str, str]] = {
     "a misspelt search field": (
         "create-move-job", {"search_params": {"sendr": "x"}, "destination": "JunkEmail"},
-        "/search_params/sendr", "did you mean sender?"),
+        "/search_params/sendr", "did you mean 'sender'?"),
     "MOVE without destination": ("create-move-job", {"search_params": CAMPAIGN}, "/destination", "required"),
     "an unknown destination": (
         "create-move-job", {"search_params": CAMPAIGN, "destination": "Trash"}, "/destination", "JunkEmail"),
@@ -75,7 +75,7 @@ BAD_PARAMETERS: dict[str, tuple[str, object, str, str]] = {
     "a job ID that is not a UUID": ("get-job", {"job_id": "../../zones"}, "/job_id", "is not a valid UUID"),
     "no search_params at all": ("create-move-job", {"destination": "JunkEmail"}, "/search_params", "required"),
     "an empty criterion": ("release-job", {"search_params": {"sender": " "}}, "/search_params/sender", "is empty"),
-    "a parameter of another action": ("release-job", MOVE, "/destination", "no parameter"),
+    "a parameter of another action": ("release-job", MOVE, "/destination", "unknown parameter"),
     "parameters that are a list": ("get-job", [], "", "one JSON object"),
     "a negative time": ("wait-for-job", {"job_id": JOB_ID, "timeout_seconds": -1}, "/timeout_seconds", "greater"),
     "intervals the wrong way round": (
@@ -285,7 +285,8 @@ def test_sigterm_leaves_nothing_behind(
     code = """
 import os, signal, sys
 import remediation.exports.formats.csv_table
-from actions import export_job_messages, process
+from actions import export_job_messages
+from actions.contract import process
 from platforms.cli import main
 def stop(lines, write):
     write(b"half")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from connectors.objects.search import NARROWING, SearchParams, format_instant, parse_instant
+from connectors.objects.search import NARROWING, SearchParams
+from core.instants import format_instant, parse_instant
 
 
 def test_what_is_not_given_is_not_sent() -> None:

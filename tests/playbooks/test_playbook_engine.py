@@ -373,5 +373,5 @@ def test_every_problem_of_the_inputs_has_its_pointer(purge: Playbook) -> None:
 
 
 def test_a_time_without_a_zone_is_a_defect_of_the_driver(purge: Playbook, alert: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="no zone"):
+    with pytest.raises(ValueError, match="no time zone"):
         begin(purge, {"alert": alert}, run_id="r", now=datetime(2026, 1, 1), directory="/d")  # noqa: DTZ001 -- the point

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from connectors.connection import Connection
-from connectors.objects.search import format_instant
 from core.clock import Clock, SystemClock
 from core.errors import ApprovalRefused, AuthenticationFailed, PackError, ParameterError, PlanRefused
+from core.instants import format_instant
 from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
 from platforms.cli.commands.policy import VARIABLE, policy_file

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ParameterError
+from core.json_values import read_json
 from core.quantity import counted
-from core.strict_json import read_json
 from platforms.cli.inputs.documents import parsed
 from remediation.reconciliation.logpush_test_record import TEST_RECORD
 

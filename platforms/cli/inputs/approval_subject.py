@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from connectors.connection import PERSON
 from connectors.objects.job import ActionType, Destination
 from core.errors import ParameterError, PlanRefused, Problem
-from core.strict_yaml import below
+from core.json_values import below
 
 if TYPE_CHECKING:
     from remediation.guardrails.plans.plan import Plan

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from core.errors import ParameterError, Problem
-from core.strict_json import read_json
+from core.json_values import read_json
 from platforms.cli.inputs.documents import read_bytes, shown
 from platforms.schema_fields import Field, read_fields
 

@@ -9,7 +9,7 @@ from typing import Any
 from actions.contract import catalog
 from connectors.objects.job import HAS_ENDED
 from core import progress
-from core.instants import parse
+from core.instants import parse_timestamp
 from platforms.cli.views.palette import BAD, GOOD, QUIET, WARNING
 from platforms.cli.views.parting import Parting
 from platforms.cli.views.progress_bar import Bar
@@ -138,5 +138,5 @@ def _what_came_of_it(step: Step, record: Record) -> str:
 
 def _took(record: Record, thinking: float) -> str:
     """Return how long the step took, without the seconds that a person thought about it."""
-    seconds = (parse(record["ended"]) - parse(record["started"])).total_seconds() - thinking
+    seconds = (parse_timestamp(record["ended"]) - parse_timestamp(record["started"])).total_seconds() - thinking
     return f"({seconds:.1f} s)" if seconds >= 0.05 else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.instants import parse
+from core.instants import parse_timestamp
 from platforms.cli.views.errors import show_ending
 from platforms.cli.views.layout import facts
 from platforms.cli.views.palette import GOOD, QUIET, WARNING
@@ -52,7 +52,9 @@ def show_closing(screen: Screen, outcome: local.Outcome, seconds: float, *, serv
 def seconds_of(outcome: local.Outcome, thinking: Mapping[str, float]) -> float:
     """Return how long the steps took together, without the seconds that a person took to answer (`thinking`)."""
     steps = [record for record in outcome.steps.values() if record["started"] and record["ended"]]
-    took = sum((parse(record["ended"]) - parse(record["started"])).total_seconds() for record in steps)
+    took = sum(
+        (parse_timestamp(record["ended"]) - parse_timestamp(record["started"])).total_seconds() for record in steps
+    )
     return float(max(took - sum(thinking.values()), 0.0))
 
 

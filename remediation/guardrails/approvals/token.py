@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from connectors.connection import PERSON
-from connectors.objects.search import format_instant
 from core.errors import ParameterError
-from core.strict_json import read_json
+from core.instants import format_instant
+from core.json_values import read_json
 from remediation.guardrails.approvals.keys import jwt_library, private_key
 from remediation.guardrails.policy.policy import Policy
 

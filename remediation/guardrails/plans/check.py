@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connectors.objects.search import parse_instant
 from core.errors import PlanRefused
+from core.instants import parse_instant
 from remediation.guardrails.plans.plan import Plan, allowed_over, default_drift, reversibility_of
 from remediation.guardrails.search_scope import scope_of
 from remediation.guardrails.search_window import pinned

@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from connectors.objects.folders import recovery_from
 from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination, delivers
-from connectors.objects.search import SearchParams, format_instant, parse_instant
+from connectors.objects.search import SearchParams
 from core.clock import CLOCK_SKEW
 from core.errors import ParameterError, PlanRefused, Problem
-from core.strict_yaml import below
+from core.instants import format_instant, parse_instant
+from core.json_values import below
 from remediation.guardrails.limits import OLDEST_PLAN
 from remediation.guardrails.survey import Numbers
 

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from core.errors import PolicyUnusable, Problem, printable
-from core.strict_yaml import MAX_BYTES, YamlRefused, below, read
+from core.json_values import below, did_you_mean
+from core.strict_yaml import MAX_BYTES, YamlRefused, read
 from remediation.guardrails.policy.file import read_policy_file
 from remediation.guardrails.policy.policy import Policy
 from remediation.guardrails.policy.rules import ApprovalRule, Approver, Budget, DeleteRule, Rule
@@ -70,7 +71,7 @@ def _problems(error: Any) -> Iterator[Problem]:
     said = str(error["msg"])
     match error["type"]:
         case "extra_forbidden":
-            said = f"unknown key{_did_you_mean(error['loc'])}"
+            said = f"unknown key{_suggestion(error['loc'])}"
         case "missing":
             said = "is required"
         case "model_type":
@@ -87,9 +88,7 @@ def _problems(error: Any) -> Iterator[Problem]:
     yield Problem(pointer=pointer, message=printable(said)[:500])
 
 
-def _did_you_mean(location: tuple[Any, ...]) -> str:
-    import difflib  # noqa: PLC0415 -- only where something is wrong
-
+def _suggestion(location: tuple[Any, ...]) -> str:
     models: dict[Any, type[BaseModel]] = {
         "plan_needed": Rule,
         "approval_needed": ApprovalRule,
@@ -98,5 +97,4 @@ def _did_you_mean(location: tuple[Any, ...]) -> str:
         "budgets": Budget,
     }
     known = list((models[location[0]] if len(location) > 1 else Policy).model_fields)
-    close = difflib.get_close_matches(str(location[-1])[:100].casefold(), known, n=1)
-    return f": did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+    return did_you_mean(str(location[-1]), known, or_list=True)

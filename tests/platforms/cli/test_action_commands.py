@@ -192,7 +192,7 @@ def test_run_exits_with_the_verdict_where_it_is_asked_for(connected: Cfes, monke
 def test_run_of_an_unknown_action_says_what_was_meant(cfes: Cfes) -> None:
     ended = cfes("run", "wait-for-jb", typed="{}")
     assert ended.code == 2
-    assert "did you mean wait-for-job" in ended.error["message"]
+    assert "did you mean 'wait-for-job'" in ended.error["message"]
 
 
 def test_a_plan_that_cannot_be_read_is_the_only_problem(cfes: Cfes) -> None:

@@ -101,7 +101,7 @@ def test_a_params_file_that_can_not_be_read_is_named(cfes: Cfes) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["creat-move-job"], "did you mean create-move-job"),
+        (["creat-move-job"], "did you mean 'create-move-job'"),
         (["get-job", "--job"], "--job"),
         (["playbook", "rnu"], "rnu"),
         (["list-jobs", "surplus"], "surplus"),

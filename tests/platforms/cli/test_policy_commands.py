@@ -188,7 +188,7 @@ class TestPolicyCheck:
         ended = cfes("policy", "check", "bad.yaml", err=True)
         assert (ended.code, ended.error["type"]) == (3, "PolicyUnusable")
         assert {p["pointer"] for p in ended.error["problems"]} == {"/max_mesages", "/max_recipients"}
-        assert "did you mean max_messages?" in ended.err
+        assert "did you mean 'max_messages'?" in ended.err
 
     def test_a_key_that_is_no_ed25519_key_is_found(self, cfes: Cfes, policy_file: Path) -> None:
         policy_file.write_text(policy_file.read_text().replace(public_pem(BOB).splitlines()[1], "A" * 60))

@@ -84,7 +84,7 @@ class TestReading:
     @pytest.mark.parametrize("name", Policy.model_fields)
     def test_every_key_that_is_misspelt_is_refused_with_a_suggestion(self, name: str, refused: Any) -> None:
         wrong = name[:-1] + "x"
-        assert refused(spelt(**{wrong: DOCUMENT[name]}))[f"/{wrong}"].endswith(f"did you mean {name}?")
+        assert refused(spelt(**{wrong: DOCUMENT[name]}))[f"/{wrong}"].endswith(f"did you mean '{name}'?")
 
     @pytest.mark.parametrize(
         ("within", "model"),
@@ -94,7 +94,7 @@ class TestReading:
         for name in model.model_fields:
             wrong = name + "s"
             said = refused(spelt(**{within: [{wrong: 1}]}))
-            assert said[f"/{within}/0/{wrong}"].endswith(f"did you mean {name}?")
+            assert said[f"/{within}/0/{wrong}"].endswith(f"did you mean '{name}'?")
 
     @pytest.mark.parametrize("value", ["text", True, -1, 1.5, [1], {"a": 1}, "7"])
     @pytest.mark.parametrize("name", ["max_messages", "max_recipients"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connectors.objects.search import parse_instant
+from core.instants import parse_instant
 from remediation.reconciliation.post_delivery_events import instant, microseconds
 
 

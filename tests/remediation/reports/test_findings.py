@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.instants import parse_lenient
 from remediation.reports.facts import job_of, outcome_of
 from remediation.reports.findings import left_open, sentence, verdict, way_back
 from remediation.reports.integrity import (
@@ -19,7 +20,7 @@ from remediation.reports.integrity import (
     summary,
 )
 from remediation.reports.ranking import Ranking, Share
-from remediation.reports.tally import Tally, instant
+from remediation.reports.tally import Tally
 from remediation.reports.time_words import duration, point_in_time
 from remediation.reports.wording import Wording
 from tests.remediation.reports.sample_job import job, row
@@ -245,4 +246,4 @@ def test_a_time_is_shown_in_utc_and_what_is_none_as_it_is() -> None:
     assert point_in_time("2026-11-20T15:32:35") == "2026-11-20 15:32:35 UTC"
     assert point_in_time("yesterday") == "yesterday"
     assert point_in_time(None) is None
-    assert instant("0001-01-01T00:00:00+14:00") is None
+    assert parse_lenient("0001-01-01T00:00:00+14:00") is None
