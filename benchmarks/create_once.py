@@ -10,21 +10,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.processes import connection, run, server
+from benchmarks.summary import Line, at_most, say, table
+
 LONGEST_SECONDS = 900
 ORDERS = ("newest first", "oldest first")
+JOBS = (0, 500, 5_000, 50_000)
+MILLISECONDS = 100.0
+# Where one page holds all jobs; with the most jobs.
+MOST_CALLS_OF_A_PAGE, MOST_CALLS, MOST_SECONDS = 5, 110, 15
 NOW = datetime.now(UTC)
 
 PARAMS = {
@@ -38,6 +41,15 @@ PARAMS = {
     "idempotency_key": "case-42",
     "wait_follows": True,
 }
+
+
+class Measured(NamedTuple):
+    """One create as a process."""
+
+    jobs: int
+    order: str
+    calls: int
+    seconds: float
 
 
 def old_job(number: int, made: datetime) -> dict[str, Any]:
@@ -129,57 +141,52 @@ async def serve(count: int, order: str, milliseconds: float) -> None:
     sys.stdout.write(json.dumps(service.calls) + "\n")
 
 
-def measured(count: int, order: str, milliseconds: float) -> tuple[int, float]:
-    """One create as a process: how many calls it made, and how many seconds it took."""
-    arguments = [sys.executable, "-m", "benchmarks.create_once", "--serve", str(count), order, str(milliseconds)]
-    service = subprocess.Popen(  # noqa: S603 -- this module itself
-        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    if service.stdin is None or service.stdout is None:
-        raise SystemExit("the service has no pipes")
-    environment = {
-        **os.environ,
-        "CLOUDFLARE_API_TOKEN": "token-of-a-benchmark",
-        "CLOUDFLARE_ACCOUNT_ID": "023e105f4ecef8ad9ca31a8372d0c353",
-        "CLOUDFLARE_BASE_URL": json.loads(service.stdout.readline())["base_url"],
-        "CFES_LOG": "off",
-    }
-    began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "actions.create_move_job"],
-        input=json.dumps(PARAMS),
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=ROOT,
-        check=False,
-    )
-    seconds = time.perf_counter() - began
-    service.stdin.close()
-    calls = json.loads(service.stdout.read())
-    service.wait()
-    result = json.loads(done.stdout)
-    if done.returncode != 0 or not result["created"] or calls["POST"] != 1:
+def created(count: int, order: str, milliseconds: float) -> Measured:
+    with server("benchmarks.create_once", "--serve", str(count), order, str(milliseconds)) as (ready, service):
+        settings = connection(json.loads(ready)["base_url"])
+        used, output = run(["-m", "actions.create_move_job"], PARAMS, settings)
+        calls = Counter[str](json.loads(service.communicate()[0]))
+    result = json.loads(output)
+    if used.status != 0 or not result["created"] or calls["POST"] != 1:
         raise SystemExit(f"the create failed: {result}")
-    return sum(calls.values()), seconds
+    return Measured(count, order, calls.total(), used.seconds)
+
+
+def measure(
+    jobs: Sequence[int] = JOBS, milliseconds: float = MILLISECONDS, orders: Sequence[str] = ORDERS
+) -> Iterator[Measured]:
+    for count in jobs:
+        for order in orders:
+            yield created(count, order, milliseconds)
+
+
+def report(figures: Sequence[Measured]) -> str:
+    rows = [f"| {one.jobs:,} | {one.order} | {one.calls} | {one.seconds:.1f} |" for one in figures]
+    return table("old jobs | order of the list | calls | seconds", rows)
+
+
+def line(figures: Sequence[Measured]) -> Line:
+    few, many = ([one for one in figures if one.jobs == figures[at].jobs] for at in (0, -1))
+    measured = f"{', '.join(str(one.calls) for one in many)} calls, {', '.join(f'{one.seconds:.1f}' for one in many)} s"
+    goals = (
+        at_most(MOST_CALLS_OF_A_PAGE, "calls where there is one page", *(one.calls for one in few)),
+        at_most(MOST_CALLS, "calls", *(one.calls for one in many)),
+        at_most(MOST_SECONDS, "s", *(one.seconds for one in many)),
+    )
+    return Line(f"create once, {many[0].jobs:,} old jobs", measured, goals)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--jobs", type=int, nargs="+", default=[0, 500, 5_000, 50_000], help="old jobs of the account")
-    parser.add_argument("--milliseconds", type=float, default=100, help="before each answer")
+    parser.add_argument("--jobs", type=int, nargs="+", default=JOBS, help="old jobs of the account")
+    parser.add_argument("--milliseconds", type=float, default=MILLISECONDS, help="before each answer")
     parser.add_argument("--serve", nargs=3, metavar=("JOBS", "ORDER", "MILLISECONDS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve is not None:
         asyncio.run(serve(int(given.serve[0]), given.serve[1], float(given.serve[2])))
         return
     signal.alarm(LONGEST_SECONDS)
-    print("| old jobs | order of the list | calls | seconds |")  # noqa: T201 -- its result
-    print("| --- | --- | --- | --- |")  # noqa: T201
-    for count in given.jobs:
-        for order in ORDERS:
-            calls, seconds = measured(count, order, given.milliseconds)
-            print(f"| {count:,} | {order} | {calls} | {seconds:.1f} |", flush=True)  # noqa: T201
+    say(report(list(measure(given.jobs, given.milliseconds))))
 
 
 if __name__ == "__main__":

@@ -9,51 +9,69 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import socket
 import ssl
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from benchmarks.page_server import CERTIFICATE, PAGE
+from benchmarks import processes
+from benchmarks.page_server import PAGE
+from benchmarks.processes import CERTIFICATE, Run, connection, server
+from benchmarks.summary import Goal, Line, at_least, at_most, say, table
 from benchmarks.tenant_rows import RowKind
-from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY
+from tests.connectors.scripted import JOB_ID
 
-ROOT = Path(__file__).parent.parent
 LONGEST_SECONDS = 3600
+COUNT, LATENCIES, RUNS = 100_000, (0, 50, 200), 3
+# Between exports of 10,000 and of a million rows, and of each of them.
+MOST_GROWTH, MOST_MB = 1.15, 100
+
+
+class Goals(NamedTuple):
+    """Processor time to that of ASCII rows; how many times as long the SDK's iteration takes, and seconds to its raw
+    use; microseconds a row beyond NDJSON; peak memory."""
+
+    mb: float = MOST_MB
+    to_ascii: float | None = None
+    sdk_times: float | None = None
+    to_sdk_raw: float | None = None
+    more_us: float | None = None
 
 
 class Program(NamedTuple):
-    """module: run with the arguments of the other programs. parameters: of ours instead, beside the usual ones."""
+    """module: run with the arguments of the other programs. parameters: of ours instead, beside the usual ones.
+
+    sdk: the program that does the same with the SDK's iteration.
+    """
 
     title: str
     module: str = "actions.export_job_messages"
     rows: RowKind = "utf8"
     parameters: dict[str, object] | None = None
     row_format: str = ""
+    goals: Goals | None = None
+    sdk: str = "sdk"
 
 
 PROGRAMS = {
-    "ndjson": Program("NDJSON", parameters={}),
-    "quotes": Program("NDJSON, quotes in every row", rows="quotes", parameters={}),
+    "ndjson": Program("NDJSON", parameters={}, goals=Goals(to_ascii=1.1, sdk_times=12, to_sdk_raw=0.95)),
+    "quotes": Program("NDJSON, quotes in every row", rows="quotes", parameters={}, goals=Goals(to_ascii=1.25)),
     "ascii": Program("NDJSON, ASCII", rows="ascii", parameters={}),
     "floor": Program("the floor", "benchmarks.export_floor"),
     "sdk-raw": Program("SDK, raw, 8 threads", "benchmarks.sdk_raw_export"),
     "sdk": Program("SDK, NDJSON", "benchmarks.sdk_export", row_format="ndjson"),
-    "csv": Program("CSV", parameters={"format": "csv"}),
+    "csv": Program("CSV", parameters={"format": "csv"}, goals=Goals(more_us=25, sdk_times=8), sdk="sdk-csv"),
     "sdk-csv": Program("SDK, CSV", "benchmarks.sdk_export", row_format="csv"),
-    "json": Program("JSON", parameters={"format": "json"}),
-    "parquet": Program("Parquet", parameters={"format": "parquet"}),
-    "pseudonyms": Program("NDJSON, pseudonymised", parameters={"pseudonymize": True}),
+    "json": Program("JSON", parameters={"format": "json"}, goals=Goals(more_us=10)),
+    "parquet": Program("Parquet", parameters={"format": "parquet"}, goals=Goals(mb=200, more_us=50)),
+    "pseudonyms": Program("NDJSON, pseudonymised", parameters={"pseudonymize": True}, goals=Goals(more_us=60)),
 }
 COMPRESSED = ("ndjson", "floor", "sdk-raw")
 
@@ -64,25 +82,36 @@ class Server(NamedTuple):
     row_bytes: int
 
 
-class Run(NamedTuple):
-    seconds: float
-    processor: float
-    peak_mb: float
+class Group(NamedTuple):
+    """Runs of the programs in turns: those of one number are neighbours. sent: MB a second that the server can send."""
+
+    served: Server
+    account: str
+    runs: Mapping[str, Sequence[Run]]
+    sent: float
+
+    def processor(self, name: str) -> float:
+        return statistics.median(one.processor for one in self.runs[name])
+
+    def peak_mb(self, name: str) -> float:
+        return max(one.peak_mb for one in self.runs[name])
+
+    def ratio(self, name: str, to: str, of: Literal["seconds", "processor"]) -> float:
+        pairs = zip(self.runs[name], self.runs[to], strict=True)
+        field = Run._fields.index(of)
+        return statistics.median(this[field] / other[field] for this, other in pairs)
+
+    def more_us(self, name: str) -> float:
+        """Return the microseconds of the processor that a row takes beyond NDJSON."""
+        pairs = zip(self.runs[name], self.runs["ndjson"], strict=True)
+        return statistics.median(this.processor - ndjson.processor for this, ndjson in pairs) / self.served.total * 1e6
 
 
 @contextmanager
 def serving(count: int, rows: RowKind, *, tls: bool) -> Iterator[Server]:
     more = [] if tls else ["--http"]
-    process = subprocess.Popen(  # noqa: S603 -- this repo's own programs
-        [sys.executable, "-m", "benchmarks.page_server", "--count", str(count), "--rows", rows, *more],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-    )
-    with process:
-        ready = process.stdout.readline() if process.stdout is not None else b""
+    with server("benchmarks.page_server", "--count", str(count), "--rows", rows, *more) as (ready, _):
         yield Server(**json.loads(ready))
-        # Leaving closes its standard input, and that ends it.
 
 
 def server_rate(server: Server, pages: int) -> float:
@@ -111,101 +140,124 @@ def connected(scheme: str, address: tuple[str, int]) -> socket.socket:
     return ssl.create_default_context(cafile=CERTIFICATE).wrap_socket(line, server_hostname=address[0])
 
 
-def run(program: Program, server: Server, account: str, folder: Path) -> Run:
+def run(program: Program, served: Server, account: str, folder: Path) -> Run:
     """One export as a process. Raises: SystemExit where it failed."""
     destination = folder / "rows"
-    environment = {
-        "PATH": os.environ["PATH"],
-        "CLOUDFLARE_API_TOKEN": "none",
-        "CLOUDFLARE_ACCOUNT_ID": account,
-        "CLOUDFLARE_BASE_URL": server.base_url,
-        "CFES_LOG": "off",
-        "CFES_PSEUDONYM_KEY": PSEUDONYM_KEY,
-        # Read where the address is https.
-        "SSL_CERT_FILE": str(CERTIFICATE),
-    }
-    command = [sys.executable, "-S", "-m", "benchmarks.resource_usage", sys.executable, "-m", program.module]
     given: dict[str, object] = {}
+    command = ["-m", program.module]
     if program.parameters is None:
-        command += [str(destination), str(-(-server.total // PAGE)), JOB_ID, program.row_format]
+        command += [str(destination), str(-(-served.total // PAGE)), JOB_ID, program.row_format]
     else:
         given = {"job_id": JOB_ID, "destination": str(destination), **program.parameters}
-    # Calls are counted there: an export that shared them with the one before would have to wait.
-    with tempfile.TemporaryDirectory() as state:
-        # pyarrow loads pandas where it finds it, 36 MB: the tests have it, the pack does not ask for it.
-        (Path(state) / "pandas.py").write_text("raise ImportError\n")
-        done = subprocess.run(  # noqa: S603 -- the same
-            command,
-            input=json.dumps(given).encode(),
-            capture_output=True,
-            env={**environment, "CFES_STATE_DIR": state, "PYTHONPATH": state},
-            cwd=ROOT,
-            check=True,
-        )
-    measured = json.loads(done.stdout)
-    if measured.pop("status") != 0:
-        raise SystemExit(f"{program.title} failed: {done.stderr.decode()[:2000]}")
+    used, _ = processes.run(command, given, connection(served.base_url, account))
+    if used.status != 0:
+        raise SystemExit(f"{program.title} failed")
     # One call reads a million rows at most: what it leaves for the next is a partial file.
     for path in folder.iterdir():
         path.unlink()
-    return Run(**measured)
+    return used
 
 
-def table(servers: dict[RowKind, Server], chosen: list[Program], account: str, runs: int) -> None:
-    """Print a line for each program. The ratios are medians over neighbouring runs."""
-    taken: list[list[Run]] = [[] for _ in chosen]
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(runs):
-            for program, found in zip(chosen, taken, strict=True):
-                found.append(run(program, servers[program.rows], account, Path(folder)))
-    total = servers[chosen[0].rows].total
-    for program, found in zip(chosen, taken, strict=True):
-        pairs = list(zip(found, taken[0], strict=True))
-        above = statistics.median(this.processor - ndjson.processor for this, ndjson in pairs)
+def measure(
+    names: Sequence[str],
+    count: int = COUNT,
+    latencies: Sequence[int] = LATENCIES,
+    runs: int = RUNS,
+    *,
+    tls: bool = True,
+    compressed: bool = False,
+) -> Iterator[Group]:
+    """Yield the runs at each latency; compressed: and those of some programs with answers that are compressed."""
+    # What the others are compared with comes first.
+    names = ["ndjson", *(name for name in names if name != "ndjson")]
+    accounts = {f"bench-{latency}": names for latency in latencies}
+    if compressed:
+        accounts["bench-0-gzip"] = [name for name in names if name in COMPRESSED]
+    with ExitStack() as started:
+        servers = {
+            rows: started.enter_context(serving(count, rows, tls=tls))
+            for rows in {PROGRAMS[name].rows for name in names}
+        }
+        served = servers["utf8"]
+        sent = server_rate(served, min(100, -(-count // PAGE)))
+        folder = Path(started.enter_context(tempfile.TemporaryDirectory()))
+        for account, chosen in accounts.items():
+            found: dict[str, list[Run]] = {name: [] for name in chosen}
+            for _ in range(runs):
+                for name in chosen:
+                    program = PROGRAMS[name]
+                    found[name].append(run(program, servers[program.rows], account, folder))
+            yield Group(served, account, found, sent)
+
+
+def report(group: Group) -> str:
+    """Return a line for each program. The ratios are medians over neighbouring runs."""
+    rows = []
+    for name, runs in group.runs.items():
         figures = (
-            f"{statistics.median(one.seconds for one in found):.2f}",
-            f"{statistics.median(one.processor for one in found):.2f}",
-            f"{max(one.peak_mb for one in found):.0f}",
-            f"{statistics.median(this.processor / ndjson.processor for this, ndjson in pairs):.2f}",
-            f"{statistics.median(this.seconds / ndjson.seconds for this, ndjson in pairs):.2f}",
-            f"{above / total * 1e6:.1f}",
+            f"{statistics.median(one.seconds for one in runs):.2f}",
+            f"{group.processor(name):.2f}",
+            f"{group.peak_mb(name):.0f}",
+            f"{group.ratio(name, 'ndjson', 'processor'):.2f}",
+            f"{group.ratio(name, 'ndjson', 'seconds'):.2f}",
+            f"{group.more_us(name):.1f}",
         )
-        say(f"| {total:,} | {account} | {program.title} | {' | '.join(figures)} |")
+        rows.append(f"| {group.served.total:,} | {group.account} | {PROGRAMS[name].title} | {' | '.join(figures)} |")
+    head = "rows | server | program | seconds | processor | peak MB | processor ratio | seconds ratio | us a row more"
+    sent = f"the server sends {group.sent:,.0f} MB/s; a row has {group.served.row_bytes} bytes"
+    return f"{table(head, rows)}\n{sent}"
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+def lines(groups: Sequence[Group]) -> list[Line]:
+    """Return a line for each of our programs. groups: at each latency; the first has the processor time."""
+    return [_line(name, goals, groups) for name, program in PROGRAMS.items() if (goals := program.goals) is not None]
+
+
+def _line(name: str, goals: Goals, groups: Sequence[Group]) -> Line:
+    first = groups[0]
+    to_ascii = first.ratio(name, "ascii", "processor")
+    sdk_times = [1 / group.ratio(name, PROGRAMS[name].sdk, "seconds") for group in groups]
+    to_sdk_raw = [group.ratio(name, "sdk-raw", "seconds") for group in groups]
+    checked: list[Goal] = []
+    if goals.to_ascii is not None:
+        checked.append(at_most(goals.to_ascii, "of ASCII", to_ascii))
+    if goals.sdk_times is not None:
+        checked.append(at_least(goals.sdk_times, "times the SDK", *sdk_times))
+    if goals.to_sdk_raw is not None:
+        checked.append(at_most(goals.to_sdk_raw, "of SDK raw", *to_sdk_raw))
+    measured = f"{first.processor(name):.2f} s, {first.peak_mb(name):.0f} MB"
+    if goals.more_us is not None:
+        measured += f", {first.more_us(name):.1f} us a row above NDJSON"
+        checked.append(at_most(goals.more_us, "us a row above NDJSON", first.more_us(name)))
+    checked.append(at_most(goals.mb, "MB", first.peak_mb(name)))
+    to_floor = first.ratio(name, "floor", "processor")
+    title = f"{PROGRAMS[name].title}, {first.served.total:,}"
+    return Line(title, measured, checked, [to_ascii], sdk_times, to_sdk_raw, [to_floor])
+
+
+def memory_line(groups: Sequence[Group]) -> Line:
+    """Return the line of the peak memory of NDJSON at each count."""
+    found = [group.peak_mb("ndjson") for group in groups]
+    goals = (at_most(MOST_MB, "MB", *found), at_most(MOST_GROWTH, "times the least", max(found) / min(found)))
+    counts = ", ".join(f"{group.served.total:,}" for group in groups)
+    return Line(f"memory at {counts}", f"{', '.join(f'{one:.0f}' for one in found)} MB", goals)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--count", type=int, nargs="+", default=[100_000], help="rows of the job")
-    parser.add_argument("--latency", type=int, nargs="+", default=[0, 50, 200], help="ms before each page")
+    parser.add_argument("--count", type=int, nargs="+", default=[COUNT], help="rows of the job")
+    parser.add_argument("--latency", type=int, nargs="+", default=LATENCIES, help="ms before each page")
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--gzip", action="store_true", help="more lines, with answers that are compressed")
     parser.add_argument("--http", action="store_true", help="without TLS")
-    arguments = parser.parse_args()
+    asked = parser.parse_args()
     signal.alarm(LONGEST_SECONDS)
-    # What the others are compared with comes first.
-    names = ["ndjson", *(name for name in arguments.programs if name != "ndjson")]
-    chosen = [PROGRAMS[name] for name in names]
-    say("| rows | server | program | seconds | processor | peak MB | processor ratio | seconds ratio | us a row more |")
-    say("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for count in arguments.count:
-        with ExitStack() as started:
-            servers = {
-                rows: started.enter_context(serving(count, rows, tls=not arguments.http))
-                for rows in {program.rows for program in chosen}
-            }
-            for latency in arguments.latency:
-                table(servers, chosen, f"bench-{latency}", arguments.runs)
-            if arguments.gzip:
-                compressed = [PROGRAMS[name] for name in names if name in COMPRESSED]
-                table(servers, compressed, "bench-0-gzip", arguments.runs)
-            rate = server_rate(servers["utf8"], min(100, -(-count // PAGE)))
-        say(f"the server sends {rate:,.0f} MB/s; a row has {servers['utf8'].row_bytes} bytes")
+    for count in asked.count:
+        for group in measure(
+            asked.programs, count, asked.latency, asked.runs, tls=not asked.http, compressed=asked.gzip
+        ):
+            say(report(group))
 
 
 if __name__ == "__main__":

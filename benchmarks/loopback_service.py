@@ -5,31 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
-from benchmarks.page_server import CERTIFICATE, KEY
-
-ROOT = Path(__file__).parent.parent
+from benchmarks.processes import CERTIFICATE, KEY
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n"
-
-
-@contextlib.contextmanager
-def service(module: str, *arguments: str) -> Iterator[str]:
-    """Give the base URL of `python -m MODULE --serve ARGUMENTS`, which calls serve()."""
-    command = [sys.executable, "-m", module, "--serve", *arguments]
-    process = subprocess.Popen(  # noqa: S603 -- this repo's own programs
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with process:
-        try:
-            yield (process.stdout.readline() if process.stdout else "").strip()
-        finally:
-            if process.stdin:
-                process.stdin.close()
 
 
 def serve(answer: Callable[[str], bytes], *, tls: bool, headers: bytes = b"") -> None:

@@ -15,17 +15,14 @@ import gzip
 import json
 import ssl
 import sys
-from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from benchmarks.processes import CERTIFICATE, KEY
 from benchmarks.tenant_rows import ROW_KINDS, RowKind, longest, templates
 from tests.connectors.scripted import JOB_ID
 
 PAGE = 1000
 LONGEST_ROW = 4242
-
-CERTIFICATE = Path(__file__).parent.parent / "tests" / "connectors" / "loopback_tls" / "certificate.pem"
-KEY = CERTIFICATE.with_name("key_of_no_use_elsewhere.pem")
 
 ENVELOPE = b'{"success":true,"errors":[],"messages":[],"result":'
 

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
-import statistics
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from benchmarks.loopback_service import serve, service
-from benchmarks.page_server import CERTIFICATE
+from benchmarks.loopback_service import serve
+from benchmarks.processes import connection, run, server
+from benchmarks.summary import Line, at_most, say, table
 from sandbox.message import Attachment, Sender
 from sandbox.message_details import message_details
 from sandbox.tenant import Tenant
 
-ROOT = Path(__file__).parent.parent
 LONGEST_SECONDS = 1800
 PAGE = 1000
 MOST_MICROSECONDS = 45
+SIZES = (20_000, 200_000)
+# Of memory, more for ten times as many messages.
+MOST_GROWTH = 1.15
 
 # 2026-10-13: before the date from which some fields are left out.
 NOON = 1_791_892_800_000_000
@@ -45,12 +42,17 @@ SUBJECTS = (
 
 
 class Measured(NamedTuple):
-    """messages: as the plan counts them, a copy in each mailbox."""
+    """found: messages. counted: as the plan counts them, a copy in each mailbox. seconds: of the processor.
 
-    messages: int
+    microseconds: of a message found, without the time of a preview that finds none.
+    """
+
+    found: int
+    counted: int
     recipients: int
     seconds: float
     peak_mb: float
+    microseconds: float = 0
 
 
 def page_of(size: int) -> Callable[[str], bytes]:
@@ -95,42 +97,55 @@ def page_of(size: int) -> Callable[[str], bytes]:
     return page
 
 
-def measured(base_url: str) -> Measured:
-    """One preview as a process of its own. seconds: of the processor."""
+def preview(base_url: str, size: int) -> Measured:
+    """One preview as a process of its own."""
     params = {
         "action": "MOVE",
         "destination": "JunkEmail",
         "search_params": {"domain": "corp.example", "detections_only": False},
         "limit": 1_000_000,
     }
-    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out:
-        environment = {
-            **os.environ,
-            "CLOUDFLARE_API_TOKEN": "of-no-use-elsewhere",
-            "CLOUDFLARE_ACCOUNT_ID": "0123456789abcdef0123456789abcdef",
-            "CLOUDFLARE_BASE_URL": base_url,
-            "SSL_CERT_FILE": str(CERTIFICATE),
-            "CFES_STATE_DIR": str(Path(directory) / "state"),
-            "CFES_LOG": "off",
-        }
-        given.write(json.dumps(params).encode())
-        given.seek(0)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "actions.preview_job"], stdin=given, stdout=out, env=environment, cwd=ROOT
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        plan = json.loads(out.read())
-    if process.returncode != 0:
+    used, output = run(["-m", "actions.preview_job"], params, connection(base_url))
+    plan = json.loads(output)
+    if used.status != 0:
         raise SystemExit(f"the preview failed: {plan}")
-    # Linux counts in KiB.
-    return Measured(plan["messages"], plan["recipients"], used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return Measured(size, plan["messages"], plan["recipients"], used.processor, used.peak_mb)
+
+
+def measure(sizes: Sequence[int] = SIZES, runs: int = 3) -> Iterator[Measured]:
+    """Yield the median of the runs for each size."""
+    start = 0.0
+    for size in (0, *sizes):
+        with server("benchmarks.preview", "--serve", str(size)) as (base_url, _):
+            middle = sorted((preview(base_url, size) for _ in range(runs)), key=lambda one: one.seconds)[runs // 2]
+        if size == 0:
+            start = middle.seconds
+        else:
+            yield middle._replace(microseconds=(middle.seconds - start) / size * 1e6)
+
+
+def report(figures: Sequence[Measured]) -> str:
+    rows = [
+        f"| {one.found:,} | {one.counted:,} | {one.recipients:,} | {one.seconds:.1f} | {one.microseconds:.0f} "
+        f"| at most {MOST_MICROSECONDS} | {one.peak_mb:.0f} |"
+        for one in figures
+    ]
+    return table("found | counted | recipients | processor time, s | µs a message | goal | peak MB", rows)
+
+
+def line(figures: Sequence[Measured]) -> Line:
+    most = figures[-1]
+    goals = (
+        at_most(MOST_MICROSECONDS, "µs a message", most.microseconds),
+        at_most(MOST_GROWTH, f"times the memory of {figures[0].found:,}", most.peak_mb / figures[0].peak_mb),
+    )
+    measured = f"{most.microseconds:.0f} µs a message, {most.seconds:.1f} s, {most.peak_mb:.0f} MB"
+    return Line(f"preview of {most.found:,}", measured, goals)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 200_000], help="messages that are found")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="messages that are found")
     parser.add_argument("--runs", type=int, default=3, help="runs of each size")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -138,18 +153,7 @@ def main() -> None:
         serve(page_of(asked.serve), tls=True)
         return
     signal.alarm(LONGEST_SECONDS)
-    sys.stdout.write("| found | counted | recipients | processor time, s | µs a message | goal | peak MB |\n")
-    sys.stdout.write("| --- | --- | --- | --- | --- | --- | --- |\n")
-    with service("benchmarks.preview", "0") as base_url:
-        start = statistics.median(measured(base_url).seconds for _ in range(asked.runs))
-    for size in asked.sizes:
-        with service("benchmarks.preview", str(size)) as base_url:
-            runs = sorted((measured(base_url) for _ in range(asked.runs)), key=lambda run: run.seconds)
-        found = runs[len(runs) // 2]
-        sys.stdout.write(
-            f"| {size:,} | {found.messages:,} | {found.recipients:,} | {found.seconds:.1f} | "
-            f"{(found.seconds - start) / size * 1e6:.0f} | at most {MOST_MICROSECONDS} | {found.peak_mb:.0f} |\n"
-        )
+    say(report(list(measure(asked.sizes, asked.runs))))
 
 
 if __name__ == "__main__":

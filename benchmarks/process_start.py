@@ -16,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from benchmarks.processes import ROOT
+from benchmarks.summary import Line, at_most, say, table
 from sandbox.server import start
 from sandbox.settings import Settings
 
-ROOT = Path(__file__).parent.parent
 PARAMETERS = {
     "search_params": {
         "sender": "billing@invoice-portal.example",
@@ -31,21 +33,30 @@ PARAMETERS = {
     "destination": "JunkEmail",
     "comment": "case 42",
 }
+OURS, BARE, SDK = "actions.create_move_job", "bare httpx + pydantic + tenacity", "official SDK"
 PROGRAMS = {
-    "actions.create_move_job": ["-m", "actions.create_move_job"],
-    "bare httpx + pydantic + tenacity": ["-m", "benchmarks.bare_create"],
-    "official SDK": ["-m", "benchmarks.sdk_create"],
+    OURS: ["-m", "actions.create_move_job"],
+    BARE: ["-m", "benchmarks.bare_create"],
+    SDK: ["-m", "benchmarks.sdk_create"],
 }
+RUNS = 20
 # The whole measurement is ended by SIGALRM where a program hangs.
 LONGEST_SECONDS = 600
-GOALS = {"bare httpx + pydantic + tenacity": 1.0, "official SDK": 0.62}
+GOALS = {BARE: 1.0, SDK: 0.62}
 
 
-def timed(python: str, program: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Return the seconds from start to exit, and those of the processor.
+class Took(NamedTuple):
+    """From start to exit, in seconds."""
 
-    Raises: CalledProcessError where the create did not succeed.
-    """
+    seconds: float
+    processor: float
+
+
+Figures = Mapping[str, Sequence[Took]]
+
+
+def timed(python: str, program: list[str], environment: dict[str, str]) -> Took:
+    """Raises: CalledProcessError where the create did not succeed."""
     with tempfile.TemporaryFile() as parameters:
         parameters.write(json.dumps(PARAMETERS).encode())
         parameters.seek(0)
@@ -60,7 +71,7 @@ def timed(python: str, program: list[str], environment: dict[str, str]) -> tuple
             cwd=ROOT,
             check=True,
         )
-        return time.perf_counter() - began, processor_seconds() - used
+        return Took(time.perf_counter() - began, processor_seconds() - used)
 
 
 def processor_seconds() -> float:
@@ -69,13 +80,9 @@ def processor_seconds() -> float:
     return children.ru_utime + children.ru_stime
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--runs", type=int, default=20, help="counted runs of each program")
-    parser.add_argument("--python", default=sys.executable, help="the Python to run them with")
-    arguments = parser.parse_args()
-    signal.alarm(LONGEST_SECONDS)
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in PROGRAMS}
+def measure(runs: int = RUNS, python: str = sys.executable) -> Figures:
+    """Run each program so many times, in turns."""
+    found: dict[str, list[Took]] = {name: [] for name in PROGRAMS}
     with start(Settings(messages=100, quota=1_000_000)) as sandbox:
         environment = {
             "PATH": os.environ["PATH"],
@@ -83,26 +90,51 @@ def main() -> None:
             "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,
             "CLOUDFLARE_BASE_URL": sandbox.base_url,
         }
-        for turn in range(arguments.runs + 1):
+        for turn in range(runs + 1):
             for name, program in PROGRAMS.items():
-                took = timed(arguments.python, program, environment)
+                took = timed(python, program, environment)
                 if turn > 0:
-                    seconds[name].append(took)
+                    found[name].append(took)
         made = len(sandbox.state.truth()["jobs"])
-    if made != (arguments.runs + 1) * len(PROGRAMS):
+    if made != (runs + 1) * len(PROGRAMS):
         raise SystemExit(f"{made} jobs were made, not one for each run: these figures mean nothing")
-    ours = seconds["actions.create_move_job"]
-    lines = [
-        "| program | median s | processor time, median s | ours / this | of processor time | goal |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, taken in seconds.items():
-        medians = [statistics.median(one[n] for one in taken) for n in (0, 1)]
-        ratios = [statistics.median(a[n] / b[n] for a, b in zip(ours, taken, strict=True)) for n in (0, 1)]
-        shown = " | ".join(f"{ratio:.2f}" if name in GOALS else "" for ratio in ratios)
+    return found
+
+
+def medians(figures: Figures, name: str) -> Took:
+    return Took(*(statistics.median(each) for each in zip(*figures[name], strict=True)))
+
+
+def ratios(figures: Figures, name: str) -> Took:
+    """Return ours to the program's, the median over neighbours."""
+    pairs = list(zip(figures[OURS], figures[name], strict=True))
+    return Took(*(statistics.median(ours[n] / this[n] for ours, this in pairs) for n in (0, 1)))
+
+
+def report(figures: Figures) -> str:
+    rows = []
+    for name in figures:
+        seconds, processor = medians(figures, name)
+        shown = " | ".join(f"{ratio:.2f}" if name in GOALS else "" for ratio in ratios(figures, name))
         goal = f"at most {GOALS[name]}" if name in GOALS else ""
-        lines.append(f"| {name} | {medians[0]:.3f} | {medians[1]:.3f} | {shown} | {goal} |")
-    sys.stdout.write("\n".join(lines) + "\n")
+        rows.append(f"| {name} | {seconds:.3f} | {processor:.3f} | {shown} | {goal} |")
+    return table("program | median s | processor time, median s | ours / this | of processor time | goal", rows)
+
+
+def line(figures: Figures) -> Line:
+    bare, sdk = (ratios(figures, name).processor for name in (BARE, SDK))
+    measured = f"{medians(figures, OURS).processor:.3f} s, {bare:.2f} of bare httpx, {sdk:.2f} of the SDK"
+    goals = (at_most(GOALS[BARE], "of bare httpx", bare), at_most(GOALS[SDK], "of the SDK", sdk))
+    return Line("process start", measured, goals)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--runs", type=int, default=RUNS, help="counted runs of each program")
+    parser.add_argument("--python", default=sys.executable, help="the Python to run them with")
+    arguments = parser.parse_args()
+    signal.alarm(LONGEST_SECONDS)
+    say(report(measure(arguments.runs, arguments.python)))
 
 
 if __name__ == "__main__":

@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import signal
 import statistics
-import subprocess
-import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from actions.shapes.example_job import JOB_ID, example_job
+from benchmarks.processes import ROOT, run
+from benchmarks.summary import Line, at_most, say, table
 from sandbox.message import Attachment, Sender
 from sandbox.message_details import message_details
 from sandbox.tenant import Tenant
 
-ROOT = Path(__file__).parent.parent
 LONGEST_SECONDS = 3600
 # 2026-10-13: before the date from which some fields are left out.
 NOON = 1_791_892_800_000_000
 TEMPLATES = 60
+# For a million.
+MOST_SECONDS, MOST_MB = 80, 130
 SUBJECTS = (
     "Invoice %d is overdue",
     "Rechnung: “sofort” fällig",
@@ -40,9 +41,13 @@ SUBJECTS = (
 
 
 class Measured(NamedTuple):
-    result: dict[str, Any]
+    """size: rows, and as many events. seconds: of the processor. of_other: the same of another checkout is 1."""
+
+    size: int
+    disagreements: int
     seconds: float
     peak_mb: float
+    of_other: float | None
 
 
 def templates() -> list[tuple[str, str]]:
@@ -141,22 +146,51 @@ def write(folder: Path, size: int) -> dict[str, Any]:
     }
 
 
-def measured(params: dict[str, Any], checkout: Path) -> Measured:
-    """Run it once as a process of its own. seconds: of the processor."""
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out:
-        given.write(json.dumps(params).encode())
-        given.seek(0)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "actions.reconcile_job"], stdin=given, stdout=out, cwd=checkout
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        result = json.loads(out.read())
-    if process.returncode not in (0, 8):
+def reconciled(params: dict[str, Any], checkout: Path) -> tuple[dict[str, Any], float, float]:
+    """Run it once as a process of its own: its result, seconds of the processor, peak MB."""
+    used, output = run(["-m", "actions.reconcile_job"], params, {}, checkout=checkout)
+    result = json.loads(output)
+    if used.status not in (0, 8):
         raise SystemExit(f"reconcile-job failed: {result}")
-    # Linux counts in KiB.
-    return Measured(result, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return result, used.processor, used.peak_mb
+
+
+def measure(sizes: Sequence[int], runs: int, against: Path | None = None) -> Iterator[Measured]:
+    """Yield the median for each size. against: another checkout, whose runs alternate with this one's."""
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            params = write(Path(folder), size)
+            found, ratios = [], []
+            for _ in range(runs):
+                found.append(reconciled(params, ROOT))
+                if against is not None:
+                    result, seconds, _ = reconciled(params, against)
+                    ratios.append(found[-1][1] / seconds)
+                    if {**result, "files": 0} != {**found[-1][0], "files": 0}:
+                        raise SystemExit("the other checkout's result differs")
+        yield Measured(
+            size,
+            sum(found[0][0]["by_kind"].values()),
+            statistics.median(seconds for _, seconds, _ in found),
+            max(peak_mb for *_, peak_mb in found),
+            statistics.median(ratios) if ratios else None,
+        )
+
+
+def report(figures: Sequence[Measured]) -> str:
+    rows = [
+        f"| {one.size:,} | {one.disagreements:,} | {one.seconds:.1f} | {one.seconds / one.size * 1e6:.0f} "
+        f"| {one.peak_mb:.0f} | {'' if one.of_other is None else f'{one.of_other:.2f}'} |"
+        for one in figures
+    ]
+    return table(
+        "rows, events | disagreements | processor time, s | us a row and event | peak MB | of the other checkout", rows
+    )
+
+
+def line(figure: Measured) -> Line:
+    goals = (at_most(MOST_SECONDS, "s", figure.seconds), at_most(MOST_MB, "MB", figure.peak_mb))
+    return Line(f"reconcile {figure.size:,}", f"{figure.seconds:.1f} s, {figure.peak_mb:.0f} MB", goals)
 
 
 def main() -> None:
@@ -166,27 +200,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="another checkout")
     asked = parser.parse_args()
     signal.alarm(LONGEST_SECONDS)
-    sys.stdout.write(
-        "| rows, events | disagreements | processor time, s | us a row and event | peak MB | of the other |\n"
-    )
-    sys.stdout.write("| --- | --- | --- | --- | --- | --- |\n")
-    for size in asked.sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            params = write(Path(folder), size)
-            runs, ratios = [], []
-            for _ in range(asked.runs):
-                runs.append(measured(params, ROOT))
-                if asked.against is not None:
-                    other = measured(params, asked.against)
-                    ratios.append(runs[-1].seconds / other.seconds)
-                    if {**other.result, "files": 0} != {**runs[-1].result, "files": 0}:
-                        raise SystemExit("the other checkout's result differs")
-        seconds = statistics.median(run.seconds for run in runs)
-        found = sum(runs[0].result["by_kind"].values())
-        sys.stdout.write(
-            f"| {size:,} | {found:,} | {seconds:.1f} | {seconds / size * 1e6:.0f} | "
-            f"{max(run.peak_mb for run in runs):.0f} | {statistics.median(ratios or [1]):.2f} |\n"
-        )
+    say(report(list(measure(asked.sizes, asked.runs, asked.against))))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Run a command and print its exit status, seconds, processor time (user and system) and peak memory as JSON.
+"""Run a command and write its exit status, seconds, processor time (user and system) and peak memory to a file as JSON.
 
-A small process of its own, `python -S -m benchmarks.resource_usage COMMAND ...`: Linux counts in a process's peak what
-the process that started it had. The command's own output goes to standard error.
+A small process of its own, `python -S resource_usage.py FILE COMMAND ...`: Linux counts in a process's peak what the
+process that started it had.
 """
 
 import json
@@ -11,8 +11,9 @@ import time
 
 
 def main() -> None:
+    path, *command = sys.argv[1:]
     began = time.perf_counter()
-    process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+    process = os.posix_spawn(command[0], command, os.environ)
     _, status, used = os.wait4(process, 0)
     measured = {
         "status": os.waitstatus_to_exitcode(status),
@@ -21,7 +22,8 @@ def main() -> None:
         # Linux counts in KiB.
         "peak_mb": used.ru_maxrss / 1024,
     }
-    sys.stdout.write(json.dumps(measured))
+    with open(path, "w") as file:  # noqa: PTH123 -- pathlib takes 20 ms to import
+        json.dump(measured, file)
 
 
 if __name__ == "__main__":

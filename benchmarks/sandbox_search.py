@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+from benchmarks.summary import Line, at_most, say, table
 from connectors.http.client import httpx
 from sandbox.correspondence import HELD_SENDER
 from sandbox.search import Criteria, find
@@ -21,31 +22,59 @@ from sandbox.server import start
 from sandbox.settings import Settings
 from sandbox.tenant import Tenant
 
+MESSAGES, PAGES = 200_000, 20
 MOST_MS = 100
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--messages", type=int, default=200_000, help="messages in the tenant")
-    parser.add_argument("--pages", type=int, default=20, help="pages that are read")
-    asked = parser.parse_args()
-    with start(Settings(messages=asked.messages, quota=1_000_000)) as sandbox:
+class Search(NamedTuple):
+    """In ms, of the first message; again: of the same search once more."""
+
+    query: str
+    found: int
+    first: float
+    again: float
+
+
+class Measured(NamedTuple):
+    """In ms, of pages of 1,000."""
+
+    messages: int
+    first_page: float
+    further_page: float
+    searches: Sequence[Search]
+
+
+def measure(messages: int = MESSAGES, count: int = PAGES) -> Measured:
+    with start(Settings(messages=messages, quota=1_000_000)) as sandbox:
         address = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
         with httpx.Client(headers={"Authorization": f"Bearer {sandbox.token}"}, timeout=60) as client:
             # The client's own first call loads its modules.
             client.get(f"{sandbox.base_url}/user/tokens/verify")
             tenant = sandbox.state.tenant
-            used = pages(client, address, {"domain": tenant.domain, "per_page": "1000"}, asked.pages)
-            sys.stdout.write("| messages in the tenant | first page, ms | each further page, ms | goal |\n")
-            sys.stdout.write("| --- | --- | --- | --- |\n")
-            further = statistics.median(used[1:])
-            sys.stdout.write(f"| {asked.messages:,} | {used[0]:.0f} | {further:.0f} | at most {MOST_MS} |\n\n")
-            sys.stdout.write("| search | messages found | first message, ms | again, ms |\n| --- | --- | --- | --- |\n")
+            used = pages(client, address, {"domain": tenant.domain, "per_page": "1000"}, count)
+            each = []
             for query in searches(tenant):
                 first, again = pages(client, address, query | {"per_page": "1"}, 2, follow=False)
                 found = find(tenant, Criteria(detections_only=False, **query), sandbox.state.clock.now())
                 name = " ".join(f"{name}={value}" for name, value in query.items()) or "(none)"
-                sys.stdout.write(f"| {name} | {len(found):,} | {first:.0f} | {again:.0f} |\n")
+                each.append(Search(name, len(found), first, again))
+    return Measured(messages, used[0], statistics.median(used[1:]), each)
+
+
+def report(figure: Measured) -> str:
+    row = f"| {figure.messages:,} | {figure.first_page:.0f} | {figure.further_page:.0f} | at most {MOST_MS} |"
+    rows = [f"| {one.query} | {one.found:,} | {one.first:.0f} | {one.again:.0f} |" for one in figure.searches]
+    return (
+        table("messages in the tenant | first page, ms | each further page, ms | goal", [row])
+        + "\n\n"
+        + table("search | messages found | first message, ms | again, ms", rows)
+    )
+
+
+def line(figure: Measured) -> Line:
+    measured = f"{figure.first_page:.0f} ms the first page of 1,000, {figure.further_page:.0f} ms each further one"
+    goals = (at_most(MOST_MS, "ms a page", figure.first_page, figure.further_page),)
+    return Line(f"sandbox search, {figure.messages:,} messages", measured, goals)
 
 
 def pages(client: httpx.Client, address: str, query: dict[str, str], count: int, *, follow: bool = True) -> list[float]:
@@ -85,6 +114,14 @@ def searches(tenant: Tenant) -> list[dict[str, Any]]:
         {"delivery_status": "quarantined"},
         {"message_action": "MOVED"},
     ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--messages", type=int, default=MESSAGES, help="messages in the tenant")
+    parser.add_argument("--pages", type=int, default=PAGES, help="pages that are read")
+    asked = parser.parse_args()
+    say(report(measure(asked.messages, asked.pages)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from statistics import median
@@ -17,12 +16,17 @@ from typing import Any, NamedTuple
 
 from actions import wait_for_job
 from benchmarks.simulated_jobs import KINDS, LONGEST_SECONDS, UNFORETOLD, Life, durations
+from benchmarks.summary import say, table
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
 from connectors.http.client import httpx
 
 JOB_ID = "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"
 FIXED_INTERVALS = (5, 30, 60)
+
+JOBS = 600
+# None of the seeds that the schedule was made with.
+SEED = 21
 
 # What a call takes, there and back.
 QUICKEST_CALL_SECONDS, SLOWEST_CALL_SECONDS = 0.05, 0.25
@@ -186,28 +190,31 @@ def durations_table(among: Mapping[str, Sequence[Wait]]) -> str:
     return table(" | ".join(["calls and lag, medians", *among]), rows)
 
 
-def table(head: str, rows: Iterable[str]) -> str:
-    return "\n".join([f"| {head} |", "| --- " * (head.count("|") + 1) + "|", *rows])
+def tables(jobs: int = JOBS, seed: int = SEED) -> dict[str, str]:
+    """Return the tables, by their titles. jobs: simulated ones of each kind."""
+    foretold = lives(KINDS.values(), jobs, seed)
+    unforetold = lives(UNFORETOLD.values(), jobs, seed)
+    ours = waits(foretold, seed)
+    fixed = {f"every {seconds} s": at_intervals(foretold, seed, seconds) for seconds in FIXED_INTERVALS}
+    sliced = waits(foretold[::5], seed, timeout_seconds=300)
+    return {
+        "By kind": goals_table({**by_kind(ours), **fixed}),
+        "By duration": durations_table({"wait-for-job": ours, **fixed}),
+        "Ends that nothing foretells": goals_table(by_kind(waits(unforetold, seed))),
+        "In calls of 300 s, every fifth job": goals_table(by_kind(sliced)),
+    }
+
+
+def report(found: Mapping[str, str]) -> str:
+    return "\n\n".join(f"#### {title}\n\n{text}" for title, text in found.items())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--jobs", type=int, default=600, help="simulated jobs of each kind")
-    # None of the seeds that the schedule was made with.
-    parser.add_argument("--seed", type=int, default=21)
+    parser.add_argument("--jobs", type=int, default=JOBS, help="simulated jobs of each kind")
+    parser.add_argument("--seed", type=int, default=SEED)
     given = parser.parse_args()
-    foretold = lives(KINDS.values(), given.jobs, given.seed)
-    unforetold = lives(UNFORETOLD.values(), given.jobs, given.seed)
-    ours = waits(foretold, given.seed)
-    fixed = {f"every {seconds} s": at_intervals(foretold, given.seed, seconds) for seconds in FIXED_INTERVALS}
-    sliced = waits(foretold[::5], given.seed, timeout_seconds=300)
-    sections = {
-        "By kind": goals_table({**by_kind(ours), **fixed}),
-        "By duration": durations_table({"wait-for-job": ours, **fixed}),
-        "Ends that nothing foretells": goals_table(by_kind(waits(unforetold, given.seed))),
-        "In calls of 300 s, every fifth job": goals_table(by_kind(sliced)),
-    }
-    sys.stdout.write("\n\n".join(f"### {title}\n\n{text}" for title, text in sections.items()) + "\n")
+    say(report(tables(given.jobs, given.seed)))
 
 
 if __name__ == "__main__":

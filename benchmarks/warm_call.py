@@ -13,23 +13,24 @@ import os
 import signal
 import ssl
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from actions import get_job
 from actions.shapes.example_job import JOB_ID, example_job
-from benchmarks.loopback_service import serve, service
-from benchmarks.page_server import CERTIFICATE
+from benchmarks.loopback_service import serve
+from benchmarks.processes import ACCOUNT, CERTIFICATE, server
+from benchmarks.summary import Line, at_most, say, table
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
 from connectors.http.client import httpx
 
 LONGEST_SECONDS = 900
 MOST_OVER_BARE_MS = 0.25
-ACCOUNT = "0123456789abcdef0123456789abcdef"
+CALLS, BLOCKS = 200, 25
 PATH = f"/accounts/{ACCOUNT}/email-security/investigate/bulk/{JOB_ID}"
 TOKEN = "of-no-use-elsewhere"  # noqa: S105 -- the service takes any
 
@@ -37,6 +38,16 @@ HEADERS = (
     b'CF-Ray: 8c1d0f4e5a6b7c8d-FRA\r\nRatelimit: "default";r=1100;t=300\r\nRatelimit-Policy: "default";q=1200;w=300\r\n'
 )
 BODY = json.dumps({"success": True, "errors": [], "messages": [], "result": example_job()}).encode()
+
+
+class Measured(NamedTuple):
+    """Medians in ms; over_bare: of the differences between neighbours."""
+
+    transport: str
+    kept: float
+    made_anew: float
+    bare: float
+    over_bare: float
 
 
 def used_by(call: Callable[[], object], calls: int) -> float:
@@ -80,10 +91,44 @@ def bare(base_url: str, calls: int) -> float:
         return used_by(get, calls)
 
 
+def measure(calls: int = CALLS, blocks: int = BLOCKS) -> Iterator[Measured]:
+    os.environ["SSL_CERT_FILE"] = str(CERTIFICATE)
+    for transport, more in (("plain http", []), ("TLS", ["--tls"])):
+        with server("benchmarks.warm_call", "--serve", *more) as (base_url, _):
+            found = [
+                (
+                    ours(base_url, calls, kept=True),
+                    ours(base_url, max(calls // 5, 1), kept=False),
+                    bare(base_url, calls),
+                )
+                for _ in range(blocks)
+            ]
+        kept, made_anew, alone = (statistics.median(each) for each in zip(*found, strict=True))
+        over_bare = statistics.median(block[0] - block[2] for block in found)
+        yield Measured(transport, kept, made_anew, alone, over_bare)
+
+
+def report(figures: Sequence[Measured]) -> str:
+    rows = [
+        f"| {one.transport} | {' | '.join(f'{figure:.2f}' for figure in one[1:])} | at most {MOST_OVER_BARE_MS} |"
+        for one in figures
+    ]
+    return table(" | kept, ms | made anew, ms | bare httpx, ms | kept, over bare httpx | goal", rows)
+
+
+def line(figures: Sequence[Measured]) -> Line:
+    measured = "; ".join(
+        f"{one.transport} {one.kept:.2f} ms, {one.over_bare:.2f} over bare httpx, {one.made_anew:.2f} made anew"
+        for one in figures
+    )
+    goals = (at_most(MOST_OVER_BARE_MS, "ms over bare httpx", *(one.over_bare for one in figures)),)
+    return Line("warm call, connector kept", measured, goals)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--calls", type=int, default=200, help="calls in a block, 950 at most")
-    parser.add_argument("--blocks", type=int, default=25, help="blocks of each")
+    parser.add_argument("--calls", type=int, default=CALLS, help="calls in a block, 950 at most")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="blocks of each")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--tls", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -91,23 +136,7 @@ def main() -> None:
         serve(lambda _: BODY, tls=asked.tls, headers=HEADERS)
         return
     signal.alarm(LONGEST_SECONDS)
-    os.environ["SSL_CERT_FILE"] = str(CERTIFICATE)
-    sys.stdout.write("| | kept, ms | made anew, ms | bare httpx, ms | kept, over bare httpx | goal |\n")
-    sys.stdout.write("| --- | --- | --- | --- | --- | --- |\n")
-    for tls in (False, True):
-        with service("benchmarks.warm_call", *(["--tls"] if tls else [])) as base_url:
-            blocks = [
-                (
-                    ours(base_url, asked.calls, kept=True),
-                    ours(base_url, asked.calls // 5, kept=False),
-                    bare(base_url, asked.calls),
-                )
-                for _ in range(asked.blocks)
-            ]
-        figures = [statistics.median(each) for each in zip(*blocks, strict=True)]
-        figures.append(statistics.median(kept - httpx_alone for kept, _, httpx_alone in blocks))
-        shown = " | ".join(f"{figure:.2f}" for figure in figures)
-        sys.stdout.write(f"| {'TLS' if tls else 'plain http'} | {shown} | at most {MOST_OVER_BARE_MS} |\n")
+    say(report(list(measure(asked.calls, asked.blocks))))
 
 
 if __name__ == "__main__":

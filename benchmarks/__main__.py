@@ -1,0 +1,98 @@
+"""Run every benchmark, and end with the table of what was measured beside its goals.
+
+`python -m benchmarks [--quick]`; quick: with small counts, which show that everything runs, and measure nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from benchmarks import create_once, export, preview, process_start, reconcile, sandbox_search, waiting, warm_call
+from benchmarks.summary import Line, say, summary
+
+T = TypeVar("T")
+
+LONGEST_SECONDS = 3 * 3600
+
+
+class Scale(NamedTuple):
+    """How much is measured."""
+
+    starts: int = process_start.RUNS
+    calls: int = warm_call.CALLS
+    blocks: int = warm_call.BLOCKS
+    previews: Sequence[int] = preview.SIZES
+    runs: int = export.RUNS
+    searched: int = sandbox_search.MESSAGES
+    pages: int = sandbox_search.PAGES
+    rows: int = export.COUNT
+    latencies: Sequence[int] = export.LATENCIES
+    memory: Sequence[int] = (10_000, 100_000, 1_000_000)
+    reconciled: int = 1_000_000
+    old_jobs: Sequence[int] = create_once.JOBS
+    orders: Sequence[str] = create_once.ORDERS
+    milliseconds: float = create_once.MILLISECONDS
+    waits: int = waiting.JOBS
+
+
+QUICK = Scale(
+    starts=1,
+    calls=5,
+    blocks=1,
+    previews=(100, 1000),
+    runs=1,
+    searched=3000,
+    pages=2,
+    rows=1000,
+    latencies=(0,),
+    memory=(100, 1000),
+    reconciled=100,
+    old_jobs=(0,),
+    orders=create_once.ORDERS[:1],
+    milliseconds=0,
+    waits=10,
+)
+
+
+def measure(scale: Scale) -> Iterator[Line]:
+    """Run the benchmarks one after the other, say what each has found, and yield the lines of the table."""
+    groups = export.measure(list(export.PROGRAMS), scale.rows, scale.latencies, scale.runs)
+    yield from export.lines([part("Exports", group, export.report) for group in groups])
+    memory = (group for count in scale.memory for group in export.measure([], count, [0], 1))
+    yield export.memory_line([part("Memory", group, export.report) for group in memory])
+    yield reconcile.line(*part("Reconciliation", list(reconcile.measure([scale.reconciled], 1)), reconcile.report))
+    yield preview.line(part("Previews", list(preview.measure(scale.previews, scale.runs)), preview.report))
+    search = sandbox_search.measure(scale.searched, scale.pages)
+    yield sandbox_search.line(part("The sandbox's message search", search, sandbox_search.report))
+    calls = list(warm_call.measure(scale.calls, scale.blocks))
+    yield warm_call.line(part("A connector that is kept", calls, warm_call.report))
+    yield process_start.line(part("Process start", process_start.measure(scale.starts), process_start.report))
+    creates = list(create_once.measure(scale.old_jobs, scale.milliseconds, scale.orders))
+    yield create_once.line(part("Create once", creates, create_once.report))
+
+
+def part(title: str, figures: T, report: Callable[[T], str]) -> T:
+    """Say the figures, and return them."""
+    say(f"### {title}\n\n{report(figures)}\n")
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--quick", action="store_true", help="small counts: whether everything runs")
+    quick = parser.parse_args().quick
+    scale = QUICK if quick else Scale()
+    signal.alarm(LONGEST_SECONDS)
+    began = time.monotonic()
+    lines = list(measure(scale))
+    part("Waiting for a job", waiting.tables(scale.waits), waiting.report)
+    title = "Whether it runs (small counts: the goals are for larger ones)" if quick else "Goals"
+    say(f"### {title}, in {time.monotonic() - began:,.0f} s\n\n{summary(lines, scale.latencies)}")
+
+
+if __name__ == "__main__":
+    main()

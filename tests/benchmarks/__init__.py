@@ -1,0 +1,1 @@
+"""The benchmarks themselves: whether they run, not what they measure."""
