@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError
 
 from actions.contract.plain_json import problems_of
 from actions.contract.result_size import fit_result
@@ -19,7 +19,7 @@ from connectors.email_security import EmailSecurity
 from connectors.objects.api_object import Uuid
 from connectors.objects.end_of_life import EndedParameter, problems_and_warnings, without_ended
 from core.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
-from core.json_model import JsonModel, whole_number
+from core.json_model import JsonModel, StrictModel
 from core.json_values import below, did_you_mean
 from core.surrogates import replace_surrogates_in
 from remediation.guardrails.policy.gate import attach_policy
@@ -48,26 +48,16 @@ _TYPES = {
 JobId = Annotated[Uuid, Field(description="The job's UUID.")]
 
 
-class ActionParams(BaseModel):
-    """Parameters, or a part of them.
+class ActionParams(StrictModel):
+    """The parameters of an action, or a part of them.
 
-    An unknown parameter is refused, because a misspelt one would change what is meant. So is a value of another type
-    than the published schema has: the text "no" is not false.
+    An unknown parameter is refused, because a misspelt one would change the meaning. So is a value of another type
+    than the published schema has.
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
     # Parameters that quote mail or earlier results and decide nothing: text that UTF-8 can't hold is carried as U+FFFD,
     # numbers of any size as they are. Elsewhere both are refused.
     quoted: ClassVar[frozenset[str]] = frozenset()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole_numbers(cls, given: Any) -> Any:
-        """Take 1000.0 as 1000: JSON has one kind of number, and several platforms write it with a point."""
-        if not isinstance(given, dict):
-            return given
-        return {name: whole_number(value) for name, value in given.items()}
 
     ended: ClassVar[Sequence[EndedParameter]] = ()
 
