@@ -83,7 +83,7 @@ class Params(ActionParams):
 class Disagreement(ActionResult):
     """A message, or a counter, on which the witnesses disagree. What does not apply is null."""
 
-    kind: str = Field(description="What they disagree on; see docs/reconciliation.md.")
+    kind: str = Field(description="What they disagree on; see docs/how-to/verify-against-logpush.md.")
     contradiction: bool = Field(description="False where one witness is merely silent.")
     message_id: str | None = Field(description="The row's ID.")
     email_message_id: str | None = Field(description="The Message-ID (RFC 5322).")

@@ -130,7 +130,7 @@ class Connection(BaseModel):
         min_length=1,
         max_length=4096,
         description="The organisation's policy, a YAML file. Parameters override only what it names; see "
-        "docs/policy.md.",
+        "docs/reference/policy.md.",
         json_schema_extra=_guard("CFES_POLICY"),
     )
     read_only: bool = Field(False, description="Refuse every write.", json_schema_extra=_guard("CFES_READ_ONLY"))
@@ -162,14 +162,14 @@ class Connection(BaseModel):
     pseudonym_key: Secret | None = Field(
         None,
         description="Key of the pseudonyms that an export replaces names with, 32 characters or more; see "
-        "docs/pseudonyms.md.",
+        "docs/explanation/pseudonyms.md.",
         json_schema_extra=_setting("CFES_PSEUDONYM_KEY"),
     )
 
     plan_key: PlanKey | None = Field(
         None,
         description="Key that preview-job seals plans with and stamps are made with, 32 characters or more; "
-        "`cfes policy init` makes one. The same wherever the actions run; see docs/policy.md.",
+        "`cfes policy init` makes one. The same wherever the actions run; see docs/reference/policy.md.",
         json_schema_extra=_guard("CFES_PLAN_KEY"),
     )
     state_directory: str | None = Field(

@@ -67,7 +67,7 @@ SHORTEST_TIMEOUT_SECONDS = 1.0
 # Where nothing may run any more: a timeout of 0 would be none.
 NO_TIME_SECONDS = 0.01
 
-# The API's own codes that mean "not you", whatever the HTTP status (seen in the wild; see docs/remote-api.md).
+# The API's own codes that mean "not you", whatever the HTTP status (see docs/reference/remote-api.md).
 AUTHENTICATION_CODES = {9106, 10000}
 ADDRESS_NOT_ALLOWED_CODE = 9109
 NO_SUCH_ROUTE_CODE = 7003

@@ -16,7 +16,6 @@ import pytest
 
 from core.errors import PackError
 from core.instants import format_instant
-from platforms.published import reference
 from platforms.published.manifest import ROOT
 from playbooks import library
 from playbooks.language import loading
@@ -26,8 +25,7 @@ from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings
 
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
-PAGES += [*sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
+ERRORS = (ROOT / "docs" / "reference" / "errors.md").read_text()
 
 
 def chain(language: str) -> str:
@@ -86,7 +84,7 @@ ADD_BOB = """{
 def test_the_steps_of_the_policy_page_end_in_an_approved_run(tmp_path: Path) -> None:
     from sandbox.job_life import Pace  # noqa: PLC0415
 
-    page = (ROOT / "docs" / "policy.md").read_text()
+    page = (ROOT / "docs" / "reference" / "policy.md").read_text()
     section = page.split("## Set up a policy, a key and an approver")[1].split("\n## ")[0]
     _connection, make, keys, check, plan, sign, act = re.findall(r"   ```sh\n(.*?)   ```", section, re.DOTALL)
     # Approvals have the time of this machine, so the alert and the sandbox have it too.
@@ -131,32 +129,6 @@ def test_the_chain_in_python_runs_as_it_stands(lively: RunningSandbox, tmp_path:
     assert (int(rows) >= 20, complete) == (True, "True")
 
 
-def test_the_generated_tables_and_pages_are_what_the_code_says_now() -> None:
-    assert reference.readme(README) == README, "run `make manifest`"
-    exports = reference.EXPORTS_PAGE.read_text()
-    assert reference.exports_page(exports) == exports, "run `make manifest`"
-    assert reference.ACTIONS_PAGE.read_text() == reference.actions_page(), "run `make manifest`"
-
-
-def test_a_readme_without_its_marks_is_noticed() -> None:
-    with pytest.raises(ValueError, match="settings"):
-        reference.readme(README.replace("<!-- generated: settings -->", ""))
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
-        if not target.startswith("https://"):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
-
-
-def test_every_make_target_that_is_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for page in PAGES:
-        named = set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.MULTILINE))
-        assert named <= targets, f"{page.name} names {named - targets}"
-
-
 def test_every_make_target_explains_itself() -> None:
     makefile = (ROOT / "Makefile").read_text()
     phony = set(re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[0].split())
@@ -164,7 +136,9 @@ def test_every_make_target_explains_itself() -> None:
 
 
 def test_the_playbook_of_the_documentation_loads() -> None:
-    [block] = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "playbooks.md").read_text(), re.DOTALL)
+    [block] = re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "docs" / "reference" / "playbook-language.md").read_text(), re.DOTALL
+    )
     assert loading.load(block).id == "look-first"
 
 
@@ -172,5 +146,5 @@ def test_every_exit_code_of_an_error_is_in_the_table() -> None:
     def codes(kind: type[PackError]) -> set[int]:
         return {kind.exit_code}.union(*(codes(child) for child in kind.__subclasses__()))
 
-    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", ERRORS, re.MULTILINE)}
     assert codes(PackError) <= listed

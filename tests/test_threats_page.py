@@ -1,4 +1,4 @@
-"""docs/threats.md: each threat has a control that exists and a test that exists and runs."""
+"""docs/explanation/threats.md: each threat has a control that exists and a test that exists and runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "threats.md"
+PAGE = ROOT / "docs" / "explanation" / "threats.md"
 HEADER = ["threat", "control", "where it is tested"]
 
 

@@ -1,7 +1,7 @@
 """Parameters of the pack that the remote API has ended, or will: one table, each with its date.
 
 Before its date a parameter is accepted, reported in a warning, and not sent. From its date on it is refused with the
-reason. No generated schema, flag or reference names one. Sources: docs/remote-api.md.
+reason. No generated schema, flag or reference names one. Sources: docs/reference/remote-api.md.
 """
 
 from __future__ import annotations

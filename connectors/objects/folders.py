@@ -1,7 +1,8 @@
 """What becomes of a message in each of the folders that a move can name, and who can get it back.
 
-Sources: the vendor's pages on auto-moves and on the message search (docs/remote-api.md). They say it for Microsoft 365;
-the pairing of the API's folder names with the words on those pages is inferred. Retention is the organisation's own.
+Sources: the vendor's pages on auto-moves and on the message search (docs/reference/remote-api.md). They say it for
+Microsoft 365; the pairing of the API's folder names with the words on those pages is inferred.
+Retention is the organisation's own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What was done to a message after delivery: the entries of its action log, one for each attempt.
 
-Source: GET .../investigate/{investigate_id}/action_log (docs/remote-api.md). An entry names no recipient and no job.
-A move that fails and is tried again has an entry for each attempt, so the first failure is not the last word.
+Source: GET .../investigate/{investigate_id}/action_log (docs/reference/remote-api.md). An entry names no
+recipient and no job. A move that fails and is tried again has an entry for each attempt, so the first
+failure is not the last word.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the API says of messages that were moved or released by their IDs: one row, one outcome.
 
-Sources: POST .../investigate/move and POST .../investigate/release (docs/remote-api.md). Whether a move's message_id is
-the investigate ID or the RFC 5322 Message-ID is not documented, and it may be null: remediation.messages.rows finds
-out.
+Sources: POST .../investigate/move and POST .../investigate/release (docs/reference/remote-api.md). Whether a
+move's message_id is the investigate ID or the RFC 5322 Message-ID is not documented, and it may be null:
+remediation.messages.rows finds out.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ Instant = Annotated[
 
 _LONGEST_CRITERION = 2000
 
-# As far as the message search looks back by itself (docs/remote-api.md); for jobs nothing is documented.
+# As far as the message search looks back by itself (docs/reference/remote-api.md); for jobs nothing is documented.
 LOOK_BACK = timedelta(days=30)
 
 
@@ -73,7 +73,7 @@ NARROWING = (
     "subject",
 )
 
-# The message search has these six; a job knows all ten (see docs/remote-api.md).
+# The message search has these six; a job knows all ten (see docs/reference/remote-api.md).
 SEARCHABLE_DISPOSITIONS = ("MALICIOUS", "SUSPICIOUS", "SPOOF", "SPAM", "BULK", "NONE")
 
 _DISPOSITIONS: dict[str, Disposition] = {name: name for name in get_args(Disposition)}

@@ -1,7 +1,7 @@
 """Reading a listing whose own page numbers and totals always say 0, and whose rows may move while it is read.
 
-Facts (docs/remote-api.md): `page` from 1, `per_page` at most 1,000; result_info.page and total_count are always 0;
-`next` may carry a cursor; the order is not documented; an empty page in the middle has been seen.
+Facts (docs/reference/remote-api.md): `page` from 1, `per_page` at most 1,000; result_info.page and total_count are
+always 0; `next` may carry a cursor; the order is not documented; an empty page in the middle has been seen.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The part of a job's search that the message search can express, and what has to be done about the rest.
 
-Facts (docs/remote-api.md): the message search knows no exact_subject and no submissions, and six of the ten
+Facts (docs/reference/remote-api.md): the message search knows no exact_subject and no submissions, and six of the ten
 dispositions. A job runs its search again by itself, so it can find more than any count before it.
 """
 

@@ -23,7 +23,7 @@ from core.search_words import ADDRESS_CRITERIA
 from remediation.guardrails.limits import OLDEST_PLAN
 from remediation.stamp import Stamp, StampKey, request_digest
 
-# What the API adds to a search that does not say it (docs/remote-api.md).
+# What the API adds to a search that does not say it (docs/reference/remote-api.md).
 DEFAULTS: dict[str, bool] = {"detections_only": True, "submissions": False, "action_log": False}
 
 _WHOLE_SECOND = timedelta(seconds=1)

@@ -1,6 +1,6 @@
 """When to look at a running job again: seldom while it can't have ended yet, often when it may.
 
-Pure functions over the looks taken; no clock, no network. docs/waiting.md tells how well they do.
+Pure functions over the looks taken; no clock, no network. docs/explanation/how-polling-works.md tells how well they do.
 
 The API tells no end, only a status and counters. So the pause is the time that what is left takes at the fastest that
 the job was seen to go, and the lag that is accepted on top of it. Where the counters tell nothing it grows with the
@@ -19,7 +19,7 @@ from remediation.jobs.progress import Look
 DOUBLING_SECONDS = 45.0
 SHARE_OF_TIME_WATCHED = 0.4
 
-# How late an end may be seen: a share of the time watched, and well under the half minute of docs/waiting.md.
+# How late an end may be seen: a share of the time watched, and well under half a minute.
 ACCEPTED_LAG_SHARE = 0.01
 LONGEST_ACCEPTED_LAG_SECONDS = 20.0
 

@@ -65,7 +65,7 @@ def test_a_shipped_playbook_has_no_finding(playbook: Playbook) -> None:
 
 
 def test_the_steps_that_the_documentation_binds_to_a_plan_have_no_finding() -> None:
-    page = (EXAMPLE_ALERT.parents[1] / "docs" / "playbooks.md").read_text()
+    page = (EXAMPLE_ALERT.parents[1] / "docs" / "reference" / "playbook-language.md").read_text()
     [steps] = re.findall(r"```yml\n(.*?)```", page, re.DOTALL)
     inputs = "{alert: {type: object, description: d}, max_messages: {type: integer, description: d}}"
     assert findings(load(f"playbook: 1\nid: a\ntitle: t\ninputs: {inputs}\nsteps:\n{steps}")) == []

@@ -1,4 +1,4 @@
-"""docs/dependencies.md and what is really installed: a row for each package, and no row without one."""
+"""docs/reference/dependencies.md and what is really installed: a row for each package, and no row without one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from supply_chain.pins import (
     read_pins,
 )
 
-PAGE = ROOT / "docs" / "dependencies.md"
+PAGE = ROOT / "docs" / "reference" / "dependencies.md"
 
 
 def read_tables(page: str) -> dict[str, dict[str, dict[str, str]]]:

@@ -46,7 +46,7 @@ app = typer.Typer(
 
 @app.callback()
 def _root() -> None:
-    """The organisation's policy: limits that parameters can't override. See docs/policy.md."""
+    """The organisation's policy: limits that parameters can't override. See docs/reference/policy.md."""
 
 
 @app.command(cls=PlainCommand)
@@ -171,7 +171,7 @@ def _said(policy: Policy) -> Iterator[tuple[str, str]]:
 
 
 def _drift(of_policy: float | None) -> str:
-    """The drift that holds: the smallest of the policy's and the folder's own (docs/guardrails.md)."""
+    """The drift that holds: the smallest of the policy's and the folder's own (docs/explanation/safety-checks.md)."""
     most = DEFAULT_DRIFT_PERCENT if of_policy is None else min(of_policy, DEFAULT_DRIFT_PERCENT)
     said = f"{most:g} %, and 0 % for {' and '.join(IRREVERSIBLE_DESTINATIONS)}" if most else "0 %"
     if of_policy is not None and of_policy > most:

@@ -1,8 +1,8 @@
 """Rows as CSV for a spreadsheet: the plain table, in which every text stays the text that it is.
 
 A byte order mark, and an apostrophe before each text that a spreadsheet could take for a number, date, time, amount,
-boolean or error, and before each that is a formula or begins with an apostrophe itself. docs/exports.md says why it is
-an apostrophe, and how a program has the text again.
+boolean or error, and before each that is a formula or begins with an apostrophe itself. docs/reference/exports.md says
+why it is an apostrophe, and how a program has the text again.
 """
 
 from __future__ import annotations

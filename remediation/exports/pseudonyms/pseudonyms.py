@@ -2,7 +2,7 @@
 
 A pseudonym is HMAC-SHA-256 over the value under a key from the environment: the same value gives the same pseudonym in
 every export that is made with one key, and nobody without the key can compute it from a guess. It is personal data all
-the same, to whoever has the key; docs/pseudonyms.md says what this protects from, and what not.
+the same, to whoever has the key; docs/explanation/pseudonyms.md says what this protects from, and what not.
 
 It fails closed: a text stays where its field is listed in remediation.exports.pseudonyms.fields and it has the form of
 that field, and is replaced everywhere else. Numbers, true, false and null stay.

@@ -1,7 +1,8 @@
 """The organisation's policy: limits, what is protected, what needs a plan or approvals.
 
-Parameters override only what it names. It is a YAML file that the setting CFES_POLICY names; docs/policy.md shows one.
-remediation.guardrails.policy.rules has its parts, remediation.guardrails.policy.loading reads the file.
+Parameters override only what it names. It is a YAML file that the setting CFES_POLICY names.
+docs/reference/policy.md shows one. remediation.guardrails.policy.rules has its parts,
+remediation.guardrails.policy.loading reads the file.
 """
 
 from __future__ import annotations

@@ -104,8 +104,10 @@ def table_of(rows: list[dict[str, Any]], write: Callable[..., object] = write_ex
 
 
 def _documented() -> Callable[[str], str]:
-    """The function that docs/exports.md gives to programs."""
-    [code] = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "exports.md").read_text(), re.DOTALL | re.MULTILINE)
+    """The function that docs/reference/exports.md gives to programs."""
+    [code] = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "reference" / "exports.md").read_text(), re.DOTALL | re.MULTILINE
+    )
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 -- the page is ours
     found: Callable[[str], str] = names["value_of"]

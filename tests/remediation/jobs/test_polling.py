@@ -188,7 +188,7 @@ def waits() -> dict[str, list[waiting.Wait]]:
 def test_a_job_of_four_hours_takes_few_calls(
     waits: dict[str, list[waiting.Wait]], kind: str, over: float, most: int
 ) -> None:
-    """The goal is 40. Where gaps hide the end it gives way: docs/waiting.md says how far."""
+    """The goal is 40. Where gaps hide the end it gives way: docs/explanation/how-polling-works.md says how far."""
     calls = waiting.calls_for_longest(waits[kind])
     assert sum(count > waiting.MOST_CALLS for count in calls) <= over * len(calls)
     assert max(calls) <= most
@@ -205,7 +205,7 @@ def test_the_median_end_is_seen_within_2_percent_of_the_duration(
     ("kind", "most"), [("steady", 0.0), ("discovering late", 0.03), ("bursty", 0.1), ("stalling", 0.05)]
 )
 def test_few_ends_are_seen_over_30_seconds_late(waits: dict[str, list[waiting.Wait]], kind: str, most: float) -> None:
-    """The goal is none: docs/waiting.md says how far it is missed."""
+    """The goal is none: docs/explanation/how-polling-works.md says how far it is missed."""
     assert waiting.late(waits[kind]) <= most * len(waits[kind])
 
 

@@ -1,0 +1,119 @@
+"""The generated tables of the reference pages: errors, settings, playbooks, policy, the columns of an export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from connectors.connection import Connection, environment_variables, guard_variables
+from core import errors as pack_errors
+from platforms.published import markdown
+from platforms.schema_fields import read_fields
+from playbooks import library
+from playbooks.language import format as language
+from playbooks.language.filters import FILTERS, OWN_FILTERS
+from remediation.exports.formats.csv_table import COLUMNS
+from remediation.guardrails.policy.policy import Policy
+from remediation.guardrails.policy.rules import ApprovalRule, Approver, Budget, DeleteRule, Rule
+
+_PARQUET_TYPES = {"text": "text", "list": "list of text", "integer": "integer", "boolean": "boolean"}
+
+# The maps of a playbook and of a policy, with the words that head their tables.
+_PLAYBOOK_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("The playbook", language.Playbook),
+    ("An input, in `inputs`", language.InputSpec),
+    ("A step that runs an action", language.ActionStep),
+    ("`repeat` of an action step", language.Repeat),
+    ("An entry of `on_error`", language.ErrorHandler),
+    ("`retry` of an `on_error` entry", language.Retry),
+    ("A step that checks a condition", language.CheckStep),
+    ("A step that ends the run early", language.FinishStep),
+    ("A step that computes values", language.SetStep),
+)
+_POLICY_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("The policy", Policy),
+    ("A rule in `plan_needed`", Rule),
+    ("A rule in `approval_needed`", ApprovalRule),
+    ("An approver, in `approvers`", Approver),
+    ("A budget, in `budgets`", Budget),
+    ("`delete`", DeleteRule),
+)
+
+
+def playbooks() -> str:
+    """Return the table of the shipped playbooks."""
+    rows = [(f"`{playbook.id}`", playbook.title) for playbook in library.available()]
+    return markdown.table(("playbook", "what it does"), rows)
+
+
+def settings() -> str:
+    """Return the table of the environment variables."""
+    variables, guards = environment_variables(), guard_variables()
+    rows = [
+        (f"`{variables[name]}`", field.description or "", "yes" if name in guards else "")
+        for name, field in Connection.model_fields.items()
+    ]
+    return markdown.table(("variable", "meaning", "guard"), rows)
+
+
+def columns() -> str:
+    """Return the table of the columns that a CSV or Parquet export has."""
+    rows = [
+        (f"`{column.name}`", f"`{'.'.join(column.path)}`", _PARQUET_TYPES[column.kind], column.meaning)
+        for column in COLUMNS
+    ]
+    return markdown.table(("column", "field of the row", "type in Parquet", "meaning"), rows)
+
+
+def errors() -> str:
+    """Return the table of the error types."""
+    rows = [
+        (
+            f"`{kind.__name__}`",
+            str(kind.exit_code),
+            (kind.__doc__ or "").strip().split("\n")[0],
+            kind.default_help,
+        )
+        for kind in _subclasses(pack_errors.PackError)
+    ]
+    return markdown.table(("type", "exit", "what happened", "what to do"), rows)
+
+
+def playbook_keys() -> str:
+    """Return one table for each map of the playbook format."""
+    return _models(_PLAYBOOK_PARTS)
+
+
+def policy_keys() -> str:
+    """Return one table for each map of the policy format."""
+    return _models(_POLICY_PARTS)
+
+
+def filters() -> str:
+    """Return the table of the pack's filters, and a list of those of Jinja."""
+    rows = [(f"`{name}`", (function.__doc__ or "").strip().split("\n\n")[0]) for name, function in OWN_FILTERS.items()]
+    of_jinja = ", ".join(f"`{name}`" for name in FILTERS if name not in OWN_FILTERS)
+    return f"{markdown.table(('filter', 'meaning'), rows)}\n\nFilters of Jinja: {of_jinja}."
+
+
+def _models(parts: tuple[tuple[str, type[BaseModel]], ...]) -> str:
+    return "\n\n".join(f"### {title}\n\n{_model(model)}" for title, model in parts)
+
+
+def _model(model: type[BaseModel]) -> str:
+    schema = model.model_json_schema(by_alias=True)
+    if "$ref" in schema:  # a model that refers to itself
+        schema = {**schema, **schema["$defs"][schema["$ref"].rpartition("/")[2]]}
+    rows = [
+        (f"`{field.name}`", field.type_words, markdown.default_of(field).replace("`null`", ""), field.description)
+        for field in read_fields(schema)
+    ]
+    return markdown.table(("key", "type", "default", "meaning"), rows)
+
+
+def _subclasses(kind: type[pack_errors.PackError]) -> Iterator[type[pack_errors.PackError]]:
+    for child in kind.__subclasses__():
+        if child.__module__ == pack_errors.__name__:
+            yield child
+            yield from _subclasses(child)
