@@ -29,15 +29,15 @@ from core.errors import PackError, ParameterError, TemporaryFailure
 from core.instants import parse_instant
 from core.quantity import counted
 from remediation.jobs.discovery_limit import DiscoveryLimit, Tripwire
-from remediation.jobs.polling import next_look_seconds
+from remediation.jobs.polling import next_poll_seconds
 from remediation.jobs.progress import (
-    LOOKS_REMEMBERED,
-    Look,
+    POLLS_REMEMBERED,
     Outcome,
+    Poll,
     eta_seconds,
-    look_at,
     moved,
     outcome_of,
+    poll_of,
     rate_per_second,
 )
 from remediation.stamp import Stamp
@@ -65,8 +65,8 @@ class Resume(ActionParams):
     began_at: float = Field(description="When the waiting began, in seconds since the epoch.")
     moved_at: float = Field(description="When something last changed, in seconds since the epoch.")
     looks_at_processing: int = Field(0, ge=0, description="Looks taken since messages are processed.")
-    looks: list[Look] = Field(
-        max_length=LOOKS_REMEMBERED,
+    looks: list[Poll] = Field(
+        max_length=POLLS_REMEMBERED,
         description="The latest looks: at, processed, discovered, status. Of a standstill its first and its last.",
     )
 
@@ -155,8 +155,8 @@ def wait_for_job(p: Params, api: EmailSecurity) -> Result:
             watched = state.looks[-1].at - state.began_at
             shortest, longest = p.min_interval_seconds, p.max_interval_seconds
             pause = min(
-                next_look_seconds(state.looks, watched, shortest, longest, state.looks_at_processing),
-                limit.next_look(last_seen, watched, shortest),
+                next_poll_seconds(state.looks, watched, shortest, longest, state.looks_at_processing),
+                limit.next_poll(last_seen, watched, shortest),
             )
             limit = limit.under_policy(api, last_seen)
             limit.check_plan_of(api, last_seen)
@@ -239,7 +239,7 @@ def _in_place_of(
 
 
 def _remember(state: Resume | None, job: BulkJob, at: float) -> Resume:
-    look, followed_from = look_at(job, at), None
+    look, followed_from = poll_of(job, at), None
     if state is not None:
         followed_from = state.followed_from if job.job_id == state.job_id else state.followed_from or state.job_id
     if state is None or job.job_id != state.job_id:
@@ -258,7 +258,7 @@ def _remember(state: Resume | None, job: BulkJob, at: float) -> Resume:
         began_at=state.began_at,
         moved_at=look.at if changed else state.moved_at,
         looks_at_processing=state.looks_at_processing + (look.status not in BEFORE_PROCESSING),
-        looks=[*looks, look][-LOOKS_REMEMBERED:],
+        looks=[*looks, look][-POLLS_REMEMBERED:],
     )
 
 

@@ -131,7 +131,6 @@ LONG = {
     "remediation/exports/destinations/object_store": "one upload with its claim",
     "remediation/exports/row_file": "one file with its states",
     "remediation/jobs/creation": "one job per request, from first check to last",
-    "remediation/jobs/looks": "the passes over the list of jobs",
     "remediation/jobs/match": "one table of what tells two jobs apart",
     "remediation/reconciliation/comparison": "one comparison in parts",
     "remediation/reports/findings": "one list of findings",

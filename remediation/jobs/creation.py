@@ -1,8 +1,9 @@
 """Creating a job once, on an API without idempotency keys: the remote API itself is the journal.
 
-Look for the stamp; a job that has it, and really does what is wanted, is reused. Else POST once. A lost answer is
-followed by patient looks before any second POST. After a create that another worker may have made too, look until the
-list has had its time to show that worker's job: remediation.jobs.settling says which of several stays.
+Search the list for the stamp; a job that has it, and really does what is wanted, is reused. Else POST once. After a
+lost answer the list is checked for a while before any second POST. After a create that another worker may have made
+too, the list is checked until it has had its time to show that worker's job: remediation.jobs.settling says which of
+several stays.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from core.errors import (
     PlanUsed,
     UnexpectedAnswer,
 )
-from remediation.jobs.looks import Bearers, JobLooks, Look
+from remediation.jobs.job_list import JobList, ListedJobs, StampedJobs
 from remediation.jobs.match import ExpectedJob, differences, is_visible, meaning, sent_digest
 from remediation.jobs.reuse import reusable_job, was_asked_before
-from remediation.jobs.settling import FIRST_LOOK_AGAIN_SECONDS, MOST_LOOKS, Meanwhile, Race, surest
+from remediation.jobs.settling import FIRST_PAUSE_SECONDS, MOST_CHECKS, Meanwhile, Race, surest
 from remediation.stamp import Stamp, StampKey
 
-# A look that is older than this when the POST could go is repeated where new jobs show.
-OLDEST_LOOK_SECONDS = 1.0
-STALE_LOOK_SECONDS = 5.0
+# If the list was read longer ago than this when the POST could go, the end with new jobs is read again.
+OLDEST_LIST_SECONDS = 1.0
+STALE_LIST_SECONDS = 5.0
 MOST_RENEWALS = 3
 MOST_POSTS = 2
 
@@ -128,9 +129,9 @@ def create_job_once(
     patience = api.patience()
     while True:
         try:
-            return _looked_and_made(api, intent, stamp, before_post, not_made, meanwhile)
+            return _check_and_create(api, intent, stamp, before_post, not_made, meanwhile)
         except _NotTaken as refused:
-            # Repeated alone it would follow a look and a count that are as old as the pause was long.
+            # Repeated alone it would rely on a list and a count that are as old as the pause was long.
             if not patience.outlasts(refused.failure):
                 not_made(stamp)
                 raise refused.failure from None
@@ -144,7 +145,7 @@ class _NotTaken(Exception):
         self.failure = failure
 
 
-def _looked_and_made(
+def _check_and_create(
     api: EmailSecurity,
     intent: Intent,
     stamp: Stamp,
@@ -152,30 +153,30 @@ def _looked_and_made(
     not_made: Callable[[Stamp], None],
     meanwhile: Meanwhile,
 ) -> CreatedJob:
-    """Look, count, look again, POST, look after it.
+    """Search the list, count, search again, POST, and check the list after it.
 
     Raises: _NotTaken, and what create_job_once raises.
     """
-    looks = JobLooks(api, stamp, intent.request.action)
+    job_list = JobList(api, stamp, intent.request.action)
     if intent.is_known_elsewhere:
-        look = looks.read_all()
-        standing = looks.confirm(look).bearers if look.bearers else []
-        if standing:
-            return _reused(api, intent, looks, Race.of(api, stamp, standing, meanwhile))
+        listed = job_list.read_all()
+        existing = job_list.confirm(listed).jobs if listed.jobs else []
+        if existing:
+            return _reused(api, intent, job_list, Race.of(api, stamp, existing, meanwhile))
     counting = api.clock.monotonic()
     try:
         clearance = before_post(stamp)
     except ApprovalRefused:
         # Another worker may have used the approvals for this very job since the list was read.
-        standing = looks.read_all().bearers if intent.is_known_elsewhere else []
-        if not standing:
+        existing = job_list.read_all().jobs if intent.is_known_elsewhere else []
+        if not existing:
             raise
-        return _reused(api, intent, looks, Race.of(api, stamp, standing, meanwhile))
+        return _reused(api, intent, job_list, Race.of(api, stamp, existing, meanwhile))
     if intent.is_known_elsewhere:
-        standing = _confirmed(looks, api.clock.monotonic() - counting)
-        if standing:
+        existing = _confirmed(job_list, api.clock.monotonic() - counting)
+        if existing:
             not_made(stamp)
-            return _reused(api, intent, looks, Race.of(api, stamp, standing, meanwhile))
+            return _reused(api, intent, job_list, Race.of(api, stamp, existing, meanwhile))
     stamp = replace(
         stamp,
         approved_by=tuple(clearance.approved_by),
@@ -184,15 +185,15 @@ def _looked_and_made(
     ).sealed(api.connection.account_id, StampKey.of(api.connection.plan_key))
     request = intent.request.model_copy(update={"comment": stamp.on(intent.request.comment)})
     warnings = list(clearance.warnings)
-    looks.post_follows()
-    job, posts, others = _post(api, request, stamp, looks)
+    job_list.post_follows()
+    job, posts, others = _post(api, request, stamp, job_list)
     if job is None:
         warnings.append("the answer to this call's own create was lost, and no job of its own shows")
         race = Race.of(api, stamp, others, meanwhile, lost=True)
-        return _with(warnings, _reused(api, intent, looks, race))
+        return _with(warnings, _reused(api, intent, job_list, race))
     if intent.is_known_elsewhere or posts > 1:
         race = Race(api, stamp, own=job, meanwhile=meanwhile)
-        race.await_others(looks)
+        race.await_others(job_list)
         return _with(warnings, _settled(api, intent, race))
     kept = Stamp.read(job.comment)
     if kept is None or not kept.same_request(stamp) or kept.mac != stamp.mac:
@@ -200,31 +201,30 @@ def _looked_and_made(
     return CreatedJob(job, created=True, stamp=stamp, warnings=warnings)
 
 
-def _confirmed(looks: JobLooks, counting_seconds: float) -> Bearers:
-    """What a second pass shows, where one is needed, and a look that is not old when the POST can go.
+def _confirmed(job_list: JobList, counting_seconds: float) -> StampedJobs:
+    """Return the request's jobs after a second pass, where one is needed, and a check fresh enough for the POST.
 
-    counting_seconds: how long the count took. Two passes agree about the time of the first one: a job that has shown
-    since then may be hidden from the second, and is looked for where new jobs show.
+    counting_seconds: how long the count took. Two passes agree about the time of the first one: a job that appeared
+    since then may be hidden from the second, and is searched for at the end with new jobs.
     """
-    one_page = looks.has_one_page
-    standing = looks.confirm().bearers
-    is_old = looks.age_seconds > OLDEST_LOOK_SECONDS or (not one_page and counting_seconds > OLDEST_LOOK_SECONDS)
-    if standing or not is_old:
-        return standing
-    # Once: to read the list takes time too, which another worker may use, and a pass is no younger than it is long.
-    # Again only where a call of the look had to wait.
+    one_page = job_list.has_one_page
+    existing = job_list.confirm().jobs
+    is_old = job_list.age_seconds > OLDEST_LIST_SECONDS or (not one_page and counting_seconds > OLDEST_LIST_SECONDS)
+    if existing or not is_old:
+        return existing
+    # Usually once: reading the list takes time too, which another worker may use. Again only where a call had to wait.
     for _ in range(MOST_RENEWALS):
-        if not looks.can_be_renewed:
+        if not job_list.can_be_renewed:
             break
-        standing = looks.read_new().bearers
-        if standing or looks.age_seconds <= STALE_LOOK_SECONDS:
+        existing = job_list.read_new().jobs
+        if existing or job_list.age_seconds <= STALE_LIST_SECONDS:
             break
-    return standing
+    return existing
 
 
 def _post(
-    api: EmailSecurity, request: BulkJobRequest, stamp: Stamp, looks: JobLooks
-) -> tuple[BulkJob | None, int, Bearers]:
+    api: EmailSecurity, request: BulkJobRequest, stamp: Stamp, job_list: JobList
+) -> tuple[BulkJob | None, int, StampedJobs]:
     """The call's own job, and how many POSTs may have made one; or None, and the jobs that others made meanwhile."""
     patience, lost = api.patience(), 0
     while True:
@@ -237,7 +237,7 @@ def _post(
             cause = failure
         lost += not cause.surely_not_applied
         ends = lost == MOST_POSTS or (cause.surely_not_applied and not patience.outlasts(cause))
-        own, others = _after_lost_answer(api, request, stamp, cause, looks)
+        own, others = _after_lost_answer(api, request, stamp, cause, job_list)
         if own is not None or others:
             return own, lost, others
         if isinstance(cause, ApiRefusal) and not cause.surely_not_applied and lost == 1:
@@ -247,30 +247,30 @@ def _post(
 
 
 def _after_lost_answer(
-    api: EmailSecurity, request: BulkJobRequest, stamp: Stamp, cause: PackError, looks: JobLooks
-) -> tuple[BulkJob | None, Bearers]:
+    api: EmailSecurity, request: BulkJobRequest, stamp: Stamp, cause: PackError, job_list: JobList
+) -> tuple[BulkJob | None, StampedJobs]:
     """The job that the lost POST made, or None after the listing has had its time to show it; and other workers' jobs.
 
     Two workers of one intent differ by their stamp's `call` alone: another's job is not taken for the own.
     Raises: OutcomeUnknown where nobody can tell.
     """
-    look, seen = Look(), Look()
+    listed, seen = ListedJobs(), ListedJobs()
     try:
         named = _named_in_answer(api, stamp, cause)
         if named is not None:
             return named, []
-        for look in _patient_looks(api, looks):
-            seen = seen.then(look)
-            own = [job for job, found in look.bearers if found.is_of_call(stamp)]
+        for listed in _list_patiently(api, job_list):
+            seen = seen.then(listed)
+            own = [job for job, found in listed.jobs if found.is_of_call(stamp)]
             if own:
-                return own[0], look.bearers
+                return own[0], listed.jobs
     except PackError:
         raise _unknown(stamp, cause) from None
     if api.time_left() is not None and (api.time_left() or 0) <= 0:
         raise _unknown(stamp, cause)
     for job in _without_stamp(request, seen):
         raise _unknown(stamp, cause, unmarked=job)
-    return None, look.bearers
+    return None, listed.jobs
 
 
 def _named_in_answer(api: EmailSecurity, stamp: Stamp, cause: PackError) -> BulkJob | None:
@@ -285,12 +285,12 @@ def _named_in_answer(api: EmailSecurity, stamp: Stamp, cause: PackError) -> Bulk
     return job if found is not None and found.is_of_call(stamp) and found.mac == stamp.mac else None
 
 
-def _patient_looks(api: EmailSecurity, looks: JobLooks) -> Iterator[Look]:
-    """What the list shows of this intent, again and again for as long as it may lag; at the end, all of it."""
-    waited, pause = 0.0, FIRST_LOOK_AGAIN_SECONDS
-    for _ in range(MOST_LOOKS):
-        look = looks.read_new()
-        yield look
+def _list_patiently(api: EmailSecurity, job_list: JobList) -> Iterator[ListedJobs]:
+    """Yield the request's jobs at the end with new jobs for as long as the list may lag; at last, of the whole list."""
+    waited, pause = 0.0, FIRST_PAUSE_SECONDS
+    for _ in range(MOST_CHECKS):
+        listed = job_list.read_new()
+        yield listed
         allowance = api.connection.listing_lag_seconds - waited
         time_left = api.time_left()
         if time_left is not None and time_left <= 0:
@@ -300,13 +300,13 @@ def _patient_looks(api: EmailSecurity, looks: JobLooks) -> Iterator[Look]:
         pause = min(pause, allowance, pause if time_left is None else time_left)
         api.clock.sleep(pause)
         waited, pause = waited + pause, pause * 2
-    if not look.bearers and not looks.has_one_page:
-        yield looks.read_again()
+    if not listed.jobs and not job_list.has_one_page:
+        yield job_list.read_again()
 
 
-def _without_stamp(request: BulkJobRequest, look: Look) -> Iterator[BulkJob]:
+def _without_stamp(request: BulkJobRequest, listed: ListedJobs) -> Iterator[BulkJob]:
     """Yield the new jobs that do exactly what was asked for and have no stamp: each may be the lost one."""
-    for item in look.unmarked:
+    for item in listed.unmarked:
         try:
             job = BulkJob.read(item, "a job in the list")
         except UnexpectedAnswer:
@@ -319,9 +319,9 @@ def _with(warnings: list[str], made: CreatedJob) -> CreatedJob:
     return replace(made, warnings=warnings + made.warnings)
 
 
-def _reused(api: EmailSecurity, intent: Intent, looks: JobLooks, race: Race) -> CreatedJob:
+def _reused(api: EmailSecurity, intent: Intent, job_list: JobList, race: Race) -> CreatedJob:
     """The job that stays, where this call made none; once a job that has only just been made is sure to stay."""
-    race.await_others(looks)
+    race.await_others(job_list)
     return _settled(api, intent, race)
 
 
@@ -340,7 +340,7 @@ def _settled(api: EmailSecurity, intent: Intent, race: Race) -> CreatedJob:
             return CreatedJob(first, created=True, stamp=found, warnings=warnings, twins=twins)
         expected = intent.expected_job(found)
         # A job of the same intent that came first, and does not stay, has left it none.
-        others = [job for job, _ in race.bearers() if job.job_id != first.job_id and job.total_messages_discovered]
+        others = [job for job, _ in race.jobs() if job.job_id != first.job_id and job.total_messages_discovered]
         left_some = not any(is_visible(job) and not differences(expected, job) for job in others)
         first, unseen = reusable_job(
             api,
@@ -382,7 +382,7 @@ def _unknown(stamp: Stamp, cause: PackError, unmarked: BulkJob | None = None) ->
     return OutcomeUnknown(
         f"whether the job was created could not be found out: {cause.message}",
         help=(
-            f"List the jobs and look for {stamp} in the comments: if one bears it, it was created. "
+            f"List the jobs and look for {stamp} in the comments: if one has it, it was created. "
             "With the same idempotency_key or plan the same call is safe to run again: it adopts that job."
         ),
         http_status=cause.http_status,

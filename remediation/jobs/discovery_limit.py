@@ -34,7 +34,7 @@ from remediation.stamp import Stamp
 if TYPE_CHECKING:
     from remediation.guardrails.plans.plan import Plan
 
-# While the job has not begun to process, each look may be the one that stops it: at first once a second (a quarter of
+# While the job has not begun to process, each poll may be the one that stops it: at first once a second (a quarter of
 # the API's rate limit), then every two seconds, or every ten while nothing has begun at all; or less often, where the
 # caller's shortest interval is longer.
 QUICK_SECONDS = 60.0
@@ -133,8 +133,8 @@ class DiscoveryLimit:
             )
         return [f"{message}: the limit is the policy's, and nothing enforces it here"]
 
-    def next_look(self, job: BulkJob, watched_seconds: float, shortest: float) -> float:
-        """Seconds until the next look at the latest."""
+    def next_poll(self, job: BulkJob, watched_seconds: float, shortest: float) -> float:
+        """Return the longest pause until the next poll, in seconds."""
         if self.messages is None or job.status not in _INTERVALS:
             return math.inf
         if watched_seconds < QUICK_SECONDS:

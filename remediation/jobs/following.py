@@ -11,12 +11,13 @@ from typing import cast, get_args
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import ActionType, BulkJob
-from remediation.jobs.looks import JobLooks, created_at
+from remediation.jobs.job_list import JobList
+from remediation.jobs.list_layout import created_at
 from remediation.jobs.match import action_of, does_the_same, is_proved, is_visible
 from remediation.stamp import Stamp, StampKey
 
 PAUSE_SECONDS = 2.0
-MOST_LOOKS = 20
+MOST_CHECKS = 20
 
 
 def jobs_in_place_of(api: EmailSecurity, cancelled: BulkJob, time_left: Callable[[], float]) -> list[BulkJob]:
@@ -29,15 +30,15 @@ def jobs_in_place_of(api: EmailSecurity, cancelled: BulkJob, time_left: Callable
     stamp, action = Stamp.read(cancelled.comment), action_of(cancelled)
     if stamp is None or action not in get_args(ActionType) or not _is_believed(api, cancelled):
         return []
-    looks = JobLooks(api, stamp, cast("ActionType", action))
+    job_list = JobList(api, stamp, cast("ActionType", action))
     shown_by = created_at(cancelled.created_at) + timedelta(seconds=api.connection.listing_lag_seconds + 1)
-    found = [job for job, _ in looks.read_again().bearers]
-    for _ in range(MOST_LOOKS):
+    found = [job for job, _ in job_list.read_again().jobs]
+    for _ in range(MOST_CHECKS):
         found = [job for job in found if _is_in_place_of(api, cancelled, stamp, job)]
         if found or api.clock.now() >= shown_by or time_left() < PAUSE_SECONDS:
             break
         api.clock.sleep(PAUSE_SECONDS)
-        found = [job for job, _ in looks.read_new().bearers]
+        found = [job for job, _ in job_list.read_new().jobs]
     return found
 
 

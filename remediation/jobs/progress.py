@@ -1,6 +1,6 @@
-"""How a running job gets on: its rate, the time it still needs, what it has achieved.
+"""The progress of a running job: its rate, the time left, its outcome.
 
-Pure functions over what was seen at each look; no clock, no network.
+Pure functions over the polls of a job; no clock, no network.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from core.json_model import whole_number
 
 Outcome = Literal["succeeded", "partial", "failed", "cancelled"]
 
-# The rate is taken over so many looks: enough to even out bursts, few enough to notice a change.
-LOOKS_IN_RATE = 6
+# The rate is computed over this many polls: enough to even out bursts, few enough to notice a change.
+POLLS_IN_RATE = 6
 
-# A resume object holds so many: how fast a job once went tells how soon it may end after a standstill.
-LOOKS_REMEMBERED = 24
+# A resume object holds this many polls: how fast a job once was shows how soon it may end after a stall.
+POLLS_REMEMBERED = 24
 
 
-class Look(NamedTuple):
-    """What one look at a job saw. at: seconds since the epoch. processed, discovered: messages. status: the job's."""
+class Poll(NamedTuple):
+    """One poll of a job. at: seconds since the epoch. processed, discovered: messages. status: the job's."""
 
     at: float
     processed: Annotated[int, BeforeValidator(whole_number)]
@@ -31,12 +31,12 @@ class Look(NamedTuple):
     status: str
 
 
-def look_at(job: BulkJob, at: float) -> Look:
-    return Look(at, job.processed, job.total_messages_discovered, job.status)
+def poll_of(job: BulkJob, at: float) -> Poll:
+    return Poll(at, job.processed, job.total_messages_discovered, job.status)
 
 
 def outcome_of(job: BulkJob) -> Outcome:
-    """What an ended job achieved: COMPLETED alone does not mean that every message succeeded."""
+    """Return the outcome of an ended job. COMPLETED alone does not mean that every message succeeded."""
     if job.status == "CANCELLED":
         return "cancelled"
     if job.status != "COMPLETED":
@@ -47,24 +47,24 @@ def outcome_of(job: BulkJob) -> Outcome:
     return "succeeded" if all_well else "partial"
 
 
-def rate_per_second(looks: Sequence[Look]) -> float | None:
-    """Messages a second over the latest looks; None while nothing moved."""
-    looks = looks[-LOOKS_IN_RATE:]
-    if len(looks) < 2:
+def rate_per_second(polls: Sequence[Poll]) -> float | None:
+    """Return the messages per second over the latest polls; None while no counter changed."""
+    polls = polls[-POLLS_IN_RATE:]
+    if len(polls) < 2:
         return None
-    seconds = looks[-1].at - looks[0].at
-    messages = looks[-1].processed - looks[0].processed
+    seconds = polls[-1].at - polls[0].at
+    messages = polls[-1].processed - polls[0].processed
     return messages / seconds if seconds > 0 and messages > 0 else None
 
 
-def eta_seconds(looks: Sequence[Look]) -> float | None:
-    """Seconds until the messages discovered so far are through; None while it can't be told."""
-    rate = rate_per_second(looks)
-    if rate is None or looks[-1].status in ("PENDING", "DISCOVERING"):
+def eta_seconds(polls: Sequence[Poll]) -> float | None:
+    """Return the seconds until the messages discovered so far are processed; None while not known."""
+    rate = rate_per_second(polls)
+    if rate is None or polls[-1].status in ("PENDING", "DISCOVERING"):
         return None
-    return (looks[-1].discovered - looks[-1].processed) / rate
+    return (polls[-1].discovered - polls[-1].processed) / rate
 
 
-def moved(before: Look, after: Look) -> bool:
-    """Whether anything changed between two looks."""
+def moved(before: Poll, after: Poll) -> bool:
+    """Return whether anything changed between two polls."""
     return before[1:] != after[1:]

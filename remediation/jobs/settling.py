@@ -18,14 +18,15 @@ from connectors.objects.job import BulkJob
 from core.errors import Applied, NotFound, OutcomeUnknown, PackError
 from core.quantity import counted
 from remediation.jobs.cancelling import Cancelled, cancel_surely
-from remediation.jobs.looks import Bearers, JobLooks, Look, created_at, in_order
+from remediation.jobs.job_list import JobList, ListedJobs, StampedJobs, in_order
+from remediation.jobs.list_layout import created_at
 from remediation.stamp import Stamp
 
 # While the list is given time to show a job, the pauses grow from this one.
-FIRST_LOOK_AGAIN_SECONDS = 1.0
-MOST_LOOKS = 20
-# The list is looked at once more this long after a create where the first look showed the own job and no other; else
-# after CFES_LISTING_LAG_SECONDS, if those are more.
+FIRST_PAUSE_SECONDS = 1.0
+MOST_CHECKS = 20
+# The list is checked again this long after a create if the first check showed the own job and no other; else after
+# CFES_LISTING_LAG_SECONDS, if those are more.
 QUIET_SECONDS = 4.0
 # Jobs of one second can't be told apart where `created_at` has no fraction: the second has to be over.
 WHOLE_SECOND = 1.0
@@ -68,7 +69,7 @@ class Ranked(NamedTuple):
 
 @dataclass
 class Race:
-    """The jobs of one intent, as several looks showed them, and what this call did about them.
+    """The jobs of one request, as several checks of the list showed them, and what this call did about them.
 
     own: the job that this call made, if it did. lost: it sent a POST whose answer was lost and whose job does not show.
     meanwhile: is called with each pause. cancelled: by job ID, the later jobs as this call's cancel left them.
@@ -84,17 +85,17 @@ class Race:
     _own_comments: list[str | None] = field(default_factory=list)
     _own_is_marked: bool = False
     _own_was_cancelled: bool = False
-    _in_all_looks: bool = True
+    _in_every_listing: bool = True
     _out_of_time: bool = False
     _unconfirmed: str | None = None
 
     @classmethod
     def of(
-        cls, api: EmailSecurity, stamp: Stamp, standing: Bearers, meanwhile: Meanwhile, *, lost: bool = False
+        cls, api: EmailSecurity, stamp: Stamp, existing: StampedJobs, meanwhile: Meanwhile, *, lost: bool = False
     ) -> Race:
         """The race of a call that made no job, among those that the list shows."""
         race = cls(api, stamp, lost=lost, meanwhile=meanwhile)
-        race._take_bearers(standing)
+        race._take_jobs(existing)
         return race
 
     @property
@@ -105,46 +106,46 @@ class Race:
 
     @property
     def own_shows(self) -> bool:
-        """Whether a look has shown the own job."""
+        """Return whether a check of the list has shown the own job."""
         return bool(self._own_comments)
 
-    def take(self, look: Look, looks: JobLooks) -> None:
-        """Take in what a look showed, and cancel the jobs that it showed to be later than another."""
+    def take(self, listed: ListedJobs, job_list: JobList) -> None:
+        """Add the jobs of a check of the list, and cancel those that are later than another."""
         if self.own is not None:
-            self._take_own(look, looks)
-        self._take_bearers(look.bearers)
+            self._take_own(listed, job_list)
+        self._take_jobs(listed.jobs)
 
-    def _take_bearers(self, bearers: Bearers) -> None:
-        self._seen |= {job.job_id: (job, stamp) for job, stamp in bearers}
-        for job in self.ranked().later if len(self.bearers()) > 1 else []:
+    def _take_jobs(self, jobs: StampedJobs) -> None:
+        self._seen |= {job.job_id: (job, stamp) for job, stamp in jobs}
+        for job in self.ranked().later if len(self.jobs()) > 1 else []:
             if job.job_id not in self.cancelled:
                 self.cancelled[job.job_id] = self._cancel(job)
 
-    def _take_own(self, look: Look, looks: JobLooks) -> None:
-        self._in_all_looks = self._in_all_looks and look.own is not None
-        if look.own is None:
+    def _take_own(self, listed: ListedJobs, job_list: JobList) -> None:
+        self._in_every_listing = self._in_every_listing and listed.own is not None
+        if listed.own is None:
             return
-        self._own_was_cancelled = look.own.get("status") == "CANCELLED"
-        comment = look.own.get("comment")
+        self._own_was_cancelled = listed.own.get("status") == "CANCELLED"
+        comment = listed.own.get("comment")
         self._own_comments.append(comment if isinstance(comment, str) else None)
-        found = looks.stamp_of(look.own)
+        found = job_list.stamp_of(listed.own)
         self._own_is_marked |= found is not None and found.same_request(self.stamp) and found.mac == self.stamp.mac
 
-    def bearers(self) -> Bearers:
-        """The jobs of the intent that were seen, the own one among them, the earliest first."""
+    def jobs(self) -> StampedJobs:
+        """Return the jobs of the request that were seen, the own one among them, the earliest first."""
         own = {} if self.own is None else {self.own.job_id: (self.own, self.stamp)}
         return in_order((own | self._seen).values())
 
     def ranked(self) -> Ranked:
         """Return which job stays. Another key's job is never touched."""
-        bearers = self.bearers()
-        of_key = [(job, found) for job, found in bearers if found.key == self.stamp.key]
-        of_plan = [(job, found) for job, found in bearers if found.key != self.stamp.key]
+        jobs = self.jobs()
+        of_key = [(job, found) for job, found in jobs if found.key == self.stamp.key]
+        of_plan = [(job, found) for job, found in jobs if found.key != self.stamp.key]
         if self._is_unrecognised and len(of_key) > 1:
             # Other workers can't know it for one of theirs: it is the one that has to go.
             of_key.sort(key=lambda pair: self.own is not None and pair[0].job_id == self.own.job_id)
         first = of_key[0] if of_key else of_plan[0]
-        if of_plan and first[1].same_plan(self.stamp) and of_plan[0] == bearers[0]:
+        if of_plan and first[1].same_plan(self.stamp) and of_plan[0] == jobs[0]:
             # Two keys raced for one plan. A job that this key made without that plan is no part of the race.
             first = of_plan[0]
         # Also where the first is for another request: a call with this key that left them would be the last to see
@@ -155,8 +156,8 @@ class Race:
     def _is_unrecognised(self) -> bool:
         return self.own_shows and not self._own_is_marked
 
-    def await_others(self, looks: JobLooks) -> None:
-        """Look until the list has had its time to show the jobs that other workers have made.
+    def await_others(self, job_list: JobList) -> None:
+        """Check the list until it has had its time to show the jobs that other workers have made.
 
         Raises: OutcomeUnknown where something was changed and the list can't be read, or a later job can't be
         cancelled; where nothing was changed, what reading the list and cancelling raise.
@@ -165,27 +166,27 @@ class Race:
         for _ in self._pauses():
             try:
                 with self._reading():
-                    look = looks.read_new(own_id)
+                    listed = job_list.read_new(own_id)
             except PackError as failure:
                 if not self._is_confirmed_once:
                     raise
                 self._unconfirmed = failure.message
-                self._take_bearers(looks.broken_off.bearers)
+                self._take_jobs(job_list.partial.jobs)
                 return
-            self.take(look, looks)
+            self.take(listed, job_list)
         if self.own is not None and not self._out_of_time and (not self.own_shows or self._lost_to_unseen_job):
             with self._reading():
-                look = looks.read_again(own_id)
-            self.take(look, looks)
+                listed = job_list.read_again(own_id)
+            self.take(listed, job_list)
 
     @property
     def _lost_to_unseen_job(self) -> bool:
-        """Whether somebody else has cancelled the own job, as a duplicate of one that no look has shown."""
-        return self._own_was_cancelled and len(self.bearers()) == 1
+        """Return whether somebody else has cancelled the own job, as a duplicate of one that was never listed."""
+        return self._own_was_cancelled and len(self.jobs()) == 1
 
     @property
     def _is_confirmed_once(self) -> bool:
-        """Whether a look has shown what is needed, and only the one that makes sure is missing."""
+        """Return whether one check has shown what is needed, and only the confirming one is missing."""
         return self._is_quiet and (self.own is None or self.own_shows)
 
     @contextmanager
@@ -196,7 +197,7 @@ class Race:
             applied = surest(self.applied)
             if applied == "no":
                 raise
-            job = self.own or self.bearers()[0][0]
+            job = self.own or self.jobs()[0][0]
             was = "was created" if self.own is not None else "exists for this request"
             raise OutcomeUnknown(
                 f"job {job.job_id} {was}; whether another worker made the same job could not be looked up: "
@@ -208,19 +209,19 @@ class Race:
             ) from None
 
     def _pauses(self) -> Iterator[None]:
-        """Pause before each look, as long as another job may turn up."""
+        """Pause before each check of the list, as long as another job may appear."""
         clock = self.api.clock
-        began, pause = clock.monotonic() - self._age_seconds(), FIRST_LOOK_AGAIN_SECONDS
-        # A look shows the list as it was when the look began: it may take long where the API lets few calls through.
-        looked = clock.monotonic() if self.own is not None else -math.inf
+        began, pause = clock.monotonic() - self._age_seconds(), FIRST_PAUSE_SECONDS
+        # A check shows the list as it was when the check began: it may take long where the API lets few calls through.
+        checked_at = clock.monotonic() if self.own is not None else -math.inf
         if self.own is not None:
             yield
-        for _ in range(MOST_LOOKS):
+        for _ in range(MOST_CHECKS):
             until = began + self._patience()
-            if max(looked, began) >= until - 0.001:  # what sums of pauses leave
+            if max(checked_at, began) >= until - 0.001:  # what sums of pauses leave
                 return
             left = until - clock.monotonic()
-            if self.own is None and looked == -math.inf and left <= 0:
+            if self.own is None and checked_at == -math.inf and left <= 0:
                 return
             time_left = self.api.time_left()
             if time_left is not None and time_left <= max(left, 0):
@@ -228,7 +229,7 @@ class Race:
                 return
             self._pause(max(left if self._is_quiet else min(pause, left), 0))
             pause *= 2
-            looked = clock.monotonic()
+            checked_at = clock.monotonic()
             yield
 
     def _pause(self, seconds: float) -> None:
@@ -242,17 +243,17 @@ class Race:
         """How long ago the latest job was made, by this machine's clock; 0 for the own one."""
         if self.own is not None:
             return 0.0
-        latest = max(created_at(job.created_at) for job, _ in self.bearers())
+        latest = max(created_at(job.created_at) for job, _ in self.jobs())
         # A clock that is behind says that the job is still to be made: then it has only just been.
         return max((self.api.clock.now() - latest).total_seconds(), 0.0)
 
     @property
     def _is_quiet(self) -> bool:
         """Whether nothing hints at another job, or at a list that lags."""
-        return len(self.bearers()) == 1 and self._in_all_looks
+        return len(self.jobs()) == 1 and self._in_every_listing
 
     def _patience(self) -> float:
-        jobs = [job for job, _ in self.bearers()]
+        jobs = [job for job, _ in self.jobs()]
         in_whole_seconds = any(not _FRACTION.search(job.created_at or "") for job in jobs)
         sure = self.api.connection.listing_lag_seconds + (WHOLE_SECOND if in_whole_seconds else 0.0)
         return min(sure, QUIET_SECONDS) if self._is_quiet else sure

@@ -27,11 +27,10 @@ from core.errors import OutcomeUnknown, PackError, TemporaryFailure
 from remediation.exports.collected_rows import Collected
 from remediation.guardrails.plans import check as plan_check
 from remediation.guardrails.plans.plan import Plan
-from remediation.jobs import clearance
-from remediation.jobs import looks as job_looks
+from remediation.jobs import clearance, job_list
 from remediation.jobs import reuse as job_reuse
 from remediation.jobs import settling as job_settling
-from remediation.jobs.looks import JobLooks, Look
+from remediation.jobs.job_list import JobList, ListedJobs
 from remediation.messages import batches as message_batches
 from remediation.stamp import Stamp
 from tests.chaos import workers
@@ -208,11 +207,11 @@ def _forgets_the_plans_window(patch: pytest.MonkeyPatch) -> None:
 
 
 def _believes_one_pass(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(JobLooks, "confirm", lambda _, look=None: look or Look())
+    patch.setattr(JobList, "confirm", lambda _, listed=None: listed or ListedJobs())
 
 
 def _compares_ids_as_they_are_spelled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(job_looks, "uuid_of", lambda value: value)
+    patch.setattr(job_list, "uuid_of", lambda value: value)
 
 
 def _ends_before_other_jobs_can_show(patch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from connectors.objects.job import BulkJobRequest
 from connectors.objects.search import SearchParams
 from core.errors import OutcomeUnknown, UnexpectedAnswer
 from remediation.jobs.creation import Clearance, CreatedJob, Intent, create_job_once
-from remediation.jobs.looks import JobLooks
+from remediation.jobs.job_list import JobList
 from remediation.stamp import Stamp
 from tests.clock import FakeClock
 from tests.connectors.scripted import ACCOUNT, connected, envelope, job
@@ -446,9 +446,9 @@ def test_a_list_that_has_one_page_for_every_number_costs_few_calls_while_its_cou
         return answer(request)
 
     service._answer = same_page  # type: ignore[method-assign]
-    looks = JobLooks(api, Stamp.of(ACCOUNT, "case-42", {}), "MOVE")
-    looks.read_all()
-    looks.read_all(filtered=True, backwards=True)
+    job_list = JobList(api, Stamp.of(ACCOUNT, "case-42", {}), "MOVE")
+    job_list.read_all()
+    job_list.read_all(filtered=True, backwards=True)
     assert sum(service.calls.values()) <= 10
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from actions import wait_for_job
 from benchmarks import simulated_jobs, waiting
 from connectors.objects.job import HAS_ENDED
-from remediation.jobs.polling import next_look_seconds
-from remediation.jobs.progress import LOOKS_REMEMBERED, Look
+from remediation.jobs.polling import next_poll_seconds
+from remediation.jobs.progress import POLLS_REMEMBERED, Poll
 from tests.clock import FakeClock
 from tests.connectors.scripted import JOB_ID, Scripted, connected, job, ok
 
@@ -23,34 +23,34 @@ LONGEST = wait_for_job.Params.model_fields["max_interval_seconds"].default
 
 
 @st.composite
-def any_looks(draw: st.DrawFn) -> list[Look]:
+def any_polls(draw: st.DrawFn) -> list[Poll]:
     """Looks as a service may answer them: counters may fall, stand still or say nonsense."""
     count = st.integers(0, 10**12)
-    pauses = draw(st.lists(st.floats(0, 4000), min_size=1, max_size=LOOKS_REMEMBERED))
-    at, looks = 1_795_000_000.0, []
+    pauses = draw(st.lists(st.floats(0, 4000), min_size=1, max_size=POLLS_REMEMBERED))
+    at, polls = 1_795_000_000.0, []
     for pause in pauses:
         at += pause
-        looks.append(Look(at, draw(count), draw(count), draw(st.sampled_from([*RUNNING, "PAUSED"]))))
-    return looks
+        polls.append(Poll(at, draw(count), draw(count), draw(st.sampled_from([*RUNNING, "PAUSED"]))))
+    return polls
 
 
-def evenly(seconds: float, per_second: float, discovered: int) -> list[Look]:
-    """Six looks at a job that has been processing evenly for so long."""
+def evenly(seconds: float, per_second: float, discovered: int) -> list[Poll]:
+    """Six polls of a job that has been processing evenly for so long."""
     ats = [seconds * number / 5 for number in range(6)]
-    return [Look(at, int(at * per_second), discovered, "PROCESSING") for at in ats]
+    return [Poll(at, int(at * per_second), discovered, "PROCESSING") for at in ats]
 
 
-def pause_after(looks: list[Look], **given: Any) -> float:
+def pause_after(polls: list[Poll], **given: Any) -> float:
     bounds = {"shortest": SHORTEST, "longest": LONGEST, **given}
-    return next_look_seconds(looks, looks[-1].at - looks[0].at, **bounds)
+    return next_poll_seconds(polls, polls[-1].at - polls[0].at, **bounds)
 
 
-@given(any_looks(), st.floats(0, 10**6), st.floats(0.5, 3600), st.floats(0, 3600), st.integers(0, 10**6))
+@given(any_polls(), st.floats(0, 10**6), st.floats(0.5, 3600), st.floats(0, 3600), st.integers(0, 10**6))
 def test_a_pause_is_never_under_the_shortest_nor_over_the_longest(
-    looks: list[Look], before: float, shortest: float, more: float, taken: int
+    polls: list[Poll], before: float, shortest: float, more: float, taken: int
 ) -> None:
-    watched = looks[-1].at - looks[0].at + before
-    assert shortest <= next_look_seconds(looks, watched, shortest, shortest + more, taken) <= shortest + more
+    watched = polls[-1].at - polls[0].at + before
+    assert shortest <= next_poll_seconds(polls, watched, shortest, shortest + more, taken) <= shortest + more
 
 
 @given(st.floats(10, 5000), st.floats(0.5, 100), st.integers(0, 10**6), st.integers(0, 10**6))
@@ -62,9 +62,9 @@ def test_the_more_is_left_the_longer_is_the_pause(seconds: float, per_second: fl
 
 @given(st.floats(0, 20_000), st.floats(0, 20_000))
 def test_while_nothing_is_processed_the_pauses_only_grow(watched: float, longer: float) -> None:
-    looks = [Look(0, 0, 0, "PENDING")]
-    sooner = next_look_seconds(looks, watched, SHORTEST, LONGEST)
-    assert sooner <= next_look_seconds(looks, watched + longer, SHORTEST, LONGEST)
+    polls = [Poll(0, 0, 0, "PENDING")]
+    sooner = next_poll_seconds(polls, watched, SHORTEST, LONGEST)
+    assert sooner <= next_poll_seconds(polls, watched + longer, SHORTEST, LONGEST)
 
 
 @pytest.mark.parametrize("before_processing", [0, 5, 60, 3000])
@@ -73,21 +73,21 @@ def test_whatever_a_job_does_it_is_looked_at_at_most_110_times_in_four_hours(
     before_processing: float, moves_after: float
 ) -> None:
     """One message is always left, which may be through at any moment; another appears whenever it is."""
-    looks: list[Look] = []
+    polls: list[Poll] = []
     at, taken, processing, done, moved_at = 0.0, 0, 0, 0, 0.0
     while at < FOUR_HOURS:
         taken += 1
         processing += at >= before_processing
         if processing > 1 and at - moved_at >= moves_after:
             done, moved_at = done + 1, at
-        looks.append(Look(at, done, done + 1, "PROCESSING" if processing else "DISCOVERING"))
-        looks = looks[-LOOKS_REMEMBERED:]
-        at += next_look_seconds(looks, at, SHORTEST, LONGEST, processing)
+        polls.append(Poll(at, done, done + 1, "PROCESSING" if processing else "DISCOVERING"))
+        polls = polls[-POLLS_REMEMBERED:]
+        at += next_poll_seconds(polls, at, SHORTEST, LONGEST, processing)
     assert taken <= 110
 
 
 def test_a_steady_job_is_looked_at_just_after_its_end() -> None:
-    # 10 of 310 messages are left, at one a second: a look before the end, and one that sees it.
+    # 10 of 310 messages are left, at one a second: a poll before the end, and one that sees it.
     before = pause_after(evenly(300, 1, 310))
     assert 5 <= before <= 10
     assert before + pause_after(evenly(300 + before, 1, 310)) <= 10 + 5
@@ -98,34 +98,34 @@ def test_the_lag_that_is_accepted_is_a_share_of_the_time_watched_and_20_seconds_
     watched: float, lag: float
 ) -> None:
     # One message of many is left: it may be through at any moment.
-    looks = [Look(0, 0, 10**6, "PROCESSING"), Look(watched, 10**6 - 1, 10**6, "PROCESSING")]
-    assert pause_after(looks) == pytest.approx(lag, rel=0.01)
+    polls = [Poll(0, 0, 10**6, "PROCESSING"), Poll(watched, 10**6 - 1, 10**6, "PROCESSING")]
+    assert pause_after(polls) == pytest.approx(lag, rel=0.01)
 
 
 def test_after_a_standstill_a_tenth_of_it_is_accepted() -> None:
-    looks = [Look(0, 0, 400, "PROCESSING"), Look(100, 399, 400, "PROCESSING"), Look(3100, 399, 400, "PROCESSING")]
-    assert pause_after(looks) == pytest.approx(300, rel=0.01)
+    polls = [Poll(0, 0, 400, "PROCESSING"), Poll(100, 399, 400, "PROCESSING"), Poll(3100, 399, 400, "PROCESSING")]
+    assert pause_after(polls) == pytest.approx(300, rel=0.01)
 
 
 def test_a_job_that_stands_still_is_not_slept_over_when_it_goes_on() -> None:
-    looks = [Look(0, 0, 400, "PROCESSING"), *(Look(100 + 10 * n, 300, 400, "PROCESSING") for n in range(20))]
+    polls = [Poll(0, 0, 400, "PROCESSING"), *(Poll(100 + 10 * n, 300, 400, "PROCESSING") for n in range(20))]
     # What is left took 33 s before; then the lag that is accepted.
-    assert pause_after(looks) <= 33 + 20
+    assert pause_after(polls) <= 33 + 20
 
 
 def test_a_short_look_is_not_trusted_for_hours() -> None:
-    looks = [Look(0, 0, 10**6, "PROCESSING"), Look(10, 10, 10**6, "PROCESSING")]
+    polls = [Poll(0, 0, 10**6, "PROCESSING"), Poll(10, 10, 10**6, "PROCESSING")]
     # At their speed there is more than a week left.
-    assert next_look_seconds(looks, 10_000, SHORTEST, LONGEST) <= 20 + 20
+    assert next_poll_seconds(polls, 10_000, SHORTEST, LONGEST) <= 20 + 20
 
 
 def test_a_burst_does_not_count_for_what_is_left_but_for_the_last_of_it() -> None:
     # Bursts of 100 messages in 20 s, every 200 s: at that speed, 1,000 take 200 s, as things go 2,000 s.
-    looks = [Look(200 * n + at, 100 * n, 2000, "PROCESSING") for n in range(10) for at in (0, 180)]
-    looks += [Look(2000, 1000, 2000, "PROCESSING")]
-    assert pause_after(looks) > 500
+    polls = [Poll(200 * n + at, 100 * n, 2000, "PROCESSING") for n in range(10) for at in (0, 180)]
+    polls += [Poll(2000, 1000, 2000, "PROCESSING")]
+    assert pause_after(polls) > 500
     # The last hundred may be one burst.
-    assert pause_after([look._replace(discovered=1100) for look in looks]) <= 20 + 20
+    assert pause_after([poll._replace(discovered=1100) for poll in polls]) <= 20 + 20
 
 
 def stalled_api(clock: FakeClock | None = None) -> tuple[Scripted, Any]:
@@ -154,7 +154,7 @@ def test_of_a_standstill_the_first_and_the_last_look_are_remembered() -> None:
     """How fast the job once went is then not forgotten, however long it stands."""
     result = wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": 86_400}, stalled_api()[1])
     resume = result["resume"]
-    assert [look[0] - resume["began_at"] > 299 for look in resume["looks"]] == [False, True]
+    assert [poll[0] - resume["began_at"] > 299 for poll in resume["looks"]] == [False, True]
     assert resume["looks_at_processing"] == resume["polls"] > 2
 
 
