@@ -28,6 +28,7 @@ from core.clock import Clock, Deadline, SystemClock
 from core.errors import DeadlineExceeded, InlineTooLarge, PackError, ParameterError
 from core.quantity import counted
 from platforms.caller import OF_API_GATEWAY, with_caller
+from platforms.session import Session
 
 CALLER_FROM = environment_variables()["caller_from"]
 
@@ -78,7 +79,8 @@ def run(event: Mapping[str, Any], context: Context, clock: Clock) -> dict[str, A
     action.check(params)
     bounded = _bounded(action, params)
     try:
-        result = _run(action, bounded, event, context, clock)
+        with Session(lambda: _connect(event, context, clock)) as session:
+            result = session.run(action, bounded)
     except InlineTooLarge as error:
         raise error if bounded == params else _too_large(error.message) from None
     if action.effect == "read" and (size := len(json.dumps(result))) > LARGEST_RESULT_BYTES:
@@ -86,11 +88,8 @@ def run(event: Mapping[str, Any], context: Context, clock: Clock) -> dict[str, A
     return result
 
 
-def _run(
-    action: Action[Any, Any], params: Mapping[str, Any], event: Mapping[str, Any], context: Context, clock: Clock
-) -> dict[str, Any]:
-    if not action.connection:
-        return action.run(params)
+def _connect(event: Mapping[str, Any], context: Context, clock: Clock) -> EmailSecurity:
+    """Return a connection whose calls end before the function's own limit. Raises: PackError."""
     remaining = context.get_remaining_time_in_millis() / 1000
     usable = remaining - min(MARGIN_SECONDS, remaining * MARGIN_SHARE)
     if usable < LEAST_SECONDS:
@@ -101,10 +100,7 @@ def _run(
     read_timeout = min(connection.request_timeout_seconds, max(usable * REQUEST_SHARE, SLOW_READ_SECONDS))
     connection = connection.model_copy(update={"request_timeout_seconds": read_timeout})
     deadline = Deadline(clock, usable)
-    with EmailSecurity(
-        connection, clock=clock, deadline=deadline, ends=ends, write_timeout_seconds=write_timeout
-    ) as api:
-        return action.run(params, api)
+    return EmailSecurity(connection, clock=clock, deadline=deadline, ends=ends, write_timeout_seconds=write_timeout)
 
 
 def _bounded(action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:

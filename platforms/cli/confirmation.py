@@ -55,5 +55,9 @@ def _run(shows: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
 
     # A connection of its own: how long the person thinks is no part of the call's time.
     with EmailSecurity.from_environment() as api:
+        if api.has_policy:
+            from remediation.guardrails.policy.gate import attach_policy  # noqa: PLC0415 -- as above
+
+            attach_policy(api)
         api.check_writable()
         return shows.run(params, api)

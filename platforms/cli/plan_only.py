@@ -22,6 +22,7 @@ from platforms.cli.views.layout import facts
 from platforms.cli.views.palette import STRONG
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import named_values, near
+from platforms.playbook_session import is_connected
 from playbooks.drivers import local
 from playbooks.language.format import ActionStep, Playbook
 from playbooks.language.inputs import accept
@@ -168,7 +169,7 @@ def plan_only(
     terms = replace(terms, farewell=FAREWELL)
     with spool_directory() as place:
         start, directory = playbook_run.prepare_start(screen, playbook, inputs, place / "run", terms)
-        connected = playbook_run.is_connected(playbook)
+        connected = is_connected(playbook)
         try:
             outcome = playbook_run.drive(screen, start, directory, terms, make_gate, connected=connected)
         except ChangeReached as reached:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import typer
 
-from actions.contract import catalog
 from actions.contract.action import Action
 from actions.contract.ending import EndedBySignal, interrupted_code
 from actions.contract.streams import code_of_success, record
 from connectors.email_security import EmailSecurity
 from core import progress
-from core.clock import SystemClock
 from core.errors import PackError
 from core.quantity import counted
+from platforms import playbook_session
 from platforms.cli import step_approval as approval
 from platforms.cli.inputs.alert_records import named
 from platforms.cli.inputs.flag_words import document_in_flags
@@ -34,22 +31,16 @@ from platforms.cli.views.run import RunView
 from platforms.cli.views.run_end import seconds_of, show_closing
 from platforms.cli.views.screen import Screen
 from platforms.journal_key import journal_key, temporary_key
+from platforms.playbook_session import CALLS, Start, is_connected, prepare_run
+from platforms.session import Session
 from playbooks.drivers import local
-from playbooks.language.format import ActionStep, Playbook, Step
+from playbooks.language.format import Playbook, Step
 from playbooks.language.inputs import accept
-
-# Where a run's journal and files go unless `--directory` says otherwise.
-RUNS = Path("cfes-runs")
-
-# The calls of a run, in its directory, unless CFES_CALL_RECORD names another place.
-CALLS = "calls.ndjson"
 
 NOT_ALL_SUCCEEDED = 8
 
 # The action that makes plans.
 PREVIEW = "preview-job"
-
-Start = Callable[..., local.Outcome]
 
 
 class Gate(Protocol):
@@ -160,23 +151,9 @@ def prepare_start(
     screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directory: Path | None, terms: Terms
 ) -> tuple[Start, Path]:
     """Return what begins a run, and its directory; say which playbook it is."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    run_id = f"{playbook.id}-{stamp}-{secrets.token_hex(3)}"
-    place = directory or RUNS / run_id
     screen.say(f"{playbook.title} ({playbook.id})", STRONG)
-
     key = temporary_key() if terms.farewell else journal_key(terms.environment)
-    effects = {name: action.effect for name, action in catalog.available().items()}
-
-    def start(**hooks: Any) -> local.Outcome:
-        return local.run(playbook, inputs, run_id=run_id, directory=place, key=key, effects=effects, **hooks)
-
-    return start, place
-
-
-def is_connected(playbook: Playbook) -> bool:
-    """Return whether a step of the playbook takes a connection."""
-    return any(catalog.find(step.action).connection for step in playbook.steps if isinstance(step, ActionStep))
+    return prepare_run(playbook, inputs, directory, key)
 
 
 def resume(screen: Screen, directory: Path, terms: Terms) -> int:
@@ -217,46 +194,28 @@ def drive(
     Raises: typer.Exit at Ctrl-C, after saying how to go on; NotApproved; what the gate raises.
     """
     with ExitStack() as stack:
-        apis: list[EmailSecurity] = []
-
-        def connect() -> None:
-            if not apis:
-                apis.append(stack.enter_context(EmailSecurity.from_environment(terms.environment)))
-
+        session = stack.enter_context(
+            Session(lambda: EmailSecurity.from_environment(terms.environment), calls=directory / CALLS)
+        )
         if connected:
             # Before the run: without a connection there is no run to leave behind.
-            connect()
+            session.connect()
         bar = stack.enter_context(Bar(screen.err)) if screen.live else None
         view = RunView(screen, bar)
         stack.enter_context(progress.listening(view.heard))
         away = bar.away if bar is not None else nullcontext
-        recorded: list[EmailSecurity] = []
-
-        def call(action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-            if not action.connection:
-                return action.run(params)
-            if not recorded:
-                # The run's directory is there by now.
-                recorded.append(stack.enter_context(apis[0].recording(directory / CALLS)))
-            return action.run(params, recorded[0])
-
-        previews = Previews(call)
+        previews = Previews(session.run)
         gate = make_gate(away, previews)
         view.thinking = gate.thinking
 
-        def before_action(upcoming: local.Upcoming) -> None:
-            if catalog.find(upcoming.command.action).connection:
-                connect()
-            gate(upcoming)
-
-        def run_action(action_id: str, params: dict[str, Any]) -> dict[str, Any]:
-            result = call(catalog.find(action_id), gate.bind(params))
-            if action_id == PREVIEW:
+        def run_action(action: Action[Any, Any], params: dict[str, Any]) -> dict[str, Any]:
+            result = session.run(action, gate.bind(params))
+            if action.id == PREVIEW:
                 previews.plans.append(result)
             return result
 
         try:
-            return start(run_action=run_action, clock=SystemClock(), observer=view, before_action=before_action)
+            return playbook_session.drive(session, start, observer=view, before_action=gate, run_action=run_action)
         except (KeyboardInterrupt, EndedBySignal) as ended:
             stack.close()
             (Parting(terms.farewell) if terms.farewell else view.parting(str(directory))).say(screen)

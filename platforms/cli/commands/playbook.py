@@ -13,10 +13,10 @@ from platforms.cli import playbook_run
 from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
 from platforms.cli.inputs.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
-from platforms.cli.playbook_checks import findings, require_sound
 from platforms.cli.views.errors import told
 from platforms.cli.views.playbook import show_findings, show_list, show_playbook
 from platforms.cli.views.screen import Screen
+from platforms.playbook_checks import findings, require_sound
 from playbooks import library
 
 app = typer.Typer(

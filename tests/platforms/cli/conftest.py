@@ -92,7 +92,7 @@ def clock(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> FakeClock
     """Time of the commands and of the sandbox: whoever sleeps moves both."""
     fake = FakeClock(moved=sandbox.state.advance)
     monkeypatch.setattr("connectors.email_security.SystemClock", lambda: fake)
-    monkeypatch.setattr("platforms.cli.playbook_run.SystemClock", lambda: fake)
+    monkeypatch.setattr("platforms.playbook_session.SystemClock", lambda: fake)
     return fake
 
 
