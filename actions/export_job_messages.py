@@ -482,7 +482,7 @@ def _incomplete(
     p: Params, job: BulkJob, collected: Collected, repeats: ListingRepeats | None
 ) -> ExportIncomplete | ListingRepeats:
     if repeats is not None:
-        return repeats.retold(f"{repeats.message}; {collected.disagreement(job, settled=True)}", job_id=p.job_id)
+        return repeats.restate(f"{repeats.message}; {collected.disagreement(job, settled=True)}", job_id=p.job_id)
     failure = ExportIncomplete(
         f"{collected.disagreement(job, settled=True)}; {counted(len(collected.seen), 'row was', 'rows were')} read",
         job_id=p.job_id,

@@ -646,7 +646,7 @@ def _naming_page(what: str, position: Position) -> Iterator[None]:
     try:
         yield
     except UnusableAnswer as error:
-        raise error.retold(f"{what}: page {position.page:,}: {error.message}") from None
+        raise error.restate(f"{what}: page {position.page:,}: {error.message}") from None
 
 
 def _call_record(connection: Connection) -> CallRecord | None:

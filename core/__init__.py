@@ -1,3 +1,1 @@
-"""What every other package stands on: errors, clock, instants, JSON and YAML reading, text, files and keys of this
-machine.
-"""
+"""The foundation of every other package: errors, clock, instants, JSON and YAML readers, text, local files and keys."""

@@ -1,24 +1,24 @@
-"""The one reader of email addresses and domains: how a safety list names them, and how data spells them.
+"""Readers of email addresses and domains: a strict one for safety lists, a tolerant one for data.
 
-A safety list (the policy's protected people and own domains, a playbook's `own_domains`) is read by `read_entry` and
-`read_domain_entry`. An entry is plainly an address or a domain, or it is refused with the character that is wrong:
+`read_entry` and `read_domain_entry` read a safety list: the policy's protected people and own domains, a playbook's
+`own_domains`. They refuse an entry that is not clearly an address or a domain, and name the wrong character:
 
 | written | in a safety list | in data |
 | --- | --- | --- |
-| upper case, one dot at the end, decomposed accents | understood | understood |
-| `bücher.example` and `xn--bcher-kva.example` | understood, equal | understood, equal |
-| white space around it, `@corp.example` | refused | understood (data has no bare `@corp.example`) |
-| display name, angle brackets, quotes, `mailto:`, comment | refused | understood |
-| several in one text | refused | understood, each |
-| invisible, format, control and bidirectional characters | refused | left out |
-| full-width and other compatibility forms, ideographic dots | refused | understood |
-| Latin letters mixed with another script (but CJK) in one label | refused | as it is |
+| upper case, one dot at the end, decomposed accents | accepted | accepted |
+| `bücher.example` and `xn--bcher-kva.example` | accepted, equal | accepted, equal |
+| white space around it, `@corp.example` | refused | accepted (data has no bare `@corp.example`) |
+| display name, angle brackets, quotes, `mailto:`, comment | refused | accepted |
+| several in one text | refused | accepted, each |
+| invisible, format, control and bidirectional characters | refused | removed |
+| full-width and other compatibility forms, ideographic dots | refused | accepted |
+| Latin letters mixed with another script (except CJK) in one label | refused | kept |
 | `%40`, wildcards, IP addresses, a single label | refused | not an address |
 | empty or too long labels, `xn--` labels that do not decode | refused | not an address |
 
-Data (an alert, a message) is read by `read_addresses`, which raises where a text names no address; what guards
-something must not skip such a text. `AddressSet.covers` never raises: in doubt an address is protected. To leave a
-message where it is can be corrected, to move it perhaps not.
+`read_addresses` reads data (an alert, a message). It raises for a text without an address, because a guard must not
+skip such a text. `AddressSet.covers` never raises: an unclear address counts as protected. A message that stays in
+place can still be moved later; a moved message may be impossible to restore.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ LONGEST_ENTRY = 320
 LONGEST_DOMAIN = 253
 LONGEST_LABEL = 63
 LONGEST_MAILBOX = 64
-# What names addresses in data and is longer is hostile, or no single field.
+# A longer text in data is hostile, or more than one field.
 LONGEST_TEXT = 4000
 
 _LABEL_TOO_LONG = f"has a label of more than {LONGEST_LABEL} characters in its domain"
 
-# Letters, digits, marks of any script come on top. The rest of what RFC 5321 allows is left out on purpose: in a list
-# that people write, `%`, `*`, `?`, `/`, `$` and braces mean an escape, a pattern or a variable that was not filled in.
+# Letters, digits and marks of any script are allowed too. RFC 5321 allows more, but in a list that people write, `%`,
+# `*`, `?`, `/`, `$` and braces mean an escape, a pattern or a variable that was not filled in.
 _IN_MAILBOX = frozenset("._+-=&~#'")
 _IN_DOMAIN = frozenset(".-_")
 
@@ -50,27 +50,27 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))
 
-# What separates addresses in data. Split by it: a search for addresses would take long on a hostile text.
+# The separators of addresses in data. Splitting is fast even on a hostile text; a search for addresses is not.
 _BETWEEN = re.compile(r"""[\s<>()\[\]",;:\x00-\x20]+""")
 _PLAIN = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", re.ASCII)
 _NOT_IN_WORD = re.compile(r"""[\s@<>()\[\]",;:]""")
 _COMMENT = re.compile(r"\([^()]*\)")
 
-# The letters that IDNA 2003 replaced and IDNA 2008 keeps, and the joiners that it dropped.
+# Letters that IDNA 2003 replaces and IDNA 2008 keeps, and the joiners that IDNA 2003 removes.
 _DEVIATIONS = str.maketrans({"\u00df": "ss", "\u03c2": "\u03c3", "\u200c": None, "\u200d": None})
 
 
 class Address(NamedTuple):
-    """mailbox: None for a domain. domain: in lower case, international labels as `xn--`, without a dot at the end."""
+    """An address, or a domain (mailbox: None). domain: lower case, international labels as `xn--`, no final dot."""
 
     mailbox: str | None
     domain: str
 
 
 def read_entry(text: str) -> Address:
-    """Return the address or domain that an entry of a safety list names.
+    """Return the address or domain in an entry of a safety list.
 
-    Raises: ValueError saying which character or part is wrong. The text itself is not in the message.
+    Raises: ValueError that names the wrong character or part. The message does not quote the text.
     """
     if not text:
         raise ValueError("is empty")
@@ -78,7 +78,7 @@ def read_entry(text: str) -> Address:
         raise ValueError(f"is longer than {LONGEST_ENTRY} characters")
     mailbox, at, domain = text.rpartition("@")
     if at and not mailbox:
-        raise ValueError(f"starts with {describe('@')}: write the domain alone, like corp.example")
+        raise ValueError(f"starts with {describe('@')}: write only the domain, like corp.example")
     for index, character in enumerate(text):
         allowed = _IN_MAILBOX if index < len(mailbox) else _IN_DOMAIN
         if character in allowed or (at and index == len(mailbox)) or (character.isascii() and character.isalnum()):
@@ -94,40 +94,40 @@ def read_entry(text: str) -> Address:
 
 
 def read_domain_entry(text: str) -> str:
-    """Return the domain that an entry of a list of domains names. Raises: ValueError as read_entry does."""
+    """Return the domain in an entry of a list of domains. Raises: ValueError as read_entry does."""
     address = read_entry(text)
     if address.mailbox is not None:
-        raise ValueError(f"has {describe('@')}: this list takes domains, write the domain alone, like corp.example")
+        raise ValueError(f"has {describe('@')}: this list is for domains, so write only the domain, like corp.example")
     return address.domain
 
 
 def read_addresses(text: str) -> list[Address]:
-    """Return every address that a text of data names, in its order: `Dana Lee <dana@corp.example>`, `a@b.c; d@e.f`.
+    """Return every address in a text of data, in order: `Dana Lee <dana@corp.example>`, `a@b.c; d@e.f`.
 
-    A display name in quotes or before angle brackets is not looked into. Raises: ValueError where the text names no
-    address, or one that cannot be read.
+    Display names in quotes or before angle brackets are ignored. Raises: ValueError if the text has no address, or
+    an invalid one.
     """
     if len(text) > LONGEST_TEXT:
-        raise ValueError(f"names addresses in more than {LONGEST_TEXT} characters")
+        raise ValueError(f"has more than {LONGEST_TEXT} characters")
     found: dict[Address, None] = {}
-    for candidate in _mentioned(_visible(text)):
+    for candidate in _split_addresses(_remove_invisible(text)):
         mailbox, _, domain = candidate.rpartition("@")
         quoted = len(mailbox) > 2 and mailbox[0] == mailbox[-1] == '"'
         mailbox = _folded(mailbox if quoted or not _NOT_IN_WORD.search(mailbox) else "")
         written = _canonical(domain)
         labels = written.split(".")
         if not mailbox or len(labels) < 2 or len(written) > LONGEST_DOMAIN or _NUMBER.fullmatch(labels[-1]):
-            raise ValueError("names an address that cannot be read")
+            raise ValueError("has an invalid address")
         if not all(len(label) <= LONGEST_LABEL and _LABEL.fullmatch(label) for label in labels):
-            raise ValueError("names an address that cannot be read")
+            raise ValueError("has an invalid address")
         found[Address(mailbox, written)] = None
     if not found:
-        raise ValueError("names no address")
+        raise ValueError("has no address")
     return list(found)
 
 
 class AddressSet:
-    """A safety list. A domain covers its subdomains, an address what is tagged with `+` too.
+    """A safety list. A domain covers its subdomains; an address also covers its `+tag` forms.
 
     Raises: ValueError for an entry that read_entry refuses.
     """
@@ -143,7 +143,7 @@ class AddressSet:
                     self._addresses.add((mailbox, form))
 
     def covers(self, text: str) -> bool:
-        """Return whether a text of data names an address or a domain in the set, however it is spelled."""
+        """Return whether a text of data contains an address or a domain of the set, in any spelling."""
         if not self._domains and not self._addresses:
             return False
         return any(self._covers(candidate) for candidate in _candidates(text))
@@ -161,7 +161,7 @@ class AddressSet:
 
 
 class RelatedDomains:
-    """Domains of one party. A domain is related if it is one of them, lies below one, or above one."""
+    """The domains of one party. A domain is related if it equals one of them, is below one, or above one."""
 
     def __init__(self, domains: Iterable[str] = ()) -> None:
         self._forms: set[str] = set()
@@ -176,7 +176,7 @@ class RelatedDomains:
                 self._above.update(_upwards(form))
 
     def relates(self, domain: str) -> bool:
-        """Return whether the domain is related. A single label (`example`) is above none."""
+        """Return whether the domain is related. A single label (`example`) does not count as above a domain."""
         return any(
             (form in self._above and "." in form) or any(above in self._forms for above in _upwards(form))
             for form in domain_forms(domain)
@@ -184,10 +184,9 @@ class RelatedDomains:
 
 
 def normal_form(text: str) -> str:
-    """Return one spelling of an address or a domain in a search, to compare two: both name the same mail then.
+    """Return the canonical spelling of an address or a domain of a search. Equal results find the same mail.
 
-    In lower case, without white space around it, without a dot at its end, accents composed, the domain in ASCII
-    (`xn--`). A text that is neither keeps what it says.
+    The spelling is lower case, trimmed, without a final dot, with composed accents and the domain in ASCII (`xn--`).
     """
     mailbox, at, domain = text.strip().rpartition("@")
     return f"{unicodedata.normalize('NFC', mailbox).lower()}{at}{_canonical(domain)}"
@@ -195,7 +194,7 @@ def normal_form(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def domains_named(text: str) -> frozenset[str]:
-    """Return the domain of everything in a text of data that could be an address. In doubt one more."""
+    """Return the domain of everything in a text of data that could be an address; rather one too many than too few."""
     if _PLAIN.fullmatch(text):
         return frozenset({text.rpartition("@")[2]})
     domains = (candidate.rpartition("@")[2].strip(" .") for candidate in _candidates(text))
@@ -204,26 +203,26 @@ def domains_named(text: str) -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def domain_forms(domain: str) -> frozenset[str]:
-    """Return the spellings of a domain that are compared: one is equal to another where they share one.
+    """Return the spellings of a domain for a comparison. Two domains are equal if they share a spelling.
 
-    Folded text, and ASCII by the newer and by the older rules of international domains (IDNA 2008 and 2003).
+    The spellings are folded text, and ASCII by both rules of international domains (IDNA 2008 and 2003).
     """
-    text = unicodedata.normalize("NFKC", _visible(domain)).translate(_DOTS).strip(" .").lower()
+    text = unicodedata.normalize("NFKC", _remove_invisible(domain)).translate(_DOTS).strip(" .").lower()
     if len(text) > LONGEST_DOMAIN or (text.isascii() and "xn--" not in text):
         return frozenset({text.casefold()})
-    decoded = ".".join(_decoded(label) for label in text.split("."))
+    decoded = ".".join(_decode_label(label) for label in text.split("."))
     older = _canonical(decoded.translate(_DEVIATIONS))
     return frozenset({text.casefold(), decoded.casefold(), _canonical(decoded), older})
 
 
 def _canonical(domain: str) -> str:
-    """Return the domain in ASCII, mapped by UTS 46; not checked."""
+    """Return the domain in ASCII, mapped by UTS 46, without a check."""
     text = domain.translate(_DOTS).strip(" ").removesuffix(".")
     if text.isascii():
         return text.lower()
     if len(text) > LONGEST_DOMAIN:
         return text.casefold()
-    # Read once, on the first international domain: its tables take time at the start of a process.
+    # Imported for the first international domain only: the tables of idna slow the start of a process.
     from idna import IDNAError, uts46_remap  # noqa: PLC0415
 
     try:
@@ -240,7 +239,7 @@ def _punycode(label: str) -> str:
         return label
 
 
-def _decoded(label: str) -> str:
+def _decode_label(label: str) -> str:
     if not label.startswith("xn--"):
         return label
     try:
@@ -251,14 +250,14 @@ def _decoded(label: str) -> str:
 
 def _check_mailbox(mailbox: str) -> None:
     if "@" in mailbox:
-        raise ValueError(f"has {describe('@')} twice: write one address or one domain")
+        raise ValueError(f"has {describe('@')} twice: write one address or one domain per entry")
     if len(mailbox) > LONGEST_MAILBOX:
         raise ValueError(f"has more than {LONGEST_MAILBOX} characters before the {describe('@')}")
     if not all(mailbox.split(".")):
-        raise ValueError(f"has {describe('.')} at an end of the part before the @, or twice in a row")
+        raise ValueError(f"has {describe('.')} at the start or end of the part before the @, or twice in a row")
     for character in (mailbox[0], mailbox[-1]):
         if character in "'#~&+-=":
-            raise ValueError(f"has {describe(character)} around the part before the @: write the address alone")
+            raise ValueError(f"has {describe(character)} around the part before the @: write only the address")
     _check_letters(mailbox)
 
 
@@ -267,7 +266,7 @@ def _strict_domain(domain: str) -> str:
     if not domain:
         raise ValueError(f"has no domain after {describe('@')}")
     if not all(labels):
-        raise ValueError(f"has {describe('.')} at an end, or twice in a row: a label of the domain is empty")
+        raise ValueError(f"has an empty label in its domain: {describe('.')} at the start or end, or twice in a row")
     if _NUMBER.fullmatch(labels[-1].lower()):
         raise ValueError("is an IP address or a number, not a domain like corp.example")
     if len(labels) < 2:
@@ -283,7 +282,7 @@ def _strict_label(label: str) -> str:
     _check_letters(label)
     for character in (label[0], label[-1]):
         if character == "-":
-            raise ValueError(f"has {describe('-')} at an end of a label of the domain")
+            raise ValueError(f"has {describe('-')} at the start or end of a label of its domain")
     international = not label.isascii() or lower.startswith("xn--")
     if international:
         from idna import IDNAError, alabel, ulabel, uts46_remap  # noqa: PLC0415 -- see _canonical
@@ -295,7 +294,7 @@ def _strict_label(label: str) -> str:
                 raise ValueError(_LABEL_TOO_LONG) from None
             point = getattr(error, "codepoint", None)
             why = f": {describe(chr(point))} is not allowed there" if isinstance(point, int) else ""
-            raise ValueError(f"has a label that is not a valid international one (IDNA 2008){why}") from None
+            raise ValueError(f"has an invalid international label in its domain (IDNA 2008){why}") from None
     if len(lower) > LONGEST_LABEL:
         raise ValueError(_LABEL_TOO_LONG)
     return lower
@@ -303,45 +302,45 @@ def _strict_label(label: str) -> str:
 
 def _check_letters(text: str) -> None:
     for before, character in pairwise(f".{text}"):
-        # An accent that belongs to a letter has become one with it; what is left after a Latin letter belongs to none.
+        # NFC has merged accents into their letters. A mark that is left after a Latin letter belongs to no letter.
         is_mark = unicodedata.category(character).startswith("M")
         if is_mark and (
             before.isascii() or is_combining(character) or unicodedata.name(before, "").startswith("LATIN")
         ):
-            raise ValueError(f"has {describe(character)} without a letter that it belongs to")
+            raise ValueError(f"has {describe(character)} without a base letter")
     foreign = mixed_script(text)
     if foreign is not None:
-        raise ValueError(f"has {describe(foreign)} among Latin letters: names do not mix the two")
+        raise ValueError(f"has {describe(foreign)} among Latin letters: one name can't mix these scripts")
 
 
 def _hint(character: str) -> str:
     match character:
         case "," | ";":
-            return ": write each address or domain as an entry of its own"
+            return ": write each address or domain as a separate entry"
         case "*" | "?":
-            return ": patterns are not supported, and a domain covers its subdomains"
+            return ": patterns are not supported; a domain already covers its subdomains"
         case "%":
             return ": write the character itself, not an escape"
         case ":" | "/":
-            return ": write the address or domain alone, without a scheme or a path"
+            return ": write only the address or domain, without a scheme or a path"
         case "<" | ">" | "(" | ")" | '"' | "[" | "]":
-            return ": write the address alone, without a name, brackets or quotes"
+            return ": write only the address, without a name, brackets or quotes"
         case _ if character.isspace():
             return ": remove the white space"
         case _:
             return ": only an address like ceo@corp.example or a domain like corp.example is accepted"
 
 
-def _visible(text: str) -> str:
-    """Return the text without characters that show nothing and separate nothing."""
+def _remove_invisible(text: str) -> str:
+    """Return the text without invisible characters; white space becomes a space."""
     if text.isascii() and text.isprintable():
         return text
     spaces = "\t\n\r\v\f"
     return text.translate({ord(c): " " if c in spaces else None for c in set(text) if is_invisible(c)})
 
 
-def _mentioned(text: str) -> Iterator[str]:
-    """Return the addresses that a text mentions, and the parts that should be one and are not."""
+def _split_addresses(text: str) -> Iterator[str]:
+    """Yield each part of the text that is an address or should be one."""
     pieces = re.split("[,;]", _COMMENT.sub(" ", _without_names(unicodedata.normalize("NFKC", text))))
     bracketed = [_within_brackets(piece) for piece in pieces]
     for piece, within in zip(pieces, bracketed, strict=True):
@@ -350,18 +349,18 @@ def _mentioned(text: str) -> Iterator[str]:
         elif "@" in piece or not any(bracketed):
             bare = piece.strip()
             quoted = bare.startswith('"') and '"@' in bare[1:]
-            # A scheme, the name of a group: what comes before a colon.
+            # A scheme or the name of a group comes before a colon.
             yield from [bare] if quoted else (word.rpartition(":")[2] for word in piece.split() if word[-1] != ":")
 
 
 def _within_brackets(piece: str) -> str:
-    """Return what the last angle brackets with an @ hold; empty where there are none."""
+    """Return the content of the last angle brackets with an @, or an empty text."""
     within = (part.partition(">")[0].strip() for part in piece.split("<")[1:])
     return next((part.rpartition(":")[2] for part in reversed(list(within)) if "@" in part), "")
 
 
 def _without_names(text: str) -> str:
-    """Return the text without quoted texts, unless one is the part of an address before its @."""
+    """Return the text without its quoted parts, except the quoted mailbox of an address."""
     pieces = re.split(r'("(?:[^"\\]|\\.)*")', text)
     for index in range(1, len(pieces), 2):
         if not pieces[index + 1].startswith("@"):
@@ -370,12 +369,12 @@ def _without_names(text: str) -> str:
 
 
 def _candidates(text: str) -> set[str]:
-    """Return everything in a text that could be an address or a domain; more rather than less."""
-    text = unicodedata.normalize("NFKC", _visible(text)).strip()
+    """Return everything in a text that could be an address or a domain; rather too much than too little."""
+    text = unicodedata.normalize("NFKC", _remove_invisible(text)).strip()
     bare = text.rpartition("<")[2].removesuffix(">") if text.endswith(">") else text
-    # With a comment, a scheme or a list around it an address is one all the same.
+    # An address counts even inside a comment, a scheme or a list.
     words = {part for part in _BETWEEN.split(text) if "@" in part}
-    # An apostrophe is a part of O'Brien, or a quotation mark around an address.
+    # An apostrophe is part of a name (O'Brien), or a quotation mark around an address.
     unquoted = {part for word in words if "'" in word for part in word.split("'") if "@" in part}
     return {bare.strip(), _COMMENT.sub("", bare).strip(), *words, *unquoted}
 
@@ -385,8 +384,8 @@ def _folded(mailbox: str) -> str:
 
 
 def _upwards(domain: str) -> Iterator[str]:
-    """The domain and every domain above it."""
-    # A hostile address may be all dots; a domain has at most 127 labels.
+    """Yield the domain and every domain above it."""
+    # A domain has at most 127 labels; a hostile address may have more dots.
     labels = domain.split(".")[-127:]
     for start in range(len(labels)):
         yield ".".join(labels[start:])

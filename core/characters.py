@@ -1,10 +1,10 @@
-"""Unicode characters in names that people compare: which show nothing, which can be mistaken, how one is named."""
+"""Unicode characters in names: which are invisible, which can be confused, and how a message names them."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties) beyond category Cf: letters and marks that show nothing.
+# Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties) beyond category Cf: invisible letters and marks.
 _IGNORABLE = (
     (0x034F, 0x034F),
     (0x115F, 0x1160),
@@ -27,7 +27,7 @@ _KINDS = {
     "Cn": "unassigned character",
 }
 
-# Control characters have no name in Unicode; these are their aliases there.
+# Control characters have no name in Unicode, only these aliases.
 _CONTROLS = {
     0x00: "NULL",
     0x08: "BACKSPACE",
@@ -41,8 +41,8 @@ _CONTROLS = {
     0x85: "NEXT LINE",
 }
 
-# The scripts that names write together with Latin letters (UTS 39, "highly restrictive"). Letters and digits of every
-# other script can be mistaken for Latin ones somewhere: U+0966 is a zero that looks like an o.
+# The scripts that names combine with Latin letters (UTS 39, "highly restrictive"). Every other script has letters or
+# digits that look like Latin ones: U+0966 is a zero that looks like an o.
 _BESIDE_LATIN = ("CJK ", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC")
 
 
@@ -58,7 +58,7 @@ def describe(character: str) -> str:
 
 
 def is_invisible(character: str) -> bool:
-    """Return whether a character shows nothing: format and control characters and others that fonts leave out."""
+    """Return whether a character is invisible: a format or control character, or another that fonts do not draw."""
     point = ord(character)
     if point < 0x80:
         return not 0x20 <= point < 0x7F
@@ -68,25 +68,25 @@ def is_invisible(character: str) -> bool:
 
 
 def is_combining(character: str) -> bool:
-    """Return whether a character is a mark of no script of its own, like U+0301 COMBINING ACUTE ACCENT."""
+    """Return whether a character is a mark that belongs to no script, like U+0301 COMBINING ACUTE ACCENT."""
     return unicodedata.name(character, "").startswith("COMBINING ")
 
 
 def is_doubtful(character: str) -> bool:
-    """Return whether a character is not plainly a letter, a mark or a digit.
+    """Return whether a character is not clearly a letter, a mark or a digit.
 
-    Doubtful are invisible characters, white space, punctuation, symbols, compatibility forms (full-width letters,
-    ligatures) and whatever has no place in a name.
+    Doubtful are invisible characters, white space, punctuation, symbols and compatibility forms (full-width letters,
+    ligatures).
     """
     plain = unicodedata.category(character) in ("Ll", "Lu", "Lt", "Lo", "Lm", "Mn", "Mc", "Nd")
     compatible = unicodedata.normalize("NFKC", character) == unicodedata.normalize("NFC", character)
-    # Letters by category, quotes and colons by their shape.
+    # Modifier letters are letters by category, but look like quotes and colons.
     modifier = unicodedata.name(character, "").startswith("MODIFIER LETTER")
     return not plain or not compatible or modifier or is_invisible(character)
 
 
 def mixed_script(text: str) -> str | None:
-    """Return the first letter, digit or mark of another script in a text that has Latin letters too, or None."""
+    """Return the first letter, digit or mark of another script in a text with Latin letters, or None."""
     if text.isascii() or not any(_is_latin(character) for character in text):
         return None
     return next((character for character in text if _is_foreign(character)), None)
@@ -97,7 +97,7 @@ def _is_latin(character: str) -> bool:
 
 
 def _is_foreign(character: str) -> bool:
-    """Return whether a letter, digit or mark is of a script that is not written together with Latin letters."""
+    """Return whether a letter, digit or mark belongs to a script that names do not combine with Latin letters."""
     if character.isascii() or unicodedata.category(character)[0] not in "LNM":
         return False
     return not _is_latin(character) and not unicodedata.name(character, "").startswith(_BESIDE_LATIN)

@@ -1,4 +1,4 @@
-"""Time as the pack sees it: injected, so that a test never sleeps; and the moment by which something must be over."""
+"""The clock and deadlines. The clock is injected, so that a test never sleeps."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-# How far the clocks of two machines, or of the service and this one, may be apart.
+# The tolerated difference between the clocks of two machines, or of Cloudflare and this machine.
 CLOCK_SKEW = timedelta(minutes=5)
 
 
 def whole_seconds(seconds: float) -> int:
-    """Return seconds rounded up: timers of platforms (Step Functions, for one) refuse fractions."""
-    # Arithmetic on instants leaves a nanosecond too much now and then: it must not become a second.
+    """Return seconds rounded up, because timers of platforms (such as Step Functions) refuse fractions."""
+    # Arithmetic on instants can leave an extra nanosecond, which must not become a second.
     return math.ceil(round(seconds, 3))
 
 
 class Clock(Protocol):
-    """What the pack may ask of time."""
+    """The time functions that the pack may use."""
 
     def now(self) -> datetime:
-        """The wall clock, with a zone. For stamps on documents, never for measuring."""
+        """Return the wall-clock time with a zone. For timestamps, never for measuring."""
 
     def monotonic(self) -> float:
-        """Seconds that only grow. For measuring and deadlines."""
+        """Return seconds that only increase. For measuring and deadlines."""
 
     def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of this machine."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -45,19 +45,19 @@ class SystemClock:
 
 
 class Deadline:
-    """A moment on the monotonic clock by which something must be over."""
+    """A moment on the monotonic clock by which an operation must end."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock = clock
         self._at = clock.monotonic() + seconds
 
     def remaining(self) -> float:
-        """Seconds left; negative once it has passed."""
+        """Return the seconds left; negative after the deadline."""
         return self._at - self._clock.monotonic()
 
 
 class ReservedDeadline(Deadline):
-    """The same moment, but for what has to be done before it. reserve: how many seconds that takes by now."""
+    """An earlier deadline that leaves time for a final step. reserve: returns the seconds that the step needs."""
 
     def __init__(self, whole: Deadline, reserve: Callable[[], float]) -> None:
         self._whole = whole

@@ -1,53 +1,53 @@
-"""Every error the pack raises, and what each one tells a playbook.
+"""Every error that the pack raises, with the exit code of each.
 
     PackError
-    ├── ParameterError           exit 2   the parameters do not fit; every problem has a JSON pointer
+    ├── ParameterError           exit 2   invalid parameters; every problem has a JSON pointer
     ├── ConnectionSettingsError  exit 2   base URL, account ID or another setting can't be used
     ├── GuardrailRefusal         exit 3   refused before anything was sent
     │   ├── BroadSearchRefused            the search has no narrowing criterion
     │   ├── TooManyMessages               the search finds more than max_messages
     │   ├── TooManyRecipients             the search finds more than max_recipients
     │   ├── UncountableSearch             a count is needed, and the search can't be counted
-    │   ├── MaliciousRelease              messages with a malicious verdict would come into users' Inbox
-    │   ├── PlanNeeded                    the destination or the policy wants a plan first
-    │   ├── PlanRefused                   the plan was edited, has no seal, is too old, or is for something else
-    │   │   └── PlanDrifted               the search finds another number by now
-    │   ├── NotRestorable                 what was purged can't be brought back
+    │   ├── MaliciousRelease              messages with a malicious verdict would be moved to an Inbox
+    │   ├── PlanNeeded                    the destination or the policy requires a plan
+    │   ├── PlanRefused                   the plan was edited, has no seal, is too old, or is for another request
+    │   │   └── PlanDrifted               the search now finds a different number of messages
+    │   ├── NotRestorable                 purged messages can't be restored
     │   ├── ReadOnlyMode                  CFES_READ_ONLY is set
-    │   ├── ObserveMode                   the policy only observes: the change would have been made
-    │   ├── PolicyRefused                 the organisation's policy does not allow it
+    │   ├── ObserveMode                   every check passed, but the policy only observes
+    │   ├── PolicyRefused                 the organization's policy does not allow it
     │   │   ├── PolicyUnusable            the policy can't be read: no write is made without it
-    │   │   └── ProtectedRefused          protected recipients or senders would be touched
-    │   ├── ApprovalRefused               approvals are missing, or one can't be accepted
-    │   ├── EvidenceRefused               the evidence has been changed, or is of another job
-    │   ├── CheckRefused                  a playbook's own check said no
-    │   ├── InlineTooLarge                the rows don't fit into the result, and are never cut
-    │   └── TimeLimitTooShort             one call has less time than the end of an export takes
-    ├── AuthenticationFailed     exit 4   no credentials, or none that the API knows
-    │   └── PermissionDenied              known, but not allowed to do this
-    ├── ApiRefusal               exit 5   the API said no (4xx, or success: false)
+    │   │   └── ProtectedRefused          protected recipients or senders would be affected
+    │   ├── ApprovalRefused               approvals are missing, or one is invalid
+    │   ├── EvidenceRefused               the evidence was modified, or belongs to another job
+    │   ├── CheckRefused                  a check of the playbook failed
+    │   ├── InlineTooLarge                the rows don't fit into the result, and are never truncated
+    │   └── TimeLimitTooShort             the last step of an export takes longer than one call may run
+    ├── AuthenticationFailed     exit 4   no credentials, or the API does not accept them
+    │   └── PermissionDenied              the credentials lack a permission
+    ├── ApiRefusal               exit 5   the API refused the request (4xx, or success: false)
     │   ├── NotFound
-    │   └── Conflict                      the thing's state forbids it
+    │   └── Conflict                      the state of the job does not allow it
     │       ├── IdempotencyConflict       the key was used for another request
-    │       ├── PlanUsed                  the plan has made its job already, under another key
+    │       ├── PlanUsed                  the plan already created a job, under another key
     │       └── JobStillRunning           only an ended job can be deleted
-    ├── UnusableAnswer           exit 5   the API's answer can't be used, and running it again gives the same
-    │   ├── ListingRepeats                a listing brings nothing new and names no end
-    │   └── ListingTooLong                a listing has more pages than one pass may cost
+    ├── UnusableAnswer           exit 5   the response can't be used, and running it again returns the same
+    │   ├── ListingRepeats                a listing repeats itself without an end
+    │   └── ListingTooLong                a listing has more pages than one pass may read
     ├── TemporaryFailure         exit 6   nothing was changed, safe to run again
     │   ├── RateLimited                   with retry_after_seconds
     │   ├── NetworkFailure                reset, timed out
-    │   │   └── NotReceived               the request surely never reached the service
+    │   │   └── NotReceived               the request never reached the API
     │   ├── ServiceUnavailable            5xx
-    │   ├── ExportIncomplete              rows and counters don't agree; `resume` reads again for what is missing
-    │   ├── UnexpectedAnswer              an answer that is not what the contract says; names the field
-    │   ├── DeadlineExceeded              the time allowed is used up
+    │   ├── ExportIncomplete              rows and counters don't match; `resume` reads the missing rows
+    │   ├── UnexpectedAnswer              a response that does not match the API schema; names the field
+    │   ├── DeadlineExceeded              the time limit was reached
     │   └── OutputError                   a file can't be written
-    ├── OutcomeUnknown           exit 7   a change may have been made; says what to look at
-    │   └── PartlyApplied                 a part was done, the rest was not; `resume` says which
+    ├── OutcomeUnknown           exit 7   a change may have been made; names what to check
+    │   └── PartlyApplied                 a part was applied, the rest was not; `resume` has the rest
     └── InternalError            exit 1   a defect of this pack
 
-`type` in the error document is the class's name, so that a state machine can match it.
+`type` in the error document is the class name, so that a state machine can match it.
 """
 
 from __future__ import annotations
@@ -58,30 +58,28 @@ from typing import Any, Literal, Self, TypedDict
 
 from core.clock import whole_seconds
 
-# Sentences of a help that speak of what the action changed, and of nothing else.
-NOTHING_CHANGED = re.compile(
-    r"(?:Nothing was (?:changed|sent|run|cut and nothing was changed)[^.]*|No job was created)\.\s*"
-)
+# Sentences of a help text that only say that the action changed nothing.
+NOTHING_CHANGED = re.compile(r"(?:Nothing was (?:changed|sent|run)[^.]*|No job was created)\.\s*")
 
-# How another job is made where one exists for the same key: a playbook's user gives no key.
+# How to create a second job for one key. A playbook has `attempt` instead of a key.
 ANOTHER_JOB = "another idempotency_key or a new plan (in a playbook: a higher attempt)"
 
 Applied = Literal["no", "unknown", "yes"]
 
 
 class Problem(TypedDict):
-    """One thing that is wrong with a document: where (RFC 6901 JSON pointer) and what."""
+    """A problem in a document: its place (RFC 6901 JSON pointer) and a message."""
 
     pointer: str
     message: str
 
 
-# A message may quote what a server or a file said: it is shown on terminals, and read by people.
+# A message may quote a server or a file. People read it on a terminal.
 LONGEST_TEXT = 4000
 
 
 def printable(text: str) -> str:
-    """The text without control, bidi and other unprintable characters (line breaks are kept), and not endless."""
+    """Return the text cut to LONGEST_TEXT, with unprintable characters replaced by U+FFFD. Line breaks are kept."""
     if len(text) <= LONGEST_TEXT and text.isprintable():
         return text
     shown = "".join(
@@ -97,17 +95,19 @@ def some_of(names: Sequence[str], most: int = 5) -> str:
 
 
 def _printable_problem(problem: Problem) -> Problem:
-    """Pointers hold names that came from outside, and stand on one line."""
+    """Return the problem with a printable message and a printable pointer on one line."""
     pointer = printable(problem["pointer"])[:500].replace("\n", " ")
     return Problem(pointer=pointer, message=printable(problem["message"]))
 
 
 class PackError(Exception):
-    """An error that a playbook can branch on.
+    """An error that a playbook can branch on. No field holds a secret.
 
-    `message` says what happened, `help` what to do next, `applied` whether anything was changed at the remote side,
-    `retryable` whether the same call may succeed later, `retry_after_seconds` in how many whole seconds; `resume`,
-    where there is one, is what the same call takes to go on from what was reached. None of them ever holds a secret.
+    - `message`: what happened
+    - `help`: what to do next
+    - `applied`: whether anything was changed in Cloudflare
+    - `retryable`: whether the same call may succeed later, after `retry_after_seconds` (whole seconds) if set
+    - `resume`: if set, the parameter with which the same call continues
     """
 
     exit_code: int = 1
@@ -142,8 +142,8 @@ class PackError(Exception):
         self.problems = [_printable_problem(problem) for problem in problems]
         self.resume: dict[str, Any] | None = None
 
-    def retold(self, message: str, *, help: str | None = None, job_id: str | None = None) -> Self:  # noqa: A002
-        """The same failure in the words of a caller who knows what it means there."""
+    def restate(self, message: str, *, help: str | None = None, job_id: str | None = None) -> Self:  # noqa: A002
+        """Replace the message (and help, job ID), where a caller knows more about the failure. Return this error."""
         self.message = printable(message)
         self.args = (self.message,)
         self.help = self.help if help is None else printable(help)
@@ -152,15 +152,15 @@ class PackError(Exception):
 
     @property
     def surely_not_applied(self) -> bool:
-        """Whether a write that ended in this changed nothing.
+        """Return whether a write that ended in this error certainly changed nothing.
 
-        success: false inside a 2xx says one thing with its status, another with its body: it has to be looked up.
+        `success: false` inside a 2xx contradicts itself, so the caller has to look the outcome up.
         """
         contradicts_itself = isinstance(self, ApiRefusal) and 200 <= (self.http_status or 0) < 300
         return self.applied == "no" and not contradicts_itself
 
     def document(self) -> dict[str, Any]:
-        """The failure as one JSON document, in the shape every door prints."""
+        """Return the failure as one JSON document, in the shape that every platform prints."""
         error: dict[str, Any] = {
             "type": type(self).__name__,
             "message": self.message,
@@ -181,7 +181,7 @@ class PackError(Exception):
 
 
 class ParameterError(PackError):
-    """The parameters do not fit. Nothing was sent."""
+    """The parameters are invalid. Nothing was sent."""
 
     exit_code = 2
     default_help = "Nothing was sent. Correct the parameters named in `problems` and run it again."
@@ -196,7 +196,7 @@ class ConnectionSettingsError(PackError):
     """A connection setting can't be used. Nothing was sent."""
 
     exit_code = 2
-    default_help = "Nothing was sent. Correct the environment variable that is named."
+    default_help = "Nothing was sent. Correct the environment variable named in the message."
 
 
 class GuardrailRefusal(PackError):
@@ -207,124 +207,124 @@ class GuardrailRefusal(PackError):
 
 class BroadSearchRefused(GuardrailRefusal):
     default_help = (
-        "Nothing was sent. Add a sender, a recipient's address, subject, exact_subject, query, message_id, alert_id, "
-        "smtp_helo_ip or another organisation's domain to search_params, with at least three letters or digits."
+        "Nothing was sent. Narrow search_params: add a sender, a recipient's address, subject, exact_subject, query, "
+        "message_id, alert_id, smtp_helo_ip or another organization's domain, with at least three letters or digits."
     )
 
 
 class TooManyMessages(GuardrailRefusal):
-    default_help = "No job was created. Narrow the search, or raise max_messages if the number is what you expect."
+    default_help = "No job was created. Narrow the search, or raise max_messages if you expect this number."
 
 
 class TooManyRecipients(GuardrailRefusal):
-    default_help = "No job was created. Narrow the search, or raise max_recipients if the number is what you expect."
+    default_help = "No job was created. Narrow the search, or raise max_recipients if you expect this number."
 
 
 class UncountableSearch(GuardrailRefusal):
-    default_help = "No job was created. Leave out what needs a count, or use criteria that the message search knows."
+    default_help = (
+        "No job was created. Remove the parameters that need a count, or use criteria that search-messages supports."
+    )
 
 
 class MaliciousRelease(GuardrailRefusal):
-    default_help = "Nothing was delivered. Narrow the search to the messages that were wrongly held."
+    default_help = "Nothing was changed. Narrow the search to the messages that were held by mistake."
 
 
 class PlanNeeded(GuardrailRefusal):
-    default_help = "Nothing was changed. Make a plan with preview-job, check its numbers, and pass it as `plan`."
+    default_help = "Nothing was changed. Create a plan with preview-job, check its numbers, and pass it as `plan`."
 
 
 class PlanRefused(GuardrailRefusal):
-    """The plan does not bind this call."""
+    """The plan is not valid for this call."""
 
-    default_help = "Nothing was changed. Make a new plan with preview-job and look at its numbers."
+    default_help = "Nothing was changed. Create a new plan with preview-job and check its numbers."
 
 
 class PlanDrifted(PlanRefused):
     default_help = (
-        "Nothing was changed. Make a new plan with preview-job and check its numbers. max_drift can only lower the "
+        "Nothing was changed. Create a new plan with preview-job and check its numbers. max_drift can only lower the "
         "drift that the plan and the policy allow."
     )
 
 
 class NotRestorable(GuardrailRefusal):
     default_help = (
-        "Nothing was changed. This pack can't restore purged messages: on Microsoft 365 an administrator can, while "
-        "they are kept. Restore the other messages from a file of them."
+        "Nothing was changed. The API can't restore purged messages. On Microsoft 365, an administrator can restore "
+        "them within the retention period. To restore the other messages, pass a file that lists only those."
     )
 
 
 class ReadOnlyMode(GuardrailRefusal):
-    default_help = "Nothing was changed. CFES_READ_ONLY is set; unset it where changes are meant to be made."
+    default_help = "Nothing was changed. Unset CFES_READ_ONLY to allow changes."
 
 
 class ObserveMode(GuardrailRefusal):
-    """Every check let the change pass, and the policy says `observe`."""
+    """Every check passed, but the policy sets `observe`."""
 
-    default_help = "Nothing was changed: the policy (CFES_POLICY) only observes. Remove `observe` from it to act."
+    default_help = "Nothing was changed. Remove `observe` from the policy (CFES_POLICY) to allow changes."
 
 
 class PolicyRefused(GuardrailRefusal):
-    """The organisation's policy does not allow it; parameters can't override it."""
+    """The organization's policy does not allow it. No parameter overrides the policy."""
 
-    default_help = "Nothing was changed. Only a change of the policy (CFES_POLICY) allows it."
+    default_help = "Nothing was changed. To allow it, change the policy (CFES_POLICY)."
 
 
 class PolicyUnusable(PolicyRefused):
-    default_help = "Nothing was changed: without a policy that can be read nothing is written. Run `cfes policy check`."
+    default_help = "Nothing was changed. Changes need a readable policy. Run `cfes policy check` to find the problem."
 
 
 class ProtectedRefused(PolicyRefused):
-    default_help = "Nothing was changed. Narrow the search so that it leaves out what the policy protects."
+    default_help = "Nothing was changed. Narrow the search to exclude the people and domains that the policy protects."
 
 
 class ApprovalRefused(GuardrailRefusal):
     default_help = (
-        "Nothing was changed. Let a person whom the policy names, and who did not ask for it, approve the plan: "
-        "`cfes approve PLAN --key FILE`; pass the result in `approvals`."
+        "Nothing was changed. Ask an approver from the policy, other than the requester, to run "
+        "`cfes approve PLAN --key FILE`. Pass the output in `approvals`."
     )
 
 
 class EvidenceRefused(GuardrailRefusal):
     default_help = (
-        "Nothing was deleted. Look at the bundle with `cfes verify`, or make a new one: export-job-messages with "
-        "evidence: bundle, to another path."
+        "Nothing was deleted. Check the bundle with `cfes verify`, or create a new one at another path: "
+        "export-job-messages with evidence: bundle."
     )
 
 
 class CheckRefused(GuardrailRefusal):
-    # The check's own text says what to do.
+    # The text of the check says what to do.
     default_help = "Nothing was changed."
 
 
 class InlineTooLarge(GuardrailRefusal):
-    default_help = (
-        "Nothing was cut and nothing was changed. Give a file path as destination, or raise inline_limit_bytes."
-    )
+    default_help = "Nothing was changed. Export to a file path, or raise inline_limit_bytes."
 
 
 class TimeLimitTooShort(GuardrailRefusal):
-    """The end of an export takes longer than one call may run: no number of calls would finish it."""
+    """The last step of an export takes longer than one call may run, so that no number of calls finishes it."""
 
     default_help = (
-        "Nothing was changed. Give a call more time (time_budget_seconds, or the function's own limit), export as "
-        "ndjson, or export fewer rows (status)."
+        "Nothing was changed. Raise time_budget_seconds (or the time limit of your function), export as ndjson, or "
+        "export fewer rows (status)."
     )
 
 
 class AuthenticationFailed(PackError):
-    """No credentials, or the API does not accept them."""
+    """Credentials are missing, or the API does not accept them."""
 
     exit_code = 4
     default_help = (
-        "Nothing was changed. Set CLOUDFLARE_API_TOKEN (or CLOUDFLARE_API_TOKEN_FILE) to a valid API token and "
-        "CLOUDFLARE_ACCOUNT_ID to the account it is for."
+        "Nothing was changed. Set CLOUDFLARE_API_TOKEN (or CLOUDFLARE_API_TOKEN_FILE) to a valid API token, and "
+        "CLOUDFLARE_ACCOUNT_ID to the account that the token is for."
     )
 
 
 class PermissionDenied(AuthenticationFailed):
     default_help = (
-        "Nothing was changed. Reading needs the permission 'Cloud Email Security: Read', changing anything needs "
-        "'Cloud Email Security: Write', on this account. For deleting a job the API names no permission: that Write is "
-        "enough is an assumption."
+        "Nothing was changed. Give the token 'Cloud Email Security: Read' on this account to read, and "
+        "'Cloud Email Security: Write' to change anything. Deleting a job probably needs Write too; Cloudflare does "
+        "not document it."
     )
 
 
@@ -332,23 +332,23 @@ class ApiRefusal(PackError):
     """The API refused the request. Nothing was changed."""
 
     exit_code = 5
-    default_help = "Nothing was changed. The API's own reason is in api_errors."
+    default_help = "Nothing was changed. See api_errors for the reason that the API gave."
 
 
 class NotFound(ApiRefusal):
-    default_help = "Nothing was changed. Check the ID and the account; a deleted job can't be brought back."
+    default_help = "Nothing was changed. Check the ID and the account. A deleted job can't be restored."
 
 
 class Conflict(ApiRefusal):
-    default_help = "Nothing was changed. The present state of the job does not allow it."
+    default_help = "Nothing was changed. Check the job with get-job: its current state does not allow this."
 
 
 class IdempotencyConflict(Conflict):
-    default_help = f"Nothing was sent. Look at the job that is named; if this is a new intent, use {ANOTHER_JOB}."
+    default_help = f"Nothing was sent. Check the existing job. If this is a new request, use {ANOTHER_JOB}."
 
 
 class PlanUsed(Conflict):
-    default_help = "Nothing was changed. One plan makes one job: follow the job that is named, or make a new plan."
+    default_help = "Nothing was changed. A plan creates one job: wait for the existing job, or create a new plan."
 
 
 class JobStillRunning(Conflict):
@@ -356,28 +356,25 @@ class JobStillRunning(Conflict):
 
 
 class UnusableAnswer(PackError):
-    """An answer that was not damaged on the way and can't be used: the same call gets the same answer."""
+    """A complete response that can't be used. The same call returns the same response."""
 
     exit_code = 5
-    default_help = (
-        "Nothing was changed. To run it again gives the same: report to Cloudflare what the message names, with the "
-        "ray_id."
-    )
+    default_help = "Nothing was changed. Do not retry. Report the message and the ray_id to Cloudflare."
 
 
 class ListingRepeats(UnusableAnswer):
     default_help = (
-        "Nothing was changed. The service does not page this listing as its contract says. Check that "
-        "CLOUDFLARE_BASE_URL and every proxy pass the query (page, per_page, cursor) on, then report it to Cloudflare."
+        "Nothing was changed. Check that CLOUDFLARE_BASE_URL and every proxy forward the query parameters page, "
+        "per_page and cursor. If they do, report the problem to Cloudflare."
     )
 
 
 class ListingTooLong(UnusableAnswer):
-    default_help = "Nothing was changed. Narrow what is asked for: a search by its criteria, a list by its filters."
+    default_help = "Nothing was changed. Narrow the search criteria or the filters of the list."
 
 
 class TemporaryFailure(PackError):
-    """Something that may pass. Nothing was changed; the same call is safe to run again."""
+    """A failure that may be temporary. Nothing was changed, and the same call is safe to run again."""
 
     exit_code = 6
     retryable = True
@@ -385,18 +382,19 @@ class TemporaryFailure(PackError):
 
 
 class ExportIncomplete(TemporaryFailure):
-    """The rows that were read and the job's own counters do not agree. `resume` goes on with what was written."""
+    """The number of rows does not match the job's counters. `resume` continues the export."""
 
     default_help = (
-        "Nothing was changed, and what was written is kept beside the destination. Run the same export with `resume` "
-        "of this error: it reads the listing again for what is missing. Or set require_complete to false, and take "
-        "what there is."
+        "Nothing was changed; the rows that were read are kept next to the destination. Run the same export with "
+        "`resume` from this error to read the missing rows, or set require_complete to false to accept an incomplete "
+        "export."
     )
 
 
 class RateLimited(TemporaryFailure):
     default_help = (
-        "Nothing was changed. Every call is refused until the window ends: run it again after retry_after_seconds."
+        "Nothing was changed. The API refuses every call until the rate limit resets: run it again after "
+        "retry_after_seconds."
     )
 
 
@@ -405,27 +403,27 @@ class NetworkFailure(TemporaryFailure):
 
 
 class NotReceived(NetworkFailure):
-    """The request surely never reached the service: a write may be repeated after it."""
+    """The request never reached the API, so that even a write may be repeated."""
 
     default_help = "Nothing was sent. Check the network, HTTPS_PROXY and SSL_CERT_FILE, then run it again."
 
 
 class ServiceUnavailable(TemporaryFailure):
-    default_help = "Nothing was changed. The service did not answer as it should; run it again later."
+    default_help = "Nothing was changed. Run it again later. If it keeps failing, check cloudflarestatus.com."
 
 
 class UnexpectedAnswer(TemporaryFailure):
-    default_help = "Nothing was changed. If it stays, the API has changed: report the field that is named."
+    default_help = "Nothing was changed. Run it again. If it fails again, the API has changed: report the named field."
 
 
 class DeadlineExceeded(TemporaryFailure):
-    default_help = "Nothing was changed. Run it again, with more time if it happens twice."
+    default_help = "Nothing was changed. Run it again. If it happens twice, raise the time limit."
 
 
 class OutputError(TemporaryFailure):
-    """A file could not be written. At the remote side nothing was changed."""
+    """A file could not be written. Nothing was changed in Cloudflare."""
 
-    default_help = "Nothing was changed at the remote side. Make room or choose another path, then run it again."
+    default_help = "Nothing was changed in Cloudflare. Free disk space or choose another path, then run it again."
 
     def __init__(self, message: str, *, path: str | None = None, **details: Any) -> None:
         super().__init__(message, **details)
@@ -433,18 +431,18 @@ class OutputError(TemporaryFailure):
 
 
 class OutcomeUnknown(PackError):
-    """A change may have been made, and it could not be found out whether it was."""
+    """A change may have been made, and a check could not find out whether it was."""
 
     exit_code = 7
     applied: Applied = "unknown"
-    default_help = "Look before you run it again: the change may have been made."
+    default_help = "The change may have been made. Check before you run it again."
 
 
 class PartlyApplied(OutcomeUnknown):
-    """A part was done and the rest was not."""
+    """A part of the change was made, and the rest was not."""
 
     applied: Applied = "yes"
-    default_help = "To run the same call again is safe: what is done already is left as it is."
+    default_help = "Run the same call again to finish: it is safe, and skips the finished part."
 
 
 class InternalError(PackError):
@@ -453,5 +451,6 @@ class InternalError(PackError):
     exit_code = 1
     applied = "unknown"
     default_help = (
-        "This is a defect of the pack: please report it with the message above. Look before you run it again."
+        "A change may have been made: check before you run it again. This is a defect of the pack. Please report it "
+        "with the message above."
     )

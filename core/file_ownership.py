@@ -1,6 +1,6 @@
-"""Which other users of this machine can change a file: its owner, its mode, and the directories that lead to it.
+"""Checks whether other users of this machine can change a file: its owner, its mode, and the directories above it.
 
-Standard library only. Each weakness names its path, and the command that removes it.
+Standard library only. Each weakness names its path and the command that fixes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# As many as the kernel follows.
+# The kernel's own limit.
 MOST_LINKS = 40
 
 _GROUP_AND_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -23,7 +23,7 @@ _GROUP_AND_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 @dataclass(frozen=True)
 class Weakness:
-    """A way for another user to change a file. fix: the command that closes it."""
+    """A way for another user to change a file. fix: the command that prevents it."""
 
     path: Path
     message: str
@@ -34,17 +34,17 @@ class Weakness:
 
 
 def this_user() -> frozenset[int]:
-    """Return the user that this process runs as."""
+    """Return the user ID of this process, as a set."""
     return frozenset({os.geteuid()})
 
 
 def root_and_this_user() -> frozenset[int]:
-    """Return the owners that can change anything here anyway."""
+    """Return the user IDs that may own a trusted file: root and this user."""
     return frozenset({0, os.geteuid()})
 
 
 def weaknesses_of(path: Path, status: os.stat_result, owners: Collection[int]) -> Iterator[Weakness]:
-    """Yield what lets somebody else write to the file or directory itself."""
+    """Yield each reason why another user may write to the file or directory itself."""
     if status.st_uid not in owners:
         yield _of_another_user(path, status)
     if status.st_mode & _GROUP_AND_OTHERS:
@@ -52,11 +52,11 @@ def weaknesses_of(path: Path, status: os.stat_result, owners: Collection[int]) -
 
 
 def weaknesses_on_the_way(path: Path, *, own_group: bool = False) -> Iterator[Weakness]:
-    """Yield what lets somebody else replace the file at `path`, by renaming it or a directory or link that leads there.
+    """Yield each reason why another user may replace the file at `path`, by renaming it or a directory or link above.
 
-    A directory is safe if root or this user owns it, and no other user may write to it, or it has the sticky bit, or it
-    is mounted read-only. own_group: a group that this user alone belongs to may write too.
-    Raises: OSError where the path can't be followed.
+    A directory is safe if root or this user owns it, and if no other user may write to it, it has the sticky bit, or
+    it is mounted read-only. own_group: also accept write access for a group whose only member is this user.
+    Raises: OSError if the path can't be followed.
     """
     owners = root_and_this_user()
     for visited in dict.fromkeys(_way(path)):
@@ -68,12 +68,12 @@ def weaknesses_on_the_way(path: Path, *, own_group: bool = False) -> Iterator[We
 
 
 def fixes(weaknesses: Sequence[Weakness]) -> str:
-    """Return the commands that remove the weaknesses, on one line."""
+    """Return the commands that fix the weaknesses, on one line."""
     return " && ".join(dict.fromkeys(weakness.fix for weakness in weaknesses))
 
 
 def _way(path: Path) -> Iterator[Path]:
-    """Yield every directory and link through which the kernel reaches `path`; not the file itself."""
+    """Yield every directory and link through which the kernel reaches `path`, without the file itself."""
     absolute = path if path.is_absolute() else Path.cwd() / path
     at, rest, links = Path(absolute.anchor), list(absolute.parts[1:]), 0
     yield at
@@ -105,12 +105,12 @@ def _others_may_rename(path: Path, status: os.stat_result, *, own_group: bool) -
 
 
 def is_read_only_mount(path: Path) -> bool:
-    """Return whether the mount is read-only. Kubernetes mounts a config map so, in a directory of mode 0777."""
+    """Return whether the mount is read-only. Kubernetes mounts config maps read-only in a directory of mode 0777."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def is_own_group(group_id: int) -> bool:
-    """Whether it is the private group that many systems give each user: files are group-writable there by default."""
+    """Return whether the group is the user's private group. Systems with such groups make files group-writable."""
     try:
         group, user = grp.getgrgid(group_id), pwd.getpwuid(os.geteuid())
     except KeyError:
@@ -125,6 +125,6 @@ def _of_another_user(path: Path, status: os.stat_result) -> Weakness:
 
 
 def _writable(path: Path, status: os.stat_result) -> Weakness:
-    writers = [name for name, bit in (("its group", stat.S_IWGRP), ("everybody", stat.S_IWOTH)) if status.st_mode & bit]
-    message = f"can be written by {' and '.join(writers)} (mode {stat.S_IMODE(status.st_mode):04o})"
+    writers = [name for name, bit in (("its group", stat.S_IWGRP), ("everyone", stat.S_IWOTH)) if status.st_mode & bit]
+    message = f"is writable by {' and '.join(writers)} (mode {stat.S_IMODE(status.st_mode):04o})"
     return Weakness(path, message, f"chmod go-w {shlex.quote(str(path))}")

@@ -1,24 +1,24 @@
-"""Instants: RFC 3339 text with a zone, in UTC, as the remote API and the playbooks use it."""
+"""Instants: RFC 3339 text with a zone, in UTC, as the API and the playbooks use it."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
 
-# RFC 3339, section 5.6. The zone is required: "9 o'clock" without one is another hour elsewhere.
+# RFC 3339, section 5.6. The zone is required: a time without one means different instants in different places.
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", flags=re.ASCII)
 _WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?)?", flags=re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# 2001-09-09 to 2286-11-20 in seconds: within it the four units can't be mistaken for one another.
+# 2001-09-09 to 2286-11-20 in seconds. Within this range the size of a number identifies its unit.
 _FIRST_SECOND, _LAST_SECOND = 10**9, 10**10
 _UNITS = (1, 10**3, 10**6, 10**9)
 
 
 def parse_instant(value: object) -> datetime:
-    """Return an RFC 3339 date-time, or a datetime with a zone, in UTC; digits beyond microseconds are cut off.
+    """Return an RFC 3339 date-time, or a datetime with a zone, in UTC. Digits beyond microseconds are dropped.
 
-    Raises: ValueError whose text completes "the value …".
+    Raises: ValueError with a text that completes "the value …".
     """
     if isinstance(value, datetime):
         if value.tzinfo is None:
@@ -41,8 +41,8 @@ def parse_instant(value: object) -> datetime:
 def parse_timestamp(value: object) -> datetime:
     """Return an RFC 3339 date-time, or an integer since 1970 in s, ms, µs or ns, in UTC.
 
-    Logpush writes its Timestamp fields as either (`timestamp_format`: rfc3339, unix, unixnano), and text columns carry
-    the integer as digits. The size of an integer tells its unit. Raises: ValueError, as parse_instant.
+    Logpush writes Timestamp fields in either form (`timestamp_format`: rfc3339, unix, unixnano); text columns hold
+    the integer as digits. The size of an integer determines its unit. Raises: ValueError, as parse_instant.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -55,7 +55,7 @@ def parse_timestamp(value: object) -> datetime:
 
 
 def parse_lenient(value: object) -> datetime | None:
-    """Return an ISO 8601 text as an instant in UTC, and None for any other value; no zone counts as UTC."""
+    """Return an ISO 8601 text as an instant in UTC, or None for any other value. A missing zone means UTC."""
     if not isinstance(value, str):
         return None
     try:
@@ -66,7 +66,7 @@ def parse_lenient(value: object) -> datetime | None:
 
 
 def format_instant(moment: datetime) -> str:
-    """Return RFC 3339 in UTC as the API writes it, microseconds in full where there are any: 2026-11-20T15:32:35Z."""
+    """Return RFC 3339 in UTC as the API writes it: 2026-11-20T15:32:35Z, or with all six digits of microseconds."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -79,12 +79,12 @@ def format_shortest(moment: datetime) -> str:
 
 
 def whole_second(value: object) -> str:
-    """Return a timestamp without its fraction: the same alert comes with nanoseconds or without. Raises: ValueError."""
+    """Return a timestamp without its fraction, because copies of one alert differ in it. Raises: ValueError."""
     return format_shortest(parse_timestamp(value).replace(microsecond=0))
 
 
-def shifted(value: object, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> str:
-    """Return the timestamp so much later, or earlier for negative numbers. Raises: ValueError."""
+def shift(value: object, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> str:
+    """Return the timestamp moved later, or earlier for negative numbers. Raises: ValueError."""
     try:
         moved = parse_timestamp(value) + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError:
@@ -93,7 +93,7 @@ def shifted(value: object, *, days: float = 0, hours: float = 0, minutes: float 
 
 
 def epoch_seconds(value: object) -> float:
-    """Return a timestamp as seconds since 1970-01-01T00:00:00Z: numbers compare correctly, texts do not."""
+    """Return a timestamp as seconds since 1970-01-01T00:00:00Z. Unlike texts, numbers compare correctly."""
     return (parse_timestamp(value) - _EPOCH) / timedelta(seconds=1)
 
 

@@ -1,4 +1,4 @@
-"""Models whose values are plain JSON: the parts of parameters and results."""
+"""The base model of parameters and results, whose values are plain JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-# Every JSON reader keeps whole numbers up to here.
+# Every JSON reader keeps integers up to this one exact.
 LARGEST_INTEGER = 2**53
 
 
@@ -31,6 +31,6 @@ class StrictModel(BaseModel):
 
 
 def whole_number(value: Any) -> Any:
-    """Return 1000 for 1000.0, and any other value as it is."""
+    """Return an integer for a whole float (1000 for 1000.0), and any other value unchanged."""
     whole = isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_INTEGER
     return int(value) if whole else value

@@ -1,4 +1,4 @@
-"""JSON: one strict reader, one canonical text, one pointer, one way to show a value in a message."""
+"""JSON values: a strict reader, canonical text, pointers, and values as text for messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_INTEGER_BITS = 256
 
 
 class DuplicateKey(ValueError):
-    """An object has a key twice: readers disagree on which value counts."""
+    """An object has a key twice, and readers disagree on which value counts."""
 
     def __init__(self, key: str) -> None:
         super().__init__("a key is given twice in one object")
@@ -26,9 +26,9 @@ class DuplicateKey(ValueError):
 
 
 def read_json(data: bytes | str) -> Json:
-    """Return the one value in a JSON text; NaN and Infinity are errors.
+    """Return the value of a JSON text. NaN and Infinity are errors.
 
-    Raises: ValueError, DuplicateKey among them; RecursionError.
+    Raises: ValueError (DuplicateKey for a key that an object has twice); RecursionError.
     """
     return json.loads(data, object_pairs_hook=_object, parse_constant=_refuse_constant)
 
@@ -47,7 +47,7 @@ def _refuse_constant(name: str) -> None:
 
 
 class NotPlainJson(ValueError):
-    """A value is not plain JSON. `pointer` (RFC 6901) says where, `message` why."""
+    """A value is not plain JSON. `pointer` (RFC 6901) is its place, `message` the reason."""
 
     def __init__(self, pointer: str, message: str) -> None:
         super().__init__(f"{pointer or '/'}: {message}")
@@ -56,11 +56,11 @@ class NotPlainJson(ValueError):
 
 
 def plain(value: object, pointer: str = "", *, depth: int = 0) -> Json:
-    """A deep copy made of exact dict, list, str, int, float, bool and None; raises NotPlainJson for anything else.
+    """Return a deep copy made only of dict, list, str, int, float, bool and None.
 
-    Tuples become lists. Half of a surrogate pair becomes U+FFFD: no report could be written with it. NaN, infinities,
-    integers beyond 256 bits, keys that are no text and nesting deeper than 64 are refused: some JSON reader down the
-    line would choke on them, or read them differently.
+    Tuples become lists. Half of a surrogate pair becomes U+FFFD, because UTF-8 can't encode it.
+    Raises: NotPlainJson for anything else, and for NaN, infinities, integers beyond 256 bits, keys that are not text
+    and nesting deeper than 64, which other JSON readers refuse or read differently.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -92,22 +92,22 @@ def _text_key(key: object, pointer: str) -> str:
 
 
 def canonical(value: Json) -> bytes:
-    """One spelling for one document: sorted keys, no white space, ASCII."""
+    """Return the canonical JSON text: sorted keys, no white space, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def digest(value: Json) -> str:
-    """SHA-256 of the canonical spelling, as 64 hexadecimal digits."""
+    """Return the SHA-256 of the canonical JSON text, as 64 hexadecimal digits."""
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def below(pointer: str, *parts: object) -> str:
-    """Return the JSON pointer (RFC 6901) of a child, each part escaped."""
+    """Return the JSON pointer (RFC 6901) of a child, with each part escaped."""
     return pointer + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def shown(value: object, length: int = 80) -> str:
-    """Return a value for a message: quoted, escapes and line breaks visible, cut to about `length` characters."""
+    """Return a value as text for a message: quoted, with visible escapes, cut to about `length` characters."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     text = value if isinstance(value, str) else repr(value)
@@ -118,7 +118,7 @@ def shown(value: object, length: int = 80) -> str:
 
 def did_you_mean(name: str, known: Iterable[str], *, or_list: bool = False) -> str:
     """Return `; did you mean 'x'?` for the nearest known name, else an empty text, or with or_list the known names."""
-    import difflib  # noqa: PLC0415 -- only where something is wrong
+    import difflib  # noqa: PLC0415 -- only for an error
 
     folded = {candidate.casefold(): candidate for candidate in known}
     near = difflib.get_close_matches(name[:100].casefold(), folded, n=1, cutoff=0.6)

@@ -1,4 +1,4 @@
-"""A secret that this machine makes once, in the state directory: what it seals can be checked on this machine only."""
+"""The secret key of this machine, in the state directory. Only this machine can check a seal made with it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _TEXT = re.compile(rb"[0-9a-f]{64}\n")
 
 
 def machine_key(directory: Path, name: str) -> bytes:
-    """Return the 32 bytes in the file `name` of the state directory, after making it (mode 0600) where it is missing.
+    """Return the 32 bytes of the key file `name` in the state directory. Create the file (mode 0600) if it is missing.
 
-    Of several processes that make it at once one wins, and all return its key.
-    Raises: ConnectionSettingsError where the file can't be made or used.
+    If several processes create it at once, all return the same key.
+    Raises: ConnectionSettingsError if the file can't be created or used.
     """
     path = directory / name
     try:
-        found = _read(path)
+        found = _read_key(path)
         if found is not None:
             return found
-        with _locked(path.with_name(f"{name}.lock")):
-            return _read(path) or _made(path)
+        with _lock(path.with_name(f"{name}.lock")):
+            return _read_key(path) or _create_key(path)
     except OSError as error:
         raise ConnectionSettingsError(
             f"the key file {str(path)[:500]} can't be used: {error.strerror or error}",
-            help="Nothing was changed. Set CFES_STATE_DIR to a directory that you can write to.",
+            help="Nothing was changed. Set CFES_STATE_DIR to a writable directory.",
         ) from None
 
 
-def _read(path: Path) -> bytes | None:
+def _read_key(path: Path) -> bytes | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -49,12 +49,13 @@ def _read(path: Path) -> bytes | None:
     if not _TEXT.fullmatch(data):
         raise ConnectionSettingsError(
             f"the key file {str(path)[:500]} is damaged",
-            help="Nothing was changed. Restore it; or remove it, and what it sealed can't be used any more.",
+            help="Nothing was changed. Restore the file from a backup. Or delete it: everything sealed with it becomes "
+            "invalid.",
         )
     return bytes.fromhex(data.decode("ascii"))
 
 
-def _made(path: Path) -> bytes:
+def _create_key(path: Path) -> bytes:
     key = secrets.token_bytes(_BYTES)
     beside = path.with_name(f"{path.name}.new")
     with contextlib.suppress(FileNotFoundError):
@@ -64,7 +65,7 @@ def _made(path: Path) -> bytes:
         file.write(key.hex().encode("ascii") + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    # A reader finds no key or the whole key.
+    # A reader finds either no key or the whole key.
     beside.replace(path)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -75,7 +76,7 @@ def _made(path: Path) -> bytes:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _lock(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""How far a long action has come, told to whoever listens: a terminal's bar, a worker's heartbeat. Nobody has to."""
+"""Progress of long actions, sent to an optional listener: a progress bar, or the heartbeat of a worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """action: its ID. done of total (None while not known), in `unit`s. note: one short line. job_id: which job."""
+    """The progress of an action (its ID): `done` of `total` (None while unknown) `unit`s, and a short note."""
 
     action: str
     done: int
@@ -26,15 +26,15 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def report(progress: Progress) -> None:
-    """Tell the listener, if there is one."""
+    """Send progress to the listener, if there is one."""
     listener = _listener.get()
     if listener is not None:
         listener(progress)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Send what actions report to `listener` while the block runs."""
+def report_to(listener: Listener) -> Iterator[None]:
+    """Send the progress of actions to `listener` while the block runs."""
     token = _listener.set(listener)
     try:
         yield

@@ -1,10 +1,10 @@
-"""Words of the API's searches that readers without a client need too."""
+"""Names of search criteria and verdicts, for code that does not import the API client."""
 
-# Criteria that name an address or a domain (core.addresses).
+# Criteria whose value is an address or a domain (core.addresses).
 ADDRESS_CRITERIA = ("domain", "recipient", "sender")
 
-# What is held or moved out for harm, not for being a nuisance.
+# Verdicts on dangerous mail.
 MALICIOUS = ("MALICIOUS", "MALICIOUS-BEC")
 
-# Verdicts that say that a message is not wanted. BULK is a newsletter, NONE and what is not known are clean.
+# Verdicts on unwanted mail. BULK is a newsletter; NONE and unknown verdicts count as clean.
 HARMFUL = frozenset({*MALICIOUS, "SUSPICIOUS", "SPOOF", "SPAM"})

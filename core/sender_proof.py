@@ -1,4 +1,4 @@
-"""Whether the checks of a mail prove its From: anybody can write a From that they do not prove."""
+"""Proof of a mail's From by DMARC or SPF. A From without proof may be forged."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ Proof = Literal["DMARC", "SPF"]
 
 
 def proof_of(sender_domain: str, *, dmarc: str | None, spf: str | None, envelope_domain: str | None) -> Proof | None:
-    """Return which check proves that a mail comes from the domain in its From; None where none does.
+    """Return the check that proves that a mail comes from the domain in its From, or None.
 
-    DMARC passed; or there is no DMARC result and SPF passed for an envelope sender whose domain is that of From, or
-    below or above it. A DKIM result alone proves nothing: it does not say which domain signed.
+    DMARC proves it by passing. Without a DMARC result, SPF proves it by passing for an envelope sender whose domain
+    equals the domain of From, or is below or above it. DKIM alone proves nothing: its result does not name the domain
+    that signed.
     """
     result = _word(dmarc)
     if result == "pass":

@@ -1,4 +1,4 @@
-"""The address of a service, as a setting gives it: an http(s) URL whose host a look-up can take."""
+"""Checks the URL of a service: http(s), with a host that DNS can resolve."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ LONGEST_LABEL = 63
 
 
 def check_service_url(url: str, *, query: bool = False) -> SplitResult:
-    """Return the parts of an https URL, or of a plain http one of this machine.
+    """Return the parts of an https URL, or of an http URL of this machine.
 
-    query: whether it may have one. Raises: ValueError saying what is wrong, without the URL.
+    query: whether a query is allowed. Raises: ValueError that names the problem but does not quote the URL.
     """
     if len(url) > LONGEST_URL:
         raise ValueError(f"has more than {LONGEST_URL} characters")
@@ -26,17 +26,17 @@ def check_service_url(url: str, *, query: bool = False) -> SplitResult:
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\x00-\x20\x7f\s\\]", url):
         raise ValueError("is not an http(s) URL")
     if parts.username is not None or (parts.query and not query) or parts.fragment:
-        raise ValueError("must not hold a user name, a query or a fragment")
+        raise ValueError("must not have a user name, a query or a fragment")
     if port == 0:
-        raise ValueError("has the port 0")
+        raise ValueError("has port 0")
     host = ascii_host(f"[{parts.hostname}]" if "[" in parts.netloc else parts.hostname)
     if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError("is plain http to another machine: what is sent would travel unencrypted; use https")
+        raise ValueError("is plain http to another machine, which sends data unencrypted: use https")
     return parts
 
 
 def with_ascii_host(parts: SplitResult) -> str:
-    """Return the URL; an international host is replaced by its `xn--` form."""
+    """Return the URL with an international host in its `xn--` form."""
     host = parts.hostname or ""
     if host.isascii():
         return parts.geturl()
@@ -45,9 +45,9 @@ def with_ascii_host(parts: SplitResult) -> str:
 
 
 def ascii_host(host: str) -> str:
-    """Return a host as it is looked up: in lower case, an international name as `xn--`, an IP address without brackets.
+    """Return a host as DNS resolves it: lower case, international names as `xn--`, IP addresses without brackets.
 
-    Raises: ValueError saying what is wrong, without the name.
+    Raises: ValueError that names the problem but does not quote the host.
     """
     bare = host.removeprefix("[").removesuffix("]")
     try:
@@ -57,22 +57,22 @@ def ascii_host(host: str) -> str:
             raise ValueError("has a host that is not a valid IP address") from None
     else:
         if "%" in bare:
-            raise ValueError("has an IP address with a zone, which can't be used")
+            raise ValueError("has an IP address with a zone, which is not supported")
         return str(address)
-    name = _encoded(host) if not host.isascii() else host.lower()
+    name = _encode_host(host) if not host.isascii() else host.lower()
     name = name.removesuffix(".")
     labels = name.split(".")
     if len(name) > LONGEST_HOST:
         raise ValueError(f"has a host of more than {LONGEST_HOST} characters")
     if max(map(len, labels)) > LONGEST_LABEL:
-        raise ValueError(f"has a host with a part of more than {LONGEST_LABEL} characters between two dots")
+        raise ValueError(f"has a host with a label of more than {LONGEST_LABEL} characters")
     if not all(re.fullmatch(r"[a-z0-9_-]+", label, re.ASCII) for label in labels):
         raise ValueError("has a host that is not a valid name")
     return name
 
 
-def _encoded(host: str) -> str:
-    # Loaded for international names only.
+def _encode_host(host: str) -> str:
+    # Imported for international names only.
     from idna import encode  # noqa: PLC0415
 
     try:
@@ -82,7 +82,7 @@ def _encoded(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` can only be this machine."""
+    """Return whether `host` is certainly this machine."""
     if host == "localhost":
         return True
     try:

@@ -1,6 +1,6 @@
-"""The SQLite file of the state directory: records that outlive a process, and are exact between processes.
+"""The SQLite file in the state directory. It holds records that outlive a process and that processes share.
 
-Every access is one transaction under a lock, and on the disk when it ends. The file is private, as the directory is.
+Every access is one transaction under a lock, and is on disk when it ends. Only this user can read the file.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from core.state_directory import check_private_file, private_directory
 
 FILE = "state.sqlite"
 
-# How long one process waits for another's transaction.
+# How long a process waits for the transaction of another process.
 LOCK_SECONDS = 30
 
 
 @contextmanager
 def state_database(setting: str | None, table: str) -> Iterator[sqlite3.Connection]:
-    """Open the file for this process alone, and commit at the end; an exception leaves it as it was.
+    """Yield the database in an exclusive transaction. Commit at the end, or roll back after an exception.
 
-    setting: the value of CFES_STATE_DIR. table: an SQL statement that makes the caller's table where it is missing.
-    Raises: ConnectionSettingsError where the directory or the file can't be used.
+    setting: the value of CFES_STATE_DIR. table: an SQL statement that creates the caller's table if it is missing.
+    Raises: ConnectionSettingsError if the directory or the file can't be used.
     """
     path = private_directory(setting) / FILE
     try:
         _check_file(path)
         with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as database:
-            # After a power cut, too, the record holds what was committed.
+            # A committed record survives a power cut.
             database.execute("PRAGMA synchronous = EXTRA")
             database.execute("BEGIN IMMEDIATE")
             database.execute(table)
@@ -41,8 +41,8 @@ def state_database(setting: str | None, table: str) -> Iterator[sqlite3.Connecti
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConnectionSettingsError(
             f"{FILE} in the state directory can't be used: {reason}",
-            help="Nothing was changed. CFES_STATE_DIR must name a directory that this user alone can read and write, "
-            f"the same for every process that runs the actions. Check {FILE} there.",
+            help=f"Nothing was changed. Check {FILE} in CFES_STATE_DIR. The directory must be private to this user and "
+            "the same for every process that runs actions.",
         ) from None
 
 

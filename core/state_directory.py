@@ -1,7 +1,7 @@
-"""The private directory for what must outlive a process: the key of journals, approvals that were used, calls made.
+"""The private state directory: the key of journals, used approvals, and the count of API calls.
 
-CFES_STATE_DIR names it; the default is `cfes` in XDG_STATE_HOME, or in ~/.local/state. Only this user may read or
-write there: a directory that another user could change or replace is refused.
+CFES_STATE_DIR is its path. The default is `cfes` in XDG_STATE_HOME, or in ~/.local/state. A directory that another
+user could read, change or replace is refused.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _PRIVATE = stat.S_IRWXG | stat.S_IRWXO
 
 
 def private_directory(setting: str | None, environment: Mapping[str, str] | None = None) -> Path:
-    """Return the state directory as an absolute path, after making it (mode 0700) where it is missing.
+    """Return the state directory as an absolute path. Create it (mode 0700) if it is missing.
 
     setting: the value of CFES_STATE_DIR (`Connection.state_directory`); None for the default, which depends on
-    XDG_STATE_HOME and HOME of `environment`, the process's own unless given.
-    Raises: ConnectionSettingsError where it can't be made, is a link, or is not this user's alone.
+    XDG_STATE_HOME and HOME in `environment` (default: os.environ).
+    Raises: ConnectionSettingsError if it can't be created, is a link, or other users have access.
     """
-    path = _chosen(setting, os.environ if environment is None else environment)
+    path = _choose_path(setting, os.environ if environment is None else environment)
     try:
         missing = [above for above in (path, *path.parents) if not above.exists()]
         if missing:
-            # Nothing is made in a directory of another user.
+            # Never create anything in a directory of another user.
             _refuse_replaceable(missing[-1])
         for directory in reversed(missing):
             directory.mkdir(mode=MODE, exist_ok=True)
@@ -45,9 +45,9 @@ def private_directory(setting: str | None, environment: Mapping[str, str] | None
 
 
 def check_private_file(path: Path, status: os.stat_result) -> None:
-    """Check an open file of the state directory: a regular file, this user's alone, without a second name.
+    """Check that an open file of the state directory is a regular, private file without a second hard link.
 
-    status: of the open file (`os.fstat`), so that it can't be exchanged after the check.
+    status: the result of `os.fstat` for the open file, so that nobody can swap the file after the check.
     Raises: ConnectionSettingsError.
     """
     if not stat.S_ISREG(status.st_mode):
@@ -57,10 +57,10 @@ def check_private_file(path: Path, status: os.stat_result) -> None:
     _check_owner_and_mode(path, status, "600")
 
 
-def _chosen(setting: str | None, environment: Mapping[str, str]) -> Path:
+def _choose_path(setting: str | None, environment: Mapping[str, str]) -> Path:
     if setting is not None:
         if not Path(setting).is_absolute():
-            # It would be another directory, without what was recorded, for each directory that a process starts in.
+            # A relative path would be a different directory, without the records, in each working directory.
             raise ConnectionSettingsError(f"{VARIABLE} must be an absolute path", help=_HELP)
         return Path(os.path.normpath(setting))
     named = environment.get("XDG_STATE_HOME") or ""
@@ -68,14 +68,14 @@ def _chosen(setting: str | None, environment: Mapping[str, str]) -> Path:
         return Path(os.path.normpath(named)) / "cfes"
     home = environment.get("HOME") or ""
     if not Path(home).is_absolute():
-        raise ConnectionSettingsError(f"no home directory to keep state in: set {VARIABLE}", help=_HELP)
+        raise ConnectionSettingsError(f"no home directory for the state directory: set {VARIABLE}", help=_HELP)
     return Path(os.path.normpath(home)) / ".local" / "state" / "cfes"
 
 
 def _check(path: Path) -> None:
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
-        raise _unusable(path, "is a symbolic link: name the directory itself")
+        raise _unusable(path, "is a symbolic link: set the path of the directory itself")
     if not stat.S_ISDIR(status.st_mode):
         raise _unusable(path, "is not a directory")
     _check_owner_and_mode(path, status, "700")
@@ -93,7 +93,7 @@ def _check_owner_and_mode(path: Path, status: os.stat_result, mode: str) -> None
         raise _unusable(path, f"belongs to another user (user ID {status.st_uid})")
     if status.st_mode & _PRIVATE:
         found = f"{stat.S_IMODE(status.st_mode):04o}"
-        raise _unusable(path, f"is open to other users (mode {found})", f"chmod {mode} {shlex.quote(str(path))}")
+        raise _unusable(path, f"is accessible to other users (mode {found})", f"chmod {mode} {shlex.quote(str(path))}")
 
 
 _HELP = f"Nothing was changed. Set {VARIABLE} to an absolute path that only this user can read and write."

@@ -1,10 +1,10 @@
-"""Reads YAML as plain JSON data with line numbers, and refuses what makes YAML dangerous or surprising.
+"""A strict YAML reader. It returns plain JSON data with line numbers, and refuses dangerous or surprising YAML.
 
-Refused: anchors and aliases (a page of text can mean gigabytes), duplicate keys (the last one would silently win),
-tags, more than one document, deep nesting, halves of surrogate pairs, and texts over 256 KiB. Only `true`, `false`,
-`null` and decimal numbers are not text: `no`, `12:30`, `0777` and `2026-11-20` stay what was written.
+Refused are anchors and aliases (a page of text can expand to gigabytes), duplicate keys (other readers use the last
+one silently), tags, more than one document, deep nesting, halves of surrogate pairs, and texts over 256 KiB. Only
+`true`, `false`, `null` and decimal numbers are not text: `no`, `12:30`, `0777` and `2026-11-20` are text.
 
-PyYAML is loaded on the first use: a process that reads no YAML does not pay for it.
+PyYAML is imported on first use, because most processes read no YAML.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
 class YamlRefused(ValueError):
-    """The text is not YAML that this reader takes. `pointer` and `line` (from 1) say where, as far as known."""
+    """The text is not valid strict YAML. `pointer` and `line` (from 1) are the place, if known."""
 
     def __init__(self, message: str, *, pointer: str = "", line: int | None = None) -> None:
         super().__init__(message)
@@ -37,15 +37,15 @@ class YamlRefused(ValueError):
 
 @dataclass
 class Source:
-    """Plain JSON data (None where the text is empty), and the line (from 1) of every key and item by its pointer."""
+    """Plain JSON data (None for an empty text), and the line (from 1) of every key and item by its pointer."""
 
     data: Any = None
     lines: dict[str, int] = field(default_factory=dict)
 
 
 def read(text: str) -> Source:
-    """The one document of a YAML text. Raises: YamlRefused."""
-    import yaml  # noqa: PLC0415 -- see the module's own words
+    """Return the document of a YAML text. Raises: YamlRefused."""
+    import yaml  # noqa: PLC0415 -- see the docstring of the module
 
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise YamlRefused(f"longer than {MAX_BYTES // 1024} KiB")
@@ -53,26 +53,26 @@ def read(text: str) -> Source:
         return _Reader(yaml, text).source()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        said = " ".join(part for part in (error.context, error.problem) if part)
-        raise YamlRefused(f"not valid YAML: {printable(said)}", line=mark.line + 1 if mark else None) from None
+        reason = " ".join(part for part in (error.context, error.problem) if part)
+        raise YamlRefused(f"not valid YAML: {printable(reason)}", line=mark.line + 1 if mark else None) from None
     except yaml.YAMLError:
-        raise YamlRefused("not valid YAML: holds NUL or another character that no text has") from None
+        raise YamlRefused("not valid YAML: has NUL or another forbidden control character") from None
     except YamlRefused:
         raise
     except (ValueError, OverflowError):
-        # PyYAML's scanner turns escapes and version numbers into numbers without a look at their size.
+        # PyYAML converts escapes and version numbers without a check of their size.
         raise YamlRefused("not valid YAML: an escape or a version number is out of range") from None
 
 
 def line_of(lines: Mapping[str, int], pointer: str) -> int | None:
-    """The line of a place, or of the nearest place around it that has one."""
+    """Return the line of a pointer, or of the nearest parent with a line."""
     while pointer not in lines and pointer:
         pointer = pointer.rpartition("/")[0]
     return lines.get(pointer)
 
 
 class _Reader:
-    """Takes the parser's events one by one: nothing is built before it was looked at."""
+    """Reads the parser's events one by one, and checks each before it builds a value."""
 
     def __init__(self, yaml: Any, text: str) -> None:
         self._yaml = yaml
@@ -91,21 +91,21 @@ class _Reader:
         return Source(data, self._lines)
 
     def _value(self, event: Any, pointer: str, depth: int) -> Any:
-        """The value that begins with `event`; takes the events up to its end."""
+        """Return the value that begins with `event`. Consume the events up to its end."""
         line = event.start_mark.line + 1
         self._lines.setdefault(pointer, line)
         if depth > MAX_DEPTH:
             raise YamlRefused(f"nested deeper than {MAX_DEPTH} levels", pointer=pointer, line=line)
         if isinstance(event, self._yaml.AliasEvent) or event.anchor is not None:
-            message = "anchors (&) and aliases (*) are not available; write the value out"
+            message = "anchors (&) and aliases (*) are not supported; write the value out"
             raise YamlRefused(message, pointer=pointer, line=line)
         if event.tag is not None:
-            raise YamlRefused("tags (!) are not available", pointer=pointer, line=line)
+            raise YamlRefused("tags (!) are not supported", pointer=pointer, line=line)
         if isinstance(event, self._yaml.ScalarEvent):
             if any("\ud800" <= character <= "\udfff" for character in event.value):
-                message = "holds half of a surrogate pair, which is no character"
+                message = "has half of a surrogate pair, which is not a valid character"
                 raise YamlRefused(message, pointer=pointer, line=line)
-            # Quoted text is text, whatever it looks like.
+            # Quoted text is always text, even if it looks like a number.
             return _scalar(event.value) if event.style is None else event.value
         if isinstance(event, self._yaml.SequenceStartEvent):
             return self._sequence(pointer, depth)
@@ -126,7 +126,7 @@ class _Reader:
             self._value(event, pointer, depth)  # refuses an anchor or a tag on the key
             key, at = event.value, below(pointer, event.value)
             if key in found:
-                message = f"the key {printable(key)[:80]!r} is there twice; the first is in line {self._lines[at]}"
+                message = f"duplicate key {printable(key)[:80]!r}; the first is on line {self._lines[at]}"
                 raise YamlRefused(message, pointer=at, line=line)
             self._lines[at] = line
             found[key] = self._value(next(self._events), at, depth + 1)

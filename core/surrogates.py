@@ -1,16 +1,16 @@
-"""Halves of surrogate pairs: JSON can hold them, UTF-8 and most other programs can't."""
+"""Halves of surrogate pairs. JSON can contain them; UTF-8 and most other programs can't."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-# In the bytes of a JSON text: half of a pair, and also each half of a whole one.
+# Matches, in the bytes of a JSON text, half of a pair, and also each half of a complete pair.
 SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def replace_surrogates(text: str) -> str:
-    """Return the text with U+FFFD for each half of a surrogate pair that has no other half."""
+    """Return the text with U+FFFD for each half of an incomplete surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -19,7 +19,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def replace_surrogates_in(value: Any) -> Any:
-    """Return a copy of a JSON value with that done to every text in it, keys among them."""
+    """Return a copy of a JSON value with surrogates replaced in every text, including keys."""
     if isinstance(value, str):
         return replace_surrogates(value)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Text out of a mailbox, made harmless for the eye, the terminal and the spreadsheet.
+"""Makes untrusted text from mailboxes safe to display: on a terminal, on paper and in a spreadsheet.
 
-Whoever writes a message chooses its subject, names and addresses. Here such text loses its power to steer what shows
-it, and whatever was taken out stays visible. The exact text is in the NDJSON file, which is never altered.
+The sender of a message chooses its subject, names and addresses. These functions replace characters that control a
+display or a spreadsheet with visible text. The NDJSON file keeps the exact text.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import unicodedata
 
 from core.quantity import counted
 
-# C0, DEL and C1 drive terminals and forge lines; the others reorder a line, hide in it or can't be encoded. The
-# zero-width (non-)joiner stays out: Persian, Indic scripts and emoji are written with it.
+# C0, DEL and C1 control terminals and fake new lines. The others reorder a line, are invisible or can't be encoded. The
+# zero-width (non-)joiner is allowed: Persian, Indic scripts and emoji need it.
 STEERING = re.compile(
     "[\x00-\x1f\x7f-\x9f"
     "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
@@ -20,47 +20,47 @@ STEERING = re.compile(
     "\ud800-\udfff]"
 )
 
-# More marks on one character than any script writes; they would be drawn over the lines above and below.
+# No script puts more marks on one character. More would be drawn over the lines above and below.
 MOST_MARKS = 6
 _JOINERS = "\u200c\u200d"
-# No mark is a part of a word to `re`: what may be one, and then is asked for its category.
+# For `re` a mark is not a word character. A match may contain marks; _limit checks the category of each character.
 _MAY_BE_MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{MOST_MARKS + 1},}}")
 
 FORMULA_STARTS = "=+-@\uff1d\uff0b\uff0d\uff20"  # the last four: full-width = + - @
-# A spreadsheet may drop blanks and a quoting it misread before it looks for a formula: neither protects.
+# A spreadsheet may strip leading blanks and misread quotes before it looks for a formula.
 _FORMULA = re.compile(rf"[\s\"]*[{re.escape(FORMULA_STARTS)}]|[\x00\t\r\n]")
-# Where the list separator is a semicolon, a comma-separated file is split there too, and a new cell begins.
+# In locales with a semicolon as list separator, a comma-separated file is also split at semicolons.
 _FORMULA_AFTER_SEMICOLON = re.compile(rf"(;[\s\"]*)(?=[{re.escape(FORMULA_STARTS)}])")
 
-# A search for one first character is three times as fast as a search for either of two.
+# Two searches for one first character each are faster than one search for two.
 _FORMULA_BEHIND_COMMA, _FORMULA_BEHIND_SEMICOLON = (
     re.compile(rf"{mark}[\s\"]*[{re.escape(FORMULA_STARTS)}]") for mark in ",;"
 )
 
 
 def visible(text: str) -> str:
-    """The text as `code_points` and `few_marks` give it: for people, on a screen and on paper."""
-    return few_marks(code_points(text))
+    """Return the text for display: steering characters as code points, and a limited number of marks."""
+    return limit_marks(show_code_points(text))
 
 
-def code_points(text: str) -> str:
-    """The text with each steering character shown as its code point, e.g. `[U+202E]` for a right-to-left override."""
-    # Every steering character is unprintable, and asking for that is ten times faster than searching.
+def show_code_points(text: str) -> str:
+    """Return the text with each steering character as its code point, e.g. `[U+202E]` for a right-to-left override."""
+    # Every steering character is unprintable, and isprintable is ten times faster than a search.
     if text.isprintable():
         return text
     return STEERING.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
 
 
-def few_marks(text: str) -> str:
-    """The text in which of the marks on one character those beyond MOST_MARKS are counted: `[193 more marks]`."""
-    return text if text.isascii() else _MAY_BE_MARKS.sub(_counted, text)
+def limit_marks(text: str) -> str:
+    """Return the text with at most MOST_MARKS marks on a character; the rest become `[193 more marks]`."""
+    return text if text.isascii() else _MAY_BE_MARKS.sub(_limit, text)
 
 
-def _counted(found: re.Match[str]) -> str:
+def _limit(found: re.Match[str]) -> str:
     shown: list[str] = []
     marks = 0
     for character in found[0]:
-        # A joiner between two marks does not keep them from being drawn on one character.
+        # Marks around a joiner are still drawn on one character.
         if unicodedata.category(character) in ("Mn", "Me"):
             marks += 1
         elif character not in _JOINERS:
@@ -77,31 +77,31 @@ def _count_marks(shown: list[str], marks: int) -> None:
         shown.append(f"[{counted(marks - MOST_MARKS, 'more mark')}]")
 
 
-def shortened(text: str, limit: int) -> str:
-    """At most `limit` characters of the text; what is left out is counted behind an ellipsis. For display only."""
+def shorten(text: str, limit: int) -> str:
+    """Return at most `limit` characters, then an ellipsis and the number of characters left out. For display only."""
     if len(text) <= limit:
         return text
     return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
 
 def formula_safe(text: str) -> str:
-    """The text as a spreadsheet cell that is never calculated.
+    """Return the text as a spreadsheet cell that is never evaluated as a formula.
 
-    Source: OWASP ASVS 1.2.10. A single quote goes before a first character of = + - @, tab, CR, LF or NUL (full-width
-    variants too, leading blanks and double quotes looked through), and before = + - @ behind a semicolon. Other
-    steering characters are shown as `code_points` does.
+    Source: OWASP ASVS 1.2.10. A single quote is inserted before a first character of = + - @, tab, CR, LF or NUL, also
+    in full width and after leading blanks and double quotes, and before = + - @ after a semicolon. Other steering
+    characters become code points.
     """
     if text[:1].isalnum() and ";" not in text and text.isprintable():
         return text
     quote = "'" if _FORMULA.match(text) else ""
     if ";" in text:
         text = _FORMULA_AFTER_SEMICOLON.sub(r"\1'", text)
-    return quote + code_points(text)
+    return quote + show_code_points(text)
 
 
 def are_safe(cells: str) -> bool:
-    """Whether `formula_safe` changes none of these cells, joined by commas. Where it is False, none may be changed."""
-    # No-break spaces are common, and not printable.
+    """Return True only if `formula_safe` changes none of these comma-separated cells; False does not prove a change."""
+    # isprintable refuses no-break spaces, which are common.
     if not cells.replace("\xa0", " ").isprintable() and STEERING.search(cells):
         return False
     return not (_FORMULA_BEHIND_COMMA.search(f",{cells}") or (";" in cells and _FORMULA_BEHIND_SEMICOLON.search(cells)))

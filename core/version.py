@@ -1,3 +1,3 @@
-"""The pack's version, in the one place that the distribution, the User-Agent and the manifest read it from."""
+"""The version of the pack, for the distribution, the User-Agent and the manifest."""
 
 VERSION = "0.1.0"

@@ -116,7 +116,7 @@ def _bounded(action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, A
 def _too_large(what: str) -> InlineTooLarge:
     return InlineTooLarge(
         f"{what}, and AWS Lambda hands over 6 MB at most",
-        help="Nothing was cut and nothing was changed. Give the URL of an object in a store as destination.",
+        help="Nothing was changed. Set destination to the URL of an object in a store.",
     )
 
 

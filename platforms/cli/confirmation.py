@@ -40,7 +40,7 @@ def confirm_call(screen: Screen, action: Action[Any, Any], params: Mapping[str, 
         shown = run_preview(action, params, _run)
     except TooManyMessages as error:
         hint = "Nothing was changed. Narrow the search, or bound it with --max-messages: then it is not asked about."
-        raise error.retold(error.message, help=hint) from None
+        raise error.restate(error.message, help=hint) from None
     to_run = bind_parameters(action, params, shown)
     if shown is not None:
         said = result_in_flags(shown, flags_of(action.params))

@@ -202,7 +202,7 @@ def drive(
             session.connect()
         bar = stack.enter_context(Bar(screen.err)) if screen.live else None
         view = RunView(screen, bar)
-        stack.enter_context(progress.listening(view.heard))
+        stack.enter_context(progress.report_to(view.heard))
         away = bar.away if bar is not None else nullcontext
         previews = Previews(session.run)
         gate = make_gate(away, previews)

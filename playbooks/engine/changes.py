@@ -96,10 +96,10 @@ def with_changes(error: PackError, found: Sequence[Change]) -> PackError:
     """The error that ends a run whose state can't be recorded, in words that are true of the whole run."""
     go_on = "Make room, then resume the run: a step whose result is not on record runs again, which is safe."
     if not found:
-        return error.retold(error.message, help=f"Nothing was changed. {go_on}")
+        return error.restate(error.message, help=f"Nothing was changed. {go_on}")
     error.applied = surest(found)
     error.exit_code = OutcomeUnknown.exit_code
-    return error.retold(error.message, help=f"{told(found)} {go_on}", job_id=job_of(found))
+    return error.restate(error.message, help=f"{told(found)} {go_on}", job_id=job_of(found))
 
 
 def told(found: Sequence[Change]) -> str:

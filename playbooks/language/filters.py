@@ -77,7 +77,7 @@ def whole_second(timestamp: Json) -> str:
 def shift(timestamp: Json, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> str:
     """The instant that much later: `| instant | shift(days=-7)`."""
     try:
-        return instants.shifted(timestamp, days=days, hours=hours, minutes=minutes, seconds=seconds)
+        return instants.shift(timestamp, days=days, hours=hours, minutes=minutes, seconds=seconds)
     except (ValueError, TypeError) as error:
         raise FilterError(f"{shown(timestamp)}: {error}") from None
 

@@ -66,7 +66,7 @@ def verify_approvals_of_job(
         )
         names = verify_approvals(tokens, terms)
     except ApprovalRefused as refusal:
-        raise refusal.retold(
+        raise refusal.restate(
             f"the approvals are not evidence of the job, as of its creation at {job.created_at}: {refusal.message}",
             help="No bundle was made. Leave out the approval that is named, or give the one that the job needed.",
             job_id=job.job_id,

@@ -180,7 +180,7 @@ class DiscoveryLimit:
 
     def not_stopped(self, job: BulkJob, trouble: PackError) -> PackError:
         """Return the same failure, saying that the job is over its limit and still running."""
-        return trouble.retold(
+        return trouble.restate(
             f"the job has discovered {counted(job.total_messages_discovered, 'message')}, more than {self.messages}, "
             f"and could not be cancelled: {trouble.message}",
             help=f"The job is still running. Cancel it now: cfes cancel-job --job-id {job.job_id}",

@@ -283,7 +283,7 @@ class Race:
             message = f"job {job.job_id} is a later twin of job {stays.job_id}, and could not be cancelled"
             applied = surest({*self.applied, failure.applied})
             if applied == "no":
-                raise failure.retold(f"{message}: {failure.message}", job_id=stays.job_id) from None
+                raise failure.restate(f"{message}: {failure.message}", job_id=stays.job_id) from None
             raise OutcomeUnknown(
                 f"{message}: {failure.message}",
                 help=f"Cancel job {job.job_id}; or run the same call again: the earlier stays, the later is cancelled.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from core.text import shortened, visible
+from core.text import shorten, visible
 
 SHOWN_IN_CHAT = 80
 
@@ -24,7 +24,7 @@ def chat(text: str, limit: int = SHOWN_IN_CHAT) -> str:
 
     The dots and the at sign of an address are written `[.]` and `[@]`, as analysts write them.
     """
-    text = shortened(text.strip() or "(empty)", limit).translate(_ACTIVE)
+    text = shorten(text.strip() or "(empty)", limit).translate(_ACTIVE)
     text = _UNDERSCORE.sub("\uff3f", text)
     text = _COLON_BEFORE_WORD.sub("\uff1a", _DOT_IN_WORD.sub("[.]", _AT.sub("[@]", text)))
     return f"`{visible(text)}`"

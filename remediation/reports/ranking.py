@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from core.text import shortened
+from core.text import shorten
 
 # Whoever writes the mail chooses the domains: without a bound a campaign could fill the memory with them.
 DISTINCT_LIMIT = 20_000
@@ -35,7 +35,7 @@ class Ranking:
 
     def add(self, value: object, status: object = None) -> None:
         """Count one row. A value that is null, empty or no text is counted as absent."""
-        name = shortened(value, _NAME_LIMIT) if isinstance(value, str) and value.strip() else None
+        name = shorten(value, _NAME_LIMIT) if isinstance(value, str) and value.strip() else None
         counts = self._counts.get(name)
         if counts is None and len(self._counts) < DISTINCT_LIMIT:
             counts = self._counts[name] = [0, 0, 0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.text import shortened
+from core.text import shorten
 from remediation.reports.facts import Job, part, search_of, text
 from remediation.reports.time_words import point_in_time
 from remediation.reports.wording import Wording
@@ -52,7 +52,7 @@ def _mail(facts: Mapping[str, Any]) -> list[Glance]:
     sender = text(alert.get("from")) or text(search.get("sender"))
     subject = text(alert.get("subject")) or text(search.get("exact_subject")) or text(search.get("subject"))
     named = [(Wording("Sender"), sender), (Wording("Subject"), subject)]
-    return [Glance(name, shortened(value, _GLANCE_LIMIT)) for name, value in named if value is not None]
+    return [Glance(name, shorten(value, _GLANCE_LIMIT)) for name, value in named if value is not None]
 
 
 def _people(request: Mapping[str, Any]) -> list[Glance]:
@@ -62,7 +62,7 @@ def _people(request: Mapping[str, Any]) -> list[Glance]:
     found = [
         Glance(
             Wording("Requested by"),
-            shortened(asked, _GLANCE_LIMIT) if asked else Wording("not recorded"),
+            shorten(asked, _GLANCE_LIMIT) if asked else Wording("not recorded"),
             _trust("requested_by", request) if asked else None,
         )
     ]
@@ -84,7 +84,7 @@ def _people(request: Mapping[str, Any]) -> list[Glance]:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return shortened(", ".join(names[:_MOST_NAMES]), _GLANCE_LIMIT) + more
+    return shorten(", ".join(names[:_MOST_NAMES]), _GLANCE_LIMIT) + more
 
 
 def _names(value: object) -> list[str]:

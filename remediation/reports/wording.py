@@ -10,7 +10,7 @@ import re
 
 from markupsafe import Markup, escape
 
-from core.text import STEERING, few_marks, shortened, visible
+from core.text import STEERING, limit_marks, shorten, visible
 from remediation.reports.commands import Command
 
 SHOWN_LIMIT = 200
@@ -47,7 +47,7 @@ def html(value: object) -> Markup:
     if isinstance(value, Wording):
         return Markup(escape(_WITHIN_DURATION.sub("\u00a0", value)))  # noqa: S704 -- escaped
     if isinstance(value, str):
-        text = str(escape(few_marks(_one_line(value))))
+        text = str(escape(limit_marks(_one_line(value))))
         marked = STEERING.sub(lambda found: f"<samp>U+{ord(found[0]):04X}</samp>", text)
         return Markup(f"<bdi>{marked}</bdi>")  # noqa: S704 -- escaped
     return Markup(escape(_number(value)))  # noqa: S704 -- escaped
@@ -86,7 +86,7 @@ def markdown_title(value: object) -> Markup:
 def markdown_cell(value: object) -> Markup:
     """The same for a table's cell, where a long word would make the table wider than the page: foreign text is cut."""
     if isinstance(value, str) and not isinstance(value, Wording):
-        return markdown(shortened(value.strip(), CELL_LIMIT))
+        return markdown(shorten(value.strip(), CELL_LIMIT))
     return markdown(value)
 
 
@@ -97,7 +97,7 @@ def code_span(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return shortened(text.strip() or "(empty)", SHOWN_LIMIT)
+    return shorten(text.strip() or "(empty)", SHOWN_LIMIT)
 
 
 def _number(value: object) -> str:

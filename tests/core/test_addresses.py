@@ -119,14 +119,14 @@ class TestSafetyLists:
             ("corp.example\n", "U+000A LINE FEED"),
             ("corp\0.example", "U+0000 NULL"),
             ("\tcorp.example", "U+0009 CHARACTER TABULATION at character 1: remove the white space"),
-            ("mailto:ceo@corp.example", "U+003A COLON at character 7: write the address or domain alone"),
+            ("mailto:ceo@corp.example", "U+003A COLON at character 7: write only the address or domain"),
             ("ceo%40corp.example", "U+0025 PERCENT SIGN at character 4: write the character itself"),
             ("*.corp.example", "U+002A ASTERISK at character 1: patterns are not supported"),
             ("c?o@corp.example", "U+003F QUESTION MARK"),
             ("a.example, b.example", "U+002C COMMA at character 10: write each"),
             ("a.example;b.example", "U+003B SEMICOLON"),
             ("a.example b.example", "U+0020 SPACE"),
-            ("@corp.example", "starts with U+0040 COMMERCIAL AT: write the domain alone"),
+            ("@corp.example", "starts with U+0040 COMMERCIAL AT: write only the domain"),
             (" corp.example", "U+0020 SPACE at character 1: remove the white space"),
             ("corp.example ", "U+0020 SPACE at character 13"),
             ("<ceo@corp.example", "U+003C LESS-THAN SIGN"),
@@ -182,8 +182,8 @@ class TestSafetyLists:
             ("0x7f.1", "is an IP address"),
             ("ceo@[192.0.2.1]", "U+005B LEFT SQUARE BRACKET"),
             ("2001:db8::1", "U+003A COLON"),
-            ("xn--zz-ä.example", "not a valid international one"),
-            ("xn--a.example", "not a valid international one"),
+            ("xn--zz-ä.example", "an invalid international label"),
+            ("xn--a.example", "an invalid international label"),
             ("xn--.example", "U+002D HYPHEN-MINUS"),
             ("xn--ls8h.example", "U+1F4A9"),
             ("xn--0ca24w-.example", "U+002D HYPHEN-MINUS"),
@@ -202,7 +202,7 @@ class TestSafetyLists:
 
     def test_a_list_of_domains_takes_no_address(self) -> None:
         assert read_domain_entry("Corp.example") == "corp.example"
-        with pytest.raises(ValueError, match=r"U\+0040 COMMERCIAL AT: this list takes domains"):
+        with pytest.raises(ValueError, match=r"U\+0040 COMMERCIAL AT: this list is for domains"):
             read_domain_entry("ceo@corp.example")
 
     @given(st.text(max_size=40) | st.text(st.sampled_from("ceo@corp.xn-\u200b\u0301ü.%*, <>"), max_size=40))
@@ -320,7 +320,7 @@ class TestData:
          "dana@" + "a." * 200 + "example", "ceo%40corp.example"],
     )  # fmt: skip
     def test_a_text_that_names_no_readable_address_is_an_error(self, text: str) -> None:
-        with pytest.raises(ValueError, match="names "):
+        with pytest.raises(ValueError, match=r"has (?:no|an invalid) address|has more than"):
             read_addresses(text)
 
     @given(st.text(max_size=200))
@@ -336,7 +336,7 @@ class TestData:
     def test_no_text_takes_long(self) -> None:
         began = time.monotonic()
         for hostile in ('"' * 200_000, '"\\' * 100_000, "<" * 200_000, "a@b," * 50_000, "(" * 200_000, "ü@" * 100_000):
-            with pytest.raises(ValueError, match="names "):
+            with pytest.raises(ValueError, match="has more than"):
                 read_addresses(hostile)
             domains_named(hostile)
         assert time.monotonic() - began < 5

@@ -106,7 +106,7 @@ def holds(content: bytes) -> Callable[[Path], None]:
     [
         (linked, "can't be used"),
         (linked_twice, "has 2 hard links"),
-        (open_to_others, r"is open to other users \(mode 0644\)"),
+        (open_to_others, r"is accessible to other users \(mode 0644\)"),
         (lambda path: path.mkdir(), "can't be used"),
         (lambda path: os.mkfifo(path, 0o600), "is not a regular file"),
         (holds(b""), "is damaged"),

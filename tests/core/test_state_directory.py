@@ -76,8 +76,8 @@ def in_a_shared_directory(path: Path) -> None:
         (lambda path: path.write_text("a file"), "is not a directory"),
         (linked, "is a symbolic link"),
         (lambda path: path.symlink_to("nowhere"), "can't be used: File exists"),
-        (lambda path: path.mkdir(mode=0o755), r"is open to other users \(mode 0755\)"),
-        (lambda path: path.mkdir(mode=0o750), r"is open to other users \(mode 0750\)"),
+        (lambda path: path.mkdir(mode=0o755), r"is accessible to other users \(mode 0755\)"),
+        (lambda path: path.mkdir(mode=0o750), r"is accessible to other users \(mode 0750\)"),
         (in_a_shared_directory, "can be replaced by another user"),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_directory_above_that_only_the_users_own_group_may_write_is_accepted(
         if accepted:
             assert private_directory(str(made), {}) == made
         else:
-            with pytest.raises(ConnectionSettingsError, match=r"can be written by its group \(mode 0770\)"):
+            with pytest.raises(ConnectionSettingsError, match=r"is writable by its group \(mode 0770\)"):
                 private_directory(str(made), {})
 
 
@@ -149,7 +149,7 @@ class TestFilesInIt:
         ("prepare", "problem"),
         [
             (lambda path: path.mkdir(mode=0o700), "is not a regular file"),
-            (lambda path: path.touch(mode=0o640), "is open to other users"),
+            (lambda path: path.touch(mode=0o640), "is accessible to other users"),
             (linked_twice, "has 2 hard links"),
         ],
     )

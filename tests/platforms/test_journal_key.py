@@ -35,7 +35,7 @@ def test_without_one_the_machine_has_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({}, "no home directory to keep state in"),
+        ({}, "no home directory for the state directory"),
         ({"CFES_STATE_DIR": "/dev/null/state"}, "can't be used"),
         ({"CFES_STATE_DIR": "relative"}, "must be an absolute path"),
     ],

@@ -239,8 +239,8 @@ PLANTED = [
     (link, "is a symbolic link"),
     (linked_twice, "has 2 hard links"),
     (named_pipe, "is not a regular file"),
-    (writable, r"can be written by its group and everybody \(mode 0666\)"),
-    (writable_directory, r"can be written by its group and everybody \(mode 0777\)"),
+    (writable, r"is writable by its group and everyone \(mode 0666\)"),
+    (writable_directory, r"is writable by its group and everyone \(mode 0777\)"),
     (link_in_a_directory, "is a symbolic link"),
 ]
 NAMES = ["journal.json", "journal.lock", "journal.json.new", "calls.ndjson", "rows.ndjson"]

@@ -163,7 +163,7 @@ def _show(
     except PlanRefused:
         raise
     except PackError as error:
-        raise error.retold(
+        raise error.restate(
             f"the service could not be asked what it finds now: {error.message}",
             help="Nothing was signed. Run it again; or add --offline to rely on what the file says.",
         ) from None

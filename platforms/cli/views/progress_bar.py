@@ -85,7 +85,7 @@ def shown_for(screen: Screen, title: str) -> Iterator[None]:
     if not screen.live:
         yield
         return
-    with Bar(screen.err) as bar, progress.listening(bar.heard):
+    with Bar(screen.err) as bar, progress.report_to(bar.heard):
         bar.begin(title)
         yield
 

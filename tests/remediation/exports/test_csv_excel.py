@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.text import FORMULA_STARTS, code_points
+from core.text import FORMULA_STARTS, show_code_points
 from remediation.exports.formats.csv_excel import MOST_CHARACTERS, excel_cell, write_excel_csv
 from remediation.exports.formats.csv_table import COLUMNS, cell, cells, values_of, write_csv
 from remediation.exports.formats.ndjson import lines_of
@@ -118,7 +118,7 @@ value_of = _documented()
 
 
 def own_values(one: dict[str, Any]) -> list[str]:
-    return [code_points(cell(value, safe=str)) for value in values_of(one)]
+    return [show_code_points(cell(value, safe=str)) for value in values_of(one)]
 
 
 def read_by_pandas(path: Path) -> list[list[str]]:
@@ -239,7 +239,7 @@ def test_whatever_is_made_of_digits_and_signs_is_marked(text: str) -> None:
 @given(spreadsheet_text | any_text)
 def test_the_documented_rule_gives_each_text_back_and_no_cell_is_a_formula(text: str) -> None:
     # Control characters are shown as code points in both dialects.
-    text = code_points(text)
+    text = show_code_points(text)
     found = excel_cell(text)
     assert value_of(found) == text
     for start in [found, *found.split(";")]:

@@ -22,10 +22,10 @@ from core.text import (
     MOST_MARKS,
     STEERING,
     are_safe,
-    code_points,
-    few_marks,
     formula_safe,
-    shortened,
+    limit_marks,
+    shorten,
+    show_code_points,
     visible,
 )
 from remediation.exports.formats.csv_table import COLUMNS, LINES_AT_ONCE, cell, cells, write_csv
@@ -235,7 +235,7 @@ def test_no_cell_is_a_formula_however_it_is_split(text: str) -> None:
 def test_a_cell_only_gains_quotes_and_code_points(text: str) -> None:
     if text.isprintable() and not set(text) & {*FORMULA_STARTS, ";"}:
         assert formula_safe(text) == text
-    assert formula_safe(text).replace("'", "") == code_points(text).replace("'", "")
+    assert formula_safe(text).replace("'", "") == show_code_points(text).replace("'", "")
 
 
 @pytest.mark.parametrize(
@@ -285,8 +285,8 @@ def test_a_row_whose_message_is_missing_or_strange_still_has_all_cells(message: 
 
 
 def test_what_is_left_out_of_a_long_text_is_counted() -> None:
-    assert shortened("x" * 10_000, 200) == "x" * 200 + "… (9,800 more characters)"
-    assert shortened("x" * 200, 200) == "x" * 200
+    assert shorten("x" * 10_000, 200) == "x" * 200 + "… (9,800 more characters)"
+    assert shorten("x" * 200, 200) == "x" * 200
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -309,7 +309,7 @@ ACUTE, ENCLOSED, THAI = "\u0301", "\u20dd\u0489", "\u0e47"
     ],
 )
 def test_marks_that_would_be_drawn_over_other_lines_are_counted(text: str, expected: str) -> None:
-    assert few_marks(text) == visible(text) == expected
+    assert limit_marks(text) == visible(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,10 @@ class TestMode:
         [
             (0o664, "its group"),
             (0o620, "its group"),
-            (0o646, "everybody"),
-            (0o602, "everybody"),
-            (0o666, "its group and everybody"),
-            (0o777, "its group and everybody"),
+            (0o646, "everyone"),
+            (0o602, "everyone"),
+            (0o666, "its group and everyone"),
+            (0o777, "its group and everyone"),
         ],
     )
     def test_a_file_that_others_can_write_is_refused_with_the_command(
@@ -53,7 +53,7 @@ class TestMode:
     ) -> None:
         policy.chmod(mode)
         message = refused(policy)
-        assert f"{policy} can be written by {writers} (mode {mode:04o})" in message
+        assert f"{policy} is writable by {writers} (mode {mode:04o})" in message
         assert message.endswith(f"To fix it: chmod go-w {policy}")
 
     @pytest.mark.parametrize("mode", [0o777, 0o775, 0o757, 0o733])
@@ -62,7 +62,7 @@ class TestMode:
         directory = policy.parents[above - 1]
         directory.chmod(mode)
         message = refused(policy)
-        assert f"{directory} can be written by" in message
+        assert f"{directory} is writable by" in message
         assert f"chmod go-w {directory}" in message
 
     def test_a_shared_directory_with_the_sticky_bit_is_accepted(self, policy: Path) -> None:
@@ -147,7 +147,7 @@ class TestLinks:
         policy.symlink_to("..data/policy.yaml")
         assert load_policy(str(policy)).max_messages == 7
         mount.chmod(0o777)
-        assert f"{mount} can be written by" in refused(policy)
+        assert f"{mount} is writable by" in refused(policy)
         monkeypatch.setattr(file_ownership, "is_read_only_mount", lambda path: path == mount)
         assert load_policy(str(policy)).max_messages == 7
 
@@ -156,7 +156,7 @@ class TestLinks:
         link.symlink_to(policy)
         assert load_policy(str(link)).max_messages == 7
         policy.chmod(0o666)
-        assert f"{policy} can be written by" in refused(link)
+        assert f"{policy} is writable by" in refused(link)
 
     def test_so_are_the_directories_of_the_link_and_of_the_target(self, policy: Path) -> None:
         (policy.parent.parent / "links").mkdir()
@@ -164,7 +164,7 @@ class TestLinks:
         link.symlink_to("../etc/policy.yaml")
         for directory in (link.parent, policy.parent):
             directory.chmod(0o777)
-            assert f"{directory} can be written by" in refused(link)
+            assert f"{directory} is writable by" in refused(link)
             directory.chmod(0o755)
         assert load_policy(str(link)).max_messages == 7
 
@@ -173,7 +173,7 @@ class TestLinks:
         path = policy.parent.parent / "current" / ".." / "current" / "policy.yaml"
         assert load_policy(str(path)).max_messages == 7
         policy.parent.chmod(0o777)
-        assert f"{policy.parent} can be written by" in refused(path)
+        assert f"{policy.parent} is writable by" in refused(path)
 
     def test_a_link_of_another_user_is_refused(self, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         link = policy.parent / "link.yaml"
@@ -214,4 +214,4 @@ class TestKind:
         monkeypatch.chdir(policy.parent)
         assert load_policy("policy.yaml").max_messages == 7
         policy.parent.chmod(0o777)
-        assert f"{policy.parent} can be written by" in refused("policy.yaml")
+        assert f"{policy.parent} is writable by" in refused("policy.yaml")

@@ -184,7 +184,7 @@ class TestRecord:
     def test_a_directory_that_others_can_write_to_is_not_used(self, api: EmailSecurity, state: Path) -> None:
         reserve(api, token())
         state.chmod(0o770)
-        assert "open to other users" in refused(api, token())
+        assert "accessible to other users" in refused(api, token())
 
     def test_a_full_disk_refuses_and_leaves_the_record_whole(self, api: EmailSecurity, state: Path) -> None:
         reserve(api, token())
