@@ -119,7 +119,6 @@ def test_each_folder_says_what_it_is_for() -> None:
 
 # Longer than 350 lines, and why it is still one thing.
 LONG = {
-    "actions/export_job_messages": "the action still holds the pipeline of an export",
     "actions/reconcile_job": "the action still holds the comparison's order of work",
     "actions/wait_for_job": "the action still holds the loop that polls",
     "connectors/connection": "one setting after the other",

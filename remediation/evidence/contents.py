@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -18,7 +17,7 @@ from core.instants import format_instant
 from core.quantity import counted
 from core.version import VERSION
 from remediation.evidence.bundled_approvals import BundledApprovals, verify_approvals_of_job
-from remediation.exports.files.partial_file import CALLS_SUFFIX
+from remediation.exports.files.partial_file import calls_beside, recorded_bytes
 from remediation.exports.files.path_checks import failed_before_writing
 from remediation.exports.files.whole_file import FileRecord
 from remediation.exports.row_file import RowFile
@@ -38,22 +37,6 @@ if TYPE_CHECKING:
     from remediation.guardrails.plans.plan import Plan
 
 PACK = "cloudflare-email-security-pack"
-
-
-def recorded_bytes(rows: RowFile) -> int:
-    """How large the record of calls beside the rows is; 0 where there is none."""
-    return _size(_beside(rows))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _beside(rows: RowFile) -> Path:
-    return Path(os.fspath(rows.place.path) + CALLS_SUFFIX)
 
 
 class BundleWriter:
@@ -99,13 +82,13 @@ class BundleWriter:
         if api.call_record is not None:
             yield api
             return
-        beside, given_up = _beside(rows), False
+        beside, given_up = calls_beside(rows.place.path), False
         if before is None:
             try:
                 beside.unlink(missing_ok=True)
             except OSError as error:
                 failed_before_writing(beside, error)
-        self._calls_missing = recorded_bytes(rows) < (before or 0)
+        self._calls_missing = recorded_bytes(rows.place.path) < (before or 0)
         try:
             with api.recording(beside) as recorded:
                 yield recorded
@@ -275,6 +258,13 @@ class BundleWriter:
             signer=None if self._signer is None else self._signer.fingerprint,
             files=files,
         )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 # A row as CSV takes at most a dozen times as much as it does as JSON.

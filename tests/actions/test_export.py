@@ -168,7 +168,7 @@ def test_a_service_that_ignores_the_page_costs_few_calls(
         result = export_job_messages.run(params, api)
         assert (result["complete"], result["written"]) == (False, 1000)
     else:
-        with pytest.raises(ListingRepeats, match="the listing gave 1,000") as caught:
+        with pytest.raises(ListingRepeats, match="the API returned 1,000") as caught:
             export_job_messages.run(params, api)
         assert (caught.value.exit_code, caught.value.retryable) == (5, False)
         assert caught.value.resume is not None
@@ -182,7 +182,7 @@ def test_a_service_that_ignores_the_page_costs_few_calls(
 @pytest.mark.parametrize("total", [0, 10, 1500])
 def test_ever_new_rows_end_soon_behind_the_counters(total: int, tmp_path: Path) -> None:
     listing = Listing(total, lambda number: rows(1000 * number)[-1000:])
-    with pytest.raises(ExportIncomplete, match=f"promise {total:,} rows"):
+    with pytest.raises(ExportIncomplete, match=f"counts {total:,} rows?;"):
         export_job_messages.run({"job_id": JOB_ID, "destination": str(tmp_path / "rows.ndjson")}, connected(listing))
     assert len(listing.asked) <= total // 1000 + 2
     assert listing.looks == 2
@@ -233,7 +233,7 @@ def test_rows_that_are_never_listed_are_said_to_be_missing() -> None:
 def test_an_incomplete_export_is_an_error_that_goes_on_with_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "rows.ndjson"
     params = {"job_id": JOB_ID, "destination": str(path)}
-    with pytest.raises(ExportIncomplete, match="promise 1,500 rows, the listing gave 1,400") as caught:
+    with pytest.raises(ExportIncomplete, match="counts 1,500 rows; the API returned 1,400") as caught:
         export_job_messages.run(params, connected(Listing(1500, listed(1400))))
     assert (caught.value.exit_code, caught.value.applied, caught.value.job_id) == (6, "no", JOB_ID)
     assert not path.exists()

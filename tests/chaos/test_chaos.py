@@ -24,7 +24,7 @@ from connectors.objects.job import BulkJob, BulkJobRequest
 from connectors.paging.pages import Page
 from connectors.transport import Answer, Transport
 from core.errors import OutcomeUnknown, PackError, TemporaryFailure
-from remediation.exports.collected_rows import Collected
+from remediation.exports.completeness import RowCount
 from remediation.guardrails.plans import check as plan_check
 from remediation.guardrails.plans.plan import Plan
 from remediation.jobs import clearance, job_list
@@ -231,7 +231,7 @@ def _waits_for_every_answer(patch: pytest.MonkeyPatch) -> None:
 
 
 def _believes_every_export_complete(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Collected, "agrees_with", lambda *_: True)
+    patch.setattr(RowCount, "agrees_with", lambda *_: True)
 
 
 def _changes_without_a_look(patch: pytest.MonkeyPatch) -> None:

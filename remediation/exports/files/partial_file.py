@@ -28,6 +28,20 @@ CLAIM_SUFFIX = PARTIAL_SUFFIX + ".claim"
 # In a store, zeros that are put there for a moment, to measure how fast it takes an upload.
 TRIAL_SUFFIX = PARTIAL_SUFFIX + ".trial"
 
+
+def calls_beside(partial_of: str | os.PathLike[str]) -> Path:
+    """Return the path of the record of calls beside the rows of an export."""
+    return Path(os.fspath(partial_of) + CALLS_SUFFIX)
+
+
+def recorded_bytes(partial_of: str | os.PathLike[str]) -> int:
+    """Return the size of the record of calls beside the rows of an export; 0 where there is none."""
+    try:
+        return calls_beside(partial_of).stat().st_size
+    except OSError:
+        return 0
+
+
 # What is replaced while it is opened is opened anew. A directory of the kernel's says each time that nothing is there.
 _MOST_TRIES = 100
 

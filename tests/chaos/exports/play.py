@@ -21,7 +21,7 @@ from connectors.email_security import EmailSecurity
 from connectors.paging import pages as paging
 from connectors.paging import read_ahead as pages_ahead
 from core.errors import PackError
-from remediation.exports import collected_rows as row_collection
+from remediation.exports import sink, source
 from sandbox.jobs import Job, JobOrder, job_view
 from sandbox.search import Criteria
 from sandbox.server import RunningSandbox
@@ -89,7 +89,7 @@ def run_day(seed: int, number: int) -> Outcome:
 def _pages_of(size: int) -> Iterator[None]:
     """A thousand rows a page would take too long: the largest page is made smaller instead."""
     with ExitStack() as stack:
-        for module in (email_security, export_job_messages, pages_ahead, paging, row_collection):
+        for module in (email_security, pages_ahead, paging, sink, source):
             stack.enter_context(mock.patch.object(module, "LARGEST_PAGE", size))
         yield
 

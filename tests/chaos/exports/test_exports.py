@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from actions import export_job_messages
 from connectors.paging.row_ids import RowIds
 from remediation.evidence.contents import BundleWriter
-from remediation.exports import row_file
-from remediation.exports.collected_rows import Collected
+from remediation.exports import export, row_file
+from remediation.exports.completeness import RowCount
 from remediation.exports.finish_time import FinishTime
+from remediation.exports.publication import Publication
 from remediation.exports.row_file import RowFile
+from remediation.exports.sink import RowSink
 from tests.chaos.exports.play import in_words, run_day
 from tests.chaos.exports.schedule import Day, drawn
 from tests.chaos.exports.tally import Tally
@@ -78,7 +79,7 @@ def test_the_command_that_a_failure_names_tells_the_same_story() -> None:
 
 
 def _believes_every_export_complete(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Collected, "agrees_with", lambda *_: True)
+    patch.setattr(RowCount, "agrees_with", lambda *_: True)
 
 
 def _takes_rows_twice(patch: pytest.MonkeyPatch) -> None:
@@ -90,11 +91,11 @@ def _takes_rows_twice(patch: pytest.MonkeyPatch) -> None:
 
 
 def _forgets_what_an_earlier_call_wrote(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Collected, "remember", lambda *_: None)
+    patch.setattr(RowSink, "load", lambda *_: None)
 
 
 def _keeps_rows_of_another_time(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Collected, "clear", lambda *_: None)
+    patch.setattr(RowSink, "clear", lambda *_: None)
 
 
 def _writes_in_place(patch: pytest.MonkeyPatch) -> None:
@@ -110,7 +111,7 @@ def _writes_in_place(patch: pytest.MonkeyPatch) -> None:
 
 
 def _never_minds_the_time(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(export_job_messages, "_time_is_up", lambda *_: False)
+    patch.setattr(Publication, "is_time_up", lambda *_: False)
     patch.setattr(FinishTime, "is_up", lambda *_: False)
 
 
@@ -119,7 +120,7 @@ def _gives_up_what_was_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def _tells_nobody_what_is_kept(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(export_job_messages, "_say_how_to_go_on", lambda *_: None)
+    patch.setattr(export, "_add_resume", lambda *_: None)
     patch.setattr(RowFile, "abandon", RowFile.close)
 
 

@@ -1,4 +1,4 @@
-"""The rows of one export, and whether they are what the job's own counters promise."""
+"""The rows of one export: each once, transformed, in a file or in memory."""
 
 from __future__ import annotations
 
@@ -15,19 +15,16 @@ from connectors.paging.pages import LARGEST_PAGE
 from connectors.paging.raw_rows import RawRows, rows_of_lines
 from connectors.paging.row_ids import RowIds
 from core.errors import InlineTooLarge, UnusableAnswer
-from core.quantity import counted
+from remediation.exports.completeness import RowCount
 from remediation.exports.row_file import RowFile
 
 if TYPE_CHECKING:
     from remediation.exports.pseudonyms.pseudonyms import Pseudonyms
 
-# Statuses that the job's own counters count; PENDING also counts rows that are being processed right now.
-COUNTED_STATUSES = ("COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
-
 
 @dataclass
-class Collected:
-    """The rows so far: each once, in a file or in memory. status: the only one that was asked for, or None for all."""
+class RowSink:
+    """The rows so far. status: the only one asked for; None for all. pseudonyms: what replaces names in each row."""
 
     status: MessageStatus | None
     file: RowFile | None = None
@@ -41,17 +38,24 @@ class Collected:
 
     @property
     def pseudonym_key(self) -> str | None:
-        """Which key the names were replaced with; None where they were not."""
+        """Return a check value of the key that replaces names; None where names stay."""
         return None if self.pseudonyms is None else self.pseudonyms.key_check
 
     def document_of(self, job: BulkJob) -> dict[str, Any]:
-        """The job as it may stand beside these rows."""
+        """Return the job as JSON, its names replaced like those of the rows."""
         return job.document() if self.pseudonyms is None else self.pseudonyms.job(job.document())
 
-    def take(self, rows: RawRows) -> None:
-        """Keep a page's rows, but for those that are here already or of a status that was not asked for."""
+    @property
+    def count(self) -> RowCount:
+        return RowCount(self.status, len(self.seen), self.by_status)
+
+    def add(self, rows: RawRows) -> None:
+        """Keep a page's rows, without those that are here already and those of another status.
+
+        Raises: InlineTooLarge, OutputError, UnusableAnswer.
+        """
         if self.pseudonyms is not None:
-            # Before anything else sees them: what is counted and what is shown is what is written.
+            # Before anything else sees them: the counted and the shown row is the written one.
             rows = self.pseudonyms.rows(rows)
         new = self._new(rows)
         if self.file is not None:
@@ -65,7 +69,7 @@ class Collected:
             self.inline.append(row)
 
     def _inline_row(self, text: bytes) -> tuple[dict[str, Any], int]:
-        """A row for the result, and its size there."""
+        """Return a row for the result, and its size there."""
         try:
             row = json.loads(text)
             return row, len(json.dumps(row, allow_nan=False)) + 2
@@ -85,45 +89,13 @@ class Collected:
         return new
 
     def clear(self) -> None:
-        """Begin again: what was read is of a job that has changed since."""
+        """Drop every row: the job has changed since they were read."""
         self.inline, self.inline_bytes, self.duplicates = [], 0, 0
         self.seen, self.by_status = RowIds(), Counter()
         if self.file is not None:
             self.file.clear()
 
-    def remember(self, lines: Iterator[bytes]) -> None:
-        """Count rows that an earlier call has put into the file."""
+    def load(self, lines: Iterator[bytes]) -> None:
+        """Count the rows that an earlier call put into the file."""
         while page := list(itertools.islice(lines, LARGEST_PAGE)):
             self._new(rows_of_lines(page))
-
-    def agrees_with(self, job: BulkJob) -> bool:
-        """Whether the rows are what the counters say: in number, and status by status where the job counts it."""
-        if expected_rows(self.status, job) != len(self.seen):
-            return False
-        if self.status is not None:
-            return True
-        rows = {status: self.by_status[status] for status in COUNTED_STATUSES}
-        rows["PENDING"] = len(self.seen) - sum(rows.values())
-        return all(rows[status] == count for status, count in job.counters().items())
-
-    def disagreement(self, job: BulkJob, *, settled: bool) -> str:
-        """Why these rows are no complete export. settled: whether the job had ended before any of them was read."""
-        expected, rows = expected_rows(self.status, job), len(self.seen)
-        if not settled:
-            return (
-                f"messages were under way while these rows were read (the job is {job.status} now): export again later"
-            )
-        if expected is None:
-            return f"the job has no counter for {self.status}: whether these are all can't be told"
-        if rows != expected:
-            return f"the job's counters promise {counted(expected, 'row')}, the listing gave {rows:,}, pass after pass"
-        return "the rows' statuses and the job's counters do not agree"
-
-
-def expected_rows(status: MessageStatus | None, job: BulkJob) -> int | None:
-    """How many rows the job's counters promise."""
-    if status is None:
-        return job.total_messages_discovered
-    if status in COUNTED_STATUSES:
-        return job.counters().get(status)
-    return 0 if job.has_ended and job.messages_pending == 0 else None

@@ -1,0 +1,58 @@
+"""Whether the rows that were read are all the rows of a job, by the job's own counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from connectors.objects.job import BulkJob
+from connectors.objects.message import MessageStatus
+from core.quantity import counted
+
+# Statuses that the job's own counters count; PENDING also counts rows that are being processed right now.
+COUNTED_STATUSES = ("COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
+
+
+@dataclass(frozen=True)
+class RowCount:
+    """How many distinct rows were read, in all and by status. status: the only one asked for; None for all."""
+
+    status: MessageStatus | None
+    rows: int
+    by_status: Mapping[str, int]
+
+    def expected(self, job: BulkJob) -> int | None:
+        return expected_rows(self.status, job)
+
+    def agrees_with(self, job: BulkJob) -> bool:
+        """Whether the rows match the counters: in number, and status by status where the job counts it."""
+        if self.expected(job) != self.rows:
+            return False
+        if self.status is not None:
+            return True
+        rows = {status: self.by_status.get(status, 0) for status in COUNTED_STATUSES}
+        rows["PENDING"] = self.rows - sum(rows.values())
+        return all(rows[status] == count for status, count in job.counters().items())
+
+    def disagreement(self, job: BulkJob, *, settled: bool) -> str:
+        """Return why these rows are no complete export. settled: whether the job had ended before the first of them."""
+        expected = self.expected(job)
+        if not settled:
+            return (
+                f"messages were being processed while these rows were read (the job is {job.status} now): export again "
+                "later"
+            )
+        if expected is None:
+            return f"the job has no counter for {self.status}: whether these are all rows is not known"
+        if self.rows != expected:
+            return f"the job counts {counted(expected, 'row')}; the API returned {self.rows:,} in several passes"
+        return "the rows' statuses and the job's counters do not agree"
+
+
+def expected_rows(status: MessageStatus | None, job: BulkJob) -> int | None:
+    """Return how many rows the job's counters count; None where they do not count this status."""
+    if status is None:
+        return job.total_messages_discovered
+    if status in COUNTED_STATUSES:
+        return job.counters().get(status)
+    return 0 if job.has_ended and job.messages_pending == 0 else None
