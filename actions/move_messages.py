@@ -11,11 +11,19 @@ from pydantic import Field
 from actions.contract.action import WRITE, Action
 from actions.contract.process import main
 from actions.shapes.example_change import INVESTIGATE_ID, example_change
-from actions.shapes.message_change import ChangeResult, NamedParams, dry_run_of, verdict
-from actions.shapes.message_request import finish, prepare, selection_of
+from actions.shapes.message_change import (
+    ChangeResult,
+    NamedParams,
+    call_of,
+    dry_run_of,
+    result_of,
+    selection_of,
+    verdict,
+)
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import Destination
-from remediation.guardrails.message_rules import Change
+from remediation.guardrails.change import Change
+from remediation.messages.change import make_change, prepare_change
 
 
 class Params(NamedParams):
@@ -34,15 +42,14 @@ class Result(ChangeResult):
 
 def move_messages(p: Params, api: EmailSecurity) -> Result:
     change = Change("MOVE", p.destination)
-    ready = prepare(
-        api,
+    call = call_of(
         p,
-        selection_of(p),
         change,
+        selection_of(p),
         allow_irreversible=p.allow_irreversible,
         allow_malicious=p.allow_malicious,
     )
-    return finish(api, ready, Result, action_id=ACTION.id)
+    return result_of(api, make_change(api, prepare_change(api, call), ACTION.id), Result)
 
 
 ACTION = Action(

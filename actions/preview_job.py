@@ -13,7 +13,7 @@ from actions.contract.action import READ, Action, ActionResult
 from actions.contract.process import main
 from actions.contract.result_size import fitting
 from actions.shapes.example_plan import EXAMPLE_PLAN
-from actions.shapes.job_request import JobRequestParams, limits_of, warnings_of
+from actions.shapes.job_request import JobRequestParams, limits_of
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.objects.search import SearchParams
@@ -24,17 +24,17 @@ from remediation.guardrails.accountability import requester
 from remediation.guardrails.approvals.needed import wasted_approvals
 from remediation.guardrails.job_rules import (
     approvals_needed,
-    asks_for_plan,
     needs_count,
-    refusals_of_numbers,
-    refusals_of_request,
+    needs_plan,
+    number_refusals,
+    request_refusals,
 )
 from remediation.guardrails.plans.check import discovery_limit, smallest_drift
 from remediation.guardrails.plans.plan import Parity, Plan, Refusal, new_plan, reversibility_of
 from remediation.guardrails.plans.seal import remember, seal_plan
 from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.proposed_job import ProposedJob
-from remediation.guardrails.search_scope import scope_of
+from remediation.guardrails.search_scope import scope_of, search_warnings
 from remediation.guardrails.search_window import pinned
 from remediation.guardrails.survey import Survey, survey
 
@@ -69,17 +69,17 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
     request = BulkJobRequest(action=p.action, destination=p.destination, search_params=search)
     limits = limits_of(p, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious).under_policy(api)
     job = ProposedJob(request, request, None, limits, requester(api, p.requested_by))
-    refusals = list(refusals_of_request(job, api, planned=True))
+    refusals = list(request_refusals(job, api, planned=True))
     parity, notes = _parity(search)
     found = None if parity == "unknown" else _counted(p, search, api)
     if found is not None:
-        refusals += refusals_of_numbers(found, job, api)
+        refusals += number_refusals(found, job, api)
     else:
         refusals += _refusals_without_numbers(job, api)
     numbers = None if found is None else found.numbers
     needed = approvals_needed(job, api, numbers)
     refusals += wasted_approvals(api, needed, job.requested_by)
-    if api.connection.plan_key is None and asks_for_plan(job, api, numbers):
+    if api.connection.plan_key is None and needs_plan(job, api, numbers):
         refusals.append(
             PlanRefused(
                 "the policy asks for a sealed plan, and CFES_PLAN_KEY is not set, so this plan has no seal; set the "
@@ -106,7 +106,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
             "approvals_needed": needed.count,
             "refusals": [Refusal(type=type(refusal).__name__, message=refusal.message) for refusal in refusals],
             "warnings": warnings
-            + warnings_of(search)
+            + search_warnings(search)
             + _warnings(found)
             + ([f"the policy asks for {needed}"] if needed else []),
         }

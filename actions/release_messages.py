@@ -11,10 +11,18 @@ from pydantic import Field
 from actions.contract.action import WRITE, Action
 from actions.contract.process import main
 from actions.shapes.example_change import INVESTIGATE_ID, example_change, example_row
-from actions.shapes.message_change import ChangeResult, NamedParams, dry_run_of, verdict
-from actions.shapes.message_request import finish, prepare, selection_of
+from actions.shapes.message_change import (
+    ChangeResult,
+    NamedParams,
+    call_of,
+    dry_run_of,
+    result_of,
+    selection_of,
+    verdict,
+)
 from connectors.email_security import EmailSecurity
-from remediation.guardrails.message_rules import Change
+from remediation.guardrails.change import Change
+from remediation.messages.change import make_change, prepare_change
 
 
 class Params(NamedParams):
@@ -29,8 +37,8 @@ class Result(ChangeResult):
 
 
 def release_messages(p: Params, api: EmailSecurity) -> Result:
-    ready = prepare(api, p, selection_of(p), Change("RELEASE"), allow_malicious=p.allow_malicious)
-    return finish(api, ready, Result, action_id=ACTION.id)
+    call = call_of(p, Change("RELEASE"), selection_of(p), allow_malicious=p.allow_malicious)
+    return result_of(api, make_change(api, prepare_change(api, call), ACTION.id), Result)
 
 
 ACTION = Action(

@@ -18,14 +18,23 @@ from pydantic import Field
 from actions.contract.action import WRITE, Action
 from actions.contract.process import main
 from actions.shapes.example_change import INVESTIGATE_ID, example_change, example_found
-from actions.shapes.message_change import ChangeParams, ChangeResult, ExportPath, dry_run_of, verdict
-from actions.shapes.message_request import UNACCOUNTED_NAMED, finish, prepare
+from actions.shapes.message_change import (
+    UNACCOUNTED_NAMED,
+    ChangeParams,
+    ChangeResult,
+    ExportPath,
+    call_of,
+    dry_run_of,
+    result_of,
+    verdict,
+)
 from connectors.email_security import EmailSecurity
 from connectors.objects.folders import DELETIONS, PURGES, recovery_from
 from connectors.objects.job import Destination
 from core.errors import NotRestorable, ParameterError, Problem, printable
 from core.quantity import counted
-from remediation.guardrails.message_rules import Change
+from remediation.guardrails.change import Change
+from remediation.messages.change import make_change, prepare_change
 from remediation.messages.in_flight import look_at_cancelled
 from remediation.messages.selection import JobRow, Selection, exported_rows
 
@@ -83,17 +92,16 @@ def restore_messages(p: Params, api: EmailSecurity) -> Result:
         if row.destination == PURGES:
             raise NotRestorable(f"row {row.row_id} is CANCELLED, and its message was moved to {PURGES} all the same")
         selection.take(row)
-    ready = prepare(api, p, selection, Change("MOVE", "Inbox"), allow_malicious=p.allow_malicious)
-    return finish(
+    call = call_of(p, Change("MOVE", "Inbox"), selection, allow_malicious=p.allow_malicious)
+    outcome = make_change(api, prepare_change(api, call), ACTION.id, unresolved=len(in_flight.unknown))
+    return result_of(
         api,
-        ready,
+        outcome,
         Result,
-        action_id=ACTION.id,
         rows=by_destination.total(),
         rows_left_alone=left_alone - len(in_flight.moved),
         cancelled_moved=len({row.message.id for row in in_flight.moved if row.message is not None}),
         cancelled_unknown=in_flight.unknown[:UNACCOUNTED_NAMED],
-        unresolved=len(in_flight.unknown),
         by_destination=dict(by_destination.most_common()),
         original_folder="not known",
         warnings=_warnings(selection, by_destination) + in_flight.warnings(),

@@ -15,15 +15,15 @@ from actions.contract.action import WRITE, Action, JobId
 from actions.contract.process import main
 from actions.shapes.example_change import example_change
 from actions.shapes.example_job import JOB_ID
-from actions.shapes.message_change import ChangeParams, ChangeResult, dry_run_of, verdict
-from actions.shapes.message_request import finish, prepare
+from actions.shapes.message_change import ChangeParams, ChangeResult, call_of, dry_run_of, result_of, verdict
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob, Destination
 from core.clock import whole_seconds
 from core.errors import JobStillRunning, UnexpectedAnswer
 from core.instants import format_instant, parse_instant
 from core.quantity import counted
-from remediation.guardrails.message_rules import Change
+from remediation.guardrails.change import Change
+from remediation.messages.change import make_change, prepare_change
 from remediation.messages.selection import JobRow, Selection, read_row
 
 # A second pass finds rows that slipped between two pages of the first.
@@ -68,18 +68,16 @@ def retry_failed_messages(p: Params, api: EmailSecurity) -> Result:
     if not p.dry_run:
         _wait(p.wait_seconds, api, list(due_at.values()))
     # Asked after the wait: what was approved, protected or in place before it may be otherwise by now.
-    ready = prepare(
-        api, p, selection, change, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious
-    )
+    call = call_of(p, change, selection, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious)
+    prepared = prepare_change(api, call)
     now = api.clock.now()
-    later = {one: at for one, at in due_at.items() if at > now and one not in ready.ledger.outcomes}
+    later = {one: at for one, at in due_at.items() if at > now and one not in prepared.ledger.outcomes}
     earliest = min(later.values(), default=None)
-    return finish(
+    outcome = make_change(api, prepared, ACTION.id, hold_back=later.keys() | unreadable)
+    return result_of(
         api,
-        ready,
+        outcome,
         Result,
-        action_id=ACTION.id,
-        hold_back=later.keys() | unreadable,
         job_id=job.job_id,
         failed_rows=len(rows),
         not_yet=len(later),

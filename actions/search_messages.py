@@ -19,6 +19,7 @@ from connectors.objects.end_of_life import ACTION_LOG, EndedParameter
 from connectors.objects.search import SearchParams
 from core.errors import ParameterError
 from core.quantity import counted
+from remediation.guardrails.mailboxes import mailboxes_of
 from remediation.guardrails.search_scope import scope_of
 
 
@@ -59,7 +60,7 @@ def search_messages(p: Params, api: EmailSecurity) -> Result:
             break
         count += 1
         copies += message.copies
-        recipients.update(recipient.lower() for recipient in message.client_recipients or ())
+        recipients.update(mailboxes_of(message.client_recipients))
         dispositions[message.final_disposition or "NONE"] += 1
         if len(found) < p.sample:
             found.append(message.document())

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import Field, StringConstraints
 
 from actions.contract.action import BoundedParams, BoundedResult, Preview
 from actions.shapes.approval_parameters import Approvals, Person
+from connectors.email_security import EmailSecurity
 from connectors.objects.job import ActionType
 from connectors.objects.message import MessageStatus
 from connectors.objects.message_change import INVESTIGATE_ID
-from core.errors import TemporaryFailure
+from core.errors import ParameterError, Problem, TemporaryFailure
+from remediation.guardrails.change import Change
+from remediation.guardrails.limits import Limits
+from remediation.messages.change import CHECKED_FIRST, IDS_IN_DRY_RUN, ChangeCall, ChangeOutcome
 from remediation.messages.rows import MessageRow
-from remediation.messages.selection import MOST_MESSAGES
+from remediation.messages.selection import MOST_MESSAGES, Selection, of_export, of_ids
+from remediation.messages.survey import survey_fields
 
-# Up to so many messages the look before is taken unless skip_done is false.
-LOOKED_AT_FIRST = 1000
+UNACCOUNTED_NAMED = 1000
 
 InvestigateId = Annotated[str, StringConstraints(pattern=INVESTIGATE_ID)]
 ExportPath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -34,7 +38,7 @@ class ChangeParams(BoundedParams):
     skip_done: bool | None = Field(
         None,
         description="Look first, and leave out what is in place already, as far as the service shows it. Where not "
-        f"given: true for up to {LOOKED_AT_FIRST} messages.",
+        f"given: true for up to {CHECKED_FIRST} messages.",
     )
     requested_by: Person | None = Field(
         None, description="Who asks: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."
@@ -115,6 +119,78 @@ class ChangeResult(BoundedResult):
     unaccounted: list[str] = Field(description="The IDs of the first 1,000 that are unknown.")
     results: list[MessageRow] = Field(description="A row for each message and recipient, those without success first.")
     warnings: list[str] = Field(description="What a person should know.")
+
+
+R = TypeVar("R", bound=ChangeResult)
+
+
+def selection_of(p: NamedParams) -> Selection:
+    """Return the messages that the parameters name. Raises: ParameterError."""
+    if (p.ids is None) == (p.export is None):
+        raise ParameterError(problems=[Problem(pointer="", message="either ids or export is required, not both")])
+    if p.ids is not None:
+        if p.statuses is not None:
+            raise ParameterError(problems=[Problem(pointer="/statuses", message="is for rows of an export")])
+        return of_ids(p.ids)
+    statuses = p.statuses
+    return of_export(p.export or "", lambda row: statuses is None or row.status in statuses)
+
+
+def call_of(
+    p: ChangeParams,
+    change: Change,
+    selection: Selection,
+    *,
+    allow_irreversible: bool = False,
+    allow_malicious: bool = False,
+) -> ChangeCall:
+    """Return the change that these parameters ask for."""
+    return ChangeCall(
+        change,
+        selection,
+        Limits(p.max_messages, allow_irreversible=allow_irreversible, allow_malicious=allow_malicious),
+        dry_run=p.dry_run,
+        skip_done=p.skip_done,
+        requested_by=p.requested_by,
+        approvals=p.approvals,
+        comment=p.comment,
+        resume_bytes=p.max_result_bytes,
+    )
+
+
+def result_of(api: EmailSecurity, outcome: ChangeOutcome, result: type[R], **more: Any) -> R:
+    """Return the result of an action. more: the fields of this action alone; its `warnings` come first."""
+    prepared, counts = outcome.prepared, outcome.counts
+    call, messages = prepared.call, prepared.ledger.messages
+    return result(
+        dry_run=call.dry_run,
+        done=outcome.done,
+        plan_hash=prepared.plan_hash,
+        account_id=api.connection.account_id,
+        action=call.change.action,
+        destination=call.change.destination,
+        messages=len(messages),
+        ids=sorted(messages) if call.dry_run and len(messages) <= IDS_IN_DRY_RUN else None,
+        recipients=None if outcome.numbers is None else outcome.numbers.recipients,
+        requested_by=prepared.requested_by,
+        requester_proved=api.connection.requested_by is not None,
+        **survey_fields(prepared.survey),
+        refusals=[{"type": type(one).__name__, "message": one.message} for one in prepared.refusals],
+        approvals_needed=prepared.needed.count,
+        approved_by=sorted({one.approver for one in prepared.approvals}),
+        duplicates=call.selection.repeats,
+        without_id=call.selection.without_id,
+        rows_without_id=call.selection.rows_without_id,
+        succeeded=counts["succeeded"],
+        already=counts["already"],
+        failed=counts["failed"],
+        unknown=counts["unknown"],
+        not_sent=counts["not sent"],
+        unaccounted=outcome.unaccounted[:UNACCOUNTED_NAMED],
+        results=outcome.rows,
+        warnings=[*more.pop("warnings", ()), *outcome.warnings],
+        **more,
+    )
 
 
 def dry_run_of(action_id: str, p: ChangeParams) -> Preview:

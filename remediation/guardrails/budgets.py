@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import sqlite3
 
     from connectors.email_security import EmailSecurity
-    from connectors.objects.job import ActionType, BulkJob, Destination
+    from connectors.objects.job import BulkJob
+    from remediation.guardrails.change import Change
     from remediation.guardrails.policy.rules import Budget
 
 # A RELEASE delivers, as a MOVE to Inbox does: one budget counts both.
@@ -51,19 +52,11 @@ class Spending(NamedTuple):
     jobs: int
 
 
-def spend(
-    api: EmailSecurity,
-    *,
-    intent: str,
-    action: ActionType,
-    destination: Destination | None,
-    messages: int | None,
-    jobs: int,
-) -> datetime | None:
+def spend(api: EmailSecurity, intent: str, change: Change, messages: int | None) -> datetime | None:
     """Check every budget, and record this change before it is made. Does nothing where the policy has no budget.
 
-    intent: `intent_of` the job's stamp, or the hash of a list of IDs.
-    Return when a new change was recorded, for `refund`; None where it was there already, or the policy only observes.
+    intent: `intent_of` the job's stamp, or the hash of a list of IDs. messages: None where their number is not known.
+    Returns when a new change was recorded, for `refund`; None where it was there already, or the policy only observes.
     Raises: PolicyRefused where a budget would be exceeded or can't be counted; what listing the jobs raises.
     """
     budgets = policy_of(api).budgets if api.has_policy else []
@@ -75,7 +68,7 @@ def spend(
             "the policy has a budget for each requester, and CFES_REQUESTED_BY is not set",
             help="Nothing was changed. Set CFES_REQUESTED_BY where the actions run. A parameter can name anybody.",
         )
-    planned = Spending(intent, who or "", _folder(action, destination), messages, jobs)
+    planned = Spending(intent, who or "", _folder(change), messages, jobs=1)
     now = api.clock.now()
     of_jobs = dict(_from_jobs(api, now - timedelta(hours=max(budget.hours for budget in budgets))))
     with _recorded(api) as record:
@@ -183,8 +176,8 @@ def _larger(made: Spending, recorded: Spending | None) -> Spending:
     return recorded if made.messages is None and recorded is not None else made
 
 
-def _folder(action: ActionType, destination: Destination | None) -> str:
-    return DELIVERED if action == "RELEASE" or destination is None else destination
+def _folder(change: Change) -> str:
+    return DELIVERED if change.action == "RELEASE" or change.destination is None else change.destination
 
 
 class _Record:

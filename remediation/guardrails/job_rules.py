@@ -1,132 +1,97 @@
-"""The rules for a job: what refuses its request or its numbers, what has to be counted, planned and approved first.
+"""The rules for a job: when its request or its numbers are refused, and when it needs a count, a plan or approvals.
 
-preview-job shows all that would refuse; remediation.jobs.clearance raises the first of them.
+preview-job shows every refusal; remediation.jobs.clearance raises the first one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connectors.email_security import EmailSecurity
-from connectors.objects.folders import recovery_from
-from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, Reach, delivers
-from core.errors import (
-    BroadSearchRefused,
-    GuardrailRefusal,
-    MaliciousRelease,
-    PlanNeeded,
-    PolicyRefused,
-    ProtectedRefused,
-    TooManyMessages,
-    TooManyRecipients,
-    UncountableSearch,
-    some_of,
-)
+from core.errors import BroadSearchRefused, GuardrailRefusal, UncountableSearch
 from core.quantity import counted
 from core.search_words import MALICIOUS
-from remediation.guardrails.approvals.needed import Need, need_of
+from remediation.guardrails import rules
+from remediation.guardrails.approvals.needed import Need
+from remediation.guardrails.change import Numbers
 from remediation.guardrails.limits import override_hint
 from remediation.guardrails.narrowing import narrows
 from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.proposed_job import ProposedJob
+from remediation.guardrails.rules import Messages, ProposedChange
 
 if TYPE_CHECKING:
-    from remediation.guardrails.survey import Numbers, Survey
+    from remediation.guardrails.survey import Survey
 
 
-def refusals_of_request(job: ProposedJob, api: EmailSecurity, *, planned: bool) -> Iterator[GuardrailRefusal]:
-    """Yield the refusals of the request itself, whatever it finds."""
-    search, destination, limits = job.request.search_params, job.request.destination, job.limits
+def request_refusals(job: ProposedJob, api: EmailSecurity, *, planned: bool) -> Iterator[GuardrailRefusal]:
+    """Yield the refusals of the request itself, whatever it finds. planned: whether a plan allows a purge."""
+    search, proposed = job.request.search_params, _proposed(job)
     own_domains = policy_of(api).own_domains if api.has_policy else ()
-    if not limits.allow_broad_search and not narrows(search, own_domains):
-        yield BroadSearchRefused(
-            "search_params has no criterion that narrows the search to certain messages",
-            help=f"{BroadSearchRefused.default_help} {override_hint(api, 'allow_broad_search')}",
-        )
-    if destination is not None and api.has_policy and not policy_of(api).allows_destination(destination):
-        yield PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
-    if destination in IRREVERSIBLE_DESTINATIONS and not planned and not limits.allow_irreversible:
-        yield PlanNeeded(
-            f"moving messages to {destination} needs a plan: this pack can't undo it. {recovery_from(destination)}",
-            help=f"{PlanNeeded.default_help} {override_hint(api, 'allow_irreversible')}",
-        )
-    into_inbox = delivers(job.request.action, destination)
-    if into_inbox and search.final_disposition in MALICIOUS and not limits.allow_malicious:
-        yield MaliciousRelease(
-            f"the search is for messages with the verdict {search.final_disposition}",
-            help=f"{MaliciousRelease.default_help} {override_hint(api, 'allow_malicious')}",
-        )
+    if not job.limits.allow_broad_search and not narrows(search, own_domains):
+        yield _broad_search(api, "search_params has no criterion that narrows the search to certain messages")
+    yield from rules.destination_refusals(api, proposed)
+    if not planned:
+        yield from rules.irreversible_refusals(api, proposed)
+    if proposed.depends_on_verdicts and search.final_disposition in MALICIOUS:
+        message = f"the search is for messages with the verdict {search.final_disposition}"
+        yield rules.malicious_refusal(api, proposed, message)
 
 
-def refusals_of_numbers(found: Survey, job: ProposedJob, api: EmailSecurity) -> Iterator[GuardrailRefusal]:
-    """Yield the refusals of the numbers: those of the call, then those of the policy."""
-    limits, policy, (messages, recipients) = job.limits, policy_of(api), found.numbers
-    at_least = "" if found.complete else "at least "
-    finds_messages = f"the search finds {at_least}{counted(messages, 'message')}"
-    finds_recipients = f"the search finds {at_least}{counted(recipients, 'recipient')}"
-    if limits.max_messages is not None and messages > limits.max_messages:
-        yield TooManyMessages(f"{finds_messages}, max_messages is {limits.max_messages}")
-    if limits.max_recipients is not None and recipients > limits.max_recipients:
-        yield TooManyRecipients(f"{finds_recipients}, max_recipients is {limits.max_recipients}")
-    if policy.max_messages is not None and messages > policy.max_messages:
-        yield PolicyRefused(f"{finds_messages}, the policy allows {policy.max_messages}")
-    if policy.max_recipients is not None and recipients > policy.max_recipients:
-        yield PolicyRefused(f"{finds_recipients}, the policy allows {policy.max_recipients}")
-    if found.protected:
-        yield ProtectedRefused(f"the search reaches what the policy protects: {some_of(list(found.protected))}")
-    asked_about_recipients = limits.max_recipients is not None or (
+def number_refusals(found: Survey, job: ProposedJob, api: EmailSecurity) -> Iterator[GuardrailRefusal]:
+    """Yield the refusals of what the search finds: by the limits of the call, then by the policy."""
+    limits, policy = job.limits, policy_of(api)
+    proposed = replace(
+        _proposed(job, found.numbers),
+        complete=found.complete,
+        protected=list(found.protected),
+        malicious=Messages(found.malicious),
+        without_verdict=Messages(found.without_verdict),
+    )
+    yield from rules.limit_refusals(proposed)
+    yield from rules.policy_limit_refusals(api, proposed)
+    yield from rules.protected_refusals(proposed)
+    depends_on_recipients = limits.max_recipients is not None or (
         api.has_policy and (policy.max_recipients is not None or bool(policy.protected_recipients))
     )
-    if found.without_recipients and asked_about_recipients:
+    if found.without_recipients and depends_on_recipients:
         yield UncountableSearch(f"the service names no recipients for {counted(found.without_recipients, 'message')}")
+    search = job.request.search_params
     own_domains = {*policy.own_domains, *found.by_recipient_domain.counts}
-    if (
-        not limits.allow_broad_search
-        and narrows(job.request.search_params)
-        and not narrows(job.request.search_params, own_domains)
-    ):
-        yield BroadSearchRefused(
-            "search_params narrows the search to nothing but the recipients' own domain",
-            help=f"{BroadSearchRefused.default_help} {override_hint(api, 'allow_broad_search')}",
-        )
-    into_inbox = delivers(job.request.action, job.request.destination)
-    if into_inbox and not limits.allow_malicious and found.malicious + found.without_verdict:
-        unknown = f", and {found.without_verdict} have no known verdict" if found.without_verdict else ""
-        yield MaliciousRelease(
-            f"{found.malicious} of the messages found have the verdict MALICIOUS or MALICIOUS-BEC{unknown}",
-            help=f"{MaliciousRelease.default_help} {override_hint(api, 'allow_malicious')}",
-        )
+    if not limits.allow_broad_search and narrows(search) and not narrows(search, own_domains):
+        yield _broad_search(api, "search_params narrows the search to nothing but the recipients' own domain")
+    yield from rules.verdict_refusals(api, proposed)
 
 
 def approvals_needed(job: ProposedJob, api: EmailSecurity, numbers: Numbers | None) -> Need:
     """Return the approvals that the policy asks for: by the larger of the plan's numbers and today's."""
-    if not api.has_policy:
-        return Need()
-    seen = [known for known in (numbers, job.plan.numbers if job.plan else None) if known is not None]
-    messages = max((known.messages for known in seen), default=None)
-    recipients = max((known.recipients for known in seen), default=None)
-    planned_by = job.plan.requested_by if job.plan else None
-    requesters = [name for name in (job.requested_by, planned_by) if name is not None]
-    reach = Reach(job.request.action, job.request.destination, messages, recipients)
-    return need_of(policy_of(api), reach, requesters)
+    known = [one for one in (numbers, job.plan.numbers if job.plan else None) if one is not None]
+    largest = Numbers(max(n.messages for n in known), max(n.recipients for n in known)) if known else None
+    return rules.approvals_needed(api, _proposed(job, largest))
 
 
-def asks_for_plan(job: ProposedJob, api: EmailSecurity, numbers: Numbers | None) -> bool:
-    """Return whether the policy asks for a plan, or for approvals, which are given for one."""
+def needs_plan(job: ProposedJob, api: EmailSecurity, numbers: Numbers | None) -> bool:
+    """Return whether the policy asks for a plan, or for approvals, which are given for a plan."""
     if not api.has_policy:
         return False
-    reach = Reach(job.request.action, job.request.destination, *(numbers or (None, None)))
-    return policy_of(api).needs_plan(reach) or bool(approvals_needed(job, api, numbers))
+    return policy_of(api).needs_plan(_proposed(job, numbers).reach) or bool(approvals_needed(job, api, numbers))
 
 
 def needs_count(job: ProposedJob, api: EmailSecurity) -> bool:
-    """Whether anything that must hold depends on what the search finds."""
-    limits = job.limits
-    capped = limits.max_messages is not None or limits.max_recipients is not None
-    may_reach_malicious = (
-        delivers(job.request.action, job.request.destination)
-        and not limits.allow_malicious
-        and job.request.search_params.final_disposition is None
-    )
-    return capped or may_reach_malicious or (api.has_policy and policy_of(api).counts)
+    """Return whether any rule depends on what the search finds."""
+    limited = job.limits.max_messages is not None or job.limits.max_recipients is not None
+    may_be_malicious = job.request.search_params.final_disposition is None and _proposed(job).depends_on_verdicts
+    return limited or may_be_malicious or (api.has_policy and policy_of(api).counts)
+
+
+def _proposed(job: ProposedJob, numbers: Numbers | None = None) -> ProposedChange:
+    planned_by = job.plan.requested_by if job.plan else None
+    requesters = [name for name in (job.requested_by, planned_by) if name is not None]
+    return ProposedChange(job.change, job.limits, requesters, numbers)
+
+
+def _broad_search(api: EmailSecurity, message: str) -> BroadSearchRefused:
+    text = f"{BroadSearchRefused.default_help} {override_hint(api, 'allow_broad_search')}"
+    return BroadSearchRefused(message, help=text)

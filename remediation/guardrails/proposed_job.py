@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectors.objects.job import ActionType, BulkJobRequest, Destination
 from connectors.objects.search import SearchParams
+from remediation.guardrails.change import Change
 from remediation.guardrails.limits import Limits
 
 if TYPE_CHECKING:
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class JobCall(NamedTuple):
-    """What a caller asks for: a search or a plan, caps and overrides, who asks and why.
+    """A job as a caller asks for it: a search or a plan, limits and overrides, the requester and the reason.
 
-    plan: the document of preview-job. key: the idempotency key. comment: the reason.
+    plan: the document of preview-job. key: the idempotency key. comment: the reason. wait_follows: whether the caller
+    waits for the job at once, with the same limit.
     """
 
     action: ActionType
@@ -30,6 +32,7 @@ class JobCall(NamedTuple):
     approvals: Sequence[str] = ()
     key: str | None = None
     comment: str | None = None
+    wait_follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,13 @@ class ProposedJob:
     key: str | None = None
 
     @property
+    def change(self) -> Change:
+        """What the job does to each message."""
+        return Change(self.request.action, self.request.destination)
+
+    @property
     def drift_allowed(self) -> float:
-        """Percent: the smaller of what the call says and what the plan allows (see
-        remediation.guardrails.plans.check).
-        """
+        """Percent: the smaller of the call's drift and the plan's (see remediation.guardrails.plans.check)."""
         if self.plan is None:
             return 0.0
         return self.plan.max_drift if self.max_drift is None else min(self.max_drift, self.plan.max_drift)

@@ -31,6 +31,16 @@ class SearchScope:
         return all(check(message) for check in self.filters)
 
 
+def search_warnings(search: SearchParams) -> list[str]:
+    """Return warnings about parameters that are not given, and that the API decides then."""
+    warnings = []
+    if search.detections_only is None:
+        warnings.append("detections_only is not given: the API takes true, so mail with a clean verdict is not touched")
+    if search.start is None:
+        warnings.append("`start` is not given: how far back a job looks is not documented")
+    return warnings
+
+
 def scope_of(search: SearchParams) -> SearchScope:
     """The search split into what the API can look for and what is checked on each message it finds."""
     filters: list[Callable[[FoundMessage | MessageDetails], bool]] = []

@@ -16,6 +16,8 @@ from core.addresses import RelatedDomains, domains_named
 from core.errors import UncountableSearch, printable
 from core.search_words import HARMFUL, MALICIOUS
 from core.sender_proof import proof_of
+from remediation.guardrails.change import Numbers
+from remediation.guardrails.mailboxes import mailbox_of, mailboxes_of
 from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.search_scope import scope_of
 
@@ -33,13 +35,6 @@ OTHERS = "(others)"
 PROTECTED_NAMED = 100
 OWN_SENDERS_NAMED = 10
 LONGEST_SHOWN = 200
-
-
-class Numbers(NamedTuple):
-    """messages: one for each mailbox that holds one, as a job counts them. recipients: distinct ones."""
-
-    messages: int
-    recipients: int
 
 
 @dataclass
@@ -120,7 +115,7 @@ class Survey:
         self.malicious += copies if verdict in MALICIOUS else 0
         self.without_verdict += copies if verdict is None else 0
         # The envelope and To are written by the sender, and may name anybody.
-        recipients = [recipient.strip().casefold() for recipient in message.client_recipients or ()]
+        recipients = mailboxes_of(message.client_recipients)
         self.without_recipients += 0 if recipients else copies
         self.recipients.new(recipients)
         for recipient in recipients:
@@ -220,7 +215,7 @@ def _sender(header: str | None, envelope: str | None, checks: tuple[str | None, 
     disproved = (spf or "").casefold() in ("fail", "softfail")
     return _Sender(
         name=(header or envelope or "").strip().casefold(),
-        addresses=frozenset(address.strip().casefold() for address in (header, envelope) if address),
+        addresses=frozenset(mailbox_of(address) for address in (header, envelope) if address),
         possible=tuple(address for address in (header, None if disproved else envelope) if address),
         proved=checks is not None and _is_proved(header or "", envelope or "", dmarc, spf),
     )

@@ -16,12 +16,13 @@ from core.quantity import counted
 from remediation.guardrails import budgets
 from remediation.guardrails.accountability import check_reason, requester
 from remediation.guardrails.approvals.spent import intent_of, reserve_approvals
+from remediation.guardrails.change import Numbers
 from remediation.guardrails.job_rules import (
     approvals_needed,
-    asks_for_plan,
     needs_count,
-    refusals_of_numbers,
-    refusals_of_request,
+    needs_plan,
+    number_refusals,
+    request_refusals,
 )
 from remediation.guardrails.plans.seal import check_seal
 from remediation.guardrails.policy.gate import policy_of
@@ -35,7 +36,7 @@ from remediation.stamp import Stamp
 if TYPE_CHECKING:
     # Loaded where there is a plan, or something to count: a create without either starts without them.
     from remediation.guardrails.plans.plan import Plan
-    from remediation.guardrails.survey import Numbers, Survey
+    from remediation.guardrails.survey import Survey
 
 
 def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
@@ -75,7 +76,7 @@ def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
             warnings += started + ended
         request = _request(call.action, destination, search)
     job = ProposedJob(request, asked, plan, limits, who, call.max_drift, call.approvals, warnings, call.key)
-    for refusal in refusals_of_request(job, api, planned=plan is not None):
+    for refusal in request_refusals(job, api, planned=plan is not None):
         raise refusal
     return job
 
@@ -92,24 +93,18 @@ def clear_job(api: EmailSecurity, job: ProposedJob, stamp: Stamp) -> Clearance:
     numbers = None if found is None else found.numbers
     if found is not None:
         warnings += scope_of(job.request.search_params).notes
-        for refusal in refusals_of_numbers(found, job, api):
+        for refusal in number_refusals(found, job, api):
             raise refusal
         _check_drift(job, found)
-    if asks_for_plan(job, api, numbers):
+    if needs_plan(job, api, numbers):
         if job.plan is None:
             raise PlanNeeded("the policy asks for a plan before this is done")
         check_seal(job.plan, api.connection.plan_key, required=True)
     # A call without its approvals must not use up a budget.
     approved_by = _approved_by(api, job, numbers)
-    budgets.spend(
-        api,
-        intent=budgets.intent_of(stamp),
-        action=job.request.action,
-        destination=job.request.destination,
-        messages=None if numbers is None else numbers.messages,
-        jobs=1,
-    )
-    return Clearance(warnings, approved_by, None if numbers is None else numbers.messages)
+    messages = None if numbers is None else numbers.messages
+    budgets.spend(api, budgets.intent_of(stamp), job.change, messages)
+    return Clearance(warnings, approved_by, messages)
 
 
 def refund_job(api: EmailSecurity, stamp: Stamp) -> None:
@@ -184,17 +179,12 @@ def _approved_by(api: EmailSecurity, job: ProposedJob, numbers: Numbers | None) 
         return []
     if job.plan is None:
         raise PlanNeeded(f"the policy asks for {needed}, and approvals are given for a plan")
-    from remediation.guardrails.approvals.approval import require_approvals  # noqa: PLC0415 -- only where somebody has to approve
+    from remediation.guardrails.approvals.approval import GivenApprovals, require_approvals  # noqa: PLC0415 -- only where somebody has to approve
 
     plan = job.plan
-    read = require_approvals(
-        api,
-        needed,
-        plan.plan_hash,
-        job.approvals,
-        requesters=[job.requested_by, plan.requested_by],
-        plan_proved=plan.requester_proved,
-    )
+    requesters = [job.requested_by, plan.requested_by]
+    given = GivenApprovals(job.approvals, plan.plan_hash, requesters, plan_proved=plan.requester_proved)
+    read = require_approvals(api, needed, given)
     # After every other check of the approvals and numbers: reserved approvals count for this call alone.
     reserve_approvals(api, read, plan_hash=plan.plan_hash, intent=intent_of(plan.plan_hash, job.key or ""))
     return sorted({one.approver for one in read})

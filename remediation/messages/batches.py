@@ -17,7 +17,7 @@ from connectors.objects.message_change import MOST_IDS, MoveRow
 from core import progress
 from core.errors import ApiRefusal, OutcomeUnknown, PackError, PartlyApplied
 from core.quantity import counted
-from remediation.guardrails.message_rules import Change, NamedMessage
+from remediation.guardrails.change import Change, NamedMessage
 from remediation.messages.lookup import LOGS_AFTER_LOSS, look_up, read_logs, state_of, with_details
 from remediation.messages.rows import (
     MessageRow,

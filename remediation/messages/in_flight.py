@@ -13,7 +13,7 @@ from typing import get_args
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import Destination
 from core.quantity import counted
-from remediation.guardrails.message_rules import Change
+from remediation.guardrails.change import Change
 from remediation.messages.lookup import LOGS_BEFORE, look_up, read_logs, state_of
 from remediation.messages.selection import JobRow
 

@@ -19,7 +19,7 @@ from connectors.objects.job import Destination
 from connectors.objects.message_action import FIXED_PATHS
 from connectors.objects.search import SearchParams, verdict_of
 from core.errors import ApiRefusal, NotFound
-from remediation.guardrails.message_rules import Change, NamedMessage
+from remediation.guardrails.change import Change, NamedMessage
 
 if TYPE_CHECKING:
     from connectors.objects.message import MessageDetails

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from connectors.objects.message_change import MoveRow, ReleaseRow
 from core.json_model import JsonModel
-from remediation.guardrails.message_rules import NamedMessage
+from remediation.guardrails.change import NamedMessage
 
 Outcome = Literal["succeeded", "already", "failed", "unknown", "not sent"]
 

@@ -16,7 +16,7 @@ from core.search_words import MALICIOUS
 from remediation.exports.files.line_file import lines, opened, refuse
 from remediation.exports.formats.ndjson import rows_of
 from remediation.exports.pseudonyms.form import is_pseudonym
-from remediation.guardrails.message_rules import NamedMessage
+from remediation.guardrails.change import NamedMessage
 
 MOST_MESSAGES = 100_000
 

@@ -76,7 +76,7 @@ class TestNamed:
         result = move(api, ids=[*ids, ABSENT])
         assert (result["succeeded"], result["failed"]) == (2, 1)
         assert [one["status"] for one in result["results"] if one["id"] == ABSENT] == ["Message not found"]
-        assert any("could not be found by a search" in warning for warning in result["warnings"])
+        assert any("a search did not find" in warning for warning in result["warnings"])
         assert move_messages.ACTION.verdict is not None
         assert move_messages.ACTION.verdict(result) == 8
 

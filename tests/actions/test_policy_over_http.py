@@ -486,7 +486,7 @@ def test_a_message_whose_recipients_are_not_told_is_not_taken_for_unprotected(
 
 def test_a_message_without_a_verdict_is_not_released_by_the_way(sandbox: RunningSandbox, connect: Connect) -> None:
     sandbox.state.faults.add("searchMessages", "rewrite", times=50, set={"final_disposition": None})
-    with pytest.raises(MaliciousRelease, match="41 have no known verdict"):
+    with pytest.raises(MaliciousRelease, match="41 messages have no known verdict"):
         release_job.run({"search_params": CAMPAIGN}, connect(sandbox))
     assert effects(sandbox) == []
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actions import preview_job
+from actions import move_messages, preview_job, search_messages
 from actions.shapes.example_plan import EXAMPLE_PLAN
 from connectors.email_security import EmailSecurity
 from connectors.objects.message import MessageDetails
@@ -18,6 +18,7 @@ from remediation.guardrails.policy.policy import NO_POLICY
 from remediation.guardrails.survey import NAMES_COUNTED, Survey
 from sandbox.message import Sender
 from sandbox.server import RunningSandbox
+from tests.actions.named_messages import delivered
 from tests.conftest import CAMPAIGN
 
 Connect = Callable[..., EmailSecurity]
@@ -45,6 +46,24 @@ def test_it_counts_what_the_sandbox_really_holds(sandbox: RunningSandbox, api: E
     assert plan["malicious"] == plan["by_disposition"]["MALICIOUS"]
     assert len(plan["sample"]) == 3
     assert sandbox.state.truth()["effects"] == []
+
+
+def test_a_search_a_preview_and_a_list_of_ids_count_the_same_recipients(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    sender = Sender("list@spellings.example")
+    lists = [
+        ("bob@corp.example", "BOB@corp.example", " bob@CORP.example "),
+        ("stra\u00dfe@corp.example", "STRASSE@corp.example"),
+        ("Bob@corp.example", "eve@corp.example"),
+    ]
+    ids = [delivered(sandbox, *recipients, sender=sender) for recipients in lists]
+    search = {"sender": sender.address, "detections_only": False}
+    found = search_messages.run({"search_params": search}, api)
+    plan = preview(api, search_params=search)
+    dry_run = move_messages.run({"ids": ids, "destination": "JunkEmail", "dry_run": True}, api)
+    assert [one["recipients"] for one in (found, plan, dry_run)] == [3, 3, 3]
+    assert (found["mailbox_copies"], plan["messages"]) == (7, 7)
 
 
 def test_its_window_is_pinned_to_absolute_times(api: EmailSecurity) -> None:

@@ -75,11 +75,11 @@ def test_one_malicious_message_refuses_the_whole(sandbox: RunningSandbox, api: E
 def test_a_verdict_that_cannot_be_found_out_counts_as_malicious(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     one = held(sandbox)
     for unknown in ("no-time-in-it", "4AAAAAAAAAAAAAA-2026-11-20T15:00:00-00999999"):
-        with pytest.raises(MaliciousRelease, match="could not be found out and counts as malicious"):
+        with pytest.raises(MaliciousRelease, match="no known verdict, which counts as malicious"):
             release(api, ids=[one, unknown])
     for operation in ("searchMessages", "getMessage"):
         sandbox.state.faults.add(operation, "rewrite", set={"final_disposition": None}, times=None)
-    with pytest.raises(MaliciousRelease, match="could not be found out"):
+    with pytest.raises(MaliciousRelease, match="no known verdict"):
         release(api, ids=[one])
     assert sandbox.state.truth()["effects"] == []
 

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 import pytest
 
-from actions.shapes import message_request
 from connectors import transport
 from connectors.email_security import EmailSecurity
 from connectors.http import client as wire
@@ -32,6 +31,7 @@ from remediation.jobs import reuse as job_reuse
 from remediation.jobs import settling as job_settling
 from remediation.jobs.job_list import JobList, ListedJobs
 from remediation.messages import batches as message_batches
+from remediation.messages import change
 from remediation.stamp import Stamp
 from tests.chaos import workers
 from tests.chaos.cases import run_case
@@ -235,7 +235,7 @@ def _believes_every_export_complete(patch: pytest.MonkeyPatch) -> None:
 
 
 def _changes_without_a_look(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(message_request, "look_up", lambda *_: {})
+    patch.setattr(change, "look_up", lambda *_: {})
 
 
 def _sends_a_lost_batch_again(patch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def _check_ids(found: DryRun) -> None:
     """Raises: PlanRefused."""
     if found.ids is None:
         raise PlanRefused(UNCHECKABLE, help="Nothing was signed. Take the dry run of at most 10,000 messages, whole.")
-    from remediation.guardrails.message_rules import Change, plan_hash  # noqa: PLC0415 -- brings the whole connector
+    from remediation.guardrails.change import Change, plan_hash  # noqa: PLC0415 -- brings the whole connector
 
     change = Change(found.action, found.destination)
     if plan_hash(found.account_id, change, found.ids) != found.plan_hash or found.messages != len(set(found.ids)):

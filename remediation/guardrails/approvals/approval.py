@@ -87,35 +87,39 @@ def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
     return next((name for name, key in public_keys(policy).items() if raw_bytes(key) == ours), None)
 
 
-def require_approvals(
-    api: EmailSecurity,
-    need: Need,
-    plan_hash: str,
-    tokens: Sequence[str],
-    *,
-    requesters: Collection[str | None],
-    plan_proved: bool = True,
-) -> list[ReadToken]:
+@dataclass(frozen=True)
+class GivenApprovals:
+    """The approvals that a call passes for a plan, or for the hash of a list of messages.
+
+    requesters: who asks now, and who asked for the plan; None where not known. None of them may be an approver.
+    plan_proved: whether the plan's requester comes from a setting or a platform, not from a parameter.
+    """
+
+    tokens: Sequence[str]
+    plan_hash: str
+    requesters: Collection[str | None]
+    plan_proved: bool = True
+
+
+def require_approvals(api: EmailSecurity, need: Need, given: GivenApprovals) -> list[ReadToken]:
     """Return the approvals that count, in the order of the approvers' names; one approver may have signed several.
 
-    requesters: who asks now, and who asked for the plan, as far as known. None of them may be an approver. plan_proved:
-    whether the plan says who asked for it from a setting or a platform, not from a parameter.
-
-    Raises: ApprovalRefused where there are not enough, where one of them is not acceptable or is a rejection.
+    Raises: ApprovalRefused where there are not enough, or where one is not acceptable or is a rejection.
     """
-    policy = policy_of(api)
-    known = [name for name in requesters if name is not None]
-    read = _read_all(tokens, ApprovalTerms(policy, plan_hash, api.connection.account_id, known, api.clock.now()))
-    if (need or tokens) and api.connection.requested_by is None:
+    policy, is_asked = policy_of(api), bool(need or given.tokens)
+    known = [name for name in given.requesters if name is not None]
+    terms = ApprovalTerms(policy, given.plan_hash, api.connection.account_id, known, api.clock.now())
+    read = _read_all(given.tokens, terms)
+    if is_asked and api.connection.requested_by is None:
         # A parameter is a claim: a caller who approves the own request would give another name.
         raise ApprovalRefused(f"who asks is not proved, so no approval counts: {UNPROVED}", help=PROVE_IT)
-    if (need or tokens) and not plan_proved:
+    if is_asked and not given.plan_proved:
         raise ApprovalRefused(
             f"the plan does not prove who asked for it, so no approval counts: {UNPROVED}", help=PROVE_IT
         )
     missing = shortfall(policy, need, {one.approver for one in read})
     if missing is not None:
-        raise ApprovalRefused(f"the policy asks for {need} of plan {plan_hash}, and {missing}")
+        raise ApprovalRefused(f"the policy asks for {need} of plan {given.plan_hash}, and {missing}")
     return read
 
 

@@ -76,6 +76,15 @@ def spend_approvals(api: EmailSecurity, plan_hash: str) -> None:
         )
 
 
+def mark_approvals_used(api: EmailSecurity, plan_hash: str) -> list[str]:
+    """Record that what was approved is done, as `spend_approvals` does. Returns a warning where that fails."""
+    try:
+        spend_approvals(api, plan_hash)
+    except ApprovalRefused as refusal:
+        return [f"{refusal.message}: the approvals stay reserved for this call alone, and are not marked as used"]
+    return []
+
+
 def spend_approvals_of_job(api: EmailSecurity, plan_digest: str) -> None:
     """Record that the approvals of a job that is about to be deleted are used: all that were signed before now.
 

@@ -22,8 +22,8 @@ from core.clock import CLOCK_SKEW
 from core.errors import ParameterError, PlanRefused, Problem
 from core.instants import format_instant, parse_instant
 from core.json_values import below
+from remediation.guardrails.change import Numbers
 from remediation.guardrails.limits import OLDEST_PLAN
-from remediation.guardrails.survey import Numbers
 
 # How far a count may be from the plan's, in percent, where nothing else is said.
 DEFAULT_DRIFT_PERCENT = 10.0

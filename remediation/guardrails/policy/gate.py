@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from remediation.guardrails.policy.policy import Policy
 
 
+def destination_refusal(policy: Policy, destination: Destination) -> PolicyRefused | None:
+    """Return the refusal of a move to this folder; None where the policy allows it."""
+    if policy.allows_destination(destination):
+        return None
+    return PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
+
+
 class PolicyGate:
     """Asks the policy in the file at `path`, which is read once, at the first question."""
 
@@ -38,8 +45,9 @@ class PolicyGate:
         _ = self.policy
 
     def check_destination(self, destination: Destination) -> None:
-        if not self.policy.allows_destination(destination):
-            raise PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
+        refusal = destination_refusal(self.policy, destination)
+        if refusal is not None:
+            raise refusal
 
     def check_deletion(self) -> None:
         if self.policy.delete is not None and self.policy.delete.refused:

@@ -15,7 +15,7 @@ from core.errors import ApprovalRefused
 from platforms.cli.commands import approve as approve_command
 from remediation.guardrails.approvals.approval import verify_approvals
 from remediation.guardrails.approvals.token import ApprovalTerms
-from remediation.guardrails.message_rules import Change, plan_hash
+from remediation.guardrails.change import Change, plan_hash
 from remediation.guardrails.plans.plan import new_plan
 from sandbox import access
 from sandbox.server import RunningSandbox

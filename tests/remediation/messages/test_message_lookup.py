@@ -12,7 +12,7 @@ from connectors.http.client import httpx
 from connectors.objects.message import MessageDetails
 from connectors.objects.message_action import MessageAction
 from core.errors import ServiceUnavailable
-from remediation.guardrails.message_rules import Change
+from remediation.guardrails.change import Change
 from remediation.messages import lookup as message_lookup
 from remediation.messages.lookup import MOST_SEARCHES, look_up, needs_log, read_logs, scanned_at, state_of, windows
 from tests.connectors.scripted import Scripted, connected, ok, refused

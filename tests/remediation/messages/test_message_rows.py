@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from connectors.objects.message_change import MoveRow, ReleaseRow
-from remediation.guardrails.message_rules import NamedMessage
+from remediation.guardrails.change import NamedMessage
 from remediation.messages.rows import all_accounted, attributed, outcome_of, release_rows
 
 A, B = "a@corp.example", "b@corp.example"
