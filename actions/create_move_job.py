@@ -14,13 +14,17 @@ from actions.shapes.job_request import (
     PLAN_OR_SEARCH,
     CreateJobParams,
     JobRequestResult,
+    announce_job,
+    call_of,
+    limits_of,
     preview_of,
-    request_job,
+    result_of,
     verdict,
 )
 from connectors.email_security import EmailSecurity
 from connectors.objects.folders import recovery_from
 from connectors.objects.job import Destination
+from remediation.jobs.request import request_job
 
 
 class Params(CreateJobParams):
@@ -44,15 +48,9 @@ class Result(JobRequestResult):
 
 
 def create_move_job(p: Params, api: EmailSecurity) -> Result:
-    made = request_job(
-        p,
-        api,
-        Result,
-        "MOVE",
-        p.destination,
-        allow_irreversible=p.allow_irreversible,
-        allow_malicious=p.allow_malicious,
-    )
+    limits = limits_of(p, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious)
+    requested = request_job(api, call_of(p, "MOVE", p.destination, limits), announce_job)
+    made = result_of(requested, Result)
     destination = (made.job.get("action_params") or {}).get("destination")
     recovery = recovery_from(destination)
     if recovery is not None:
@@ -92,7 +90,7 @@ ACTION = Action(
         "plan_hash": None,
         "requested_by": None,
         "approved_by": [],
-        "twins": [],
+        "duplicates": [],
         "tripwire": None,
         "warnings": [],
     },

@@ -14,11 +14,15 @@ from actions.shapes.job_request import (
     PLAN_OR_SEARCH,
     CreateJobParams,
     JobRequestResult,
+    announce_job,
+    call_of,
+    limits_of,
     preview_of,
-    request_job,
+    result_of,
     verdict,
 )
 from connectors.email_security import EmailSecurity
+from remediation.jobs.request import request_job
 
 
 class Params(CreateJobParams):
@@ -34,7 +38,8 @@ class Result(JobRequestResult):
 
 
 def release_job(p: Params, api: EmailSecurity) -> Result:
-    return request_job(p, api, Result, "RELEASE", allow_malicious=p.allow_malicious)
+    limits = limits_of(p, allow_irreversible=False, allow_malicious=p.allow_malicious)
+    return result_of(request_job(api, call_of(p, "RELEASE", None, limits), announce_job), Result)
 
 
 ACTION = Action(
@@ -69,7 +74,7 @@ ACTION = Action(
         "plan_hash": None,
         "requested_by": None,
         "approved_by": [],
-        "twins": [],
+        "duplicates": [],
         "tripwire": None,
         "warnings": ["detections_only is not given: the API takes true, so mail with a clean verdict is not touched"],
     },

@@ -10,21 +10,14 @@ from pydantic import AfterValidator, Field
 from actions.contract.action import ActionParams, ActionResult, Preview
 from actions.contract.streams import record
 from actions.shapes.approval_parameters import Approvals, Person
-from connectors.email_security import EmailSecurity
 from connectors.objects.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION, EndedParameter
-from connectors.objects.job import BEFORE_PROCESSING, ActionType, BulkJob, Destination
+from connectors.objects.job import ActionType, BulkJob, Destination
 from connectors.objects.search import SearchParams
-from core.errors import ANOTHER_JOB, ApprovalRefused
-from core.quantity import counted
-from remediation.guardrails.approvals.spent import spend_approvals
 from remediation.guardrails.limits import Limits
 from remediation.guardrails.proposed_job import JobCall
-from remediation.guardrails.search_scope import scope_of
-from remediation.jobs.clearance import clear_job, propose_job, refund_job
-from remediation.jobs.creation import Intent, create_job_once
-from remediation.jobs.discovery_limit import DiscoveryLimit, DiscoveryWatch, Tripwire, smallest
-from remediation.jobs.reused_job import ReusedJob, describe_reused_job, leaves_messages
-from remediation.stamp import Stamp
+from remediation.jobs.discovery_limit import Tripwire
+from remediation.jobs.request import RequestedJob
+from remediation.jobs.reused_job import ReusedJob, leaves_messages
 
 # There are two ways to say which messages are meant: a field's own schema can't say that one of them is required.
 PLAN_OR_SEARCH: dict[str, Any] = {"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]}
@@ -107,8 +100,8 @@ class CreateJobParams(JobRequestParams):
     )
 
 
-class Twin(ActionResult):
-    """A later job of the same intent. processed: what it was through with before it was cancelled."""
+class DuplicateJob(ActionResult):
+    """A later job for the same request. processed: the messages that it processed before it was cancelled."""
 
     job_id: str
     status: str
@@ -131,7 +124,9 @@ class JobRequestResult(ActionResult):
     approved_by: list[str] = Field(
         description="Who approved, as the job's stamp says. Claimed, unless CFES_PLAN_KEY is set."
     )
-    twins: list[Twin] = Field(description="Later jobs of the same intent: cancelled, unless they had ended.")
+    duplicates: list[DuplicateJob] = Field(
+        description="Later jobs for the same request: cancelled, unless they had ended."
+    )
     tripwire: Tripwire | None = Field(
         description="The limit on what the job may discover, as far as this call saw; null where there is none, or "
         "wait_follows is set and no policy."
@@ -142,19 +137,14 @@ class JobRequestResult(ActionResult):
 R = TypeVar("R", bound=JobRequestResult)
 
 
-def request_job(
-    p: CreateJobParams,
-    api: EmailSecurity,
-    result: type[R],
-    action: ActionType,
-    destination: Destination | None = None,
-    *,
-    allow_irreversible: bool = False,
-    allow_malicious: bool = False,
-) -> R:
-    """Check the guardrails, then make sure that exactly one job exists."""
-    limits = limits_of(p, allow_irreversible=allow_irreversible, allow_malicious=allow_malicious)
-    call = JobCall(
+def announce_job(created: bool, job_id: str) -> None:
+    """Record the job for the end of the process, which may come before the action's own result."""
+    record(changed=created, job_id=job_id)
+
+
+def call_of(p: CreateJobParams, action: ActionType, destination: Destination | None, limits: Limits) -> JobCall:
+    """Return the job that these parameters ask for."""
+    return JobCall(
         action=action,
         destination=destination,
         search=p.search_params,
@@ -165,93 +155,26 @@ def request_job(
         approvals=p.approvals,
         key=p.idempotency_key,
         comment=p.comment,
+        wait_follows=p.wait_follows,
     )
-    job = propose_job(api, call)
-    plan_hash = job.plan.plan_hash if job.plan is not None else None
-    intent = Intent(
-        request=job.request.model_copy(update={"comment": p.comment}),
-        idempotency_key=p.idempotency_key,
-        asked=job.asked,
-        plan_hash=plan_hash,
-        requested_by=job.requested_by,
-        planned_messages=job.plan.messages if job.plan is not None else None,
-        finds_message=lambda search: _finds_message(api, search),
-    )
-    watch = DiscoveryWatch(api)
 
-    def limit_of(state: BulkJob, stamp: Stamp, *, created: bool) -> DiscoveryLimit:
-        of_plan = None
-        if job.plan is not None and stamp.names_plan(job.plan.plan_hash):
-            of_plan = job.plan.cancel_if_discovered_over
-        return DiscoveryLimit(smallest(p.max_messages, of_plan)).under_policy(api, state, created=created)
 
-    def meanwhile(state: BulkJob, stamp: Stamp, created: bool, seconds: float) -> None:
-        # The process may end before the other workers' jobs were looked for: then the job is known already.
-        record(changed=created, job_id=state.job_id)
-        watch.watch(state, limit_of(state, stamp, created=created), created=created, seconds=seconds)
-
-    made = create_job_once(
-        api,
-        intent,
-        before_post=lambda stamp: clear_job(api, job, stamp),
-        not_made=lambda stamp: refund_job(api, stamp),
-        meanwhile=meanwhile,
-    )
-    # The job is watched for a while yet: whoever ends the process before that is told which job it is.
-    record(changed=made.created, job_id=made.job.job_id)
-    warnings = job.warnings + warnings_of(job.request.search_params)
-    if job.plan is not None and p.approvals:
-        warnings += mark_approvals_used(api, job.plan.plan_hash)
-    if not made.created:
-        warnings.append(f"a job for this request already exists ({made.job.job_id}): nothing new was created")
-        if made.job.status in ("CANCELLED", "FAILED"):
-            warnings.append(f"that job is {made.job.status}: for another one use {ANOTHER_JOB}")
-    if plan_hash is not None and not made.stamp.names_plan(plan_hash):
-        plan_hash = None
-        warnings.append(
-            "the job was not made from this plan, so its numbers do not bind it: wait for it without a plan"
-        )
-    state, tripwire = made.job, None
-    # Under a policy nobody is believed to wait: a parameter would lift its limit.
-    if api.has_policy or not p.wait_follows or watch.has_stopped(state):
-        limit = limit_of(state, made.stamp, created=made.created)
-        state, tripwire = watch.watch(state, limit, created=made.created)
-        warnings += _discovery_warnings(state, tripwire)
-    reused = None
-    if not made.created:
-        request = job.asked
-        reused = describe_reused_job(api, state, request.action, request.destination, request.search_params)
+def result_of(requested: RequestedJob, result: type[R]) -> R:
+    """Return the result of an action that requested this job."""
+    job, made = requested.job, requested.made
     return result(
-        job_id=state.job_id,
-        status=state.status,
+        job_id=job.job_id,
+        status=job.status,
         created=made.created,
-        reused=reused,
-        job=state.document(),
-        plan_hash=plan_hash,
+        reused=requested.reused,
+        job=job.document(),
+        plan_hash=requested.plan_hash,
         requested_by=made.stamp.requested_by or None,
         approved_by=list(made.stamp.approved_by),
-        twins=[_twin(twin) for twin in made.twins],
-        tripwire=tripwire,
-        warnings=warnings + made.warnings,
+        duplicates=[_duplicate(one) for one in made.twins],
+        tripwire=requested.tripwire,
+        warnings=requested.warnings,
     )
-
-
-def _finds_message(api: EmailSecurity, search: SearchParams) -> bool | None:
-    """Return whether the search finds any message; None where the message search can't express it."""
-    from remediation.guardrails.survey import survey  # noqa: PLC0415 -- only where a job's window may have missed messages
-
-    if scope_of(search).uncountable:
-        return None
-    return survey(api, search, enough=lambda numbers: numbers.messages > 0).messages > 0
-
-
-def mark_approvals_used(api: EmailSecurity, plan_hash: str) -> list[str]:
-    """Mark the approvals of what was done as used. Returns a warning where that can't be recorded."""
-    try:
-        spend_approvals(api, plan_hash)
-    except ApprovalRefused as refusal:
-        return [f"{refusal.message}: the approvals stay reserved for this call alone, and are not marked as used"]
-    return []
 
 
 def preview_of(p: CreateJobParams, action: ActionType, destination: Destination | None = None) -> Preview:
@@ -263,23 +186,6 @@ def preview_of(p: CreateJobParams, action: ActionType, destination: Destination 
     elif p.search_params is not None:
         given["search_params"] = p.search_params.request()
     return Preview("preview-job", {**given, "action": action, "destination": destination})
-
-
-def _discovery_warnings(job: BulkJob, tripwire: Tripwire | None) -> list[str]:
-    if tripwire is None:
-        return []
-    if tripwire.tripped:
-        return [
-            f"the job discovered {counted(tripwire.discovered, 'message')}, more than the {tripwire.limit} allowed: it "
-            f"is {job.status}, {counted(tripwire.processed, 'was', 'were')} processed before that",
-            *([] if job.cancelled_note is None else [job.cancelled_note]),
-        ]
-    if job.status in BEFORE_PROCESSING:
-        return [
-            f"the job is still {job.status}: pass it to wait-for-job, which cancels it if it discovers more than "
-            f"{counted(tripwire.limit, 'message')}"
-        ]
-    return []
 
 
 def verdict(result: Mapping[str, Any]) -> int:
@@ -300,15 +206,7 @@ def limits_of(p: JobRequestParams, *, allow_irreversible: bool, allow_malicious:
     )
 
 
-def warnings_of(search: SearchParams) -> list[str]:
-    """What the parameters themselves give reason to say."""
-    warnings = []
-    if search.detections_only is None:
-        warnings.append("detections_only is not given: the API takes true, so mail with a clean verdict is not touched")
-    if search.start is None:
-        warnings.append("`start` is not given: how far back a job looks is not documented")
-    return warnings
-
-
-def _twin(job: BulkJob) -> Twin:
-    return Twin(job_id=job.job_id, status=job.status, discovered=job.total_messages_discovered, processed=job.processed)
+def _duplicate(job: BulkJob) -> DuplicateJob:
+    return DuplicateJob(
+        job_id=job.job_id, status=job.status, discovered=job.total_messages_discovered, processed=job.processed
+    )

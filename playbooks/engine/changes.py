@@ -134,7 +134,9 @@ def _changed_nothing(result: Mapping[str, Json]) -> bool:
     if result.get("created") is False:
         # A job was reused: that is a change only where a duplicate of it, or the job itself, was cancelled.
         tripwire = result.get("tripwire")
-        return not result.get("twins") and not (isinstance(tripwire, Mapping) and tripwire.get("cancelled"))
+        # A run of an earlier version has them in `twins`.
+        duplicates = result.get("duplicates") or result.get("twins")
+        return not duplicates and not (isinstance(tripwire, Mapping) and tripwire.get("cancelled"))
     return result.get("changed") is False or result.get("dry_run") is True
 
 

@@ -85,7 +85,7 @@ SMALL = {
     # What one request asks for.
     "search_params", "asked_search_params", "job",
     # The duplicates of one key: as many as there were workers at once.
-    "twins",
+    "duplicates",
     # Refused where they are larger than inline_limit_bytes, never cut.
     "messages of export-job-messages", "disagreements",
 }  # fmt: skip

@@ -344,7 +344,7 @@ class TestWithAKey:
         ]
         made = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
         assert made["created"]
-        assert made["twins"] == []
+        assert made["duplicates"] == []
         assert made["job_id"] not in forged
         assert "CANCELLED" not in {job["status"] for job in sandbox.state.truth()["jobs"]}
 

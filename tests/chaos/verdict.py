@@ -131,7 +131,7 @@ def _mistold_create(call: Call, intent: Intent, made: Sequence[Made], account: A
         wrong.append("says that the list does not show the job, which it did")
     if result["created"] != any(own.job.job_id == result["job_id"] for own in call.made):
         wrong.append(f"created is {result['created']}, and it made {[own.job.job_id for own in call.made]}")
-    running = [twin["job_id"] for twin in result["twins"] if not account.jobs.all[twin["job_id"]].ended]
+    running = [twin["job_id"] for twin in result["duplicates"] if not account.jobs.all[twin["job_id"]].ended]
     return wrong + [f"its twin {job_id} runs on" for job_id in running]
 
 

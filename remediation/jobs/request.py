@@ -1,0 +1,138 @@
+"""Requests a job: checks the guardrails, makes sure that exactly one job exists, and watches its discovery limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from connectors.email_security import EmailSecurity
+from connectors.objects.job import BEFORE_PROCESSING, BulkJob
+from connectors.objects.search import SearchParams
+from core.errors import ANOTHER_JOB
+from core.quantity import counted
+from remediation.guardrails.approvals.spent import mark_approvals_used
+from remediation.guardrails.proposed_job import JobCall, ProposedJob
+from remediation.guardrails.search_scope import scope_of, search_warnings
+from remediation.jobs.clearance import clear_job, propose_job, refund_job
+from remediation.jobs.creation import CreatedJob, Intent, create_job_once
+from remediation.jobs.discovery_limit import DiscoveryLimit, DiscoveryWatch, Tripwire, smallest
+from remediation.jobs.reused_job import ReusedJob, describe_reused_job
+from remediation.stamp import Stamp
+
+
+@dataclass(frozen=True)
+class RequestedJob:
+    """The one job of a request.
+
+    job: as last seen. made: the job as it was created or found. plan_hash: the plan that the job was made from.
+    tripwire: the discovery limit; None where this call did not watch one. reused: None for a new job.
+    """
+
+    job: BulkJob
+    made: CreatedJob
+    plan_hash: str | None
+    tripwire: Tripwire | None
+    reused: ReusedJob | None
+    warnings: list[str] = field(default_factory=list)
+
+
+def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str], None]) -> RequestedJob:
+    """Check the guardrails, and make sure that exactly one job exists for the call.
+
+    announce: is called with whether this call created the job, and its ID, as soon as the job is known: the process may
+    end while the job is watched.
+
+    Raises: ParameterError, GuardrailRefusal, and what remediation.jobs.creation.create_job_once raises.
+    """
+    job, watch = propose_job(api, call), DiscoveryWatch(api)
+
+    def meanwhile(state: BulkJob, stamp: Stamp, created: bool, seconds: float) -> None:
+        announce(created, state.job_id)
+        limit = _discovery_limit(call, job, stamp).under_policy(api, state, created=created)
+        watch.watch(state, limit, created=created, seconds=seconds)
+
+    made = create_job_once(
+        api,
+        _intent(api, call, job),
+        before_post=lambda stamp: clear_job(api, job, stamp),
+        not_made=lambda stamp: refund_job(api, stamp),
+        meanwhile=meanwhile,
+    )
+    announce(made.created, made.job.job_id)
+    warnings = [*job.warnings, *search_warnings(job.request.search_params)]
+    if job.plan is not None and call.approvals:
+        warnings += mark_approvals_used(api, job.plan.plan_hash)
+    warnings += _reuse_warnings(made)
+    plan_hash = None if job.plan is None else job.plan.plan_hash
+    if plan_hash is not None and not made.stamp.names_plan(plan_hash):
+        plan_hash = None
+        warnings.append(
+            "the job was not made from this plan, so its numbers do not bind it: wait for it without a plan"
+        )
+    requested = RequestedJob(made.job, made, plan_hash, None, None, warnings)
+    # A policy's limit is always watched: a parameter that promises a wait could lift it.
+    if api.has_policy or not call.wait_follows or watch.has_stopped(made.job):
+        limit = _discovery_limit(call, job, made.stamp).under_policy(api, made.job, created=made.created)
+        state, tripwire = watch.watch(made.job, limit, created=made.created)
+        requested = replace(requested, job=state, tripwire=tripwire)
+        warnings += _discovery_warnings(state, tripwire)
+    if not made.created:
+        asked = job.asked
+        described = describe_reused_job(api, requested.job, asked.action, asked.destination, asked.search_params)
+        requested = replace(requested, reused=described)
+    return replace(requested, warnings=warnings + made.warnings)
+
+
+def _intent(api: EmailSecurity, call: JobCall, job: ProposedJob) -> Intent:
+    return Intent(
+        request=job.request.model_copy(update={"comment": call.comment}),
+        idempotency_key=call.key,
+        asked=job.asked,
+        plan_hash=None if job.plan is None else job.plan.plan_hash,
+        requested_by=job.requested_by,
+        planned_messages=None if job.plan is None else job.plan.messages,
+        finds_message=lambda search: _finds_message(api, search),
+    )
+
+
+def _discovery_limit(call: JobCall, job: ProposedJob, stamp: Stamp) -> DiscoveryLimit:
+    """Return the smaller of the call's limit and the plan's, where the job was made from the plan."""
+    of_plan = None
+    if job.plan is not None and stamp.names_plan(job.plan.plan_hash):
+        of_plan = job.plan.cancel_if_discovered_over
+    return DiscoveryLimit(smallest(call.limits.max_messages, of_plan))
+
+
+def _finds_message(api: EmailSecurity, search: SearchParams) -> bool | None:
+    """Return whether the search finds any message; None where the message search can't express it."""
+    from remediation.guardrails.survey import survey  # noqa: PLC0415 -- only where a job's window may have missed messages
+
+    if scope_of(search).uncountable:
+        return None
+    return survey(api, search, enough=lambda numbers: numbers.messages > 0).messages > 0
+
+
+def _reuse_warnings(made: CreatedJob) -> list[str]:
+    if made.created:
+        return []
+    warnings = [f"a job for this request already exists ({made.job.job_id}): nothing new was created"]
+    if made.job.status in ("CANCELLED", "FAILED"):
+        warnings.append(f"that job is {made.job.status}: for another one use {ANOTHER_JOB}")
+    return warnings
+
+
+def _discovery_warnings(job: BulkJob, tripwire: Tripwire | None) -> list[str]:
+    if tripwire is None:
+        return []
+    if tripwire.tripped:
+        return [
+            f"the job discovered {counted(tripwire.discovered, 'message')}, more than the {tripwire.limit} allowed: it "
+            f"is {job.status}, {counted(tripwire.processed, 'was', 'were')} processed before that",
+            *([] if job.cancelled_note is None else [job.cancelled_note]),
+        ]
+    if job.status in BEFORE_PROCESSING:
+        return [
+            f"the job is still {job.status}: pass it to wait-for-job, which cancels it if it discovers more than "
+            f"{counted(tripwire.limit, 'message')}"
+        ]
+    return []
