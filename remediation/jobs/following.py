@@ -1,6 +1,6 @@
-"""From a job that was cancelled as a later duplicate to the job that stays in its place.
+"""Find the job that replaces one which was cancelled as a later duplicate.
 
-Two workers of one intent can each make a job; the later one is cancelled, perhaps after its worker was told of it.
+Two workers of one request can each create a job. The later job is cancelled, perhaps after its worker returned its ID.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import cast, get_args
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import ActionType, BulkJob
+from core.errors import PackError
+from remediation.jobs.discovery_limit import DiscoveryLimit
 from remediation.jobs.job_list import JobList
 from remediation.jobs.list_layout import created_at
 from remediation.jobs.match import action_of, does_the_same, is_proved, is_visible
@@ -20,12 +22,31 @@ PAUSE_SECONDS = 2.0
 MOST_CHECKS = 20
 
 
+def replacement_of(
+    api: EmailSecurity, cancelled: BulkJob, limit: DiscoveryLimit, time_left: Callable[[], float]
+) -> tuple[BulkJob | None, list[str]]:
+    """Return the job that replaces a cancelled one, and warnings. The plan of the limit must be that job's own."""
+    warnings = []
+    try:
+        for job in jobs_in_place_of(api, cancelled, time_left):
+            problem = limit.problem_of(api, job)
+            if problem is None:
+                return job, []
+            warnings.append(
+                f"job {cancelled.job_id} was cancelled, and job {job.job_id}, {job.status}, is for the same request; "
+                f"it is not followed: the plan {problem}"
+            )
+    except PackError as failure:
+        warnings.append(f"could not check whether another job replaces job {cancelled.job_id}: {failure.message}")
+    return None, warnings
+
+
 def jobs_in_place_of(api: EmailSecurity, cancelled: BulkJob, time_left: Callable[[], float]) -> list[BulkJob]:
-    """Return the jobs of the same intent that were not cancelled and do the same, the earliest first.
+    """Return the jobs of the same request that were not cancelled and do the same, the earliest first.
 
     The stamp of such a job has the same key and request; with CFES_PLAN_KEY both jobs must be proved by their stamps.
-    While the list may not show a new job yet, it is read again, for as long as `time_left`.
-    Raises: what reading the list raises.
+    While the list may not show a new job yet, it is read again, for at most `time_left` seconds.
+    Raises: PackError, as reading the list raises it.
     """
     stamp, action = Stamp.read(cancelled.comment), action_of(cancelled)
     if stamp is None or action not in get_args(ActionType) or not _is_believed(api, cancelled):

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from connectors.objects.job import BulkJob
-from core.json_model import whole_number
+from core.clock import whole_seconds
+from core.json_model import JsonModel, whole_number
 
 Outcome = Literal["succeeded", "partial", "failed", "cancelled"]
 
@@ -68,3 +69,26 @@ def eta_seconds(polls: Sequence[Poll]) -> float | None:
 def moved(before: Poll, after: Poll) -> bool:
     """Return whether anything changed between two polls."""
     return before[1:] != after[1:]
+
+
+class JobProgress(JsonModel):
+    """How far the job is. processed: messages that succeeded, failed or were skipped."""
+
+    discovered: int
+    processed: int
+    percent: float | None = Field(description="processed of discovered; null while nothing is discovered.")
+    rate_per_second: float | None = Field(description="Messages per second over the latest polls.")
+    eta_seconds: int | None = Field(
+        description="Seconds until all discovered messages are processed; null if not known."
+    )
+
+    @classmethod
+    def of(cls, job: BulkJob, polls: Sequence[Poll]) -> JobProgress:
+        rate, eta, discovered = rate_per_second(polls), eta_seconds(polls), job.total_messages_discovered
+        return cls(
+            discovered=discovered,
+            processed=job.processed,
+            percent=round(100 * job.processed / discovered, 1) if discovered else None,
+            rate_per_second=None if rate is None else round(rate, 2),
+            eta_seconds=None if job.has_ended or eta is None else whole_seconds(eta),
+        )

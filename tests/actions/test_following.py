@@ -114,7 +114,7 @@ def test_a_list_that_can_not_be_read_is_a_warning(service: JobsService, clock: F
     service.jobs.append({**job(), "job_id": "no uuid", "comment": duplicate["comment"]})
     result = wait_for_job.run({"job_id": duplicate["job_id"]}, connected(service, clock))
     assert result["status"] == "CANCELLED"
-    assert any("is not known" in warning for warning in result["warnings"])
+    assert any("could not check whether another job replaces" in warning for warning in result["warnings"])
 
 
 @pytest.mark.parametrize("set_by", [timedelta(hours=9), timedelta(hours=-9)])

@@ -203,7 +203,7 @@ class TestWaiting:
         sandbox.state.faults.add("getBulkJob", "status", status=503, times=None, after=1)
         waited = wait_for_job.run({"job_id": job_id, "timeout_seconds": 60}, api)
         assert not waited["done"]
-        assert any("the last look failed" in warning for warning in waited["warnings"])
+        assert any("the last poll failed" in warning for warning in waited["warnings"])
 
     @pytest.mark.parametrize(
         ("counters", "status", "outcome"),

@@ -1,0 +1,68 @@
+"""The state of a wait for a job: the latest polls, as a value that a later call resumes from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from connectors.objects.api_object import Uuid
+from connectors.objects.job import BEFORE_PROCESSING, BulkJob
+from core.json_model import StrictModel
+from remediation.jobs.progress import POLLS_REMEMBERED, Poll, moved, poll_of
+
+_JobId = Annotated[Uuid, Field(description="The job's UUID.")]
+
+
+class Resume(StrictModel):
+    """The state of a wait: a later call continues from it as if the wait had never stopped."""
+
+    version: Literal[1] = 1
+    job_id: _JobId
+    followed_from: _JobId | None = Field(
+        None,
+        description="The job that the first call named, if it was cancelled as a duplicate: this one replaces it.",
+    )
+    polls: int = Field(ge=0, description="Polls so far.")
+    began_at: float = Field(description="When the wait began, in seconds since the epoch.")
+    moved_at: float = Field(description="When a counter or the status last changed, in seconds since the epoch.")
+    looks_at_processing: int = Field(0, ge=0, description="Polls since the job began to process messages.")
+    looks: list[Poll] = Field(
+        max_length=POLLS_REMEMBERED,
+        description="The latest polls: at, processed, discovered, status. Of a stall the first and the last.",
+    )
+
+    @property
+    def stalled_seconds(self) -> float:
+        """Return for how long no poll has seen a change."""
+        return self.looks[-1].at - self.moved_at if self.looks else 0.0
+
+    @property
+    def watched_seconds(self) -> float:
+        return self.looks[-1].at - self.began_at
+
+    @classmethod
+    def after_poll(cls, before: Resume | None, job: BulkJob, at: float) -> Resume:
+        """Return the state after a poll of the job. A job that replaces another begins with no polls remembered."""
+        followed_from = None
+        if before is not None:
+            is_same = job.job_id == before.job_id
+            followed_from = before.followed_from if is_same else before.followed_from or before.job_id
+        if before is None or job.job_id != before.job_id:
+            polls = 0 if before is None else before.polls
+            before = cls(job_id=job.job_id, polls=polls, began_at=at, moved_at=at, looks=[])
+        # A clock that was set back must not make time run backwards.
+        poll = poll_of(job, max(at, before.looks[-1].at if before.looks else before.began_at))
+        polls_kept = before.looks
+        changed = not polls_kept or moved(polls_kept[-1], poll)
+        if not changed and len(polls_kept) > 1 and not moved(polls_kept[-2], polls_kept[-1]):
+            polls_kept = polls_kept[:-1]
+        return cls(
+            job_id=job.job_id,
+            followed_from=followed_from,
+            polls=before.polls + 1,
+            began_at=before.began_at,
+            moved_at=poll.at if changed else before.moved_at,
+            looks_at_processing=before.looks_at_processing + (poll.status not in BEFORE_PROCESSING),
+            looks=[*polls_kept, poll][-POLLS_REMEMBERED:],
+        )
