@@ -52,14 +52,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, TypedDict
 
 from core.clock import whole_seconds
 
-# Sentences of a help text that only say that the action changed nothing.
-NOTHING_CHANGED = re.compile(r"(?:Nothing was (?:changed|sent|run)[^.]*|No job was created)\.\s*")
+# How the first sentence of a help begins where the call changed nothing. The sentence is true of that call alone.
+_UNCHANGED = ("Nothing was ", "No job was created")
 
 # How to create a second job for one key. A playbook has `attempt` instead of a key.
 ANOTHER_JOB = "another idempotency_key or a new plan (in a playbook: a higher attempt)"
@@ -149,6 +148,15 @@ class PackError(Exception):
         self.help = self.help if help is None else printable(help)
         self.job_id = job_id or self.job_id
         return self
+
+    @property
+    def advice(self) -> str:
+        """What to do next: `help` without its first sentence, where that only reports that this call changed nothing.
+
+        A caller who changed something before this call repeats the advice, and reports the changes itself.
+        """
+        first, _, rest = self.help.partition(". ")
+        return rest if self.applied == "no" and first.startswith(_UNCHANGED) else self.help
 
     @property
     def surely_not_applied(self) -> bool:

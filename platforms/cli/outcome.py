@@ -11,7 +11,7 @@ import typer
 from actions.contract.ending import INTERRUPTED
 from core.errors import PackError, ParameterError
 from platforms.cli.command_list import app
-from platforms.cli.views.errors import defect, show
+from platforms.cli.views.errors import internal_error, show
 from platforms.cli.views.screen import Screen
 
 # Typer has changed where its base classes come from, and still hands them down to this one.
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     except _COMMAND_ERROR as error:
         code = _misused(error)
     except Exception as error:  # noqa: BLE001 -- what nobody foresaw is told as such, without a traceback
-        code = _failed(defect(error))
+        code = _failed(internal_error(error))
     return code if isinstance(code, int) else 0
 
 

@@ -17,7 +17,7 @@ from platforms.cli import playbook_run
 from platforms.cli.inputs.flag_words import document_in_flags, result_in_flags
 from platforms.cli.inputs.input_values import flags_of
 from platforms.cli.preview import Previews, show_preview
-from platforms.cli.views.errors import show_ending
+from platforms.cli.views.errors import show_closing_error
 from platforms.cli.views.layout import facts
 from platforms.cli.views.palette import STRONG
 from platforms.cli.views.screen import Screen
@@ -184,7 +184,7 @@ def plan_only(
 
 def _show_reached(screen: Screen, playbook: Playbook, reached: ChangeReached, file: PlanFile) -> None:
     """Show what the step would do, and write its plan. Raises: NoPlan."""
-    if reached.shown is not None and screen.tells_people:
+    if reached.shown is not None and screen.shows_errors:
         console = screen.err if screen.json else screen.out
         shown = result_in_flags(reached.shown, flags_of(playbook))
         show_preview(screen, console, reached.action, shown, reached.params)
@@ -233,7 +233,7 @@ def _show_end(screen: Screen, outcome: local.Outcome, plan: Mapping[str, Any] | 
     else:
         facts(screen.out, [row for row in named_values(outcome.outputs) if row[1] != ""])
     if outcome.error is not None:
-        show_ending(screen, outcome.error, outcome.exit_code)
+        show_closing_error(screen, outcome.error, outcome.exit_code)
     elif outcome.message is not None:
         screen.say(outcome.message)
     if plan is None:

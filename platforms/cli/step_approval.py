@@ -22,7 +22,7 @@ from platforms.cli.views.plan import effect_of
 from platforms.cli.views.screen import Screen, is_terminal, write
 from platforms.cli.views.tables import named_values
 from playbooks.drivers.local import Upcoming
-from playbooks.engine.changes import Change, job_of, surest, told
+from playbooks.engine.changes import Change, certain_change, job_of, sentence_of
 from playbooks.language.format import ActionStep, Step
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # The terminal that a process belongs to, wherever its streams lead. A process of cron has none.
 TERMINAL = "/dev/tty"
 
-BEFORE_IT = "The run stopped before it."
+BEFORE_IT = "The run stopped before this step."
 
 
 class Declined(Exception):
@@ -52,11 +52,13 @@ class NotApproved(GuardrailRefusal):
     """The run stopped before the step that was not approved, and can be resumed."""
 
     def __init__(self, directory: Path, changes: Sequence[Change]) -> None:
-        where = f"{told(changes)} The run stopped before the step that was not approved." if changes else BEFORE_IT
+        where = (
+            f"{sentence_of(changes)} The run stopped before the step that was not approved." if changes else BEFORE_IT
+        )
         super().__init__(
-            "the step was not approved and not run",
+            "you did not approve the step, so it did not run",
             help=f"{where} To resume: {resuming(directory)}",
-            applied=surest(changes),
+            applied=certain_change(changes),
             job_id=job_of(changes),
         )
         if changes:
@@ -161,7 +163,7 @@ class AskingGate:
 def done_so_far(upcoming: Upcoming) -> str:
     """Return what a resumed run has changed, or may have changed, before the step that comes next."""
     found = possible_changes(upcoming)
-    return f"This run was begun before. {told(found) if found else 'It has changed nothing so far.'}"
+    return f"This run was begun before. {sentence_of(found) if found else 'It has changed nothing so far.'}"
 
 
 def possible_changes(upcoming: Upcoming) -> list[Change]:

@@ -1,7 +1,7 @@
-"""What a run has changed so far, and its closing error in words that are true of the whole run.
+"""Report what a run has changed so far, also in the error that ends the run.
 
-An action's own error speaks of that action alone: "nothing was changed" is no longer true of a run whose earlier step
-has created a job.
+An action's own error describes that action alone: "nothing was changed" is no longer true of a run in which an earlier
+step created a job.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.errors import NOTHING_CHANGED, CheckRefused, OutcomeUnknown, PackError, ParameterError, TemporaryFailure
+from core.errors import CheckRefused, OutcomeUnknown, PackError, ParameterError, TemporaryFailure
 from core.json_values import Json
 from playbooks.engine.state import End, RunState, Status, StepRecord
 from playbooks.language.format import ActionStep, Playbook
@@ -18,10 +18,13 @@ from playbooks.language.format import ActionStep, Playbook
 # Exit codes that promise that nothing was changed.
 _PROMISES = (ParameterError.exit_code, CheckRefused.exit_code, TemporaryFailure.exit_code)
 
+# In the errors of steps only: the run's closing error has it as part of its help.
+_ADVICE = "advice"
+
 
 @dataclass(frozen=True)
 class Change:
-    """A step that has changed something ("yes"), or may have ("unknown"). job_id: the job that it told of."""
+    """A step that has changed something ("yes"), or may have ("unknown"). job_id: the job that the step reported."""
 
     step: str
     action: str
@@ -29,12 +32,12 @@ class Change:
     job_id: str | None
 
     def __str__(self) -> str:
-        what = "is done" if self.applied == "yes" else "may have changed something"
-        return f"step '{self.step}' ({self.action}) {what}{f', job {self.job_id}' if self.job_id else ''}"
+        state = "is done" if self.applied == "yes" else "may have changed something"
+        return f"step '{self.step}' ({self.action}) {state}{f', job {self.job_id}' if self.job_id else ''}"
 
 
 def changes(playbook: Playbook, state: RunState) -> list[Change]:
-    """What the run's steps have changed, in their order. Actions whose effect is not known count by their errors."""
+    """List the steps that have changed something, in order. An action of unknown effect counts by its errors."""
     found = []
     for step in playbook.steps:
         record = state.steps.get(step.id)
@@ -46,77 +49,83 @@ def changes(playbook: Playbook, state: RunState) -> list[Change]:
 
 
 def resumable(playbook: Playbook, state: RunState) -> bool:
-    """Whether the run has ended as failed in an action that can be tried again."""
+    """Return whether the run has ended as failed in an action that can be tried again."""
     failed = isinstance(state.pending, End) and state.pending.status == "failed"
     return failed and failed_action(playbook, state) is not None
 
 
 def failed_action(playbook: Playbook, state: RunState) -> ActionStep | None:
-    """The step that the run stands at, if its action was run and has failed."""
+    """Return the run's current step if its action was run and has failed, or None."""
     step = playbook.steps[state.position] if state.position < len(playbook.steps) else None
     record = state.steps.get(step.id) if step is not None else None
     tried = record is not None and record.status == "failed" and record.attempts > 0
     return step if tried and isinstance(step, ActionStep) else None
 
 
-def closing(
+def error_document(error: PackError) -> dict[str, Json]:
+    """Return the inner error document, with the error's advice: what to do next, whatever was changed before."""
+    return {**error.document()["error"], _ADVICE: error.advice}
+
+
+def close(
     playbook: Playbook, state: RunState, status: Status, error: dict[str, Json], exit_code: int
 ) -> tuple[dict[str, Json], int]:
-    """The error that ends the run, and its exit code, with what was changed before told in them.
+    """Return the error that ends the run, with earlier steps' changes in it, and the run's exit code.
 
-    Exit codes that promise that nothing was changed become that of OutcomeUnknown, whose meaning is to look first.
+    An exit code that promises that nothing was changed becomes that of OutcomeUnknown: check before you run it again.
     """
+    own = {key: value for key, value in error.items() if key != _ADVICE}
     found = changes(playbook, state)
     at = failed_action(playbook, state)
     if not found:
-        return ({**error, "applied": "no"} if status == "incomplete" else error), exit_code
+        return ({**own, "applied": "no"} if status == "incomplete" else own), exit_code
     exit_code = OutcomeUnknown.exit_code if exit_code in _PROMISES else exit_code
     if error.get("applied") != "no" and at is not None and [change.step for change in found] == [at.id]:
-        return error, exit_code
+        return own, exit_code
     help_ = error.get("help") if status == "incomplete" else _help(error, found, at)
     return {
-        **error,
+        **own,
         "help": help_,
-        "applied": _whole(error, found),
+        "applied": _applied_by_run(error, found),
         "job_id": error.get("job_id") or job_of(found),
         "changes": [dict(vars(change)) for change in found],
     }, exit_code
 
 
 def with_doubt(record: StepRecord, error: dict[str, Json], exit_code: int) -> tuple[dict[str, Json], int]:
-    """The step's failure. An earlier attempt that may have changed something outweighs a later one that did not."""
+    """Return the step's failure. An earlier attempt that may have changed something outweighs a later one."""
     if record.doubt is None or error.get("applied") != "no":
         return error, exit_code
     first = record.doubt.error
-    message = f"{first.get('message')}; tried again, it ended in {error.get('type')}: {error.get('message')}"
+    message = f"{first.get('message')}; the next attempt ended in {error.get('type')}: {error.get('message')}"
     return {**first, "message": message}, record.doubt.exit_code
 
 
 def with_changes(error: PackError, found: Sequence[Change]) -> PackError:
-    """The error that ends a run whose state can't be recorded, in words that are true of the whole run."""
-    go_on = "Make room, then resume the run: a step whose result is not on record runs again, which is safe."
+    """Return the error that ends a run whose state can't be recorded, with the run's changes in it."""
+    next_ = "Make room, then resume the run: a step whose result is not on record runs again, which is safe."
     if not found:
-        return error.restate(error.message, help=f"Nothing was changed. {go_on}")
-    error.applied = surest(found)
+        return error.restate(error.message, help=f"Nothing was changed. {next_}")
+    error.applied = certain_change(found)
     error.exit_code = OutcomeUnknown.exit_code
-    return error.restate(error.message, help=f"{told(found)} {go_on}", job_id=job_of(found))
+    return error.restate(error.message, help=f"{sentence_of(found)} {next_}", job_id=job_of(found))
 
 
-def told(found: Sequence[Change]) -> str:
-    """The changes in one sentence."""
+def sentence_of(found: Sequence[Change]) -> str:
+    """Write the changes as one sentence."""
     sentence = "; ".join(str(change) for change in found)
     return f"{sentence[:1].upper()}{sentence[1:]}."
 
 
 def job_of(found: Sequence[Change]) -> str | None:
-    """The job that the changes are about: the last one told of."""
+    """Return the job that the changes are about: the last one that a step reported."""
     return next((change.job_id for change in reversed(found) if change.job_id), None)
 
 
-def surest(found: Sequence[Change]) -> Literal["no", "unknown", "yes"]:
-    """Whether anything was changed."""
-    said = [change.applied for change in found]
-    return "yes" if "yes" in said else "unknown" if said else "no"
+def certain_change(found: Sequence[Change]) -> Literal["no", "unknown", "yes"]:
+    """Return "yes" if a change is certain, "unknown" if one is possible, else "no"."""
+    states = [change.applied for change in found]
+    return "yes" if "yes" in states else "unknown" if states else "no"
 
 
 def _applied(record: StepRecord, effect: str | None) -> Literal["yes", "unknown"] | None:
@@ -125,14 +134,14 @@ def _applied(record: StepRecord, effect: str | None) -> Literal["yes", "unknown"
     if effect is not None and record.repeats > 0 and not _changed_nothing(record.result or {}):
         return "yes"
     errors = [record.error or {}, record.doubt.error if record.doubt is not None else {}]
-    said = [error.get("applied") for error in errors]
-    return "yes" if "yes" in said else "unknown" if "unknown" in said else None
+    states = [error.get("applied") for error in errors]
+    return "yes" if "yes" in states else "unknown" if "unknown" in states else None
 
 
 def _changed_nothing(result: Mapping[str, Json]) -> bool:
-    """Whether the result says so itself; one that says neither counts as a change."""
+    """Return whether the result's fields report no change. A result without such fields counts as a change."""
     if result.get("created") is False:
-        # A job was reused: that is a change only where a duplicate of it, or the job itself, was cancelled.
+        # A job was reused. That is a change only where a duplicate of it, or the job itself, was cancelled.
         tripwire = result.get("tripwire")
         # A run of an earlier version has them in `twins`.
         duplicates = result.get("duplicates") or result.get("twins")
@@ -145,15 +154,15 @@ def _job_id(record: StepRecord) -> str | None:
     return next((source["job_id"] for source in sources if isinstance(source.get("job_id"), str)), None)
 
 
-def _whole(error: Mapping[str, Json], found: Sequence[Change]) -> Json:
+def _applied_by_run(error: Mapping[str, Json], found: Sequence[Change]) -> Json:
     own = error.get("applied")
-    return own if own in ("unknown", "yes") else surest(found)
+    return own if own in ("unknown", "yes") else certain_change(found)
 
 
 def _help(error: Mapping[str, Json], found: Sequence[Change], at: ActionStep | None) -> str:
     if at is not None:
-        go_on = f"Resumed, the run goes on with step '{at.id}' and repeats nothing that is done."
+        next_ = f"A resumed run continues with step '{at.id}' and repeats no step that is done."
     else:
-        go_on = "Look at that before you run the playbook again."
-    own = NOTHING_CHANGED.sub("", str(error.get("help") or "")).strip()
-    return " ".join(part for part in (told(found), own, go_on) if part)
+        next_ = "Check these steps before you run the playbook again."
+    advice = str(error.get(_ADVICE, error.get("help")) or "")
+    return " ".join(part for part in (sentence_of(found), advice, next_) if part)

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 from core import instants
 from core.errors import PackError
 from core.json_values import Json, NotPlainJson, plain
-from playbooks.engine.changes import Change, changes, resumable
+from playbooks.engine.changes import Change, changes, error_document, resumable
 from playbooks.engine.state import End, PendingRun, PendingSleep, PlaybookVersion, RunState, Status, opened
 from playbooks.engine.walk import Walk
 from playbooks.language import inputs as run_inputs
@@ -81,7 +81,7 @@ class ActionFailed:
     @classmethod
     def of(cls, error: PackError) -> ActionFailed:
         """The event for an exception of the pack."""
-        return cls(error.document()["error"], error.exit_code)
+        return cls(error_document(error), error.exit_code)
 
 
 @dataclass(frozen=True)

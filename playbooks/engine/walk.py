@@ -56,7 +56,7 @@ class Walk:
                 self._done(step, record)
             elif record.repeats >= step.repeat.limit:
                 limit = RepeatLimitReached(f"step '{step.id}' ran {counted(record.repeats, 'time')} and was not done")
-                self.failed(limit.document()["error"], limit.exit_code, retry=False)
+                self.failed(changes.error_document(limit), limit.exit_code, retry=False)
             else:
                 seconds = self._at("repeat", "sleep").seconds(self._context(scope))
                 self._sleep(seconds, "repeat", self._call(step, record))
@@ -105,7 +105,7 @@ class Walk:
         """The action gave something that can't be kept."""
         step, _ = self._current()
         error = InternalError(f"what the action {step.action} gave to step '{step.id}' {why}")
-        self.failed(error.document()["error"], error.exit_code)
+        self.failed(changes.error_document(error), error.exit_code)
 
     def _enter(self, step: Step) -> bool:
         """Begin a step. True if the walk ends here."""
@@ -142,10 +142,10 @@ class Walk:
         self._close(record, "failed", reason=message)
         if step.outcome == "incomplete":
             incomplete = RunIncomplete(message)
-            self._end("incomplete", incomplete.exit_code, error=incomplete.document()["error"], message=message)
+            self._end("incomplete", incomplete.exit_code, error=changes.error_document(incomplete), message=message)
             return True
         refusal = CheckRefused(message)
-        self._end("refused", refusal.exit_code, error=refusal.document()["error"], message=message)
+        self._end("refused", refusal.exit_code, error=changes.error_document(refusal), message=message)
         return True
 
     def _call(self, step: ActionStep, record: StepRecord) -> PendingRun:
@@ -164,7 +164,7 @@ class Walk:
         if self.state.commands >= MAX_COMMANDS:
             limit = RepeatLimitReached(f"the run made {MAX_COMMANDS} commands and is not done")
             record = self.state.steps[self.program.playbook.steps[self.state.position].id]
-            record.error = limit.document()["error"]
+            record.error = changes.error_document(limit)
             self._close(record, "failed")
             self._end("failed", limit.exit_code, error=record.error)
             return
@@ -193,7 +193,7 @@ class Walk:
         ran = [step.id for step in self._actions_run()]
         told = f"Steps that ran before it: {', '.join(ran)}." if ran else "No action ran before it."
         located = type(error)(f"{error.message} {told}", help=error.help, problems=error.problems)
-        document = located.document()["error"]
+        document = changes.error_document(located)
         if self.state.position < len(self.program.playbook.steps):
             record = self.state.steps[self.program.playbook.steps[self.state.position].id]
             record.error = document
@@ -217,9 +217,9 @@ class Walk:
             except ExpressionFailed as broken:
                 outputs[name] = None
                 if error is None and not (early and reads_absent_result(broken)):
-                    status, exit_code, error = "failed", broken.exit_code, broken.document()["error"]
+                    status, exit_code, error = "failed", broken.exit_code, changes.error_document(broken)
         if error is not None:
-            error, exit_code = changes.closing(self.program.playbook, self.state, status, error, exit_code)
+            error, exit_code = changes.close(self.program.playbook, self.state, status, error, exit_code)
         self.state.pending = End(
             status=status, exit_code=exit_code, outputs=outputs, error=plain(error), message=message
         )

@@ -1,8 +1,8 @@
-"""By what a campaign is searched for: the attacker's own, never what a real sender has too.
+"""Choose the search criteria of a campaign: features of the attacker's mail that a real sender's mail does not have.
 
-Whoever writes a mail writes its From. Where nothing proves it, a search by From finds the real sender's mail, so the
-search takes what the attacker brought along: an attachment, a domain in a link, the envelope sender that SPF passed
-for, the From together with the exact subject.
+Anybody can write any From. Where nothing proves the From, a search by it finds the real sender's mail. The search then
+uses features that the attacker added: an attachment, a link's domain, the envelope sender that SPF passed for, or the
+From together with the exact subject.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WAYS = ("sender", "attachment", "link_domain", "subject", "envelope_sender")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
 
-# Logos, signatures and plain texts are in many mails that have nothing to do with each other.
+# Logos, signatures and plain texts are in many unrelated mails.
 _SHARED_TYPES = ("image/", "text/plain", "text/calendar", "message/")
 _SHARED_ENDINGS = ("-signature",)
 
@@ -31,7 +31,7 @@ _LONGEST_SUBJECT = 2000
 
 
 def sender_proof(alert: Json) -> str | None:
-    """What proves that the alert's From is not forged, as text; null where nothing does (core.sender_proof)."""
+    """Name the check that proves the alert's From, such as "DMARC passed"; null where nothing does."""
     record = mapping_of(alert)
     envelope = _envelope_sender(record)
     proof = proof_of(
@@ -46,30 +46,30 @@ def sender_proof(alert: Json) -> str | None:
 def campaign_search(
     alert: Json, search_by: str, own_domains: Json, start: str, value: str | None = None
 ) -> dict[str, Json]:
-    """The search for what belongs to an alert.
+    """Choose the search for the messages that belong to an alert.
 
-    search_by: one of WAYS, or `auto`: the first of them, in this order, that the alert has and that is sure enough;
-    `sender` counts where sender_proof gives something, `envelope_sender` is never taken by itself. value: which
-    attachment's SHA-256 or which link domain, where the alert has several.
+    search_by: one of WAYS, or `auto` for the first of WAYS that the alert has and that is safe. `auto` takes `sender`
+    only where sender_proof names a proof, and never takes `envelope_sender`. value: the attachment's SHA-256 or the
+    link domain to use, where the alert has several.
 
-    Gives {by, criteria, search_params, subject, problem}. criteria: what a plan for this alert has to have.
-    search_params: these within the window from start, messages with a clean verdict among them. subject: what is
-    searched for, as text. problem: why there is no search, else null; the others are null then.
+    Returns {by, criteria, search_params, subject, problem}. criteria: the criteria that a plan for this alert must
+    have. search_params: the criteria from `start` on, clean verdicts included. subject: the search as text. problem:
+    why no search is safe, or null; with a problem the other values are null.
     """
     record = mapping_of(alert)
     ours = related_domains(own_domains)
     found = {way: _criteria(way, record, ours, value, explicit=search_by != "auto") for way in WAYS}
     if search_by != "auto":
         if search_by not in found:
-            raise FilterError(f"search_by is auto or one of {', '.join(WAYS)}, not {shown(search_by)}")
+            raise FilterError(f"search_by must be auto or one of {', '.join(WAYS)}, not {shown(search_by)}")
         way, criteria = search_by, found[search_by]
     elif value is not None:
-        return _none("search_value needs search_by: attachment or link_domain")
+        return _none("search_value needs search_by=attachment or search_by=link_domain")
     else:
         usable = [way for way in WAYS if not isinstance(found[way], str) and way != "envelope_sender"]
         if not usable:
             reasons = "; ".join(f"{way}: {found[way]}" for way in WAYS if isinstance(found[way], str))
-            return _none(f"the alert names nothing that is surely the attacker's alone ({reasons})")
+            return _none(f"the alert has no feature that only the attacker's mail has ({reasons})")
         way, criteria = usable[0], found[usable[0]]
     if isinstance(criteria, str):
         return _none(f"search_by {way} is not possible: {criteria}")
@@ -83,16 +83,16 @@ def campaign_search(
 
 
 def has_criteria(search_params: Json, criteria: Json) -> bool:
-    """Whether a search has all these criteria with these values; others narrow it further."""
+    """Check whether a search has all these criteria with these values. Further criteria are allowed."""
     search = mapping_of(search_params)
     return all(
-        isinstance(search.get(name), str) and _means(name, search[name]) == _means(name, text_of(wanted))
+        isinstance(search.get(name), str) and _normalized(name, search[name]) == _normalized(name, text_of(wanted))
         for name, wanted in mapping_of(criteria).items()
     )
 
 
-def _means(name: str, value: str) -> str:
-    """Return one form of a criterion, however it is spelled."""
+def _normalized(name: str, value: str) -> str:
+    """Return the normal form of a criterion's value."""
     if name in ADDRESS_CRITERIA:
         return normal_form(value)
     return value if name == "exact_subject" else value.strip().lower()
@@ -105,7 +105,7 @@ def _none(problem: str) -> dict[str, Json]:
 def _criteria(
     way: str, alert: Mapping[str, Any], ours: RelatedDomains, value: str | None, *, explicit: bool
 ) -> dict[str, str] | str:
-    """The criteria of one way to search, or the reason why there are none."""
+    """Return the criteria of one way to search, or the reason why there are none."""
     if value is not None and way not in ("attachment", "link_domain"):
         return "search_value is for attachment and link_domain only"
     match way:
@@ -123,7 +123,7 @@ def _criteria(
                 return "the alert has no Subject that can be searched for"
             if re.search(r"[\x00\r\n]", subject):
                 return "the alert's Subject has a line break"
-            # Both: "Re: invoice" alone is in other people's mail too.
+            # The sender too: other people's mail also has the subject "Re: invoice".
             return {"sender": address(alert.get("From")), "exact_subject": subject}
         case _:
             return _envelope(alert, ours)
@@ -137,12 +137,16 @@ def _attachment(alert: Mapping[str, Any], value: str | None, *, explicit: bool) 
     }
     if value is not None:
         chosen = value.strip().lower()
-        return {"query": chosen} if chosen in hashes else "search_value is not the SHA-256 of one of its attachments"
+        return (
+            {"query": chosen}
+            if chosen in hashes
+            else "search_value is not the SHA-256 of one of the alert's attachments"
+        )
     if not hashes:
         return "the alert has no attachment with a SHA-256"
     alone = [sha256 for sha256, shared in hashes.items() if not shared]
     if not alone and not explicit:
-        return "its attachments are images, texts or signatures, which other mail has too"
+        return "the attachments are images, texts or signatures, which other mail has too"
     return {"query": alone[0] if alone else next(iter(hashes))}
 
 
@@ -154,7 +158,7 @@ def _is_shared(file: Mapping[str, Any]) -> bool:
 def _link_domain(alert: Mapping[str, Any], ours: RelatedDomains, value: str | None) -> dict[str, str] | str:
     theirs = RelatedDomains([domain(alert.get("From"))])
     hosts = list(dict.fromkeys(_hosts(alert)))
-    # The From domain is the victim's where nothing proves it: its links are in the victim's real mail.
+    # Where nothing proves the From, its domain may be the victim's, and real mail links to that domain.
     usable = [host for host in hosts if not ours.relates(host) and not theirs.relates(host)]
     if value is not None:
         try:
@@ -163,13 +167,13 @@ def _link_domain(alert: Mapping[str, Any], ours: RelatedDomains, value: str | No
             return f"search_value {error}"
         below = any(host == chosen.domain or host.endswith(f".{chosen.domain}") for host in usable)
         if chosen.mailbox is not None or not below or ours.relates(chosen.domain) or theirs.relates(chosen.domain):
-            return "search_value is not the domain of one of its links that is neither the sender's nor ours"
+            return "search_value is not the domain of a link, or the domain is the sender's or our own"
         return {"domain": chosen.domain}
     if not usable:
-        return "the alert has no link to a domain that is neither the sender's nor ours"
+        return "the alert has no link to a third party's domain"
     if len(usable) > 1:
         named = ", ".join(usable[:5]) + (" and others" if len(usable) > 5 else "")
-        return f"its links go to several domains ({named}): give one as search_value"
+        return f"the links go to several domains ({named}): set search_value to one of them"
     return {"domain": usable[0]}
 
 
@@ -183,16 +187,16 @@ def _hosts(alert: Mapping[str, Any]) -> Iterator[str]:
             host = urlsplit(written if "://" in written else f"//{written}").hostname
             yield read_addresses(f"x@{host}")[0].domain
         except ValueError:
-            # Not a name that a search can take; an IP address for one.
+            # A search takes domain names only, not IP addresses.
             continue
 
 
 def _envelope(alert: Mapping[str, Any], ours: RelatedDomains) -> dict[str, str] | str:
     envelope = _envelope_sender(alert)
     if envelope is None or _word(alert, "SPFResult") != "pass":
-        return "SPF did not pass for its SMTPEnvelopeFrom"
+        return "SPF did not pass for the SMTPEnvelopeFrom"
     if ours.relates(domain(envelope)):
-        return "its SMTPEnvelopeFrom is in one of our own domains"
+        return "the SMTPEnvelopeFrom is in one of our own domains"
     return {"sender": envelope}
 
 

@@ -1,4 +1,4 @@
-"""What filters share: the error that they raise, and the checks of what they are given."""
+"""The error that filters raise, and the type checks of their values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.json_values import Json, shown
 
 
 class FilterError(ValueError):
-    """A value does not fit the filter. The message is for the author of the playbook."""
+    """A value is unsuitable for the filter. The message is for the author of the playbook."""
 
 
 def text_of(value: object) -> str:

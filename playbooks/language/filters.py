@@ -1,7 +1,7 @@
 """The filters of expressions: `{{ inputs.alert.From | domain }}`.
 
-All are strict. A filter given something it has no meaning for fails with a message, rather than passing "None" or 0 on
-into a search: a criterion that silently becomes empty or wrong finds the mail of other people.
+All filters are strict. A filter that gets an unsuitable value fails with a message. It never passes "None" or 0 on into
+a search: a criterion that silently becomes empty or wrong finds other people's mail.
 """
 
 from __future__ import annotations
@@ -38,28 +38,23 @@ MAX_FILE_NAME = 80
 
 
 def as_text(value: object) -> str:
-    """A value as part of a text: text as it is, numbers in decimal, booleans as true and false, lists and maps as JSON.
+    """Write a value into a text: text as it is, numbers in decimal, booleans as true and false, the rest as JSON.
 
     None is refused: in a text it would read "None".
     """
     if isinstance(value, str):
         return value
     if value is None:
-        raise FilterError("the value is null and can't stand in a text; use | default('…', true)")
+        raise FilterError("the value is null and can't be part of a text; use | default('…', true)")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    return to_json(value)
-
-
-def to_json(value: Json) -> str:
-    """The value as JSON text, non-ASCII characters escaped."""
     return json.dumps(plain(_listed(value)))
 
 
 def instant(timestamp: Json) -> str:
-    """A Logpush timestamp (RFC 3339 text, or an integer in s, ms, µs or ns) as RFC 3339 in UTC with Z."""
+    """Write a Logpush timestamp (RFC 3339 text, or an integer in s, ms, µs or ns) as RFC 3339 in UTC with Z."""
     try:
         return instants.format_shortest(instants.parse_timestamp(timestamp))
     except ValueError as error:
@@ -67,7 +62,7 @@ def instant(timestamp: Json) -> str:
 
 
 def whole_second(timestamp: Json) -> str:
-    """The instant without its fraction, as RFC 3339: the same alert may come with nanoseconds or in whole seconds."""
+    """Write an instant as RFC 3339 without its fraction. One alert may come with nanoseconds or in whole seconds."""
     try:
         return instants.whole_second(timestamp)
     except ValueError as error:
@@ -75,7 +70,7 @@ def whole_second(timestamp: Json) -> str:
 
 
 def shift(timestamp: Json, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> str:
-    """The instant that much later: `| instant | shift(days=-7)`."""
+    """Move an instant by days, hours, minutes or seconds: `| instant | shift(days=-7)`."""
     try:
         return instants.shift(timestamp, days=days, hours=hours, minutes=minutes, seconds=seconds)
     except (ValueError, TypeError) as error:
@@ -83,15 +78,77 @@ def shift(timestamp: Json, *, days: float = 0, hours: float = 0, minutes: float 
 
 
 def epoch(timestamp: Json) -> float:
-    """Seconds since 1970, to compare instants or to measure between them."""
+    """Convert an instant to seconds since 1970, to compare instants or to subtract them."""
     try:
         return instants.epoch_seconds(timestamp)
     except ValueError as error:
         raise FilterError(f"{shown(timestamp)}: {error}") from None
 
 
+def with_noun(value: Json, one: str, many: str | None = None) -> str:
+    """Write a whole number with its noun: `1 | counted('message')`. many: the plural, if it is not `one` with an s."""
+    return counted(_integer(value), one, many)
+
+
+def rounded(value: Json, precision: Json = 0, method: str = "common") -> float:
+    """Round a number to `precision` digits after the point; to an integer for 0.
+
+    method: common (half away from 0), ceil or floor.
+    """
+    ways = {"common": decimal.ROUND_HALF_UP, "ceil": decimal.ROUND_CEILING, "floor": decimal.ROUND_FLOOR}
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise FilterError(f"{shown(value)} is not a number")
+    if isinstance(precision, bool) or not isinstance(precision, int) or not 0 <= precision <= 12:
+        raise FilterError(f"round() takes 0 to 12 digits, not {shown(precision)}")
+    if method not in ways:
+        raise FilterError("the method must be common, ceil or floor")
+    try:
+        exact = decimal.Decimal(str(value)).quantize(decimal.Decimal(1).scaleb(-precision), rounding=ways[method])
+    except decimal.InvalidOperation:
+        raise FilterError(f"{shown(value)} is too large to be rounded") from None
+    return float(exact) if precision else int(exact)
+
+
+def unique(values: Json) -> list[Json]:
+    """Remove repeated values, and keep the order of first appearance. `A@x` and `a@x` are two values."""
+    seen: set[str] = set()
+    kept = []
+    for value in items_of(values):
+        key = json.dumps(plain(value), sort_keys=True)
+        if key not in seen:
+            seen.add(key)
+            kept.append(value)
+    return kept
+
+
+def join(values: Json, separator: str = "") -> str:
+    """Join values into one text, with an optional separator between them."""
+    return _bounded(separator.join(as_text(value) for value in items_of(values)))
+
+
+def truncate(text: Json, length: int = 80) -> str:
+    """Cut a text to at most `length` characters. A text that was cut ends in `…`."""
+    whole = text_of(text)
+    return whole if len(whole) <= length else whole[: max(length - 1, 0)] + "…"
+
+
+def lower(text: Json) -> str:
+    """Convert a text to lower case."""
+    return text_of(text).lower()
+
+
+def trim(text: Json) -> str:
+    """Remove white space at both ends of a text."""
+    return text_of(text).strip()
+
+
+def keys(mapping: Json) -> list[str]:
+    """List the keys of a map."""
+    return list(mapping_of(mapping))
+
+
 def file_name(text: Json) -> str:
-    """A safe file name of at most 80 characters from any text: letters, digits, dot, dash and underscore.
+    """Make a safe file name of at most 80 characters: letters, digits, dot, dash and underscore.
 
     A name that had to be changed ends in eight digits of the text's SHA-256, so that two texts keep two names.
     """
@@ -106,8 +163,8 @@ def file_name(text: Json) -> str:
     return f"{safe[: MAX_FILE_NAME - 9].rstrip('.-_') or 'unnamed'}-{mark}"
 
 
-def integer(value: Json) -> int:
-    """A whole number from an integer, a float without a fraction, or decimal text."""
+def _integer(value: Json) -> int:
+    """Read a whole number from an integer, a float without a fraction, or decimal text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -115,113 +172,6 @@ def integer(value: Json) -> int:
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,40}\s*", value):
         return int(value)
     raise FilterError(f"{shown(value)} is not a whole number")
-
-
-def of_nouns(value: Json, one: str, many: str | None = None) -> str:
-    """A whole number with the word for what it counts: `1 | counted('message')`; many: the plural unless it adds s."""
-    return counted(integer(value), one, many)
-
-
-def number(value: Json) -> float:
-    """A number from a number or decimal text."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,40}(\.[0-9]{1,40})?\s*", value):
-        return float(value)
-    raise FilterError(f"{shown(value)} is not a number")
-
-
-def rounded(value: Json, precision: Json = 0, method: str = "common") -> float:
-    """The number rounded to `precision` digits after the point; an integer for 0. method: common (half away from 0),
-    ceil or floor."""
-    ways = {"common": decimal.ROUND_HALF_UP, "ceil": decimal.ROUND_CEILING, "floor": decimal.ROUND_FLOOR}
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise FilterError(f"{shown(value)} is not a number")
-    if isinstance(precision, bool) or not isinstance(precision, int) or not 0 <= precision <= 12:
-        raise FilterError(f"round() takes 0 to 12 digits, not {shown(precision)}")
-    if method not in ways:
-        raise FilterError("the method is common, ceil or floor")
-    try:
-        exact = decimal.Decimal(str(value)).quantize(decimal.Decimal(1).scaleb(-precision), rounding=ways[method])
-    except decimal.InvalidOperation:
-        raise FilterError(f"{shown(value)} is too large to be rounded") from None
-    return float(exact) if precision else int(exact)
-
-
-def unique(values: Json) -> list[Json]:
-    """The values without repetitions, in the order of their first appearance. `A@x` and `a@x` stay two values."""
-    seen: set[str] = set()
-    kept = []
-    for value in items_of(values):
-        key = json.dumps(plain(value), sort_keys=True)
-        if key not in seen:
-            seen.add(key)
-            kept.append(value)
-    return kept
-
-
-def join(values: Json, separator: str = "") -> str:
-    """The values as one text."""
-    return _bounded(separator.join(as_text(value) for value in items_of(values)))
-
-
-def replace(text: Json, old: str, new: str) -> str:
-    """The text with every `old` replaced by `new`; `old` may not be empty."""
-    original = text_of(text)
-    if not old:
-        raise FilterError("replace() needs a text to look for")
-    if len(original) + original.count(old) * len(new) > MAX_TEXT:
-        raise FilterError(f"the text would be longer than {MAX_TEXT} characters")
-    return original.replace(old, new)
-
-
-def split(text: Json, separator: str) -> list[str]:
-    """The parts of a text between the separators."""
-    return text_of(text).split(separator)
-
-
-def truncate(text: Json, length: int = 80) -> str:
-    """The text cut to at most `length` characters, the last of them `…` where something was cut."""
-    whole = text_of(text)
-    return whole if len(whole) <= length else whole[: max(length - 1, 0)] + "…"
-
-
-def lower(text: Json) -> str:
-    """The text in lower case."""
-    return text_of(text).lower()
-
-
-def upper(text: Json) -> str:
-    """The text in upper case."""
-    return text_of(text).upper()
-
-
-def trim(text: Json) -> str:
-    """The text without white space at its ends."""
-    return text_of(text).strip()
-
-
-def keys(mapping: Json) -> list[str]:
-    """The keys of a map."""
-    return list(mapping_of(mapping))
-
-
-def values(mapping: Json) -> list[Json]:
-    """The values of a map."""
-    return list(mapping_of(mapping).values())
-
-
-def pick(mapping: Json, *names: str) -> dict[str, Json]:
-    """The map with only these keys, as far as it has them."""
-    source = mapping_of(mapping)
-    return {name: source[name] for name in names if name in source}
-
-
-def compact(value: Json) -> Json:
-    """A list without its nulls, or a map without the keys that are null."""
-    if isinstance(value, Mapping):
-        return {key: item for key, item in value.items() if item is not None}
-    return [item for item in items_of(value) if item is not None]
 
 
 def _listed(value: object) -> object:
@@ -244,10 +194,10 @@ def _defined(function: Callable[..., Any]) -> Callable[..., Any]:
     return strict
 
 
-# Of Jinja2's own filters only those that select and order. The others format for HTML, pad text to any length, guess
-# (its int gives 0 for "abc") or reach for attributes.
+# Only those filters of Jinja2 that select and order. The others format for HTML, pad text to any length, guess (its int
+# gives 0 for "abc") or read attributes.
 _FROM_JINJA = (
-    *("abs", "count", "d", "default", "dictsort", "first", "items", "last", "length", "list", "map", "max", "min"),
+    *("d", "default", "first", "items", "last", "length", "list", "map", "max", "min"),
     *("reject", "rejectattr", "reverse", "select", "selectattr", "sort", "sum"),
 )
 
@@ -257,34 +207,24 @@ OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "breakdown": breakdown,
     "campaign_search": campaign_search,
     "clean_percent": clean_percent,
-    "compact": compact,
-    "counted": of_nouns,
+    "counted": with_noun,
     "domain": domain,
     "domain_problems": domain_problems,
     "domains": domains,
     "epoch": epoch,
     "file_name": file_name,
-    "float": number,
     "has_criteria": has_criteria,
     "instant": instant,
-    "int": integer,
     "join": join,
     "keys": keys,
     "lower": lower,
-    "pick": pick,
     "related": related,
-    "replace": replace,
     "round": rounded,
     "sender_proof": sender_proof,
     "shift": shift,
-    "split": split,
-    "string": as_text,
-    "tojson": to_json,
     "trim": trim,
     "truncate": truncate,
     "unique": unique,
-    "upper": upper,
-    "values": values,
     "whole_second": whole_second,
 }
 

@@ -1,7 +1,7 @@
-"""The filters that read addresses, domains and verdicts: who is our own, who is an outsider, what is clean.
+"""The filters that read addresses, domains and verdicts.
 
-They use the reader of the policy (core.addresses). Lists that people write are read strictly, the fields of an
-alert in every spelling. What cannot be read is an error or is named, never left out unseen.
+They share the policy's reader (core.addresses). Lists that people write are read strictly; the fields of an alert are
+read in every spelling. An entry that can't be read is an error, or is named. It is never left out silently.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from playbooks.language.filter_values import FilterError, items_of, mapping_of, 
 
 
 def address(text: Json) -> str:
-    """The one address in a text, in lower case: `Dana Lee <Dana@corp.example>` gives `dana@corp.example`."""
+    """Extract the one address in a text, in lower case: `Dana Lee <Dana@corp.example>` gives `dana@corp.example`."""
     written = text_of(text).strip()
     domain(written)
     [found] = _addresses(written)
     plain = not any(character in written for character in '<>"(), ')
-    # As the service spells it, for it is searched for.
+    # The service spells it like this, and the result is searched for.
     return written.removesuffix(".").lower() if plain else f"{found.mailbox}@{found.domain}"
 
 
 def domain(text: Json) -> str:
-    """The domain of the one address in a text, international labels as `xn--`: `A <a@Shop.Example>`: `shop.example`."""
+    """Extract the domain of the one address in a text: `A <a@Shop.Example>` gives `shop.example`; labels in ASCII."""
     found = _addresses(text_of(text))
     if len(found) != 1:
         raise FilterError(f"{shown(text)} names {len(found)} addresses, not one")
@@ -33,10 +33,10 @@ def domain(text: Json) -> str:
 
 
 def domains(addresses: Json, skip_unreadable: bool = False) -> list[str]:
-    """The domains of a list of addresses, each once; null is an empty list.
+    """Extract the domains of a list of addresses, each once. null counts as an empty list.
 
-    An entry that names no address, or one that cannot be read, is an error. `skip_unreadable=true` leaves it out: check
-    `address_problems` too, where the list guards something.
+    An entry without a readable address is an error. `skip_unreadable=true` leaves it out; where the list protects
+    something, check `address_problems` too.
     """
     found: dict[str, None] = {}
     for entry in items_of(addresses) if addresses is not None else []:
@@ -49,22 +49,22 @@ def domains(addresses: Json, skip_unreadable: bool = False) -> list[str]:
 
 
 def address_problems(addresses: Json) -> list[str]:
-    """What is wrong with the entries of a list of addresses as data has them, one text for each; null has no entry."""
+    """List what is wrong with the addresses of an alert or a result, one text for each bad entry. null is empty."""
     return [problem for entry in items_of(addresses or []) if (problem := _problem(entry, read_addresses))]
 
 
 def domain_problems(entries: Json) -> list[str]:
-    """What is wrong with the entries of a list of domains that somebody wrote, one text for each.
+    """List what is wrong with the domains that a person entered, one text for each bad entry.
 
-    Read as strictly as the policy: `@corp.example`, ` corp.example` and `a.example, b.example` are wrong.
+    They are read as strictly as the policy: `@corp.example`, ` corp.example` and `a.example, b.example` are wrong.
     """
     return [problem for entry in items_of(entries) if (problem := _problem(entry, read_domain_entry))]
 
 
 def related(name: Json, others: Json, skip_unreadable: bool = False) -> bool:
-    """Whether a domain is one of the others, lies below one of them, or above one, in any spelling.
+    """Check whether a domain is one of the others, or a parent or a subdomain of one, in any spelling.
 
-    What cannot be read as a domain is an error. `skip_unreadable=true` leaves out others that data has.
+    A text that can't be read as a domain is an error. `skip_unreadable=true` leaves it out of the others.
     """
     return related_domains(others, skip_unreadable).relates(_domain(text_of(name)))
 
@@ -82,14 +82,14 @@ def related_domains(listed: Json, skip_unreadable: bool = False) -> RelatedDomai
 
 
 def clean_percent(by_disposition: Json) -> float:
-    """How many percent of a plan's messages have no harmful verdict: not MALICIOUS, SUSPICIOUS, SPOOF or SPAM."""
+    """Compute the percentage of a plan's messages without a harmful verdict (MALICIOUS, SUSPICIOUS, SPOOF, SPAM)."""
     counts = {verdict: _count(count) for verdict, count in mapping_of(by_disposition).items()}
     clean = sum(count for verdict, count in counts.items() if verdict not in HARMFUL)
     return 100 * clean / max(sum(counts.values()), 1)
 
 
 def breakdown(counts: Json) -> str:
-    """A map of numbers as text, the largest first: `25 NONE, 1 MALICIOUS`."""
+    """Write a map of numbers as text, the largest first: `25 NONE, 1 MALICIOUS`."""
     rows = sorted(
         ((_count(count), name) for name, count in mapping_of(counts).items()), key=lambda row: (-row[0], row[1])
     )

@@ -1,4 +1,4 @@
-"""A run's closing error is true of the whole run: what earlier steps have changed stands in it."""
+"""A run's closing error reports what all steps of the run have changed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def go(purge: Playbook, alert: dict[str, Any], clock: Any, tmp_path: Path) -> Ca
         (NotFound("gone"), 5),
     ],
 )
-def test_a_failure_after_a_change_tells_of_the_change(
+def test_a_failure_after_a_change_reports_the_change(
     go: Build, remote: Build, error: PackError, exit_code: int
 ) -> None:
     outcome = go(remote(wait_for_job=[error]))
@@ -70,17 +70,17 @@ def test_a_failure_after_a_change_tells_of_the_change(
         {"step": "create", "action": "create-move-job", "applied": "yes", "job_id": "job-1"}
     ]
     assert outcome.error["help"].startswith("Step 'create' (create-move-job) is done, job job-1. ")
-    assert "Resumed, the run goes on with step 'wait'" in outcome.error["help"]
+    assert "A resumed run continues with step 'wait'" in outcome.error["help"]
     assert "Nothing was" not in outcome.error["help"]
     assert outcome.steps["wait"]["error"]["applied"] == "no"
 
 
-def test_a_failure_before_any_change_keeps_its_own_words(go: Build, remote: Build) -> None:
+def test_a_failure_before_any_change_keeps_its_own_help(go: Build, remote: Build) -> None:
     outcome = go(remote(search_messages=[RateLimited("slow down")]))
     assert (outcome.exit_code, outcome.error) == (6, RateLimited("slow down").document()["error"])
 
 
-def test_an_unknown_outcome_keeps_its_own_words(go: Build, remote: Build) -> None:
+def test_an_unknown_outcome_keeps_its_own_help(go: Build, remote: Build) -> None:
     outcome = go(remote(create_move_job=[OutcomeUnknown("lost")]))
     assert (outcome.exit_code, outcome.error) == (7, OutcomeUnknown("lost").document()["error"])
 
@@ -91,7 +91,7 @@ def test_an_unknown_outcome_after_a_change_stays_unknown_and_names_the_job(go: B
     assert [change["step"] for change in outcome.error["changes"]] == ["create", "tidy"]
 
 
-def test_a_change_that_is_not_certain_is_told_as_such(go: Build, remote: Build, purge_text: str) -> None:
+def test_an_uncertain_change_is_reported_as_uncertain(go: Build, remote: Build, purge_text: str) -> None:
     text = purge_text.replace(
         "- {type: RateLimited, retry", "- {type: OutcomeUnknown, do: continue}\n      - {type: RateLimited, retry"
     )
@@ -103,10 +103,10 @@ def test_a_change_that_is_not_certain_is_told_as_such(go: Build, remote: Build, 
     )
     assert outcome.exit_code == 7
     assert "Step 'create' (create-move-job) may have changed something." in outcome.error["help"]
-    assert "Look at that before you run the playbook again." in outcome.error["help"]
+    assert "Check these steps before you run the playbook again." in outcome.error["help"]
 
 
-def test_a_check_that_refuses_after_a_change_is_no_exit_3(go: Build, remote: Build, purge_text: str) -> None:
+def test_a_check_that_refuses_after_a_change_exits_7(go: Build, remote: Build, purge_text: str) -> None:
     text = purge_text.replace("    outcome: incomplete\n", "")
     done = {"done": True, "progress": {"discovered": 3, "failed": 1}}
     outcome = go(remote(wait_for_job=[done]), load(text))
@@ -119,7 +119,7 @@ def test_an_incomplete_run_names_its_job(go: Build, remote: Build) -> None:
     assert (outcome.exit_code, outcome.error["applied"], outcome.error["job_id"]) == (8, "yes", "job-1")
 
 
-def test_a_step_that_is_never_done_after_a_change_is_no_exit_6(go: Build, remote: Build) -> None:
+def test_a_step_that_is_never_done_after_a_change_exits_7(go: Build, remote: Build) -> None:
     outcome = go(remote(wait_for_job=[{"done": False, "next_poll_seconds": 1, "resume": None}]))
     assert (outcome.error["type"], outcome.exit_code, outcome.error["applied"]) == ("RepeatLimitReached", 7, "yes")
 

@@ -38,20 +38,15 @@ def value(source: str, **inputs: Any) -> Any:
         ("{{ (1, 2) }}", [1, 2]),
         ("{{ inputs.rows | map(attribute='a') | unique }}", [1, 2]),
         ("{{ inputs.rows | selectattr('a', 'equalto', 1) | list | length }}", 2),
-        ("{{ inputs.rows | map('tojson') | join(' ') }}", '{"a": 1} {"a": 1} {"a": 2}'),
-        ("{{ {'a': inputs.n, 'b': none} | compact }}", {"a": 3}),
-        ("{{ [1, none] | compact }}", [1]),
-        ("{{ {'a': 1, 'b': 2} | pick('b', 'c') }}", {"b": 2}),
-        ("{{ {'a': 1} | keys + ({'a': 1} | values) }}", ["a", 1]),
+        ("{{ inputs.rows | join(' ') }}", '{"a": 1} {"a": 1} {"a": 2}'),
+        ("{{ {'a': 1} | keys }}", ["a"]),
         ("{{ {'a': 1} | items }}", [["a", 1]]),
         ("{{ inputs.n * 2 // 4 % 2 }}", 1),
         ("{{ true and not false }}", True),
         ("yes: {{ true }}, {{ 1.5 }}, {{ [1, 'é'] }}", 'yes: true, 1.5, [1, "\\u00e9"]'),
-        ("{{ ' A@B.Example ' | trim | domain | upper | lower }}", "b.example"),
-        ("{{ 'abc' | replace('b', '') | truncate(1) }}", "…"),
-        ("{{ 'a,b' | split(',') | last }}", "b"),
-        ("{{ '12' | int + ('1.5' | float) }}", 13.5),
-        ("{{ 12 | string }}", "12"),
+        ("{{ ' A@B.Example ' | trim | domain | lower }}", "b.example"),
+        ("{{ 'abc' | truncate(1) }}", "…"),
+        ("{{ ['a', 'b'] | last }}", "b"),
         ("{{ 12.5 | round }}", 13),
         ("{{ 12.34 | round(1, 'ceil') }}", 12.4),
         ("{{ 12.36 | round(1, 'floor') }}", 12.3),
@@ -122,7 +117,7 @@ def test_what_expressions_may_not_say_is_refused_when_the_playbook_is_loaded(sou
         ("{{ inputs.From.upper }}", "looked up in a str"),
         ("{{ inputs.list[5] }}", "there is no item 5; the length is 1"),
         ("{{ [] | first }}", "No first item"),
-        ("a{{ inputs.none }}", "the value is null and can't stand in a text"),
+        ("a{{ inputs.none }}", "the value is null and can't be part of a text"),
         ("{{ 'a' + inputs.none }}", "can only concatenate"),
         ("{{ 'a' * 999999999 }}", "* takes numbers"),
         ("{{ '%0999999999d' % 1 }}", "% takes numbers"),
@@ -132,15 +127,13 @@ def test_what_expressions_may_not_say_is_refused_when_the_playbook_is_loaded(sou
         ("{{ none | lower }}", "null is not text"),
         ("{{ inputs.none | domain }}", "null is not text"),
         ("{{ inputs.x | domain }}", "there is no key 'x'"),
-        ("{{ 'abc' | int }}", "'abc' is not a whole number"),
-        ("{{ 1.5 | int }}", "1.5 is not a whole number"),
-        ("{{ true | float }}", "true is not a number"),
+        ("{{ 'abc' | counted('row') }}", "'abc' is not a whole number"),
+        ("{{ 1.5 | counted('row') }}", "1.5 is not a whole number"),
+        ("{{ true | counted('row') }}", "true is not a whole number"),
         ("{{ 1 | round(999999999, 'ceil') }}", "takes 0 to 12 digits"),
-        ("{{ 1 | round(1, 'up') }}", "method is common, ceil or floor"),
+        ("{{ 1 | round(1, 'up') }}", "method must be common, ceil or floor"),
         ("{{ 'abc' | unique }}", "'abc' is not a list"),
         ("{{ [1] | keys }}", "[1] is not a map"),
-        ("{{ 'aaaa' | replace('', 'b') }}", "needs a text to look for"),
-        ("{{ inputs.long | replace('a', inputs.long) }}", "would be longer than"),
         ("{{ [inputs.long, inputs.long] | join }}", "longer than"),
         ("{{ inputs.long }}{{ inputs.long }}", "longer than"),
         ("{{ ['b', 1] | sort }}", "not supported between"),
@@ -230,7 +223,7 @@ def test_a_file_name_that_had_to_be_changed_is_marked(text: str) -> None:
     assert file_name(text)[-9] == "-"
 
 
-NEED_MORE = {"counted", "replace", "split", "related", "campaign_search", "has_criteria"}
+NEED_MORE = {"counted", "related", "campaign_search", "has_criteria"}
 EACH_FILTER = [compile_template(f"{{{{ inputs.v | {name} }}}}", NAMES) for name in FILTERS if name not in NEED_MORE]
 EACH_FILTER += [
     compile_template(f"{{{{ inputs.v | {call} }}}}", NAMES)

@@ -471,7 +471,7 @@ def test_a_step_tried_again_on_resume_keeps_what_is_not_known_of_it(
     outcome = resume(tmp_path / "run", run_action=remote(create_move_job=[NotFound("no such")]), clock=clock, key=KEY)
     assert (outcome.exit_code, outcome.error and outcome.error["applied"]) == (7, "unknown")
     assert outcome.error
-    assert "tried again, it ended in NotFound: no such" in outcome.error["message"]
+    assert "the next attempt ended in NotFound: no such" in outcome.error["message"]
 
 
 @pytest.mark.parametrize("max_messages", [2, 3])

@@ -20,7 +20,7 @@ from platforms.cli.commands import options
 from platforms.cli.inputs.documents import read_object
 from platforms.cli.inputs.flag_words import in_flags, result_in_flags
 from platforms.cli.inputs.flags import FILES_ONLY, SPREAD, Flag, document, flags_of, is_file, typed
-from platforms.cli.views.errors import told
+from platforms.cli.views.errors import report_errors
 from platforms.cli.views.parting import Parting
 from platforms.cli.views.screen import Screen
 
@@ -44,7 +44,7 @@ def app(action_id: str) -> typer.Typer:
     def command(**given: Any) -> None:
         screen = Screen(given["output"], verbose=given["verbose"])
         call = _Call(action, given)
-        with told(screen, flags, call.interrupted):
+        with report_errors(screen, flags, call.interrupted):
             _run(call, flags, screen)
 
     signature = [_option(flag, flags) for flag in flags] + [_own(name, kind) for name, kind in OWN.items()]

@@ -20,7 +20,7 @@ from platforms.cli.commands.policy import VARIABLE, policy_file
 from platforms.cli.inputs.approval_subject import DryRun, read_subject
 from platforms.cli.inputs.documents import read_bytes, read_object
 from platforms.cli.step_approval import can_answer, typed_answer
-from platforms.cli.views.errors import told
+from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, whole
 from platforms.cli.views.palette import WARNING
 from platforms.cli.views.screen import Screen, write
@@ -80,7 +80,7 @@ def approve_(
     or with --reject a signed rejection, which stops the plan where it is given in `approvals`. Nothing is changed.
     """
     screen = Screen(output)
-    with told(screen), ExitStack() as opened:
+    with report_errors(screen), ExitStack() as opened:
         if key == "-":
             raise ParameterError("--key takes a file: standard input is for the plan", help="Nothing was signed.")
         if reason is not None:

@@ -23,7 +23,7 @@ from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
 from platforms.cli.commands.sandbox import require_extra
 from platforms.cli.inputs.input_values import InputFlag, inputs_of
-from platforms.cli.views.errors import told
+from platforms.cli.views.errors import report_errors
 from platforms.cli.views.palette import QUIET
 from platforms.cli.views.parting import Parting
 from platforms.cli.views.screen import Screen
@@ -69,7 +69,7 @@ def demo(
     """
     screen = Screen(output, verbose=verbose)
     flags: list[InputFlag] = []  # filled when it is known which input the alert is
-    with told(screen, flags, lambda: Parting(FAREWELL)):
+    with report_errors(screen, flags, lambda: Parting(FAREWELL)):
         screen.configure_log()
         require_extra()
         chosen = library.find(playbook)

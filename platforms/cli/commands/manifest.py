@@ -11,7 +11,7 @@ from actions.contract.streams import record
 from core.errors import OutputError, ParameterError
 from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
-from platforms.cli.views.errors import told
+from platforms.cli.views.errors import report_errors
 from platforms.cli.views.screen import Screen
 from platforms.published import manifest as pack_manifest
 
@@ -33,7 +33,7 @@ def manifest(
 ) -> None:
     """Print the manifest that is made from the actions and playbooks; or write it, or check the file."""
     screen = Screen(output)
-    with told(screen):
+    with report_errors(screen):
         if check and write:
             raise ParameterError("--check and --write do not go together", help="Nothing was written.")
         if check:

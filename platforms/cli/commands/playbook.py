@@ -13,7 +13,7 @@ from platforms.cli import playbook_run
 from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
 from platforms.cli.inputs.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
-from platforms.cli.views.errors import told
+from platforms.cli.views.errors import report_errors
 from platforms.cli.views.playbook import show_findings, show_list, show_playbook
 from platforms.cli.views.screen import Screen
 from platforms.playbook_checks import findings, require_sound
@@ -119,7 +119,7 @@ def run(
     screen = Screen(output, verbose=verbose)
     flags: list[InputFlag] = []  # filled when it is known which playbook is meant
     terms = playbook_run.Terms(yes=yes, exit_status=exit_status, flags=flags)
-    with told(screen, flags):
+    with report_errors(screen, flags):
         screen.configure_log()
         if resume is not None:
             alone = (name, documents, settings, directory, plan_only, out, record, each)
@@ -158,7 +158,7 @@ def run(
 def list_(output: options.Output = None) -> None:
     """List the playbooks that come with the pack."""
     screen = Screen(output)
-    with told(screen):
+    with report_errors(screen):
         show_list(screen, library.available())
 
 
@@ -166,7 +166,7 @@ def list_(output: options.Output = None) -> None:
 def show(name: Name, output: options.Output = None) -> None:
     """Show a playbook's inputs, steps and outputs."""
     screen = Screen(output)
-    with told(screen):
+    with report_errors(screen):
         show_playbook(screen, library.find(name))
 
 
@@ -180,7 +180,7 @@ def check(
 ) -> None:
     """Check playbooks without running them: exit 2 where one has an error, with each problem and its place."""
     screen = Screen(output)
-    with told(screen):
+    with report_errors(screen):
         found = {name: findings(name) for name in names or _shipped()}
         show_findings(screen, found)
 

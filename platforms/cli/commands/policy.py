@@ -19,7 +19,7 @@ from core.errors import ParameterError, PolicyUnusable
 from core.quantity import counted
 from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
-from platforms.cli.views.errors import told
+from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, paragraph, whole
 from platforms.cli.views.palette import STRONG, WARNING
 from platforms.cli.views.screen import Screen
@@ -63,7 +63,7 @@ def check(
     The approvers' public keys are checked too, which needs the extra `approval`.
     """
     screen = Screen(output)
-    with told(screen):
+    with report_errors(screen):
         path = file or policy_file()
         if path is None:
             raise ParameterError(f"which policy? Give a file, or set {VARIABLE}", help="Nothing was checked.")
@@ -98,7 +98,7 @@ def init(
     Prints the two settings that use them. Overwrites nothing and sends nothing.
     """
     screen = Screen(output)
-    with told(screen):
+    with report_errors(screen):
         made = {"policy": directory / "policy.yaml", "plan_key": directory / "plan.key"}
         try:
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
 from platforms.cli.commands.action import interrupted, watching
 from platforms.cli.inputs.documents import read_object
-from platforms.cli.views.errors import told
+from platforms.cli.views.errors import report_errors
 from platforms.cli.views.screen import Screen
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -37,7 +37,7 @@ def run(
     screen = Screen("json", verbose=verbose)
     given: dict[str, object] = {}
     require_reader()
-    with told(screen, on_interrupt=lambda: interrupted(catalog.find(action), given)):
+    with report_errors(screen, on_interrupt=lambda: interrupted(catalog.find(action), given)):
         screen.configure_log()
         found = catalog.find(action)
         if exit_status and found.verdict is None:

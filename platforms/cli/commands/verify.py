@@ -10,7 +10,7 @@ import typer
 from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
 from platforms.cli.inputs.documents import read_bytes
-from platforms.cli.views.errors import told
+from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, paragraph, whole
 from platforms.cli.views.palette import BAD, GOOD
 from platforms.cli.views.screen import Screen
@@ -41,7 +41,7 @@ def verify_(
     Exit 2 where there is no bundle or no key to read.
     """
     screen = Screen(output)
-    with told(screen):
+    with report_errors(screen):
         found = verify(bundle, None if public_key is None else read_bytes(public_key, "--public-key"))
         claims = bundle_claims(bundle, found)
         if screen.json:

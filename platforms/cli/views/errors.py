@@ -1,7 +1,8 @@
-"""What went wrong, told in the shape that the reader needs: a block for people, the error document for programs."""
+"""Show errors: as a block for people, as the error document for programs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import typer
 
 from actions.contract.ending import EndedBySignal, interrupted_code
 from actions.contract.streams import ended_with
-from core.errors import NOTHING_CHANGED, InternalError, PackError
+from core.errors import InternalError, PackError
 from platforms.cli.inputs.flag_words import document_in_flags
 from platforms.cli.views.palette import BAD
 from platforms.cli.views.parting import Parting
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
 
 _CHANGED = {"no": "nothing", "unknown": "not known: a change may have been made", "yes": "yes"}
 
+# Sentences of a message or a help that repeat the line `changed: nothing`.
+_REPEATS_CHANGED = re.compile(r"(?:Nothing was (?:changed|sent|run)[^.]*|No job was created)\.\s*")
+
 
 @contextmanager
-def told(screen: Screen, flags: Sequence[Named] = (), on_interrupt: Callable[[], Parting] = Parting) -> Iterator[None]:
-    """Turn what the block raises into output and an exit code.
+def report_errors(
+    screen: Screen, flags: Sequence[Named] = (), on_interrupt: Callable[[], Parting] = Parting
+) -> Iterator[None]:
+    """Show the error that the block raises, and turn it into an exit code.
 
-    flags: those of the command, to name the flag that a problem is about. on_interrupt: what to say at Ctrl-C.
+    flags: those of the command, to name the flag that a problem is about. on_interrupt: makes the text for Ctrl-C.
     Raises: typer.Exit.
     """
     try:
@@ -42,23 +48,23 @@ def told(screen: Screen, flags: Sequence[Named] = (), on_interrupt: Callable[[],
 
 
 def show(screen: Screen, error: PackError, flags: Sequence[Named] = ()) -> None:
-    """The error document on standard output for programs, a block on standard error for people; both if both look."""
+    """Show an error: its document on standard output for programs, a block on standard error for people, or both."""
     ended_with(error)
     document = {"error": document_in_flags(error.document()["error"], flags)}
     if screen.json:
         screen.write_json(document)
-    if screen.tells_people:
-        _block(screen, document["error"], error.exit_code)
+    if screen.shows_errors:
+        _show_block(screen, document["error"], error.exit_code)
 
 
-def show_ending(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
-    """The block for people, of the error that a run ended with: its document is in the run's own."""
-    if screen.tells_people:
-        _block(screen, error, exit_code)
+def show_closing_error(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
+    """Show the block of the error that a run ended with. The run's own document has the error for programs."""
+    if screen.shows_errors:
+        _show_block(screen, error, exit_code)
 
 
-def defect(error: BaseException) -> InternalError:
-    """What nobody foresaw, told by kind and place only: a message from deep inside may quote anything."""
+def internal_error(error: BaseException) -> InternalError:
+    """Return the error for an unexpected exception. It names type and place only: the text may quote secrets."""
     place, frame = "", error.__traceback__
     while frame is not None:
         place = f"{frame.tb_frame.f_code.co_qualname} line {frame.tb_lineno}"
@@ -66,13 +72,12 @@ def defect(error: BaseException) -> InternalError:
     return InternalError(f"{type(error).__name__} in {place}")
 
 
-def _block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
+def _show_block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
     problems = list(error.get("problems") or ())
     message, help_ = str(error.get("message") or ""), str(error.get("help") or "")
     if error.get("applied") == "no":
-        # The line `changed` says it.
-        message, help_ = (NOTHING_CHANGED.sub("", text).strip() for text in (message, help_))
-    # The message names each problem too: one reason is told once.
+        message, help_ = (_REPEATS_CHANGED.sub("", text).strip() for text in (message, help_))
+    # Where the message repeats each problem, show each problem once.
     if problems and all(problem["message"] in message for problem in problems):
         message = _line(problems[0]) if len(problems) == 1 else f"{len(problems)} problems"
         problems = problems if len(problems) > 1 else []
@@ -84,18 +89,18 @@ def _block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
     facts = {
         "changed": _changed(error),
         "job": error.get("job_id"),
-        "HTTP": error.get("http_status"),
-        "API says": "; ".join(api_errors),
+        "HTTP status": error.get("http_status"),
+        "API error": "; ".join(api_errors),
         "ray ID": error.get("ray_id"),
-        "again in": f"{wait:g} s" if isinstance(wait, int | float) else None,
+        "retry after": f"{wait:g} s" if isinstance(wait, int | float) else None,
         "next": help_,
-        "exit": exit_code,
+        "exit code": exit_code,
     }
     screen.facts([(name, value) for name, value in facts.items() if value not in (None, "")])
 
 
 def _line(problem: Mapping[str, str]) -> str:
-    """Return a problem behind the flag that it is about; a text that names its flag or variable stays as it is."""
+    """Return a problem behind the flag that it is about. A text that names its flag or variable is not changed."""
     from actions.contract.action import MISSING  # noqa: PLC0415 -- brings pydantic
 
     where, text = _where(problem), problem["message"]
@@ -106,7 +111,7 @@ def _line(problem: Mapping[str, str]) -> str:
 
 
 def _where(problem: Mapping[str, str]) -> str:
-    """Return the flag that a problem is about, and the place in what it gives; or the place in the parameters."""
+    """Return the flag that a problem is about, and the place in the flag's value; or the place in the parameters."""
     pointer, flag = problem["pointer"] or "/", problem.get("flag")
     if not flag:
         return pointer
@@ -117,6 +122,6 @@ def _where(problem: Mapping[str, str]) -> str:
 
 
 def _changed(error: Mapping[str, Any]) -> str | None:
-    said = _CHANGED.get(str(error.get("applied")))
+    answer = _CHANGED.get(str(error.get("applied")))
     steps = ", ".join(f"{change['step']} ({change['action']})" for change in error.get("changes") or ())
-    return f"{said}, in step {steps}" if said and steps else said
+    return f"{answer}, in step {steps}" if answer and steps else answer

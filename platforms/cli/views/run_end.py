@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.instants import parse_timestamp
-from platforms.cli.views.errors import show_ending
+from platforms.cli.views.errors import show_closing_error
 from platforms.cli.views.layout import facts
 from platforms.cli.views.palette import GOOD, QUIET, WARNING
 from platforms.cli.views.screen import Screen
@@ -44,7 +44,7 @@ def show_closing(screen: Screen, outcome: local.Outcome, seconds: float, *, serv
         said = str(outcome.error.get("message"))
         # The first line of the closing table says it already.
         once = said if screen.json or not rerun else " ".join(said.replace(rerun, "").split())
-        show_ending(screen, {**outcome.error, "message": once}, outcome.exit_code)
+        show_closing_error(screen, {**outcome.error, "message": once}, outcome.exit_code)
     elif outcome.message is not None and (screen.json or outcome.message != rerun):
         screen.say(outcome.message)
 

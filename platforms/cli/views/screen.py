@@ -45,7 +45,7 @@ class Screen:
         return self.watched and not self.verbose and not _log_is_asked_for() and os.environ.get("TERM") != "dumb"
 
     @property
-    def tells_people(self) -> bool:
+    def shows_errors(self) -> bool:
         """Whether what went wrong is told in words: unless programs alone are listening."""
         return not self.json or (self.watched and not self.on_terminal)
 

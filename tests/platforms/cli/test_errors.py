@@ -28,7 +28,7 @@ def test_a_terminal_shows_a_block_with_what_to_do_next_and_nothing_on_standard_o
     assert (ended.code, ended.out) == (2, "")
     assert "ParameterError: 4 problems" in ended.err
     assert "--sender: is empty" in ended.err
-    for line in ("changed  nothing", "next     Correct the flags that are named and run it again.", "exit     2"):
+    for line in ("changed    nothing", "next       Correct the flags that are named and run it again.", "exit code  2"):
         assert line in _plain(ended.err)
 
 
