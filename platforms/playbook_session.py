@@ -43,6 +43,15 @@ def prepare_run(
     return start, place
 
 
+def prepare_resume(directory: Path, key: JournalKey, before_resume: local.BeforeResume | None = None) -> Start:
+    """Return what resumes the run in `directory`. before_resume: called with the steps that are left."""
+
+    def start(**hooks: Any) -> local.Outcome:
+        return local.resume(directory, key=key, before_resume=before_resume, **hooks)
+
+    return start
+
+
 def is_connected(playbook: Playbook) -> bool:
     """Return whether a step of the playbook takes a connection."""
     return any(catalog.find(step.action).connection for step in playbook.steps if isinstance(step, ActionStep))

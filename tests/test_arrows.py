@@ -37,6 +37,7 @@ BELOW = {
         *("platforms/cli/inputs", "platforms/cli/approval_findings"),
         *("actions", "playbooks", "remediation", "connectors", "core"),
     ),
+    "cfes": ("platforms", "actions", "playbooks", "connectors", "core"),
     "sandbox": (),
     "supply_chain": ("core",),
 }
@@ -44,7 +45,7 @@ for folder in ("messages", "reconciliation", "reports"):
     BELOW[f"remediation/{folder}"] = ("remediation/exports", *BELOW["remediation/exports"])
 BELOW["remediation/evidence"] = ("remediation/reports", *BELOW["remediation/reports"])
 
-PRODUCT = ("actions", "connectors", "core", "platforms", "playbooks", "remediation", "sandbox", "supply_chain")
+PRODUCT = ("actions", "cfes", "connectors", "core", "platforms", "playbooks", "remediation", "sandbox", "supply_chain")
 OURS = {*PRODUCT, "benchmarks", "tests"}
 
 

@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import getproxies
 
 from core.errors import ConnectionSettingsError
+from core.installation import command_to_add
 from core.service_url import ascii_host
 
 # By scheme, where the setting names no port: curl's.
@@ -60,7 +61,7 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
     if proxy.is_socks and find_spec("socksio") is None:
         raise ConnectionSettingsError(
             f"{variable}: a SOCKS proxy needs the extra `socks` (socksio), which is not installed",
-            help="Nothing was sent. Run: pip install '.[socks]'",
+            help=f"Nothing was sent. To add it: {command_to_add('socks')}",
         )
     return proxy
 

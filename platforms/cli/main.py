@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from actions.contract.ending import ended_by_signals
 from actions.contract.garbage import collected_once_loaded
 from actions.contract.streams import kept_streams
+from core.installation import command_to_add
 
-EXTRA_MISSING = """cfes: the command line needs {name}, which is not installed.
-Install the pack with its extra: pip install -e '.[cli]'
+EXTRA_MISSING = """cfes: the command line needs {name}, which is not installed. Nothing was run.
+Add the extra `cli`: {command}
 """
 
 
@@ -33,7 +34,7 @@ def _run(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as missing:
         if missing.name not in ("typer", "rich"):
             raise
-        sys.stderr.write(EXTRA_MISSING.format(name=missing.name))
+        sys.stderr.write(EXTRA_MISSING.format(name=missing.name, command=command_to_add("cli")))
         return 2
     with collected_once_loaded():
         return run(arguments)

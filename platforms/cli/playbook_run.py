@@ -31,7 +31,7 @@ from platforms.cli.views.run import RunView
 from platforms.cli.views.run_end import seconds_of, show_closing
 from platforms.cli.views.screen import Screen
 from platforms.journal_key import journal_key, temporary_key
-from platforms.playbook_session import CALLS, Start, is_connected, prepare_run
+from platforms.playbook_session import CALLS, Start, is_connected, prepare_resume, prepare_run
 from platforms.session import Session
 from playbooks.drivers import local
 from playbooks.language.format import Playbook, Step
@@ -159,15 +159,11 @@ def prepare_start(
 def resume(screen: Screen, directory: Path, terms: Terms) -> int:
     """Resume the run in `directory` and return the exit code. Raises: PackError where it can't."""
 
-    key = journal_key(terms.environment)
-
     def require_person(steps: Sequence[Step]) -> None:
         if not terms.yes:
             approval.require_person(screen, steps)
 
-    def start(**hooks: Any) -> local.Outcome:
-        return local.resume(directory, key=key, before_resume=require_person, **hooks)
-
+    start = prepare_resume(directory, journal_key(terms.environment), require_person)
     thinking: dict[str, float] = {}
     gate = choose_gate(screen, terms, thinking, resumed=True)
     outcome = drive(screen, start, directory, terms, gate, connected=False)

@@ -116,6 +116,10 @@ class Outcome:
         """The outcome as one JSON document."""
         return dict(vars(self))
 
+    def closing_document(self) -> dict[str, Json]:
+        """The same without the records of the steps, which are in the journal."""
+        return {name: value for name, value in self.document().items() if name != "steps"}
+
 
 def run(
     playbook: Playbook,

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from core.ed25519 import private_key_in, public_key_in, raw_bytes
 from core.errors import ConnectionSettingsError, ParameterError
+from core.installation import command_to_add
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-_INSTALL = "Install the pack with its extra: pip install -e '.[approval]'"
 
 
 class Signer:
@@ -28,7 +27,7 @@ class Signer:
             key = private_key_in(pem.encode())
         except ModuleNotFoundError as missing:
             raise ConnectionSettingsError(
-                f"CFES_EVIDENCE_KEY: signing needs {missing.name}, which is not installed", help=_INSTALL
+                f"CFES_EVIDENCE_KEY: signing needs {missing.name}, which is not installed", help=_how_to_install()
             ) from None
         if key is None:
             raise ConnectionSettingsError(
@@ -50,7 +49,7 @@ def public_key_of(pem: bytes) -> Ed25519PublicKey:
         key = public_key_in(pem)
     except ModuleNotFoundError as missing:
         raise ParameterError(
-            f"checking a signature needs {missing.name}, which is not installed", help=_INSTALL
+            f"checking a signature needs {missing.name}, which is not installed", help=_how_to_install()
         ) from None
     if key is None:
         raise ParameterError(
@@ -74,3 +73,7 @@ def is_signed_with(key: Ed25519PublicKey, signature: bytes, text: bytes) -> bool
 def fingerprint(key: Ed25519PublicKey) -> str:
     """SHA-256 (hex) of the public key's 32 bytes."""
     return hashlib.sha256(raw_bytes(key)).hexdigest()
+
+
+def _how_to_install() -> str:
+    return f"Nothing was changed. Add the extra `approval`: {command_to_add('approval')}"

@@ -86,7 +86,8 @@ def sandbox(screen: Screen, alert: Path, messages: int) -> Iterator[dict[str, st
 
     Raises: SandboxFailed with what it said.
     """
-    command = [sys.executable, "-m", "sandbox", "--port", "0", "--until-stdin-closes"]
+    # -P: no folder named `sandbox` of the working directory.
+    command = [sys.executable, "-P", "-m", "sandbox", "--port", "0", "--until-stdin-closes"]
     command += ["--alert", str(alert), "--messages", str(messages)]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     screen.say(f"Starting the sandbox with {counted(messages, 'message')}", QUIET)

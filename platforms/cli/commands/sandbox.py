@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import sys
 
 import typer
 
 from actions.contract.streams import bare_streams
 from core.errors import ParameterError
+from core.installation import command_to_add
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -38,5 +38,5 @@ def require_extra() -> None:
         except ModuleNotFoundError:
             raise ExtraMissing(
                 f"the sandbox needs {name}, which is not installed",
-                help=f"Install the pack with its extra: {sys.executable} -m pip install -e '.[sandbox]'",
+                help=f"Nothing was run. Add the extra `sandbox`: {command_to_add('sandbox')}",
             ) from None

@@ -27,11 +27,9 @@ def show_closing(screen: Screen, outcome: local.Outcome, seconds: float, *, serv
 
     seconds: how long it took. service_ended: the sandbox of a demo ends with the run, and no command can reach it.
     """
-    document = outcome.document()
-    del document["steps"]  # they stand in the journal
     rerun = _rerun(outcome)
     if screen.json:
-        screen.write_json({**document, "seconds": round(seconds, 1)})
+        screen.write_json({**outcome.closing_document(), "seconds": round(seconds, 1)})
     else:
         screen.say("")
         if rerun:

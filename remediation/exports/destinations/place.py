@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from connectors.call_log import LOGGER
 from core.clock import Clock
 from core.errors import OutputError, PackError, ParameterError
+from core.installation import command_to_add
 from core.quantity import counted
 from remediation.exports.destinations.object_url import is_url, parse
 from remediation.exports.files.partial_file import CALLS_SUFFIX, CLAIM_SUFFIX, PARTIAL_SUFFIX, TRIAL_SUFFIX
@@ -169,7 +170,8 @@ def check_installed() -> None:
     try:
         import obstore  # noqa: F401, PLC0415 -- see above
     except ImportError:
-        message = "a URL needs the extra `objectstore` (obstore), which is not installed: pip install '.[objectstore]'"
+        message = "a URL needs the extra `objectstore` (obstore), which is not installed. To add it: "
+        message += command_to_add("objectstore")
         raise ParameterError(problems=[{"pointer": "/destination", "message": message}]) from None
 
 

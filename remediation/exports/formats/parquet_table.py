@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from core.errors import ParameterError
+from core.installation import command_to_add
 from remediation.exports.formats.csv_table import COLUMNS, Column, expected_values, values_of_line
 
 ROWS_IN_A_GROUP = 1000
@@ -25,7 +26,8 @@ def check_installed() -> None:
     try:
         import pyarrow  # noqa: F401, PLC0415 -- 60 MB, for one format
     except ImportError:
-        message = "parquet needs the extra `parquet` (pyarrow), which is not installed"
+        message = "parquet needs the extra `parquet` (pyarrow), which is not installed. To add it: "
+        message += command_to_add("parquet")
         raise ParameterError(problems=[{"pointer": "/format", "message": message}]) from None
 
 

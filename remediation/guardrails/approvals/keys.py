@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.ed25519 import LARGEST_KEY_BYTES, private_key_in, public_key_in, raw_bytes
 from core.errors import ApprovalRefused, ParameterError, Problem
+from core.installation import command_to_add
 from remediation.guardrails.policy.loading import unusable
 from remediation.guardrails.policy.policy import Policy
 
@@ -42,7 +43,7 @@ def jwt_library() -> ModuleType:
     except ModuleNotFoundError as missing:
         raise ApprovalRefused(
             f"approvals need {missing.name}, which is not installed",
-            help="Nothing was changed. Install the pack with its extra: pip install -e '.[approval]'",
+            help=f"Nothing was changed. Add the extra `approval`: {command_to_add('approval')}",
         ) from None
     return jwt
 

@@ -270,7 +270,7 @@ def test_without_its_extra_a_url_is_refused_by_name_and_a_path_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(ParameterError, match=r"extra `objectstore`.*pip install '\.\[objectstore\]'"):
+    with pytest.raises(ParameterError, match=r"extra `objectstore`.*pip install -e '\.\[objectstore\]'"):
         placed("s3://bucket/key", overwrite=False).__enter__()
     with placed(str(tmp_path / "rows"), overwrite=False) as place, RowFile.create(place) as file:
         assert file.finish("ndjson")["path"] == str(tmp_path / "rows")

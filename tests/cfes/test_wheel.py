@@ -1,0 +1,216 @@
+"""The wheel, built and installed in an environment of its own: one package, found before any folder of the caller."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.secrets_watch import see_streams
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("actions", "connectors", "core", "platforms", "playbooks", "remediation", "sandbox")
+FILES = ("manifest.json", "docs/manifest.schema.json", "examples/alert.json", "examples/policy.yaml")
+
+READING_PLAYBOOK = """
+playbook: 1
+id: look-at-jobs
+title: Look at jobs
+description: Lists jobs.
+inputs:
+  alert: {type: object, primary: true, required: [AlertID], description: The alert.}
+steps:
+  - id: list
+    title: List jobs
+    action: list-jobs
+    with: {}
+outputs: {}
+"""
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def build(target: str, source: Path, folder: Path) -> Path:
+    """Build a distribution without a network, and return its file."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(folder)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=120)
+    [built] = folder.glob("*.whl" if target == "wheel" else "*.tar.gz")
+    return built
+
+
+@pytest.fixture(scope="module")
+def builds() -> Iterator[Path]:
+    """A folder that is not searched for tokens: the source of the sandbox holds the sandbox's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def wheel(builds: Path) -> Path:
+    return build("wheel", ROOT, builds / "wheel")
+
+
+@pytest.fixture(scope="module")
+def environment_folder(wheel: Path, builds: Path) -> Path:
+    """An environment with the wheel, and what it needs from the environment of the tests."""
+    folder = builds / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+    subprocess.run([*pip, *install, str(wheel)], check=True, capture_output=True, timeout=120)
+    [packages] = folder.glob("lib/python3*/site-packages")
+    # A line that is a path reads no further .pth file there: the checkout itself is not on the path.
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder
+
+
+@pytest.fixture
+def decoys(tmp_path: Path) -> Path:
+    """A working directory with a folder for each name of the pack's packages, none of them the pack's."""
+    for name in PACKAGES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('the {name} of the working directory')\n")
+    return tmp_path
+
+
+@pytest.fixture
+def installed(environment_folder: Path, decoys: Path) -> Run:
+    """Runs a program of the environment among the decoys."""
+
+    def run(program: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "XDG_STATE_HOME")}
+        ended = subprocess.run(
+            [str(environment_folder / "bin" / program), *arguments],
+            cwd=decoys,
+            env={**kept, "HOME": str(decoys), "CFES_LOG": "off", **settings},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        see_streams(program, ended.stdout, ended.stderr)
+        return ended
+
+    return run
+
+
+def document(ended: subprocess.CompletedProcess[str]) -> Any:
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def names_in(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_the_wheel_installs_one_package(wheel: Path) -> None:
+    tops = {name.partition("/")[0] for name in names_in(wheel)}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"cfes"}
+    assert "cfes/py.typed" in names_in(wheel)
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
+    kept = {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
+    assert {f"cfes/top-level/{name}" for name in {*kept, *FILES}} <= names_in(wheel)
+
+
+def test_a_wheel_from_the_source_distribution_is_the_same(wheel: Path, builds: Path) -> None:
+    with tarfile.open(build("sdist", ROOT, builds / "sdist")) as archive:
+        archive.extractall(builds / "source", filter="data")
+    [folder] = (builds / "source").iterdir()
+    assert names_in(build("wheel", folder, builds / "from-source")) == names_in(wheel)
+
+
+def test_an_editable_install_copies_nothing(tmp_path: Path) -> None:
+    program = "import sys; from hatchling.build import build_editable; build_editable(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, check=True, timeout=120)
+    [built] = tmp_path.glob("*.whl")
+    copied = [name for name in names_in(built) if ".dist-info/" not in name]
+    with zipfile.ZipFile(built) as archive:
+        assert [archive.read(name).decode().split() for name in copied] == [[str(ROOT)]]
+
+
+def test_the_command_runs_among_folders_of_the_same_names(installed: Run, tmp_path: Path) -> None:
+    assert installed("cfes", "--version").stdout.startswith("cfes ")
+    assert installed("python", "-m", "cfes", "--version").stdout.startswith("cfes ")
+    playbooks = document(installed("cfes", "playbook", "list", "--output", "json"))
+    assert "phish-campaign-purge" in json.dumps(playbooks)
+    assert installed("cfes", "manifest", "--check").returncode == 0
+    document(installed("cfes", "policy", "init", "policy", "--output", "json"))
+    assert "policy: 1" in (tmp_path / "policy" / "policy.yaml").read_text()
+    help_text = installed("cfes", "create-move-job", "--help")
+    assert "--sender" in help_text.stdout, help_text.stderr
+
+
+def test_an_installed_action_runs_against_the_service(
+    installed: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "params.json").write_text("{}")
+    listed = document(installed("cfes", "run", "list-jobs", "--params", "params.json", **environment))
+    program = "import cfes, json; print(json.dumps(cfes.run('list-jobs')))"
+    assert document(installed("python", "-c", program, **environment)) == listed
+
+
+def test_an_installed_report_finds_its_templates(installed: Run, tmp_path: Path) -> None:
+    program = """
+import cfes
+from actions.contract import catalog
+example = dict(catalog.find("render-report").example_params)
+del example["rows"]
+cfes.run("render-report", {**example, "destination": "report.html"})
+"""
+    ended = installed("python", "-c", program)
+    assert ended.returncode == 0, ended.stderr
+    assert "<html" in (tmp_path / "report.html").read_text()
+
+
+def test_the_installed_demo_starts_its_own_sandbox(installed: Run, tmp_path: Path) -> None:
+    (tmp_path / "look.yaml").write_text(READING_PLAYBOOK)
+    ended = document(installed("cfes", "demo", "--playbook", "look.yaml", "--messages", "50", "--output", "json"))
+    assert ended["status"] == "completed"
+
+
+def test_each_module_of_an_installation_has_one_name(installed: Run) -> None:
+    program = """
+import importlib.util, cfes, actions.get_job, platforms.aws_lambda
+from cfes.aws_lambda import handler
+assert handler is platforms.aws_lambda.handler
+for name in ("cfes.actions", "cfes.core", "cfes.platforms"):
+    assert importlib.util.find_spec(name) is None, name
+print(actions.get_job.__file__)
+"""
+    ended = installed("python", "-c", program)
+    assert ended.returncode == 0, ended.stderr
+    assert "/site-packages/cfes/top-level/actions/get_job.py" in ended.stdout
+
+
+def test_a_program_with_a_module_of_the_same_name_is_told_so(installed: Run, tmp_path: Path) -> None:
+    (tmp_path / "core" / "__init__.py").write_text("")
+    ended = installed("python", "-c", "import core, cfes")
+    assert ended.returncode == 1
+    assert f"another one: {tmp_path}/core/__init__.py. Nothing was run. Run `cfes run` as a process" in ended.stderr
+
+
+def test_without_the_command_lines_extra_the_installer_is_named(
+    installed: Run, environment_folder: Path, tmp_path: Path
+) -> None:
+    missing = tmp_path / "without"
+    missing.mkdir()
+    (missing / "typer.py").write_text("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')\n")
+    ended = installed("cfes", "list-jobs", PYTHONPATH=str(missing))
+    assert ended.returncode == 2
+    python = environment_folder / "bin" / "python"
+    assert f"{python} -m pip install 'cloudflare-email-security-pack[cli]'" in ended.stderr
