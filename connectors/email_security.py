@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from connectors.objects.message_change import MoveRow, ReleaseRow
     from connectors.paging.raw_rows import RawRows
     from connectors.paging.read_ahead import Ahead
+    from connectors.paging.row_ids import RowIds
     from connectors.write_gate import WriteGate
 
 
@@ -381,6 +382,7 @@ class EmailSecurity:
         enough: Callable[[], bool] = lambda: False,
         expected: Callable[[], int | None] = lambda: None,
         most: Callable[[], int | None] | None = None,
+        taken: RowIds | None = None,
     ) -> Iterator[tuple[RawRows, Position]]:
         """The job's message rows, page by page, as the API sent them, with the position behind each page.
 
@@ -388,7 +390,8 @@ class EmailSecurity:
         and may
         be missed when they move between two pages: only the job's counters tell whether all were read. Where it is
         known how many rows are `expected`, pages are fetched ahead. The pass ends behind the page that makes them more
-        than `most`, which is `expected` unless given: rows that no counter knows may come without end.
+        than `most`, which is `expected` unless given: rows that no counter knows may come without end. A caller that
+        keeps the IDs of the rows that it takes gives them as `taken`, and adds a page's before it asks for the next.
         Raises: ListingRepeats where pages bring nothing new and `enough` is not reached; ListingTooLong.
         """
         from connectors.paging.raw_rows import raw_rows, rows_envelope  # noqa: PLC0415
@@ -422,6 +425,7 @@ class EmailSecurity:
                 start=start,
                 most=most or expected,
                 judged=ahead.judge,
+                taken=taken,
                 what="the job's messages",
                 bounds=self.bounds,
             ):

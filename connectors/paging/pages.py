@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, NamedTuple
 
-from connectors.paging.row_ids import RowIds
+from connectors.paging.row_ids import PassIds, RowIds
 from core.errors import ListingRepeats, ListingTooLong, UnexpectedAnswer
 
 LARGEST_PAGE = 1000
@@ -78,6 +78,7 @@ def sweep(
     start: Position | None = None,
     most: Callable[[], int | None] = lambda: None,
     judged: Callable[[bool], None] = lambda _: None,
+    taken: RowIds | None = None,
     what: str = "the listing",
     bounds: Bounds = BOUNDS,
 ) -> Iterator[tuple[Page, Position]]:
@@ -94,7 +95,7 @@ def sweep(
     fetch raises.
     """
     position = start or Position()
-    reading = _Pass(what, bounds)
+    reading = _Pass(what, bounds, RowIds() if taken is None else PassIds(taken))
     followed: set[str | None] = set()
     trust_cursors = True
     for _ in range(bounds.pages):
@@ -141,7 +142,7 @@ def follow(
     fetch: gets a page by the cursor that leads to it, None for the first. identity: an item's ID.
     Raises: ListingRepeats, ListingTooLong, and what fetch raises.
     """
-    reading = _Pass(what, bounds)
+    reading = _Pass(what, bounds, RowIds())
     followed: set[str] = set()
     cursor: str | None = None
     for _ in range(bounds.pages):
@@ -163,8 +164,8 @@ def follow(
 class _Pass:
     """What one pass over a listing has brought. seen: every ID. new: which items of the last page were new."""
 
-    def __init__(self, what: str, bounds: Bounds) -> None:
-        self.seen = RowIds()
+    def __init__(self, what: str, bounds: Bounds, seen: RowIds | PassIds) -> None:
+        self.seen = seen
         self.new: list[bool] = []
         self.stale = 0
         self.previous_full: bool | None = None

@@ -3,52 +3,148 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Sequence
 
-_BUCKET_BITS = 12
-_LAST_BUCKET = (1 << _BUCKET_BITS) - 1
-# Of the eight bytes of a hash the first two, as integers lie in memory here, are the bucket's, but for four bits.
+_BUCKETS = 1 << 13
+_LAST_BUCKET = _BUCKETS - 1
+# Of the eight bytes of a hash the first two, as integers lie in memory here, are the bucket's, but for three bits.
 _BYTES = 6
+# So many IDs wait before they are packed. In memory, buckets that grow one by one leave holes of half their size.
+_FRESH = 1 << 15
 
 
 class RowIds:
-    """A set of row IDs that knows them by 60 bits of their hash.
+    """A set of row IDs that knows them by 61 bits of their hash.
 
-    Two of a million IDs share these with a chance of one in two million. The later one then counts as seen, and the
-    rows are one short of what the job's counters promise: said, not passed over.
+    Two of a million IDs share these with a chance of one in four million. The later one then counts as seen, and the
+    rows are one short of what the job's counters promise: said, not passed over. fresh: how many are packed at once.
     """
 
-    def __init__(self) -> None:
-        self._buckets: list[bytearray] = [bytearray() for _ in range(_LAST_BUCKET + 1)]
+    def __init__(self, fresh: int = _FRESH) -> None:
+        # The IDs of each bucket, in the order in which they came: first those packed one bucket behind the other.
+        self._packed = bytearray()
+        self._starts = array("q", bytes(8 * (_BUCKETS + 1)))
+        self._fresh = [bytearray() for _ in range(_BUCKETS)]
         self._count = 0
+        self._most_fresh = fresh
 
     def __len__(self) -> int:
         return self._count
 
     def new(self, row_ids: Iterable[Hashable]) -> list[bool]:
         """Which of these were not seen before, one after another; they are from now on."""
-        # Python's own string hash (SipHash, keyed anew in each process): nobody can choose IDs that collide.
-        hashes = array("q", map(hash, row_ids))
-        data = hashes.tobytes()
-        buckets, found = self._buckets, []
-        for number, place in zip(hashes, range(0, len(data), 8), strict=True):
-            short = data[place + 2 : place + 8]
-            known = buckets[number & _LAST_BUCKET]
-            is_new = not _holds(known, short)
+        packed, starts, buckets, found = self._packed, self._starts, self._fresh, []
+        hashes, data = _hashes(row_ids)
+        for number, at in zip(hashes, range(0, len(data), 8), strict=True):
+            bucket, short = number & _LAST_BUCKET, data[at + 2 : at + 8]
+            fresh = buckets[bucket]
+            start, end = starts[bucket], starts[bucket + 1]
+            # A call each time would cost a third more.
+            is_new = (packed.find(short, start, end) < 0 and fresh.find(short) < 0) or not (
+                _has(packed, short, start, end) or _has(fresh, short, 0, len(fresh))
+            )
             if is_new:
-                known += short
+                fresh += short
+                self._count += 1
             found.append(is_new)
-        self._count += sum(found)
+        if self._count * _BYTES - len(self._packed) >= self._most_fresh * _BYTES:
+            self._pack()
         return found
 
     def __contains__(self, row_id: Hashable) -> bool:
         number = hash(row_id)
-        return _holds(self._buckets[number & _LAST_BUCKET], array("q", [number]).tobytes()[2:])
+        bucket, short = number & _LAST_BUCKET, array("q", [number]).tobytes()[2:]
+        fresh = self._fresh[bucket]
+        return _has(self._packed, short, self._starts[bucket], self._starts[bucket + 1]) or _has(
+            fresh, short, 0, len(fresh)
+        )
+
+    def mark(self) -> Sequence[int]:
+        """Return a mark that `since` tells IDs by that were added after now."""
+        starts = self._starts
+        return array("q", (starts[b + 1] - starts[b] + len(fresh) for b, fresh in enumerate(self._fresh)))
+
+    def since(self, mark: Sequence[int], row_ids: Iterable[Hashable]) -> list[bool]:
+        """Which of these were added after the mark, one after another."""
+        packed, starts, buckets, found = self._packed, self._starts, self._fresh, []
+        hashes, data = _hashes(row_ids)
+        for number, at in zip(hashes, range(0, len(data), 8), strict=True):
+            bucket, short = number & _LAST_BUCKET, data[at + 2 : at + 8]
+            fresh, start, end = buckets[bucket], starts[bucket] + mark[bucket], starts[bucket + 1]
+            found.append(
+                (packed.find(short, start, end) >= 0 or fresh.find(short) >= 0)
+                and (_has(packed, short, start, end) or _has(fresh, short, max(0, start - end), len(fresh)))
+            )
+        return found
+
+    def _pack(self) -> None:
+        """Put the fresh IDs behind the packed ones of their bucket, in place."""
+        packed, end = self._packed, self._count * _BYTES
+        old_end = len(packed)
+        packed += bytes(end - old_end)
+        # From the last bucket on: nothing is written over that was not moved yet.
+        for bucket in reversed(range(_BUCKETS)):
+            fresh, old_start = self._fresh[bucket], self._starts[bucket]
+            self._starts[bucket + 1] = end
+            start = end - len(fresh) - (old_end - old_start)
+            packed[start:end] = packed[old_start:old_end] + fresh
+            self._fresh[bucket] = bytearray()
+            old_end, end = old_start, start
 
 
-def _holds(known: bytearray, short: bytes) -> bool:
-    at = known.find(short)
+class PassIds:
+    """The row IDs of one pass over a listing, whose reader adds the rows of each page that it takes to a `RowIds`.
+
+    An ID that the reader added since the pass began is not held a second time. The others are held here: those that
+    the reader had before, and those of rows that it did not take.
+    """
+
+    def __init__(self, taken: RowIds) -> None:
+        self._taken = taken
+        self._mark = taken.mark()
+        self._others = RowIds()
+        self._count = 0
+        # What was new in the last page, and how many the reader had before it.
+        self._new: Collection[Hashable] = ()
+        self._taken_before = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def new(self, row_ids: Iterable[Hashable]) -> list[bool]:
+        """Which of a page's IDs were not seen before in this pass. Called before the reader takes the page."""
+        self._hold_what_was_not_taken()
+        page = list(row_ids)
+        any_others = len(self._others) > 0
+        new: set[Hashable] = set()
+        found = []
+        for row_id, is_taken in zip(page, self._taken.since(self._mark, page), strict=True):
+            is_new = not (is_taken or row_id in new or (any_others and row_id in self._others))
+            if is_new:
+                new.add(row_id)
+            found.append(is_new)
+        self._new, self._taken_before = new, len(self._taken)
+        self._count += len(new)
+        return found
+
+    def _hold_what_was_not_taken(self) -> None:
+        # While there are no others, the reader can have added nothing but these: as many are all of them.
+        if len(self._others) == 0 and len(self._taken) - self._taken_before == len(self._new):
+            return
+        is_taken = self._taken.since(self._mark, self._new)
+        self._others.new(row_id for row_id, there in zip(self._new, is_taken, strict=True) if not there)
+
+
+def _hashes(row_ids: Iterable[Hashable]) -> tuple[array[int], bytes]:
+    """The hash of each ID, as numbers and as bytes: its bucket, and what stands for it there."""
+    # Python's own string hash (SipHash, keyed anew in each process): nobody can choose IDs that collide.
+    hashes = array("q", map(hash, row_ids))
+    return hashes, hashes.tobytes()
+
+
+def _has(known: bytearray, short: bytes, start: int, end: int) -> bool:
+    at = known.find(short, start, end)
     # It may lie across two neighbours: that is none of them.
     while at > 0 and at % _BYTES:
-        at = known.find(short, at + 1)
+        at = known.find(short, at + 1, end)
     return at >= 0

@@ -134,6 +134,7 @@ class RowSource:
             enough=enough,
             expected=lambda: expected,
             most=most,
+            taken=sink.seen,
         )
         for rows, follows in pages:
             before = len(sink.seen)

@@ -6,16 +6,17 @@ import tracemalloc
 import uuid
 from random import Random
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connectors.paging.row_ids import RowIds
+from connectors.paging.row_ids import PassIds, RowIds
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.lists(st.text(max_size=3), max_size=30), max_size=10))
-def test_it_tells_what_a_set_tells(pages: list[list[str]]) -> None:
-    ids, seen = RowIds(), set[str]()
+@given(st.lists(st.lists(st.text(max_size=3), max_size=30), max_size=10), st.sampled_from([1, 20, 1000]))
+def test_it_tells_what_a_set_tells(pages: list[list[str]], fresh: int) -> None:
+    ids, seen = RowIds(fresh), set[str]()
     for page in pages:
         expected = []
         for one in page:
@@ -23,6 +24,76 @@ def test_it_tells_what_a_set_tells(pages: list[list[str]]) -> None:
             seen.add(one)
         assert ids.new(page) == expected
         assert len(ids) == len(seen)
+    assert all(one in ids for one in seen)
+    assert "none of these" not in ids
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sets(st.sampled_from("abcdefgh")),
+    st.lists(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=5), max_size=8),
+    st.sampled_from([1, 4, 1000]),
+)
+# A row that is taken later than it came, beside one that is not taken.
+@example(set(), [[("a", False)], [("a", True), ("b", False)], [("b", False)]], 1000)
+def test_a_pass_over_rows_that_the_reader_keeps_tells_what_a_set_of_its_own_tells(
+    before: set[str], pages: list[list[tuple[str, bool]]], fresh: int
+) -> None:
+    """The reader had rows before the pass, and takes some of each page: those of the status that it asked for, say."""
+    taken, seen = RowIds(fresh), set[str]()
+    taken.new(sorted(before))
+    ids = PassIds(taken)
+    for page in pages:
+        expected = []
+        for one, _ in page:
+            expected.append(one not in seen)
+            seen.add(one)
+        assert ids.new([one for one, _ in page]) == expected
+        assert len(ids) == len(seen)
+        taken.new([one for one, is_taken in page if is_taken])
+
+
+def test_a_pass_holds_no_row_again_that_the_reader_keeps() -> None:
+    chance = Random(7)
+    known = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(50_000)]
+    tracemalloc.start()
+    try:
+        taken = RowIds()
+        taken.new(known[:20_000])
+        ids = PassIds(taken)
+        for first in range(20_000, 50_000, 1000):
+            assert all(ids.new(known[first : first + 1000]))
+            taken.new(known[first : first + 1000])
+        both = tracemalloc.get_traced_memory()[0]
+        del ids
+        assert both - tracemalloc.get_traced_memory()[0] < 700_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pass_tells_what_came_before_it_from_what_came_in_it_when_there_is_much_of_both() -> None:
+    known = [f"row {number}" for number in range(200_000)]
+    taken = RowIds()
+    taken.new(known[:100_000])
+    ids = PassIds(taken)
+    for first in range(100_000, 200_000, 1000):
+        assert all(ids.new(known[first : first + 1000]))
+        taken.new(known[first : first + 1000])
+    assert not any(ids.new(known[100_000:]))
+    assert all(ids.new(known[:100_000]))
+    assert not any(ids.new(known))
+    assert len(ids) == 200_000
+
+
+@pytest.mark.parametrize("fresh", [1, 1000])
+def test_parts_of_two_neighbours_are_no_id_that_was_seen(fresh: int) -> None:
+    # An integer is its own hash.
+    first, second, across, new = (
+        int.from_bytes(bytes(2) + parts, "little") for parts in (b"abcd\2\1", b"\1fghi\1", b"bcd\2\1\1", b"cd\2\1\1\1")
+    )
+    ids = RowIds(fresh)
+    assert ids.new([first, second]) == [True, True]
+    assert ids.new([across, new, first, second]) == [True, True, False, False]
 
 
 def test_a_hundred_thousand_ids_take_less_than_two_megabytes() -> None:
