@@ -669,6 +669,7 @@ def test_a_number_that_no_reader_takes_is_named_and_loses_nothing(more: dict[str
     with pytest.raises(UnusableAnswer, match="thousands of digits") as failed:
         export_job_messages.run(params, connected(Huge(10, listed(10)), pseudonym_key=PSEUDONYM_KEY))
     assert "changed or replaced" not in failed.value.message
+    assert failed.value.message.startswith("row 4 of ")
     assert not (tmp_path / "rows").exists()
 
 

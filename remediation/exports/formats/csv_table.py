@@ -8,12 +8,9 @@ break or another control character, these show as `[U+000A]`.
 
 from __future__ import annotations
 
-import csv
-import itertools
 import json
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -139,21 +136,37 @@ def write_csv(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
         ValueError: a line is no JSON object.
     """
     write(header_line([column.name for column in COLUMNS]))
-    rest = iter(lines)
-    while batch := list(itertools.islice(rest, LINES_AT_ONCE)):
-        table: list[str] = []
-        writer = csv.writer(SimpleNamespace(write=table.append), lineterminator="\r\n")
-        for line in batch:
-            values = expected_values(line)
-            expected = _texts(values)
-            joined = ",".join(expected)
-            if not values or not are_safe(joined):
-                writer.writerow(map(cell, values or values_of_line(line)))
-            elif '"' in joined or joined.count(",") >= len(COLUMNS):
-                writer.writerow(expected)
-            else:
-                table += (joined, "\r\n")
-        write("".join(table).encode())
+    table: list[str] = []
+    for line in lines:
+        table.append(_table_line(line))
+        if len(table) >= LINES_AT_ONCE:
+            write("".join(table).encode())
+            table.clear()
+    write("".join(table).encode())
+
+
+def _table_line(line: bytes) -> str:
+    values = expected_values(line)
+    texts = _texts(values)
+    joined = ",".join(texts)
+    if not values:
+        texts = list(map(cell, values_of_line(line)))
+    elif not are_safe(joined):
+        # What `formula_safe` leaves as it is need not be asked for; a list of more than one has a semicolon.
+        texts = [
+            text if not text or (text[0].isalnum() and ";" not in text and text.isprintable()) else cell(value)
+            for text, value in zip(texts, values, strict=True)
+        ]
+    elif '"' not in joined and joined.count(",") < len(COLUMNS):
+        return joined + "\r\n"
+    # No cell holds a line break any more.
+    quoted = [text if '"' not in text and "," not in text else _quoted(text) for text in texts]
+    return ",".join(quoted) + "\r\n"
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def expected_values(line: bytes) -> Sequence[Any]:
@@ -168,9 +181,9 @@ def expected_values(line: bytes) -> Sequence[Any]:
 def _texts(values: Sequence[Any]) -> list[str]:
     """Such values as text, before it is made safe."""
     texts = list(values)
-    for place, text_of in _text_of.items() if texts else ():
-        if texts[place] is not None:
-            texts[place] = text_of(texts[place])
+    for place, text_of in _text_of if texts else ():
+        if (value := texts[place]) is not None:
+            texts[place] = text_of(value)
     return [text or "" for text in texts]
 
 
@@ -221,7 +234,7 @@ _expected_values = operator.attrgetter(
     *(".".join([*(f"object_{key}" for key in c.path[:-1]), f"field_{c.path[-1]}"]) for c in COLUMNS)
 )
 _texts_of_kind: dict[str, Callable[[Any], str]] = {"list": LIST_SEPARATOR.join, "integer": str, "boolean": cell}
-_text_of = {place: _texts_of_kind[column.kind] for place, column in enumerate(COLUMNS) if column.kind in _texts_of_kind}
+_text_of = [(place, _texts_of_kind[column.kind]) for place, column in enumerate(COLUMNS) if column.kind != "text"]
 _fields = {path: _values_of(path) for path in _OBJECTS}
 _counts = {path: sum(column.path[:-1] == path for column in COLUMNS) for path in _OBJECTS}
 # The columns in the order in which the objects are gone through, and back.
