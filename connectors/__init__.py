@@ -1,1 +1,1 @@
-"""The one way to the remote API: transport, retries, pacing, paging, API objects."""
+"""The client of the Cloudflare API: transport, retries, rate limit, paging and API objects."""

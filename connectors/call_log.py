@@ -1,6 +1,6 @@
-"""One line a call to standard error: what was called, what came back, how long it took. No body, query or header.
+"""The log of API calls: one line per call on standard error, without body, query and headers.
 
-`CFES_LOG` chooses: `text` (default), `json` (one object a line) or `off`.
+`CFES_LOG` selects the format: `text` (default), `json` (one object per line) or `off`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Json(logging.Formatter):
 
 
 def configure(mode: str, stream: TextIO | None = None) -> None:
-    """Send the log to `stream` (standard error unless given). For the doors; the pack's own code only logs."""
+    """Send the log to `stream` (default: standard error). Only platforms call this; other code only logs."""
     LOGGER.handlers.clear()
     LOGGER.propagate = False
     if mode == "off":
@@ -49,7 +49,7 @@ def configure(mode: str, stream: TextIO | None = None) -> None:
 
 
 def call(facts: Mapping[str, Any]) -> None:
-    """Log one attempt at one call: method, path, status, ray_id, milliseconds, attempt, problem."""
+    """Log one attempt of a call: method, path, status, ray_id, milliseconds, attempt, problem."""
     LOGGER.info("call", extra={"call": dict(facts)})
 
 

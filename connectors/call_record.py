@@ -1,9 +1,9 @@
-"""The calls that were made, as evidence: one JSON line for each attempt, appended to a file that only its owner reads.
+"""The record of API calls, as evidence: one JSON line per attempt, in a file that only its owner can read.
 
     {"time", "method", "path", "status", "ray_id", "milliseconds", "attempt", "problem"}
 
-No body, no query, no header: nothing of a message or a credential is in them. `time` is when the attempt began
-(RFC 3339, UTC); `problem` the kind of error that it ended in, or null.
+A line has no body, query or header, so that it holds no part of a message or a credential. `time` is the start of the
+attempt (RFC 3339, UTC). `problem` is the class of the error, or null.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from core.errors import OutputError
 
 
 class CallRecord:
-    """A file to which every call is appended; several processes may append to the same one.
+    """A file to which every call is appended. Several processes may append to the same file.
 
-    A line that can't be written stops no call, for the call may be what saves a mailbox: `lost` counts such lines.
+    A line that can't be written never stops a call, because the call may protect a mailbox. `lost` counts such lines.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises: OutputError where the file can't be opened."""
+        """Open the file. Raises: OutputError."""
         self.path = Path(path)
         self.lost = 0
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        # A page that nobody waits for any more may come after the record was closed.
+        # A prefetched page may arrive after the record is closed.
         self._lock = threading.Lock()
         self._descriptor: int | None = None
         try:
@@ -39,24 +39,24 @@ class CallRecord:
             raise self._unusable(error.strerror) from None
         if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             self.close()
-            raise self._unusable("it is no regular file")
+            raise self._unusable("it is not a regular file")
 
     def _unusable(self, why: str | None) -> OutputError:
-        return OutputError(f"the record of calls {str(self.path)!r} can't be opened: {why}", path=str(self.path))
+        return OutputError(f"the call record {str(self.path)!r} can't be opened: {why}", path=str(self.path))
 
     def add(self, facts: Mapping[str, Any]) -> None:
-        """Append one attempt."""
+        """Append an attempt."""
         line = json.dumps(facts, separators=(",", ":")).encode() + b"\n"
         with self._lock:
             try:
-                # One write, which O_APPEND keeps whole beside those of others.
+                # One write: O_APPEND keeps it whole among the writes of other processes.
                 whole = self._descriptor is not None and os.write(self._descriptor, line) == len(line)
             except OSError:
                 whole = False
             self.lost += not whole
 
     def close(self) -> None:
-        """Let go of the file. May be called more than once."""
+        """Close the file. May be called more than once."""
         with self._lock:
             if self._descriptor is not None:
                 os.close(self._descriptor)

@@ -1,10 +1,10 @@
-"""One call to the remote API: sent, paced, retried where that is safe, and turned into an answer or a typed error.
+"""Sends one call to the API: within the rate limit, with safe retries, and with a typed answer or error.
 
-What may be repeated is decided here and nowhere else:
-- a read (GET) is repeated after connection errors, 429, 5xx, and bodies that are no JSON envelope;
-- a write is repeated only when it surely was not received (never connected) or not applied (429). A write whose
-  answer is lost ends in `OutcomeUnknown`: the caller looks, this module never repeats it;
-- a write that is to be sent `once` is not repeated at all: whoever looks before it looks again, with `Patience`.
+Only this module decides what to retry:
+- A read (GET) is retried after connection errors, 429, 5xx, and bodies that are not a JSON envelope.
+- A write is retried only if the API certainly did not receive it (no connection) or did not apply it (429). A write
+  whose response is lost ends in `OutcomeUnknown`. The caller checks the outcome; this module never repeats the write.
+- A write with `once` is never retried. Its caller repeats the check and the write, with `Patience`.
 """
 
 from __future__ import annotations
@@ -62,25 +62,25 @@ BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_CAP_SECONDS = 20.0
 MOST_ATTEMPTS = 6
 
-# A call that is begun late still gets this long: less would only ever fail.
+# A call that starts late still gets this long, because a shorter timeout would always fail.
 SHORTEST_TIMEOUT_SECONDS = 1.0
-# Where nothing may run any more: a timeout of 0 would be none.
+# The timeout when no time is left. A timeout of 0 would mean no timeout.
 NO_TIME_SECONDS = 0.01
 
-# The API's own codes that mean "not you", whatever the HTTP status (see docs/reference/remote-api.md).
+# Codes of the API for failed authentication, with any HTTP status (see docs/reference/remote-api.md).
 AUTHENTICATION_CODES = {9106, 10000}
 ADDRESS_NOT_ALLOWED_CODE = 9109
 NO_SUCH_ROUTE_CODE = 7003
 
-# A proxy's word that one side broke off, while the service may have gone on: a request that was too slow (408), nginx's
-# and Cloudflare's 444 and 499, and 460 of an AWS load balancer. No other 4xx leaves open what was done.
+# Statuses of a proxy for a broken connection, after which the API may still have processed the request: 408 (request
+# too slow), 444 and 499 (nginx, Cloudflare), 460 (AWS load balancer). After any other 4xx the outcome is known.
 BROKEN_OFF = {408, 444, 460, 499}
 
 NEVER_RECEIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 class Patience:
-    """The pauses after failures that changed nothing, until the attempts or the time allowed are used up."""
+    """The pauses of a caller who repeats a write that changed nothing, limited in attempts and time."""
 
     def __init__(self, clock: Clock, rng: random.Random, deadline: Deadline) -> None:
         self._clock = clock
@@ -89,7 +89,7 @@ class Patience:
         self._attempts = 0
 
     def outlasts(self, failure: PackError) -> bool:
-        """Whether the failed write may be made again now; the pause that it needs has passed by then."""
+        """Pause, then return True if the failed write may be repeated. Return False without a pause if it may not."""
         self._attempts += 1
         pause = _pause(failure, self._attempts, self._rng)
         if not _repeatable(failure, "write") or self._attempts >= MOST_ATTEMPTS or pause > self._deadline.remaining():
@@ -99,7 +99,7 @@ class Patience:
 
 
 class Answer(NamedTuple):
-    """A good answer: HTTP status, the envelope, the headers that matter."""
+    """A successful response: HTTP status, JSON envelope and the headers that callers use."""
 
     status: int
     envelope: dict[str, Any]
@@ -112,10 +112,10 @@ class Answer(NamedTuple):
 
 
 class Transport:
-    """Calls the API over one httpx client.
+    """Calls the API through one httpx client.
 
-    Time, randomness and the network are given: `clock`, `rng`, `http`. ends: when no call may run any more.
-    write_timeout: seconds, if it is another one than for reads.
+    `clock`, `rng` and `http` inject time, randomness and the network. ends: no call may run after this deadline.
+    write_timeout: the read timeout of writes in seconds, if it differs from that of reads.
     """
 
     def __init__(
@@ -136,11 +136,11 @@ class Transport:
         }
         self._clock = clock
         self._rng = rng
-        # A network that is given is shared with nobody.
+        # An injected network does not share the count of calls.
         count = CallCount(clock) if http is not None else shared_count(connection, clock)
         self._budget = RateBudget(clock, connection.rate_share, count)
         self._client = client(connection, http)
-        # One for each page on its way, and for those that are being written meanwhile.
+        # One buffer for each page in flight, and for those being written at the same time.
         self._buffers = PageBuffers(connection.pages_ahead + 3)
 
     def close(self) -> None:
@@ -159,14 +159,14 @@ class Transport:
         parse: Parse | None = None,
         record: CallRecord | None = None,
     ) -> Answer:
-        """Make one call; `path` is relative to the base URL and starts with a slash.
+        """Send a call and return the answer; `path` is relative to the base URL and starts with a slash.
 
-        once: one attempt, and no wait before it. A write then goes without spacing unless the rate budget has nothing
-        left, for it follows a look that grows old; a read that would have to be spaced is not made.
-        parse: reads an answer's body in a way of its own; None where it can't, and it is read in the usual one.
-        record: what each attempt is written down in.
+        once: one attempt, without a wait before it. A write is sent at once unless the rate limit is used up, because
+        the check before it gets old. A read that would have to wait is not sent.
+        parse: a special reader for the body. It returns None for a body that needs the usual reader.
+        record: the file that each attempt is written to.
 
-        Raises: every class of core.errors under AuthenticationFailed, ApiRefusal, TemporaryFailure and
+        Raises: every class of core.errors below AuthenticationFailed, ApiRefusal, TemporaryFailure and
         OutcomeUnknown (writes only).
         """
         retrying = Retrying(
@@ -204,7 +204,7 @@ class Transport:
     def _pace(self, deadline: Deadline, effect: Effect, *, once: bool) -> None:
         spaced = not once or effect == "read"
         self._wait_for_budget(self._budget.delay(spaced=spaced), 0 if once else deadline.remaining())
-        # The first wait has used up a part of the time.
+        # The first wait has used some of the time.
         most_wait = 0 if once else min(deadline.remaining(), LONGEST_WAIT_SECONDS)
         self._wait_for_budget(self._budget.take(most_wait, spaced=spaced), most_wait, self._budget.counted_in)
 
@@ -212,9 +212,9 @@ class Transport:
         if delay <= 0:
             return
         if delay > most_wait:
-            counted = "" if counted_in is None else f" This machine's calls are counted in {str(counted_in)!r}."
+            counted = "" if counted_in is None else f" The count of this machine's calls is in {str(counted_in)!r}."
             raise RateLimited(
-                f"the token's rate budget is used up; the next call may be made in {delay:.0f} s",
+                f"the rate limit of the token is used up; the next call is possible in {delay:.0f} s",
                 help=f"Nothing was changed. Run it again after retry_after_seconds.{counted}",
                 retry_after_seconds=delay,
             )
@@ -256,7 +256,7 @@ class Transport:
                     extensions={"trace": exchange.trace},
                 ) as response,
             ):
-                exchange.head_is_there()
+                exchange.end_head()
                 status = response.status_code
                 ray_id = _ray_id(response.headers)
                 self._budget.observe(response.headers)
@@ -265,21 +265,23 @@ class Transport:
                         content = read_body(response, in_time)
                         data, envelope = memoryview(content), _envelope(content)
                     else:
-                        data = self._buffers.filled(body_chunks(response, in_time))
+                        data = self._buffers.fill(body_chunks(response, in_time))
                         envelope = (parse(data) if status == 200 else None) or _envelope(bytes(data))
                 except (httpx.HTTPError, NetworkFailure):
-                    # That nothing was done, and when to come again, stands in the head.
+                    # The status and the headers of a 429 are enough.
                     if status != 429:
                         raise
                     envelope = None
                 if envelope is None and effect == "read" and response.is_success:
                     self._check_flaw(flawed, bytes(data), ray_id)
-            # Which 404 it is stands in the body: no such job, or no such address.
+            # The body of a 404 tells "no such job" from "no such path".
             cut = status == 404 and effect == "read" and envelope is None and _is_cut(bytes(data))
             return self._judge(response, envelope, ray_id, effect, cut=cut)
         except httpx.InvalidURL:
             problem = "InvalidURL"
-            raise ParameterError("the search criteria are too long for one call", help="Nothing was sent.") from None
+            raise ParameterError(
+                "the search criteria are too long for one call", help="Nothing was sent. Shorten the search criteria."
+            ) from None
         except httpx.HTTPError as error:
             problem = type(error).__name__
             raise _network_error(error, effect, ray_id, connecting=exchange.connecting) from None
@@ -301,8 +303,8 @@ class Transport:
                 record.add({"time": begun_at.isoformat(timespec="milliseconds"), **facts})
 
     def _check_flaw(self, flawed: list[FlawedBodies], body: bytes, ray_id: str | None) -> None:
-        """Raises: UnusableAnswer where this call has got the same whole body before, and it can't be read."""
-        from connectors.http.body_flaw import FlawedBodies  # noqa: PLC0415 -- where a body could not be read
+        """Check a body that can't be read. Raises: UnusableAnswer if this call has received the same body before."""
+        from connectors.http.body_flaw import FlawedBodies  # noqa: PLC0415 -- only for a body that can't be read
 
         if not flawed:
             flawed.append(FlawedBodies())
@@ -330,7 +332,7 @@ class Transport:
             raise _lost(f"answered {status}" + (f" ({reason})" if reason else ""), effect, ServiceUnavailable, details)
         if status == 429:
             raise RateLimited(
-                f"the API refuses every call for now ({reason or 429})",
+                f"the API reported that the rate limit is exceeded ({reason or 429})",
                 retry_after_seconds=retry_after_seconds(response.headers, self._clock.now())
                 or max(self._budget.delay(), SHORTEST_SECONDS),
                 **details,
@@ -338,7 +340,7 @@ class Transport:
         raise _refusal(status, {n["code"] for n in notices}, reason, details)
 
     def _notices(self, envelope: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-        """The envelope's errors, as far as they have the documented shape, without anything secret in them."""
+        """Return the errors of the envelope that have the documented shape, without secrets."""
         listed = envelope.get("errors") if envelope else None
         notices = []
         for entry in listed if isinstance(listed, list) else []:
@@ -353,15 +355,15 @@ class Transport:
     def _without_secrets(self, text: str) -> str:
         for secret in self.connection.secrets():
             text = text.replace(secret, "**********")
-        # Shown on terminals and in logs: no control characters, no page-long text.
+        # The text goes to terminals and logs, so it must be short and have no control characters.
         return "".join(c if c.isprintable() else " " for c in text)[:500]
 
 
 def _pause(error: BaseException | None, attempt: int, rng: random.Random) -> float:
-    """Seconds between this failed attempt and the next."""
+    """Return the seconds between this failed attempt and the next."""
     backoff = rng.uniform(0, min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2**attempt))
     if isinstance(error, PackError) and error.retry_after_seconds is not None:
-        # A service that says "1 s" each time is backed off from too.
+        # Backoff also applies to a server that always asks for 1 s.
         return max(error.retry_after_seconds, backoff)
     return backoff
 
@@ -378,33 +380,33 @@ def _envelope(data: bytes | bytearray) -> dict[str, Any] | None:
         return None
     if not isinstance(parsed, dict):
         return None
-    # Results go to programs and files that take UTF-8 alone. To look at every text costs more than this search.
+    # Results go to programs and files that need valid UTF-8. This search is faster than a check of every text.
     return replace_surrogates_in(parsed) if SURROGATE_ESCAPE.search(data) else parsed
 
 
 def _contradiction(status: int, envelope: dict[str, Any] | None, effect: Effect, *, cut: bool) -> str | None:
-    """Return what an answer that is no success says against itself; None for a plain refusal or failure.
+    """Return how a response without success contradicts itself, or None for a clear refusal or failure.
 
-    cut: its body is the beginning of an envelope.
+    cut: whether the body is only the beginning of an envelope.
 
-    A refusal is a 4xx, or a 2xx with `success: false`, and brings nothing. Whatever else comes below 500 leaves open
-    what was done: it is looked up after a write, as a lost answer is.
+    A clear refusal is a 4xx, or a 2xx with `success: false`, without a result. After any other response below 500 the
+    outcome is unknown. After a write the caller checks it, as after a lost response.
     """
     success = None if envelope is None else envelope.get("success")
     if cut or (status < 400 and not isinstance(success, bool)):
-        return f"answered {status} with a body that is no JSON envelope"
+        return f"answered {status} with a body that is not a JSON envelope"
     if 300 <= status < 400:
-        return f"answered {status}, which leads elsewhere, with success: {json.dumps(success)}"
-    # A read that is refused for now waits as it is told to, whatever the body says.
+        return f"answered {status}, a redirect, with success: {json.dumps(success)}"
+    # After a 429 a read waits and retries, whatever the body says.
     if 400 <= status < 500 and success not in (None, False) and not (status == 429 and effect == "read"):
-        return f"answered {status}, and the body says success: {json.dumps(success)[:20]}"
+        return f"answered {status}, but the body has success: {json.dumps(success)[:20]}"
     if status < 500 and _holds_work(envelope) and (status < 400 or effect == "write"):
-        return f"answered {status} with success: {json.dumps(success)}, and with a result"
+        return f"answered {status} with success: {json.dumps(success)}, but with a result"
     return None
 
 
 def _holds_work(envelope: dict[str, Any] | None) -> bool:
-    """Whether the answer brings what a success has: a job or its ID, or rows. Also without its envelope."""
+    """Return whether a response has the content of a success (a job, its ID, or rows), even without an envelope."""
     if envelope is None:
         return False
     result = envelope.get("result")
@@ -414,7 +416,7 @@ def _holds_work(envelope: dict[str, Any] | None) -> bool:
 
 
 def _job_id(envelope: dict[str, Any] | None) -> str | None:
-    """The job that an answer names, where it names one by a UUID."""
+    """Return the UUID of the job in a response, or None."""
     if envelope is None:
         return None
     result = envelope.get("result")
@@ -423,7 +425,7 @@ def _job_id(envelope: dict[str, Any] | None) -> str | None:
 
 
 def _named_job(result: Any) -> Any:
-    """The job ID that a result is or holds, itself or one level down; None where there is none."""
+    """Return the job ID in a result, at the top or one level down, or None."""
     if isinstance(result, str):
         return uuid_of(result)
     holders = [result, *result.values()] if isinstance(result, dict) else []
@@ -431,7 +433,7 @@ def _named_job(result: Any) -> Any:
 
 
 def _is_cut(body: bytes) -> bool:
-    """Whether an object begins and does not end."""
+    """Return whether the body is an incomplete JSON object."""
     if not body.lstrip().startswith(b"{"):
         return False
     try:
@@ -442,58 +444,61 @@ def _is_cut(body: bytes) -> bool:
 
 
 def _no_such_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError("a number is too large to be read")
+        raise ValueError("a number is too large")
     return number
 
 
 def _network_error(error: httpx.HTTPError, effect: Effect, ray_id: str | None, *, connecting: bool) -> PackError:
-    """connecting: whether it happened before the request was sent, while a proxy was spoken to."""
+    """Return the error for a failure of the network. connecting: it happened before the request was sent."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NotReceived(
-                f"the service's certificate was not accepted: {cause.verify_message}",
-                help="Nothing was sent. Behind an inspecting proxy, set SSL_CERT_FILE to its CA certificate's file.",
+                f"the API's TLS certificate was not accepted: {cause.verify_message}",
+                help="Nothing was sent. Behind a TLS-inspecting proxy, set SSL_CERT_FILE to its CA certificate.",
                 retryable=False,
             )
         cause = cause.__cause__ or cause.__context__
     what = type(error).__name__
     if isinstance(error, NEVER_RECEIVED) or connecting:
-        # The status of a proxy's answer to CONNECT; the words behind it are anybody's.
-        said = re.match(r"[1-9][0-9]{2}\b", str(error), re.ASCII) if isinstance(error, httpx.ProxyError) else None
-        return NotReceived(f"the service could not be reached ({what}{f': it answered {said[0]}' if said else ''})")
-    what = f"the connection failed before the answer was complete ({what})"
+        # Only the status of a proxy's response to CONNECT; the text after it is untrusted.
+        proxy_status = (
+            re.match(r"[1-9][0-9]{2}\b", str(error), re.ASCII) if isinstance(error, httpx.ProxyError) else None
+        )
+        answered = f": it answered {proxy_status[0]}" if proxy_status else ""
+        return NotReceived(f"the API could not be reached ({what}{answered})")
+    what = f"the connection failed before the response was complete ({what})"
     return _lost(what, effect, NetworkFailure, {"ray_id": ray_id})
 
 
 def _lost(what: str, effect: Effect, temporary: type[TemporaryFailure], details: Mapping[str, Any]) -> PackError:
     if effect == "write":
-        return OutcomeUnknown(f"the service {what}" if what.startswith("answered") else what, **details)
-    return temporary(f"the service {what}" if what.startswith("answered") else what, **details)
+        return OutcomeUnknown(f"the API {what}" if what.startswith("answered") else what, **details)
+    return temporary(f"the API {what}" if what.startswith("answered") else what, **details)
 
 
 def _refusal(status: int, codes: set[int], reason: str, details: Mapping[str, Any]) -> PackError:
-    said = f"({reason})" if reason else "(no reason given)"
+    cause = f"({reason})" if reason else "(no reason given)"
     if ADDRESS_NOT_ALLOWED_CODE in codes:
-        return PermissionDenied(f"the token may not be used from this address {said}", **details)
+        return PermissionDenied(f"the token may not be used from this IP address {cause}", **details)
     if status == 403:
-        return PermissionDenied(f"the token is not allowed to do this {said}", **details)
+        return PermissionDenied(f"the token lacks the permission for this {cause}", **details)
     if status == 401 or codes & AUTHENTICATION_CODES:
-        return AuthenticationFailed(f"the API does not accept these credentials {said}", **details)
+        return AuthenticationFailed(f"the API does not accept these credentials {cause}", **details)
     if status == 404 and codes and NO_SUCH_ROUTE_CODE not in codes:
-        return NotFound(f"the API found nothing with this ID {said}", **details)
+        return NotFound(f"the API found nothing with this ID {cause}", **details)
     if status == 404:
-        wrong_address = "Nothing was changed. Check CLOUDFLARE_BASE_URL and CLOUDFLARE_ACCOUNT_ID."
-        return ApiRefusal(f"the API knows no such address {said}", help=wrong_address, **details)
+        wrong_url = "Nothing was changed. Check CLOUDFLARE_BASE_URL and CLOUDFLARE_ACCOUNT_ID."
+        return ApiRefusal(f"the API has no such path {cause}", help=wrong_url, **details)
     if status == 409:
-        return Conflict(f"the API refused: its state does not allow it {said}", **details)
-    return ApiRefusal(f"the API refused the request with {status} {said}", **details)
+        return Conflict(f"the API refused the request: the current state does not allow it {cause}", **details)
+    return ApiRefusal(f"the API refused the request with {status} {cause}", **details)
 
 
 def _ray_id(headers: Mapping[str, str]) -> str | None:

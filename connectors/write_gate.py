@@ -1,4 +1,4 @@
-"""What a connector asks before it sends a write."""
+"""The write gate: the connector's check before each write."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from connectors.objects.job import Destination
 
 
 class WriteGate(Protocol):
-    """Decides whether a write may be sent. The connection's read-only mode is checked before it.
+    """Decides whether a write may be sent. The connector checks read-only mode before.
 
-    Where a policy is configured and the connector has no gate, every write is refused.
+    If a policy is configured and the connector has no gate, the connector refuses every write.
     """
 
     @property
     def observes(self) -> bool:
-        """Whether every write is refused after all checks have passed. Raises: PolicyUnusable."""
+        """Return whether the policy only observes: a write is refused even after all checks. Raises: PolicyUnusable."""
 
     def check_usable(self) -> None:
-        """Raises: PolicyUnusable."""
+        """Check that the policy can be read. Raises: PolicyUnusable."""
 
     def check_destination(self, destination: Destination) -> None:
-        """Raises: PolicyRefused where messages may not be moved there; PolicyUnusable."""
+        """Check that the policy allows moves to a folder. Raises: PolicyRefused, PolicyUnusable."""
 
     def check_deletion(self) -> None:
-        """Raises: PolicyRefused where jobs may not be deleted; PolicyUnusable."""
+        """Check that the policy allows deleting jobs. Raises: PolicyRefused, PolicyUnusable."""

@@ -1,7 +1,7 @@
-"""Whether the credentials may write, found out without changing anything.
+"""Checks whether the credentials may write, without changing anything.
 
-The API has no operation that lists a token's permissions for this product. To cancel a job that can't exist (the nil
-UUID) tells: a token that may not write is refused for that, every other one because there is no such job.
+The API can't list the permissions of a token for this product. The check cancels a job that can't exist (the nil
+UUID): the API refuses a token without Write for the missing permission, and any other token because no such job exists.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ NO_SUCH_JOB = "00000000-0000-0000-0000-000000000000"
 
 
 def write_permission(api: EmailSecurity) -> tuple[Answer, PackError | None]:
-    """Return the answer, and the failure that left it open.
+    """Return whether the credentials may write, and the failure if that is not known.
 
-    Raises: AuthenticationFailed, PermissionDenied where the token may not be used from this address.
+    Raises: AuthenticationFailed; PermissionDenied if the token may not be used from this address.
     """
     try:
         api.cancel_job(NO_SUCH_JOB)
@@ -30,7 +30,7 @@ def write_permission(api: EmailSecurity) -> tuple[Answer, PackError | None]:
     except AuthenticationFailed:
         raise
     except (NotFound, Conflict):
-        # Refused for what the job is, not for who asks.
+        # The API refused because of the job, not because of the token.
         return "granted", None
     except PackError as error:
         return "not known", error
@@ -38,6 +38,6 @@ def write_permission(api: EmailSecurity) -> tuple[Answer, PackError | None]:
 
 
 def raise_for_the_address(denied: PermissionDenied) -> None:
-    """A token that may not be used from here lacks no permission: the error itself says what is wrong."""
+    """Raise the error if the token may not be used from this address, which is no lack of a permission."""
     if any(error["code"] == ADDRESS_NOT_ALLOWED_CODE for error in denied.api_errors):
         raise denied

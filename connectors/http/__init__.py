@@ -1,1 +1,1 @@
-"""HTTP below the transport: the client, connections, proxies, certificates and the limits of an exchange."""
+"""The HTTP layer of the transport: client, connections, proxies, certificates and time limits."""

@@ -1,4 +1,4 @@
-"""httpx as the pack uses it: one client, and bodies that are read within bounds."""
+"""The HTTP client of the pack: httpx with limits on the size and the time of a body."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
-# httpx imports its own command line on import, and with it rich, click and pygments wherever the `cli` extra is
-# installed: 60 ms for every action that a playbook starts as a process. httpx itself copes with its absence.
+# On import, httpx imports its command line, and with it rich, click and pygments if they are installed (extra `cli`).
+# That costs 60 ms for every action that runs as a process. httpx works without its command line.
 _COMMAND_LINE = "httpx._main"
 if "httpx" not in sys.modules:
-    # None is the import system's own way to say "not there".
+    # For the import system None means "not installed".
     sys.modules[_COMMAND_LINE] = None  # type: ignore[assignment]
 import httpx  # noqa: E402 -- after the line above, on purpose
 
@@ -36,26 +36,28 @@ __all__ = [
 
 USER_AGENT = f"cloudflare-email-security-pack/{VERSION}"
 
-# A page of 1,000 messages is about 3 MB; what is beyond this is no answer of this API (or a decompression bomb).
+# A page of 1,000 messages has about 3 MB. A larger body is not from this API, or is a decompression bomb.
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 
 LARGEST_PIECE_BYTES = 64 * 1024
 
-# An exchange may take so many times the timeout for one silence, and never longer than its call.
+# An exchange may take this many times the read timeout, but never longer than its call.
 SLOWEST_ANSWER_FACTOR = 4
 
 
 class BodyTooLarge(httpx.RemoteProtocolError):
-    """The answer's body is larger than anything this API sends."""
+    """The body of the response is larger than any body of this API."""
 
 
 class AnswerTooSlow(httpx.ReadTimeout):
-    """The answer kept coming, too slowly to ever be worth the wait."""
+    """The response arrives too slowly."""
 
 
 class _Client(httpx.Client):
-    """A client for streams that sends a request as it is. No cookies, redirects or authentication flow: they would take
-    a sixth of a call's processor time, and this API needs none."""
+    """A client for streams, without cookies, redirects and authentication flows.
+
+    This API needs none of them, and they take a sixth of the processor time of a call.
+    """
 
     def __init__(self, network: httpx.BaseTransport, **settings: Any) -> None:
         super().__init__(transport=network, **settings)
@@ -68,9 +70,9 @@ class _Client(httpx.Client):
 
 
 def client(connection: Connection, transport: httpx.BaseTransport | None = None) -> httpx.Client:
-    """A client for this connection; it honours the settings of the network, and follows no redirect.
+    """Return a client for this connection. It uses the proxy and certificate settings and follows no redirect.
 
-    transport: in place of the network. Raises: ConnectionSettingsError where a proxy or certificates can't be used.
+    transport: replaces the network. Raises: ConnectionSettingsError if a proxy or certificates can't be used.
     """
     return _Client(
         transport or _network(connection, os.environ),
@@ -87,19 +89,19 @@ def client(connection: Connection, transport: httpx.BaseTransport | None = None)
 
 
 def _network(connection: Connection, environment: Mapping[str, str]) -> httpx.BaseTransport:
-    """A loopback service is called directly: plain http through a proxy would show the credentials to it."""
-    # Loaded where a network is used.
-    from connectors.http.certificates import trusted  # noqa: PLC0415
+    """Return the network transport. It never uses a proxy for loopback, where plain http would expose credentials."""
+    # Imported only if a network is used.
+    from connectors.http.certificates import tls_context  # noqa: PLC0415
     from connectors.http.network import Network  # noqa: PLC0415
     from connectors.http.proxies import proxy_for  # noqa: PLC0415
 
     proxy = None if connection.loopback else proxy_for(connection.base_url, environment)
     encrypted = connection.base_url.startswith("https:")
-    return Network(trusted(environment) if encrypted else None, proxy)
+    return Network(tls_context(environment) if encrypted else None, proxy)
 
 
 class _Timed(httpx.SyncByteStream):
-    """A body as it comes off the wire, before it is decoded: one that decodes to nothing takes time too."""
+    """A body with a deadline, before decoding. A body that decodes to nothing takes time too."""
 
     def __init__(self, response: httpx.Response, deadline: Deadline) -> None:
         self._stream = response.stream
@@ -109,7 +111,7 @@ class _Timed(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         for chunk in cast("Iterable[bytes]", self._stream):
             if self._deadline.remaining() < 0:
-                raise AnswerTooSlow("the answer's body did not end in time", request=self._request)
+                raise AnswerTooSlow("the body of the response did not end in time", request=self._request)
             yield chunk
 
     def close(self) -> None:
@@ -117,11 +119,11 @@ class _Timed(httpx.SyncByteStream):
 
 
 def read_body(response: httpx.Response, deadline: Deadline) -> bytearray:
-    """The body, decoded, within the bounds of size and time.
+    """Return the decoded body, within the limits of size and time.
 
-    Raises: httpx.HTTPError, BodyTooLarge and AnswerTooSlow among them.
+    Raises: httpx.HTTPError, including BodyTooLarge and AnswerTooSlow.
     """
-    # One buffer that grows: chunks that are joined in the end are there twice at that moment.
+    # One growing buffer: joining all chunks at the end would hold them twice in memory.
     body = bytearray()
     for chunk in body_chunks(response, deadline):
         body += chunk
@@ -129,28 +131,30 @@ def read_body(response: httpx.Response, deadline: Deadline) -> bytearray:
 
 
 def body_chunks(response: httpx.Response, deadline: Deadline) -> Iterator[bytes]:
-    """The same, piece by piece."""
+    """Yield the decoded body in pieces, within the limits of size and time. Raises: as read_body."""
     response.stream = _Timed(response, deadline)
     size = 0
     for chunk in _pieces(response):
         size += len(chunk)
         if size > LARGEST_BODY_BYTES:
-            raise BodyTooLarge(f"the answer's body is larger than {LARGEST_BODY_BYTES} bytes", request=response.request)
+            raise BodyTooLarge(
+                f"the body of the response is larger than {LARGEST_BODY_BYTES} bytes", request=response.request
+            )
         yield chunk
 
 
 def _pieces(response: httpx.Response) -> Iterator[bytes]:
-    """The body's content. Of encodings only what was asked for: one inside another is a bomb, nothing else."""
+    """Return the decoded pieces of a body. Only the requested encoding is accepted: nested encodings are an attack."""
     encoding: str = response.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return response.iter_bytes()
     if encoding == "gzip":
-        return _inflated(response)
-    raise httpx.DecodingError("the answer's body is encoded in a way that was not asked for", request=response.request)
+        return _inflate(response)
+    raise httpx.DecodingError("the response has an encoding that was not requested", request=response.request)
 
 
-def _inflated(response: httpx.Response) -> Iterator[bytes]:
-    """What a gzip body holds, in pieces: httpx gives all that came in one chunk at once, a thousand times its size."""
+def _inflate(response: httpx.Response) -> Iterator[bytes]:
+    """Yield the content of a gzip body in small pieces; httpx would inflate a chunk at once, to a thousand times."""
     gzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         for chunk in response.iter_raw():

@@ -1,13 +1,13 @@
-"""How long one exchange with the service may take, from the look-up of its name to the last byte of its answer.
+"""The time limits of one HTTP exchange, from the DNS lookup to the last byte of the response.
 
-A timeout of httpx is for one silence: a peer that sends a byte now and then is never silent. So each exchange has
-limits of its own, which every operation on its connection is cut to (connectors.http.sockets):
+A timeout of httpx limits one read. A peer that sends a byte now and then never reaches it. So each exchange has its own
+limits, which every operation on its connection respects (connectors.http.sockets):
 
 | part | from, to | limit |
 | --- | --- | --- |
-| connection | name look-up, connect, proxy, TLS | the timeout for one silence |
-| head | the sending of the request, to the end of the answer's head; interim answers (1xx) do not count | once more |
-| whole | all of it, to the end of the body and its trailers | what the call has left |
+| connection | DNS lookup, connect, proxy, TLS | the read timeout |
+| head | sending the request, end of the response headers; interim responses (1xx) do not count | the read timeout |
+| whole | everything, to the end of the body and its trailers | the time left for the call |
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-# Far more than any head needs; one interim answer after the other has no other end.
+# No head needs more. This limit also ends an endless sequence of interim responses.
 LARGEST_HEAD_BYTES = 512 * 1024
 
 _UNDER_WAY: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
 class HeadTooLarge(Exception):
-    """More came than any head of an answer has."""
+    """The head of a response is larger than LARGEST_HEAD_BYTES."""
 
 
 class Exchange:
-    """The limits of one exchange, in real seconds: sockets know no other.
+    """The limits of one exchange, in real seconds, because sockets know no injected clock.
 
-    silence: for the connection, and once more for the head. whole: for everything.
+    silence: the limit of the connection, and again of the head. whole: the limit of everything.
     """
 
     def __init__(self, silence: float, whole: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -45,7 +45,7 @@ class Exchange:
 
     @contextmanager
     def under_way(self) -> Iterator[Exchange]:
-        """Make this the exchange that this thread's connections are cut to."""
+        """Apply the limits of this exchange to the connections of this thread."""
         token = _UNDER_WAY.set(self)
         try:
             yield self
@@ -53,46 +53,46 @@ class Exchange:
             _UNDER_WAY.reset(token)
 
     def begin_connecting(self) -> None:
-        """Note that a connection is made: until the request is sent, nothing can have reached the service."""
+        """Note that a connection is being made. Until the request is sent, nothing can have reached the API."""
         self.connecting = True
 
     def connected(self, close: Callable[[], None]) -> None:
-        """Note how the connection that was just made is closed."""
+        """Note how to close the new connection."""
         self._close = close
 
-    def give_up_connecting(self) -> None:
-        """Close the connection if the request was not sent on it: httpcore leaves one to a SOCKS proxy open."""
+    def cancel_connecting(self) -> None:
+        """Close the connection if no request was sent on it, because httpcore leaves one to a SOCKS proxy open."""
         if self.connecting:
             self._close()
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take in what httpcore tells of its progress (its extension `trace`)."""
+        """Process a progress event of httpcore (its extension `trace`)."""
         if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
             self.connecting, self._close = False, _nothing
             self._head_bytes = 0
             self._limit = min(self._monotonic() + self._silence, self._ends)
 
-    def head_is_there(self) -> None:
-        """Note that the answer's status and headers have come: the body has the time that is left."""
+    def end_head(self) -> None:
+        """Note that the status and headers are complete. The body may use all the time that is left."""
         self._head_bytes = None
         self._limit = self._ends
 
     def remaining(self) -> float:
-        """Return the seconds that the part under way has left; negative once they are over."""
+        """Return the seconds left for the current part; negative after its limit."""
         return self._limit - self._monotonic()
 
     def received(self, size: int) -> None:
-        """Count what came off the wire. Raises: HeadTooLarge."""
+        """Count received bytes. Raises: HeadTooLarge."""
         if self._head_bytes is not None:
             self._head_bytes += size
             if self._head_bytes > LARGEST_HEAD_BYTES:
-                raise HeadTooLarge(f"more than {LARGEST_HEAD_BYTES} bytes came before the answer's body")
+                raise HeadTooLarge(f"more than {LARGEST_HEAD_BYTES} bytes came before the body of the response")
 
 
 def _nothing() -> None:
-    """Close nothing."""
+    """Do nothing: there is no connection to close."""
 
 
 def exchange_under_way() -> Exchange | None:
-    """Return the exchange of this thread, if there is one."""
+    """Return the current exchange of this thread, or None."""
     return _UNDER_WAY.get()

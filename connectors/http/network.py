@@ -1,6 +1,6 @@
-"""The transport that httpx uses for the network: httpcore, over the connections of connectors.http.sockets.
+"""The network transport for httpx: httpcore with the connections of connectors.http.sockets.
 
-httpx has one of its own, which takes no network backend, and lets what a SOCKS library stumbles over pass as it is.
+httpx's own transport accepts no network backend, and does not translate the errors of the SOCKS library.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from connectors.http.exchange import exchange_under_way
 from connectors.http.proxies import Proxy
 from connectors.http.sockets import BoundedBackend
 
-# Pages fetched ahead use one connection each; the rest is httpx's own choice.
+# Each prefetched page uses one connection. The other numbers are the defaults of httpx.
 MOST_CONNECTIONS = 100
 MOST_IDLE_CONNECTIONS = 20
 IDLE_SECONDS = 5.0
 
 
 class Network(httpx.BaseTransport):
-    """tls: for the service and for a proxy; None for plain http."""
+    """The network. tls: the context for the API and for a proxy; None for plain http."""
 
     def __init__(self, tls: ssl.SSLContext | None, proxy: Proxy | None, backend: BoundedBackend | None = None) -> None:
         settings: dict[str, Any] = {
@@ -42,12 +42,12 @@ class Network(httpx.BaseTransport):
         if proxy.is_socks:
             self._pool = httpcore.SOCKSProxy(url, proxy_auth=proxy.credentials, **settings)
         else:
-            # SSL_CERT_FILE counts for a proxy that is reached by https, too.
+            # SSL_CERT_FILE also applies to an https proxy.
             inner = tls if proxy.scheme == "https" else None
             self._pool = httpcore.HTTPProxy(url, proxy_auth=proxy.credentials, proxy_ssl_context=inner, **settings)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        asked = httpcore.Request(
+        core_request = httpcore.Request(
             method=request.method,
             url=httpcore.URL(
                 scheme=request.url.raw_scheme,
@@ -60,7 +60,7 @@ class Network(httpx.BaseTransport):
             extensions=request.extensions,
         )
         with _as_httpx_errors():
-            answer = self._pool.handle_request(asked)
+            answer = self._pool.handle_request(core_request)
         return httpx.Response(
             status_code=answer.status,
             headers=answer.headers,
@@ -84,7 +84,7 @@ class _Body(httpx.SyncByteStream):
         self._stream.close()
 
 
-# httpcore's errors have the names of httpx's; the first that fits counts.
+# The httpx error for each httpcore error. The first match counts.
 _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
     httpcore.ConnectTimeout: httpx.ConnectTimeout,
     httpcore.ReadTimeout: httpx.ReadTimeout,
@@ -109,11 +109,11 @@ def _as_httpx_errors() -> Iterator[None]:
     except Exception as error:
         exchange = exchange_under_way()
         if exchange is not None:
-            exchange.give_up_connecting()
+            exchange.cancel_connecting()
         found = next((kind for known, kind in _ERRORS.items() if isinstance(error, known)), None)
         if found is None and exchange is not None and exchange.connecting:
-            # What a proxy answers that speaks no SOCKS, or only a part of it, is an assertion or an index out of range.
-            raise httpx.ProxyError(f"the proxy's answer can't be read ({type(error).__name__})") from error
+            # If a proxy does not speak SOCKS correctly, the library raises AssertionError or IndexError.
+            raise httpx.ProxyError(f"the proxy's response is invalid ({type(error).__name__})") from error
         if found is None:
             raise
         raise found(str(error)) from error

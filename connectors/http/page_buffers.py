@@ -1,7 +1,7 @@
-"""Memory for the bodies of large answers, used again and again.
+"""Reusable memory for the bodies of large responses.
 
-New memory for each page of 3 MB is a third of all that reading one costs: the system hands it out, zeroed, 4 KB at a
-time. On the heap, bodies that come and go in many threads leave holes, and it grows with their number.
+New memory for each page of 3 MB is a third of the cost of reading it, because the kernel provides it, zeroed, in 4 KB
+pages. On the heap, the bodies of many threads leave holes, and the heap grows.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from collections.abc import Iterable
 from io import BytesIO
 from threading import Lock
 
-# A page that is larger is taken too. What is not written to takes no memory, unlike that of a bytearray.
+# Larger pages are possible. Unlike in a bytearray, memory that is never written is never allocated.
 USUAL_PAGE_BYTES = 4 * 1024 * 1024
 
 
 class PageBuffers:
-    """Buffers that several threads fill. most: how many are kept for the next body.
+    """Buffers that several threads fill. most: the number of buffers to keep.
 
-    A buffer is used again when nothing looks into it any more, no view and no row that was cut out of it: whoever
-    keeps a row keeps its text.
+    A buffer is reused as soon as no view of it exists. A row is a view, so its text stays valid as long as the row.
     """
 
     def __init__(self, most: int) -> None:
@@ -26,21 +25,21 @@ class PageBuffers:
         self._kept: list[BytesIO] = []
         self._lock = Lock()
 
-    def filled(self, chunks: Iterable[bytes]) -> memoryview:
-        """These chunks, one behind the other. Raises: what the chunks raise."""
-        body = self._free()
+    def fill(self, chunks: Iterable[bytes]) -> memoryview:
+        """Return the chunks joined in a buffer. Raises: what `chunks` raises."""
+        body = self._take_free()
         size = 0
         for chunk in chunks:
             begin, size = size, size + len(chunk)
             if size > len(body):
-                # It does not go back: one page that is larger than all others is no reason to keep so much.
+                # The larger buffer is not kept: one very large page must not occupy so much memory.
                 larger = _zeroed(2 * size).getbuffer()
                 larger[:begin] = body[:begin]
                 body = larger
             body[begin:size] = chunk
         return body[:size]
 
-    def _free(self) -> memoryview:
+    def _take_free(self) -> memoryview:
         with self._lock:
             for buffer in self._kept:
                 if not _is_viewed(buffer):
@@ -56,7 +55,7 @@ def _zeroed(size: int) -> BytesIO:
 
 
 def _is_viewed(buffer: BytesIO) -> bool:
-    """Whether a view of it exists: it can't change its size then, and says so."""
+    """Return whether a view of the buffer exists, because then it refuses to change its size."""
     try:
         buffer.truncate(USUAL_PAGE_BYTES)
     except BufferError:

@@ -1,8 +1,8 @@
-"""The proxy that the environment names for a service: HTTPS_PROXY, ALL_PROXY and NO_PROXY, as curl reads them.
+"""Selects the proxy for a URL from HTTPS_PROXY, ALL_PROXY and NO_PROXY, as curl does.
 
-A service is reached by https, so HTTP_PROXY does not count; one on this machine is called directly. A name in lower
-case is put before the same in upper case. Of NO_PROXY what can't be understood is left out: it is shared with other
-programs, and each of them knows forms of its own. A proxy that can't be used is an error, and only where it is needed.
+HTTP_PROXY is ignored, because every connection to another machine uses https. Connections to this machine use no proxy.
+A variable in lower case takes precedence over the same in upper case. Entries of NO_PROXY in an unknown form are
+ignored, because other programs use the variable too. A proxy that can't be used is an error only if it is needed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from core.errors import ConnectionSettingsError
 from core.installation import command_to_add
 from core.service_url import ascii_host
 
-# By scheme, where the setting names no port: curl's.
+# The default port of each scheme, as in curl.
 PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
-# RFC 1929: one byte says how long.
+# RFC 1929: the length is one byte.
 LONGEST_SOCKS_CREDENTIAL = 255
 
 _OF_THE_SYSTEM = "the proxy in the system's network settings"
@@ -33,7 +33,7 @@ _OF_THE_SYSTEM = "the proxy in the system's network settings"
 
 @dataclass(frozen=True)
 class Proxy:
-    """scheme: a key of PORTS. credentials: user name and password."""
+    """A proxy. scheme: a key of PORTS. credentials: user name and password."""
 
     scheme: str
     host: str
@@ -46,29 +46,29 @@ class Proxy:
 
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy for an https service; None where it is called directly.
+    """Return the proxy for an https URL, or None for a direct connection.
 
-    Raises: ConnectionSettingsError naming the variable, never its value, which may hold a password.
+    Raises: ConnectionSettingsError that names the variable but never its value, which may contain a password.
     """
     variable, value = _setting(environment)
-    parts, (_, exceptions) = urlsplit(url), _read(environment, "NO_PROXY")
+    parts, (_, exceptions) = urlsplit(url), _read_variable(environment, "NO_PROXY")
     if not value or _is_excepted(ascii_host(parts.hostname or ""), parts.port or 443, exceptions):
         return None
     try:
-        proxy = _parsed(value)
+        proxy = _parse(value)
     except ValueError as error:
         raise ConnectionSettingsError(f"{variable}: {error}") from None
     if proxy.is_socks and find_spec("socksio") is None:
         raise ConnectionSettingsError(
             f"{variable}: a SOCKS proxy needs the extra `socks` (socksio), which is not installed",
-            help=f"Nothing was sent. To add it: {command_to_add('socks')}",
+            help=f"Nothing was sent. Install the extra: {command_to_add('socks')}",
         )
     return proxy
 
 
 def _setting(environment: Mapping[str, str]) -> tuple[str, str]:
     for name in ("HTTPS_PROXY", "ALL_PROXY"):
-        variable, value = _read(environment, name)
+        variable, value = _read_variable(environment, name)
         if value:
             return variable, value
     if sys.platform == "darwin" and environment is os.environ:
@@ -76,44 +76,44 @@ def _setting(environment: Mapping[str, str]) -> tuple[str, str]:
     return "", ""
 
 
-def _read(environment: Mapping[str, str], name: str) -> tuple[str, str]:
-    """Return which spelling of the variable counts, and its value. Empty in lower case is empty."""
+def _read_variable(environment: Mapping[str, str], name: str) -> tuple[str, str]:
+    """Return the spelling of the variable that takes precedence, and its value. Lower case wins even if empty."""
     for variable in (name.lower(), name):
         if variable in environment:
             return variable, environment[variable].strip()
     return name, ""
 
 
-def _parsed(value: str) -> Proxy:
-    """Raises: ValueError saying what is wrong, without the value."""
+def _parse(value: str) -> Proxy:
+    """Return the proxy of a setting. Raises: ValueError that names the problem but does not quote the value."""
     scheme, separator, rest = value.partition("://")
     scheme, rest = (scheme.lower(), rest) if separator else ("http", value)
     if scheme not in PORTS:
-        raise ValueError("is not a proxy that can be used: its URL must begin with http, https, socks5 or socks5h")
-    # A password may hold what ends an authority elsewhere; behind the last @ there is none.
+        raise ValueError("is not a valid proxy: its URL must begin with http://, https://, socks5:// or socks5h://")
+    # A password may contain characters that end an authority. After the last @ there is no password.
     login, at, place = rest.rpartition("@")
     place, *behind = re.split(r"[/?#]", place, maxsplit=1)
     if not separator and any(behind):
-        # `http:/proxy:3128` would be a host that is called http.
-        raise ValueError("is not a proxy that can be used: give its URL, with :// behind the scheme")
+        # `http:/proxy:3128` would be a host named http.
+        raise ValueError("is not a valid proxy: its URL needs :// after the scheme")
     host, port = _host_and_port(place)
     if host is None:
-        raise ValueError("names no host and port: an IPv6 address goes in brackets, a port is from 1 to 65535")
+        raise ValueError("has an invalid host or port: put an IPv6 address in brackets; a port is from 1 to 65535")
     if not host:
-        raise ValueError("names no host")
+        raise ValueError("has no host")
     name, _, password = login.partition(":")
-    credentials = (_decoded(name), _decoded(password)) if at else None
+    credentials = (_decode(name), _decode(password)) if at else None
     if scheme.startswith("socks") and max(map(len, credentials or ()), default=0) > LONGEST_SOCKS_CREDENTIAL:
         raise ValueError(f"has a user name or password of more than {LONGEST_SOCKS_CREDENTIAL} bytes")
     return Proxy(scheme, ascii_host(host), port or PORTS[scheme], credentials)
 
 
-def _decoded(text: str) -> bytes:
+def _decode(text: str) -> bytes:
     return unquote_to_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 def _host_and_port(place: str) -> tuple[str | None, int | None]:
-    """Return a host, with its brackets, and the port, if any; None for a place that is neither."""
+    """Return the host, with its brackets, and the port, if any; (None, None) for an invalid text."""
     match = re.fullmatch(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?", place, re.ASCII)
     if match is None:
         return None, None
@@ -128,7 +128,7 @@ def _is_excepted(host: str, port: int, entries: str) -> bool:
 
 
 def _covers(entry: str, host: str, port: int) -> bool:
-    """Whether an entry of NO_PROXY means this host. One that can't be understood means none."""
+    """Return whether an entry of NO_PROXY matches this host. An entry in an unknown form matches no host."""
     if entry == "*":
         return True
     scheme, separator, rest = entry.partition("://")
@@ -137,7 +137,7 @@ def _covers(entry: str, host: str, port: int) -> bool:
             return False
         entry = rest.rstrip("/")
     with suppress(ValueError):
-        # An IP address or a network, in brackets or without.
+        # An IP address or a network, with or without brackets.
         network = re.sub(r"^\[([^\[\]]*)\](?=/|$)", r"\1", entry)
         return _is_in(host, ipaddress.ip_network(network, strict=False))
     named, only_port = _host_and_port(entry)
@@ -153,7 +153,7 @@ def _covers(entry: str, host: str, port: int) -> bool:
 
 
 def _is_in(host: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    # A name is not looked up for it: the proxy may be the only one that can.
+    # A name is not resolved for this: possibly only the proxy can resolve it.
     with suppress(ValueError):
         return ipaddress.ip_address(host) in network
     return False

@@ -1,4 +1,4 @@
-"""The Retry-After header (RFC 9110, section 10.2.3): a number of seconds, or an HTTP date."""
+"""Reads the Retry-After header (RFC 9110, section 10.2.3): a number of seconds, or an HTTP date."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# "Come again at once", answered to every attempt, uses all attempts up within a moment.
+# If every response asked for a retry at once, all attempts would be used up immediately.
 SHORTEST_SECONDS = 1.0
 
-# A timer that a platform sets by a header must end; nobody waits longer for an API.
+# A platform may set a timer by this header, so it needs an upper limit.
 LONGEST_SECONDS = 86_400.0
 
 MOST_VALUES = 8
 
-# The comma behind the name of a day is a part of its date.
+# A comma after the name of a day belongs to its date.
 _BETWEEN = re.compile(r",(?!\s*[0-9]{1,2}[ -][A-Za-z])")
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return the seconds to wait, from SHORTEST_SECONDS to LONGEST_SECONDS; None without a header that can be read.
+    """Return the seconds to wait, from SHORTEST_SECONDS to LONGEST_SECONDS, or None without a valid header.
 
-    A date is compared with the answer's own Date header, so that the clocks of both machines need not agree; with
-    `now` where there is none. A fraction of a second, which the RFC does not allow, is understood. Where a proxy on the
-    way has added a value of its own, the longest counts.
+    A date is compared with the Date header of the response (else with `now`), so that a difference of the clocks does
+    not matter. Fractions of a second are accepted, although the RFC does not allow them. If a proxy has added a second
+    value, the longest counts.
     """
     sent_at = _http_date(headers.get("date", "")) or now
     values = _BETWEEN.split(headers.get("retry-after", ""), maxsplit=MOST_VALUES)
@@ -41,7 +41,7 @@ def _seconds(value: str, sent_at: datetime) -> float | None:
 
 
 def _delta(value: str) -> float | None:
-    # One way to match only: with two for each zero, a header of zeros takes minutes.
+    # The pattern is unambiguous. With two ways to match each zero, a header of zeros would take minutes.
     if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value, re.ASCII) is None:
         return None
     return min(float(value), LONGEST_SECONDS)

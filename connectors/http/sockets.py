@@ -1,7 +1,7 @@
-"""Connections whose every operation ends when its exchange has to (connectors.http.exchange).
+"""Connections that respect the time limits of an exchange (connectors.http.exchange).
 
-httpcore takes a network backend of one's own. This one looks names up in a thread, shares the time between the
-addresses of a name, and checks the time at each read and write, under TLS and inside a proxy's TLS too.
+This network backend of httpcore resolves names in a thread, divides the time among the addresses of a name, and checks
+the time at each read and write, also within TLS and within TLS through a TLS proxy.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import httpcore
 
 from connectors.http.exchange import Exchange, HeadTooLarge, exchange_under_way
 
-# As TLS cuts records.
+# The largest record of TLS.
 RECORD_BYTES = 16_384
-# Of records that are there already: each read passes through four layers of HTTP, which costs more than the record.
+# Read several available records at once: a read through four layers of HTTP costs more than a record.
 READ_BYTES = 4 * RECORD_BYTES
 
 Resolve = Callable[[str, int], list[Any]]
@@ -31,7 +31,7 @@ def _look_up(host: str, port: int) -> list[Any]:
 
 
 class BoundedBackend(httpcore.NetworkBackend):
-    """resolve: looks a name up, as socket.getaddrinfo does; it may take as long as it likes."""
+    """The network backend. resolve: resolves a name, as socket.getaddrinfo does; it may take any time."""
 
     def __init__(self, resolve: Resolve = _look_up) -> None:
         self._resolve = resolve
@@ -48,13 +48,13 @@ class BoundedBackend(httpcore.NetworkBackend):
         if exchange is not None:
             exchange.begin_connecting()
         try:
-            connected = _connected(self._addresses(host, port, timeout), timeout)
+            connected = _connect(self._addresses(host, port, timeout), timeout)
             for option in socket_options or ():
                 connected.setsockopt(*option)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from error
-        # A name with an empty or an endless label is a UnicodeError.
+        # A name with an empty or too long label raises UnicodeError.
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(str(error)) from error
         stream = _Stream(connected)
@@ -72,23 +72,26 @@ class BoundedBackend(httpcore.NetworkBackend):
         def look_up() -> None:
             try:
                 found.put(self._resolve(host, port))
-            except Exception as error:  # noqa: BLE001 -- raised again where it is waited for
+            except Exception as error:  # noqa: BLE001 -- raised again in the waiting thread
                 found.put(error)
 
-        # A look-up can't be ended: where it takes too long its thread is left behind, and keeps no process from ending.
+        # A lookup can't be cancelled. If it takes too long, its daemon thread is abandoned; it does not block the exit.
         Thread(target=look_up, name="name-look-up", daemon=True).start()
         try:
             addresses = found.get(timeout=_cut(timeout))
         except Empty:
-            raise TimeoutError("the name was not resolved in time") from None
+            raise TimeoutError("DNS lookup timed out") from None
         if isinstance(addresses, Exception):
             raise addresses
         return addresses
 
 
-def _connected(addresses: list[Any], timeout: float | None) -> socket.socket:
-    """Return a connection to the first address that takes one. The time is shared between them: a route that swallows
-    everything (IPv6 in many networks) must not use up that of the next."""
+def _connect(addresses: list[Any], timeout: float | None) -> socket.socket:
+    """Return a connection to the first address that accepts one.
+
+    The time is divided among the addresses, because a route that drops all packets (IPv6 in many networks) must not
+    use the time of the next address.
+    """
     failure: OSError = OSError("the name has no address")
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
         left = _cut(timeout)
@@ -105,7 +108,7 @@ def _connected(addresses: list[Any], timeout: float | None) -> socket.socket:
 
 
 def _cut(timeout: float | None) -> float | None:
-    """Return the timeout, cut to what the exchange has left. Raises: TimeoutError where that is nothing."""
+    """Return the timeout, limited to the time left for the exchange. Raises: TimeoutError if none is left."""
     exchange = exchange_under_way()
     if exchange is None:
         return timeout
@@ -116,7 +119,7 @@ def _cut(timeout: float | None) -> float | None:
 
 
 class _Stream(httpcore.NetworkStream):
-    """A socket, plain or with TLS."""
+    """A socket, with or without TLS."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
@@ -136,7 +139,7 @@ class _Stream(httpcore.NetworkStream):
         return data
 
     def _records(self) -> bytes:
-        """Wait for a record, and take those behind it that have come. What fails behind it fails at the next read."""
+        """Return a record, and those that have arrived behind it. The next read raises a failure behind them."""
         if self._failure is not None:
             raise self._failure
         if not self._buffer:
@@ -173,7 +176,7 @@ class _Stream(httpcore.NetworkStream):
         try:
             if isinstance(self._socket, ssl.SSLSocket):
                 return _TlsInTls(self, ssl_context, server_hostname, timeout)
-            # CPython cuts a whole handshake to the timeout, not each of its reads.
+            # CPython applies the timeout to the whole handshake, not to each read.
             self._socket.settimeout(_cut(timeout))
             return _Stream(ssl_context.wrap_socket(self._socket, server_hostname=server_hostname))
         except (TimeoutError, httpcore.TimeoutException) as error:
@@ -197,13 +200,13 @@ class _Stream(httpcore.NetworkStream):
             case "socket":
                 return self._socket
             case "is_readable":
-                # Of what was read ahead the socket knows nothing any more.
+                # The socket does not know about data that was read ahead.
                 return self._ended or self._failure is not None or _is_readable(self._socket)
         return None
 
 
 class _TlsInTls(httpcore.NetworkStream):
-    """TLS through a proxy that is reached by TLS itself."""
+    """TLS inside the TLS connection to a proxy."""
 
     def __init__(
         self, below: _Stream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
@@ -221,7 +224,7 @@ class _TlsInTls(httpcore.NetworkStream):
             except ssl.SSLWantReadError:
                 waits = True
             finally:
-                # An alert, too, is for the peer.
+                # Send pending data even after an error: it may be a TLS alert.
                 if self._outgoing.pending:
                     self._below.write(self._outgoing.read(), timeout)
             if not waits:
@@ -268,7 +271,7 @@ def _count(exchange: Exchange | None, data: bytes) -> None:
 
 
 def _is_readable(connected: socket.socket) -> bool:
-    """Whether a connection that rests has something to read: the peer has closed it, or is out of step."""
+    """Return whether an idle connection has data to read: the peer has closed it, or broke the protocol."""
     if connected.fileno() < 0:
         return True
     poll = select.poll()

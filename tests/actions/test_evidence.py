@@ -526,7 +526,7 @@ def test_what_is_no_bundle_deletes_nothing(api: EmailSecurity, tmp_path: Path) -
 def test_a_record_of_calls_that_cant_be_opened_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConnectionSettingsError, match="CFES_CALL_RECORD"):
         connected(Listing(1, listed(1)), call_record=str(tmp_path / "missing" / "calls"))
-    with pytest.raises(ConnectionSettingsError, match="no regular file"):
+    with pytest.raises(ConnectionSettingsError, match="not a regular file"):
         connected(Listing(1, listed(1)), call_record="/dev/full")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConnectionSettingsError, match="CFES_CALL_RECORD"):

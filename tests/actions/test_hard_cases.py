@@ -160,7 +160,7 @@ def test_answers_about_another_job_are_not_taken_for_this_one() -> None:
 
 @pytest.mark.parametrize("answer", [httpx.Response(404, text="<html>"), refused(404, 7003, "No route")])
 def test_a_wrong_address_is_not_taken_for_a_job_that_is_gone(answer: httpx.Response) -> None:
-    with pytest.raises(ApiRefusal, match="no such address"):
+    with pytest.raises(ApiRefusal, match="no such path"):
         delete_job.run({"job_id": JOB_ID}, connected(Scripted(answer)))
 
 

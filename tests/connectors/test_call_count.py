@@ -355,7 +355,7 @@ def test_a_call_that_the_count_refuses_is_not_sent(
         list(api.list_jobs())
     assert 300 <= (caught.value.retry_after_seconds or 0) <= 306
     [file] = directory.iterdir()
-    assert f"calls are counted in '{file}'" in caught.value.help
+    assert f"count of this machine's calls is in '{file}'" in caught.value.help
     assert sandbox.state.truth()["calls"] == before
 
 

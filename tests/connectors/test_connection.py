@@ -98,7 +98,7 @@ def test_a_setting_that_cannot_be_used_is_named_and_its_value_is_not(variable: s
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("CFES_PLAN_KEY", "short", "has fewer than 32 characters; `cfes policy init DIR` makes a key"),
+        ("CFES_PLAN_KEY", "short", "has fewer than 32 characters; `cfes policy init DIR` creates a key"),
         ("CFES_PLAN_KEY", "k" * 4097, "has more than 4096 characters"),
         ("CFES_READ_ONLY", "maybe", "must be true or false"),
     ],

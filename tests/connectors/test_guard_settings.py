@@ -1,4 +1,4 @@
-"""A guard setting that is set and empty is an error, whichever way it comes; an unset one is not."""
+"""A guard setting that is set but empty is an error, whichever way it comes; an unset one is not."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_a_guard_that_is_set_and_empty_is_an_error_that_names_it_and_the_fix(var
         with pytest.raises(ConnectionSettingsError) as caught:
             Connection.from_environment({**GOOD, variable + suffix: value})
         assert (caught.value.exit_code, caught.value.applied) == (2, "no")
-        assert caught.value.message == f"{variable}{suffix} is set and empty"
-        assert caught.value.help == f"Nothing was changed. Unset {variable}{suffix}, or give it a value."
+        assert caught.value.message == f"{variable}{suffix} is set but empty"
+        assert caught.value.help == f"Nothing was changed. Unset {variable}{suffix}, or set a value."
 
 
 @pytest.mark.parametrize("variable", GUARDS)
@@ -52,7 +52,7 @@ def test_a_good_value_beside_an_empty_one_does_not_hide_it(variable: str, tmp_pa
         {variable: "", f"{variable}_FILE": str(tmp_path / "value")},
         {variable: VALUES[field], f"{variable}_FILE": ""},
     ):
-        with pytest.raises(ConnectionSettingsError, match="is set and empty"):
+        with pytest.raises(ConnectionSettingsError, match="is set but empty"):
             Connection.from_environment({**GOOD, **pair})
 
 
@@ -68,7 +68,7 @@ def test_a_file_that_is_empty_is_an_error(variable: str, content: str, tmp_path:
 def test_a_platform_that_passes_empty_text_for_an_unset_field_gets_the_error_too(field: str) -> None:
     given: dict[str, object] = {"account_id": ACCOUNT, "api_token": TOKEN}
     for empty in (*EMPTY, *([SecretStr("")] if field == "plan_key" else [])):
-        with pytest.raises(ConnectionSettingsError, match=f"{VARIABLES[field]}: is set and empty: unset it"):
+        with pytest.raises(ConnectionSettingsError, match=f"{VARIABLES[field]}: is set but empty: unset it"):
             Connection.checked({**given, field: empty})
 
 
@@ -101,6 +101,6 @@ def test_a_switch_is_on_or_off_as_it_says(value: str, on: bool) -> None:
 
 
 def test_one_setting_read_by_itself_follows_the_same_rule() -> None:
-    with pytest.raises(ConnectionSettingsError, match="CFES_POLICY is set and empty"):
+    with pytest.raises(ConnectionSettingsError, match="CFES_POLICY is set but empty"):
         read_setting({"CFES_POLICY": ""}, "CFES_POLICY")
     assert read_setting({}, "CFES_POLICY") is None

@@ -21,34 +21,34 @@ def memory_of(view: memoryview) -> object:
 
 
 def test_a_body_is_its_chunks() -> None:
-    assert bytes(PageBuffers(2).filled([b"abc", b"", b"de"])) == b"abcde"
-    assert bytes(PageBuffers(2).filled([])) == b""
+    assert bytes(PageBuffers(2).fill([b"abc", b"", b"de"])) == b"abcde"
+    assert bytes(PageBuffers(2).fill([])) == b""
 
 
 @pytest.mark.parametrize("size", [USUAL_PAGE_BYTES - 1, USUAL_PAGE_BYTES, USUAL_PAGE_BYTES + 1, 3 * USUAL_PAGE_BYTES])
 def test_a_body_of_any_size_is_whole(size: int) -> None:
     body = bytes(range(251)) * (size // 251 + 1)
     chunks = (body[place : min(place + 70_001, size)] for place in range(0, size, 70_001))
-    assert bytes(PageBuffers(2).filled(chunks)) == body[:size]
+    assert bytes(PageBuffers(2).fill(chunks)) == body[:size]
 
 
 def test_memory_that_nothing_looks_into_is_used_again() -> None:
     buffers = PageBuffers(2)
-    first = buffers.filled([b"first"])
+    first = buffers.fill([b"first"])
     memory = memory_of(first)
     del first
-    second = buffers.filled([b"2nd"])
+    second = buffers.fill([b"2nd"])
     assert memory_of(second) is memory
     assert bytes(second) == b"2nd"
 
 
 def test_a_part_of_a_body_keeps_its_memory() -> None:
     buffers = PageBuffers(1)
-    page = buffers.filled([b'{"a": [1, 2]}'])
+    page = buffers.fill([b'{"a": [1, 2]}'])
     part = page[6:12]
     del page
-    raw = msgspec.json.decode(buffers.filled([b'{"a": "kept"}']), type=dict[str, msgspec.Raw])["a"]
-    later = [buffers.filled([b"x" * 20]) for _ in range(3)]
+    raw = msgspec.json.decode(buffers.fill([b'{"a": "kept"}']), type=dict[str, msgspec.Raw])["a"]
+    later = [buffers.fill([b"x" * 20]) for _ in range(3)]
     assert bytes(part) == b"[1, 2]"
     assert bytes(raw) == b'"kept"'
     assert [bytes(view) for view in later] == [b"x" * 20] * 3
@@ -60,10 +60,10 @@ def test_a_body_that_breaks_off_gives_its_memory_back() -> None:
         raise ConnectionResetError
 
     buffers = PageBuffers(1)
-    memory = memory_of(buffers.filled([b"first"]))
+    memory = memory_of(buffers.fill([b"first"]))
     with pytest.raises(ConnectionResetError):
-        buffers.filled(broken())
-    assert memory_of(buffers.filled([b"last"])) is memory
+        buffers.fill(broken())
+    assert memory_of(buffers.fill([b"last"])) is memory
 
 
 def test_threads_never_share_memory() -> None:
@@ -73,7 +73,7 @@ def test_threads_never_share_memory() -> None:
     def fill(number: int) -> bool:
         body = bytes([number]) * 50_000
         together.wait(timeout=20)
-        views = [buffers.filled(body[place : place + 1000] for place in range(0, len(body), 1000)) for _ in range(20)]
+        views = [buffers.fill(body[place : place + 1000] for place in range(0, len(body), 1000)) for _ in range(20)]
         return all(bytes(view) == body for view in views)
 
     with ThreadPoolExecutor(8) as pool:
@@ -82,10 +82,10 @@ def test_threads_never_share_memory() -> None:
 
 def test_no_more_memory_is_kept_than_asked_for() -> None:
     buffers = PageBuffers(2)
-    first = [buffers.filled([b"x"]) for _ in range(5)]
+    first = [buffers.fill([b"x"]) for _ in range(5)]
     memories = [memory_of(view) for view in first]
     del first
-    again = [buffers.filled([b"y"]) for _ in range(3)]
+    again = [buffers.fill([b"y"]) for _ in range(3)]
     assert [any(memory_of(view) is memory for memory in memories) for view in again] == [True, True, False]
 
 
@@ -95,7 +95,7 @@ def test_what_no_body_fills_takes_no_memory() -> None:
         "from pathlib import Path; from connectors.http.page_buffers import PageBuffers\n"
         "def resident(): return int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
         "buffers, before = PageBuffers(10), resident()\n"
-        "bodies = [buffers.filled([b'x' * 1000]) for _ in range(10)]\n"
+        "bodies = [buffers.fill([b'x' * 1000]) for _ in range(10)]\n"
         "print(resident() - before)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

@@ -239,7 +239,7 @@ def test_what_a_proxy_answers_instead_of_a_tunnel_is_named_by_its_status(status:
         network = Network(accepting_the_tests(), Proxy("http", "127.0.0.1", slow.port))
         with connected("https://service.example/client/v4", network) as api, pytest.raises(NotReceived) as caught:
             api.create_job(REQUEST)
-    assert caught.value.message == f"the service could not be reached (ProxyError: it answered {status[:3].decode()})"
+    assert caught.value.message == f"the API could not be reached (ProxyError: it answered {status[:3].decode()})"
 
 
 def tunnel_to(service: Peer) -> Talk:
@@ -347,7 +347,7 @@ def test_the_limits_are_those_of_the_part_under_way() -> None:
     now[0] = 16
     exchange.trace("http11.send_request_headers.started", {"request": _Sent(b"GET")})
     assert exchange.remaining() == 9
-    exchange.head_is_there()
+    exchange.end_head()
     assert exchange.remaining() == 9
 
 

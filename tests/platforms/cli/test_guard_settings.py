@@ -1,4 +1,4 @@
-"""A guard variable that is set and empty stops every command and function that could write, over real HTTP."""
+"""A guard variable that is set but empty stops every command and function that could write, over real HTTP."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_no_command_writes(
     monkeypatch.setenv(setting, "")
     for action, params in WRITES:
         ended = connected(action, "--params", "-", typed=json.dumps(params))
-        assert (ended.code, ended.error["message"]) == (2, f"{setting} is set and empty"), action
+        assert (ended.code, ended.error["message"]) == (2, f"{setting} is set but empty"), action
         assert ended.error["help"].startswith("Nothing was changed. Unset")
     assert sandbox.state.truth()["jobs"] == []
 
@@ -56,14 +56,14 @@ def test_no_playbook_begins(connected: Cfes, monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("CFES_POLICY", "")
     alert = ROOT / "examples" / "alert.json"
     ended = connected("playbook", "run", "phish-campaign-purge", "--input", str(alert), "--yes")
-    assert (ended.code, ended.error["message"]) == (2, "CFES_POLICY is set and empty")
+    assert (ended.code, ended.error["message"]) == (2, "CFES_POLICY is set but empty")
     assert not (tmp_path / "cfes-runs").exists()
 
 
 def test_a_policy_is_not_checked_in_place_of_an_empty_setting(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CFES_POLICY", " ")
     ended = connected("policy", "check")
-    assert (ended.code, ended.error["message"]) == (2, "CFES_POLICY is set and empty")
+    assert (ended.code, ended.error["message"]) == (2, "CFES_POLICY is set but empty")
 
 
 def test_a_policy_that_others_can_change_stops_every_write_and_check_says_the_same(
@@ -108,7 +108,7 @@ def test_nothing_is_approved_without_the_policy_that_was_meant(
             ended = cfes(*given)
         assert ended.code == code, (name, value, ended.out)
         assert "eyJ" not in ended.out + ended.err
-        assert "is set and empty" in ended.out or "can be changed by another user" in ended.out
+        assert "is set but empty" in ended.out or "can be changed by another user" in ended.out
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
