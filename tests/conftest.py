@@ -18,6 +18,7 @@ from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
 from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings
+from tests.actions.incomplete import incomplete_actions
 from tests.clock import FakeClock
 
 pytest_plugins = ["tests.object_stores", "tests.secrets_watch", "tests.skips"]
@@ -44,6 +45,13 @@ FOREIGN_SETTINGS = (
     *("CLOUDFLARE_", "CFES_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_"),
     *("AWS_", "GOOGLE_", "AZURE_"),
 )
+
+
+def pytest_sessionstart() -> None:
+    """End with one sentence where an action lacks a field: importing it would fail in every test module."""
+    problems = incomplete_actions(EXAMPLE_ALERT.parents[1] / "actions")
+    if problems:
+        pytest.exit("; ".join(problems), returncode=1)
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 from actions.contract import catalog
 from actions.contract.action import Action, BoundedParams, BoundedResult
 from core.errors import ParameterError
+from tests.actions.incomplete import incomplete_actions
 
 ACTIONS = list(catalog.available().values())
 ROOT = Path(__file__).parent.parent.parent
@@ -42,10 +44,26 @@ def test_its_examples_fit_its_own_schemas(action: Action[Any, Any]) -> None:
 
 @each_action
 def test_every_parameter_and_result_says_what_it_is(action: Action[Any, Any]) -> None:
-    for model in (action.params, action.result):
-        for name, field in model.model_fields.items():
-            nested = inspect.isclass(field.annotation) and field.annotation.__doc__
-            assert field.description or nested, f"{action.id}: {name} has no description"
+    for schema in (action.params.model_json_schema(), action.result.model_json_schema(mode="serialization")):
+        models = schema.get("$defs", {})
+        for name, field in schema.get("properties", {}).items():
+            assert described(field, models), f"{action.id}: give {name} a description"
+
+
+def described(field: Mapping[str, Any], models: Mapping[str, Any]) -> bool:
+    """Whether a field says what it is, by itself or by the model that it holds."""
+    parts = (field, *field.get("anyOf", ()), *field.get("allOf", ()))
+    held = [models[part["$ref"].rpartition("/")[2]] for part in parts if "$ref" in part]
+    return bool(field.get("description")) or any(model.get("description") for model in held) or "const" in field
+
+
+def test_an_action_without_a_field_is_named_with_the_field(tmp_path: Path) -> None:
+    whole = (ROOT / "actions" / "list_jobs.py").read_text(encoding="utf-8")
+    for missing in ("effect", "params", "example_result"):
+        (tmp_path / "new_action.py").write_text(re.sub(rf"\n    {missing}=", f"\n    _{missing}=", whole))
+        assert incomplete_actions(tmp_path) == [f"actions/new_action.py: give ACTION the field {missing}"]
+    (tmp_path / "new_action.py").write_text(whole)
+    assert incomplete_actions(tmp_path) == []
 
 
 @each_action
