@@ -30,12 +30,14 @@ def titles() -> dict[str, str]:
 def find(action_id: str) -> Action[Any, Any]:
     """Return the action with this ID; underscores count as hyphens. Raises: ParameterError with a suggestion."""
     name = str(action_id).replace("_", "-")
-    if name not in titles():
+    module = name.replace("-", "_")
+    # By the files' names: to read all titles takes 20 ms.
+    if module not in _modules():
         raise ParameterError(
             f"unknown action {name[:100]!r}{did_you_mean(name, titles(), or_list=True)}",
             help="Nothing was sent.",
         )
-    action: Action[Any, Any] = importlib.import_module(f"actions.{name.replace('-', '_')}").ACTION
+    action: Action[Any, Any] = importlib.import_module(f"actions.{module}").ACTION
     return action
 
 
@@ -43,6 +45,11 @@ def find(action_id: str) -> Action[Any, Any]:
 def available() -> dict[str, Action[Any, Any]]:
     """Return every action by its ID, in alphabetical order."""
     return {name: find(name) for name in titles()}
+
+
+@cache
+def _modules() -> frozenset[str]:
+    return frozenset(path.stem for path in FOLDER.glob("*.py")) - {"__init__"}
 
 
 def _declared(path: Path) -> tuple[str, str] | None:

@@ -162,3 +162,11 @@ def test_playbooks_load_no_client_and_nothing_that_acts() -> None:
     code = f"import sys, {', '.join(modules)}; print(*({heavy} & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    "action_id", ["", "__init__", "contract", "contract.action", "../core/errors", "get-job\n", "Get-Job", "a" * 300]
+)
+def test_only_an_action_is_found_by_its_id(action_id: str) -> None:
+    with pytest.raises(ParameterError, match="unknown action"):
+        catalog.find(action_id)
