@@ -1,6 +1,6 @@
 """A session: connect when an action first needs it, record the calls, run actions.
 
-The command line, AWS Lambda and the Python interface `cfes` run actions through a session.
+AWS Lambda runs its actions through a session; the command line and `cfes` in Python run playbooks through one.
 """
 
 from __future__ import annotations
