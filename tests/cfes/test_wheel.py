@@ -19,7 +19,8 @@ import pytest
 from tests.secrets_watch import see_streams
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("actions", "connectors", "core", "platforms", "playbooks", "remediation", "sandbox")
+NOT_INSIDE = ("benchmarks", "cfes", "supply_chain", "tests")
+PACKAGES = sorted({path.parent.name for path in ROOT.glob("[a-z]*/__init__.py")} - {*NOT_INSIDE})
 FILES = ("manifest.json", "docs/manifest.schema.json", "examples/alert.json", "examples/policy.yaml")
 
 READING_PLAYBOOK = """
@@ -192,11 +193,12 @@ print(actions.get_job.__file__)
     assert "/site-packages/cfes/top-level/actions/get_job.py" in ended.stdout
 
 
-def test_a_program_with_a_module_of_the_same_name_is_told_so(installed: Run, tmp_path: Path) -> None:
-    (tmp_path / "core" / "__init__.py").write_text("")
-    ended = installed("python", "-c", "import core, cfes")
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_program_with_a_module_of_the_same_name_is_told_so(name: str, installed: Run, tmp_path: Path) -> None:
+    (tmp_path / name / "__init__.py").write_text("")
+    ended = installed("python", "-c", f"import {name}, cfes")
     assert ended.returncode == 1
-    assert f"another one: {tmp_path}/core/__init__.py. Nothing was run. Run `cfes run` as a process" in ended.stderr
+    assert f"another one: {tmp_path}/{name}/__init__.py. Nothing was run. Run `cfes run` as a process" in ended.stderr
 
 
 def test_without_the_command_lines_extra_the_installer_is_named(
