@@ -2,19 +2,118 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from core.errors import PackError
+from core.instants import format_instant
 from platforms.published import reference
 from platforms.published.manifest import ROOT
+from playbooks.language import loading
+from sandbox.clock import SECOND
+from sandbox.server import RunningSandbox, start
+from sandbox.settings import Settings
+from tests.doc_blocks import Block, read_blocks, write_script
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "benchmarks/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+# The pages whose commands are run.
+TAUGHT = [page for page in PAGES if page.name != "CONTRIBUTING.md" and page.parent.name != "benchmarks"]
 KINDS = ("tutorial", "how-to", "reference", "explanation")
+
+# A job that the reader of a page has, with its ID in $job_id.
+ENDED_JOB = """
+cfes create-move-job --sender billing@invoice-portal.example --start 2026-11-13T00:00:00Z --no-detections-only \\
+    --destination JunkEmail --max-messages 1000 --idempotency-key earlier --output json > made.json
+job_id=$(python3 -c 'import json; print(json.load(open("made.json"))["job_id"])')
+cfes wait-for-job --job-id "$job_id" > waited.json
+"""
+TWO_ALERTS = """
+python3 -c 'import json; one = json.load(open("alert.json"))
+for number in "12": print(json.dumps({**one, "AlertID": f"alert-{number}"}))' > alerts.ndjson
+"""
+# A checkout of the reader's own. Our tests hold made-up tokens, which may not stay in the files of a test.
+CHECKOUT = """
+trap 'rm -rf tests' EXIT
+export PYTHONDONTWRITEBYTECODE=1
+for name in connectors core platforms playbooks remediation sandbox examples pyproject.toml manifest.json; do
+    rm -rf "$name" && ln -s "$PYTHONPATH/$name" "$name"
+done
+cp -R "$PYTHONPATH/actions" .
+mkdir -p tests/actions && cp "$PYTHONPATH"/tests/*.py tests && cp "$PYTHONPATH/tests/actions/__init__.py" tests/actions
+export PYTHONPATH="$PWD"
+"""
+
+# What a page takes for granted, run before its first block.
+PREPARATION: dict[str, str] = {
+    "docs/how-to/undo-and-retry.md": ENDED_JOB,
+    "docs/how-to/handle-several-alerts.md": TWO_ALERTS,
+    "docs/how-to/verify-an-evidence-bundle.md": ENDED_JOB,
+    "docs/how-to/verify-against-logpush.md": ENDED_JOB
+    + 'curl -s "$SANDBOX/_sandbox/post_delivery_events" > events.ndjson',
+    "docs/how-to/export-without-names.md": ENDED_JOB,
+    "docs/how-to/require-two-approvers.md": "openssl genpkey -algorithm ed25519 -out carol.pem\n"
+    "openssl pkey -in carol.pem -pubout -out carol.pub",
+    "docs/how-to/write-an-action.md": ENDED_JOB + CHECKOUT,
+}
+
+# Blocks that end with another exit code than 0, by their first line.
+EXITS: dict[str, dict[str, int]] = {
+    "docs/tutorial/handle-your-first-alert.md": {
+        # The job's failed messages are still delivered.
+        "cfes playbook run phish-campaign-purge --input examples/alert.json": 8,
+    },
+    "docs/how-to/handle-several-alerts.md": {"cfes playbook run phish-campaign-purge --input alerts.ndjson": 2},
+    "docs/how-to/handle-a-spoofed-sender.md": {
+        "cfes playbook run phish-campaign-purge --input alert.json --set search_by=link_domain --plan-only "
+        "--out by-link.json": 3,
+    },
+    "docs/how-to/write-a-playbook.md": {"cfes playbook run look-first.yaml --input alert.json --set limit=1": 3},
+    "docs/how-to/call-from-a-shell.md": {
+        "cfes get-job --job-id 00000000-0000-4000-8000-000000000000 > answer.json": 5,
+    },
+    "docs/how-to/verify-an-evidence-bundle.md": {"cfes verify case-42.zip --public-key evidence.pub": 8},
+    "docs/how-to/require-two-approvers.md": {
+        "cfes playbook run phish-campaign-purge --input alert.json --plan-only --out plan.json": 3,
+    },
+}
+
+# Why a block marked `no-run` is not run, by its first line.
+SETUP = "it sets up the machine, or starts what this test starts by itself"
+VALUES = "its values are the reader's own"
+NOT_RUN: dict[str, str] = {
+    "make demo": SETUP,
+    "make setup && . .venv/bin/activate": SETUP,
+    "make setup": SETUP,
+    "make sandbox": SETUP,
+    "make manifest": "it writes into this checkout; a test compares what it writes",
+    "make audit": "it needs the network",
+    "make sbom": "tests/supply_chain runs what is behind it",
+    "pip install --require-hashes --no-deps -r requirements-hashed.txt": "it needs the network",
+    "cfes sandbox --alert examples/alert.json --messages 20000 --port 8080": SETUP,
+    'cfes sandbox --alert examples/alert.json --messages 3000 --port 8080 --at "$(date -u +%Y-%m-%dT%H:%M:%SZ)"': SETUP,
+    "export CLOUDFLARE_BASE_URL=http://127.0.0.1:44857/client/v4": VALUES,
+    "export CLOUDFLARE_API_TOKEN=... CLOUDFLARE_ACCOUNT_ID=... CFES_POLICY=policy.yaml": VALUES,
+    "export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... AWS_REGION=eu-central-1": VALUES,
+    "export AWS_ENDPOINT_URL=https://ACCOUNT_ID.r2.cloudflarestorage.com AWS_REGION=auto": VALUES,
+    "install -D -o root -g root -m 0644 policy.yaml /etc/cfes/policy.yaml": "it changes /etc",
+    "import re": "tests/remediation/exports/test_csv_excel.py runs it on many cells",
+}
+
+# The start of the searches in the pages. It moves with the alert, which must be of today: approvals have the time of
+# this machine.
+START_IN_PAGES = "2026-11-13T00:00:00Z"
 
 
 def name_of(page: Path) -> str:
@@ -65,3 +164,131 @@ def test_every_make_target_that_a_page_names_exists() -> None:
     for page in PAGES:
         named = set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.MULTILINE))
         assert named <= targets, f"{name_of(page)} names {named - targets}"
+
+
+COMMANDS = {
+    # Nobody sits at a terminal: --yes answers the questions.
+    "cfes": """case "$1 ${2-}" in
+"playbook run") case "$*" in *--plan-only*) ;; *) set -- "$@" --yes ;; esac ;;
+"approve "*) set -- "$@" --yes ;;
+esac
+exec "$PYTHON" -m platforms.cli "$@"
+""",
+    "python3": 'exec "$PYTHON" "$@"\n',
+}
+
+
+def check_shell(printed: str, folder: Path) -> None:
+    outcome, complete, *ended = printed.split()
+    assert outcome in ("succeeded", "partial")
+    assert (complete, ended) == ("True", ["True", "True"])
+    assert len((folder / "case-42.csv").read_text().splitlines()) > 20
+
+
+def check_python(printed: str, folder: Path) -> None:
+    outcome, rows, complete = printed.splitlines()[0].split()
+    assert outcome in ("succeeded", "partial")
+    assert (int(rows) >= 20, complete) == (True, "True")
+    assert len((folder / "case-42.ndjson").read_text().splitlines()) == int(rows)
+
+
+def check_approved(printed: str, folder: Path) -> None:
+    done = json.loads(printed.splitlines()[-1])
+    assert (done["status"], done["outputs"]["complete"]) == ("completed", True)
+    bundle = Path(done["directory"]) / "evidence.zip"
+    assert json.loads(zipfile.ZipFile(folder / bundle).read("request.json"))["approved_by"] == ["bob", "carol"]
+
+
+def check_one_job(_printed: str, folder: Path) -> None:
+    assert len(json.loads((folder / "truth.json").read_text())["jobs"]) == 1
+
+
+# What must be true after the commands of a page, beyond their exit codes: what was printed, and the folder.
+CHECKS: dict[str, Callable[[str, Path], None]] = {
+    "docs/how-to/call-from-a-shell.md": check_shell,
+    "docs/how-to/call-from-python.md": check_python,
+    "docs/how-to/require-two-approvers.md": check_approved,
+    "docs/how-to/rehearse-failures.md": check_one_job,
+}
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in TAUGHT if any(block.runs for block in read_blocks(page))], ids=name_of
+)
+def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    from sandbox.job_life import Pace  # noqa: PLC0415
+
+    now = datetime.now(UTC)
+    alert = json.loads((ROOT / "examples" / "alert.json").read_text())
+    alert["Timestamp"] = format_instant(now - timedelta(hours=1))
+    (tmp_path / "work" / "examples").mkdir(parents=True)
+    for name in ("alert.json", "examples/alert.json"):
+        (tmp_path / "work" / name).write_text(json.dumps(alert))
+    (tmp_path / "bin").mkdir()
+    for name, lines in COMMANDS.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{lines}")
+        (tmp_path / "bin" / name).chmod(0o700)
+    blocks = [Block("sh", "", PREPARATION.get(name_of(page), "")), *read_blocks(page)]
+    script = write_script([dated(block, now) for block in blocks], tmp_path / "blocks", EXITS.get(name_of(page), {}))
+    pace = Pace(start_delay=0.1, discover_rate=2000, process_rate=2000, retry_delay=0.1)
+    settings = Settings(messages=100, alert=alert, campaign_size=20, pace=pace, at=int(now.timestamp() * SECOND))
+    with start(settings) as sandbox:
+        environment = {
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(tmp_path / "work"),
+            "PYTHON": sys.executable,
+            "PYTHONPATH": str(ROOT),
+            "CLOUDFLARE_API_TOKEN": sandbox.token,
+            "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,
+            "CLOUDFLARE_BASE_URL": sandbox.base_url,
+            "CFES_LISTING_LAG_SECONDS": "1",
+            "CFES_LOG": "off",
+            "SANDBOX": sandbox.origin,
+            "READ_TOKEN": RunningSandbox.read_token,
+        }
+        command = ["bash", "-c", script]
+        ended = subprocess.run(
+            command, cwd=tmp_path / "work", env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
+    if name_of(page) in CHECKS:
+        CHECKS[name_of(page)](ended.stdout, tmp_path / "work")
+
+
+def dated(block: Block, now: datetime) -> Block:
+    """Return a block with searches that start seven days ago."""
+    return Block(
+        block.language, block.label, block.text.replace(START_IN_PAGES, format_instant(now - timedelta(days=7)))
+    )
+
+
+def test_each_block_that_is_not_run_has_its_reason_here() -> None:
+    not_run = {block.first_line for page in TAUGHT for block in read_blocks(page) if block.label == "no-run"}
+    assert not_run == NOT_RUN.keys()
+
+
+def test_each_exception_is_for_a_block_that_exists() -> None:
+    run = {name_of(page): {block.first_line for block in read_blocks(page) if block.runs} for page in TAUGHT}
+    assert PREPARATION.keys() | CHECKS.keys() | EXITS.keys() <= run.keys()
+    assert [page for page, exits in EXITS.items() if not exits.keys() <= run[page]] == []
+
+
+def test_each_block_of_json_is_json() -> None:
+    for page in TAUGHT:
+        for block in read_blocks(page):
+            if block.language == "json":
+                json.loads(block.text)
+
+
+def test_the_playbook_of_the_documentation_loads() -> None:
+    page = ROOT / "docs" / "how-to" / "write-a-playbook.md"
+    [block] = [block for block in read_blocks(page) if block.language == "yaml"]
+    assert loading.load(block.text).id == "look-first"
+
+
+def test_every_exit_code_of_an_error_is_in_the_table() -> None:
+    def codes(kind: type[PackError]) -> set[int]:
+        return {kind.exit_code}.union(*(codes(child) for child in kind.__subclasses__()))
+
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    assert codes(PackError) <= {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}

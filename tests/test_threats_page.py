@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "explanation" / "threats.md"
-HEADER = ["threat", "control", "where it is tested"]
+HEADER = ["threat", "control", "proof"]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from remediation.evidence.manifest import MANIFEST, SIGNATURE, BundledFile, Mani
 from remediation.evidence.signature import Signer
 from remediation.evidence.verification import MOST_ENTRIES, Verification, verified_file, verify
 
-DOCUMENTATION = Path(__file__).parents[3] / "docs" / "explanation" / "evidence.md"
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "how-to" / "verify-an-evidence-bundle.md"
 NOW = datetime(2026, 11, 20, 16, 2, 35, tzinfo=UTC)
 FILES = {
     "rows.ndjson": b'{"message_id":"1"}\n' * 40_000,
