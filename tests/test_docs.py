@@ -51,7 +51,8 @@ for name in connectors core platforms playbooks remediation sandbox examples pyp
     rm -rf "$name" && ln -s "$PYTHONPATH/$name" "$name"
 done
 cp -R "$PYTHONPATH/actions" .
-mkdir -p tests/actions && cp "$PYTHONPATH"/tests/*.py tests && cp "$PYTHONPATH/tests/actions/__init__.py" tests/actions
+mkdir tests && cp "$PYTHONPATH"/tests/*.py tests && ln -s "$PYTHONPATH/tests/connectors" tests/connectors
+mkdir tests/actions && cp "$PYTHONPATH/tests/actions/__init__.py" tests/actions
 export PYTHONPATH="$PWD"
 """
 
