@@ -238,13 +238,13 @@ def _patient(api: EmailSecurity | None) -> EmailSecurity:
 
 def _hear_rows(p: Params, api: EmailSecurity | None, job: BulkJob, witnesses: Witnesses) -> BulkJob:
     """Take the rows of the file, or of the API; gives the job as it is after that."""
-    from remediation.reconciliation.job_claims import action_of, hear_rows  # noqa: PLC0415
+    from remediation.reconciliation.job_claims import action_of, load_rows  # noqa: PLC0415
     from remediation.reconciliation.row_claims import rows_of_file  # noqa: PLC0415
 
     if p.rows is not None:
         witnesses.take_rows(rows_of_file(p.rows, action_of(job), "/rows"))
         return job
-    hear_rows(_patient(api), job, witnesses)
+    load_rows(_patient(api), job, witnesses)
     return job if p.job is not None else _patient(api).get_job(p.job_id)
 
 

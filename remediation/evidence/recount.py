@@ -18,12 +18,12 @@ from connectors.objects.message import MessageStatus
 from connectors.paging.row_ids import RowIds
 from core.instants import parse_instant
 from core.quantity import counted
+from remediation.jobs.row_count import RowCount
 
 # No row of a mail is longer. A line without an end must not fill the memory.
 LONGEST_LINE_BYTES = 1 << 26
 
 _KNOWN = frozenset(get_args(MessageStatus))
-_COUNTED = ("COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
 
 # The service may keep whole seconds of one time and fractions of another.
 _ROUNDING = timedelta(seconds=1)
@@ -74,11 +74,8 @@ class Recount:
         expected = self._job.total_messages_discovered
         if self._rows != expected:
             return f"rows.ndjson has {counted(self._rows, 'row')}, the job counts {expected:,}"
-        found = {status: self._by_status[status] for status in _COUNTED}
-        found["PENDING"] = self._rows - sum(found.values())
-        for status, count in self._job.counters().items():
-            if found[status] != count:
-                return f"rows.ndjson has {counted(found[status], 'row')} with status {status}, the job counts {count:,}"
+        for status, (rows, count) in RowCount(None, self._rows, self._by_status).differences(self._job).items():
+            return f"rows.ndjson has {counted(rows, 'row')} with status {status}, the job counts {count:,}"
         return None
 
     def lacks(self, row_ids: Iterable[str]) -> bool:

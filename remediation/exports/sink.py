@@ -15,8 +15,8 @@ from connectors.paging.pages import LARGEST_PAGE
 from connectors.paging.raw_rows import RawRows, rows_of_lines
 from connectors.paging.row_ids import RowIds
 from core.errors import InlineTooLarge, UnusableAnswer
-from remediation.exports.completeness import RowCount
 from remediation.exports.row_file import RowFile
+from remediation.jobs.row_count import RowCount
 
 if TYPE_CHECKING:
     from remediation.exports.pseudonyms.pseudonyms import Pseudonyms

@@ -14,12 +14,9 @@ from connectors.paging.pages import LARGEST_PAGE, Position
 from core.errors import ListingRepeats
 from remediation.exports.resume import Resume
 from remediation.exports.sink import RowSink
+from remediation.jobs.rows import MOST_PASSES, read_pass
 
-# A second pass finds rows that slipped between two pages of the first; after the third nothing new is to be expected.
-MOST_PASSES = 3
-
-# The same, where the job changes meanwhile and every row is read again: a bound against a service that contradicts
-# itself.
+# How often every row is read, where the job changes meanwhile: a bound against a service that contradicts itself.
 MOST_ROUNDS = 2 * MOST_PASSES
 
 # Called behind each page: the rows so far, and how many are expected.
@@ -116,31 +113,15 @@ class RowSource:
     def _pages(self, api: EmailSecurity, sink: RowSink, on_page: OnPage) -> Iterator[bool]:
         """Read the listing once. Yield, behind each page, whether this pass has more to read."""
         expected = sink.count.expected(self.job)
-
-        def enough() -> bool:
-            return expected is not None and len(sink.seen) >= expected
-
-        def most() -> int:
-            """How many rows there can be. A running job finds more, so it is polled before the bound counts."""
-            job = self.job
-            if not job.has_ended and len(sink.seen) > job.total_messages_discovered:
-                job = api.get_job(job.job_id)
-            return job.total_messages_discovered
-
-        pages = api.job_message_pages(
-            self.job.job_id,
-            status=self.status,
-            start=self.position,
-            enough=enough,
-            expected=lambda: expected,
-            most=most,
-            taken=sink.seen,
+        pages = read_pass(
+            api, self.job, lambda: len(sink.seen), status=self.status, start=self.position, taken=sink.seen
         )
         for rows, follows in pages:
             before = len(sink.seen)
             sink.add(rows)
             # The page that brings the last row, or follows it, ends the pass: to stop there would save nothing.
-            ends = enough() and (len(sink.seen) > before or len(rows) < LARGEST_PAGE)
+            enough = expected is not None and len(sink.seen) >= expected
+            ends = enough and (len(sink.seen) > before or len(rows) < LARGEST_PAGE)
             more = len(rows) > 0 and not ends
             # Its memory is for the next page.
             del rows

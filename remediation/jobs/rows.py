@@ -1,141 +1,83 @@
-"""Read the rows of a job, in as many passes as it takes until they agree with the job's counters.
+"""Read the rows of a job, in as many passes as it takes until they are as many as the job's counters say.
 
 Rows that move between two pages while they are read are missed by that pass; another pass finds them. A pass may also
-return a row twice. So only the job's counters show whether all rows were read.
+return a row twice. So only the job's counters show whether all rows were read: see remediation.jobs.row_count.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
 from connectors.objects.message import MessageStatus
 from connectors.paging.pages import Position
-from connectors.paging.raw_rows import RawRows
-from connectors.paging.row_ids import RowIds
 from core.errors import PackError
 from core.instants import parse_instant
+from remediation.jobs.row_count import expected_rows
+
+if TYPE_CHECKING:
+    from connectors.paging.raw_rows import RawRows
+    from connectors.paging.row_ids import RowIds
 
 # A second pass finds rows that were missed by the first; after the third nothing new is to be expected.
 MOST_PASSES = 3
 
-# Statuses that the job's counters count; PENDING also counts rows that are being processed right now.
-COUNTED_STATUSES = ("COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
 
+def read_rows(
+    api: EmailSecurity, job: BulkJob, rows_so_far: Callable[[], int], *, status: MessageStatus | None = None
+) -> Iterator[RawRows]:
+    """Yield pages of a job's rows, pass after pass, until the caller has as many as the job's counters say.
 
-def expected_rows(status: MessageStatus | None, job: BulkJob) -> int | None:
-    """Return how many rows the job's counters count; None where no counter counts that status."""
-    if status is None:
-        return job.total_messages_discovered
-    if status in COUNTED_STATUSES:
-        return job.counters().get(status)
-    return 0 if job.has_ended and job.messages_pending == 0 else None
-
-
-def rows_by_counter(by_status: Mapping[str, int], rows: int) -> dict[str, int]:
-    """Return how many of these rows each counter of a job should count, by the status that it is named after."""
-    found = {status: by_status.get(status, 0) for status in COUNTED_STATUSES}
-    return {**found, "PENDING": rows - sum(found.values())}
-
-
-def differing_counters(by_status: Mapping[str, int], rows: int, job: BulkJob) -> dict[str, tuple[int, int]]:
-    """Return, by status, how many rows were read and how many the job counts, where the two differ."""
-    found = rows_by_counter(by_status, rows)
-    return {status: (found[status], count) for status, count in job.counters().items() if found[status] != count}
-
-
-@dataclass
-class RowTally:
-    """The rows that were read so far, each once. status: the only one that is read, or None for all."""
-
-    status: MessageStatus | None = None
-    seen: RowIds = field(default_factory=RowIds, kw_only=True)
-    by_status: Counter[str] = field(default_factory=Counter, kw_only=True)
-    duplicates: int = field(default=0, kw_only=True)
-
-    @property
-    def rows(self) -> int:
-        return len(self.seen)
-
-    def add(self, row_ids: Sequence[str], statuses: Sequence[str]) -> list[bool]:
-        """Count rows. Return which of them are new."""
-        is_new = self.seen.new(row_ids)
-        self.duplicates += len(row_ids) - sum(is_new)
-        self.by_status.update(status for status, new in zip(statuses, is_new, strict=True) if new)
-        return is_new
-
-    def agrees_with(self, job: BulkJob) -> bool:
-        """Return whether the rows are as many as the counters say: in total, and status by status for all rows."""
-        if expected_rows(self.status, job) != self.rows:
-            return False
-        return self.status is not None or not differing_counters(self.by_status, self.rows, job)
-
-
-class RowReader:
-    """Reads the rows of a job, or those with one status.
-
-    rows: returns how many different rows the caller has. start: where the first pass begins. A deadline is the
-    connection's: `api.until(...)`.
-
-    position: where the next page begins, to start again from. It moves when the caller asks for the next page: a page
-    that could not be stored is read again. passes: how many passes are over.
+    rows_so_far: returns how many different rows the caller has taken from the pages. status: read only rows with it.
+    Raises: what EmailSecurity.job_message_pages raises.
     """
-
-    def __init__(
-        self,
-        api: EmailSecurity,
-        job: BulkJob,
-        rows: Callable[[], int],
-        *,
-        status: MessageStatus | None = None,
-        start: Position | None = None,
-    ) -> None:
-        self.job = job
-        self.position = start or Position()
-        self.passes = 0
-        self._api = api
-        self._rows = rows
-        self._status = status
-
-    @property
-    def expected(self) -> int | None:
-        return expected_rows(self._status, self.job)
-
-    @property
-    def has_all(self) -> bool:
-        """Return whether the caller has as many rows as the counters say. Ask it after `pages`."""
-        return self.expected is not None and self._rows() >= self.expected
-
-    def pages(self, most_passes: int = MOST_PASSES) -> Iterator[RawRows]:
-        """Yield pages, pass after pass, until the caller has all rows or the passes are used up.
-
-        Raises: what EmailSecurity.job_message_pages raises.
-        """
-        for _ in range(most_passes):
-            yield from self.one_pass()
-            if self.has_all:
-                return
-
-    def one_pass(self) -> Iterator[RawRows]:
-        """Yield the pages of one pass. Raises: what EmailSecurity.job_message_pages raises."""
-        job = self.job
-        for rows, follows in self._api.job_message_pages(
-            job.job_id,
-            status=self._status,
-            start=self.position,
-            enough=lambda: job.has_ended and self._rows() == self.expected,
-            expected=lambda: self.expected,
-            most=lambda: job.total_messages_discovered if job.has_ended else None,
-        ):
+    for _ in range(MOST_PASSES):
+        for rows, _ in read_pass(api, job, rows_so_far, status=status, to_end=not job.has_ended):
             yield rows
             # Its memory is for the next page.
             del rows
-            self.position = follows
-        self.position, self.passes = Position(), self.passes + 1
+        expected = expected_rows(status, job)
+        if expected is not None and rows_so_far() >= expected:
+            return
+
+
+def read_pass(
+    api: EmailSecurity,
+    job: BulkJob,
+    rows_so_far: Callable[[], int],
+    *,
+    status: MessageStatus | None = None,
+    start: Position | None = None,
+    to_end: bool = False,
+    taken: RowIds | None = None,
+) -> Iterator[tuple[RawRows, Position]]:
+    """Yield the pages of one pass over a job's rows, each with the position behind it, where a later pass may start.
+
+    to_end: read on after the expected number of rows, because the job still finds more. taken: the IDs of the caller's
+    rows, if it keeps them: those of a page are added before the next page is asked for.
+    Raises: what EmailSecurity.job_message_pages raises.
+    """
+    expected = expected_rows(status, job)
+
+    def most() -> int:
+        """Return how many rows there can be. A running job finds more, so it is polled before the bound counts."""
+        latest = job
+        if not job.has_ended and rows_so_far() > job.total_messages_discovered:
+            latest = api.get_job(job.job_id)
+        return latest.total_messages_discovered
+
+    return api.job_message_pages(
+        job.job_id,
+        status=status,
+        start=start,
+        enough=lambda: not to_end and expected is not None and rows_so_far() >= expected,
+        expected=lambda: expected,
+        most=most,
+        taken=taken,
+    )
 
 
 def waits_for_retry(api: EmailSecurity, job: BulkJob) -> tuple[bool, list[str]]:

@@ -9,6 +9,8 @@ from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
 from core.errors import ParameterError, Problem, UnexpectedAnswer
 from core.instants import parse_instant
+from remediation.jobs.row_count import RowCount
+from remediation.jobs.rows import read_rows
 from remediation.reconciliation.comparison import JobsDoing, Witnesses
 from remediation.reconciliation.disagreements import Disagreement, counter_differs
 from remediation.reconciliation.post_delivery_events import microseconds
@@ -25,9 +27,6 @@ COUNTERS = {
     "CANCELLED": "messages_cancelled",
     "PENDING": "messages_pending",
 }
-
-# Rows that move between two pages while they are read are missed; another pass finds them.
-MOST_PASSES = 3
 
 
 def action_of(job: BulkJob) -> str | None:
@@ -51,25 +50,13 @@ def doing_of(job: BulkJob, margin_seconds: float) -> JobsDoing:
     )
 
 
-def hear_rows(api: EmailSecurity, job: BulkJob, witnesses: Witnesses) -> None:
+def load_rows(api: EmailSecurity, job: BulkJob, witnesses: Witnesses) -> None:
     """Take the rows that the API lists. Raises: what EmailSecurity.job_message_pages raises."""
-
-    def enough() -> bool:
-        return witnesses.rows.number >= job.total_messages_discovered
-
-    for _ in range(MOST_PASSES):
-        for rows, _ in api.job_message_pages(
-            job.job_id,
-            enough=lambda: job.has_ended and enough(),
-            expected=lambda: job.total_messages_discovered,
-            most=lambda: job.total_messages_discovered if job.has_ended else None,
-        ):
-            try:
-                witnesses.take_rows(rows_of_page(rows.texts, action_of(job)))
-            except ValueError as error:
-                raise UnexpectedAnswer(f"a message of the job: {error}") from None
-        if enough():
-            return
+    for rows in read_rows(api, job, lambda: witnesses.rows.number):
+        try:
+            witnesses.take_rows(rows_of_page(rows.texts, action_of(job)))
+        except ValueError as error:
+            raise UnexpectedAnswer(f"a message of the job: {error}") from None
 
 
 def counters(job: BulkJob) -> dict[str, int]:
@@ -80,10 +67,9 @@ def counters(job: BulkJob) -> dict[str, int]:
 
 def counters_against_rows(job: BulkJob, witnesses: Witnesses) -> Iterator[Disagreement]:
     """Every counter that is not what the rows add up to."""
-    rows = witnesses.rows
-    found = {COUNTERS[status]: rows.by_status[status] for status in COUNTERS if status != "PENDING"}
-    found["messages_pending"] = rows.number - sum(found.values())
-    found["total_messages_discovered"] = rows.number
+    rows = RowCount(None, witnesses.rows.number, witnesses.rows.by_status)
+    found = {COUNTERS[status]: number for status, number in rows.by_counter().items()}
+    found["total_messages_discovered"] = rows.rows
     for counter, counted in counters(job).items():
         if found[counter] != counted:
             yield counter_differs(counter, counted, found[counter])

@@ -73,7 +73,7 @@ def test_what_was_moved_comes_back_to_inbox_and_it_says_that_the_folder_before_i
     assert set(folders(sandbox).values()) == {"Inbox"}
     assert (result["succeeded"], result["destination"], result["done"]) == (result["messages"], "Inbox", True)
     assert result["original_folder"] == "not known"
-    assert any("came from is not known" in warning for warning in result["warnings"])
+    assert any("original folder of the messages is not known" in warning for warning in result["warnings"])
     assert sum("verdict MALICIOUS" in warning for warning in result["warnings"]) == 1
     assert result["plan_hash"] == dry["plan_hash"]
     again = restore(api, export, dry_run=False)
@@ -166,8 +166,8 @@ def test_rows_without_a_message_or_a_folder_are_told(api: EmailSecurity, export:
 
     result = restore(api, changed(export, take_away))
     assert (result["without_id"], len(result["rows_without_id"])) == (1, 1)
-    assert result["by_destination"]["(not told)"] == 1
-    assert any("1 row does not say where" in warning for warning in result["warnings"])
+    assert result["by_destination"]["(not reported)"] == 1
+    assert any("1 row does not name the folder" in warning for warning in result["warnings"])
 
 
 def test_a_folder_that_is_none_is_refused_and_named_without_what_could_harm(

@@ -55,7 +55,7 @@ def test_the_failed_messages_are_moved_to_the_jobs_own_folder(sandbox: RunningSa
     assert (result["succeeded"], result["failed"], result["not_yet"], result["done"]) == (len(ids), 0, 0, True)
     assert [set(batch) for batch in sent(sandbox)] == [ids]
     assert {folders(sandbox)[one] for one in ids} == {"DeletedItems"}
-    assert any("for every recipient" in warning for warning in result["warnings"])
+    assert any("covers all recipients" in warning for warning in result["warnings"])
 
 
 def test_a_repeat_sends_nothing(sandbox: RunningSandbox, api: EmailSecurity) -> None:
@@ -165,7 +165,9 @@ def test_what_can_not_be_read_as_a_time_is_held_back_and_said() -> None:
         result = retry(api, JOB_ID, skip_done=False)
     assert script.bodies() == [{"destination": "JunkEmail", "ids": ["x-1"]}]
     assert (result["succeeded"], result["not_sent"], result["not_yet"], result["done"]) == (1, 2, 0, False)
-    assert any("retry_after of 2 messages can't be read" in warning for warning in result["warnings"])
+    assert any(
+        "2 messages were not sent: their retry_after is not a valid time" in warning for warning in result["warnings"]
+    )
 
 
 def test_what_was_done_elsewhere_while_it_waited_is_not_done_again() -> None:
@@ -236,5 +238,5 @@ def test_rows_that_contradict_their_job_are_not_acted_on(changed: dict[str, Any]
 def test_a_folder_that_is_not_known_is_not_moved_to() -> None:
     params = {"type": "MOVE", "destination": "Archive"}
     script = scripted(scripted_row(1, action_params=params), action_params=params)
-    with connected(script) as api, pytest.raises(UnexpectedAnswer, match="no folder that is known"):
+    with connected(script) as api, pytest.raises(UnexpectedAnswer, match="not a known folder"):
         retry(api, JOB_ID)

@@ -23,13 +23,13 @@ from connectors.objects.job import BulkJob, BulkJobRequest
 from connectors.paging.pages import Page
 from connectors.transport import Answer, Transport
 from core.errors import OutcomeUnknown, PackError, TemporaryFailure
-from remediation.exports.completeness import RowCount
 from remediation.guardrails.plans import check as plan_check
 from remediation.guardrails.plans.plan import Plan
 from remediation.jobs import clearance, job_list
 from remediation.jobs import reuse as job_reuse
 from remediation.jobs import settling as job_settling
 from remediation.jobs.job_list import JobList, ListedJobs
+from remediation.jobs.row_count import RowCount
 from remediation.messages import batches as message_batches
 from remediation.messages import change
 from remediation.stamp import Stamp

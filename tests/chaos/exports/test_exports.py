@@ -17,11 +17,11 @@ import pytest
 from connectors.paging.row_ids import RowIds
 from remediation.evidence.contents import BundleWriter
 from remediation.exports import export, row_file
-from remediation.exports.completeness import RowCount
 from remediation.exports.finish_time import FinishTime
 from remediation.exports.publication import Publication
 from remediation.exports.row_file import RowFile
 from remediation.exports.sink import RowSink
+from remediation.jobs.row_count import RowCount
 from tests.chaos.exports.play import in_words, run_day
 from tests.chaos.exports.schedule import Day, drawn
 from tests.chaos.exports.tally import Tally

@@ -1,4 +1,4 @@
-"""Whether the rows that were read are all the rows of a job, by the job's own counters."""
+"""Compare the number of rows that were read with the job's own counters."""
 
 from __future__ import annotations
 
@@ -24,18 +24,24 @@ class RowCount:
     def expected(self, job: BulkJob) -> int | None:
         return expected_rows(self.status, job)
 
+    def by_counter(self) -> dict[str, int]:
+        """Return what the job's counters should be, by the status that each one counts."""
+        found = {status: self.by_status.get(status, 0) for status in COUNTED_STATUSES}
+        return {**found, "PENDING": self.rows - sum(found.values())}
+
+    def differences(self, job: BulkJob) -> dict[str, tuple[int, int]]:
+        """Return, by status, the number of rows and the job's counter, where the two differ."""
+        found = self.by_counter()
+        return {status: (found[status], count) for status, count in job.counters().items() if found[status] != count}
+
     def agrees_with(self, job: BulkJob) -> bool:
-        """Whether the rows match the counters: in number, and status by status where the job counts it."""
+        """Return whether the rows match the counters: in number, and status by status where the job counts it."""
         if self.expected(job) != self.rows:
             return False
-        if self.status is not None:
-            return True
-        rows = {status: self.by_status.get(status, 0) for status in COUNTED_STATUSES}
-        rows["PENDING"] = self.rows - sum(rows.values())
-        return all(rows[status] == count for status, count in job.counters().items())
+        return self.status is not None or not self.differences(job)
 
     def disagreement(self, job: BulkJob, *, settled: bool) -> str:
-        """Return why these rows are no complete export. settled: whether the job had ended before the first of them."""
+        """Return why these rows are not all. settled: whether the job had ended before the first of them was read."""
         expected = self.expected(job)
         if not settled:
             return (
