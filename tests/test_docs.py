@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings
 from tests.doc_blocks import Block, read_blocks, write_script
+from tests.doc_commands import CLIENT
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "benchmarks/README.md")),
@@ -47,12 +48,12 @@ for number in "12": print(json.dumps({**one, "AlertID": f"alert-{number}"}))' > 
 CHECKOUT = """
 trap 'rm -rf tests' EXIT
 export PYTHONDONTWRITEBYTECODE=1
-for name in connectors core platforms playbooks remediation sandbox examples pyproject.toml manifest.json; do
+for name in cfes connectors core platforms playbooks remediation sandbox examples pyproject.toml manifest.json; do
     rm -rf "$name" && ln -s "$PYTHONPATH/$name" "$name"
 done
 cp -R "$PYTHONPATH/actions" .
-mkdir tests && cp "$PYTHONPATH"/tests/*.py tests && ln -s "$PYTHONPATH/tests/connectors" tests/connectors
-mkdir tests/actions && cp "$PYTHONPATH/tests/actions/__init__.py" tests/actions
+mkdir -p tests/actions && cp "$PYTHONPATH"/tests/*.py tests && ln -s "$PYTHONPATH/tests/connectors" tests/connectors
+find "$PYTHONPATH/tests/actions" -maxdepth 1 -name '*.py' ! -name 'test_*' -exec cp {} tests/actions \\;
 export PYTHONPATH="$PWD"
 """
 
@@ -168,15 +169,35 @@ def test_every_make_target_that_a_page_names_exists() -> None:
 
 
 COMMANDS = {
-    # Nobody sits at a terminal: --yes answers the questions.
+    # Nobody sits at a terminal: --yes answers the questions. A page that has a checkout of its own runs that one.
     "cfes": """case "$1 ${2-}" in
 "playbook run") case "$*" in *--plan-only*) ;; *) set -- "$@" --yes ;; esac ;;
 "approve "*) set -- "$@" --yes ;;
 esac
-exec "$PYTHON" -m platforms.cli "$@"
+if [ "$PYTHONPATH" = "$ROOT" ]; then exec "$PYTHON" -SEc "$CLIENT" "$@"; else exec "$PYTHON" -m platforms.cli "$@"; fi
 """,
     "python3": 'exec "$PYTHON" "$@"\n',
 }
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a process that answers `cfes` commands."""
+    address = str(tmp_path_factory.mktemp("commands") / "socket")
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.doc_commands", address],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "ready\n"
+        yield address
+        process.stdin.close()
 
 
 def check_shell(printed: str, folder: Path) -> None:
@@ -216,7 +237,7 @@ CHECKS: dict[str, Callable[[str, Path], None]] = {
 @pytest.mark.parametrize(
     "page", [page for page in TAUGHT if any(block.runs for block in read_blocks(page))], ids=name_of
 )
-def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_run(page: Path, commands: str, tmp_path: Path) -> None:
     from sandbox.job_life import Pace  # noqa: PLC0415
 
     now = datetime.now(UTC)
@@ -239,6 +260,9 @@ def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
             "HOME": str(tmp_path / "work"),
             "PYTHON": sys.executable,
             "PYTHONPATH": str(ROOT),
+            "ROOT": str(ROOT),
+            "CLIENT": CLIENT,
+            "CFES_SERVER": commands,
             "CLOUDFLARE_API_TOKEN": sandbox.token,
             "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,
             "CLOUDFLARE_BASE_URL": sandbox.base_url,

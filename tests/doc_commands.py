@@ -1,0 +1,80 @@
+"""Answer `cfes` commands from one process that has loaded the pack: a copy of it runs each command.
+
+`python -m tests.doc_commands SOCKET` serves until its standard input closes. `CLIENT` is the command `cfes` of a shell
+that the tests start: it passes its arguments, folder, environment and streams to the server.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+CLIENT = """\
+import json, os, socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(os.environ["CFES_SERVER"])
+call = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(connection, [len(call).to_bytes(4, "big")], [0, 1, 2])
+connection.sendall(call)
+sys.exit(int(connection.recv(16) or b"70"))
+"""
+
+
+def serve(path: str) -> None:
+    """Serve commands at a socket until standard input closes."""
+    from actions.contract import catalog  # noqa: PLC0415 -- the server alone loads the pack
+    from platforms.cli import main  # noqa: PLC0415
+
+    catalog.available()
+    for name in ("platforms.cli.commands.playbook", "platforms.cli.commands.policy", "platforms.cli.commands.approve"):
+        importlib.import_module(name)
+    # The system reaps the copies.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as ready:
+        listener.bind(path)
+        listener.listen()
+        print("ready", flush=True)  # noqa: T201
+        ready.register(listener, selectors.EVENT_READ)
+        ready.register(sys.stdin, selectors.EVENT_READ)
+        while all(key.fileobj is not sys.stdin for key, _ in ready.select()):
+            connection, _ = listener.accept()
+            with connection:
+                if os.fork() == 0:
+                    answer(connection, main.main)
+
+
+def answer(connection: socket.socket, run: object) -> NoReturn:
+    """Run the command that a client passes, send its exit code, and end this process."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    code = 70
+    try:
+        head, streams, _, _ = socket.recv_fds(connection, 4, 3)
+        call = b""
+        while len(call) < int.from_bytes(head, "big"):
+            call += connection.recv(65536)
+        arguments, folder, environment = json.loads(call)
+        for target, stream in enumerate(streams):
+            os.dup2(stream, target)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = ["cfes", *arguments]
+        assert callable(run)
+        code = run()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        connection.sendall(str(code).encode())
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
