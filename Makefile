@@ -11,7 +11,7 @@ SEED ?= 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test chaos lint manifest record bench smoke audit sbom hashes clean
+.PHONY: help setup demo sandbox test quick slow chaos lint manifest record bench smoke audit sbom hashes clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -65,8 +65,14 @@ demo: $(VENV)/.runs ## Answer a phishing alert against the sandbox, from search 
 sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, until Ctrl-C
 	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000 --at "$$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 
-test: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Run the tests; those of the report's looks need Chromium (.ci/chromium installs it)
-	@$(BIN)/python -m pytest -n 2
+test: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Run all tests, or ARGS="tests/core -k instants"; the report's tests need Chromium (.ci/chromium installs it)
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2)
+
+quick: $(VENV)/.tests ## Run the tests that take under a minute together
+	@$(BIN)/python -m pytest -n 2 --quick $(ARGS)
+
+slow: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Measure the tests anew, and write tests/slow.txt, the list that `make quick` leaves out
+	@$(BIN)/python -m pytest -n 2 --write-slow
 
 chaos: $(VENV)/.tests ## Play random bad days (CASES=5000, SEED=1) of jobs, the official SDK beside the pack, and of exports
 	@$(BIN)/python -m tests.chaos --cases $(CASES) --seed $(SEED)

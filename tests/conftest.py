@@ -21,7 +21,7 @@ from sandbox.settings import Settings
 from tests.actions.incomplete import incomplete_actions
 from tests.clock import FakeClock
 
-pytest_plugins = ["tests.object_stores", "tests.secrets_watch", "tests.skips"]
+pytest_plugins = ["tests.object_stores", "tests.secrets_watch", "tests.skips", "tests.slow"]
 
 EXAMPLE_ALERT = Path(__file__).parent.parent / "examples" / "alert.json"
 
