@@ -44,19 +44,6 @@ TWO_ALERTS = """
 python3 -c 'import json; one = json.load(open("alert.json"))
 for number in "12": print(json.dumps({**one, "AlertID": f"alert-{number}"}))' > alerts.ndjson
 """
-# A checkout of the reader's own. Our tests hold made-up tokens, which may not stay in the files of a test.
-CHECKOUT = """
-trap 'rm -rf tests' EXIT
-export PYTHONDONTWRITEBYTECODE=1
-for name in cfes connectors core platforms playbooks remediation sandbox examples pyproject.toml manifest.json; do
-    rm -rf "$name" && ln -s "$PYTHONPATH/$name" "$name"
-done
-cp -R "$PYTHONPATH/actions" .
-mkdir -p tests/actions && cp "$PYTHONPATH"/tests/*.py tests && ln -s "$PYTHONPATH/tests/connectors" tests/connectors
-find "$PYTHONPATH/tests/actions" -maxdepth 1 -name '*.py' ! -name 'test_*' -exec cp {} tests/actions \\;
-export PYTHONPATH="$PWD"
-"""
-
 # What a page takes for granted, run before its first block.
 PREPARATION: dict[str, str] = {
     "docs/how-to/undo-and-retry.md": ENDED_JOB,
@@ -67,7 +54,6 @@ PREPARATION: dict[str, str] = {
     "docs/how-to/export-without-names.md": ENDED_JOB,
     "docs/how-to/require-two-approvers.md": "openssl genpkey -algorithm ed25519 -out carol.pem\n"
     "openssl pkey -in carol.pem -pubout -out carol.pub",
-    "docs/how-to/write-an-action.md": ENDED_JOB + CHECKOUT,
 }
 
 # Blocks that end with another exit code than 0, by their first line.
@@ -99,7 +85,6 @@ NOT_RUN: dict[str, str] = {
     "make setup && . .venv/bin/activate": SETUP,
     "make setup": SETUP,
     "make sandbox": SETUP,
-    "make manifest": "it writes into this checkout; a test compares what it writes",
     "make audit": "it needs the network",
     "make sbom": "tests/supply_chain runs what is behind it",
     "pip install --require-hashes --no-deps -r requirements-hashed.txt": "it needs the network",
@@ -169,12 +154,12 @@ def test_every_make_target_that_a_page_names_exists() -> None:
 
 
 COMMANDS = {
-    # Nobody sits at a terminal: --yes answers the questions. A page that has a checkout of its own runs that one.
+    # Nobody sits at a terminal: --yes answers the questions.
     "cfes": """case "$1 ${2-}" in
 "playbook run") case "$*" in *--plan-only*) ;; *) set -- "$@" --yes ;; esac ;;
 "approve "*) set -- "$@" --yes ;;
 esac
-if [ "$PYTHONPATH" = "$ROOT" ]; then exec "$PYTHON" -SEc "$CLIENT" "$@"; else exec "$PYTHON" -m platforms.cli "$@"; fi
+exec "$PYTHON" -SEc "$CLIENT" "$@"
 """,
     "python3": 'exec "$PYTHON" "$@"\n',
 }
@@ -260,7 +245,6 @@ def test_the_commands_of_a_page_run(page: Path, commands: str, tmp_path: Path) -
             "HOME": str(tmp_path / "work"),
             "PYTHON": sys.executable,
             "PYTHONPATH": str(ROOT),
-            "ROOT": str(ROOT),
             "CLIENT": CLIENT,
             "CFES_SERVER": commands,
             "CLOUDFLARE_API_TOKEN": sandbox.token,
