@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from core import errors
 from core.errors import PackError
 from core.instants import format_instant
 from platforms.published import reference
@@ -153,6 +154,23 @@ def test_every_make_target_that_a_page_names_exists() -> None:
         assert named <= targets, f"{name_of(page)} names {named - targets}"
 
 
+JQ = """
+import json, sys
+assert sys.argv[1:3] == ["-s", "."]
+print(json.dumps([json.load(open(name)) for name in sys.argv[3:]]))
+"""
+CURL = """
+import argparse, sys, urllib.request
+parser = argparse.ArgumentParser()
+for flag in ("-H", "-d", "-X"):
+    parser.add_argument(flag)
+parser.add_argument("-s", action="store_true")
+parser.add_argument("url")
+given = parser.parse_args()
+headers = dict([given.H.split(": ")]) if given.H else {}
+call = urllib.request.Request(given.url, given.d.encode() if given.d else None, headers, method=given.X)
+sys.stdout.buffer.write(urllib.request.urlopen(call).read())
+"""
 COMMANDS = {
     # Nobody sits at a terminal: --yes answers the questions.
     "cfes": """case "$1 ${2-}" in
@@ -162,6 +180,9 @@ esac
 exec "$PYTHON" -SEc "$CLIENT" "$@"
 """,
     "python3": 'exec "$PYTHON" "$@"\n',
+    # Stand-ins: neither has to be installed where the tests run.
+    "jq": f'exec "$PYTHON" -c \'{JQ}\' "$@"\n',
+    "curl": f'exec "$PYTHON" -c \'{CURL}\' "$@"\n',
 }
 
 
@@ -287,6 +308,13 @@ def test_each_block_of_json_is_json() -> None:
         for block in read_blocks(page):
             if block.language == "json":
                 json.loads(block.text)
+
+
+def test_each_error_that_a_state_machine_matches_by_name_exists() -> None:
+    page = (ROOT / "docs" / "how-to" / "call-from-aws-lambda.md").read_text()
+    matched = [name for names in re.findall(r'"ErrorEquals": (\[.*?\])', page) for name in json.loads(names)]
+    assert len(matched) > 2
+    assert [name for name in matched if not hasattr(errors, name)] == []
 
 
 def test_the_playbook_of_the_documentation_loads() -> None:
