@@ -132,7 +132,6 @@ LONG = {
     "remediation/jobs/creation": "one job per request, from first check to last",
     "remediation/jobs/match": "one table of what tells two jobs apart",
     "remediation/reconciliation/comparison": "one comparison in parts",
-    "remediation/reports/findings": "one list of findings",
     "sandbox/contract/results": "the shapes of the API's answers",
 }
 

@@ -205,7 +205,7 @@ class BundleWriter:
         self, bundle: Bundle, rows: RowFile, told: Mapping[str, Any], job: Mapping[str, Any], now: datetime
     ) -> None:
         from remediation.exports.formats.ndjson import rows_of  # noqa: PLC0415
-        from remediation.reports.report import rendered  # noqa: PLC0415
+        from remediation.reports.report import render_all  # noqa: PLC0415
 
         with rows.proved_lines() as lines:
             facts = {
@@ -220,7 +220,7 @@ class BundleWriter:
             }
             hashes = {file.path: file.sha256 for file in bundle.files}
             for name, text in zip(
-                ("report.html", "report.md"), rendered(facts, ("html", "markdown"), hashes), strict=True
+                ("report.html", "report.md"), render_all(facts, ("html", "markdown"), hashes), strict=True
             ):
                 bundle.add(name, [text.encode()])
 

@@ -1,1 +1,1 @@
-"""Reports: facts and findings of a job, as HTML and Markdown."""
+"""Reports on a job: HTML, Markdown and a short summary."""

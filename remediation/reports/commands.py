@@ -1,4 +1,4 @@
-"""Commands of this pack as a report shows them, to be copied into a shell."""
+"""Commands of this pack as a report shows them, ready to copy into a shell."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from core.text import STEERING
 
-# A longer command is no help: nobody reads it before running it.
+# Nobody reads a longer command before running it.
 LONGEST_COMMAND = 700
-# A backtick or a bar would end a code span or a table's cell.
+# A backtick ends a code span, a bar ends a table's cell.
 _ENDS_SPAN = re.compile(r"[`|]")
 _JOB_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -18,15 +18,15 @@ FlagValue = str | bool | int | None
 
 
 class Command(str):
-    """A command on one line: quoted for a POSIX shell, without a character that steers, hides or ends a code span."""
+    """A command on one line, quoted for a POSIX shell. No character in it steers or hides text, or ends a code span."""
 
     __slots__ = ()
 
 
 def command(action: str, flags: Mapping[str, FlagValue]) -> Command | None:
-    """Return `cfes ACTION --flag value ...`; None where a value can't be shown exactly on one line.
+    """Return `cfes ACTION --flag value ...`; None if one line cannot show a value exactly.
 
-    flags: by parameter name, in order. True is `--name`, False `--no-name`; what is None is left out.
+    flags: values by parameter name, in order. True becomes `--name`, False `--no-name`; None is left out.
     """
     words = ["cfes", action]
     for name, value in flags.items():
@@ -42,12 +42,12 @@ def command(action: str, flags: Mapping[str, FlagValue]) -> Command | None:
     line = shlex.join(words)
     if len(line) > LONGEST_COMMAND or STEERING.search(line) or _ENDS_SPAN.search(line):
         return None
-    # What is unprintable besides (unusual blanks, unassigned code points) would not be seen for what it is.
+    # A reader cannot recognize other unprintable characters: unusual blanks, unassigned code points.
     return Command(line) if line.isprintable() else None
 
 
 def job_command(action: str, job_id: str | None, flags: Mapping[str, FlagValue] | None = None) -> Command | None:
-    """Return a command on one job; None where the job's ID is not a UUID."""
+    """Return a command for one job; None if the job's ID is not a UUID."""
     if job_id is None or _JOB_ID.fullmatch(job_id) is None:
         return None
     return command(action, {"job_id": job_id, **(flags or {})})

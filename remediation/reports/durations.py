@@ -1,4 +1,4 @@
-"""Durations of which percentiles are asked: exact as long as that is cheap, and always in bounded memory."""
+"""Durations: percentiles in bounded memory, exact for up to 20,000 different values."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import math
 from collections import Counter
 
 EXACT_LIMIT = 20_000
-# Beyond the limit: steps of 0.1 percent, each shown by its middle. From a microsecond to centuries in 37,000 counters.
+# Beyond the limit, values fall into steps of 0.1 percent, each represented by its middle. 37,000 counters cover a
+# microsecond to centuries.
 STEP = 0.001
-RIGHT_TO_PERCENT = 100 * STEP / 2
+ACCURACY_PERCENT = 100 * STEP / 2
 _LOG_STEP = math.log1p(STEP)
 _PER_SECOND = 1_000_000
 
 
 class Durations:
-    """Durations in seconds, kept to the microsecond. Exact up to 20,000 different ones, beyond that to 0.05 percent.
+    """Durations in seconds, to the microsecond. Beyond 20,000 different values, accurate to 0.05 percent.
 
-    One below zero is none: it is counted as `backwards` and not among the others.
+    A negative duration counts only as `backwards`.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class Durations:
         self.backwards = 0
         self.exact = True
         self._longest = 0
-        # Microseconds, or steps once there are too many different ones; how often each.
+        # How often each value occurred: microseconds, or steps once there are too many different values.
         self._seen: Counter[int] = Counter()
 
     def add(self, seconds: float) -> None:
@@ -44,11 +45,11 @@ class Durations:
 
     @property
     def longest(self) -> float | None:
-        """The longest duration in seconds, always exact, or None."""
+        """Return the longest duration in seconds, always exact, or None."""
         return self._longest / _PER_SECOND if self.count else None
 
     def percentile(self, percent: float) -> float | None:
-        """The duration in seconds that `percent` of all did not exceed (nearest rank), or None."""
+        """Return the duration in seconds that `percent` of all do not exceed (nearest rank), or None."""
         rank = math.ceil(self.count * percent / 100)
         for seen in sorted(self._seen):
             rank -= self._seen[seen]

@@ -1,6 +1,6 @@
-"""What a report is told, read with tolerance: what is absent or of another type is None, never an error.
+"""The facts of a report, read with tolerance: a part that is absent or of another type is None, never an error.
 
-`facts` is one JSON object; every part may be absent:
+`facts` is one JSON object; every part is optional:
 
     title           text
     generated_at    RFC 3339
@@ -9,16 +9,16 @@
     alert           {id, from, subject, received (RFC 3339)}
     request         {search_params {}, comment, requested_by, approved_by [], plan_digest, claimed [], plan_seal,
                     approvals {verified, approved_by [], why}, policy {sha256, read_at, why},
-                    approval_check {state, why, needed, groups [], requesters [], approved_by []}}: what was asked
-                    for, and by whom; `claimed` names the fields that are known from the job's comment alone (all of
-                    them where it is absent)
+                    approval_check {state, why, needed, groups [], requesters [], approved_by []}}: the request and
+                    its requester; `claimed` names the fields that only the job's comment supports (all of them
+                    where `claimed` is absent)
     job             the API's `BulkJob`
-    outcome         "succeeded", "partial", "failed" or "cancelled"; else it is taken from the job
+    outcome         "succeeded", "partial", "failed" or "cancelled"; derived from the job if absent
     export          {written, complete, expected, missing, counts_by_status {status: count},
                     files [{path, format, bytes, sha256, rows}]}
-    rows            path of an NDJSON file of rows, or the rows themselves (any iterable of JSON objects)
+    rows            path of an NDJSON file of rows, or any iterable of rows (JSON objects)
     warnings        [text, or any JSON value]
-    timings         {name: seconds}: what took how long on this side
+    timings         {name: seconds}: durations measured by this pack
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from core.instants import parse_lenient
+from remediation.reports.own_words import Wording
 from remediation.reports.tally import RUNNING
-from remediation.reports.wording import Wording
 
 DESTINATIONS = {
     "Inbox": Wording("the Inbox"),
@@ -47,13 +47,13 @@ KNOWN_STATUSES = (*RUNNING, "COMPLETED", "FAILED", "CANCELLED")
 
 
 def part(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """An object inside the facts; empty if it isn't there."""
+    """Return an object inside the facts; empty if it is absent."""
     value = facts.get(key)
     return value if isinstance(value, Mapping) else {}
 
 
 def text(value: object) -> str | None:
-    """Any JSON value as text; None for null and empty text."""
+    """Return any JSON value as text; None for null and empty text."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, str):
@@ -65,12 +65,12 @@ def text(value: object) -> str | None:
 
 
 def count(value: object) -> int | None:
-    """A number of messages, rows or bytes; None for what is none."""
+    """Return a number of messages, rows or bytes; None for any other value."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def seconds(value: object) -> float | None:
-    """A duration in seconds; None for what is none."""
+    """Return a duration in seconds; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
@@ -78,7 +78,7 @@ def seconds(value: object) -> float | None:
 
 @dataclass(frozen=True)
 class Job:
-    """A bulk job as far as it is known: counters, times, state."""
+    """A bulk job with its counters, times and status; None where a value is unknown."""
 
     job_id: str | None
     action: str | None
@@ -93,30 +93,30 @@ class Job:
 
     @property
     def is_irreversible(self) -> bool:
-        """Whether it moves to a folder from which mail does not simply come back."""
+        """Return whether the job moves mail to a folder from which restore-messages does not bring it back."""
         return self.action != "RELEASE" and self.destination in IRREVERSIBLE
 
     @property
     def running(self) -> bool:
-        """Whether the job had not ended when the facts were taken."""
+        """Return whether the job had not ended when the facts were collected."""
         return self.status in RUNNING
 
     @property
     def total_seconds(self) -> float | None:
-        """From created to completed."""
+        """Return the seconds from created to completed."""
         return (self.completed - self.created).total_seconds() if self.created and self.completed else None
 
     @property
     def done_word(self) -> Wording:
-        """What happened to a message that succeeded."""
+        """Return the participle for a message that succeeded, e.g. `moved`."""
         return Wording({"MOVE": "moved", "RELEASE": "released"}.get(self.action or "", "processed"))
 
     @property
     def done_phrase(self) -> Wording:
-        """The same with the folder, e.g. `moved to Junk Email`."""
+        """Return the participle with the folder, e.g. `moved to Junk Email`."""
         if self.action != "MOVE":
             return self.done_word
-        return Wording("moved to " + DESTINATIONS.get(self.destination or "", "the destination asked for"))
+        return Wording("moved to " + DESTINATIONS.get(self.destination or "", "the requested folder"))
 
 
 COUNTERS = {
@@ -129,7 +129,7 @@ COUNTERS = {
 
 
 def job_of(facts: Mapping[str, Any]) -> Job:
-    """The job, with what it doesn't say taken from the request."""
+    """Return the job. Action and destination fall back to those of the request."""
     job, request = part(facts, "job"), part(facts, "request")
     return Job(
         job_id=text(job.get("job_id")),
@@ -154,12 +154,12 @@ SEARCH_FLAGS = (
 
 
 def search_of(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The search as the request has it, else as the job has it."""
+    """Return the search of the request, or else of the job."""
     return part(part(facts, "request"), "search_params") or part(part(facts, "job"), "search_params")
 
 
 def search_flags(facts: Mapping[str, Any]) -> dict[str, str | bool] | None:
-    """The search as flags of preview-job; None where it is not known, or one of its parameters has no flag."""
+    """Return the search as flags of preview-job; None if it is not known, or one of its parameters has no flag."""
     search = {name: value for name, value in search_of(facts).items() if value is not None}
     flags = {
         name: value
@@ -170,9 +170,9 @@ def search_flags(facts: Mapping[str, Any]) -> dict[str, str | bool] | None:
 
 
 def outcome_of(facts: Mapping[str, Any], job: Job) -> str | None:
-    """`succeeded`, `partial`, `failed`, `cancelled`, `running`, another text that was given, or None."""
+    """Return `succeeded`, `partial`, `failed`, `cancelled`, `running`, another text from the facts, or None."""
     if job.running:
-        # Whatever else was said of it: its end is still to come.
+        # Takes precedence over an outcome in the facts: the job has not ended.
         return "running"
     given = text(facts.get("outcome"))
     if given:
@@ -184,3 +184,25 @@ def outcome_of(facts: Mapping[str, Any], job: Job) -> str | None:
             return "succeeded"
         return "partial" if job.counters["COMPLETED"] else "failed"
     return None
+
+
+def duration(length: float) -> Wording:
+    """Return seconds as words: `850 ms`, `12.5 s`, `3 min 12 s`, `2 h 05 min`, `3 d 4 h`."""
+    if length < 0:
+        return Wording("negative: the clocks differ")
+    if length < 0.9995:
+        return Wording(f"{length * 1000:.0f} ms")
+    if length < 59.95:
+        return Wording(f"{length:.1f} s")
+    whole = round(length)
+    if whole < 3600:
+        return Wording(f"{whole // 60} min {whole % 60:02d} s")
+    if whole < 86400:
+        return Wording(f"{whole // 3600} h {whole % 3600 // 60:02d} min")
+    return Wording(f"{whole // 86400:,} d {whole % 86400 // 3600} h")
+
+
+def point_in_time(value: object) -> Wording | str | None:
+    """Return a time as `2026-11-20 15:32:35 UTC`. A value that is not a time stays foreign text."""
+    found = value if isinstance(value, datetime) else parse_lenient(value)
+    return Wording(found.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")) if found else text(value)

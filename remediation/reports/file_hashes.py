@@ -1,4 +1,4 @@
-"""Whether files of evidence are still what was written: their SHA-256, taken anew, against the one recorded."""
+"""File hashes: the SHA-256 of exported files, compared with the recorded one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class RecordedFile:
-    """A file that an export says it wrote, and whether it is unchanged; unknown where it can't be looked at here."""
+    """A file that an export recorded, and whether it is unchanged; unknown if the file cannot be read here."""
 
     path: str | None
     format: str | None
@@ -29,7 +29,7 @@ class RecordedFile:
 
 
 def recorded_file(record: Mapping[str, Any], known: Mapping[str, str]) -> RecordedFile:
-    """One entry of an export's `files`. `known` holds the SHA-256 of files that were read already, by path."""
+    """Return one entry of an export's `files`. `known` has the SHA-256 of files that were already read, by path."""
     path, size, recorded = text(record.get("path")), count(record.get("bytes")), text(record.get("sha256"))
     state: State = "unknown"
     if path is not None and recorded is not None:
@@ -47,9 +47,9 @@ def recorded_file(record: Mapping[str, Any], known: Mapping[str, str]) -> Record
 
 
 def _sha256(path: str, size: int | None) -> str | None:
-    """The SHA-256 of a regular file; None if there is none. One that has another size than recorded is not read."""
+    """Return the SHA-256 of a regular file; None if there is none. A file of another size than recorded is not read."""
     try:
-        # A pipe would be waited for, and a device never ends.
+        # Without O_NONBLOCK, a pipe would block. A device never ends.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None

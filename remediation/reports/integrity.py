@@ -1,4 +1,4 @@
-"""Whether the numbers in a report agree with each other: counters, rows, files."""
+"""Integrity checks of a report: whether counters, rows and files agree with each other."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from core.quantity import counted
 from remediation.reports.commands import Command, job_command
 from remediation.reports.facts import Job, count, part
 from remediation.reports.file_hashes import RecordedFile
-from remediation.reports.findings import BAD, BUSY, GOOD, IDLE, Open, Tone
+from remediation.reports.open_items import OpenItem
+from remediation.reports.own_words import Wording
 from remediation.reports.tally import Tally
-from remediation.reports.wording import Wording
+from remediation.reports.verdict import BAD, BUSY, GOOD, IDLE, Tone
 
-_EXPORT_AGAIN = Wording("Run export-job-messages again, to another path, and make the report from its rows.")
+_EXPORT_AGAIN = Wording("Run export-job-messages again with another path, and make the report from the new rows.")
 _STILL_RUNNING = "The job is still running, so the numbers may differ."
 
-# `open`: what differs may still come to agree, because the job has not ended.
+# `open`: the job has not ended, so differing numbers may still come to agree.
 CheckState = Literal["ok", "failed", "open", "unknown"]
 
 
 class Gravity(IntEnum):
-    """What is told first where several checks fail: a cause before the numbers that may differ because of it."""
+    """The order of failed checks in a report: a cause comes before the numbers that may differ because of it."""
 
     ROW_FILE_CHANGED = 0
     FILES_CHANGED = 1
@@ -36,7 +37,7 @@ class Gravity(IntEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """What a failed check means, and what to do about it. `why`: where the check's own text only repeats the title."""
+    """The meaning of a failed check, and advice. `why`: set if the check's own text only repeats the title."""
 
     gravity: Gravity
     title: Wording
@@ -46,7 +47,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison of numbers that must agree. `problem` is there where they don't."""
+    """One comparison of numbers that must agree. A failed check has a `problem`."""
 
     state: CheckState
     text: Wording
@@ -54,27 +55,21 @@ class Check:
 
     @property
     def label(self) -> Wording:
-        """The state in one word."""
-        return Wording({"ok": "Agrees", "failed": "Differs", "open": "So far", "unknown": "Not known"}[self.state])
+        """Return the state as a label."""
+        labels = {"ok": "Match", "failed": "Mismatch", "open": "So far", "unknown": "Not checked"}
+        return Wording(labels[self.state])
 
     @property
     def tone(self) -> Tone:
-        """How to take it."""
+        """Return the tone of the label."""
         return {"ok": GOOD, "failed": BAD, "open": BUSY, "unknown": IDLE}[self.state]
 
 
-def _differs(job: Job, said: str, problem: Problem) -> Check:
-    """Numbers of the job that do not agree: a problem only once it has ended."""
-    if job.running:
-        return Check("open", Wording(f"{said} {_STILL_RUNNING}"))
-    return Check("failed", Wording(said), problem)
-
-
-def equation(job: Job) -> Check:
-    """Whether the job's counters add up (notes on the remote API: discovered = the sum of the other counters)."""
+def check_counters(job: Job) -> Check:
+    """Check that the job's counters add up (notes on the remote API: discovered = the sum of the other counters)."""
     counters = job.counters
     if job.discovered is None or any(counters[needed] is None for needed in ("COMPLETED", "FAILED", "PENDING")):
-        return Check("unknown", Wording("The job's counters are not all known."))
+        return Check("unknown", Wording("Some of the job's counters are not known."))
     absent = [word.lower() for word in ("SKIPPED", "CANCELLED") if counters[word] is None]
     total = sum(number or 0 for number in counters.values())
     words = {
@@ -85,21 +80,21 @@ def equation(job: Job) -> Check:
         "PENDING": "pending",
     }
     terms = " + ".join(f"{counters[status]:,} {word}" for status, word in words.items() if counters[status] is not None)
-    said = f"The job's counters: {job.discovered:,} discovered, and {terms} make {total:,}."
+    sums = f"The job's counters: {job.discovered:,} discovered; {terms} = {total:,}."
     if absent:
-        said += f" The job does not report {' or '.join(absent)} messages."
+        sums += f" The job does not report {' or '.join(absent)} messages."
     if total == job.discovered:
-        return Check("ok", Wording(said))
+        return Check("ok", Wording(sums))
     advice = Wording(
         "Get the job again with get-job. If the counters still do not add up, rely on the rows, and report the job to "
         "Cloudflare."
     )
     title = Wording("The job's counters contradict each other")
-    return _differs(job, said, Problem(Gravity.COUNTERS_CONTRADICT, title, advice))
+    return _mismatch(job, sums, Problem(Gravity.COUNTERS_CONTRADICT, title, advice))
 
 
-def completeness(export: Mapping[str, Any], *, running: bool = False) -> Check:
-    """Whether the export holds a row for each message of the job, as the export itself said."""
+def check_completeness(export: Mapping[str, Any], *, running: bool = False) -> Check:
+    """Check that the export reports a row for each message of the job."""
     rows, expected, missing = (count(export.get(name)) for name in ("written", "expected", "missing"))
     have = f"{rows:,}" if rows is not None else "an unknown number of"
     of = f" of {expected:,} expected" if expected is not None else ""
@@ -109,80 +104,87 @@ def completeness(export: Mapping[str, Any], *, running: bool = False) -> Check:
         return Check("ok", Wording(f"The export is complete: {have}{of} {noun}."))
     if complete is not False and not missing:
         return Check(
-            "unknown", Wording("Whether the rows are complete is not known: there was no export, or it did not say.")
+            "unknown",
+            Wording("The completeness of the rows is not known, because no export reports it."),
         )
     if running:
         return Check("open", Wording(f"The export has {have}{of} {noun} so far. {_STILL_RUNNING}"))
-    said = f"The export is not complete: {have}{of} {noun}."
     title = f"The export lacks {counted(missing, 'row')}" if missing else "The export is not proved complete"
-    return Check("failed", Wording(said), Problem(Gravity.EXPORT_INCOMPLETE, Wording(title), _EXPORT_AGAIN))
+    return Check(
+        "failed",
+        Wording(f"The export is not complete: {have}{of} {noun}."),
+        Problem(Gravity.EXPORT_INCOMPLETE, Wording(title), _EXPORT_AGAIN),
+    )
 
 
-def rows_against_counters(job: Job, tally: Tally | None) -> Check:
-    """Whether the rows read for the report have the statuses that the job counted."""
+def check_rows(job: Job, tally: Tally | None) -> Check:
+    """Check that the rows have the statuses that the job's counters report."""
     if tally is None:
-        return Check(
-            "unknown", Wording("No rows were read for this report, so they can't be compared with the counters.")
-        )
+        return Check("unknown", Wording("This report was made without rows, so the counters could not be compared."))
+    if all(number is None for number in job.counters.values()):
+        return Check("unknown", Wording("The job's counters are not known, so the rows could not be compared."))
     statuses = {share.name: share.rows for share in tally.statuses.top(100)}
     statuses["PENDING"] = statuses.get("PENDING", 0) + statuses.get("PROCESSING", 0) + statuses.get("DISCOVERING", 0)
     differing = [
-        f"{status.lower()}: {counted(statuses.get(status, 0), 'row')}, {number:,} counted"
+        f"{status.lower()}: {counted(statuses.get(status, 0), 'row')}, counter {number:,}"
         for status, number in job.counters.items()
         if number is not None and statuses.get(status, 0) != number
     ]
-    if all(number is None for number in job.counters.values()):
-        return Check("unknown", Wording("The job's counters are not known, so the rows can't be compared with them."))
     if not differing:
-        return Check("ok", Wording("The rows read for this report have the statuses that the job counted."))
+        return Check("ok", Wording("The rows in this report have the statuses that the job's counters report."))
     title = Wording("The rows contradict the job's counters")
-    said = f"Rows and counters by status: {'; '.join(differing)}."
-    return _differs(job, said, Problem(Gravity.ROWS_CONTRADICT, title, _EXPORT_AGAIN))
+    numbers = f"Rows and counters by status: {'; '.join(differing)}."
+    return _mismatch(job, numbers, Problem(Gravity.ROWS_CONTRADICT, title, _EXPORT_AGAIN))
+
+
+def _mismatch(job: Job, numbers: str, problem: Problem) -> Check:
+    """Return a check of differing numbers. They are a problem only if the job has ended."""
+    if job.running:
+        return Check("open", Wording(f"{numbers} {_STILL_RUNNING}"))
+    return Check("failed", Wording(numbers), problem)
 
 
 def checks(facts: Mapping[str, Any], job: Job, tally: Tally | None) -> list[Check]:
-    """The comparisons that need no file."""
+    """Return the checks that need no file."""
     export = part(facts, "export")
-    found = [equation(job), completeness(export, running=job.running), rows_against_counters(job, tally)]
+    found = [check_counters(job), check_completeness(export, running=job.running), check_rows(job, tally)]
     exported = count(export.get("written"))
     if tally is not None and exported is not None and tally.rows != exported:
-        said = f"This report was made from {counted(tally.rows, 'row')}, but the export wrote {exported:,}."
+        numbers = f"This report was made from {counted(tally.rows, 'row')}, but the export wrote {exported:,}."
         title = Wording("This report was made from other rows than those exported")
-        found.append(Check("failed", Wording(said), Problem(Gravity.OTHER_ROWS, title, _EXPORT_AGAIN)))
+        found.append(Check("failed", Wording(numbers), Problem(Gravity.OTHER_ROWS, title, _EXPORT_AGAIN)))
     return found
 
 
-def rows_unchanged(read: str, recorded: Sequence[str]) -> Check:
-    """Whether the SHA-256 of the row file as read is among those recorded for it."""
+def check_row_file(actual: str, recorded: Sequence[str]) -> Check:
+    """Check that the SHA-256 of the row file is one of the recorded ones."""
     if not recorded:
-        return Check("unknown", Wording("No SHA-256 was recorded for the row file that this report was made from."))
-    if read in recorded:
-        return Check(
-            "ok", Wording("The row file that this report was made from has the SHA-256 that was recorded for it.")
-        )
+        return Check("unknown", Wording("The export recorded no SHA-256 for the row file of this report."))
+    if actual in recorded:
+        return Check("ok", Wording("The row file of this report has the recorded SHA-256."))
     return Check(
         "failed",
-        Wording("The row file that this report was made from has been changed since it was exported."),
+        Wording("The row file of this report was changed after the export."),
         Problem(
             Gravity.ROW_FILE_CHANGED,
             Wording("The row file was changed after the export"),
             Wording("Do not rely on this report. Find out who changed the file, then export again to another path."),
-            why=Wording("Its SHA-256 is not the one that the export recorded."),
+            why=Wording("Its SHA-256 differs from the one that the export recorded."),
         ),
     )
 
 
-def files_unchanged(files: Sequence[RecordedFile]) -> Check:
-    """Whether the exported files still have the SHA-256 that was recorded for each."""
+def check_files(files: Sequence[RecordedFile]) -> Check:
+    """Check that every exported file has its recorded SHA-256."""
     if not files:
-        return Check("unknown", Wording("No exported file is known, so none could be checked."))
+        return Check("unknown", Wording("No exported file is known."))
     changed = sum(file.state == "failed" for file in files)
     same = sum(file.state == "ok" for file in files)
-    said = f"Exported files that still have the SHA-256 recorded for them: {same:,} of {len(files):,}."
+    numbers = f"Exported files with the recorded SHA-256: {same:,} of {len(files):,}."
     if changed:
         return Check(
             "failed",
-            Wording(f"{said} Changed since: {changed:,}."),
+            Wording(f"{numbers} Changed: {changed:,}."),
             Problem(
                 Gravity.FILES_CHANGED,
                 Wording(
@@ -193,35 +195,35 @@ def files_unchanged(files: Sequence[RecordedFile]) -> Check:
             ),
         )
     if same < len(files):
-        return Check("unknown", Wording(f"{said} The others could not be read where this report was made."))
-    return Check("ok", Wording(said))
+        return Check("unknown", Wording(f"{numbers} The others could not be read when this report was made."))
+    return Check("ok", Wording(numbers))
 
 
 def unreadable_rows(number: int) -> Check:
-    """A row file with lines that are no rows."""
+    """Return the failed check of a row file with unreadable lines."""
     return Check(
         "failed",
-        Wording(f"Lines of the row file that are not JSON objects, and were left out: {number:,}."),
+        Wording(f"Lines of the row file that are not JSON objects: {number:,}. This report leaves them out."),
         Problem(
             Gravity.LINES_UNREADABLE, Wording(f"{counted(number, 'line')} of the row file can't be read"), _EXPORT_AGAIN
         ),
     )
 
 
-def disagreement(found: Sequence[Check], job: Job) -> Open | None:
-    """All failed checks as one point: the gravest is its title, what the others found stands below it."""
+def mismatch(found: Sequence[Check], job: Job) -> OpenItem | None:
+    """Return all failed checks as one open item, whose title is the most serious one; None if no check failed."""
     failed = sorted(
         ((check.problem, check.text) for check in found if check.problem is not None), key=lambda one: one[0].gravity
     )
     if not failed:
         return None
     (problem, text), *others = failed
-    return Open(
+    return OpenItem(
         title=problem.title,
         why=problem.why or text,
         advice=problem.advice,
         tone=BAD,
-        # The row file is one of the exported files: a second check may have found the same.
+        # The row file is also an exported file, so a second check may report the same problem.
         others=[also for other, also in others if (problem.gravity, other.gravity) != _SAME_FILE],
         command=_command(problem, job),
     )
@@ -233,24 +235,19 @@ _SAME_FILE = (Gravity.ROW_FILE_CHANGED, Gravity.FILES_CHANGED)
 def _command(problem: Problem, job: Job) -> Command | None:
     if problem.gravity == Gravity.COUNTERS_CONTRADICT:
         return job_command("get-job", job.job_id)
-    return export_again(job)
-
-
-def export_again(job: Job) -> Command | None:
-    """The export once more, to a path of its own."""
     return job_command("export-job-messages", job.job_id, {"destination": "rows-again.ndjson"})
 
 
 def summary(found: Sequence[Check]) -> tuple[Wording, Tone]:
-    """All checks in a few words."""
+    """Return all checks in a few words."""
     number = {state: sum(check.state == state for check in found) for state in ("failed", "open", "unknown")}
     all_of_them, made = counted(len(found), "check"), len(found) - number["unknown"]
     if number["failed"]:
-        return Wording(f"{number['failed']} of {all_of_them} differ{'s' if number['failed'] == 1 else ''}"), BAD
+        return Wording(f"{number['failed']} of {all_of_them} failed"), BAD
     if not made:
-        return Wording("no check could be made"), IDLE
+        return Wording("no check was possible"), IDLE
     if number["open"]:
-        return Wording(f"{number['open']} of {all_of_them} can be decided only when the job has ended"), BUSY
+        return Wording(f"{number['open']} of {all_of_them} must wait until the job has ended"), BUSY
     if number["unknown"]:
-        return Wording(f"{made} of {all_of_them} made, {'it agrees' if made == 1 else 'all agree'}"), IDLE
-    return Wording("the one check agrees" if made == 1 else f"all {made} checks agree"), GOOD
+        return Wording(f"{made} of {all_of_them} made, {'it' if made == 1 else 'all'} passed"), IDLE
+    return Wording("the one check passed" if made == 1 else f"all {made} checks passed"), GOOD

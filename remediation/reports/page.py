@@ -1,4 +1,4 @@
-"""A report's contents, section by section, as the templates show them."""
+"""The page: a report's contents, section by section, as the templates show them."""
 
 from __future__ import annotations
 
@@ -8,70 +8,60 @@ from typing import Any
 
 from connectors.objects.folders import recovery_from
 from connectors.objects.job_notes import job_notes
-from remediation.reports.bars import Bar, Piece, laid_out, ranked
+from core.instants import parse_lenient
+from core.quantity import counted
 from remediation.reports.commands import Command
-from remediation.reports.facts import DESTINATIONS, Job, job_of, outcome_of, part, seconds, text
+from remediation.reports.durations import Durations
+from remediation.reports.facts import Job, count, duration, job_of, outcome_of, part, point_in_time, seconds, text
 from remediation.reports.file_hashes import RecordedFile
-from remediation.reports.findings import (
-    BAD,
-    WARN,
-    Open,
-    Tone,
-    irreversible,
-    left_open,
-    sentence,
-    verdict,
-    way_back,
-    way_back_command,
-)
-from remediation.reports.integrity import Check, checks, disagreement, files_unchanged, summary
-from remediation.reports.key_figures import Figure, key_figures
-from remediation.reports.not_succeeded import TONES, RowGroup, row_groups
-from remediation.reports.progress_view import Progress, progress_of
-from remediation.reports.ranking import DISTINCT_LIMIT, Ranking
-from remediation.reports.request_view import Glance, Named, alert_of, glances, request_of
+from remediation.reports.integrity import Check, check_files, checks, mismatch, summary
+from remediation.reports.open_items import OpenItem, how_to_undo, irreversible, open_items, undo_command
+from remediation.reports.own_words import Wording
+from remediation.reports.progress import Progress, progress_of
+from remediation.reports.request import Glance, Named, alert_of, glances, request_of
+from remediation.reports.row_groups import RowGroup, row_groups
+from remediation.reports.tables import Line, Piece, Table, outcome_lines, reason_tables, value_tables
 from remediation.reports.tally import Tally
-from remediation.reports.time_words import duration, point_in_time
-from remediation.reports.times_view import Times, times_of
-from remediation.reports.wording import Wording
+from remediation.reports.times import Times, remediation, times_of
+from remediation.reports.verdict import BAD, BUSY, GOOD, IDLE, Tone, sentence, verdict
 
 
 @dataclass(frozen=True)
-class Table:
-    """A ranking under its heading, which is the name of its first column too."""
+class Figure:
+    """A key figure at the report's top, with a note that details it."""
 
-    heading: Wording
-    bars: Sequence[Bar]
+    name: Wording
+    value: Wording | None
     note: Wording | None
+    tone: Tone = IDLE
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that the templates need. A `Wording` is this pack's own; any other text is foreign.
+    """Everything that the templates need. A `Wording` is this pack's own text; any other text is foreign.
 
-    unreliable: what the evidence does not agree on; it stands before everything else. warning: what can't be undone.
-    constants: what is the same for every row, and therefore no ranking.
+    unreliable: the mismatch in the evidence; shown first. warning: deleted mail. constants: values that all rows share.
     """
 
     title: Wording | str
     outcome: Wording | str | None
     tone: Tone
-    unreliable: Open | None
+    unreliable: OpenItem | None
     sentence: Wording
     running: bool
     glances: Sequence[Glance]
-    warning: Open | None
+    warning: OpenItem | None
     figures: Sequence[Figure]
-    found: Bar
-    outcomes: Sequence[Bar]
+    found: Line
+    outcomes: Sequence[Line]
     outcome_pieces: Sequence[Piece]
     done_word: Wording
     alert: Sequence[Named]
     warnings: Sequence[str]
-    left_open: Sequence[Open]
+    open_items: Sequence[OpenItem]
     all_done: bool
-    way_back: Wording | None
-    way_back_command: Command | None
+    undo: Wording | None
+    undo_command: Command | None
     reasons: Sequence[Table]
     progress: Progress | None
     rankings: Sequence[Table]
@@ -83,8 +73,6 @@ class Report:
     about: Sequence[Named]
     files: Sequence[RecordedFile]
     checks: Sequence[Check]
-    checks_summary: Wording
-    checks_tone: Tone
     row_groups: Mapping[str | None, RowGroup]
 
 
@@ -94,16 +82,15 @@ def report_of(
     files: Sequence[RecordedFile] = (),
     row_checks: Iterable[Check] = (),
 ) -> Report:
-    """Put the report together. `tally` is None where no rows were given or they could not be read."""
+    """Return the report. `tally` is None if there are no rows, or they could not be read."""
     job = job_of(facts)
     outcome = outcome_of(facts, job)
-    compared = [*checks(facts, job, tally), *row_checks, files_unchanged(files)]
-    unreliable = disagreement(compared, job)
+    compared = [*checks(facts, job, tally), *row_checks, check_files(files)]
+    unreliable = mismatch(compared, job)
     badge, tone = verdict(outcome, job, reliable=unreliable is None)
-    checked, checks_tone = summary(compared)
-    counted, pieces = _outcomes(job)
-    open_points = [_with_reason(point, tally) for point in left_open(facts, outcome, job)]
-    rankings = _rankings(job, tally)
+    outcomes, pieces = outcome_lines(job)
+    items = [_with_reason(item, tally) for item in open_items(facts, outcome, job)]
+    tables = value_tables(job, tally)
     return Report(
         title=text(facts.get("title")) or Wording("Email Security response report"),
         outcome=badge,
@@ -113,22 +100,22 @@ def report_of(
         running=job.running,
         glances=glances(facts, job),
         warning=irreversible(job),
-        figures=key_figures(facts, job, tally, (checked, checks_tone)),
-        found=Bar(Wording("Found so far" if job.running else "Found"), job.discovered, None),
-        outcomes=counted,
+        figures=_key_figures(facts, job, tally, summary(compared)),
+        found=Line(Wording("Found so far" if job.running else "Found"), job.discovered, None),
+        outcomes=outcomes,
         outcome_pieces=pieces,
         done_word=job.done_word,
         alert=alert_of(part(facts, "alert")),
         warnings=list(_warnings(facts, job)),
-        left_open=open_points,
-        all_done=not open_points and unreliable is None and outcome == "succeeded",
-        # Else the warning says it.
-        way_back=None if job.is_irreversible else way_back(job),
-        way_back_command=way_back_command(facts, job),
-        reasons=_reasons(tally),
+        open_items=items,
+        all_done=not items and unreliable is None and outcome == "succeeded",
+        # For deleted mail the warning already says how.
+        undo=None if job.is_irreversible else how_to_undo(job),
+        undo_command=undo_command(facts, job),
+        reasons=reason_tables(tally),
         progress=progress_of(job, tally),
-        rankings=[table for table in rankings if len(table.bars) > 1],
-        constants=[(table.heading, table.bars[0].name) for table in rankings if len(table.bars) == 1],
+        rankings=[table for table in tables if len(table.lines) > 1],
+        constants=[(table.heading, table.lines[0].name) for table in tables if len(table.lines) == 1],
         rows_read=tally.rows if tally else None,
         times=times_of(part(facts, "alert"), job, tally),
         timings=[
@@ -140,35 +127,30 @@ def report_of(
         about=_about(facts),
         files=files,
         checks=compared,
-        checks_summary=checked,
-        checks_tone=checks_tone,
         row_groups=row_groups(job, tally),
     )
 
 
-def _with_reason(point: Open, tally: Tally | None) -> Open:
-    """The point with the reason that all of its rows have: a ranking of one reason says no more."""
+def _with_reason(item: OpenItem, tally: Tally | None) -> OpenItem:
+    """Return the item with the reason that all of its rows share, if they share one."""
     rankings = {} if tally is None else {"FAILED": tally.failure_reasons, "SKIPPED": tally.skip_reasons}
-    ranking = rankings.get(point.status or "")
+    ranking = rankings.get(item.status or "")
     shares = [] if ranking is None else ranking.top(2)
-    if point.reason is not None or len(shares) != 1 or shares[0].name is None:
-        return point
-    return replace(point, reason=shares[0].name)
+    if item.reason is not None or len(shares) != 1 or shares[0].name is None:
+        return item
+    return replace(item, reason=shares[0].name)
 
 
 def _warnings(facts: Mapping[str, Any], job: Job) -> Iterator[str]:
-    """Yield the warnings that are not what a box says already."""
+    """Yield the warnings that no box shows already."""
     in_boxes = {*job_notes(job.status or "", job.discovered or 0, job.counters)} if not job.running else set[str]()
     if irreversible(job) is not None:
         in_boxes.add(str(recovery_from(job.destination)))
-    for item in _items(facts.get("warnings")):
+    warnings = facts.get("warnings")
+    for item in warnings if isinstance(warnings, list | tuple) else ():
         words = text(item)
         if words and words not in in_boxes:
             yield words
-
-
-def _items(value: object) -> Sequence[object]:
-    return value if isinstance(value, list | tuple) else []
 
 
 def _about(facts: Mapping[str, Any]) -> list[Named]:
@@ -180,67 +162,48 @@ def _about(facts: Mapping[str, Any]) -> list[Named]:
     return [(name, value) for name, value in named if value is not None]
 
 
-def _outcomes(job: Job) -> tuple[list[Bar], list[Piece]]:
-    """The counters as bars; empty where nothing was counted."""
-    names = {
-        "COMPLETED": job.done_word.capitalize(),
-        "FAILED": "Failed",
-        "SKIPPED": "Skipped",
-        "CANCELLED": "Cancelled",
-        "PENDING": "Pending" if job.running else "Not processed",
-    }
-    # Of what is counted: were the counters to disagree with the total, the bar still ends at its end.
-    whole = sum(number or 0 for number in job.counters.values())
-    if not whole and not job.discovered:
-        return [], []
-    bars = [
-        Bar(
-            Wording(name),
-            number := job.counters[status],
-            None if number is None or not whole else 100 * number / whole,
-            TONES[status],
-        )
-        for status, name in names.items()
+def _key_figures(
+    facts: Mapping[str, Any], job: Job, tally: Tally | None, checked: tuple[Wording, Tone]
+) -> list[Figure]:
+    """Return the time to remediate, the job's duration, and the state of the evidence. `checked` sums up the checks."""
+    durations = tally.scanned_to_done if tally else None
+    half = durations.percentile(50) if durations else None
+    received = parse_lenient(part(facts, "alert").get("received"))
+    response = (job.completed - received).total_seconds() if job.completed and received else None
+    after_alert = "" if response is None else f"; ended {duration(response)} after the alert"
+    figures = [
+        Figure(remediation(job), None if half is None else duration(half), _about_remediation(durations, job)),
+        Figure(
+            Wording("Job duration"),
+            None if job.total_seconds is None else duration(job.total_seconds),
+            Wording(f"from created to ended{after_alert}"),
+        ),
     ]
-    return bars, laid_out([(bar.tone, bar.rows or 0) for bar in bars], whole) if whole else []
+    return [*(figure for figure in figures if figure.value is not None), _evidence(facts, job, checked)]
 
 
-def _reasons(tally: Tally | None) -> list[Table]:
-    if tally is None:
-        return []
-    none_given = Wording("no reason given")
-    tables = [
-        _table(Wording("Why messages failed"), tally.failure_reasons, none_given, BAD),
-        _table(Wording("Why messages were skipped"), tally.skip_reasons, none_given, WARN),
-    ]
-    return [table for table in tables if len(table.bars) > 1]
+def _evidence(facts: Mapping[str, Any], job: Job, checked: tuple[Wording, Tone]) -> Figure:
+    words, checks_tone = checked
+    export = part(facts, "export")
+    rows, expected, complete = count(export.get("written")), count(export.get("expected")), export.get("complete")
+    value: Wording | None = None
+    tone = IDLE
+    if isinstance(complete, bool):
+        value, tone = (Wording("Complete"), GOOD) if complete else (Wording("Not complete"), BAD)
+    if job.running:
+        value, tone = Wording("So far"), BUSY
+    if checks_tone == BAD and (complete is not False or job.running):
+        value, tone = Wording("Mismatch"), BAD
+    if rows is not None and expected is not None:
+        words = Wording(f"{rows:,} of {counted(expected, 'row')}; {words}")
+    elif rows is not None:
+        words = Wording(f"{counted(rows, 'row')}; {words}")
+    return Figure(Wording("Evidence"), value, words, tone)
 
 
-def _rankings(job: Job, tally: Tally | None) -> list[Table]:
-    if tally is None:
-        return []
-    tables = [
-        _table(Wording("Recipient's domain"), tally.recipient_domains, Wording("no recipient known")),
-        _table(Wording("Disposition"), tally.dispositions, Wording("not known")),
-    ]
-    # A release has no destination: a message goes to where it was meant to go.
-    if job.action != "RELEASE":
-        tables.append(_table(Wording("Destination"), tally.destinations, Wording("not known"), known=DESTINATIONS))
-    return tables
-
-
-def _table(
-    heading: Wording,
-    ranking: Ranking,
-    absent: Wording,
-    tone: Tone | None = None,
-    known: Mapping[str, Wording] | None = None,
-) -> Table:
-    shown = ranked(ranking, absent, tone, known)
-    note = None
-    if not shown.exact:
-        note = Wording(
-            f"More than {DISTINCT_LIMIT:,} different values: those that came first are counted one by one and exactly, "
-            "the rest are among “all others”."
-        )
-    return Table(heading, shown.bars, note)
+def _about_remediation(durations: Durations | None, job: Job) -> Wording:
+    so_far = ", so far" if job.running else ""
+    most = durations.percentile(95) if durations else None
+    if durations is None or most is None or durations.count == 1:
+        return Wording(f"from scan to {job.done_word}, for the one message{so_far}")
+    return Wording(f"median, from scan to {job.done_word}; p95 {duration(most)}{so_far}")

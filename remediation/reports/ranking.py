@@ -1,4 +1,4 @@
-"""How often each value occurred among a job's rows, and what became of those rows; in bounded memory."""
+"""Ranking: how often each value occurs among a job's rows, and their outcomes, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 from core.text import shorten
 
-# Whoever writes the mail chooses the domains: without a bound a campaign could fill the memory with them.
+# Attackers choose the domains in their mail. Without a limit, a campaign could fill the memory with them.
 DISTINCT_LIMIT = 20_000
-# So that a name with the count of what was left out still fits where at most 200 characters are shown.
+# A name with its count of omitted characters must fit into 200 characters.
 _NAME_LIMIT = 160
 
 
 class Share(NamedTuple):
-    """One line of a ranking. `name` is None for rows without a value, `others` marks the sum of all that follow.
+    """One line of a ranking. `name` is None for rows without a value; `others` marks the sum of all further values.
 
-    `done` of the rows succeeded and `failed` failed; the rest was skipped, cancelled or is pending.
+    done: rows that succeeded. failed: rows that failed. All other rows are skipped, cancelled or pending.
     """
 
     name: str | None
@@ -26,7 +26,7 @@ class Share(NamedTuple):
 
 
 class Ranking:
-    """Rows by one of their values. Exact for the first 20,000 different values; the rest are counted together."""
+    """Rows by one of their values: exact for the first 20,000 different values, one sum for the rest."""
 
     def __init__(self) -> None:
         # For each value: rows, those done, those failed.
@@ -34,7 +34,7 @@ class Ranking:
         self._all = [0, 0, 0]
 
     def add(self, value: object, status: object = None) -> None:
-        """Count one row. A value that is null, empty or no text is counted as absent."""
+        """Count one row. A value that is null, empty or not text counts as absent."""
         name = shorten(value, _NAME_LIMIT) if isinstance(value, str) and value.strip() else None
         counts = self._counts.get(name)
         if counts is None and len(self._counts) < DISTINCT_LIMIT:
@@ -47,16 +47,16 @@ class Ranking:
 
     @property
     def total(self) -> int:
-        """All rows counted."""
+        """Return the number of all rows."""
         return self._all[0]
 
     @property
     def exact(self) -> bool:
-        """Whether every value has a count of its own."""
+        """Return whether every value has its own count."""
         return self.total == sum(rows for rows, _, _ in self._counts.values())
 
     def top(self, limit: int) -> list[Share]:
-        """The most frequent values, equal ones in the order of the alphabet, and one line for all others."""
+        """Return the most frequent values, ties in alphabetical order, and one line for all others."""
         ranked = sorted(self._counts.items(), key=lambda item: (-item[1][0], item[0] is None, item[0] or ""))
         shares = [Share(name, rows, done=done, failed=failed) for name, (rows, done, failed) in ranked[:limit]]
         rows = self.total - sum(share.rows for share in shares)

@@ -1,8 +1,7 @@
-"""The report on one job: what happened, what was not done, and how that can be checked; as HTML, Markdown or a summary.
+"""The report on one job: outcome, open items and integrity checks, as HTML, Markdown or a summary.
 
-The HTML is one file without a script and without a request to anywhere (its content security policy forbids both),
-for screens of any width, light or dark, and for paper. The facts it is made from are described in
-`remediation.reports.facts`; all of them may be absent.
+The HTML is one file without scripts and network requests; its content security policy forbids both. It fits screens of
+any width, light or dark, and paper. `remediation.reports.facts` describes the facts; all of them are optional.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from core.quantity import counted
 from remediation.exports.files.path_checks import checked_destination, reason
 from remediation.exports.files.whole_file import FileRecord, whole_file
 from remediation.exports.formats.ndjson import rows_of
-from remediation.reports import wording
+from remediation.reports import own_words
 from remediation.reports.facts import job_of, part, text
 from remediation.reports.file_hashes import RecordedFile, recorded_file
-from remediation.reports.integrity import Check, rows_unchanged, unreadable_rows
+from remediation.reports.integrity import Check, check_row_file, unreadable_rows
 from remediation.reports.page import Report, report_of
-from remediation.reports.summary_text import summary_text
+from remediation.reports.summary import summary_text
 from remediation.reports.tally import Tally
 
 ReportFormat = Literal["html", "markdown", "summary"]
@@ -40,21 +39,21 @@ _TEMPLATES = {"html": "report.html.j2", "markdown": "report.md.j2"}
 
 
 def render(facts: Mapping[str, Any], format: ReportFormat) -> str:  # noqa: A002 -- the parameter's name everywhere
-    """The report as text. Reads the row file, if `rows` is a path, once and without keeping it.
+    """Return the report as text. If `rows` is a path, the row file is read once and not kept in memory.
 
     Raises:
         ParameterError: the format is unknown (pointer `/format`), or the row file can't be read (pointer `/rows`).
     """
-    return _rendered(_read(facts, {}), format)
+    return _render(_read(facts, {}), format)
 
 
-def rendered(facts: Mapping[str, Any], formats: Sequence[ReportFormat], hashes: Mapping[str, str]) -> list[str]:
-    """The same in several formats, whose rows are read once.
+def render_all(facts: Mapping[str, Any], formats: Sequence[ReportFormat], hashes: Mapping[str, str]) -> list[str]:
+    """Return the report in several formats. The rows are read once.
 
-    hashes: the SHA-256 of files that were just written, by the path that `export` has for each.
+    hashes: the SHA-256 of files that were just written, by their path in `export`.
     """
     report = _read(facts, hashes)
-    return [_rendered(report, report_format) for report_format in formats]
+    return [_render(report, report_format) for report_format in formats]
 
 
 def write_report(
@@ -64,17 +63,17 @@ def write_report(
     *,
     name: str | None = None,
 ) -> FileRecord:
-    """Write the report to a file, whole or not at all, mode 0600. `rows` in the record are the rows it was made from.
+    """Write the report to a file with mode 0600, completely or not at all. Return its record.
 
-    name: what the record and errors call the file, if not by its path.
+    name: the file's name in the record and in errors; default: its path. `rows` in the record counts the rows read.
 
     Raises:
-        ParameterError: as `render`, or nothing can be written there (pointer `/destination`).
-        OutputError: the file can't be written to its end.
+        ParameterError: see `render`; or the destination is not writable (pointer `/destination`).
+        OutputError: the file can't be written completely.
     """
     destination = checked_destination(path)
     report = _read(facts, {})
-    body = _rendered(report, format).encode("utf-8")
+    body = _render(report, format).encode("utf-8")
     with whole_file(destination, name=name) as file:
         file.write(body)
     return {
@@ -86,14 +85,14 @@ def write_report(
     }
 
 
-def _rendered(report: Report, report_format: str) -> str:
+def _render(report: Report, report_format: str) -> str:
     if report_format == "summary":
         return summary_text(report)
     if report_format not in _TEMPLATES:
         known = f"{', '.join(_TEMPLATES)} or summary"
-        raise ParameterError(problems=[{"pointer": "/format", "message": f"a report's format is {known}"}])
+        raise ParameterError(problems=[{"pointer": "/format", "message": f"unknown report format: use {known}"}])
     text = _environment(report_format).get_template(_TEMPLATES[report_format]).render(report=report)
-    # What a template leaves out leaves empty lines behind.
+    # Skipped parts of a template leave empty lines.
     return _EMPTY_LINES.sub("\n\n", text) if report_format == "markdown" else text
 
 
@@ -102,19 +101,19 @@ def _environment(report_format: str) -> Environment:
     environment = Environment(
         loader=PackageLoader("remediation.reports", "templates"),
         undefined=StrictUndefined,
-        # For Markdown too: what `finalize` lets through is marked as done, and nothing else gets in unescaped.
+        # For Markdown too: `finalize` marks its results as safe, and everything else is escaped.
         autoescape=True,
-        finalize=wording.html if report_format == "html" else wording.markdown,
+        finalize=own_words.html if report_format == "html" else own_words.markdown,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         auto_reload=False,
     )
-    environment.globals["wording"] = wording.Wording
-    environment.globals["counted"] = lambda *words: wording.Wording(counted(*words))
-    environment.filters["heading"] = wording.markdown_title
-    environment.filters["cell"] = wording.markdown_cell
-    environment.filters["page_title"] = wording.html_title
+    environment.globals["wording"] = own_words.Wording
+    environment.globals["counted"] = lambda *words: own_words.Wording(counted(*words))
+    environment.filters["heading"] = own_words.markdown_title
+    environment.filters["cell"] = own_words.markdown_cell
+    environment.filters["page_title"] = own_words.html_title
     if report_format == "html":
         style, _, _ = environment.loader.get_source(environment, "report.css")  # type: ignore[union-attr]
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -142,10 +141,10 @@ def _recorded(export: Mapping[str, Any], known: Mapping[str, str]) -> list[Recor
 
 
 def _tally_file(path: Path, export: Mapping[str, Any], job_created: datetime | None) -> tuple[Tally, str, list[Check]]:
-    seen = _Lines()
+    lines = _Lines()
     try:
         with path.open("rb") as file:
-            tally = Tally(seen.rows(file), job_created)
+            tally = Tally(lines.rows(file), job_created)
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else str(error)
         raise ParameterError(
@@ -157,13 +156,13 @@ def _tally_file(path: Path, export: Mapping[str, Any], job_created: datetime | N
         for file in (files if isinstance(files, list | tuple) else ())
         if isinstance(file, Mapping) and text(file.get("path")) == str(path) and (sha256 := text(file.get("sha256")))
     ]
-    digest = seen.sha256.hexdigest()
-    found = [rows_unchanged(digest, recorded)]
-    return tally, digest, [*found, unreadable_rows(seen.unreadable)] if seen.unreadable else found
+    digest = lines.sha256.hexdigest()
+    found = [check_row_file(digest, recorded)]
+    return tally, digest, [*found, unreadable_rows(lines.unreadable)] if lines.unreadable else found
 
 
 class _Lines:
-    """A row file on its way through: its SHA-256, and how many of its lines are no rows."""
+    """The lines of a row file, with its SHA-256 and the number of unreadable lines."""
 
     def __init__(self) -> None:
         self.sha256 = hashlib.sha256()

@@ -1,7 +1,7 @@
-"""What a job was to do and who wanted it, for evidence and reports; and which of it is only claimed.
+"""Request facts: a job's request and requester, for evidence and reports, with the fields that are only claimed.
 
-A job's comment is text that anybody with a token can write. What a stamp in it says is claimed, unless the stamp is
-keyed and proved for this very job (`remediation.jobs.match.is_proved`).
+Anyone with a token can write a job's comment. The fields of its stamp are claims, unless the stamp is keyed and proved
+for this job (`remediation.jobs.match.is_proved`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 from remediation.stamp import Stamp
 
-# What the stamp says.
+# The fields of the stamp.
 STAMPED = ("requested_by", "approved_by", "plan_digest")
 
 
 def request_facts(job: Mapping[str, Any], *, proved: bool = False) -> dict[str, Any]:
-    """Return the request as the API has it, what the stamp says, and `claimed`: the names of unproved fields.
+    """Return the API's record of the request, the stamp's fields, and `claimed`: the names of unproved fields.
 
-    job: as the API describes it. proved: whether its stamp is.
+    job: the API's `BulkJob`. proved: whether its stamp is proved.
     """
     comment = job.get("comment")
     stamp = Stamp.read(comment if isinstance(comment, str) else None)
@@ -30,6 +30,6 @@ def request_facts(job: Mapping[str, Any], *, proved: bool = False) -> dict[str, 
         "requested_by": stamp.requested_by or None,
         "approved_by": list(stamp.approved_by),
         "plan_digest": stamp.plan or None,
-        # The words behind the stamp are the caller's in any case.
+        # The caller always chooses the text after the stamp.
         "claimed": ["comment"] if proved else ["comment", *STAMPED],
     }

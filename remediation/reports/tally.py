@@ -1,4 +1,4 @@
-"""What a report says of the rows, counted in one pass and in memory that does not grow with their number."""
+"""Tally: counts over a job's rows for a report, in one pass and in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,23 +13,18 @@ from remediation.reports.timeline import Timeline
 
 NOT_SUCCEEDED_LIMIT = 50
 
-# Of a job and of a row alike: its end is still to come.
+# Statuses of jobs and rows that have not ended.
 RUNNING = ("PENDING", "DISCOVERING", "PROCESSING")
 
-
 _ORDER = ("FAILED", "CANCELLED", "SKIPPED", None, "DISCOVERING", "PROCESSING", "PENDING")
-
-
-def _place(status: str | None) -> int:
-    return _ORDER.index(status)
 
 
 class Tally:
     """Counts over the rows of one job, which was created at `job_created`.
 
-    scanned_to_created: from a message's scan to the job's creation, for every row that tells.
-    created_to_processed: from a row's creation to its end, for rows that were acted on: COMPLETED or FAILED.
-    scanned_to_done: from a message's scan to the end of its row, for those that succeeded: the time to remediate.
+    scanned_to_created: from a message's scan to the job's creation, for every row with a scan time.
+    created_to_processed: from a row's creation to its end, for COMPLETED and FAILED rows.
+    scanned_to_done: from a message's scan to the end of its row, for COMPLETED rows: the time to remediate.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] = (), job_created: datetime | None = None) -> None:
@@ -45,24 +40,19 @@ class Tally:
         self.scanned_to_done = Durations()
         self.timeline = Timeline()
         self.not_succeeded_count = 0
-        self.undecided_count = 0
+        self.pending_count = 0
         self._job_created = job_created
-        # Samples by status; None for a status that is not one.
+        # Samples by status; None for an unknown status.
         self._not_succeeded: dict[str | None, list[Mapping[str, Any]]] = {}
         for row in rows:
             self.add(row)
 
-    @property
-    def not_succeeded(self) -> list[Mapping[str, Any]]:
-        """At most 50 of the rows that did not succeed: failed ones, then others, then those not decided yet."""
-        return [row for rows in self.not_succeeded_by_status().values() for row in rows][:NOT_SUCCEEDED_LIMIT]
-
     def not_succeeded_by_status(self) -> dict[str | None, list[Mapping[str, Any]]]:
-        """At most 50 rows of each status but COMPLETED: failed ones, then others, then those not decided yet."""
-        return dict(sorted(self._not_succeeded.items(), key=lambda item: _place(item[0])))
+        """Return at most 50 rows of each status except COMPLETED: first failed, then other ended, then pending rows."""
+        return dict(sorted(self._not_succeeded.items(), key=lambda item: _ORDER.index(item[0])))
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Count one row. Whatever it lacks is counted as absent."""
+        """Count one row. A missing field counts as absent."""
         self.rows += 1
         status = row.get("status")
         params, message = _inner(row, "action_params"), _inner(row, "message")
@@ -76,14 +66,14 @@ class Tally:
             self.skip_reasons.add(row.get("status_message"), status)
         if status != "COMPLETED":
             self.not_succeeded_count += 1
-            self.undecided_count += status in RUNNING
+            self.pending_count += status in RUNNING
             sample = self._sample_of(status)
             if len(sample) < NOT_SUCCEEDED_LIMIT:
                 sample.append(row)
         self._measure(row, status, parse_lenient(message.get("scanned_at")))
 
     def _sample_of(self, status: object) -> list[Mapping[str, Any]]:
-        # Statuses that nobody knows share one sample: the service could send any number of them.
+        # Unknown statuses share one sample, because the API could send any number of them.
         known = status if isinstance(status, str) and status in _ORDER else None
         return self._not_succeeded.setdefault(known, [])
 

@@ -1,4 +1,4 @@
-"""When a job was through with its messages, counted into slots of time; in bounded memory."""
+"""Timeline: how many messages a job processed by which time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-# Far more than a chart has pixels, so that no slot is seen in it.
+# Far more than a chart has pixels, so slots are invisible.
 SLOTS_LIMIT = 4096
 
 
-class Through(NamedTuple):
-    """How many messages a job was through with by some moment."""
+class Processed(NamedTuple):
+    """How many messages a job had processed at some moment, by outcome."""
 
     done: int
     failed: int
@@ -19,7 +19,7 @@ class Through(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All of them, however they ended."""
+        """Return the number of all processed messages."""
         return sum(self)
 
 
@@ -27,10 +27,10 @@ _BANDS = {"COMPLETED": 0, "FAILED": 1, "SKIPPED": 2, "CANCELLED": 2}
 
 
 class Timeline:
-    """Ends of messages over time. Times are milliseconds since the epoch.
+    """Processed messages over time. Times are milliseconds since the epoch.
 
-    Slots are a millisecond wide, which is exact for the API's times; each time more than 4,096 are in use, they become
-    twice as wide.
+    Slots are one millisecond wide, which is exact for the API's times. Whenever more than 4,096 slots are in use, the
+    width doubles.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Timeline:
         self._slots: dict[int, list[int]] = {}
 
     def add(self, status: object, at: datetime | None) -> None:
-        """Count one row, if the job is through with it."""
+        """Count one row if the job has processed it."""
         band = _BANDS.get(status) if isinstance(status, str) else None
         if band is None:
             return
@@ -55,19 +55,19 @@ class Timeline:
         while len(self._slots) > SLOTS_LIMIT:
             self._widen()
 
-    def at(self, moments: Iterable[int]) -> Iterator[Through]:
-        """How far the job was at each of these moments, which are in order. A slot counts once it is over."""
+    def at(self, moments: Iterable[int]) -> Iterator[Processed]:
+        """Yield the progress at each of these moments, in ascending order. A slot counts from its end."""
         slots = sorted(self._slots.items())
         place, so_far = 0, [0, 0, 0]
         for moment in moments:
             while place < len(slots) and (slots[place][0] + 1) * self.slot_ms - 1 <= moment:
                 so_far = [before + more for before, more in zip(so_far, slots[place][1], strict=True)]
                 place += 1
-            # What is known to the millisecond is not put off to its slot's end.
+            # The last time is known exactly, so its slot counts from there.
             if self.last is not None and moment >= self.last:
                 so_far = [sum(bands) for bands in zip(*self._slots.values(), strict=True)]
                 place = len(slots)
-            yield Through(*so_far)
+            yield Processed(*so_far)
 
     def _widen(self) -> None:
         self.slot_ms *= 2
@@ -80,5 +80,5 @@ class Timeline:
 
 
 def milliseconds(at: datetime) -> int:
-    """A time as whole milliseconds since the epoch."""
+    """Return a time as whole milliseconds since the epoch."""
     return round(at.timestamp() * 1000)

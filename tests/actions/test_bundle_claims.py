@@ -86,7 +86,7 @@ class TestApprovals:
         assert (held["verified"], held["approved_by"], held["approvals"]) == (True, ["bob", "carol"], tokens)
         assert held["as_of"] == result["job"]["created_at"]
         assert document(tmp_path / "case", "request.json")["approvals"]["approved_by"] == ["bob", "carol"]
-        assert "verified for the time of the job: `bob, carol`" in (tmp_path / "case" / "report.md").read_text()
+        assert "(verified as of the job's creation): `bob, carol`" in (tmp_path / "case" / "report.md").read_text()
 
     @pytest.mark.parametrize(
         ("changed", "said"),
@@ -150,7 +150,7 @@ class TestApprovals:
         assert lacking in held["why"]
         assert "approved_by" not in held
         assert any("not verified" in warning for warning in result["warnings"])
-        assert "Approvals, not verified" in (tmp_path / "case" / "report.md").read_text()
+        assert "Approvals (not verified)" in (tmp_path / "case" / "report.md").read_text()
 
 
 TWO = {"approvals": 2, "one_from": ["legal", "security"]}
@@ -412,5 +412,5 @@ def test_the_seal_of_the_plan_is_said(
     job_id = ended(api, plan=plan)
     result = bundled(connect(sandbox, **bundled_with), job_id, tmp_path / "case", plan=plan)
     assert document(tmp_path / "case", "request.json")["plan_seal"] == state
-    assert "Plan's seal: " in (tmp_path / "case" / "report.md").read_text()
+    assert "Plan seal: " in (tmp_path / "case" / "report.md").read_text()
     assert any("seal" in warning for warning in result["warnings"]) is (state == "broken")

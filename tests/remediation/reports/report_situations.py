@@ -1,4 +1,4 @@
-"""A report's situations: what a job, its rows and its export can be like when somebody opens the report."""
+"""Report situations: the states of a job, its rows and its export that a report must handle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JOB_ID = "7f6d1c0e-2f7b-4c55-9f0e-3f0f9f2f1a11"
 PLAN_HASH = "954c945f2b69c97badd351d37d43e6d7caa7030e3d13f4ea710bfd4649163312"
 POLICY_HASH = "1f3a" * 16
 CREATED = datetime(2026, 11, 20, 15, 40, tzinfo=UTC)
-# As people write them: Arabic, Hebrew, Chinese, Japanese, an emoji of several code points, and one long line.
+# Subjects in Arabic, Hebrew, Chinese and Japanese, with emoji of several code points, and one long line.
 SUBJECTS = (
     "فاتورة متأخرة رقم ٤٢ — ادفع الآن",
     "חשבונית באיחור: לתשלום מיידי",
@@ -31,7 +31,7 @@ def _at(seconds: float) -> str:
 
 
 def campaign(moved: int, failed: int = 0, skipped: int = 0, **numbers: int) -> list[dict[str, Any]]:
-    """Rows that were through one after the other, of several domains, verdicts and reasons."""
+    """Return rows with different processing times, domains, verdicts and reasons."""
     statuses = ["COMPLETED"] * moved + ["FAILED"] * failed + ["SKIPPED"] * skipped
     statuses += [status.upper() for status, number in numbers.items() for _ in range(number)]
     reasons = {
@@ -56,9 +56,9 @@ def campaign(moved: int, failed: int = 0, skipped: int = 0, **numbers: int) -> l
     ]
 
 
-def asked(told: Facts, **request: Any) -> Facts:
-    """With who asked, who approved, and under which plan and policy."""
-    told["request"] |= {
+def with_people(given: Facts, **request: Any) -> Facts:
+    """Return the facts with requester, approver, plan and policy."""
+    given["request"] |= {
         "requested_by": "dana@corp.example",
         "approved_by": ["lee@corp.example"],
         "plan_digest": PLAN_HASH[:32],
@@ -67,51 +67,51 @@ def asked(told: Facts, **request: Any) -> Facts:
         "claimed": ["comment"],
         **request,
     }
-    return told
+    return given
 
 
-def _exported(told: Facts, folder: Path) -> Facts:
-    """With its rows in a file that the export wrote."""
+def _exported(given: Facts, folder: Path) -> Facts:
+    """Return the facts with their rows in a file that the export wrote."""
     path = folder / "messages.ndjson"
     with RowFile.create(path) as file:
-        file.append([json_text(item) for item in told["rows"]])
+        file.append([json_text(item) for item in given["rows"]])
         record = file.finish("ndjson")
-    told["rows"] = str(path)
-    told["export"]["files"] = [record]
-    return told
+    given["rows"] = str(path)
+    given["export"]["files"] = [record]
+    return given
 
 
 def succeeded(folder: Path) -> Facts:
     rows = campaign(420)
-    return asked(_exported(facts(rows, outcome="succeeded", warnings=[]), folder))
+    return with_people(_exported(facts(rows, outcome="succeeded", warnings=[]), folder))
 
 
 def partial(folder: Path) -> Facts:
     rows = campaign(425, 9, 9)
-    return asked(_exported(facts(rows), folder))
+    return with_people(_exported(facts(rows), folder))
 
 
 def changed_row_file(folder: Path) -> Facts:
-    told = succeeded(folder)
-    path = Path(told["rows"])
+    given = succeeded(folder)
+    path = Path(given["rows"])
     path.write_bytes(path.read_bytes().replace(b"user1@", b"user2@"))
-    return told
+    return given
 
 
 def incomplete_export(_: Path) -> Facts:
     rows = campaign(50)
-    told = asked(facts(rows, job=job(campaign(53)), outcome="succeeded"))
-    told["export"] |= {"complete": False, "expected": 53, "missing": 3}
-    return told
+    given = with_people(facts(rows, job=job(campaign(53)), outcome="succeeded"))
+    given["export"] |= {"complete": False, "expected": 53, "missing": 3}
+    return given
 
 
 def counters_contradict(_: Path) -> Facts:
     rows = campaign(20, 2)
-    return asked(facts(rows, job=job(rows, total_messages_discovered=30), outcome="partial"))
+    return with_people(facts(rows, job=job(rows, total_messages_discovered=30), outcome="partial"))
 
 
 def failed_discovery(_: Path) -> Facts:
-    told = asked(
+    given = with_people(
         facts(
             [],
             job=job([], status="FAILED", started_at=None, status_message="Discovery timed out in the search backend"),
@@ -119,8 +119,8 @@ def failed_discovery(_: Path) -> Facts:
             warnings=[],
         )
     )
-    del told["rows"], told["export"]
-    return told
+    del given["rows"], given["export"]
+    return given
 
 
 def unknown_job(_: Path) -> Facts:
@@ -128,42 +128,44 @@ def unknown_job(_: Path) -> Facts:
 
 
 def zero_messages(_: Path) -> Facts:
-    return asked(facts([], outcome="succeeded", warnings=[]))
+    return with_people(facts([], outcome="succeeded", warnings=[]))
 
 
 def one_message(_: Path) -> Facts:
-    return asked(facts([row(0)], outcome="succeeded", warnings=[]))
+    return with_people(facts([row(0)], outcome="succeeded", warnings=[]))
 
 
 def running(_: Path) -> Facts:
     rows = campaign(200, 3, 5, pending=112)
-    told = asked(facts(rows, outcome=None, job=job(rows, status="PROCESSING", completed_at=None), warnings=[]))
-    # The counters were taken before the rows.
-    told["job"] |= {"messages_successful": 190, "messages_pending": 122}
-    told["export"] |= {"complete": False, "written": 320, "expected": 320, "missing": 0}
-    return told
+    given = with_people(facts(rows, outcome=None, job=job(rows, status="PROCESSING", completed_at=None), warnings=[]))
+    # The counters are older than the rows.
+    given["job"] |= {"messages_successful": 190, "messages_pending": 122}
+    given["export"] |= {"complete": False, "written": 320, "expected": 320, "missing": 0}
+    return given
 
 
 def discovering(_: Path) -> Facts:
-    told = asked(facts([], outcome=None, job=job([], status="DISCOVERING", completed_at=None, started_at=None)))
-    del told["rows"], told["export"]
-    return told
+    given = with_people(facts([], outcome=None, job=job([], status="DISCOVERING", completed_at=None, started_at=None)))
+    del given["rows"], given["export"]
+    return given
 
 
 def cancelled_by_limit(_: Path) -> Facts:
     rows = campaign(14, cancelled=986)
-    warning = "the job discovered 1000 messages, more than the 462 allowed: it is CANCELLED, 14 were processed by then"
-    return asked(facts(rows, outcome="cancelled", job=job(rows, status="CANCELLED"), warnings=[warning]))
+    warning = "The job discovered 1000 messages, more than the 462 allowed. It is CANCELLED; 14 were processed first."
+    return with_people(facts(rows, outcome="cancelled", job=job(rows, status="CANCELLED"), warnings=[warning]))
 
 
 def _to(folder: str, rows: list[dict[str, Any]]) -> Facts:
-    told = asked(facts(rows, outcome="partial" if any(item["status"] == "FAILED" for item in rows) else "succeeded"))
+    given = with_people(
+        facts(rows, outcome="partial" if any(item["status"] == "FAILED" for item in rows) else "succeeded")
+    )
     params = {"type": "MOVE", "destination": folder}
     for item in rows:
         item["action_params"] |= params
-    told["job"]["action_params"] = params
-    told["request"]["destination"] = folder
-    return told
+    given["job"]["action_params"] = params
+    given["request"]["destination"] = folder
+    return given
 
 
 def irreversible_purge(_: Path) -> Facts:
@@ -178,26 +180,26 @@ def without_times(_: Path) -> Facts:
     rows = campaign(60, 4)
     for item in rows[20:]:
         item["processed_at"] = None
-    return asked(facts(rows, warnings=[]))
+    return with_people(facts(rows, warnings=[]))
 
 
 def huge_numbers(_: Path) -> Facts:
     rows = campaign(59, 1)
-    told = asked(facts(rows))
-    told["job"] |= {
+    given = with_people(facts(rows))
+    given["job"] |= {
         "total_messages_discovered": 1_234_567_890,
         "messages_successful": 1_234_567_880,
         "messages_failed": 10,
     }
-    told["export"] |= {"written": 1_234_567_890, "expected": 1_234_567_890}
-    del told["rows"]
-    return told
+    given["export"] |= {"written": 1_234_567_890, "expected": 1_234_567_890}
+    del given["rows"]
+    return given
 
 
 def huge_job(_: Path) -> Facts:
-    """One failed of ten thousand: its area must still be seen."""
+    """One of ten thousand messages failed: its area must stay visible."""
     rows = campaign(9_999, 1)
-    return asked(facts(rows, warnings=[]))
+    return with_people(facts(rows, warnings=[]))
 
 
 def scripts(_: Path) -> Facts:
@@ -206,10 +208,10 @@ def scripts(_: Path) -> Facts:
         sender = f"{subject[:40].strip()} <{'very.long.local.part.' * 6}@{'subdomain.' * 8}example>"
         item["message"] |= {"subject": subject, "from": sender}
         item["status_message"] = f"Mailbox {subject[:20]} not found"
-    told = asked(facts(rows, title=SUBJECTS[0]), requested_by="דנה@corp.example")
-    told["alert"] |= {"subject": SUBJECTS[5], "from": rows[14]["message"]["from"]}
-    told["request"]["search_params"] = {"exact_subject": SUBJECTS[0], "sender": "billing@例え.example"}
-    return told
+    given = with_people(facts(rows, title=SUBJECTS[0]), requested_by="דנה@corp.example")
+    given["alert"] |= {"subject": SUBJECTS[5], "from": rows[14]["message"]["from"]}
+    given["request"]["search_params"] = {"exact_subject": SUBJECTS[0], "sender": "billing@例え.example"}
+    return given
 
 
 def pseudonymized(_: Path) -> Facts:
@@ -217,11 +219,11 @@ def pseudonymized(_: Path) -> Facts:
     for number, item in enumerate(rows):
         item["action_params"]["client_recipient"] = f"p-{number:08x}@p-5f2c9a01.invalid"
         item["message"] |= {"subject": f"p-{number * 7:08x}", "from": "p-00c0ffee@p-77aa01bc.invalid"}
-    told = asked(facts(rows), requested_by="p-1d2e3f40", approved_by=["p-9a8b7c6d"])
-    told["export"]["pseudonyms"] = "5f2c9a01"
-    del told["alert"]
-    told["request"]["search_params"] = {"sender": "p-00c0ffee@p-77aa01bc.invalid"}
-    return told
+    given = with_people(facts(rows), requested_by="p-1d2e3f40", approved_by=["p-9a8b7c6d"])
+    given["export"]["pseudonyms"] = "5f2c9a01"
+    del given["alert"]
+    given["request"]["search_params"] = {"sender": "p-00c0ffee@p-77aa01bc.invalid"}
+    return given
 
 
 def release(_: Path) -> Facts:
@@ -229,18 +231,18 @@ def release(_: Path) -> Facts:
     for item in rows:
         item |= {"action_type": "RELEASE"}
         item["action_params"] = {"type": "RELEASE", "client_recipient": item["action_params"]["client_recipient"]}
-    told = asked(facts(rows, title="False positive release"))
-    told["job"] |= {"action_type": "RELEASE", "action_params": {"type": "RELEASE"}}
-    told["request"] |= {"action": "RELEASE"}
-    del told["request"]["destination"]
-    return told
+    given = with_people(facts(rows, title="False positive release"))
+    given["job"] |= {"action_type": "RELEASE", "action_params": {"type": "RELEASE"}}
+    given["request"] |= {"action": "RELEASE"}
+    del given["request"]["destination"]
+    return given
 
 
 def claimed(_: Path) -> Facts:
-    """Only the job's comment says who asked."""
-    told = asked(facts(small_campaign()), claimed=["comment", "requested_by", "approved_by", "plan_digest"])
-    del told["request"]["plan_hash"], told["request"]["policy"]
-    return told
+    """Only the job's comment names the requester."""
+    given = with_people(facts(small_campaign()), claimed=["comment", "requested_by", "approved_by", "plan_digest"])
+    del given["request"]["plan_hash"], given["request"]["policy"]
+    return given
 
 
 def hostile(_: Path) -> Facts:
@@ -254,15 +256,17 @@ def hostile(_: Path) -> Facts:
         )
         for number, text in enumerate(HOSTILE)
     ]
-    told = asked(facts(rows, title=HOSTILE[4], warnings=list(HOSTILE)), requested_by=HOSTILE[0], approved_by=HOSTILE)
-    told["alert"] |= {"subject": HOSTILE[11], "from": HOSTILE[3]}
-    told["request"]["search_params"] = {"sender": HOSTILE[11], "exact_subject": "'; rm -rf ~; $(id) `id`"}
-    return told
+    given = with_people(
+        facts(rows, title=HOSTILE[4], warnings=list(HOSTILE)), requested_by=HOSTILE[0], approved_by=HOSTILE
+    )
+    given["alert"] |= {"subject": HOSTILE[11], "from": HOSTILE[3]}
+    given["request"]["search_params"] = {"sender": HOSTILE[11], "exact_subject": "'; rm -rf ~; $(id) `id`"}
+    return given
 
 
 SITUATIONS: dict[str, Callable[[Path], Facts]] = {
-    made.__name__: made
-    for made in (
+    situation.__name__: situation
+    for situation in (
         succeeded,
         partial,
         failed_discovery,

@@ -1,4 +1,4 @@
-"""A small job as the API would describe it, and text as an attacker would write it."""
+"""A small job as the API describes it, and hostile text."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ HOSTILE = (
 
 
 def json_text(item: dict[str, Any]) -> bytes:
-    """A row's own text, as a page of the API holds it."""
+    """Return a row's JSON text as in a page of the API."""
     return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
 def row(number: int, status: str = "COMPLETED", **fields: Any) -> dict[str, Any]:
-    """A `BulkJobMessage`."""
+    """Return a `BulkJobMessage`."""
     return {
         "message_id": f"00000000-0000-4000-8000-{number:012d}",
         "postfix_id": "4Njp3P0STMz2c02Q",
@@ -58,7 +58,7 @@ def row(number: int, status: str = "COMPLETED", **fields: Any) -> dict[str, Any]
 
 
 def job(rows: Iterable[dict[str, Any]], **fields: Any) -> dict[str, Any]:
-    """The `BulkJob` whose messages the rows are."""
+    """Return the `BulkJob` of these rows."""
     counts = Counter(item["status"] for item in rows)
     return {
         "job_id": "7f6d1c0e-2f7b-4c55-9f0e-3f0f9f2f1a11",
@@ -80,7 +80,7 @@ def job(rows: Iterable[dict[str, Any]], **fields: Any) -> dict[str, Any]:
 
 
 def facts(rows: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
-    """All that a report can be told of a job that has ended and was exported."""
+    """Return all facts of a job that has ended and was exported."""
     return {
         "title": "Phishing campaign purge",
         "generated_at": "2026-11-20T15:45:10Z",
@@ -117,8 +117,14 @@ def facts(rows: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
     }
 
 
+def job_facts(status: str = "COMPLETED", action: str = "MOVE", **numbers: int) -> dict[str, Any]:
+    """Return facts with a job of so many messages of each status."""
+    rows = [row(0, name.upper()) for name, number in numbers.items() for _ in range(number)]
+    return {"job": job(rows, status=status, action_type=action)}
+
+
 def small_campaign() -> list[dict[str, Any]]:
-    """Ten messages: seven moved, two failed, one skipped."""
+    """Return ten messages: seven moved, two failed, one skipped."""
     return [
         *(row(number) for number in range(7)),
         row(7, "FAILED", status_message="Mailbox not found"),
@@ -128,7 +134,7 @@ def small_campaign() -> list[dict[str, Any]]:
 
 
 def hostile_campaign() -> list[dict[str, Any]]:
-    """A failed message for each hostile text, which is in every field that mail or the service fills."""
+    """Return a failed message for each hostile text, which is in every field from mail or the API."""
     return [
         row(
             number,

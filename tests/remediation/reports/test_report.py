@@ -1,4 +1,4 @@
-"""The report: what it says of a job, and that nothing out of a mailbox takes effect in it."""
+"""The report: its contents, and that text from a mailbox has no effect in it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NO_ATTRIBUTE = re.compile(r"on.*|src|srcset|style|action|xlink:.*|data|ping|back
 
 
 class Page(HTMLParser):
-    """What a browser would make of the report."""
+    """The report's elements and text as a parser reads them."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -74,18 +74,18 @@ class Page(HTMLParser):
 
 
 def hostile_facts() -> dict[str, Any]:
-    told = facts(hostile_campaign(), title=HOSTILE[4], playbook=HOSTILE[3], outcome=HOSTILE[0], warnings=list(HOSTILE))
-    told["alert"] = {"id": HOSTILE[1], "from": HOSTILE[5], "subject": HOSTILE[6], "received": HOSTILE[0]}
-    told["request"] |= {"search_params": {text: text for text in HOSTILE}, "comment": HOSTILE[10]}
-    told["job"] |= {"job_id": HOSTILE[1], "status_message": HOSTILE[3], "status": HOSTILE[0]}
-    told["timings"] = dict.fromkeys(HOSTILE, 1.5)
-    told["export"]["files"] = [{"path": text, "format": text, "sha256": text, "rows": text} for text in HOSTILE]
-    return told
+    given = facts(hostile_campaign(), title=HOSTILE[4], playbook=HOSTILE[3], outcome=HOSTILE[0], warnings=list(HOSTILE))
+    given["alert"] = {"id": HOSTILE[1], "from": HOSTILE[5], "subject": HOSTILE[6], "received": HOSTILE[0]}
+    given["request"] |= {"search_params": {text: text for text in HOSTILE}, "comment": HOSTILE[10]}
+    given["job"] |= {"job_id": HOSTILE[1], "status_message": HOSTILE[3], "status": HOSTILE[0]}
+    given["timings"] = dict.fromkeys(HOSTILE, 1.5)
+    given["export"]["files"] = [{"path": text, "format": text, "sha256": text, "rows": text} for text in HOSTILE]
+    return given
 
 
 @pytest.mark.parametrize(("report_format", "name"), FORMATS)
-def test_the_report_on_a_small_job_is_the_one_that_was_looked_at(report_format: ReportFormat, name: str) -> None:
-    # WRITE_GOLDENS=1 writes them anew: look at them before they are committed.
+def test_the_report_on_a_small_job_equals_the_reviewed_one(report_format: ReportFormat, name: str) -> None:
+    # WRITE_GOLDENS=1 rewrites the files. Review them before you commit.
     golden = GOLDENS / name
     found = render(facts(small_campaign()), report_format)
     if os.environ.get("WRITE_GOLDENS"):
@@ -93,9 +93,9 @@ def test_the_report_on_a_small_job_is_the_one_that_was_looked_at(report_format: 
     assert found == golden.read_text(encoding="utf-8")
 
 
-def test_the_page_holds_no_script_no_link_and_asks_nobody() -> None:
+def test_the_page_has_no_script_no_outside_link_and_no_request() -> None:
     page = Page(render(hostile_facts(), "html"))
-    # But links to a part of itself.
+    # Links within the page are allowed.
     links = [value or "" for name, value in page.attributes if name == "href"]
     assert [link for link in links if not re.fullmatch(r"#rows-[a-z]+", link)] == []
     assert {f"#{value}" for name, value in page.attributes if name == "id"} >= set(links)
@@ -117,7 +117,7 @@ def test_the_pages_policy_allows_its_own_style_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_is_read_and_does_nothing(text: str) -> None:
+def test_hostile_text_is_readable_and_has_no_effect(text: str) -> None:
     page = Page(render(facts([row(1, "FAILED", status_message=text)]), "html"))
     start = re.sub(r"[^ -~].*", "", text.strip(), flags=re.DOTALL)[:100]
     assert start in page.words
@@ -131,10 +131,10 @@ def test_a_subject_of_ten_thousand_characters_is_shortened_with_a_mark(report_fo
     assert "A" * 201 not in found
 
 
-def test_code_points_stand_for_characters_that_reorder_text() -> None:
-    told = facts([row(1, "FAILED", status_message="invoice \u202egpj.exe")])
-    assert "invoice <samp>U+202E</samp>gpj.exe" in render(told, "html")
-    assert "`invoice [U+202E]gpj.exe`" in render(told, "markdown")
+def test_characters_that_reorder_text_become_code_points() -> None:
+    given = facts([row(1, "FAILED", status_message="invoice \u202egpj.exe")])
+    assert "invoice <samp>U+202E</samp>gpj.exe" in render(given, "html")
+    assert "`invoice [U+202E]gpj.exe`" in render(given, "markdown")
 
 
 def test_markdown_shows_hostile_text_as_code_and_nothing_else() -> None:
@@ -154,7 +154,7 @@ def test_markdown_shows_hostile_text_as_code_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("report_format", ["html", "markdown"])
 @pytest.mark.parametrize(
-    "told",
+    "given",
     [
         {},
         {"job": None, "export": [], "alert": "text", "request": 7, "rows": 3, "warnings": "none", "timings": []},
@@ -165,10 +165,8 @@ def test_markdown_shows_hostile_text_as_code_and_nothing_else() -> None:
         {"timings": {"a": float("nan"), "b": "c", "d": True}, "warnings": [None, {"a": 1}, {1, 2}]},
     ],
 )
-def test_whatever_is_absent_or_strange_is_said_to_be_not_known(
-    told: dict[str, Any], report_format: ReportFormat
-) -> None:
-    assert "not known" in render(told, report_format)
+def test_absent_and_malformed_facts_are_shown_as_not_known(given: dict[str, Any], report_format: ReportFormat) -> None:
+    assert "not known" in render(given, report_format)
 
 
 def test_an_unknown_format_is_a_bad_parameter() -> None:
@@ -180,17 +178,17 @@ def exported(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     with RowFile.create(path) as file:
         file.append([json_text(item) for item in rows])
         record = file.finish("ndjson")
-    told = facts(rows) | {"rows": str(path)}
-    told["export"]["files"] = [record]
-    return told
+    given = facts(rows) | {"rows": str(path)}
+    given["export"]["files"] = [record]
+    return given
 
 
 def test_the_row_file_is_checked_against_its_recorded_hash(tmp_path: Path) -> None:
     path = tmp_path / "rows.ndjson"
-    told = exported(path, small_campaign())
-    assert "**Agrees.** The row file that this report was made from has the SHA-256" in render(told, "markdown")
+    given = exported(path, small_campaign())
+    assert "**Match.** The row file of this report has the recorded SHA-256" in render(given, "markdown")
     path.write_bytes(path.read_bytes().replace(b"user1@", b"user2@"))
-    assert "**Differs.** The row file that this report was made from has been changed" in render(told, "markdown")
+    assert "**Mismatch.** The row file of this report was changed" in render(given, "markdown")
 
 
 def test_every_exported_file_is_checked_against_its_recorded_hash(tmp_path: Path) -> None:
@@ -203,50 +201,50 @@ def test_every_exported_file_is_checked_against_its_recorded_hash(tmp_path: Path
         "bytes": 4,
         "sha256": hashlib.sha256(b"a,b\n").hexdigest(),
     }
-    told = exported(tmp_path / "rows.ndjson", small_campaign())
-    told["export"]["files"].append(record)
-    found = render(told, "markdown")
-    assert "**Agrees.** Exported files that still have the SHA-256 recorded for them: 2 of 2." in found
-    assert "Evidence: Complete**, 10 of 10 rows; all 5 checks agree" in found
+    given = exported(tmp_path / "rows.ndjson", small_campaign())
+    given["export"]["files"].append(record)
+    found = render(given, "markdown")
+    assert "**Match.** Exported files with the recorded SHA-256: 2 of 2." in found
+    assert "Evidence: Complete**, 10 of 10 rows; all 5 checks passed" in found
     for changed in (b"a,c\n", b"a,b,c\n"):
         table.write_bytes(changed)
-        found = render(told, "markdown")
-        assert "recorded for them: 1 of 2. Changed since: 1." in found
-        assert "Evidence: Does not agree**" in found
+        found = render(given, "markdown")
+        assert "with the recorded SHA-256: 1 of 2. Changed: 1." in found
+        assert "Evidence: Mismatch**" in found
         assert "- **An exported file was changed after the export.** Exported files" in found
         assert "4 bytes, **changed**." in found
     table.unlink()
-    found = render(told, "markdown")
-    assert "**Not known.** Exported files that still have the SHA-256 recorded for them: 1 of 2." in found
-    assert "4 bytes, not read here." in found
+    found = render(given, "markdown")
+    assert "**Not checked.** Exported files with the recorded SHA-256: 1 of 2." in found
+    assert "4 bytes, not checked." in found
 
 
 @pytest.mark.parametrize("kind", ["pipe", "directory", "device", "name", "nul"])
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+def test_a_path_that_is_not_a_regular_file_does_not_block(tmp_path: Path, kind: str) -> None:
     path = {"device": "/dev/zero", "name": "n" * 5000, "nul": "a\0b"}.get(kind, str(tmp_path / kind))
     if kind == "pipe":
         os.mkfifo(path)
     elif kind == "directory":
         Path(path).mkdir()
     found = render({"export": {"files": [{"path": path, "sha256": "0" * 64}]}}, "markdown")
-    assert "recorded for them: 0 of 1. The others could not be read" in found
+    assert "with the recorded SHA-256: 0 of 1. The others could not be read" in found
 
 
-def test_lines_that_are_no_rows_are_counted_not_fatal(tmp_path: Path) -> None:
+def test_unreadable_lines_are_counted_and_not_fatal(tmp_path: Path) -> None:
     path = tmp_path / "rows.ndjson"
     path.write_bytes(b'{"status":"COMPLETED"}\nnonsense\n[1]\n')
     found = render({"rows": str(path)}, "markdown")
     assert "2 lines of the row file can" in found
 
 
-def test_a_row_file_that_is_missing_is_a_bad_parameter(tmp_path: Path) -> None:
+def test_a_missing_row_file_is_a_bad_parameter(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="no such") as caught:
         render({"rows": str(tmp_path / "rows.ndjson")}, "html")
     assert caught.value.problems[0]["pointer"] == "/rows"
 
 
 @pytest.mark.parametrize(("report_format", "name"), FORMATS)
-def test_a_written_report_is_whole_private_and_described(
+def test_a_written_report_is_complete_private_and_recorded(
     tmp_path: Path, report_format: ReportFormat, name: str
 ) -> None:
     path = tmp_path / name
@@ -263,7 +261,7 @@ def test_a_written_report_is_whole_private_and_described(
     assert [found.name for found in tmp_path.iterdir()] == [name]
 
 
-def test_a_report_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_previous_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "report.md"
     path.write_text("before")
 
@@ -285,4 +283,4 @@ def test_a_large_job_is_reported_quickly_and_by_its_most_frequent_values() -> No
     found = render({"job": job([]), "rows": rows}, "markdown")
     assert "| `d1.example` | 2,625 | 52.5 % | 0 |" in found
     assert "| all others |" in found
-    assert "| Found by the job to processed | 5,000 | 10.0 s | 10.0 s | 10.0 s |" in found
+    assert "| Found to processed | 5,000 | 10.0 s | 10.0 s | 10.0 s |" in found

@@ -1,4 +1,4 @@
-"""The report as a browser shows it: headless Chromium, a phone's width and a desk's, light and dark, and on paper."""
+"""The report in headless Chromium: phone and desktop width, light and dark, and on paper."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOLD = {PHONE: 844, DESK: 900}
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
-# Told by every element that holds text of its own: its colour, what is behind it, and whether the text is large.
+# For every element with its own text: its colour, the colour behind it, and whether the text is large.
 TEXT_COLOURS = """
 () => {
   const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
@@ -36,7 +36,7 @@ TEXT_COLOURS = """
     }
     return parse(getComputedStyle(document.documentElement).colorScheme === 'dark' ? 'rgb(0,0,0)' : 'rgb(255,255,255)');
   };
-  // What opacity leaves of a colour, also that of a parent.
+  // The colour after the opacity of the element and its parents.
   const seen = (element, colour, ground) => {
     let opacity = 1;
     for (let at = element; at; at = at.parentElement) opacity *= Number(getComputedStyle(at).opacity);
@@ -60,14 +60,14 @@ TEXT_COLOURS = """
 }
 """
 
-# The colour of each tone that something is drawn in.
+# The fill colour of each tone in a chart.
 FILLS = """
 () => Object.fromEntries([...document.querySelectorAll('svg [class]')]
   .filter((element) => element.matches('rect:not(.mark), path'))
   .map((element) => [element.getAttribute('class'), getComputedStyle(element).fill.match(/\\d+/g).map(Number)]))
 """
 
-# What is wider inside than outside, so that a part of it can't be seen.
+# Elements whose content is wider than they are, so that a part is invisible.
 CUT_OFF = """
 () => [...document.querySelectorAll('main *')]
   .filter((element) => !element.closest('svg') && element.clientWidth && element.scrollWidth > element.clientWidth + 1
@@ -76,7 +76,7 @@ CUT_OFF = """
 """
 
 
-# Numbers with their units that lie on more than one line.
+# Numbers with their units that span more than one line.
 BROKEN = """
 () => {
   const found = [], walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
@@ -93,13 +93,13 @@ BROKEN = """
 }
 """
 
-# The facts at the report's top with the lowest edge of each.
+# The key facts at the report's top, each with its lower edge.
 GLANCES = """
 () => Object.fromEntries([...document.querySelectorAll('.glances div')]
   .map((element) => [element.querySelector('dt').textContent, element.getBoundingClientRect().bottom]))
 """
 
-# As GitHub shows it in its narrowest column.
+# GitHub's narrowest column.
 MARKDOWN_PAGE = """<!doctype html><meta charset="utf-8"><style>
 body { margin: 0; width: 830px; overflow-wrap: break-word; }
 body { font: 16px/1.5 "Segoe UI", "Noto Sans", Helvetica, sans-serif; }
@@ -109,7 +109,7 @@ code { font: 85% ui-monospace, monospace; padding: .2em .4em; }
 
 
 def crowded() -> dict[str, Any]:
-    """Large numbers and long names without a place to break."""
+    """Return facts with large numbers and long names that cannot wrap."""
     rows = [
         row(
             number,
@@ -120,10 +120,10 @@ def crowded() -> dict[str, Any]:
         )
         for number in range(60)
     ]
-    told = facts(rows, title="T" * 300, warnings=["w" * 5000, "x"])
-    told["job"] |= {"total_messages_discovered": 12_345_678, "messages_successful": 12_345_638}
-    told["export"]["files"] = [{"path": "/" + "p" * 3000, "format": "ndjson", "sha256": "a" * 64, "rows": 10**7}]
-    return told
+    given = facts(rows, title="T" * 300, warnings=["w" * 5000, "x"])
+    given["job"] |= {"total_messages_discovered": 12_345_678, "messages_successful": 12_345_638}
+    given["export"]["files"] = [{"path": "/" + "p" * 3000, "format": "ndjson", "sha256": "a" * 64, "rows": 10**7}]
+    return given
 
 
 def running() -> dict[str, Any]:
@@ -143,7 +143,7 @@ REPORTS: dict[str, Callable[[], dict[str, Any]]] = {
 
 @dataclass
 class Seen:
-    """A report in a tab, and all that it did there."""
+    """A report in a tab, with its console messages, requests and dialogs."""
 
     page: Page
     complaints: list[str] = field(default_factory=list)
@@ -159,7 +159,7 @@ Open = Callable[..., Seen]
 OpenTab = Callable[[str | None], "Page"]
 
 
-# Of this module alone: while Playwright runs, its thread has an event loop, which other tests start for themselves.
+# Only for this module: Playwright runs an event loop in its thread, and other tests start their own.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -170,14 +170,14 @@ def chromium() -> Iterator[Browser]:
     except ImportError:
         pytest.skip("Playwright is missing: pip install '.[browser]'")
     with sync_playwright() as playwright:
-        # Chromium's own sandbox can't be set up by root.
+        # Root cannot set up Chromium's sandbox.
         unboxed = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=path, args=unboxed)
         yield browser
         browser.close()
 
 
-# One tab for all situations: a new one for each takes longer than all else.
+# One tab for all situations: opening a tab takes longer than everything else.
 @pytest.fixture(scope="module")
 def one_tab(chromium: Browser) -> Iterator[Page]:
     context = chromium.new_context()
@@ -190,7 +190,7 @@ def open_tab(one_tab: Page, tmp_path: Path) -> OpenTab:
     def opened(name: str | None) -> Page:
         one_tab.set_viewport_size({"width": DESK, "height": FOLD[DESK]})
         one_tab.emulate_media(color_scheme="light")
-        # A page's policy would hold for the next one's content too.
+        # A page's policy would apply to the next page's content too.
         one_tab.goto("about:blank")
         if name is not None:
             write_report(SITUATIONS[name](tmp_path), tmp_path / "report.html", "html")
@@ -201,14 +201,14 @@ def open_tab(one_tab: Page, tmp_path: Path) -> OpenTab:
 
 
 @pytest.fixture
-def look_at(chromium: Browser, tmp_path: Path) -> Iterator[Open]:
+def open_report(chromium: Browser, tmp_path: Path) -> Iterator[Open]:
     contexts = []
 
     def opened(
-        told: dict[str, Any] | str, width: int = DESK, scheme: Scheme = "light", added: str | None = None
+        given: dict[str, Any] | str, width: int = DESK, scheme: Scheme = "light", added: str | None = None
     ) -> Seen:
         path = tmp_path / "report.html"
-        write_report(REPORTS[told]() if isinstance(told, str) else told, path, "html")
+        write_report(REPORTS[given]() if isinstance(given, str) else given, path, "html")
         if added is not None:
             path.write_text(path.read_text(encoding="utf-8").replace("</main>", f"{added}</main>"), encoding="utf-8")
         context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -230,10 +230,10 @@ def look_at(chromium: Browser, tmp_path: Path) -> Iterator[Open]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESK])
 @pytest.mark.parametrize("name", REPORTS)
-def test_a_report_asks_nobody_complains_of_nothing_and_fits(
-    look_at: Open, name: str, width: int, scheme: Scheme
+def test_a_report_makes_no_request_logs_nothing_and_fits(
+    open_report: Open, name: str, width: int, scheme: Scheme
 ) -> None:
-    seen = look_at(name, width, scheme)
+    seen = open_report(name, width, scheme)
     assert seen.complaints == []
     assert seen.dialogs == []
     assert [url for url in seen.requests if url != seen.page.url] == []
@@ -257,13 +257,13 @@ def test_a_situation_fits_is_accessible_and_breaks_no_duration(open_tab: OpenTab
 
 
 def axe_source() -> str:
-    """axe-core as the package that brings it has it."""
+    """Return the source of axe-core from its package."""
     axe = pytest.importorskip("axe_playwright_python", reason="axe-core is missing: pip install '.[browser]'")
     return (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [name for name in SITUATIONS if name not in {"hostile", "scripts"}])
-def test_who_asked_and_what_for_is_on_the_first_screen(open_tab: OpenTab, name: str) -> None:
+def test_the_key_facts_are_on_the_first_screen(open_tab: OpenTab, name: str) -> None:
     page = open_tab(name)
     for width in (PHONE, DESK):
         page.set_viewport_size({"width": width, "height": FOLD[width]})
@@ -288,7 +288,7 @@ def test_the_markdown_fits_the_column_of_a_ticket(open_tab: OpenTab, name: str, 
 
 
 @pytest.mark.parametrize("width", [PHONE, DESK])
-def test_a_failed_message_among_thousands_is_seen_in_the_chart(open_tab: OpenTab, width: int) -> None:
+def test_a_failed_message_among_thousands_is_visible_in_the_chart(open_tab: OpenTab, width: int) -> None:
     page = open_tab("huge_job")
     page.set_viewport_size({"width": width, "height": FOLD[width]})
     failed, moved = (page.locator(f"svg.progress path.{tone}").bounding_box() for tone in ("bad", "good"))
@@ -298,7 +298,7 @@ def test_a_failed_message_among_thousands_is_seen_in_the_chart(open_tab: OpenTab
     assert page.locator("svg.progress rect.hatch[fill='url(#hatched)']").count() == 1
 
 
-def test_a_command_is_selected_whole_by_one_click_and_a_link_leads_to_the_rows(open_tab: OpenTab) -> None:
+def test_one_click_selects_a_whole_command_and_a_link_leads_to_the_rows(open_tab: OpenTab) -> None:
     page = open_tab("partial")
     line = page.locator("code.command").first
     line.click()
@@ -310,13 +310,13 @@ def test_a_command_is_selected_whole_by_one_click_and_a_link_leads_to_the_rows(o
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_nothing_hostile_becomes_a_part_of_the_page(look_at: Open, text: str) -> None:
-    told = facts(
+def test_nothing_hostile_becomes_a_part_of_the_page(open_report: Open, text: str) -> None:
+    given = facts(
         [row(1, "FAILED", status_message=text, message={"subject": text, "from": text, "final_disposition": text})],
         title=text,
         warnings=[text],
     )
-    page = look_at(told).page
+    page = open_report(given).page
     assert (
         page.locator(
             "script, a:not([href^='#']), img, iframe, form, object, embed, [onload], [onerror], main style"
@@ -328,11 +328,11 @@ def test_nothing_hostile_becomes_a_part_of_the_page(look_at: Open, text: str) ->
     assert not any(character in "\x7f\x9b\u202e\u202c\u200b\u2028" for character in shown)
 
 
-def test_a_bidi_override_does_not_turn_the_line_around(look_at: Open) -> None:
-    page = look_at(facts([row(1, "FAILED", status_message="invoice \u202egpj.exe")])).page
+def test_a_bidi_override_does_not_turn_the_line_around(open_report: Open) -> None:
+    page = open_report(facts([row(1, "FAILED", status_message="invoice \u202egpj.exe")])).page
     reason = page.locator("main td", has_text="invoice").last
     assert reason.inner_text().startswith("invoice U+202Egpj.exe")
-    # The override's mark stands between what was before it and after it, from left to right.
+    # The override's mark is between the text before it and after it, from left to right.
     mark = reason.locator("samp").bounding_box()
     whole = reason.locator("bdi").bounding_box()
     assert mark is not None
@@ -340,18 +340,18 @@ def test_a_bidi_override_does_not_turn_the_line_around(look_at: Open) -> None:
     assert whole["x"] < mark["x"] < mark["x"] + mark["width"] < whole["x"] + whole["width"]
 
 
-def test_a_subject_of_ten_thousand_characters_takes_no_more_than_a_few_lines(look_at: Open) -> None:
-    told = facts([row(1, "FAILED", message={"subject": "A" * 10_000})])
-    cell = look_at(told, PHONE).page.locator("table.rows tbody td").last
+def test_a_subject_of_ten_thousand_characters_takes_no_more_than_a_few_lines(open_report: Open) -> None:
+    given = facts([row(1, "FAILED", message={"subject": "A" * 10_000})])
+    cell = open_report(given, PHONE).page.locator("table.rows tbody td").last
     box = cell.bounding_box()
     assert box is not None
     assert box["height"] < 250
 
 
-def test_even_a_script_that_got_in_would_not_run_and_a_picture_would_not_be_fetched(look_at: Open) -> None:
-    # The page's policy is the second wall, behind escaping.
+def test_the_page_policy_blocks_an_injected_script_and_a_picture(open_report: Open) -> None:
+    # The page's policy is the second defence after escaping.
     added = "<script>document.title='ran'</script><img src='http://127.0.0.1:9/x' onerror=\"document.title='ran'\">"
-    seen = look_at("small", added=added)
+    seen = open_report("small", added=added)
     assert seen.page.title() == "Phishing campaign purge"
     assert seen.complaints != []
     assert all("Content Security Policy" in complaint for complaint in seen.complaints)
@@ -359,9 +359,9 @@ def test_even_a_script_that_got_in_would_not_run_and_a_picture_would_not_be_fetc
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["small", "running", "nothing known"])
-def test_every_word_stands_out_from_what_is_behind_it(look_at: Open, name: str, scheme: Scheme) -> None:
+def test_all_text_has_enough_contrast(open_report: Open, name: str, scheme: Scheme) -> None:
     # WCAG 2.2, 1.4.3: 4.5 to 1, large text 3 to 1.
-    texts = look_at(name, DESK, scheme).page.evaluate(TEXT_COLOURS)
+    texts = open_report(name, DESK, scheme).page.evaluate(TEXT_COLOURS)
     assert len(texts) > 20
     faint = [
         (text["text"], round(found, 2))
@@ -372,16 +372,16 @@ def test_every_word_stands_out_from_what_is_behind_it(look_at: Open, name: str, 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_bar_and_area_stands_out_from_the_track_it_lies_on(look_at: Open, scheme: Scheme) -> None:
+def test_all_bars_and_areas_have_enough_contrast(open_report: Open, scheme: Scheme) -> None:
     # WCAG 2.2, 1.4.11: 3 to 1.
-    fills = look_at("running", DESK, scheme).page.evaluate(FILLS)
+    fills = open_report("running", DESK, scheme).page.evaluate(FILLS)
     track = fills.pop("track")
-    assert {"good", "bad", "warn", "idle", "busy", "before"} <= set(fills)
+    assert {"good", "bad", "warn", "idle", "busy"} <= set(fills)
     assert [tone for tone, fill in fills.items() if contrast(fill, track) < 3] == []
 
 
 def contrast(one: list[float], other: list[float]) -> float:
-    """The contrast ratio of two sRGB colours (WCAG 2.2)."""
+    """Return the contrast ratio of two sRGB colours (WCAG 2.2)."""
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
@@ -392,29 +392,28 @@ def luminance(colour: list[float]) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def test_a_chart_is_read_out_or_stands_beside_its_numbers(look_at: Open) -> None:
-    page = look_at(facts([*small_campaign(), row(10)], outcome="partial")).page
-    for name, said in {
+def test_every_chart_has_a_description_or_is_hidden_from_screen_readers(open_report: Open) -> None:
+    page = open_report(facts([*small_campaign(), row(10)], outcome="partial")).page
+    for name, expected in {
         "Messages by outcome": "Moved: 8, 72.7",
-        "Messages over time": "messages were through",
-        "Where the time went": "Until “Job created”: 7 min 25 s",
+        "Messages over time": "messages were processed",
     }.items():
         chart = page.get_by_role("img", name=name)
-        assert said in (chart.locator("desc").text_content() or "").replace("\u00a0", " ")
+        assert expected in (chart.locator("desc").text_content() or "").replace("\u00a0", " ")
     drawn = page.locator("svg:not(svg svg)")
-    told = page.locator("svg[role=img], svg[aria-hidden], [aria-hidden] svg")
-    assert drawn.count() == told.count()
+    labelled = page.locator("svg[role=img], svg[aria-hidden], [aria-hidden] svg")
+    assert drawn.count() == labelled.count()
 
 
-def test_what_failed_is_told_by_more_than_its_colour(look_at: Open) -> None:
-    page = look_at("small").page
+def test_failed_messages_have_a_pattern_and_not_only_a_colour(open_report: Open) -> None:
+    page = open_report("small").page
     assert page.locator("svg.whole rect.bad + rect[fill='url(#hatched)']").count() == 1
     assert page.locator("svg.whole rect.warn + rect[fill='url(#dotted)']").count() == 1
 
 
-def test_the_areas_of_the_progress_chart_reach_the_numbers_beside_it(look_at: Open) -> None:
+def test_the_areas_of_the_progress_chart_match_the_table(open_report: Open) -> None:
     rows = [row(number, processed_at=f"2026-11-20T15:4{number // 4}:00Z") for number in range(12)]
-    page = look_at(facts(rows, outcome="succeeded")).page
+    page = open_report(facts(rows, outcome="succeeded")).page
     assert page.locator("table.moments tbody tr").last.inner_text().split("\t")[1:] == ["12", "0"]
     area = page.locator("svg.progress path.good").bounding_box()
     frame = page.locator("svg.progress rect.track").bounding_box()
@@ -423,8 +422,8 @@ def test_the_areas_of_the_progress_chart_reach_the_numbers_beside_it(look_at: Op
     assert area["height"] == pytest.approx(frame["height"], abs=1)
 
 
-def test_a_printed_report_is_black_on_white_whatever_the_screen(look_at: Open) -> None:
-    page = look_at("small", DESK, "dark").page
+def test_a_printed_report_is_black_on_white_whatever_the_screen(open_report: Open) -> None:
+    page = open_report("small", DESK, "dark").page
     page.emulate_media(media="print")
     texts = page.evaluate(TEXT_COLOURS)
     assert all(luminance(text["behind"]) > 0.5 for text in texts)
@@ -434,7 +433,7 @@ def test_a_printed_report_is_black_on_white_whatever_the_screen(look_at: Open) -
     assert printed.count(b"/Type /Page\n") in {2, 3, 4}
 
 
-def test_hostile_mail_prints_without_complaint(look_at: Open) -> None:
-    seen = look_at(facts(hostile_campaign()))
+def test_hostile_mail_prints_without_complaint(open_report: Open) -> None:
+    seen = open_report(facts(hostile_campaign()))
     assert seen.page.pdf(format="A4").startswith(b"%PDF")
     assert seen.complaints == []

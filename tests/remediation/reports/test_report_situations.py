@@ -1,4 +1,4 @@
-"""What a report says in each of its situations, as HTML, as Markdown and as a summary."""
+"""The report in each situation, as HTML, as Markdown and as a summary."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from connectors.objects.folders import recovery_from
 from connectors.objects.job import BulkJob
 from connectors.objects.job_notes import job_notes
 from platforms.cli.inputs.flags import flags_of
-from remediation.reports.chat_text import chat
 from remediation.reports.commands import LONGEST_COMMAND, command, job_command
+from remediation.reports.own_words import chat
 from remediation.reports.report import ReportFormat, render
 from tests.remediation.reports.report_situations import JOB_ID, PLAN_HASH, POLICY_HASH, SITUATIONS
 from tests.remediation.reports.sample_job import HOSTILE, facts, job, row
 
 FORMATS: tuple[ReportFormat, ...] = ("html", "markdown", "summary")
-# Chromium's own, GitHub's, Slack's, Teams' and Jira's ways to make something of text.
+# Text that Chromium, GitHub, Slack, Teams or Jira turns into a link, a mention or markup.
 ACTIVE = re.compile(r"[<>|*~^#!{}\[\]&\\]|https?:|www\.|@\w|\w@|:\w+:|\w\.\w")
 
 
@@ -35,47 +35,47 @@ def words(name: str, tmp_path: Path, report_format: ReportFormat = "html") -> st
 
 
 def visible_head(page: str) -> str:
-    """What comes before the first section."""
+    """Return the page up to its first section."""
     return page.split("<section>", maxsplit=1)[0]
 
 
 @pytest.mark.parametrize("report_format", FORMATS)
 @pytest.mark.parametrize(
-    ("name", "said", "never"),
+    ("name", "expected", "never"),
     [
         (
             "failed_discovery",
-            ["The job failed before it found a message", "Discovery timed out in the search backend"],
+            ["The job failed before it found any messages", "Discovery timed out in the search backend"],
             [
                 "No message matched",
                 "Nothing was found",
                 "Nothing found",
-                "Nothing is left",
-                "Nothing is known to be left",
+                "No open items",
+                "no open items",
             ],
         ),
-        ("unknown_job", ["The job's status is not known", "get-job"], ["left to do.", "Nothing is left", "Succeeded"]),
+        ("unknown_job", ["The job's status is not known", "get-job"], ["o open items", "Succeeded"]),
         ("zero_messages", ["Nothing was found", "Nothing found"], ["Succeeded", "1 messages"]),
         ("one_message", ["The one message found was moved"], ["1 messages", "1 rows", "all 1 ", "progress-title"]),
-        ("running", ["so far", "Still running", "still pending"], ["Differs", "Not reliable", "not complete"]),
-        ("discovering", ["found no message so far"], ["Nothing was found", "No message matched", "Differs"]),
+        ("running", ["so far", "Still running", "still pending"], ["Mismatch", "Not reliable", "not complete"]),
+        ("discovering", ["found no messages so far"], ["Nothing was found", "No message matched", "Mismatch"]),
         ("cancelled_by_limit", ["986 messages were cancelled", "more than the 462 allowed"], ["Succeeded"]),
         ("changed_row_file", ["Not reliable", "The row file was changed after the export"], ["Succeeded", "Complete"]),
         ("incomplete_export", ["Not reliable", "The export lacks 3 rows"], ["Succeeded"]),
         ("counters_contradict", ["Not reliable", "The job's counters contradict each other"], ["Partly succeeded"]),
         ("irreversible_purge", ["420 messages were deleted", "users can't restore them"], ["no way back"]),
         ("soft_deletion", ["users can restore them"], ["out of reach", "users can't restore"]),
-        ("without_times", ["60 of 64 messages"], ["all 20 after"]),
+        ("without_times", ["60 of 64 messages"], ["all 20 within"]),
         ("release", ["18 of 20 messages found were released"], ["moved", "restore-messages", "Destination"]),
         ("pseudonymized", ["addresses, names and subjects are pseudonyms"], ["corp.example"]),
     ],
 )
-def test_what_a_situation_is_called(
-    name: str, said: list[str], never: list[str], report_format: ReportFormat, tmp_path: Path
+def test_a_situation_has_its_words_and_no_others(
+    name: str, expected: list[str], never: list[str], report_format: ReportFormat, tmp_path: Path
 ) -> None:
     found = words(name, tmp_path, report_format).replace("&#39;", "'")
-    assert all(text in found for text in said) or report_format == "summary"
-    assert any(text in found for text in said)
+    assert all(text in found for text in expected) or report_format == "summary"
+    assert any(text in found for text in expected)
     for text in never:
         assert text not in found, text
 
@@ -90,18 +90,18 @@ def test_every_number_has_the_right_plural(name: str, report_format: ReportForma
 
 
 @pytest.mark.parametrize("name", [name for name in SITUATIONS if name not in {"unknown_job", "hostile"}])
-def test_who_and_what_stand_at_the_top_and_the_version_does_not(name: str, tmp_path: Path) -> None:
+def test_request_and_people_are_at_the_top_and_the_version_is_not(name: str, tmp_path: Path) -> None:
     page = words(name, tmp_path)
     (tmp_path / "again").mkdir()
-    told = SITUATIONS[name](tmp_path / "again")
+    given = SITUATIONS[name](tmp_path / "again")
     head = visible_head(page)
     names = ["Sender", "Requested by", "Approved by", "Plan hash", "Job"]
-    if "alert" in told:
+    if "alert" in given:
         names.append("Subject")
     assert [field for field in names if f"<dt>{field}</dt>" not in head] == []
-    plan = told["request"].get("plan_hash") or told["request"]["plan_digest"]
+    plan = given["request"].get("plan_hash") or given["request"]["plan_digest"]
     assert plan in head
-    assert ("Policy hash" in head) is ("policy" in told["request"])
+    assert ("Policy hash" in head) is ("policy" in given["request"])
     assert "Pack version" not in head
     assert "Pack version" in page
 
@@ -118,7 +118,7 @@ def test_a_claim_is_marked_at_the_top(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("approvals", "said"),
+    ("approvals", "expected"),
     [
         (
             {"verified": True, "approved_by": ["lee@corp.example", "kim@corp.example"]},
@@ -128,43 +128,45 @@ def test_a_claim_is_marked_at_the_top(tmp_path: Path) -> None:
         (None, "lee@corp.example recorded"),
     ],
 )
-def test_an_approval_says_whether_it_was_verified(approvals: dict[str, Any] | None, said: str, tmp_path: Path) -> None:
-    told = SITUATIONS["partial"](tmp_path)
+def test_an_approval_shows_whether_it_is_verified(
+    approvals: dict[str, Any] | None, expected: str, tmp_path: Path
+) -> None:
+    given = SITUATIONS["partial"](tmp_path)
     if approvals is not None:
-        told["request"]["approvals"] = approvals
-    head = re.sub(r"<[^>]*>", "", visible_head(render(told, "html")))
-    assert said in head
+        given["request"]["approvals"] = approvals
+    head = re.sub(r"<[^>]*>", "", visible_head(render(given, "html")))
+    assert expected in head
 
 
 @pytest.mark.parametrize(("state", "boxed"), [("not_met", True), ("invalid", True), ("met", False), ("unknown", False)])
-def test_approvals_that_the_policy_does_not_accept_have_a_box(state: str, boxed: bool, tmp_path: Path) -> None:
-    told = SITUATIONS["succeeded"](tmp_path)
-    told["request"]["approval_check"] = {"state": state, "why": "1 of 2 approvals", "approved_by": []}
-    found = render(told, "markdown")
-    assert ("The approvals are not those that the policy asks for" in found) is boxed
-    assert ("Nothing is left to do" in found) is not boxed
+def test_approvals_that_do_not_meet_the_policy_have_a_box(state: str, boxed: bool, tmp_path: Path) -> None:
+    given = SITUATIONS["succeeded"](tmp_path)
+    given["request"]["approval_check"] = {"state": state, "why": "1 of 2 approvals", "approved_by": []}
+    found = render(given, "markdown")
+    assert ("The approvals do not meet the policy" in found) is boxed
+    assert ("No open items" in found) is not boxed
 
 
 @pytest.mark.parametrize("name", ["changed_row_file", "incomplete_export", "counters_contradict"])
-def test_one_box_comes_first_and_says_all_that_does_not_agree(name: str, tmp_path: Path) -> None:
+def test_one_box_with_all_mismatches_comes_first(name: str, tmp_path: Path) -> None:
     page = words(name, tmp_path)
     head = visible_head(page)
     assert head.index('class="point first bad"') < head.index('class="lead"')
     assert page.count('class="point first bad"') == 1
     assert "badge good" not in page
-    assert "The evidence does not agree</h3>" not in page
+    assert "The evidence has a mismatch</h3>" not in page
 
 
-def test_the_reason_why_all_failed_stands_in_the_box_and_not_in_a_table(tmp_path: Path) -> None:
+def test_a_reason_that_all_rows_share_is_in_the_box_and_not_in_a_table(tmp_path: Path) -> None:
     page = render(facts([row(number, "FAILED", status_message="Mailbox not found") for number in range(3)]), "html")
     assert "Reason given: <bdi>Mailbox not found</bdi>" in page
     assert "Why messages failed" not in page
     assert "Why messages failed" in words("partial", tmp_path)
 
 
-def test_what_is_the_same_for_all_rows_is_no_ranking(tmp_path: Path) -> None:
+def test_a_value_that_all_rows_share_has_no_table(tmp_path: Path) -> None:
     page = words("one_message", tmp_path)
-    assert 'class="bars"' not in page
+    assert 'class="values"' not in page
     assert "Disposition" in page
     assert "<caption" in page
 
@@ -182,13 +184,13 @@ def test_a_table_has_a_name_and_no_section_is_empty(name: str, tmp_path: Path) -
     )
 
 
-def test_bars_are_scaled_to_the_total(tmp_path: Path) -> None:
+def test_the_outcome_bar_and_the_tables_are_scaled_to_the_total(tmp_path: Path) -> None:
     page = words("partial", tmp_path)
+    bar = page.split('<svg class="whole"')[1].split("</svg>", maxsplit=1)[0]
+    widths = [float(width) for width in re.findall(r'class="\w+" x="[\d.]+%" width="([\d.]+)%"', bar)]
+    assert widths == pytest.approx([100 * number / 443 for number in (425, 9, 9)], abs=0.1)
     reasons = page.split("Why messages failed</caption>")[1].split("</table>", maxsplit=1)[0]
-    widths = [float(width) for width in re.findall(r'class="bad" x="0.00%" width="([\d.]+)%"', reasons)]
-    shares = [float(share) for share in re.findall(r">([\d.]+) %<", reasons)]
-    assert widths == pytest.approx(shares, abs=0.1)
-    assert sum(widths) == pytest.approx(100, abs=0.1)
+    assert sum(float(share) for share in re.findall(r">([\d.]+) %<", reasons)) == pytest.approx(100, abs=0.1)
 
 
 class TestCommands:
@@ -215,7 +217,7 @@ class TestCommands:
         assert (f"\n  `{line}`\n" if report_format == "markdown" else f">{line}<") in found
 
     @pytest.mark.parametrize("name", SITUATIONS)
-    def test_every_command_is_one_that_cfes_takes(self, name: str, tmp_path: Path) -> None:
+    def test_cfes_accepts_every_command(self, name: str, tmp_path: Path) -> None:
         lines = re.findall(r"^ *`(cfes [^`\n]*)`$", render(SITUATIONS[name](tmp_path), "markdown"), re.MULTILINE)
         for line in lines:
             program, action, *words_after = shlex.split(line)
@@ -291,7 +293,7 @@ class TestSummary:
     def test_a_name_stays_readable(self) -> None:
         assert chat("Ünal, john_smith@corp.example: 50 %") == "`Ünal, john_smith[@]corp[.]example: 50 %`"
 
-    def test_it_says_what_is_looked_for_first(self, tmp_path: Path) -> None:
+    def test_it_has_outcome_people_hashes_and_open_items(self, tmp_path: Path) -> None:
         first, *lines = words("partial", tmp_path, "summary").splitlines()
         assert first == (
             "Partly succeeded: 425 of 443 messages found were moved to Junk Email; 9 failed and 9 were skipped."
@@ -306,15 +308,15 @@ class TestSummary:
             "443 of 443 rows",
         ):
             assert part in text
-        assert f"To do: 9 messages failed; run `cfes retry-failed-messages --job-id {JOB_ID}`" in text
+        assert f"Open: 9 messages failed; run `cfes retry-failed-messages --job-id {JOB_ID}`" in text
 
-    def test_many_points_are_counted(self) -> None:
+    def test_many_open_items_are_counted(self) -> None:
         rows = [row(number, status) for number, status in enumerate(["FAILED", "CANCELLED", "SKIPPED", "PENDING"])]
         found = render(facts(rows, job=job(rows, status="CANCELLED"), outcome="cancelled"), "summary")
-        assert "To do: 2 more points, see the report" in found
+        assert "Open: 2 more items, see the report" in found
 
 
-def test_a_running_snapshot_says_so_far_wherever_it_has_a_number(tmp_path: Path) -> None:
+def test_a_running_job_has_so_far_beside_every_number(tmp_path: Path) -> None:
     page = words("running", tmp_path)
     for heading in ("Progress over time, so far", "Messages so far", "Found so far", "Per message, so far"):
         assert heading in page
@@ -322,18 +324,18 @@ def test_a_running_snapshot_says_so_far_wherever_it_has_a_number(tmp_path: Path)
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "partial", "failed"])
-def test_a_job_that_runs_is_never_taken_for_ended(outcome: str) -> None:
+def test_a_running_job_is_never_reported_as_ended(outcome: str) -> None:
     rows = [row(0), row(1, "PENDING")]
     found = render(facts(rows, job=job(rows, status="PROCESSING", completed_at=None), outcome=outcome), "markdown")
     assert "**Still running.**" in found
 
 
-def test_cancelled_rows_may_have_been_moved(tmp_path: Path) -> None:
-    assert "may have been moved all the same" in words("cancelled_by_limit", tmp_path)
+def test_cancelled_rows_may_still_have_been_moved(tmp_path: Path) -> None:
+    assert "may still have been moved" in words("cancelled_by_limit", tmp_path)
 
 
 @pytest.mark.parametrize("report_format", FORMATS)
-def test_what_a_box_says_is_no_warning_too(report_format: ReportFormat) -> None:
+def test_a_text_in_a_box_is_not_repeated_as_a_warning(report_format: ReportFormat) -> None:
     rows = [row(0), row(1, "FAILED"), row(2, "SKIPPED"), row(3, "CANCELLED")]
     document = {**job(rows, status="CANCELLED"), "action_params": {"destination": "RecoverableItemsPurges"}}
     ended = BulkJob.read(document, "job")
@@ -342,15 +344,15 @@ def test_what_a_box_says_is_no_warning_too(report_format: ReportFormat) -> None:
     found = render(facts(rows, outcome="cancelled", job=document, warnings=warnings), report_format)
     assert len(notes) == 3
     assert "another thing" in found
-    assert not [said for said in warnings[:-1] if said.replace("'", "&#39;") in found or said in found]
+    assert not [text for text in warnings[:-1] if text.replace("'", "&#39;") in found or text in found]
 
 
 @pytest.mark.parametrize("folder", ["RecoverableItemsPurges", "RecoverableItemsDeletions"])
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_deletion_warns_where_anything_was_deleted(folder: str, number: int) -> None:
     rows = [*(row(index) for index in range(number)), row(9, "FAILED")]
-    told = facts(rows, job=job(rows, action_params={"destination": folder}), outcome="partial")
-    found = render(told, "html")
+    given = facts(rows, job=job(rows, action_params={"destination": folder}), outcome="partial")
+    found = render(given, "html")
     assert ('class="point warn first"' in found) is bool(number)
     if number:
         assert f"{number} message{'s were' if number > 1 else ' was'} deleted" in found
@@ -359,7 +361,7 @@ def test_a_deletion_warns_where_anything_was_deleted(folder: str, number: int) -
 
 
 def test_the_facts_stay_json(tmp_path: Path) -> None:
-    """A situation is what an action may pass on."""
+    """An action may pass every situation as JSON."""
     for name, made in SITUATIONS.items():
         folder = tmp_path / name
         folder.mkdir()

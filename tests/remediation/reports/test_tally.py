@@ -1,4 +1,4 @@
-"""What is counted over a job's rows: exactly where that is cheap, and always in memory that does not grow."""
+"""Counts over a job's rows: exact up to a limit, and always in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 
 from core.instants import parse_lenient
 from remediation.reports.durations import EXACT_LIMIT, Durations
+from remediation.reports.ranking import Ranking, Share
 from remediation.reports.report import render
 from remediation.reports.tally import Tally
-from remediation.reports.timeline import SLOTS_LIMIT, Through, Timeline, milliseconds
+from remediation.reports.timeline import SLOTS_LIMIT, Processed, Timeline, milliseconds
 from tests.remediation.reports.sample_job import job, row
 
 START = datetime(2026, 11, 20, 15, 40, tzinfo=UTC)
@@ -44,7 +45,7 @@ def test_repeated_durations_stay_exact_however_many_there_are() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 1e6])
-def test_beyond_the_limit_percentiles_are_right_to_a_twentieth_of_a_percent(scale: float) -> None:
+def test_beyond_the_limit_percentiles_are_accurate_to_a_twentieth_of_a_percent(scale: float) -> None:
     rng = random.Random(7)
     given = [scale * rng.lognormvariate(3, 1) for _ in range(2 * EXACT_LIMIT)]
     durations = Durations()
@@ -54,13 +55,13 @@ def test_beyond_the_limit_percentiles_are_right_to_a_twentieth_of_a_percent(scal
     given.sort()
     for percent in (1, 50, 95, 100):
         exact = given[-(-len(given) * percent // 100) - 1]
-        # To half a step, and to half a microsecond, which is what is kept.
+        # Accurate to half a step and half a microsecond.
         assert durations.percentile(percent) == pytest.approx(exact, rel=0.0005, abs=1e-6)
     assert durations.longest == pytest.approx(given[-1], abs=1e-6)
     assert len(durations._seen) < EXACT_LIMIT
 
 
-def test_less_than_nothing_is_told_apart() -> None:
+def test_negative_durations_are_counted_apart() -> None:
     durations = Durations()
     for length in (-1, 0, 2):
         durations.add(length)
@@ -74,18 +75,18 @@ def test_a_timeline_is_exact_to_the_millisecond() -> None:
     timeline.add("COMPLETED", None)
     moments = [CREATED + offset for offset in (0, 999, 1000, 1001, 2000, 9000)]
     assert list(timeline.at(moments)) == [
-        Through(0, 0, 0),
-        Through(0, 0, 0),
-        Through(0, 1, 0),
-        Through(0, 1, 1),
-        Through(1, 1, 1),
-        Through(1, 1, 2),
+        Processed(0, 0, 0),
+        Processed(0, 0, 0),
+        Processed(0, 1, 0),
+        Processed(0, 1, 1),
+        Processed(1, 1, 1),
+        Processed(1, 1, 2),
     ]
     assert (timeline.first, timeline.last) == (CREATED + 1000, CREATED + 3000)
     assert timeline.untimed == 1
 
 
-def test_a_long_timeline_stays_small_and_counts_nothing_too_early() -> None:
+def test_a_long_timeline_stays_small_and_counts_no_message_too_early() -> None:
     timeline = Timeline()
     number = 30_000
     for place in range(number):
@@ -96,7 +97,7 @@ def test_a_long_timeline_stays_small_and_counts_nothing_too_early() -> None:
     assert end.done == number
 
 
-def test_a_moment_far_off_does_not_blur_the_others() -> None:
+def test_a_distant_time_does_not_blur_the_others() -> None:
     timeline = Timeline()
     timeline.add("COMPLETED", datetime(1970, 1, 1, tzinfo=UTC))
     for place in range(100):
@@ -104,7 +105,7 @@ def test_a_moment_far_off_does_not_blur_the_others() -> None:
     assert timeline.slot_ms == 1
 
 
-def test_what_is_measured_for_each_message() -> None:
+def test_durations_are_measured_for_each_message() -> None:
     scanned = {"scanned_at": "2026-11-20T15:30:00Z"}
     tally = Tally(
         [
@@ -123,7 +124,7 @@ def test_what_is_measured_for_each_message() -> None:
     assert (tally.scanned_to_done.count, tally.scanned_to_done.longest) == (1, 610)
 
 
-def test_rows_are_ranked_with_what_became_of_them() -> None:
+def test_rows_are_ranked_with_their_outcomes() -> None:
     tally = Tally([row(0), row(1, "FAILED"), row(2, "SKIPPED"), row(3, action_params={"destination": "Elsewhere"})])
     assert [tuple(share) for share in tally.destinations.top(5)] == [
         ("JunkEmail", 3, False, 1, 1),
@@ -132,8 +133,32 @@ def test_rows_are_ranked_with_what_became_of_them() -> None:
     assert [tuple(share) for share in tally.destinations.top(0)] == [(None, 4, True, 2, 1)]
 
 
+def test_a_ranking_ends_with_all_others() -> None:
+    ranking = Ranking()
+    for name in ["b"] * 3 + ["a"] * 3 + ["c", "d", None, "", 7]:
+        ranking.add(name)
+    assert ranking.top(3)[:3] == [Share("a", 3), Share("b", 3), Share(None, 3)]
+    assert ranking.top(2) == [Share("a", 3), Share("b", 3), Share(None, 5, others=True)]
+    assert ranking.total == 11
+
+
+def test_a_ranking_stays_small_however_many_values_an_attacker_makes_up() -> None:
+    ranking = Ranking()
+    for number in range(25_000):
+        ranking.add(f"d{number}.example")
+    assert ranking.top(1)[-1] == Share(None, 24_999, others=True)
+    assert len(ranking._counts) == 20_000
+
+
+def test_failed_rows_come_first_and_each_status_has_at_most_fifty() -> None:
+    tally = Tally([*(row(n, "SKIPPED") for n in range(100)), *(row(n, "FAILED") for n in range(100, 105))])
+    groups = tally.not_succeeded_by_status()
+    assert [(status, len(rows)) for status, rows in groups.items()] == [("FAILED", 5), ("SKIPPED", 50)]
+    assert tally.not_succeeded_count == 105
+
+
 def test_a_hundred_thousand_rows_are_reported_in_flat_memory() -> None:
-    # Traced from when all that is exact up to a limit is beyond it: tracing every row would take a minute.
+    # Tracing starts when every exact count is beyond its limit: tracing every row would take a minute.
     kept = []
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -155,12 +180,12 @@ def test_a_hundred_thousand_rows_are_reported_in_flat_memory() -> None:
     found = render({"job": job([]), "rows": rows()}, "html")
     tracemalloc.stop()
     assert kept[1] - kept[0] < 200_000
-    assert "right to 0.05" in found
+    assert "accurate to 0.05" in found
     assert "More than 20,000 different values" in found
     assert len(found) < 100_000
 
 
-def test_times_that_are_no_times_count_for_nothing() -> None:
+def test_malformed_times_are_ignored() -> None:
     bad: list[object] = ["", "x", 7, None, {}, "0001-01-01T00:00:00+14"]
     tally = Tally([row(0, processed_at=one, created_at=one) for one in bad])
     assert tally.timeline.first is None

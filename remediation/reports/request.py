@@ -1,4 +1,4 @@
-"""Who asked for a job and what it was to do, as a report shows it: at a glance at its top, and in full below."""
+"""The request as a report shows it: the key facts at its top, and all fields below."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.text import shorten
-from remediation.reports.facts import Job, part, search_of, text
-from remediation.reports.time_words import point_in_time
-from remediation.reports.wording import Wording
+from remediation.reports.facts import Job, part, point_in_time, search_of, text
+from remediation.reports.own_words import Wording
 
 Named = tuple[Wording | str, object]
 
-# Longer ones are shown in full below: what is looked for first must fit on a phone's first screen.
 _CLAIMED = Wording("claimed")
+# The key facts must fit on a phone's first screen. The section below shows longer values in full.
 _GLANCE_LIMIT = 120
 _MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
 class Glance:
-    """A fact at the report's top. `note`: how far it can be relied on. `exact`: a hash or an ID."""
+    """A key fact at the report's top. `note`: how far it is proved. `exact`: a hash or an ID."""
 
     name: Wording
     value: object
@@ -30,7 +29,7 @@ class Glance:
 
 
 def glances(facts: Mapping[str, Any], job: Job) -> list[Glance]:
-    """Return what the mail was, who asked, who approved, under which plan and policy, and the job's ID."""
+    """Return the mail's sender and subject, the requester, the approvers, the plan, the policy and the job's ID."""
     request, export = part(facts, "request"), part(facts, "export")
     found = [*_mail(facts), *_people(request)]
     if request:
@@ -47,7 +46,7 @@ def glances(facts: Mapping[str, Any], job: Job) -> list[Glance]:
 
 
 def _mail(facts: Mapping[str, Any]) -> list[Glance]:
-    """The alert's mail; without an alert, what was searched for."""
+    """Return the alert's sender and subject, or those of the search if there is no alert."""
     alert, search = part(facts, "alert"), search_of(facts)
     sender = text(alert.get("from")) or text(search.get("sender"))
     subject = text(alert.get("subject")) or text(search.get("exact_subject")) or text(search.get("subject"))
@@ -77,7 +76,7 @@ def _people(request: Mapping[str, Any]) -> list[Glance]:
         note = Wording("not verified") if approvals else _trust("approved_by", request)
         found.append(Glance(Wording("Approved by"), _listed(claimed), note))
     else:
-        given = Wording("approvals were given, but not verified") if approvals else Wording("no approval recorded")
+        given = Wording("approvals not verified") if approvals else Wording("no approval recorded")
         found.append(Glance(Wording("Approved by"), given))
     return found
 
@@ -93,7 +92,7 @@ def _names(value: object) -> list[str]:
 
 
 def alert_of(alert: Mapping[str, Any]) -> list[Named]:
-    """Return the alert, field by field; empty without one."""
+    """Return the alert's fields; empty without an alert."""
     if not alert:
         return []
     named = [
@@ -106,7 +105,7 @@ def alert_of(alert: Mapping[str, Any]) -> list[Named]:
 
 
 def request_of(facts: Mapping[str, Any], job: Job) -> list[Named]:
-    """Return all of the request, field by field; empty where nothing of it is known."""
+    """Return all fields of the request; empty if none is known."""
     request, search = part(facts, "request"), search_of(facts)
     if not request and not search and job.action is None:
         return []
@@ -118,50 +117,50 @@ def request_of(facts: Mapping[str, Any], job: Job) -> list[Named]:
         named.append((Wording("Search"), None))
     if request:
         named.append((_marked("Comment", "comment", request), text(request.get("comment")) or Wording("none")))
-        named += _wanted_by(request)
+        named += _people_and_policy(request)
     return named
 
 
-def _wanted_by(request: Mapping[str, Any]) -> list[Named]:
-    """Return who asked and who approved. What the job's comment alone says is marked as claimed."""
-    said: list[Named] = [
+def _people_and_policy(request: Mapping[str, Any]) -> list[Named]:
+    """Return requester, approvers, plan and policy. Fields from the job's comment alone are marked as claimed."""
+    named: list[Named] = [
         (_marked("Requested by", "requested_by", request), text(request.get("requested_by"))),
         (_marked("Approved by", "approved_by", request), ", ".join(_names(request.get("approved_by"))) or None),
         (_marked("Plan digest", "plan_digest", request), text(request.get("plan_digest"))),
         (Wording("Plan hash"), text(request.get("plan_hash"))),
     ]
     if (seal := text(request.get("plan_seal"))) is not None:
-        said.append((Wording("Plan's seal"), _SEALS.get(seal, seal)))
+        named.append((Wording("Plan seal"), _SEALS.get(seal, seal)))
     approvals = part(request, "approvals")
     if approvals.get("verified") is True:
         names = ", ".join(_names(approvals.get("approved_by")))
-        said.append((Wording("Approvals, verified for the time of the job"), names or None))
+        named.append((Wording("Approvals (verified as of the job's creation)"), names or None))
     elif approvals:
-        said.append((Wording("Approvals, not verified"), text(approvals.get("why"))))
+        named.append((Wording("Approvals (not verified)"), text(approvals.get("why"))))
     policy = part(request, "policy")
     if policy:
-        said.append((Wording("Policy (SHA-256)"), text(policy.get("sha256")) or text(policy.get("why"))))
+        named.append((Wording("Policy (SHA-256)"), text(policy.get("sha256")) or text(policy.get("why"))))
     if (check := text(part(request, "approval_check").get("why"))) is not None:
-        said.append((Wording("Approvals against the policy"), check))
-    return [(name, value) for name, value in said if value is not None]
+        named.append((Wording("Approvals required by the policy"), check))
+    return [(name, value) for name, value in named if value is not None]
 
 
 _SEALS = {
-    "sealed": Wording("good: preview-job made this plan"),
-    "unsealed": Wording("none: nothing proves that preview-job made this plan"),
-    "broken": Wording("broken: the plan was edited, or sealed with another key"),
-    "unchecked": Wording("not checked: the key was not set where the bundle was made"),
+    "sealed": Wording("valid: preview-job made this plan"),
+    "unsealed": Wording("none: the origin of this plan is not proved"),
+    "broken": Wording("broken: the plan was edited or sealed with another key"),
+    "unchecked": Wording("not checked: CFES_PLAN_KEY was not set when the bundle was made"),
 }
 
 
 def _marked(name: str, field: str, request: Mapping[str, Any]) -> Wording:
-    """The name of a field that comes from the job's comment, with how far that can be relied on."""
+    """Return the name of a field of the job's comment, marked as claimed or as recorded by the pack."""
     trust = _trust(field, request)
     return Wording(f"{name} ({trust if trust == _CLAIMED else 'recorded by the pack'})")
 
 
 def _trust(field: str, request: Mapping[str, Any]) -> Wording:
-    """Where nothing says that a field is proved, it is claimed."""
+    """Return `recorded` for a proved field, and `claimed` for any other."""
     claimed = request.get("claimed")
     is_claimed = not isinstance(claimed, list | tuple) or field in claimed
     return _CLAIMED if is_claimed else Wording("recorded")

@@ -1,4 +1,4 @@
-"""The messages that did not succeed, by status, as a report lists them."""
+"""Row groups: the messages that did not succeed, by status, as a report lists them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from remediation.reports.facts import Job, part, text
-from remediation.reports.findings import BAD, BUSY, GOOD, IDLE, WARN, Tone
+from remediation.reports.own_words import Wording
 from remediation.reports.tally import RUNNING, Tally
-from remediation.reports.wording import Wording
+from remediation.reports.verdict import BAD, BUSY, GOOD, IDLE, WARN, Tone
 
 TONES: dict[str, Tone] = {"COMPLETED": GOOD, "FAILED": BAD, "SKIPPED": WARN, "CANCELLED": IDLE, "PENDING": BUSY}
-# Failed ones are what the list is read for.
-_FEWER = 15
+# Readers need the failed rows most, so other groups are shorter.
+_SHORT_GROUP = 15
 
 
 @dataclass(frozen=True)
-class RowShown:
+class ListedRow:
     """One message that did not succeed."""
 
     recipient: str | None
@@ -29,22 +29,22 @@ class RowShown:
 
 @dataclass(frozen=True)
 class RowGroup:
-    """The messages of one status: those shown, and how many there are. `anchor`: its name within the page."""
+    """The rows of one status: those that are listed, and the count of all. `anchor` identifies it within the page."""
 
     heading: Wording
     anchor: Wording
     tone: Tone
-    rows: Sequence[RowShown]
+    rows: Sequence[ListedRow]
     count: int
 
     @property
     def heading_anchor(self) -> Wording:
-        """The anchor that Markdown gives the heading."""
+        """Return the anchor that Markdown gives the heading."""
         return Wording(self.heading.lower().replace(" ", "-"))
 
 
 def row_groups(job: Job, tally: Tally | None) -> dict[str | None, RowGroup]:
-    """Return the groups by status. While the job runs, that a message is pending says nothing against it."""
+    """Return the groups by status. A running job has no group of pending rows."""
     if tally is None:
         return {}
     counts = {share.name: share.rows for share in tally.statuses.top(100)}
@@ -55,20 +55,20 @@ def row_groups(job: Job, tally: Tally | None) -> dict[str | None, RowGroup]:
     for status, rows in samples.items():
         if job.running and status in RUNNING:
             continue
-        shown = rows if status == "FAILED" else rows[:_FEWER]
+        listed = rows if status == "FAILED" else rows[:_SHORT_GROUP]
         groups[status] = RowGroup(
             Wording((status or "Status not known").capitalize()),
             Wording(f"rows-{(status or 'other').lower()}"),
             TONES.get(status or "", IDLE),
-            [_row(row) for row in shown],
+            [_listed_row(row) for row in listed],
             others if status is None else counts.get(status, 0),
         )
     return groups
 
 
-def _row(row: Mapping[str, Any]) -> RowShown:
+def _listed_row(row: Mapping[str, Any]) -> ListedRow:
     message = part(row, "message")
-    return RowShown(
+    return ListedRow(
         recipient=text(part(row, "action_params").get("client_recipient")),
         subject=text(message.get("subject")),
         sender=text(message.get("from")),

@@ -1,4 +1,4 @@
-"""A job's progress over time: a chart's shapes, and the same in numbers for who can't see it."""
+"""A job's progress over time: the shapes of a chart, and a table with the same numbers."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from core.quantity import counted
-from remediation.reports.facts import Job
-from remediation.reports.findings import BAD, GOOD, IDLE, Tone
+from remediation.reports.facts import Job, duration, point_in_time
+from remediation.reports.own_words import Wording
 from remediation.reports.tally import Tally
-from remediation.reports.time_words import duration, point_in_time
-from remediation.reports.timeline import Through, Timeline, milliseconds
-from remediation.reports.wording import Wording
+from remediation.reports.timeline import Processed, Timeline, milliseconds
+from remediation.reports.verdict import BAD, GOOD, IDLE, Tone
 
-# The chart's own measures, stretched to whatever room there is; it is drawn 150 px high.
+# The chart's own units. The page stretches it to the available width and to 150 px of height.
 WIDTH, HEIGHT = 1000, 100
 # A band with a message in it is at least 2 px high.
 _LOWEST = HEIGHT * 2 / 150
-# With fewer messages a chart shows less than the sentence above it.
+# With fewer messages, the sentence above the chart shows as much as the chart would.
 FEWEST_FOR_A_CHART = 10
 _COLUMNS = 250
 _MOST_TICKS = 5
-# Seconds between two marks on the axis of time, so that they fall on round numbers.
+# Seconds between two ticks of the time axis: round numbers.
 _INTERVALS = (
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
 )  # fmt: skip
@@ -39,7 +38,7 @@ class Area:
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on the axis of time; `anchor` keeps its label inside the chart."""
+    """A tick of the time axis; `anchor` keeps its label inside the chart."""
 
     place: Wording
     label: Wording
@@ -48,19 +47,19 @@ class Tick:
 
 @dataclass(frozen=True)
 class Moment:
-    """How far the job was at one moment, `after` the job was created or the first message was through."""
+    """The job's progress at one moment, `after` the job was created or the first message was processed."""
 
     after: Wording
     at: Wording | str | None
-    through: Through
-    left: int
+    processed: Processed
+    remaining: int
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a job. Without `areas` there is no span of time, or too few messages, for a chart or a table.
+    """The progress of a job. `areas` is empty if the time span or the number of messages is too small for a chart.
 
-    whole: all messages that were discovered. untimed: those that are through without a time.
+    whole: all discovered messages. untimed: processed messages without a time.
     """
 
     sentence: Wording
@@ -74,38 +73,37 @@ class Progress:
 
     @property
     def untimed_height(self) -> Wording:
-        """How much of the chart is for those without a time, from its top."""
+        """Return the height of the chart's upper part, which stands for messages without a time."""
         return Wording(f"{100 * self.untimed / self.whole:.2f}%")
 
     def numbers(self, moment: Moment) -> list[int]:
-        """One number for each of the columns."""
-        done, failed, other = moment.through
-        found = {_FAILED: failed, _OTHER: other, _TO_DO: moment.left}
+        """Return one number for each column."""
+        done, failed, other = moment.processed
+        found = {_FAILED: failed, _OTHER: other, _REMAINING: moment.remaining}
         return [found.get(column, done) for column in self.columns]
 
 
 def progress_of(job: Job, tally: Tally | None) -> Progress | None:
-    """Progress by the rows' `processed_at`; None where no row has one."""
+    """Return the progress by the rows' `processed_at`; None if no row has one."""
     if tally is None or tally.timeline.first is None or tally.timeline.last is None:
         return None
     timeline = tally.timeline
     origin, end, from_job = _span(job, timeline.first or 0, timeline.last or 0)
-    through = next(timeline.at([end]))
-    whole = max(job.discovered or 0, tally.rows, through.total + timeline.untimed)
+    processed = next(timeline.at([end]))
+    whole = max(job.discovered or 0, tally.rows, processed.total + timeline.untimed)
     pending = job.counters["PENDING"]
-    to_do = min(tally.undecided_count if pending is None else pending, whole - through.total)
-    untimed = whole - through.total - to_do
+    remaining = min(tally.pending_count if pending is None else pending, whole - processed.total)
+    untimed = whole - processed.total - remaining
     span = end - origin
     ticks = _tick_offsets(span)
-    sentence = _sentence(timeline, origin, through.total, whole, "after the job was created" if from_job else None)
     offsets = [*ticks[1:], span]
-    drawn = span > 0 and through.total >= FEWEST_FOR_A_CHART
+    drawn = span > 0 and processed.total >= FEWEST_FOR_A_CHART
     moments = [
         Moment(duration(offset / 1000), _clock(origin + offset), then, whole - untimed - then.total)
         for offset, then in zip(offsets, timeline.at(origin + offset for offset in offsets), strict=True)
     ]
     return Progress(
-        sentence=sentence,
+        sentence=_sentence(timeline, origin, processed.total, whole, from_job=from_job),
         whole=whole,
         untimed=untimed,
         areas=_areas(job, timeline, origin, span, whole) if drawn else [],
@@ -116,52 +114,55 @@ def progress_of(job: Job, tally: Tally | None) -> Progress | None:
     )
 
 
-_FAILED, _OTHER, _TO_DO = Wording("Failed"), Wording("Skipped, cancelled"), Wording("Still to do")
+_FAILED, _OTHER, _REMAINING = Wording("Failed"), Wording("Skipped, cancelled"), Wording("Remaining")
 
 
 def _columns(job: Job, moments: Sequence[Moment]) -> list[Wording]:
-    """The table's columns: none that is 0 at every moment, but what was done and what was left."""
-    failed, other = (any(moment.through[band] for moment in moments) for band in (1, 2))
+    """Return the table's columns: done, remaining, and each other one that is not 0 at every moment."""
+    failed, other = (any(moment.processed[band] for moment in moments) for band in (1, 2))
     return [
         Wording(job.done_word.capitalize()),
         *([_FAILED] if failed else []),
         *([_OTHER] if other else []),
-        _TO_DO,
+        _REMAINING,
     ]
 
 
 def _span(job: Job, first: int, last: int) -> tuple[int, int, bool]:
     created = milliseconds(job.created) if job.created else None
     ended = milliseconds(job.completed) if job.completed else last
-    # Clocks may differ: nothing of the job is left of the chart, or right of it.
+    # Clocks may differ. The chart must still contain every message.
     if created is None or created > first:
         return first, max(last, ended), False
     return created, max(last, ended), True
 
 
-def _sentence(timeline: Timeline, origin: int, through: int, whole: int, since: str | None) -> Wording:
+def _sentence(timeline: Timeline, origin: int, processed: int, whole: int, *, from_job: bool) -> Wording:
     last = timeline.last or origin
-    of = f"{through:,} of {whole:,}"
-    if through == whole:
-        of = f"all {whole:,}"
     longest = duration((last - origin) / 1000)
-    if through == 1:
+    if processed == 1:
         opening = "The one message" if whole == 1 else f"1 of {counted(whole, 'message')}"
-        return Wording(f"{opening} was through {longest} {since}." if since else f"{opening} was through.")
-    if since is None:
-        return Wording(f"From the first message to the last of {of}: {longest}.")
-    half = duration((_when_through(timeline, origin, (through + 1) // 2) - origin) / 1000)
-    if through == 2 and whole == 2:
-        return Wording(f"The first message was through {half} {since}, and the second after {longest}.")
-    if through < whole:
+        return Wording(f"{opening} was processed{f' {longest} after the job was created' if from_job else ''}.")
+    if not from_job:
+        of = f"all {whole:,}" if processed == whole else f"{processed:,} of {whole:,}"
+        return Wording(f"Processing {of} messages took {longest} from the first to the last.")
+    half = duration((_time_of(timeline, origin, (processed + 1) // 2) - origin) / 1000)
+    if processed == 2 and whole == 2:
         return Wording(
-            f"{through:,} of {counted(whole, 'message')} were through {longest} {since}, half of those after {half}."
+            f"The first message was processed {half} after the job was created, and the second after {longest}."
         )
-    return Wording(f"Half of the messages were through {half} {since}, and {of} after {longest}.")
+    if processed < whole:
+        return Wording(
+            f"{processed:,} of {counted(whole, 'message')} were processed within {longest} of the job's creation, half "
+            f"of those within {half}."
+        )
+    return Wording(
+        f"Half of the messages were processed within {half} of the job's creation, and all {whole:,} within {longest}."
+    )
 
 
-def _when_through(timeline: Timeline, origin: int, number: int) -> int:
-    """The first millisecond at which so many were through, to a slot's width."""
+def _time_of(timeline: Timeline, origin: int, number: int) -> int:
+    """Return the first millisecond at which this number of messages was processed, to a slot's width."""
     low, high = origin, timeline.last or origin
     while low < high:
         middle = (low + high) // 2
@@ -176,7 +177,7 @@ def _areas(job: Job, timeline: Timeline, origin: int, span: int, whole: int) -> 
     columns = [origin + round(span * column / _COLUMNS) for column in range(_COLUMNS + 1)]
     states = list(timeline.at(columns))
     heights = [_band_heights(state, whole) for state in states]
-    # Each band reaches down to the axis and is painted over by those below it.
+    # Each band reaches down to the axis; the bands below cover its lower part.
     bands = [
         ("Skipped or cancelled", IDLE, [done + failed + other for done, failed, other in heights], 2),
         ("Failed", BAD, [done + failed for done, failed, _ in heights], 1),
@@ -189,9 +190,9 @@ def _areas(job: Job, timeline: Timeline, origin: int, span: int, whole: int) -> 
     ]
 
 
-def _band_heights(through: Through, whole: int) -> list[float]:
-    """How high each band is drawn: none that is there too low to be seen. The highest yields where that is too much."""
-    heights = [max(HEIGHT * number / whole, _LOWEST) if number else 0.0 for number in through]
+def _band_heights(processed: Processed, whole: int) -> list[float]:
+    """Return the height of each band. Each is high enough to see; the highest one shrinks if the sum is too high."""
+    heights = [max(HEIGHT * number / whole, _LOWEST) if number else 0.0 for number in processed]
     over = sum(heights) - HEIGHT
     if over > 0:
         heights[heights.index(max(heights))] -= over
@@ -199,7 +200,7 @@ def _band_heights(through: Through, whole: int) -> list[float]:
 
 
 def _steps(tops: Sequence[float]) -> Wording:
-    """A closed staircase: it rises where messages got through, nowhere else."""
+    """Return the path of a closed staircase. It rises only where messages were processed."""
     path, before = [f"M0 {HEIGHT}"], 0.0
     for column, top in enumerate(tops):
         if top != before:
@@ -209,7 +210,7 @@ def _steps(tops: Sequence[float]) -> Wording:
 
 
 def _tick_offsets(span: int) -> list[int]:
-    """Milliseconds from the start to each mark, the start itself among them; the end is not."""
+    """Return the milliseconds from the start to each tick, including the start and excluding the end."""
     step = next((seconds for seconds in _INTERVALS if span <= seconds * 1000 * _MOST_TICKS), None)
     if step is None:
         step = -(-span // (1000 * _MOST_TICKS * _INTERVALS[-1])) * _INTERVALS[-1]
@@ -223,7 +224,7 @@ def _tick(offset: int, span: int) -> Tick:
 
 
 def _brief(seconds: int) -> Wording:
-    """Round durations in few letters: `0`, `30 s`, `2 min`, `1 h 30`, `3 d`."""
+    """Return a round duration in few letters: `0`, `30 s`, `2 min`, `1 h 30`, `3 d`."""
     if seconds == 0:
         return Wording("0")
     if seconds < 60 or (seconds < 600 and seconds % 60):
@@ -247,9 +248,10 @@ def _clock(moment: int) -> Wording | str | None:
 def _notes(timeline: Timeline, untimed: int, *, from_job: bool) -> list[Wording]:
     notes = []
     if not from_job:
-        notes.append("Counted from the first message: when the job was created is not known, or it is later.")
+        notes.append("Times count from the first message, because the job's creation time is not known or later.")
     if untimed:
-        notes.append(f"Without a time, because no row says when: {counted(untimed, 'message')}.")
+        verb = "has" if untimed == 1 else "have"
+        notes.append(f"{counted(untimed, 'message')} {verb} no processing time in the rows.")
     if timeline.slot_ms > 1000:
-        notes.append(f"Times here are right to {duration(timeline.slot_ms / 1000)}.")
+        notes.append(f"Times in this section are accurate to {duration(timeline.slot_ms / 1000)}.")
     return [Wording(note) for note in notes]

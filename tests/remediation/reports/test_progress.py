@@ -1,4 +1,4 @@
-"""The chart of a job's progress, and the numbers beside it."""
+"""The chart of a job's progress, and its table."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from remediation.reports.facts import job_of
-from remediation.reports.progress_view import HEIGHT, WIDTH, Progress, progress_of
+from remediation.reports.progress import HEIGHT, WIDTH, Progress, progress_of
 from remediation.reports.tally import Tally
 from tests.remediation.reports.sample_job import job, row
 
 
 def at(*times: str | None, status: str = "COMPLETED") -> list[dict[str, Any]]:
-    """Rows that were through at these times of 2026-11-20; the job was created at 15:40:00."""
+    """Return rows that were processed at these times of 2026-11-20; the job was created at 15:40:00."""
     return [
         row(number, status, processed_at=None if time is None else f"2026-11-20T{time}Z")
         for number, time in enumerate(times)
@@ -33,32 +33,36 @@ def progress(rows: list[dict[str, Any]], **fields: Any) -> Progress:
         (
             at("15:40:10", "15:41:00", "15:43:00"),
             {},
-            "Half of the messages were through 1 min 00 s after the job was created, and all 3 after 3 min 00 s.",
+            "Half of the messages were processed within 1 min 00 s of the job's creation, and all 3 within 3 min 00 s.",
         ),
         (
             [*at("15:40:10", "15:41:00"), row(9, "PENDING")],
             {"status": "PROCESSING", "completed_at": None},
-            "2 of 3 messages were through 1 min 00 s after the job was created, half of those after 10.0 s.",
+            "2 of 3 messages were processed within 1 min 00 s of the job's creation, half of those within 10.0 s.",
         ),
-        (at("15:40:10"), {}, "The one message was through 10.0 s after the job was created."),
-        (at("15:40:10", "15:41:10"), {"created_at": None}, "From the first message to the last of all 2: 1 min 00 s."),
-        (at("15:40:10"), {"created_at": None}, "The one message was through."),
+        (at("15:40:10"), {}, "The one message was processed 10.0 s after the job was created."),
+        (
+            at("15:40:10", "15:41:10"),
+            {"created_at": None},
+            "Processing all 2 messages took 1 min 00 s from the first to the last.",
+        ),
+        (at("15:40:10"), {"created_at": None}, "The one message was processed."),
         (
             at("15:40:10", "15:41:00", None),
             {},
-            "2 of 3 messages were through 1 min 00 s after the job was created, half of those after 10.0 s.",
+            "2 of 3 messages were processed within 1 min 00 s of the job's creation, half of those within 10.0 s.",
         ),
     ],
 )
-def test_progress_is_said_in_one_sentence(rows: list[dict[str, Any]], fields: dict[str, Any], sentence: str) -> None:
+def test_one_sentence_sums_up_the_progress(rows: list[dict[str, Any]], fields: dict[str, Any], sentence: str) -> None:
     assert progress(rows, **fields).sentence == sentence
 
 
-def test_the_table_has_a_line_for_each_mark_and_one_for_the_end() -> None:
+def test_the_table_has_a_line_for_each_tick_and_one_for_the_end() -> None:
     rows = [*at(*["15:40:10", "15:41:00"] * 5), *at("15:41:30", status="FAILED"), *at("15:40:01", status="SKIPPED")]
     found = progress(rows)
     assert [tick.label for tick in found.ticks] == ["0", "1 min", "2 min", "3 min"]
-    assert [(moment.after, *moment.through, moment.left) for moment in found.moments] == [
+    assert [(moment.after, *moment.processed, moment.remaining) for moment in found.moments] == [
         ("1 min 00 s", 10, 0, 1, 1),
         ("2 min 00 s", 10, 1, 1, 0),
         ("3 min 00 s", 10, 1, 1, 0),
@@ -66,14 +70,14 @@ def test_the_table_has_a_line_for_each_mark_and_one_for_the_end() -> None:
     ]
     assert found.moments[0].at == "2026-11-20 15:41:00 UTC"
     assert [area.name for area in found.areas] == ["Skipped or cancelled", "Failed", "Moved"]
-    assert found.columns == ["Moved", "Failed", "Skipped, cancelled", "Still to do"]
+    assert found.columns == ["Moved", "Failed", "Skipped, cancelled", "Remaining"]
 
 
 @pytest.mark.parametrize(("number", "drawn"), [(1, False), (9, False), (10, True)])
-def test_a_few_messages_are_told_in_a_sentence_not_drawn(number: int, drawn: bool) -> None:
+def test_a_few_messages_have_a_sentence_and_no_chart(number: int, drawn: bool) -> None:
     found = progress(at(*(f"15:40:{second + 10}" for second in range(number))))
     assert bool(found.areas) is drawn
-    assert found.columns == ["Moved", "Still to do"]
+    assert found.columns == ["Moved", "Remaining"]
 
 
 @pytest.mark.parametrize(("done", "failed", "skipped"), [(9_999, 1, 0), (20_000, 3, 1), (1, 12, 3)])
@@ -112,28 +116,28 @@ def test_areas_are_staircases_inside_the_chart() -> None:
         ("2027-11-20T15:40:00Z", ["0", "77 d", "154 d", "231 d", "308 d"]),
     ],
 )
-def test_marks_on_the_axis_fall_on_round_numbers(ended: str, labels: list[str]) -> None:
+def test_ticks_of_the_axis_are_round_numbers(ended: str, labels: list[str]) -> None:
     assert [tick.label for tick in progress(at("15:40:00.5"), completed_at=ended).ticks] == labels
 
 
-def test_without_a_span_of_time_nothing_is_drawn() -> None:
+def test_without_a_time_span_there_is_no_chart() -> None:
     found = progress(at("15:40:00", "15:40:00"), completed_at=None)
     assert (found.areas, found.ticks) == ([], [])
-    assert [moment.through.done for moment in found.moments] == [2]
+    assert [moment.processed.done for moment in found.moments] == [2]
 
 
-def test_a_row_from_before_the_job_shifts_the_start_and_is_told() -> None:
+def test_a_row_older_than_the_job_shifts_the_start_and_has_a_note() -> None:
     found = progress(at("15:39:00", "15:41:00"))
     assert found.moments[-1].after == "4 min 12 s"
-    assert "Counted from the first message" in found.notes[0]
+    assert "Times count from the first message" in found.notes[0]
 
 
 @pytest.mark.parametrize(
     ("times", "fields", "expected"),
     [
-        # Of 12 that were discovered and done, 2 say when: the others are neither to do nor done at that time.
+        # Of 12 discovered and processed messages, 2 have a time. The others count neither as remaining nor as done.
         (["15:41:00", "15:42:00", *[None] * 10], {}, (12, 10, 0)),
-        # The job knows of 30, the rows are 12.
+        # The job counts 30 messages; there are 12 rows.
         (["15:41:00"] * 12, {"total_messages_discovered": 30, "messages_successful": 30}, (30, 18, 0)),
         (["15:41:00"] * 12, {"total_messages_discovered": 30, "messages_pending": 18, "status": "FAILED"}, (30, 0, 18)),
         (
@@ -143,18 +147,19 @@ def test_a_row_from_before_the_job_shifts_the_start_and_is_told() -> None:
         ),
     ],
 )
-def test_the_whole_is_what_was_discovered_and_the_rest_is_without_a_time(
+def test_the_whole_is_all_discovered_messages_and_the_rest_has_no_time(
     times: list[str | None], fields: dict[str, Any], expected: tuple[int, int, int]
 ) -> None:
     found = progress(at(*times), **fields)
-    assert (found.whole, found.untimed, found.moments[-1].left) == expected
+    assert (found.whole, found.untimed, found.moments[-1].remaining) == expected
     timed = sum(time is not None for time in times)
-    assert f"{timed} of {found.whole} messages were through" in found.sentence
-    without = f"Without a time, because no row says when: {expected[1]} message{'' if expected[1] == 1 else 's'}."
+    assert f"{timed} of {found.whole} messages were processed" in found.sentence
+    noun = "message has" if expected[1] == 1 else "messages have"
+    without = f"{expected[1]} {noun} no processing time in the rows."
     assert (without in found.notes) is bool(expected[1])
 
 
-def test_without_times_there_is_no_progress_to_show() -> None:
+def test_without_times_there_is_no_progress() -> None:
     rows = at(None, None)
     assert progress_of(job_of({"job": job(rows)}), Tally(rows)) is None
     assert progress_of(job_of({"job": job(rows)}), None) is None
