@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import selectors
-import signal
 import socket
 import sys
 from typing import NoReturn
@@ -34,8 +33,6 @@ def serve(path: str) -> None:
     catalog.available()
     for name in ("platforms.cli.commands.playbook", "platforms.cli.commands.policy", "platforms.cli.commands.approve"):
         importlib.import_module(name)
-    # The system reaps the copies.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as ready:
         listener.bind(path)
         listener.listen()
@@ -47,11 +44,20 @@ def serve(path: str) -> None:
             with connection:
                 if os.fork() == 0:
                     answer(connection, main.main)
+            reap()
+
+
+def reap() -> None:
+    """Collect the copies that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
 
 
 def answer(connection: socket.socket, run: object) -> NoReturn:
     """Run the command that a client passes, send its exit code, and end this process."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code = 70
     try:
         head, streams, _, _ = socket.recv_fds(connection, 4, 3)
