@@ -214,6 +214,8 @@ class GuardrailRefusal(PackError):
 
 
 class BroadSearchRefused(GuardrailRefusal):
+    """The search has no criterion that narrows it."""
+
     default_help = (
         "Nothing was sent. Narrow search_params: add a sender, a recipient's address, subject, exact_subject, query, "
         "message_id, alert_id, smtp_helo_ip or another organization's domain, with at least three letters or digits."
@@ -221,24 +223,34 @@ class BroadSearchRefused(GuardrailRefusal):
 
 
 class TooManyMessages(GuardrailRefusal):
+    """The search finds more messages than max_messages or the policy allows."""
+
     default_help = "No job was created. Narrow the search, or raise max_messages if you expect this number."
 
 
 class TooManyRecipients(GuardrailRefusal):
+    """The search finds more recipients than max_recipients or the policy allows."""
+
     default_help = "No job was created. Narrow the search, or raise max_recipients if you expect this number."
 
 
 class UncountableSearch(GuardrailRefusal):
+    """A check needs a count, and the message search can't count this search."""
+
     default_help = (
         "No job was created. Remove the parameters that need a count, or use criteria that search-messages supports."
     )
 
 
 class MaliciousRelease(GuardrailRefusal):
+    """Messages with a malicious verdict would be delivered."""
+
     default_help = "Nothing was changed. Narrow the search to the messages that were held by mistake."
 
 
 class PlanNeeded(GuardrailRefusal):
+    """The change needs a plan."""
+
     default_help = "Nothing was changed. Create a plan with preview-job, check its numbers, and pass it as `plan`."
 
 
@@ -249,6 +261,8 @@ class PlanRefused(GuardrailRefusal):
 
 
 class PlanDrifted(PlanRefused):
+    """The search now finds more or fewer messages or recipients than the plan allows."""
+
     default_help = (
         "Nothing was changed. Create a new plan with preview-job and check its numbers. max_drift can only lower the "
         "drift that the plan and the policy allow."
@@ -256,6 +270,8 @@ class PlanDrifted(PlanRefused):
 
 
 class NotRestorable(GuardrailRefusal):
+    """Some of the messages were purged, and the API can't restore them."""
+
     default_help = (
         "Nothing was changed. The API can't restore purged messages. On Microsoft 365, an administrator can restore "
         "them within the retention period. To restore the other messages, pass a file that lists only those."
@@ -263,6 +279,8 @@ class NotRestorable(GuardrailRefusal):
 
 
 class ReadOnlyMode(GuardrailRefusal):
+    """CFES_READ_ONLY is set."""
+
     default_help = "Nothing was changed. Unset CFES_READ_ONLY to allow changes."
 
 
@@ -279,14 +297,20 @@ class PolicyRefused(GuardrailRefusal):
 
 
 class PolicyUnusable(PolicyRefused):
+    """The policy can't be read, has errors, or can be changed by others."""
+
     default_help = "Nothing was changed. Changes need a readable policy. Run `cfes policy check` to find the problem."
 
 
 class ProtectedRefused(PolicyRefused):
+    """The change would affect recipients or senders that the policy protects."""
+
     default_help = "Nothing was changed. Narrow the search to exclude the people and domains that the policy protects."
 
 
 class ApprovalRefused(GuardrailRefusal):
+    """Approvals are missing, invalid, expired or already used."""
+
     default_help = (
         "Nothing was changed. Ask an approver from the policy, other than the requester, to run "
         "`cfes approve PLAN --key FILE`. Pass the output in `approvals`."
@@ -294,6 +318,8 @@ class ApprovalRefused(GuardrailRefusal):
 
 
 class EvidenceRefused(GuardrailRefusal):
+    """The evidence does not prove every row of the job."""
+
     default_help = (
         "Nothing was deleted. Check the bundle with `cfes verify`, or create a new one at another path: "
         "export-job-messages with evidence: bundle."
@@ -301,11 +327,15 @@ class EvidenceRefused(GuardrailRefusal):
 
 
 class CheckRefused(GuardrailRefusal):
+    """A check of the playbook ended the run."""
+
     # The text of the check says what to do.
     default_help = "Nothing was changed."
 
 
 class InlineTooLarge(GuardrailRefusal):
+    """The result is too large to return inline."""
+
     default_help = "Nothing was changed. Export to a file path, or raise inline_limit_bytes."
 
 
@@ -329,6 +359,8 @@ class AuthenticationFailed(PackError):
 
 
 class PermissionDenied(AuthenticationFailed):
+    """The token lacks a permission."""
+
     default_help = (
         "Nothing was changed. Give the token 'Cloud Email Security: Read' on this account to read, and "
         "'Cloud Email Security: Write' to change anything. Deleting a job probably needs Write too; Cloudflare does "
@@ -344,22 +376,32 @@ class ApiRefusal(PackError):
 
 
 class NotFound(ApiRefusal):
+    """The job or message does not exist in this account."""
+
     default_help = "Nothing was changed. Check the ID and the account. A deleted job can't be restored."
 
 
 class Conflict(ApiRefusal):
+    """The current state of the job does not allow the request."""
+
     default_help = "Nothing was changed. Check the job with get-job: its current state does not allow this."
 
 
 class IdempotencyConflict(Conflict):
+    """A job with this idempotency key exists and does something else."""
+
     default_help = f"Nothing was sent. Check the existing job. If this is a new request, use {ANOTHER_JOB}."
 
 
 class PlanUsed(Conflict):
+    """The plan already created a job, under another idempotency key."""
+
     default_help = "Nothing was changed. A plan creates one job: wait for the existing job, or create a new plan."
 
 
 class JobStillRunning(Conflict):
+    """The job is still running."""
+
     default_help = "Nothing was changed. Wait for the job or cancel it, then delete it."
 
 
@@ -371,6 +413,8 @@ class UnusableAnswer(PackError):
 
 
 class ListingRepeats(UnusableAnswer):
+    """A listing repeats pages, so it can't be read to its end."""
+
     default_help = (
         "Nothing was changed. Check that CLOUDFLARE_BASE_URL and every proxy forward the query parameters page, "
         "per_page and cursor. If they do, report the problem to Cloudflare."
@@ -378,6 +422,8 @@ class ListingRepeats(UnusableAnswer):
 
 
 class ListingTooLong(UnusableAnswer):
+    """A listing has more pages than one call reads."""
+
     default_help = "Nothing was changed. Narrow the search criteria or the filters of the list."
 
 
@@ -400,6 +446,8 @@ class ExportIncomplete(TemporaryFailure):
 
 
 class RateLimited(TemporaryFailure):
+    """The rate limit is used up."""
+
     default_help = (
         "Nothing was changed. The API refuses every call until the rate limit resets: run it again after "
         "retry_after_seconds."
@@ -407,6 +455,8 @@ class RateLimited(TemporaryFailure):
 
 
 class NetworkFailure(TemporaryFailure):
+    """The API can't be reached, or the connection broke."""
+
     default_help = "Nothing was changed. Check the network, HTTPS_PROXY and SSL_CERT_FILE, then run it again."
 
 
@@ -417,14 +467,20 @@ class NotReceived(NetworkFailure):
 
 
 class ServiceUnavailable(TemporaryFailure):
+    """The API answered with a server error after all retries."""
+
     default_help = "Nothing was changed. Run it again later. If it keeps failing, check cloudflarestatus.com."
 
 
 class UnexpectedAnswer(TemporaryFailure):
+    """The response does not have the documented form."""
+
     default_help = "Nothing was changed. Run it again. If it fails again, the API has changed: report the named field."
 
 
 class DeadlineExceeded(TemporaryFailure):
+    """The time limit of the call is used up."""
+
     default_help = "Nothing was changed. Run it again. If it happens twice, raise the time limit."
 
 

@@ -17,7 +17,7 @@ import pytest
 from core import errors
 from core.errors import PackError
 from core.instants import format_instant
-from platforms.published import reference
+from platforms.published import reference, reference_tables
 from platforms.published.manifest import ROOT
 from playbooks.language import loading
 from sandbox.clock import SECOND
@@ -308,6 +308,12 @@ def test_each_block_of_json_is_json() -> None:
         for block in read_blocks(page):
             if block.language == "json":
                 json.loads(block.text)
+
+
+def test_each_error_type_says_what_happened() -> None:
+    table = reference_tables.errors().splitlines()[2:]
+    assert len(table) > 40
+    assert [row for row in table if not row.split(" | ")[2].strip()] == []
 
 
 def test_each_error_that_a_state_machine_matches_by_name_exists() -> None:

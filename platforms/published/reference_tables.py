@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from connectors.connection import Connection, environment_variables, guard_variables
 from core import errors as pack_errors
@@ -51,10 +52,10 @@ def settings() -> str:
     """Return the table of the environment variables."""
     variables, guards = environment_variables(), guard_variables()
     rows = [
-        (f"`{variables[name]}`", field.description or "", "yes" if name in guards else "")
+        (f"`{variables[name]}`", field.description or "", _default(field), "yes" if name in guards else "")
         for name, field in Connection.model_fields.items()
     ]
-    return markdown.table(("variable", "meaning", "guard"), rows)
+    return markdown.table(("variable", "meaning", "default", "guard"), rows)
 
 
 def columns() -> str:
@@ -95,6 +96,13 @@ def filters() -> str:
     rows = [(f"`{name}`", (function.__doc__ or "").strip().split("\n\n")[0]) for name, function in OWN_FILTERS.items()]
     of_jinja = ", ".join(f"`{name}`" for name in FILTERS if name not in OWN_FILTERS)
     return f"{markdown.table(('filter', 'meaning'), rows)}\n\nFilters of Jinja: {of_jinja}."
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    return f"`{value:g}`" if type(value) in (int, float) else f"`{value}`" if isinstance(value, str) else ""
 
 
 def _models(parts: tuple[tuple[str, type[BaseModel]], ...]) -> str:
