@@ -23,6 +23,11 @@ class Block:
         return self.text.split("\n", 1)[0]
 
     @property
+    def lines(self) -> list[str]:
+        """Return the lines of the block; one that ends in a backslash is joined with the next."""
+        return self.text.replace("\\\n", " ").splitlines()
+
+    @property
     def runs(self) -> bool:
         return self.language in ("sh", "python") and self.label == ""
 

@@ -11,12 +11,16 @@ import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer import Context
+from typer.main import get_command
 
 from core import errors
 from core.errors import PackError
 from core.instants import format_instant
+from platforms.cli.command_list import app
 from platforms.published import reference, reference_tables
 from platforms.published.manifest import ROOT
 from playbooks.language import loading
@@ -308,6 +312,36 @@ def test_each_block_of_json_is_json() -> None:
         for block in read_blocks(page):
             if block.language == "json":
                 json.loads(block.text)
+
+
+def misnamed(command: str) -> list[str]:
+    """Return the words of a `cfes` command that name no command and no flag."""
+    words = [word for word in command.split("|", maxsplit=1)[0].split() if not word.startswith(("<", "..."))][1:]
+    group: Any = get_command(app)
+    while words and not words[0].startswith("-") and hasattr(group, "get_command"):
+        found = group.get_command(Context(group, resilient_parsing=True), words[0])
+        if found is None:
+            return [words[0]]
+        group, words = found, words[1:]
+    if group.name == "sandbox":  # it passes its flags on to the sandbox's own parser
+        return []
+    known = {name for param in group.get_params(Context(group)) for name in (*param.opts, *param.secondary_opts)}
+    return [word for word in words if word.startswith("--") and word not in known | {"--help"}]
+
+
+@pytest.mark.parametrize("page", [page for page in TAUGHT if page.name != "CHANGELOG.md"], ids=name_of)
+def test_each_command_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(r"`(cfes [a-z][^`\n]*)`", page.read_text())
+    named += [line for block in read_blocks(page) for line in block.lines if line.startswith("cfes ")]
+    assert [(command, words) for command in named if (words := misnamed(command))] == []
+
+
+def test_a_command_or_flag_that_does_not_exist_is_noticed() -> None:
+    assert misnamed("cfes get-job --job-id 1 --output json") == []
+    assert misnamed("cfes playbook run phish-campaign-purge --each") == []
+    assert misnamed("cfes playbook start x") == ["start"]
+    assert misnamed("cfes get-jobs") == ["get-jobs"]
+    assert misnamed("cfes get-job --jobid 1") == ["--jobid"]
 
 
 def test_each_error_type_says_what_happened() -> None:
