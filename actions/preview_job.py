@@ -82,7 +82,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
     if api.connection.plan_key is None and needs_plan(job, api, numbers):
         refusals.append(
             PlanRefused(
-                "the policy asks for a sealed plan, and CFES_PLAN_KEY is not set, so this plan has no seal; set the "
+                "the policy requires a sealed plan, and CFES_PLAN_KEY is not set, so this plan has no seal; set the "
                 "key that `cfes policy init` made"
             )
         )
@@ -108,7 +108,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
             "warnings": warnings
             + search_warnings(search)
             + _warnings(found)
-            + ([f"the policy asks for {needed}"] if needed else []),
+            + ([f"the policy requires {needed}"] if needed else []),
         }
     )
     remember(plan.plan_hash)

@@ -1,4 +1,4 @@
-"""The types of parameters that say who asks and who approved."""
+"""The parameter types for the requester and the approvals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
 def _tokens(given: Any) -> Any:
-    """The tokens in `approvals`, where the documents that `cfes approve` prints are given whole, one or several."""
+    """Return the tokens, where whole documents of `cfes approve` are given, one or several."""
     listed = [given] if isinstance(given, str | Mapping) else given
     if not isinstance(listed, list):
         return given
@@ -24,7 +24,7 @@ def _tokens(given: Any) -> Any:
 def _token(given: Any) -> Any:
     if not isinstance(given, Mapping):
         return given
-    # A document with both says two things: it is left as it is, and refused.
+    # A document with both is left as it is, and refused.
     names = [name for name in ("approval", "rejection") if name in given]
     return given[names[0]] if len(names) == 1 else given
 

@@ -1,4 +1,4 @@
-"""The change of named messages that the actions' examples are about."""
+"""The change of named messages in the actions' examples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ INVESTIGATE_ID = "4WtWkr6nlBz9sNH-2026-11-20T15:32:35-12345678"
 
 
 def example_change(**changes: Any) -> dict[str, Any]:
-    """One message, moved to JunkEmail for its one recipient; with `changes`."""
+    """Return the result for one message that was moved to JunkEmail for its one recipient; with `changes`."""
     return {
         "dry_run": False,
         "done": True,
@@ -46,7 +46,7 @@ def example_change(**changes: Any) -> dict[str, Any]:
 
 
 def example_found() -> dict[str, Any]:
-    """Return what a dry run shows of the message."""
+    """Return the fields that a dry run has about the message."""
     return {
         "found": 1,
         "by_recipient_domain": {"corp.example": 1},
@@ -66,7 +66,7 @@ def example_found() -> dict[str, Any]:
 
 
 def example_row(**changes: Any) -> dict[str, Any]:
-    """What the service says of one message for one recipient; with `changes`."""
+    """Return the service's row for one message and recipient; with `changes`."""
     return {
         "id": INVESTIGATE_ID,
         "message_id": "<20261120153235.4WtWkr6nlBz9sNH@invoice-portal.example>",

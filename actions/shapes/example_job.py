@@ -1,4 +1,4 @@
-"""The job that the actions' examples are about."""
+"""The job in the actions' examples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ JOB_ID = "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"
 
 
 def example_job(**changes: Any) -> dict[str, Any]:
-    """A MOVE job as the API describes it: ended, all but a few messages moved; with `changes`."""
+    """Return a MOVE job as the API describes it: ended, all but a few messages moved; with `changes`."""
     return {
         "job_id": JOB_ID,
         "action_type": "MOVE",
@@ -27,6 +27,6 @@ def example_job(**changes: Any) -> dict[str, Any]:
 
 
 def example_new_job(**changes: Any) -> dict[str, Any]:
-    """The same job just after it was created; with `changes`."""
+    """Return the same job just after it was created; with `changes`."""
     nothing = {name: 0 for name in example_job() if name.startswith("messages_")}
     return example_job(status="PENDING", total_messages_discovered=0, **{**nothing, **changes})

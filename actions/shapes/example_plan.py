@@ -1,4 +1,4 @@
-"""The plan that preview-job's example shows."""
+"""The plan in preview-job's example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job as a parameter: its own object, or the whole result of an action that has it in `job`."""
+"""The parameter type for a job: its own object, or a whole result with the job in `job`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What preview-job, create-move-job and release-job share: which messages are meant, and what must hold."""
+"""The parameters and results that preview-job, create-move-job and release-job share."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from remediation.jobs.discovery_limit import Tripwire
 from remediation.jobs.request import RequestedJob
 from remediation.jobs.reused_job import ReusedJob, leaves_messages
 
-# There are two ways to say which messages are meant: a field's own schema can't say that one of them is required.
+# A job takes a search or a plan. A field's own schema can't express that one of the two is required.
 PLAN_OR_SEARCH: dict[str, Any] = {"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]}
 
 
 def _is_not_blank(key: str) -> str:
     if not key.strip():
-        raise ValueError("is blank: a key of white space names nothing")
+        raise ValueError("is blank: it needs a character that is not white space")
     return key
 
 
 class JobRequestParams(ActionParams):
-    """Why, who asks, and what must hold before a job is created."""
+    """The reason, the requester, and the limits of a job."""
 
     ended: ClassVar[Sequence[EndedParameter]] = (EXPECTED_DISPOSITION, ACTION_LOG)
 
     comment: str | None = Field(
-        None, max_length=1000, description="Why the job is run; kept with the job, behind a stamp."
+        None, max_length=1000, description="Reason for the job. Stored in the job's comment after a tracking tag."
     )
     max_messages: int | None = Field(
         None,
         ge=1,
         le=1_000_000,
-        description="Refuse where a message search finds more than this many messages (one for each mailbox).",
+        description="Refuse where the search finds more messages than this, one for each mailbox.",
     )
     max_recipients: int | None = Field(
-        None, ge=1, le=1_000_000, description="Refuse where a message search finds more distinct recipients than this."
+        None, ge=1, le=1_000_000, description="Refuse where the search finds more distinct recipients than this."
     )
     allow_broad_search: bool = Field(
         False, description="Allow search_params without a criterion that narrows the search to certain messages."
@@ -56,47 +56,48 @@ class JobRequestParams(ActionParams):
         None,
         min_length=1,
         max_length=500,
-        description="The intent's own ID, an alert's or a case's: any number of calls with it make one job. "
-        "Compared in Unicode form NFC, without white space around it; upper and lower case differ.",
+        description="Idempotency key, such as the ID of an alert or a case. Calls with the same key create one job. "
+        "Compared in Unicode form NFC, without white space around it; case matters.",
     )
     requested_by: Person | None = Field(
-        None, description="Who asks: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."
+        None, description="Requester: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."
     )
 
 
 class CreateJobParams(JobRequestParams):
-    """The same for a job that is created: its search, or the plan that has one."""
+    """The same for a job that is created, and its search or plan."""
 
     @classmethod
     def missing(cls, given: Mapping[str, Any]) -> Sequence[str]:
-        """Without a plan the job's parts are required."""
+        """Return the names of the required parameters that are missing. A plan has them all."""
         parts = [name for name in ("search_params", "destination") if name in cls.model_fields]
         return [name for name in parts if given.get("plan") is None and given.get(name) is None]
 
     search_params: SearchParams | None = Field(
-        None, description="Which messages are meant; all criteria given must hold. Required where no plan is given."
+        None, description="The search for the messages: all given criteria must match. Required without a plan."
     )
     plan: dict[str, Any] | None = Field(
-        None, description="The result of preview-job: its search is counted again, and must not have drifted."
+        None,
+        description="The result of preview-job. Its search is counted again, and must not have drifted.",
     )
     max_drift: float | None = Field(
         None,
         ge=0,
         le=1000,
-        description="By how many percent the count may differ from the plan's. It can only lower what the plan, the "
-        "policy and the folder allow: 0 for the two RecoverableItems folders, else 10.",
+        description="By how many percent the count may differ from the plan's. It only lowers the limit of plan, "
+        "policy and folder: 0 for the two RecoverableItems folders, else 10.",
     )
     approvals: Approvals = Field(
         default_factory=list,
         max_length=10,
-        description="Approvals of the plan: the tokens that `cfes approve` makes, or all that it prints. A rejection "
-        "among them refuses.",
+        description="Approvals of the plan: the tokens of `cfes approve`, or its whole output. A rejection among them "
+        "refuses the job.",
     )
     wait_follows: bool = Field(
         False,
         description="Set it where wait-for-job follows at once with the same plan or limit. Otherwise the action polls "
         "the new job until it has discovered its messages, for a minute at most, and cancels it over the limit. With "
-        "a policy it always does.",
+        "a policy it always polls.",
     )
 
 
@@ -114,24 +115,24 @@ class JobRequestResult(ActionResult):
 
     job_id: str = Field(description="The job's UUID.")
     status: str = Field(description="The job's status.")
-    created: bool = Field(description="False where a job for this request existed already.")
+    created: bool = Field(description="False where a job for this request already existed.")
     reused: ReusedJob | None = Field(description="Where created is false: what that job left. Null for a new job.")
     job: dict[str, Any] = Field(description="The job as the API describes it.")
-    plan_hash: str | None = Field(description="The plan, if the job was made from it; else null.")
+    plan_hash: str | None = Field(description="The hash of the plan, if the job was made from it; else null.")
     requested_by: str | None = Field(
-        description="Who asked, as the job's stamp says, or null. Claimed, unless CFES_PLAN_KEY is set."
+        description="The requester in the job's stamp, or null. Not proved unless CFES_PLAN_KEY is set."
     )
     approved_by: list[str] = Field(
-        description="Who approved, as the job's stamp says. Claimed, unless CFES_PLAN_KEY is set."
+        description="The approvers in the job's stamp. Not proved unless CFES_PLAN_KEY is set."
     )
     duplicates: list[DuplicateJob] = Field(
         description="Later jobs for the same request: cancelled, unless they had ended."
     )
     tripwire: Tripwire | None = Field(
-        description="The limit on what the job may discover, as far as this call saw; null where there is none, or "
-        "wait_follows is set and no policy."
+        description="The limit on the messages that the job may discover, and whether it was exceeded; null without a "
+        "limit, or where wait_follows is set and there is no policy."
     )
-    warnings: list[str] = Field(description="What a person should know.")
+    warnings: list[str] = Field(description="Warnings for a person.")
 
 
 R = TypeVar("R", bound=JobRequestResult)
@@ -178,7 +179,7 @@ def result_of(requested: RequestedJob, result: type[R]) -> R:
 
 
 def preview_of(p: CreateJobParams, action: ActionType, destination: Destination | None = None) -> Preview:
-    """Return the call of preview-job that counts what this job would find. A plan is counted again, by its search."""
+    """Return the call of preview-job that counts the messages of this job. A plan is counted again by its search."""
     given = p.model_dump(mode="json", exclude_unset=True)
     if p.plan is not None:
         given["search_params"] = p.plan.get("search_params")
@@ -195,7 +196,7 @@ def verdict(result: Mapping[str, Any]) -> int:
 
 
 def limits_of(p: JobRequestParams, *, allow_irreversible: bool, allow_malicious: bool) -> Limits:
-    """The caps and overrides among the parameters."""
+    """Return the limits and overrides among the parameters."""
     return Limits(
         max_messages=p.max_messages,
         max_recipients=p.max_recipients,

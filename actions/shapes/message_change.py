@@ -28,31 +28,31 @@ ExportPath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
 class ChangeParams(BoundedParams):
-    """What must hold before named messages are changed."""
+    """The reason, the requester, and the limits of a change of named messages."""
 
-    dry_run: bool = Field(False, description="Show what would be done, and the plan_hash; change nothing.")
+    dry_run: bool = Field(False, description="Show the messages and the plan_hash; change nothing.")
     max_messages: int | None = Field(None, ge=1, le=MOST_MESSAGES, description="Refuse more messages than this.")
     comment: str | None = Field(
-        None, max_length=1000, description="Why it is done. Required where the policy says `reason_needed`."
+        None, max_length=1000, description="Reason for the change. Required where the policy has `reason_needed`."
     )
     skip_done: bool | None = Field(
         None,
-        description="Look first, and leave out what is in place already, as far as the service shows it. Where not "
-        f"given: true for up to {CHECKED_FIRST} messages.",
+        description="Look the messages up first, and leave out those that are in place already. Default: true for up "
+        f"to {CHECKED_FIRST} messages.",
     )
     requested_by: Person | None = Field(
-        None, description="Who asks: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."
+        None, description="Requester: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."
     )
     approvals: Approvals = Field(
         default_factory=list,
         max_length=10,
-        description="Approvals of the plan_hash that a dry run shows: tokens, or all that `cfes approve` prints. They "
-        "count once. A rejection among them refuses.",
+        description="Approvals of the plan_hash in a dry run: tokens of `cfes approve`, or its whole output. They "
+        "count once. A rejection among them refuses the change.",
     )
 
 
 class NamedParams(ChangeParams):
-    """The same, and which messages: one of ids and export."""
+    """The same, and the messages: either ids or export."""
 
     ids: list[InvestigateId] | None = Field(
         None, min_length=1, max_length=MOST_MESSAGES, description="Investigate IDs. Either these or export."
@@ -66,7 +66,7 @@ class NamedParams(ChangeParams):
 
 
 class ChangeResult(BoundedResult):
-    """What was done, message by message. The counts are of messages: their sum is `messages`."""
+    """The outcome of each message. The counts are of messages: their sum is `messages`."""
 
     cut_order: ClassVar[Sequence[str]] = (
         *("results", "ids", "sample", "by_sender", "by_recipient_domain", "by_disposition"),
@@ -77,48 +77,48 @@ class ChangeResult(BoundedResult):
 
     dry_run: bool = Field(description="True: nothing was changed.")
     done: bool = Field(
-        description="Nothing is left to do. False for a dry run that found something, and for rows without an ID."
+        description="Whether nothing is left to do. False for a dry run with messages, and for rows without an ID."
     )
-    plan_hash: str = Field(description="SHA-256 over account, action, destination and the IDs: what approvals are for.")
+    plan_hash: str = Field(description="SHA-256 over account, action, destination and the IDs. Approvals name it.")
     account_id: str = Field(description="The account.")
     action: ActionType = Field(description="MOVE or RELEASE.")
     destination: str | None = Field(description="The folder; null for RELEASE.")
-    messages: int = Field(description="Distinct messages that are meant.")
+    messages: int = Field(description="Distinct messages that were named.")
     ids: list[str] | None = Field(
-        description="In a dry run of up to 10,000 messages their IDs, sorted: what plan_hash is over, and what an "
-        "approver checks it against; else null. So they are where they do not fit into `max_result_bytes`."
+        description="In a dry run of up to 10,000 messages: their IDs, sorted, so that an approver can check "
+        "plan_hash. Else null, also where they do not fit into `max_result_bytes`."
     )
-    recipients: int | None = Field(description="Distinct recipients of these; null where not known of every message.")
-    requested_by: str | None = Field(description="Who asked; null where not stated.")
+    recipients: int | None = Field(description="Distinct recipients; null where they are not known for every message.")
+    requested_by: str | None = Field(description="The requester; null where not stated.")
     requester_proved: bool = Field(
-        description="Whether CFES_REQUESTED_BY or the platform says who asked; false: a parameter or nobody."
+        description="Whether the requester comes from CFES_REQUESTED_BY or the platform, not from a parameter."
     )
     found: int | None = Field(
-        description="In a dry run: how many of the messages the service found. What follows is of these; else null."
+        description="In a dry run: how many of the messages the service found; else null. The next fields are of these."
     )
     by_recipient_domain: dict[str, int] = Field(description="In a dry run: messages by the recipient's domain.")
     by_disposition: dict[str, int] = Field(description="In a dry run: messages by verdict.")
-    by_sender: dict[str, int] = Field(description="In a dry run: messages by sender, the most first.")
+    by_sender: dict[str, int] = Field(description="In a dry run: messages by sender, the most frequent first.")
     sample: list[dict[str, Any]] = Field(
         description="In a dry run: 10 of the messages that the service found, each verdict in turn, with sender, "
         "subject, recipients and verdict."
     )
     refusals: list[dict[str, str]] = Field(
-        description="In a dry run: what would refuse the same call with approvals: type and message."
+        description="In a dry run: the refusals that the same call with approvals would meet, by type and message."
     )
-    approvals_needed: int = Field(description="How many approvals the policy asks for.")
-    approved_by: list[str] = Field(description="Who approved.")
-    duplicates: int = Field(description="How often a message was named again; it was sent once.")
-    without_id: int = Field(description="Rows without an investigate ID: their messages were not touched.")
-    rows_without_id: list[str] = Field(description="The row IDs of the first 1,000 of them.")
+    approvals_needed: int = Field(description="How many approvals the policy requires.")
+    approved_by: list[str] = Field(description="The approvers.")
+    duplicates: int = Field(description="How often a message was named more than once. Each was sent once.")
+    without_id: int = Field(description="Rows without an investigate ID: their messages were not changed.")
+    rows_without_id: list[str] = Field(description="The row IDs of the first 1,000 rows without an investigate ID.")
     succeeded: int = Field(description="Messages that were changed for every recipient.")
-    already: int = Field(description="Messages for which it was in place before, so that they were not sent.")
-    failed: int = Field(description="Messages for which it failed, for at least one recipient.")
-    unknown: int = Field(description="Messages that the service's answer does not account for.")
+    already: int = Field(description="Messages that were in place already, so that they were not sent.")
+    failed: int = Field(description="Messages that failed for at least one recipient.")
+    unknown: int = Field(description="Messages whose outcome the service's answer does not show.")
     not_sent: int = Field(description="Messages that were not sent.")
-    unaccounted: list[str] = Field(description="The IDs of the first 1,000 that are unknown.")
-    results: list[MessageRow] = Field(description="A row for each message and recipient, those without success first.")
-    warnings: list[str] = Field(description="What a person should know.")
+    unaccounted: list[str] = Field(description="The IDs of the first 1,000 unknown messages.")
+    results: list[MessageRow] = Field(description="A row for each message and recipient, failures first.")
+    warnings: list[str] = Field(description="Warnings for a person.")
 
 
 R = TypeVar("R", bound=ChangeResult)
@@ -199,7 +199,7 @@ def dry_run_of(action_id: str, p: ChangeParams) -> Preview:
 
 
 def verdict(result: Mapping[str, Any]) -> int:
-    """0 where everything that was asked for is done, or the dry run is; 6 where something is still to come; else 8."""
+    """Return 0 where everything is done, or for a dry run; 6 where messages are still to be sent; else 8."""
     if result["dry_run"]:
         return 0
     if result["failed"] or result["unknown"] or result["without_id"]:

@@ -1,4 +1,1 @@
-"""What must hold before anything is changed: counts, plans, approvals, the organisation's policy.
-
-Arrows point one way: actions -> guardrails -> connectors.
-"""
+"""Guardrails: the checks before anything is changed, by counts, plans, approvals and the organisation's policy."""

@@ -1,4 +1,4 @@
-"""Who asks for a change, and why."""
+"""The requester of a change, and the reason for it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ if TYPE_CHECKING:
 
 
 def requester(api: EmailSecurity, given: str | None) -> str | None:
-    """Return who asks: the environment takes precedence. Raises: ParameterError where a parameter names another."""
+    """Return the requester. CFES_REQUESTED_BY takes precedence.
+
+    Raises: ParameterError where the parameter names another person.
+    """
     known = api.connection.requested_by
     if known is not None and given is not None and given.casefold() != known.casefold():
-        message = "is another person than CFES_REQUESTED_BY names"
+        message = "must be the person in CFES_REQUESTED_BY, or not given"
         raise ParameterError(problems=[Problem(pointer="/requested_by", message=message)])
     return known or given
 
 
 def check_reason(api: EmailSecurity, comment: str | None) -> None:
-    """Raises: PolicyRefused where the policy asks for a reason and `comment` gives none."""
+    """Check that there is a reason where the policy requires one. Raises: PolicyRefused."""
     if api.has_policy and policy_of(api).reason_needed and not is_visible(comment or ""):
         raise PolicyRefused(
-            f"the policy asks for a reason, and `comment` has fewer than {FEWEST_VISIBLE} letters or digits",
-            help="Nothing was changed. Say in `comment` why this is done.",
+            f"the policy requires a reason, and `comment` has fewer than {FEWEST_VISIBLE} letters or digits",
+            help="Nothing was changed. Give the reason in `comment`.",
         )

@@ -1,8 +1,8 @@
 """The policy's budgets: how many messages and jobs may be changed within some hours, over several calls.
 
-What was changed is counted from the account's jobs that carry the pack's stamp, and from a record in the state
-directory: the list of jobs shows a new job late, a deleted one never, and changes of named messages not at all. What
-can't be counted refuses.
+Two sources are counted: the account's jobs that have the pack's stamp, and a record in the state directory. The record
+is needed because the list of jobs shows a new job late, a deleted job never, and no changes of named messages. A change
+is refused where the earlier ones can't be counted.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _TABLE = (
     "destination TEXT, messages INTEGER, jobs INTEGER, PRIMARY KEY (account, intent))"
 )
 
-_UNCOUNTED = "Nothing was changed. What the policy's budgets allow could not be counted."
+_UNCOUNTED = "Nothing was changed. The changes within the policy's budgets could not be counted."
 
 
 class Spending(NamedTuple):
-    """One change. intent: the call that made it, or a list of IDs: it counts once. jobs: 1, for such a list too.
+    """One change. intent: the call that made it, or the list of IDs: it counts once. jobs: 1, also for a list of IDs.
 
-    messages: None where nobody knows how many.
+    messages: None where their number is not known.
     """
 
     intent: str
@@ -66,7 +66,7 @@ def spend(api: EmailSecurity, intent: str, change: Change, messages: int | None)
     if who is None and any("requester" in budget.per for budget in budgets):
         raise PolicyRefused(
             "the policy has a budget for each requester, and CFES_REQUESTED_BY is not set",
-            help="Nothing was changed. Set CFES_REQUESTED_BY where the actions run. A parameter can name anybody.",
+            help="Nothing was changed. Set CFES_REQUESTED_BY where the actions run. A parameter is not proof.",
         )
     planned = Spending(intent, who or "", _folder(change), messages, jobs=1)
     now = api.clock.now()
@@ -87,9 +87,9 @@ def spend(api: EmailSecurity, intent: str, change: Change, messages: int | None)
 
 
 def refund(api: EmailSecurity, intent: str, recorded_at: datetime | None = None) -> None:
-    """Take a change that was surely not made out of the record. A record that can't be used keeps it.
+    """Remove a change that was certainly not made from the record. A record that can't be used keeps it.
 
-    recorded_at: as `spend` returned it. Where the same change was recorded again after that, another call makes it.
+    recorded_at: as `spend` returned it. A change that was recorded again after that belongs to another call, and stays.
     """
     if api.has_policy and policy_of(api).budgets:
         with suppress(PolicyRefused), _recorded(api) as record:
@@ -97,7 +97,7 @@ def refund(api: EmailSecurity, intent: str, recorded_at: datetime | None = None)
 
 
 def intent_of(stamp: Stamp) -> str:
-    """Return the ID of the one call that makes the job with this stamp: a key can be used again for a deleted job."""
+    """Return the ID of the call that makes the job with this stamp. After a deletion, a key can be used for another."""
     return f"{stamp.key}:{stamp.call}"
 
 
@@ -108,35 +108,35 @@ def _check(budget: Budget, planned: Spending, spent: Iterable[Spending]) -> None
         before = sum(one.jobs for one in changes) - planned.jobs
         raise PolicyRefused(
             f"the policy's budget{per} is {counted(budget.jobs, 'job')} in {budget.hours:g} h, and "
-            f"{counted(before, 'was', 'were')} made already"
+            f"{counted(before, 'was', 'were')} made in that time"
         )
     if budget.messages is None:
         return
     uncounted = [one for one in changes if one.messages is None]
     if uncounted:
         raise PolicyRefused(
-            f"the policy's budget{per} is {counted(budget.messages, 'message')} in {budget.hours:g} h, and how many "
-            f"{len(uncounted)} of the changes reach is not known yet",
-            help=f"{_UNCOUNTED} Wait until the jobs before it have discovered their messages.",
+            f"the policy's budget{per} is {counted(budget.messages, 'message')} in {budget.hours:g} h, and the "
+            f"messages of {counted(len(uncounted), 'change')} are not counted yet",
+            help=f"{_UNCOUNTED} Wait until the earlier jobs have discovered their messages.",
         )
     total = sum(one.messages or 0 for one in changes)
     if total > budget.messages:
         raise PolicyRefused(
             f"the policy's budget{per} is {counted(budget.messages, 'message')} in {budget.hours:g} h; "
-            f"{total - (planned.messages or 0)} were changed already or may have been, and this would change "
+            f"{total - (planned.messages or 0)} were or may have been changed in that time, and this call would change "
             f"{planned.messages} more"
         )
 
 
 def _is_counted_with(budget: Budget, planned: Spending, other: Spending) -> bool:
-    # A change whose requester or folder is not known may be anybody's, and may go anywhere.
+    # A change with an unknown requester or folder counts in every budget.
     if "requester" in budget.per and other.requested_by and not same_person(other.requested_by, planned.requested_by):
         return False
     return "destination" not in budget.per or other.destination in ("", planned.destination)
 
 
 def _from_jobs(api: EmailSecurity, since: datetime) -> Iterator[tuple[str, tuple[datetime, Spending]]]:
-    """Yield the jobs with a stamp, by job ID, each with when it was made."""
+    """Yield the jobs with a stamp: the job ID, the time of creation, and the change."""
     for job in api.list_jobs():
         stamp = Stamp.read(job.comment)
         if stamp is None:
@@ -150,7 +150,7 @@ def _from_jobs(api: EmailSecurity, since: datetime) -> Iterator[tuple[str, tuple
 
 
 def _created(job: BulkJob) -> datetime:
-    """Return the latest time of the job's creation; a job that does not say it counts in every budget."""
+    """Return the latest possible time of the job's creation. A job without one counts in every budget."""
     try:
         return parse_instant(job.created_at) + CLOCK_SKEW
     except ValueError:
@@ -158,10 +158,10 @@ def _created(job: BulkJob) -> datetime:
 
 
 def _touched(job: BulkJob, stamp: Stamp) -> int | None:
-    """Return how many messages the job changes, has changed or may have changed."""
+    """Return the number of messages that the job changes, changed or may have changed; None where it is not known."""
     if job.status == "CANCELLED" and job.processed == 0:
-        # Rows that were in flight may have been moved, and nothing says how many. A job that was cancelled over its
-        # limit has far fewer of them than it discovered: it counts as what it was allowed to change.
+        # An unknown number of rows that were in flight may have been moved. A job that was cancelled over its limit has
+        # far fewer of them than it discovered: it counts as the number that it was allowed to change.
         discovered = job.total_messages_discovered
         return discovered if stamp.messages is None else min(discovered, stamp.messages)
     if job.has_ended:
@@ -172,7 +172,7 @@ def _touched(job: BulkJob, stamp: Stamp) -> int | None:
 
 
 def _larger(made: Spending, recorded: Spending | None) -> Spending:
-    """Return what the job shows; while it shows nothing, what was counted before it was made."""
+    """Return the job's own numbers; those that were counted before its creation while it has none."""
     return recorded if made.messages is None and recorded is not None else made
 
 
@@ -181,7 +181,7 @@ def _folder(change: Change) -> str:
 
 
 class _Record:
-    """The record of changes: one row for each intent."""
+    """The record of changes in the state directory: one row for each intent."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database

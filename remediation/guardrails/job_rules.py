@@ -66,14 +66,14 @@ def number_refusals(found: Survey, job: ProposedJob, api: EmailSecurity) -> Iter
 
 
 def approvals_needed(job: ProposedJob, api: EmailSecurity, numbers: Numbers | None) -> Need:
-    """Return the approvals that the policy asks for: by the larger of the plan's numbers and today's."""
+    """Return the approvals that the policy requires: by the larger of the plan's numbers and today's."""
     known = [one for one in (numbers, job.plan.numbers if job.plan else None) if one is not None]
     largest = Numbers(max(n.messages for n in known), max(n.recipients for n in known)) if known else None
     return rules.approvals_needed(api, _proposed(job, largest))
 
 
 def needs_plan(job: ProposedJob, api: EmailSecurity, numbers: Numbers | None) -> bool:
-    """Return whether the policy asks for a plan, or for approvals, which are given for a plan."""
+    """Return whether the policy requires a plan, or for approvals, which are given for a plan."""
     if not api.has_policy:
         return False
     return policy_of(api).needs_plan(_proposed(job, numbers).reach) or bool(approvals_needed(job, api, numbers))

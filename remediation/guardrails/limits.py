@@ -1,4 +1,4 @@
-"""What a call sets: caps on what its search finds, and the guardrails that it overrides on purpose."""
+"""The limits of a call, and the guardrails that it overrides on purpose."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from remediation.guardrails.policy.gate import policy_of
 if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
 
-# A plan made longer ago says little of today's mail. The window of a job is pinned when its plan is made.
+# An older plan says little about today's mail. The window of a job is pinned when its plan is made.
 OLDEST_PLAN = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Caps on what the search finds, and overrides of guardrails."""
+    """Limits on the messages and recipients of a change, and overrides of guardrails."""
 
     max_messages: int | None = None
     max_recipients: int | None = None
@@ -27,7 +27,7 @@ class Limits:
     allow_malicious: bool = False
 
     def under_policy(self, api: EmailSecurity) -> Limits:
-        """Return the limits without the overrides that a policy is silent about."""
+        """Return the limits without the overrides that the policy does not list."""
         if not api.has_policy:
             return self
         ignored = [name for name in OVERRIDES if name not in policy_of(api).overrides]
@@ -38,7 +38,7 @@ OVERRIDES = [limit.name for limit in fields(Limits) if limit.name.startswith("al
 
 
 def override_hint(api: EmailSecurity, name: str) -> str:
-    """Say how this override is used, or that the policy does not allow it."""
+    """Return a sentence on how to use this override, or that the policy does not allow it."""
     if api.has_policy and name not in policy_of(api).overrides:
-        return f"{name} has no effect: the policy (CFES_POLICY) does not name it in `overrides`."
+        return f"{name} has no effect: the policy (CFES_POLICY) does not list it in `overrides`."
     return f"Or set {name} to true."

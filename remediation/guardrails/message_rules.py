@@ -1,6 +1,6 @@
 """The rules for messages that are named one by one. A refusal covers the whole list: nothing is sent.
 
-A list of IDs is its own plan: it changes exactly these messages, so the policy's `plan_needed` asks for nothing more.
+A list of IDs is its own plan: it changes exactly these messages, so the policy's `plan_needed` requires nothing more.
 Its hash binds approvals to the list. A dry run shows the hash; there is no plan document.
 """
 
@@ -95,7 +95,7 @@ def numbers_of(messages: Collection[NamedMessage]) -> Numbers | None:
 
 
 def approvals_needed(api: EmailSecurity, proposed: ProposedChange, messages: Collection[NamedMessage]) -> Need:
-    """Return the approvals that the policy asks for. Unknown numbers count as too many."""
+    """Return the approvals that the policy requires. Unknown numbers count as too many."""
     return rules.approvals_needed(api, with_numbers(proposed, messages)) if messages else Need()
 
 

@@ -1,4 +1,4 @@
-"""Whether a search is narrowed down to certain messages, or matches about everything that an organisation receives."""
+"""Decides whether a search is narrowed to certain messages, or matches almost all mail of an organisation."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from core.addresses import RelatedDomains, domain_forms
 if TYPE_CHECKING:
     from connectors.objects.search import SearchParams
 
-# A shorter text is in every other message.
+# A shorter text is in about every second message.
 FEWEST_VISIBLE = 3
 
 # Letters, numbers, and pictures such as emoji. Punctuation is in every message.
 _VISIBLE = ("L", "N", "So")
 
-# Letters and a picture by their category, and nothing to see: the fillers of Hangul, and Braille's blank.
+# Invisible, although their category is that of a letter or a picture: the fillers of Hangul, and Braille's blank.
 _BLANK = "\u115f\u1160\u3164\uffa0\u2800"
 
-# A service may read them as any text.
+# A service may take them for any text.
 _WILDCARDS = frozenset("*?%")
 
 _BETWEEN_PARTS = re.compile(r"[^\w.-]+")
@@ -67,7 +67,7 @@ def narrows(search: SearchParams, own_domains: Iterable[str] = ()) -> bool:
 
 
 def _has_telling_word(text: str, own: OwnDomains) -> bool:
-    """For criteria that look for words in any order: one that is not in all of the organisation's mail."""
+    """Return whether one word is not in all of the organisation's mail. For criteria that match words in any order."""
     return any(is_visible(word) and not own.include(word) for word in text.split())
 
 
@@ -92,7 +92,7 @@ def _is_foreign(text: str, own: OwnDomains) -> bool:
 
 
 def _is_message_id(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
-    """Three visible characters, and something before the domain: that is the same in many of a sender's messages."""
+    """Return whether it has three visible characters, and a part before the domain: many messages share the domain."""
     local, at, _ = text.strip(" <>").partition("@")
     return is_visible(text) and (not at or any(_shows(c) for c in local))
 

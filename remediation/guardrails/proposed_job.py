@@ -1,4 +1,4 @@
-"""A job that a call asks for: the call's parameters, and the request that is made of them."""
+"""The job that a call asks for: its parameters, and the request made from them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class JobCall(NamedTuple):
 class ProposedJob:
     """A job after the checks that need no count.
 
-    request: as it would be sent. asked: as the caller wrote it. key: the caller's idempotency key.
+    request: as it is sent. asked: as the caller wrote it. key: the caller's idempotency key.
     """
 
     request: BulkJobRequest

@@ -168,7 +168,7 @@ def malicious_refusal(api: EmailSecurity, proposed: ProposedChange, message: str
 
 
 def approvals_needed(api: EmailSecurity, proposed: ProposedChange) -> Need:
-    """Return the approvals that the policy asks for. Unknown numbers count as too many."""
+    """Return the approvals that the policy requires. Unknown numbers count as too many."""
     return need_of(policy_of(api), proposed.reach, proposed.requesters) if api.has_policy else Need()
 
 

@@ -1,6 +1,6 @@
-"""The part of a job's search that the message search can express, and what has to be done about the rest.
+"""The part of a job's search that the message search can express, and the checks for the rest.
 
-Facts (docs/reference/remote-api.md): the message search knows no exact_subject and no submissions, and six of the ten
+Facts (docs/reference/remote-api.md): the message search has no exact_subject and no submissions, and six of the ten
 dispositions. A job runs its search again by itself, so it can find more than any count before it.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchScope:
-    """query: what the API is asked. filters: what is checked here. uncountable: why a count says nothing."""
+    """query: the search that the API runs. filters: checks on each message. uncountable: why there is no count."""
 
     query: SearchParams
     filters: list[Callable[[FoundMessage | MessageDetails], bool]] = field(default_factory=list)
@@ -27,7 +27,7 @@ class SearchScope:
     uncountable: str | None = None
 
     def holds(self, message: FoundMessage | MessageDetails) -> bool:
-        """Whether a found message is meant."""
+        """Return whether a found message matches the whole search."""
         return all(check(message) for check in self.filters)
 
 
@@ -37,12 +37,12 @@ def search_warnings(search: SearchParams) -> list[str]:
     if search.detections_only is None:
         warnings.append("detections_only is not given: the API takes true, so mail with a clean verdict is not touched")
     if search.start is None:
-        warnings.append("`start` is not given: how far back a job looks is not documented")
+        warnings.append("`start` is not given: the API does not document how far back a job searches")
     return warnings
 
 
 def scope_of(search: SearchParams) -> SearchScope:
-    """The search split into what the API can look for and what is checked on each message it finds."""
+    """Split a search into the part that the API runs and the checks on each message that it finds."""
     filters: list[Callable[[FoundMessage | MessageDetails], bool]] = []
     notes = []
     left_out: dict[str, None] = {}
@@ -50,15 +50,17 @@ def scope_of(search: SearchParams) -> SearchScope:
         subject = search.exact_subject
         left_out["exact_subject"] = None
         filters.append(lambda message: message.subject == subject)
-        notes.append("the message search knows no exact_subject: it was checked on each message found")
+        notes.append("the message search does not support exact_subject: it was checked on each message found")
     if search.final_disposition is not None and search.final_disposition not in SEARCHABLE_DISPOSITIONS:
         disposition = search.final_disposition
         left_out["final_disposition"] = None
         filters.append(lambda message: verdict_of(message.final_disposition) == disposition)
-        notes.append(f"the message search knows no disposition {disposition}: it was checked on each message found")
+        notes.append(
+            f"the message search does not support the disposition {disposition}: it was checked on each message found"
+        )
     uncountable = None
     if search.submissions is not None:
         left_out["submissions"] = None
         if search.submissions:
-            uncountable = "the message search knows no submissions"
+            uncountable = "the message search does not support submissions"
     return SearchScope(search.model_copy(update=left_out), filters, notes, uncountable)

@@ -1,4 +1,4 @@
-"""What a search finds, counted: one message after the other, in memory that does not grow with their number."""
+"""Counts the messages of a search one by one, in memory that does not grow with their number."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from connectors.objects.message import MessageDetails
     from remediation.guardrails.policy.policy import Policy
 
-# The rows of a breakdown that are shown, and the different names that are counted one by one: whoever writes the mails
-# chooses how many senders there are.
+# The rows of a breakdown that are shown, and the names that are counted one by one: the senders of mail choose how many
+# names there are.
 ROWS_SHOWN = 25
 NAMES_COUNTED = 10_000
 OTHERS = "(others)"
@@ -39,7 +39,7 @@ LONGEST_SHOWN = 200
 
 @dataclass
 class Breakdown:
-    """How many messages by a name, the most frequent first, and the rest as one."""
+    """Messages by a name, the most frequent first, and the rest as one row."""
 
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -49,7 +49,7 @@ class Breakdown:
         self.counts[name if known else OTHERS] += messages
 
     def shown(self) -> dict[str, int]:
-        """At most ROWS_SHOWN rows; what is left over stands under OTHERS, so that the sum is the whole."""
+        """Return at most ROWS_SHOWN rows; the rest is under OTHERS, so that the sum is the whole."""
         rest = self.counts[OTHERS]
         named = sorted(
             ((name, count) for name, count in self.counts.items() if name != OTHERS), key=lambda row: (-row[1], row[0])
@@ -60,7 +60,7 @@ class Breakdown:
 
 @dataclass
 class Survey:
-    """What was found so far. recipients: their hashes, to know how many there are."""
+    """The counts so far. recipients: their hashes, to count distinct ones."""
 
     policy: Policy
     sample_size: int = 0
@@ -91,14 +91,14 @@ class Survey:
     def own_senders(self) -> list[str]:
         """Senders that may be the organisation's own, at most OWN_SENDERS_NAMED.
 
-        Their domain is one of the recipients' or of the policy's own domains, lies below one, or above one.
+        Their domain is one of the recipients' or of the policy's own domains, a subdomain of one, or a parent.
         """
         found = (sender for domain, sender in self.senders_by_domain.items() if self._may_be_own(domain))
         return list(islice(chain(found, self.late_own_senders.values()), OWN_SENDERS_NAMED))
 
     @property
     def sample(self) -> list[dict[str, Any]]:
-        """At most sample_size messages, each verdict in turn: the newest ones alone would be the attacker's choice."""
+        """Return at most sample_size messages, each verdict in turn: an attacker could choose the newest ones."""
         in_turn = chain.from_iterable(zip_longest(*self.samples.values()))
         return list(islice((one for one in in_turn if one is not None), self.sample_size))
 
@@ -108,13 +108,14 @@ class Survey:
         return RelatedDomains(self.policy.own_domains)
 
     def take(self, message: FoundMessage | MessageDetails) -> None:
+        """Count one message."""
         copies = message.copies
         self.messages += copies
         self.distinct_messages += 1
         verdict = verdict_of(message.final_disposition)
         self.malicious += copies if verdict in MALICIOUS else 0
         self.without_verdict += copies if verdict is None else 0
-        # The envelope and To are written by the sender, and may name anybody.
+        # Not the envelope and To: the sender writes them, and they may name anybody.
         recipients = mailboxes_of(message.client_recipients)
         self.without_recipients += 0 if recipients else copies
         self.recipients.new(recipients)
@@ -149,7 +150,7 @@ class Survey:
                 continue
             known = self.senders_by_domain
             if len(known) >= NAMES_COUNTED:
-                # Whoever writes the mails chooses how many there are. Further ones are kept only if they matter.
+                # The senders of mail choose how many there are. Further ones are kept only if they may be own ones.
                 if len(self.late_own_senders) >= OWN_SENDERS_NAMED or not self._may_be_own(domain):
                     continue
                 known = self.late_own_senders
@@ -180,9 +181,9 @@ def survey(
     policy: Policy | None = None,
     enough: Callable[[Numbers], bool] = lambda _: False,
 ) -> Survey:
-    """Count what a job with this search would find, as far as the message search can tell; `enough` stops it early.
+    """Count what a job with this search would find, as far as the message search shows it. `enough` stops the count.
 
-    policy: whose own domains and protected people are noted; that of the connection unless given.
+    policy: its own domains and protected people are noted; the connection's policy unless given.
     Raises: UncountableSearch, and what EmailSecurity.found_messages raises.
     """
     scope = scope_of(search)
@@ -199,7 +200,7 @@ def survey(
 
 
 class _Sender(NamedTuple):
-    """What is counted of a message's sender. possible: the addresses that may name the real one."""
+    """The counted facts of a message's sender. possible: the addresses that may name the real one."""
 
     name: str
     addresses: frozenset[str]
@@ -209,9 +210,9 @@ class _Sender(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _sender(header: str | None, envelope: str | None, checks: tuple[str | None, str | None] | None) -> _Sender:
-    """header: the From. checks: the results of DMARC and SPF, where there are any."""
+    """Return the facts of a sender. header: the From. checks: the results of DMARC and SPF, where there are any."""
     dmarc, spf = checks or (None, None)
-    # Where SPF failed for the envelope sender, anybody can have written it.
+    # Where SPF failed, the envelope sender may be forged.
     disproved = (spf or "").casefold() in ("fail", "softfail")
     return _Sender(
         name=(header or envelope or "").strip().casefold(),
@@ -222,7 +223,7 @@ def _sender(header: str | None, envelope: str | None, checks: tuple[str | None, 
 
 
 def _is_proved(header: str, envelope: str, dmarc: str | None, spf: str | None) -> bool:
-    """Return whether the checks prove the From. A From that names several domains is proved by none."""
+    """Return whether the checks prove the From. A From with several domains is never proved."""
     senders, envelopes = domains_named(header), domains_named(envelope)
     if len(senders) != 1:
         return False

@@ -98,7 +98,7 @@ def clear_job(api: EmailSecurity, job: ProposedJob, stamp: Stamp) -> Clearance:
         _check_drift(job, found)
     if needs_plan(job, api, numbers):
         if job.plan is None:
-            raise PlanNeeded("the policy asks for a plan before this is done")
+            raise PlanNeeded("the policy requires a plan before this is done")
         check_seal(job.plan, api.connection.plan_key, required=True)
     # A call without its approvals must not use up a budget.
     approved_by = _approved_by(api, job, numbers)
@@ -136,12 +136,12 @@ def _is_search_of(plan: Plan, search: SearchParams) -> bool:
 
 
 def _request(action: ActionType, destination: Destination | None, search: SearchParams) -> BulkJobRequest:
-    # The parts are checked already; to check them again would cost the model's building at every start of a process.
+    # The parts are checked already. To check them again would build the model at every start of a process.
     return BulkJobRequest.model_construct(action=action, destination=destination, search_params=search)
 
 
 def _counted(api: EmailSecurity, job: ProposedJob) -> Survey | None:
-    """The count, where anything depends on it. Raises: UncountableSearch where something does and none can be made."""
+    """Return the count, where a check depends on it. Raises: UncountableSearch where one does and the search can't."""
     planned = job.plan is not None and job.plan.numbers is not None
     if not planned and not needs_count(job, api):
         return None
@@ -151,7 +151,7 @@ def _counted(api: EmailSecurity, job: ProposedJob) -> Survey | None:
 
 
 def _refuses_for_sure(api: EmailSecurity, job: ProposedJob, numbers: Numbers) -> bool:
-    """Whether the count refuses whatever else is found: it is not gone on with for nothing."""
+    """Return whether the numbers so far are enough to refuse, so that the count can stop."""
     # A drift names both numbers: the count continues until there is no doubt about its size.
     most = None if job.plan is None else job.plan.most_messages(job.drift_allowed)
     doubled = None if most is None else 2 * most + 1000
@@ -178,7 +178,7 @@ def _approved_by(api: EmailSecurity, job: ProposedJob, numbers: Numbers | None) 
     if not needed and not job.approvals:
         return []
     if job.plan is None:
-        raise PlanNeeded(f"the policy asks for {needed}, and approvals are given for a plan")
+        raise PlanNeeded(f"the policy requires {needed}, and approvals are given for a plan")
     from remediation.guardrails.approvals.approval import GivenApprovals, require_approvals  # noqa: PLC0415 -- only where somebody has to approve
 
     plan = job.plan

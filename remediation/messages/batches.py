@@ -1,8 +1,8 @@
-"""Changing named messages in batches, on an API that says of a lost answer nothing at all.
+"""Changes named messages in batches, one call for each batch.
 
-One call, one batch. A batch whose answer was lost is looked up before anything is sent again: what is done is done,
-what is not done is sent once more, what can't be told stops the whole. An error before anything was changed is raised
-as it is; after that it is PartlyApplied or OutcomeUnknown, with the IDs that are left in `resume`.
+The API has no way to ask about a lost answer. So the messages of such a batch are looked up before anything is sent
+again: those that are not done are sent once more, and the work stops where it is not known. An error before any change
+is raised as it is; after one it is PartlyApplied or OutcomeUnknown, with the IDs that are left in `resume`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from remediation.messages.rows import (
     shown_row,
 )
 
-# Once something was changed, to wait out a rate-limit block of five minutes is better than to stop half-way.
+# After the first change, waiting for a rate-limit block of five minutes to end is better than stopping half-way.
 PATIENCE_SECONDS = 900.0
 
-NOT_TO_BE_TOLD = "the answer was lost, and the message does not show what was done"
+NOT_KNOWN = "the answer was lost, and the message does not show whether it was changed"
 
 
 @dataclass
 class Ledger:
-    """What became of each message so far, and the rows that say so. changed: whether anything was, by this call.
+    """The outcome of each message so far, and its rows. changed: whether this call changed anything.
 
-    resume_bytes: how large an error's `resume` may be. Beyond it the same call with all its IDs goes on too.
+    resume_bytes: the largest `resume` of an error. Beyond it, run the same call again with all its IDs.
     """
 
     change: Change
@@ -57,14 +57,15 @@ class Ledger:
         return counted
 
     def left(self) -> list[str]:
-        """The messages that were not sent, or of which it is not known."""
+        """Return the messages that were not sent, or whose outcome is not known."""
         return [one for one in self.messages if self.outcomes.get(one, "unknown") == "unknown"]
 
     def of(self, outcome: Outcome) -> list[str]:
+        """Return the messages with this outcome."""
         return [one for one, became in self.outcomes.items() if became == outcome]
 
     def note(self, ids: Iterable[str], outcome: Outcome, status: str) -> None:
-        """Note what a look showed, not a row of the service."""
+        """Note an outcome that a lookup showed, not a row of the service."""
         success = None if outcome == "unknown" else outcome != "failed"
         for one in ids:
             self.outcomes[one] = outcome
@@ -72,9 +73,9 @@ class Ledger:
 
 
 def carry_out(api: EmailSecurity, ledger: Ledger, ids: Sequence[str], *, action_id: str) -> None:
-    """Send these messages, in batches; the ledger tells what became of them.
+    """Send these messages in batches, and note their outcomes in the ledger.
 
-    Raises: what the first batch raises; PartlyApplied, OutcomeUnknown.
+    Raises: PartlyApplied, OutcomeUnknown; before any change, the failure of the first batch.
     """
     for start in range(0, len(ids), MOST_IDS):
         batch = ids[start : start + MOST_IDS]
@@ -96,21 +97,21 @@ def _one_batch(api: EmailSecurity, ledger: Ledger, batch: Sequence[str]) -> None
         lost = failure
     else:
         return
-    left, untold = _looked_at(api, ledger, batch, lost)
+    left, unknown = _look_up_lost(api, ledger, batch, lost)
     if isinstance(lost, ApiRefusal) and len(left) == len(batch):
-        # A refusal, as the messages themselves show.
+        # The messages show that the refusal changed nothing.
         raise lost
-    ledger.note(untold, "unknown", NOT_TO_BE_TOLD)
+    ledger.note(unknown, "unknown", NOT_KNOWN)
     if left:
         try:
             _enter(api, ledger, left, _sent(api, ledger.change, left))
         except PackError as failure:
-            # The first call may still turn out to have been applied, whatever this one says.
+            # The first call may still be applied later, whatever the answer to this one.
             lost = failure
-            not_done, unseen = _looked_at(api, ledger, left, lost)
-            untold = [*untold, *not_done, *unseen]
-            ledger.note([*not_done, *unseen], "unknown", NOT_TO_BE_TOLD)
-    if untold:
+            not_done, not_known = _look_up_lost(api, ledger, left, lost)
+            unknown = [*unknown, *not_done, *not_known]
+            ledger.note([*not_done, *not_known], "unknown", NOT_KNOWN)
+    if unknown:
         raise lost if isinstance(lost, OutcomeUnknown) else OutcomeUnknown(lost.message)
 
 
@@ -120,8 +121,13 @@ def _sent(api: EmailSecurity, change: Change, ids: Sequence[str]) -> list[MoveRo
     return api.move_messages(ids, change.destination)
 
 
-def _looked_at(api: EmailSecurity, ledger: Ledger, ids: Sequence[str], lost: PackError) -> tuple[list[str], list[str]]:
-    """After a lost answer: what is done is noted; what is not done, and what can't be told, is given back."""
+def _look_up_lost(
+    api: EmailSecurity, ledger: Ledger, ids: Sequence[str], lost: PackError
+) -> tuple[list[str], list[str]]:
+    """Look up messages after a lost answer, and note those that are done.
+
+    Returns those that are not done, and those whose state is not known.
+    """
     patient = api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
     try:
         found = look_up(patient, ids)
@@ -133,43 +139,43 @@ def _looked_at(api: EmailSecurity, ledger: Ledger, ids: Sequence[str], lost: Pac
     for one, details in found.items():
         ledger.messages[one] = with_details(ledger.messages[one], details)
     done = [one for one in ids if states[one] == "done"]
-    ledger.note(done, "succeeded", "the answer was lost; the message shows it")
+    ledger.note(done, "succeeded", "the answer was lost; the message shows the change")
     ledger.changed |= bool(done)
     return [one for one in ids if states[one] == "not done"], [one for one in ids if states[one] == "unknown"]
 
 
 def _enter(api: EmailSecurity, ledger: Ledger, batch: Sequence[str], rows: list[MoveRow]) -> None:
-    """Enter the rows of an answer, each at the message that it speaks of."""
+    """Enter the rows of an answer, each for its message."""
     found = attributed([ledger.messages[one] for one in batch], rows)
-    silent = found.silent(ledger.messages[one] for one in batch)
-    sure = all_accounted(silent, found.strangers)
-    if silent and found.strangers and not sure:
-        _learn_names(api, ledger, [message.id for message in silent])
+    missing = found.without_row(ledger.messages[one] for one in batch)
+    sure = all_accounted(missing, found.unmatched)
+    if missing and found.unmatched and not sure:
+        _learn_names(api, ledger, [message.id for message in missing])
         found = attributed([ledger.messages[one] for one in batch], rows)
-        silent = found.silent(ledger.messages[one] for one in batch)
+        missing = found.without_row(ledger.messages[one] for one in batch)
     ledger.rows += [shown_row(one, row) for one, row in found.shown]
     ledger.changed |= any(row.success for row in rows)
     for one in batch:
         ledger.outcomes[one] = outcome_of(ledger.messages[one], found.by_id.get(one, []))
     if sure:
-        ledger.outcomes.update((message.id, "succeeded") for message in silent)
+        ledger.outcomes.update((message.id, "succeeded") for message in missing)
     else:
-        ledger.note((message.id for message in silent), "unknown", "no row of the answer speaks of it")
+        ledger.note((message.id for message in missing), "unknown", "the answer has no row for it")
 
 
 def _learn_names(api: EmailSecurity, ledger: Ledger, ids: Sequence[str]) -> None:
-    """Find out the Message-IDs that rows may name messages by. What was done is done: a look that fails is no error."""
+    """Look up the Message-IDs that rows may use. A lookup that fails is a warning: the change is made already."""
     try:
         found = look_up(api, ids)
     except PackError as failure:
-        ledger.warnings.append(f"rows of an answer could not be assigned to messages: {failure.message}")
+        ledger.warnings.append(f"rows of an answer could not be matched to messages: {failure.message}")
         return
     for one, details in found.items():
         ledger.messages[one] = with_details(ledger.messages[one], details)
 
 
 def _interrupted(ledger: Ledger, failure: PackError) -> PackError:
-    """The failure as the whole call sees it."""
+    """Return the failure of the whole call."""
     counts = ledger.counts()
     if not ledger.changed and not counts["unknown"]:
         return failure
@@ -179,19 +185,19 @@ def _interrupted(ledger: Ledger, failure: PackError) -> PackError:
     rest = (
         f"`resume` has the IDs that are left, for {action_id}."
         if fits
-        else f"{counted(len(left), 'ID is', 'IDs are')} left, too many to be told one by one."
+        else f"{counted(len(left), 'ID is', 'IDs are')} left, too many for `resume`."
     )
     error = (PartlyApplied if ledger.changed else OutcomeUnknown)(
         f"{failure.message}; of {counted(len(ledger.messages), 'message')} "
         f"{counts['succeeded'] + counts['already']} done, {counts['failed']} failed, {counts['unknown']} not known, "
         f"{counts['not sent']} not sent",
-        help="To run the same call again is safe: to move or release a message once more changes nothing, and with "
-        f"skip_done what is done already is not sent. {rest}",
+        help="Run the same call again. That is safe: to move or release a message once more changes nothing, and with "
+        f"skip_done messages that are done are not sent. {rest}",
         http_status=failure.http_status,
         api_errors=failure.api_errors,
         ray_id=failure.ray_id,
         retry_after_seconds=failure.retry_after_seconds,
     )
-    # A part of the rest would be taken for the whole of it.
+    # A part of the IDs would be taken for all of them.
     error.resume = {"ids": left} if fits else None
     return error

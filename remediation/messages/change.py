@@ -248,7 +248,7 @@ def _warnings(prepared: PreparedChange) -> list[str]:
             "named"
         )
     if call.dry_run and prepared.needed:
-        warnings.append(f"the policy asks for {prepared.needed} of this plan_hash")
+        warnings.append(f"the policy requires {prepared.needed} of this plan_hash")
     survey = prepared.survey
     if survey is not None and survey.distinct_messages < len(ledger.messages):
         missing = len(ledger.messages) - survey.distinct_messages

@@ -1,7 +1,7 @@
-"""CANCELLED rows: whether their messages were moved all the same, because they were in flight when the job ended.
+"""Finds CANCELLED rows whose messages were moved, because they were in flight when the job ended.
 
 The API counts such rows as cancelled (`messages_cancelled`). The message itself decides: one search finds a thousand
-messages, and only of those that show a move the action log is read.
+messages, and the action log is read only for those that show a move.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ class InFlight:
     unknown: list[str] = field(default_factory=list)
 
     def warnings(self) -> list[str]:
+        """Return warnings about both."""
         found = []
         if self.moved:
             found.append(
                 counted(
                     len(self.moved),
-                    "row is CANCELLED and its message was moved: it was",
-                    "rows are CANCELLED and their messages were moved: they were",
+                    "row is CANCELLED, and its message was moved: it was",
+                    "rows are CANCELLED, and their messages were moved: they were",
                 )
                 + " in flight when the job ended"
             )
@@ -40,16 +41,16 @@ class InFlight:
             found.append(
                 counted(
                     len(self.unknown),
-                    "message has CANCELLED rows, and whether it was moved is not known: it is not touched. Check it, "
-                    "then name it to move-messages",
-                    "messages have CANCELLED rows, and whether they were moved is not known: they are not touched. "
-                    "Check them, then name them to move-messages",
+                    "message has CANCELLED rows, and it is not known whether it was moved: it is not changed. Check "
+                    "it, then pass it to move-messages",
+                    "messages have CANCELLED rows, and it is not known whether they were moved: they are not "
+                    "changed. Check them, then pass them to move-messages",
                 )
             )
         return found
 
 
-def look_at_cancelled(api: EmailSecurity, rows: Sequence[JobRow]) -> InFlight:
+def find_moved_rows(api: EmailSecurity, rows: Sequence[JobRow]) -> InFlight:
     """Look up the messages of CANCELLED rows of a MOVE job. Reads at most LOGS_BEFORE action logs.
 
     Raises: what EmailSecurity.search_messages raises.

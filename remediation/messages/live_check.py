@@ -1,7 +1,7 @@
-"""What the service answers now about a plan, or about named messages, that somebody is asked to approve.
+"""Compares a plan, or a list of named messages, with the service's answers before somebody approves it.
 
-An approver reads a file that anybody can write. So everything that follows from its search or its IDs is asked again or
-computed again here, and what the file says beside it is a claim.
+Anybody can write the file that an approver reads. So everything that follows from its search or its IDs is asked or
+computed again here. The rest of the file is a claim.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from remediation.guardrails.survey import Survey, survey
 from remediation.messages.lookup import look_up
 from remediation.messages.survey import SAMPLE_SIZE, survey_messages
 
-# Beyond so many more than the plan has, the count says enough.
+# Beyond so many more messages than the plan has, the count stops.
 MOST_MORE = 10_000
 
 
 def find_false_claims(plan: Plan, facts: Plan) -> list[str]:
-    """Return what the file says of itself that is not so. facts: what remediation.guardrails.plans.check computes of
-    it.
-    """
-    said = []
+    """Return the false claims of the file. facts: the plan as remediation.guardrails.plans.check computes it."""
+    problems = []
     if plan.reversibility.reversible != facts.reversibility.reversible:
-        said.append(f"the file says that it can{'' if plan.reversibility.reversible else 'not'} be undone")
+        problems.append(f"the file claims that it can{'' if plan.reversibility.reversible else 'not'} be undone")
     if plan.max_drift > facts.max_drift:
-        said.append(f"the file allows a drift of {plan.max_drift:g} percent, {facts.max_drift:g} percent is allowed")
+        problems.append(
+            f"the file allows a drift of {plan.max_drift:g} percent, {facts.max_drift:g} percent is allowed"
+        )
     claimed, limit = plan.cancel_if_discovered_over, facts.cancel_if_discovered_over
     if limit is not None and claimed is None:
-        said.append(f"the file has no discovery limit, {counted(limit, 'message')} is the limit")
+        problems.append(f"the file has no discovery limit, the limit is {counted(limit, 'message')}")
     elif limit is not None and claimed is not None and claimed > limit:
-        said.append(f"the file's discovery limit is {counted(claimed, 'message')}, {limit:,} is the limit")
-    return said
+        problems.append(f"the file's discovery limit is {counted(claimed, 'message')}, the limit is {limit:,}")
+    return problems
 
 
 def survey_plan(api: EmailSecurity, plan: Plan, policy: Policy) -> Survey | None:
-    """Count what the plan's search finds now; None where the message search can't count it.
+    """Count the messages that the plan's search finds now. Returns None where they can't be counted.
 
-    policy: the approver's, whose own domains and protected people are looked for.
+    policy: the approver's policy, with the own domains and protected people to look for.
     Raises: what EmailSecurity.search_messages raises.
     """
     search = plan.request().search_params
@@ -52,7 +52,7 @@ def survey_plan(api: EmailSecurity, plan: Plan, policy: Policy) -> Survey | None
 
 
 def survey_ids(api: EmailSecurity, ids: Collection[str], policy: Policy) -> Survey:
-    """Look up what the messages with these IDs are. policy: as survey_plan takes it.
+    """Look up the messages with these IDs, and count them. policy: as in survey_plan.
 
     Raises: what EmailSecurity.search_messages raises.
     """
@@ -60,14 +60,14 @@ def survey_ids(api: EmailSecurity, ids: Collection[str], policy: Policy) -> Surv
 
 
 def drift_of(before: int | None, now: int) -> float | None:
-    """Return by how many percent a number has changed; None where that can't be said."""
+    """Return by how many percent a number has changed; None where it was 0 or not known."""
     if before is None or (before == 0 and now != 0):
         return None
     return 0.0 if before == now else 100 * (now - before) / before
 
 
 def find_drift(plan: Plan, found: Survey | None, percent: float) -> list[str]:
-    """Return what the service finds now that the plan does not allow."""
+    """Return the findings of the service that the plan does not allow."""
     if found is None:
         return []
     at_least = "" if found.complete else "at least "
@@ -86,13 +86,14 @@ def find_drift(plan: Plan, found: Survey | None, percent: float) -> list[str]:
 
 
 def find_differences(ids: Sequence[str], recipients: int | None, found: Survey) -> list[str]:
-    """Return what the service shows of named messages that the file does not say. recipients: what the file says."""
-    said = []
+    """Return how the service's answers about named messages differ from the file. recipients: the file's number."""
+    problems = []
     missing = len(set(ids)) - found.distinct_messages
     if missing:
-        said.append(
-            f"the service does not show {missing:,} of {counted(len(set(ids)), 'message')}: what they are is not known"
+        problems.append(
+            f"the service does not show {missing:,} of {counted(len(set(ids)), 'message')}: their sender, subject and "
+            "verdict are not known"
         )
     elif recipients is not None and recipients != len(found.recipients):
-        said.append(f"the messages have {counted(len(found.recipients), 'recipient')}, the file says {recipients:,}")
-    return said
+        problems.append(f"the messages have {counted(len(found.recipients), 'recipient')}, the file has {recipients:,}")
+    return problems

@@ -1,9 +1,9 @@
-"""Looking messages up by their IDs, and what their state says about a change: done, not done, or not known.
+"""Looks messages up by their IDs, and decides from their state whether a change is done, not done, or not known.
 
-The message search knows no investigate ID. But the ID holds the time of the scan, in UTC:
-`4Njp3P0STMz2c02Q-2024-01-05T10:00:00-12345678`. So narrow windows around these times are searched where several
-messages lie close together; the others are asked for one by one. Where a message shows that it was moved, its action
-log says where to. The log names no recipient: of a message in several mailboxes it often leaves the answer open.
+The message search does not take an investigate ID. But the ID has the time of the scan, in UTC:
+`4Njp3P0STMz2c02Q-2024-01-05T10:00:00-12345678`. So several messages that were scanned at about the same time are
+searched for in one narrow window, and the others are requested one by one. Where a message shows that it was moved, its
+action log has the folder. The log names no recipient, so it often leaves open what happened in several mailboxes.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ State = Literal["done", "not done", "unknown"]
 # Before and after the second that the ID names.
 SLACK = timedelta(seconds=5)
 
-# Windows that are closer than this become one: to read a few other messages is cheaper than another call.
+# Windows that are closer than this become one: reading a few other messages is cheaper than another call.
 CLOSE = timedelta(seconds=60)
 
-# Bounds of one look. Where there would be more searches, windows further apart become one.
+# Limits of one lookup. Where there would be more searches, windows further apart become one.
 MOST_SEARCHES = 200
 MOST_MESSAGES_READ = 500_000
 
-# Messages that no search has found are asked for by ID, so many a time.
-MOST_ASKED_FOR = 200
+# The most messages that are requested by ID in one lookup, because no search found them.
+MOST_REQUESTED = 200
 
 # One call a log, of a budget of 1,200 calls in 5 minutes: a quarter of it before a change. After a lost answer every
 # message of the batch may need its log; the connector spaces the calls.
@@ -54,7 +54,7 @@ _CHANGES_NO_FOLDER = ("PREVIEW", "SUBMISSION", "RECLASSIFY")
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of time, and the IDs of the messages that were scanned in it."""
+    """A time window, and the IDs of the messages that were scanned in it."""
 
     start: datetime
     end: datetime
@@ -62,7 +62,7 @@ class Window:
 
 
 def scanned_at(investigate_id: str) -> datetime | None:
-    """The time in the ID; None where it has none."""
+    """Return the time in the ID; None where it has none."""
     found = _ID.fullmatch(investigate_id)
     if found is None or not "2000" <= found[1] < "9000":
         return None
@@ -73,7 +73,7 @@ def scanned_at(investigate_id: str) -> datetime | None:
 
 
 def windows(ids: Iterable[str]) -> list[Window]:
-    """The windows that hold these messages, at most MOST_SEARCHES, in order of time."""
+    """Return the windows with these messages, at most MOST_SEARCHES, in order of time."""
     timed = sorted((at, one) for one in set(ids) if (at := scanned_at(one)) is not None)
     close = CLOSE
     while len(merged := _merged(timed, close)) > MOST_SEARCHES:
@@ -82,10 +82,10 @@ def windows(ids: Iterable[str]) -> list[Window]:
 
 
 def look_up(api: EmailSecurity, ids: Iterable[str]) -> dict[str, MessageDetails]:
-    """The messages that could be found, by ID. One that is missing is not there, or could not be looked up.
+    """Return the messages that could be found, by ID. A missing one does not exist, or could not be looked up.
 
-    At most MOST_SEARCHES searches, and up to two calls for each of MOST_ASKED_FOR messages that none covers or finds.
-    Raises: what EmailSecurity.search_messages raises, but for what the API refuses to search or does not find.
+    Makes at most MOST_SEARCHES searches, and two calls for each of MOST_REQUESTED messages that no search finds.
+    Raises: as EmailSecurity.search_messages, but not where the API refuses the search or finds nothing.
     """
     found: dict[str, MessageDetails] = {}
     wanted = dict.fromkeys(ids)
@@ -95,8 +95,8 @@ def look_up(api: EmailSecurity, ids: Iterable[str]) -> dict[str, MessageDetails]
             break
         if len(window.ids) > 1:
             read += _search(api, window, found, MOST_MESSAGES_READ - read)
-    for one in [one for one in wanted if one not in found and one not in FIXED_PATHS][:MOST_ASKED_FOR]:
-        # Mail that a user reported may be in the other store only.
+    for one in [one for one in wanted if one not in found and one not in FIXED_PATHS][:MOST_REQUESTED]:
+        # Mail that a user reported may be only in the other store.
         if (details := _ask_for(api, one) or _ask_for(api, one, submission=True)) is not None:
             found[one] = details
     return found
@@ -105,9 +105,9 @@ def look_up(api: EmailSecurity, ids: Iterable[str]) -> dict[str, MessageDetails]
 def read_logs(
     api: EmailSecurity, found: Mapping[str, MessageDetails], change: Change, most: int
 ) -> dict[str, list[MessageAction]]:
-    """The action logs of the messages whose own fields do not tell whether the change was made, by ID; one call each.
+    """Return the action logs of messages whose own fields do not show whether the change was made, by ID.
 
-    At most `most` of them. Raises: what EmailSecurity.message_actions raises, but for a log that is not there.
+    Makes one call for each log, `most` at most. Raises: as EmailSecurity.message_actions, but not for a missing log.
     """
     logs: dict[str, list[MessageAction]] = {}
     for one in [one for one, details in found.items() if needs_log(details, change)][:most]:
@@ -120,7 +120,7 @@ def read_logs(
 
 
 def _search(api: EmailSecurity, window: Window, found: dict[str, MessageDetails], most: int) -> int:
-    """Search a window for its messages. Returns how many messages were read."""
+    """Search a window for its messages. Returns the number of messages that were read."""
     missing, read = set(window.ids), 0
     search = SearchParams(start=window.start, end=window.end, detections_only=False)
     try:
@@ -132,7 +132,7 @@ def _search(api: EmailSecurity, window: Window, found: dict[str, MessageDetails]
             if not missing or read >= most:
                 break
     except ApiRefusal as refusal:
-        # A time that the API does not search: callers who made up the ID chose it.
+        # The API does not search that time: the ID is made up.
         if not _is_absence(refusal):
             raise
     return read
@@ -152,7 +152,7 @@ def _is_absence(refusal: ApiRefusal) -> bool:
 
 
 def with_details(message: NamedMessage, details: MessageDetails | None) -> NamedMessage:
-    """The message with what the look has found: it is newer than what any file says."""
+    """Return the message with the facts that were looked up, which are newer than those of a file."""
     if details is None:
         return message
     senders = tuple(sender for sender in (details.from_, details.envelope_from) if sender)
@@ -167,19 +167,19 @@ def with_details(message: NamedMessage, details: MessageDetails | None) -> Named
 
 
 def was_purged(log: Iterable[MessageAction] | None) -> bool:
-    """Whether the log says that a copy was moved to RecoverableItemsPurges, whatever was done after it."""
+    """Return whether the log has a move of a copy to RecoverableItemsPurges, whatever came after it."""
     return any(entry.folder == "RecoverableItemsPurges" and entry.carried_out is not False for entry in log or ())
 
 
 def needs_log(details: MessageDetails, change: Change) -> bool:
-    """Whether the message's own fields leave open what its action log may tell."""
+    """Return whether only the message's action log can show the change."""
     if change.action == "RELEASE":
         return not _is_held(details) and not _released_after_delivery(details)
     return state_of(details, None, change) == "unknown"
 
 
 def state_of(details: MessageDetails | None, log: Sequence[MessageAction] | None, change: Change) -> State:
-    """Whether the change has been made to the message, for every recipient. log: None where it was not read."""
+    """Return whether the change was made for every recipient of the message. log: None where it was not read."""
     if details is None:
         return "unknown"
     return _released(details, log) if change.action == "RELEASE" else _moved(details, log, change.destination)
@@ -195,16 +195,16 @@ def _moved(details: MessageDetails, log: Sequence[MessageAction] | None, destina
     if folders is None:
         return "unknown"
     if not folders:
-        # A message that was moved, and no attempt that did it: one of the two is out of date.
+        # The message was moved, and the log has no move: one of the two is out of date.
         return "unknown" if touched else "not done"
     known = set(get_args(Destination))
     if len(details.client_recipients or ()) == 1:
         latest = folders[-1]
         if latest == {destination} and "move_failed" not in statuses:
             return "done"
-        # Folders that this pack does not know may be other words for the one that is meant.
+        # An unknown folder may be another name of the destination.
         return "not done" if destination not in latest and len(latest) == 1 and latest <= known else "unknown"
-    # Several mailboxes, or it is not known how many, and no entry says whose copy it moved.
+    # Several mailboxes, or an unknown number of them, and no entry names the mailbox of the copy.
     everywhere = set().union(*folders)
     if everywhere == {destination} and statuses == {"moved"}:
         return "done"
@@ -218,7 +218,7 @@ def _released(details: MessageDetails, log: Sequence[MessageAction] | None) -> S
         return "unknown"
     released = _released_after_delivery(details) or any(entry.carried_out for entry in entries)
     if held is None or held == released:
-        # Some copies are held and some were released; or none is held, and nothing says that it ever was.
+        # Some copies are held and some were released; or none is held, and nothing shows that one was.
         return "unknown"
     return "done" if released else "not done"
 
@@ -234,14 +234,14 @@ def _released_after_delivery(details: MessageDetails) -> bool:
 
 
 def _folders(log: Iterable[MessageAction]) -> list[set[str]] | None:
-    """The folders that moves and releases went to, the oldest first; those of one instant together.
+    """Return the folders of moves and releases, the oldest first; those of one instant together.
 
-    Attempts that failed are left out: a later one may have succeeded. None where the log can't be read, or an attempt
-    may still run.
+    Failed attempts are left out: a later one may have succeeded. None where the log can't be read, or an attempt may
+    still run.
     """
     entries: dict[datetime, set[str]] = {}
     for entry in log:
-        # An operation that is not known yet and has a folder may be a move under another name.
+        # An unknown operation with a folder may be a move under another name.
         elsewhere = entry.operation in _CHANGES_NO_FOLDER or entry.folder is None
         if entry.operation not in _CHANGES_FOLDER and not elsewhere:
             return None

@@ -11,7 +11,7 @@ from connectors.objects.folders import DELETIONS, PURGES, recovery_from
 from connectors.objects.job import Destination
 from core.errors import NotRestorable, ParameterError, Problem, printable
 from core.quantity import counted
-from remediation.messages.in_flight import InFlight, look_at_cancelled
+from remediation.messages.in_flight import InFlight, find_moved_rows
 from remediation.messages.selection import JobRow, Selection, exported_rows
 
 # A row's folder in the counts, where the row names none or too many different ones are named.
@@ -79,7 +79,7 @@ def read_moved_messages(api: EmailSecurity, export: str) -> MovedMessages:
         raise _refusal("has no row: an NDJSON file of export-job-messages is needed")
     if purged := found.by_destination[PURGES]:
         raise NotRestorable(f"{purged} of {counted(rows, 'row was', 'rows were')} moved to {PURGES}")
-    found.in_flight = look_at_cancelled(api, [row for row in cancelled if not found.selection.has(row)])
+    found.in_flight = find_moved_rows(api, [row for row in cancelled if not found.selection.has(row)])
     for row in found.in_flight.moved:
         if row.destination == PURGES:
             raise NotRestorable(f"row {row.row_id} is CANCELLED, and its message was moved to {PURGES} all the same")

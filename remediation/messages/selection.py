@@ -1,6 +1,6 @@
-"""Which messages are meant: by their IDs, or by the rows of an export. What comes from a file is checked line by line.
+"""Selects messages by their IDs, or by the rows of an export. Each line of a file is checked.
 
-A row holds a nested `message` whose `id` is the investigate ID; it may be absent. Such rows are counted and named.
+A row has a nested `message` whose `id` is the investigate ID. Rows without one are counted and named.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from remediation.exports.files.line_file import lines, opened, refuse
 from remediation.exports.formats.ndjson import rows_of
 from remediation.exports.pseudonyms.form import is_pseudonym
 from remediation.guardrails.change import NamedMessage
+from remediation.guardrails.mailboxes import mailbox_of, mailboxes_of
 
 MOST_MESSAGES = 100_000
 
-# A message has fewer recipients than this; what rows of a file add up to must not take time without end.
+# A message has fewer recipients than this. Rows of a file must not add up without a limit.
 MOST_RECIPIENTS = 5000
 
-# Of the rows without an ID so many are named one by one; all are counted.
+# The most rows without an ID that are named one by one; all are counted.
 ROWS_NAMED = 1000
 
 _ROW_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -31,7 +32,7 @@ _ROW_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 @dataclass(frozen=True)
 class JobRow:
-    """One row of a job, as far as it says which message was meant. message: None where the row has no ID."""
+    """The fields of a job's row that select a message. message: None where the row has no ID."""
 
     row_id: str
     status: str
@@ -44,10 +45,10 @@ class JobRow:
 
 @dataclass
 class Selection:
-    """The messages that are meant, each once, in the order in which they came.
+    """The selected messages, each once, in the order in which they came.
 
-    from_file: what is known of them is what a file says. repeats: how often a message was named again. reached: the
-    recipients whose own rows were chosen, by ID.
+    from_file: whether the facts about them come from a file. repeats: how often a message was named again. reached: the
+    recipients whose own rows were selected, by ID.
     """
 
     from_file: bool = False
@@ -58,7 +59,7 @@ class Selection:
     reached: dict[str, set[str]] = field(default_factory=dict)
 
     def take(self, row: JobRow) -> None:
-        """Raises: ParameterError where there are too many."""
+        """Add the message of a row. Raises: ParameterError where there are too many."""
         if row.message is None:
             self.without_id += 1
             if len(self.rows_without_id) < ROWS_NAMED:
@@ -72,22 +73,22 @@ class Selection:
         if known is None or known != row.message:
             self.messages[row.message.id] = row.message if known is None else _both(known, row.message)
         if row.recipient is not None:
-            self.reached.setdefault(row.message.id, set()).add(row.recipient.strip().casefold())
+            self.reached.setdefault(row.message.id, set()).add(mailbox_of(row.recipient))
 
     def has(self, row: JobRow) -> bool:
-        """Whether the row's message is chosen already, by another recipient's row."""
+        """Return whether the row's message is selected already, by another recipient's row."""
         return row.message is not None and row.message.id in self.messages
 
     def reaching_further(self) -> int:
-        """Messages that other recipients hold too, whose rows were not chosen."""
+        """Return the number of messages with more recipients than those whose rows were selected."""
         return sum(
-            any(address.strip().casefold() not in self.reached.get(one, set()) for address in message.recipients or ())
+            any(mailbox not in self.reached.get(one, set()) for mailbox in mailboxes_of(message.recipients))
             for one, message in self.messages.items()
         )
 
 
 def of_ids(ids: Iterable[str]) -> Selection:
-    """The messages with these IDs."""
+    """Select the messages with these IDs."""
     selection = Selection()
     for one in ids:
         if one in selection.messages:
@@ -96,19 +97,19 @@ def of_ids(ids: Iterable[str]) -> Selection:
     return selection
 
 
-def of_export(path: str, wanted: Callable[[JobRow], bool]) -> Selection:
-    """The messages of the wanted rows in an NDJSON export. Raises: ParameterError naming the line that is no row."""
+def of_export(path: str, selects: Callable[[JobRow], bool]) -> Selection:
+    """Select the messages of some rows of an NDJSON export. Raises: ParameterError naming a line that is not a row."""
     selection = Selection(from_file=True)
     for row in exported_rows(path):
-        if wanted(row):
+        if selects(row):
             selection.take(row)
     return selection
 
 
 def exported_rows(path: str) -> Iterator[JobRow]:
-    """The rows of an NDJSON export, one at a time.
+    """Yield the rows of an NDJSON export.
 
-    Raises: ParameterError (pointer /export): the file can't be read, or a line is no row of a job.
+    Raises: ParameterError (pointer /export) where the file can't be read, or a line is not a job's row.
     """
     with opened(path, "/export") as file:
         try:
@@ -116,21 +117,21 @@ def exported_rows(path: str) -> Iterator[JobRow]:
                 try:
                     yield read_row(row)
                 except ValueError as error:
-                    refuse("/export", f"row {number} is no row of a job: {error}")
+                    refuse("/export", f"row {number} is not a job's row: {error}")
         except ValueError as error:
             refuse("/export", f"{error}: an NDJSON file of export-job-messages is needed")
 
 
 def read_row(row: Mapping[str, Any]) -> JobRow:
-    """A row of a job as the API or a file has it. Raises: ValueError naming the field that does not fit."""
+    """Return a job's row from the API or a file. Raises: ValueError naming the field that is not valid."""
     row_id, status = row.get("message_id"), row.get("status")
     if not isinstance(row_id, str) or not _ROW_ID.fullmatch(row_id):
-        raise ValueError("message_id is no row ID")
+        raise ValueError("message_id is not a row ID")
     if not isinstance(status, str):
         raise ValueError("status is missing")
     params = row.get("action_params")
     if params is not None and not isinstance(params, Mapping):
-        raise ValueError("action_params is no object")
+        raise ValueError("action_params is not an object")
     params = params or {}
     nested = row.get("message")
     return JobRow(
@@ -146,20 +147,20 @@ def read_row(row: Mapping[str, Any]) -> JobRow:
 
 def _named(nested: Any, email_message_id: str | None) -> NamedMessage | None:
     if not isinstance(nested, Mapping):
-        raise ValueError("message is no object")
+        raise ValueError("message is not an object")
     one = nested.get("id")
     if one is None:
         return None
     if not isinstance(one, str) or not re.fullmatch(INVESTIGATE_ID, one):
-        raise ValueError("message.id is no investigate ID")
+        raise ValueError("message.id is not an investigate ID")
     recipients = nested.get("client_recipients")
     if recipients is not None and not (
         isinstance(recipients, list) and all(isinstance(address, str) for address in recipients)
     ):
-        raise ValueError("message.client_recipients is no list of addresses")
+        raise ValueError("message.client_recipients is not a list of addresses")
     senders = tuple(sender for name in ("from", "envelope_from") if (sender := _text(nested, name)))
     if any(map(is_pseudonym, (*(recipients or ()), *senders))):
-        # An export without names: they are not known, and are looked up where a guardrail rests on them.
+        # A pseudonymized export. The names are not known, and are looked up where a guardrail depends on them.
         return NamedMessage(one, verdict=verdict_of(_text(nested, "final_disposition")))
     return NamedMessage(
         one,
@@ -171,7 +172,7 @@ def _named(nested: Any, email_message_id: str | None) -> NamedMessage | None:
 
 
 def _both(first: NamedMessage, second: NamedMessage) -> NamedMessage:
-    """What two rows say of one message. A malicious verdict in either counts."""
+    """Return one message with the facts of two rows. A malicious verdict in either counts."""
     recipients = None
     if first.recipients is not None or second.recipients is not None:
         recipients = tuple(dict.fromkeys((*(first.recipients or ()), *(second.recipients or ()))))
@@ -190,5 +191,5 @@ def _both(first: NamedMessage, second: NamedMessage) -> NamedMessage:
 def _text(item: Mapping[str, Any], name: str) -> str | None:
     value = item.get(name)
     if value is not None and not isinstance(value, str):
-        raise ValueError(f"{name} is no text")
+        raise ValueError(f"{name} is not text")
     return value

@@ -1,4 +1,4 @@
-"""What the service says of messages that are named one by one, in the shape in which a plan shows a search."""
+"""Counts named messages by domain, verdict and sender, as a plan does for a search."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLE_SIZE = 10
 
 
 def survey_messages(api: EmailSecurity, found: Collection[MessageDetails], policy: Policy | None = None) -> Survey:
-    """Return the survey of messages that the service found. policy: as remediation.guardrails.survey takes it."""
+    """Return the counts of messages that the service found. policy: as in remediation.guardrails.survey."""
     survey = Survey(policy=policy_of(api) if policy is None else policy, sample_size=SAMPLE_SIZE)
     for message in found:
         survey.take(message)
@@ -25,7 +25,7 @@ def survey_messages(api: EmailSecurity, found: Collection[MessageDetails], polic
 
 
 def survey_fields(survey: Survey | None) -> Mapping[str, Any]:
-    """Return the fields of a result that show a survey; empty ones where none was made."""
+    """Return the fields of a result that show the counts; empty ones where there are none."""
     if survey is None:
         empty: dict[str, Any] = {name: {} for name in ("by_recipient_domain", "by_disposition", "by_sender")}
         return {"found": None, **empty, "sample": []}

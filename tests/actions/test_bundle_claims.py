@@ -97,7 +97,7 @@ class TestApprovals:
             ({"plan_hash": "0" * 64}, "for another plan"),
             ({"account_id": "another"}, "for another account"),
             ({"lifetime_seconds": 60}, "expired"),
-            ({"lifetime_seconds": 31 * 86_400}, "lives longer"),
+            ({"lifetime_seconds": 31 * 86_400}, "valid for longer"),
             ({"ahead": 86_400}, "in the future"),
             ({"reason": "not these"}, "rejected"),
         ],
@@ -129,7 +129,7 @@ class TestApprovals:
         api = connect(sandbox, policy_file=policy_file(tmp_path, bob=BOB), requested_by="bob")
         plan = planned(api)
         job_id = ended(api, plan=plan)
-        with pytest.raises(ApprovalRefused, match="nobody approves their own"):
+        with pytest.raises(ApprovalRefused, match="can't approve their own requests"):
             bundled(api, job_id, tmp_path / "case", plan=plan, approvals=[signed(api, plan)])
 
     @pytest.mark.parametrize("lacking", ["policy", "plan", "extra"])
@@ -226,7 +226,7 @@ class TestPolicy:
         approvals = document(bundle, "approvals.json")
         one = remade(bundle, approvals={**approvals, "approvals": approvals["approvals"][:1]})
         assert (one.check.state, one.check.good) == ("not_met", False)
-        assert "2 approvals, one from each of legal, security, and 1 counts" in one.check.why
+        assert "2 approvals, one from each of legal, security, and 1 valid approval was given" in one.check.why
         twice = remade(bundle, approvals={**approvals, "approvals": approvals["approvals"][:1] * 2})
         assert twice.check.state == "not_met"
         none = remade(bundle, approvals=None)
@@ -241,7 +241,7 @@ class TestPolicy:
         assert remade(bundle, plan={**plan, "messages": 1}).check.state == "invalid"
         remade(bundle, plan=plan)
         by_bob = {**job, "comment": job["comment"].replace(":by=alice", ":by=bob")}
-        assert "nobody approves their own" in remade(bundle, job=by_bob).check.why
+        assert "can't approve their own requests" in remade(bundle, job=by_bob).check.why
         elsewhere = {**job, "action_params": {**job["action_params"], "destination": "Inbox"}}
         assert "the job does something else" in remade(bundle, job=elsewhere).check.why
         assert "does not name the plan" in remade(bundle, job={**job, "comment": "by hand"}).check.why
@@ -249,7 +249,7 @@ class TestPolicy:
         assert late.check.state == "invalid"
         remade(bundle, job=job)
         edited = {**policy, "policy": {**policy["policy"], "approval_needed": []}}
-        assert "its sha256 is not that of its policy" in remade(bundle, policy=edited).check.why
+        assert "its sha256 does not match its policy" in remade(bundle, policy=edited).check.why
         assert remade(bundle, policy=policy).check.state == "met"
 
     def test_approvals_without_a_plan_are_no_better_than_none(self, bundle: Path) -> None:

@@ -100,7 +100,7 @@ class TestFaults:
         sandbox.state.faults.add("searchMessages", "status", status=502, times=None)
         with pytest.raises(OutcomeUnknown) as caught:
             move(api, ids=ids, skip_done=False)
-        assert "the same call again is safe" in caught.value.help
+        assert "Run the same call again. That is safe" in caught.value.help
         sandbox.state.faults.clear()
         assert move(api, ids=ids)["already"] == 3
         assert sent(sandbox) == [ids]

@@ -179,8 +179,8 @@ class TestApprovals:
         ids = [delivered(sandbox, A), delivered(sandbox, B)]
         dry = move(watched, ids, dry_run=True)
         assert dry["approvals_needed"] == 1
-        assert any("asks for 1 approval of" in warning for warning in dry["warnings"])
-        assert "0 count" in refused(ApprovalRefused, sandbox, watched, ids, requested_by="ana")
+        assert any("requires 1 approval of" in warning for warning in dry["warnings"])
+        assert "0 valid approvals were given" in refused(ApprovalRefused, sandbox, watched, ids, requested_by="ana")
         tokens = [approval(watched, "bob", dry["plan_hash"])]
         result = move(watched, ids, requested_by="ana", approvals=tokens)
         assert (result["succeeded"], result["approved_by"], result["requested_by"]) == (2, ["bob"], "ana")
@@ -201,7 +201,7 @@ class TestApprovals:
         calls = sent(sandbox)
         move(watched, ids, destination="Inbox", approvals=[self.fresh(watched, ids, "Inbox")])
         calls = sent(sandbox)
-        with pytest.raises(ApprovalRefused, match="was used already"):
+        with pytest.raises(ApprovalRefused, match="is already used"):
             move(watched, ids, approvals=tokens)
         assert sent(sandbox) == calls
         again = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"], jti="two")]
@@ -254,7 +254,9 @@ class TestApprovals:
     def test_a_parameter_is_no_proof_of_who_asks(self, sandbox: RunningSandbox, watched: EmailSecurity) -> None:
         ids = [delivered(sandbox, A), delivered(sandbox, B)]
         tokens = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"])]
-        assert "who asks" in refused(ApprovalRefused, sandbox, watched, ids, requested_by="ana", approvals=tokens)
+        assert "nothing proves who the requester is" in refused(
+            ApprovalRefused, sandbox, watched, ids, requested_by="ana", approvals=tokens
+        )
 
     def test_what_is_not_known_counts_as_too_many(self, sandbox: RunningSandbox, watched: EmailSecurity) -> None:
         refused(ApprovalRefused, sandbox, watched, ["no-time-in-it"], requested_by="ana")

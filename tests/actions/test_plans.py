@@ -332,7 +332,7 @@ class TestClocksThatJump:
         ahead.clock._start += timedelta(hours=3)
         search = {**CAMPAIGN, "end": format_instant(here.clock.now())}
         plan = preview(ahead, search_params=search)
-        with pytest.raises(PlanRefused, match="lies ahead"):
+        with pytest.raises(PlanRefused, match="is in the future"):
             create(here, plan=plan)
         assert effects(sandbox) == []
 
@@ -431,5 +431,5 @@ class TestGuardrails:
         made = create(api, **MOVE)
         assert made["requested_by"] == "alice@corp.example"
         assert ":by=alice@corp.example]" in made["job"]["comment"]
-        with pytest.raises(ParameterError, match="another person"):
+        with pytest.raises(ParameterError, match="must be the person in CFES_REQUESTED_BY"):
             create(api, **MOVE, requested_by="bob")

@@ -206,7 +206,7 @@ class TestPlansAndApprovals:
         before = effects(sandbox)
         for key in ("case-1", "case-2", None):
             for approvals in (tokens, [unused]):
-                with pytest.raises(ApprovalRefused, match="was used already"):
+                with pytest.raises(ApprovalRefused, match="is already used"):
                     create(api, plan=plan, approvals=approvals, **({} if key is None else {"idempotency_key": key}))
         assert effects(sandbox) == before
 
@@ -220,7 +220,7 @@ class TestPlansAndApprovals:
         connect(sandbox).delete_job(self.ended(api, made["job_id"]))
         before = effects(sandbox)
         for key in ("case-1", "case-2"):
-            with pytest.raises(ApprovalRefused, match="was used already"):
+            with pytest.raises(ApprovalRefused, match="is already used"):
                 create(api, plan=plan, approvals=tokens, idempotency_key=key)
         assert effects(sandbox) == before
 
@@ -315,7 +315,7 @@ class TestPlansAndApprovals:
         plan = preview(api)
         for said in ({}, {"requested_by": "alice"}):
             # A parameter is what somebody says: it could be anybody's name.
-            with pytest.raises(ApprovalRefused, match="who asks"):
+            with pytest.raises(ApprovalRefused, match="nothing proves who the requester is"):
                 create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)], **said)
 
     def test_the_preview_says_that_no_approval_would_count(self, under: Connect) -> None:
@@ -337,7 +337,7 @@ class TestPlansAndApprovals:
         policy = self.APPROVED.replace("approvals: 2", "approvals: 1")
         plan = preview(under(policy), requested_by="eve")
         api = under(policy, requested_by="alice")
-        with pytest.raises(ApprovalRefused, match="does not prove who asked"):
+        with pytest.raises(ApprovalRefused, match="nothing proves who requested the plan"):
             create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)])
         assert effects(sandbox) == []
 
@@ -346,7 +346,7 @@ class TestPlansAndApprovals:
     ) -> None:
         api = under(f"approvers:\n{self.KEYS}")
         plan = preview(api)
-        with pytest.raises(ApprovalRefused, match="who asks"):
+        with pytest.raises(ApprovalRefused, match="nothing proves who the requester is"):
             create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)], requested_by="alice")
         assert effects(sandbox) == []
 
@@ -369,7 +369,7 @@ class TestPlansAndApprovals:
         for planner, requester in (("soar", "alice"), ("alice", "SOAR+x"), ("soar", "soar@corp.example")):
             plan = preview(under(policy, requested_by=planner))
             api = under(policy, requested_by=requester)
-            with pytest.raises(ApprovalRefused, match=r"asks for 2 approvals .*service account"):
+            with pytest.raises(ApprovalRefused, match=r"requires 2 approvals .*service account"):
                 create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)])
         assert effects(sandbox) == []
         both = [self.given(api, plan, "bob", BOB), self.given(api, plan, "carol", CAROL)]

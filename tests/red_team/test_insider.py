@@ -366,7 +366,7 @@ class TestOverrides:
         made = create(under(""), **{**MOVE, "search_params": search}, allow_open_window=True)
         assert made["job"]["search_params"]["start"] == "2026-10-21T16:02:35Z"
         assert made["job"]["search_params"]["end"] == "2026-11-20T16:02:35Z"
-        assert any("`end` lies in the future" in warning for warning in made["warnings"])
+        assert any("`end` is in the future" in warning for warning in made["warnings"])
 
     @pytest.mark.parametrize("end", [{}, {"end": "2027-01-01T00:00:00Z"}])
     @pytest.mark.parametrize("allowed", ["", "overrides: [allow_open_window]"])
@@ -379,7 +379,7 @@ class TestOverrides:
             lambda api: preview(api, search_params=search),
         )
         for call in calls:
-            with pytest.raises(ParameterError, match="lies in the future"):
+            with pytest.raises(ParameterError, match="is in the future"):
                 call(under(allowed))
         assert effects(sandbox) == []
 
@@ -436,7 +436,9 @@ class TestBudgets:
         first, second, third = one_recipient_each(sandbox, 3)
         assert create(api, search_params=first, destination="JunkEmail")["created"]
         assert create(api, search_params=second, destination="JunkEmail")["created"]
-        with pytest.raises(PolicyRefused, match=r"2 were changed already or may .*, and this would change 1 more"):
+        with pytest.raises(
+            PolicyRefused, match=r"2 were or may have been changed .*, and this call would change 1 more"
+        ):
             create(api, search_params=third, destination="JunkEmail")
         assert len(jobs(sandbox)) == 2
         api.clock.sleep(2 * 3600)
@@ -466,7 +468,7 @@ class TestBudgets:
         stopped = cancel_job.run({"job_id": made["job_id"]}, api)
         assert (stopped["status"], stopped["processed"]) == ("CANCELLED", 0)
         assert create(api, search_params=second, destination="JunkEmail", idempotency_key="two")["created"]
-        with pytest.raises(PolicyRefused, match="2 were changed already or may have been"):
+        with pytest.raises(PolicyRefused, match="2 were or may have been changed"):
             create(api, search_params=third, destination="JunkEmail", idempotency_key="three")
 
     def test_a_lagging_list_hides_no_job(self, sandbox: RunningSandbox, under: Under) -> None:
@@ -474,7 +476,7 @@ class TestBudgets:
         sandbox.state.faults.add("listBulkJobs", "lag", times=50, seconds=600)
         first, second = one_recipient_each(sandbox, 2)
         assert create(api, search_params=first, destination="JunkEmail")["created"]
-        with pytest.raises(PolicyRefused, match="1 job in 24 h, and 1 was made already"):
+        with pytest.raises(PolicyRefused, match="1 job in 24 h, and 1 was made in that time"):
             create(api, search_params=second, destination="JunkEmail")
 
     def test_each_requester_and_each_folder_has_its_own(self, sandbox: RunningSandbox, under: Under) -> None:
@@ -545,7 +547,7 @@ class TestBudgets:
         sandbox.state.faults.add("moveMessages", "status", times=1, status=400)
         with pytest.raises(ApiRefusal):
             move_messages.run({**calls[1], "skip_done": False}, api)
-        with pytest.raises(PolicyRefused, match="1 were changed already"):
+        with pytest.raises(PolicyRefused, match="1 were or may have been changed"):
             move_messages.run(calls[0], api)
 
     def test_a_list_of_named_messages_counts_as_a_job(self, sandbox: RunningSandbox, under: Under) -> None:
@@ -554,9 +556,9 @@ class TestBudgets:
         calls: list[dict[str, Any]] = [{"ids": [one["messages"][0]["id"]], "destination": "JunkEmail"} for one in found]
         for call in (*calls[:2], {**calls[1], "skip_done": False}):
             assert move_messages.run(call, api)["done"]
-        with pytest.raises(PolicyRefused, match="2 jobs in 24 h, and 2 were made already"):
+        with pytest.raises(PolicyRefused, match="2 jobs in 24 h, and 2 were made in that time"):
             move_messages.run(calls[2], api)
-        with pytest.raises(PolicyRefused, match="2 were made already"):
+        with pytest.raises(PolicyRefused, match="2 were made in that time"):
             create(api, search_params=one_recipient_each(sandbox, 1)[0], destination="JunkEmail", idempotency_key="one")
 
     def test_a_job_whose_folder_is_not_shown_counts_for_every_folder(
@@ -567,7 +569,7 @@ class TestBudgets:
         assert create(under(text), search_params=first, destination="JunkEmail")["created"]
         sandbox.state.faults.add("listBulkJobs", "rewrite", times=50, remove=["action_params", "action_type"])
         elsewhere = under(text, state_directory=str(tmp_path / "another"))
-        with pytest.raises(PolicyRefused, match="1 was made already"):
+        with pytest.raises(PolicyRefused, match="1 was made in that time"):
             create(elsewhere, search_params=second, destination="JunkEmail", idempotency_key="another")
 
 
@@ -590,16 +592,16 @@ class TestObservingAndReasons:
     ) -> None:
         api = under("reason_needed: true")
         given = {} if comment is None else {"comment": comment}
-        with pytest.raises(PolicyRefused, match="asks for a reason"):
+        with pytest.raises(PolicyRefused, match="requires a reason"):
             create(api, **MOVE, **given)
-        with pytest.raises(PolicyRefused, match="asks for a reason"):
+        with pytest.raises(PolicyRefused, match="requires a reason"):
             release_job.run({"search_params": CAMPAIGN, **given}, api)
         found = search_messages.run({"search_params": CAMPAIGN}, api)["messages"]
-        with pytest.raises(PolicyRefused, match="asks for a reason"):
+        with pytest.raises(PolicyRefused, match="requires a reason"):
             move_messages.run({"ids": [found[0]["id"]], "destination": "JunkEmail", **given}, api)
         assert effects(sandbox) == []
         made = create(api, **MOVE, comment="case 42")
         wait_for_job.run({"job_id": made["job_id"], "timeout_seconds": 3600}, api)
-        with pytest.raises(PolicyRefused, match="asks for a reason"):
+        with pytest.raises(PolicyRefused, match="requires a reason"):
             delete_job.run({"job_id": made["job_id"], **given}, api)
         assert get_job.run({"job_id": made["job_id"]}, api)["job"]["comment"].endswith("case 42")

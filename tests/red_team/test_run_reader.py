@@ -270,7 +270,7 @@ class TestWritingTheState:
         first, second = one_recipient_each(sandbox, 2)
         assert create(api, search_params=first, destination="JunkEmail", idempotency_key="one")["created"]
         (state / FILE).unlink()
-        with pytest.raises(PolicyRefused, match="1 was made already"):
+        with pytest.raises(PolicyRefused, match="1 was made in that time"):
             create(api, search_params=second, destination="JunkEmail", idempotency_key="two")
 
     @pytest.mark.parametrize("damage", ["garbage", "a link", "a directory", "open to others"])

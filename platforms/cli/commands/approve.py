@@ -178,12 +178,12 @@ def _check_requester(subject: Plan | DryRun, approver: str) -> None:
     """Raises: ApprovalRefused where the approval would not count."""
     if subject.requested_by is not None and same_person(subject.requested_by, approver):
         raise ApprovalRefused(
-            f"{subject.requested_by} asked for it, and nobody approves their own",
+            f"{subject.requested_by} is the requester, and requesters can't approve their own requests",
             help="Nothing was signed. Ask another approver whom the policy names.",
         )
     if not subject.requester_proved:
         raise ApprovalRefused(
-            "the plan does not prove who asked for it, so an approval of it would not count",
+            "nothing proves who requested the plan, so an approval of it would not count",
             help="Nothing was signed. Set CFES_REQUESTED_BY where the actions run, and make a new plan with "
             "preview-job, or a new dry run.",
         )

@@ -107,15 +107,6 @@ def values_of(row: Row) -> list[Any]:
     return [objects[column.path[:-1]].get(column.path[-1]) for column in COLUMNS]
 
 
-def cells_of_line(line: bytes) -> list[str]:
-    """The same from a line of NDJSON, of which only the fields of the table are read.
-
-    Raises:
-        ValueError: the line is no JSON object.
-    """
-    return [cell(value) for value in values_of_line(line)]
-
-
 def values_of_line(line: bytes) -> Sequence[Any]:
     """The values of a row's cells as the API sent them, in the order of `COLUMNS`.
 

@@ -24,7 +24,6 @@ from core.errors import ConnectionSettingsError, UnusableAnswer
 from remediation.exports.pseudonyms.fields import JOB, PLAN, ROW, Treatment
 from remediation.exports.pseudonyms.form import BYTES, DOMAIN_SUFFIX, MESSAGE_ID_SUFFIX
 from remediation.exports.pseudonyms.harmless_text import is_harmless
-from remediation.exports.pseudonyms.keyed_hash import KeyedHash
 from remediation.exports.pseudonyms.replacing import FORMS, Text, copied, read, replacing, written
 from remediation.stamp import DIGEST_DIGITS, Stamp, reason_in
 
@@ -64,9 +63,9 @@ class Pseudonyms:
         """Raises: ConnectionSettingsError where the key is too short to be one."""
         secret = _checked(key)
         # One key for each kind: the domain corp.example and a subject "corp.example" have nothing in common.
-        self._keyed = {
-            kind: KeyedHash(hmac.digest(secret, f"cfes pseudonym 1 {kind}".encode(), "sha256")) for kind in _KINDS
-        }
+        keys = {kind: hmac.digest(secret, f"cfes pseudonym 1 {kind}".encode(), "sha256") for kind in _KINDS}
+        # Begun once for each key: a copy of one takes half the time of `hmac.digest`.
+        self._begun = {kind: hmac.new(key, digestmod="sha256") for kind, key in keys.items()}
         self.key_check = self._digest("key check", "")
         texts: dict[Treatment, Text] = {
             "id": self._other,
@@ -256,10 +255,12 @@ class Pseudonyms:
         return text if text in _FOLDERS else self._other(text)
 
     def _digest(self, kind: str, text: str) -> str:
-        return self._keyed[kind].hex(text)[: 2 * BYTES]
+        return self._hex(kind, text, 2 * BYTES)
 
     def _hex(self, kind: str, text: str, length: int) -> str:
-        return self._keyed[kind].hex(text)[:length]
+        mac = self._begun[kind].copy()
+        mac.update(text.encode("utf-8", "surrogatepass"))
+        return mac.hexdigest()[:length]
 
 
 _KINDS = ("key check", "address", "domain", "name", "subject", "message-id", "ip", "text", "stamp", "hash", "other")

@@ -1,4 +1,4 @@
-"""Approvals and rejections: what a named person signed about one plan, and who is left to count.
+"""Approvals and rejections that named people signed for one plan, and which of them count.
 
 remediation.guardrails.approvals.token describes the signed tokens.
 """
@@ -34,7 +34,7 @@ MOST_TOKENS = 10
 
 @dataclass(frozen=True)
 class Approval:
-    """A signed approval. The token is in no repr: everybody who has it can use it."""
+    """A signed approval. Its repr leaves out the token: everybody who has it can use it."""
 
     token: str = field(repr=False)
     approver: str
@@ -55,15 +55,15 @@ class Rejection:
 
 
 def approve(signing: Signing) -> Approval:
-    """Return an approval of the plan, signed. Raises: what remediation.guardrails.approvals.token.sign_token raises."""
+    """Return a signed approval of the plan. Raises: as remediation.guardrails.approvals.token.sign_token."""
     token, expires_at = sign_token("approval", signing)
     return Approval(token, signing.approver, signing.plan_hash, expires_at, signing.jti)
 
 
 def reject(signing: Signing, reason: str) -> Rejection:
-    """Return a rejection of the plan, signed. reason: printable text on one line.
+    """Return a signed rejection of the plan. reason: printable text on one line.
 
-    Raises: ParameterError for a reason that can't be shown; and what sign_token raises.
+    Raises: ParameterError for a reason that is not printable; and as sign_token.
     """
     check_reason(reason)
     token, expires_at = sign_token("rejection", signing, reason=reason.strip())
@@ -71,7 +71,7 @@ def reject(signing: Signing, reason: str) -> Rejection:
 
 
 def check_reason(reason: str) -> None:
-    """Raises: ParameterError for a reason that a rejection can't hold."""
+    """Check the reason of a rejection. Raises: ParameterError."""
     if not is_reason(reason):
         raise ParameterError(
             f"the reason must be 1 to {LONGEST_REASON} printable characters on one line", help="Nothing was signed."
@@ -79,9 +79,9 @@ def check_reason(reason: str) -> None:
 
 
 def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
-    """The name in the policy that the key belongs to, None where it is nobody's.
+    """Return the name in the policy that the key belongs to; None where the policy does not have the key.
 
-    Raises: ParameterError, PolicyUnusable, ApprovalRefused as `approve` and `public_keys` do.
+    Raises: ParameterError, PolicyUnusable, ApprovalRefused, as `approve` and `public_keys`.
     """
     ours = raw_bytes(private_key(private_key_pem).public_key())
     return next((name for name, key in public_keys(policy).items() if raw_bytes(key) == ours), None)
@@ -111,38 +111,38 @@ def require_approvals(api: EmailSecurity, need: Need, given: GivenApprovals) -> 
     terms = ApprovalTerms(policy, given.plan_hash, api.connection.account_id, known, api.clock.now())
     read = _read_all(given.tokens, terms)
     if is_asked and api.connection.requested_by is None:
-        # A parameter is a claim: a caller who approves the own request would give another name.
-        raise ApprovalRefused(f"who asks is not proved, so no approval counts: {UNPROVED}", help=PROVE_IT)
+        # A parameter proves nothing: callers who approve their own request would give another name.
+        raise ApprovalRefused(f"nothing proves who the requester is, so no approval counts: {UNPROVED}", help=PROVE_IT)
     if is_asked and not given.plan_proved:
         raise ApprovalRefused(
-            f"the plan does not prove who asked for it, so no approval counts: {UNPROVED}", help=PROVE_IT
+            f"nothing proves who requested the plan, so no approval counts: {UNPROVED}", help=PROVE_IT
         )
     missing = shortfall(policy, need, {one.approver for one in read})
     if missing is not None:
-        raise ApprovalRefused(f"the policy asks for {need} of plan {given.plan_hash}, and {missing}")
+        raise ApprovalRefused(f"the policy requires {need} of plan {given.plan_hash}, and {missing}")
     return read
 
 
 def verify_approvals(tokens: Sequence[str], terms: ApprovalTerms) -> list[str]:
-    """Return the names of the different approvers who approved the plan, sorted. The policy says how many are enough.
+    """Return the names of the approvers who approved the plan, sorted. It does not check whether they are enough.
 
     Raises: ApprovalRefused where one of the tokens is not acceptable or is a rejection, whatever the others are;
-    PolicyUnusable where an approver's key is no Ed25519 key.
+    PolicyUnusable where an approver's key is not an Ed25519 key.
     """
     return sorted({token.approver for token in _read_all(tokens, terms)})
 
 
 def _read_all(tokens: Sequence[str], terms: ApprovalTerms) -> list[ReadToken]:
-    """Raises: ApprovalRefused, PolicyUnusable as `verify_approvals` does."""
+    """Return the accepted approvals. Raises: ApprovalRefused, PolicyUnusable, as `verify_approvals`."""
     if not tokens:
         return []
     if not terms.policy.approvers:
         raise ApprovalRefused(
-            "approvals were given, and there is no policy that names approvers",
+            "approvals were given, and no policy names approvers",
             help="Nothing was changed. Name the approvers in the policy (CFES_POLICY), or leave the approvals out.",
         )
     if len(tokens) > MOST_TOKENS:
-        raise ApprovalRefused(f"{counted(len(tokens), 'approval')} given, and {MOST_TOKENS} are the most")
+        raise ApprovalRefused(f"there are {counted(len(tokens), 'approval')}, and at most {MOST_TOKENS} are accepted")
     keys = public_keys(terms.policy)
     read: dict[str, ReadToken] = {}
     refused: list[ApprovalRefused] = []
@@ -155,7 +155,7 @@ def _read_all(tokens: Sequence[str], terms: ApprovalTerms) -> list[ReadToken]:
             refused.append(ApprovalRefused(f"approval {index + 1} of {len(tokens)} is not accepted: {reason}"))
             continue
         if one.kind == "rejection":
-            # Named before everything else that is wrong: a person said no.
+            # A rejection comes before every other refusal: a person decided.
             raise ApprovalRefused(
                 f"{one.approver} rejected plan {terms.plan_hash}: {one.reason}",
                 help="Nothing was changed. Settle the reason with the approver, make a new plan, and have it approved.",
@@ -167,8 +167,8 @@ def _read_all(tokens: Sequence[str], terms: ApprovalTerms) -> list[ReadToken]:
 
 
 def _check_approver(name: str, terms: ApprovalTerms) -> None:
-    """Raises: Unacceptable."""
+    """Check that the approver may approve this request. Raises: Unacceptable."""
     if named_among(name, terms.requesters):
-        raise Unacceptable(f"{name} asked for it, and nobody approves their own")
+        raise Unacceptable(f"{name} is the requester, and requesters can't approve their own requests")
     if named_among(name, terms.policy.service_accounts):
-        raise Unacceptable(f"{name} is a service account, and only a person approves")
+        raise Unacceptable(f"{name} is a service account, and only a person can approve")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 MAKE_ONE = "Nothing was approved. Make a key with: openssl genpkey -algorithm ed25519 -out FILE"
 
-# The points of small order (RFC 8032's curve; both signs, also spelt beyond the field's size): under such a "key"
-# anybody can forge a signature. All zeros, which somebody might leave in as a placeholder, is one of them.
+# The points of small order (RFC 8032's curve; both signs, also spelled beyond the field's size): under such a "key"
+# anybody can forge a signature. All zeros, a likely placeholder, is one of them.
 WEAK_KEYS = frozenset(
     bytes.fromhex(text)
     for text in (
@@ -36,7 +36,7 @@ WEAK_KEYS = frozenset(
 
 
 def jwt_library() -> ModuleType:
-    """PyJWT, with what its EdDSA needs. Raises: ApprovalRefused where the extra `approval` is not installed."""
+    """Load PyJWT and the library that its EdDSA needs. Raises: ApprovalRefused without the extra `approval`."""
     try:
         import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401, PLC0415
         import jwt  # noqa: PLC0415
@@ -49,10 +49,10 @@ def jwt_library() -> ModuleType:
 
 
 def public_keys(policy: Policy) -> dict[str, Ed25519PublicKey]:
-    """Every approver's key by name.
+    """Return every approver's key by name.
 
-    Raises: PolicyUnusable naming each key that is no Ed25519 key, is weak, or is there twice; ApprovalRefused where
-    the extra is not installed.
+    Raises: PolicyUnusable naming each key that is not an Ed25519 key, is weak, or is listed twice; ApprovalRefused
+    where the extra is not installed.
     """
     jwt_library()
     found: dict[str, Ed25519PublicKey] = {}
@@ -61,15 +61,15 @@ def public_keys(policy: Policy) -> dict[str, Ed25519PublicKey]:
     for index, approver in enumerate(policy.approvers):
         key = public_key_in(approver.public_key.encode())
         if key is None:
-            said = "is no Ed25519 public key"
+            problem = "is not an Ed25519 public key"
         elif _is_weak(raw := raw_bytes(key)):
-            said = "is a key under which anybody can sign"
+            problem = "is a weak key, under which anybody can sign"
         elif seen.setdefault(raw, approver.name) != approver.name:
-            said = f"is the key of {seen[raw]} too: one person would count twice"
+            problem = f"is also the key of {seen[raw]}: one person would count twice"
         else:
             found[approver.name] = key
             continue
-        problems.append(Problem(pointer=f"/approvers/{index}/public_key", message=said))
+        problems.append(Problem(pointer=f"/approvers/{index}/public_key", message=problem))
     if problems:
         raise unusable(None, problems)
     return found
@@ -86,26 +86,24 @@ def evidence_key(policy: Policy) -> Ed25519PublicKey | None:
     key = public_key_in(policy.delete.public_key.encode())
     if key is not None and not _is_weak(raw_bytes(key)):
         return key
-    said = "is not an Ed25519 public key" if key is None else "is a key under which anybody can sign"
-    raise unusable(None, [Problem(pointer="/delete/public_key", message=said)])
+    problem = "is not an Ed25519 public key" if key is None else "is a weak key, under which anybody can sign"
+    raise unusable(None, [Problem(pointer="/delete/public_key", message=problem)])
 
 
 def private_key(pem: bytes) -> Ed25519PrivateKey:
-    """The key in the PEM text of an approver's key file. Raises: ParameterError, never quoting the text."""
+    """Return the key in the PEM text of an approver's key file. Raises: ParameterError, which never quotes the text."""
     jwt_library()
     if b"ENCRYPTED" in pem[:LARGEST_KEY_BYTES]:
-        raise ParameterError("the key is encrypted: an unencrypted one is needed", help=_DECRYPT)
+        raise ParameterError("the key is encrypted, and must be unencrypted", help=_DECRYPT)
     if b"BEGIN PUBLIC KEY" in pem[:LARGEST_KEY_BYTES]:
-        raise ParameterError("the key is a public key: the private one is needed", help=MAKE_ONE)
+        raise ParameterError("the key is a public key, and must be the private key", help=MAKE_ONE)
     key = private_key_in(pem)
     if key is None:
-        raise ParameterError("the key is no Ed25519 private key in PEM", help=MAKE_ONE)
+        raise ParameterError("the key is not an Ed25519 private key in PEM", help=MAKE_ONE)
     return key
 
 
-_DECRYPT = (
-    "Nothing was approved. Decrypt it first: openssl pkey -in FILE -out PLAIN; or keep it where only you can read."
-)
+_DECRYPT = "Nothing was approved. Decrypt it first, where only you can read it: openssl pkey -in FILE -out PLAIN"
 
 
 def _is_weak(raw: bytes) -> bool:

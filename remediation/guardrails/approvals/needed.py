@@ -1,4 +1,4 @@
-"""How many approvals the policy asks for, from which groups, and whether the approvers are enough."""
+"""The number and groups of the approvals that the policy requires, and whether the approvers are enough."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from connectors.objects.job import Reach
     from remediation.guardrails.policy.policy import Policy
 
-UNPROVED = "CFES_REQUESTED_BY is not set, so nothing proves who asks; set it, and make a new plan"
+UNPROVED = "CFES_REQUESTED_BY is not set; set it, and make a new plan"
 PROVE_IT = (
-    "Nothing was changed. Set CFES_REQUESTED_BY where the actions run, then make a new plan with preview-job and let "
-    "it be approved."
+    "Nothing was changed. Set CFES_REQUESTED_BY where the actions run, make a new plan with preview-job, and have it "
+    "approved."
 )
 
 
@@ -27,8 +27,8 @@ PROVE_IT = (
 class Need:
     """The approvals that are needed.
 
-    groups: one approval from each, by different people. service_account: `count` holds one more, because a service
-    account asks.
+    groups: one approval from each, by different people. service_account: `count` includes one more, because the
+    requester is a service account.
     """
 
     count: int = 0
@@ -43,12 +43,12 @@ class Need:
         return (
             counted(self.count, "approval")
             + groups
-            + (" (one of them because a service account asks)" if self.service_account else "")
+            + (" (one of them because the requester is a service account)" if self.service_account else "")
         )
 
 
 def need_of(policy: Policy, reach: Reach, requesters: Collection[str]) -> Need:
-    """Return the approvals that the policy asks for.
+    """Return the approvals that the policy requires.
 
     requesters: who asks, and who asked for the plan. Where one of them is a service account, one more approval is
     needed: the person behind the account is not known, and may be one of the approvers.
@@ -62,20 +62,20 @@ def need_of(policy: Policy, reach: Reach, requesters: Collection[str]) -> Need:
 
 
 def shortfall(policy: Policy, need: Need, names: Collection[str]) -> str | None:
-    """Return what is missing where these approvers signed; None where they are enough."""
+    """Return why the approvals of these people are not enough; None where they are."""
     if len(names) < need.count:
-        return f"{len(names)} count{'s' if len(names) == 1 else ''}"
+        return f"{len(names)} valid {'approval was' if len(names) == 1 else 'approvals were'} given"
     members = {approver.name: approver.groups for approver in policy.approvers if approver.name in names}
     missing = unmatched_groups(need.groups, members)
     return f"no approval for {', '.join(missing)} is left" if missing else None
 
 
 def wasted_approvals(api: EmailSecurity, need: Need, requested_by: str | None) -> Iterator[ApprovalRefused]:
-    """Yield the refusal that any approvals would meet, to be shown before somebody signs."""
+    """Yield the refusal that would follow all approvals, so that it is shown before somebody signs."""
     if not need:
         return
     if api.connection.requested_by is None:
-        yield ApprovalRefused(f"the policy asks for {need}, and no approval would count: {UNPROVED}", help=PROVE_IT)
+        yield ApprovalRefused(f"the policy requires {need}, and no approval would count: {UNPROVED}", help=PROVE_IT)
         return
     others = [
         one.name for one in policy_of(api).approvers if requested_by is None or not same_person(one.name, requested_by)
@@ -83,6 +83,6 @@ def wasted_approvals(api: EmailSecurity, need: Need, requested_by: str | None) -
     missing = shortfall(policy_of(api), need, others)
     if missing is not None:
         yield ApprovalRefused(
-            f"the policy asks for {need}, and its approvers without {requested_by} are not enough: {missing}",
-            help="Nothing was changed. Have an approver added to the policy, or let somebody else ask.",
+            f"the policy requires {need}, and its approvers without {requested_by} are not enough: {missing}",
+            help="Nothing was changed. Add an approver to the policy, or let somebody else request the change.",
         )

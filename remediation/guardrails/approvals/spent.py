@@ -1,6 +1,6 @@
-"""Approvals that were used, recorded outside the jobs: an approval counts once, also after its job was deleted.
+"""The record of used approvals: an approval counts once, also after its job was deleted.
 
-The record is a table of the state directory, and is on the disk before anything is sent. Where it can't be read or
+The record is a table in the state directory, and is on the disk before anything is sent. Where it can't be read or
 written, no approval counts.
 """
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from connectors.email_security import EmailSecurity
     from remediation.guardrails.approvals.token import ReadToken
 
-# An approval that has expired counts nowhere. Entries are kept a day longer, for a clock that is set back.
+# An expired approval never counts. Entries are kept a day longer, for a clock that is set back.
 KEPT_SECONDS = 86_400
 
-# 64 bits: as much of a plan's hash as the shortest stamp has.
+# 64 bits: the part of a plan's hash in the shortest stamp.
 SHORTEST_PLAN_DIGEST = 16
 
 # kind: an approval that is reserved or used, or a plan whose job was deleted. id: ReadToken.id, or the plan's digest in
@@ -39,7 +39,7 @@ _TABLE = (
 
 _DIGEST = re.compile(rf"[0-9a-f]{{{SHORTEST_PLAN_DIGEST},64}}")
 
-AGAIN = "Nothing was changed. Let the plan be approved again: `cfes approve PLAN --key FILE`."
+AGAIN = "Nothing was changed. Have the plan approved again: `cfes approve PLAN --key FILE`."
 
 
 def intent_of(plan_hash: str, key: str = "") -> str:
@@ -48,7 +48,8 @@ def intent_of(plan_hash: str, key: str = "") -> str:
 
 
 def reserve_approvals(api: EmailSecurity, approvals: Sequence[ReadToken], *, plan_hash: str, intent: str) -> None:
-    """Reserve the approvals for one call, before it sends anything. The same call may do so again until they are used.
+    """Reserve the approvals for one call, before it sends anything. The same call can reserve them again until they are
+    used.
 
     Raises: ApprovalRefused where one was used or is reserved for another call, or where that can't be recorded.
     """
@@ -65,7 +66,7 @@ def reserve_approvals(api: EmailSecurity, approvals: Sequence[ReadToken], *, pla
 
 
 def spend_approvals(api: EmailSecurity, plan_hash: str) -> None:
-    """Record that what was approved is done: every approval of the plan that is reserved is used.
+    """Mark every reserved approval of the plan as used.
 
     Raises: ApprovalRefused where that can't be recorded.
     """
@@ -77,18 +78,18 @@ def spend_approvals(api: EmailSecurity, plan_hash: str) -> None:
 
 
 def mark_approvals_used(api: EmailSecurity, plan_hash: str) -> list[str]:
-    """Record that what was approved is done, as `spend_approvals` does. Returns a warning where that fails."""
+    """Mark the reserved approvals of the plan as used. Returns a warning where they can't be recorded."""
     try:
         spend_approvals(api, plan_hash)
     except ApprovalRefused as refusal:
-        return [f"{refusal.message}: the approvals stay reserved for this call alone, and are not marked as used"]
+        return [f"{refusal.message}: the approvals stay reserved for this call, and are not marked as used"]
     return []
 
 
 def spend_approvals_of_job(api: EmailSecurity, plan_digest: str) -> None:
-    """Record that the approvals of a job that is about to be deleted are used: all that were signed before now.
+    """Mark the approvals of a job that is about to be deleted as used: all that were signed before now.
 
-    plan_digest: the beginning of the plan's hash, as the job's stamp has it; one that is too short is ignored.
+    plan_digest: the beginning of the plan's hash, from the job's stamp; a shorter one is ignored.
     Raises: ApprovalRefused where that can't be recorded.
     """
     if not _DIGEST.fullmatch(plan_digest) or _observes(api):
@@ -99,25 +100,25 @@ def spend_approvals_of_job(api: EmailSecurity, plan_digest: str) -> None:
 
 
 def _observes(api: EmailSecurity) -> bool:
-    """Return whether the policy lets nothing be changed: then nothing is used either."""
+    """Return whether the policy only observes: then nothing is changed, and no approval is used."""
     return api.has_policy and policy_of(api).observe
 
 
 def _check_unspent(record: sqlite3.Connection, approval: ReadToken, plan_hash: str, intent: str) -> None:
-    """Raises: ApprovalRefused."""
+    """Check that the approval is unused, or reserved for this call. Raises: ApprovalRefused."""
     whose = f"the approval that {approval.approver} signed"
     for kind, reserved_for in record.execute("SELECT kind, intent FROM approvals WHERE id = ?", (approval.id,)):
         if kind != "reserved":
-            raise ApprovalRefused(f"{whose} was used already, and an approval counts once", help=AGAIN)
+            raise ApprovalRefused(f"{whose} is already used, and an approval counts once", help=AGAIN)
         if reserved_for != intent:
             raise ApprovalRefused(
                 f"{whose} is reserved for another call of this plan, and an approval counts once",
-                help="Nothing was changed. Run that call again with its own idempotency_key; or let the plan be "
+                help="Nothing was changed. Run that call again with its own idempotency_key; or have the plan "
                 "approved again: `cfes approve PLAN --key FILE`.",
             )
     deleted = "SELECT at FROM approvals WHERE kind = 'deleted job' AND plan = substr(?, 1, length(plan))"
     if any(approval.is_signed_before(at) for (at,) in record.execute(deleted, (plan_hash,))):
-        raise ApprovalRefused(f"{whose} was used already: its job was made, and deleted", help=AGAIN)
+        raise ApprovalRefused(f"{whose} is already used: its job was made, and deleted", help=AGAIN)
 
 
 @contextmanager

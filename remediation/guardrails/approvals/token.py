@@ -1,8 +1,8 @@
-"""The signed tokens of approvers: a JWT (EdDSA, Ed25519) that says of one plan yes or no, and ends by itself.
+"""The signed tokens of approvers: a JWT (EdDSA, Ed25519) that approves or rejects one plan, and expires.
 
 The claims are `iss` (cfes), `sub` (the approver), `aud` (cfes: and the account), `plan_hash`, `iat`, `exp` and `jti`; a
 rejection has `reason` too. The header is `alg`, `typ` (cfes-approval+jwt or cfes-rejection+jwt) and `kid` (the
-approver). A token with more, less or other content is refused: a condition that is not understood can't be kept.
+approver). A token with more, less or other content is refused: a condition that the pack does not know can't be met.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ TYPES: dict[Kind, str] = {"approval": "cfes-approval+jwt", "rejection": "cfes-re
 
 LONGEST_TOKEN = 4096
 
-# Printable characters on one line. Each may take 12 characters of JSON, and the token has to hold them all.
+# Printable characters on one line. Each may take 12 characters of JSON, and all must fit into the token.
 LONGEST_REASON = 200
 
-# How far the approver's clock may be ahead, in seconds. None is granted at the end: expired is expired.
+# How far the approver's clock may be ahead, in seconds. An expired token gets no such allowance.
 CLOCK_SKEW_SECONDS = 60
 
-# The end of the year 9999: later there is no datetime.
+# The end of the year 9999, the latest datetime.
 LATEST = 253_402_300_799
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -52,7 +52,7 @@ _OPTIONAL = {"nbf"}
 
 @dataclass(frozen=True)
 class ApprovalTerms:
-    """What an approval must be for, to count. requesters: everybody who is known to have asked; none may approve."""
+    """The conditions under which an approval counts. requesters: all known requesters; none of them may approve."""
 
     policy: Policy
     plan_hash: str
@@ -63,7 +63,7 @@ class ApprovalTerms:
 
 @dataclass(frozen=True)
 class Signing:
-    """What an approver signs, and with which key. jti: an ID that no other token has. The key is in no repr."""
+    """The facts that an approver signs, and the key. jti: an ID that no other token has. Its repr has no key."""
 
     plan_hash: str
     account_id: str
@@ -78,7 +78,7 @@ class Signing:
 class ReadToken:
     """A token whose signature and claims were checked.
 
-    id: SHA-256 (hex) over what was signed: the same for each spelling of one token. reason: of a rejection.
+    id: SHA-256 (hex) over the signed part: the same for each spelling of one token. reason: of a rejection.
     """
 
     kind: Kind
@@ -89,23 +89,23 @@ class ReadToken:
     reason: str = ""
 
     def is_signed_before(self, seconds: int) -> bool:
-        """Return whether the approver may have signed before that time (since 1970), by a clock that may be ahead."""
+        """Return whether it may have been signed before that time (since 1970). The signer's clock may be ahead."""
         return self.issued_at <= seconds + CLOCK_SKEW_SECONDS
 
 
 class Unacceptable(Exception):
-    """Why a token is not accepted. Never quotes its content before its signature was checked."""
+    """A token is not accepted. The message never quotes content whose signature was not checked."""
 
 
 def is_reason(text: object) -> bool:
-    """Return whether a rejection can hold the text: printable, on one line, not empty and not endless."""
+    """Return whether the text can be a rejection's reason: printable, on one line, not empty and not too long."""
     return isinstance(text, str) and text.strip() != "" and len(text) <= LONGEST_REASON and text.isprintable()
 
 
 def sign_token(kind: Kind, signing: Signing, **more: str) -> tuple[str, datetime]:
-    """Return the token, and when it expires. more: further claims.
+    """Return the token and its time of expiry. more: further claims.
 
-    Raises: ParameterError for a key that is no unencrypted Ed25519 key, or for facts that no token can hold;
+    Raises: ParameterError for a key that is not an unencrypted Ed25519 key, or for facts that no token can have;
     ApprovalRefused where the extra `approval` is not installed.
     """
     jwt, key = jwt_library(), private_key(signing.private_key_pem)
@@ -113,10 +113,10 @@ def sign_token(kind: Kind, signing: Signing, **more: str) -> tuple[str, datetime
     nothing = "Nothing was signed."
     lifetime = signing.lifetime_seconds
     if not math.isfinite(lifetime) or not 1 <= lifetime <= LATEST - issued:
-        raise ParameterError(f"the {kind} must be valid for at least one second, and not for ever", help=nothing)
+        raise ParameterError(f"the {kind} must be valid for at least one second, and must expire", help=nothing)
     for name, pattern in (("approver", PERSON), ("plan_hash", _HASH), ("jti", _ID)):
         if not re.fullmatch(pattern, getattr(signing, name)):
-            raise ParameterError(f"{name} is not a value that an {kind} can hold", help=nothing)
+            raise ParameterError(f"{name} is not valid in a token", help=nothing)
     expires = issued + int(lifetime)
     claims = {
         "iss": ISSUER,
@@ -133,7 +133,7 @@ def sign_token(kind: Kind, signing: Signing, **more: str) -> tuple[str, datetime
 
 
 def read_token(token: object, keys: Mapping[str, Ed25519PublicKey], terms: ApprovalTerms) -> ReadToken:
-    """Return the checked content of a token. Raises: Unacceptable."""
+    """Return the content of a token after checking it. Raises: Unacceptable."""
     if not isinstance(token, str) or len(token) > LONGEST_TOKEN or not _TOKEN.fullmatch(token):
         raise Unacceptable("it is not the token of an approval")
     parts = [_decoded(part) for part in token.split(".")]
@@ -156,7 +156,7 @@ def read_token(token: object, keys: Mapping[str, Ed25519PublicKey], terms: Appro
 
 
 def _kind(header: dict[str, Any]) -> Kind:
-    # No other key of a header has a meaning here: a header that brings its own key, or names conditions, is refused.
+    # A header with other keys is refused: it may bring its own key, or conditions that are not known here.
     if header.keys() == {"alg", "typ", "kid"} and header["alg"] == ALGORITHM:
         for kind, name in TYPES.items():
             if header["typ"] == name:
@@ -165,10 +165,14 @@ def _kind(header: dict[str, Any]) -> Kind:
 
 
 def _check_claims(claims: dict[str, Any], terms: ApprovalTerms, kind: Kind) -> None:
-    """Raises: Unacceptable."""
+    """Check every claim. Raises: Unacceptable.
+
+    PyJWT checks times by the machine's clock only, takes a list for `aud`, and compares accounts by their case. So it
+    checks the signature here, and not the claims.
+    """
     required = _REQUIRED | ({"reason"} if kind == "rejection" else set())
     if not required <= claims.keys() <= required | _OPTIONAL:
-        raise Unacceptable("it has a claim too many or too few")
+        raise Unacceptable("it has unknown or missing claims")
     if kind == "rejection" and not is_reason(claims["reason"]):
         raise Unacceptable("its reason is not printable text on one line")
     if claims["iss"] != ISSUER or not isinstance(claims["jti"], str) or not _ID.fullmatch(claims["jti"]):
@@ -184,23 +188,23 @@ def _check_claims(claims: dict[str, Any], terms: ApprovalTerms, kind: Kind) -> N
     if expires <= now:
         raise Unacceptable(f"it expired at {format_instant(datetime.fromtimestamp(expires, UTC))}")
     if expires <= issued or expires - issued > terms.policy.approval_hours * 3600:
-        raise Unacceptable(f"it lives longer than the policy's {terms.policy.approval_hours:g} h")
+        raise Unacceptable(f"it is valid for longer than the policy's {terms.policy.approval_hours:g} h")
 
 
 def _time(value: object) -> int:
-    # A boolean is an integer to Python, and a float may be none at all.
+    # In Python a boolean is an integer, and a float may be NaN.
     if type(value) is not int or not 0 <= value <= LATEST:
         raise Unacceptable("one of its times is not valid")
     return value
 
 
 def _decoded(part: str) -> bytes:
-    """Return what a part of a token says. Raises: Unacceptable."""
+    """Return the bytes in a part of a token. Raises: Unacceptable."""
     try:
         data = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except ValueError:
         data = b""
-    # One spelling for one token: the bits that base64 leaves over must not differ.
+    # Each token has one spelling: the unused bits of base64 must be zero.
     if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != part:
         raise Unacceptable("it is not the token of an approval")
     return data

@@ -1,1 +1,1 @@
-"""Plans: what a preview counted, its seal, and whether it still holds."""
+"""Plans: the counts of a preview, their seal, and the checks before a job is made from them."""

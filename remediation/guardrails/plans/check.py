@@ -1,4 +1,4 @@
-"""What a plan's file only claims, computed again: a file can be edited, what follows from its search can't be."""
+"""Recomputes the parts of a plan that follow from its search: anybody can edit the file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def recompute_plan(plan: Plan, policy: Policy) -> Plan:
-    """Return the plan with its reversibility, drift and discovery limit as they follow from its search and numbers.
+    """Return the plan with its reversibility, drift and discovery limit computed from its search and numbers.
 
-    The file's own drift and limit count where they are smaller. The plan keeps its hash: that is its name.
-    Raises: PlanRefused where the pinned search is not what the asked search gives, or where numbers are missing that
-    could have been counted.
+    The file's own drift and limit count where they are smaller. The plan keeps its hash, which names it.
+    Raises: PlanRefused where the pinned search does not follow from the asked search, or where numbers are missing
+    that can be counted.
     """
     _check_window(plan)
     _check_numbers(plan)
@@ -35,13 +35,13 @@ def recompute_plan(plan: Plan, policy: Policy) -> Plan:
 
 
 def smallest_drift(destination: Destination | None, policy: Policy, *claimed: float | None) -> float:
-    """Return the percent by which a count may differ: the smallest of folder, policy and what is claimed."""
+    """Return the percent by which a count may differ: the smallest of folder, policy and the claimed ones."""
     known = (default_drift(destination), policy.max_drift_percent, *claimed)
     return min(percent for percent in known if percent is not None)
 
 
 def discovery_limit(messages: int | None, drift: float, policy: Policy, *claimed: int | None) -> int | None:
-    """Return the most messages that a job may discover: the smallest of numbers, policy and what is claimed."""
+    """Return the most messages that a job may discover: the smallest of numbers, policy and the claimed ones."""
     if messages is None:
         return policy.max_messages
     known = (allowed_over(messages, drift), policy.max_messages, *claimed)

@@ -1,8 +1,8 @@
 """A plan: a request with its window pinned, the numbers that its search found, and a hash over both.
 
-The hash names the plan: approvals and the job refer to it. A plan is plain JSON and holds no secret. Anybody can edit a
-plan and compute a hash that fits, so the hash proves no origin: remediation.guardrails.plans.seal does, and
-remediation.guardrails.plans.check computes again what a file only claims.
+The hash names the plan: approvals and the job refer to it. A plan is plain JSON without secrets. Anybody can edit a
+plan and compute a matching hash, so the hash proves no origin. The seal does (remediation.guardrails.plans.seal), and
+remediation.guardrails.plans.check recomputes what follows from the search.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from core.json_values import below
 from remediation.guardrails.change import Numbers
 from remediation.guardrails.limits import OLDEST_PLAN
 
-# How far a count may be from the plan's, in percent, where nothing else is said.
+# By how many percent a count may differ from the plan's, unless something smaller is set.
 DEFAULT_DRIFT_PERCENT = 10.0
 
 Parity = Literal["exact", "approximate", "unknown"]
@@ -36,7 +36,7 @@ class Part(BaseModel):
 
 
 class Reversibility(Part):
-    """Whether what is done can be undone, and how."""
+    """Whether the change can be undone, and how."""
 
     reversible: bool
     how: str
@@ -50,39 +50,43 @@ class Refusal(Part):
 
 
 class Plan(Part):
-    """What preview-job returns, and create-move-job, release-job and wait-for-job take."""
+    """The result of preview-job, which create-move-job, release-job and wait-for-job take."""
 
-    version: Literal[1] = Field(1, description="Of this shape.")
+    version: Literal[1] = Field(1, description="The version of this format.")
     plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 over everything in the plan but its seal.")
     seal: str | None = Field(
         None,
         pattern=r"^hmac-sha256:[0-9a-f]{64}$",
         description="HMAC under CFES_PLAN_KEY over plan_hash: proves that preview-job made it. Null without a key.",
     )
-    account_id: str = Field(description="The account that it is for.")
+    account_id: str = Field(description="The account of the search.")
     previewed_at: str = Field(description="RFC 3339.")
-    requested_by: str | None = Field(description="Who asked for it; null where not stated.")
+    requested_by: str | None = Field(description="The requester; null where not stated.")
     requester_proved: bool = Field(
-        description="Whether CFES_REQUESTED_BY or the platform says who asked; false: a parameter or nobody."
+        description="Whether the requester comes from CFES_REQUESTED_BY or the platform, not from a parameter."
     )
     action: ActionType = Field(description="MOVE or RELEASE.")
     destination: Destination | None = Field(description="The folder; null for RELEASE.")
-    search_params: dict[str, Any] = Field(description="The search as the job gets it, its window pinned.")
+    search_params: dict[str, Any] = Field(description="The search as the job gets it, with its window pinned.")
     asked_search_params: dict[str, Any] = Field(description="The search as it was asked for.")
     messages: int | None = Field(
         ge=0,
         description="Messages found, one for each mailbox that holds one, as a job counts; null: can't be counted.",
     )
-    distinct_messages: int | None = Field(ge=0, description="The same without the copies in several mailboxes.")
+    distinct_messages: int | None = Field(
+        ge=0, description="Messages found, each counted once however many mailboxes hold it."
+    )
     recipients: int | None = Field(ge=0, description="Distinct recipients.")
     malicious: int | None = Field(ge=0, description="Messages with the verdict MALICIOUS or MALICIOUS-BEC.")
-    by_recipient_domain: dict[str, int] = Field(description="Messages by the recipient's domain, the most first.")
+    by_recipient_domain: dict[str, int] = Field(
+        description="Messages by the recipient's domain, the most frequent first."
+    )
     by_disposition: dict[str, int] = Field(description="Messages by verdict.")
     by_delivery_status: dict[str, int] = Field(description="Messages by delivery status; one may have several.")
-    by_sender: dict[str, int] = Field(description="Messages by sender, the most first.")
+    by_sender: dict[str, int] = Field(description="Messages by sender, the most frequent first.")
     unproved: int | None = Field(
         ge=0,
-        description="Messages whose sender neither DMARC nor an aligned SPF proves: anybody can have written them.",
+        description="Messages whose sender neither DMARC nor an aligned SPF proves: the sender may be forged.",
     )
     proved_clean: dict[str, int] = Field(
         description="Messages with a clean verdict, by sender, where DMARC or an aligned SPF proves the sender."
@@ -90,20 +94,22 @@ class Plan(Part):
     sample: list[dict[str, Any]] = Field(description="Some of the messages found, each verdict in turn.")
     protected: list[str] = Field(description="Recipients and senders found that the policy protects, at most 100.")
     own_senders: list[str] = Field(
-        description="Senders found that may be the organisation's own, at most 10: From or envelope sender is in a "
-        "domain of the recipients or in one of the policy's own domains."
+        description="Senders found that may be the organisation's own, at most 10: their From or envelope sender is in "
+        "a domain of the recipients or in one of the policy's own domains."
     )
     parity: Parity = Field(
-        description="Whether a job with this search finds what was counted: approximate where the message search can't "
-        "express a criterion and it was checked on each message found; unknown where it could not be counted."
+        description="Whether a job with this search finds the messages that were counted. approximate: the message "
+        "search can't express a criterion, which was checked on each message found. unknown: they could not be counted."
     )
-    parity_notes: list[str] = Field(description="Which criteria these are, and what was done about them.")
+    parity_notes: list[str] = Field(
+        description="The criteria that the message search can't express, and how they were checked."
+    )
     reversibility: Reversibility
     max_drift: float = Field(ge=0, le=1000, description="Percent by which a count may differ before the create.")
     cancel_if_discovered_over: int | None = Field(ge=0, description="wait-for-job cancels a job that discovers more.")
-    approvals_needed: int = Field(ge=0, description="How many approvals the policy asks for.")
-    refusals: list[Refusal] = Field(description="What would refuse a create with this plan now.")
-    warnings: list[str] = Field(description="What a person should know.")
+    approvals_needed: int = Field(ge=0, description="How many approvals the policy requires.")
+    refusals: list[Refusal] = Field(description="The refusals that a create with this plan would meet now.")
+    warnings: list[str] = Field(description="Warnings for a person.")
 
     @model_validator(mode="after")
     def _is_one_that_preview_makes(self) -> Self:
@@ -118,11 +124,11 @@ class Plan(Part):
         return None if self.messages is None or self.recipients is None else Numbers(self.messages, self.recipients)
 
     def request(self) -> BulkJobRequest:
-        """What the job is created with. Raises: PlanRefused where the search is none."""
+        """Return the request that the job is created with. Raises: PlanRefused where the search is not valid."""
         return self._request(self.search_params)
 
     def asked(self) -> BulkJobRequest:
-        """The same as it was asked for, before the window was pinned. Raises: PlanRefused."""
+        """Return the request as the caller asked for it, before the window was pinned. Raises: PlanRefused."""
         return self._request(self.asked_search_params)
 
     def _request(self, search_params: dict[str, Any]) -> BulkJobRequest:
@@ -133,29 +139,29 @@ class Plan(Part):
                 search_params=SearchParams.model_validate(search_params),
             )
         except ValidationError:
-            raise PlanRefused("the plan's search_params are none that a job takes") from None
+            raise PlanRefused("the plan's search_params are not valid for a job") from None
 
     def most_messages(self, percent: float) -> int | None:
-        """How many the messages may have become by now; None where they could not be counted."""
+        """Return the most messages that there may be now; None where they could not be counted."""
         return None if self.messages is None else allowed_over(self.messages, percent)
 
     def has_drifted(self, now: Numbers, percent: float) -> bool:
-        """Whether messages or recipients are more or fewer than the plan's by more than that."""
+        """Return whether messages or recipients differ from the plan's by more than this percentage."""
         if self.numbers is None:
             return False
         pairs = zip(self.numbers, now, strict=True)
         return any(abs(after - before) > allowed_over(before, percent) - before for before, after in pairs)
 
     def check_age(self, now: datetime) -> None:
-        """Raises: PlanRefused for a plan that is too old, or from the future."""
+        """Check that the plan is neither too old nor from the future. Raises: PlanRefused."""
         try:
             made = parse_instant(self.previewed_at)
         except ValueError:
-            raise PlanRefused("the plan's previewed_at is no date-time") from None
+            raise PlanRefused("the plan's previewed_at is not a valid date-time") from None
         if made - now > CLOCK_SKEW:
             raise PlanRefused(
-                f"the plan was made at {self.previewed_at}, which lies ahead: it is {format_instant(now)} here",
-                help="Nothing was changed. One of the two machines' clocks is wrong: set it, and make a new plan.",
+                f"the plan was made at {self.previewed_at}, which is in the future: it is {format_instant(now)} here",
+                help="Nothing was changed. The clock of one of the two machines is wrong: set it, and make a new plan.",
             )
         if now - made > OLDEST_PLAN:
             raise PlanRefused(
@@ -164,15 +170,13 @@ class Plan(Part):
 
 
 def new_plan(facts: Mapping[str, Any]) -> Plan:
-    """Return the plan with these fields and the hash over them, without a seal: remediation.guardrails.plans.seal
-    makes that.
-    """
+    """Return the plan with these fields and their hash. remediation.guardrails.plans.seal adds the seal."""
     unsigned = Plan.model_validate({**facts, "plan_hash": "0" * 64, "seal": None})
     return unsigned.model_copy(update={"plan_hash": hash_of(unsigned)})
 
 
 def hash_of(plan: Plan) -> str:
-    """SHA-256 over the plan's canonical JSON: keys sorted, no white space, everything but hash and seal."""
+    """Return SHA-256 over the plan's canonical JSON: keys sorted, no white space, everything but hash and seal."""
     content = plan.model_dump(mode="json", exclude={"plan_hash", "seal"})
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(f"cfes plan\0{canonical}".encode()).hexdigest()
@@ -193,12 +197,12 @@ def read_plan(document: Mapping[str, Any]) -> Plan:
             "accepted: make a new one.",
         ) from None
     if hash_of(plan) != plan.plan_hash:
-        raise PlanRefused("the plan was changed after it was made: its plan_hash does not fit its content")
+        raise PlanRefused("the plan was changed after it was made: its plan_hash does not match its content")
     return plan
 
 
 def reversibility_of(action: ActionType, destination: Destination | None) -> Reversibility:
-    """Return whether what this call does can be undone, and how: of one call, not of the action at its worst."""
+    """Return whether this one call can be undone, and how."""
     if action == "RELEASE":
         return Reversibility(
             reversible=False,
@@ -219,12 +223,12 @@ def reversibility_of(action: ActionType, destination: Destination | None) -> Rev
 
 
 def default_drift(destination: Destination | None) -> float:
-    """Percent. What this pack can't undo must find exactly what the plan found."""
+    """Return the drift in percent: 0 where this pack can't undo the move."""
     return 0.0 if destination in IRREVERSIBLE_DESTINATIONS else DEFAULT_DRIFT_PERCENT
 
 
 def allowed_over(count: int, percent: float) -> int:
-    """The most that `count` may have become by now: never rounded up."""
+    """Return the most that `count` may be now: never rounded up."""
     return count + int(count * percent / 100)
 
 

@@ -1,6 +1,6 @@
-"""The seal on a plan: proof that preview-job made it, under a key that callers of actions do not have.
+"""The seal on a plan: it proves that preview-job made the plan, by a key that callers of actions do not have.
 
-`plan_hash` names a plan and finds accidental edits; anybody can compute it. The seal is an HMAC-SHA256 under
+`plan_hash` names a plan and shows accidental edits, but anybody can compute it. The seal is an HMAC-SHA256 under
 CFES_PLAN_KEY over the plan's hash, and so over its search, numbers and requester.
 """
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from remediation.guardrails.plans.plan import Plan
 
-# unchecked: the plan has a seal, and there is no key here to check it with.
+# unchecked: the plan has a seal, and no key is set to check it.
 SealState = Literal["sealed", "unsealed", "broken", "unchecked"]
 
-# Plans that this process made itself: they have not been outside, sealed or not.
+# Plans that this process made itself: they never left it, so they need no seal.
 _MADE_HERE: OrderedDict[str, None] = OrderedDict()
 MOST_REMEMBERED = 256
 
@@ -38,7 +38,7 @@ def seal_plan(plan: Plan, key: SecretStr | None) -> Plan:
 
 
 def seal_state(plan: Plan, key: SecretStr | None) -> SealState:
-    """Return whether the plan carries the seal of this key. `plan` comes from `read_plan`, which checks its hash."""
+    """Return whether the plan has the seal of this key. `plan` comes from `read_plan`, which checks its hash."""
     if plan.seal is None:
         return "unsealed"
     if key is None:
@@ -57,21 +57,23 @@ def remember(plan_hash: str) -> None:
 def check_seal(plan: Plan, key: SecretStr | None, *, required: bool) -> list[str]:
     """Return the warnings about a plan whose origin is not proved; none for a sealed one or one made here.
 
-    required: the policy asks for a plan or an approval. Raises: PlanRefused for a broken seal, and for a missing one
-    where it is required.
+    required: whether the policy requires a plan or an approval.
+    Raises: PlanRefused for a broken seal, and for a missing one where it is required.
     """
     state = seal_state(plan, key)
     if state == "sealed":
         return []
     if state == "broken":
-        raise PlanRefused("the plan's seal does not fit CFES_PLAN_KEY: the plan was edited, or sealed with another key")
+        raise PlanRefused(
+            "the plan's seal does not match CFES_PLAN_KEY: the plan was edited, or sealed with another key"
+        )
     if required:
         why = "CFES_PLAN_KEY is not set here, so no seal can be checked" if key is None else "this plan has no seal"
         raise PlanRefused(
-            f"the policy asks for a plan that preview-job has sealed: {why}",
+            f"the policy requires a plan that preview-job has sealed: {why}",
             help="Nothing was changed. Set the same CFES_PLAN_KEY where plans are made and where they are used "
             "(`cfes policy init` makes one), and make a new plan with preview-job.",
         )
     if plan.plan_hash in _MADE_HERE:
         return []
-    return ["unverified plan: it came from outside this run, and no seal proves that preview-job made it"]
+    return ["unverified plan: it comes from outside this run, and no seal proves that preview-job made it"]

@@ -1,7 +1,7 @@
-"""A policy as evidence: what it says, in one canonical form, and the hash over that.
+"""A policy as evidence: its content in one canonical form, and the hash over it.
 
-The form has no comments of the YAML file and no value that is the default: two files that say the same have one hash.
-It holds no secret, because a policy can't: its keys are public ones, and every field is of a known form.
+The form leaves out the YAML file's comments and every default value: two files with the same meaning have one hash. It
+holds no secret, because a policy has none: its keys are public, and every field has a known form.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FORMAT = "cfes-policy/1"
 
 
 class PolicyDocument(BaseModel):
-    """The content of policy.json. policy: null where there was none, or names are left out; then `why` says so."""
+    """The content of policy.json. policy: null where there was none, or names are left out; `why` has the reason."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -31,7 +31,7 @@ class PolicyDocument(BaseModel):
 
 
 def canonical(policy: Policy) -> dict[str, Any]:
-    """Return what the policy says, as plain JSON values."""
+    """Return the policy as plain JSON values."""
     return policy.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
 
 
@@ -49,18 +49,18 @@ def policy_document(policy: Policy, *, read_at: str) -> dict[str, Any]:
 
 
 def without_policy(why: str, *, sha256: str | None = None) -> dict[str, Any]:
-    """Return the content of policy.json where no policy is in it."""
+    """Return the content of policy.json without a policy."""
     return PolicyDocument(sha256=sha256, why=why, policy=None).model_dump(mode="json")
 
 
 def read_policy_document(document: Mapping[str, Any]) -> tuple[PolicyDocument, Policy | None]:
-    """Return the document and its policy. Raises: ValueError where it can't be used, or its hash is another."""
+    """Return the document and its policy. Raises: ValueError where it is not valid, or its hash does not match."""
     try:
         found = PolicyDocument.model_validate(dict(document))
         policy = None if found.policy is None else Policy.model_validate(found.policy)
     except ValidationError as error:
         where = "/".join(str(part) for part in error.errors(include_input=False, include_url=False)[0]["loc"])
-        raise ValueError(f"it does not fit at {where or 'its beginning'}") from None
+        raise ValueError(f"it is not valid at {where or 'its beginning'}") from None
     if policy is not None and policy_hash(policy) != found.sha256:
-        raise ValueError("its sha256 is not that of its policy")
+        raise ValueError("its sha256 does not match its policy")
     return found, policy

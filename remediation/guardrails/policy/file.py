@@ -1,7 +1,7 @@
-"""Reads the policy's file, where only root and this process's own user can change or replace it.
+"""Reads the policy's file, and refuses it where anyone but root and this process's own user can change it.
 
-A policy that the callers of the pack could edit would limit nobody. The owner and mode of the file are checked, those
-of every directory that leads to it, and those of symbolic links on the way: Kubernetes mounts config maps with links.
+A policy that callers of the pack can edit limits nobody. The owner and mode of the file are checked, those
+of every directory above it, and those of symbolic links on the way: Kubernetes mounts config maps with links.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from core.errors import PolicyUnusable
 from core.file_ownership import Weakness, fixes, root_and_this_user, weaknesses_of, weaknesses_on_the_way
 
-# A deep path can have many weak directories; the first ones tell enough.
+# A deep path can have many weak directories; the first ones are enough.
 MOST_SHOWN = 5
 
 
@@ -24,7 +24,7 @@ def read_policy_file(path: str, most_bytes: int) -> bytes:
     Raises: PolicyUnusable where it can't be read, is not a regular file, or another user can change it.
     """
     try:
-        # Without O_NONBLOCK a named pipe would hold the process for ever.
+        # Without O_NONBLOCK a named pipe would block the process.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(file.fileno())
@@ -46,7 +46,7 @@ def _refuse_weak(path: str, weaknesses: list[Weakness]) -> None:
     if not weaknesses:
         return
     weaknesses = weaknesses[:MOST_SHOWN]
-    said = "; ".join(str(weakness) for weakness in weaknesses)
+    listed = "; ".join(str(weakness) for weakness in weaknesses)
     raise PolicyUnusable(
-        f"the policy {path[:200]!r} can be changed by another user: {said}. To fix it: {fixes(weaknesses)}"
+        f"the policy {path[:200]!r} can be changed by another user: {listed}. To fix it: {fixes(weaknesses)}"
     )

@@ -20,7 +20,7 @@ def destination_refusal(policy: Policy, destination: Destination) -> PolicyRefus
 
 
 class PolicyGate:
-    """Asks the policy in the file at `path`, which is read once, at the first question."""
+    """Applies the policy in the file at `path`, which is read once, at the first check."""
 
     def __init__(self, path: str | None) -> None:
         self._path = path
@@ -30,7 +30,7 @@ class PolicyGate:
     def policy(self) -> Policy:
         """The policy; one that allows everything where there is no file. Raises: PolicyUnusable."""
         if self._policy is None:
-            # Most calls ask for none: its models are not built at every start.
+            # Most calls need none: its models are not built at every start.
             from remediation.guardrails.policy.loading import load_policy  # noqa: PLC0415
             from remediation.guardrails.policy.policy import NO_POLICY  # noqa: PLC0415
 
@@ -55,7 +55,7 @@ class PolicyGate:
 
 
 def attach_policy(api: EmailSecurity) -> PolicyGate:
-    """Return the connector's gate; one that asks the connection's policy where it has none yet.
+    """Return the connector's gate, after attaching one for the connection's policy where it has none.
 
     Raises: PolicyUnusable where it has another kind of gate.
     """
@@ -67,5 +67,5 @@ def attach_policy(api: EmailSecurity) -> PolicyGate:
 
 
 def policy_of(api: EmailSecurity) -> Policy:
-    """Return the policy that holds for calls of this connector. Raises: PolicyUnusable."""
+    """Return the policy for calls of this connector. Raises: PolicyUnusable."""
     return attach_policy(api).policy

@@ -1,6 +1,6 @@
-"""Loads a policy from its file, and says of each thing that is wrong where it is and what to write instead.
+"""Loads a policy from its file, and reports each problem with its place and the fix.
 
-A policy that can't be read in full is refused in full: a misspelt limit that is skipped would be no limit.
+A policy with any problem is refused as a whole: a misspelled limit must not be skipped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from remediation.guardrails.policy.file import read_policy_file
 from remediation.guardrails.policy.policy import Policy
 from remediation.guardrails.policy.rules import ApprovalRule, Approver, Budget, DeleteRule, Rule
 
-# More of them help nobody, and a file of nonsense has thousands.
+# More do not help, and a file of nonsense has thousands.
 MOST_PROBLEMS = 50
 
 
@@ -31,7 +31,7 @@ def load_policy(path: str) -> Policy:
         document = read(text).data
         if document is not None:
             return Policy.model_validate(document)
-        problems = [Problem(pointer="", message="is empty: the least that a policy says is `policy: 1`")]
+        problems = [Problem(pointer="", message="is empty: a policy needs at least `policy: 1`")]
     except YamlRefused as error:
         at = "" if error.line is None else f"line {error.line}: "
         problems = [Problem(pointer=error.pointer, message=f"{at}{error.message}")]
@@ -44,10 +44,10 @@ def load_policy(path: str) -> Policy:
 
 
 def unusable(path: str | None, problems: list[Problem]) -> PolicyUnusable:
-    """The error for a policy with these problems; `path` where it is known."""
+    """Return the error for a policy with these problems. path: None where it is not known."""
     named = "" if path is None else f" {path[:200]!r}"
-    said = "; ".join(f"{p['pointer'] or '/'}: {p['message']}" for p in problems)
-    return PolicyUnusable(f"the policy{named} can't be used: {said}", problems=problems)
+    listed = "; ".join(f"{p['pointer'] or '/'}: {p['message']}" for p in problems)
+    return PolicyUnusable(f"the policy{named} can't be used: {listed}", problems=problems)
 
 
 def _text(path: str) -> str:
@@ -61,31 +61,31 @@ def _text(path: str) -> str:
 
 
 def _problems(error: Any) -> Iterator[Problem]:
-    """One of pydantic's errors in the words of the format."""
+    """Yield the problems in one of pydantic's errors, in the words of the format."""
     if error["type"] == "contradictions":
         yield from error["ctx"]["problems"]
         return
     pointer = ""
     for part in error["loc"]:
         pointer = below(pointer, part)
-    said = str(error["msg"])
+    text = str(error["msg"])
     match error["type"]:
         case "extra_forbidden":
-            said = f"unknown key{_suggestion(error['loc'])}"
+            text = f"unknown key{_suggestion(error['loc'])}"
         case "missing":
-            said = "is required"
+            text = "is required"
         case "model_type":
-            said = "must be a map of keys and values"
+            text = "must be a map of keys and values"
         case "literal_error":
-            said = f"must be {error['ctx']['expected']}"
+            text = f"must be {error['ctx']['expected']}"
         case "string_pattern_mismatch":
             group = "groups" in error["loc"] or "one_from" in error["loc"]
-            said = f"must be 1 to 64 letters, digits and {'. _ -' if group else '. _ % + @ -'}"
+            text = f"must be 1 to 64 letters, digits and {'. _ -' if group else '. _ % + @ -'}"
         case "value_error":
-            said = said.removeprefix("Value error, ")
+            text = text.removeprefix("Value error, ")
         case _:
-            said = said[:1].lower() + said[1:]
-    yield Problem(pointer=pointer, message=printable(said)[:500])
+            text = text[:1].lower() + text[1:]
+    yield Problem(pointer=pointer, message=printable(text)[:500])
 
 
 def _suggestion(location: tuple[Any, ...]) -> str:

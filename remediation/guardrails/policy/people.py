@@ -1,4 +1,4 @@
-"""People by their names in settings, policy and approvals: who may be whom, and who is in which group."""
+"""Compares people by their names in settings, policy and approvals, and matches them to groups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 def same_person(first: str, second: str) -> bool:
-    """Return whether the two names may belong to one person.
+    """Return whether two names may belong to one person.
 
     Case, a `+` tag, white space around the name and a dot at the end make no difference. A login without a domain
     matches an address with any domain: `alice` may be `alice@corp.example`. Two addresses in different domains are two
@@ -22,7 +22,7 @@ def named_among(name: str, names: Iterable[str]) -> bool:
 
 
 def unmatched_groups(groups: Sequence[str], members: Mapping[str, Collection[str]]) -> list[str]:
-    """Return the groups without a person of their own: each person counts for one group at most.
+    """Return the groups for which no person is left: each person counts for one group at most.
 
     members: the groups of each person.
     """

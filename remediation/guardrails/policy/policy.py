@@ -1,6 +1,6 @@
-"""The organisation's policy: limits, what is protected, what needs a plan or approvals.
+"""The organisation's policy: limits, protected people, and when a change needs a plan or approvals.
 
-Parameters override only what it names. It is a YAML file that the setting CFES_POLICY names.
+Parameters override only the guardrails that it lists. It is a YAML file that the setting CFES_POLICY names.
 docs/reference/policy.md shows one. remediation.guardrails.policy.rules has its parts,
 remediation.guardrails.policy.loading reads the file.
 """
@@ -21,10 +21,10 @@ from core.quantity import counted
 from remediation.guardrails.policy.people import named_among, same_person, unmatched_groups
 from remediation.guardrails.policy.rules import ApprovalRule, Approver, Budget, DeleteRule, Part, Person, Rule
 
-# Thirty days. An approval is for a plan of today's mail.
+# Thirty days.
 LONGEST_APPROVAL_HOURS = 720.0
 
-# The parameters that lift a guardrail. Where a policy is set it has to name them.
+# The parameters that override a guardrail. Where a policy is set, it must list them.
 Override = Literal["allow_broad_search", "allow_irreversible", "allow_malicious", "allow_open_window"]
 
 
@@ -43,7 +43,7 @@ OwnDomain = Annotated[str, Field(max_length=LONGEST_ENTRY), AfterValidator(_chec
 
 
 def _whole_number(value: object) -> object:
-    """The value itself; `true` and `1.0` equal 1, and are no version."""
+    """Return a whole number as it is, anything else as None: `true` and `1.0` equal 1, and are not a version."""
     return value if type(value) is int else None
 
 
@@ -52,62 +52,62 @@ def _delete_rule(value: object) -> object:
 
 
 class Policy(Part):
-    """What the organisation allows. A limit that is not given is none."""
+    """The organisation's policy. A limit that is not given does not apply."""
 
     policy: Annotated[Literal[1], BeforeValidator(_whole_number)] = Field(description="The version of this format: 1.")
     max_messages: int | None = Field(
-        None, ge=0, description="No job and no by-ID action on more messages than this, a copy in each mailbox counted."
+        None, ge=0, description="The most messages of a job or a by-ID action, one for each mailbox that holds a copy."
     )
-    max_recipients: int | None = Field(None, ge=0, description="No job on messages of more different recipients.")
+    max_recipients: int | None = Field(
+        None, ge=0, description="The most different recipients of a job or a by-ID action."
+    )
     max_drift_percent: float | None = Field(
-        None, ge=0, le=1000, description="How far the search may be from its plan, in percent of the plan's messages."
+        None, ge=0, le=1000, description="By how many percent the count may differ from the plan's."
     )
     destinations: list[Destination] | None = Field(
         None, description="The folders that messages may be moved to. An empty list allows none; not given, all."
     )
     protected_recipients: list[Guarded] = Field(
-        [], description="Addresses and domains whose mailboxes are not touched. A domain covers its subdomains."
+        [], description="Addresses and domains whose mailboxes must not be changed. A domain covers its subdomains."
     )
     protected_senders: list[Guarded] = Field(
-        [], description="Addresses and domains whose messages are not touched. A domain covers its subdomains."
+        [],
+        description="Senders whose messages must not be moved or released, as protected_recipients.",
     )
     own_domains: list[OwnDomain] = Field(
         [],
-        description="The organisation's own domains: a search for one narrows nothing, a sender in one may be its own.",
+        description="The organisation's own domains. A search for one does not narrow; a sender in one may be its own.",
     )
     overrides: list[Override] = Field(
         [], description="The `allow_...` parameters that have an effect. Without it none of them does."
     )
     budgets: list[Budget] = Field(
-        [], max_length=100, description="What may be changed within some hours, over several jobs."
+        [], max_length=100, description="Limits on the changes within some hours, over several jobs."
     )
     reason_needed: bool = Field(
         False, description="Whether new jobs, changed messages and delete-job need a `comment`."
     )
-    observe: bool = Field(
-        False, description="Change nothing: every check is made, and the write is refused and logged instead."
-    )
+    observe: bool = Field(False, description="Change nothing: every check runs, and the write is refused and logged.")
     plan_needed: list[Rule] = Field(
         [],
         max_length=100,
-        description="When a job needs a plan: any rule that applies. A list of named messages is its own plan.",
+        description="When a job needs a plan: where any rule applies. A list of named messages is its own plan.",
     )
     approval_needed: list[ApprovalRule] = Field(
-        [], max_length=100, description="When approvals are needed: the most that any rule which applies asks for."
+        [], max_length=100, description="When approvals are needed: the most that any rule requires which applies."
     )
     approvers: list[Approver] = Field([], max_length=100, description="Who may approve, each with a public key.")
     service_accounts: list[Person] = Field(
         [],
         max_length=100,
-        description="Accounts whose user is not known: they approve nothing, and what they ask for needs "
-        "one more approval.",
+        description="Accounts whose user is not known. They can't approve, and their requests need one more approval.",
     )
     approval_hours: float = Field(
-        24, gt=0, le=LONGEST_APPROVAL_HOURS, description="The longest life of an approval, in hours."
+        24, gt=0, le=LONGEST_APPROVAL_HOURS, description="How long an approval is valid at most, in hours."
     )
 
     delete: Annotated[DeleteRule, BeforeValidator(_delete_rule)] | None = Field(
-        None, description="What must hold before a job is deleted: `refused`, or a map with `evidence`."
+        None, description="The conditions for deleting a job: `refused`, or a map with `evidence`."
     )
 
     @model_validator(mode="after")
@@ -119,7 +119,7 @@ class Policy(Part):
 
     @property
     def counts(self) -> bool:
-        """Whether something in it can only be kept by counting what a search finds."""
+        """Whether any of its rules needs a count of the messages."""
         rules = [*self.plan_needed, *self.approval_needed]
         return bool(
             self.max_messages is not None
@@ -145,15 +145,15 @@ class Policy(Part):
         return tuple(dict.fromkeys(group for rule in rules for group in rule.one_from))
 
     def protects_recipient(self, address: str) -> bool:
-        """Whether the mailbox must not be touched."""
+        """Return whether the mailbox must not be changed."""
         return self._recipients.covers(address)
 
     def protects_sender(self, address: str) -> bool:
-        """Whether messages from this address, or this domain, must not be touched."""
+        """Return whether messages from this address, or this domain, must not be moved or released."""
         return self._senders.covers(address)
 
     def allows_destination(self, destination: Destination) -> bool:
-        """Whether messages may be moved there."""
+        """Return whether messages may be moved to this folder."""
         return self.destinations is None or destination in self.destinations
 
     @cached_property
@@ -165,7 +165,7 @@ class Policy(Part):
         return AddressSet(self.protected_senders)
 
 
-# Made without validation: to build the validators takes time at each start, and most processes have no policy.
+# Made without validation: the validators take time to build at each start, and most processes have no policy.
 NO_POLICY = Policy.model_construct(policy=1)
 
 
@@ -181,7 +181,7 @@ def _contradictions(policy: Policy) -> Iterator[Problem]:
         if len(set(rule.one_from)) < len(rule.one_from):
             yield Problem(pointer=f"/approval_needed/{index}/one_from", message="names a group twice")
         elif missing := unmatched_groups(rule.one_from, members):
-            message = f"can never be met: no approver of their own is left for {', '.join(missing)}"
+            message = f"can never be met: no separate approver is left for {', '.join(missing)}"
             yield Problem(pointer=f"/approval_needed/{index}/one_from", message=message)
     yield from _same_approvers(policy)
 
@@ -192,12 +192,12 @@ def _same_approvers(policy: Policy) -> Iterator[Problem]:
         before = policy.approvers[:index]
         earlier = next((n for n, other in enumerate(before) if same_person(approver.name, other.name)), None)
         if earlier is not None:
-            message = f"is that of approver {earlier} too: one person would count twice"
+            message = f"is also the name of approver {earlier}: one person would count twice"
             yield Problem(pointer=f"/approvers/{index}/name", message=message)
         if named_among(approver.name, policy.service_accounts):
             message = "is a service account: only a person can approve"
             yield Problem(pointer=f"/approvers/{index}/name", message=message)
         first = keys.setdefault("".join(approver.public_key.split()), index)
         if first != index:
-            message = f"is that of approver {first} too: one person would count twice"
+            message = f"is also the key of approver {first}: one person would count twice"
             yield Problem(pointer=f"/approvers/{index}/public_key", message=message)

@@ -1,4 +1,4 @@
-"""The parts of a policy: its rules, approvers and budgets, each checked by itself."""
+"""The parts of a policy: rules, approvers and budgets."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PUBLIC_KEY = re.compile(r"\s*-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----
 
 
 def _pem(text: str) -> str:
-    """The text itself. Whether the key is an Ed25519 key is seen by remediation.guardrails.approvals.keys."""
+    """Return the text of one public key. remediation.guardrails.approvals.keys checks that it is an Ed25519 key."""
     if "PRIVATE KEY" in text:
         raise ValueError(
-            "is a private key: it belongs to the approver alone; make a new pair, and put the public key here"
+            "is a private key, which only the approver may have: make a new pair, and put the public key here"
         )
     if not _PUBLIC_KEY.fullmatch(text):
         raise ValueError("is not the PEM text of one public key (-----BEGIN PUBLIC KEY-----)")
@@ -38,29 +38,31 @@ class Part(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _says_something(cls, value: object) -> object:
-        """A key without a value, its lines commented out perhaps, must not lift a limit."""
+        """Refuse a key without a value: its lines may be commented out, and must not remove a limit."""
         if value is None:
             raise ValueError("is empty: leave the key out, or give it a value")
         return value
 
 
 class Rule(Part):
-    """When something is needed: all conditions given must hold. A rule without conditions always applies."""
+    """The conditions of a requirement: all that are given must hold. A rule without conditions always applies."""
 
     actions: list[ActionType] | None = Field(
         None, min_length=1, description="MOVE, RELEASE or both. A MOVE to Inbox counts as both."
     )
     delivers: bool | None = Field(
-        None, description="Whether messages come into users' Inbox: by a RELEASE or by a MOVE to Inbox."
+        None, description="Whether messages are delivered to users' Inbox: by a RELEASE or by a MOVE to Inbox."
     )
     destinations: list[Destination] | None = Field(
-        None, min_length=1, description="The folders that a move goes to. A release goes to none of them."
+        None, min_length=1, description="The destination folders of a MOVE. A RELEASE has none."
     )
     more_than_messages: int | None = Field(
-        None, ge=0, description="Above this number of messages, a copy in each mailbox counted. Holds if not known."
+        None,
+        ge=0,
+        description="More messages than this, one for each mailbox with a copy. Holds for an unknown number.",
     )
     more_than_recipients: int | None = Field(
-        None, ge=0, description="Above this number of different recipients. Holds if not known."
+        None, ge=0, description="More different recipients than this. Holds for an unknown number."
     )
 
     @model_validator(mode="after")
@@ -71,7 +73,7 @@ class Rule(Part):
         return self
 
     def _is_about(self, action: ActionType, destination: Destination | None) -> bool:
-        """Return whether the conditions on what is done hold; an unknown destination counts as the listed one."""
+        """Return whether the conditions on action and folder hold; an unknown folder counts as a listed one."""
         into_inbox = delivers(action, destination)
         if self.actions is not None and action not in self.actions and not (into_inbox and "RELEASE" in self.actions):
             return False
@@ -82,7 +84,7 @@ class Rule(Part):
         return action == "MOVE" and (destination is None or destination in self.destinations)
 
     def applies(self, reach: Reach) -> bool:
-        """Return whether all conditions hold; what is not known counts as too many, and as the listed destination."""
+        """Return whether all conditions hold. Unknown numbers count as too many, an unknown folder as a listed one."""
         return (
             self._is_about(reach.action, reach.destination)
             and _above(reach.messages, self.more_than_messages)
@@ -91,7 +93,7 @@ class Rule(Part):
 
 
 class ApprovalRule(Rule):
-    """When approvals are needed, and how many."""
+    """The conditions under which approvals are needed, and how many."""
 
     approvals: int = Field(1, ge=1, le=5, description="How many different approvers must have approved, 1 to 5.")
     one_from: list[Group] = Field(
@@ -100,10 +102,11 @@ class ApprovalRule(Rule):
 
 
 class Approver(Part):
-    """Who may approve."""
+    """A person who may approve."""
 
     name: str = Field(
-        pattern=PERSON, description="A login or an address, as CFES_REQUESTED_BY gives it: nobody approves their own."
+        pattern=PERSON,
+        description="A login or an address, as in CFES_REQUESTED_BY: requesters can't approve their own requests.",
     )
     public_key: Annotated[str, Field(max_length=1000), AfterValidator(_pem)] = Field(
         description="The approver's Ed25519 public key as PEM text."
@@ -112,16 +115,17 @@ class Approver(Part):
 
 
 class DeleteRule(Part):
-    """What must hold before a job is deleted. `delete: refused` is short for a rule that forbids it."""
+    """The conditions for deleting a job. `delete: refused` is short for a rule that forbids it."""
 
     evidence: Literal["required", "signed"] | None = Field(
-        None, description="A bundle that holds every row of the job; signed: with the pack's key, or public_key."
+        None,
+        description="required: a bundle with every row of the job. signed: with the pack's key, or public_key.",
     )
     public_key: Annotated[str, Field(max_length=1000), AfterValidator(_pem)] | None = Field(
         None,
         description="The Ed25519 public key of signed evidence, PEM text. [default: that of CFES_EVIDENCE_KEY]",
     )
-    refused: Literal[True] | None = Field(None, description="Whether no job is deleted at all.")
+    refused: Literal[True] | None = Field(None, description="Whether no job may be deleted.")
 
     @model_validator(mode="after")
     def _asks_for_one_thing(self) -> Self:
@@ -133,13 +137,11 @@ class DeleteRule(Part):
 
 
 class Budget(Part):
-    """What may be changed within some hours, by all jobs of the pack together or by each requester or destination."""
+    """A limit on changes within some hours, of all jobs of the pack or for each requester or destination."""
 
-    hours: float = Field(gt=0, le=LONGEST_BUDGET_HOURS, description="How far back is counted, in hours.")
-    messages: int | None = Field(None, ge=0, description="No more messages than this within these hours.")
-    jobs: int | None = Field(
-        None, ge=0, description="No more jobs, or lists of named messages, than this within these hours."
-    )
+    hours: float = Field(gt=0, le=LONGEST_BUDGET_HOURS, description="How many hours back are counted.")
+    messages: int | None = Field(None, ge=0, description="The most messages within these hours.")
+    jobs: int | None = Field(None, ge=0, description="The most jobs, or lists of named messages, within these hours.")
     per: list[Literal["requester", "destination"]] = Field(
         [], description="Count for each requester, for each destination, or for each pair; together where not given."
     )
@@ -147,7 +149,7 @@ class Budget(Part):
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
         if self.messages is None and self.jobs is None:
-            raise ValueError("limits nothing: give messages, jobs or both")
+            raise ValueError("has no limit: give messages, jobs or both")
         return self
 
 

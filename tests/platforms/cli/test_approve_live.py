@@ -125,8 +125,8 @@ class TestPlans:
             "can be undone: NO",
             "the file says: it can be undone",
             "drift allowed: 0 percent (the file says 1000)",
-            "DIFFERENT: the file says that it can be undone",
-            "DIFFERENT: the file has no discovery limit, 6 messages",
+            "DIFFERENT: the file claims that it can be undone",
+            "DIFFERENT: the file has no discovery limit, the limit is 6 messages",
         ):
             assert words in ended.err
         assert "a drift of 0 percent is allowed" in ended.error["message"]
@@ -243,7 +243,7 @@ class TestNamedMessages:
         ended = approve(document)
         assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
         assert "'Board papers' from statements@partner-bank.example to ceo@corp.example, cfo@corp.example" in ended.err
-        assert "have 2 recipients, the file says 1" in ended.error["message"]
+        assert "have 2 recipients, the file has 1" in ended.error["message"]
         assert "invoice-portal" not in ended.err
 
     def test_messages_that_the_service_does_not_show_are_not_signed_unseen(

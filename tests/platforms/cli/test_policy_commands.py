@@ -194,7 +194,7 @@ class TestPolicyCheck:
         policy_file.write_text(policy_file.read_text().replace(public_pem(BOB).splitlines()[1], "A" * 60))
         ended = cfes("policy", "check")
         assert ended.code == 3
-        assert [p["message"] for p in ended.error["problems"]] == ["is no Ed25519 public key"]
+        assert [p["message"] for p in ended.error["problems"]] == ["is not an Ed25519 public key"]
 
     @pytest.mark.parametrize("name", ["missing.yaml", ".", "\x1b[31m"])
     def test_a_file_that_can_not_be_read_is_no_traceback(self, name: str, cfes: Cfes) -> None:
@@ -281,13 +281,13 @@ class TestApprove:
         plan = new_plan({**PLAN, "requested_by": "BOB"}).model_dump(mode="json")
         ended = approve(plan, "--yes")
         assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
-        assert "nobody approves their own" in ended.error["message"]
+        assert "can't approve their own requests" in ended.error["message"]
 
     @pytest.mark.parametrize("name", ["bob", "bob+soar", "Bob@corp.example"])
     def test_a_requester_by_another_spelling_of_the_name_is_the_same_person(self, approve: Approve, name: str) -> None:
         plan = new_plan({**PLAN, "requested_by": name}).model_dump(mode="json")
-        assert "nobody approves their own" in approve(plan, "--yes").error["message"]
-        assert "nobody approves their own" in approve({**DRY_RUN, "ids": IDS, "requested_by": name}, "--yes").out
+        assert "can't approve their own requests" in approve(plan, "--yes").error["message"]
+        assert "can't approve their own requests" in approve({**DRY_RUN, "ids": IDS, "requested_by": name}, "--yes").out
 
     @pytest.mark.parametrize("name", ["dana@corp.example", None])
     def test_what_nobody_proved_to_have_asked_for_is_not_signed(self, approve: Approve, name: str | None) -> None:
@@ -297,7 +297,7 @@ class TestApprove:
         for document in (plan, {**DRY_RUN, "ids": IDS, **said}, {**older, "ids": IDS}):
             ended = approve(document, "--yes")
             assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
-            assert "does not prove who asked" in ended.error["message"]
+            assert "nothing proves who requested the plan" in ended.error["message"]
             assert "CFES_REQUESTED_BY" in ended.error["help"]
 
     @pytest.mark.parametrize(
@@ -305,8 +305,8 @@ class TestApprove:
         [
             ({"destination": "RecoverableItemsPurges", "max_drift": 0.0, "cancel_if_discovered_over": 420}, "undone"),
             ({"max_drift": 1000.0}, "allows a drift of 1000 percent, 10 percent"),
-            ({"cancel_if_discovered_over": None}, "no discovery limit, 462 messages"),
-            ({"cancel_if_discovered_over": 100_000}, "discovery limit is 100,000 messages, 462"),
+            ({"cancel_if_discovered_over": None}, "no discovery limit, the limit is 462 messages"),
+            ({"cancel_if_discovered_over": 100_000}, "discovery limit is 100,000 messages, the limit is 462"),
         ],
     )
     def test_a_plan_that_was_edited_and_hashed_again_is_not_signed(

@@ -182,10 +182,10 @@ class TestTime:
             (T + 60, T + 3660, None),
             (T + 61, T + 3660, "made in the future"),
             (T, T + 7200, None),
-            (T, T + 7201, "lives longer than the policy's 2 h"),
-            (T - 10**6, T + 10, "lives longer"),
-            (T + 30, T + 30, "lives longer"),
-            (T + 30, T + 20, "lives longer"),
+            (T, T + 7201, "valid for longer than the policy's 2 h"),
+            (T - 10**6, T + 10, "valid for longer"),
+            (T + 30, T + 30, "valid for longer"),
+            (T + 30, T + 20, "valid for longer"),
         ],
     )
     def test_its_bounds_are_sharp(self, issued: int, expires: int, said: str | None) -> None:
@@ -241,7 +241,7 @@ class TestClaims:
 
     @pytest.mark.parametrize("name", ["scope", "cnf", "only_if", "azp", "Exp", ""])
     def test_a_claim_that_is_not_known_could_be_a_condition(self, name: str) -> None:
-        assert "a claim too many" in reason(signed(HEADER, {**CLAIMS, name: "x"}))
+        assert "unknown or missing claims" in reason(signed(HEADER, {**CLAIMS, name: "x"}))
 
     def test_a_claim_that_is_there_twice_says_two_things(self) -> None:
         text = json.dumps(CLAIMS)[:-1] + f', "plan_hash": "{PLAN}"}}'
@@ -269,7 +269,7 @@ class TestClaims:
 
     @pytest.mark.parametrize("requesters", [["bob"], ["BOB"], [" Bob "], ["alice", "bob"]])
     def test_nobody_approves_their_own(self, requesters: list[str]) -> None:
-        assert "nobody approves their own" in reason(given_by("bob", BOB).token, requesters=requesters)
+        assert "can't approve their own requests" in reason(given_by("bob", BOB).token, requesters=requesters)
         assert asked(given_by("carol", CAROL).token, requesters=requesters) == ["carol"]
 
 
@@ -306,8 +306,8 @@ class TestRejections:
         assert "bob rejected" in reason(signed(REJECTION_HEADER, REJECTION_CLAIMS))
 
     def test_an_approval_has_no_reason_and_its_header_makes_no_rejection(self) -> None:
-        assert "a claim too many" in reason(signed(HEADER, REJECTION_CLAIMS))
-        assert "a claim too many or too few" in reason(signed(REJECTION_HEADER, CLAIMS))
+        assert "unknown or missing claims" in reason(signed(HEADER, REJECTION_CLAIMS))
+        assert "unknown or missing claims" in reason(signed(REJECTION_HEADER, CLAIMS))
 
     @pytest.mark.parametrize(
         "text", ["", " ", "a\nb", "a\x1b[31m", "\u202eabc", "\ud800", "x" * (LONGEST_REASON + 1), None, 5, ["x"], {}]
@@ -338,7 +338,7 @@ class TestNames:
         ["bob", "BOB", "bob+soar", "Bob+a+b", "bob@corp.example", "bob+x@Corp.Example", "bob%40corp.example", "bob."],
     )
     def test_no_spelling_of_ones_own_name_makes_another_person(self, requester: str) -> None:
-        assert "nobody approves their own" in reason(given_by("bob", BOB).token, requesters=[requester])
+        assert "can't approve their own requests" in reason(given_by("bob", BOB).token, requesters=[requester])
 
     @pytest.mark.parametrize("requester", ["bobby", "bo", "alice", "bob-2", "alice@bob", "+bob"])
     def test_another_name_is_another_person(self, requester: str) -> None:
@@ -352,7 +352,7 @@ class TestNames:
         policy = POLICY.model_copy(update={"approvers": [approver]})
         token = given_by("bob@corp.example", BOB).token
         if same:
-            assert "nobody approves their own" in reason(token, requesters=[requester], policy=policy)
+            assert "can't approve their own requests" in reason(token, requesters=[requester], policy=policy)
         else:
             assert asked(token, requesters=[requester], policy=policy) == ["bob@corp.example"]
 
@@ -488,7 +488,7 @@ class TestGarbled:
 
     def test_more_tokens_than_anybody_needs_are_refused(self) -> None:
         assert asked(*[self.GOOD] * 10) == ["bob"]
-        assert "10 are the most" in reason(*[self.GOOD] * 11)
+        assert "at most 10 are accepted" in reason(*[self.GOOD] * 11)
 
     def test_one_bad_one_spoils_the_good_ones(self) -> None:
         carol = given_by("carol", CAROL).token
@@ -533,7 +533,7 @@ class TestGarbled:
 
 class TestPolicyOfApprovers:
     def test_without_approvers_in_the_policy_no_approval_counts(self) -> None:
-        assert "no policy that names approvers" in reason(given_by("bob", BOB).token, policy=Policy(policy=1))
+        assert "no policy names approvers" in reason(given_by("bob", BOB).token, policy=Policy(policy=1))
 
     def test_a_key_taken_out_of_the_policy_counts_no_more(self) -> None:
         left = POLICY.model_copy(update={"approvers": POLICY.approvers[1:]})

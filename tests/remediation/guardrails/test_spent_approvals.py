@@ -86,7 +86,7 @@ class TestOnce:
         reserve(api, token())
         spend_approvals(api, PLAN)
         for other in ({}, {"key": "case-2"}, {"plan": OTHER_PLAN}):
-            assert "was used already" in refused(api, token(), **other)
+            assert "is already used" in refused(api, token(), **other)
 
     def test_one_used_approval_spoils_the_fresh_ones_and_reserves_none_of_them(self, api: EmailSecurity) -> None:
         reserve(api, token("bob", 1))

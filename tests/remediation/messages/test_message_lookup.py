@@ -87,7 +87,7 @@ def test_a_look_stops_reading_once_all_are_found() -> None:
 def test_a_look_reads_no_more_messages_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_lookup, "MOST_MESSAGES_READ", 3)
     strangers = [{"id": f"x-{number}"} for number in range(5)]
-    monkeypatch.setattr(message_lookup, "MOST_ASKED_FOR", 0)
+    monkeypatch.setattr(message_lookup, "MOST_REQUESTED", 0)
     script = Scripted(ok(strangers, result_info={"count": 5, "next": "more"}))
     with connected(script) as api:
         assert look_up(api, [named(f"2026-11-20T{hour}:00:00", n) for hour in (10, 12) for n in (1, 2)]) == {}

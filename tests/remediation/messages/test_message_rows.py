@@ -19,8 +19,8 @@ def test_a_row_is_matched_by_the_investigate_id_or_the_message_id_with_or_withou
     batch = [NamedMessage("x-1"), NamedMessage("x-2", "<two@corp.example>"), NamedMessage("x-3", "three@corp.example")]
     found = attributed(batch, [said("x-1"), said("two@corp.example"), said("<three@corp.example>"), said("other")])
     assert set(found.by_id) == {"x-1", "x-2", "x-3"}
-    assert [row.message_id for row in found.strangers] == ["other"]
-    assert found.silent(batch) == []
+    assert [row.message_id for row in found.unmatched] == ["other"]
+    assert found.without_row(batch) == []
 
 
 def test_of_two_messages_with_one_message_id_the_recipient_tells_which_is_meant() -> None:
@@ -40,7 +40,7 @@ def test_where_nothing_tells_which_is_meant_a_failure_counts_for_both() -> None:
 def test_one_row_does_not_speak_for_two_messages() -> None:
     batch = [NamedMessage("x-1", "<same@x>", (A,)), NamedMessage("x-2", "<same@x>", (A,))]
     found = attributed(batch, [said("<same@x>", A)])
-    assert found.silent(batch) == batch
+    assert found.without_row(batch) == batch
 
 
 def test_a_recipient_whom_no_row_names_leaves_the_message_unknown() -> None:
