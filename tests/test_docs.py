@@ -51,6 +51,8 @@ for number in "12": print(json.dumps({**one, "AlertID": f"alert-{number}"}))' > 
 """
 # What a page takes for granted, run before its first block.
 PREPARATION: dict[str, str] = {
+    # The tutorial shows what a terminal shows. Standard error is kept for check_tutorial.
+    "docs/tutorial/handle-your-first-alert.md": "export TABLES=1 COLUMNS=110; exec 2> shown.txt",
     "docs/how-to/undo-and-retry.md": ENDED_JOB,
     "docs/how-to/handle-several-alerts.md": TWO_ALERTS,
     "docs/how-to/verify-an-evidence-bundle.md": ENDED_JOB,
@@ -181,6 +183,7 @@ COMMANDS = {
 "playbook run") case "$*" in *--plan-only*) ;; *) set -- "$@" --yes ;; esac ;;
 "approve "*) set -- "$@" --yes ;;
 esac
+if [ -n "${TABLES-}" ]; then set -- "$@" --output table; fi
 exec "$PYTHON" -SEc "$CLIENT" "$@"
 """,
     "python3": 'exec "$PYTHON" "$@"\n',
@@ -210,6 +213,22 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.stdin.close()
 
 
+def masked(line: str) -> str:
+    """Return a line without what differs from run to run: IDs, numbers, and white space in a row."""
+    without_ids = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", line)
+    return " ".join(re.sub(r"\d[\d,.:]*(T[\d:.]+Z)?", "0", without_ids).split())
+
+
+def check_tutorial(printed: str, folder: Path) -> None:
+    """Each line of output that the tutorial shows, but for questions, begins one that its commands print."""
+    page = ROOT / "docs" / "tutorial" / "handle-your-first-alert.md"
+    seen = [masked(line) for line in [*printed.splitlines(), *(folder / "shown.txt").read_text().splitlines()]]
+    shown = [line for block in read_blocks(page) if block.language == "text" for line in block.text.splitlines()]
+    assert len(shown) > 20
+    printed_lines = [line for line in shown if line and "[y/N]" not in line]
+    assert [line for line in printed_lines if not any(one.startswith(masked(line)) for one in seen)] == []
+
+
 def check_shell(printed: str, folder: Path) -> None:
     outcome, complete, *ended = printed.split()
     assert outcome in ("succeeded", "partial")
@@ -237,6 +256,7 @@ def check_one_job(_printed: str, folder: Path) -> None:
 
 # What must be true after the commands of a page, beyond their exit codes: what was printed, and the folder.
 CHECKS: dict[str, Callable[[str, Path], None]] = {
+    "docs/tutorial/handle-your-first-alert.md": check_tutorial,
     "docs/how-to/call-from-a-shell.md": check_shell,
     "docs/how-to/call-from-python.md": check_python,
     "docs/how-to/require-two-approvers.md": check_approved,
