@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,18 @@ cfes create-move-job --sender billing@invoice-portal.example --start 2026-11-13T
 job_id=$(python3 -c 'import json; print(json.load(open("made.json"))["job_id"])')
 cfes wait-for-job --job-id "$job_id" > waited.json
 """
+# The page shows what a terminal shows. Standard error is kept for check_output.
+AS_ON_A_TERMINAL = "export TABLES=1 COLUMNS=110; exec 2> shown.txt"
 TWO_ALERTS = """
 python3 -c 'import json; one = json.load(open("alert.json"))
 for number in "12": print(json.dumps({**one, "AlertID": f"alert-{number}"}))' > alerts.ndjson
 """
 # What a page takes for granted, run before its first block.
 PREPARATION: dict[str, str] = {
-    # The tutorial shows what a terminal shows. Standard error is kept for check_tutorial.
-    "docs/tutorial/handle-your-first-alert.md": "export TABLES=1 COLUMNS=110; exec 2> shown.txt",
+    "docs/tutorial/handle-your-first-alert.md": AS_ON_A_TERMINAL,
     "docs/how-to/undo-and-retry.md": ENDED_JOB,
     "docs/how-to/handle-several-alerts.md": TWO_ALERTS,
-    "docs/how-to/verify-an-evidence-bundle.md": ENDED_JOB,
+    "docs/how-to/verify-an-evidence-bundle.md": ENDED_JOB + AS_ON_A_TERMINAL,
     "docs/how-to/verify-against-logpush.md": ENDED_JOB
     + 'curl -s "$SANDBOX/_sandbox/post_delivery_events" > events.ndjson',
     "docs/how-to/export-without-names.md": ENDED_JOB,
@@ -219,14 +221,13 @@ def masked(line: str) -> str:
     return " ".join(re.sub(r"\d[\d,.:]*(T[\d:.]+Z)?", "0", without_ids).split())
 
 
-def check_tutorial(printed: str, folder: Path) -> None:
-    """Each line of output that the tutorial shows, but for questions, begins one that its commands print."""
-    page = ROOT / "docs" / "tutorial" / "handle-your-first-alert.md"
+def check_output(page: str, printed: str, folder: Path) -> None:
+    """Each line of output that a page shows, but for questions, begins one that its commands print."""
+    blocks = [block for block in read_blocks(ROOT / page) if block.language == "text"]
+    shown = [line for block in blocks for line in block.lines if line and "[y/N]" not in line]
     seen = [masked(line) for line in [*printed.splitlines(), *(folder / "shown.txt").read_text().splitlines()]]
-    shown = [line for block in read_blocks(page) if block.language == "text" for line in block.text.splitlines()]
-    assert len(shown) > 20
-    printed_lines = [line for line in shown if line and "[y/N]" not in line]
-    assert [line for line in printed_lines if not any(one.startswith(masked(line)) for one in seen)] == []
+    assert shown
+    assert [line for line in shown if not any(one.startswith(masked(line)) for one in seen)] == []
 
 
 def check_shell(printed: str, folder: Path) -> None:
@@ -256,7 +257,7 @@ def check_one_job(_printed: str, folder: Path) -> None:
 
 # What must be true after the commands of a page, beyond their exit codes: what was printed, and the folder.
 CHECKS: dict[str, Callable[[str, Path], None]] = {
-    "docs/tutorial/handle-your-first-alert.md": check_tutorial,
+    **{page: partial(check_output, page) for page, lines in PREPARATION.items() if AS_ON_A_TERMINAL in lines},
     "docs/how-to/call-from-a-shell.md": check_shell,
     "docs/how-to/call-from-python.md": check_python,
     "docs/how-to/require-two-approvers.md": check_approved,
