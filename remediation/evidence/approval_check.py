@@ -1,7 +1,7 @@
-"""Whether the approvals of a job were those that a policy asks for, checked after the fact and without a connection.
+"""Approval check: whether a job's approvals meet a policy, checked afterwards and without a connection.
 
-It goes by what is handed over: that this policy was the organisation's own, and in force when the job was made, is
-known to who compares its hash (`cfes policy check`).
+The check trusts the given policy. To prove that your organisation's policy was in force when the job was created,
+compare the policy's hash (`cfes policy check`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ if TYPE_CHECKING:
     from remediation.guardrails.plans.plan import Plan
     from remediation.guardrails.policy.policy import Policy
 
-# met: as many valid approvals as the policy asks for. not_needed: it asks for none. not_met: too few, or not from the
-# groups. invalid: one of them is not valid for this plan, account and requester. unknown: `why` says what is lacking.
+# met: there are as many valid approvals as the policy requires. not_needed: it requires none. not_met: there are too
+# few, or a group is missing. invalid: an approval is not valid for this plan, account and requester. unknown: `why`
+# names what is missing.
 ApprovalState = Literal["met", "not_needed", "not_met", "invalid", "unknown"]
 
 
 @dataclass(frozen=True)
 class ApprovalCheck:
-    """requesters: who asked, by the plan and the job's stamp. approved_by: whose approvals are valid."""
+    """The state of the approvals.
+
+    requesters: named by the plan and the job's tag. approved_by: approvers with a valid approval.
+    """
 
     state: ApprovalState
     why: str
@@ -39,7 +43,7 @@ class ApprovalCheck:
 
     @property
     def good(self) -> bool:
-        """Whether nothing contradicts that the policy's rule was met."""
+        """Return whether the approvals may meet the policy: nothing contradicts it."""
         return self.state in ("met", "not_needed", "unknown")
 
     def document(self) -> dict[str, Any]:
@@ -61,33 +65,33 @@ def check_approvals(
     stamp = Stamp.read(job.comment)
     names = (stamp.requested_by if stamp else None, plan.requested_by if plan else None)
     asked = sorted({name for name in names if name})
-    if plan is not None and (problem := _not_of_plan(plan, job, stamp, account_id)):
+    if plan is not None and (problem := _difference_from_plan(plan, job, stamp, account_id)):
         return ApprovalCheck("invalid", problem, requesters=asked)
     least, most = _needs(policy, plan, job, stamp, asked)
     if most is None or least is None:
-        return ApprovalCheck("unknown", "the job does not show what it does", requesters=asked)
+        return ApprovalCheck("unknown", "the job's action or destination is not known", requesters=asked)
     if not tokens:
         return _without_approvals(least, most, asked)
     if plan is None:
-        why = "there are approvals, and no plan that they could be for"
-        # Else anything at all in place of an approval would pass, where none at all does not.
+        why = "there are approvals, but no plan to check them against"
+        # Otherwise arbitrary text in place of an approval would pass, although no approval does not.
         return ApprovalCheck("not_met" if least else "unknown", why, most, asked)
     if find_spec("jwt") is None or find_spec("cryptography") is None:
-        return ApprovalCheck("unknown", "to check signatures needs the extra `approval`", most, asked)
+        return ApprovalCheck("unknown", "the extra `approval` for checking signatures is not installed", most, asked)
     return _with_approvals(policy, plan, job, tokens, ApprovalCheck("met", "", most, asked))
 
 
 def _without_approvals(least: Need, most: Need, asked: Sequence[str]) -> ApprovalCheck:
     if not most:
-        return ApprovalCheck("not_needed", "the policy asks for no approval of this job", most, asked)
+        return ApprovalCheck("not_needed", "the policy requires no approval for this job", most, asked)
     if not least:
         return ApprovalCheck(
             "unknown",
-            f"the policy may ask for {most}: how many messages and recipients it was for is not known",
+            f"the policy may require {most}: the number of messages and recipients is not known",
             most,
             asked,
         )
-    return ApprovalCheck("not_met", f"the policy asks for {most}, and there is none", most, asked)
+    return ApprovalCheck("not_met", f"the policy requires {most}, and there is none", most, asked)
 
 
 def _with_approvals(
@@ -100,7 +104,7 @@ def _with_approvals(
     try:
         now = parse_instant(job.created_at)
     except ValueError:
-        return ApprovalCheck("unknown", "the job does not say when it was created", need, asked)
+        return ApprovalCheck("unknown", "the job's creation time is not known", need, asked)
     try:
         approvers = verify_approvals(tokens, ApprovalTerms(policy, plan.plan_hash, plan.account_id, asked, now))
     except ApprovalRefused as refusal:
@@ -108,29 +112,29 @@ def _with_approvals(
     except PackError as error:
         return ApprovalCheck("unknown", error.message, need, asked)
     if need and not asked:
-        return ApprovalCheck("not_met", "nothing says who asked, so no approval counts", need, asked, approvers)
+        return ApprovalCheck("not_met", "the requester is not known, so no approval counts", need, asked, approvers)
     if missing := shortfall(policy, need, approvers):
-        return ApprovalCheck("not_met", f"the policy asks for {need}, and {missing}", need, asked, approvers)
-    why = f"the policy asks for {need}" if need else "the policy asks for no approval of this job"
+        return ApprovalCheck("not_met", f"the policy requires {need}, and {missing}", need, asked, approvers)
+    why = f"the policy requires {need}" if need else "the policy requires no approval for this job"
     return ApprovalCheck("met", why, need, asked, approvers)
 
 
-def _not_of_plan(plan: Plan, job: BulkJob, stamp: Stamp | None, account_id: str) -> str | None:
+def _difference_from_plan(plan: Plan, job: BulkJob, stamp: Stamp | None, account_id: str) -> str | None:
     if plan.account_id.lower() != account_id.lower():
         return "the plan is for another account"
     if stamp is None or not stamp.names_plan(plan.plan_hash):
-        return "the job's stamp does not name the plan"
+        return "the job's tag does not name the plan"
     try:
         found = differences(ExpectedJob(plan.request()), job)
     except PackError as error:
         return error.message
-    return f"the job does something else than the plan: {'; '.join(found[:5])}" if found else None
+    return f"the job differs from the plan: {'; '.join(found[:5])}" if found else None
 
 
 def _needs(
     policy: Policy, plan: Plan | None, job: BulkJob, stamp: Stamp | None, asked: Sequence[str]
 ) -> tuple[Need | None, Need | None]:
-    """Return the fewest and the most that the policy may have asked for; numbers that are not known make the range."""
+    """Return the fewest and the most approvals that the policy may require. Unknown numbers make them differ."""
     action = job.action_type or (job.action_params.type if job.action_params else None)
     destination = job.action_params.destination if job.action_params else None
     if action not in get_args(ActionType) or (destination is not None and destination not in get_args(Destination)):
@@ -143,6 +147,6 @@ def _needs(
     recipients = plan.recipients if plan else None
     most = need_of(policy, Reach(*what, messages, recipients), asked)
     if plan is not None:
-        # What could not be counted for the plan counted as too many then, too.
+        # The plan's own check also treated an uncounted number as too many.
         return most, most
     return need_of(policy, Reach(*what, messages or 0, 0), asked), most

@@ -1,6 +1,6 @@
-"""A bundle of evidence: a folder, or one zip file, that appears whole or not at all.
+"""An evidence bundle: a folder or one zip file. It appears completely or not at all.
 
-`evidence.json` in it has the size and SHA-256 of every other file; `remediation.evidence.verification` checks it,
+Its `evidence.json` has the size and SHA-256 of every other file; `remediation.evidence.verification` checks them
 offline.
 """
 
@@ -26,19 +26,19 @@ from remediation.exports.files.whole_file import FileRecord, WholeFile, sync_dir
 
 ZIP = ".zip"
 
-_NEVER_REPLACED = "something is there already, and a folder of evidence replaces nothing"
+_NEVER_REPLACED = "it already exists, and an evidence folder never replaces anything"
 
 _LONGEST_CLOCK_YEARS = range(1980, 2108)
 
 
 class Sink(Protocol):
-    """What takes a file's bytes."""
+    """A writer of a file's bytes."""
 
     def write(self, data: bytes) -> object: ...
 
 
 class _Counted:
-    """Bytes on their way into a file of the bundle, with their number and SHA-256."""
+    """A writer that counts and hashes the bytes of a bundle's file."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
@@ -56,10 +56,10 @@ class _Counted:
 
 
 class Bundle:
-    """Files on their way into a bundle. `files` are those that are in it so far, evidence.json not among them.
+    """A bundle that is being written. `files` are its files so far, without evidence.json.
 
-    sha256: of evidence.json, once it is sealed: whoever noted it down elsewhere can prove every file by it.
-    archive: the zip file, where it is one.
+    sha256: of evidence.json, once the bundle is sealed. A copy of it kept elsewhere proves every file.
+    archive: the zip file, or None for a folder.
     """
 
     def __init__(
@@ -75,21 +75,21 @@ class Bundle:
 
     @contextlib.contextmanager
     def file(self, name: str) -> Iterator[Sink]:
-        """One file, which is in the bundle when the block has ended."""
+        """Write one file. The bundle has it when the block has ended."""
         with self._opened(name) as sink:
             counted = _Counted(sink.write)
             yield counted
         self.files.append(BundledFile(path=name, bytes=counted.bytes, sha256=counted.sha256))
 
     def add(self, name: str, blocks: Iterable[bytes]) -> None:
-        """A file from its parts."""
+        """Add a file from its blocks."""
         with self.file(name) as sink:
             for block in blocks:
                 sink.write(block)
 
     def add_json(self, name: str, document: Any) -> None:
-        """A JSON document for people and programs: its keys in their order, indented."""
-        # Escaped: U+2028 and the like steer what shows them.
+        """Add an indented JSON document with its keys in their order."""
+        # ASCII only: characters such as U+2028 reorder or break displayed text.
         self.add(name, [json.dumps(document, indent=2).encode() + b"\n"])
 
     def seal(self, manifest: Callable[[list[BundledFile]], Manifest], sign: Callable[[bytes], bytes] | None) -> None:
@@ -103,7 +103,7 @@ class Bundle:
                 self._bytes += len(data)
 
     def record(self, destination: str, rows: int) -> FileRecord:
-        """What is known of the bundle once it is there: of a zip file itself, of a folder all files together."""
+        """Return the bundle's record: of the zip file, or of all files of the folder together."""
         size, sha256 = self._bytes + sum(file.bytes for file in self.files), self.sha256
         if self._archive is not None:
             size, sha256 = self._archive.bytes, self._archive.sha256
@@ -114,16 +114,16 @@ class Bundle:
 def bundle_at(
     destination: Path, *, now: datetime, kept: str, name: str | None = None, replace: bool = False, large: bool = True
 ) -> Iterator[Bundle]:
-    """A bundle at `destination`: a zip file where its name ends in .zip, else a folder (0700) of files (0600).
+    """Write a bundle at `destination`: a zip file if the name ends in .zip, else a folder (0700) of files (0600).
 
-    It is there when the block has ended without an error; an error leaves none. `now` is the zip entries' time; `kept`
-    is what an error says of data kept elsewhere, `name` what it calls a zip file, if not by its path. `replace`:
-    whether a zip file that is there by then may be replaced. `large`: whether a file in it may have 2 GiB or more. That
-    takes sizes of 8 bytes, which some programs that read a zip file from its beginning can't read.
+    The bundle exists once the block has ended without an error; an error leaves none. now: the zip entries' time.
+    kept: a sentence for errors about data kept elsewhere. name: the zip file's name in errors, default its path.
+    replace: whether the bundle may replace an existing zip file. large: whether a file may have 2 GiB or more. That
+    takes sizes of 8 bytes, which some programs that read a zip file from its beginning don't support.
 
     Raises:
-        ParameterError: nothing can be written there (pointer `/destination`).
-        OutputError: it can't be written to its end.
+        ParameterError: the destination is not writable (pointer `/destination`).
+        OutputError: the bundle can't be written completely.
     """
     if destination.suffix.lower() == ZIP:
         with whole_file(destination, kept=kept, name=name, replace=replace) as file, _zip(file) as archive:
@@ -138,8 +138,7 @@ def _folder(destination: Path, kept: str) -> Iterator[Path]:
     try:
         with temporary_directory(destination) as temporary:
             yield temporary
-            # A folder of evidence is never replaced. To rename fails where something is there by now, but for an empty
-            # one.
+            # An evidence folder never replaces anything. The rename itself would still replace an empty folder.
             if os.path.lexists(destination):
                 refuse(destination, _NEVER_REPLACED)
             temporary.rename(destination)
@@ -153,7 +152,7 @@ def _folder(destination: Path, kept: str) -> Iterator[Path]:
 
 
 class _Stream:
-    """A whole file as zipfile wants one: without a way back."""
+    """A whole file as an unseekable stream for zipfile."""
 
     def __init__(self, file: WholeFile) -> None:
         self._file = file
@@ -163,10 +162,10 @@ class _Stream:
         return len(data)
 
     def flush(self) -> None:
-        """The whole file flushes by itself."""
+        """Do nothing: the whole file flushes by itself."""
 
     def close(self) -> None:
-        """And is closed by whoever opened it."""
+        """Do nothing: the opener closes the file."""
 
 
 @contextlib.contextmanager
@@ -175,7 +174,7 @@ def _zip(file: WholeFile) -> Iterator[zipfile.ZipFile]:
     try:
         yield archive
     except BaseException:
-        # What whole_file gives up needs no directory at its end.
+        # The file is discarded, so it needs no directory at its end.
         archive.fp = None
         raise
     archive.close()
@@ -187,13 +186,13 @@ def _entry(archive: zipfile.ZipFile, name: str, now: datetime, *, large: bool) -
     about = zipfile.ZipInfo(name, (year, now.month, now.day, now.hour, now.minute, now.second))
     about.compress_type = zipfile.ZIP_DEFLATED
     about.external_attr = (stat.S_IFREG | 0o600) << 16
-    # The sizes are known at the end only: room for large ones is kept.
+    # The sizes are known only at the end, so the header reserves room for large ones.
     with archive.open(about, "w", force_zip64=large) as entry:
         yield entry
 
 
 def blocks_of(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """A file's content as it is now, block by block: what is appended meanwhile is left for another time."""
+    """Yield a file's present content block by block, without later additions."""
     with Path(path).open("rb") as file:
         left = os.fstat(file.fileno()).st_size
         while left and (block := file.read(min(left, 1 << 18))):

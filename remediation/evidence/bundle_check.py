@@ -1,4 +1,4 @@
-"""Whether the approvals in a bundle of evidence were those that its policy asks for: offline, from the bundle alone."""
+"""Bundle check: whether the approvals in an evidence bundle meet its policy, from the bundle alone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ POLICY, APPROVALS, PLAN, JOB = "policy.json", "approvals.json", "plan.json", "jo
 
 @dataclass(frozen=True)
 class BundleClaims:
-    """What a bundle says of who asked and who approved, as far as it can be checked from the bundle.
+    """A bundle's claims about policy, plan and approvals, checked from the bundle alone.
 
-    policy_sha256: of the policy in it; None without one. plan_hash: of the plan in it. check: of the approvals.
+    policy_sha256: of the bundled policy; None without one. plan_hash: of the bundled plan. check: of the approvals.
     """
 
     policy_sha256: str | None
@@ -35,49 +35,49 @@ class BundleClaims:
 
 
 def bundle_claims(bundle: str | os.PathLike[str], found: Verification) -> BundleClaims:
-    """Check the approvals in a bundle that `verify` looked at. What can't be read is part of the answer, no error."""
-    held = _Held(bundle, found)
+    """Check the approvals in a verified bundle. An unreadable part is a state of the result, not an error."""
+    files = _BundleFiles(bundle, found)
     if not found.intact:
         return BundleClaims(None, None, ApprovalCheck("unknown", "files of the bundle are changed, missing or extra"))
     try:
-        return _claims(held, found)
+        return _claims(files, found)
     except (PackError, ValueError, RecursionError) as error:
         why = error.message if isinstance(error, PackError) else str(error)
         return BundleClaims(None, None, ApprovalCheck("invalid", f"the bundle contradicts itself: {why[:300]}"))
 
 
-def _claims(held: _Held, found: Verification) -> BundleClaims:
+def _claims(files: _BundleFiles, found: Verification) -> BundleClaims:
     from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415 -- pydantic models, for a bundle with a policy
     from remediation.guardrails.policy.document import read_policy_document  # noqa: PLC0415
 
-    named = held.read(POLICY)
-    if named is None:
-        why = "the bundle has no policy in it. Earlier versions of the pack made such bundles"
+    policy_file = files.read(POLICY)
+    if policy_file is None:
+        why = "the bundle has no policy. Earlier versions of the pack made such bundles"
         return BundleClaims(None, None, ApprovalCheck("unknown", why))
-    about, policy = read_policy_document(named)
-    given_plan, approvals = held.read(PLAN), held.read(APPROVALS)
+    about, policy = read_policy_document(policy_file)
+    given_plan, approvals = files.read(PLAN), files.read(APPROVALS)
     if policy is None:
-        return BundleClaims(
-            about.sha256, None, ApprovalCheck("unknown", about.why or "there is no policy in the bundle")
-        )
+        return BundleClaims(about.sha256, None, ApprovalCheck("unknown", about.why or "the bundle has no policy"))
     plan = None if given_plan is None else read_plan(given_plan)
     tokens = [] if approvals is None else approvals.get("approvals")
     if not isinstance(tokens, list):
         raise ValueError(f"{APPROVALS} has no list of approvals")
-    job = BulkJob.read(held.read(JOB), JOB)
+    job = BulkJob.read(files.read(JOB), JOB)
     if job.job_id != found.manifest.job_id.lower():
-        raise ValueError(f"{JOB} is of another job than evidence.json")
+        raise ValueError(f"{JOB} and evidence.json name different jobs")
     check = check_approvals(policy, plan, job, found.manifest.account_id, tokens)
     return BundleClaims(about.sha256, None if plan is None else plan.plan_hash, check)
 
 
-class _Held:
+class _BundleFiles:
+    """The verified files of a bundle."""
+
     def __init__(self, bundle: str | os.PathLike[str], found: Verification) -> None:
         self._bundle = bundle
         self._files = {file.path: file for file in found.manifest.files}
 
     def read(self, name: str) -> Mapping[str, Any] | None:
-        """Return the JSON object in a file; None where there is no such file. Raises: ValueError, ParameterError."""
+        """Return the JSON object in a file, or None if there is no such file. Raises: ValueError, ParameterError."""
         file = self._files.get(name)
         if file is None:
             return None

@@ -1,4 +1,4 @@
-"""The approvals that go into a bundle: each verified against the plan and the policy, as of the job's creation."""
+"""Bundled approvals: each verified against plan and policy, as of the job's creation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BundledApprovals:
-    """approved_by: the approvers, as_of: the job's creation. unverified: why they could not be verified, else None."""
+    """The approvals of a bundle.
+
+    as_of: the job's creation time. unverified: the reason why they could not be verified, or None.
+    """
 
     tokens: Sequence[str]
     approved_by: Sequence[str] = ()
@@ -32,7 +35,7 @@ class BundledApprovals:
         return {**self.summary(), "approvals": list(self.tokens)}
 
     def summary(self) -> dict[str, Any]:
-        """Return the same without the tokens."""
+        """Return the result of the verification, without the tokens."""
         if self.unverified is not None:
             return {"verified": False, "why": self.unverified}
         return {"verified": True, "as_of": self.as_of, "approved_by": list(self.approved_by)}
@@ -43,14 +46,14 @@ def verify_approvals_of_job(
 ) -> BundledApprovals:
     """Verify each approval: its signature, plan, account, and that the policy names the approver.
 
-    Approvals expire, so the time that counts is when the job was created. Where they can't be verified (no policy, no
-    plan, the extra `approval` is not installed) they are marked so.
+    Approvals expire, so the job's creation time counts. Approvals that can't be verified (no policy, no plan, no extra
+    `approval`) are marked as unverified.
 
     Raises: ApprovalRefused naming a bad approval; PolicyUnusable.
     """
     if why := _unverifiable(api, plan, job):
         return BundledApprovals(tokens, unverified=why)
-    # Brings PyJWT and cryptography: loaded where there is something to check.
+    # Loads PyJWT and cryptography, so only if there is something to check.
     from remediation.guardrails.approvals.approval import verify_approvals  # noqa: PLC0415
     from remediation.guardrails.approvals.token import ApprovalTerms  # noqa: PLC0415
 
@@ -67,8 +70,8 @@ def verify_approvals_of_job(
         names = verify_approvals(tokens, terms)
     except ApprovalRefused as refusal:
         raise refusal.restate(
-            f"the approvals are not evidence of the job, as of its creation at {job.created_at}: {refusal.message}",
-            help="No bundle was made. Leave out the approval that is named, or give the one that the job needed.",
+            f"the approvals were not valid for the job when it was created ({job.created_at}): {refusal.message}",
+            help="No bundle was made. Omit the named approval, or give the approval that the job was created with.",
             job_id=job.job_id,
         ) from None
     return BundledApprovals(tokens, names, job.created_at)
@@ -76,13 +79,13 @@ def verify_approvals_of_job(
 
 def _unverifiable(api: EmailSecurity, plan: Plan | None, job: BulkJob) -> str | None:
     if not api.has_policy:
-        return "there is no policy here that names approvers (CFES_POLICY)"
+        return "no policy with approvers is set (CFES_POLICY)"
     if plan is None:
-        return "no plan was given that they could be for"
+        return "no plan was given to check them against"
     if find_spec("jwt") is None or find_spec("cryptography") is None:
         return "the pack's extra `approval` is not installed"
     try:
         parse_instant(job.created_at)
     except ValueError:
-        return "the job does not say when it was created"
+        return "the job's creation time is not known"
     return None

@@ -1,4 +1,4 @@
-"""What a bundle of evidence on a job holds: the rows, what the job was to do, who agreed, and every call made."""
+"""The contents of an evidence bundle: rows, request, policy, plan, approvals, reports and every API call."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ PACK = "cloudflare-email-security-pack"
 
 
 class BundleWriter:
-    """Writes the bundle once the rows are there. Made before anything is fetched: a key that is none is told at once.
+    """Writes a bundle when the rows are complete. Create it before the first read: it rejects a bad key at once.
 
-    status: the only status that rows are exported of. pseudonyms: what stands for names in these rows, and in all else.
+    status: the only exported status; None for all. pseudonyms: replaces names in the rows and all other files.
     Raises: ConnectionSettingsError.
     """
 
@@ -74,15 +74,15 @@ class BundleWriter:
 
     @contextmanager
     def recording(self, api: EmailSecurity, rows: RowFile, *, before: int | None) -> Iterator[EmailSecurity]:
-        """The connection, with its calls written down: where the settings say, else beside the destination.
+        """Return the connection with its calls recorded: as set in the settings, else beside the destination.
 
-        There they stay as long as the rows' own partial file: for the call that goes on with it. before: how many
-        bytes of them an earlier call has left, None for the first.
+        The record beside the destination exists as long as the rows' partial file, for the call that resumes the
+        export. before: the size in bytes of an earlier call's record, None for the first call.
         """
         if api.call_record is not None:
             yield api
             return
-        beside, given_up = calls_beside(rows.place.path), False
+        beside, is_discarded = calls_beside(rows.place.path), False
         if before is None:
             try:
                 beside.unlink(missing_ok=True)
@@ -93,16 +93,16 @@ class BundleWriter:
             with api.recording(beside) as recorded:
                 yield recorded
         except BaseException as error:
-            given_up = before is None and getattr(error, "resume", None) is None
+            is_discarded = before is None and getattr(error, "resume", None) is None
             raise
         finally:
-            if rows.closed or given_up:
-                # No reason to fail: by now the bundle is there, or another error is.
+            if rows.closed or is_discarded:
+                # A leftover record is no reason to fail: the bundle exists, or another error is raised.
                 with suppress(OSError):
                     beside.unlink(missing_ok=True)
 
     def warnings(self, calls: CallRecord | None) -> Iterator[str]:
-        """Yield what is wrong with the record of calls, and with the approvals."""
+        """Yield warnings about the record of calls, the plan and the approvals."""
         if calls is not None and calls.lost:
             yield f"{counted(calls.lost, 'call')} could not be written to the record of calls"
         if self._plan_seal == "broken":
@@ -111,17 +111,17 @@ class BundleWriter:
             yield f"the approvals in the bundle are not verified: {self._checked_approvals.unverified}"
         if self._check is not None and not self._check.good:
             yield (
-                f"approvals: {self._check.why}. `cfes verify` says the same of the bundle; if there were approvals, "
-                "make it again with them"
+                f"approvals: {self._check.why}. `cfes verify` reports the same for the bundle. If the job had "
+                "approvals, make the bundle again with them"
             )
         if self._calls_missing:
-            yield "the record of calls of earlier runs was lost: calls.ndjson begins where this export went on"
+            yield "the record of earlier calls was lost: calls.ndjson begins where this export was resumed"
 
     def check_job(self, job: BulkJob) -> None:
-        """Check what was given with the bundle against the job, before its rows are read.
+        """Check the plan and the approvals against the job before its rows are read.
 
-        Raises: ParameterError unless the job was made from the plan, PlanRefused where that was edited, ApprovalRefused
-        where an approval is bad, PolicyUnusable.
+        Raises: ParameterError if the job is not from the plan, PlanRefused if the plan was edited, ApprovalRefused
+        if an approval is not valid, PolicyUnusable.
         """
         plan, connection = None, self._api.connection
         if self._plan is not None:
@@ -129,7 +129,7 @@ class BundleWriter:
 
             plan = read_plan(self._plan)
             if problem := problem_of_plan(self._api, plan, job):
-                message = f"{problem}: it is not evidence of the job"
+                message = f"{problem}: the plan does not belong to this job"
                 raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
             self._plan_seal = seal_state(plan, connection.plan_key)
         if self._approvals is not None:
@@ -138,15 +138,15 @@ class BundleWriter:
         self._is_proved = is_proved(job, connection.account_id, StampKey.of(connection.plan_key))
 
     def _check_policy(self, plan: Plan | None, job: BulkJob) -> None:
-        """Take the policy that is in force now, and whether the approvals are those that it asks for."""
+        """Record the policy that is in force now, and check the approvals against it."""
         from remediation.evidence.approval_check import check_approvals  # noqa: PLC0415 -- the policy's models
         from remediation.guardrails.policy.document import policy_document, policy_hash, without_policy  # noqa: PLC0415
 
         api = self._api
         if not api.has_policy:
-            self._policy = without_policy("no policy was set where the bundle was made (CFES_POLICY)")
+            self._policy = without_policy("no policy was set when the bundle was made (CFES_POLICY)")
         elif self._pseudonyms is not None:
-            why = "the bundle is without names, and a policy has names"
+            why = "the bundle is pseudonymized, and a policy contains names"
             self._policy = without_policy(why, sha256=policy_hash(policy_of(api)))
         else:
             self._policy = policy_document(
@@ -155,11 +155,10 @@ class BundleWriter:
             self._check = check_approvals(policy_of(api), plan, job, api.connection.account_id, self._approvals or ())
 
     def write(self, rows: RowFile, export: Mapping[str, Any], calls: CallRecord | None) -> tuple[FileRecord, str]:
-        """Write it to the rows' own destination, and give up the partial file. export: the action's result as JSON.
-        calls: those made.
+        """Write the bundle to the rows' destination, and remove the partial file. Return its record and a SHA-256.
 
-        Gives the bundle's record and the SHA-256 of its evidence.json. The record's own SHA-256 is that of the zip
-        file; of a folder, that of evidence.json.
+        The SHA-256 is that of evidence.json. The record has the SHA-256 of the zip file, or for a folder that of
+        evidence.json. export: the action's result as JSON. calls: the record of calls, if any.
         Raises: ParameterError, OutputError.
         """
         from remediation.evidence.bundle import blocks_of, bundle_at  # noqa: PLC0415 -- zipfile and Jinja2, for who wants a bundle
@@ -179,11 +178,11 @@ class BundleWriter:
                 bundle.add("rows.ndjson", lines)
             with rows.proved_lines() as lines, bundle.file("rows.csv") as table:
                 write_csv(lines, table.write)
-            told = {
-                **{name: value for name, value in export.items() if name not in _NOT_TOLD},
+            summary = {
+                **{name: value for name, value in export.items() if name not in _OTHER_FILES},
                 "files": [{**file.model_dump(), "format": file.path[5:], "rows": rows.rows} for file in bundle.files],
             }
-            bundle.add_json("export.json", told)
+            bundle.add_json("export.json", summary)
             bundle.add_json("job.json", export["job"])
             bundle.add_json("request.json", self._request(export["job"]))
             bundle.add_json("policy.json", self._policy)
@@ -193,7 +192,7 @@ class BundleWriter:
                 )
             if self._checked_approvals is not None:
                 bundle.add_json("approvals.json", self._checked_approvals.document())
-            self._add_reports(bundle, rows, told, export["job"], now)
+            self._add_reports(bundle, rows, summary, export["job"], now)
             if calls is not None:
                 bundle.add("calls.ndjson", blocks_of(calls.path))
             bundle.seal(partial(self._manifest, export, now), self._signer)
@@ -202,7 +201,7 @@ class BundleWriter:
         return bundle.record(place.name, rows.rows), bundle.sha256
 
     def _add_reports(
-        self, bundle: Bundle, rows: RowFile, told: Mapping[str, Any], job: Mapping[str, Any], now: datetime
+        self, bundle: Bundle, rows: RowFile, export: Mapping[str, Any], job: Mapping[str, Any], now: datetime
     ) -> None:
         from remediation.exports.formats.ndjson import rows_of  # noqa: PLC0415
         from remediation.reports.report import render_all  # noqa: PLC0415
@@ -214,9 +213,9 @@ class BundleWriter:
                 "pack_version": VERSION,
                 "job": job,
                 "request": self._request(job),
-                "export": told,
+                "export": export,
                 "rows": rows_of(lines),
-                "warnings": told["warnings"],
+                "warnings": export["warnings"],
             }
             hashes = {file.path: file.sha256 for file in bundle.files}
             for name, text in zip(
@@ -225,7 +224,7 @@ class BundleWriter:
                 bundle.add(name, [text.encode()])
 
     def _request(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the job was to do, as the API has it, and what is known or claimed of who wanted it."""
+        """Return the job's request as the API has it, and the known and claimed facts about its requester."""
         facts = request_facts(job, proved=self._is_proved)
         if self._plan_seal is not None:
             facts["plan_seal"] = self._plan_seal
@@ -267,8 +266,8 @@ def _size(path: Path) -> int:
         return 0
 
 
-# A row as CSV takes at most a dozen times as much as it does as JSON.
+# A row takes at most a dozen times as much space as CSV as it does as JSON.
 LARGE_BYTES = 128 << 20
 
-# In files of their own, or not yet known.
-_NOT_TOLD = ("job", "messages", "resume", "files", "evidence_sha256")
+# Fields of the result that export.json leaves out: they are other files of the bundle, or not known yet.
+_OTHER_FILES = ("job", "messages", "resume", "files", "evidence_sha256")

@@ -1,4 +1,4 @@
-"""`evidence.json`: what a bundle of evidence holds, file by file, and what it is evidence of."""
+"""The manifest, `evidence.json`: the files of an evidence bundle, and the job that they prove."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field
 MANIFEST = "evidence.json"
 SIGNATURE = "evidence.json.sig"
 
-# One folder deep, and none that a shell, a terminal or a file system takes for something else.
+# A plain file name without a folder, safe for every shell, terminal and file system.
 FILE_NAME = r"^[a-z0-9][a-z0-9_-]{0,60}(\.[a-z0-9]{1,20}){0,3}$"
 
 
 class Part(BaseModel):
-    # A field that a later version adds is passed over: the hash is over the bytes, not over what was understood.
+    # Fields of later versions are ignored. The hash covers the bytes, not the parsed fields.
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, hide_input_in_errors=True, defer_build=True)
 
 
 class BundledFile(Part):
-    """One file: its name, its size, and the SHA-256 (hex) of what is in it."""
+    """One file: its name, size and SHA-256 (hex)."""
 
     path: str = Field(pattern=FILE_NAME)
     bytes: int = Field(ge=0)
@@ -27,18 +27,19 @@ class BundledFile(Part):
 
 
 class Pack(Part):
-    """What made the bundle."""
+    """The pack that made the bundle."""
 
     name: str = Field(max_length=200)
     version: str = Field(max_length=100)
 
 
 class Manifest(Part):
-    """made_at: RFC 3339. made_by: who asked for it, as CFES_REQUESTED_BY said; null where nobody did.
+    """The content of evidence.json.
 
-    status: the only status that rows were exported of; null for all. snapshot: the job had not ended.
-    pseudonyms: which key names were replaced with; null where they were not.
-    signer: SHA-256 of the public key whose private one signed evidence.json; null where it is not signed.
+    made_at: RFC 3339. made_by: the requester from CFES_REQUESTED_BY; null if not set.
+    status: the only exported status; null for all. snapshot: the job had not ended.
+    pseudonyms: check value of the key that replaced names; null if names were not replaced.
+    signer: SHA-256 of the public key for the signature of evidence.json; null if it is not signed.
     """
 
     format: Literal["cfes-evidence/1"] = "cfes-evidence/1"

@@ -1,6 +1,6 @@
-"""The rows of a bundle, counted again: whether they are really those that the job's own counters promise.
+"""Recount of a bundle's rows: whether they match the job's counters.
 
-A manifest only says that the rows are complete. Before a job is deleted, and its rows with it, they are counted.
+A manifest only claims that the rows are complete. Before a job and its rows are deleted, the rows are counted.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from core.instants import parse_instant
 from core.quantity import counted
 from remediation.jobs.row_count import RowCount
 
-# No row of a mail is longer. A line without an end must not fill the memory.
+# No row is longer. An endless line must not fill the memory.
 LONGEST_LINE_BYTES = 1 << 26
 
 _KNOWN = frozenset(get_args(MessageStatus))
 
-# The service may keep whole seconds of one time and fractions of another.
+# Cloudflare may record whole seconds for one time and fractions for another.
 _ROUNDING = timedelta(seconds=1)
 
 
@@ -55,7 +55,7 @@ class Recount:
         self._rows = 0
 
     def read(self, blocks: Iterable[bytes]) -> str | None:
-        """Count the rows of an NDJSON file. Return what is wrong with the first bad one, or None."""
+        """Count the rows of an NDJSON file. Return the problem of the first bad row, or None."""
         for number, line in enumerate(_lines(blocks), start=1):
             if len(line) > LONGEST_LINE_BYTES:
                 return f"line {number} of rows.ndjson is longer than a row can be"
@@ -70,23 +70,23 @@ class Recount:
         return None
 
     def disagreement(self) -> str | None:
-        """Return where the rows and the job's counters do not agree, or None."""
+        """Return how the rows and the job's counters differ, or None."""
         expected = self._job.total_messages_discovered
         if self._rows != expected:
-            return f"rows.ndjson has {counted(self._rows, 'row')}, the job counts {expected:,}"
+            return f"rows.ndjson has {counted(self._rows, 'row')}, but the job counts {expected:,}"
         for status, (rows, count) in RowCount(None, self._rows, self._by_status).differences(self._job).items():
-            return f"rows.ndjson has {counted(rows, 'row')} with status {status}, the job counts {count:,}"
+            return f"rows.ndjson has {counted(rows, 'row')} with status {status}, but the job counts {count:,}"
         return None
 
     def lacks(self, row_ids: Iterable[str]) -> bool:
-        """Return whether any of these rows was not in the file."""
+        """Return whether any of these rows is missing from the file."""
         return any(self._ids.new(row_ids))
 
     def _problem(self, row: _Row) -> str | None:
         if row.status not in _KNOWN:
-            return "has a status that is unknown"
+            return "has an unknown status"
         if not self._ids.new([row.message_id])[0]:
-            return "is a row that is there twice"
+            return "repeats a row"
         self._rows += 1
         self._by_status[row.status] += 1
         job, folder = self._job, None if row.action_params is None else row.action_params.destination
@@ -99,7 +99,7 @@ class Recount:
 
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut blocks into lines. A line that is too long is given as far as it was read, and ends the lines."""
+    """Yield the lines of these blocks. A line that is too long is cut and ends the iteration."""
     rest = b""
     for block in blocks:
         *lines, rest = (rest + block).split(b"\n")
@@ -110,7 +110,7 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield rest
 
 
-# Rows are made many a second: most times were read just before.
+# Many rows share a creation time, so most times are in the cache.
 @lru_cache(maxsize=1024)
 def _instant(text: str | None) -> datetime | None:
     try:

@@ -1,6 +1,6 @@
-"""Signatures over evidence.json: Ed25519 (RFC 8032), 64 bytes, as `openssl pkeyutl -verify -rawin` reads them.
+"""Signatures of evidence.json: Ed25519 (RFC 8032), 64 bytes, compatible with `openssl pkeyutl -verify -rawin`.
 
-The extra `approval` brings the library.
+They need the extra `approval`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Signer:
-    """Signs with the private key in this PEM text, which shows nowhere.
+    """Signs with the private key in a PEM text. The key never appears in output.
 
-    Raises: ConnectionSettingsError where it is none, or the extra `approval` is not installed.
+    Raises: ConnectionSettingsError if the text is not a key, or the extra `approval` is not installed.
     """
 
     def __init__(self, pem: str) -> None:
@@ -31,7 +31,7 @@ class Signer:
             ) from None
         if key is None:
             raise ConnectionSettingsError(
-                "CFES_EVIDENCE_KEY: is no unencrypted Ed25519 private key in PEM",
+                "CFES_EVIDENCE_KEY: not an unencrypted Ed25519 private key in PEM",
                 help="Nothing was sent. Make one with: openssl genpkey -algorithm ed25519 -out FILE",
             )
         self._key = key
@@ -39,12 +39,12 @@ class Signer:
         self.fingerprint = fingerprint(self.public_key)
 
     def __call__(self, text: bytes) -> bytes:
-        """The signature over `text`, 64 bytes."""
+        """Return the signature of `text`, 64 bytes."""
         return self._key.sign(text)
 
 
 def public_key_of(pem: bytes) -> Ed25519PublicKey:
-    """The key in a PEM file. Raises: ParameterError."""
+    """Return the key in a PEM file. Raises: ParameterError."""
     try:
         key = public_key_in(pem)
     except ModuleNotFoundError as missing:
@@ -53,14 +53,14 @@ def public_key_of(pem: bytes) -> Ed25519PublicKey:
         ) from None
     if key is None:
         raise ParameterError(
-            "the key is no Ed25519 public key in PEM",
-            help="Nothing was checked. Take it from the private one: openssl pkey -in PRIVATE -pubout -out FILE",
+            "not an Ed25519 public key in PEM",
+            help="Nothing was checked. Derive it from the private key: openssl pkey -in PRIVATE -pubout -out FILE",
         )
     return key
 
 
 def is_signed_with(key: Ed25519PublicKey, signature: bytes, text: bytes) -> bool:
-    """Whether it is this key's signature over `text`."""
+    """Return whether this key made the signature of `text`."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
 
     try:
@@ -71,7 +71,7 @@ def is_signed_with(key: Ed25519PublicKey, signature: bytes, text: bytes) -> bool
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
-    """SHA-256 (hex) of the public key's 32 bytes."""
+    """Return the SHA-256 (hex) of the public key's 32 bytes."""
     return hashlib.sha256(raw_bytes(key)).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""Whether a bundle of evidence is still what was written: every file against evidence.json, without a network.
+"""Verification of an evidence bundle: every file is compared with evidence.json, without a network.
 
-Everything in a bundle may have been put there by somebody else: names are never used as paths but for those in one
-folder, nothing is unpacked, and no more of a file is read than evidence.json promises.
+Nothing in a bundle is trusted. Names are used only inside the one folder and never as other paths. Nothing is unpacked,
+and no more of a file is read than the size in evidence.json.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ LARGEST_MANIFEST_BYTES = 1 << 20
 LARGEST_SIGNATURE_BYTES = 64
 MOST_ENTRIES = 10_000
 
-# What every export puts into a bundle. A manifest without them vouches for nothing that is evidence of a job.
+# Every export puts these files into a bundle. A manifest without them proves nothing about a job.
 REQUIRED = ("rows.ndjson", "export.json", "job.json")
 
-# The path of a finding that is of the zip file itself. No file of a bundle can have it as its name.
+# The path of a finding about the zip file itself. No file of a bundle can have this name.
 BETWEEN = "(between the files)"
 
 _BLOCK = 1 << 20
 
 State = Literal["unchanged", "missing", "changed", "extra"]
 
-# valid: the given key's. other_key: evidence.json names another key than the given one. broken: not a signature over
-# this evidence.json. removed: evidence.json says that it is signed, and the signature is not there. absent: it is not
-# signed. unchecked: there is a signature, and no key was given.
+# valid: made with the given key. other_key: evidence.json names another key. broken: it does not match this
+# evidence.json. removed: evidence.json names a signer, but the signature is missing. absent: the bundle is not signed.
+# unchecked: there is a signature, but no key was given.
 Signature = Literal["valid", "other_key", "broken", "removed", "absent", "unchecked"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One file of the bundle. detail: what exactly is wrong with it, or nothing."""
+    """One file of the bundle and its state. detail: the exact problem; empty if there is none."""
 
     path: str
     state: State
@@ -64,9 +64,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found, in two verdicts: whether the files are unchanged, and whose signature evidence.json has.
+    """The result, in two verdicts: on the files, and on the signature of evidence.json.
 
-    sha256: of evidence.json. key: fingerprint of the public key that was given, None without one.
+    sha256: of evidence.json. key: fingerprint of the given public key, or None.
     """
 
     manifest: Manifest
@@ -77,47 +77,47 @@ class Verification:
 
     @property
     def problems(self) -> list[Finding]:
-        """Every file that is missing, changed or extra. The signature is none of them."""
+        """Return every file that is missing, changed or extra. The signature does not count as a file."""
         return [finding for finding in self.findings if finding.state != "unchanged"]
 
     @property
     def intact(self) -> bool:
-        """Whether every file is as evidence.json has it, and there is no other."""
+        """Return whether every file matches evidence.json, and there are no other files."""
         return not self.problems
 
     @property
     def authentic(self) -> bool:
-        """Whether the signature is the given key's; or no key was given, and nothing is seen to be wrong with it."""
+        """Return whether the given key made the signature; without a key, whether it has no visible problem."""
         return self.signature == "valid" or (self.key is None and self.signature in ("absent", "unchecked"))
 
     @property
     def verified(self) -> bool:
-        """Whether both verdicts are good."""
+        """Return whether both verdicts are good."""
         return self.intact and self.authentic
 
 
 class Readable(Protocol):
-    """What a file's bytes are read from."""
+    """A source of bytes."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 class Contents(Protocol):
-    """A folder or a zip file, as names and what is behind them."""
+    """The entries of a folder or a zip file, by name."""
 
     def names(self) -> Counter[str]:
-        """Every entry, and how often it is there. Raises: ValueError where there are more than MOST_ENTRIES."""
+        """Return every entry and its number of occurrences. Raises: ValueError if there are more than MOST_ENTRIES."""
 
     def open(self, name: str) -> contextlib.AbstractContextManager[Readable]:
-        """What is behind a name. Raises: OSError, ValueError, zipfile.BadZipFile where it is no file to be read."""
+        """Open an entry. Raises: OSError, ValueError, zipfile.BadZipFile if it is not a readable file."""
 
     def strays(self) -> Iterator[str]:
-        """What there is besides the files, each in words."""
+        """Yield descriptions of any bytes besides the files."""
 
 
 class _Folder:
     def __init__(self, descriptor: int) -> None:
-        # By its descriptor: another folder under the same name, put there meanwhile, is not looked at.
+        # By descriptor: a folder that replaces this one under its name is never read.
         self._descriptor = descriptor
 
     def names(self) -> Counter[str]:
@@ -138,7 +138,7 @@ class _Folder:
             if status.st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
                 raise ValueError("it is setuid, setgid or sticky")
             if status.st_nlink > 1:
-                raise ValueError("it is a hard link: what is written to its other name changes it")
+                raise ValueError("it is a hard link: a write to its other name changes it")
             yield file
 
     def strays(self) -> Iterator[str]:
@@ -161,32 +161,32 @@ class _Zip:
         return strays(self._file, self._archive)
 
 
-# Without waiting for whoever writes to a pipe.
+# Do not wait for the writer of a pipe.
 _AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def _regular(descriptor: int) -> IO[bytes]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
 def _counted(names: Iterator[str]) -> Counter[str]:
-    # Said, not cut off: what was not looked at must not pass for unchanged.
+    # An error, not a cut: unread entries must not pass as unchanged.
     found = Counter(itertools.islice(names, MOST_ENTRIES + 1))
     if found.total() > MOST_ENTRIES:
-        raise ValueError(f"it holds more than {MOST_ENTRIES:,} files, and no bundle does")
+        raise ValueError(f"it holds more than {MOST_ENTRIES:,} files, which no bundle does")
     return found
 
 
 def verify(bundle: str | os.PathLike[str], public_key: bytes | Ed25519PublicKey | None = None) -> Verification:
     """Check every file of the bundle, a folder or a zip file.
 
-    public_key: the Ed25519 key, or its PEM text, whose signature evidence.json must bear.
+    public_key: the Ed25519 key, or its PEM text, that must have signed evidence.json.
 
     Raises:
-        ParameterError: there is no bundle of evidence (pointer `/evidence`), or the key is none.
+        ParameterError: the path is not an evidence bundle (pointer `/evidence`), or the key is not valid.
     """
     path = Path(bundle)
     if isinstance(public_key, bytes):
@@ -204,7 +204,7 @@ def verify(bundle: str | os.PathLike[str], public_key: bytes | Ed25519PublicKey 
             manifest = Manifest.model_validate_json(text)
         except ValidationError as error:
             where = "/".join(str(part) for part in error.errors(include_input=False, include_url=False)[0]["loc"])
-            _refuse(path, f"its {MANIFEST} does not fit at {where or 'its beginning'}")
+            _refuse(path, f"its {MANIFEST} is not valid at {where or 'its beginning'}")
         except _UNREADABLE as error:
             _refuse(path, f"its {MANIFEST} can't be read: {_why(error)}")
         if absent := set(REQUIRED).difference(file.path for file in manifest.files):
@@ -222,7 +222,7 @@ def verify(bundle: str | os.PathLike[str], public_key: bytes | Ed25519PublicKey 
         return Verification(manifest, hashlib.sha256(text).hexdigest(), findings, signature, key)
 
 
-# What zipfile raises for an archive that is damaged, encrypted, or compressed in a way that it does not know.
+# Errors of zipfile for an archive that is damaged, encrypted, or compressed with an unknown method.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -237,21 +237,21 @@ _UNREADABLE = (
 
 
 def verified_file(bundle: str | os.PathLike[str], file: BundledFile) -> bytes:
-    """What a file of the bundle holds, which is checked once more. Raises: ParameterError (pointer `/evidence`)."""
+    """Return the content of a file after checking it again. Raises: ParameterError (pointer `/evidence`)."""
     path = Path(bundle)
     with _contents(path) as contents:
         try:
             with contents.open(file.path) as stream:
                 data = stream.read(file.bytes)
         except _UNREADABLE as error:
-            _refuse(path, f"{file.path} in it can't be read: {_why(error)}")
+            _refuse(path, f"its {file.path} can't be read: {_why(error)}")
     if hashlib.sha256(data).hexdigest() != file.sha256:
-        _refuse(path, f"{file.path} in it has been changed")
+        _refuse(path, f"its {file.path} was changed")
     return data
 
 
 def verified_blocks(bundle: str | os.PathLike[str], file: BundledFile) -> Iterator[bytes]:
-    """Yield what a file of the bundle holds, block by block, and check it once more at the end.
+    """Yield the content of a file of the bundle block by block, and check it again at the end.
 
     Raises: ParameterError (pointer `/evidence`), possibly after the last block.
     """
@@ -264,9 +264,9 @@ def verified_blocks(bundle: str | os.PathLike[str], file: BundledFile) -> Iterat
                     digest.update(block)
                     yield block
         except _UNREADABLE as error:
-            _refuse(path, f"{file.path} in it can't be read: {_why(error)}")
+            _refuse(path, f"its {file.path} can't be read: {_why(error)}")
     if left or digest.hexdigest() != file.sha256:
-        _refuse(path, f"{file.path} in it has been changed")
+        _refuse(path, f"its {file.path} was changed")
 
 
 @contextlib.contextmanager
@@ -288,13 +288,13 @@ def _contents(path: Path) -> Iterator[Contents]:
 
 def _checked(contents: Contents, times: int, file: BundledFile) -> Finding:
     if times > 1:
-        return Finding(file.path, "changed", "it is there twice")
+        return Finding(file.path, "changed", "it exists twice")
     if not times:
         return Finding(file.path, "missing")
     digest, size = hashlib.sha256(), 0
     try:
         with contents.open(file.path) as stream:
-            # Of what has grown, one block more is enough to know.
+            # One block beyond the recorded size proves that the file grew.
             while size <= file.bytes and (block := stream.read(_BLOCK)):
                 digest.update(block)
                 size += len(block)
@@ -304,19 +304,19 @@ def _checked(contents: Contents, times: int, file: BundledFile) -> Finding:
         there = f"more than {counted(file.bytes, 'byte')}" if size > file.bytes else counted(size, "byte")
         return Finding(file.path, "changed", f"{there} instead of {file.bytes:,}")
     if digest.hexdigest() != file.sha256:
-        return Finding(file.path, "changed", "other bytes, the same number of them")
+        return Finding(file.path, "changed", "other content of the same size")
     return Finding(file.path, "unchanged")
 
 
 def _extra(names: Counter[str], manifest: Manifest) -> list[Finding]:
     known = {file.path for file in manifest.files} | {MANIFEST} | ({SIGNATURE} if manifest.signer else set())
-    twice = [Finding(name, "extra", "it is there twice") for name in (MANIFEST, SIGNATURE) if names[name] > 1]
+    twice = [Finding(name, "extra", "it exists twice") for name in (MANIFEST, SIGNATURE) if names[name] > 1]
     return [Finding(name, "extra") for name in sorted(names.elements()) if name not in known] + twice
 
 
 def _signature(contents: Contents, manifest: Manifest, text: bytes, key: Ed25519PublicKey | None) -> Signature:
     if manifest.signer is None:
-        # Whoever changes evidence.json can also say that it was never signed: with a key that is no good verdict.
+        # Anyone who changes evidence.json can also remove its signer. So with a key, `absent` is not a good verdict.
         return "absent"
     try:
         with contents.open(SIGNATURE) as file:
@@ -337,7 +337,7 @@ def _signature(contents: Contents, manifest: Manifest, text: bytes, key: Ed25519
 
 
 def _refuse(path: Path, why: str) -> Never:
-    problem: Problem = {"pointer": "/evidence", "message": f"{str(path)!r} is no bundle of evidence: {why}"}
+    problem: Problem = {"pointer": "/evidence", "message": f"{str(path)!r} is not an evidence bundle: {why}"}
     raise ParameterError(
         problem["message"],
         problems=[problem],
@@ -347,7 +347,7 @@ def _refuse(path: Path, why: str) -> Never:
 
 def _why(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "it is not there"
+        return "it does not exist"
     if isinstance(error, OSError):
         return reason(error)
-    return "it is not there" if isinstance(error, KeyError) else str(error)[:200]
+    return "it does not exist" if isinstance(error, KeyError) else str(error)[:200]

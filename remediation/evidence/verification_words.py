@@ -1,22 +1,22 @@
-"""What `cfes verify` found, in words: one verdict on the files, one on the signature, and one line over both."""
+"""Verification words: the verdicts of `cfes verify` on files and signature, and a headline with both."""
 
 from __future__ import annotations
 
 from remediation.evidence.verification import Signature, Verification
 
 _SIGNATURE: dict[Signature, str] = {
-    "valid": "valid: made with the key given",
-    "other_key": "made with another key than the one given",
-    "broken": "BROKEN: it is not a signature over this evidence.json, which may have been written anew",
-    "removed": "REMOVED: evidence.json says that it is signed, and the signature is not there",
-    "absent": "none: anyone who can write to the bundle could have rewritten evidence.json",
-    "unchecked": "there is one, not checked: give --public-key",
+    "valid": "valid: made with the given key",
+    "other_key": "made with another key than the given one",
+    "broken": "BROKEN: it does not match this evidence.json, which may have been rewritten",
+    "removed": "REMOVED: evidence.json names a signer, but the signature is missing",
+    "absent": "none: anyone with write access to the bundle could have rewritten evidence.json",
+    "unchecked": "present, not checked: give --public-key",
 }
 
-# Behind "every file is unchanged" or what is said of the files that are not.
+# Follows the verdict on the files.
 _HEADLINE: dict[Signature, str] = {
     "valid": "and the signature is valid",
-    "other_key": "and the signature was made with another key than the one given",
+    "other_key": "and the signature was made with another key than the given one",
     "broken": "and the signature is broken",
     "removed": "and the signature was removed",
     "absent": "and there is no signature",
@@ -34,7 +34,7 @@ def headline(found: Verification) -> str:
 
 
 def files_words(found: Verification) -> str:
-    """Return the verdict on the files alone, which holds whatever is found of the signature."""
+    """Return the verdict on the files alone."""
     if found.intact:
         return "every file is unchanged"
     return "files are missing, changed or extra"

@@ -1,8 +1,8 @@
-"""What a zip file may say of an entry in a bundle: a regular file under one plain name, and nothing besides.
+"""Zip entries: the checks that an entry of a bundle is a regular file with one plain name.
 
-Programs that unpack a zip file differ in what they go by: one makes a link where the entry is flagged as one, another
-takes a second name out of an extra field, a third turns to the local header. What they differ in is refused as a whole.
-Only what the bundle's own writer and the common packers write is let through.
+Programs interpret zip files differently. One creates a link from a flag, another uses a second name from an extra
+field, a third trusts the local header. An entry with such an ambiguity is refused. Only entries as the pack and common
+packers write them are accepted.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import struct
 import zipfile
 from collections.abc import Iterator
 
-# MS-DOS, Unix, NTFS (two numbers are in use) and OS X. Of what others mean by their attributes nothing is known here.
+# MS-DOS, Unix, NTFS (two numbers are in use) and OS X. The attributes of other systems are not known here.
 _SYSTEMS = frozenset((0, 3, 10, 11, 19))
 
-# 4.5: sizes of 8 bytes. Whatever a later version brought, no bundle has.
+# 4.5: sizes of 8 bytes. No bundle uses features of later versions.
 _LATEST_VERSION = 45
 
 _DEFLATE_LEVEL, DESCRIBED_BEHIND, _UTF_8 = 0x6, 0x8, 0x800
 _FLAGS = _DEFLATE_LEVEL | DESCRIBED_BEHIND | _UTF_8
 
-# In words what is refused; what is left, an archive or normal or read-only file, changes nothing. 0x8000 says that a
-# Unix mode is in the upper half.
+# Refused attributes and their names. The allowed ones (archive, normal, read-only) have no effect. 0x8000 means that
+# the upper half has a Unix mode.
 _DOS = {0x02: "hidden", 0x04: "a system file", 0x08: "a volume's label", 0x10: "a directory", 0x40: "a device",
         0x400: "a link or another reparse point"}  # fmt: skip
 _DOS_ALLOWED = 0x01 | 0x20 | 0x80 | 0x8000
@@ -41,22 +41,22 @@ _TIMES, _OWNER, _OLD_TIMES, _NTFS_TIMES = 0x5455, 0x7875, 0x5855, 0x000A
 _EXTRA = frozenset((ZIP64, _TIMES, _OWNER, _OLD_TIMES, _NTFS_TIMES))
 OTHER_NAME = 0x7075
 
-# One of a text in the zip64 fields means: see the extra field.
+# This value of a size means that the zip64 extra field has the size.
 IN_ZIP64 = 0xFFFFFFFF
 
 
 def problems_of(about: zipfile.ZipInfo) -> Iterator[str]:
-    """Yield what the directory says of an entry that a bundle's entry does not have."""
+    """Yield every property in the zip directory that an entry of a bundle must not have."""
     if about.create_system not in _SYSTEMS:
-        yield "it was packed on a system whose attributes are not known"
+        yield "it was packed on an unknown system"
     if about.extract_version > _LATEST_VERSION or about.reserved:
-        yield "it asks for a later version of the format than any bundle has"
+        yield "it needs a later version of the zip format than any bundle"
     if about.flag_bits & ~_FLAGS:
-        yield "it is encrypted or patched, as no bundle is"
+        yield "it is encrypted or patched, which no bundle is"
     if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        yield "it is compressed in a way that no bundle is"
+        yield "it uses a compression method that no bundle uses"
     if about.volume:
-        yield "it lies on another disk"
+        yield "it is on another disk"
     if about.comment:
         yield "it has a comment"
     yield from _attributes(about.external_attr, about.internal_attr)
@@ -67,7 +67,7 @@ def _attributes(external: int, internal: int) -> Iterator[str]:
     mode, dos = external >> 16, external & 0xFFFF
     kind = stat.S_IFMT(mode)
     if kind not in (0, stat.S_IFREG):
-        yield f"it is flagged as {_KINDS.get(kind, 'what is no regular file')}"
+        yield f"it is flagged as {_KINDS.get(kind, 'not a regular file')}"
     if mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
         yield "it is flagged as setuid, setgid or sticky"
     named = [word for flag, word in _DOS.items() if dos & flag]
@@ -75,13 +75,13 @@ def _attributes(external: int, internal: int) -> Iterator[str]:
         yield f"it is flagged as {named[-1]}"
     elif dos & ~_DOS_ALLOWED:
         yield "it has attributes that no bundle has"
-    # The lowest says that a packer took it for text: nothing goes by that unless it is asked to.
+    # The lowest bit marks text. Programs ignore it by default.
     if internal & ~1:
         yield "it has attributes that no bundle has"
 
 
 def fields_of(extra: bytes) -> list[tuple[int, bytes]] | None:
-    """Return the extra fields in their order; None where they are not whole."""
+    """Return the extra fields in their order; None if they are incomplete."""
     found = []
     while extra:
         if len(extra) < 4:
@@ -96,11 +96,11 @@ def fields_of(extra: bytes) -> list[tuple[int, bytes]] | None:
 
 def _extra(fields: list[tuple[int, bytes]] | None) -> Iterator[str]:
     if fields is None:
-        yield "its extra fields are not whole"
+        yield "its extra fields are incomplete"
         return
     kinds = [kind for kind, _ in fields]
     if OTHER_NAME in kinds:
-        yield "it has a second name, which some programs unpack it under"
+        yield "it has a second name, which some programs use for unpacking"
     elif unknown := [kind for kind in kinds if kind not in _EXTRA]:
         yield f"it has an extra field (0x{unknown[0]:04x}) that no bundle has"
     if len(set(kinds)) < len(kinds):
@@ -108,7 +108,7 @@ def _extra(fields: list[tuple[int, bytes]] | None) -> Iterator[str]:
 
 
 def extra_problem(local: bytes, central: bytes) -> str | None:
-    """Return what is wrong with the extra fields of a local header, beside those in the directory."""
+    """Return the problem of a local header's extra fields, compared with the directory; None if there is none."""
     here, there = fields_of(local), fields_of(central)
     for problem in _extra(here):
         return problem
@@ -118,12 +118,12 @@ def extra_problem(local: bytes, central: bytes) -> str | None:
 
 
 def _modified(fields: list[tuple[int, bytes]]) -> bytes | None:
-    """The time of change as the field of Info-ZIP has it; the directory leaves out the other times."""
+    """Return the modification time from the Info-ZIP field, the only time that the directory repeats."""
     return next((value[1:5] for kind, value in fields if kind == _TIMES and value[:1] and value[0] & 1), None)
 
 
 def sizes_in_zip64(sizes: list[int], extra: bytes) -> list[int] | None:
-    """Return the sizes, those that are in the extra field taken from there; None where it is not exactly these."""
+    """Return the sizes, with those from the zip64 extra field; None if the field has others than the missing ones."""
     wanted = [index for index, size in enumerate(sizes) if size == IN_ZIP64]
     field = next((value for kind, value in fields_of(extra) or [] if kind == ZIP64), b"")
     if len(field) != 8 * len(wanted):

@@ -1,9 +1,8 @@
-"""A zip file as whoever reads it from its beginning sees it, against its directory.
+"""Zip layout: the checks that every way of reading a zip file finds the same files.
 
-There are two ways to read a zip file: by the directory at its end, or from its beginning, entry after entry, as what
-unpacks a download does. Bytes that the directory does not know of can be a file to the second way; so can bytes behind
-the end of what was deflated, or behind a local header with another size. Only where both ways find the same files, byte
-for byte, is what was checked also what anybody unpacks.
+Programs read a zip file by the directory at its end, or entry after entry from its beginning, as a streaming download
+does. Bytes that the directory does not list can be a file for the second way. So can bytes after the deflated data, or
+after a local header with another size. The verified files are the unpacked files only if both ways find the same ones.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _UTF_8 = 0x800
 
 
 class Content:
-    """What an entry holds: as much as asked for, and an error where it does not end where the directory says."""
+    """The content of an entry. Reading it fails if it does not end where the directory says."""
 
     def __init__(self, file: IO[bytes], about: zipfile.ZipInfo) -> None:
         file.seek(_start(file, about))
@@ -43,7 +42,7 @@ class Content:
         self._bytes = self._crc = 0
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, fewer only at the end. Raises: OSError, EOFError, BadZipFile, zlib.error."""
+        """Return the next bytes, fewer only at the end. Raises: OSError, EOFError, BadZipFile, zlib.error."""
         blocks = []
         while size and not self._ended:
             block = self._block(size)
@@ -55,7 +54,7 @@ class Content:
         if not self._pending and self._left:
             self._pending = self._file.read(min(self._left, _BLOCK))
             if not self._pending:
-                raise EOFError("the zip file ends in the middle of it")
+                raise EOFError("the zip file ends within it")
             self._left -= len(self._pending)
         if self._inflater is None:
             block, self._pending = self._pending[:most], self._pending[most:]
@@ -65,7 +64,7 @@ class Content:
             self._pending = self._inflater.unconsumed_tail
             self._ended = self._inflater.eof
             if not (block or self._pending or self._left or self._ended):
-                raise zipfile.BadZipFile("it ends in the middle of what was deflated")
+                raise zipfile.BadZipFile("it ends within its compressed data")
         self._bytes += len(block)
         self._crc = zlib.crc32(block, self._crc)
         if self._ended:
@@ -73,25 +72,25 @@ class Content:
         return block
 
     def _check_end(self) -> None:
-        # A reader from the beginning takes what is behind the deflated stream for the next entry.
+        # A streaming reader interprets the bytes after the deflated data as the next entry.
         behind = self._left + len(self._pending) + (len(self._inflater.unused_data) if self._inflater else 0)
         if behind:
-            raise zipfile.BadZipFile(f"{counted(behind, 'byte lies', 'bytes lie')} behind its end")
+            raise zipfile.BadZipFile(f"{counted(behind, 'byte follows', 'bytes follow')} its end")
         if (self._bytes, self._crc) != (self._about.file_size, self._about.CRC):
-            raise zipfile.BadZipFile("its size or its CRC-32 is another than the zip file's directory says")
+            raise zipfile.BadZipFile("its size or CRC-32 differs from the zip file's directory")
 
 
 def content(file: IO[bytes], about: zipfile.ZipInfo) -> Content:
-    """What an entry of the zip file holds. Raises: OSError, ValueError, zipfile.BadZipFile where that can't be read."""
+    """Return the content of an entry. Raises: OSError, ValueError, zipfile.BadZipFile if it can't be read."""
     for problem in problems_of(about):
         raise ValueError(problem)
     return Content(file, about)
 
 
 def strays(file: IO[bytes], archive: zipfile.ZipFile) -> Iterator[str]:
-    """What is in the zip file besides its entries, its directory and its end, each in words; nothing where it is whole.
+    """Yield descriptions of anything besides the entries, the directory and the end of the zip file.
 
-    Entries may be in any order and written by any program, but each must begin where another ends.
+    Entries may be in any order and from any program, but each must begin where another ends.
     """
     entries = sorted(archive.infolist(), key=lambda about: about.header_offset)
     following = [*(about.header_offset for about in entries), archive.start_dir]
@@ -105,16 +104,16 @@ def strays(file: IO[bytes], archive: zipfile.ZipFile) -> Iterator[str]:
             continue
         gap = min((place - end for end in ends), key=abs)
         if gap < 0:
-            yield f"{name} and what comes behind it have bytes in common"
+            yield f"{name} overlaps the next entry"
         loose += max(gap, 0)
     if loose:
-        yield f"{counted(loose, 'byte that is', 'bytes that are')} in no file"
+        yield f"{counted(loose, 'byte that belongs', 'bytes that belong')} to no file"
     yield from _directory(file, archive)
     yield from _end(file, archive)
 
 
 def _directory(file: IO[bytes], archive: zipfile.ZipFile) -> Iterator[str]:
-    """What is wrong in the directory: it must be the records of its entries, one behind the other, and nothing else."""
+    """Yield the problems of the directory: it must consist of its entries' records and nothing else."""
     file.seek(archive.start_dir)
     for about in archive.infolist():
         header = file.read(_CENTRAL.size)
@@ -124,19 +123,19 @@ def _directory(file: IO[bytes], archive: zipfile.ZipFile) -> Iterator[str]:
         whole = fields[0] == b"PK\1\2" and len(rest) == sum(lengths)
         sizes = sizes_in_zip64([fields[11], fields[10], fields[18]], about.extra) if whole else None
         if not whole or len(about.extra) != lengths[1] or sizes is None:
-            yield f"{about.filename[:200]}: its record in the zip file's directory is not whole"
+            yield f"{about.filename[:200]}: its record in the zip file's directory is incomplete"
             return
         if sizes[:2] != [about.file_size, about.compress_size]:
-            yield f"{about.filename[:200]}: its sizes in the zip file's directory can be read in two ways"
+            yield f"{about.filename[:200]}: its sizes in the zip file's directory are ambiguous"
     signature = file.read(4)
     if signature not in (b"PK\5\6", b"PK\6\6"):
-        yield "the zip file's directory holds more than its files"
+        yield "the zip file's directory contains more than its files"
 
 
 def _start(file: IO[bytes], about: zipfile.ZipInfo) -> int:
-    """Where an entry's data begins. Raises: BadZipFile where its local header is not what the directory says of it."""
+    """Return the start of an entry's data. Raises: BadZipFile if its local header and the directory differ."""
     if about.header_offset < 0:
-        raise zipfile.BadZipFile("it lies before the zip file's beginning")
+        raise zipfile.BadZipFile("it begins before the zip file")
     file.seek(about.header_offset)
     header = file.read(_LOCAL.size)
     if len(header) != _LOCAL.size:
@@ -149,7 +148,7 @@ def _start(file: IO[bytes], about: zipfile.ZipInfo) -> int:
     if problem := extra_problem(extra, about.extra):
         raise zipfile.BadZipFile(problem)
     sizes = sizes_in_zip64([int(unpacked), int(packed)], extra)
-    # What was not known yet when the header was written is zero in it, and behind the data.
+    # A size that was unknown when the header was written is zero there and follows the data.
     unknown = {0} if flags & DESCRIBED_BEHIND else set()
     same = (
         name.decode("utf-8" if flags & _UTF_8 else "cp437") == about.orig_filename == about.filename
@@ -161,7 +160,7 @@ def _start(file: IO[bytes], about: zipfile.ZipInfo) -> int:
         and sizes[1] in {about.compress_size} | unknown
     )
     if not same:
-        raise zipfile.BadZipFile("its local header says something else than the zip file's directory")
+        raise zipfile.BadZipFile("its local header differs from the zip file's directory")
     return data
 
 
@@ -170,29 +169,29 @@ def _moment(date: int, time: int) -> tuple[int, int, int, int, int, int]:
 
 
 def _ends(file: IO[bytes], about: zipfile.ZipInfo) -> list[int]:
-    """Where an entry may end: more than one place where a data descriptor can be read in two ways."""
+    """Return where an entry may end: several places if its data descriptor is ambiguous."""
     end = _start(file, about) + about.compress_size
     if not about.flag_bits & DESCRIBED_BEHIND:
         return [end]
     file.seek(end)
     there = file.read(24)
-    # With 4 or 8 bytes for a size, with or without a signature: programs differ. All of it is known, so nothing hides.
+    # Programs write 4 or 8 bytes for a size, with or without a signature. All values are known, so nothing can hide.
     known = (about.CRC, about.compress_size, about.file_size)
     bare = [struct.pack("<LQQ", *known)] + ([struct.pack("<LLL", *known)] if max(known) <= IN_ZIP64 else [])
     ends = [end + len(whole) for part in bare for whole in (b"PK\7\10" + part, part) if there.startswith(whole)]
     if not ends:
-        raise zipfile.BadZipFile("its sizes are not behind its data, where its header says they are")
+        raise zipfile.BadZipFile("its sizes do not follow its data, although its header says so")
     return ends
 
 
 def _end(file: IO[bytes], archive: zipfile.ZipFile) -> Iterator[str]:
-    """What is wrong at the end, where readers look for the directory: there must be one directory for all of them."""
+    """Yield the problems of the end: it must lead every reader to the same directory."""
     size = file.seek(0, 2)
     file.seek(max(0, size - _END.size - _LONGEST_COMMENT))
     tail = file.read()
     if tail[-_END.size :][:4] != b"PK\5\6" or tail[-2:] != b"\0\0":
         behind = len(tail) - tail.rfind(b"PK\5\6") - _END.size
-        yield f"{counted(behind, 'byte')} behind the zip file's end"
+        yield f"{counted(behind, 'byte')} after the zip file's end"
         return
     _, *fields, _ = _END.unpack(tail[-_END.size :])
     entries = len(archive.infolist())
@@ -215,4 +214,4 @@ def _end(file: IO[bytes], archive: zipfile.ZipFile) -> Iterator[str]:
     else:
         same = fields == [0, 0, entries, entries, size - records - archive.start_dir, archive.start_dir]
     if not same:
-        yield "the zip file's end does not say where its directory is, or how many files are in it"
+        yield "the zip file's end has a wrong place or number of files for its directory"

@@ -243,7 +243,7 @@ class TestPolicy:
         by_bob = {**job, "comment": job["comment"].replace(":by=alice", ":by=bob")}
         assert "can't approve their own requests" in remade(bundle, job=by_bob).check.why
         elsewhere = {**job, "action_params": {**job["action_params"], "destination": "Inbox"}}
-        assert "the job does something else" in remade(bundle, job=elsewhere).check.why
+        assert "the job differs from the plan" in remade(bundle, job=elsewhere).check.why
         assert "does not name the plan" in remade(bundle, job={**job, "comment": "by hand"}).check.why
         late = remade(bundle, job={**job, "created_at": "2026-12-20T00:00:00Z"})
         assert late.check.state == "invalid"
@@ -255,14 +255,14 @@ class TestPolicy:
     def test_approvals_without_a_plan_are_no_better_than_none(self, bundle: Path) -> None:
         without = remade(bundle, plan=None)
         assert (without.check.state, without.check.good) == ("not_met", False)
-        assert "no plan that they could be for" in without.check.why
+        assert "no plan to check them against" in without.check.why
         assert remade(bundle, approvals={"approvals": ["anything"]}).check.state == "not_met"
 
     def test_a_bundle_whose_files_are_of_two_jobs_contradicts_itself(self, bundle: Path) -> None:
         job = document(bundle, "job.json")
         other = remade(bundle, job={**job, "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"})
         assert (other.check.state, other.check.good) == ("invalid", False)
-        assert "job.json is of another job than evidence.json" in other.check.why
+        assert "job.json and evidence.json name different jobs" in other.check.why
         assert remade(bundle, job={**job, "job_id": job["job_id"].upper()}).check.state == "met"
 
     def test_another_policy_can_be_told_by_its_hash_only(self, bundle: Path, tmp_path: Path) -> None:

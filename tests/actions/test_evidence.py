@@ -374,12 +374,12 @@ def changed(rows: list[dict[str, Any]], **changes: Any) -> list[dict[str, Any]]:
 NO_ROW = "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90"
 FORGED_ROWS: dict[str, tuple[Callable[[list[dict[str, Any]]], list[dict[str, Any]]], str]] = {
     "none": (lambda _: [], "has 0 rows"),
-    "one less": (lambda rows: rows[:-1], "rows, the job counts"),
-    "one more": (lambda rows: [*rows, {**rows[0], "message_id": NO_ROW}], "rows, the job counts"),
-    "one twice": (lambda rows: [*rows[:-1], rows[0]], "there twice"),
+    "one less": (lambda rows: rows[:-1], "rows, but the job counts"),
+    "one more": (lambda rows: [*rows, {**rows[0], "message_id": NO_ROW}], "rows, but the job counts"),
+    "one twice": (lambda rows: [*rows[:-1], rows[0]], "repeats a row"),
     "another status": (lambda rows: changed(rows, status="FAILED"), "with status"),
     "still pending": (lambda rows: changed(rows, status="PENDING"), "with status"),
-    "an unknown status": (lambda rows: changed(rows, status="VANISHED"), "status that is unknown"),
+    "an unknown status": (lambda rows: changed(rows, status="VANISHED"), "unknown status"),
     "no status": (lambda rows: [{k: v for k, v in row.items() if k != "status"} for row in rows], "is not a row"),
     "of a release": (lambda rows: changed(rows, action_type="RELEASE"), "of another job"),
     "of another folder": (lambda rows: changed(rows, action_params={"destination": "Inbox"}), "of another job"),
@@ -518,7 +518,7 @@ def test_a_key_of_the_policy_under_which_anybody_can_sign_deletes_nothing(
 
 def test_what_is_no_bundle_deletes_nothing(api: EmailSecurity, tmp_path: Path) -> None:
     job_id = finished(api)
-    with pytest.raises(ParameterError, match="is no bundle of evidence"):
+    with pytest.raises(ParameterError, match="is not an evidence bundle"):
         delete_job.run({"job_id": job_id, "evidence": str(tmp_path / "case")}, api)
     assert get_job.run({"job_id": job_id}, api)["ended"]
 

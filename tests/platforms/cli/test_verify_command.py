@@ -57,7 +57,7 @@ def test_bytes_between_the_files_of_a_zip_are_told(cfes: Cfes, tmp_path: Path) -
     bundle.write_bytes(b"#!/bin/sh\n" + bundle.read_bytes())
     ended = cfes("verify", str(bundle), "--output", "table")
     assert (ended.code, ": NOT verified" in ended.out) == (8, True)
-    assert "(between the files): 10 bytes that are in no file" in ended.out
+    assert "(between the files): 10 bytes that belong to no file" in ended.out
 
 
 # The signature's state, what else is done to the bundle, and the exit code: for each combination of the two verdicts.
@@ -141,6 +141,6 @@ def test_a_policy_that_cant_be_read_is_told(broken: Any, cfes: Cfes, tmp_path: P
 def test_what_is_no_bundle_is_a_bad_parameter(cfes: Cfes, tmp_path: Path) -> None:
     ended = cfes("verify", str(tmp_path / "none"), "--output", "json")
     assert (ended.code, ended.error["type"]) == (2, "ParameterError")
-    assert "is no bundle of evidence: it is not there" in ended.error["message"]
+    assert "is not an evidence bundle: it does not exist" in ended.error["message"]
     bundle = made(tmp_path / "case")
     assert cfes("verify", str(bundle), "--public-key", str(tmp_path / "none")).code == 2

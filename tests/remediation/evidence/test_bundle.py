@@ -1,4 +1,4 @@
-"""Bundles of evidence: whole or not there, and whatever happens to one afterwards is named."""
+"""Evidence bundles: written completely or not at all, and every later change is reported."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def contents(bundle: Path) -> dict[str, bytes]:
 
 
 def rewritten(bundle: Path, files: dict[str, bytes]) -> Path:
-    """The same bundle with other files in it."""
+    """Return the bundle with other files."""
     if bundle.is_dir():
         for path in bundle.iterdir():
             path.unlink()
@@ -100,7 +100,7 @@ def said(found: Verification) -> set[tuple[str, str]]:
     return {(finding.path, finding.state) for finding in found.problems}
 
 
-def test_a_bundle_holds_what_was_put_into_it(bundle: Path) -> None:
+def test_a_bundle_contains_its_files(bundle: Path) -> None:
     found = verify(bundle)
     held = contents(bundle)
     assert {name: held[name] for name in FILES} == FILES
@@ -119,7 +119,7 @@ def test_other_programs_can_read_a_zip_and_check_the_hashes(tmp_path: Path) -> N
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         archive.extractall(tmp_path / "out")
-    # As the documentation tells those who have no cfes.
+    # The command in the documentation for readers without cfes.
     [line] = [line for line in DOCUMENTATION.read_text().splitlines() if "sha256sum --check" in line]
     checked = subprocess.run(["sh", "-c", line], cwd=tmp_path / "out", check=True, capture_output=True, text=True)  # noqa: S607
     assert checked.stdout == "".join(f"{name}: OK\n" for name in FILES)
@@ -128,25 +128,25 @@ def test_other_programs_can_read_a_zip_and_check_the_hashes(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["case", "case.zip"])
-def test_what_fails_in_the_middle_leaves_nothing(name: str, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_bundle(name: str, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), bundle_at(tmp_path / name, now=NOW, kept="Kept.") as bundle:
         bundle.add("rows.ndjson", [b"1"])
         bundle.add("job.json", (bytes([1 // zero]) for zero in [0]))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_evidence_is_never_replaced(tmp_path: Path) -> None:
+def test_an_evidence_folder_is_never_replaced(tmp_path: Path) -> None:
     made(tmp_path / "case")
     before = contents(tmp_path / "case")
-    refused = pytest.raises(ParameterError, match="replaces nothing")
+    refused = pytest.raises(ParameterError, match="never replaces anything")
     with refused, bundle_at(tmp_path / "case", now=NOW, kept="Kept.") as bundle:
         bundle.add("other", [b"1"])
     assert contents(tmp_path / "case") == before
     assert [path.name for path in tmp_path.iterdir()] == ["case"]
 
 
-def test_not_even_an_empty_folder_that_came_meanwhile_is_replaced(tmp_path: Path) -> None:
-    refused = pytest.raises(ParameterError, match="replaces nothing")
+def test_an_empty_folder_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    refused = pytest.raises(ParameterError, match="never replaces anything")
     with refused, bundle_at(tmp_path / "case", now=NOW, kept="Kept.") as bundle:
         bundle.add("other", [b"1"])
         (tmp_path / "case").mkdir()
@@ -167,13 +167,13 @@ def changes(held: dict[str, bytes]) -> dict[str, tuple[dict[str, bytes], tuple[s
 
 
 @pytest.mark.parametrize("change", changes({**FILES, MANIFEST: b""}))
-def test_every_change_is_named(change: str, bundle: Path) -> None:
+def test_every_change_is_reported(change: str, bundle: Path) -> None:
     files, expected = changes(contents(bundle))[change]
     found = verify(rewritten(bundle, files))
     assert (found.intact, said(found)) == (False, {expected})
 
 
-def test_all_changes_are_named_at_once(bundle: Path) -> None:
+def test_all_changes_are_reported_together(bundle: Path) -> None:
     files = contents(bundle)
     found = verify(rewritten(bundle, {MANIFEST: files[MANIFEST], "rows.ndjson": b"", "a": b"", "b": b""}))
     assert said(found) == {
@@ -187,14 +187,14 @@ def test_all_changes_are_named_at_once(bundle: Path) -> None:
 
 
 def flipped(data: bytes, place: int) -> bytes:
-    """The same with another bit at `place`, counted round and round."""
+    """Return the data with the bit at `place` flipped; `place` wraps around."""
     changed = bytearray(data)
     changed[place // 8 % len(data)] ^= 1 << place % 8
     return bytes(changed)
 
 
 @given(which=st.integers(0, 10), place=st.integers(0, 10**7))
-def test_no_flipped_bit_goes_unseen(which: int, place: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_every_flipped_bit_is_detected(which: int, place: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     bundle = made(tmp_path_factory.mktemp("flipped") / "case", signed=True)
     paths = sorted(path for path in bundle.iterdir() if path.stat().st_size)
     path = paths[which % len(paths)]
@@ -207,7 +207,7 @@ def test_no_flipped_bit_goes_unseen(which: int, place: int, tmp_path_factory: py
 
 
 @given(places=st.lists(st.integers(0, 10**7), min_size=1, max_size=8), cut=st.integers(0, 4000) | st.none())
-def test_a_damaged_zip_is_told_as_such(
+def test_a_damaged_zip_is_reported(
     places: list[int], cut: int | None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     bundle = made(tmp_path_factory.mktemp("damaged") / "case.zip", signed=True)
@@ -219,7 +219,7 @@ def test_a_damaged_zip_is_told_as_such(
         found = verify(bundle, PUBLIC)
     except ParameterError:
         return
-    # The archive's own bookkeeping is no evidence: what is in its files is.
+    # Only the files are evidence, not the archive's own records.
     assert not found.verified or {name: contents(bundle)[name] for name in FILES} == FILES
 
 
@@ -235,8 +235,8 @@ def test_a_damaged_zip_is_told_as_such(
         b'{"files": [' + b"1," * 1_000_000 + b"1]}",
     ],
 )
-def test_what_has_no_manifest_is_no_bundle(broken: bytes, bundle: Path) -> None:
-    with pytest.raises(ParameterError, match="is no bundle of evidence"):
+def test_a_bundle_needs_a_manifest(broken: bytes, bundle: Path) -> None:
+    with pytest.raises(ParameterError, match="is not an evidence bundle"):
         verify(rewritten(bundle, {**contents(bundle), MANIFEST: broken}))
 
 
@@ -252,24 +252,24 @@ def test_a_manifest_can_name_no_file_elsewhere(name: str, bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["rows.ndjson", "export.json", "job.json"])
-def test_a_manifest_that_vouches_for_no_job_is_no_evidence(name: str, bundle: Path) -> None:
+def test_a_manifest_without_a_job_is_refused(name: str, bundle: Path) -> None:
     files = contents(bundle)
     document = json.loads(files[MANIFEST])
     document["files"] = [file for file in document["files"] if file["path"] != name]
     files[MANIFEST] = json.dumps(document).encode()
-    with pytest.raises(ParameterError, match=f"is no bundle of evidence: its {MANIFEST} does not list {name}$"):
+    with pytest.raises(ParameterError, match=f"is not an evidence bundle: its {MANIFEST} does not list {name}$"):
         verify(rewritten(bundle, files))
 
 
-def test_more_files_than_are_looked_at_are_refused_not_passed_over(bundle: Path) -> None:
-    # Listed by the manifest or not: none may be left out silently.
+def test_too_many_files_are_refused_and_not_skipped(bundle: Path) -> None:
+    # No file may be skipped silently, whether the manifest lists it or not.
     more = {f"{number}.txt": b"" for number in range(MOST_ENTRIES)}
     with pytest.raises(ParameterError, match="it holds more than 10,000 files"):
         verify(rewritten(bundle, {**contents(bundle), **more}))
 
 
 def test_the_names_in_a_bundle_are_listed_once(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # For each file of the manifest anew, a bundle could make the check as slow as it likes.
+    # One listing per file of the manifest would let a bundle slow the check down at will.
     listed: list[str] = []
     scandir, infolist, namelist = os.scandir, zipfile.ZipFile.infolist, zipfile.ZipFile.namelist
 
@@ -284,12 +284,12 @@ def test_the_names_in_a_bundle_are_listed_once(bundle: Path, monkeypatch: pytest
     monkeypatch.setattr(zipfile.ZipFile, "infolist", counted("entries", infolist))
     monkeypatch.setattr(zipfile.ZipFile, "namelist", counted("names", namelist))
     assert verify(bundle).intact
-    # A zip file's layout is looked at besides, however many files it has.
+    # The layout of a zip file is checked once more, whatever its number of files.
     assert listed == (["names"] if bundle.is_dir() else ["entries"] * 4)
 
 
 @pytest.mark.parametrize("there", ["nothing", "a text", "an empty folder", "a pipe in a folder", "a pipe", "a device"])
-def test_what_is_no_bundle_is_a_bad_parameter(there: str, tmp_path: Path) -> None:
+def test_a_path_without_a_bundle_is_a_bad_parameter(there: str, tmp_path: Path) -> None:
     path = tmp_path / "case"
     if there == "a text":
         path.write_text("no zip")
@@ -301,7 +301,7 @@ def test_what_is_no_bundle_is_a_bad_parameter(there: str, tmp_path: Path) -> Non
         path.mkdir()
     if there == "a pipe in a folder":
         os.mkfifo(path / MANIFEST)
-    with pytest.raises(ParameterError, match="is no bundle of evidence") as refused:
+    with pytest.raises(ParameterError, match="is not an evidence bundle") as refused:
         verify(path)
     assert refused.value.document()["error"]["problems"][0]["pointer"] == "/evidence"
 
@@ -316,7 +316,7 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "setuid", "setgid", "sticky", "hard link", "folder"])
-def test_what_is_no_plain_file_of_its_own_is_named(kind: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_plain_is_reported(kind: str, tmp_path: Path) -> None:
     bundle = made(tmp_path / "case")
     path = bundle / "job.json"
     if kind == "hard link":
@@ -336,7 +336,7 @@ def test_what_is_no_plain_file_of_its_own_is_named(kind: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])
-def test_the_manifest_and_its_signature_are_no_links_either(name: str, tmp_path: Path) -> None:
+def test_the_manifest_and_its_signature_must_not_be_links(name: str, tmp_path: Path) -> None:
     bundle = made(tmp_path / "case", signed=True)
     (bundle / name).rename(tmp_path / "elsewhere")
     (bundle / name).symlink_to(tmp_path / "elsewhere")
@@ -352,7 +352,7 @@ def test_a_link_to_a_bundle_is_the_bundle(bundle: Path, tmp_path: Path) -> None:
     assert verify(tmp_path / "latest").verified
 
 
-def test_a_folder_in_the_place_of_a_file_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_a_file_is_reported(tmp_path: Path) -> None:
     bundle = made(tmp_path / "case")
     (bundle / "job.json").unlink()
     (bundle / "job.json").mkdir()
@@ -367,7 +367,7 @@ def test_a_name_that_is_in_a_zip_twice_proves_nothing(tmp_path: Path) -> None:
     assert said(verify(bundle)) == {("job.json", "changed"), (MANIFEST, "extra")}
 
 
-def test_no_more_is_unpacked_than_the_manifest_promises(tmp_path: Path) -> None:
+def test_no_more_is_unpacked_than_the_manifest_lists(tmp_path: Path) -> None:
     bundle = made(tmp_path / "case.zip")
     files = contents(bundle)
     with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -381,11 +381,11 @@ def test_no_more_is_unpacked_than_the_manifest_promises(tmp_path: Path) -> None:
     assert finding.detail == "more than 3 bytes instead of 3"
 
 
-def test_a_file_that_was_verified_is_read_as_it_was(bundle: Path) -> None:
+def test_a_verified_file_is_checked_again_when_it_is_read(bundle: Path) -> None:
     [file] = [file for file in verify(bundle).manifest.files if file.path == "job.json"]
     assert verified_file(bundle, file) == FILES["job.json"]
     rewritten(bundle, {**contents(bundle), "job.json": b"[]\n"})
-    with pytest.raises(ParameterError, match="has been changed"):
+    with pytest.raises(ParameterError, match="was changed"):
         verified_file(bundle, file)
 
 
@@ -393,24 +393,24 @@ def verdicts(found: Verification) -> tuple[bool, str, bool]:
     return found.intact, found.signature, found.verified
 
 
-def test_a_signature_is_checked_with_the_key_that_is_given(signed: Path) -> None:
+def test_a_signature_is_checked_with_the_given_key(signed: Path) -> None:
     assert verdicts(verify(signed)) == (True, "unchecked", True)
     assert verdicts(verify(signed, PUBLIC)) == (True, "valid", True)
 
 
-def test_another_key_says_nothing_against_the_files(signed: Path) -> None:
+def test_another_key_does_not_change_the_verdict_on_the_files(signed: Path) -> None:
     found = verify(signed, OTHER_PUBLIC)
     assert (verdicts(found), found.problems) == ((True, "other_key", False), [])
     assert found.key == hashlib.sha256(OTHER.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
     assert found.key != found.manifest.signer
 
 
-def test_changed_files_say_nothing_against_the_signature(signed: Path) -> None:
+def test_changed_files_do_not_change_the_verdict_on_the_signature(signed: Path) -> None:
     found = verify(rewritten(signed, {**contents(signed), "job.json": b"[]\n"}), PUBLIC)
     assert (verdicts(found), said(found)) == ((False, "valid", False), {("job.json", "changed")})
 
 
-def test_openssl_reads_the_signature(tmp_path: Path) -> None:
+def test_openssl_verifies_the_signature(tmp_path: Path) -> None:
     bundle = made(tmp_path / "case", signed=True)
     (tmp_path / "key.pem").write_bytes(PUBLIC)
     command = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(tmp_path / "key.pem")]
@@ -449,7 +449,7 @@ def test_a_forged_manifest_is_not_signed_with_the_key(forged: str, signed: Path)
         files[SIGNATURE] = Ed25519PrivateKey.from_private_bytes(b"8" * 32).sign(files[MANIFEST])
     rewritten(signed, files)
     assert verdicts(verify(signed, PUBLIC)) == (True, FORGED[forged], False)
-    # Without a key it is seen only where evidence.json itself says that something is missing.
+    # Without a key, only a contradiction to evidence.json is visible.
     assert verify(signed).verified is (forged in ("another key's", "another key's, named", "unsigned anew"))
 
 
@@ -458,13 +458,13 @@ def test_an_unsigned_bundle_is_not_signed_with_any_key(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "no key", PUBLIC.decode()])
-def test_what_is_no_private_key_is_a_setting_that_cant_be_used(key: str) -> None:
+def test_a_bad_private_key_is_a_settings_error(key: str) -> None:
     with pytest.raises(ConnectionSettingsError, match="CFES_EVIDENCE_KEY") as refused:
         Signer(key)
     assert key not in str(refused.value) or not key
 
 
 @pytest.mark.parametrize("key", [b"", b"no key", PRIVATE.encode(), b"x" * 100_000])
-def test_what_is_no_public_key_is_a_bad_parameter(key: bytes, bundle: Path) -> None:
-    with pytest.raises(ParameterError, match="no Ed25519 public key"):
+def test_a_bad_public_key_is_a_bad_parameter(key: bytes, bundle: Path) -> None:
+    with pytest.raises(ParameterError, match="not an Ed25519 public key"):
         verify(bundle, key)

@@ -1,4 +1,4 @@
-"""A bundle's zip file holds its files and nothing else, whichever way it is read, and whoever packed it."""
+"""A bundle's zip file contains its files and nothing else, for every reader and every packer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def hidden(name: bytes = b"rows.csv") -> bytes:
-    """A whole entry, stored, as a reader from the beginning takes it."""
+    """Return a stored entry as a streaming reader sees it."""
     sizes = (zlib.crc32(EVIL), len(EVIL), len(EVIL))
     return struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 0x21, *sizes, len(name), 0) + name + EVIL
 
@@ -45,7 +45,7 @@ def directory(path: Path) -> int:
 
 
 def with_bytes(path: Path, place: int, more: bytes) -> None:
-    """The same zip file with more bytes at a place, and a directory that knows where its entries are now."""
+    """Return the zip file with more bytes at a place and a corrected directory."""
     before, at = entries(path), directory(path)
     data = path.read_bytes()
     central = bytearray(data[at:])
@@ -65,43 +65,43 @@ def problem(found: Verification) -> str:
 
 
 @pytest.mark.parametrize("where", [0, 1, 3, "the directory"])
-def test_an_entry_that_the_directory_does_not_know_is_found(where: int | str, bundle: Path) -> None:
+def test_an_entry_outside_the_directory_is_found(where: int | str, bundle: Path) -> None:
     place = entries(bundle)[where].header_offset if isinstance(where, int) else directory(bundle)
     with_bytes(bundle, place, hidden())
     assert contents(bundle)[MANIFEST]
-    assert problem(verify(bundle)) == f"{len(hidden())} bytes that are in no file"
+    assert problem(verify(bundle)) == f"{len(hidden())} bytes that belong to no file"
 
 
 def test_bytes_in_several_places_are_counted_together(bundle: Path) -> None:
     with_bytes(bundle, directory(bundle), b"x" * 7)
     with_bytes(bundle, 0, b"x" * 4)
-    assert problem(verify(bundle)) == "11 bytes that are in no file"
+    assert problem(verify(bundle)) == "11 bytes that belong to no file"
 
 
-def test_what_stands_before_the_zip_is_found(bundle: Path) -> None:
-    # As a self-extracting archive has it: the directory's places are wrong by that much, which readers put right.
+def test_bytes_before_the_zip_are_found(bundle: Path) -> None:
+    # Like a self-extracting archive: the directory's offsets are wrong by that much, and readers correct them.
     bundle.write_bytes(hidden() + bundle.read_bytes())
     found = verify(bundle)
     assert not found.intact
-    assert f"{len(hidden())} bytes that are in no file" in {finding.detail for finding in found.problems}
+    assert f"{len(hidden())} bytes that belong to no file" in {finding.detail for finding in found.problems}
 
 
 def test_an_archive_comment_is_found(bundle: Path) -> None:
     with zipfile.ZipFile(bundle, "a") as archive:
         archive.comment = hidden()
-    assert problem(verify(bundle)) == f"{len(hidden())} bytes behind the zip file's end"
+    assert problem(verify(bundle)) == f"{len(hidden())} bytes after the zip file's end"
 
 
-def test_what_stands_behind_the_end_is_found(bundle: Path) -> None:
+def test_bytes_after_the_end_are_found(bundle: Path) -> None:
     with bundle.open("ab") as file:
         file.write(hidden())
-    assert problem(verify(bundle)) == f"{len(hidden())} bytes behind the zip file's end"
+    assert problem(verify(bundle)) == f"{len(hidden())} bytes after the zip file's end"
 
 
 @pytest.mark.parametrize(("field", "value"), [(8, 1), (10, 99), (16, 1)])
-def test_an_end_that_other_readers_find_another_directory_by_is_found(field: int, value: int, bundle: Path) -> None:
+def test_an_end_that_leads_other_readers_to_another_directory_is_found(field: int, value: int, bundle: Path) -> None:
     data = bytearray(bundle.read_bytes())
-    # The number of entries, on this disk and in all, and where the directory begins.
+    # The number of entries on this disk and in total, and the start of the directory.
     struct.pack_into("<L" if field == 16 else "<H", data, len(data) - 22 + field, value)
     bundle.write_bytes(data)
     found = verify_or_refuse(bundle)
@@ -115,8 +115,8 @@ def verify_or_refuse(bundle: Path, key: bytes | None = None) -> Verification | N
         return None
 
 
-def test_bytes_behind_the_end_of_what_was_deflated_are_found(bundle: Path) -> None:
-    # The directory counts them to the file, but who inflates until the stream ends takes them for the next entry.
+def test_bytes_after_the_deflated_data_are_found(bundle: Path) -> None:
+    # The directory counts them as part of the file, but a streaming reader sees the next entry in them.
     files = contents(bundle)
     with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
@@ -132,11 +132,11 @@ def test_bytes_behind_the_end_of_what_was_deflated_are_found(bundle: Path) -> No
     assert contents(bundle) == files
     [finding] = verify(bundle).problems
     assert (finding.path, finding.state) == ("job.json", "changed")
-    assert f"{len(hidden())} bytes lie behind its end" in finding.detail
+    assert f"{len(hidden())} bytes follow its end" in finding.detail
 
 
 @pytest.mark.parametrize(("field", "value"), [(6, 0), (8, 0), (14, 1), (18, 1), (22, 1)])
-def test_a_local_header_that_says_something_else_is_found(field: int, value: int, bundle: Path) -> None:
+def test_a_differing_local_header_is_found(field: int, value: int, bundle: Path) -> None:
     [about] = [about for about in entries(bundle) if about.filename == "job.json"]
     data = bytearray(bundle.read_bytes())
     # Flags, method, CRC-32, and both sizes.
@@ -145,17 +145,17 @@ def test_a_local_header_that_says_something_else_is_found(field: int, value: int
     assert said(verify(bundle)) == {("job.json", "changed"), (BETWEEN, "extra")}
 
 
-def test_a_data_descriptor_that_says_something_else_is_found(bundle: Path) -> None:
+def test_a_differing_data_descriptor_is_found(bundle: Path) -> None:
     data = bytearray(bundle.read_bytes())
     end = entries(bundle)[1].header_offset
     assert data[end - 16 : end - 12] == b"PK\7\10"
     data[end - 1] = 1
     bundle.write_bytes(data)
-    assert "its sizes are not behind its data" in problem(verify(bundle))
+    assert "its sizes do not follow its data" in problem(verify(bundle))
 
 
 def test_two_names_for_the_same_bytes_are_found(bundle: Path) -> None:
-    # Both read well by the directory.
+    # Both are readable by the directory.
     listed = entries(bundle)
     data = bytearray(bundle.read_bytes())
     central = data.rindex(b"empty.csv") - 46
@@ -166,7 +166,7 @@ def test_two_names_for_the_same_bytes_are_found(bundle: Path) -> None:
     assert ("empty.csv", "changed") in said(found)
 
 
-def test_a_name_that_only_some_programs_unpack_under_is_found(bundle: Path) -> None:
+def test_a_name_that_only_some_programs_use_is_found(bundle: Path) -> None:
     files = contents(bundle)
     with zipfile.ZipFile(bundle, "w") as archive:
         for name, content in files.items():
@@ -179,7 +179,7 @@ def test_a_name_that_only_some_programs_unpack_under_is_found(bundle: Path) -> N
 
 
 def repacked(path: Path, change: Callable[[zipfile.ZipInfo], None], name: str = "job.json") -> None:
-    """The same files, one entry of them changed before it is written."""
+    """Return the files with one entry changed before it is written."""
     files = contents(path)
     with zipfile.ZipFile(path, "w") as archive:
         for entry, content in files.items():
@@ -192,7 +192,7 @@ def repacked(path: Path, change: Callable[[zipfile.ZipInfo], None], name: str = 
 
 MODES = {
     "symbolic link": stat.S_IFLNK, "directory": stat.S_IFDIR, "named pipe": stat.S_IFIFO, "socket": stat.S_IFSOCK,
-    "a device": stat.S_IFCHR, "device": stat.S_IFBLK, "no regular file": 0o110000,
+    "a device": stat.S_IFCHR, "device": stat.S_IFBLK, "not a regular file": 0o110000,
 }  # fmt: skip
 SPECIAL = {"setuid": 0o104755, "setgid": 0o102644, "sticky": 0o101644}
 DOS = {"directory": 0x10, "label": 0x08, "device": 0x40, "reparse point": 0x400, "hidden": 0x02, "system file": 0x04}
@@ -200,7 +200,9 @@ DOS = {"directory": 0x10, "label": 0x08, "device": 0x40, "reparse point": 0x400,
 
 @pytest.mark.parametrize("system", [0, 3, 11])
 @pytest.mark.parametrize("word", MODES)
-def test_an_entry_that_is_no_regular_file_to_some_program_is_found(word: str, system: int, bundle: Path) -> None:
+def test_an_entry_that_some_program_does_not_unpack_as_a_regular_file_is_found(
+    word: str, system: int, bundle: Path
+) -> None:
     def change(about: zipfile.ZipInfo) -> None:
         about.create_system, about.external_attr = system, (MODES[word] | 0o644) << 16
 
@@ -226,7 +228,7 @@ def test_an_entry_with_special_dos_attributes_is_found(word: str, bundle: Path) 
 
 
 @pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])
-def test_the_manifest_and_its_signature_are_regular_files_too(name: str, tmp_path: Path) -> None:
+def test_the_manifest_and_its_signature_must_be_regular_files(name: str, tmp_path: Path) -> None:
     bundle = made(tmp_path / "case.zip", signed=True)
     repacked(bundle, lambda about: setattr(about, "external_attr", (stat.S_IFLNK | 0o777) << 16), name)
     for key in (None, PUBLIC):
@@ -240,7 +242,7 @@ EXTRA = {
     "a second name": struct.pack("<2HBL", 0x7075, 8, 1, zlib.crc32(b"job.json")) + b"a/b",
     "a second comment": struct.pack("<2HBL", 0x6375, 5, 1, 0),
     "an access list": struct.pack("<2H", 0x4C41, 0),
-    "one that is not whole": struct.pack("<2H", 0x5455, 9) + b"\1",
+    "incomplete": struct.pack("<2H", 0x5455, 9) + b"\1",
     "bytes behind the last": struct.pack("<2HBL", 0x5455, 5, 1, 0) + b"x",
     "the time twice": struct.pack("<2HBL", 0x5455, 5, 1, 0) * 2,
     "sizes that are known already": struct.pack("<2H2Q", 0x0001, 16, 1, 1),
@@ -248,7 +250,7 @@ EXTRA = {
 
 
 @pytest.mark.parametrize("extra", EXTRA)
-def test_an_extra_field_that_programs_read_differently_is_found(extra: str, bundle: Path) -> None:
+def test_an_ambiguous_extra_field_is_found(extra: str, bundle: Path) -> None:
     repacked(bundle, lambda about: setattr(about, "extra", EXTRA[extra]))
     found = verify_or_refuse(bundle)
     assert found is None or not found.intact
@@ -274,7 +276,7 @@ def test_flags_and_times_of_the_local_header_are_those_of_the_directory(place: i
     data = bytearray(bundle.read_bytes())
     data[about.header_offset + place] ^= 2
     bundle.write_bytes(data)
-    assert "its local header says something else" in next(iter(verify(bundle).problems)).detail
+    assert "its local header differs" in next(iter(verify(bundle).problems)).detail
 
 
 NAMES = [
@@ -285,10 +287,10 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_entry_under_another_name_is_named(name: str, bundle: Path) -> None:
+def test_an_entry_under_another_name_is_reported(name: str, bundle: Path) -> None:
     with zipfile.ZipFile(bundle, "a") as archive:
         about = zipfile.ZipInfo("placeholder")
-        # As it is: ZipInfo would put a name right.
+        # Set directly: ZipInfo would correct the name.
         about.filename = about.orig_filename = name
         archive.writestr(about, b"x")
     found = verify(bundle)
@@ -298,7 +300,7 @@ def test_an_entry_under_another_name_is_named(name: str, bundle: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("unzip") is None, reason="there is no unzip here")
 @pytest.mark.parametrize("large", [False, True])
-def test_what_is_intact_is_what_other_programs_unpack(large: bool, tmp_path: Path) -> None:
+def test_other_programs_unpack_the_verified_files(large: bool, tmp_path: Path) -> None:
     bundle = made(tmp_path / "case.zip", large=large)
     subprocess.run(["unzip", "-q", str(bundle), "-d", str(tmp_path / "out")], check=True)  # noqa: S607
     assert contents(tmp_path / "out") == contents(bundle)
@@ -306,7 +308,7 @@ def test_what_is_intact_is_what_other_programs_unpack(large: bool, tmp_path: Pat
 
 
 def test_a_bundle_is_read_from_its_beginning_without_sizes_of_8_bytes(bundle: Path) -> None:
-    # Programs that take a zip file as a stream stop at a descriptor with such sizes, of files that do not need them.
+    # Streaming readers stop at a descriptor with sizes of 8 bytes if the file does not need them.
     data = bundle.read_bytes()
     for about in entries(bundle):
         assert (about.flag_bits & 8, about.extract_version) == (8, 20)
@@ -315,7 +317,7 @@ def test_a_bundle_is_read_from_its_beginning_without_sizes_of_8_bytes(bundle: Pa
 
 
 class Unseekable:
-    """A stream without a way back, as a pipe is one."""
+    """An unseekable stream, like a pipe."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.write, self.flush = file.write, file.flush
@@ -328,7 +330,7 @@ def streamed(path: Path, files: dict[str, bytes], **how: Any) -> None:
 
 
 def bare_descriptors(path: Path, files: dict[str, bytes], signature: bytes) -> None:
-    """Descriptors of 12 or 16 bytes, behind a local header that knows no size."""
+    """Return a zip file with descriptors of 12 or 16 bytes and local headers without sizes."""
     body, central = b"", b""
     for name, content in files.items():
         packer = zlib.compressobj(wbits=-15)
@@ -353,7 +355,7 @@ PACKERS: dict[str, Callable[[Path, dict[str, bytes]], None]] = {
 
 
 @pytest.mark.parametrize("packer", PACKERS)
-def test_whoever_packed_it_anew_it_is_intact(packer: str, bundle: Path) -> None:
+def test_a_repacked_bundle_is_intact(packer: str, bundle: Path) -> None:
     PACKERS[packer](bundle, contents(bundle))
     assert {name: contents(bundle)[name] for name in FILES} == FILES
     assert (said(verify(bundle)), verify(bundle).intact) == (set(), True)
@@ -361,14 +363,14 @@ def test_whoever_packed_it_anew_it_is_intact(packer: str, bundle: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("zip") is None, reason="there is no zip here")
 @pytest.mark.parametrize("command", ["zip -qr {} .", "zip -qr0 {} .", "zip -qr - . | cat >{}", "zip -qr -fz {} ."])
-def test_what_a_common_program_packed_anew_is_intact(command: str, tmp_path: Path) -> None:
+def test_a_bundle_repacked_by_a_common_program_is_intact(command: str, tmp_path: Path) -> None:
     folder = made(tmp_path / "case")
     bundle = tmp_path / "anew.zip"
     subprocess.run(["sh", "-c", command.format(bundle)], cwd=folder, check=True)  # noqa: S607
     assert (said(verify(bundle)), verify(bundle).intact) == (set(), True)
 
 
-def test_a_directory_in_another_order_is_as_good(bundle: Path) -> None:
+def test_a_directory_in_another_order_is_intact(bundle: Path) -> None:
     at = directory(bundle)
     data = bundle.read_bytes()
     records, position = [], at
@@ -380,8 +382,8 @@ def test_a_directory_in_another_order_is_as_good(bundle: Path) -> None:
     assert verify(bundle).intact
 
 
-def test_the_end_of_a_large_zip_is_as_good(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What lies behind 2 GiB is written with a second end record, for sizes of 8 bytes.
+def test_the_end_of_a_large_zip_is_intact(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Beyond 2 GiB a zip file has a second end record, for sizes of 8 bytes.
     files = contents(bundle)
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)
     with zipfile.ZipFile(bundle, "w") as archive:
@@ -393,10 +395,10 @@ def test_the_end_of_a_large_zip_is_as_good(bundle: Path, monkeypatch: pytest.Mon
     data = bytearray(bundle.read_bytes())
     data[len(data) - 22 - 20 + 8] ^= 1
     bundle.write_bytes(data)
-    assert problem(verify(bundle)).startswith("the zip file's end does not say where")
+    assert problem(verify(bundle)).startswith("the zip file's end has a wrong place")
 
 
-def test_a_pipe_to_a_zip_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_a_zip_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "case.zip")
-    with pytest.raises(ParameterError, match="it is no regular file"):
+    with pytest.raises(ParameterError, match="it is not a regular file"):
         verify(tmp_path / "case.zip")
