@@ -120,7 +120,6 @@ def test_each_folder_says_what_it_is_for() -> None:
 
 # Longer than 350 lines, and why it is still one thing.
 LONG = {
-    "actions/reconcile_job": "the action still holds the comparison's order of work",
     "connectors/connection": "one setting after the other",
     "connectors/email_security": "one method for each operation of the API",
     "connectors/transport": "the one place that decides what may be sent again",
@@ -131,7 +130,6 @@ LONG = {
     "remediation/exports/row_file": "one file with its states",
     "remediation/jobs/creation": "one job per request, from first check to last",
     "remediation/jobs/match": "one table of what tells two jobs apart",
-    "remediation/reconciliation/comparison": "one comparison in parts",
     "sandbox/contract/results": "the shapes of the API's answers",
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,19 +17,20 @@ from typing import Any, Self, TypeVar
 from connectors.paging.row_ids import RowIds
 from remediation.reconciliation.disagreements import (
     COMPLETED,
-    Disagreement,
-    EventSaid,
-    RowSaid,
+    EventRecord,
+    RawDisagreement,
+    RowRecord,
+    assign_events,
+    compare_row,
     fits,
     folded,
-    judged,
-    shared_out,
     without_name,
     without_row,
 )
 from remediation.reconciliation.mail_names import bare, one_word
 from remediation.reconciliation.partitions import Partitions
 from remediation.reconciliation.post_delivery_events import Event
+from remediation.reconciliation.result import EventCounts, RowCounts
 
 T = TypeVar("T")
 K = TypeVar("K", bound=tuple[Any, ...])
@@ -39,20 +40,20 @@ _BATCH = 5_000
 _BATCH_LETTERS = 8_000_000
 
 # So many events whose PostfixIDs no row has, of messages that rows have: the two sides do not mean the same by it.
-_MANY_STRANGE = 5
+_MANY_UNMATCHED = 5
 
 # More than one asked for equally many: it can't be told who the job was, unless they are this few.
 _MOST_REQUESTERS = 100
 
 # By hashes of Message-ID or PostfixID, and recipient. other_key: of the PostfixID. rest: what else tells events apart.
-_Row = tuple[bytes, RowSaid]
+_Row = tuple[bytes, RowRecord]
 _Link = tuple[bytes, bytes]
-_PendingEvent = tuple[bytes, bytes, EventSaid, tuple[str, int | None]]
-_StoredEvent = tuple[bytes, EventSaid, tuple[str, int | None]]
+_PendingEvent = tuple[bytes, bytes, EventRecord, tuple[str, int | None]]
+_StoredEvent = tuple[bytes, EventRecord, tuple[str, int | None]]
 
 
 @dataclass(frozen=True)
-class JobsDoing:
+class ExpectedEvent:
     """What an event of the job looks like. operation: Logpush's word. begin, end: µs since 1970; None: no bound."""
 
     operation: str
@@ -61,54 +62,20 @@ class JobsDoing:
     end: int | None
 
 
-@dataclass
-class RowsHeard:
-    """How many rows there are. changed: those that came again and said something else. without_name: those with nothing
-    by which an event could be found."""
-
-    number: int = 0
-    duplicates: int = 0
-    changed: int = 0
-    without_name: int = 0
-    by_status: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass
-class EventsHeard:
-    """What became of the records that were read. earliest, latest: of all of them, µs since 1970.
-
-    by_others: COMPLETED messages whose success somebody else asked for than for most. strange_postfix_ids: events whose
-    PostfixIDs were left out of account, because no row has one of them. tests: records that Logpush sends as a test,
-    which are no events and not among those that were read.
-    """
-
-    read: int = 0
-    tests: int = 0
-    duplicates: int = 0
-    other_operation: int = 0
-    other_time: int = 0
-    other_destination: int = 0
-    other_requester: int = 0
-    without_name: int = 0
-    without_time: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    by_others: int = 0
-    strange_postfix_ids: int = 0
-    earliest: int | None = None
-    latest: int | None = None
-
-
-class Witnesses:
+class Comparison:
     """Rows and events of one job. Used as a context manager; first all of both are taken, then they are compared.
 
     Raises, from every method: OutputError where a temporary file can't grow.
     """
 
-    def __init__(self, doing: JobsDoing) -> None:
-        self.doing = doing
-        self.rows = RowsHeard()
-        self.events = EventsHeard()
+    def __init__(self, expected: ExpectedEvent) -> None:
+        self.expected = expected
+        self.rows = RowCounts.none()
+        self.events = EventCounts.none()
+        # COMPLETED messages whose success was requested by somebody else than most.
+        self.by_others = 0
+        # Events whose PostfixIDs were ignored, because no row has one of them.
+        self.unmatched_postfix_ids = 0
         self._seen, self._said = RowIds(), RowIds()
         # Who the job's events were asked for by; empty: that can't be told.
         self._requesters: frozenset[str] = frozenset()
@@ -129,7 +96,7 @@ class Witnesses:
         for file in (self._rows, self._links, self._pending, self._events, self._without_key, self._without_row):
             file.close()
 
-    def take_rows(self, rows: Iterable[RowSaid]) -> None:
+    def add_rows(self, rows: Iterable[RowRecord]) -> None:
         """Take a job's rows, each once by its ID."""
         for batch in _batches(rows, _letters):
             is_new = self._seen.new(row.row_id for row in batch)
@@ -145,21 +112,21 @@ class Witnesses:
             self._without_key.add((b"\0", row) for key, _, row in named if key is None)
             self._links.add((other_key, key) for key, other_key, _ in named if key and other_key)
 
-    def take_events(self, events: Iterable[Event | None]) -> None:
+    def add_events(self, events: Iterable[Event | None]) -> None:
         """Take the events of some file; those that can't be the job's are counted and left out."""
-        for batch in _batches(self._of_job(events), lambda heard: _letters(heard[2])):
-            self._pending.add(heard for heard in batch if heard[0])
-            self._events.add(heard[1:] for heard in batch if not heard[0])
+        for batch in _batches(self._of_job(events), lambda found: _letters(found[2])):
+            self._pending.add(found for found in batch if found[0])
+            self._events.add(found[1:] for found in batch if not found[0])
 
-    def disagreements(self) -> Iterator[Disagreement]:
+    def disagreements(self) -> Iterator[RawDisagreement]:
         """Every message on which they disagree; each once, in no order that means anything."""
         self._compare_all(matched=self._follow_postfix_ids())
         for rows, events in self._side_by_side():
-            pairs, strange = shared_out(rows, events)
-            strangers = {id(event) for event in strange}
-            self._count(event for event in events if id(event) not in strangers)
-            for row, heard in pairs:
-                yield from judged(row, self._witnesses_of(row, heard))
+            pairs, strange = assign_events(rows, events)
+            unmatched_ids = {id(event) for event in strange}
+            self._count(event for event in events if id(event) not in unmatched_ids)
+            for row, found in pairs:
+                yield from compare_row(row, self._relevant_events(row, found))
             yield from self._not_the_rows(strange)
         for part in self._without_key.parts():
             for _, row in part:
@@ -205,29 +172,29 @@ class Witnesses:
         names = [name for name, number in asked.items() if number == most]
         self._requesters = frozenset(names) if len(names) < _MOST_REQUESTERS else frozenset()
         # Both sides name messages by PostfixID, none the other does, and yet they are the same messages.
-        self.events.strange_postfix_ids = strange if strange >= _MANY_STRANGE else 0
+        self.unmatched_postfix_ids = strange if strange >= _MANY_UNMATCHED else 0
 
     def _of_job(self, events: Iterable[Event | None]) -> Iterator[_PendingEvent]:
         """What the events say that can be the job's."""
-        heard = self.events
+        counts = self.events
         for event in events:
             if event is None:
-                heard.tests += 1
+                counts.test_records += 1
                 continue
-            heard.read += 1
+            counts.read += 1
             at = event.at
             if at is not None:
-                heard.earliest = at if heard.earliest is None else min(heard.earliest, at)
-                heard.latest = at if heard.latest is None else max(heard.latest, at)
-            if folded(event.operation) != folded(self.doing.operation):
-                heard.other_operation += 1
+                counts.earliest = at if counts.earliest is None else min(counts.earliest, at)
+                counts.latest = at if counts.latest is None else max(counts.latest, at)
+            if folded(event.operation) != folded(self.expected.operation):
+                counts.other_operation += 1
                 continue
             first = event.requested_at if event.requested_at is not None else at
-            if _before(at, self.doing.begin) or _before(self.doing.end, first):
-                heard.other_time += 1
+            if _before(at, self.expected.begin) or _before(self.expected.end, first):
+                counts.other_time += 1
                 continue
-            heard.without_time += at is None
-            said = EventSaid(
+            counts.without_time += at is None
+            said = EventRecord(
                 event.message_id,
                 event.recipient,
                 event.success,
@@ -239,11 +206,11 @@ class Witnesses:
             )
             key, other_key = _keys(said)
             if key is None:
-                heard.without_name += 1
+                counts.without_name += 1
             else:
                 yield other_key or b"", key, said, (event.operation, event.requested_at)
 
-    def _side_by_side(self) -> Iterator[tuple[list[RowSaid], list[EventSaid]]]:
+    def _side_by_side(self) -> Iterator[tuple[list[RowRecord], list[EventRecord]]]:
         """The rows of each message and recipient, with the events of the same; the other events are put aside."""
         for part, stored in zip(self._rows.parts(), self._events.parts(), strict=True):
             events = _by_key(stored)
@@ -251,20 +218,20 @@ class Witnesses:
                 yield [row for _, row in rows], self._each_once(events.pop(key, []))
             self._without_row.add(event for group in events.values() for event in group)
 
-    def _each_once(self, group: list[_StoredEvent]) -> list[EventSaid]:
+    def _each_once(self, group: list[_StoredEvent]) -> list[EventRecord]:
         """What these events say, each once, in an order that does not depend on theirs."""
         # Two records with the same words are one event, delivered twice.
         different = group if len(group) == 1 else sorted(set(group), key=repr)
         self.events.duplicates += len(group) - len(different)
-        if self.events.strange_postfix_ids:
+        if self.unmatched_postfix_ids:
             return [event._replace(postfix_id=None) for _, event, _ in different]
         return [event for _, event, _ in different]
 
-    def _witnesses_of(self, row: RowSaid, events: Sequence[EventSaid]) -> Sequence[EventSaid]:
+    def _relevant_events(self, row: RowRecord, events: Sequence[EventRecord]) -> Sequence[EventRecord]:
         """Those of a row's events that speak of what the job did."""
         if row.status == COMPLETED:
             right = [event for event in events if event.success and fits(row, event)]
-            self.events.by_others += bool(right) and not any(map(self._may_be_own, right))
+            self.by_others += bool(right) and not any(map(self._may_be_own, right))
             return events
         # The row claims no success: somebody else's, or one elsewhere, says nothing against it.
         own = []
@@ -281,9 +248,9 @@ class Witnesses:
         self.events.succeeded -= sum(event.success for event in events) - len(own)
         return own
 
-    def _not_the_rows(self, events: Iterable[EventSaid]) -> Iterator[Disagreement]:
+    def _not_the_rows(self, events: Iterable[EventRecord]) -> Iterator[RawDisagreement]:
         """Events that no row speaks of: the job's own, unless another folder or another requester tells otherwise."""
-        own: dict[str | None, EventSaid] = {}
+        own: dict[str | None, EventRecord] = {}
         for event in events:
             if not self._goes_there(event):
                 self.events.other_destination += 1
@@ -297,24 +264,24 @@ class Witnesses:
         # Of a message that a row without a recipient names it can't be said that it has no row.
         yield from (without_row(event) for event in own.values() if not self._has_nameless_row(event))
 
-    def _goes_there(self, event: EventSaid) -> bool:
-        there = self.doing.destination
+    def _goes_there(self, event: EventRecord) -> bool:
+        there = self.expected.destination
         return there is None or event.destination is None or folded(event.destination) == folded(there)
 
-    def _may_be_own(self, event: EventSaid) -> bool:
+    def _may_be_own(self, event: EventRecord) -> bool:
         requester = _requester(event)
         return not self._requesters or not requester or requester in self._requesters
 
-    def _has_nameless_row(self, event: EventSaid) -> bool:
+    def _has_nameless_row(self, event: EventRecord) -> bool:
         return any(name in self._nameless for name in _names(event))
 
-    def _count(self, events: Iterable[EventSaid]) -> None:
+    def _count(self, events: Iterable[EventRecord]) -> None:
         for event in events:
             self.events.succeeded += event.success
             self.events.failed += not event.success
 
 
-def _keys(said: RowSaid | EventSaid) -> tuple[bytes | None, bytes | None]:
+def _keys(said: RowRecord | EventRecord) -> tuple[bytes | None, bytes | None]:
     """What rows and events are matched by: Message-ID and recipient; and, second, PostfixID and recipient."""
     recipient = bare(said.recipient)
     if not recipient:
@@ -325,7 +292,7 @@ def _keys(said: RowSaid | EventSaid) -> tuple[bytes | None, bytes | None]:
     return first or second, second
 
 
-def _names(said: RowSaid | EventSaid) -> list[bytes]:
+def _names(said: RowRecord | EventRecord) -> list[bytes]:
     """The message, whoever got it."""
     message_id, postfix_id = bare(said.email_message_id), one_word(said.postfix_id)
     return [_hashed(kind, name) for kind, name in (("m", message_id), ("p", postfix_id)) if name]
@@ -344,11 +311,11 @@ def _by_key(records: Iterable[K]) -> dict[bytes, list[K]]:
     return found
 
 
-def _requester(event: EventSaid) -> str:
+def _requester(event: EventRecord) -> str:
     return bare(event.requested_by)
 
 
-def _tells_more(event: EventSaid, than: EventSaid) -> bool:
+def _tells_more(event: EventRecord, than: EventRecord) -> bool:
     """Whether it is the one to be told of a message: a success before a failure, a later one before an earlier."""
     return (event.success, event.at or 0) > (than.success, than.at or 0)
 
@@ -357,10 +324,10 @@ def _before(first: int | None, second: int | None) -> bool:
     return first is not None and second is not None and first < second
 
 
-def _letters(said: RowSaid | EventSaid) -> int:
+def _letters(said: RowRecord | EventRecord) -> int:
     # Field by field: a loop over them costs five times as much.
     shared = len(said.email_message_id or "") + len(said.recipient or "") + len(said.postfix_id or "")
-    own = said.row_id if isinstance(said, RowSaid) else said.requested_by
+    own = said.row_id if isinstance(said, RowRecord) else said.requested_by
     return shared + len(said.status or "") + len(said.destination or "") + len(own or "")
 
 

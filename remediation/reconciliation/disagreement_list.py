@@ -1,4 +1,4 @@
-"""The list of what a job's witnesses disagree on: kept where it fits into a result, or written to a file. Never cut."""
+"""The list of disagreements about a job: kept if it fits into a result, or written to a file. Never cut."""
 
 from __future__ import annotations
 
@@ -6,30 +6,24 @@ import csv
 import io
 import json
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from core.instants import format_instant
 from core.text import formula_safe
 from remediation.exports.files.whole_file import WholeFile
 from remediation.exports.formats.csv_table import header_line
-from remediation.reconciliation.disagreements import IN_FLIGHT, NO_CONTRADICTION, NOT_WITNESSED, Disagreement, Kind
+from remediation.reconciliation.disagreements import IN_FLIGHT, NO_CONTRADICTION, NOT_WITNESSED, Kind, RawDisagreement
+from remediation.reconciliation.result import Disagreement, time_of
 
-COLUMNS = (
-    "kind", "contradiction", "message_id", "email_message_id", "recipient", "row_status", "row_destination", "event",
-    "event_status", "event_destination", "event_at", "event_requested_by", "counter", "counted", "rows",
-)  # fmt: skip
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+COLUMNS = tuple(Disagreement.model_fields)
 
 
 class DisagreementList:
-    """One by one, as plain JSON objects. by_kind counts all of them, also those that were too many to keep."""
+    """Disagreements as plain JSON objects. by_kind counts all of them, also those that were too many to keep."""
 
     def __init__(
         self, *, file: WholeFile | None = None, row_format: Literal["ndjson", "csv"] = "ndjson", limit_bytes: int = 0
     ) -> None:
-        """file: where they are written to; without one they are kept, up to so many bytes of JSON."""
+        """file: receives the list; without one it is kept in memory, up to limit_bytes of JSON."""
         self.kept: list[dict[str, Any]] = []
         self.by_kind: Counter[Kind] = Counter()
         self.too_large = False
@@ -45,16 +39,16 @@ class DisagreementList:
 
     @property
     def not_witnessed(self) -> int:
-        """Those in which no witness denies what another says."""
+        """Return how many have a source that is merely silent."""
         return sum(self.by_kind[kind] for kind in NOT_WITNESSED)
 
     @property
     def in_flight(self) -> int:
-        """CANCELLED messages that were moved or released all the same."""
+        """Return how many CANCELLED messages were moved or released nevertheless."""
         return self.by_kind[IN_FLIGHT]
 
-    def add(self, one: Disagreement) -> None:
-        """Take one. Raises: OSError where the file can't grow."""
+    def add(self, one: RawDisagreement) -> None:
+        """Add a disagreement. Raises: OSError if the file can't grow."""
         self.by_kind[one["kind"]] += 1
         if self.too_large:
             return
@@ -69,16 +63,6 @@ class DisagreementList:
             self.kept.clear()
         else:
             self.kept.append(shown)
-
-
-def time_of(microseconds: int | None) -> str | None:
-    """RFC 3339; None for a time that no calendar holds."""
-    if microseconds is None:
-        return None
-    try:
-        return format_instant(_EPOCH + timedelta(microseconds=microseconds))
-    except OverflowError:
-        return None
 
 
 def _line(shown: dict[str, Any]) -> bytes:

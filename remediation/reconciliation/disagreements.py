@@ -20,7 +20,7 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-# No witness says otherwise; one is silent. Logpush delivers late: what is missing today may be there tomorrow.
+# No source says otherwise; one is silent. Logpush delivers late: an event that is missing may come later.
 NOT_WITNESSED: tuple[Kind, ...] = ("completed_without_event", "row_without_name")
 
 # A row whose attempt was in flight when the job ended is CANCELLED, and its message may have been moved.
@@ -36,7 +36,7 @@ COMPLETED, FAILED, CANCELLED = "COMPLETED", "FAILED", "CANCELLED"
 _CLAIMED_NOT_DONE: dict[str, Kind] = {FAILED: "failed_event_succeeded", CANCELLED: IN_FLIGHT}
 
 
-class RowSaid(NamedTuple):
+class RowRecord(NamedTuple):
     """What a row says: of one message, for one recipient."""
 
     row_id: str
@@ -47,7 +47,7 @@ class RowSaid(NamedTuple):
     postfix_id: str | None
 
 
-class EventSaid(NamedTuple):
+class EventRecord(NamedTuple):
     """What an event says. at: microseconds since 1970 UTC."""
 
     email_message_id: str | None
@@ -60,8 +60,8 @@ class EventSaid(NamedTuple):
     postfix_id: str | None
 
 
-class Disagreement(TypedDict):
-    """One message, or one counter, of which the witnesses do not say the same. What does not apply is None."""
+class RawDisagreement(TypedDict):
+    """One message, or one counter, on which the sources disagree. Fields that do not apply are None."""
 
     kind: Kind
     message_id: str | None
@@ -79,9 +79,9 @@ class Disagreement(TypedDict):
     rows: int | None
 
 
-def shared_out(
-    rows: Sequence[RowSaid], events: Sequence[EventSaid]
-) -> tuple[list[tuple[RowSaid, list[EventSaid]]], list[EventSaid]]:
+def assign_events(
+    rows: Sequence[RowRecord], events: Sequence[EventRecord]
+) -> tuple[list[tuple[RowRecord, list[EventRecord]]], list[EventRecord]]:
     """Each of these rows with its events; and the events that are none of theirs. All have one recipient, and one
     Message-ID or PostfixID.
 
@@ -115,38 +115,38 @@ def shared_out(
 class _Pool:
     """Events that are handed out to rows like this one, some at a time, each once. (A job has one folder.)"""
 
-    def __init__(self, like: RowSaid) -> None:
+    def __init__(self, like: RowRecord) -> None:
         self._like = like
-        self._right, self._others = deque[list[EventSaid]](), deque[list[EventSaid]]()
+        self._right, self._others = deque[list[EventRecord]](), deque[list[EventRecord]]()
 
-    def add(self, events: list[EventSaid]) -> None:
+    def add(self, events: list[EventRecord]) -> None:
         (self._right if _succeeded(self._like, events) else self._others).append(events)
 
-    def take(self) -> list[EventSaid]:
+    def take(self) -> list[EventRecord]:
         """Those of a success, if any is left."""
         left = self._right or self._others
         return left.popleft() if left else []
 
-    def left(self) -> list[EventSaid]:
+    def left(self) -> list[EventRecord]:
         return [event for events in (*self._right, *self._others) for event in events]
 
 
-def _by_postfix_id(events: Iterable[EventSaid]) -> dict[str | None, list[EventSaid]]:
-    found: dict[str | None, list[EventSaid]] = {}
+def _by_postfix_id(events: Iterable[EventRecord]) -> dict[str | None, list[EventRecord]]:
+    found: dict[str | None, list[EventRecord]] = {}
     for event in sorted(events, key=_when):
         found.setdefault(event.postfix_id, []).append(event)
     return found
 
 
-def _when(event: EventSaid) -> tuple[bool, int | None]:
+def _when(event: EventRecord) -> tuple[bool, int | None]:
     return event.at is not None, event.at
 
 
-def _succeeded(row: RowSaid, events: Iterable[EventSaid]) -> bool:
+def _succeeded(row: RowRecord, events: Iterable[EventRecord]) -> bool:
     return any(event.success and fits(row, event) for event in events)
 
 
-def fits(row: RowSaid, event: EventSaid) -> bool:
+def fits(row: RowRecord, event: EventRecord) -> bool:
     """Whether the event speaks of the folder that the row does, as far as either names one."""
     return row.destination is None or event.destination is None or folded(row.destination) == folded(event.destination)
 
@@ -161,24 +161,24 @@ def _folded(folder: str) -> str:
     return "".join(character for character in folder.casefold() if character.isalnum())
 
 
-def without_row(event: EventSaid) -> Disagreement:
+def without_row(event: EventRecord) -> RawDisagreement:
     """The event is of the job's time and kind, and the job has no row for it."""
     return _about("event_without_row", None, event)
 
 
-def without_name(row: RowSaid) -> Disagreement:
+def without_name(row: RowRecord) -> RawDisagreement:
     """The row says COMPLETED, and nothing by which an event could be found."""
     return _about("row_without_name", row, None)
 
 
-def counter_differs(counter: str, counted: int, rows: int) -> Disagreement:
+def counter_differs(counter: str, counted: int, rows: int) -> RawDisagreement:
     """The job counts so many, and has so many rows."""
     found = _about("counter_differs", None, None)
     found["event"], found["counter"], found["counted"], found["rows"] = None, counter, counted, rows
     return found
 
 
-def judged(row: RowSaid, events: Sequence[EventSaid]) -> Iterator[Disagreement]:
+def compare_row(row: RowRecord, events: Sequence[EventRecord]) -> Iterator[RawDisagreement]:
     """What a row and its events disagree on; the last event is told.
 
     A message that was tried again has an event for each try: one that succeeded is enough.
@@ -199,7 +199,7 @@ def judged(row: RowSaid, events: Sequence[EventSaid]) -> Iterator[Disagreement]:
         yield _about("completed_without_event", row, None)
 
 
-def _about(kind: Kind, row: RowSaid | None, event: EventSaid | None) -> Disagreement:
+def _about(kind: Kind, row: RowRecord | None, event: EventRecord | None) -> RawDisagreement:
     named = row or event
     return {
         "kind": kind,

@@ -1,4 +1,4 @@
-"""A job as a witness of what it did: when and where its events must lie, its rows, and its counters against them."""
+"""The job as a source: the events to expect of it, its rows, and its counters."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from core.errors import ParameterError, Problem, UnexpectedAnswer
 from core.instants import parse_instant
 from remediation.jobs.row_count import RowCount
 from remediation.jobs.rows import read_rows
-from remediation.reconciliation.comparison import JobsDoing, Witnesses
-from remediation.reconciliation.disagreements import Disagreement, counter_differs
-from remediation.reconciliation.post_delivery_events import microseconds
+from remediation.reconciliation.comparison import Comparison, ExpectedEvent
+from remediation.reconciliation.disagreements import RawDisagreement, counter_differs
+from remediation.reconciliation.result import microseconds
 from remediation.reconciliation.row_claims import rows_of_page
 
 # What a job does, in the words of Logpush.
@@ -34,7 +34,7 @@ def action_of(job: BulkJob) -> str | None:
     return job.action_type or (job.action_params.type if job.action_params else None)
 
 
-def doing_of(job: BulkJob, margin_seconds: float) -> JobsDoing:
+def expected_event_of(job: BulkJob, margin_seconds: float) -> ExpectedEvent:
     """What an event of this job looks like. Raises: ParameterError for a job that does something unheard of."""
     operation = OPERATIONS.get(action_of(job) or "")
     if operation is None:
@@ -42,7 +42,7 @@ def doing_of(job: BulkJob, margin_seconds: float) -> JobsDoing:
         raise ParameterError(problems=[Problem(pointer="/job_id", message=message)])
     margin = round(margin_seconds * 1_000_000)
     created, ended = _instant(job.created_at), _instant(job.completed_at if job.has_ended else None)
-    return JobsDoing(
+    return ExpectedEvent(
         operation=operation,
         destination=job.action_params.destination if job.action_params else None,
         begin=None if created is None else microseconds(created) - margin,
@@ -50,11 +50,11 @@ def doing_of(job: BulkJob, margin_seconds: float) -> JobsDoing:
     )
 
 
-def load_rows(api: EmailSecurity, job: BulkJob, witnesses: Witnesses) -> None:
+def load_rows(api: EmailSecurity, job: BulkJob, comparison: Comparison) -> None:
     """Take the rows that the API lists. Raises: what EmailSecurity.job_message_pages raises."""
-    for rows in read_rows(api, job, lambda: witnesses.rows.number):
+    for rows in read_rows(api, job, lambda: comparison.rows.number):
         try:
-            witnesses.take_rows(rows_of_page(rows.texts, action_of(job)))
+            comparison.add_rows(rows_of_page(rows.texts, action_of(job)))
         except ValueError as error:
             raise UnexpectedAnswer(f"a message of the job: {error}") from None
 
@@ -65,9 +65,9 @@ def counters(job: BulkJob) -> dict[str, int]:
     return {"total_messages_discovered": job.total_messages_discovered, **named}
 
 
-def counters_against_rows(job: BulkJob, witnesses: Witnesses) -> Iterator[Disagreement]:
+def counters_against_rows(job: BulkJob, comparison: Comparison) -> Iterator[RawDisagreement]:
     """Every counter that is not what the rows add up to."""
-    rows = RowCount(None, witnesses.rows.number, witnesses.rows.by_status)
+    rows = RowCount(None, comparison.rows.number, comparison.rows.by_status)
     found = {COUNTERS[status]: number for status, number in rows.by_counter().items()}
     found["total_messages_discovered"] = rows.rows
     for counter, counted in counters(job).items():

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
 from core.instants import parse_instant
 from remediation.exports.files.object_lines import converted, objects
 from remediation.reconciliation.logpush_test_record import is_test_line
+from remediation.reconciliation.result import microseconds
 
 # What a time in whole numbers counts, told by its size: seconds, milliseconds, microseconds or nanoseconds since 1970.
 # Each bound is the year 5138 of one and 1973 of the next.
 _UNITS = ((10**11, 1_000_000, 1), (10**14, 1_000, 1), (10**17, 1, 1), (10**20, 1, 1_000))
 _LONGEST_NUMBER = 40
 _LEAP_SECOND = re.compile(r"(?<=:59):60(?=[.Zz+-])")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 # As Logpush writes it; what is written in another way takes six times as long to read.
 _USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,6})?Z", re.ASCII)
 
@@ -113,11 +112,6 @@ def instant(name: str, value: int | float | str | None) -> int | None:
         return microseconds(parse_instant(_LEAP_SECOND.sub(":59", value)))
     except (ValueError, OverflowError):
         raise ValueError(f"{name} is no time") from None
-
-
-def microseconds(moment: datetime) -> int:
-    """Since 1970 UTC."""
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _of_number(value: float) -> int:

@@ -11,7 +11,7 @@ import msgspec
 
 from remediation.exports.files.object_lines import converted, objects
 from remediation.exports.pseudonyms.form import is_pseudonym
-from remediation.reconciliation.disagreements import RowSaid
+from remediation.reconciliation.disagreements import RowRecord
 from remediation.reconciliation.mail_names import bare, one_word
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _STATUS = re.compile(r"[A-Za-z0-9_ -]{1,64}")
 _decoder = msgspec.json.Decoder(_Row)
 
 
-def rows_of_file(path: str, action: str | None, pointer: str) -> Iterator[RowSaid]:
+def rows_of_file(path: str, action: str | None, pointer: str) -> Iterator[RowRecord]:
     """The rows of an NDJSON export, one at a time; empty lines are passed over. action: what the job does.
 
     Raises: ParameterError: the file can't be read, or a line is no row of such a job; it names the line, from 1.
@@ -52,24 +52,24 @@ def rows_of_file(path: str, action: str | None, pointer: str) -> Iterator[RowSai
     return objects(path, pointer, functools.partial(_row_of_line, action=action), "row of a job")
 
 
-def rows_of_page(texts: Iterable[Buffer], action: str | None) -> Iterator[RowSaid]:
+def rows_of_page(texts: Iterable[Buffer], action: str | None) -> Iterator[RowRecord]:
     """The rows of a page as the API sent them. Raises: ValueError: one is no row of such a job."""
     for text in texts:
         try:
-            yield row_said(bytes(text), action)
+            yield row_record(bytes(text), action)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise ValueError(str(error)) from None
 
 
-def _row_of_line(line: bytes, action: str | None) -> RowSaid:
-    row = row_said(line, action)
+def _row_of_line(line: bytes, action: str | None) -> RowRecord:
+    row = row_record(line, action)
     # Not by the Message-ID: whoever writes a mail can write one that looks like a pseudonym.
     if is_pseudonym(row.recipient or ""):
         raise ValueError("holds pseudonyms, and events hold none: an export without `pseudonymize` is needed")
     return row
 
 
-def row_said(text: bytes, action: str | None) -> RowSaid:
+def row_record(text: bytes, action: str | None) -> RowRecord:
     """Raises: msgspec.MsgspecError, ValueError, RecursionError."""
     row = converted(text, _decoder)
     if not _STATUS.fullmatch(row.status):
@@ -79,4 +79,4 @@ def row_said(text: bytes, action: str | None) -> RowSaid:
     params, message = row.action_params or _ActionParams(), row.message or _Message()
     message_id = row.email_message_id if bare(row.email_message_id) else message.message_id
     postfix_id = one_word(row.postfix_id) or one_word(message.postfix_id)
-    return RowSaid(row.message_id, row.status, params.destination, message_id, params.client_recipient, postfix_id)
+    return RowRecord(row.message_id, row.status, params.destination, message_id, params.client_recipient, postfix_id)

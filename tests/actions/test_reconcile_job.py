@@ -1,4 +1,4 @@
-"""Three witnesses of a job: where they agree it is said, where they do not every message is named."""
+"""Three sources about a job: where they agree the result says so, where they do not it names every message."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from actions import cancel_job, create_move_job, export_job_messages, get_job, reconcile_job, release_job, wait_for_job
 from connectors.email_security import EmailSecurity
 from core.errors import InlineTooLarge, ParameterError, UnexpectedAnswer
+from remediation.reconciliation.result import Disagreement
 from sandbox.server import RunningSandbox
 from tests.actions.test_export import Listing, finished
 from tests.conftest import CAMPAIGN
@@ -484,7 +485,7 @@ def test_a_message_that_only_somebody_else_moved_is_warned_about(evidence: Evide
     evidence.events[1]["RequestedBy"] = "analyst@corp.example"
     result = evidence.reconciled()
     assert result["agrees"]
-    assert any("1 COMPLETED message has no witness but events that somebody else" in w for w in result["warnings"])
+    assert any("1 COMPLETED message has only events that somebody else" in w for w in result["warnings"])
     evidence.events[1]["RequestedBy"] = "SOAR@corp.example "
     assert evidence.reconciled()["warnings"] == []
 
@@ -538,7 +539,7 @@ def test_rows_that_contradict_each_other_are_said_to(order: int, evidence: Evide
     evidence.rows[:1] = [evidence.rows[0], {**evidence.rows[0], "status": "FAILED"}][::order]
     result = evidence.reconciled()
     assert (result["rows"]["duplicates"], result["rows"]["changed"]) == (1, 1)
-    assert any("1 row came again and said something else" in warning for warning in result["warnings"])
+    assert any("1 row came again with other content" in warning for warning in result["warnings"])
 
 
 @pytest.mark.parametrize(
@@ -589,9 +590,9 @@ def test_files_of_another_time_are_asked_about(evidence: Evidence) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"completed_at": None}, "completed_at is no time"),
-        ({"completed_at": "garbage"}, "completed_at is no time"),
-        ({"created_at": "garbage"}, "created_at is no time"),
+        ({"completed_at": None}, "completed_at is not a valid time"),
+        ({"completed_at": "garbage"}, "completed_at is not a valid time"),
+        ({"created_at": "garbage"}, "created_at is not a valid time"),
         ({"action_params": None, "action_type": "MOVE"}, "names no folder"),
     ],
 )
@@ -613,7 +614,7 @@ def test_a_job_that_ended_while_its_rows_were_read_is_said_to_have_moved(evidenc
     given = {name: value for name, value in evidence.params().items() if name not in ("job", "rows")}
     result = reconcile_job.run(given, connected(asked))
     assert result["warnings"] == [
-        "the job was PROCESSING when its rows were read: what differs may only have moved since"
+        "the job was PROCESSING when its rows were read: differences may be rows that changed since"
     ]
 
 
@@ -632,7 +633,7 @@ def test_a_file_holds_every_disagreement_and_its_hash_is_true(row_format: str, e
     text = path.read_bytes().decode()
     if row_format == "ndjson":
         read = [json.loads(line) for line in text.splitlines()]
-        assert read[0].keys() == reconcile_job.Disagreement.model_fields.keys()
+        assert read[0].keys() == Disagreement.model_fields.keys()
     else:
         read = list(csv.DictReader(text.splitlines(keepends=True)))
         assert text.startswith('"kind","contradiction",')
@@ -666,7 +667,7 @@ def test_what_is_read_is_never_replaced(read: str, evidence: Evidence) -> None:
     path = evidence.params()[read]
     path = path if isinstance(path, str) else path[0]
     before = Path(path).read_bytes()
-    with pytest.raises(ParameterError, match="is a file that is read"):
+    with pytest.raises(ParameterError, match="is one of the files to compare"):
         evidence.reconciled(destination=path, overwrite=True)
     assert Path(path).read_bytes() == before
 
@@ -944,7 +945,7 @@ def test_the_test_record_of_logpush_is_counted_and_told_and_nothing_else_is_left
     result = evidence.reconciled(events=[*events, str(tests)])
     assert (result["events"]["test_records"], plain["events"]["test_records"]) == (1, 0)
     assert {**result["events"], "test_records": 0} == plain["events"]
-    assert "Logpush's own test records were left out: 1" in result["warnings"]
+    assert "Logpush's own test records were ignored: 1" in result["warnings"]
     for other in (b'{"content":"test"}', b'{"content":"tests","Operation":"move"}', b'["tests"]', b"test"):
         tests.write_bytes(other)
         with pytest.raises(ParameterError):

@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import OutputError
-from remediation.reconciliation.comparison import JobsDoing, Witnesses
-from remediation.reconciliation.disagreements import RowSaid
+from remediation.reconciliation.comparison import Comparison, ExpectedEvent
+from remediation.reconciliation.disagreements import RowRecord
 from remediation.reconciliation.partitions import Partitions
 from remediation.reconciliation.post_delivery_events import Event
 
-DOING = JobsDoing(operation="move", destination="JunkEmail", begin=None, end=None)
+DOING = ExpectedEvent(operation="move", destination="JunkEmail", begin=None, end=None)
 MESSAGE_IDS = st.sampled_from([None, "<a@x.test>", "A@x.test", "<b@x.test>"])
 RECIPIENTS = st.sampled_from([None, "dana@corp.example", " Dana@Corp.example", "lee@corp.example"])
 POSTFIX_IDS = st.sampled_from([None, "4one", "4two"])
 FOLDERS = st.sampled_from([None, "JunkEmail", "Junk Email", "Inbox"])
 
 ROWS = st.builds(
-    RowSaid,
+    RowRecord,
     row_id=st.uuids().map(str),
     status=st.sampled_from(["COMPLETED", "COMPLETED", "FAILED", "CANCELLED"]),
     destination=FOLDERS,
@@ -44,26 +44,31 @@ EVENTS = st.builds(
 )
 
 
-def compared(rows: list[RowSaid], events: list[Event]) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
-    with Witnesses(DOING) as witnesses:
-        witnesses.take_rows(rows)
-        witnesses.take_events(events)
-        found = sorted(repr(sorted(one.items())) for one in witnesses.disagreements())
-        return found, vars(witnesses.rows), vars(witnesses.events)
+def compared(rows: list[RowRecord], events: list[Event]) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
+    with Comparison(DOING) as comparison:
+        comparison.add_rows(rows)
+        comparison.add_events(events)
+        found = sorted(repr(sorted(one.items())) for one in comparison.disagreements())
+        of_events = {
+            **vars(comparison.events),
+            "by_others": comparison.by_others,
+            "unmatched_postfix_ids": comparison.unmatched_postfix_ids,
+        }
+        return found, vars(comparison.rows), of_events
 
 
 def name(value: str | None) -> str:
     return (value or "").strip().strip("<>").lower()
 
 
-def groups(rows: list[RowSaid], events: list[Event]) -> list[tuple[list[RowSaid], list[Event]]]:
+def groups(rows: list[RowRecord], events: list[Event]) -> list[tuple[list[RowRecord], list[Event]]]:
     """Rows and events of one message and recipient, by a plain look at all pairs; events without a row alone."""
 
-    def key(one: RowSaid | Event) -> tuple[str, str]:
-        message_id = one.email_message_id if isinstance(one, RowSaid) else one.message_id
+    def key(one: RowRecord | Event) -> tuple[str, str]:
+        message_id = one.email_message_id if isinstance(one, RowRecord) else one.message_id
         return (name(message_id) or f"postfix {one.postfix_id}", name(one.recipient))
 
-    found: dict[tuple[str, str], tuple[list[RowSaid], list[Event]]] = {}
+    found: dict[tuple[str, str], tuple[list[RowRecord], list[Event]]] = {}
     for row in rows:
         found.setdefault(key(row), ([], []))[0].append(row)
     for event in events:
@@ -75,8 +80,8 @@ def groups(rows: list[RowSaid], events: list[Event]) -> list[tuple[list[RowSaid]
 
 
 @given(st.lists(ROWS, max_size=6), st.lists(EVENTS, max_size=8))
-def test_each_group_is_judged_as_if_it_were_alone(rows: list[RowSaid], events: list[Event]) -> None:
-    """Where all asked for the same, and rows and events have names: groups are then judged without each other."""
+def test_each_group_is_judged_as_if_it_were_alone(rows: list[RowRecord], events: list[Event]) -> None:
+    """Where all asked for the same, and rows and events have names: groups are then compared without each other."""
     rows = [row for row in rows if name(row.recipient) and (row.email_message_id or row.postfix_id)]
     events = [
         Event(**{**{field: getattr(event, field) for field in Event.__struct_fields__}, "requested_by": "soar"})
@@ -92,7 +97,7 @@ def test_each_group_is_judged_as_if_it_were_alone(rows: list[RowSaid], events: l
 
 @given(st.lists(ROWS, max_size=6), st.lists(EVENTS, max_size=8), st.randoms(use_true_random=False))
 def test_neither_order_nor_a_second_delivery_changes_what_is_found(
-    rows: list[RowSaid], events: list[Event], random: Any
+    rows: list[RowRecord], events: list[Event], random: Any
 ) -> None:
     shuffled = [*events, *events]
     random.shuffle(shuffled)

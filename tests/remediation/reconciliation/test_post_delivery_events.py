@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.instants import parse_instant
-from remediation.reconciliation.post_delivery_events import instant, microseconds
+from remediation.reconciliation.post_delivery_events import instant
+from remediation.reconciliation.result import microseconds
 
 
 @given(st.datetimes(min_value=datetime(1, 1, 1)), st.integers(0, 6))  # noqa: DTZ001 -- its zone is written behind it
