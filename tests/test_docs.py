@@ -357,6 +357,28 @@ def test_each_command_that_a_page_names_exists(page: Path) -> None:
     assert [(command, words) for command in named if (words := misnamed(command))] == []
 
 
+PRODUCT = ("actions", "cfes", "connectors", "core", "platforms", "playbooks", "remediation", "sandbox")
+# Names of others, and of a function that a page defines.
+FOREIGN = {"https_proxy", "value_of"}
+
+
+@pytest.fixture(scope="module")
+def names() -> set[str]:
+    """Every name in the product's code, and in manifest.json."""
+    files = [path for folder in PRODUCT for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
+    text = "\n".join(path.read_text() for path in [*files, ROOT / "manifest.json"])
+    return set(re.findall(r"\w+", text))
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in TAUGHT if page.name not in ("CHANGELOG.md", "threats.md")], ids=name_of
+)
+def test_each_field_and_setting_that_a_page_names_exists(page: Path, names: set[str]) -> None:
+    code = " ".join(re.findall(r"`([^`\n]+)`", page.read_text()))
+    named = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b|\bCFES_[A-Z_]+\b", code))
+    assert named - FOREIGN - names == set()
+
+
 def test_a_command_or_flag_that_does_not_exist_is_noticed() -> None:
     assert misnamed("cfes get-job --job-id 1 --output json") == []
     assert misnamed("cfes playbook run phish-campaign-purge --each") == []
