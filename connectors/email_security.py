@@ -20,7 +20,7 @@ from connectors.objects.job import ActionType, BulkJob, BulkJobRequest, Destinat
 from connectors.objects.search import SearchParams
 from connectors.paging import slow_search
 from connectors.paging.pages import BOUNDS, LARGEST_PAGE, Page, Position, follow, sweep
-from connectors.transport import Answer, Effect, Parse, Patience, Transport
+from connectors.transport import Answer, Call, Parse, Patience, Transport
 from core.clock import Clock, Deadline, ReservedDeadline, SystemClock
 from core.errors import (
     ApiRefusal,
@@ -316,7 +316,7 @@ class EmailSecurity:
         Raises: OutcomeUnknown where the answer was lost or is no job; PolicyRefused.
         """
         self.check_destination(request.destination)
-        answer = self._call("POST", self._bulk, effect="write", body=request.body(), once=True)
+        answer = self._call(Call("POST", self._bulk, "write", body=request.body(), once=True))
         return _job_written(answer, "the created job")
 
     def patience(self) -> Patience:
@@ -338,7 +338,7 @@ class EmailSecurity:
 
     def cancel_job(self, job_id: str) -> BulkJob:
         """Cancel: messages still pending are not processed, the job stays visible. Raises: NotFound, ApiRefusal."""
-        job = _job_written(self._call("POST", f"{self._path(job_id)}/cancel", effect="write"), "the cancelled job")
+        job = _job_written(self._call(Call("POST", f"{self._path(job_id)}/cancel", "write")), "the cancelled job")
         if job.job_id != uuid_of(job_id):
             raise OutcomeUnknown(f"the answer to the cancel is about another job, {job.job_id}", job_id=job_id)
         return job
@@ -353,7 +353,7 @@ class EmailSecurity:
     def delete_job(self, job_id: str) -> None:
         """Delete an ended job permanently. Raises: NotFound, PolicyRefused, ApiRefusal where it still runs."""
         self.check_deletable()
-        answer = self._call("DELETE", self._path(job_id), effect="write")
+        answer = self._call(Call("DELETE", self._path(job_id), "write"))
         deleted = _field(answer.result, "id")
         if isinstance(deleted, str) and uuid_of(deleted) != uuid_of(job_id):
             raise OutcomeUnknown(f"the answer to the delete is about another job, {deleted}", job_id=job_id)
@@ -510,7 +510,7 @@ class EmailSecurity:
 
         self.check_destination(destination)
         body = {"destination": destination, "ids": checked_ids(ids)}
-        answer = self._call("POST", f"{self._investigate}/move", effect="write", body=body)
+        answer = self._call(Call("POST", f"{self._investigate}/move", "write", body=body))
         return rows_written(MoveRow, answer.result, answer.ray_id)
 
     def release_messages(self, ids: Sequence[str]) -> list[ReleaseRow]:
@@ -520,7 +520,7 @@ class EmailSecurity:
         """
         from connectors.objects.message_change import ReleaseRow, checked_ids, rows_written  # noqa: PLC0415
 
-        answer = self._call("POST", f"{self._investigate}/release", effect="write", body={"ids": checked_ids(ids)})
+        answer = self._call(Call("POST", f"{self._investigate}/release", "write", body={"ids": checked_ids(ids)}))
         return rows_written(ReleaseRow, answer.result, answer.ray_id)
 
     # The token
@@ -564,57 +564,37 @@ class EmailSecurity:
         once: bool = False,
         parse: Parse | None = None,
     ) -> Answer:
-        answer = self._call("GET", path, effect="read", query=query, once=once, parse=parse)
+        answer = self._call(Call("GET", path, "read", query=query, once=once, parse=parse))
         if "result" not in answer.envelope:
             raise UnexpectedAnswer(f"{what}: field result: is missing", ray_id=answer.ray_id)
         return answer
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        effect: Effect,
-        query: Mapping[str, str | int] | None = None,
-        body: Mapping[str, Any] | None = None,
-        deadline: Deadline | None = None,
-        once: bool = False,
-        parse: Parse | None = None,
-    ) -> Answer:
-        if effect == "write":
+    def _call(self, call: Call, deadline: Deadline | None = None) -> Answer:
+        if call.effect == "write":
             self.check_writable()
-            self._refuse_to_observe(method, path, body)
+            self._refuse_to_observe(call)
         left = self.time_left()
-        if effect == "write" and left is not None and left < self.write_timeout_seconds:
+        if call.effect == "write" and left is not None and left < self.write_timeout_seconds:
             raise DeadlineExceeded(
                 f"there are {max(left, 0):.0f} s left, and a change may need {self.write_timeout_seconds:.0f} s to be "
                 "answered: it was not begun"
             )
-        return self._transport.call(
-            method,
-            path,
-            effect=effect,
-            query=query,
-            body=body,
-            deadline=deadline or self._call_deadline(),
-            once=once,
-            parse=parse,
-            record=self.call_record,
-        )
+        return self._transport.call(call, deadline or self._call_deadline(), self.call_record)
 
-    def _refuse_to_observe(self, method: str, path: str, body: Mapping[str, Any] | None) -> None:
+    def _refuse_to_observe(self, call: Call) -> None:
         """Log the write that would be sent, and refuse it. Raises: ObserveMode where the policy says `observe`."""
         gate = self._gate()
         if gate is None or not gate.observes:
             return
-        facts = {"method": method, "path": path, "status": None, "ray_id": None, "milliseconds": 0, "attempt": 0}
+        no_answer = {"status": None, "ray_id": None, "milliseconds": 0, "attempt": 0}
+        facts = {"method": call.method, "path": call.path, **no_answer}
         call_log.call({**facts, "problem": "not sent: the policy only observes"})
-        sent = body or {}
+        sent = call.body or {}
         named = [str(sent[name]) for name in ("action", "destination") if name in sent]
         if "ids" in sent:
             named.append(counted(len(sent["ids"]), "message"))
-        what = f" ({', '.join(named)})" if named else ""
-        raise ObserveMode(f"the policy only observes: {method} {path}{what} passed every check and was not sent")
+        what = f"{call.method} {call.path}" + (f" ({', '.join(named)})" if named else "")
+        raise ObserveMode(f"the policy only observes: {what} passed every check and was not sent")
 
     def _call_deadline(self) -> Deadline:
         allowance = self.call_allowance_seconds
@@ -624,7 +604,7 @@ class EmailSecurity:
 
     def _finished_search(self, query: Mapping[str, str | int], parse: Parse | None) -> Answer:
         deadline = self._call_deadline()
-        answer = self._call("GET", self._investigate, effect="read", query=query, deadline=deadline, parse=parse)
+        answer = self._call(Call("GET", self._investigate, "read", query=query, parse=parse), deadline)
         for pause in slow_search.pauses():
             if answer.status != 202:
                 return answer
@@ -634,7 +614,7 @@ class EmailSecurity:
                 answer.location, base_url=self.connection.base_url, search=self._investigate
             )
             self.clock.sleep(pause)
-            answer = self._call("GET", path, effect="read", query=poll_query, deadline=deadline, parse=parse)
+            answer = self._call(Call("GET", path, "read", query=poll_query, parse=parse), deadline)
         if answer.status != 202:
             return answer
         raise ServiceUnavailable("the message search did not finish in the time allowed", http_status=202)

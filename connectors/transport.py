@@ -98,6 +98,23 @@ class Patience:
         return True
 
 
+class Call(NamedTuple):
+    """One call to the API. path: relative to the base URL, starts with a slash.
+
+    once: one attempt, without a wait before it. A write is sent at once unless the rate limit is used up, because the
+    check before it gets old. A read that would have to wait is not sent.
+    parse: a special reader for the body. It returns None for a body that needs the usual reader.
+    """
+
+    method: str
+    path: str
+    effect: Effect
+    query: Mapping[str, str | int] | None = None
+    body: Mapping[str, Any] | None = None
+    once: bool = False
+    parse: Parse | None = None
+
+
 class Answer(NamedTuple):
     """A successful response: HTTP status, JSON envelope and the headers that callers use."""
 
@@ -146,53 +163,24 @@ class Transport:
     def close(self) -> None:
         self._client.close()
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        effect: Effect,
-        deadline: Deadline,
-        query: Mapping[str, str | int] | None = None,
-        body: Mapping[str, Any] | None = None,
-        once: bool = False,
-        parse: Parse | None = None,
-        record: CallRecord | None = None,
-    ) -> Answer:
-        """Send a call and return the answer; `path` is relative to the base URL and starts with a slash.
-
-        once: one attempt, without a wait before it. A write is sent at once unless the rate limit is used up, because
-        the check before it gets old. A read that would have to wait is not sent.
-        parse: a special reader for the body. It returns None for a body that needs the usual reader.
-        record: the file that each attempt is written to.
+    def call(self, call: Call, deadline: Deadline, record: CallRecord | None = None) -> Answer:
+        """Send a call and return the answer. record: the file that each attempt is written to.
 
         Raises: every class of core.errors below AuthenticationFailed, ApiRefusal, TemporaryFailure and
         OutcomeUnknown (writes only).
         """
         retrying = Retrying(
-            retry=retry_if_exception(lambda error: _repeatable(error, effect)),
+            retry=retry_if_exception(lambda error: _repeatable(error, call.effect)),
             wait=self._wait,
-            stop=lambda state: once or self._stop(state, deadline),
+            stop=lambda state: call.once or self._stop(state, deadline),
             sleep=self._clock.sleep,
             reraise=True,
         )
         flawed: list[FlawedBodies] = []
         for attempt in retrying:
             with attempt:
-                self._pace(deadline, effect, once=once)
-                number = attempt.retry_state.attempt_number
-                return self._attempt(
-                    method,
-                    path,
-                    effect=effect,
-                    query=query,
-                    body=body,
-                    attempt=number,
-                    deadline=deadline,
-                    parse=parse,
-                    record=record,
-                    flawed=flawed,
-                )
+                self._pace(deadline, call.effect, once=call.once)
+                return self._attempt(call, attempt.retry_state.attempt_number, deadline, record, flawed)
         raise AssertionError("tenacity returned without an answer or an error")  # pragma: no cover
 
     def _wait(self, state: RetryCallState) -> float:
@@ -221,19 +209,9 @@ class Transport:
         self._clock.sleep(delay)
 
     def _attempt(
-        self,
-        method: str,
-        path: str,
-        *,
-        effect: Effect,
-        query: Mapping[str, str | int] | None,
-        body: Mapping[str, Any] | None,
-        attempt: int,
-        deadline: Deadline,
-        parse: Parse | None,
-        record: CallRecord | None,
-        flawed: list[FlawedBodies],
+        self, call: Call, number: int, deadline: Deadline, record: CallRecord | None, flawed: list[FlawedBodies]
     ) -> Answer:
+        effect = call.effect
         left = max(deadline.remaining(), SHORTEST_TIMEOUT_SECONDS)
         if self._ends is not None:
             left = min(left, max(self._ends.remaining(), NO_TIME_SECONDS))
@@ -248,10 +226,10 @@ class Transport:
             with (
                 exchange.under_way(),
                 self._client.stream(
-                    method,
-                    self.connection.base_url + path,
-                    params=query,
-                    json=body,
+                    call.method,
+                    self.connection.base_url + call.path,
+                    params=call.query,
+                    json=call.body,
                     timeout=silence,
                     extensions={"trace": exchange.trace},
                 ) as response,
@@ -261,12 +239,12 @@ class Transport:
                 ray_id = _ray_id(response.headers)
                 self._budget.observe(response.headers)
                 try:
-                    if parse is None:
+                    if call.parse is None:
                         content = read_body(response, in_time)
                         data, envelope = memoryview(content), _envelope(content)
                     else:
                         data = self._buffers.fill(body_chunks(response, in_time))
-                        envelope = (parse(data) if status == 200 else None) or _envelope(bytes(data))
+                        envelope = (call.parse(data) if status == 200 else None) or _envelope(bytes(data))
                 except (httpx.HTTPError, NetworkFailure):
                     # The status and the headers of a 429 are enough.
                     if status != 429:
@@ -290,12 +268,12 @@ class Transport:
             raise
         finally:
             facts = {
-                "method": method,
-                "path": path,
+                "method": call.method,
+                "path": call.path,
                 "status": status,
                 "ray_id": ray_id,
                 "milliseconds": round((self._clock.monotonic() - began) * 1000),
-                "attempt": attempt,
+                "attempt": number,
                 "problem": problem,
             }
             call_log.call(facts)

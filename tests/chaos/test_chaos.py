@@ -21,7 +21,7 @@ from connectors.email_security import EmailSecurity
 from connectors.http import client as wire
 from connectors.objects.job import BulkJob, BulkJobRequest
 from connectors.paging.pages import Page
-from connectors.transport import Answer, Transport
+from connectors.transport import Answer, Call, Transport
 from core.errors import OutcomeUnknown, PackError, TemporaryFailure
 from remediation.guardrails.plans import check as plan_check
 from remediation.guardrails.plans.plan import Plan
@@ -158,10 +158,10 @@ def _never_looks(patch: pytest.MonkeyPatch) -> None:
 
 
 def _waits_out_a_refused_create(patch: pytest.MonkeyPatch) -> None:
-    call = Transport.call
+    send = Transport.call
 
-    def patient(self: Transport, method: str, path: str, **rest: Any) -> Answer:
-        return call(self, method, path, **{**rest, "once": False})
+    def patient(self: Transport, call: Call, *rest: Any) -> Answer:
+        return send(self, call._replace(once=False), *rest)
 
     patch.setattr(Transport, "call", patient)
 
