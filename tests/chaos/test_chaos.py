@@ -239,7 +239,7 @@ def _changes_without_a_look(patch: pytest.MonkeyPatch) -> None:
 
 
 def _sends_a_lost_batch_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(message_batches, "_looked_at", lambda _api, _ledger, ids, _lost: (list(ids), []))
+    patch.setattr(message_batches, "_look_up_lost", lambda _api, _ledger, ids, _lost: (list(ids), []))
 
 
 def _believes_a_lost_batch_done(patch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def _calls_a_lost_batch_unchanged(patch: pytest.MonkeyPatch) -> None:
     def refused(_api: EmailSecurity, _ledger: Any, _ids: Sequence[str], lost: PackError) -> NoReturn:
         raise TemporaryFailure(lost.message)
 
-    patch.setattr(message_batches, "_looked_at", refused)
+    patch.setattr(message_batches, "_look_up_lost", refused)
 
 
 def _believes_forged_plans(patch: pytest.MonkeyPatch) -> None:
