@@ -1,11 +1,11 @@
-"""Who calls, as the platform in front of the pack proves it. What the caller writes itself never counts.
+"""Read the caller's identity from the platform in front of the pack. The caller's own claims never count.
 
-A function's event is written by the caller where the function is invoked directly: a `requestContext` in it proves
-nothing. Only API Gateway writes one of its own over what the caller sent. So the setting CFES_CALLER_FROM names
-what is in front of the function, and without it the caller is CFES_REQUESTED_BY.
+If a function is invoked directly, the caller writes the whole event, so its `requestContext` proves nothing. API
+Gateway replaces it with its own. The setting CFES_CALLER_FROM names the platform in front of the function. Without
+this setting the caller is CFES_REQUESTED_BY.
 
-A platform's identity (an ARN, a claim) becomes a name that stamps and policies can hold (connectors.connection.PERSON).
-Two identities never get the same name, and one identity always gets the same.
+A platform's identity (an ARN, a claim) becomes a name that tags and policies can use (connectors.connection.PERSON).
+Each identity has one name, and two identities never share a name.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ OF_API_GATEWAY = ("api-gateway-iam", "api-gateway-jwt")
 
 LONGEST_NAME = 64
 
-# No identity that a platform gives is longer.
+# Longer than any identity that a platform gives.
 LONGEST_IDENTITY = 2048
 
 _PLAIN = re.compile(r"[A-Za-z0-9._+@-]")
 _PLAIN_EMAIL = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+")
 _ARN = re.compile(r"arn:aws[a-z-]*:(?:iam|sts)::[0-9]{12}:[!-~]+")
 
-# Marks a name that was cut: no percent sign of an escaped character is followed by a dot.
+# Marks a name that was cut. An escaped character has no dot after its percent sign.
 _CUT = "%."
 _TAIL = 30
 
@@ -41,10 +41,10 @@ def with_caller(settings: Connection, event: Any, context: object) -> Connection
 
 
 def caller_of(event: Any, context: object, settings: Connection) -> str | None:
-    """Return the name of the caller; None where neither the platform nor CFES_REQUESTED_BY gives one.
+    """Return the name of the caller; None if neither the platform nor CFES_REQUESTED_BY gives one.
 
-    event, context: as the function got them. An HTTP service passes `{"requestContext": …}` of its own making.
-    Raises: AuthenticationFailed where CFES_CALLER_FROM says that the platform names the caller, and it does not.
+    event, context: the function's arguments. An HTTP service passes its own `{"requestContext": …}`.
+    Raises: AuthenticationFailed if CFES_CALLER_FROM is set and the platform does not name the caller.
     """
     match settings.caller_from:
         case None:
@@ -57,15 +57,15 @@ def caller_of(event: Any, context: object, settings: Connection) -> str | None:
             identity = _cognito_identity(getattr(getattr(context, "identity", None), "cognito_identity_id", None))
     if identity is None:
         raise AuthenticationFailed(
-            f"the platform names no caller, and CFES_CALLER_FROM is {settings.caller_from}",
-            help="Nothing was changed. Call the function through what CFES_CALLER_FROM names, with its authorizer on; "
-            "or unset it, and set CFES_REQUESTED_BY.",
+            f"the platform does not name the caller, and CFES_CALLER_FROM is {settings.caller_from}",
+            help="Nothing was changed. Call the function through the platform that CFES_CALLER_FROM names, with its "
+            "authorizer enabled. Or unset CFES_CALLER_FROM, and set CFES_REQUESTED_BY.",
         )
     return name_of(identity)
 
 
 def name_of(identity: str) -> str:
-    """Return the name that stands for an identity: 1 to 64 letters, digits and . _ % + @ -
+    """Return the name of an identity: 1 to 64 letters, digits and . _ % + @ -
 
     Other characters are escaped as in a URL; a name that would be too long becomes 128 bits of the identity's digest
     and the name's end.
@@ -87,7 +87,7 @@ def _request_context(event: Any) -> Mapping[str, Any]:
 
 
 def _iam_identity(context: Mapping[str, Any]) -> str | None:
-    """Return the signed request's user, of an HTTP API (`authorizer.iam`) or a REST API (`identity`)."""
+    """Return the user of the signed request, from an HTTP API (`authorizer.iam`) or a REST API (`identity`)."""
     iam, identity = _at(context, "authorizer", "iam"), _at(context, "identity")
     cognito = _cognito_identity(
         _text(_at(iam, "cognitoIdentity"), "identityId") or _text(identity, "cognitoIdentityId")
@@ -101,13 +101,13 @@ def _iam_identity(context: Mapping[str, Any]) -> str | None:
 
 
 def _claimed_identity(context: Mapping[str, Any]) -> str | None:
-    """A signed token's verified address, else its subject, of an HTTP API (`jwt.claims`) or a REST API (`claims`)."""
+    """Return a signed token's verified address, else its subject. HTTP API: `jwt.claims`; REST API: `claims`."""
     authorizer = _at(context, "authorizer")
     claims = _at(authorizer, "jwt", "claims") or _at(authorizer, "claims")
     email = _text(claims, "email")
     verified = claims.get("email_verified")
     if email is not None and (verified is True or verified == "true"):
-        # As an approver's name in the policy has it.
+        # The same form as an approver's name in the policy.
         return email.lower() if _PLAIN_EMAIL.fullmatch(email) else f"email:{email}"
     subject, issuer = _text(claims, "sub"), _text(claims, "iss")
     if subject is None or issuer is None:

@@ -1,4 +1,4 @@
-"""The key of journals: made from CFES_PLAN_KEY where that is set, else the machine's own, in the state directory."""
+"""The key that seals journals: derived from CFES_PLAN_KEY if set, else the machine's key in the state directory."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ STATE_DIRECTORY = environment_variables()["state_directory"]
 
 
 def journal_key(environment: Mapping[str, str] | None = None) -> JournalKey:
-    """Return the key that seals journals, by the settings in `environment`, the process's own unless given.
+    """Return the key that seals journals. environment: the settings; by default the process's environment.
 
-    With CFES_PLAN_KEY a run can be resumed wherever that is set; else on this machine, by this user.
-    Raises: ConnectionSettingsError where there is no plan key and no state directory that can be used.
+    With CFES_PLAN_KEY a run can be resumed wherever the same key is set, else only on this machine by this user.
+    Raises: ConnectionSettingsError if there is neither a plan key nor a usable state directory.
     """
     environment = os.environ if environment is None else environment
     plan_key = read_setting(environment, PLAN_KEY)
     if plan_key is not None:
         if len(plan_key) < SHORTEST_PLAN_KEY:
             raise ConnectionSettingsError(f"{PLAN_KEY}: must have at least {SHORTEST_PLAN_KEY} characters")
-        return JournalKey(derive_key(SecretStr(plan_key), "journal"), f"made from {PLAN_KEY}")
+        return JournalKey(derive_key(SecretStr(plan_key), "journal"), f"derived from {PLAN_KEY}")
     try:
         directory = private_directory(read_setting(environment, STATE_DIRECTORY), environment)
         return JournalKey(machine_key(directory, FILE_NAME), f"in {directory / FILE_NAME}")
     except ConnectionSettingsError as error:
-        error.message = f"no key to seal the run's journal with: {error.message}"
-        error.help = f"{error.help} Or set {PLAN_KEY}: then no key file is needed."
+        error.message = f"there is no key to seal the run's journal: {error.message}"
+        error.help = f"{error.help} Or set {PLAN_KEY}, which replaces the key file."
         raise
 
 
 def temporary_key() -> JournalKey:
-    """Return a key for a run that nobody will resume: it ends with the process."""
-    return JournalKey(secrets.token_bytes(32), "lost with the process that began the run")
+    """Return a key for a run that is never resumed. The key is not stored."""
+    return JournalKey(secrets.token_bytes(32), "which ended with the process that began the run")

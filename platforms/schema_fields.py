@@ -56,7 +56,7 @@ class Field:
 
     @property
     def fields(self) -> list[Field]:
-        """The fields of the value where it is an object; empty otherwise."""
+        """The fields of the value if it is an object, else empty."""
         return list(_fields(self.shape, self.root))
 
 

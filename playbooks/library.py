@@ -1,4 +1,4 @@
-"""The playbooks that come with the pack: the YAML files of this folder."""
+"""Find the shipped playbooks: the YAML files of this folder."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ FOLDER = Path(__file__).parent
 
 
 def available(folder: Path = FOLDER) -> list[Playbook]:
-    """Every shipped playbook, by its ID in alphabetical order. Raises PlaybookInvalid."""
+    """Return the shipped playbooks, sorted by ID. Raises: PlaybookInvalid."""
     return sorted((load(path) for path in folder.glob("*.yaml")), key=lambda playbook: playbook.id)
 
 
 def find(id_or_path: str, folder: Path = FOLDER) -> Playbook:
-    """The shipped playbook of this ID, or the one in the YAML file at this path.
+    """Return the shipped playbook with this ID, or the one in the YAML file at this path.
 
-    What ends in .yaml or .yml, or has a slash in it, is a path. Raises PlaybookNotFound and PlaybookInvalid.
+    A name with a slash, or that ends in .yaml or .yml, is a path. Raises: PlaybookNotFound, PlaybookInvalid.
     """
     if "/" in id_or_path or id_or_path.endswith((".yaml", ".yml")):
         return load(Path(id_or_path))
     shipped = {path.stem: path for path in folder.glob("*.yaml")}
     if id_or_path not in shipped:
         raise PlaybookNotFound(
-            f"there is no playbook {shown(id_or_path)}{did_you_mean(id_or_path, shipped) or '.'} "
-            f"Shipped are: {', '.join(sorted(shipped)) or 'none'}."
+            f"unknown playbook {shown(id_or_path)}{did_you_mean(id_or_path, shipped) or '.'} "
+            f"The shipped playbooks are: {', '.join(sorted(shipped)) or 'none'}."
         )
     return load(shipped[id_or_path])

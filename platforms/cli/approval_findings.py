@@ -1,4 +1,4 @@
-"""What the service and the approver's policy say now about the document that is to be signed."""
+"""Compare the document that an approver signs with the service and the approver's policy."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from remediation.messages.live_check import find_differences, find_drift, find_f
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known beside the document.
+    """The result of the comparison.
 
-    service: its base URL; None where it was not asked. found: None where it was not asked, or can't count. facts: the
-    plan as it is computed again. seal: of the plan; None for a dry run, which has none. need: the approvals that the
-    approver's policy asks for; None without a policy. differences: what contradicts the file.
+    service: its base URL; None if it was not asked. found: the count of now; None if the service was not asked or can't
+    count. facts: the plan, recomputed. seal: the state of the plan's seal; None for a dry run. need: the approvals that
+    the approver's policy requires; None without a policy. differences: facts that contradict the file.
     """
 
     approver: str
@@ -41,9 +41,9 @@ class Findings:
 
 
 def check_subject(subject: Plan | DryRun, approver: str, policy: Policy, api: EmailSecurity | None) -> Findings:
-    """Ask the service, where there is one, and compute again what the file claims.
+    """Ask the service, if given, and recompute the claims of the file.
 
-    Raises: PlanRefused for a plan that preview-job did not make; what a search raises.
+    Raises: PlanRefused for a plan that preview-job did not make, and the errors of a search.
     """
     service = None if api is None else api.connection.base_url
     by_account = subject.requested_by is not None and named_among(subject.requested_by, policy.service_accounts)
@@ -61,7 +61,7 @@ def check_subject(subject: Plan | DryRun, approver: str, policy: Policy, api: Em
 
 
 def _need(subject: Plan | DryRun, policy: Policy, found: Survey | None) -> Need | None:
-    """Return the approvals that the policy asks for, by the larger of the file's numbers and those of now, or None."""
+    """Return the approvals that the policy requires for the larger of the file's and the current numbers, or None."""
     if policy is NO_POLICY:
         return None
     pairs = [(subject.messages, subject.recipients)] + ([found.numbers] if found is not None else [])
@@ -73,7 +73,7 @@ def _need(subject: Plan | DryRun, policy: Policy, found: Survey | None) -> Need 
 
 
 def _check_seal(plan: Plan) -> tuple[SealState, list[str]]:
-    """Return the state of the plan's seal, and the difference that a missing one makes to an approver who has the key.
+    """Return the state of the plan's seal, and a difference if the seal is missing and the approver has the key.
 
     Raises: PlanRefused for a broken seal.
     """
@@ -82,5 +82,5 @@ def _check_seal(plan: Plan) -> tuple[SealState, list[str]]:
     check_seal(plan, key, required=False)
     state = seal_state(plan, key)
     if state == "unsealed" and key is not None:
-        return state, ["the plan has no seal of preview-job, and CFES_PLAN_KEY is set here"]
+        return state, ["preview-job did not seal the plan, and CFES_PLAN_KEY is set here"]
     return state, []

@@ -1,4 +1,4 @@
-"""Which commands there are. Each is loaded when it is called, so that the help and the completion are quick."""
+"""The list of commands. Each command is loaded when it is called, so that help and completion are fast."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Entry(NamedTuple):
 
 OWN = {
     "playbook": Entry(PLAYBOOKS, "Run, list, show and check playbooks", "platforms.cli.commands.playbook"),
-    "demo": Entry(PLAYBOOKS, "Answer an alert against the sandbox, without any account", "platforms.cli.commands.demo"),
+    "demo": Entry(PLAYBOOKS, "Run a playbook against the sandbox, without an account", "platforms.cli.commands.demo"),
     "run": Entry(TOOLS, "Run an action with its parameters as JSON", "platforms.cli.commands.run"),
     "approve": Entry(TOOLS, "Approve a plan with your key", "platforms.cli.commands.approve"),
-    "verify": Entry(TOOLS, "Verify a bundle of evidence, offline", "platforms.cli.commands.verify"),
-    "policy": Entry(TOOLS, "Make and check the organisation's policy", "platforms.cli.commands.policy"),
-    "sandbox": Entry(TOOLS, "Serve the remote API on this machine", "platforms.cli.commands.sandbox"),
+    "verify": Entry(TOOLS, "Verify an evidence bundle, offline", "platforms.cli.commands.verify"),
+    "policy": Entry(TOOLS, "Create and check your organisation's policy", "platforms.cli.commands.policy"),
+    "sandbox": Entry(TOOLS, "Run a local copy of the API for tests", "platforms.cli.commands.sandbox"),
     "manifest": Entry(TOOLS, "Print, write or check manifest.json", "platforms.cli.commands.manifest"),
 }
 
 
 def entries() -> dict[str, Entry]:
-    """Every command by its name, group by group."""
+    """Return all commands by name, ordered by group."""
     actions = {name: Entry(_group(name), title) for name, title in titles().items()}
     every = {**actions, **OWN}
     return {name: entry for group in GROUPS for name, entry in every.items() if entry.group == group}
@@ -52,7 +52,7 @@ def _group(action_id: str) -> str:
 
 
 class PlainCommand(TyperCommand):
-    """A command whose help has a section for each panel of its flags."""
+    """A command whose help has one section per panel of flags."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         panels: dict[str, list[tuple[str, str]]] = {}
@@ -61,7 +61,7 @@ class PlainCommand(TyperCommand):
             if record is not None:
                 usual = "Options"
                 if param.param_type_name == "argument":
-                    # Typer puts the Python type behind the name: nothing that a person has to type.
+                    # Typer adds the Python type to the name, which tells the user nothing.
                     usual, record = "Arguments", (param.metavar or record[0], record[1])
                 panels.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(record)
         for title in sorted(panels, key=lambda panel: panel == "Output"):
@@ -79,7 +79,7 @@ class Commands(TyperGroup):
         entry = entries().get(cmd_name)
         if entry is None:
             if not ctx.resilient_parsing and not cmd_name.startswith("-"):
-                ctx.fail(f"there is no command {cmd_name[:100]!r}{did_you_mean(cmd_name, entries())}")
+                ctx.fail(f"unknown command {cmd_name[:100]!r}{did_you_mean(cmd_name, entries())}")
             return None
         if entry.module:
             app = importlib.import_module(entry.module).app
@@ -110,27 +110,28 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"cfes {VERSION}")
         raise typer.Exit
 
 
 @app.callback(
-    epilog="The connection is taken from the environment: CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, each also as "
-    "NAME_FILE. Exit codes: 2 bad parameters, 3 refused by a guardrail, 4 authentication or permission, 5 the API "
-    "refused, 6 temporary (safe to run again), 7 outcome unknown, 8 not every message succeeded."
+    epilog="Set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID in the environment, or the names of files with them in "
+    "CLOUDFLARE_API_TOKEN_FILE and CLOUDFLARE_ACCOUNT_ID_FILE. Exit codes: 2 invalid parameters, 3 refused by a "
+    "guardrail, 4 authentication or permission, 5 refused by the API, 6 temporary failure (safe to run again), 7 "
+    "outcome unknown (check before you run it again), 8 not every message succeeded."
 )
 def _root(
     version: bool = typer.Option(
         False,
         "--version",
-        callback=_version,
+        callback=_show_version,
         is_eager=True,
         help="Show the version.",
     ),
 ) -> None:
-    """Cloudflare Email Security's bulk jobs.
+    """Bulk actions for Cloudflare Email Security.
 
-    Find what a campaign left in mailboxes, move it out or release it, wait until that is done, keep the evidence.
+    Find a campaign's messages, move or release them in one bulk job, wait for the job, and export evidence.
     """

@@ -1,4 +1,4 @@
-"""Asks the person at the terminal before an action's command changes something."""
+"""Ask the person at the terminal before an action's command changes something."""
 
 from __future__ import annotations
 
@@ -18,42 +18,44 @@ if TYPE_CHECKING:
 
 
 class NotConfirmed(GuardrailRefusal):
-    """The person at the terminal did not say yes."""
+    """The person at the terminal did not answer yes."""
 
-    default_help = "Nothing was changed. Run it again and answer y, or add --yes to run it without a question."
+    default_help = "Nothing was changed. Run it again and answer y, or add --yes to skip the question."
 
 
 def confirm_call(screen: Screen, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """Show what the call would do, ask, and return the parameters bound to what was shown.
+    """Show what the call would do, ask, and return parameters that limit the call to what was shown.
 
-    Asks nothing, and returns them as they are, for a dry run, where a plan or max_messages bounds the call, and where
-    there is no terminal. Raises: NotConfirmed, also in the background of a terminal; and what the preview raises.
+    Asks nothing for a dry run, for a call with a plan or max_messages, and without a terminal. The parameters are then
+    returned unchanged. Raises: NotConfirmed, also in the background of a terminal, and the preview's errors.
     """
     bounded = params.get("plan") is not None or params.get("max_messages") is not None
     if bounded or not action.asks_first(params):
         return dict(params)
     if not approval.can_ask(screen):
         if approval.in_background():
-            raise NotConfirmed("the command runs in the background of a terminal, and nobody can be asked there")
+            raise NotConfirmed("the command runs in the background of a terminal, so it can't ask you")
         return dict(params)
     try:
         shown = run_preview(action, params, _run)
     except TooManyMessages as error:
-        hint = "Nothing was changed. Narrow the search, or bound it with --max-messages: then it is not asked about."
+        hint = (
+            "Nothing was changed. Narrow the search, or set a limit with --max-messages, which also skips the question."
+        )
         raise error.restate(error.message, help=hint) from None
     to_run = bind_parameters(action, params, shown)
     if shown is not None:
-        said = result_in_flags(shown, flags_of(action.params))
-        show_preview(screen, approval.console_of(screen), action, said, to_run)
+        in_words = result_in_flags(shown, flags_of(action.params))
+        show_preview(screen, approval.console_of(screen), action, in_words, to_run)
     if not approval.agrees(screen, effect_of(action, shown)):
-        raise NotConfirmed("the question was not answered with yes")
+        raise NotConfirmed("you did not answer yes")
     return to_run
 
 
 def _run(shows: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    from connectors.email_security import EmailSecurity  # noqa: PLC0415 -- only where a person is asked
+    from connectors.email_security import EmailSecurity  # noqa: PLC0415 -- needed only for a confirmation
 
-    # A connection of its own: how long the person thinks is no part of the call's time.
+    # A separate connection, so that the time for the answer does not count against the call's time limit.
     with EmailSecurity.from_environment() as api:
         if api.has_policy:
             from remediation.guardrails.policy.gate import attach_policy  # noqa: PLC0415 -- as above

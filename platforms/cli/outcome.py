@@ -1,4 +1,4 @@
-"""How a command ended, as an exit code."""
+"""Run a command and turn its end into an exit code."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from platforms.cli.command_list import app
 from platforms.cli.views.errors import internal_error, show
 from platforms.cli.views.screen import Screen
 
-# Typer has changed where its base classes come from, and still hands them down to this one.
+# Typer has moved its base classes between versions; this one still inherits from them.
 _COMMAND_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and give its exit code, whatever happens."""
+    """Run one command and return its exit code. Never raises."""
     try:
         code = app(list(arguments), prog_name="cfes", standalone_mode=False)
     except SystemExit as ended:
@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
         code = _failed(error)
     except _COMMAND_ERROR as error:
         code = _misused(error)
-    except Exception as error:  # noqa: BLE001 -- what nobody foresaw is told as such, without a traceback
+    except Exception as error:  # noqa: BLE001 -- an unexpected exception is reported without a traceback
         code = _failed(internal_error(error))
     return code if isinstance(code, int) else 0
 
@@ -41,7 +41,7 @@ def _failed(error: PackError) -> int:
 
 
 def _misused(error: Any) -> int:
-    """A command line that makes no sense: as a parameter error, with where to read on."""
+    """Report an invalid command line as a parameter error, with the command that shows the help."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(error.message + "\n")

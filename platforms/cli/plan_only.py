@@ -1,4 +1,4 @@
-"""`cfes playbook run --plan-only`: runs a playbook up to its first step that changes something, and keeps its plan."""
+"""`cfes playbook run --plan-only`: run a playbook up to the first step that changes something, and keep its plan."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ STANDARD_OUTPUT = "-"
 class NothingToPlan(ParameterError):
     """The playbook has no step that changes anything."""
 
-    default_help = "Nothing was run. Run it without --plan-only: it only reads."
+    default_help = "Nothing was run. Run it without --plan-only: the playbook only reads."
 
 
 class NoPlan(GuardrailRefusal):
-    """The run stopped before a step that takes no plan, and no step before it had made one."""
+    """The run stopped before a step that takes no plan, and no earlier step made one."""
 
-    default_help = "Nothing was changed. Look at what was shown; to run the playbook, leave --plan-only out."
+    default_help = "Nothing was changed. To run the playbook, leave out --plan-only."
 
 
 class ChangeReached(Exception):
-    """The run came to a step that changes something.
+    """The run reached a step that changes something.
 
-    No error of the pack on purpose: a playbook's `on_error` must not be able to go on after it. shown: what the step
-    would do; plan: what it is bound to.
+    Not an error of the pack, so that a playbook's `on_error` can't continue the run. shown: the preview of the step;
+    plan: the plan that limits it.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ChangeReached(Exception):
 
 
 class StoppingGate:
-    """The gate that lets what only reads pass, and stops the run before anything else."""
+    """Lets read-only actions run, and stops the run before any other."""
 
     def __init__(self, previews: Previews) -> None:
         self.thinking: dict[str, float] = {}
@@ -78,11 +78,11 @@ class StoppingGate:
             raise ChangeReached(upcoming, shown, self._plan(params, shown))
 
     def bind(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return them as they are."""
+        """Return the parameters unchanged."""
         return params
 
     def _plan(self, params: Mapping[str, Any], shown: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """Return the plan that the step is given, else that of its own call, else the last one that was made.
+        """Return the plan that the step is given, else the one from its preview, else the last one that was made.
 
         Raises: PlanRefused for a given plan that was edited.
         """
@@ -99,7 +99,7 @@ class StoppingGate:
 
 @dataclass(frozen=True)
 class PlanFile:
-    """Where the plan goes: a new file, or standard output."""
+    """The destination of the plan: a new file, or standard output."""
 
     name: str | None
 
@@ -108,7 +108,7 @@ class PlanFile:
         return self.name not in (None, STANDARD_OUTPUT)
 
     def check(self) -> None:
-        """Raises: ParameterError where the file exists already, or can't be made."""
+        """Raises: ParameterError if the file already exists or can't be created."""
         if not self.is_file:
             return
         place = Path(self.name or "")
@@ -119,18 +119,18 @@ class PlanFile:
         except ParameterError as error:
             raise self._refused(f"is not the path of a file: {error.problems[0]['message']}") from None
         if os.path.lexists(place):
-            raise self._refused("exists already: nothing is overwritten")
+            raise self._refused("already exists, and --out does not overwrite files")
         if not place.parent.is_dir() or not os.access(place.parent, os.W_OK):
             raise self._refused(f"can't be written: {str(place.parent)!r} is not a folder that you can write to")
 
     def write(self, plan: Mapping[str, Any]) -> None:
-        """Write the plan to a new file that its owner alone can read. Raises: ParameterError, OutputError."""
+        """Write the plan to a new file that only its owner can read. Raises: ParameterError, OutputError."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         name = self.name or ""
         try:
             descriptor = os.open(name, flags, 0o600)
         except FileExistsError:
-            raise self._refused("exists already: nothing is overwritten") from None
+            raise self._refused("already exists, and --out does not overwrite files") from None
         except OSError as error:
             raise self._refused(f"can't be written: {error.strerror}") from None
         try:
@@ -149,15 +149,15 @@ class PlanFile:
 def plan_only(
     screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], out: str | None, terms: playbook_run.Terms
 ) -> int:
-    """Run the steps that only read, show what the next one would do, and write its plan.
+    """Run the read-only steps, show what the next step would do, and write its plan.
 
-    Returns 0 where a plan was made, else the exit code that the playbook ended with before such a step. No run is left
-    to resume. Raises: NothingToPlan, NoPlan, and what a run raises.
+    Returns 0 if a plan was made, else the exit code of the playbook, which ended before such a step. Leaves no run to
+    resume. Raises: NothingToPlan, NoPlan, and the errors of a run.
     """
     accept(playbook, inputs)
     steps = [step for step in playbook.steps if isinstance(step, ActionStep)]
     if not any(catalog.find(step.action).may_change(step.with_) for step in steps):
-        raise NothingToPlan(f"playbook {playbook.id} has no step that changes anything: there is nothing to plan")
+        raise NothingToPlan(f"playbook {playbook.id} has no step that changes anything, so there is nothing to plan")
     file = PlanFile(out)
     file.check()
     made: list[Previews] = []
@@ -183,7 +183,7 @@ def plan_only(
 
 
 def _show_reached(screen: Screen, playbook: Playbook, reached: ChangeReached, file: PlanFile) -> None:
-    """Show what the step would do, and write its plan. Raises: NoPlan."""
+    """Show the preview of the step that was reached, and write its plan. Raises: NoPlan."""
     if reached.shown is not None and screen.shows_errors:
         console = screen.err if screen.json else screen.out
         shown = result_in_flags(reached.shown, flags_of(playbook))
@@ -194,7 +194,7 @@ def _show_reached(screen: Screen, playbook: Playbook, reached: ChangeReached, fi
     screen.say(f"Stopped {before}. Nothing was changed.", STRONG)
     if file.is_file:
         file.write(reached.plan)
-        _say_how_to_run(screen, playbook, file)
+        _show_next_command(screen, playbook, file)
         if screen.json:
             named = {name: reached.plan.get(name) for name in ("plan_hash", "messages")}
             screen.write_json(
@@ -212,16 +212,16 @@ def _show_reached(screen: Screen, playbook: Playbook, reached: ChangeReached, fi
         screen.say("To keep the plan, add --out FILE.")
 
 
-def _say_how_to_run(screen: Screen, playbook: Playbook, file: PlanFile) -> None:
-    screen.say(f"The plan is in {near(file.name or '')}.")
+def _show_next_command(screen: Screen, playbook: Playbook, file: PlanFile) -> None:
+    screen.say(f"Plan written to {near(file.name or '')}.")
     if "plan" in playbook.inputs:
         name = f"./{file.name}" if str(file.name).startswith("@") else file.name
         given = shlex.join(["--set", f"plan=@{name}"])
-        screen.say(f"To run exactly this, give the same inputs without --plan-only, and: {given}")
+        screen.say(f"To run this plan, use the same inputs without --plan-only, and add: {given}")
 
 
 def _show_end(screen: Screen, outcome: local.Outcome, plan: Mapping[str, Any] | None, file: PlanFile) -> None:
-    """Show how the playbook ended before any step that changes something. A plan that was made is kept all the same."""
+    """Show how the playbook ended before any step that changes something. Keep the plan, if one was made."""
     if plan is not None and file.is_file:
         file.write(plan)
     if screen.json:
@@ -237,6 +237,6 @@ def _show_end(screen: Screen, outcome: local.Outcome, plan: Mapping[str, Any] | 
     elif outcome.message is not None:
         screen.say(outcome.message)
     if plan is None:
-        screen.say("No plan was made: the playbook ended before a step that changes anything.")
+        screen.say("No plan was made: the playbook ended before any step that changes something.")
     elif file.is_file:
-        screen.say(f"The plan that it had made is in {near(file.name or '')}.")
+        screen.say(f"Plan written to {near(file.name or '')}, although the playbook ended early.")

@@ -1,4 +1,4 @@
-"""What a call would do, shown to the person who is asked: the view of preview-job, or of a dry run."""
+"""Show what a call would do before a person confirms it, as preview-job or a dry run shows it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RunPreview = Callable[["Action[Any, Any]", Mapping[str, Any]], dict[str, Any]]
 
 
 def run_preview(action: Action[Any, Any], params: Mapping[str, Any], run: RunPreview) -> dict[str, Any] | None:
-    """Return what the action's preview shows for a call; None where the action has none. Raises: PackError."""
+    """Run the action's preview for a call. Returns None if the action has no preview. Raises: PackError."""
     checked = action.check(params)
     if action.preview is None:
         return None
@@ -32,17 +32,17 @@ def run_preview(action: Action[Any, Any], params: Mapping[str, Any], run: RunPre
 
 
 class Previews:
-    """The plans that this process made, and what an upcoming call would do. `run` runs an action that only reads."""
+    """Previews upcoming calls, and keeps the plans that this process made. run: runs a read-only action."""
 
     def __init__(self, run: RunPreview) -> None:
         self.plans: list[dict[str, Any]] = []
         self._run = run
 
     def of(self, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return what a call would do; None where that can't be shown. Raises: PackError.
+        """Return the preview of a call; None if there is none. Raises: PackError.
 
-        A plan that this process made is shown as it is. Another one is a file that may say anything: its search is
-        counted now, and the hash alone is the plan's, for that is what the job will name.
+        A plan that this process made is returned unchanged. Any other plan is a file that may contain anything, so its
+        search is counted now. Only the hash is taken from the plan, for the job names that hash.
         """
         plan = params.get("plan")
         if isinstance(plan, dict) and plan in self.plans:
@@ -52,18 +52,18 @@ class Previews:
             return found
         count = plan.get("messages")
         messages = counted(count, "message") if isinstance(count, int) else "an unknown number of messages"
-        claim = f"the given plan claims {messages}, counted at {plan.get('previewed_at')}"
-        warnings = [f"{claim}; what is shown here was counted now", *found.get("warnings", ())]
+        claim = f"the given plan has {messages}, counted at {plan.get('previewed_at')}"
+        warnings = [f"{claim}; the numbers below were counted now", *found.get("warnings", ())]
         return {**found, "plan_hash": str(plan.get("plan_hash")), "warnings": warnings}
 
 
 def bind_parameters(
     action: Action[Any, Any], params: Mapping[str, Any], shown: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return the parameters, bound to what was shown: a call that would reach more by now is refused.
+    """Return parameters that limit the call to what was shown. A call that reaches more is refused.
 
-    A job is made from the plan that was shown, with no drift unless the call allows one. Of named messages the number
-    is a cap. What has a plan, or shows no number, stays as it is.
+    A job gets the plan that was shown, with no drift unless the call allows one. A change of named messages gets
+    max_messages. A call that has a plan, or whose preview shows no number, is not changed.
     """
     if shown is None or not isinstance(shown.get("messages"), int) or params.get("plan") is not None:
         return dict(params)
@@ -79,7 +79,7 @@ def bind_parameters(
 def show_preview(
     screen: Screen, console: Console, action: Action[Any, Any], shown: Mapping[str, Any], params: Mapping[str, Any]
 ) -> None:
-    """Show what a call would do, its warnings, and in one line what is asked about. params: those it is made with."""
+    """Show a call's preview, its warnings, and its effect in one line. params: those of the call."""
     if "search_params" in shown and "plan_hash" in shown:
         drift = params.get("max_drift")
         show_plan(screen, shown if drift is None else {**shown, "max_drift": min(drift, shown["max_drift"])}, console)
@@ -91,7 +91,7 @@ def show_preview(
     for warning in shown.get("warnings") or ():
         paragraph(console, f"! {warning}", WARNING)
     if shown.get("messages", 0) is None:
-        paragraph(console, "The messages can't be counted: how many this call reaches is not known.", WARNING)
+        paragraph(console, "The messages can't be counted, so this call may reach any number of them.", WARNING)
     paragraph(console, effect_of(action, shown), STRONG)
     if shown.get("refusals"):
-        paragraph(console, "This call would be refused. Answer n, and fix what is named above.", BAD)
+        paragraph(console, "This call would be refused. Answer n, and fix the reasons above first.", BAD)

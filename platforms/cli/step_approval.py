@@ -1,4 +1,4 @@
-"""Asks the person at the terminal before a playbook's step changes mail."""
+"""Ask the person at the terminal before a playbook's step changes mail."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from actions.contract.action import Action
     from platforms.cli.inputs.flags import Named
 
-# The terminal that a process belongs to, wherever its streams lead. A process of cron has none.
+# The controlling terminal of a process, even if its streams are redirected. A process of cron has none.
 TERMINAL = "/dev/tty"
 
 BEFORE_IT = "The run stopped before this step."
 
 
 class Declined(Exception):
-    """The person said no.
+    """The person answered no.
 
-    No error of the pack on purpose: a playbook's `on_error` must not be able to go on after it.
+    Not an error of the pack, so that a playbook's `on_error` can't continue the run.
     """
 
     def __init__(self, changes: Sequence[Change]) -> None:
@@ -62,31 +62,31 @@ class NotApproved(GuardrailRefusal):
             job_id=job_of(changes),
         )
         if changes:
-            # The code of a refusal promises that nothing was changed.
+            # The exit code of a refusal would say that nothing was changed.
             self.exit_code = OutcomeUnknown.exit_code
 
 
 class NobodyToAsk(ParameterError):
-    """A playbook would change mail unasked, for there is no terminal to ask at."""
+    """A playbook would change mail, and there is no terminal to ask for confirmation."""
 
-    default_help = "Nothing was run. Add --yes to run it without a question, or --plan-only to see what it would do."
+    default_help = "Nothing was run. Add --yes to skip the question, or --plan-only to see what the playbook would do."
 
     def __init__(self, step: ActionStep) -> None:
         super().__init__(
-            f"step {step.id!r} ({step.action}) asks a person before it changes anything, and there is no terminal to "
-            "ask at"
+            f"step {step.id!r} ({step.action}) needs a confirmation before it changes anything, and there is no "
+            "terminal to ask on"
         )
 
 
 def require_person(screen: Screen, steps: Sequence[Step]) -> None:
-    """Raises: NobodyToAsk where one of the steps asks first and nobody can be asked."""
-    asking_first = [s for s in steps if isinstance(s, ActionStep) and catalog.find(s.action).asks_first(s.with_)]
-    if asking_first and not can_ask(screen):
-        raise NobodyToAsk(asking_first[0])
+    """Raises: NobodyToAsk if a step needs a confirmation and nobody can be asked."""
+    need_answer = [s for s in steps if isinstance(s, ActionStep) and catalog.find(s.action).asks_first(s.with_)]
+    if need_answer and not can_ask(screen):
+        raise NobodyToAsk(need_answer[0])
 
 
 def can_ask(screen: Screen) -> bool:
-    """Return whether a person sees what is written and can type an answer."""
+    """Return whether a person sees the output and can type an answer."""
     return (screen.watched or screen.on_terminal) and can_answer()
 
 
@@ -96,13 +96,13 @@ def resuming(directory: Path) -> str:
 
 
 class AskingGate:
-    """Asks before each action that wants approval, once a step. Called before an action begins.
+    """Asks for confirmation before each action that needs it, once per step.
 
-    A step whose action has begun in this process was approved here: to run it again is how it is found out what it
-    changed. In a `resumed` run somebody else may have approved it: the first step is always asked about, after what
-    the run has done so far. `require_person` refuses a run that could not ask. `away` takes what is drawn on the
-    terminal off it while the question waits. `thinking` is filled with the seconds that the person took, by step.
-    flags: those that give the playbook's inputs.
+    An action that has already begun in this process was confirmed here, and runs again without a question. In a
+    `resumed` run somebody else may have confirmed it, so the gate always asks before the first step, and shows what the
+    run has done so far. `require_person` refuses a run that could not ask. `away` clears the progress line while the
+    question waits. `thinking` collects the seconds that each answer took, by step. flags: the flags of the playbook's
+    inputs.
     """
 
     def __init__(
@@ -149,25 +149,25 @@ class AskingGate:
         self._asked, self._bound = params, to_run
 
     def bind(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters to run a step with: bound to what was shown, where it was asked about."""
+        """Return the parameters for a step. After a confirmation they limit the step to what was shown."""
         return self._bound if params == self._asked else params
 
     def _preview(self, console: Console, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
         try:
             return self._previews.of(action, params)
         except PackError as error:
-            paragraph(console, f"What it would do can't be shown: {error.message}", WARNING)
+            paragraph(console, f"The preview failed: {error.message}", WARNING)
             return None
 
 
 def done_so_far(upcoming: Upcoming) -> str:
-    """Return what a resumed run has changed, or may have changed, before the step that comes next."""
+    """Describe what a resumed run has changed, or may have changed, so far."""
     found = possible_changes(upcoming)
-    return f"This run was begun before. {sentence_of(found) if found else 'It has changed nothing so far.'}"
+    return f"Resuming a run. {sentence_of(found) if found else 'It has changed nothing so far.'}"
 
 
 def possible_changes(upcoming: Upcoming) -> list[Change]:
-    """Return what the run has changed, and the step that comes next where an earlier attempt of it had begun."""
+    """Return the run's changes, and the next step if an earlier attempt of it has begun."""
     command, changes = upcoming.command, list(upcoming.changes)
     if upcoming.begun and command.step_id not in [change.step for change in changes]:
         changes.append(Change(command.step_id, command.action, "unknown", None))
@@ -175,12 +175,12 @@ def possible_changes(upcoming: Upcoming) -> list[Change]:
 
 
 def console_of(screen: Screen) -> Console:
-    """Return where a question is seen."""
+    """Return the console that shows a question."""
     return screen.err if screen.watched else screen.out
 
 
 def agrees(screen: Screen, effect: str) -> bool:
-    """Ask whether to do it. Only y and yes are a yes; the end of the input is a no. effect: in one line."""
+    """Ask for confirmation. Only y and yes confirm; the end of the input does not. effect: one line."""
     stream = sys.stderr if screen.watched else sys.stdout
     question = broken(f"{visible(effect)}. Continue? [y/N]", width_of(console_of(screen)))
     write(stream, "\n".join(question) + " ")
@@ -191,17 +191,17 @@ def agrees(screen: Screen, effect: str) -> bool:
 
 
 def can_answer() -> bool:
-    """Return whether somebody can type: at standard input, or at the terminal of this process. Never blocks."""
+    """Return whether somebody can type, on standard input or on this process's terminal. Never blocks."""
     return _answering() is True
 
 
 def in_background() -> bool:
-    """Return whether this process has a terminal, and another process of it reads what is typed."""
+    """Return whether this process has a terminal, but runs in its background."""
     return _answering() is False
 
 
 def _answering() -> bool | None:
-    """Return whether this process reads what is typed at its terminal; None where it has no terminal."""
+    """Return whether this process is in the foreground of its terminal; None without a terminal."""
     if is_terminal(sys.stdin):
         return _in_foreground(sys.stdin)
     try:
@@ -212,7 +212,7 @@ def _answering() -> bool | None:
 
 
 def typed_answer() -> str | None:
-    """Return what is typed at the terminal, even where standard input is a file. None where nothing can be read."""
+    """Read a line from the terminal, even if standard input is a file. None if nothing can be read."""
     try:
         if is_terminal(sys.stdin):
             return sys.stdin.readline()
@@ -223,7 +223,7 @@ def typed_answer() -> str | None:
 
 
 def _in_foreground(terminal: TextIO) -> bool:
-    # A job in the background would be stopped by the first read, without a word.
+    # The shell would stop a background job at its first read, without a message.
     try:
         return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""The pack's manifest: made from the actions and the playbooks, never by hand.
+"""Generate the pack's manifest from the actions and the playbooks.
 
-`python -m platforms.published.manifest` writes manifest.json and its JSON Schema; a test fails when either is stale.
+`python -m platforms.published.manifest` writes manifest.json and its JSON Schema. A test fails if either is stale.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class _Part(BaseModel):
 
 
 class EntryPoint(_Part):
-    """How an action is started: as a function, or as a process."""
+    """How to start an action: as a function or as a process."""
 
     module: str = Field(description="The Python module, relative to the pack's root.")
     function: Literal["run"] = Field("run", description="JSON dict in, JSON dict out.")
-    command: list[str] = Field(description="The process: parameters on standard input, result on standard output.")
+    command: list[str] = Field(description="The command: parameters on standard input, result on standard output.")
 
 
 class ActionEntry(_Part):
@@ -41,9 +41,9 @@ class ActionEntry(_Part):
     id: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
     title: str
     description: str
-    effect: Effect = Field(description="The worst that it can do.")
-    approval: Approval = Field(description="Whether a person should agree before it runs.")
-    permissions: list[str] = Field(description="Permissions of the API token, by name.")
+    effect: Effect = Field(description="The maximum impact of the action.")
+    approval: Approval = Field(description="Whether a person should confirm before the action runs.")
+    permissions: list[str] = Field(description="The API token permissions that the action needs, by name.")
     needs_connection: bool
     entry_point: EntryPoint
     parameters: dict[str, Any] = Field(description="JSON Schema.")
@@ -53,18 +53,18 @@ class ActionEntry(_Part):
 
 
 class PlaybookEntry(_Part):
-    """One playbook that comes with the pack."""
+    """One shipped playbook."""
 
     id: str
     title: str
     description: str
     file: str = Field(description="Relative to the pack's root.")
     inputs: dict[str, Any]
-    actions: list[str] = Field(description="The actions it calls, in order of first use.")
+    actions: list[str] = Field(description="The actions that the playbook calls, in order of first use.")
 
 
 class ErrorEntry(_Part):
-    """One type of error that an action can end in."""
+    """One error type of an action."""
 
     type: str
     exit_code: int
@@ -73,7 +73,7 @@ class ErrorEntry(_Part):
 
 
 class Manifest(_Part):
-    """What an orchestration platform needs to know to load the pack."""
+    """The data that an orchestration platform needs to load the pack."""
 
     schema_: str = Field(alias="$schema")
     manifest_version: Literal[1] = 1
@@ -90,7 +90,7 @@ class Manifest(_Part):
 
 
 def document() -> dict[str, Any]:
-    """The manifest as plain JSON."""
+    """Return the manifest as plain JSON."""
     from playbooks import library  # noqa: PLC0415 -- the engine is loaded only where a manifest is made
 
     manifest = Manifest.model_validate(
@@ -99,7 +99,7 @@ def document() -> dict[str, Any]:
             "id": "cloudflare-email-security",
             "name": "Cloudflare Email Security: bulk action jobs",
             "version": VERSION,
-            "description": "Move or release messages after delivery: once, bounded, with evidence.",
+            "description": "Move or release messages after delivery: no duplicate jobs, limits, evidence.",
             "license": "Apache-2.0",
             "python": ">=3.11,<3.14",
             "connection": Connection.model_json_schema(),
@@ -112,18 +112,18 @@ def document() -> dict[str, Any]:
 
 
 def render() -> str:
-    """manifest.json's text."""
+    """Return the text of manifest.json."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
 def render_schema() -> str:
-    """The manifest's JSON Schema's text."""
+    """Return the text of the manifest's JSON Schema."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def stale(path: Path = MANIFEST) -> bool:
-    """Whether the file at `path` is not what the actions and playbooks say now."""
+    """Return whether the file at `path` does not match the actions and playbooks."""
     return not path.is_file() or path.read_text() != render()
 
 

@@ -1,1 +1,1 @@
-"""Drivers: they run what the engine asks for and keep the journal."""
+"""Drivers run the commands of the engine and keep the journal."""

@@ -1,13 +1,13 @@
-"""The journal of a run on disk: what the run would need to go on after a kill at any moment.
+"""The journal of a run on disk, from which the run can be resumed after a kill at any moment.
 
 `<directory>/journal.json` (mode 0600, its directory 0700) is replaced as a whole after every command, so that a reader
-finds the old document or the new one. `<directory>/journal.lock` keeps a second process out; the lock goes with the
-process that holds it.
+finds the old document or the new one. `<directory>/journal.lock` keeps a second process out; the lock ends with its
+process.
 
     {"journal": 2, "playbook": {…}, "state": {…}, "in_flight": {"step_id", "since"} | null, "key": "ID", "seal": "…"}
 
-The seal is an HMAC over all the others, under a key that lies elsewhere (see `playbooks.drivers.journal_key`). The
-directory and its files are checked whenever a run begins or is resumed: they must be this user's alone.
+The seal is an HMAC over all other fields, under a key that is stored elsewhere (see `playbooks.drivers.journal_key`).
+Whenever a run begins or is resumed, the directory and its files must belong to this user alone.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ LOCK_NAME = "journal.lock"
 NEW_NAME = "journal.json.new"
 NAMES = (FILE_NAME, LOCK_NAME, NEW_NAME)
 
-# The first ones tell enough.
+# The first ones are enough for an error.
 MOST_SHOWN = 5
 
-BEGIN_AGAIN = "A new run is safe: actions that create jobs look for the earlier job by their idempotency key."
+BEGIN_AGAIN = "A new run is safe: actions that create jobs reuse the earlier job by its idempotency key."
 
-# What may pass by itself or by making room. Any other reason is one of the directory itself.
-PASSING = (
+# Errors that may disappear by themselves or with more room. Any other error is a problem of the directory.
+TEMPORARY = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,
@@ -58,7 +58,7 @@ PASSING = (
 
 @dataclass(frozen=True)
 class Entry:
-    """What the journal says: the playbook's document, the run's state, and the action that was begun and not ended."""
+    """The content of a journal: the playbook, the run's state, and the action that has begun but not ended."""
 
     playbook: dict[str, Json]
     state: dict[str, Json]
@@ -66,9 +66,9 @@ class Entry:
 
 
 class Journal:
-    """One run's journal, held by this process alone while it is open. A context manager.
+    """One run's journal, which only this process uses while it is open. A context manager.
 
-    `create=True` makes the directory and refuses one that holds a journal; `create=False` needs a journal.
+    `create=True` creates the directory and refuses one that has a journal; `create=False` needs a journal.
     Raises: JournalRefused, RunInProgress, DirectoryUnusable and JournalUnwritable.
     """
 
@@ -77,7 +77,7 @@ class Journal:
         self.path = directory / FILE_NAME
         self.action_ran = False
         self._key = key
-        self._directory = self._opened(create=create)
+        self._directory = self._open(create=create)
         self._lock: int | None = None
         try:
             self._refuse_weak(create=create)
@@ -101,7 +101,7 @@ class Journal:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def _opened(self, *, create: bool) -> int:
+    def _open(self, *, create: bool) -> int:
         try:
             if self.directory.is_symlink():
                 raise self._refused(
@@ -125,12 +125,12 @@ class Journal:
         except OSError as error:
             raise self._unwritable(error) from None
         if found:
-            said = "; ".join(f"{shown(str(weakness.path), 500)} {weakness.message}" for weakness in found)
-            raise self._refused(said, f"{_help(found, create=create)}", create=create)
+            reasons = "; ".join(f"{shown(str(weakness.path), 500)} {weakness.message}" for weakness in found)
+            raise self._refused(reasons, _help(found, create=create), create=create)
 
-    def _refused(self, said: str, help_: str, *, create: bool) -> DirectoryUnusable | JournalRefused:
+    def _refused(self, reasons: str, help_: str, *, create: bool) -> DirectoryUnusable | JournalRefused:
         kind = DirectoryUnusable if create else JournalRefused
-        return kind(f"the run's directory can't be trusted: {said}", help=f"Nothing was run. {help_}")
+        return kind(f"the run's directory can't be trusted: {reasons}", help=f"Nothing was run. {help_}")
 
     def _require_journal(self) -> None:
         if self._journal_status() is None:
@@ -139,10 +139,16 @@ class Journal:
     def _refuse_earlier(self) -> None:
         if self._journal_status() is not None:
             where = shown(str(self.directory))
-            raise JournalRefused(f"there is a run in {where} already: resume it, or choose another directory")
+            raise JournalRefused(
+                f"{where} already has a run",
+                help="Nothing was run. Resume that run (`cfes playbook run --resume DIR`) or choose another directory.",
+            )
 
     def _nothing_to_resume(self) -> JournalRefused:
-        return JournalRefused(f"there is no run to resume in {shown(str(self.directory))}")
+        return JournalRefused(
+            f"there is no run to resume in {shown(str(self.directory))}",
+            help="Nothing was run. Give the directory of an earlier run, which has a journal.json.",
+        )
 
     def _journal_status(self) -> os.stat_result | None:
         try:
@@ -158,7 +164,7 @@ class Journal:
             self._lock = os.open(LOCK_NAME, flags, 0o600, dir_fd=self._directory)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunInProgress(f"another process works on the run in {shown(str(self.directory))}") from None
+            raise RunInProgress(f"another process uses the run in {shown(str(self.directory))}") from None
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -173,21 +179,21 @@ class Journal:
             raise self._of_another_version(version)
         seal = document.pop("seal", None)
         try:
-            intact = self._key.fits(seal, document)
+            intact = self._key.verify(seal, document)
         except (ValueError, RecursionError):
             intact = False
         if not intact and isinstance(document.get("key"), str) and document["key"] != self._key.id:
             raise JournalRefused(
-                f"the journal {shown(str(self.path))} has the seal of another key than this process uses, "
-                f"which is {self._key.source}",
-                help="Nothing was run. Resume it as the same user on the same machine, with the CFES_PLAN_KEY or "
-                f"CFES_STATE_DIR that it began with. {BEGIN_AGAIN}",
+                f"the journal {shown(str(self.path))} was sealed with another key than the one of this process "
+                f"({self._key.source})",
+                help="Nothing was run. Resume the run as the same user on the same machine, with the same "
+                f"CFES_PLAN_KEY or CFES_STATE_DIR. {BEGIN_AGAIN}",
             )
         in_flight = document.get("in_flight")
         if not intact or not isinstance(document.get("state"), dict) or not isinstance(document.get("playbook"), dict):
             raise JournalRefused(
-                f"the journal {shown(str(self.path))} is damaged, or was edited: its seal does not fit",
-                help=f"Nothing was run. Find out who changed it, and begin a new run. {BEGIN_AGAIN}",
+                f"the journal {shown(str(self.path))} is damaged or was edited: its seal is invalid",
+                help=f"Nothing was run. Find out who changed the file, then begin a new run. {BEGIN_AGAIN}",
             )
         return Entry(document["playbook"], document["state"], in_flight if isinstance(in_flight, dict) else None)
 
@@ -207,14 +213,14 @@ class Journal:
     def _of_another_version(self, version: Json) -> JournalRefused:
         if version == 1 and not isinstance(version, bool):
             return JournalRefused(
-                f"the journal {shown(str(self.path))} was written by an older version of this program, which did not "
-                "seal it: it can't be resumed",
+                f"the journal {shown(str(self.path))} was written by an older version of this program, without a seal, "
+                "so the run can't be resumed",
                 help=f"Nothing was run. Begin a new run. {BEGIN_AGAIN}",
             )
-        return JournalRefused(f"the journal {shown(str(self.path))} is of another version of this program")
+        return JournalRefused(f"the journal {shown(str(self.path))} was written by another version of this program")
 
     def write(self, entry: Entry) -> None:
-        """Replace the entry. When this returns it is on disk. Raises: JournalUnwritable; the old entry is then kept."""
+        """Replace the entry on disk and sync it. Raises: JournalUnwritable; the old entry is then kept."""
         document = {
             "journal": VERSION,
             "playbook": entry.playbook,
@@ -233,16 +239,16 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(NEW_NAME, FILE_NAME, src_dir_fd=at, dst_dir_fd=at)
-            # Without it the rename may not outlive a power cut.
+            # Without this sync a power cut may undo the rename.
             os.fsync(at)
         except OSError as error:
-            # On a full disk it would take the room that the next attempt needs.
+            # On a full disk the new file would take the room of the next attempt.
             with contextlib.suppress(OSError):
                 os.unlink(NEW_NAME, dir_fd=at)
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> DirectoryUnusable | JournalUnwritable:
-        if not self.action_ran and error.errno not in PASSING:
+        if not self.action_ran and error.errno not in TEMPORARY:
             return DirectoryUnusable(
                 f"the directory {shown(str(self.directory))} can't be used: {error.strerror or error}"
             )
@@ -254,4 +260,4 @@ class Journal:
 
 def _help(found: Sequence[Weakness], *, create: bool) -> str:
     other = "Or choose a directory that does not exist yet." if create else BEGIN_AGAIN
-    return f"See who put it there, then fix it: {fixes(found)}. {other}"
+    return f"Find out who changed it, then run: {fixes(found)}. {other}"

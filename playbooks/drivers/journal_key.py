@@ -1,7 +1,7 @@
-"""The key that seals a run's journal. It never lies in the run's directory.
+"""The key that seals a run's journal. It is never stored in the run's directory.
 
-A journal names the actions that a resumed run carries out. Its seal, HMAC-SHA256 under this key, shows that this
-program wrote it: a person who can write to the run's directory can't make another one.
+A journal names the actions that a resumed run carries out. Its seal, HMAC-SHA256 under this key, proves that this
+program wrote it: a person who can write to the run's directory can't forge a seal.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from dataclasses import dataclass, field
 
 from core.json_values import Json, canonical
 
-# What is sealed is a journal and nothing else that the same key may be used for.
+# Separates journals from other uses of the same key.
 _JOURNAL = b"cfes journal\0"
 _NAME = b"cfes journal key\0"
 
 
 @dataclass(frozen=True)
 class JournalKey:
-    """A secret of 16 bytes or more. source: where it comes from, in words, for errors."""
+    """A secret of at least 16 bytes. source: a description of its origin, for errors."""
 
     secret: bytes = field(repr=False)
     source: str
 
     def __post_init__(self) -> None:
         if len(self.secret) < 16:
-            raise ValueError("a journal's key has at least 16 bytes")
+            raise ValueError("a journal's key must have at least 16 bytes")
 
     @property
     def id(self) -> str:
-        """The key's name: it tells two keys apart, and tells nothing of the secret."""
+        """The key's ID, which reveals nothing about the secret."""
         return self._digest(_NAME)[:16]
 
     def seal(self, document: dict[str, Json]) -> str:
         """Return the seal of a document, as 64 hexadecimal digits. Raises: ValueError for what is not plain JSON."""
         return self._digest(_JOURNAL + canonical(document))
 
-    def fits(self, seal: object, document: dict[str, Json]) -> bool:
-        """Return whether this key made this seal for this document."""
+    def verify(self, seal: object, document: dict[str, Json]) -> bool:
+        """Return whether the seal of a document was made with this key."""
         return isinstance(seal, str) and hmac.compare_digest(
             seal.encode("utf-8", "replace"), self.seal(document).encode()
         )

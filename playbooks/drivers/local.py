@@ -1,9 +1,8 @@
-"""The local driver: runs a playbook in this process, and goes on where it was after a crash, a kill or Ctrl-C.
+"""The local driver: run a playbook in this process, and resume it after a crash, a kill or Ctrl-C.
 
-Before an action begins and after it ends the journal is written (see `playbooks.drivers.journal`). An action that had
-begun
-and not ended is run again on resume, with the same parameters: actions are safe to repeat, those that create jobs look
-for the earlier job by their idempotency key.
+The journal is written before an action begins and after it ends (see `playbooks.drivers.journal`). An action that had
+begun and not ended is run again on resume, with the same parameters. Actions are safe to repeat: those that create jobs
+reuse the earlier job by its idempotency key.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ RunActionFunction = Callable[[str, dict[str, Json]], dict[str, Json]]
 
 @dataclass(frozen=True)
 class Upcoming:
-    """An action that is about to begin. begun: an earlier attempt was made. changes: what the run has changed."""
+    """An action that is about to begin. begun: an earlier attempt has begun. changes: the changes of the run so far."""
 
     command: RunAction
     begun: bool
@@ -59,7 +58,7 @@ BeforeResume = Callable[[Sequence[Step]], None]
 
 
 class Clock(Protocol):
-    """What the driver asks of time; `core.clock.SystemClock` is one."""
+    """The clock of a driver, such as `core.clock.SystemClock`."""
 
     def now(self) -> datetime:
         """The wall clock, with a zone."""
@@ -69,13 +68,13 @@ class Clock(Protocol):
 
 
 class Observer:
-    """Watches a run; each method does nothing unless it is overridden.
+    """Observes a run. Each method does nothing unless it is overridden.
 
     `record` is the step's record in the state: status, started, ended, attempts, repeats, result, error, reason.
     """
 
     def resumed(self, reached: Sequence[tuple[Step, Mapping[str, Json]]]) -> None:
-        """A run is gone on with that has reached these steps; each with its record."""
+        """A run is resumed that has reached these steps, each with its record."""
 
     def step_started(self, step: Step, command: RunAction, record: Mapping[str, Json], *, again: bool) -> None:
         """An action begins. `again`: an earlier process had begun it and not ended."""
@@ -84,7 +83,7 @@ class Observer:
         """A step of any kind is done: its status is succeeded or failed."""
 
     def step_skipped(self, step: Step, record: Mapping[str, Json]) -> None:
-        """A step is not run, for its `when` did not hold."""
+        """A step is skipped, because its `when` is false."""
 
     def sleeping(self, step: Step, command: Sleep, record: Mapping[str, Json]) -> None:
         """The run sleeps: `command.why` is repeat (see record.result) or retry (see record.error)."""
@@ -95,9 +94,9 @@ class Observer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. `steps` are the records of the steps that were reached, by step ID; times are RFC 3339.
+    """How a run ended. `steps`: the records of the steps that were reached, by step ID; times are RFC 3339.
 
-    `resumable`: it failed in an action, which `resume` tries again.
+    `resumable`: the run failed in an action, which `resume` repeats.
     """
 
     playbook: str
@@ -113,7 +112,7 @@ class Outcome:
     steps: dict[str, dict[str, Json]]
 
     def document(self) -> dict[str, Json]:
-        """The outcome as one JSON document."""
+        """Return the outcome as one JSON document."""
         return dict(vars(self))
 
     def closing_document(self) -> dict[str, Json]:
@@ -136,15 +135,15 @@ def run(
 ) -> Outcome:
     """Run a playbook to its end, with its journal and files in `directory`. `key` seals the journal.
 
-    `run_action(action, params)` gives the action's result or raises PackError; any other exception, KeyboardInterrupt
-    among them, comes out of here and leaves a journal to resume from. How the run itself ended is the Outcome, also if
-    an action failed.
+    `run_action(action, params)` returns the action's result or raises PackError. Any other exception, such as
+    KeyboardInterrupt, is passed on to the caller and leaves a journal to resume from. If an action fails, the Outcome
+    says so.
 
-    `before_action` is called before an action is journalled as begun: what it raises, a PackError too, comes out of
-    here and leaves the run before that action. `effects` says of actions whether they read, write or are irreversible
-    (see `engine.begin`).
+    `before_action` is called before an action is journalled as begun. Its exceptions, PackError included, are passed on
+    to the caller and leave the run before that action. `effects`: read, write or irreversible, by action (see
+    `engine.begin`).
 
-    Raises PlaybookInvalid, ParameterError (inputs), JournalRefused (a run is there already), RunInProgress,
+    Raises: PlaybookInvalid, ParameterError (inputs), JournalRefused (the directory has a run), RunInProgress,
     DirectoryUnusable and JournalUnwritable.
     """
     directory = _absolute(directory)
@@ -167,13 +166,13 @@ def resume(
     before_action: BeforeAction | None = None,
     before_resume: BeforeResume | None = None,
 ) -> Outcome:
-    """Go on with the run whose journal is in `directory`, with the playbook as it was when the run began.
+    """Resume the run whose journal is in `directory`, with the playbook as it was when the run began.
 
-    A run that failed in an action tries that action again, from the beginning of its step. A run that had ended
-    otherwise gives its outcome again and does nothing. `key` is the one that the run began with. `before_resume` is
-    called with the steps that are left: what it raises comes out of here, and nothing is run or written.
+    A run that failed in an action repeats that action, from the beginning of its step. A run that ended otherwise
+    returns its outcome and runs nothing. `key`: the key that the run began with. `before_resume` is called with the
+    remaining steps; its exceptions are passed on to the caller, and nothing is run or written.
 
-    Raises: JournalRefused (none there, damaged, edited, another key, a directory that others can change), RunMoved,
+    Raises: JournalRefused (missing, damaged, edited, another key, a directory that others can change), RunMoved,
     StateRefused, RunInProgress, DirectoryUnusable and JournalUnwritable.
     """
     directory = _absolute(directory)
@@ -182,7 +181,7 @@ def resume(
         try:
             playbook = from_document(entry.playbook)
         except PlaybookInvalid as error:
-            raise StateRefused(f"the journal's playbook is not one of this version: {error.message}") from None
+            raise StateRefused(f"this version can't read the journal's playbook: {error.message}") from None
         _refuse_moved(directory, entry.state.get("directory"))
         state = resumed(playbook, entry.state, now=clock.now())
         if before_resume is not None:
@@ -198,7 +197,7 @@ def resume(
 
 
 def _refuse_unnameable(directory: Path) -> None:
-    """A path that is not UTF-8 can't stand in a result: the steps behind the create would fail for it."""
+    """Raises: DirectoryUnusable if the path is not UTF-8, because no result could contain it."""
     try:
         str(directory).encode()
     except UnicodeEncodeError:
@@ -209,7 +208,7 @@ def _refuse_unnameable(directory: Path) -> None:
 
 
 def _absolute(directory: Path) -> Path:
-    """Raises: DirectoryUnusable where it is relative, and the working directory was removed."""
+    """Raises: DirectoryUnusable if the path is relative and the working directory was removed."""
     try:
         return directory.absolute()
     except OSError as error:
@@ -220,7 +219,7 @@ def _absolute(directory: Path) -> Path:
 
 def _refuse_moved(directory: Path, began: Json) -> None:
     if isinstance(began, str) and Path(began).resolve() != directory.resolve():
-        raise RunMoved(f"the run began in {shown(began, 500)}, and its journal is in {shown(str(directory), 500)} now")
+        raise RunMoved(f"the run began in {shown(began, 500)}, and its journal is now in {shown(str(directory), 500)}")
 
 
 @dataclass
@@ -259,7 +258,7 @@ class _Drive:
             state = after
 
     def report(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """Tell the observer of every step that came to its end between two states."""
+        """Notify the observer of each step that ended between two states."""
         earlier = before.get("steps", {})
         for step in self.playbook.steps:
             record = after["steps"].get(step.id)
@@ -284,7 +283,7 @@ class _Drive:
         ran: RunAction | None = None,
         before: RunAction | None = None,
     ) -> None:
-        """ran: the action whose result is written. before: one that an earlier process began, and nobody knows more."""
+        """Write the state. ran: the action whose result it has. before: an action of an earlier process."""
         try:
             self.journal.write(Entry(self.playbook.document(), state, in_flight))
         except JournalUnwritable as error:
@@ -302,7 +301,7 @@ class _Drive:
 
     def _sleep(self, command: Sleep) -> None:
         left = (instants.parse_timestamp(command.until) - self.clock.now()).total_seconds()
-        # A clock that was set back must not make the sleep longer than it was to be.
+        # A clock that was set back must not make the sleep longer.
         seconds = min(left, command.seconds)
         if seconds > 0:
             self.clock.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Opens a run's directory, and finds what another user of this machine could have put or changed there."""
+"""Open a run's directory, and find files that another user of this machine could have added or changed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from core.file_ownership import Weakness, this_user, weaknesses_of
 
-# Of the directories that are made on the way; the run's own is private.
+# For missing parent directories. The run's own directory is private.
 MODE_ABOVE = 0o755
 MODE = 0o700
 
 
 def make_run_directory(path: Path) -> None:
-    """Make the directory, and what is missing above it. Raises: OSError, ValueError."""
+    """Create the directory and its missing parents. Raises: OSError, ValueError."""
     for missing in reversed(path.parents):
         if not missing.exists():
             missing.mkdir(mode=MODE_ABOVE, exist_ok=True)
@@ -25,19 +25,19 @@ def make_run_directory(path: Path) -> None:
 
 
 def open_run_directory(path: Path) -> int:
-    """Return a descriptor of the directory: what is opened by it stays in this directory, whatever is renamed.
+    """Return a descriptor of the directory. Files opened through it are in this directory, even after a rename.
 
-    Raises: OSError where it is missing, is a link or not a directory.
+    Raises: OSError if it is missing, a link, or not a directory.
     """
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def weaknesses_of_run(path: Path, descriptor: int, *, single: Collection[str]) -> Iterator[Weakness]:
-    """Yield what another user can write to or may have put there: the directory, and everything below it.
+    """Yield each weakness of the directory and of everything below it.
 
-    All must belong to this user, and neither group nor others may write to it. Files must be regular, without a second
-    name elsewhere: a link or another name leads out of the directory. Two names within it are what an export leaves
-    that was killed while it named its file; the files that are named in `single` have one. Raises: OSError.
+    All of it must belong to this user, and neither group nor others may write to it. Files must be regular, without a
+    hard link outside the directory. Two names inside the directory are allowed, because an export that was killed while
+    it renamed its file leaves two; files named in `single` must have one. Raises: OSError.
     """
     yield from weaknesses_of(path, os.fstat(descriptor), this_user())
     files: list[tuple[Path, os.stat_result]] = []
@@ -50,12 +50,12 @@ def weaknesses_of_run(path: Path, descriptor: int, *, single: Collection[str]) -
 
 
 def _below(path: Path, descriptor: int, files: list[tuple[Path, os.stat_result]]) -> Iterator[Weakness]:
-    """Yield the weaknesses of all that lies in the directory, and collect its regular files."""
+    """Yield the weaknesses of the entries of a directory, and collect its regular files."""
     for name in sorted(os.listdir(descriptor)):
         try:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         except FileNotFoundError:
-            continue  # the process that works on the run has replaced it
+            continue  # the process that uses the run has replaced it
         here = path / name
         if stat.S_ISLNK(status.st_mode):
             yield Weakness(here, "is a symbolic link", _removal(here))

@@ -1,11 +1,11 @@
-"""Decides what a run does next. No clock, no randomness, no input or output: drivers do the doing.
+"""Compute what a run does next, without clock, randomness, input or output. Drivers carry out the commands.
 
     state = begin(playbook, inputs, run_id=…, now=…, directory=…)
     command = next_command(playbook, state)           # RunAction, Sleep or Finished
     state = advance(playbook, state, event, now=…)    # ActionSucceeded, ActionFailed or Slept
 
-States are plain JSON documents (see `playbooks.engine.state`) and never changed in place. The next command stands in
-the state, its parameters evaluated: after a crash exactly the same command is given again.
+States are plain JSON documents (see `playbooks.engine.state`) and are never changed in place. The state has the next
+command with its evaluated parameters, so that a crash does not change the command.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from playbooks.language.program import compiled
 
 @dataclass(frozen=True)
 class RunAction:
-    """Run the action with these parameters, then tell ActionSucceeded or ActionFailed."""
+    """Run the action with these parameters, then send ActionSucceeded or ActionFailed."""
 
     step_id: str
     action: str
@@ -38,7 +38,7 @@ class RunAction:
 
 @dataclass(frozen=True)
 class Sleep:
-    """Let `seconds` pass, or wait until the instant `until` where they began to pass earlier; then tell Slept."""
+    """Wait `seconds`, but at most until the instant `until`; then send Slept."""
 
     seconds: float
     step_id: str
@@ -50,11 +50,11 @@ class Sleep:
 class Finished:
     """The run is over.
 
-    `status` and `exit_code`: completed 0; refused 3 (a check said no); incomplete 8; failed: that of the error. Where
-    steps before have changed something 2, 3 and 6 become 7: they would say that nothing was changed.
-    `outputs` has every output of the playbook, null where the run ended before it could be known. `error` is the inner
-    error document (`type`, `message`, `help`, …) unless completed: its `applied`, `job_id` and `help` are those of the
-    whole run, and `changes` lists what steps have changed. `message` says to people why it ended early.
+    `status` and `exit_code`: completed 0; refused 3 (a check refused); incomplete 8; failed: that of the error. If an
+    earlier step has changed something, 2, 3 and 6 become 7, because they mean that nothing was changed.
+    `outputs` has every output of the playbook; an output is null if the run ended before it was known. `error` is the
+    inner error document (`type`, `message`, `help`, …), or null if completed: its `applied`, `job_id` and `help` are
+    those of the whole run, and `changes` lists the changes of its steps. `message` is the reason for an early end.
     """
 
     status: Status
@@ -66,7 +66,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class ActionSucceeded:
-    """The action of the last RunAction gave this result, a JSON object."""
+    """The action of the last RunAction returned this result, a JSON object."""
 
     result: Mapping[str, Json]
 
@@ -80,7 +80,7 @@ class ActionFailed:
 
     @classmethod
     def of(cls, error: PackError) -> ActionFailed:
-        """The event for an exception of the pack."""
+        """Return the event for an exception of the pack."""
         return cls(error_document(error), error.exit_code)
 
 
@@ -102,11 +102,10 @@ def begin(
     directory: str,
     effects: Mapping[str, str] | None = None,
 ) -> dict[str, Json]:
-    """The first state of a run. `directory` is where its files go, as expressions see it; `now` has a zone.
+    """Return the first state of a run. directory: the folder for its files; now: with a time zone.
 
-    `effects` says of actions, by their ID, what they do: read, write or irreversible. With it the run's closing error
-    tells of what earlier steps have changed.
-    Raises PlaybookInvalid if an expression doesn't compile, ParameterError if inputs don't fit.
+    effects: read, write or irreversible, by action ID. With effects the run's closing error lists the changes of
+    earlier steps. Raises: PlaybookInvalid if an expression does not compile, ParameterError if inputs are invalid.
     """
     program = compiled(playbook)
     if program.problems:
@@ -125,7 +124,7 @@ def begin(
 
 
 def next_command(playbook: Playbook, state: Mapping[str, Json]) -> Command:
-    """What is to be done now. Asked again of the same state it answers the same. Raises StateRefused."""
+    """Return the next command. The same state always gives the same command. Raises: StateRefused."""
     pending = opened(playbook, state).pending
     match pending:
         case PendingRun():
@@ -139,7 +138,7 @@ def next_command(playbook: Playbook, state: Mapping[str, Json]) -> Command:
 
 
 def advance(playbook: Playbook, state: Mapping[str, Json], event: Event, *, now: datetime) -> dict[str, Json]:
-    """The state after what the last command led to. Raises StateRefused, also for an event that was not waited for."""
+    """Return the state after an event. Raises: StateRefused, also for an event that the state does not expect."""
     run = opened(playbook, state)
     walk = Walk(compiled(playbook), run, now)
     match run.pending, event:
@@ -147,40 +146,40 @@ def advance(playbook: Playbook, state: Mapping[str, Json], event: Event, *, now:
             try:
                 result: Any = plain(event.result)
             except NotPlainJson as error:
-                walk.bad_result(f"is no plain JSON: {error}")
+                walk.bad_result(f"is not plain JSON: {error}")
             else:
                 walk.succeeded(result) if isinstance(result, dict) else walk.bad_result("is not a JSON object")
         case PendingRun(), ActionFailed():
             try:
                 walk.failed(plain(event.error), event.exit_code)
             except NotPlainJson as error:
-                walk.bad_result(f"is an error that is no plain JSON: {error}")
+                walk.bad_result(f"is an error that is not plain JSON: {error}")
         case PendingSleep(), Slept():
             walk.slept()
         case _:
             waits_for = "nothing more" if run.pending is None else run.pending.kind
-            raise StateRefused(f"the state waits for {waits_for}, and was told {type(event).__name__}")
+            raise StateRefused(f"the state waits for {waits_for}, and got the event {type(event).__name__}")
     return run.document()
 
 
 def changed(playbook: Playbook, state: Mapping[str, Json]) -> list[Change]:
-    """What the run has changed so far, step by step. Raises StateRefused."""
+    """Return the changes of the run so far, by step. Raises: StateRefused."""
     return changes(playbook, opened(playbook, state))
 
 
 def left(playbook: Playbook, state: Mapping[str, Json]) -> list[Step]:
-    """Return the steps that the run has yet to come to or to end; none once it has ended. Raises StateRefused."""
+    """Return the steps that the run has not finished; none once it has ended. Raises: StateRefused."""
     run = opened(playbook, state)
     return [] if isinstance(run.pending, End) else list(playbook.steps[run.position :])
 
 
 def can_resume(playbook: Playbook, state: Mapping[str, Json]) -> bool:
-    """Whether `resumed` gives the run something to do: it has ended as failed, in an action. Raises StateRefused."""
+    """Return whether the run ended as failed in an action, so that it can be resumed. Raises: StateRefused."""
     return resumable(playbook, opened(playbook, state))
 
 
 def resumed(playbook: Playbook, state: Mapping[str, Json], *, now: datetime) -> dict[str, Json]:
-    """The state to go on from: a run that failed in an action stands before that action again. Raises StateRefused."""
+    """Return the state to resume from. A run that failed in an action repeats that action. Raises: StateRefused."""
     run = opened(playbook, state)
     if resumable(playbook, run):
         Walk(compiled(playbook), run, now).again()

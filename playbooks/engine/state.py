@@ -1,14 +1,14 @@
-"""The state of a run: one plain JSON document that says all there is to know, for any driver to keep.
+"""The state of a run: one plain JSON document with everything that a driver has to keep.
 
     {"state": 1,
      "playbook": {"id", "sha256"},  "run_id", "directory", "started_at",  "inputs": {…},
-     "effects": {action id: "read", "write" or "irreversible"}, as far as the driver told them,
-     "position": index of the step that is next or under way,  "commands": number of commands given so far,
+     "effects": {action id: "read", "write" or "irreversible"}, if the driver gave them,
+     "position": index of the current step,  "commands": number of commands so far,
      "steps": {step id: {"status", "started", "ended", "attempts", "repeats", "retries", "result", "error",
                          "doubt", "reason"}},
-     "pending": the command that is to be carried out now}
+     "pending": the next command}
 
-It holds what the inputs and the results of actions hold: mail addresses and subjects, never a secret.
+The state has the inputs and the results of actions, which include mail addresses and subjects, but never a secret.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ class Doubt(_Part):
 
 
 class StepRecord(_Part):
-    """What became of a step. A check that said no has failed; a finish step that ended the run has succeeded."""
+    """The outcome of a step. A check that refused has failed; a finish step that ended the run has succeeded."""
 
     status: Literal["running", "succeeded", "failed", "skipped"]
     started: str
     ended: str | None = None
-    attempts: int = Field(0, ge=0, description="How often its action was begun.")
-    repeats: int = Field(0, ge=0, description="How many results it gave.")
+    attempts: int = Field(0, ge=0, description="How often its action was started.")
+    repeats: int = Field(0, ge=0, description="How many results it returned.")
     retries: dict[str, int] = Field(default_factory=dict, description="Retries used, by the handler's index.")
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
-    doubt: Doubt | None = Field(None, description="The first attempt of which it is not known what it changed.")
+    doubt: Doubt | None = Field(None, description="The first attempt whose outcome is not known.")
     reason: str | None = None
 
 
@@ -98,12 +98,12 @@ class RunState(_Part):
     pending: Pending | None = None
 
     def document(self) -> dict[str, Json]:
-        """The state as plain JSON."""
+        """Return the state as plain JSON."""
         return self.model_dump(mode="python")
 
 
 def opened(playbook: Playbook, document: Mapping[str, Json]) -> RunState:
-    """A working copy of a state document. Raises StateRefused if it is damaged or of another playbook or version."""
+    """Return a working copy of a state document. Raises: StateRefused if it is damaged or of another playbook."""
     try:
         state = RunState.model_validate(plain(document))
     except NotPlainJson as error:
@@ -114,8 +114,8 @@ def opened(playbook: Playbook, document: Mapping[str, Json]) -> RunState:
         raise StateRefused(f"the state is damaged, or of another version: {at or '/'}: {first['msg']}") from None
     if state.playbook.id != playbook.id or state.playbook.sha256 != playbook.sha256:
         raise StateRefused(
-            f"the run was begun with playbook {shown(state.playbook.id)} {state.playbook.sha256[:12]}, "
-            f"and this is {shown(playbook.id)} {playbook.sha256[:12]}"
+            f"the run began with playbook {shown(state.playbook.id)} {state.playbook.sha256[:12]}, "
+            f"and this playbook is {shown(playbook.id)} {playbook.sha256[:12]}"
         )
     problem = _contradiction(playbook, state)
     if problem:
@@ -130,7 +130,7 @@ def _contradiction(playbook: Playbook, state: RunState) -> str | None:
         "it has steps that were not reached yet": not set(state.steps) <= set(ids[: state.position + 1]),
         "it has no record of steps that came before": not set(ids[: state.position]) <= set(state.steps),
         "it has no next command": state.pending is None,
-        "its next command is not one of the step it stands at": not _fits_position(playbook, state),
+        "its next command does not belong to its current step": not _fits_position(playbook, state),
     }
     return next((problem for problem, found in contradictions.items() if found), None)
 

@@ -1,4 +1,4 @@
-"""One walk of the engine: from an event to the next command, over all steps between that need nothing from outside."""
+"""Advance a run from an event to its next command, through all steps in between that run no action."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_COMMANDS = 20_000
 
 
 class Walk:
-    """Changes the working copy of a state until it has a next command again."""
+    """Changes the working copy of a state until it has a next command."""
 
     def __init__(self, program: Program, state: RunState, now: datetime) -> None:
         self.program = program
@@ -30,7 +30,7 @@ class Walk:
         self.now = instants.format_shortest(now)
 
     def settle(self) -> None:
-        """Go on from the state's position to the next action, or to the end."""
+        """Advance from the state's position to the next action, or to the end."""
         steps = self.program.playbook.steps
         try:
             while self.state.position < len(steps):
@@ -42,7 +42,7 @@ class Walk:
             self._broken(error)
 
     def succeeded(self, result: dict[str, Json]) -> None:
-        """The pending action gave a result."""
+        """Record the result of the pending action."""
         step, record = self._current()
         before = record.result
         record.repeats += 1
@@ -55,7 +55,7 @@ class Walk:
             if self._at("repeat", "until").condition(self._context(scope)):
                 self._done(step, record)
             elif record.repeats >= step.repeat.limit:
-                limit = RepeatLimitReached(f"step '{step.id}' ran {counted(record.repeats, 'time')} and was not done")
+                limit = RepeatLimitReached(f"step '{step.id}' ran {counted(record.repeats, 'time')} and is not done")
                 self.failed(changes.error_document(limit), limit.exit_code, retry=False)
             else:
                 seconds = self._at("repeat", "sleep").seconds(self._context(scope))
@@ -64,7 +64,7 @@ class Walk:
             self._broken(error)
 
     def failed(self, error: dict[str, Json], exit_code: int, *, retry: bool = True) -> None:
-        """The pending action failed: the first handler that fits decides, and without one the run has failed."""
+        """Record that the pending action failed. The first matching handler decides; without one the run fails."""
         step, record = self._current()
         record.error = error
         if error.get("applied") == "unknown" and record.doubt is None:
@@ -93,28 +93,28 @@ class Walk:
             self._end("failed", exit_code, error=error)
 
     def again(self) -> None:
-        """Try the step that failed once more, from its beginning."""
+        """Repeat the failed step from its beginning."""
         self.state.pending = None
         self.settle()
 
     def slept(self) -> None:
-        """The pending sleep is over."""
+        """Record that the pending sleep is over."""
         self._command(self._pending_run())
 
     def bad_result(self, why: str) -> None:
-        """The action gave something that can't be kept."""
+        """Record that the action returned a value that can't be kept."""
         step, _ = self._current()
-        error = InternalError(f"what the action {step.action} gave to step '{step.id}' {why}")
+        error = InternalError(f"the result of action {step.action} in step '{step.id}' {why}")
         self.failed(changes.error_document(error), error.exit_code)
 
     def _enter(self, step: Step) -> bool:
-        """Begin a step. True if the walk ends here."""
+        """Begin a step. Returns True if the run has a next command."""
         earlier = self.state.steps.get(step.id)
-        # What an earlier attempt may have changed stays on record.
+        # Keep the doubt of an earlier attempt, which may have changed something.
         doubt = earlier.doubt if earlier is not None else None
         record = self.state.steps[step.id] = StepRecord(status="running", started=self.now, doubt=doubt)
         if not self._at("when").condition(self._context()):
-            self._close(record, "skipped", reason="its condition `when` did not hold")
+            self._close(record, "skipped", reason="its condition `when` is false")
             return False
         match step:
             case ActionStep():
@@ -162,7 +162,7 @@ class Walk:
 
     def _command(self, command: PendingRun | PendingSleep) -> None:
         if self.state.commands >= MAX_COMMANDS:
-            limit = RepeatLimitReached(f"the run made {MAX_COMMANDS} commands and is not done")
+            limit = RepeatLimitReached(f"the run made {MAX_COMMANDS:,} commands and is not done")
             record = self.state.steps[self.program.playbook.steps[self.state.position].id]
             record.error = changes.error_document(limit)
             self._close(record, "failed")
@@ -189,10 +189,10 @@ class Walk:
         record.ended = self.now
 
     def _broken(self, error: ExpressionFailed) -> None:
-        """An expression met data it can't handle: the run has failed, whatever on_error says of actions."""
+        """End the run as failed, because an expression can't be evaluated. `on_error` does not apply."""
         ran = [step.id for step in self._actions_run()]
-        told = f"Steps that ran before it: {', '.join(ran)}." if ran else "No action ran before it."
-        located = type(error)(f"{error.message} {told}", help=error.help, problems=error.problems)
+        earlier = f"Earlier steps: {', '.join(ran)}." if ran else "No action ran before it."
+        located = type(error)(f"{error.message} {earlier}", help=error.help, problems=error.problems)
         document = changes.error_document(located)
         if self.state.position < len(self.program.playbook.steps):
             record = self.state.steps[self.program.playbook.steps[self.state.position].id]
@@ -209,7 +209,7 @@ class Walk:
         message: str | None = None,
         early: bool = False,
     ) -> None:
-        """End the run. Outputs that read steps without a result are null, unless the run went through to its end."""
+        """End the run. In an early end, outputs that read steps without a result are null."""
         outputs: dict[str, Json] = {}
         for name in self.program.playbook.outputs:
             try:
@@ -289,7 +289,7 @@ def _why_no_result(record: StepRecord | None) -> str:
     if record is None:
         return "it was not reached"
     if record.status == "skipped":
-        return "it was skipped, for its condition `when` did not hold"
+        return "it was skipped, because its condition `when` is false"
     if record.status == "failed":
         return "it failed"
     if record.status == "running":

@@ -1,8 +1,8 @@
-"""Finds every problem of a playbook before it runs, each with a JSON pointer into the YAML and its line.
+"""Find every problem of a playbook before it runs, each with a JSON pointer into the YAML and a line number.
 
-What is looked at: that expressions compile; that the steps they read exist, come earlier and have results; that inputs
-exist and are used; that actions exist; and that parameters have the names and shapes that the action's JSON Schema asks
-for. A misspelt filter in a search is refused here: the remote API ignores keys it does not know, and finds too much.
+The check compiles all expressions. It verifies that steps which are read exist, come earlier and have results; that
+inputs exist and are used; that actions exist; and that parameters fit the action's JSON Schema. It refuses a misspelt
+search criterion, because the API ignores unknown keys and would find too many messages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from playbooks.language.shape import Schema, Unknown, mismatches, missing_of
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about a playbook: an error keeps it from running rightly, a warning is for its author to judge."""
+    """A problem of a playbook. An error prevents a correct run; a warning is for the author to judge."""
 
     severity: Literal["error", "warning"]
     pointer: str
@@ -36,7 +36,7 @@ class Finding:
     line: int | None = None
 
     def problem(self) -> Problem:
-        """It as the problem of an error document."""
+        """Return the finding as a problem of an error document."""
         return Problem(pointer=self.pointer, message=self.message)
 
 
@@ -47,11 +47,11 @@ def check(
     results: Mapping[str, Schema] | None = None,
     effects: Mapping[str, str] | None = None,
 ) -> list[Finding]:
-    """Everything that is wrong with a playbook, in the order of the YAML's pointers; nothing is raised.
+    """Return all findings of a playbook, sorted by line. Raises nothing.
 
-    `actions` has the JSON Schema of the parameters of every action by its ID. With `results`, the schemas of their
-    results, what expressions read of a result is looked at too. With `effects` (read, write, irreversible) a check
-    that refuses only after something was changed is warned about.
+    actions: the JSON Schema of each action's parameters, by ID. results: the schemas of the results; with them the
+    check also covers the fields of results that expressions read. effects: read, write or irreversible, by action; with
+    them the check warns of a check step that refuses only after a change.
     """
     program = compiled(playbook)
     found = [Finding("error", p["pointer"], p["message"]) for p in program.problems]
@@ -77,7 +77,7 @@ def check_source(
     results: Mapping[str, Schema] | None = None,
     effects: Mapping[str, str] | None = None,
 ) -> list[Finding]:
-    """The same for YAML text or a file, problems of its structure included. Raises PlaybookNotFound."""
+    """Check YAML text or a file, including the structure. Raises: PlaybookNotFound."""
     try:
         playbook = load(source)
     except PlaybookInvalid as error:
@@ -93,7 +93,7 @@ def _structural(problem: Problem) -> Finding:
 
 
 def _templates(program: Program) -> Iterator[tuple[str, Template, int | None]]:
-    """Every expression with its pointer and the index of its step; None for outputs."""
+    """Yield each expression with its pointer and the index of its step; None for outputs."""
     for field in program.fields.values():
         parts = field.pointer.split("/")
         index = int(parts[2]) if parts[1] == "steps" else None
@@ -114,21 +114,21 @@ def _inputs(playbook: Playbook, program: Program) -> Iterator[Finding]:
             read.add(path[1])
             if path[1] not in playbook.inputs:
                 hint = did_you_mean(str(path[1]), playbook.inputs)
-                yield Finding("error", pointer, f"there is no input {shown(path[1])}{hint}")
+                yield Finding("error", pointer, f"unknown input {shown(path[1])}{hint}")
     for name, spec in playbook.inputs.items():
         at = below("/inputs", name)
         if name not in read and not everything:
             yield Finding("warning", at, f"the input {shown(name)} is not used")
         if spec.has_default:
             for problem in input_problems(spec, spec.default, below(at, "default")):
-                yield Finding("error", problem["pointer"], f"the default does not fit: {problem['message']}")
+                yield Finding("error", problem["pointer"], f"the default is invalid: {problem['message']}")
 
 
 def _action(step: ActionStep, pointer: str, program: Program, actions: Mapping[str, Schema]) -> Iterator[Finding]:
     schema = actions.get(step.action)
     if schema is None:
         hint = did_you_mean(step.action, actions)
-        yield Finding("error", below(pointer, "action"), f"there is no action {shown(step.action)}{hint}")
+        yield Finding("error", below(pointer, "action"), f"unknown action {shown(step.action)}{hint}")
         return
     known = _known_parts(program, program.fields[below(pointer, "with")].tree)
     for problem in mismatches(schema, known, below(pointer, "with"), closed=True):
@@ -136,7 +136,7 @@ def _action(step: ActionStep, pointer: str, program: Program, actions: Mapping[s
 
 
 def _known_parts(program: Program, tree: Any) -> Json | Unknown:
-    """What is known of a value before the run: what set steps spell out, the types of inputs, that of mixed text."""
+    """Return the parts of a value that are known before the run: literal values, and types of inputs and texts."""
     if isinstance(tree, Template):
         return _known_value(program, tree.path) if tree.native else Unknown("string")
     if isinstance(tree, dict):
@@ -173,11 +173,9 @@ def _handlers(step: ActionStep, pointer: str) -> Iterator[Finding]:
         at = below(pointer, number, "type")
         for name in handler.types:
             if name != "*" and name not in known:
-                yield Finding(
-                    "warning", at, f"no error of the pack has the type {shown(name)}{did_you_mean(name, known)}"
-                )
+                yield Finding("warning", at, f"unknown error type {shown(name)}{did_you_mean(name, known)}")
         if "*" in handler.types and handler.when is True and number < len(step.on_error) - 1:
-            yield Finding("warning", at, "the handlers after this one are never reached: it takes every error")
+            yield Finding("warning", at, "this handler takes every error, so the handlers after it are never used")
 
 
 def _references(
@@ -194,9 +192,9 @@ def _references(
             continue
         name = str(path[1])
         if name not in ids:
-            yield Finding("error", pointer, f"there is no step {shown(name)}{did_you_mean(name, ids)}")
+            yield Finding("error", pointer, f"unknown step {shown(name)}{did_you_mean(name, ids)}")
         elif index is not None and ids[name] == index:
-            yield Finding("error", pointer, "a step can't read its own result here; a repeated step has `previous`")
+            yield Finding("error", pointer, "a step can't read its own result here; use `previous` in a repeated step")
         elif index is not None and ids[name] > index:
             yield Finding("error", pointer, f"step {shown(name)} comes later than this one")
         elif path[0] == "steps":
@@ -209,12 +207,12 @@ def _run_keys(own: Step | None, pointer: str, template: Template) -> Iterator[Fi
             continue
         if path[1] not in RUN_KEYS:
             yield Finding("error", pointer, f"run has no {shown(path[1])}{did_you_mean(str(path[1]), RUN_KEYS)}")
-        elif path[1] in _OTHER_IN_EVERY_RUN and isinstance(own, ActionStep) and "idempotency_key" in own.with_:
-            message = f"run.{path[1]} is another in every run: with it, one idempotency_key asks for different things"
+        elif path[1] in _DIFFERS_IN_EVERY_RUN and isinstance(own, ActionStep) and "idempotency_key" in own.with_:
+            message = f"run.{path[1]} differs in every run, and idempotency_key needs the same request in every run"
             yield Finding("warning", pointer, message)
 
 
-_OTHER_IN_EVERY_RUN = ("id", "started_at", "now")
+_DIFFERS_IN_EVERY_RUN = ("id", "started_at", "now")
 
 
 def _absent(read: Step, own: Step | None, pointer: str, guarded: set[str]) -> Iterator[Finding]:
@@ -230,7 +228,7 @@ def _absent(read: Step, own: Step | None, pointer: str, guarded: set[str]) -> It
 def _result_keys(
     playbook: Playbook, pointer: str, template: Template, index: int | None, results: Mapping[str, Schema]
 ) -> Iterator[Finding]:
-    """Paths into the result of an action that its schema does not have."""
+    """Yield a finding for each field of a result that the action's schema does not have."""
     by_id = {step.id: step for step in playbook.steps}
     for path in template.references:
         if path[0] == "steps" and len(path) > 2:
@@ -256,6 +254,6 @@ def _late_refusals(playbook: Playbook, effects: Mapping[str, str]) -> Iterator[F
             changed = changed or step.id
         if isinstance(step, CheckStep) and step.outcome == "refused" and changed is not None:
             message = (
-                f"the check refuses only after step {shown(changed)} has changed something; use outcome: incomplete"
+                f"step {shown(changed)} may have changed something before this check refuses; use outcome: incomplete"
             )
             yield Finding("warning", below("/steps", index), message)

@@ -1,4 +1,4 @@
-"""The world that expressions live in: Jinja2's sandbox, with the keys of data as the only thing in reach."""
+"""The Jinja2 sandbox of expressions, which can only read the keys of data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_NUMBER_BITS = 512
 
 
 class EvaluationFailed(ValueError):
-    """A template could not be evaluated on this data."""
+    """A template can't be evaluated with this data."""
 
 
 class StepHasNoResult(EvaluationFailed):
@@ -24,7 +24,7 @@ class StepHasNoResult(EvaluationFailed):
 
 
 class Results(dict[str, Json]):
-    """The results of steps, as expressions see them, with the reason why a step has none."""
+    """The results of steps for expressions, with the reason why a step has no result."""
 
     def __init__(self, results: Mapping[str, Json], reasons: Mapping[str, str]) -> None:
         super().__init__(results)
@@ -32,13 +32,13 @@ class Results(dict[str, Json]):
 
 
 class NoResultRead(UndefinedError):
-    """Jinja2 raises it when the absent result of a step is used."""
+    """Jinja2 raises this error when an expression uses a missing result of a step."""
 
 
 class DataEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja2's sandbox, with data as the only thing in reach.
+    """Jinja2's sandbox, restricted to reading data.
 
-    `a.b` and `a['b']` both mean the key b of the map a, so that a key `items` or `count` is never a method of dict.
+    `a.b` and `a['b']` both read the key b of the map a, so that `items` or `count` is never a method of dict.
     """
 
     intercepted_binops = frozenset({"*", "%", "+"})
@@ -51,32 +51,32 @@ class DataEnvironment(ImmutableSandboxedEnvironment):
             self.tests.pop(name, None)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        return self._look_up(obj, attribute)
+        return self._read_key(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        return self._look_up(obj, argument)
+        return self._read_key(obj, argument)
 
     def call(self, __context: Context, __obj: Any, *_args: Any, **_kwargs: Any) -> Any:
-        # The compiler refuses calls already; this is the second lock on the same door.
+        # The compiler already refuses calls. This is a second protection.
         raise EvaluationFailed("calls are not available in expressions")
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator in "*%":
             for operand in (left, right):
                 if isinstance(operand, bool) or not isinstance(operand, int | float):
-                    raise EvaluationFailed(f"{operator} takes numbers, and {shown(operand)} is none")
+                    raise EvaluationFailed(f"{operator} takes numbers, and {shown(operand)} is not a number")
                 if isinstance(operand, int) and operand.bit_length() > MAX_NUMBER_BITS:
                     raise EvaluationFailed("the number is too large")
         return super().call_binop(context, operator, left, right)
 
-    def _look_up(self, obj: Any, key: Any) -> Any:
+    def _read_key(self, obj: Any, key: Any) -> Any:
         if isinstance(obj, Undefined):
             str(obj)  # a strict Undefined raises its own message here
         if isinstance(obj, Mapping):
             if isinstance(key, str) and key in obj:
                 return obj[key]
             if isinstance(obj, Results):
-                why = obj.reasons.get(str(key), "there is no such step")
+                why = obj.reasons.get(str(key), "this step does not exist")
                 return StrictUndefined(hint=f"step {shown(key)} has no result: {why}", exc=NoResultRead)
             return StrictUndefined(hint=f"there is no key {shown(key)}{did_you_mean(str(key), obj)}")
         if isinstance(obj, list | tuple | str) and isinstance(key, int | slice) and not isinstance(key, bool):
@@ -85,4 +85,4 @@ class DataEnvironment(ImmutableSandboxedEnvironment):
             except IndexError:
                 return StrictUndefined(hint=f"there is no item {key}; the length is {len(obj)}")
         kind = "null" if obj is None else type(obj).__name__
-        return StrictUndefined(hint=f"there is no key {shown(key)}, for it is looked up in a {kind}")
+        return StrictUndefined(hint=f"there is no key {shown(key)} in a value of type {kind}")

@@ -1,11 +1,11 @@
-"""Expressions: `{{ … }}` in a playbook reads data. It never runs code, and data never becomes an expression.
+"""Compile and evaluate expressions: `{{ … }}` in a playbook reads data. It never runs code.
 
-Templates come from the playbook file alone and are compiled once. A text that is exactly one `{{ expression }}` gives
-the value itself, with its type; any other text is joined to a str. Nothing that comes out is looked at again: a subject
-`{{ 7*7 }}` or `123` stays the text that it is.
+Templates come only from the playbook file and are compiled once. A text that is exactly one `{{ expression }}` gives
+the value itself, with its type; any other text is joined to a string. Results are never evaluated again: a subject
+`{{ 7*7 }}` or `123` remains text.
 
-The grammar is Jinja2's, less everything that could call, loop or grow: no statements, no calls, no `**` and `~`, no
-attributes other than the keys of maps. What is left ends in time proportional to the data.
+The grammar is a subset of Jinja2's, without statements, calls, `**`, `~`, and attributes other than keys of maps. An
+expression therefore ends in time proportional to the data.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ MAX_TEMPLATE = 20_000
 
 
 class TemplateInvalid(ValueError):
-    """A template can't be compiled; the message teaches its author."""
+    """A template can't be compiled. The message is for the author of the playbook."""
 
 
 class Omit:
-    """The value of `omit`: a key whose whole value it is, is left out."""
+    """The value of `omit`. A key with this value is left out."""
 
     def __repr__(self) -> str:
         return "omit"
@@ -72,9 +72,9 @@ _ALLOWED = (
 )
 
 _INSTEAD: dict[type[nodes.Node], str] = {
-    nodes.Call: "calls are not available; use a filter, as in {{ value | lower }}",
-    nodes.Pow: "** is not available",
-    nodes.Concat: "~ is not available, for it would write null as None; use + between texts, or {{ a }}{{ b }}",
+    nodes.Call: "calls are not allowed; use a filter, as in {{ value | lower }}",
+    nodes.Pow: "** is not allowed",
+    nodes.Concat: "~ is not allowed, because it writes null as None; use + between texts, or {{ a }}{{ b }}",
 }
 
 
@@ -82,10 +82,8 @@ _INSTEAD: dict[type[nodes.Node], str] = {
 class Template:
     """One compiled text of a playbook.
 
-    `native` says that it is exactly one expression; `path` is what it reads if it does nothing else.
-
-    `references` are the paths that it reads, such as `("steps", "find", "count")`, as far as they are written out;
-    `guarded` the steps whose having a result it tests.
+    native: the text is exactly one expression. path: the path that it reads, if it does nothing else. references: the
+    literal paths that it reads, such as `("steps", "find", "count")`. guarded: the steps that it tests for a result.
     """
 
     source: str
@@ -96,14 +94,14 @@ class Template:
     pieces: tuple[str | TemplateExpression, ...]
 
     def evaluate(self, context: Mapping[str, Any]) -> Any:
-        """The value: plain JSON, or OMIT where the expression gives that. Raises EvaluationFailed."""
+        """Return the value: plain JSON or OMIT. Raises: EvaluationFailed."""
         try:
             if self.native:
                 (piece,) = (piece for piece in self.pieces if not isinstance(piece, str))
                 return _finished(piece(context))
             text = "".join(p if isinstance(p, str) else as_text(_finished(p(context))) for p in self.pieces)
         except NotPlainJson as error:
-            raise EvaluationFailed(f"it gives no plain JSON: {error.message}") from None
+            raise EvaluationFailed(f"the value is not plain JSON: {error.message}") from None
         except NoResultRead as error:
             raise StepHasNoResult(str(error)) from None
         except EvaluationFailed:
@@ -118,12 +116,12 @@ class Template:
 
 
 def has_expression(text: str) -> bool:
-    """Whether a text of a playbook is a template at all."""
+    """Return whether a text of a playbook is a template."""
     return any(mark in text for mark in ("{{", "{%", "{#"))
 
 
 def compile_template(source: str, names: frozenset[str]) -> Template:
-    """Compile a text of a playbook in which the variables `names` can be read. Raises TemplateInvalid."""
+    """Compile a text of a playbook that may read the variables `names`. Raises: TemplateInvalid."""
     if len(source) > MAX_TEMPLATE:
         raise TemplateInvalid(f"longer than {MAX_TEMPLATE} characters")
     try:
@@ -135,10 +133,10 @@ def compile_template(source: str, names: frozenset[str]) -> Template:
     except TemplateError as error:
         raise TemplateInvalid(f"not a valid expression: {error.message or error}") from None
     except (RecursionError, SyntaxError, MemoryError):
-        # Jinja2 writes Python, and Python's own compiler has limits of nesting.
+        # Jinja2 generates Python code, and Python's compiler limits the nesting.
         raise TemplateInvalid("nested too deeply") from None
     texts = [piece for piece in pieces if isinstance(piece, str)]
-    # A block scalar of YAML (`|`) ends in a line break that its author does not see.
+    # A block scalar of YAML (`|`) ends with a line break.
     native = len(pieces) - len(texts) == 1 and texts in ([], ["\n"]) and not isinstance(pieces[0], str)
     references: list[tuple[str | int, ...]] = []
     guarded: set[str] = set()
@@ -151,7 +149,7 @@ def compile_template(source: str, names: frozenset[str]) -> Template:
 def _parts(tree: nodes.Template) -> Iterator[nodes.Expr]:
     for node in tree.body:
         if not isinstance(node, nodes.Output):
-            raise TemplateInvalid("statements {% … %} are not available, only expressions {{ … }}")
+            raise TemplateInvalid("statements {% … %} are not allowed, only expressions {{ … }}")
         yield from node.nodes
 
 
@@ -164,16 +162,16 @@ def _compiled(expression: nodes.Expr) -> TemplateExpression:
 
 def _vet(node: nodes.Node, names: frozenset[str]) -> None:
     if not isinstance(node, _ALLOWED):
-        raise TemplateInvalid(_INSTEAD.get(type(node), f"{type(node).__name__} is not available in expressions"))
+        raise TemplateInvalid(_INSTEAD.get(type(node), f"{type(node).__name__} is not allowed in expressions"))
     if isinstance(node, nodes.Name) and node.name not in names:
         readable = ", ".join(sorted(names))
         hint = did_you_mean(node.name, names) or "."
         raise TemplateInvalid(
-            f"unknown name {shown(node.name)}{hint} Here can be read: {readable}. "
-            "A key with a dash is written steps['a-b']"
+            f"unknown name {shown(node.name)}{hint} Available names: {readable}. "
+            "Write a key with a dash as steps['a-b']"
         )
     if isinstance(node, nodes.Getattr) and node.attr.startswith("__"):
-        raise TemplateInvalid(f"{shown(node.attr)} is not available: expressions read the keys of data, no attributes")
+        raise TemplateInvalid(f"{shown(node.attr)} is not allowed: expressions read keys of data, not attributes")
     if isinstance(node, nodes.Filter):
         _vet_filter(node)
     if isinstance(node, nodes.Test) and node.name not in _ENVIRONMENT.tests:
@@ -186,7 +184,7 @@ def _vet_filter(node: nodes.Filter) -> None:
     if node.name not in FILTERS:
         raise TemplateInvalid(f"unknown filter {shown(node.name)}{did_you_mean(node.name, FILTERS)}")
     if node.dyn_args is not None or node.dyn_kwargs is not None:
-        raise TemplateInvalid("* and ** in a filter's arguments are not available")
+        raise TemplateInvalid("* and ** are not allowed in a filter's arguments")
     tests: Mapping[str, Any] = _ENVIRONMENT.tests
     named = {"map": FILTERS, "select": tests, "reject": tests}.get(node.name)
     first = node.args[0] if node.args else None
@@ -233,7 +231,7 @@ def _path(node: nodes.Node) -> tuple[str | int, ...] | None:
 
 
 def _finished(value: Any) -> Any:
-    """The outcome of an expression as plain JSON; lazy sequences of filters are read to their end."""
+    """Return the result of an expression as plain JSON. Lazy sequences are read to their end."""
     if isinstance(value, Undefined):
         str(value)  # a strict Undefined raises its own message here
     if isinstance(value, Omit):

@@ -1,4 +1,4 @@
-"""What a playbook may say: the YAML format as strict models, and its JSON Schema.
+"""The YAML format of playbooks as strict models, and its JSON Schema.
 
 `python -m playbooks.language.format` writes the JSON Schema of the format, for editors, to
 `playbooks/playbook.schema.json`.
@@ -33,24 +33,24 @@ class _Part(BaseModel):
 
 
 class ValueSpec(_Part):
-    """What a value must look like: a subset of JSON Schema, with its names and meanings."""
+    """The rules for a value: a subset of JSON Schema."""
 
     type: TypeName | list[TypeName] = Field(description="The JSON type, or a list of the types allowed.")
-    description: str = Field("", description="What the value is, with its unit.")
+    description: str = Field("", description="The meaning of the value, with its unit.")
     enum: list[Json] | None = Field(None, min_length=1, description="The values allowed.")
     minimum: int | float | None = Field(None, description="The smallest number allowed.")
     maximum: int | float | None = Field(None, description="The largest number allowed.")
     min_length: int | None = Field(None, alias="minLength", ge=0, description="The least number of characters.")
     max_length: int | None = Field(None, alias="maxLength", ge=0, description="The greatest number of characters.")
-    pattern: str | None = Field(None, description="A regular expression that is found in the text.")
+    pattern: str | None = Field(None, description="A regular expression that must match a part of the text.")
     min_items: int | None = Field(None, alias="minItems", ge=0, description="The least number of items.")
     max_items: int | None = Field(None, alias="maxItems", ge=0, description="The greatest number of items.")
-    items: ValueSpec | None = Field(None, description="What each item of an array must look like.")
-    required: list[str] | None = Field(None, description="The keys that an object must have. It may have others.")
-    properties: dict[str, ValueSpec] | None = Field(None, description="What the values of an object's keys look like.")
+    items: ValueSpec | None = Field(None, description="The rules for each item of an array.")
+    required: list[str] | None = Field(None, description="The keys that an object must have. Other keys are allowed.")
+    properties: dict[str, ValueSpec] | None = Field(None, description="The rules for the values of an object, by key.")
 
     def json_schema(self) -> dict[str, Json]:
-        """The same as a JSON Schema."""
+        """Return the rules as a JSON Schema."""
         return self.model_dump(
             mode="json", by_alias=True, exclude_unset=True, exclude={"primary": True, "default": True, "title": True}
         )
@@ -61,51 +61,53 @@ class InputSpec(ValueSpec):
 
     title: str = Field("", description="A short name for forms.")
     primary: bool = Field(False, description="The input that a command line takes as a file (`--input FILE`).")
-    default: Json = Field(None, description="The value if none is given. null: there may be none.")
+    default: Json = Field(None, description="The value if none is given. null makes the input optional.")
 
     @property
     def has_default(self) -> bool:
-        """Whether the YAML says a default; null is one."""
+        """Whether the YAML has a default, which may be null."""
         return "default" in self.model_fields_set
 
 
 class Retry(_Part):
     """Run the step again, with the same parameters, after a pause."""
 
-    times: int = Field(ge=1, le=100, description="How often at most.")
+    times: int = Field(ge=1, le=100, description="The maximum number of retries.")
     after: Seconds = Field(
-        description="Seconds to sleep before, or an expression for them: {{ error.retry_after_seconds or 30 }}."
+        description="Seconds to wait before a retry, or an expression: {{ error.retry_after_seconds or 30 }}."
     )
 
 
 class ErrorHandler(_Part):
-    """What to do when the action fails with an error of this type. The first handler that fits is taken."""
+    """Handles an error of the action. The first handler that matches is used."""
 
     type: str | list[str] = Field(description='The `type` of the error, a list of them, or "*" for any.')
-    when: Condition = Field(True, description="Takes the handler only if this holds; reads `error`.")
-    retry: Retry | None = Field(None, description="Try again first.")
+    when: Condition = Field(True, description="A condition for using the handler. It may read `error`.")
+    retry: Retry | None = Field(None, description="Retries before `do`.")
     do: Literal["stop", "continue"] = Field(
-        "stop", description="Afterwards: stop the run as failed, or go on with the next step without a result."
+        "stop", description="Then stop the run as failed, or continue with the next step without a result."
     )
 
     @property
     def types(self) -> list[str]:
-        """The error types it takes; "*" takes any."""
+        """The error types that the handler takes; "*" takes any."""
         return [self.type] if isinstance(self.type, str) else self.type
 
 
 class Repeat(_Part):
-    """Run the action again and again until its result says that it is done."""
+    """Repeats the action until a condition on its result is true."""
 
-    until: Condition = Field(description="Ends the repeating; reads `result` and `attempt`.")
-    sleep: Seconds = Field(description="Seconds between two runs, or an expression; reads `result`.")
-    limit: int = Field(ge=1, le=MAX_REPEATS, description="The greatest number of runs; then the step has failed.")
+    until: Condition = Field(
+        description="The condition that ends the repetition. It may read `result`, `previous` and `attempt`."
+    )
+    sleep: Seconds = Field(description="Seconds between two repetitions, or an expression. It may read `result`.")
+    limit: int = Field(ge=1, le=MAX_REPEATS, description="The maximum number of repetitions. After it the step fails.")
 
 
 class _Step(_Part):
     id: Id = Field(description="The name of the step, unique in the playbook: `steps.<id>` is its result.")
-    title: str = Field("", description="What the step does, for people who watch.")
-    when: Condition = Field(True, description="Skips the step unless this holds.")
+    title: str = Field("", description="What the step does, shown to people.")
+    when: Condition = Field(True, description="A condition. If it is false, the step is skipped.")
 
 
 class ActionStep(_Step):
@@ -115,36 +117,36 @@ class ActionStep(_Step):
     with_: dict[str, Json] = Field(
         default_factory=dict,
         alias="with",
-        description="The action's parameters. Texts may hold expressions; `omit` as a whole value leaves the key out.",
+        description="The action's parameters. Texts may contain expressions. The value `omit` leaves a key out.",
     )
-    repeat: Repeat | None = Field(None, description="Repeats the action; `previous` is the last result, or null.")
-    on_error: list[ErrorHandler] = Field(default_factory=list, description="What to do when the action fails.")
+    repeat: Repeat | None = Field(None, description="Repeats the action. `previous` is the last result, or null.")
+    on_error: list[ErrorHandler] = Field(default_factory=list, description="Handlers for errors of the action.")
     keep: list[str] | None = Field(
-        None, description="The keys of the result that are kept. Without it all are, and stand in the journal."
+        None, description="The keys of the result to keep in the journal. By default all keys are kept."
     )
 
 
 class CheckStep(_Step):
-    """Ends the run unless the condition holds."""
+    """Ends the run if the condition is false."""
 
     check: Condition = Field(description="The condition.")
-    otherwise: str = Field(min_length=1, description="Says to people why the run ends here; may hold expressions.")
+    otherwise: str = Field(min_length=1, description="The message if the run ends here. It may contain expressions.")
     outcome: Literal["refused", "incomplete"] = Field(
         "refused",
-        description="How the run ends: `refused` (exit 3: a guardrail said no), or `incomplete` "
-        "(exit 8: it was carried out, but not everything succeeded).",
+        description="How the run ends: `refused` (exit 3, nothing was changed) or `incomplete` "
+        "(exit 8, not everything succeeded).",
     )
 
 
 class FinishStep(_Step):
-    """Ends the run early and successfully if the condition holds."""
+    """Ends the run early and successfully if the condition is true."""
 
     finish: Condition = Field(description="The condition.")
-    message: str = Field(min_length=1, description="Says to people why there is nothing more to do.")
+    message: str = Field(min_length=1, description="The message if the run ends here. It may contain expressions.")
 
 
 class SetStep(_Step):
-    """Computes values once and gives them names: its result is the map of them."""
+    """Computes named values once. The result is the map of these values."""
 
     set_: dict[Name, Json] = Field(alias="set", min_length=1, description="Names and values, or expressions.")
 
@@ -173,33 +175,34 @@ class Playbook(_Part):
 
     playbook: Literal[1] = Field(description="The version of the format.")
     id: Id = Field(description="The playbook's name, unique in the pack.")
-    title: str = Field(min_length=1, description="What it does, in one line.")
-    description: str = Field("", description="When to use it, what it changes, what it leaves behind.")
-    inputs: dict[Name, InputSpec] = Field(default_factory=dict, description="What the playbook is given.")
-    steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS, description="What is done, in this order.")
+    title: str = Field(min_length=1, description="What the playbook does, in one line.")
+    description: str = Field("", description="When to use the playbook, what it changes, and which files it writes.")
+    inputs: dict[Name, InputSpec] = Field(default_factory=dict, description="The inputs, by name.")
+    steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS, description="The steps, in order.")
     outputs: dict[Name, Json] = Field(
-        default_factory=dict, description="What the run gives back; null where a run ended before it could be known."
+        default_factory=dict,
+        description="The outputs of a run, by name. An output is null if the run ended before it was known.",
     )
 
     _lines: dict[str, int] = PrivateAttr(default_factory=dict)
 
     @property
     def lines(self) -> dict[str, int]:
-        """The line (from 1) of each place in the YAML, by JSON pointer; empty if it was not loaded from text."""
+        """The line (from 1) of each place in the YAML, by JSON pointer; empty without a YAML text."""
         return self._lines
 
     @property
     def primary_input(self) -> str | None:
-        """The name of the input that comes as a document of its own."""
+        """The name of the input that a command line reads from a file."""
         return next((name for name, spec in self.inputs.items() if spec.primary), None)
 
     def document(self) -> dict[str, Json]:
-        """The playbook as plain JSON, as it was written: without comments and without defaults filled in."""
+        """Return the playbook as plain JSON, without comments and without defaults."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the content: comments, order of keys and white space between them do not count."""
+        """SHA-256 of the content, without comments, order of keys and white space."""
         return digest(self.document())
 
     def __hash__(self) -> int:
@@ -210,13 +213,13 @@ class Playbook(_Part):
 
 
 def schema_document() -> dict[str, Json]:
-    """The JSON Schema (2020-12) of the format, generated from the models."""
+    """Return the JSON Schema (2020-12) of the format, generated from the models."""
     schema = Playbook.model_json_schema(by_alias=True, mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def schema_text() -> str:
-    """The JSON Schema as it stands in `playbook.schema.json`."""
+    """Return the text of `playbook.schema.json`."""
     return json.dumps(schema_document(), indent=2, ensure_ascii=False) + "\n"
 
 

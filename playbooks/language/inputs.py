@@ -1,4 +1,4 @@
-"""The inputs of a run: checked against what the playbook declares, before anything is done."""
+"""Check the inputs of a run against the playbook, before anything is run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playbooks.language.shape import mismatches
 
 
 def accept(playbook: Playbook, given: Mapping[str, Json]) -> dict[str, Json]:
-    """The value of every input, defaults filled in. Raises ParameterError with every problem and its JSON pointer."""
+    """Return the value of each input, with defaults. Raises: ParameterError with every problem and its JSON pointer."""
     problems: list[Problem] = []
     values: dict[str, Json] = {}
     for name in given:
@@ -38,18 +38,18 @@ def accept(playbook: Playbook, given: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def input_problems(spec: InputSpec, value: Json, pointer: str) -> list[Problem]:
-    """Every way in which a value does not fit the declared input. null fits where it is the default."""
+    """Return every problem of a value for an input. null is valid if it is the default."""
     if value is None and spec.has_default and spec.default is None:
         return []
     return mismatches(spec.json_schema(), value, pointer)
 
 
 def from_text(playbook: Playbook, name: str, text: str, *, file: str | None = None) -> Json:
-    """Return the value that a text such as `1000` from `--set max_messages=1000` means, by the input's declared type.
+    """Convert a text, such as `1000` from `--set max_messages=1000`, to a value by the input's declared type.
 
-    For an input that may be a string it is the text itself; for every other it is read as JSON. One object for an input
-    that is an array is an array of one: `cfes approve` prints one approval. `file` is where the text comes from: an
-    error names it and quotes nothing of it. Raises ParameterError.
+    For an input that may be a string the value is the text itself; for any other input the text is read as JSON. One
+    object for an array input becomes an array of one: `cfes approve` prints one approval. file: the source of the text;
+    an error names the file and does not quote its content. Raises: ParameterError.
     """
     if takes_text(playbook, name):
         return text
@@ -57,12 +57,12 @@ def from_text(playbook: Playbook, name: str, text: str, *, file: str | None = No
     try:
         value = plain(read_json(text))
     except DuplicateKey as duplicate:
-        message = f"the key {shown(duplicate.key)} is given twice in one object"
+        message = f"the key {shown(duplicate.key)} appears twice in one object"
     except (ValueError, RecursionError) as error:
         at = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        quoted = f"{shown(text)} can't be read as that" if file is None else f"it can't be read as that{at}"
+        quoted = f"{shown(text)} is not" if file is None else f"the text is not{at}"
         example = """, like ["first", "second"]""" if types == ["array"] else ""
-        message = f"must be of type {' or '.join(types)} in JSON{example}, and {quoted}"
+        message = f"must be JSON of type {' or '.join(types)}{example}; {quoted}"
     else:
         return [value] if isinstance(value, dict) and types == ["array"] else value
     message = message if file is None else f"{file}: {message}"
@@ -70,7 +70,7 @@ def from_text(playbook: Playbook, name: str, text: str, *, file: str | None = No
 
 
 def takes_text(playbook: Playbook, name: str) -> bool:
-    """Return whether a text given for the input is the value itself, and not JSON. Raises ParameterError."""
+    """Return whether a text for the input is the value itself, and not JSON. Raises: ParameterError."""
     return "string" in _types(playbook, name)
 
 

@@ -1,4 +1,4 @@
-"""Loads a playbook: from YAML or plain data to the models of the format, with errors that teach its author."""
+"""Load a playbook from YAML or plain data, with the place and the line of each problem."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from playbooks.language.format import STEP_KINDS, ErrorHandler, InputSpec, Playb
 
 
 def load(source: str | Path) -> Playbook:
-    """A playbook from YAML text, or from the file at a Path.
+    """Load a playbook from YAML text, or from the file at a Path.
 
-    Raises PlaybookInvalid with every problem of its structure, and PlaybookNotFound if the file can't be read. What
-    its expressions and actions mean is looked at by `playbooks.language.check`.
+    Checks the structure; `playbooks.language.check` checks expressions and actions. Raises: PlaybookInvalid with every
+    problem of the structure, and PlaybookNotFound if the file can't be read.
     """
     if isinstance(source, Path):
         try:
@@ -39,14 +39,14 @@ def load(source: str | Path) -> Playbook:
 
 
 def from_document(document: Json, *, lines: dict[str, int] | None = None) -> Playbook:
-    """A playbook from plain JSON data. Raises PlaybookInvalid with every problem of its structure."""
+    """Load a playbook from plain JSON data. Raises: PlaybookInvalid with every problem of the structure."""
     lines = lines or {}
     try:
         playbook = Playbook.model_validate(plain(document))
     except NotPlainJson as error:
         problems = [Problem(pointer=error.pointer, message=error.message)]
     except ValidationError as error:
-        problems = _merged([_taught(document, dict(e)) for e in error.errors(include_url=False)])
+        problems = _merged([_explained(document, dict(e)) for e in error.errors(include_url=False)])
     else:
         problems = list(_contradictions(playbook))
     if problems:
@@ -61,12 +61,15 @@ def _contradictions(playbook: Playbook) -> list[Problem]:
     seen: dict[str, int] = {}
     for index, step in enumerate(playbook.steps):
         if step.id in seen:
-            message = f"the step id {shown(step.id)} is there twice; the first is step {seen[step.id] + 1}"
+            message = f"the step id {shown(step.id)} is used twice, first in step {seen[step.id] + 1}"
             problems.append(Problem(pointer=f"/steps/{index}/id", message=message))
         seen.setdefault(step.id, index)
     primary = [name for name, spec in playbook.inputs.items() if spec.primary]
     problems += [
-        Problem(pointer=below("/inputs", name, "primary"), message=f"only one input is primary, and {primary[0]} is")
+        Problem(
+            pointer=below("/inputs", name, "primary"),
+            message=f"only one input can be primary, and {primary[0]} already is",
+        )
         for name in primary[1:]
     ]
     for name, spec in playbook.inputs.items():
@@ -87,8 +90,8 @@ def _bad_patterns(spec: ValueSpec, pointer: str) -> list[Problem]:
     return problems
 
 
-def _taught(document: Json, error: dict[str, Any]) -> Problem:
-    """One error of pydantic as a problem in the words of the format."""
+def _explained(document: Json, error: dict[str, Any]) -> Problem:
+    """Return an error of pydantic as a problem in the format's terms."""
     tags = {f"{key} step" for key in STEP_KINDS} | {"[key]"}
     location = [part for part in error["loc"] if part not in tags]
     while location and not _exists(document, location[:-1]):
@@ -103,16 +106,16 @@ def _taught(document: Json, error: dict[str, Any]) -> Problem:
     elif kind == "missing":
         message = f"the key {shown(key)} is missing"
     elif kind == "union_tag_not_found":
-        message = "a step has exactly one of the keys action, check, finish and set"
+        message = "a step must have exactly one of the keys action, check, finish and set"
     elif kind == "model_type":
         message = "must be a map of keys and values"
     elif kind == "string_pattern_mismatch":
-        message = "must begin with a small letter and go on with small letters, digits and _ (ids also -), at most 64"
+        message = "must start with a lower-case letter, then lower-case letters, digits or _ (ids also -), 64 at most"
     return Problem(pointer=pointer, message=message)
 
 
 def _merged(problems: list[Problem]) -> list[Problem]:
-    """One problem a place: a value that may be of two kinds and is neither comes as two."""
+    """Join the problems of each place: pydantic reports one per kind that a value could be."""
     merged: dict[str, str] = {}
     for problem in problems:
         earlier = merged.get(problem["pointer"])

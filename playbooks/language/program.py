@@ -1,4 +1,4 @@
-"""A playbook with all its expressions compiled, each one knowing where it stands in the YAML."""
+"""A playbook with compiled expressions, each with its place in the YAML."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from playbooks.language.format import MAX_SLEEP_SECONDS, ActionStep, CheckStep, 
 BASE_NAMES = frozenset({"inputs", "steps", "errors", "run"})
 
 RUN_KEYS = ("id", "directory", "playbook", "started_at", "now")
-"""What `run` has: the run's ID, the folder for its files, the playbook's ID, when the run began, and when the engine
-came to this expression (both RFC 3339)."""
+"""The keys of `run`: the run's ID, the folder for its files, the playbook's ID, the start of the run, and the current
+time (both RFC 3339)."""
 
 Kind = Literal["any", "condition", "seconds"]
 
 Tree: TypeAlias = Any
-"""Plain JSON in whose place of texts Templates may stand."""
+"""Plain JSON, with a Template in place of each text that has an expression."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One place of the YAML that may hold expressions: its pointer, the step it belongs to, and its compiled value."""
+    """One place of the YAML that may have expressions: its pointer, its step, and its compiled value."""
 
     playbook_id: str
     step_id: str | None
@@ -42,35 +42,35 @@ class Field:
     tree: Tree
 
     def value(self, context: Mapping[str, Any]) -> Json:
-        """The value with every expression evaluated. Raises ExpressionFailed."""
+        """Evaluate every expression and return the value. Raises: ExpressionFailed."""
         found = self._evaluate(self.tree, context, self.pointer)
         if found is OMIT:
-            raise self.failed(self.pointer, "omit can only stand for the value of a key")
+            raise self.failed(self.pointer, "omit can only be the value of a key")
         return found
 
     def condition(self, context: Mapping[str, Any]) -> bool:
-        """The value, which must be true or false. Raises ExpressionFailed."""
+        """Return the value, which must be true or false. Raises: ExpressionFailed."""
         found = self.value(context)
         if not isinstance(found, bool):
-            raise self.failed(self.pointer, f"it must give true or false, and gives {shown(found)}")
+            raise self.failed(self.pointer, f"must be true or false, and is {shown(found)}")
         return found
 
     def seconds(self, context: Mapping[str, Any]) -> float:
-        """The value, which must be a number of seconds from 0 to a day. Raises ExpressionFailed."""
+        """Return the value, which must be 0 to MAX_SLEEP_SECONDS. Raises: ExpressionFailed."""
         found = self.value(context)
         if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= MAX_SLEEP_SECONDS:
             raise self.failed(
-                self.pointer, f"it must give seconds from 0 to {MAX_SLEEP_SECONDS}, and gives {shown(found)}"
+                self.pointer, f"must be a number of seconds from 0 to {MAX_SLEEP_SECONDS}, and is {shown(found)}"
             )
         return found
 
     def text(self, context: Mapping[str, Any]) -> str:
-        """The value as text for people. Raises ExpressionFailed."""
+        """Return the value as text. Raises: ExpressionFailed."""
         found = self.value(context)
         return found if isinstance(found, str) else str(found)
 
     def templates(self) -> Iterator[tuple[str, Template]]:
-        """Every expression in it, with its pointer."""
+        """Yield each expression with its pointer."""
         yield from _templates(self.tree, self.pointer)
 
     def _evaluate(self, tree: Tree, context: Mapping[str, Any], pointer: str) -> Any:
@@ -88,7 +88,7 @@ class Field:
         return tree
 
     def failed(self, pointer: str, why: str, *, source: str | None = None) -> ExpressionFailed:
-        """The error that names the playbook, the step and the place."""
+        """Return an error that names the playbook, the step and the place."""
         where = f"playbook {shown(self.playbook_id)}, "
         where += f"step {shown(self.step_id)}, {pointer}" if self.step_id else pointer
         shown_source = f" in {shown(' '.join(source.split()), 200)}" if source else ""
@@ -99,20 +99,20 @@ class Field:
 
 
 def reads_absent_result(error: ExpressionFailed) -> bool:
-    """Whether the expression failed because a step that it reads has no result."""
+    """Return whether the expression failed because it reads a step without a result."""
     return isinstance(error.__cause__, StepHasNoResult)
 
 
 @dataclass
 class Program:
-    """The fields of a playbook by their pointer, and every problem that compiling them met."""
+    """The compiled fields of a playbook, by JSON pointer, and the problems of compiling them."""
 
     playbook: Playbook
     fields: dict[str, Field] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def at(self, step_index: int, *parts: object) -> Field:
-        """The field at `/steps/<index>/<parts…>`."""
+        """Return the field at `/steps/<index>/<parts…>`."""
         return self.fields[below("/steps", step_index, *parts)]
 
     def add(
@@ -123,7 +123,7 @@ class Program:
         names: frozenset[str],
         kind: Kind = "any",
     ) -> None:
-        """Compile one value of the playbook in which the variables `names` can be read."""
+        """Compile one value of the playbook. names: the variables that it may read."""
         before = len(self.problems)
         tree = self._tree(value, pointer, names)
         self.fields[pointer] = Field(self.playbook.id, step_id, pointer, tree)
@@ -132,11 +132,11 @@ class Program:
         message = None
         if isinstance(tree, Template):
             if not tree.native:
-                message = f"a {kind} is exactly one {{{{ expression }}}}, with nothing before or after it"
+                message = f"a {kind} must be exactly one {{{{ expression }}}}, with nothing before or after it"
         elif kind == "condition" and not isinstance(tree, bool):
-            message = f"{shown(value)} is a mere text; a condition is true, false or one expression in {{{{ … }}}}"
+            message = f"{shown(value)} is text; a condition must be true, false or one expression in {{{{ … }}}}"
         elif kind == "seconds" and (isinstance(tree, str) or not 0 <= tree <= MAX_SLEEP_SECONDS):
-            message = f"{shown(value)} is no number of seconds from 0 to {MAX_SLEEP_SECONDS}, and no expression"
+            message = f"{shown(value)} is not a number of seconds from 0 to {MAX_SLEEP_SECONDS} or an expression"
         if message is not None:
             self.problems.append(Problem(pointer=pointer, message=message.replace("a seconds", "a number of seconds")))
 
@@ -144,7 +144,7 @@ class Program:
         if isinstance(value, dict):
             for key in value:
                 if has_expression(key):
-                    problem = Problem(pointer=below(pointer, key), message="a key can't hold an expression")
+                    problem = Problem(pointer=below(pointer, key), message="a key can't have an expression")
                     self.problems.append(problem)
             return {key: self._tree(item, below(pointer, key), names) for key, item in value.items()}
         if isinstance(value, list):
@@ -154,14 +154,14 @@ class Program:
                 return compile_template(value, names)
             except TemplateInvalid as error:
                 self.problems.append(Problem(pointer=pointer, message=str(error)))
-                # Evaluated by nobody: a playbook with problems is not run.
+                # Never evaluated: a playbook with problems is not run.
                 return None
         return value
 
 
 @lru_cache(maxsize=64)
 def compiled(playbook: Playbook) -> Program:
-    """The playbook's program; the same object for the same content."""
+    """Return the playbook's program. The same content gives the same object."""
     program = Program(playbook)
     for index, step in enumerate(playbook.steps):
         _add_step(program, step, below("/steps", index))

@@ -1,8 +1,8 @@
-"""Does a value have the shape that a JSON Schema asks for? Every problem gets its JSON pointer.
+"""Check a value against a JSON Schema. Each problem has a JSON pointer.
 
-A subset of JSON Schema 2020-12, the one that pydantic writes and that the inputs of playbooks use: type, enum, const,
+Supports the subset of JSON Schema 2020-12 that pydantic writes and that inputs of playbooks use: type, enum, const,
 properties, required, additionalProperties, items, prefixItems, bounds of numbers, texts and arrays, pattern, $ref into
-$defs, anyOf, oneOf and allOf. Other keywords, `format` among them, are not looked at.
+$defs, anyOf, oneOf and allOf. Other keywords, such as `format`, are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Unknown:
-    """A value that an expression will give. `type` is its JSON type as far as it is known beforehand."""
+    """The value of an expression, not known before the run. type: its JSON type, if known."""
 
     type: str | None = None
 
@@ -54,10 +54,10 @@ _SCALARS = ("null", "string", "integer", "number", "boolean")
 def mismatches(
     schema: Schema | bool, value: Json | Unknown, pointer: str = "", *, root: Schema | None = None, closed: bool = False
 ) -> list[Problem]:
-    """Every way in which the value does not fit the schema.
+    """Return every problem of the value.
 
-    The value may hold Unknown parts, which fit wherever their type does. `closed` refuses keys that an object schema
-    with properties does not name, also where it does not say `additionalProperties: false`.
+    The value may have Unknown parts, which are valid if their type is. closed: refuse keys that an object schema with
+    properties does not name, even without `additionalProperties: false`.
     """
     if isinstance(schema, bool):
         return [] if schema else [Problem(pointer=pointer, message="is not allowed")]
@@ -102,7 +102,7 @@ def _wrong_type(schema: Schema, value: object, pointer: str) -> list[Problem]:
         return []
     if isinstance(value, Unknown):
         fits = value.type is None or value.type in types or (value.type == "integer" and "number" in types)
-        got = "a text with an expression in it" if value.type == "string" else f"an expression that gives {value.type}"
+        got = "a text with an expression" if value.type == "string" else f"an expression of type {value.type}"
     else:
         fits = any((name not in _TYPES or _TYPES[name](value)) for name in types)
         got = next(name for name, test in _TYPES.items() if test(value))
@@ -146,19 +146,19 @@ def _keys(schema: Schema, value: dict[str, Any], pointer: str, root: Schema, clo
 
 
 def _nearest(choices: list[Schema | bool], value: object, pointer: str, root: Schema, closed: bool) -> list[Problem]:
-    """The problems of the choice that fits best: one inside the value tells more than its type."""
+    """Return the problems of the best choice. A problem inside the value says more than a wrong type."""
     outcomes = [mismatches(choice, value, pointer, root=root, closed=closed) for choice in choices]
     if not all(outcomes):
         return []
     inside = [o for o in outcomes if not any(p["pointer"] == pointer for p in o)]
     if inside:
         return min(inside, key=len)
-    said = list(dict.fromkeys(p["message"] for o in outcomes for p in o if p["pointer"] == pointer))
-    return [Problem(pointer=pointer, message="; or ".join(said))]
+    messages = list(dict.fromkeys(p["message"] for o in outcomes for p in o if p["pointer"] == pointer))
+    return [Problem(pointer=pointer, message="; or ".join(messages))]
 
 
 def missing_of(root: Schema, path: tuple[str | int, ...]) -> str | None:
-    """What the schema does not have of the path, with a hint; None if it has it all, or leaves it open."""
+    """Return the part of the path that the schema does not have, with a hint; None if it has all, or allows any key."""
     places: list[Any] = [root]
     for key in path:
         objects = [place for start in places for place in _alternatives(start, root)]

@@ -43,7 +43,7 @@ def test_without_one_the_machine_has_its_own(tmp_path: Path) -> None:
 def test_without_a_place_for_a_key_both_settings_are_named(environment: dict[str, str], said: str) -> None:
     with pytest.raises(ConnectionSettingsError, match=said) as caught:
         journal_key(environment)
-    assert caught.value.message.startswith("no key to seal the run's journal with")
+    assert caught.value.message.startswith("there is no key to seal the run's journal")
     assert "CFES_STATE_DIR" in caught.value.help + caught.value.message
     assert caught.value.help.endswith("Or set CFES_PLAN_KEY: then no key file is needed.")
 

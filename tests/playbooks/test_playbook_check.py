@@ -88,7 +88,7 @@ def with_(params: str) -> str:
         (
             "{search_params: 'a {{ inputs.n }}'}",
             "/search_params",
-            "must be of type object, not a text with an expression in it; or",
+            "must be of type object, not a text with an expression; or",
         ),
         ("{search_params: {dispositions: []}}", "/search_params/dispositions", "must have at least 1 items"),
         (
@@ -102,7 +102,7 @@ def with_(params: str) -> str:
         (
             "{search_params: {}, limit: '{{ inputs.n }}0'}",
             "/limit",
-            "must be of type integer, not a text with an expression in it",
+            "must be of type integer, not a text with an expression",
         ),
         ("{search_params: {}, mode: quick}", "/mode", "'quick' is not one of 'fast', 'slow'"),
         (
@@ -110,14 +110,14 @@ def with_(params: str) -> str:
             "/search_params/sender",
             "unknown name 'inpts'; did you mean 'inputs'?",
         ),
-        ("{search_params: {sender: '{{ inputs.m }}'}}", "/search_params/sender", "there is no input 'm'"),
-        ("{search_params: {sender: '{{ steps.y }}'}}", "/search_params/sender", "there is no step 'y'"),
+        ("{search_params: {sender: '{{ inputs.m }}'}}", "/search_params/sender", "unknown input 'm'"),
+        ("{search_params: {sender: '{{ steps.y }}'}}", "/search_params/sender", "unknown step 'y'"),
         (
             "{search_params: {sender: '{{ steps.x.y }}'}}",
             "/search_params/sender",
-            "a step can't read its own result here; a repeated step has `previous`",
+            "a step can't read its own result here; use `previous` in a repeated step",
         ),
-        ("{search_params: {'{{ inputs.n }}': x}}", "/search_params/{{ inputs.n }}", "a key can't hold an expression"),
+        ("{search_params: {'{{ inputs.n }}': x}}", "/search_params/{{ inputs.n }}", "a key can't have an expression"),
     ],
 )
 def test_a_bad_parameter_is_found(params: str, pointer: str, message: str) -> None:
@@ -143,7 +143,7 @@ def test_good_parameters_are_left_alone(params: str) -> None:
     [
         (
             "[{id: x, action: serch-messages}]",
-            ("error", "/steps/0/action", "there is no action 'serch-messages'; did you mean 'search-messages'?"),
+            ("error", "/steps/0/action", "unknown action 'serch-messages'; did you mean 'search-messages'?"),
         ),
         (
             "[{id: x, action: get-job, with: {jobid: y}}]",
@@ -154,27 +154,31 @@ def test_good_parameters_are_left_alone(params: str) -> None:
             (
                 "error",
                 "/steps/0/check",
-                "'steps.y.z' is a mere text; a condition is true, false or one expression in {{ … }}",
+                "'steps.y.z' is text; a condition must be true, false or one expression in {{ … }}",
             ),
         ),
         (
             "[{id: x, when: 'a {{ true }}', action: get-job}]",
-            ("error", "/steps/0/when", "a condition is exactly one {{ expression }}, with nothing before or after it"),
+            (
+                "error",
+                "/steps/0/when",
+                "a condition must be exactly one {{ expression }}, with nothing before or after it",
+            ),
         ),
         (
             "[{id: x, action: get-job, repeat: {until: true, sleep: soon, limit: 1}}]",
-            ("error", "/steps/0/repeat/sleep", "'soon' is no number of seconds from 0 to 86400, and no expression"),
+            ("error", "/steps/0/repeat/sleep", "'soon' is not a number of seconds from 0 to 86400 or an expression"),
         ),
         (
             "[{id: x, action: get-job, repeat: {until: true, sleep: -1, limit: 1}}]",
-            ("error", "/steps/0/repeat/sleep", "-1 is no number of seconds from 0 to 86400, and no expression"),
+            ("error", "/steps/0/repeat/sleep", "-1 is not a number of seconds from 0 to 86400 or an expression"),
         ),
         (
             "[{id: x, action: get-job, repeat: {until: true, sleep: '1{{ 2 }}', limit: 1}}]",
             (
                 "error",
                 "/steps/0/repeat/sleep",
-                "a number of seconds is exactly one {{ expression }}, with nothing before or after it",
+                "a number of seconds must be exactly one {{ expression }}, with nothing before or after it",
             ),
         ),
         (
@@ -194,7 +198,7 @@ def test_good_parameters_are_left_alone(params: str) -> None:
             (
                 "warning",
                 "/steps/0/on_error/0/type",
-                "no error of the pack has the type 'NotFond'; did you mean 'NotFound'?",
+                "unknown error type 'NotFond'; did you mean 'NotFound'?",
             ),
         ),
         (
@@ -202,7 +206,7 @@ def test_good_parameters_are_left_alone(params: str) -> None:
             (
                 "warning",
                 "/steps/0/on_error/0/type",
-                "the handlers after this one are never reached: it takes every error",
+                "this handler takes every error, so the handlers after it are never used",
             ),
         ),
         (
@@ -215,7 +219,7 @@ def test_good_parameters_are_left_alone(params: str) -> None:
         ),
         (
             "[{id: x, action: make-job, with: {idempotency_key: k, end: '{{ run.now }}'}}]",
-            ("warning", "/steps/0/with/end", "run.now is another in every run: with it, one idempotency_key"),
+            ("warning", "/steps/0/with/end", "run.now differs in every run, and idempotency_key needs"),
         ),
         (
             "[{id: s, set: {p: {sendr: x}}}, "
@@ -224,7 +228,7 @@ def test_good_parameters_are_left_alone(params: str) -> None:
         ),
         (
             "[{id: x, action: get-job, with: {job_id: '{{ inputs.n }}'}}]",
-            ("error", "/steps/0/with/job_id", "must be of type string, not an expression that gives integer"),
+            ("error", "/steps/0/with/job_id", "must be of type string, not an expression of type integer"),
         ),
         ("[{id: unused, action: get-job}]", ("warning", "/inputs/n", "the input 'n' is not used")),
     ],
@@ -286,7 +290,7 @@ def test_a_check_that_refuses_too_late_is_found() -> None:
         (
             "warning",
             "/steps/1",
-            "the check refuses only after step 'x' has changed something; use outcome: incomplete",
+            "step 'x' may have changed something before this check refuses; use outcome: incomplete",
         )
     ]
 
@@ -296,7 +300,7 @@ def test_findings_name_the_line(purge: Playbook) -> None:
     assert (findings[0].pointer, findings[0].line) == ("/steps/1/action", 20)
     assert findings[0].problem() == {
         "pointer": "/steps/1/action",
-        "message": "there is no action 'search-messages'",
+        "message": "unknown action 'search-messages'",
     }
 
 

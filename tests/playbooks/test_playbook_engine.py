@@ -196,11 +196,11 @@ def test_a_damaged_state_is_refused_or_led_to_an_end(
         ({"run_id": float("nan")}, "is not a JSON number"),
         (
             {"pending": {"kind": "run", "step_id": "find", "action": "delete-job", "params": {}}},
-            "not one of the step it stands at",
+            "does not belong to its current step",
         ),
         (
             {"pending": {"kind": "run", "step_id": "create", "action": "create-move-job", "params": {}}},
-            "not one of the step it stands at",
+            "does not belong to its current step",
         ),
     ],
 )
@@ -217,7 +217,7 @@ def test_a_state_of_another_version_of_the_playbook_is_refused(
 ) -> None:
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
     other = load(purge_text.replace("default: 100", "default: 200"))
-    with pytest.raises(StateRefused, match="the run was begun with playbook 'purge'"):
+    with pytest.raises(StateRefused, match="the run began with playbook 'purge'"):
         next_command(other, state)
 
 
@@ -232,7 +232,7 @@ def test_comments_and_the_order_of_keys_make_no_other_version(
 @pytest.mark.parametrize("event", [Slept(), "something else"])
 def test_an_event_that_is_not_waited_for_is_refused(purge: Playbook, alert: dict[str, Any], event: Any) -> None:
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
-    with pytest.raises(StateRefused, match="the state waits for run, and was told"):
+    with pytest.raises(StateRefused, match="the state waits for run, and got the event"):
         advance(purge, state, event, now=NOW)
 
 
@@ -258,14 +258,14 @@ def test_an_expression_that_meets_data_it_cannot_handle_names_its_place_and_what
     assert finished.error["applied"] == "no"
     assert finished.error["message"] == (
         "playbook 'p', step 'two', /steps/1/with/deep/0/k: 'no\\x1baddress' is not an email address "
-        "in '{{ inputs.a.From | domain }}'. Evaluating it changed nothing. Steps that ran before it: one."
+        "in '{{ inputs.a.From | domain }}'. Evaluating it changed nothing. Earlier steps: one."
     )
 
 
 @pytest.mark.parametrize(
     ("first", "why"),
     [
-        ("{id: a, when: false, action: x}", "it was skipped, for its condition `when` did not hold"),
+        ("{id: a, when: false, action: x}", "it was skipped, because its condition `when` is false"),
         ("{id: a, action: x, on_error: [{type: '*', do: continue}]}", "it failed"),
         ("{id: a, check: true, otherwise: no}", "only action and set steps have results"),
     ],
@@ -339,7 +339,7 @@ def test_a_sleep_that_is_no_number_of_seconds_fails_the_run() -> None:
         state = begin(playbook, {}, run_id="r", now=NOW, directory="/d")
         finished, _ = drive(playbook, state, lambda *_: {})
         assert finished.error is not None
-        assert "it must give seconds from 0 to 86400" in finished.error["message"]
+        assert "must be a number of seconds from 0 to 86400" in finished.error["message"]
 
 
 def test_the_commands_of_a_run_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

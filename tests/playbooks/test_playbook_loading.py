@@ -49,16 +49,20 @@ def problems(text: str) -> dict[str, str]:
         ("#" * 300_000, "", "longer than 256 KiB"),
         (HEAD, "/steps", "line 1: the key 'steps' is missing"),
         (HEAD + "steps: []", "/steps", "line 4: list should have at least 1 item after validation, not 0"),
-        (HEAD + "steps: [1]", "/steps/0", "line 4: a step has exactly one of the keys action, check, finish and set"),
+        (
+            HEAD + "steps: [1]",
+            "/steps/0",
+            "line 4: a step must have exactly one of the keys action, check, finish and set",
+        ),
         (
             HEAD + "steps: [{id: x}]",
             "/steps/0",
-            "line 4: a step has exactly one of the keys action, check, finish and set",
+            "line 4: a step must have exactly one of the keys action, check, finish and set",
         ),
         (
             HEAD + "steps: [{id: x, action: y, check: true}]",
             "/steps/0",
-            "line 4: a step has exactly one of the keys action, check, finish and set",
+            "line 4: a step must have exactly one of the keys action, check, finish and set",
         ),
         (
             HEAD + "steps:\n- {id: x,\n   action: y, wiht: {}}",
@@ -69,12 +73,12 @@ def problems(text: str) -> dict[str, str]:
         (
             HEAD + "steps: [{id: x, action: y}, {id: x, action: z}]",
             "/steps/1/id",
-            "line 4: the step id 'x' is there twice; the first is step 1",
+            "line 4: the step id 'x' is used twice, first in step 1",
         ),
         (
             HEAD + "steps: [{id: X y, action: y}]",
             "/steps/0/id",
-            "line 4: must begin with a small letter and go on with small letters, digits and _",
+            "line 4: must start with a lower-case letter, then lower-case letters",
         ),
         (
             HEAD + "steps: [{id: x, check: 1, otherwise: y}]",
@@ -111,7 +115,7 @@ def problems(text: str) -> dict[str, str]:
             HEAD + "inputs: {n: {type: object, primary: true}, m: {type: object, primary: true}}\n"
             "steps: [{id: x, action: y}]",
             "/inputs/m/primary",
-            "line 4: only one input is primary, and n is",
+            "line 4: only one input can be primary, and n already is",
         ),
         (
             HEAD.replace("playbook: 1", "playbook: 2") + "steps: [{id: x, action: y}]",
@@ -186,7 +190,7 @@ def test_the_library_finds_playbooks_by_id_and_by_path(tmp_path: Path, purge_tex
     assert [playbook.id for playbook in library.available(tmp_path)] == ["other", "purge"]
     assert library.find("purge", tmp_path).id == "purge"
     assert library.find(str(tmp_path / "other.yaml"), tmp_path).id == "other"
-    with pytest.raises(PlaybookNotFound, match="there is no playbook 'purg'; did you mean 'purge'"):
+    with pytest.raises(PlaybookNotFound, match="unknown playbook 'purg'; did you mean 'purge'"):
         library.find("purg", tmp_path)
     with pytest.raises(PlaybookNotFound, match="can't be read"):
         library.find("../purge", tmp_path)
@@ -208,9 +212,9 @@ def test_a_setting_is_read_by_the_type_of_its_input(purge: Playbook, name: str, 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("max_messages", "many", "must be of type integer in JSON"),
-        ("max_messages", "NaN", "must be of type integer in JSON"),
-        ("alert", "[" * 100_000, "must be of type object in JSON"),
+        ("max_messages", "many", "must be JSON of type integer"),
+        ("max_messages", "NaN", "must be JSON of type integer"),
+        ("alert", "[" * 100_000, "must be JSON of type object"),
         ("destinatoin", "x", "did you mean 'destination'"),
     ],
 )

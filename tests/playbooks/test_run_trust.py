@@ -147,7 +147,7 @@ class TestSeal:
         whole = document(killed)
         whole["state"]["pending"]["params"][name] = value
         (killed / "journal.json").write_text(json.dumps(whole))
-        assert "was edited: its seal does not fit" in refused(killed).message
+        assert "was edited: its seal is invalid" in refused(killed).message
 
     @pytest.mark.parametrize("seal", [None, "", "0" * 64, 5, [], {}, "é" * 64, "\ud800"])
     def test_a_seal_that_is_none_is_refused(self, killed: Path, refused: Build, seal: Any) -> None:
@@ -174,7 +174,7 @@ class TestSeal:
         old = {"journal": 1, **{name: document(killed)[name] for name in ("playbook", "state", "in_flight")}}
         (killed / "journal.json").write_bytes(canonical({**old, "sha256": digest(old)}))
         error = refused(killed)
-        assert "an older version of this program, which did not seal it" in error.message
+        assert "an older version of this program, without a seal" in error.message
         assert "Begin a new run." in error.help
 
     def test_another_key_is_named_with_what_to_set(self, killed: Path, refused: Build) -> None:

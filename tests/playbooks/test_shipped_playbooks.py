@@ -434,7 +434,7 @@ def test_a_job_that_discovers_more_than_allowed_is_cancelled_and_the_run_says_so
     assert allowed < discovered < plan["messages"] + 100
     assert (outcome.status, outcome.exit_code) == ("incomplete", 8)
     assert f"discovered {discovered} messages, more than the {allowed} that the plan and max" in outcome.message
-    assert "It ended as CANCELLED; 0 messages were moved" in outcome.message
+    assert "It ended with status CANCELLED; 0 messages were moved" in outcome.message
     assert outcome.outputs["cancelled"] == job["messages_cancelled"] > 0
     assert [change["step"] for change in outcome.error["changes"]] == ["create", "wait"]
     report = (tmp_path / "run" / "report.md").read_text()
@@ -490,9 +490,9 @@ def test_mail_that_arrives_after_the_plan_is_not_moved_and_the_report_says_so(
     first = purge(alert, api, tmp_path / "one").outputs
     assert first["previewed"] == first["discovered"]
     until = first["searched_until"]
-    told = f"mail of the campaign that arrived after {until} is not part of this job"
+    warning = f"this job does not include mail of the campaign that arrived after {until}"
     for name in ("report.html", "report.md"):
-        assert told in (tmp_path / "one" / name).read_text()
+        assert warning in (tmp_path / "one" / name).read_text()
     second = purge(alert, api, tmp_path / "two", attempt=2).outputs
     assert second["discovered"] >= first["discovered"] + 20
     assert (second["job_id"] != first["job_id"], second["searched_until"] > until) == (True, True)
@@ -571,7 +571,7 @@ def test_a_run_that_wants_approvals_hands_out_its_plan_and_goes_on_with_it_once_
     given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
     asked = run(playbook_id, given, api, tmp_path / "one")
     assert (asked.status, asked.exit_code) == ("refused", 3)
-    assert "asks for approvals of the plan: 1 needed, 0 given" in asked.message
+    assert "requires 1 approval of the plan, and 0 were given" in asked.message
     assert sandbox.state.truth()["jobs"] == []
     # As it comes out of a file, or out of another program.
     plan = json.loads(json.dumps(asked.outputs["to_approve"]).replace('"max_drift": 10.0', '"max_drift": 10'))
@@ -643,7 +643,7 @@ def test_a_plan_that_is_for_something_else_than_the_alert_is_refused(
         playbook_id, {"alert": of, "plan": plan, "max_messages": 99_999, "search_by": "sender"}, api, tmp_path / "run"
     )
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
-    assert "The plan that was given does not" in outcome.message
+    assert "The given plan does not" in outcome.message
     assert sandbox.state.truth()["jobs"] == []
 
 

@@ -120,7 +120,7 @@ class TestOwnMail:
     ) -> None:
         bare = {name: value for name, value in alert.items() if name != "SMTPEnvelopeTo"}
         unknown = purge(bare, api, tmp_path / "one")
-        assert (unknown.exit_code, "Give them: --set own_domains=" in unknown.message) == (3, True)
+        assert (unknown.exit_code, "Name them: --set own_domains=" in unknown.message) == (3, True)
         own = purge({**bare, "From": CEO}, api, tmp_path / "two", own_domains=["corp.example"])
         assert own.exit_code == 3
         answered = purge(bare, api, tmp_path / "three", own_domains=["corp.example"])
@@ -146,7 +146,7 @@ class TestOwnMail:
     ) -> None:
         own = {**alert, "From": CEO, "DMARCResult": "pass", "SMTPEnvelopeTo": ["bob@corp.onmicrosoft.example"]}
         refused = purge(own, api, tmp_path / "one")
-        assert f"A sender may be our own: {CEO}" in refused.message
+        assert f"A sender may be your own: {CEO}" in refused.message
         outcome = purge(own, api, tmp_path / "two", allow_own_senders=True)
         assert outcome.status == "completed", outcome.error
         assert moved(sandbox) == {CEO}
@@ -157,7 +157,7 @@ class TestOwnMail:
         file = Attachment("a.msi", "application/x-msi", "", "", alert["Attachments"][0]["Sha256"])
         plant(sandbox, "dana@corp.example", 1, attachments=(file,))
         outcome = purge(alert, api, tmp_path / "run")
-        assert (outcome.exit_code, "A sender may be our own: dana@corp.example" in outcome.message) == (3, True)
+        assert (outcome.exit_code, "A sender may be your own: dana@corp.example" in outcome.message) == (3, True)
         assert sandbox.state.truth()["jobs"] == []
 
     def test_so_does_a_plan_that_is_given(
@@ -166,7 +166,7 @@ class TestOwnMail:
         plan = previewed(api, search_params={"sender": CEO, "start": START, "detections_only": False})
         own = {**alert, "From": CEO, "SMTPEnvelopeTo": ["x@partner.example"]}
         outcome = purge(own, api, tmp_path / "run", plan=plan, search_by="sender")
-        assert (outcome.exit_code, "A sender may be our own" in outcome.message) == (3, True)
+        assert (outcome.exit_code, "A sender may be your own" in outcome.message) == (3, True)
         assert sandbox.state.truth()["jobs"] == []
 
 
@@ -340,7 +340,7 @@ class TestRealSenders:
         assert (outcome.exit_code, "25 NONE" in outcome.message) == (3, True)
         # By itself the playbook does not take a plan by From for a sender that nothing proves.
         other = purge(SPOOFED, api, tmp_path / "two", plan=plan, max_clean_percent=100)
-        assert (other.exit_code, "The plan that was given does not" in other.message) == (3, True)
+        assert (other.exit_code, "The given plan does not" in other.message) == (3, True)
         assert sandbox.state.truth()["jobs"] == []
 
     def test_newsletters_count_as_clean(self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
@@ -494,7 +494,7 @@ class TestRelease:
     ) -> None:
         plant(sandbox, FALSE_POSITIVE["From"], 1, disposition="SPOOF", status="quarantined", spf="fail")
         outcome = run("false-positive-release", {"alert": FALSE_POSITIVE, "lookback_days": 30}, api, tmp_path / "run")
-        assert (outcome.exit_code, "1 message held has the verdict SPOOF" in outcome.message) == (3, True)
+        assert (outcome.exit_code, "1 message has the verdict SPOOF" in outcome.message) == (3, True)
         assert sandbox.state.truth()["jobs"] == []
 
 
@@ -507,7 +507,7 @@ def test_the_policys_own_domains_make_a_sender_our_own(
     file.write_text("policy: 1\nown_domains: [alias.test]\n")
     api = connect(sandbox, policy_file=str(file))
     outcome = purge({**alert, "From": "ceo@alias.test", "DMARCResult": "pass"}, api, tmp_path / "run")
-    assert (outcome.exit_code, "A sender may be our own: ceo@alias.test" in outcome.message) == (3, True)
+    assert (outcome.exit_code, "A sender may be your own: ceo@alias.test" in outcome.message) == (3, True)
     assert sandbox.state.truth()["jobs"] == []
 
 

@@ -183,7 +183,7 @@ class TestOwnMail:
         for number in range(40):
             flood(sandbox, f"a{number}@filler{number}.test", 20, attachments=(KIT,))
         outcome = purge(alert_of(OUTSIDER, Attachments=[PDF]), api, tmp_path / "run", max_messages=5000)
-        assert stopped(outcome, f"A sender may be our own: {CEO}", sandbox), outcome.message
+        assert stopped(outcome, f"A sender may be your own: {CEO}", sandbox), outcome.message
 
 
 class TestSilence:

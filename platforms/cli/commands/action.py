@@ -1,4 +1,4 @@
-"""A command for an action: its parameters as flags, its result as a table or as JSON."""
+"""The command of an action: its parameters as flags, its result as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from platforms.cli.views.errors import report_errors
 from platforms.cli.views.parting import Parting
 from platforms.cli.views.screen import Screen
 
-# Actions that take long and report how far they are.
-WATCHED = ("wait-for-job", "export-job-messages")
+# Actions that take long and report their progress.
+LONG_ACTIONS = ("wait-for-job", "export-job-messages")
 
 ASKS = (
-    "On a terminal it shows what it would do and asks, unless --yes, a plan or --max-messages is given or it is a dry "
-    "run. Without a terminal it never asks: there it is an interface for programs."
+    "On a terminal the command previews the change and asks for confirmation, unless you give --yes, a plan or "
+    "--max-messages, or it is a dry run. Without a terminal it never asks."
 )
 
-# The command's own flags, next to which an action can't have parameters of the same name.
+# The flags of every action's command. No parameter of an action may have these names.
 OWN = {"params": options.Parameters, "output": options.Output, "verbose": options.Verbose}
 
 
 def app(action_id: str) -> typer.Typer:
-    """The command. Raises: ParameterError for an action that does not exist."""
+    """Return the command. Raises: ParameterError for an unknown action."""
     action = catalog.find(action_id)
     flags = sorted(flags_of(action.params), key=lambda flag: (not flag.required, flag.path[:-1] != ()))
 
@@ -60,7 +60,7 @@ def app(action_id: str) -> typer.Typer:
 
 @dataclass
 class _Call:
-    """One call of an action. params: as far as they are known. begun: something may have been sent that changes."""
+    """One call of an action. params: those read so far. begun: the call may have changed something."""
 
     action: Action[Any, Any]
     given: Mapping[str, Any]
@@ -91,7 +91,7 @@ def _run(call: _Call, flags: Sequence[Flag], screen: Screen) -> None:
     if screen.json:
         screen.write_json(result)
     else:
-        from platforms.cli.views.result import show_result  # noqa: PLC0415 -- tables only where a person looks
+        from platforms.cli.views.result import show_result  # noqa: PLC0415 -- tables only on a terminal
 
         show_result(screen, action.id, result_in_flags(result, flags))
     if given.get("exit_status") and action.verdict is not None:
@@ -99,9 +99,9 @@ def _run(call: _Call, flags: Sequence[Flag], screen: Screen) -> None:
 
 
 def _other_problems(action: Action[Any, Any], params: Mapping[str, Any], known: Sequence[Problem]) -> list[Problem]:
-    """Return what else is wrong with the parameters: all problems are reported at once.
+    """Return the other problems of the parameters, so that all are reported at once.
 
-    A plan that can't be read may have what seems to be missing.
+    If the plan can't be read, missing parameters are not reported: the plan may have them.
     """
     try:
         action.check(params)
@@ -113,20 +113,20 @@ def _other_problems(action: Action[Any, Any], params: Mapping[str, Any], known: 
 
 
 def watching(screen: Screen, action: Action[Any, Any]) -> AbstractContextManager[None]:
-    """A progress bar around an action that takes long."""
-    if not screen.live or action.id not in WATCHED:
+    """Show a progress bar during an action that takes long."""
+    if not screen.live or action.id not in LONG_ACTIONS:
         return nullcontext()
-    from platforms.cli.views.progress_bar import shown_for  # noqa: PLC0415 -- only where a person looks
+    from platforms.cli.views.progress_bar import shown_for  # noqa: PLC0415 -- only on a terminal
 
     return shown_for(screen, action.title)
 
 
 def interrupted(action: Action[Any, Any], params: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Parting:
-    """Return what to say at Ctrl-C while the action runs. `given`: the flags as they were typed."""
+    """Return the text for Ctrl-C during the action. given: the flags as typed."""
     job_id = params.get("job_id")
-    if action.id in WATCHED and job_id:
+    if action.id in LONG_ACTIONS and job_id:
         return Parting(
-            f"Interrupted. Job {job_id} is still running in Cloudflare, if it has not ended.{_to_write(params, given)}",
+            f"Interrupted. Job {job_id} may still be running in Cloudflare.{_files_to_write(params, given)}",
             resume=shlex.join(["cfes", action.id, *typed(flags_of(action.params), params, given)]),
             cancel=shlex.join(["cfes", "cancel-job", "--job-id", str(job_id)]),
         )
@@ -134,23 +134,23 @@ def interrupted(action: Action[Any, Any], params: Mapping[str, Any], given: Mapp
         return Parting("Interrupted. Nothing was changed.")
     made = jobs_so_far()
     if made:
-        # A create watches its job for a while: the job is known by then.
+        # A create polls its new job for a while, so the job is known here.
         return Parting(
-            f"Interrupted. Job {made[-1]} is still running in Cloudflare, if it has not ended.",
+            f"Interrupted. Job {made[-1]} may still be running in Cloudflare.",
             resume=shlex.join(["cfes", "wait-for-job", "--job-id", made[-1]]),
             cancel=shlex.join(["cfes", "cancel-job", "--job-id", made[-1]]),
         )
-    advice = "Look before you run it again: cfes list-jobs"
+    advice = "Check before you run it again: cfes list-jobs"
     if params.get("idempotency_key"):
-        advice = "It is safe to run it again with the same --idempotency-key: an existing job is reused."
+        advice = "You can safely run it again with the same --idempotency-key: it reuses an existing job."
     return Parting(f"Interrupted. A change may have been made. {advice}")
 
 
-def _to_write(params: Mapping[str, Any], given: Mapping[str, Any] | None) -> str:
-    """Return what the command to resume takes from a file, and did not come from one."""
+def _files_to_write(params: Mapping[str, Any], given: Mapping[str, Any] | None) -> str:
+    """Name the files that the resume command reads and that do not exist yet."""
     typed_as = given or {}
     names = [name for name in FILES_ONLY if params.get(name) and not is_file(typed_as.get(name))]
-    return "".join(f" Write the {name} to {name}.json first." for name in names)
+    return "".join(f" Save the {name} as {name}.json first." for name in names)
 
 
 def _asks(action: Action[Any, Any]) -> bool:
@@ -159,10 +159,10 @@ def _asks(action: Action[Any, Any]) -> bool:
 
 def _help(action: Action[Any, Any]) -> str:
     documented = inspect.getmodule(action.function)
-    said = (documented.__doc__ or "").strip() if documented else ""
-    needs = f"Needs the permission '{action.permissions[0]}'." if action.permissions else ""
-    effect = f"Effect at worst: {action.effect}. {needs}".strip()
-    return "\n\n".join(part for part in (said or action.title, effect, ASKS if _asks(action) else "") if part)
+    text = (documented.__doc__ or "").strip() if documented else ""
+    needs = f"Requires the API token permission '{action.permissions[0]}'." if action.permissions else ""
+    effect = f"Maximum impact: {action.effect}. {needs}".strip()
+    return "\n\n".join(part for part in (text or action.title, effect, ASKS if _asks(action) else "") if part)
 
 
 def _option(flag: Flag, flags: Sequence[Flag]) -> inspect.Parameter:
@@ -173,7 +173,7 @@ def _option(flag: Flag, flags: Sequence[Flag]) -> inspect.Parameter:
         metavar=flag.metavar or None,
         hidden=flag.deprecated,
         show_default=False,
-        rich_help_panel="Search (all that are given must hold)" if flag.path[0] == SPREAD else "Options",
+        rich_help_panel="Search (messages must match all of these)" if flag.path[0] == SPREAD else "Options",
         autocompletion=_completing(flag.choices) if flag.choices else None,
     )
     kind = bool | None if flag.kind == "boolean" else str | None

@@ -1,8 +1,9 @@
-"""`cfes approve`: an approver sees what a plan does now, and signs it or rejects it."""
+"""`cfes approve`: show an approver what a plan does now, then sign or reject it."""
 
 from __future__ import annotations
 
 import secrets
+import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,49 +41,50 @@ USUAL_HOURS = 8.0
 
 
 class NotGiven(ApprovalRefused):
-    """The approver said no, or nobody was there to say yes."""
+    """The approver answered no, or nobody could be asked."""
 
     default_help = "Nothing was signed."
 
 
 @app.command("approve", cls=PlainCommand)
 def approve_(
-    plan: Annotated[str, typer.Argument(metavar="PLAN|-", help="The result of preview-job, or of a dry run, as JSON.")],
-    key: Annotated[str, typer.Option("--key", metavar="FILE", help="Your Ed25519 private key, PEM, unencrypted.")],
+    plan: Annotated[str, typer.Argument(metavar="PLAN|-", help="The result of preview-job or of a dry run, as JSON.")],
+    key: Annotated[str, typer.Option("--key", metavar="FILE", help="Your Ed25519 private key (PEM, unencrypted).")],
     name: Annotated[
         str | None,
-        typer.Option("--as", metavar="NAME", help=f"Who you are. Not needed where ${VARIABLE} names your key."),
+        typer.Option("--as", metavar="NAME", help=f"Your name. Not needed if ${VARIABLE} lists your key."),
     ] = None,
     hours: Annotated[
         float | None,
         typer.Option(
-            metavar="HOURS", help=f"How long it is valid. [default: {USUAL_HOURS:g}, or what the policy allows]"
+            metavar="HOURS",
+            help=f"How long the approval is valid. [default: {USUAL_HOURS:g}, or less if the policy says so]",
         ),
     ] = None,
     reason: Annotated[
         str | None,
-        typer.Option("--reject", metavar="REASON", help="Reject the plan instead, for this reason."),
+        typer.Option("--reject", metavar="REASON", help="Reject the plan, and give the reason."),
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Do not ask the service: rely on what the file says.")
+        bool, typer.Option("--offline", help="Do not ask the service. Rely on the numbers in the file.")
     ] = False,
     accept_differences: Annotated[
         bool,
-        typer.Option("--accept-differences", help="Sign also where the service or the policy contradicts the file."),
+        typer.Option("--accept-differences", help="Sign even if the service or the policy contradicts the file."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
     output: options.Output = None,
 ) -> None:
-    """Approve a plan: ask the service what it finds now, show it, ask you, and sign.
+    """Approve a plan: search again with your own token, show the result, and sign after your confirmation.
 
-    The service is asked with your own token: a read token, in the same settings as for the actions. Without one the
-    command says that it shows the file's claims only. It prints the approval, to be given in `approvals` with the plan;
-    or with --reject a signed rejection, which stops the plan where it is given in `approvals`. Nothing is changed.
+    Set CLOUDFLARE_API_TOKEN to your own read token. Without a token the command shows only the numbers in the file, and
+    says so. It prints the approval; pass it in `approvals` together with the plan. With --reject it prints a signed
+    rejection instead, which stops the plan. The command changes nothing in Cloudflare.
     """
     screen = Screen(output)
     with report_errors(screen), ExitStack() as opened:
         if key == "-":
-            raise ParameterError("--key takes a file: standard input is for the plan", help="Nothing was signed.")
+            raise ParameterError("--key must name a file: standard input is for the plan", help="Nothing was signed.")
         if reason is not None:
             check_reason(reason)
         clock = SystemClock()
@@ -93,22 +95,22 @@ def approve_(
         if reason is None:
             _check_requester(subject, approver)
         lifetime = _hours(hours, most_hours) * 3600
-        api = None if offline else _reading(clock)
+        api = None if offline else _read_connection(clock)
         if api is not None:
             opened.callback(api.close)
         differences = _show(screen, subject, approver, policy, api, offline=offline)
         if differences and reason is None and not accept_differences:
             raise ApprovalRefused(
-                f"the file differs from what was found: {'; '.join(differences)}",
-                help="Nothing was signed. Ask for a new plan and check that. If you accept what is shown as DIFFERENT, "
-                "add --accept-differences. To reject the plan, add --reject REASON.",
+                f"the service or the policy contradicts the file: {'; '.join(differences)}",
+                help="Nothing was signed. Ask for a new plan. To accept the lines marked DIFFERENT, add "
+                "--accept-differences. To reject the plan, add --reject REASON.",
             )
         if not yes:
-            _ask("Approve it? [y/N] " if reason is None else "Reject it? [y/N] ")
-        _hand_over(screen, _signed(subject, approver, pem, clock, lifetime, reason))
+            _ask("Approve this plan? [y/N] " if reason is None else "Reject this plan? [y/N] ")
+        _print_signed(screen, _sign(subject, approver, pem, clock, lifetime, reason))
 
 
-def _signed(
+def _sign(
     subject: Plan | DryRun, approver: str, pem: bytes, clock: Clock, lifetime: float, reason: str | None
 ) -> Approval | Rejection:
     signing = Signing(
@@ -123,8 +125,8 @@ def _signed(
     return approve(signing) if reason is None else reject(signing, reason)
 
 
-def _reading(clock: Clock) -> EmailSecurity | None:
-    """Return a connection with the approver's own token, that changes nothing; None where no token is set.
+def _read_connection(clock: Clock) -> EmailSecurity | None:
+    """Return a read-only connection with the approver's own token; None if no token is set.
 
     Raises: ConnectionSettingsError.
     """
@@ -134,7 +136,7 @@ def _reading(clock: Clock) -> EmailSecurity | None:
         connection = Connection.from_environment()
     except AuthenticationFailed:
         return None
-    # The policy says who approves, not what the approver may see.
+    # The policy restricts changes, not what an approver may read.
     return EmailSecurity(connection.model_copy(update={"policy_file": None, "read_only": True}), clock=clock)
 
 
@@ -147,7 +149,7 @@ def _show(
     *,
     offline: bool,
 ) -> list[str]:
-    """Show what is to be signed. Returns what contradicts the file. Raises: PlanRefused, and what a search raises."""
+    """Show the plan or dry run. Returns the contradictions to it. Raises: PlanRefused, and the errors of a search."""
     # Both bring the whole connector.
     from platforms.cli.approval_findings import check_subject  # noqa: PLC0415
     from platforms.cli.views.approval import show_difference, show_subject  # noqa: PLC0415
@@ -155,8 +157,8 @@ def _show(
     if api is not None and api.connection.account_id.lower() != subject.account_id.lower():
         raise ApprovalRefused(
             f"the plan is for account {subject.account_id}, and CLOUDFLARE_ACCOUNT_ID is {api.connection.account_id}",
-            help="Nothing was signed. Set CLOUDFLARE_ACCOUNT_ID to the plan's account, if that is yours; or add "
-            "--offline to rely on what the file says.",
+            help="Nothing was signed. Set CLOUDFLARE_ACCOUNT_ID to the plan's account, if that is yours. Or add "
+            "--offline to rely on the file.",
         )
     try:
         findings = check_subject(subject, approver, policy, api)
@@ -164,10 +166,10 @@ def _show(
         raise
     except PackError as error:
         raise error.restate(
-            f"the service could not be asked what it finds now: {error.message}",
-            help="Nothing was signed. Run it again; or add --offline to rely on what the file says.",
+            f"the search of the plan failed: {error.message}",
+            help="Nothing was signed. Run it again, or add --offline to rely on the file.",
         ) from None
-    why = "--offline is given" if offline else "no token is set (CLOUDFLARE_API_TOKEN)"
+    why = "--offline is set" if offline else "CLOUDFLARE_API_TOKEN is not set"
     show_subject(screen, subject, findings, offline_because=why)
     for difference in findings.differences:
         show_difference(screen, difference)
@@ -175,22 +177,22 @@ def _show(
 
 
 def _check_requester(subject: Plan | DryRun, approver: str) -> None:
-    """Raises: ApprovalRefused where the approval would not count."""
+    """Raises: ApprovalRefused if the approval would not count."""
     if subject.requested_by is not None and same_person(subject.requested_by, approver):
         raise ApprovalRefused(
             f"{subject.requested_by} is the requester, and requesters can't approve their own requests",
-            help="Nothing was signed. Ask another approver whom the policy names.",
+            help="Nothing was signed. Ask another approver of the policy.",
         )
     if not subject.requester_proved:
         raise ApprovalRefused(
             "nothing proves who requested the plan, so an approval of it would not count",
-            help="Nothing was signed. Set CFES_REQUESTED_BY where the actions run, and make a new plan with "
+            help="Nothing was signed. Set CFES_REQUESTED_BY where the actions run. Then make a new plan with "
             "preview-job, or a new dry run.",
         )
 
 
 def _approver(pem: bytes, name: str | None) -> tuple[str, Policy, float]:
-    """Return who approves, under which policy, and for how many hours at most.
+    """Return the approver, the policy, and the maximum hours of an approval.
 
     Raises: ParameterError, ApprovalRefused, PolicyUnusable.
     """
@@ -198,7 +200,7 @@ def _approver(pem: bytes, name: str | None) -> tuple[str, Policy, float]:
     if path is None:
         if name is None:
             raise ParameterError(
-                f"{VARIABLE} is not set, so nothing says whose key this is",
+                f"{VARIABLE} is not set, so the owner of the key is not known",
                 help=f"Nothing was signed. Set {VARIABLE} to the policy, or add --as NAME.",
             )
         return name, NO_POLICY, LONGEST_APPROVAL_HOURS
@@ -210,17 +212,19 @@ def _approver(pem: bytes, name: str | None) -> tuple[str, Policy, float]:
             help=f"Nothing was signed. Use your own key, or have its public key added to the policy ({VARIABLE}).",
         )
     if name is not None and name.casefold() != found.casefold():
-        raise ApprovalRefused(f"--as says {name[:64]!r}, and the key is {found}'s", help="Nothing was signed.")
+        raise ApprovalRefused(
+            f"--as is {name[:64]!r}, but the key belongs to {found}", help="Nothing was signed. Leave out --as."
+        )
     return found, policy, policy.approval_hours
 
 
 def _hours(given: float | None, most: float) -> float:
     hours = min(USUAL_HOURS, most) if given is None else given
-    # Written so that NaN is refused too.
+    # This form also refuses NaN.
     if not 0 < hours <= most:
         raise ParameterError(
-            f"--hours must be more than 0 and at most {most:g}, the longest life of an approval",
-            help="Nothing was signed.",
+            f"--hours must be more than 0 and at most {most:g}",
+            help=f"Nothing was signed. Give at most --hours {most:g}.",
         )
     return hours
 
@@ -231,25 +235,25 @@ def _warn_of_readers(screen: Screen, key: str) -> None:
     except (OSError, ValueError):
         return
     if mode & 0o077:
-        screen.say("warning: others on this machine can read or change the key file: chmod 600 it", WARNING)
+        screen.say(f"warning: other users can read or change the key file. Run: chmod 600 {shlex.quote(key)}", WARNING)
 
 
 def _ask(question: str) -> None:
-    """Raises: NotGiven unless a person says yes."""
+    """Ask for confirmation. Raises: NotGiven unless a person answers yes."""
     answer = None
     if can_answer():
         write(sys.stderr, question)
         answer = typed_answer()
     if answer is None:
         raise NotGiven(
-            "there is no terminal to ask at",
-            help="Nothing was signed. Check what is shown, then run it again with --yes.",
+            "there is no terminal to confirm on",
+            help="Nothing was signed. Review the plan above, then run it again with --yes.",
         )
     if answer.strip().lower() not in ("y", "yes"):
-        raise NotGiven("the question was not answered with yes")
+        raise NotGiven("you did not answer yes")
 
 
-def _hand_over(screen: Screen, signed: Approval | Rejection) -> None:
+def _print_signed(screen: Screen, signed: Approval | Rejection) -> None:
     rows = {
         "approver": signed.approver,
         "plan_hash": signed.plan_hash,
@@ -261,5 +265,5 @@ def _hand_over(screen: Screen, signed: Approval | Rejection) -> None:
         screen.write_json({kind: signed.token, **rows})
         return
     facts(screen.out, list(rows.items()))
-    # On a line of its own, however long: it is to be copied.
+    # On its own line, however long, so that it can be copied.
     whole(screen.out, signed.token)

@@ -1,4 +1,4 @@
-"""`cfes demo`: answer a real alert with the pack's main playbook, over HTTP, against the sandbox on this machine."""
+"""`cfes demo`: run the main playbook for an alert, over HTTP, against a sandbox on this machine."""
 
 from __future__ import annotations
 
@@ -36,39 +36,40 @@ ALERT = ROOT / "examples" / "alert.json"
 ALERT_FLAG = "--alert"
 PLAYBOOK = "phish-campaign-purge"
 
-# 20,000 messages take a few seconds to make up; much more is a sandbox that does not come up.
+# The sandbox needs a few seconds to generate 20,000 messages.
 START_SECONDS = 60
 STOP_SECONDS = 10
 
-FAREWELL = "Interrupted. The sandbox is stopped, and its job with it."
+FAREWELL = "Interrupted. The sandbox and its job were stopped."
 
 
 class SandboxFailed(PackError):
-    """The sandbox did not come up."""
+    """The sandbox did not start."""
 
 
 @app.command("demo", cls=PlainCommand)
 def demo(
     alert: Annotated[
-        Path, typer.Option(metavar="FILE", help="The alert: a Logpush record.", show_default="examples/alert.json")
+        Path,
+        typer.Option(metavar="FILE", help="The alert, a Logpush record as JSON.", show_default="examples/alert.json"),
     ] = (ALERT),
-    messages: Annotated[int, typer.Option(metavar="NUMBER", help="Size of the tenant.")] = 20_000,
+    messages: Annotated[int, typer.Option(metavar="NUMBER", help="How many messages the sandbox has.")] = 20_000,
     directory: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the journal and the files go. [default: cfes-runs/ID-TIME-RANDOM]"),
+        typer.Option(metavar="DIR", help="Directory for the run's files. [default: cfes-runs/ID-TIME-RANDOM]"),
     ] = None,
     playbook: Annotated[str, typer.Option(metavar="ID_OR_PATH", help="The playbook to run.")] = PLAYBOOK,
     output: options.Output = None,
     verbose: options.Verbose = False,
 ) -> None:
-    """Answer an alert against the sandbox: no account, no network, the same code as against the real service.
+    """Run a playbook for an alert against a sandbox. Needs no account and no network.
 
-    A tenant of made-up mail is served on this machine, the alert's campaign among it. The playbook finds it, moves it
-    out, waits, exports the evidence and writes the report. The sandbox ends with the run, its files stay. Nobody is
-    asked: no real mail is moved.
+    The command starts a sandbox with generated mail, which includes the alert's campaign. The playbook finds the
+    campaign, moves it, waits for the job, exports the evidence and writes the report. The sandbox ends with the run;
+    the files are kept. The command does not ask for confirmation, because it moves no real mail.
     """
     screen = Screen(output, verbose=verbose)
-    flags: list[InputFlag] = []  # filled when it is known which input the alert is
+    flags: list[InputFlag] = []  # filled once the playbook is read
     with report_errors(screen, flags, lambda: Parting(FAREWELL)):
         screen.configure_log()
         require_extra()
@@ -82,36 +83,36 @@ def demo(
 
 @contextmanager
 def sandbox(screen: Screen, alert: Path, messages: int) -> Iterator[dict[str, str]]:
-    """A sandbox in a process of its own while the block runs; gives the environment that connects to it.
+    """Run a sandbox as a child process during the block. Yields the environment that connects to it.
 
-    Raises: SandboxFailed with what it said.
+    Raises: SandboxFailed with the sandbox's own error.
     """
     # -P: no folder named `sandbox` of the working directory.
     command = [sys.executable, "-P", "-m", "sandbox", "--port", "0", "--until-stdin-closes"]
     command += ["--alert", str(alert), "--messages", str(messages)]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     screen.say(f"Starting the sandbox with {counted(messages, 'message')}", QUIET)
-    # A session of its own: Ctrl-C on the terminal is for this process, which then stops the sandbox.
+    # A session of its own, so that Ctrl-C reaches this process only, which then stops the sandbox.
     with (
-        tempfile.TemporaryFile() as complaints,
+        tempfile.TemporaryFile() as error_output,
         subprocess.Popen(  # noqa: S603 -- our own module, no shell
             command,
             env={**os.environ, "PYTHONPATH": path},
-            # Held open by this process alone: when it is gone, however it ended, the sandbox sees the end of it.
+            # Only this process holds the pipe open. When it ends, for any reason, the sandbox ends too.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=error_output,
             start_new_session=True,
         ) as process,
     ):
         try:
-            yield _environment(_ready(process, complaints))
+            yield _environment(_ready(process, error_output))
         finally:
             _stop(process)
 
 
-def _ready(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> dict[str, Any]:
-    """What the sandbox says when it serves: one line of JSON."""
+def _ready(process: subprocess.Popen[bytes], error_output: IO[bytes]) -> dict[str, Any]:
+    """Read the sandbox's first line, a JSON object with its address and tokens."""
     try:
         ready = json.loads(_first_line(process.stdout))
     except ValueError:
@@ -119,16 +120,16 @@ def _ready(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> dict[str,
     if isinstance(ready, dict):
         return ready
     _stop(process)
-    complaints.seek(0)
-    said = complaints.read().decode(errors="replace").strip()[-500:]
-    problem = f"the sandbox did not come up: {said or 'it said nothing'}"
+    error_output.seek(0)
+    reason = error_output.read().decode(errors="replace").strip()[-500:]
+    problem = f"the sandbox did not start: {reason or 'it reported no error'}"
     if process.returncode == ParameterError.exit_code:
-        raise ParameterError(problem, help="Nothing was run. Correct what it names.")
-    raise SandboxFailed(problem, help="Nothing was run. Try it by itself: cfes sandbox")
+        raise ParameterError(problem, help="Nothing was run. Correct the parameters that are named.")
+    raise SandboxFailed(problem, help="Nothing was run. Start the sandbox alone to see its error: cfes sandbox")
 
 
 def _first_line(stream: IO[bytes] | None) -> bytes:
-    """What comes until the first line break, the end, or the end of our patience."""
+    """Read up to the first line break, the end of the stream, or the time limit."""
     line, until = b"", time.monotonic() + START_SECONDS
     while stream is not None and not line.endswith(b"\n") and time.monotonic() < until:
         if select.select([stream], [], [], 0.5)[0]:
@@ -144,7 +145,7 @@ def _environment(ready: dict[str, Any]) -> dict[str, str]:
         "CLOUDFLARE_BASE_URL": ready["base_url"],
         "CLOUDFLARE_ACCOUNT_ID": ready["account_id"],
         "CLOUDFLARE_API_TOKEN": ready["tokens"]["full"],
-        # It shows a job at once; patience would only make the demo slow.
+        # The sandbox lists a job at once; a longer wait would only slow the demo down.
         "CFES_LISTING_LAG_SECONDS": "1",
     }
 

@@ -1,4 +1,4 @@
-"""`cfes manifest`: what the pack says of itself to other platforms."""
+"""`cfes manifest`: print, write or check the manifest that other platforms load."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 class ManifestStale(ParameterError):
-    """The file is not what the actions and playbooks say now."""
+    """The file does not match the actions and playbooks."""
 
 
 @app.command("manifest", cls=PlainCommand)
 def manifest(
-    check: Annotated[bool, typer.Option("--check", help="Exit 2 where the file is stale; write nothing.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit 2 if the file is out of date. Write nothing.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Write the file.")] = False,
     file: Annotated[
-        Path, typer.Option("--file", metavar="FILE", help="The file that is meant.", show_default="manifest.json")
+        Path, typer.Option("--file", metavar="FILE", help="The file to write or check.", show_default="manifest.json")
     ] = (pack_manifest.MANIFEST),
     output: options.Output = None,
 ) -> None:
-    """Print the manifest that is made from the actions and playbooks; or write it, or check the file."""
+    """Print the manifest of all actions and playbooks, write it to a file, or check the file."""
     screen = Screen(output)
     with report_errors(screen):
         if check and write:
-            raise ParameterError("--check and --write do not go together", help="Nothing was written.")
+            raise ParameterError("--check and --write can't be combined", help="Nothing was written.")
         if check:
             _check(screen, file)
         elif write:
@@ -51,7 +51,8 @@ def _check(screen: Screen, file: Path) -> None:
         stale = True
     if stale:
         raise ManifestStale(
-            f"{str(file)!r} is not what the actions and playbooks say now", help="Write it: cfes manifest --write"
+            f"{str(file)!r} does not match the actions and playbooks",
+            help="Nothing was written. Run: cfes manifest --write",
         )
     _done(screen, file, "up to date")
 

@@ -1,4 +1,4 @@
-"""The flags that every command has."""
+"""The flags that commands share."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ Output = Annotated[
     typer.Option(
         "--output",
         metavar="|".join(MODES),
-        help="What is written to standard output; auto: tables on a terminal, else JSON.",
+        help="Output format. auto: tables on a terminal, JSON otherwise.",
         rich_help_panel=PANEL,
         autocompletion=lambda: list(MODES),
     ),
 ]
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Log each call to standard error, on a terminal too.", rich_help_panel=PANEL),
+    typer.Option("--verbose", "-v", help="Log each API call to standard error.", rich_help_panel=PANEL),
 ]
 Parameters = Annotated[
     str | None,
-    typer.Option("--params", metavar="FILE|-", help="Parameters as one JSON object; flags override it."),
+    typer.Option("--params", metavar="FILE|-", help="A file with the parameters as a JSON object. Flags override it."),
 ]
 ExitStatus = Annotated[
     bool,
     typer.Option(
         "--exit-status",
-        help="Exit 8 where not every message succeeded, 6 where the job has not ended.",
+        help="Exit 8 if some messages did not succeed, 6 if the job has not ended.",
         rich_help_panel=PANEL,
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")]

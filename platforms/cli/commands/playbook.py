@@ -21,7 +21,7 @@ from playbooks import library
 
 app = typer.Typer(
     name="playbook",
-    help="Run, list, show and check playbooks: chains of actions as YAML.",
+    help="Run, list, show and check playbooks (chains of actions, written in YAML).",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -50,8 +50,8 @@ def run(
             "--input",
             "-i",
             metavar="FILE|-",
-            help="The alert: a file with a JSON object, an array or NDJSON, gzip or not. See --record and --each for a "
-            "file with several. NAME=@FILE reads another input.",
+            help="The alert: a file with a JSON object, a JSON array or NDJSON, plain or gzip. For a file with several "
+            "alerts, add --record or --each. NAME=@FILE reads another input from a file.",
         ),
     ] = None,
     settings: Annotated[
@@ -59,51 +59,52 @@ def run(
         typer.Option(
             "--set",
             metavar="NAME=VALUE|@FILE",
-            help="Another input; as often as needed. NAME=@FILE reads it from a file (@-: standard input), as JSON or "
-            "as text by the input's type: use it for plans and approvals. NAME=@@TEXT is the text @TEXT.",
+            help="Another input; repeat the flag as needed. NAME=@FILE reads the value from a file (@-: standard "
+            "input); use it for plans and approvals. NAME=@@TEXT gives the text @TEXT.",
         ),
     ] = None,
     directory: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the journal and the files go. [default: cfes-runs/ID-TIME-RANDOM]"),
+        typer.Option(metavar="DIR", help="Directory for the run's files. [default: cfes-runs/ID-TIME-RANDOM]"),
     ] = None,
     record: Annotated[
-        int | None, typer.Option(metavar="N", help="Which record of the alert's file is meant, where it holds several.")
+        int | None, typer.Option(metavar="N", help="Number of the alert to use, if the file has several.")
     ] = None,
     each: Annotated[
         bool,
         typer.Option(
             "--each",
-            help="One run for each record of the alert's file, one after the other. The exit code is the worst: "
-            "7, 1, 8, 5, 4, 6, 3, 2, 0 in this order.",
+            help="Run the playbook once for each alert in the file. The exit code is the worst of all runs; from worst "
+            "to best: 7, 1, 8, 5, 4, 6, 3, 2, 0.",
         ),
     ] = False,
     resume: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Resume the run in this directory; give no inputs.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Resume the run in this directory. Can't be combined with inputs."),
     ] = None,
     yes: Annotated[
         bool,
-        typer.Option("--yes", "-y", help="Do not ask before a step changes mail. Required where no terminal is."),
+        typer.Option(
+            "--yes", "-y", help="Skip the confirmation before a step changes mail. Required without a terminal."
+        ),
     ] = False,
     plan_only: Annotated[
         bool,
         typer.Option(
             "--plan-only",
-            help="Stop before the first step that changes anything, show what it would do, and write its plan. Asks "
-            "nothing and leaves no run.",
+            help="Stop before the first step that changes anything. Show what the step would do, and write its plan. "
+            "Changes nothing and leaves no run.",
         ),
     ] = False,
     out: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE|-", help="With --plan-only: a new file for the plan; else it goes to standard output."
-        ),
+        typer.Option(metavar="FILE|-", help="With --plan-only: a new file for the plan. [default: standard output]"),
     ] = None,
     exit_status: Annotated[
         bool,
         typer.Option(
             "--exit-status",
-            help="Exit 8 unless the run's output `outcome` is succeeded.",
+            help="Exit 8 unless the run's `outcome` is succeeded.",
             rich_help_panel=options.PANEL,
         ),
     ] = False,
@@ -112,12 +113,12 @@ def run(
 ) -> None:
     """Run a playbook.
 
-    Asks before each step that changes mail. Where there is no terminal to ask at, a playbook with such a step needs
-    --yes: without it nothing is run (exit 2). Every step is journalled: an interrupted run can be resumed. Where
-    standard output is not a terminal, the closing document goes there: status, outputs, run_id, directory, error.
+    The command asks for confirmation before each step that changes mail. Without a terminal such a playbook needs
+    --yes; otherwise it is not run (exit 2). An interrupted run can be resumed with --resume. If standard output is not
+    a terminal, the run ends with a JSON document: status, outputs, run_id, directory, error.
     """
     screen = Screen(output, verbose=verbose)
-    flags: list[InputFlag] = []  # filled when it is known which playbook is meant
+    flags: list[InputFlag] = []  # filled once the playbook is read
     terms = playbook_run.Terms(yes=yes, exit_status=exit_status, flags=flags)
     with report_errors(screen, flags):
         screen.configure_log()
@@ -125,19 +126,27 @@ def run(
             alone = (name, documents, settings, directory, plan_only, out, record, each)
             if any(given not in (None, False, []) for given in alone):
                 raise ParameterError(
-                    "--resume keeps the inputs that the run began with: leave out everything else",
-                    help="Nothing was run.",
+                    "--resume can't be combined with inputs or other options",
+                    help="Nothing was run. Leave them out: the run keeps the inputs that it began with.",
                 )
             raise typer.Exit(playbook_run.resume(screen, resume, terms))
         if name is None:
-            raise ParameterError("which playbook? Give an ID or a YAML file, or --resume DIR", help=_known())
+            raise ParameterError(
+                "no playbook is given",
+                help=f"Nothing was run. Give the ID of a shipped playbook ({_known()}), a YAML file, or --resume DIR.",
+            )
         if out is not None and not plan_only:
-            raise ParameterError("--out is for --plan-only", help="Nothing was run.")
+            raise ParameterError(
+                "--out needs --plan-only", help="Nothing was run. Add --plan-only, or leave out --out."
+            )
         if plan_only and directory is not None:
-            raise ParameterError("--plan-only leaves no run: leave out --directory", help="Nothing was run.")
+            raise ParameterError(
+                "--directory can't be combined with --plan-only, which leaves no run",
+                help="Nothing was run. Leave out --directory.",
+            )
         if each and (plan_only or record is not None):
             raise ParameterError(
-                "--each runs every record: leave out --plan-only and --record", help="Nothing was run."
+                "--each can't be combined with --plan-only or --record", help="Nothing was run. Leave them out."
             )
         playbook = library.find(name)
         flags += flags_of(playbook)
@@ -156,7 +165,7 @@ def run(
 
 @app.command("list", cls=PlainCommand)
 def list_(output: options.Output = None) -> None:
-    """List the playbooks that come with the pack."""
+    """List the shipped playbooks."""
     screen = Screen(output)
     with report_errors(screen):
         show_list(screen, library.available())
@@ -174,11 +183,11 @@ def show(name: Name, output: options.Output = None) -> None:
 def check(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID_OR_PATH", autocompletion=_shipped, help="[default: all that are shipped]"),
+        typer.Argument(metavar="ID_OR_PATH", autocompletion=_shipped, help="[default: all shipped playbooks]"),
     ] = None,
     output: options.Output = None,
 ) -> None:
-    """Check playbooks without running them: exit 2 where one has an error, with each problem and its place."""
+    """Check playbooks without running them. List each problem and its place. Exit 2 if a playbook has an error."""
     screen = Screen(output)
     with report_errors(screen):
         found = {name: findings(name) for name in names or _shipped()}
@@ -191,4 +200,4 @@ def _say(screen: Screen, notes: list[str]) -> None:
 
 
 def _known() -> str:
-    return f"Shipped are: {', '.join(_shipped()) or 'none'}."
+    return ", ".join(_shipped())

@@ -1,4 +1,4 @@
-"""`cfes policy`: what the organisation's policy says, and whether it can be used."""
+"""`cfes policy`: create, check and show your organisation's policy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STARTER = Path(__file__).with_name("starter_policy.yaml")
 
 app = typer.Typer(
     name="policy",
-    help="Make and check the organisation's policy.",
+    help="Create and check your organisation's policy.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -46,7 +46,7 @@ app = typer.Typer(
 
 @app.callback()
 def _root() -> None:
-    """The organisation's policy: limits that parameters can't override. See docs/reference/policy.md."""
+    """Create and check your organisation's policy: limits that parameters can't override."""
 
 
 @app.command(cls=PlainCommand)
@@ -56,30 +56,32 @@ def check(
     ] = None,
     output: options.Output = None,
 ) -> None:
-    """Check a policy and show what it says.
+    """Check a policy and show its rules.
 
-    Exits 3 where the policy can't be used, and names each problem and its place.
+    Exits 3 if the policy is invalid, and lists each problem and its place.
 
-    The approvers' public keys are checked too, which needs the extra `approval`.
+    Also checks the approvers' public keys, which needs the extra `approval`.
     """
     screen = Screen(output)
     with report_errors(screen):
         path = file or policy_file()
         if path is None:
-            raise ParameterError(f"which policy? Give a file, or set {VARIABLE}", help="Nothing was checked.")
+            raise ParameterError("no policy is given", help=f"Nothing was checked. Give a file, or set {VARIABLE}.")
         try:
             policy = load_policy(path)
             if policy.approvers:
                 public_keys(policy)
             evidence_key(policy)
         except PolicyUnusable as error:
-            error.help = "Nothing is written while a policy can't be used. Correct it, and check it again."
+            error.help = (
+                "While the policy is invalid, every change is refused. Correct the policy, then check it again."
+            )
             raise
         _show(screen, path, policy)
         if (policy.plan_needed or policy.approval_needed) and read_setting(os.environ, KEY_VARIABLE) is None:
             screen.say(
-                f"warning: the policy asks for sealed plans, and {KEY_VARIABLE} is not set here: no plan would be "
-                f"accepted. Set {KEY_VARIABLE}_FILE to the plan.key that `cfes policy init DIR` made",
+                f"warning: the policy requires sealed plans, and {KEY_VARIABLE} is not set here, so every plan would "
+                f"be refused. Set {KEY_VARIABLE}_FILE to the plan.key that `cfes policy init DIR` wrote",
                 WARNING,
             )
 
@@ -87,15 +89,15 @@ def check(
 @app.command(cls=PlainCommand)
 def init(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where the files go. It is made where it is missing.")
+        Path, typer.Argument(metavar="DIR", help="Directory for the files. It is created if it is missing.")
     ],
     output: options.Output = None,
 ) -> None:
-    """Make a first policy and the key that seals plans.
+    """Create a first policy and the key that seals plans.
 
-    Writes DIR/policy.yaml and DIR/plan.key.
+    Writes DIR/policy.yaml and DIR/plan.key. Never overwrites a file.
 
-    Prints the two settings that use them. Overwrites nothing and sends nothing.
+    Prints the two environment variables to set.
     """
     screen = Screen(output)
     with report_errors(screen):
@@ -110,7 +112,7 @@ def init(
         except OSError as error:
             raise ParameterError(
                 f"{str(error.filename)[:200]!r} can't be written: {error.strerror}",
-                help="Nothing was overwritten. Choose a directory without a policy.yaml and a plan.key.",
+                help="Nothing was overwritten. Choose a directory that has neither policy.yaml nor plan.key.",
             ) from None
         record(changed=True, place=str(directory))
         _warn_of_refusal(screen, made["policy"])
@@ -118,13 +120,17 @@ def init(
         if screen.json:
             screen.write_json({"files": [str(path) for path in made.values()], "settings": settings})
             return
-        paragraph(screen.out, "Set these where the actions run. Only that user may read plan.key.", STRONG)
+        paragraph(
+            screen.out,
+            "Set these variables where the actions run. Only that user may be able to read plan.key.",
+            STRONG,
+        )
         for name, value in settings.items():
             whole(screen.out, f"export {name}={shlex.quote(value)}")
 
 
 def _warn_of_refusal(screen: Screen, path: Path) -> None:
-    """Say at once where the file lies so that the pack will refuse it."""
+    """Warn at once if the pack will refuse the policy because of its directory."""
     try:
         load_policy(str(path))
     except PolicyUnusable as error:
@@ -137,7 +143,7 @@ def _write_new(path: Path, text: str, mode: int) -> None:
 
 
 def policy_file() -> str | None:
-    """The file that the setting names. Raises: ConnectionSettingsError."""
+    """Return the file that the setting names. Raises: ConnectionSettingsError."""
     return read_setting(os.environ, VARIABLE)
 
 
@@ -145,51 +151,51 @@ def _show(screen: Screen, path: str, policy: Policy) -> None:
     if screen.json:
         screen.write_json({"file": path, "sha256": policy_hash(policy), "policy": policy.model_dump(mode="json")})
         return
-    whole(screen.out, f"{path}: can be used", STRONG)
-    facts(screen.out, [*_said(policy), ("hash", policy_hash(policy))])
+    whole(screen.out, f"{path}: valid", STRONG)
+    facts(screen.out, [*_rules_of(policy), ("hash", policy_hash(policy))])
 
 
-def _said(policy: Policy) -> Iterator[tuple[str, str]]:
-    """What the policy says, a line each."""
+def _rules_of(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Yield the policy's rules, one line each."""
     for name, limit in (("messages", policy.max_messages), ("recipients", policy.max_recipients)):
-        yield f"{name} at most", "no limit" if limit is None else f"{limit:,}"
-    yield "drift at most", _drift(policy.max_drift_percent)
-    yield "moves to", "any folder" if policy.destinations is None else _joined(policy.destinations)
+        yield f"max {name}", "no limit" if limit is None else f"{limit:,}"
+    yield "max drift", _drift(policy.max_drift_percent)
+    yield "destinations", "any folder" if policy.destinations is None else _joined(policy.destinations)
     yield "protected recipients", _joined(policy.protected_recipients)
     yield "protected senders", _joined(policy.protected_senders)
     yield "own domains", _joined(policy.own_domains)
     yield "overrides", _joined(policy.overrides)
     yield from _each("budgets", [_budget(budget) for budget in policy.budgets] or ["none"])
-    yield "a reason is needed", "yes" if policy.reason_needed else "no"
-    yield "only observes", "yes: nothing is changed" if policy.observe else "no"
-    yield from _each("plan needed", [_condition(rule) for rule in policy.plan_needed])
-    yield from _each("approval needed", [_condition(rule) for rule in policy.approval_needed])
+    yield "reason required", "yes" if policy.reason_needed else "no"
+    yield "observe only", "yes: every change is refused" if policy.observe else "no"
+    yield from _each("plan required", [_condition(rule) for rule in policy.plan_needed])
+    yield from _each("approval required", [_condition(rule) for rule in policy.approval_needed])
     yield "approvers", _joined([_approver(approver) for approver in policy.approvers])
     yield "service accounts", _joined(policy.service_accounts)
-    yield "jobs are deleted", _deleting(policy)
-    yield "approvals live", f"{policy.approval_hours:g} h at most"
+    yield "deleting jobs", _deleting(policy)
+    yield "approvals valid for", f"up to {policy.approval_hours:g} h"
 
 
 def _drift(of_policy: float | None) -> str:
-    """The drift that holds: the smallest of the policy's and the folder's own (docs/explanation/safety-checks.md)."""
+    """Describe the effective drift: the smaller of the policy's and the folder's."""
     most = DEFAULT_DRIFT_PERCENT if of_policy is None else min(of_policy, DEFAULT_DRIFT_PERCENT)
-    said = f"{most:g} %, and 0 % for {' and '.join(IRREVERSIBLE_DESTINATIONS)}" if most else "0 %"
+    text = f"{most:g} %, and 0 % for {' and '.join(IRREVERSIBLE_DESTINATIONS)}" if most else "0 %"
     if of_policy is not None and of_policy > most:
-        said += f" (the policy's {of_policy:g} % has no effect: {most:g} % is the most that any plan allows)"
-    return said
+        text += f" (the policy's {of_policy:g} % has no effect: no plan allows more than {most:g} %)"
+    return text
 
 
 def _deleting(policy: Policy) -> str:
     if policy.delete is None:
-        return "without conditions"
+        return "allowed"
     if policy.delete.refused:
-        return "never"
-    key = " with the policy's public_key" if policy.delete.public_key is not None else ""
-    return f"after {'signed ' if policy.delete.evidence == 'signed' else ''}evidence{key}"
+        return "forbidden"
+    key = ", checked with the policy's public_key" if policy.delete.public_key is not None else ""
+    return f"allowed with {'signed ' if policy.delete.evidence == 'signed' else ''}evidence{key}"
 
 
-def _each(name: str, said: list[str]) -> Iterator[tuple[str, str]]:
-    for index, line in enumerate(said or ["never"]):
+def _each(name: str, lines: list[str]) -> Iterator[tuple[str, str]]:
+    for index, line in enumerate(lines or ["never"]):
         yield "" if index else name, line
 
 
@@ -201,16 +207,16 @@ def _budget(budget: Budget) -> str:
 
 
 def _condition(rule: Rule) -> str:
-    said = [_joined(rule.actions) if rule.actions else "MOVE, RELEASE"]
+    parts = [_joined(rule.actions) if rule.actions else "MOVE, RELEASE"]
     if rule.delivers is not None:
-        said.append("into Inbox" if rule.delivers else "not into Inbox")
+        parts.append("into Inbox" if rule.delivers else "not into Inbox")
     if rule.destinations:
-        said.append(f"to {_joined(rule.destinations)}")
+        parts.append(f"to {_joined(rule.destinations)}")
     if rule.more_than_messages is not None:
-        said.append(f"above {counted(rule.more_than_messages, 'message')}")
+        parts.append(f"above {counted(rule.more_than_messages, 'message')}")
     if rule.more_than_recipients is not None:
-        said.append(f"above {counted(rule.more_than_recipients, 'recipient')}")
-    return " ".join(said) + (_approvals(rule) if isinstance(rule, ApprovalRule) else "")
+        parts.append(f"above {counted(rule.more_than_recipients, 'recipient')}")
+    return " ".join(parts) + (_approvals(rule) if isinstance(rule, ApprovalRule) else "")
 
 
 def _approvals(rule: ApprovalRule) -> str:

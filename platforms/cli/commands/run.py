@@ -1,4 +1,4 @@
-"""`cfes run`: an action with its parameters as JSON, by the process protocol: same documents, same exit codes."""
+"""`cfes run`: run an action with JSON parameters, as the process protocol defines: same documents and exit codes."""
 
 from __future__ import annotations
 
@@ -22,17 +22,25 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command("run", cls=PlainCommand)
 def run(
     action: Annotated[
-        str, typer.Argument(metavar="ACTION", autocompletion=lambda: list(catalog.titles()), help="Its ID.")
+        str,
+        typer.Argument(
+            metavar="ACTION",
+            autocompletion=lambda: list(catalog.titles()),
+            help="The action's ID, such as create-move-job.",
+        ),
     ],
     params: Annotated[
-        str, typer.Option("--params", metavar="FILE|-", help="Parameters as one JSON object; - is standard input.")
+        str,
+        typer.Option(
+            "--params", metavar="FILE|-", help="A file with the parameters as one JSON object; - reads standard input."
+        ),
     ] = "-",
     exit_status: options.ExitStatus = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Run an action with its parameters as JSON.
+    """Run an action with its parameters as JSON, for scripts and schedulers.
 
-    Writes one JSON document to standard output: the result, or the error. For scripts and schedulers.
+    Writes one JSON document to standard output: the result or the error.
     """
     screen = Screen("json", verbose=verbose)
     given: dict[str, object] = {}
@@ -41,7 +49,7 @@ def run(
         screen.configure_log()
         found = catalog.find(action)
         if exit_status and found.verdict is None:
-            raise ParameterError(f"--exit-status: {found.id} waits for nothing", help="Nothing was sent.")
+            raise ParameterError(f"--exit-status does not apply to {found.id}", help="Nothing was sent.")
         given.update(read_object(params, "--params"))
         with watching(screen, found):
             result = found.run(given)

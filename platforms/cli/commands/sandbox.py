@@ -1,4 +1,4 @@
-"""`cfes sandbox`: the sandbox's own command line."""
+"""`cfes sandbox`: start the sandbox."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class ExtraMissing(ParameterError):
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def sandbox(context: typer.Context) -> None:
-    """Serve the remote API on this machine: see `cfes sandbox --help` for its flags."""
+    """Run a local copy of the API. See `cfes sandbox --help` for its flags."""
     require_extra()
     with bare_streams():
         raise typer.Exit(importlib.import_module("sandbox.cli").main(context.args, program="cfes sandbox"))
 
 
 def require_extra() -> None:
-    """Raises: ExtraMissing where what the sandbox is built on is not installed."""
+    """Raises: ExtraMissing if the packages of the sandbox are not installed."""
     for name in ("fastapi", "uvicorn"):
-        # find_spec is not enough: it says yes to what None in sys.modules switches off.
+        # find_spec is not enough: it also finds modules that None in sys.modules disables.
         try:
             importlib.import_module(name)
         except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""`cfes verify`: whether a bundle of evidence is still what was written. Offline."""
+"""`cfes verify`: check that an evidence bundle is unchanged. Offline."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command("verify", cls=PlainCommand)
 def verify_(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="The bundle: a folder or a zip file.")],
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="The evidence bundle: a folder or a zip file.")],
     public_key: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The Ed25519 public key, PEM, that must have signed it.")
+        str | None, typer.Option(metavar="FILE", help="The Ed25519 public key (PEM) that must have signed the bundle.")
     ] = None,
     output: options.Output = None,
 ) -> None:
-    """Verify a bundle of evidence: files, signature, and approvals. No connection is needed, nothing is changed.
+    """Verify the files, the signature and the approvals of an evidence bundle. Needs no connection, changes nothing.
 
-    Three verdicts: whether every file is unchanged, whether the signature is that of the key given, and whether the
-    approvals in the bundle are those that its policy asks for. Exit 0 where nothing is wrong; without --public-key a
-    signature is not checked. Exit 8 where a file is missing, changed or extra, each of them named; where the signature
-    is of another key, broken, removed, or absent although a key is given; or where approvals are missing or not valid.
-    Exit 2 where there is no bundle or no key to read.
+    The command checks that every file is unchanged, that the signature is valid for --public-key, and that the bundle
+    has the approvals that its policy requires. Without --public-key it does not check the signature.
+
+    Exit 0: all checks passed. Exit 8: a file is missing, changed or extra; the signature is missing, invalid or of
+    another key; or approvals are missing or invalid. Exit 2: the bundle or the key can't be read.
     """
     screen = Screen(output)
     with report_errors(screen):
@@ -69,22 +69,22 @@ def _show(screen: Screen, bundle: str, found: Verification, claims: BundleClaims
     good = found.verified and claims.check.good
     whole(screen.out, f"{bundle}: {'verified' if good else 'NOT verified'}", GOOD if good else BAD)
     paragraph(screen.out, headline(found))
-    facts(screen.out, [*_said(found), *_claimed(claims)])
+    facts(screen.out, [*_rows_of_manifest(found), *_rows_of_claims(claims)])
 
 
 _APPROVALS: dict[ApprovalState, str] = {
-    "met": "valid, and enough",
+    "met": "valid and sufficient",
     "not_needed": "not needed",
-    "not_met": "NOT ENOUGH",
+    "not_met": "NOT SUFFICIENT",
     "invalid": "NOT VALID",
     "unknown": "not known",
 }
 
 
-def _claimed(claims: BundleClaims) -> Iterator[tuple[str, str]]:
-    """Yield who asked, who approved, and under which policy, as far as the bundle shows it."""
+def _rows_of_claims(claims: BundleClaims) -> Iterator[tuple[str, str]]:
+    """Yield requester, approvers and policy, as far as the bundle has them."""
     check = claims.check
-    yield "requested by", ", ".join(check.requesters) or "nobody named"
+    yield "requested by", ", ".join(check.requesters) or "not set"
     yield "approvals", f"{_APPROVALS[check.state]}: {check.why}"
     if check.approved_by:
         yield "approved by", ", ".join(check.approved_by)
@@ -92,10 +92,10 @@ def _claimed(claims: BundleClaims) -> Iterator[tuple[str, str]]:
         yield "plan hash", claims.plan_hash
     if claims.policy_sha256 is not None:
         yield "policy hash", claims.policy_sha256
-        yield "", "That this was the policy in force, only your own copy can show: `cfes policy check` prints its hash."
+        yield "", "Compare this hash with your own copy of the policy: `cfes policy check` prints it."
 
 
-def _said(found: Verification) -> Iterator[tuple[str, str]]:
+def _rows_of_manifest(found: Verification) -> Iterator[tuple[str, str]]:
     manifest = found.manifest
     for finding in found.problems:
         yield finding.state, finding.path + (f": {finding.detail}" if finding.detail else "")
@@ -108,12 +108,12 @@ def _said(found: Verification) -> Iterator[tuple[str, str]]:
         yield "key given", found.key
     yield (
         "made",
-        f"{manifest.made_at} by {manifest.made_by or 'nobody named'}, {manifest.pack.name} {manifest.pack.version}",
+        f"{manifest.made_at} by {manifest.made_by or 'unknown'}, {manifest.pack.name} {manifest.pack.version}",
     )
     yield "account", manifest.account_id
     yield "job", manifest.job_id
     rows = f"{manifest.rows:,}" + (f", status {manifest.status} only" if manifest.status else "")
-    yield "rows", rows + (", complete" if manifest.complete else ", not proved complete")
+    yield "rows", rows + (", complete" if manifest.complete else ", completeness not proved")
     if manifest.snapshot:
-        yield "", "a snapshot: the job had not ended"
+        yield "", "a snapshot, made before the job ended"
     yield "SHA-256 of evidence.json", found.sha256

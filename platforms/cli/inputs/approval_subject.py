@@ -1,4 +1,4 @@
-"""The document that an approver is asked to sign: a plan of preview-job, or a dry run of named messages."""
+"""Read the document that an approver signs: a plan of preview-job, or a dry run of named messages."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from core.json_values import below
 if TYPE_CHECKING:
     from remediation.guardrails.plans.plan import Plan
 
-UNCHECKABLE = (
-    "this is not a plan of preview-job, and it has no ids: what the file says can't be checked against its plan_hash"
-)
+UNCHECKABLE = "the file is not a plan of preview-job and has no ids, so it can't be checked against its plan_hash"
 
 
 class DryRun(BaseModel):
-    """What a dry run of an action on named messages says. Other keys are left alone."""
+    """The result of a dry run on named messages. Other keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
 
@@ -43,11 +41,11 @@ class DryRun(BaseModel):
 
 
 def read_subject(document: Mapping[str, Any], now: datetime) -> Plan | DryRun:
-    """Return the plan or the dry run in a document, whose hash fits what is to be done.
+    """Return the plan or the dry run in a document, after checking its hash.
 
-    Raises: PlanRefused for a plan that was edited or is too old, ParameterError for what is neither.
+    Raises: PlanRefused for a plan that was edited or is too old; ParameterError for any other document.
     """
-    # A document with a search is a plan, and has to prove it by its hash: else its other fields would be believed.
+    # A document with a search must be a plan with a valid hash. Otherwise its other fields would be trusted.
     if "search_params" in document or "previewed_at" in document:
         from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415 -- brings the search's models
 
@@ -62,9 +60,9 @@ def read_subject(document: Mapping[str, Any], now: datetime) -> Plan | DryRun:
             for one in error.errors(include_input=False, include_url=False, include_context=False)
         ]
         raise ParameterError(
-            f"PLAN is not a plan: {'; '.join(p['pointer'] + ': ' + p['message'] for p in problems)}",
+            f"PLAN is not a valid plan or dry run: {'; '.join(p['pointer'] + ': ' + p['message'] for p in problems)}",
             problems=problems,
-            help="Nothing was signed. Give the whole result of preview-job, or of a dry run, as it is.",
+            help="Nothing was signed. Give the whole, unchanged result of preview-job or of a dry run.",
         ) from None
     _check_ids(found)
     return found
@@ -73,9 +71,11 @@ def read_subject(document: Mapping[str, Any], now: datetime) -> Plan | DryRun:
 def _check_ids(found: DryRun) -> None:
     """Raises: PlanRefused."""
     if found.ids is None:
-        raise PlanRefused(UNCHECKABLE, help="Nothing was signed. Take the dry run of at most 10,000 messages, whole.")
+        raise PlanRefused(
+            UNCHECKABLE, help="Nothing was signed. Give the whole result of a dry run of at most 10,000 messages."
+        )
     from remediation.guardrails.change import Change, plan_hash  # noqa: PLC0415 -- brings the whole connector
 
     change = Change(found.action, found.destination)
     if plan_hash(found.account_id, change, found.ids) != found.plan_hash or found.messages != len(set(found.ids)):
-        raise PlanRefused("the file was changed after it was made: its plan_hash does not fit its content")
+        raise PlanRefused("the file was edited: its plan_hash does not match its content")

@@ -1,7 +1,7 @@
-"""Names of parameters in a text, as they are typed: `plan` becomes `--plan @plan.json`, max_messages `--max-messages`.
+"""Replace parameter names in texts by flags: `plan` becomes `--plan @plan.json`, max_messages `--max-messages`.
 
-An action speaks of its parameters by their JSON names, for it does not know who calls it. On a command line they are
-flags, or the inputs of a playbook.
+An action does not know who calls it, so its texts use the JSON names of parameters. On a command line the parameters
+are flags, or inputs of a playbook.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.errors import ANOTHER_JOB
 if TYPE_CHECKING:
     from platforms.cli.inputs.flags import Named
 
-# Not behind what makes it a part of a longer word, or a flag already.
+# A name that is part of a longer word or already a flag is not replaced.
 _BEFORE = r"(?<![-\w/.$@{])(?<!--set )"
 _AFTER = r"(?![-\w(=]|\.\w|/\w)"
 
@@ -31,7 +31,7 @@ _SEARCH_FIELD = re.compile(rf"{_BEFORE}`?search_params\.(?=[a-z_])")
 def in_flags(text: str, flags: Sequence[Named]) -> str:
     """Return the text with each parameter's name replaced by its flag.
 
-    A name of one plain word is replaced only in backticks: elsewhere it may mean itself.
+    A name that is an ordinary word is replaced only in backticks.
     """
     if not flags:
         return text
@@ -46,24 +46,24 @@ def in_flags(text: str, flags: Sequence[Named]) -> str:
 
 
 def as_typed(flag: Named) -> str:
-    """Return the flag with what a person types behind it, where that is a file."""
+    """Return the flag, with a file name after it if its value is a file."""
     return getattr(flag, "example", "") or flag.option
 
 
 def result_in_flags(result: Mapping[str, Any], flags: Sequence[Named]) -> dict[str, Any]:
-    """Return an action's result with what it says to people in the words of the command line."""
+    """Return an action's result with flags instead of parameter names in its texts."""
 
-    def said(texts: Any) -> Any:
+    def replaced(texts: Any) -> Any:
         if isinstance(texts, Mapping):
-            return {name: said(text) if name in ("message", "next") else text for name, text in texts.items()}
-        return [said(text) for text in texts] if isinstance(texts, list) else in_flags(str(texts), flags)
+            return {name: replaced(text) if name in ("message", "next") else text for name, text in texts.items()}
+        return [replaced(text) for text in texts] if isinstance(texts, list) else in_flags(str(texts), flags)
 
-    own = {name: said(result[name]) for name in ("warnings", "refusals", "reused") if result.get(name)}
+    own = {name: replaced(result[name]) for name in ("warnings", "refusals", "reused") if result.get(name)}
     return {**result, **own}
 
 
 def document_in_flags(error: dict[str, Any], flags: Sequence[Named]) -> dict[str, Any]:
-    """Return the `error` of an error document in the words of the command line. Pointers stay as they are."""
+    """Return the `error` of an error document with flags in its texts. JSON pointers are not changed."""
     from platforms.cli.inputs.flags import flag_at  # noqa: PLC0415 -- only a command with flags has them to name
 
     if not flags:
@@ -71,10 +71,10 @@ def document_in_flags(error: dict[str, Any], flags: Sequence[Named]) -> dict[str
     message, problems = str(error.get("message") or ""), []
     for problem in error.get("problems") or ():
         flag = flag_at(flags, problem["pointer"])
-        said = in_flags(str(problem["message"]), flags)
+        text = in_flags(str(problem["message"]), flags)
         if flag is not None:
             message = message.replace(f"{problem['pointer']}: {problem['message']}", f"{flag}: {problem['message']}")
-        problems.append({**problem, "message": said, **({} if flag is None else {"flag": flag})})
+        problems.append({**problem, "message": text, **({} if flag is None else {"flag": flag})})
     changed = {"message": in_flags(message, flags), "help": in_flags(str(error.get("help") or ""), flags)}
     return {**error, **changed, **({"problems": problems} if problems else {})}
 

@@ -1,7 +1,7 @@
-"""An action's parameters as flags: made from the JSON Schema of its model, put together to one JSON document again.
+"""The flags of an action, generated from its parameters' JSON Schema, and the JSON document made from typed flags.
 
-The fields of `search_params` are flags of their own (`--sender`); any other object or list is given as JSON text or
-`@FILE`. What a value has to be is not decided here: the action checks the document.
+Each field of `search_params` is a flag (`--sender`). Any other object or list is given as JSON text or `@FILE`. The
+action itself checks the values.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ METAVARS: Mapping[Kind, str] = {
     "json": "JSON|@FILE",
 }
 
-# The one object whose fields are flags: which messages are meant is what is typed most.
+# The only object whose fields are flags.
 SPREAD = "search_params"
 
-# A longer list of choices stands in the flag's description, where lines are wrapped.
+# A longer list of choices is in the flag's description, where lines are wrapped.
 LONGEST_METAVAR = 24
 
-# Never on a command line that this program prints; nor is anything longer than a person would type.
+# Values that a printed command line never has. Nor has it a value longer than LONGEST_TYPED.
 FILES_ONLY = ("plan", "approvals")
 LONGEST_TYPED = 200
 
 
 class Named(Protocol):
-    """A flag, and the place in the parameters that it fills."""
+    """A flag, and the parameter that it sets."""
 
     @property
     def option(self) -> str:
-        """As it is typed."""
+        """The flag as typed."""
 
     @property
     def pointer(self) -> str:
-        """The place's JSON pointer."""
+        """The JSON pointer of the parameter."""
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag. path: where its value goes in the parameters. choices: what the schema lists, empty if it does not."""
+    """One flag. path: the parameter that it sets. choices: the values that the schema lists, or empty."""
 
     path: tuple[str, ...]
     kind: Kind
@@ -80,19 +80,19 @@ class Flag:
 
     @property
     def example(self) -> str:
-        """The flag with the name of a file behind it, where a person gives one; else empty."""
+        """The flag with an example file name, if its value is a file; else empty."""
         return f"{self.option} @{self.name}.json" if self.kind == "json" else ""
 
     @property
     def metavar(self) -> str:
-        """What stands behind the flag in the help."""
+        """The placeholder of the value in the help."""
         if self.choices:
             listed = "|".join(self.choices)
             return listed if len(listed) <= LONGEST_METAVAR else "CHOICE"
         return METAVARS[self.kind]
 
     def value(self, given: Any) -> Any:
-        """What was given as JSON. Raises: ParameterError where it can't be read as such."""
+        """Convert a typed value to JSON. Raises: ParameterError if it is not valid."""
         if self.kind in ("integer", "number"):
             return self._number(given)
         several = self.kind == "texts" and given.startswith("[")
@@ -104,8 +104,8 @@ class Flag:
         except (ValueError, RecursionError):
             number = None
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise ParameterError(problems=[Problem(pointer=self.pointer, message="is not a number")])
-        # 1e3 is what a person may type for 1000, and no integer in JSON.
+            raise ParameterError(problems=[Problem(pointer=self.pointer, message="not a number")])
+        # A person may type 1e3 for 1000, which is not an integer in JSON.
         return int(number) if self.kind == "integer" and float(number).is_integer() else number
 
     def _json(self, text: str) -> Any:
@@ -121,17 +121,14 @@ class Flag:
 
 
 def flags_of(params: type[ActionParams]) -> list[Flag]:
-    """A flag for every parameter of an action, in the model's order."""
+    """Return a flag for each parameter of an action, in the model's order."""
     return list(_flags(read_fields(params.model_json_schema()), ()))
 
 
 def document(
     flags: Sequence[Flag], given: Mapping[str, Any], base: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """The parameters: `base`, with every flag that was given (is not None) put over it.
-
-    Values that can't be read are left out, and told as problems.
-    """
+    """Return the parameters: `base`, overridden by each flag that is not None. Also return the problems of values."""
     found = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
     problems: list[Problem] = []
     for flag in flags:
@@ -149,10 +146,10 @@ def document(
 
 
 def typed(flags: Sequence[Flag], params: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> list[str]:
-    """Return the parameters as the words of a command line. `given`: the flags as they were typed.
+    """Return the parameters as words of a command line. given: the flags as typed.
 
-    A file stays a file. A plan or an approval that came another way becomes the name of a file to write it to: a
-    command line is visible to every user of the machine.
+    A value typed as a file keeps the file name. A plan or an approval from another source becomes the name of a file to
+    write it to, because every user of the machine can see a command line.
     """
     words: list[str] = []
     for flag in flags:
@@ -168,7 +165,7 @@ def typed(flags: Sequence[Flag], params: Mapping[str, Any], given: Mapping[str, 
 
 
 def is_file(as_typed: object) -> bool:
-    """Return whether a flag's value was typed as the name of a file that can be read again."""
+    """Return whether a flag's value was typed as a file name that can be read again."""
     return isinstance(as_typed, str) and as_typed.startswith("@") and as_typed != "@-"
 
 
@@ -182,7 +179,7 @@ def _word(flag: Flag, value: Any, as_typed: Any) -> str:
 
 
 def flag_at(flags: Sequence[Named], pointer: str) -> str | None:
-    """The flag (or flags) that a problem at this JSON pointer is about; None if it is about none."""
+    """Return the flag that a problem at this JSON pointer is about, or None."""
     for flag in flags:
         if pointer == flag.pointer or pointer.startswith(f"{flag.pointer}/"):
             return flag.option

@@ -1,6 +1,6 @@
-"""A playbook's inputs as they are typed: `--input FILE` for the primary one, `NAME=VALUE` and `NAME=@FILE` for any.
+"""Read a playbook's inputs: `--input FILE` for the primary input, `NAME=VALUE` and `NAME=@FILE` for any input.
 
-A command line is visible to every user of the machine. A plan or an approval is therefore given as a file.
+Every user of the machine can see a command line, so plans and approvals are given as files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from playbooks.language.inputs import from_text, takes_text
 
 SET, INPUT = "--set", "--input"
 
-# `--input NAME=@FILE`; every other `--input` is the name of a file.
+# `--input NAME=@FILE`. Any other value of `--input` is a file name.
 _NAMED_FILE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(@[^@].*)", re.DOTALL)
 
 HELP = "Nothing was run."
@@ -28,14 +28,14 @@ HELP = "Nothing was run."
 
 @dataclass(frozen=True)
 class InputFlag:
-    """The flag that gives one of a playbook's inputs. example: with a file, where the input is not a short text."""
+    """The flag of a playbook's input. example: the flag with a file name, if the input is an object or a list."""
 
     option: str
     pointer: str
     example: str = ""
 
 
-# More alerts than these are for a worker, not for a command that runs one after the other.
+# The command runs alerts one after the other. More of them need a worker.
 MOST_RECORDS = 100
 
 
@@ -48,16 +48,16 @@ def inputs_of(
     record: int | None = None,
     notes: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Return the inputs by their name.
+    """Return the inputs by name.
 
-    option: the one that gave the documents. record: which of several records of the primary input is meant, from 1.
-    notes: takes what to tell of the file, besides. Raises: ParameterError.
+    option: the flag that gave the documents. record: which of several records to use as the primary input, from 1.
+    notes: collects remarks about the file. Raises: ParameterError.
     """
     found = _read(playbook, documents, settings, option)
     if found.records and found.primary is not None:
         found.values[found.primary] = _one(found, record)
     elif record is not None:
-        raise ParameterError("--record needs a file of alerts", help=f"{HELP} Give the file with --input FILE.")
+        raise ParameterError("--record needs a file of alerts", help=f"{HELP} Add --input FILE.")
     if notes is not None:
         notes += found.notes
     return found.values
@@ -69,10 +69,10 @@ def inputs_of_each(
     """Return the inputs of one run for each record of the primary input. Raises: ParameterError."""
     found = _read(playbook, documents, settings, INPUT)
     if not found.records or found.primary is None:
-        raise ParameterError("--each needs a file of alerts", help=f"{HELP} Give the file with --input FILE.")
+        raise ParameterError("--each needs a file of alerts", help=f"{HELP} Add --input FILE.")
     if len(found.records) > MOST_RECORDS:
         raise ParameterError(
-            f"{found.source} holds {counted(len(found.records), 'record')}, and --each runs {MOST_RECORDS} at most",
+            f"{found.source} has {counted(len(found.records), 'record')}, and --each runs at most {MOST_RECORDS}",
             help=f"{HELP} Split the file.",
         )
     notes += found.notes
@@ -80,18 +80,20 @@ def inputs_of_each(
 
 
 def _one(found: _Inputs, number: int | None) -> dict[str, Any]:
-    """Return the record that is meant, and note which. Raises: ParameterError where that is not said."""
+    """Return the chosen record, and add a note about it. Raises: ParameterError if the choice is missing or invalid."""
     many = len(found.records)
     if number is None and many > 1:
         raise ParameterError(
-            f"{found.source} holds {counted(many, 'record')}, and a run takes one",
-            help=f"{HELP} Run each of them with `cfes playbook run --each`, or one with --record N (1 to {many}).",
+            f"{found.source} has {counted(many, 'record')}, and a run takes one",
+            help=f"{HELP} Add --each to run all of them, or --record N (1 to {many}) to run one.",
         )
     if number is not None and not 1 <= number <= many:
-        raise ParameterError(f"--record {number}: {found.source} holds {counted(many, 'record')}", help=HELP)
+        raise ParameterError(
+            f"--record {number}: {found.source} has {counted(many, 'record')}", help=f"{HELP} Give 1 to {many}."
+        )
     record = found.records[(number or 1) - 1]
     if many > 1:
-        found.notes.append(f"record {number} of {many} is used{named(record)}")
+        found.notes.append(f"Using record {number} of {many}{named(record)}.")
     return record
 
 
@@ -113,9 +115,9 @@ def _read(playbook: Playbook, documents: Sequence[str], settings: Sequence[str],
 
 
 class _Inputs:
-    """The inputs read so far, the option that gave each one, and whether standard input is used up.
+    """The inputs read so far, the flag that gave each one, and the flag that has read standard input.
 
-    records: those of the primary input, where a file gave it; `source` is that file, for errors.
+    records: the records in the file of the primary input. source: the name of that file, for errors.
     """
 
     def __init__(self, playbook: Playbook) -> None:
@@ -133,7 +135,8 @@ class _Inputs:
         name = self._playbook.primary_input
         if name is None:
             raise ParameterError(
-                f"playbook {self._playbook.id} takes no {option} FILE; give its inputs by --set", help=HELP
+                f"playbook {self._playbook.id} has no input for {option} FILE",
+                help=f"{HELP} Give its inputs with --set.",
             )
         self._refuse_second(name, option)
         self._use(file, option)
@@ -160,8 +163,8 @@ class _Inputs:
         takes_text(self._playbook, name)  # a misspelt input is named before its file is read
         if not file:
             raise ParameterError(
-                f"{option}: no file is named after @",
-                help=f"{HELP} To give a text that begins with @, write it twice: {name}=@@text",
+                f"{option}: the file name after @ is missing",
+                help=f"{HELP} To give a text that begins with @, write @ twice: {name}=@@text",
             )
         self._use(file, option)
         if name == self._playbook.primary_input and not takes_text(self._playbook, name):
@@ -171,14 +174,14 @@ class _Inputs:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise ParameterError(f"{option} {shown(file)} is not UTF-8 text", help=HELP) from None
-        # The line break that an editor puts at the end is not part of a text.
+        # Editors add a line break at the end, which is not part of the text.
         return from_text(self._playbook, name, text.removesuffix("\n").removesuffix("\r"), file=shown(file))
 
     def _refuse_second(self, name: str, option: str) -> None:
         before = self._given_by.setdefault(name, option)
         if name in self.values:
             by = option if before == option else f"{before} and {option}"
-            message = f"is given more than once, by {by}"
+            message = f"given more than once, by {by}"
             raise ParameterError(problems=[Problem(pointer=below("", name), message=message)])
 
     def _use(self, file: str, option: str) -> None:
@@ -186,7 +189,7 @@ class _Inputs:
             return
         if self._standard_input_of is not None:
             raise ParameterError(
-                f"standard input can be read once: {self._standard_input_of} and {option} both ask for it", help=HELP
+                f"standard input can be read only once: {self._standard_input_of} and {option} both read it", help=HELP
             )
         self._standard_input_of = option
 

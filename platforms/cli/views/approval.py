@@ -1,4 +1,4 @@
-"""What an approver sees before signing: what the file claims, then what the service answers now."""
+"""Show an approver what to check before signing: the file's claims, then the service's current results."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from remediation.messages.live_check import drift_of
 
 Rows = list[tuple[str, object]]
 
-# Of a breakdown and of a sample so many rows are shown: the numbers must stay on the screen.
+# Rows of a breakdown or a sample, so that the numbers stay on the screen.
 ROWS_SHOWN = 10
 LONGEST_TEXT = 300
 
 SEALS: dict[SealState, str] = {
-    "sealed": "yes: preview-job made this plan, under your CFES_PLAN_KEY",
-    "unsealed": "NO: nothing proves that preview-job made this plan",
+    "sealed": "yes: preview-job made this plan with your CFES_PLAN_KEY",
+    "unsealed": "NO: not proved that preview-job made this plan",
     "broken": "BROKEN",
     "unchecked": "not checked: CFES_PLAN_KEY is not set here",
 }
 
 
 def show_subject(screen: Screen, subject: Plan | DryRun, findings: Findings, *, offline_because: str) -> None:
-    """Show the file's claims first: what was checked comes last, just above the question."""
-    screen.say("The file says (claims: anybody can write a file)", STRONG)
+    """Show the file's claims, then the checked facts just above the question."""
+    screen.say("Claims of the file (not checked)", STRONG)
     for text in _claims(subject, findings):
-        screen.say(f"  the file says: {text}")
-    screen.say("Check this before you sign", STRONG)
+        screen.say(f"  the file claims: {text}")
+    screen.say("Check these facts before you sign", STRONG)
     screen.facts([*_what(subject), *_numbers(subject, findings), *_conditions(subject, findings)])
     if findings.service is None:
         screen.say(
-            f"THE SERVICE WAS NOT ASKED: {offline_because}. The numbers, senders and subjects are what the file says, "
-            "and a file can say anything.",
+            f"THE SERVICE WAS NOT ASKED: {offline_because}. Numbers, senders and subjects are only claims of the file, "
+            "and anybody can edit a file.",
             BAD,
         )
 
 
 def show_difference(screen: Screen, difference: str) -> None:
-    """Show one thing that differs from the file."""
+    """Show one difference from the file."""
     screen.say(f"DIFFERENT: {difference}", BAD)
 
 
 def _claims(subject: Plan | DryRun, findings: Findings) -> list[str]:
     texts = list(subject.warnings)
     if isinstance(subject, Plan):
-        can = "it can be undone" if subject.reversibility.reversible else "it can't be undone"
+        can = "can be undone" if subject.reversibility.reversible else "can't be undone"
         texts = [f"{can}: {subject.reversibility.how}", *texts, *subject.parity_notes]
         texts += [f"protected: {name}" for name in subject.protected]
-        texts += [f"a job would be refused: {r.type}: {r.message}" for r in subject.refusals]
+        texts += [f"the job would be refused: {r.type}: {r.message}" for r in subject.refusals]
         texts.append(f"counted at {subject.previewed_at}; malicious messages: {_number(subject.malicious)}")
     if findings.service is None:
         texts += [f"{name}: {value}" for name, value in _breakdowns(subject, subject.sample)]
@@ -65,7 +65,7 @@ def _claims(subject: Plan | DryRun, findings: Findings) -> list[str]:
 
 
 def _what(subject: Plan | DryRun) -> Rows:
-    """Return what the hash, and so the signature, is over."""
+    """Return the facts that the hash, and so the signature, covers."""
     rows: Rows = [
         ("account", subject.account_id),
         ("action", subject.action),
@@ -79,13 +79,14 @@ def _what(subject: Plan | DryRun) -> Rows:
 def _numbers(subject: Plan | DryRun, findings: Findings) -> Rows:
     found = findings.found
     if found is None:
-        says = "the file says" if findings.service is None else "the service can't count this search; the file says"
+        can_count = "" if findings.service is None else "; the service can't count this search"
+        source = f"claim of the file{can_count}"
         return [
-            ("messages", f"{_number(subject.messages)} ({says})"),
-            ("recipients", f"{_number(subject.recipients)} ({says})"),
+            ("messages", f"{_number(subject.messages)} ({source})"),
+            ("recipients", f"{_number(subject.recipients)} ({source})"),
         ]
     at_least = "" if found.complete else "at least "
-    # A dry run counts messages, a plan a copy in each mailbox.
+    # A dry run counts messages; a plan counts a copy in each mailbox.
     messages = found.messages if isinstance(subject, Plan) else found.distinct_messages
     rows: Rows = [
         ("messages", f"{at_least}{messages:,} now; {_before(subject.messages, messages)}"),
@@ -94,18 +95,18 @@ def _numbers(subject: Plan | DryRun, findings: Findings) -> Rows:
             f"{at_least}{len(found.recipients):,} now; {_before(subject.recipients, len(found.recipients))}",
         ),
         ("malicious", f"{at_least}{found.malicious:,} now"),
-        ("sender not proved", f"{at_least}{found.unproved:,} now: neither DMARC nor SPF proves who wrote them"),
+        ("sender not proved", f"{at_least}{found.unproved:,} now: neither DMARC nor SPF proves the sender"),
     ]
     rows += [(name, value) for name, value in _breakdowns(found, found.sample)]
     rows += [
-        ("own mail?", f"a sender is in a domain of the recipients or of the policy: {name}")
+        ("own mail?", f"this sender's domain is a recipient's or one of the policy: {name}")
         for name in found.own_senders
     ]
     rows += [
-        ("real sender?", f"clean messages, and DMARC or SPF proves the sender: {name}: {count:,}")
+        ("real sender?", f"clean messages with a sender that DMARC or SPF proves: {name}: {count:,}")
         for name, count in list(found.proved_clean.shown().items())[:ROWS_SHOWN]
     ]
-    rows += [("PROTECTED", f"your policy protects the {name}") for name in list(found.protected)[:ROWS_SHOWN]]
+    rows += [("PROTECTED", f"your policy protects this {name}") for name in list(found.protected)[:ROWS_SHOWN]]
     return rows
 
 
@@ -132,29 +133,29 @@ def _sampled(message: Mapping[str, Any]) -> str:
 
 def _before(before: int | None, now: int) -> str:
     change = drift_of(before, now)
-    said = "" if change is None else f", a drift of {change:+.1f} percent" if change else ", no drift"
-    return f"the file says {_number(before)}{said}"
+    drift = "" if change is None else f", a drift of {change:+.1f} percent" if change else ", no drift"
+    return f"{_number(before)} in the file{drift}"
 
 
 def _conditions(subject: Plan | DryRun, findings: Findings) -> Rows:
     rows: Rows = []
     if delivers(subject.action, subject.destination):
-        rows.append(("delivers mail", "YES: the messages come into users' Inbox"))
+        rows.append(("delivers mail", "YES: the messages go to users' Inbox"))
     if findings.facts is not None and isinstance(subject, Plan):
         undo, limit = findings.facts.reversibility, findings.facts.cancel_if_discovered_over
         rows += [
             ("can be undone", f"{'yes' if undo.reversible else 'NO'}. {undo.how}"),
-            ("drift allowed", f"{findings.facts.max_drift:g} percent (the file says {subject.max_drift:g})"),
+            ("allowed drift", f"{findings.facts.max_drift:g} percent ({subject.max_drift:g} in the file)"),
             (
                 "discovery limit",
-                f"{_messages(limit)} (the file says {_number(subject.cancel_if_discovered_over)})",
+                f"{_messages(limit)} ({_number(subject.cancel_if_discovered_over)} in the file)",
             ),
         ]
-    rows.append(("asked by", _requester(subject, findings)))
+    rows.append(("requested by", _requester(subject, findings)))
     if findings.seal is not None:
         rows.append(("sealed", SEALS[findings.seal]))
     if findings.need is not None:
-        rows.append(("policy asks for", findings.need or "no approval"))
+        rows.append(("policy requires", findings.need or "no approval"))
     rows += [
         ("service asked", findings.service or "NO"),
         ("plan_hash", subject.plan_hash),
@@ -166,11 +167,11 @@ def _conditions(subject: Plan | DryRun, findings: Findings) -> Rows:
 def _requester(subject: Plan | DryRun, findings: Findings) -> str:
     name = subject.requested_by
     if name is None:
-        return "not stated"
+        return "not set"
     if not subject.requester_proved:
-        return f"{name} (CLAIMED: a parameter says so, nothing proves it)"
-    proof = "proved, and sealed with the plan" if findings.seal == "sealed" else "the file says that this is proved"
-    account = "; a service account: the policy asks for one more approval" if findings.service_account else ""
+        return f"{name} (CLAIMED by a parameter, not proved)"
+    proof = "proved, and sealed with the plan" if findings.seal == "sealed" else "proved, as the file claims"
+    account = "; a service account, so the policy requires one more approval" if findings.service_account else ""
     return f"{name} ({proof}{account})"
 
 

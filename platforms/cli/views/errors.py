@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _CHANGED = {"no": "nothing", "unknown": "not known: a change may have been made", "yes": "yes"}
 
 # Sentences of a message or a help that repeat the line `changed: nothing`.
-_REPEATS_CHANGED = re.compile(r"(?:Nothing was (?:changed|sent|run)[^.]*|No job was created)\.\s*")
+_REPEATS_CHANGED = re.compile(r"(?:Nothing was (?:changed|checked|sent|run)[^.]*|No job was created)\.\s*")
 
 
 @contextmanager

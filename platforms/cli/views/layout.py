@@ -1,6 +1,6 @@
-"""Lines for a terminal, broken at blanks only: an ID, a hash, a path or a command is whole wherever it is copied.
+"""Break lines for a terminal at blanks only, so that an ID, a hash, a path or a command can be copied whole.
 
-What does not fit on a line is left to the terminal, which breaks it for the eye alone.
+A word that is wider than the line is left to the terminal, which wraps it without a line break.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from platforms.cli.views.palette import QUIET
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Below this width a name stands above its value, and a column's title above its cell.
+# Below this width a name is above its value, and a column's title above its cell.
 NARROW = 60
 
-# A terminal of 0 or 1 columns is a mistake of its settings.
+# A terminal of 0 or 1 columns has wrong settings.
 NARROWEST = 20
 
 # A pipe or a file has no width.
 UNBOUNDED = 100_000
 
-# A longer name has its value behind it, or on the next line where there is no room.
+# A longer name does not widen the column of names.
 LONGEST_NAME = 28
 
 GAP = 2
 
-# What is copied as a whole: a command after a colon, what is quoted, and a word.
+# Parts that are not broken: a command after a colon, a quoted text, and a word.
 _WHOLE = re.compile(
     r"(?P<gap>\s*)(?P<word>(?<=: )cfes .*$"
     r"|`[^`]*`\S*"
@@ -44,20 +44,20 @@ _PATH = re.compile(r"(?:~|\.{0,2})/\S[^\n]*\Z")
 
 
 class Whole(str):
-    """A text that is copied as it is: a path, which may have blanks in it."""
+    """A text that is never broken, such as a path with blanks in it."""
 
     __slots__ = ()
 
 
 def width_of(console: Console) -> int:
-    """Return how many columns a line may take. A pipe is without bound unless COLUMNS says otherwise."""
+    """Return the width of a line. A pipe has no limit unless COLUMNS is set."""
     if not console.is_terminal and not console._environ.get("COLUMNS"):
         return UNBOUNDED
     return max(console.width, NARROWEST)
 
 
 def broken(text: str, width: int) -> list[str]:
-    """Return the lines of a text. Only what stands between blanks is moved to another line, never cut."""
+    """Break a text into lines at blanks. Words are moved to another line, never cut."""
     if isinstance(text, Whole) or _PATH.match(text):
         return [visible(text)]
     lines: list[str] = []
@@ -76,7 +76,7 @@ def broken(text: str, width: int) -> list[str]:
 
 
 def paragraph(console: Console, text: object, style: str = "", indent: int = 0) -> None:
-    """Print a text, its lines broken at blanks; those after the first are indented."""
+    """Print a text, with lines broken at blanks. Lines after the first are indented."""
     width = width_of(console)
     for number, line in enumerate(broken(_text(text), width - indent)):
         whole(console, f"{' ' * indent if number else ''}{line}", style)
@@ -87,15 +87,15 @@ def _text(value: object) -> str:
 
 
 def whole(console: Console, text: object, style: str = "") -> None:
-    """Print one line as it is, however long: it is there to be copied."""
-    from rich.text import Text  # noqa: PLC0415 -- only where a person looks
+    """Print one line without breaking it, however long, so that it can be copied."""
+    from rich.text import Text  # noqa: PLC0415 -- only on a terminal
 
     console.print(Text(visible(str(text)).rstrip(), style=style), soft_wrap=True)
 
 
 def facts(console: Console, rows: Sequence[tuple[str, object]]) -> None:
     """Print names and values: side by side, or on a narrow terminal one above the other."""
-    from rich.text import Text  # noqa: PLC0415 -- only where a person looks
+    from rich.text import Text  # noqa: PLC0415 -- only on a terminal
 
     width = width_of(console)
     if width < NARROW:
@@ -108,7 +108,7 @@ def facts(console: Console, rows: Sequence[tuple[str, object]]) -> None:
         lines = broken(_text(value), room)
         shown = visible(name)
         if any(cell_len(line) > room for line in lines):
-            # Beside the name it would be broken by the terminal: a hash is read as a whole.
+            # Beside its name the terminal would wrap it.
             stacked(console, name, value)
             continue
         if cell_len(shown) > column and (len(lines) > 1 or cell_len(shown) + GAP + cell_len(lines[0]) > width):
@@ -131,7 +131,7 @@ def stacked(console: Console, name: str, value: object) -> None:
 
 
 def fitted(text: str, width: int) -> str:
-    """Return a text of at most so many cells: what is cut off is replaced by an ellipsis."""
+    """Cut a text to at most so many cells. An ellipsis replaces the rest."""
     if cell_len(text) <= width:
         return text
     kept, room = [], width - 1
@@ -144,12 +144,12 @@ def fitted(text: str, width: int) -> str:
 
 
 def padded(text: str, width: int, *, right: bool = False) -> str:
-    """Return a text filled up to so many cells."""
+    """Pad a text to so many cells."""
     gap = " " * max(0, width - cell_len(text))
     return f"{gap}{text}" if right else f"{text}{gap}"
 
 
 def in_columns(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    """Return one line of a table, without blanks at its end."""
+    """Return one line of a table, without trailing blanks."""
     parts: Iterator[str] = (padded(*one[:2], right=one[2]) for one in zip(cells, widths, right, strict=True))
     return (" " * GAP).join(parts).rstrip()

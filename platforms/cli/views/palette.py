@@ -1,6 +1,6 @@
-"""The colours of the terminal. Each can be read on white and on black: its contrast is at least 4.5 (WCAG 1.4.3).
+"""The colours of the terminal. Each has a contrast of at least 4.5 on white and on black (WCAG 1.4.3).
 
-A colour never says anything alone: a mark or a word says it too.
+A colour never carries information alone: a mark or a word carries it too.
 """
 
 GOOD = "#00875f"

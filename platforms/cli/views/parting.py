@@ -1,4 +1,4 @@
-"""What is said at Ctrl-C: what goes on without us, how to come back to it, how to stop it."""
+"""The text at Ctrl-C: what is still running, and the commands to resume or cancel it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from platforms.cli.views.screen import Screen
 
 @dataclass(frozen=True)
 class Parting:
-    """resume, cancel: commands to copy."""
+    """A message and two commands to copy: resume, cancel."""
 
     message: str = "Interrupted."
     resume: str | None = None
     cancel: str | None = None
 
     def say(self, screen: Screen) -> None:
-        """Tell the person."""
+        """Show the text and the commands."""
         screen.say(self.message, STRONG)
         if self.resume is not None:
             screen.command("resume", self.resume)

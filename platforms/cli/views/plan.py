@@ -1,4 +1,4 @@
-"""A plan, and a change of named messages, for a person on a terminal."""
+"""Show a plan, or a change of named messages, on a terminal."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ CHANGE_COLUMNS = (
 BREAKDOWNS = {
     "by_recipient_domain": "recipient domain",
     "by_sender": "sender",
-    "proved_clean": "clean, of a proved sender",
+    "proved_clean": "clean, sender proved",
     "by_disposition": "verdict",
     "by_delivery_status": "delivery status",
 }
 
 
-# As mail programs name them.
+# The names that mail programs show.
 FOLDERS = {
     "JunkEmail": "Junk Email",
     "DeletedItems": "Deleted Items",
@@ -48,9 +48,9 @@ FOLDERS = {
     "RecoverableItemsPurges": "Recoverable Items (Purges)",
 }
 
-MOVED_BACK = "move-messages with the same IDs moves them to Inbox; the folder that each came from is not known."
+MOVED_BACK = "move-messages with the same IDs moves them to Inbox. Their original folders are not known."
 
-# What a change of named messages came to: of no use before it is made.
+# Fields about the outcome, which are not shown before the change.
 OUTCOME = {
     *("dry_run", "done", "succeeded", "failed", "unknown", "not_sent", "unaccounted", "truncated"),
     "rows_without_id",
@@ -58,10 +58,10 @@ OUTCOME = {
 
 
 def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None = None) -> None:
-    """Show what would be done, to whom, and what would refuse it; the hash last, where it is copied from.
+    """Show a plan: its effect, its recipients, the reasons for refusal, and the hash last.
 
-    console: where a person is asked; else the result goes to standard output, and what would refuse it to standard
-    error.
+    console: where a person is asked for confirmation. Without it the plan goes to standard output, and the reasons for
+    refusal go to standard error.
     """
     out = console or screen.out
     for key, title in BREAKDOWNS.items():
@@ -79,9 +79,9 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
         *_single_values(plan),
         ("malicious", _number(plan["malicious"])),
         ("sender not proved", _number(plan["unproved"])),
-        ("the count is", ": ".join([plan["parity"], *plan["parity_notes"]])),
+        ("count", ": ".join([plan["parity"], *plan["parity_notes"]])),
         ("can be undone", f"{text_of(undo.reversible)}: {undo.how}"),
-        ("drift allowed", f"{plan['max_drift']:g} percent until the job is created"),
+        ("allowed drift", f"{plan['max_drift']:g} percent until the job is created"),
         (
             "discovery limit",
             f"{_number(plan['cancel_if_discovered_over'])}; a job with more messages is cancelled",
@@ -89,7 +89,7 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
         ("approvals needed", plan["approvals_needed"]),
         *(("protected", one) for one in plan["protected"]),
         *(("may be our own", one) for one in plan["own_senders"]),
-        ("asked by", (plan["requested_by"] or "not stated") + ("" if plan["requester_proved"] else " (not proved)")),
+        ("requested by", (plan["requested_by"] or "not set") + ("" if plan["requester_proved"] else " (not proved)")),
         ("counted at", plan["previewed_at"]),
         ("plan_hash", plan["plan_hash"]),
     ]
@@ -101,7 +101,7 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
 
 def _show_refusals(screen: Screen, refusals: Iterable[Mapping[str, Any]], console: Console | None) -> None:
     for refusal in refusals:
-        line = f"would be refused: {refusal['type']}: {refusal['message']}"
+        line = f"The job would be refused: {refusal['type']}: {refusal['message']}"
         if console is None:
             screen.say(line, BAD)
         else:
@@ -109,25 +109,25 @@ def _show_refusals(screen: Screen, refusals: Iterable[Mapping[str, Any]], consol
 
 
 def undo_of(action: Action[Any, Any] | None, shown: Mapping[str, Any]) -> Reversibility:
-    """Return whether what a call does can be undone, and how.
+    """Return whether a call can be undone, and how.
 
-    It is computed from the call's own action and folder, as a plan or a dry run shows them: an action's worst case may
-    be irreversible, and a move to JunkEmail is not. What a plan says of it is not read.
+    The answer comes from the call's own action and folder: an action's maximum impact may be irreversible while this
+    move to JunkEmail is not. The plan's own field for it is not read.
     """
     from remediation.guardrails.plans.plan import Reversibility, reversibility_of  # noqa: PLC0415 -- brings the search's models
 
     if shown.get("action") in ("MOVE", "RELEASE"):
         undo = reversibility_of(shown["action"], shown.get("destination"))
         if undo.reversible and "dry_run" in shown:
-            # restore-messages reads a job's rows, and named messages have none.
+            # restore-messages needs a job's rows, and named messages have no job.
             return Reversibility(reversible=True, how=MOVED_BACK)
         return undo
     reversible = action is not None and action.effect != "irreversible"
-    return Reversibility(reversible=reversible, how="by another call" if reversible else "What it does is permanent.")
+    return Reversibility(reversible=reversible, how="by another call" if reversible else "The change is permanent.")
 
 
 def effect_of(action: Action[Any, Any] | None, shown: Mapping[str, Any] | None) -> str:
-    """Return in one line what a call does, to how many, and whether it can be undone. shown: by its preview, if any."""
+    """Describe a call in one line: action, number of messages, whether it can be undone. shown: its preview, if any."""
     shown = shown or {}
     undo = "can be undone" if undo_of(action, shown).reversible else "can't be undone"
     if shown.get("action") not in ("MOVE", "RELEASE"):
@@ -142,9 +142,9 @@ def effect_of(action: Action[Any, Any] | None, shown: Mapping[str, Any] | None) 
 
 
 def show_change(screen: Screen, result: Mapping[str, Any], console: Console | None = None) -> None:
-    """Show what was done to each message, or in a dry run what the messages are; then the counts.
+    """Show the outcome of each message, or in a dry run the messages, and then the counts.
 
-    console: where a person is asked about a dry run.
+    console: where a person is asked for confirmation of a dry run.
     """
     out = console or screen.out
     for key, title in BREAKDOWNS.items():
@@ -155,22 +155,22 @@ def show_change(screen: Screen, result: Mapping[str, Any], console: Console | No
         grid(out, SAMPLE_COLUMNS, [_sample_row(message) for message in result["sample"]], hint=hint)
     rows = result["results"]
     if rows:
-        # What did not succeed comes first: it is what somebody has to look at.
+        # Failures come first.
         shown = sorted(rows, key=lambda row: bool(row.get("success")))[:LONGEST_LIST]
         grid(out, CHANGE_COLUMNS, [_change_row(row) for row in shown], hint="" if console is not None else IN_JSON)
         if len(rows) > len(shown):
-            screen.say(f"{len(shown)} of {counted(len(rows), 'row')} shown; --output json has all", QUIET)
+            screen.say(f"Showing {len(shown)} of {counted(len(rows), 'row')}. Use --output json to see all.", QUIET)
     left_out = {"results", "warnings", "ids", "sample", "refusals", *BREAKDOWNS}
     if console is not None:
         left_out |= OUTCOME
-    told = list(named_values({name: value for name, value in result.items() if name not in left_out}))
+    values = list(named_values({name: value for name, value in result.items() if name not in left_out}))
     if result["dry_run"]:
         undo = undo_of(None, result)
-        told.append(("can be undone", f"{text_of(undo.reversible)}: {undo.how}"))
-    facts(out, [*told, *_single_values(result)])
+        values.append(("can be undone", f"{text_of(undo.reversible)}: {undo.how}"))
+    facts(out, [*values, *_single_values(result)])
     _show_refusals(screen, result.get("refusals", ()), console)
     if result["dry_run"] and console is None:
-        screen.say("a dry run: nothing was changed; --no-dry-run does it", WARNING)
+        screen.say("This was a dry run: nothing was changed. Add --no-dry-run to make the change.", WARNING)
 
 
 def _breakdown(out: Console, title: str, counts: Mapping[str, int], messages: int) -> None:
@@ -183,7 +183,7 @@ def _breakdown(out: Console, title: str, counts: Mapping[str, int], messages: in
 
 
 def _single_values(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what all messages have in common: a table of one row would say no more."""
+    """Yield the breakdowns with a single value, which need no table."""
     for key, title in BREAKDOWNS.items():
         counts = shown.get(key) or {}
         if len(counts) == 1:

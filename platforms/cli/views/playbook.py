@@ -1,4 +1,4 @@
-"""Playbooks and their problems, for people and for programs."""
+"""Show playbooks and their problems, to people and to programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from playbooks.language.format import ActionStep, CheckStep, FinishStep, InputSp
 
 
 def show_list(screen: Screen, playbooks: Sequence[Playbook]) -> None:
-    """ID and title of each."""
+    """Show the ID and the title of each playbook."""
     if screen.json:
         screen.write_json(
             {"playbooks": [{"id": p.id, "title": p.title, "description": p.description} for p in playbooks]}
@@ -28,11 +28,11 @@ def show_list(screen: Screen, playbooks: Sequence[Playbook]) -> None:
     if playbooks:
         grid(screen.out, (Column("playbook", 22), Column("title", 30, fold=True)), [(p.id, p.title) for p in playbooks])
     else:
-        screen.say("no playbooks", QUIET)
+        screen.say("There are no playbooks.", QUIET)
 
 
 def show_playbook(screen: Screen, playbook: Playbook) -> None:
-    """Inputs, steps and outputs; for programs the playbook itself."""
+    """Show inputs, steps and outputs; for programs the playbook itself."""
     if screen.json:
         screen.write_json(playbook.document())
         return
@@ -57,7 +57,7 @@ def show_playbook(screen: Screen, playbook: Playbook) -> None:
 
 
 def show_findings(screen: Screen, found: Mapping[str, Sequence[Finding]]) -> None:
-    """What was found in each playbook. Raises: typer.Exit(2) where one has an error."""
+    """Show the findings of each playbook. Raises: typer.Exit(2) if one has an error."""
     errors = [(name, finding) for name, list_ in found.items() for finding in list_ if finding.severity == "error"]
     if screen.json and errors:
         problems = [
@@ -91,16 +91,16 @@ def _line(finding: Finding) -> str:
 
 def _input(spec: InputSpec) -> str:
     types = spec.type if isinstance(spec.type, str) else " or ".join(spec.type)
-    said = [types]
+    parts = [types]
     if spec.primary:
-        said.append("given by --input")
+        parts.append("given by --input")
     if spec.has_default:
-        said.append(f"default {json.dumps(spec.default)}")
+        parts.append(f"default {json.dumps(spec.default)}")
     else:
-        said.append("required")
+        parts.append("required")
     if spec.enum:
-        said.append("one of " + ", ".join(json.dumps(value) for value in spec.enum))
-    return f"{', '.join(said)}. {' '.join(spec.description.split())}".strip()
+        parts.append("one of " + ", ".join(json.dumps(value) for value in spec.enum))
+    return f"{', '.join(parts)}. {' '.join(spec.description.split())}".strip()
 
 
 def _step(step: Step) -> str:
@@ -110,7 +110,7 @@ def _step(step: Step) -> str:
         case CheckStep():
             what = f"checks {step.check}"
         case FinishStep():
-            what = f"ends here if {step.finish}"
+            what = f"ends the run if {step.finish}"
         case _:
             what = f"sets {', '.join(step.set_)}"
     when = f" (when {step.when})" if step.when is not True else ""

@@ -1,4 +1,4 @@
-"""One line on a terminal that shows how far a long action has come."""
+"""Show the progress of a long action in one line on a terminal."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from platforms.cli.views.layout import NARROW
 from platforms.cli.views.palette import GOOD, QUIET
 from platforms.cli.views.screen import Screen, safe
 
-# From this width on there is room for a bar.
+# The smallest width with room for a bar.
 ROOMY = 100
 
 
 class Bar:
-    """A spinner with a title, and a bar once something reports how far it is. Also a listener of core.progress."""
+    """A spinner with a title, and a bar once an action reports progress. Listens to core.progress."""
 
     def __init__(self, console: Console) -> None:
         self._narrow = console.width < NARROW
-        # The count and the time left are what is looked for: the bar gives way first, then the title.
+        # The count and the time left matter most: without room the bar is left out first, then the title is cut.
         columns: list[ProgressColumn] = [SpinnerColumn(_spinner(console)), _Field("title", ratio=1)]
         if console.width >= ROOMY:
             columns.append(BarColumn(24, complete_style=GOOD, finished_style=GOOD, pulse_style=QUIET))
@@ -43,35 +43,35 @@ class Bar:
         self._progress.stop()
 
     def begin(self, title: str) -> None:
-        """Something begins that may take a while."""
+        """Start the line with a title."""
         self._progress.reset(
             self._task, start=True, total=None, completed=0, visible=True, title=title, count="", note=""
         )
 
     def note(self, text: str) -> None:
-        """Say what is going on, for as long as it is."""
+        """Show a remark behind the count."""
         # On a narrow terminal the time left, which comes last, is what matters.
         self._progress.update(self._task, note=text.rpartition(", ")[2] if self._narrow else text)
 
-    def heard(self, told: progress.Progress) -> None:
-        """Show what an action reports."""
-        of = "" if told.total is None else f"/{told.total:,}"
-        unit = told.unit.removesuffix("s") if (told.total or told.done) == 1 else told.unit
+    def heard(self, report: progress.Progress) -> None:
+        """Show the progress that an action reports."""
+        of = "" if report.total is None else f"/{report.total:,}"
+        unit = report.unit.removesuffix("s") if (report.total or report.done) == 1 else report.unit
         self._progress.update(
             self._task,
-            total=told.total,
-            completed=min(told.done, told.total or told.done),
-            count=f"{told.done:,}{of}" if self._narrow else f"{told.done:,}{of} {unit}",
+            total=report.total,
+            completed=min(report.done, report.total or report.done),
+            count=f"{report.done:,}{of}" if self._narrow else f"{report.done:,}{of} {unit}",
         )
-        self.note(told.note)
+        self.note(report.note)
 
     def end(self) -> None:
-        """It is over; the line goes."""
+        """Remove the line."""
         self._progress.update(self._task, visible=False)
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Take the line off the terminal while the block has it."""
+        """Hide the line during the block."""
         self._progress.stop()
         try:
             yield
@@ -81,7 +81,7 @@ class Bar:
 
 @contextmanager
 def shown_for(screen: Screen, title: str) -> Iterator[None]:
-    """Show a bar while the block runs, where there is a terminal to show it on."""
+    """Show a bar during the block, if there is a terminal."""
     if not screen.live:
         yield
         return
@@ -91,7 +91,7 @@ def shown_for(screen: Screen, title: str) -> Iterator[None]:
 
 
 class _Narrower(Progress):
-    """Leaves room for the ^C that a terminal echoes: with it the line would wrap, and a part of it stay behind."""
+    """Leaves room for the ^C that a terminal echoes. Otherwise the line would wrap, and a part would remain."""
 
     def __init__(self, *columns: ProgressColumn, console: Console) -> None:
         self._terminal = console
@@ -102,7 +102,7 @@ class _Narrower(Progress):
 
 
 class _Field(ProgressColumn):
-    """A text of the task, safe to show, cut where there is no room."""
+    """A text of the task, made safe for a terminal, and cut if there is no room."""
 
     def __init__(self, name: str, ratio: int | None = None, *, cut: bool = True) -> None:
         super().__init__(Column(no_wrap=True, overflow="ellipsis", ratio=ratio))
@@ -112,7 +112,7 @@ class _Field(ProgressColumn):
     def render(self, task: Task) -> Text:
         text = safe(task.fields[self._name])
         if not self._cut:
-            # A table takes room from every column alike, but not below its longest word.
+            # A table shrinks every column, but not below its longest word.
             text = Text(text.plain.replace(" ", "\N{NO-BREAK SPACE}"))
         return text
 

@@ -1,4 +1,4 @@
-"""An action's result for a person on a terminal."""
+"""Show an action's result on a terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JOB_COLUMNS = (
     Column("created", 20, rank=3),
     Column("search", 24, rank=5),
 )
-# What most searches have: what tells one search from another comes first, for a table cuts the end.
+# Fields that most searches have. They come last, because a table cuts the end of a cell.
 _WINDOW = ("start", "end", "detections_only", "submissions")
 
 MESSAGE_COLUMNS = (
@@ -47,27 +47,27 @@ ROW_COLUMNS = (
 
 
 def show_result(screen: Screen, action_id: str, result: Result) -> None:
-    """Print a result as tables; what it warns of goes to standard error."""
+    """Print a result as tables, and its warnings on standard error."""
     _VIEWS.get(action_id, _as_facts)(screen, {name: value for name, value in result.items() if name != "truncated"})
     for name, cut in (result.get("truncated") or {}).items():
         shown = f"the first {cut['kept']:,} of {cut['total']:,}" if result[name] is not None else "none"
-        screen.say(f"! {name}: {shown} are shown; --max-result-bytes shows more", WARNING)
+        screen.say(f"! {name}: showing {shown}. Raise --max-result-bytes to see more.", WARNING)
     for warning in result.get("warnings") or ():
         screen.say(f"! {warning}", WARNING)
 
 
 def _as_facts(screen: Screen, result: Result) -> None:
-    job = _as_people_read(result.get("job"))
+    job = _without_tag(result.get("job"))
     own = {name: value for name, value in result.items() if name not in ("job", "warnings", "resume")}
     rows = list(named_values(own))
     if isinstance(job, Mapping):
-        # The job's own words come after; what the result said already is not said twice.
+        # The job's fields follow, without those that the result already has.
         rows += [(name, value) for name, value in named_values(job) if name not in own]
     facts(screen.out, rows)
 
 
-def _as_people_read(job: Any) -> Any:
-    """Return a job with what a person wrote in its comment, without the stamp in front."""
+def _without_tag(job: Any) -> Any:
+    """Return a job whose comment has no tracking tag."""
     if not isinstance(job, Mapping) or not isinstance(job.get("comment"), str):
         return job
     return {**job, "comment": reason_in(job["comment"]) or None}
@@ -78,7 +78,7 @@ def _jobs(screen: Screen, result: Result) -> None:
     if jobs:
         grid(screen.out, JOB_COLUMNS, [_job_row(job) for job in jobs])
     count = result["count"]
-    screen.say(counted(count, "job") if count else "no jobs", QUIET)
+    screen.say(counted(count, "job") if count else "No jobs.", QUIET)
 
 
 def _job_row(job: Result) -> Sequence[object]:
@@ -111,7 +111,7 @@ def _messages(screen: Screen, result: Result) -> None:
     more = {name: value for name, value in result.items() if name not in ("messages", "warnings")}
     facts(screen.out, list(named_values(more)))
     if result["count"] > len(found):
-        screen.say(f"the first {len(found)} are shown; --sample shows more", QUIET)
+        screen.say(f"Showing the first {len(found)}. Raise --sample to see more.", QUIET)
 
 
 def _message_row(message: Result) -> Sequence[object]:
@@ -130,7 +130,9 @@ def _export(screen: Screen, result: Result) -> None:
         grid(screen.out, ROW_COLUMNS, [_export_row(row) for row in rows])
     _as_facts(screen, {name: value for name, value in result.items() if name != "messages"})
     if not result["done"]:
-        screen.say("not done: run it again with the `resume` object that --output json shows", WARNING)
+        screen.say(
+            "The export is not finished. Run it again with the `resume` object that --output json shows.", WARNING
+        )
 
 
 def _export_row(row: Result) -> Sequence[object]:
@@ -147,10 +149,12 @@ def _export_row(row: Result) -> Sequence[object]:
 def _wait(screen: Screen, result: Result) -> None:
     _as_facts(screen, result)
     if not result["done"]:
-        screen.say(f"not done yet: cfes wait-for-job --job-id {result['job_id']} goes on waiting", WARNING)
+        screen.say(f"The job has not ended. To keep waiting: cfes wait-for-job --job-id {result['job_id']}", WARNING)
+    elif (result.get("progress") or {}).get("failed"):
+        screen.command("retry (dry run)", f"cfes retry-failed-messages --job-id {result['job_id']} --dry-run")
 
 
-def _made(screen: Screen, result: Result) -> None:
+def _created(screen: Screen, result: Result) -> None:
     reused = result.get("reused")
     if isinstance(reused, Mapping):
         paragraph(screen.out, reused["message"], STRONG)
@@ -161,13 +165,13 @@ def _made(screen: Screen, result: Result) -> None:
 def _connection(screen: Screen, result: Result) -> None:
     _as_facts(screen, result)
     if not result["ok"]:
-        screen.say("the connection is not ready for everything", WARNING)
+        screen.say("Some checks of the connection failed.", WARNING)
 
 
 _VIEWS: Mapping[str, Callable[[Screen, Result], None]] = {
     "list-jobs": _jobs,
-    "create-move-job": _made,
-    "release-job": _made,
+    "create-move-job": _created,
+    "release-job": _created,
     "preview-job": show_plan,
     "move-messages": show_change,
     "release-messages": show_change,

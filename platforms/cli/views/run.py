@@ -1,4 +1,4 @@
-"""A playbook's run as it goes: one line a step, and on a terminal a bar for the step that is under way."""
+"""Show a playbook's run: one line per step, and on a terminal a progress bar for the current step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Record = Mapping[str, Any]
 
 
 class RunView(Observer):
-    """Shows a run. `bar`: where there is a terminal to draw it on. Also remembers which job it is about."""
+    """Shows a run and remembers its job. bar: None without a terminal."""
 
     def __init__(self, screen: Screen, bar: Bar | None) -> None:
         self._screen = screen
@@ -37,11 +37,11 @@ class RunView(Observer):
         self.under_way: Step | None = None
         self.thinking: Mapping[str, float] = {}
 
-    def heard(self, told: progress.Progress) -> None:
-        """A listener of core.progress."""
-        self.job_id = told.job_id or self.job_id
+    def heard(self, report: progress.Progress) -> None:
+        """Listen to core.progress."""
+        self.job_id = report.job_id or self.job_id
         if self._bar is not None:
-            self._bar.heard(told)
+            self._bar.heard(report)
 
     def resumed(self, reached: Sequence[tuple[Step, Record]]) -> None:
         for step, record in reached:
@@ -51,7 +51,7 @@ class RunView(Observer):
     def step_started(self, step: Step, command: RunAction, record: Record, *, again: bool) -> None:  # noqa: ARG002
         self.under_way = step
         if again:
-            self._screen.say(f"  {_title(step)}: begun before and not ended; it runs again, which is safe", QUIET)
+            self._screen.say(f"  {_title(step)}: the step was interrupted and runs again, which is safe", QUIET)
         if self._bar is not None and not record["repeats"]:
             self._bar.begin(_title(step))
 
@@ -73,20 +73,20 @@ class RunView(Observer):
         self._learn(record)
         if command.why == "repeat":
             return
-        why = f"{(record.get('error') or {}).get('type')}, again in {command.seconds:.0f} s"
+        why = f"{(record.get('error') or {}).get('type')}, retrying in {command.seconds:.0f} s"
         if self._bar is not None:
             self._bar.note(why)
         else:
             self._screen.say(f"  {_title(step)}: {why}")
 
     def parting(self, directory: str) -> Parting:
-        """What to say at Ctrl-C."""
+        """Return the text for Ctrl-C."""
         step, job_id = self.under_way, None if self.job_has_ended else self.job_id
         message = f"Interrupted in step {step.id}." if step is not None else "Interrupted."
         if job_id is not None:
             message += f" Job {job_id} is still running in Cloudflare."
         elif self.job_id is None and isinstance(step, ActionStep) and catalog.find(step.action).effect != "read":
-            message += " A job may exist already. To resume finds it, and never makes a second one."
+            message += " A job may exist. The resumed run finds the job and does not create a second one."
         return Parting(
             message,
             resume=f"cfes playbook run --resume {shlex.quote(directory)}",
@@ -103,15 +103,15 @@ class RunView(Observer):
 
     def _line(self, step: Step, record: Record) -> None:
         mark = _NOTHING_NEW if changed_nothing(record.get("result") or {}) else _MARKS[record["status"]]
-        said = [_title(step)]
-        said.append("skipped" if record["status"] == "skipped" else _what_came_of_it(step, record))
-        said.append(_took(record, self.thinking.get(step.id, 0.0)))
+        parts = [_title(step)]
+        parts.append("skipped" if record["status"] == "skipped" else _outcome(step, record))
+        parts.append(_took(record, self.thinking.get(step.id, 0.0)))
         style = "" if mark == _MARKS["succeeded"] else mark[1]
-        self._screen.say("  ".join(part for part in said if part), style, mark)
+        self._screen.say("  ".join(part for part in parts if part), style, mark)
 
 
 def _is_worth_a_line(step: Step, record: Record) -> bool:
-    """Steps that only compute say nothing while all is well, nor does an end that was not taken."""
+    """Return whether to show the step. Steps that compute, and finish steps that did not end the run, are hidden."""
     if record["status"] == "failed":
         return True
     if isinstance(step, FinishStep):
@@ -123,20 +123,20 @@ def _title(step: Step) -> str:
     return step.title or step.id
 
 
-def _what_came_of_it(step: Step, record: Record) -> str:
+def _outcome(step: Step, record: Record) -> str:
     error = record.get("error")
     if record["status"] == "failed":
-        # The run's closing block has the reason, unless the run goes on after it.
+        # The closing block shows the reason, unless the run continues.
         handled = isinstance(step, ActionStep) and any(handler.do == "continue" for handler in step.on_error)
         kind = (error or {}).get("type") or ("refused" if isinstance(step, CheckStep) else "failed")
         return f"{kind}: {error.get('message')}" if handled and error else str(kind)
     if isinstance(step, FinishStep):
-        # The closing lines say why.
+        # The closing lines show the reason.
         return "the run ends here"
     return summary(step.action, record.get("result") or {}) if isinstance(step, ActionStep) else ""
 
 
 def _took(record: Record, thinking: float) -> str:
-    """Return how long the step took, without the seconds that a person thought about it."""
+    """Return how long the step took, without the time for a confirmation."""
     seconds = (parse_timestamp(record["ended"]) - parse_timestamp(record["started"])).total_seconds() - thinking
     return f"({seconds:.1f} s)" if seconds >= 0.05 else ""

@@ -1,4 +1,4 @@
-"""What stands last on the screen after a playbook's run: its outputs, what was moved, the report, the next command."""
+"""Show the end of a playbook's run: its outputs, what was moved, the report, and the commands that come next."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import named_values, near
 from playbooks.drivers import local
 
-# Outputs of the shipped playbooks that say something of a run whose job had ended before it.
+# Outputs of the shipped playbooks for a run whose job had already ended.
 OF_RERUNS = ("still_delivered", "still_held", "earlier_job")
 
 # The outputs that the closing line sums up.
@@ -23,9 +23,9 @@ _COUNTS = ("failed", "skipped", "cancelled", "pending")
 
 
 def show_closing(screen: Screen, outcome: local.Outcome, seconds: float, *, service_ended: bool = False) -> None:
-    """Show how a run ended; for programs one document.
+    """Show how a run ended; for programs write one document.
 
-    seconds: how long it took. service_ended: the sandbox of a demo ends with the run, and no command can reach it.
+    seconds: how long the run took. service_ended: the run was a demo, whose sandbox no command can reach any more.
     """
     rerun = _rerun(outcome)
     if screen.json:
@@ -34,21 +34,22 @@ def show_closing(screen: Screen, outcome: local.Outcome, seconds: float, *, serv
         screen.say("")
         if rerun:
             screen.say(rerun, WARNING)
-        # What a run that was refused has not come to would only hide the reason.
+        # Empty outputs of a refused run would only hide the reason.
         outputs = [(name, text) for name, text in _outputs(outcome) if outcome.error is None or text != "-"]
         facts(screen.out, [*outputs, ("time", f"{seconds:.1f} s"), ("directory", near(outcome.directory))])
-        _show_result(screen, outcome, service_ended=service_ended)
     if outcome.error is not None:
-        said = str(outcome.error.get("message"))
-        # The first line of the closing table says it already.
-        once = said if screen.json or not rerun else " ".join(said.replace(rerun, "").split())
+        message = str(outcome.error.get("message"))
+        # The first line of the closing table already shows the text of a rerun.
+        once = message if screen.json or not rerun else " ".join(message.replace(rerun, "").split())
         show_closing_error(screen, {**outcome.error, "message": once}, outcome.exit_code)
     elif outcome.message is not None and (screen.json or outcome.message != rerun):
         screen.say(outcome.message)
+    if not screen.json:
+        _show_result(screen, outcome, service_ended=service_ended)
 
 
 def seconds_of(outcome: local.Outcome, thinking: Mapping[str, float]) -> float:
-    """Return how long the steps took together, without the seconds that a person took to answer (`thinking`)."""
+    """Return how long the steps took in total, without the seconds that a person took to answer (`thinking`)."""
     steps = [record for record in outcome.steps.values() if record["started"] and record["ended"]]
     took = sum(
         (parse_timestamp(record["ended"]) - parse_timestamp(record["started"])).total_seconds() for record in steps
@@ -57,7 +58,7 @@ def seconds_of(outcome: local.Outcome, thinking: Mapping[str, float]) -> float:
 
 
 def _show_result(screen: Screen, outcome: local.Outcome, *, service_ended: bool) -> None:
-    """Say what was moved or released, where the report is, and what to do next. Not where the run changed nothing."""
+    """Show what was moved or released, the report, and the next commands. Shows nothing if the run changed nothing."""
     outputs = outcome.outputs
     done = next((name for name in ("moved", "released") if isinstance(outputs.get(name), int)), None)
     discovered = outputs.get("discovered")
@@ -72,31 +73,36 @@ def _show_result(screen: Screen, outcome: local.Outcome, *, service_ended: bool)
             screen.command("report", near(str(file["path"])))
     if service_ended:
         screen.say("  The sandbox ended with the run. To try a retry or an undo, start one with `cfes sandbox`.", QUIET)
-    elif outcome.error is None:
+    else:
         for title, command in _next_commands(outcome, done):
             screen.command(title, shlex.join(command))
 
 
 def _next_commands(outcome: local.Outcome, done: str) -> Iterator[tuple[str, list[str]]]:
-    outputs = outcome.outputs
-    if outputs.get("failed") and outputs.get("job_id"):
-        yield "try failed again", ["cfes", "retry-failed-messages", "--job-id", str(outputs["job_id"]), "--dry-run"]
-    rows = next((str(file["path"]) for file in outputs.get("files") or () if file.get("format") == "ndjson"), None)
-    if rows is not None and done == "moved" and outputs[done]:
-        yield "undo", ["cfes", "restore-messages", "--export", near(rows)]
-    elif done == "released":
+    outputs, job_id = outcome.outputs, outcome.outputs.get("job_id")
+    if outputs.get("failed") and job_id:
+        yield "retry (dry run)", ["cfes", "retry-failed-messages", "--job-id", str(job_id), "--dry-run"]
+    files = [file for file in outputs.get("files") or () if isinstance(file, Mapping)]
+    rows = next((near(str(file["path"])) for file in files if file.get("format") == "ndjson"), None)
+    if done == "moved" and outputs[done]:
+        if rows is None and job_id:
+            rows = "messages.ndjson"
+            yield "export rows", ["cfes", "export-job-messages", "--job-id", str(job_id), "--destination", rows]
+        if rows is not None:
+            yield "undo (dry run)", ["cfes", "restore-messages", "--export", rows]
+    elif done == "released" and files:
         bundle = str(Path(near(outcome.directory)) / "evidence.zip")
-        yield "check the evidence", ["cfes", "verify", bundle]
+        yield "verify evidence", ["cfes", "verify", bundle]
 
 
 def _rerun(outcome: local.Outcome) -> str:
-    """Return what a run says that found its job ended, and so changed nothing; empty for others."""
-    said = outcome.outputs.get("rerun")
-    return said if isinstance(said, str) else ""
+    """Return the text of a run whose job had already ended, so that it changed nothing; empty for other runs."""
+    text = outcome.outputs.get("rerun")
+    return text if isinstance(text, str) else ""
 
 
 def _outputs(outcome: local.Outcome) -> list[tuple[str, str]]:
-    # What lies in the run's directory goes by its name: the directory is told once.
+    # Files in the run's directory are shown by name, because the directory has its own line.
     within = f"{near(outcome.directory)}/"
     rows = []
     for name, value in outcome.outputs.items():
@@ -104,7 +110,7 @@ def _outputs(outcome: local.Outcome) -> list[tuple[str, str]]:
             continue
         if isinstance(value, dict) and "plan_hash" in value:
             # A whole plan would push the error and its next step off the screen.
-            value = f"plan {value['plan_hash']}; --output json has all of it"  # noqa: PLW2901
+            value = f"plan {value['plan_hash']}. Use --output json to see all of it."  # noqa: PLW2901
         shown: list[tuple[str, Any]] = list(named_values({name: value})) or [(name, "-")]
         rows += [(title, text.removeprefix(within)) for title, text in shown]
     return rows

@@ -1,7 +1,7 @@
-"""What the output streams are, and therefore what is written to them.
+"""The output streams, and the format of what is written to them.
 
-Standard output takes the result: one JSON document where it is no terminal, tables where it is one; `--output` decides
-otherwise. Standard error takes what is for people: progress, warnings, errors, the log.
+Standard output gets the result: tables on a terminal, one JSON document otherwise, unless `--output` is set. Standard
+error gets texts for people: progress, warnings, errors, the log.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-# For encodings that lack the mark.
+# For encodings without these marks.
 PLAIN_MARKS = {"✓": "+", "✗": "x"}
 
 MODES = ("auto", "json", "table")
 
 
 class Screen:
-    """The two streams as they are now. Raises: ParameterError for an `--output` that does not exist."""
+    """The two streams of this process. Raises: ParameterError for an unknown `--output`."""
 
     def __init__(self, output: str | None = None, *, verbose: bool = False) -> None:
         mode = output or "auto"
         if mode not in MODES:
-            raise ParameterError(f"--output must be one of {', '.join(MODES)}", help="Nothing was sent.")
+            raise ParameterError(f"--output must be one of {', '.join(MODES)}", help="Nothing was sent. Correct it.")
         self.verbose = verbose
         self.on_terminal = is_terminal(sys.stdout)
         self.watched = is_terminal(sys.stderr)
@@ -41,74 +41,74 @@ class Screen:
 
     @property
     def live(self) -> bool:
-        """Whether a line may be drawn over and over again; the log's lines would break it."""
+        """Whether a line can be redrawn. Lines of the log would break it."""
         return self.watched and not self.verbose and not _log_is_asked_for() and os.environ.get("TERM") != "dumb"
 
     @property
     def shows_errors(self) -> bool:
-        """Whether what went wrong is told in words: unless programs alone are listening."""
+        """Whether errors are shown as text for people, not only as JSON for programs."""
         return not self.json or (self.watched and not self.on_terminal)
 
     @cached_property
     def out(self) -> Console:
-        """For tables."""
+        """The console of standard output."""
         return _console(stderr=False)
 
     @cached_property
     def err(self) -> Console:
-        """For everything else that people read."""
+        """The console of standard error."""
         return _console(stderr=True)
 
     def configure_log(self) -> None:
-        """The calls' log: as `CFES_LOG` says, else text, but off where a person watches and did not ask for it."""
+        """Set up the log of calls: as `CFES_LOG` says, else text; off on a terminal unless --verbose is given."""
         from actions.contract.process import configure_log  # noqa: PLC0415 -- brings the whole connector
 
         configure_log(os.environ, default="off" if self.watched and not self.verbose else "text")
 
     def write_json(self, document: Mapping[str, Any]) -> None:
-        """One document: on one line as the process protocol has it, indented for eyes. ASCII, so it steers nothing."""
+        """Write one document on one line; indented on a terminal. ASCII only, so that it has no terminal escapes."""
         write(sys.stdout, json.dumps(document, indent=2 if self.on_terminal else None) + "\n")
 
     def say(self, line: str, style: str = "", mark: tuple[str, str] = ("", "")) -> None:
-        """One line for people, with a mark in its own style before it. What steers a terminal is made visible."""
+        """Write one line for people, with an optional mark and its style. Terminal escapes are made visible."""
         sign = _sign(mark[0])
         before = f"{sign} " if sign else ""
         if not self.watched:
             write(sys.stderr, f"{before}{visible(line)}\n")
             return
-        from platforms.cli.views.layout import broken, width_of  # noqa: PLC0415 -- only where a person looks
+        from platforms.cli.views.layout import broken, width_of  # noqa: PLC0415 -- only on a terminal
 
         for number, part in enumerate(broken(line, width_of(self.err) - len(before))):
             shown = safe(before, mark[1]) if number == 0 else safe(" " * len(before))
             self.err.print(shown + safe(part, style), soft_wrap=True)
 
     def command(self, what: str, line: str) -> None:
-        """A command to copy: on one line, however long."""
+        """Write a command to copy, on one line however long."""
         if self.watched:
             self.err.print(safe(f"  {what}: ", QUIET) + safe(line), soft_wrap=True)
         else:
             self.say(f"  {what}: {line}")
 
     def facts(self, rows: Sequence[tuple[str, object]]) -> None:
-        """Names and values for people, a line each, on standard error."""
+        """Write names and values for people to standard error, one per line."""
         if not self.watched:
             for name, value in rows:
                 self.say(f"  {name}: {value}")
             return
-        from platforms.cli.views.layout import facts  # noqa: PLC0415 -- only where a person looks
+        from platforms.cli.views.layout import facts  # noqa: PLC0415 -- only on a terminal
 
         facts(self.err, rows)
 
 
 def safe(value: object, style: str = "") -> Text:
-    """Text from anywhere for a terminal: no escape, no markup, no character that hides or reorders others."""
-    from rich.text import Text  # noqa: PLC0415 -- only where a person looks
+    """Make any text safe for a terminal: no escapes, no markup, no characters that hide or reorder others."""
+    from rich.text import Text  # noqa: PLC0415 -- only on a terminal
 
     return Text(visible(str(value)), style=style)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person looks at the stream."""
+    """Return whether the stream is a terminal."""
     try:
         return stream is not None and stream.isatty()
     except (AttributeError, ValueError):
@@ -116,7 +116,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write at once. What can't be written is settled at the end of the process: see `actions.contract.streams`."""
+    """Write and flush. A failed write is handled at the end of the process: see `actions.contract.streams`."""
     stream.write(text)
     stream.flush()
 
@@ -126,9 +126,9 @@ def _log_is_asked_for() -> bool:
 
 
 def _console(*, stderr: bool) -> Console:
-    from rich.console import Console  # noqa: PLC0415 -- only where a person looks
+    from rich.console import Console  # noqa: PLC0415 -- only on a terminal
 
-    # Rich would take COLUMNS=0 for a terminal without any room.
+    # Rich would read COLUMNS=0 as a width of 0.
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS" or _is_width(value)}
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, _environ=environment)
 
@@ -138,7 +138,7 @@ def _is_width(text: str) -> bool:
 
 
 def _sign(mark: str) -> str:
-    """Return a mark as the stream's encoding can show it."""
+    """Return a mark that the stream's encoding has."""
     try:
         mark.encode(getattr(sys.stderr, "encoding", None) or "utf-8")
     except UnicodeEncodeError:

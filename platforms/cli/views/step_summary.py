@@ -1,4 +1,4 @@
-"""What came of an action, in a few words."""
+"""Summarize an action's result in a few words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Result = Mapping[str, Any]
 
 
 def summary(action_id: str, result: Result) -> str:
-    """One short line. A playbook may keep a part of a result only, so nothing is relied on."""
+    """Return one short line. Every field is optional, because a playbook may keep only a part of a result."""
     words = _WORDS.get(action_id)
     return "" if words is None else ", ".join(part for part in words(result) if part)
 
@@ -27,7 +27,7 @@ def _planned(result: Result) -> list[str]:
     return [
         _count(result, "messages", "message"),
         _count(result, "recipients", "recipient"),
-        "not countable" if result.get("parity") == "unknown" else "",
+        "can't be counted" if result.get("parity") == "unknown" else "",
     ]
 
 
@@ -42,29 +42,29 @@ def _changed(result: Result) -> list[str]:
 def _made(result: Result) -> list[str]:
     job_id, reused = result.get("job_id"), result.get("reused")
     if isinstance(reused, Mapping):
-        said = "nothing new: the job ended before this run" if changed_nothing(result) else "follows a running job"
-        return [said, f"job {job_id} of {reused.get('created_at')}", str(result.get("status") or "")]
+        kind = "nothing new: the job ended before this run" if changed_nothing(result) else "follows a running job"
+        return [kind, f"job {job_id} of {reused.get('created_at')}", str(result.get("status") or "")]
     return [f"job {job_id} created" if job_id else ""]
 
 
 def changed_nothing(result: Result) -> bool:
-    """Return whether a create found a job that had ended: what it moved was moved before."""
+    """Return whether a create reused a job that had already ended, so that this call moved nothing."""
     reused = result.get("reused")
     return isinstance(reused, Mapping) and reused.get("ended") is True
 
 
 def _waited(result: Result) -> list[str]:
     progress = result.get("progress")
-    through = ""
+    processed = ""
     if isinstance(progress, Mapping):
-        through = f"{progress.get('processed', 0):,} of {counted(progress.get('discovered', 0), 'message')}"
+        processed = f"{progress.get('processed', 0):,} of {counted(progress.get('discovered', 0), 'message')}"
     tripwire = result.get("tripwire")
     tripped = isinstance(tripwire, Mapping) and tripwire.get("tripped")
     return [
         str(result.get("outcome") or ""),
-        through,
+        processed,
         "stalled" if result.get("stalled") else "",
-        "found more than allowed" if tripped else "",
+        "discovery limit exceeded" if tripped else "",
     ]
 
 

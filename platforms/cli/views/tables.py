@@ -1,4 +1,4 @@
-"""Tables of data for a terminal: every cell made safe, as many columns as fit, the rest left to `--output json`."""
+"""Tables for a terminal: every cell is made safe; columns that do not fit are left to `--output json`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from core.text import visible
 from platforms.cli.views.layout import GAP, NARROW, Whole, broken, fitted, in_columns, paragraph, stacked, width_of
 from platforms.cli.views.palette import QUIET, STRONG
 
-# More of them would only be scrolled past.
+# More rows would scroll off the screen.
 LONGEST_LIST = 50
 
-# Each is a long line.
+# Each record is a long line.
 MOST_RECORDS = 10
 
-IN_JSON = " (--output json has all)"
+IN_JSON = " Use --output json to see all."
 
 
 @dataclass(frozen=True)
 class Column:
-    """width: as many characters as long values need at least. rank: the greater, the sooner it is left out.
+    """A column. width: the least width of a long value. rank: columns of the highest rank are left out first.
 
-    whole: never cut, for it is copied. fold: broken into lines; for the last column.
+    whole: never cut, so that it can be copied. fold: broken into lines, only for the last column.
     """
 
     title: str
@@ -40,10 +40,10 @@ class Column:
 
 
 def grid(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[object]], hint: str = IN_JSON) -> None:
-    """Print rows under headings. Columns that do not fit are left out, those of the greatest rank first.
+    """Print rows under headings. Columns that do not fit are left out, highest rank first.
 
-    A column with one value in every row is stated once, below. On a narrow terminal, and where a value that is never
-    cut does not fit, each cell stands below its column's title. hint: where columns that are left out can be seen.
+    A column with the same value in every row is shown once, below the table. On a narrow terminal, or if a whole value
+    does not fit, each cell is below its column's title. hint: how to see the columns that are left out.
     """
     cells = [[visible("" if value is None else str(value)) for value in row] for row in rows]
     constant = _constant(columns, cells)
@@ -68,13 +68,13 @@ def grid(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[ob
         paragraph(console, f"{columns[place].title}: {cells[0][place] or 'none'} for all", QUIET, indent=GAP)
     if kept and len(kept) < len(places) and width >= NARROW:
         left_out = ", ".join(columns[place].title for place in places if place not in kept)
-        paragraph(console, f"no room for: {left_out}{hint}", QUIET)
+        paragraph(console, f"Hidden columns: {left_out}.{hint}", QUIET)
 
 
 def _constant(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
-    """Return the columns that say the same in each of several rows; one column at least is left.
+    """Return the columns with the same value in each of several rows. At least one column is left.
 
-    A number belongs to its row, and an ID to what it names.
+    Columns of numbers and IDs always stay in the table.
     """
     if len(cells) < 2:
         return []
@@ -87,7 +87,7 @@ def _constant(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list
 
 
 def _kept(columns: Sequence[Column], places: Sequence[int], longest: Sequence[int], width: int) -> list[int]:
-    """Return the columns that fit; none where not even what is never cut does."""
+    """Return the columns that fit; none if not even the whole values fit."""
     needs = {place: _needed(columns[place], longest[place]) for place in places}
     kept = list(places)
     while sum(needs[place] + GAP for place in kept) - GAP > width:
@@ -122,7 +122,7 @@ def _print_columns(
 
 
 def named_values(document: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
-    """Every value of a document under its dotted name, as text; nulls and empty things are left out."""
+    """Yield each value of a document as text, with its dotted name. Nulls and empty values are left out."""
     for key, value in document.items():
         name = f"{within}{key}"
         if isinstance(value, Mapping):
@@ -137,13 +137,13 @@ def named_values(document: Mapping[str, Any], within: str = "") -> Iterator[tupl
 
 
 def file_line(file: Mapping[str, Any]) -> Whole:
-    """A written file: where it is, and how large."""
+    """Return the path and the size of a written file."""
     size = file.get("bytes")
     return Whole(near(str(file["path"])) + (f" ({size_of(size)})" if isinstance(size, int) else ""))
 
 
 def near(path: str) -> str:
-    """A path as short as it can be typed from here."""
+    """Return a path, relative to the working directory if it is below it."""
     try:
         here = f"{Path.cwd()}/"
     except OSError:
@@ -153,12 +153,12 @@ def near(path: str) -> str:
 
 
 def size_of(count: int) -> str:
-    """Bytes for people."""
+    """Format a number of bytes."""
     return f"{count} B" if count < 1000 else f"{count / 1000:.1f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
 
 
 def text_of(value: object) -> str:
-    """A scalar for people."""
+    """Format a scalar."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -171,9 +171,9 @@ def _listed(name: str, values: Sequence[Any]) -> Iterator[tuple[str, str]]:
             yield name, file_line(value) if _is_file(value) else ", ".join(f"{k}: {v}" for k, v in named_values(value))
         else:
             yield name, text_of(value)
-        name = ""  # it stands before the first only
+        name = ""  # only the first line has the name
     if len(values) > most:
-        yield "", f"and {len(values) - most:,} more{IN_JSON}"
+        yield "", f"and {len(values) - most:,} more.{IN_JSON}"
 
 
 def _is_file(value: Mapping[str, Any]) -> bool:

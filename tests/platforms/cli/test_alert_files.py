@@ -64,8 +64,8 @@ def test_every_form_of_a_file_is_read(what: str, packed: str) -> None:
 REFUSED = {
     "nothing": (b"", "is empty"),
     "blank lines": (b"\xef\xbb\xbf \r\n\n", "is empty"),
-    "an empty array": (b"[]", "holds no record"),
-    "a test record alone": (TEST, "nothing but Logpush's own test record"),
+    "an empty array": (b"[]", "has no record"),
+    "a test record alone": (TEST, "only Logpush's test record"),
     "no object in an array": (b'[{"AlertID":"1"}, 2]', "item 2 is not a JSON object"),
     "no object on a line": (LINES + b"[1]\n", "line 3"),
     "a line that is cut": (LINES + b'{"AlertID": ', "line 3"),
@@ -78,7 +78,7 @@ REFUSED = {
     "UTF-16 without a mark": (json.dumps(FIRST).encode("utf-16-le"), "UTF-16"),
     "UTF-16 in gzip": (gzip.compress(json.dumps(FIRST).encode("utf-16-be")), "UTF-16"),
     "Latin-1": ('{"Subject": "Größe"}'.encode("latin-1"), "FILE"),
-    "a gzip file that is cut": (gzip.compress(LINES * 100)[:60], "ends too early"),
+    "a gzip file that is cut": (gzip.compress(LINES * 100)[:60], "the file is cut off"),
     "a gzip file that is damaged": (gzip.compress(LINES)[:12] + b"\xff" * 30, "can't be unpacked"),
     "bytes behind a gzip file": (gzip.compress(LINES) + b"more", "can't be unpacked"),
     "deep nesting": (b"[" * 100_000, "FILE"),
@@ -133,8 +133,8 @@ def test_each_record_has_its_own_run_and_one_that_fails_stops_none(connected: Cf
     assert [one["status"] for one in documents] == ["failed", "completed"]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["0001", "0002"]
     assert ended.code == 2
-    assert "1 test record of Logpush left out" in ended.err
-    assert "1 record left out: the same AlertID came before" in ended.err
+    assert "Left out 1 Logpush test record." in ended.err
+    assert "1 record with an AlertID that came before" in ended.err
     assert "Record 2 of 2 (AlertID good)" in ended.err
     assert "\n\n2 runs: 1 with exit 0, 1 with exit 2\n" in ended.err
     assert "\n\nRecord 2 of 2" in ended.err
@@ -164,10 +164,10 @@ def test_one_of_several_records_is_picked_and_named(connected: Cfes, look: str, 
     alerts = lines_file(tmp_path, BAD, GOOD)
     ended = connected("playbook", "run", look, "--set", f"alert=@{alerts}", "--record", "2")
     assert ended.code == 0
-    assert "record 2 of 2 is used (AlertID good)" in ended.err
+    assert "Using record 2 of 2 (AlertID good)" in ended.err
     refused = connected("playbook", "run", look, "-i", alerts)
     assert refused.code == 2
-    assert "holds 2 records, and a run takes one" in refused.error["message"]
+    assert "has 2 records, and a run takes one" in refused.error["message"]
     assert "--record N (1 to 2)" in refused.error["help"]
     for number in ("0", "3", "-1"):
         assert connected("playbook", "run", look, "-i", alerts, "--record", number).code == 2
@@ -187,7 +187,7 @@ def test_more_records_than_a_command_runs_are_refused(cfes: Cfes, look: str, tmp
     alerts = lines_file(tmp_path, *({"AlertID": str(number)} for number in range(101)))
     ended = cfes("playbook", "run", look, "-i", alerts, "--each")
     assert ended.code == 2
-    assert "holds 101 records, and --each runs 100 at most" in ended.error["message"]
+    assert "has 101 records, and --each runs at most 100" in ended.error["message"]
 
 
 def test_the_exit_code_of_several_runs_is_the_worst() -> None:

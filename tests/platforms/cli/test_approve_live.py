@@ -92,16 +92,16 @@ class TestPlans:
         assert sandbox.state.truth()["calls"]["searchMessages"] > searches
         messages, recipients = plan["messages"], plan["recipients"]
         for words in (
-            f"messages: {messages} now; the file says {messages}, no drift",
-            f"recipients: {recipients} now; the file says {recipients}, no drift",
+            f"messages: {messages} now; {messages} in the file, no drift",
+            f"recipients: {recipients} now; {recipients} in the file, no drift",
             f"sender: billing@invoice-portal.example: {messages}",
             "domain: corp.example: ",
             "verdict: MALICIOUS: ",
             f"{plan['sample'][0]['subject']!r} from billing@invoice-portal.example to ",
             "can be undone: yes",
-            "drift allowed: 10 percent",
+            "allowed drift: 10 percent",
             f"discovery limit: {plan['cancel_if_discovered_over']} messages",
-            "asked by: alice",
+            "requested by: alice",
             f"service asked: {sandbox.base_url}",
         ):
             assert words in ended.err
@@ -120,11 +120,11 @@ class TestPlans:
         ended = approve(document)
         assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
         for words in (
-            f"messages: {found} now; the file says 6, a drift of +",
+            f"messages: {found} now; 6 in the file, a drift of +",
             f"{found} messages for ",
             "can be undone: NO",
-            "the file says: it can be undone",
-            "drift allowed: 0 percent (the file says 1000)",
+            "the file claims: can be undone",
+            "allowed drift: 0 percent (1000 in the file)",
             "DIFFERENT: the file claims that it can be undone",
             "DIFFERENT: the file has no discovery limit, the limit is 6 messages",
         ):
@@ -173,8 +173,8 @@ class TestPlans:
         ended = approve(document, "--offline")
         assert ended.code == 0
         assert sandbox.state.truth()["calls"] == before
-        assert "THE SERVICE WAS NOT ASKED: --offline is given" in ended.err
-        assert "messages: 6 (the file says)" in ended.err
+        assert "THE SERVICE WAS NOT ASKED: --offline is set" in ended.err
+        assert "messages: 6 (claim of the file)" in ended.err
 
     @pytest.mark.parametrize("token", [access.REVOKED, "sandbox-token-of-nobody"])
     def test_a_token_that_does_not_work_signs_nothing(
@@ -184,7 +184,7 @@ class TestPlans:
         monkeypatch.setenv("CLOUDFLARE_API_TOKEN", token)
         ended = approve(plan)
         assert ended.code == 4
-        assert "could not be asked" in ended.error["message"]
+        assert "the search of the plan failed" in ended.error["message"]
         assert "Nothing was signed" in ended.error["help"]
 
     def test_the_file_does_not_choose_the_account(
@@ -218,7 +218,7 @@ class TestPlans:
         plan = preview(asking, search_params={**CAMPAIGN, "submissions": True})
         assert plan["messages"] is None
         ended = approve(plan)
-        assert "messages: not known (the service can't count this search" in ended.err
+        assert "messages: not known (claim of the file; the service can't count this search" in ended.err
         assert ended.code == 0
 
 
@@ -230,7 +230,7 @@ class TestNamedMessages:
         dry = self.dry_run(asking, ids_of(asking, 3))
         ended = approve(dry)
         assert is_signed(ended, dry, clock)
-        assert "messages: 3 now; the file says 3, no drift" in ended.err
+        assert "messages: 3 now; 3 in the file, no drift" in ended.err
         assert f"{dry['sample'][0]['subject']!r} from billing@invoice-portal.example" in ended.err
 
     def test_a_file_can_not_dress_up_other_messages(
@@ -258,7 +258,7 @@ class TestNamedMessages:
         dry = self.dry_run(asking, ids_of(asking, 2))
         ended = approve({**dry, "sample": [{"subject": "Phish", "from": "x@evil.example"}]}, "--offline")
         assert ended.code == 0
-        assert "the file says: message: 'Phish' from x@evil.example to (not known)" in ended.err
+        assert "the file claims: message: 'Phish' from x@evil.example to (not known)" in ended.err
         assert "THE SERVICE WAS NOT ASKED" in ended.err
 
 

@@ -54,7 +54,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_is_told_which(
     monkeypatch.setenv("COLUMNS", "60")
     shown = COLOUR.sub("", connected("list-jobs", terminal=True).out)
     assert job_id in shown
-    assert "no room for: " in shown
+    assert "Hidden columns: " in shown
     assert max(len(line) for line in shown.splitlines()) <= 60
 
 
@@ -186,7 +186,7 @@ def test_every_column_is_shown_or_named_as_left_out(
     lines = COLOUR.sub("", cfes(command, terminal=True).out).splitlines()
     shown = lines[0].split()
     note = " ".join(lines)
-    left_out = re.findall(r"no room for: (.*?) +\(--output", note)
+    left_out = re.findall(r"Hidden columns: (.*?)\. +Use +--output", note)
     named = left_out[0].split(", ") if left_out else []
     assert sorted(shown + named) == sorted(column.title for column in columns)
     assert set(shown) >= always

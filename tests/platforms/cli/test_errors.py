@@ -19,7 +19,7 @@ def test_problems_name_the_flag_as_well_as_the_pointer(cfes: Cfes) -> None:
     problems = {problem["pointer"]: problem for problem in cfes(*BAD).error["problems"]}
     assert problems["/search_params/sender"]["flag"] == "--sender"
     assert problems["/search_params/start"]["flag"] == "--start"
-    assert problems["/max_messages"]["message"] == "is not a number"
+    assert problems["/max_messages"]["message"] == "not a number"
     assert problems["/destination"] == {"pointer": "/destination", "message": "is required", "flag": "--destination"}
 
 

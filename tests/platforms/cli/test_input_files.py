@@ -104,7 +104,7 @@ def test_standard_input_is_read_once(probe: Any, cfes: Cfes) -> None:
     for second in (("--input", "-"), ("--set", "approvals=@-"), ("--set", "approvals=@/dev/stdin")):
         ended = cfes("playbook", "run", "probe.yaml", "--set", "plan=@-", *second, typed="{}")
         assert ended.code == 2
-        assert "standard input can be read once" in ended.error["message"]
+        assert "standard input can be read only once" in ended.error["message"]
 
 
 def test_standard_input_that_is_closed_is_named() -> None:
@@ -132,13 +132,13 @@ def test_a_pipe_that_the_shell_opened_is_read(probe: Any) -> None:
         ("pipe", "is a named pipe"),
         ("/dev/zero", "is a device"),
         ("/dev/null", "is a device"),
-        ("large.json", f"more than {LARGEST_BYTES} bytes"),
+        ("large.json", f"larger than {LARGEST_BYTES:,} bytes"),
         ("latin.json", "is not UTF-8 text"),
-        ("not.json", "must be of type object in JSON, and it can't be read as that (line 1, column 1)"),
-        ("twice.json", "the key 'a' is given twice in one object"),
-        ("nan.json", "can't be read as that"),
+        ("not.json", "must be JSON of type object; the text is not (line 1, column 1)"),
+        ("twice.json", "the key 'a' appears twice in one object"),
+        ("nan.json", "must be JSON of type"),
         ("list.json", "must be"),
-        ("a\0b", "is not a path"),
+        ("a\0b", "not a valid path"),
     ],
 )
 @pytest.mark.parametrize("option", ["--set", "--input"])
@@ -186,7 +186,7 @@ def test_an_at_sign_without_a_file_says_how_a_text_is_written(cfes: Cfes, tmp_pa
     (tmp_path / "probe.yaml").write_text(PROBE)
     ended = cfes("playbook", "run", "probe.yaml", "--set", "note=@")
     assert ended.code == 2
-    assert "no file is named after @" in ended.error["message"]
+    assert "the file name after @ is missing" in ended.error["message"]
     assert "note=@@text" in ended.error["help"]
 
 
@@ -218,7 +218,7 @@ def test_the_command_to_come_back_names_files_and_no_plan(
     assert "ffff" not in ended.err
     named = "my-plan.json" if how == "flag" else "plan.json"
     assert f"cfes wait-for-job --job-id {job_id} --plan @{named}" in ended.err
-    assert ("Write the plan to plan.json first." in ended.err) == (how != "flag")
+    assert ("Save the plan as plan.json first." in ended.err) == (how != "flag")
 
 
 def test_no_documented_command_takes_a_plan_or_a_token_as_an_argument() -> None:

@@ -25,7 +25,7 @@ def _interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wait(cfes: Cfes, terminal: bool) -> None:
     ended = cfes("wait-for-job", "--job-id", JOB_ID, terminal=terminal)
     assert (ended.code, ended.out) == (130, "")
-    assert "is still running in Cloudflare" in ended.err
+    assert "may still be running in Cloudflare" in ended.err
     assert f"cfes wait-for-job --job-id {JOB_ID}" in ended.err
     assert f"cfes cancel-job --job-id {JOB_ID}" in ended.err
 
@@ -42,7 +42,7 @@ def test_a_read_changed_nothing(cfes: Cfes) -> None:
 
 def test_a_change_is_not_known_and_safe_to_repeat_with_its_key(cfes: Cfes) -> None:
     ended = cfes("create-move-job", "--sender", "a@b.example")
-    assert "A change may have been made. Look before you run it again: cfes list-jobs" in ended.err
+    assert "A change may have been made. Check before you run it again: cfes list-jobs" in ended.err
     ended = cfes("create-move-job", "--sender", "a@b.example", "--idempotency-key", "case-1")
     assert "safe to run it again with the same --idempotency-key" in ended.err
 

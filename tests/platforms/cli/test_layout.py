@@ -130,7 +130,7 @@ def test_a_list_of_records_is_cut_and_says_where_the_rest_is(cfes: Cfes, answeri
     )
     shown = cfes("reconcile-job", "--output", "table").out
     assert shown.count("kind: row_without_event") == 10
-    assert "and 50 more (--output json has all)" in shown
+    assert "and 50 more. Use --output json to see all." in shown
 
 
 def test_a_pipe_has_no_width(cfes: Cfes, answering: Any, monkeypatch: pytest.MonkeyPatch) -> None:

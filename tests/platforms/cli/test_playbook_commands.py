@@ -116,7 +116,7 @@ def test_several_alerts_are_refused_and_nothing_is_run(cfes: Cfes, purge: str, t
     lines = '{"AlertID": "1"}\n{"AlertID": "2"}\n'
     ended = cfes("playbook", "run", purge, "--input", "-", typed=lines)
     assert ended.code == 2
-    assert "holds 2 records, and a run takes one" in ended.error["message"]
+    assert "has 2 records, and a run takes one" in ended.error["message"]
     assert not (tmp_path / "cfes-runs").exists()
 
 
@@ -205,7 +205,7 @@ def test_a_question_that_gets_no_yes_leaves_no_trace_of_a_change(
     assert "A job may exist" not in ended.err
     assert json.loads(Path("case/journal.json").read_text())["in_flight"] is None
     resumed = connected("playbook", "run", "--resume", "case", "--yes")
-    assert "begun before" not in resumed.err
+    assert "was interrupted and runs again" not in resumed.err
     assert resumed.code == 0
 
 
@@ -350,8 +350,8 @@ def test_a_run_that_has_more_to_do_asks_for_credentials_before_it_begins_a_step(
 @pytest.mark.parametrize(
     ("arguments", "pointer", "said"),
     [
-        (("--set", 'alert={"From": "a@b.example"}'), "/alert", "is given more than once, by --input and --set"),
-        (("--set", "max_messages=5", "--set", "max_messages=6"), "/max_messages", "is given more than once, by --set"),
+        (("--set", 'alert={"From": "a@b.example"}'), "/alert", "given more than once, by --input and --set"),
+        (("--set", "max_messages=5", "--set", "max_messages=6"), "/max_messages", "given more than once, by --set"),
         (("--set", 'alert={"From": "a", "From": "b"}'), "/alert", "the key 'From' is given twice in one object"),
     ],
 )
@@ -396,7 +396,7 @@ def test_ctrl_c_says_what_goes_on_how_to_resume_and_how_to_cancel(
     resumed = connected("playbook", "run", "--resume", "case")
     assert resumed.code == 0
     assert resumed.document["outputs"]["job_id"] == job["job_id"]
-    assert "it runs again, which is safe" in resumed.err
+    assert "the step was interrupted and runs again, which is safe" in resumed.err
     again = connected("playbook", "run", "--resume", "case")
     assert again.document["outputs"] == resumed.document["outputs"]
 
@@ -404,7 +404,7 @@ def test_ctrl_c_says_what_goes_on_how_to_resume_and_how_to_cancel(
 def test_resume_takes_nothing_else_and_needs_a_run(connected: Cfes, purge: str) -> None:
     assert connected("playbook", "run", purge, "--resume", "case").code == 2
     assert connected("playbook", "run", "--resume", "nowhere").error["type"] == "JournalRefused"
-    assert "which playbook?" in connected("playbook", "run").error["message"]
+    assert "no playbook is given" in connected("playbook", "run").error["message"]
 
 
 def test_a_playbook_with_errors_is_not_run(connected: Cfes, tmp_path: Path) -> None:

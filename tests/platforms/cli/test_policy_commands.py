@@ -148,10 +148,10 @@ class TestPolicyCheck:
     @pytest.mark.parametrize(
         ("setting", "said"),
         [
-            ("", "drift at most 10 %, and 0 % for RecoverableItemsDeletions and RecoverableItemsPurges"),
-            ("max_drift_percent: 5", "drift at most 5 %, and 0 % for RecoverableItemsDeletions"),
-            ("max_drift_percent: 0", "drift at most 0 %"),
-            ("max_drift_percent: 50", "(the policy's 50 % has no effect: 10 % is the most that any plan allows)"),
+            ("", "max drift 10 %, and 0 % for RecoverableItemsDeletions and RecoverableItemsPurges"),
+            ("max_drift_percent: 5", "max drift 5 %, and 0 % for RecoverableItemsDeletions"),
+            ("max_drift_percent: 0", "max drift 0 %"),
+            ("max_drift_percent: 50", "(the policy's 50 % has no effect: no plan allows more than 10 %)"),
         ],
     )
     def test_the_drift_that_holds_is_named(self, setting: str, said: str, cfes: Cfes, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ class TestPolicyCheck:
             "MOVE, RELEASE above 1,000 messages: 1 approval, one from each of security",
             "bob (security), carol@corp.example (security, legal)",
             "soar-runner",
-            "12 h at most",
+            "up to 12 h",
         ):
             assert words in said
 
@@ -246,13 +246,13 @@ class TestApprove:
                 "refusals": [{"type": "TooManyMessages", "message": "more than 5"}],
             }
         ).model_dump(mode="json")
-        shown, _, _ = approve(plan).err.partition("Approve it? [y/N]")
+        shown, _, _ = approve(plan).err.partition("Approve this plan? [y/N]")
         for fact in (
             "action: MOVE",
             "destination: JunkEmail",
-            "messages: 420 (the file says)",
-            "recipients: 418 (the file says)",
-            "asked by: dana@corp.example (the file says that this is proved)",
+            "messages: 420 (claim of the file)",
+            "recipients: 418 (claim of the file)",
+            "requested by: dana@corp.example (proved, as the file claims)",
             "search: sender: billing@invoice-portal.example",
             "approver: bob",
             "the file says: the window is open",
@@ -339,11 +339,11 @@ class TestApprove:
         unsealed, sealed = PLAN, seal_plan(new_plan(PLAN), key).model_dump(mode="json")
         broken = seal_plan(new_plan(PLAN), other).model_dump(mode="json")
         assert "sealed: not checked: CFES_PLAN_KEY is not set here" in approve(sealed, "--yes").err
-        assert "sealed: NO: nothing proves" in approve(unsealed, "--yes").err
+        assert "sealed: NO: not proved" in approve(unsealed, "--yes").err
         monkeypatch.setenv("CFES_PLAN_KEY", key.get_secret_value())
         ended = approve(sealed, "--yes")
         assert "sealed: yes" in ended.err
-        assert "asked by: dana@corp.example (proved, and sealed with the plan)" in ended.err
+        assert "requested by: dana@corp.example (proved, and sealed with the plan)" in ended.err
         assert ended.code == 0
         assert "has no seal" in approve(unsealed, "--yes").error["message"]
         assert approve(unsealed, "--yes", "--accept-differences").code == 0
@@ -357,11 +357,11 @@ class TestApprove:
     def test_the_policys_own_answer_says_how_many_approvals_are_needed(
         self, approve: Approve, policy_file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert "policy asks for: no approval" in approve(PLAN, "--yes").err
+        assert "policy requires: no approval" in approve(PLAN, "--yes").err
         text = policy_file.read_text()
         policy_file.write_text(text + "approval_needed: [{more_than_messages: 419, approvals: 2}]\n")
         assert "policy asks for: 2 approvals" in approve(PLAN, "--yes").err
-        assert "policy asks for: no approval" in approve({**DRY_RUN, "ids": IDS, "recipients": 2}, "--yes").err
+        assert "policy requires: no approval" in approve({**DRY_RUN, "ids": IDS, "recipients": 2}, "--yes").err
         monkeypatch.delenv("CFES_POLICY")
         assert "policy asks for" not in approve(PLAN, "--yes", "--as", "bob").err
 
@@ -380,7 +380,7 @@ class TestApprove:
         assert ended.code == 0
         assert set(ended.document) == {"rejection", "approver", "plan_hash", "expires_at", "reason"}
         assert (ended.document["approver"], ended.document["reason"]) == ("bob", "61 mailboxes, not 6")
-        assert "Reject it? [y/N]" in ended.err
+        assert "Reject this plan? [y/N]" in ended.err
         with pytest.raises(ApprovalRefused, match=r"bob rejected plan .*: 61 mailboxes, not 6"):
             _accepted(Ended(0, json.dumps({"approval": ended.document["rejection"]}), ""), clock)
 
@@ -408,7 +408,7 @@ class TestApprove:
         carol, eve = _key_file(tmp_path / "carol.pem", CAROL), _key_file(tmp_path / "eve.pem", EVE)
         assert approve(PLAN, "--yes", "--key", carol).document["approver"] == "carol"
         assert approve(PLAN, "--yes", "--key", carol, "--as", "Carol").document["approver"] == "carol"
-        assert "the key is carol's" in approve(PLAN, "--yes", "--key", carol, "--as", "bob").error["message"]
+        assert "the key belongs to carol" in approve(PLAN, "--yes", "--key", carol, "--as", "bob").error["message"]
         assert "does not name" in approve(PLAN, "--yes", "--key", eve).error["message"]
 
     def test_without_a_policy_the_name_is_given(
@@ -446,8 +446,8 @@ class TestApprove:
         ended = approve({**DRY_RUN, "ids": IDS}, "--yes")
         assert _accepted(ended, clock, DRY_RUN) == ["bob"]
         for words in (
-            "recipients: not known (the file says)",
-            "asked by: dana@corp.example (the file says that this is proved)",
+            "recipients: not known (claim of the file)",
+            "requested by: dana@corp.example (proved, as the file claims)",
             "the file says: look at it",
             "the file says: message: 'Overdue' from billing@invoice-portal.example to x@corp.example",
             "THE SERVICE WAS NOT ASKED",
@@ -524,7 +524,7 @@ class TestApprove:
         said = approve(plan, "--yes").err
         assert len(said) < 30_000
         assert "more" in said
-        assert said.index("the file says: xxx") < said.index("messages: 420")
+        assert said.index("the file claims: xxx") < said.index("messages: 420")
 
     def test_a_key_file_that_others_can_read_is_warned_about(self, approve: Approve, tmp_path: Path) -> None:
         assert "chmod 600" not in approve(PLAN, "--yes").err

@@ -153,7 +153,7 @@ class TestTrust:
         edit(interrupted / "journal.json", change)
         ended = connected(*RESUME, "--yes")
         assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "JournalRefused", 0)
-        assert "was edited: its seal does not fit" in ended.error["message"]
+        assert "was edited: its seal is invalid" in ended.error["message"]
         assert ended.error["help"].startswith("Nothing was run.")
 
     def test_a_directory_that_others_can_write_to_moves_nothing(

@@ -1,17 +1,19 @@
-"""What stands last on the screen after a run: what was moved, where the report is, what to do next."""
+"""The end of a run on the screen: what was moved, where the report is, which commands come next."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from platforms.cli import step_approval as approval
 from platforms.cli.commands import demo
-from platforms.cli.views.run_end import seconds_of
+from platforms.cli.views.run_end import seconds_of, show_closing
+from platforms.cli.views.screen import Screen
 from playbooks.drivers import local
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
@@ -21,9 +23,9 @@ COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 RUN = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--directory", "case")
 
 
-def outcome(*steps: tuple[str, str, str]) -> local.Outcome:
+def outcome(*steps: tuple[str, str, str], **differing: Any) -> local.Outcome:
     records: dict[str, Any] = {name: {"started": began, "ended": ended} for name, began, ended in steps}
-    return local.Outcome(
+    ended = local.Outcome(
         playbook="p",
         run_id="r",
         directory="/d",
@@ -36,6 +38,7 @@ def outcome(*steps: tuple[str, str, str]) -> local.Outcome:
         started_at="2026-11-20T16:00:00Z",
         steps=records,
     )
+    return replace(ended, **differing)
 
 
 def test_the_closing_lines_of_a_partial_run(connected: Cfes, sandbox: RunningSandbox) -> None:
@@ -49,7 +52,40 @@ def test_the_closing_lines_of_a_partial_run(connected: Cfes, sandbox: RunningSan
     after = told[found.end() :]
     assert "report: case/report.html" in after
     assert ("retry-failed-messages --job-id" in after) == ("failed" in others)
-    assert "undo: cfes restore-messages --export case/messages.ndjson" in after
+    assert "undo (dry run): cfes restore-messages --export case/messages.ndjson" in after
+
+
+@pytest.mark.parametrize(
+    ("outputs", "commands"),
+    [
+        (
+            {"moved": 3, "failed": 2, "files": [{"path": "/d/messages.ndjson", "format": "ndjson"}]},
+            [
+                "  retry (dry run): cfes retry-failed-messages --job-id job-1 --dry-run",
+                "  undo (dry run): cfes restore-messages --export /d/messages.ndjson",
+            ],
+        ),
+        # The export failed: the rows are needed first.
+        (
+            {"moved": 3, "cancelled": 2, "files": None},
+            [
+                "  export rows: cfes export-job-messages --job-id job-1 --destination messages.ndjson",
+                "  undo (dry run): cfes restore-messages --export messages.ndjson",
+            ],
+        ),
+        ({"moved": 0, "failed": 5}, ["  retry (dry run): cfes retry-failed-messages --job-id job-1 --dry-run"]),
+        ({"released": 3, "failed": 2}, ["  retry (dry run): cfes retry-failed-messages --job-id job-1 --dry-run"]),
+    ],
+)
+def test_an_incomplete_run_ends_with_the_commands_that_come_next(
+    capsys: pytest.CaptureFixture[str], outputs: dict[str, Any], commands: list[str]
+) -> None:
+    error: dict[str, Any] = {"type": "RunIncomplete", "message": "not all", "help": "", "applied": "yes"}
+    ended = outcome(
+        status="incomplete", exit_code=8, error=error, outputs={"job_id": "job-1", "discovered": 5, **outputs}
+    )
+    show_closing(Screen("table"), ended, 1.0)
+    assert [line for line in capsys.readouterr().err.splitlines() if ": cfes " in line] == commands
 
 
 def test_the_closing_lines_of_a_demo_name_no_command_that_needs_its_sandbox(

@@ -243,7 +243,7 @@ def test_the_demo_names_its_own_option_where_the_alert_does_not_fit(cfes: Cfes) 
     Path("look.yaml").write_text(LOOK)
     Path("two-lines.ndjson").write_text('{"AlertID": "1"}\n{"AlertID": "2"}\n')
     error = cfes("demo", "--alert", "two-lines.ndjson", "--playbook", "look.yaml").error
-    assert error["message"].startswith("--alert 'two-lines.ndjson' holds 2 records")
+    assert error["message"].startswith("--alert 'two-lines.ndjson' has 2 records")
     assert "--input" not in json.dumps(error)
 
 
