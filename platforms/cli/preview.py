@@ -53,7 +53,7 @@ class Previews:
         count = plan.get("messages")
         messages = counted(count, "message") if isinstance(count, int) else "an unknown number of messages"
         claim = f"the given plan has {messages}, counted at {plan.get('previewed_at')}"
-        warnings = [f"{claim}; the numbers below were counted now", *found.get("warnings", ())]
+        warnings = [f"{claim}; the numbers shown here were counted now", *found.get("warnings", ())]
         return {**found, "plan_hash": str(plan.get("plan_hash")), "warnings": warnings}
 
 

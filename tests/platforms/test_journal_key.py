@@ -45,7 +45,7 @@ def test_without_a_place_for_a_key_both_settings_are_named(environment: dict[str
         journal_key(environment)
     assert caught.value.message.startswith("there is no key to seal the run's journal")
     assert "CFES_STATE_DIR" in caught.value.help + caught.value.message
-    assert caught.value.help.endswith("Or set CFES_PLAN_KEY: then no key file is needed.")
+    assert caught.value.help.endswith("Or set CFES_PLAN_KEY, which replaces the key file.")
 
 
 @pytest.mark.parametrize("environment", [{"CFES_PLAN_KEY": ""}, {"CFES_STATE_DIR": ""}, {"CFES_PLAN_KEY": "k" * 31}])

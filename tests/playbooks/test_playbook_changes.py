@@ -154,7 +154,7 @@ def may_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
         (wait_of(changed=True, dry_run=False), ["wait"]),
     ],
 )
-def test_a_step_that_may_write_counts_as_a_change_unless_its_result_says_no(
+def test_a_step_that_may_write_counts_as_a_change_unless_its_result_denies_it(
     go: Build, remote: Build, result: dict[str, Any], told: list[str]
 ) -> None:
     outcome = go(remote(wait_for_job=[result]))
@@ -163,7 +163,7 @@ def test_a_step_that_may_write_counts_as_a_change_unless_its_result_says_no(
 
 @pytest.mark.usefixtures("may_cancel")
 @pytest.mark.parametrize("value", [None, 0, "", "false", []])
-def test_only_a_plain_false_says_that_nothing_was_changed(go: Build, remote: Build, value: Any) -> None:
+def test_only_a_plain_false_means_that_nothing_was_changed(go: Build, remote: Build, value: Any) -> None:
     outcome = go(remote(wait_for_job=[{**wait_of(changed=None), "changed": value, "dry_run": 1}]))
     assert [change["step"] for change in outcome.error["changes"]] == ["create", "wait"]
 

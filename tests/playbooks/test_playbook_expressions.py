@@ -100,7 +100,7 @@ def test_an_expression_gives_data_with_its_type(source: str, gives: Any) -> None
         ("{{ '" + "a" * 20_000 + "' }}", "longer than 20000 characters"),
     ],
 )
-def test_what_expressions_may_not_say_is_refused_when_the_playbook_is_loaded(source: str, said: str) -> None:
+def test_a_forbidden_expression_is_refused_when_the_playbook_is_loaded(source: str, said: str) -> None:
     with pytest.raises(TemplateInvalid) as caught:
         compile_template(source, NAMES)
     assert said in str(caught.value)
@@ -146,7 +146,7 @@ def test_what_expressions_may_not_say_is_refused_when_the_playbook_is_loaded(sou
         ("{{ '2026-11-20T15:32:35Z' | shift(days='1') }}", "unsupported type"),
     ],
 )
-def test_data_that_does_not_fit_is_an_error_that_says_so(source: str, said: str) -> None:
+def test_unsuitable_data_is_an_error_with_a_reason(source: str, said: str) -> None:
     data = {"From": "a@b.example", "none": None, "list": [1], "big": 2**600, "long": "a" * 600_000}
     with pytest.raises(EvaluationFailed) as caught:
         value(source, **data)

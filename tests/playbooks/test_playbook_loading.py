@@ -124,13 +124,13 @@ def problems(text: str) -> dict[str, str]:
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_place_and_line(text: str, pointer: str, message: str) -> None:
+def test_a_problem_has_a_place_and_a_line(text: str, pointer: str, message: str) -> None:
     found = problems(text)
     assert pointer in found
     assert found[pointer].startswith(message)
 
 
-def test_every_problem_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     found = problems("playbook: 1\nid: A\nsteps: [{id: x, actoin: y}, {id: y, action: z, whit: 1}]\nfoo: 1")
     assert set(found) == {"/id", "/title", "/steps/0", "/steps/1/whit", "/foo"}
 
@@ -174,7 +174,7 @@ def test_the_schema_takes_a_good_playbook_and_refuses_a_misspelt_one(purge_text:
     assert not validator.is_valid(document)
 
 
-def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PlaybookNotFound, match="No such file"):
         load(tmp_path / "none.yaml")
     with pytest.raises(PlaybookNotFound, match="Is a directory"):
@@ -218,6 +218,6 @@ def test_a_setting_is_read_by_the_type_of_its_input(purge: Playbook, name: str, 
         ("destinatoin", "x", "did you mean 'destination'"),
     ],
 )
-def test_a_setting_that_does_not_fit_is_said(purge: Playbook, name: str, text: str, said: str) -> None:
+def test_an_invalid_setting_is_reported(purge: Playbook, name: str, text: str, said: str) -> None:
     with pytest.raises(ParameterError, match=said):
         from_text(purge, name, text)

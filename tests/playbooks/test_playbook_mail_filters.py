@@ -31,7 +31,7 @@ def test_domains_of_addresses_are_each_named_once_in_one_spelling() -> None:
 
 
 @pytest.mark.parametrize("entry", ["undisclosed-recipients:;", "", "x", "dana@", "dana at corp.example", 5, None])
-def test_what_is_no_address_is_an_error_and_never_left_out_unseen(entry: Any) -> None:
+def test_an_entry_that_is_not_an_address_is_an_error_and_never_left_out_silently(entry: Any) -> None:
     listed = ["dana@corp.example", entry]
     with pytest.raises(FilterError):
         domains(listed)
@@ -52,7 +52,7 @@ def test_a_problem_quotes_the_entry_and_names_the_character() -> None:
 
 
 @pytest.mark.parametrize("value", [5, "a@b.example", {"a": 1}])
-def test_domains_of_what_is_no_list_is_an_error_for_the_author(value: Any) -> None:
+def test_domains_of_a_value_that_is_not_a_list_is_an_error(value: Any) -> None:
     with pytest.raises(FilterError):
         domains(value)
 
@@ -96,7 +96,7 @@ def test_a_domain_that_only_looks_alike_is_not_related(name: str) -> None:
 @pytest.mark.parametrize(
     "entry", ["", "@corp.example", " corp.example", "corp.example, b.example", "x@corp.example", "example", "(others)"]
 )
-def test_what_is_no_domain_is_an_error_on_either_side(entry: str) -> None:
+def test_a_text_that_is_not_a_domain_is_an_error_on_either_side(entry: str) -> None:
     with pytest.raises(FilterError, match="is not a domain"):
         related("corp.example", ["good.example", entry])
     with pytest.raises(FilterError, match="is not a domain"):
@@ -113,12 +113,12 @@ def test_what_is_no_domain_is_an_error_on_either_side(entry: str) -> None:
         ({}, 0),
     ],
 )
-def test_what_has_no_harmful_verdict_is_clean(counts: dict[str, int], percent: float) -> None:
+def test_a_message_without_a_harmful_verdict_is_clean(counts: dict[str, int], percent: float) -> None:
     assert clean_percent(counts) == percent
 
 
 @pytest.mark.parametrize("counts", [{"NONE": -1}, {"NONE": "5"}, {"NONE": True}, {"NONE": 1.5}, [1], None])
-def test_what_is_no_breakdown_is_an_error(counts: Any) -> None:
+def test_a_value_that_is_not_a_breakdown_is_an_error(counts: Any) -> None:
     for read in (clean_percent, breakdown):
         with pytest.raises(FilterError):
             read(counts)

@@ -118,7 +118,7 @@ def test_a_run_goes_through_every_step_in_order(go: Build, remote: Build, clock:
     assert json.dumps(outcome.document())
 
 
-def test_a_check_that_says_no_refuses_before_anything_is_changed(go: Build, remote: Build) -> None:
+def test_a_check_refuses_before_anything_is_changed(go: Build, remote: Build) -> None:
     side = remote()
     outcome = go(side, max_messages=2)
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
@@ -181,7 +181,7 @@ def test_a_step_that_is_never_done_fails_at_its_limit(go: Build, remote: Build) 
 
 
 @pytest.mark.parametrize("bad", [{"count": float("nan")}, {1: 2}, {"x": object()}, ["list"], None])
-def test_a_result_that_is_no_json_object_is_a_defect_of_the_action(go: Build, bad: Any) -> None:
+def test_a_result_that_is_not_a_json_object_is_a_defect_of_the_action(go: Build, bad: Any) -> None:
     outcome = go(lambda *_: bad)
     assert (outcome.status, outcome.exit_code, outcome.error["type"]) == ("failed", 1, "InternalError")
 
@@ -218,7 +218,7 @@ def test_resuming_an_ended_run_gives_its_outcome_and_does_nothing(
 
 
 @pytest.mark.parametrize("at", range(6))
-def test_killed_within_any_action_it_goes_on_with_the_same_parameters(
+def test_a_run_killed_within_any_action_resumes_with_the_same_parameters(
     go: Build, remote: Build, clock: Any, tmp_path: Path, at: int
 ) -> None:
     whole = run_elsewhere(go, remote, tmp_path)
@@ -242,7 +242,7 @@ def test_killed_within_any_action_it_goes_on_with_the_same_parameters(
 
 @pytest.mark.parametrize("at", range(15))
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_around_any_write_of_the_journal_it_goes_on(
+def test_a_run_killed_around_any_write_of_the_journal_can_be_resumed(
     go: Build, remote: Build, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, when: str
 ) -> None:
     whole = run_elsewhere(go, remote, tmp_path)
@@ -343,7 +343,7 @@ def other_process(tmp_path: Path) -> Any:
     process.stdout.close()
 
 
-def test_after_a_real_kill_9_the_run_goes_on_in_another_process(other_process: Any, tmp_path: Path, clock: Any) -> None:
+def test_after_a_real_kill_9_another_process_resumes_the_run(other_process: Any, tmp_path: Path, clock: Any) -> None:
     calls: list[tuple[str, Any]] = []
 
     def run_action(action: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -359,7 +359,7 @@ def test_after_a_real_kill_9_the_run_goes_on_in_another_process(other_process: A
     assert calls == [("stop-here", {"n": 8})]
 
 
-def test_nothing_to_resume_is_said(tmp_path: Path, clock: Any, remote: Build) -> None:
+def test_a_missing_run_is_reported(tmp_path: Path, clock: Any, remote: Build) -> None:
     with pytest.raises(JournalRefused, match="there is no run to resume"):
         resume(tmp_path, run_action=remote(), clock=clock, key=KEY)
     assert list(tmp_path.iterdir()) == []
@@ -368,7 +368,7 @@ def test_nothing_to_resume_is_said(tmp_path: Path, clock: Any, remote: Build) ->
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda text: text.replace("JunkEmail", "Trash"), "damaged, or was edited"),
+        (lambda text: text.replace("JunkEmail", "Trash"), "damaged or was edited"),
         (lambda text: text[:-40], "it is not a JSON document"),
         (lambda _: "", "it is not a JSON document"),
         (lambda _: "[" * 100_000, "it is not a JSON document"),
@@ -376,8 +376,8 @@ def test_nothing_to_resume_is_said(tmp_path: Path, clock: Any, remote: Build) ->
         (lambda text: text.replace('"journal": 2', '"journal": 3'), "another version"),
         (lambda text: text.replace('"journal": 2', '"journal": true'), "another version"),
         (lambda text: text.replace('"journal": 2', '"journal": 1'), "an older version of this program"),
-        (lambda _: '{"journal": 2}', "damaged, or was edited"),
-        (lambda _: '{"journal": 2, "x": NaN}', "damaged, or was edited"),
+        (lambda _: '{"journal": 2}', "damaged or was edited"),
+        (lambda _: '{"journal": 2, "x": NaN}', "damaged or was edited"),
     ],
 )
 def test_a_damaged_or_edited_journal_is_refused(
@@ -399,7 +399,7 @@ def test_a_journal_whose_playbook_this_version_does_not_know_is_refused(
     with Journal(tmp_path / "run", KEY, create=False) as journal:
         entry = journal.read()
         journal.write(Entry({**entry.playbook, "playbook": 2}, entry.state))
-    with pytest.raises(StateRefused, match="not one of this version"):
+    with pytest.raises(StateRefused, match="this version can't read the journal"):
         resume(tmp_path / "run", run_action=remote(), clock=clock, key=KEY)
 
 
@@ -421,7 +421,7 @@ def test_a_directory_that_cannot_be_used_is_a_wrong_parameter_and_not_temporary(
         go(side)
 
 
-def test_a_directory_that_is_no_path_is_refused(purge: Playbook, alert: dict[str, Any], clock: Any) -> None:
+def test_a_directory_that_is_not_a_path_is_refused(purge: Playbook, alert: dict[str, Any], clock: Any) -> None:
     with pytest.raises(DirectoryUnusable, match="is not a path"):
         run(purge, {"alert": alert}, run_action=dict, clock=clock, key=KEY, run_id="r", directory=Path("a\0b"))  # type: ignore[arg-type]
 
@@ -440,7 +440,7 @@ def test_a_run_whose_directory_is_another_is_refused_with_both_places(
         resume(tmp_path / "else", run_action=side, clock=clock, key=KEY)
     assert (caught.value.exit_code, side.calls) == (2, [])
     assert f"began in '{tmp_path}/run'" in caught.value.message
-    assert f"is in '{tmp_path}/else' now" in caught.value.message
+    assert f"is now in '{tmp_path}/else'" in caught.value.message
 
 
 def test_the_same_directory_by_another_path_is_no_other_one(
@@ -510,7 +510,7 @@ def test_what_is_raised_before_an_action_leaves_the_run_before_it_and_no_trace_o
     assert not any(line.endswith("again") for line in log.lines)
 
 
-def test_an_action_that_was_begun_is_told_as_such(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
+def test_an_action_that_had_begun_is_reported_as_begun(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
     def dies(action: str, params: dict[str, Any]) -> Any:
         if action == "create-move-job":
             raise Killed
@@ -530,7 +530,9 @@ def test_an_action_that_was_begun_is_told_as_such(go: Build, remote: Build, cloc
     assert seen[:3] == [("create", True), ("create", True), ("wait", False)]
 
 
-def test_who_goes_on_is_shown_the_steps_that_were_reached(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
+def test_a_resumed_run_reports_the_steps_that_were_reached(
+    go: Build, remote: Build, clock: Any, tmp_path: Path
+) -> None:
     go(remote(wait_for_job=[RateLimited("slow down")]))
 
     class Shown(Observer):
@@ -543,7 +545,7 @@ def test_who_goes_on_is_shown_the_steps_that_were_reached(go: Build, remote: Bui
 
 
 @pytest.mark.parametrize(("at", "exit_code", "applied"), [(1, 6, "no"), (3, 7, "unknown")])
-def test_a_full_disk_is_a_typed_error_that_says_whether_an_action_ran(
+def test_a_full_disk_is_a_typed_error_that_reports_whether_an_action_ran(
     go: Build,
     remote: Build,
     clock: Any,
@@ -597,7 +599,7 @@ EFFECTS = {
     ],
 )
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EFBIG])
-def test_a_journal_that_grows_too_large_says_what_was_changed_and_names_the_job(
+def test_a_journal_that_grows_too_large_reports_the_changes_and_names_the_job(
     purge: Playbook,
     alert: dict[str, Any],
     remote: Build,

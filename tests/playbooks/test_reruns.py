@@ -78,7 +78,7 @@ def test_a_rerun_that_finds_nothing_left_is_no_failure_and_moved_nothing(api: Em
     assert outputs["rerun"].split(". ")[0] in (tmp_path / "two" / "report.md").read_text()
 
 
-def test_a_rerun_after_a_new_copy_arrived_says_what_is_left_and_how_to_go_on(
+def test_a_rerun_after_a_new_copy_arrived_reports_the_rest_and_the_next_command(
     sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     purge(api, tmp_path / "one")
@@ -120,7 +120,9 @@ def test_a_second_worker_follows_a_job_that_runs(
     assert len(sandbox.state.truth()["jobs"]) == 1
 
 
-def test_a_second_release_says_what_is_held_since(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+def test_a_second_release_reports_mail_that_was_quarantined_later(
+    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
     given = {"alert": FALSE_POSITIVE, "lookback_days": 30}
     first = run("false-positive-release", given, api, tmp_path / "one")
     assert (first.exit_code, first.outputs["released"] > 0) == (0, True), first.error

@@ -112,7 +112,7 @@ def changed_at(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 class TestSeal:
-    def test_a_run_that_nobody_touched_is_resumed(self, killed: Path, resumed: Build) -> None:
+    def test_an_untouched_run_is_resumed(self, killed: Path, resumed: Build) -> None:
         assert resumed(killed)[0] == "create-move-job"
 
     def test_every_value_that_is_edited_is_refused(self, killed: Path, refused: Build) -> None:
@@ -152,7 +152,7 @@ class TestSeal:
     @pytest.mark.parametrize("seal", [None, "", "0" * 64, 5, [], {}, "é" * 64, "\ud800"])
     def test_a_seal_that_is_none_is_refused(self, killed: Path, refused: Build, seal: Any) -> None:
         (killed / "journal.json").write_text(json.dumps({**document(killed), "seal": seal}))
-        assert "its seal does not fit" in refused(killed).message
+        assert "its seal is invalid" in refused(killed).message
 
     def test_an_edited_journal_with_a_digest_in_place_of_the_seal_is_refused(
         self, killed: Path, refused: Build
@@ -170,7 +170,7 @@ class TestSeal:
             (killed / "journal.json").write_text(json.dumps(forged))
             refused(killed)
 
-    def test_an_older_journal_without_a_seal_says_what_to_do(self, killed: Path, refused: Build) -> None:
+    def test_an_older_journal_without_a_seal_names_the_next_step(self, killed: Path, refused: Build) -> None:
         old = {"journal": 1, **{name: document(killed)[name] for name in ("playbook", "state", "in_flight")}}
         (killed / "journal.json").write_bytes(canonical({**old, "sha256": digest(old)}))
         error = refused(killed)
@@ -179,7 +179,7 @@ class TestSeal:
 
     def test_another_key_is_named_with_what_to_set(self, killed: Path, refused: Build) -> None:
         error = refused(killed, OTHER)
-        assert "the seal of another key than this process uses, which is of another machine" in error.message
+        assert "sealed with another key than the one of this process (of another machine)" in error.message
         assert "CFES_PLAN_KEY or CFES_STATE_DIR" in error.help
 
     def test_a_journal_of_another_run_is_refused(

@@ -141,7 +141,7 @@ def test_the_attackers_subject_is_never_a_template(alert: dict[str, Any], api: E
         assert "7*7" in text or "7\\*7" in text
 
 
-def test_the_same_alert_again_follows_the_job_that_stands(
+def test_the_same_alert_again_follows_the_existing_job(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     first = purge(alert, api, tmp_path / "one").outputs
@@ -248,7 +248,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("boundary", range(14))
-def test_a_run_that_is_killed_anywhere_goes_on_and_makes_one_job(
+def test_a_run_that_is_killed_anywhere_can_be_resumed_and_creates_one_job(
     boundary: int, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     playbook = library.find("phish-campaign-purge")
@@ -275,7 +275,7 @@ def test_a_run_that_is_killed_anywhere_goes_on_and_makes_one_job(
     assert len(sandbox.state.truth()["jobs"]) == 1
 
 
-def test_without_the_permission_to_write_nothing_is_done_and_it_is_said(
+def test_without_the_permission_to_write_nothing_is_done_and_the_error_names_it(
     alert: dict[str, Any], sandbox: RunningSandbox, connect: Connect, tmp_path: Path
 ) -> None:
     outcome = purge(alert, connect(sandbox, api_token=sandbox.read_token), tmp_path / "run")
@@ -306,7 +306,7 @@ def test_what_was_wrongly_held_is_released(sandbox: RunningSandbox, api: EmailSe
     assert again.status == "completed"
 
 
-def test_malicious_mail_is_not_released_unless_it_is_said(
+def test_malicious_mail_is_not_released_without_the_flag(
     sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     sandbox.state.faults.add("searchMessages", "rewrite", set={"final_disposition": "MALICIOUS"}, times=2)
@@ -363,7 +363,7 @@ def test_what_the_attacker_writes_into_the_to_header_does_not_switch_the_respons
     assert purge({**alert, "To": to}, api, tmp_path / "run").status == "completed"
 
 
-def test_own_domains_can_be_told_where_the_alert_has_no_envelope(
+def test_own_domains_can_be_given_if_the_alert_has_no_envelope(
     alert: dict[str, Any], api: EmailSecurity, tmp_path: Path
 ) -> None:
     bare = {**alert, "SMTPEnvelopeTo": []}
@@ -374,7 +374,7 @@ def test_own_domains_can_be_told_where_the_alert_has_no_envelope(
 
 @pytest.mark.parametrize("sender", ["partner-bank.example", "example", "@x.example", "a@b", "a b@c.example", ""])
 @pytest.mark.parametrize("playbook_id", ANSWERS)
-def test_a_sender_that_is_no_address_is_refused(playbook_id: str, sender: str) -> None:
+def test_a_sender_that_is_not_an_address_is_refused(playbook_id: str, sender: str) -> None:
     playbook = library.find(playbook_id)
     given = {"AlertID": "a", "From": sender, "Timestamp": 1795188755, "FinalDisposition": "malicious"}
     with pytest.raises(PackError) as caught:
@@ -414,7 +414,7 @@ SLOW = Pace(discover_rate=20, process_rate=5)
 
 
 @pytest.mark.parametrize("capped", [False, True], ids=["more than the plan allows", "more than max_messages"])
-def test_a_job_that_discovers_more_than_allowed_is_cancelled_and_the_run_says_so(
+def test_a_job_that_discovers_more_than_allowed_is_cancelled_and_reported(
     capped: bool,
     alert: dict[str, Any],
     start_sandbox: Callable[..., RunningSandbox],
@@ -439,7 +439,7 @@ def test_a_job_that_discovers_more_than_allowed_is_cancelled_and_the_run_says_so
     assert [change["step"] for change in outcome.error["changes"]] == ["create", "wait"]
     report = (tmp_path / "run" / "report.md").read_text()
     assert f"more than the {allowed} allowed" in report
-    assert f"the job discovered {discovered} messages, the plan of this run has {plan['messages']}" in report
+    assert f"the job discovered {discovered} messages, and this run's plan has {plan['messages']}" in report
 
 
 def test_a_cancel_that_is_in_doubt_is_tried_again(
@@ -482,7 +482,7 @@ def test_a_wait_that_stopped_nothing_is_no_change(
     assert [change["step"] for change in outcome.error["changes"]] == ["create"]
 
 
-def test_mail_that_arrives_after_the_plan_is_not_moved_and_the_report_says_so(
+def test_mail_that_arrives_after_the_plan_is_not_moved_and_is_reported(
     alert: dict[str, Any], start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
 ) -> None:
     sandbox = start_sandbox(late_copies=20, late_every=0.2)
@@ -559,7 +559,7 @@ def signed(api: EmailSecurity, plan: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("playbook_id", ANSWERS)
-def test_a_run_that_wants_approvals_hands_out_its_plan_and_goes_on_with_it_once_approved(
+def test_a_run_without_approvals_returns_its_plan_and_runs_it_once_approved(
     playbook_id: str,
     alert: dict[str, Any],
     sandbox: RunningSandbox,
@@ -659,14 +659,14 @@ def test_a_plan_that_was_edited_or_holds_too_much_makes_no_job(
     assert sandbox.state.truth()["jobs"] == []
 
 
-def test_what_is_no_plan_is_refused_with_pointers() -> None:
+def test_an_invalid_plan_is_refused_with_pointers() -> None:
     with pytest.raises(PackError) as caught:
         accept(library.find("phish-campaign-purge"), {"alert": {}, "plan": {"messages": None, "action": "MOVE"}})
     pointers = {problem["pointer"] for problem in caught.value.problems}
     assert {"/plan/messages", "/plan/plan_hash", "/plan/search_params"} <= pointers
 
 
-def test_a_plan_with_malicious_mail_is_not_released_unless_it_is_said(
+def test_a_plan_with_malicious_mail_is_not_released_without_the_flag(
     sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     search = {"sender": FALSE_POSITIVE["From"], "delivery_status": "quarantined", "start": "2026-10-21T15:32:35Z"}

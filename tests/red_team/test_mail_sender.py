@@ -158,7 +158,7 @@ class TestOwnMail:
         forged = alert_of(sender, SMTPEnvelopeTo=recipients, Attachments=[PDF])
         outcome = purge(forged, api, tmp_path / "run", search_by=search_by)
         # A search for a spelling that no mail has finds nothing.
-        assert any(words in outcome.message for words in ("Nothing was changed", "there is nothing to move"))
+        assert any(words in outcome.message for words in ("Nothing was changed", "There is nothing to move"))
         assert sandbox.state.truth()["jobs"] == []
 
     @pytest.mark.parametrize(

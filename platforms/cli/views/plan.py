@@ -89,7 +89,7 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
         ("approvals needed", plan["approvals_needed"]),
         *(("protected", one) for one in plan["protected"]),
         *(("may be our own", one) for one in plan["own_senders"]),
-        ("requested by", (plan["requested_by"] or "not set") + ("" if plan["requester_proved"] else " (not proved)")),
+        ("requested by", _requester(plan)),
         ("counted at", plan["previewed_at"]),
         ("plan_hash", plan["plan_hash"]),
     ]
@@ -97,6 +97,12 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
     _show_refusals(screen, plan["refusals"], console)
     if console is None:
         paragraph(out, effect_of(None, plan), STRONG)
+
+
+def _requester(plan: Mapping[str, Any]) -> str:
+    if plan["requested_by"] is None:
+        return "not set"
+    return str(plan["requested_by"]) + ("" if plan["requester_proved"] else " (not proved)")
 
 
 def _show_refusals(screen: Screen, refusals: Iterable[Mapping[str, Any]], console: Console | None) -> None:

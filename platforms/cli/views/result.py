@@ -150,7 +150,7 @@ def _wait(screen: Screen, result: Result) -> None:
     _as_facts(screen, result)
     if not result["done"]:
         screen.say(f"The job has not ended. To keep waiting: cfes wait-for-job --job-id {result['job_id']}", WARNING)
-    elif (result.get("progress") or {}).get("failed"):
+    elif (result.get("job") or {}).get("messages_failed"):
         screen.command("retry (dry run)", f"cfes retry-failed-messages --job-id {result['job_id']} --dry-run")
 
 

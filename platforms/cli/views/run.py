@@ -128,7 +128,7 @@ def _outcome(step: Step, record: Record) -> str:
     if record["status"] == "failed":
         # The closing block shows the reason, unless the run continues.
         handled = isinstance(step, ActionStep) and any(handler.do == "continue" for handler in step.on_error)
-        kind = (error or {}).get("type") or ("refused" if isinstance(step, CheckStep) else "failed")
+        kind = (error or {}).get("type") or (step.outcome if isinstance(step, CheckStep) else "failed")
         return f"{kind}: {error.get('message')}" if handled and error else str(kind)
     if isinstance(step, FinishStep):
         # The closing lines show the reason.

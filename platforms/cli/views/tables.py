@@ -65,7 +65,7 @@ def grid(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[ob
         _print_columns(console, [columns[place] for place in kept], [[row[place] for place in kept] for row in cells],
                        [longest[place] for place in kept], width)  # fmt: skip
     for place in constant:
-        paragraph(console, f"{columns[place].title}: {cells[0][place] or 'none'} for all", QUIET, indent=GAP)
+        paragraph(console, f"{columns[place].title}: {cells[0][place] or 'none'} in all rows", QUIET, indent=GAP)
     if kept and len(kept) < len(places) and width >= NARROW:
         left_out = ", ".join(columns[place].title for place in places if place not in kept)
         paragraph(console, f"Hidden columns: {left_out}.{hint}", QUIET)

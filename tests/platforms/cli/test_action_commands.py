@@ -189,7 +189,7 @@ def test_run_exits_with_the_verdict_where_it_is_asked_for(connected: Cfes, monke
     assert connected("run", "list-jobs", "--exit-status", typed="{}").code == 2
 
 
-def test_run_of_an_unknown_action_says_what_was_meant(cfes: Cfes) -> None:
+def test_run_of_an_unknown_action_suggests_a_name(cfes: Cfes) -> None:
     ended = cfes("run", "wait-for-jb", typed="{}")
     assert ended.code == 2
     assert "did you mean 'wait-for-job'" in ended.error["message"]

@@ -86,7 +86,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_no_record_is_refused(what: str) -> None:
+def test_a_file_without_a_usable_record_is_refused(what: str) -> None:
     data, said = REFUSED[what]
     with pytest.raises(ParameterError, match=said) as refused:
         records_of(data, "FILE")
@@ -141,7 +141,7 @@ def test_each_record_has_its_own_run_and_one_that_fails_stops_none(connected: Cf
     assert connected("playbook", "run", look, "-i", lines_file(tmp_path, GOOD), "--each").code == 0
 
 
-def test_an_interrupt_says_which_records_were_not_run(
+def test_an_interrupt_lists_the_records_that_were_not_run(
     connected: Cfes, look: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = [{**GOOD, "AlertID": str(number)} for number in range(4)]

@@ -108,7 +108,7 @@ class TestPlans:
         assert "NOT ASKED" not in ended.err
         assert sandbox.state.truth()["effects"] == []
 
-    def test_a_file_that_says_six_of_forty_is_not_signed(
+    def test_a_file_with_six_of_forty_messages_is_not_signed(
         self, approve: Approve, asking: EmailSecurity, clock: FakeClock
     ) -> None:
         plan = preview(asking, destination="RecoverableItemsPurges")
@@ -165,7 +165,7 @@ class TestPlans:
         assert "DIFFERENT" in ended.err
         assert ended.document["reason"] == "more than six"
 
-    def test_offline_says_loudly_that_it_did_not_ask(
+    def test_offline_warns_that_the_service_was_not_asked(
         self, approve: Approve, asking: EmailSecurity, sandbox: RunningSandbox
     ) -> None:
         document = forged(preview(asking), messages=6, distinct_messages=6, cancel_if_discovered_over=6)
@@ -214,7 +214,7 @@ class TestPlans:
         for steering in ("\x1b", "\u202e", "\nmessages: 1"):
             assert steering not in ended.err
 
-    def test_a_search_that_can_not_be_counted_says_so(self, approve: Approve, asking: EmailSecurity) -> None:
+    def test_a_search_that_can_not_be_counted_is_reported(self, approve: Approve, asking: EmailSecurity) -> None:
         plan = preview(asking, search_params={**CAMPAIGN, "submissions": True})
         assert plan["messages"] is None
         ended = approve(plan)

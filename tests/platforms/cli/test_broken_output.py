@@ -198,7 +198,7 @@ FAILURES: list[tuple[PackError, int]] = [
 
 @pytest.mark.parametrize(("error", "code"), FAILURES, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("out", LOST)
-def test_a_failure_keeps_its_code_and_is_told_on_standard_error(
+def test_a_failure_keeps_its_code_and_is_shown_on_standard_error(
     out: str, error: PackError, code: int, broken: Broken, answering: Callable[[Any], None]
 ) -> None:
     answering(error)
@@ -490,7 +490,7 @@ def test_a_pipe_that_does_not_block_gets_everything(pipe: tuple[int, int]) -> No
     assert (len(read), channel.lost) == (size, None)
 
 
-def test_a_pipe_that_nobody_reads_is_given_up(pipe: tuple[int, int]) -> None:
+def test_a_pipe_without_a_reader_ends_the_command(pipe: tuple[int, int]) -> None:
     channel = Channel(pipe[1], whole=True, patience=0)
     channel.write(b"x" * 1_000_000)
     assert channel.lost == STUCK

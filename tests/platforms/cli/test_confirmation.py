@@ -81,7 +81,7 @@ def test_every_action_that_wants_approval_has_a_preview_that_changes_nothing(act
 
 
 @pytest.mark.parametrize("action", ASKING, ids=lambda action: str(action.id))
-def test_the_help_says_who_is_asked(action: Action[Any, Any], cfes: Cfes) -> None:
+def test_the_help_explains_the_confirmation(action: Action[Any, Any], cfes: Cfes) -> None:
     text = " ".join(cfes(action.id, "--help").out.split())
     assert "On a terminal the command previews the change and asks for confirmation" in text
     assert "Without a terminal it never asks" in text
@@ -170,7 +170,7 @@ def test_yes_a_plan_and_a_cap_ask_nothing(connected: Cfes, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("streams", [{}, {"out": True}, {"err": True}])
-def test_where_nobody_can_answer_it_is_an_interface_for_programs(
+def test_without_a_terminal_nothing_is_asked(
     connected: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, streams: dict[str, bool]
 ) -> None:
     monkeypatch.setattr(approval, "TERMINAL", str(tmp_path / "no-such-terminal"))
@@ -212,9 +212,7 @@ def test_a_search_that_grew_is_taken_where_the_call_allows_it(
     assert connected(*CREATE, "--max-drift", "10", terminal=True).code == 0
 
 
-def test_a_search_that_can_not_be_counted_says_so_and_asks_all_the_same(
-    connected: Cfes, sandbox: RunningSandbox
-) -> None:
+def test_a_search_that_can_not_be_counted_warns_and_asks(connected: Cfes, sandbox: RunningSandbox) -> None:
     given = (*CREATE, "--submissions")
     ended = connected(*given, terminal=True, typed="n\n")
     told = COLOUR.sub("", ended.err)
@@ -224,7 +222,7 @@ def test_a_search_that_can_not_be_counted_says_so_and_asks_all_the_same(
     assert connected(*given, terminal=True, typed="y\n").code == 0
 
 
-def test_bad_parameters_and_read_only_are_said_before_a_question(
+def test_bad_parameters_and_read_only_are_reported_before_a_question(
     connected: Cfes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = connected("create-move-job", "--destination", "Trash", terminal=True, typed="y\n")
@@ -371,7 +369,7 @@ class TestPlaybooks:
         assert json.loads(ended.out)["error"]["type"] == "PlanDrifted"
         assert effects(sandbox) == []
 
-    def test_what_can_not_be_shown_is_said_and_asked_about(
+    def test_a_failed_preview_is_reported_and_the_question_is_asked(
         self, connected: Cfes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def limited(*_: object) -> None:

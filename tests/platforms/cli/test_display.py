@@ -47,9 +47,7 @@ def test_output_decides_against_the_stream(connected: Cfes) -> None:
     assert "\x1b" not in table
 
 
-def test_a_narrow_terminal_gets_fewer_columns_and_is_told_which(
-    connected: Cfes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_narrow_terminal_names_the_hidden_columns(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = connected(*MOVE).document["job_id"]
     monkeypatch.setenv("COLUMNS", "60")
     shown = COLOUR.sub("", connected("list-jobs", terminal=True).out)

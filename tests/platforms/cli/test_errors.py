@@ -74,13 +74,13 @@ def test_missing_search_flags_are_named_together(cfes: Cfes) -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "1e999", "true", "[1]", "", "five"])
-def test_what_is_no_number_is_refused(text: str, cfes: Cfes) -> None:
+def test_a_value_that_is_not_a_number_is_refused(text: str, cfes: Cfes) -> None:
     ended = cfes("wait-for-job", "--job-id", "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d", "--timeout-seconds", text)
     assert (ended.code, ended.error["problems"][0]["flag"]) == (2, "--timeout-seconds")
 
 
 @pytest.mark.parametrize("text", ["{", "@", "@missing.json", "[NaN]", "[" * 100_000])
-def test_what_is_no_json_is_refused(text: str, cfes: Cfes) -> None:
+def test_a_value_that_is_not_json_is_refused(text: str, cfes: Cfes) -> None:
     ended = cfes("render-report", "--destination", "x", "--job", text)
     assert (ended.code, ended.error["problems"][0]["flag"]) == (2, "--job")
 
@@ -115,7 +115,7 @@ def test_a_command_line_that_makes_no_sense_exits_2(arguments: list[str], said: 
     assert said in ended.error["message"]
 
 
-def test_what_nobody_foresaw_is_an_internal_error_without_traceback(
+def test_an_unexpected_exception_is_an_internal_error_without_traceback(
     cfes: Cfes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -137,7 +137,7 @@ def test_a_reader_that_goes_away_is_no_error(cfes: Cfes, monkeypatch: pytest.Mon
     assert cfes("list-jobs").err == ""
 
 
-def test_without_the_extra_the_command_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_command_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
     for name in [name for name in sys.modules if name.startswith("platforms.cli.")]:

@@ -120,4 +120,4 @@ def test_a_set_is_converted_by_the_inputs_type_and_a_refusal_is_one_block(connec
     refused = connected(*run, "--set", "max_messages=many", terminal=True)
     assert refused.code == 2
     assert "--set max_messages: " in re.sub(r"\x1b\[[0-9;]*m", "", refused.err).replace("\n", " ")
-    assert refused.err.count("must be of type") == 1
+    assert refused.err.count("must be JSON of type") == 1

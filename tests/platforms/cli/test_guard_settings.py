@@ -66,7 +66,7 @@ def test_a_policy_is_not_checked_in_place_of_an_empty_setting(connected: Cfes, m
     assert (ended.code, ended.error["message"]) == (2, "CFES_POLICY is set but empty")
 
 
-def test_a_policy_that_others_can_change_stops_every_write_and_check_says_the_same(
+def test_a_policy_that_others_can_change_stops_every_write_and_fails_the_check(
     connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "policy.yaml"

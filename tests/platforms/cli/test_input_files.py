@@ -54,7 +54,7 @@ def probe(cfes: Cfes, tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize("option", ["--set", "--input"])
-def test_a_file_is_read_as_the_inputs_type_says(probe: Any, tmp_path: Path, option: str) -> None:
+def test_a_file_is_read_by_the_inputs_type(probe: Any, tmp_path: Path, option: str) -> None:
     (tmp_path / "plan.json").write_text('{"messages": 3}\n')
     (tmp_path / "approvals.json").write_text(json.dumps([TOKEN]))
     (tmp_path / "note.txt").write_text("7\n@ two lines\r\n")
@@ -142,7 +142,7 @@ def test_a_pipe_that_the_shell_opened_is_read(probe: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("option", ["--set", "--input"])
-def test_what_is_wrong_with_a_file_is_said_with_its_name_before_anything_is_run(
+def test_a_bad_file_is_named_before_anything_is_run(
     cfes: Cfes, tmp_path: Path, option: str, file: str, said: str
 ) -> None:
     (tmp_path / "probe.yaml").write_text(PROBE)
@@ -182,7 +182,7 @@ def test_every_option_that_reads_a_file_refuses_what_has_no_end(cfes: Cfes, tmp_
         assert file in ended.out
 
 
-def test_an_at_sign_without_a_file_says_how_a_text_is_written(cfes: Cfes, tmp_path: Path) -> None:
+def test_an_at_sign_without_a_file_explains_the_double_at_sign(cfes: Cfes, tmp_path: Path) -> None:
     (tmp_path / "probe.yaml").write_text(PROBE)
     ended = cfes("playbook", "run", "probe.yaml", "--set", "note=@")
     assert ended.code == 2

@@ -44,7 +44,7 @@ def test_a_change_is_not_known_and_safe_to_repeat_with_its_key(cfes: Cfes) -> No
     ended = cfes("create-move-job", "--sender", "a@b.example")
     assert "A change may have been made. Check before you run it again: cfes list-jobs" in ended.err
     ended = cfes("create-move-job", "--sender", "a@b.example", "--idempotency-key", "case-1")
-    assert "safe to run it again with the same --idempotency-key" in ended.err
+    assert "You can safely run it again with the same --idempotency-key" in ended.err
 
 
 def test_an_action_run_as_json(cfes: Cfes) -> None:

@@ -96,13 +96,13 @@ def test_list_jobs_keeps_failed_at_80_columns(cfes: Cfes, answering: Any, monkey
 def test_what_is_the_same_in_every_row_is_stated_once(cfes: Cfes, answering: Any) -> None:
     answering(_jobs())
     shown = COLOUR.sub("", cfes("list-jobs", terminal=True).out)
-    assert "action: MOVE for all" in shown.splitlines()
+    assert "action: MOVE in all rows" in shown.splitlines()
     assert shown.count("MOVE") == 1
     answering({"count": 1, "jobs": _jobs()["jobs"][:1]})
-    assert "for all" not in cfes("list-jobs", terminal=True).out
+    assert "in all rows" not in cfes("list-jobs", terminal=True).out
 
 
-def test_below_60_columns_a_name_stands_above_its_value(
+def test_below_60_columns_a_name_is_above_its_value(
     cfes: Cfes, answering: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answering(_jobs())
@@ -121,7 +121,7 @@ def test_a_long_name_has_its_value_on_its_line(cfes: Cfes, answering: Any, monke
         assert "counts_by_disposition.MALICIOUS-BEC  4" in cfes("search-messages", "--output", "table").out.splitlines()
 
 
-def test_a_list_of_records_is_cut_and_says_where_the_rest_is(cfes: Cfes, answering: Any) -> None:
+def test_a_long_list_of_records_is_cut_and_names_the_flag_for_the_rest(cfes: Cfes, answering: Any) -> None:
     answering(
         {
             "agrees": False,
@@ -158,7 +158,7 @@ def test_wide_and_combining_characters_keep_the_columns(width: int) -> None:
     assert len(places) == 1
 
 
-def test_a_cell_that_is_cut_says_so_and_steers_nothing() -> None:
+def test_a_cell_that_is_cut_is_marked_and_has_no_escapes() -> None:
     columns = (Column("id", 1), Column("subject", 10))
     hostile = "\x1b[31m\u202e\u540d" * 20
     lines = _grid(columns, [(n, f"{n}{hostile}") for n in (1, 20)], 60)

@@ -43,9 +43,7 @@ def test_an_edited_plan_is_refused_in_words(connected: Cfes, tmp_path: Path) -> 
     assert "was changed after it was made" in ended.err + ended.out
 
 
-def test_what_did_not_succeed_comes_first_and_a_dry_run_says_so(
-    sandbox: RunningSandbox, connected: Cfes, tmp_path: Path
-) -> None:
+def test_failures_come_first_and_a_dry_run_is_marked(sandbox: RunningSandbox, connected: Cfes, tmp_path: Path) -> None:
     message = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[2]
     sandbox.state.delivery.mailboxes[message.recipients[0]] = "gone"
     known = [sandbox.state.tenant.id_of(m) for m in sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[:3]]

@@ -130,7 +130,7 @@ def test_inputs_that_do_not_fit_name_their_flag(connected: Cfes, purge: str, tmp
     assert not (tmp_path / "cfes-runs").exists()
 
 
-def test_a_check_that_says_no_exits_3_and_changes_nothing(connected: Cfes, purge: str, sandbox: RunningSandbox) -> None:
+def test_a_check_that_refuses_exits_3_and_changes_nothing(connected: Cfes, purge: str, sandbox: RunningSandbox) -> None:
     given = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--set", "max_messages=1", "--yes")
     ended = connected(*given)
     assert (ended.code, ended.document["status"]) == (3, "refused")
@@ -150,19 +150,19 @@ def test_a_step_that_fails_gives_its_own_exit_code(
     assert "✗ Create the job" in ended.err
 
 
-def test_no_credentials_end_it_before_there_is_a_run(cfes: Cfes, purge: str, tmp_path: Path) -> None:
+def test_missing_credentials_end_the_command_before_there_is_a_run(cfes: Cfes, purge: str, tmp_path: Path) -> None:
     ended = cfes("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--yes")
     assert (ended.code, ended.error["type"]) == (4, "AuthenticationFailed")
     assert not (tmp_path / "cfes-runs").exists()
 
 
-def test_an_early_end_says_why_and_exits_0(connected: Cfes, purge: str) -> None:
+def test_an_early_end_shows_the_reason_and_exits_0(connected: Cfes, purge: str) -> None:
     alert = json.dumps({"AlertID": "1", "From": "nobody@nowhere.example"})
     ended = connected("playbook", "run", purge, "-i", "-", "--exit-status", "--yes", typed=alert)
     assert (ended.code, ended.document["message"]) == (0, "nobody@nowhere.example left nothing")
 
 
-def test_exit_status_says_that_not_all_succeeded(connected: Cfes, purge: str, sandbox: RunningSandbox) -> None:
+def test_exit_status_exits_8_if_some_messages_failed(connected: Cfes, purge: str, sandbox: RunningSandbox) -> None:
     ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--yes", "--exit-status")
     assert ended.code == (0 if ended.document["outputs"]["outcome"] == "succeeded" else 8)
     text = PURGE.replace('"{{ steps.wait.outcome }}"', "partial")
@@ -286,7 +286,7 @@ def test_a_terminal_whose_answers_end_changes_nothing(connected: Cfes, purge: st
     assert connected("list-jobs").document["count"] == 0
 
 
-def test_a_failure_after_the_job_was_made_says_so_and_resuming_tries_it_again(
+def test_a_failure_after_the_job_was_created_names_the_job_and_resuming_retries(
     connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def limited(*_: Any) -> Any:
@@ -352,7 +352,7 @@ def test_a_run_that_has_more_to_do_asks_for_credentials_before_it_begins_a_step(
     [
         (("--set", 'alert={"From": "a@b.example"}'), "/alert", "given more than once, by --input and --set"),
         (("--set", "max_messages=5", "--set", "max_messages=6"), "/max_messages", "given more than once, by --set"),
-        (("--set", 'alert={"From": "a", "From": "b"}'), "/alert", "the key 'From' is given twice in one object"),
+        (("--set", 'alert={"From": "a", "From": "b"}'), "/alert", "the key 'From' appears twice in one object"),
     ],
 )
 def test_what_is_given_twice_is_refused(
@@ -378,7 +378,7 @@ def test_yes_asks_nothing_on_a_terminal_and_without_one(connected: Cfes, purge: 
         assert "Continue?" not in ended.err
 
 
-def test_ctrl_c_says_what_goes_on_how_to_resume_and_how_to_cancel(
+def test_ctrl_c_shows_the_running_job_and_how_to_resume_and_cancel(
     connected: Cfes, purge: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(_: float) -> None:
@@ -460,5 +460,5 @@ def test_a_plan_among_the_outputs_is_one_line_for_people(cfes: Cfes, tmp_path: P
         "outputs: {to_approve: '{{ steps.made.plan }}'}\n"
     )
     ended = cfes("playbook", "run", "gives.yaml", "--output", "table")
-    assert re.search(r"^to_approve +plan abc; --output json has all of it", ended.out, re.MULTILINE)
+    assert re.search(r"^to_approve +plan abc\. Use --output json to see all of it", ended.out, re.MULTILINE)
     assert "sample" not in ended.out

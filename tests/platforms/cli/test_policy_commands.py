@@ -190,7 +190,7 @@ class TestPolicyCheck:
         assert {p["pointer"] for p in ended.error["problems"]} == {"/max_mesages", "/max_recipients"}
         assert "did you mean 'max_messages'?" in ended.err
 
-    def test_a_key_that_is_no_ed25519_key_is_found(self, cfes: Cfes, policy_file: Path) -> None:
+    def test_a_key_that_is_not_an_ed25519_key_is_found(self, cfes: Cfes, policy_file: Path) -> None:
         policy_file.write_text(policy_file.read_text().replace(public_pem(BOB).splitlines()[1], "A" * 60))
         ended = cfes("policy", "check")
         assert ended.code == 3
@@ -255,10 +255,10 @@ class TestApprove:
             "requested by: dana@corp.example (proved, as the file claims)",
             "search: sender: billing@invoice-portal.example",
             "approver: bob",
-            "the file says: the window is open",
-            "the file says: protected: ceo@corp.example",
-            "the file says: a job would be refused: TooManyMessages: more than 5",
-            "the file says: sender: billing@invoice-portal.example: 420",
+            "the file claims: the window is open",
+            "the file claims: protected: ceo@corp.example",
+            "the file claims: the job would be refused: TooManyMessages: more than 5",
+            "the file claims: sender: billing@invoice-portal.example: 420",
             "THE SERVICE WAS NOT ASKED: no token is set",
             plan["plan_hash"],
         ):
@@ -277,7 +277,7 @@ class TestApprove:
         assert ended.code == 0
         assert re.fullmatch(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", ended.out.splitlines()[-1])
 
-    def test_nobody_approves_their_own(self, approve: Approve) -> None:
+    def test_requesters_cannot_approve_their_own_plans(self, approve: Approve) -> None:
         plan = new_plan({**PLAN, "requested_by": "BOB"}).model_dump(mode="json")
         ended = approve(plan, "--yes")
         assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
@@ -290,7 +290,7 @@ class TestApprove:
         assert "can't approve their own requests" in approve({**DRY_RUN, "ids": IDS, "requested_by": name}, "--yes").out
 
     @pytest.mark.parametrize("name", ["dana@corp.example", None])
-    def test_what_nobody_proved_to_have_asked_for_is_not_signed(self, approve: Approve, name: str | None) -> None:
+    def test_a_plan_without_a_proved_requester_is_not_signed(self, approve: Approve, name: str | None) -> None:
         said = {"requested_by": name, "requester_proved": False}
         plan = new_plan({**PLAN, **said}).model_dump(mode="json")
         older = {key: value for key, value in DRY_RUN.items() if key != "requester_proved"}
@@ -345,7 +345,7 @@ class TestApprove:
         assert "sealed: yes" in ended.err
         assert "requested by: dana@corp.example (proved, and sealed with the plan)" in ended.err
         assert ended.code == 0
-        assert "has no seal" in approve(unsealed, "--yes").error["message"]
+        assert "preview-job did not seal the plan" in approve(unsealed, "--yes").error["message"]
         assert approve(unsealed, "--yes", "--accept-differences").code == 0
         edited = {**new_plan({**PLAN, "messages": 419}).model_dump(mode="json"), "seal": sealed["seal"]}
         for document in (broken, edited):
@@ -354,18 +354,18 @@ class TestApprove:
             assert "seal" in ended.error["message"]
             assert key.get_secret_value() not in ended.out + ended.err
 
-    def test_the_policys_own_answer_says_how_many_approvals_are_needed(
+    def test_the_policy_decides_how_many_approvals_are_needed(
         self, approve: Approve, policy_file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert "policy requires: no approval" in approve(PLAN, "--yes").err
         text = policy_file.read_text()
         policy_file.write_text(text + "approval_needed: [{more_than_messages: 419, approvals: 2}]\n")
-        assert "policy asks for: 2 approvals" in approve(PLAN, "--yes").err
+        assert "policy requires: 2 approvals" in approve(PLAN, "--yes").err
         assert "policy requires: no approval" in approve({**DRY_RUN, "ids": IDS, "recipients": 2}, "--yes").err
         monkeypatch.delenv("CFES_POLICY")
         assert "policy asks for" not in approve(PLAN, "--yes", "--as", "bob").err
 
-    def test_what_delivers_mail_is_said(self, approve: Approve) -> None:
+    def test_a_plan_that_delivers_mail_is_marked(self, approve: Approve) -> None:
         plan = new_plan({**PLAN, "destination": "Inbox"}).model_dump(mode="json")
         assert "delivers mail: YES" in approve(plan, "--yes").err
         assert "delivers mail" not in approve(PLAN, "--yes").err
@@ -404,7 +404,7 @@ class TestApprove:
         answers(answer)
         assert approve(PLAN, "--reject", "no").error["type"] == "NotGiven"
 
-    def test_the_key_says_who_approves(self, approve: Approve, tmp_path: Path) -> None:
+    def test_the_key_identifies_the_approver(self, approve: Approve, tmp_path: Path) -> None:
         carol, eve = _key_file(tmp_path / "carol.pem", CAROL), _key_file(tmp_path / "eve.pem", EVE)
         assert approve(PLAN, "--yes", "--key", carol).document["approver"] == "carol"
         assert approve(PLAN, "--yes", "--key", carol, "--as", "Carol").document["approver"] == "carol"
@@ -448,8 +448,8 @@ class TestApprove:
         for words in (
             "recipients: not known (claim of the file)",
             "requested by: dana@corp.example (proved, as the file claims)",
-            "the file says: look at it",
-            "the file says: message: 'Overdue' from billing@invoice-portal.example to x@corp.example",
+            "the file claims: look at it",
+            "the file claims: message: 'Overdue' from billing@invoice-portal.example to x@corp.example",
             "THE SERVICE WAS NOT ASKED",
         ):
             assert words in ended.err
@@ -478,13 +478,15 @@ class TestApprove:
             {"by_sender": {"x": "y"}},
         ],
     )
-    def test_what_is_no_dry_run_is_refused_by_its_place(self, approve: Approve, changed: dict[str, Any]) -> None:
+    def test_a_document_that_is_not_a_dry_run_is_refused_with_the_place(
+        self, approve: Approve, changed: dict[str, Any]
+    ) -> None:
         ended = approve({**DRY_RUN, **changed}, "--yes")
         assert ended.code == 2
         assert all(p["pointer"].startswith(f"/{name}") for p in ended.error["problems"] for name in changed)
 
     @pytest.mark.parametrize("text", ["", "[]", "{", "null", "{}", '{"a": 1, "a": 1}', "[" * 5000, "\x00"])
-    def test_what_is_no_plan_is_refused(self, approve: Approve, text: str) -> None:
+    def test_an_invalid_plan_is_refused(self, approve: Approve, text: str) -> None:
         assert approve(text, "--yes").code == 2
 
     def test_nothing_in_a_plan_steers_the_terminal(self, approve: Approve) -> None:
@@ -515,7 +517,7 @@ class TestApprove:
             assert "\x1b[2J" not in watched.err
             assert "\u202e" not in watched.err
 
-    def test_a_plan_whose_search_no_job_takes_is_refused(self, approve: Approve) -> None:
+    def test_a_plan_with_an_invalid_search_is_refused(self, approve: Approve) -> None:
         plan = new_plan({**PLAN, "search_params": {**PLAN["search_params"], "sendr": "x"}}).model_dump(mode="json")
         assert approve(plan, "--yes").error["type"] == "PlanRefused"
 

@@ -38,7 +38,7 @@ def table(ended: Ended) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_run_that_moved_nothing_says_so_first(late: bool, connected: Cfes, sandbox: RunningSandbox) -> None:
+def test_a_run_that_moved_nothing_reports_it_first(late: bool, connected: Cfes, sandbox: RunningSandbox) -> None:
     first = connected(*PURGE, terminal=True)
     assert first.code == 0, first.err
     moved = table(first)["moved"]
@@ -61,7 +61,7 @@ def test_a_run_that_moved_nothing_says_so_first(late: bool, connected: Cfes, san
     assert ("changed nothing" in said) is late
 
 
-def test_a_create_that_made_no_job_says_so_first(connected: Cfes, sandbox: RunningSandbox) -> None:
+def test_a_create_without_a_new_job_reports_it_first(connected: Cfes, sandbox: RunningSandbox) -> None:
     made = connected(*MOVE, terminal=True)
     assert "moved nothing" not in made.out
     job = connected(*MOVE, "--output", "json").document["job_id"]

@@ -62,7 +62,7 @@ class TestAskedAgain:
         assert jobs(sandbox) == 1
 
     @pytest.mark.usefixtures("interrupted")
-    def test_the_error_of_a_no_says_that_the_change_is_not_known(self, connected: Cfes) -> None:
+    def test_the_error_of_a_declined_step_reports_an_unknown_change(self, connected: Cfes) -> None:
         ended = connected(*RESUME, "--output", "json", terminal=True, typed="n\n")
         error = json.loads(ended.out)["error"]
         assert (error["type"], error["applied"]) == ("NotApproved", "unknown")
@@ -178,7 +178,7 @@ class TestTrust:
                 key.chmod(0o600)
             ended = connected(*RESUME, "--yes")
             assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "JournalRefused", 0)
-            assert "the seal of another key" in ended.error["message"]
+            assert "was sealed with another key" in ended.error["message"]
         key.write_text(kept)
         assert connected(*RESUME, "--yes").code == 0
         assert interrupted.is_dir()

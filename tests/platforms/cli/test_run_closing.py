@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from actions.contract import catalog
 from platforms.cli import step_approval as approval
 from platforms.cli.commands import demo
+from platforms.cli.views.result import show_result
 from platforms.cli.views.run_end import seconds_of, show_closing
 from platforms.cli.views.screen import Screen
 from playbooks.drivers import local
@@ -119,3 +121,14 @@ def test_the_time_is_that_of_the_steps(thinking: dict[str, float], seconds: floa
         ("a", "2026-11-20T16:00:00Z", "2026-11-20T16:00:30Z"), ("b", "2026-11-20T17:00:00Z", "2026-11-20T17:01:00Z")
     )
     assert seconds_of(ran, thinking) == seconds
+
+
+@pytest.mark.parametrize(("failed", "lines"), [(3, 1), (0, 0)])
+def test_a_wait_ends_with_the_retry_where_messages_failed(
+    capsys: pytest.CaptureFixture[str], failed: int, lines: int
+) -> None:
+    result = dict(catalog.find("wait-for-job").example_result)
+    job = {**result["job"], "messages_failed": failed}
+    show_result(Screen("table"), "wait-for-job", {**result, "done": True, "job": job})
+    retry = f"  retry (dry run): cfes retry-failed-messages --job-id {result['job_id']} --dry-run\n"
+    assert capsys.readouterr().err.count(retry) == lines

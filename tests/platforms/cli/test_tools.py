@@ -154,7 +154,7 @@ def test_the_sandbox_takes_its_own_flags(cfes: Cfes, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("command", ["sandbox", "demo"])
-def test_without_the_sandboxs_extra_it_says_how_to_install_it(
+def test_without_the_extra_of_the_sandbox_the_error_names_the_install_command(
     command: str, cfes: Cfes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "fastapi", None)
@@ -205,7 +205,7 @@ def test_the_demo_leaves_no_sandbox_behind(
     assert len(started) == 1
 
 
-def test_a_sandbox_that_does_not_come_up_says_why(cfes: Cfes, started: list[subprocess.Popen[bytes]]) -> None:
+def test_a_sandbox_that_does_not_start_shows_the_reason(cfes: Cfes, started: list[subprocess.Popen[bytes]]) -> None:
     Path("look.yaml").write_text(LOOK)
     Path("alert.json").write_text('{"From": "a@b.example"}')
     ended = cfes("demo", "--alert", "alert.json", "--playbook", "look.yaml")
@@ -215,7 +215,7 @@ def test_a_sandbox_that_does_not_come_up_says_why(cfes: Cfes, started: list[subp
     assert (missing.code, len(started)) == (2, 1)
 
 
-def test_the_demos_sandbox_ends_when_nobody_holds_its_standard_input(
+def test_the_sandbox_of_the_demo_ends_with_its_standard_input(
     cfes: Cfes, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object) -> int:
@@ -247,7 +247,7 @@ def test_the_demo_names_its_own_option_where_the_alert_does_not_fit(cfes: Cfes) 
     assert "--input" not in json.dumps(error)
 
 
-def test_one_is_told_in_the_singular() -> None:
+def test_a_count_of_one_is_singular() -> None:
     assert summary("search-messages", {"count": 1, "mailbox_copies": 1}) == "1 message, 1 mailbox copy"
     assert summary("search-messages", {"count": 2, "limit_reached": True}) == "more than 2 messages"
     # The action's own example: a key by another name would be passed over in silence.

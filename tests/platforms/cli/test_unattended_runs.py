@@ -78,12 +78,12 @@ def test_with_yes_it_runs(connected: Cfes, purge: str) -> None:
     assert connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "-y").code == 0
 
 
-def test_a_playbook_that_only_reads_needs_nobody(connected: Cfes, tmp_path: Path, no_terminal: None) -> None:
+def test_a_read_only_playbook_needs_no_confirmation(connected: Cfes, tmp_path: Path, no_terminal: None) -> None:
     (tmp_path / "reading.yaml").write_text(READING)
     assert connected("playbook", "run", "reading.yaml", "-i", str(EXAMPLE_ALERT)).code == 0
 
 
-def test_what_is_wrong_with_the_inputs_is_said_first(cfes: Cfes, purge: str) -> None:
+def test_problems_of_the_inputs_come_first(cfes: Cfes, purge: str) -> None:
     ended = cfes("playbook", "run", purge)
     assert ended.error["problems"][0]["pointer"] == "/alert"
 
@@ -99,7 +99,7 @@ def test_a_resumed_run_that_has_yet_to_change_mail_wants_a_person_or_yes(connect
     assert connected("playbook", "run", "--resume", "case", "--yes").code == 0
 
 
-def test_a_resumed_run_that_has_only_to_wait_and_export_needs_nobody(
+def test_a_resumed_run_that_only_waits_and_exports_needs_no_confirmation(
     connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def limited(*_: object) -> None:
@@ -113,7 +113,7 @@ def test_a_resumed_run_that_has_only_to_wait_and_export_needs_nobody(
 
 
 @pytest.mark.parametrize("action_id", catalog.available())
-def test_a_dry_run_asks_nobody(action_id: str) -> None:
+def test_a_dry_run_needs_no_confirmation(action_id: str) -> None:
     action = catalog.find(action_id)
     assert action.asks_first({"dry_run": False}) == (action.approval == "required")
     if "dry_run" in action.params.model_fields:

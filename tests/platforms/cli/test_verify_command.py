@@ -18,7 +18,7 @@ from tests.remediation.evidence.test_bundle import OTHER_PUBLIC, PUBLIC, made
 
 
 @pytest.mark.parametrize("name", ["case", "case.zip"])
-def test_an_intact_bundle_is_told_as_such(name: str, cfes: Cfes, tmp_path: Path) -> None:
+def test_an_unchanged_bundle_is_reported_as_verified(name: str, cfes: Cfes, tmp_path: Path) -> None:
     bundle = made(tmp_path / name)
     ended = cfes("verify", str(bundle), "--output", "json")
     assert (ended.code, ended.document["verified"], ended.document["files_unchanged"]) == (0, True, True)
@@ -52,7 +52,7 @@ def test_each_file_that_is_not_as_it_was_is_named(cfes: Cfes, tmp_path: Path) ->
     }
 
 
-def test_bytes_between_the_files_of_a_zip_are_told(cfes: Cfes, tmp_path: Path) -> None:
+def test_bytes_between_the_files_of_a_zip_are_reported(cfes: Cfes, tmp_path: Path) -> None:
     bundle = made(tmp_path / "case.zip")
     bundle.write_bytes(b"#!/bin/sh\n" + bundle.read_bytes())
     ended = cfes("verify", str(bundle), "--output", "table")
@@ -131,14 +131,14 @@ def test_who_had_to_approve_is_a_verdict_of_its_own(
 
 
 @pytest.mark.parametrize("broken", [[], {}, {"format": "cfes-policy/2"}, {"policy": 1}, {"sha256": "x", "policy": {}}])
-def test_a_policy_that_cant_be_read_is_told(broken: Any, cfes: Cfes, tmp_path: Path) -> None:
+def test_an_unreadable_policy_is_reported(broken: Any, cfes: Cfes, tmp_path: Path) -> None:
     bundle = with_policy(made(tmp_path / "case"), broken)
     ended = cfes("verify", str(bundle), "--output", "json")
     assert (ended.code, ended.document["approvals"]["state"]) == (8, "invalid")
     assert "contradicts itself" in ended.document["approvals"]["why"]
 
 
-def test_what_is_no_bundle_is_a_bad_parameter(cfes: Cfes, tmp_path: Path) -> None:
+def test_a_path_without_a_bundle_is_a_bad_parameter(cfes: Cfes, tmp_path: Path) -> None:
     ended = cfes("verify", str(tmp_path / "none"), "--output", "json")
     assert (ended.code, ended.error["type"]) == (2, "ParameterError")
     assert "is not an evidence bundle: it does not exist" in ended.error["message"]
