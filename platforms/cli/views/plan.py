@@ -107,7 +107,7 @@ def _requester(plan: Mapping[str, Any]) -> str:
 
 def _show_refusals(screen: Screen, refusals: Iterable[Mapping[str, Any]], console: Console | None) -> None:
     for refusal in refusals:
-        line = f"The job would be refused: {refusal['type']}: {refusal['message']}"
+        line = f"This call would be refused: {refusal['type']}: {refusal['message']}"
         if console is None:
             screen.say(line, BAD)
         else:

@@ -259,7 +259,7 @@ class TestApprove:
             "the file claims: protected: ceo@corp.example",
             "the file claims: the job would be refused: TooManyMessages: more than 5",
             "the file claims: sender: billing@invoice-portal.example: 420",
-            "THE SERVICE WAS NOT ASKED: no token is set",
+            "THE SERVICE WAS NOT ASKED: CLOUDFLARE_API_TOKEN is not set",
             plan["plan_hash"],
         ):
             assert fact in shown
