@@ -1,4 +1,4 @@
-"""A change of messages, and what is known of the messages: the values that the rules are about."""
+"""A change of messages, the named messages, and the hash that binds approvals to both."""
 
 from __future__ import annotations
 

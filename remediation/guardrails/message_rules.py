@@ -83,7 +83,7 @@ def with_numbers(proposed: ProposedChange, messages: Collection[NamedMessage]) -
 
 
 def numbers_of(messages: Collection[NamedMessage]) -> Numbers | None:
-    """Messages as a job counts them, a copy in each mailbox, and distinct recipients. None where one is not known."""
+    """Count the messages, one for each mailbox, and the distinct recipients. None where recipients are not known."""
     copies = 0
     recipients: set[str] = set()
     for message in messages:

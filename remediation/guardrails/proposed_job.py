@@ -54,12 +54,12 @@ class ProposedJob:
 
     @property
     def change(self) -> Change:
-        """What the job does to each message."""
+        """Return the change that the job makes to each message."""
         return Change(self.request.action, self.request.destination)
 
     @property
     def drift_allowed(self) -> float:
-        """Percent: the smaller of the call's drift and the plan's (see remediation.guardrails.plans.check)."""
+        """Return the smaller drift of call and plan, in percent (see remediation.guardrails.plans.check)."""
         if self.plan is None:
             return 0.0
         return self.plan.max_drift if self.max_drift is None else min(self.max_drift, self.plan.max_drift)

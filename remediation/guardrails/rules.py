@@ -85,7 +85,7 @@ class ProposedChange:
 
     @property
     def reach(self) -> Reach:
-        """The change and its numbers, as the policy's conditions take them."""
+        """Return the change and its numbers for the policy's conditions."""
         return Reach(self.change.action, self.change.destination, *(self.numbers or (None, None)))
 
     @property

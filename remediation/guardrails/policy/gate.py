@@ -28,7 +28,7 @@ class PolicyGate:
 
     @property
     def policy(self) -> Policy:
-        """The policy; one that allows everything where there is no file. Raises: PolicyUnusable."""
+        """Return the policy; without a file, one that allows everything. Raises: PolicyUnusable."""
         if self._policy is None:
             # Most calls need none: its models are not built at every start.
             from remediation.guardrails.policy.loading import load_policy  # noqa: PLC0415
