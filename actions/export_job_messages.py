@@ -15,6 +15,7 @@ from actions.contract.action import READ, Action, ActionParams, ActionResult, Jo
 from actions.contract.process import main
 from actions.shapes.approval_parameters import Approvals
 from actions.shapes.example_job import JOB_ID, example_job
+from actions.shapes.written_file import WrittenRows
 from connectors.email_security import EmailSecurity
 from connectors.objects.message import MessageStatus
 from core.clock import Deadline
@@ -70,16 +71,6 @@ class Params(ActionParams):
     resume: Resume | None = Field(None, description="The `resume` object of the result before, to go on from there.")
 
 
-class ExportedFile(ActionResult):
-    """A file, with what proves that it is unchanged; of a bundle in a folder, the SHA-256 of its evidence.json."""
-
-    path: str
-    format: str
-    bytes: int
-    sha256: str
-    rows: int
-
-
 class Result(ActionResult):
     job_id: JobId
     done: bool = Field(description="False where the time budget ended first: call again with `resume`.")
@@ -90,7 +81,7 @@ class Result(ActionResult):
     duplicates_dropped: int = Field(description="How often a row came again: moved to another page, or in a new pass.")
     counts_by_status: dict[str, int] = Field(description="Rows by their status.")
     snapshot: bool = Field(description="True where the job had not ended: its rows still change.")
-    files: list[ExportedFile] = Field(description="What was written; empty for an inline export.")
+    files: list[WrittenRows] = Field(description="What was written; empty for an inline export.")
     evidence_sha256: str | None = Field(
         description="SHA-256 of the bundle's evidence.json: noted down elsewhere it proves every file; else null."
     )

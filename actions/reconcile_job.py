@@ -19,6 +19,7 @@ from actions.contract.action import READ, Action, ActionParams, ActionResult, Jo
 from actions.contract.process import main
 from actions.shapes.example_job import JOB_ID, example_job
 from actions.shapes.job_document import JobDocument
+from actions.shapes.written_file import WrittenRows
 from connectors.email_security import EmailSecurity
 from remediation.reconciliation.result import Disagreement, EventCounts, RowCounts
 
@@ -68,16 +69,6 @@ class Params(ActionParams):
     )
 
 
-class ListFile(ActionResult):
-    """A file, with the SHA-256 that proves it unchanged."""
-
-    path: str
-    format: str
-    bytes: int
-    sha256: str
-    rows: int
-
-
 class Result(ActionResult):
     job_id: JobId
     agrees: bool = Field(description="True only if nothing is contradicted, and an event confirms every success.")
@@ -91,7 +82,7 @@ class Result(ActionResult):
     rows: RowCounts
     events: EventCounts
     disagreements: list[Disagreement] | None = Field(description="All of them; null if they are in a file.")
-    files: list[ListFile] = Field(description="The files written; empty for an inline list.")
+    files: list[WrittenRows] = Field(description="The files written; empty for an inline list.")
     warnings: list[str] = Field(description="What a person should know.")
 
 
@@ -117,7 +108,7 @@ def reconcile_job(p: Params, api: EmailSecurity | None) -> Result:
         rows=found.rows,
         events=found.events,
         disagreements=found.disagreements,
-        files=[] if found.file is None else [ListFile(**found.file)],
+        files=[] if found.file is None else [WrittenRows(**found.file)],
         warnings=found.warnings,
     )
 

@@ -18,6 +18,7 @@ from actions.contract.action import Action, ActionParams, ActionResult
 from actions.contract.process import main
 from actions.shapes.example_job import example_job
 from actions.shapes.job_document import JobDocument
+from actions.shapes.written_file import WrittenFile
 from core.clock import SystemClock
 from core.version import VERSION
 
@@ -53,17 +54,8 @@ class Params(ActionParams):
     warnings: list[str] = Field(default_factory=list, description="What earlier steps warned about.")
 
 
-class ReportFile(ActionResult):
-    """The file, with what proves that it is unchanged."""
-
-    path: str
-    format: str
-    bytes: int
-    sha256: str
-
-
 class Result(ActionResult):
-    file: ReportFile
+    file: WrittenFile
     text: str | None = Field(
         None,
         description="With `format: summary` the summary itself, safe to post: text out of messages is no link, mention "
@@ -95,7 +87,7 @@ def render_report(p: Params) -> Result:
             summary = Path(place.path).read_text(encoding="utf-8")
         place.deliver()
     return Result(
-        file=ReportFile(
+        file=WrittenFile(
             path=written["path"], format=written["format"], bytes=written["bytes"], sha256=written["sha256"]
         ),
         text=summary,
