@@ -116,7 +116,7 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
     if request.is_bundle:
         bundle = BundleWriter(api, status=p.status, plan=p.plan, approvals=p.approvals, pseudonyms=pseudonyms)
     if p.time_budget_seconds is not None:
-        api = api.until(Deadline(api.clock, p.time_budget_seconds))
+        api = api.with_deadline(Deadline(api.clock, p.time_budget_seconds))
     return Result.model_validate(vars(export_rows(api, request, pseudonyms, bundle)))
 
 

@@ -1,4 +1,4 @@
-"""The one way to the remote API: a method for each operation, typed in and out, streaming where the API pages."""
+"""The client of the Email Security API: a typed method for each operation, with streams for paged lists."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from core.errors import (
 from core.quantity import counted
 
 if TYPE_CHECKING:
-    # Loaded where rows are read: a create reads none, and is started as a process at an incident's speed.
+    # Imported only by methods that read rows: create-move-job reads none, and its process must start fast.
     from connectors.objects.found_message import FoundMessage
     from connectors.objects.message import MessageDetails, MessageStatus
     from connectors.objects.message_action import MessageAction
@@ -52,28 +52,29 @@ if TYPE_CHECKING:
     from connectors.write_gate import WriteGate
 
 
-# Fetched ahead where nothing says how many pages there are: each one behind the end is a call for nothing.
+# The number of pages to prefetch if the number of pages is unknown: each page after the end is a wasted call.
 PAGES_BLIND = 2
 
 
 class JobPage(NamedTuple):
-    """A page of the list of jobs, as the API sent it. per_page: how many the service puts on one, if it says so."""
+    """A page of the list of jobs, as the API sent it. per_page: the page size that the API reports, or None."""
 
     items: list[dict[str, Any]]
     per_page: int | None
 
 
 class EmailSecurity:
-    """Cloudflare Email Security's bulk jobs and message search, for one account.
+    """Client for the bulk jobs and messages of one Cloudflare account.
 
-    `clock`, `rng` and `http` are given in tests; unattended use needs none of them. Every method raises what
-    core.errors lists under AuthenticationFailed, ApiRefusal and TemporaryFailure; methods that change something
-    also raise OutcomeUnknown, and then never repeat the change by themselves.
+    Every method raises the classes that core.errors lists below AuthenticationFailed, ApiRefusal and TemporaryFailure.
+    Methods that change something also raise OutcomeUnknown, and never repeat the change by themselves.
 
-    deadline: by when the caller needs to be done, over all calls (a serverless function's own limit). Each call also
-    has its allowance, `connection.call_allowance_seconds`. A call that is begun late may outlast both by a second, but
-    not `ends`. write_timeout_seconds: how long a write's answer may be waited for, if not as long as a read's. gate:
-    asked before each write; an action gives the connector one where a policy is configured.
+    clock, rng, http: injected by tests.
+    deadline: the time limit of the caller over all calls, such as that of a serverless function. Each call also has its
+    own limit, `connection.call_allowance_seconds`. A call that starts late may exceed both by a second.
+    ends: a deadline that no call exceeds.
+    write_timeout_seconds: the read timeout of writes, if it differs from that of reads.
+    gate: the check before each write. Required if a policy is configured.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class EmailSecurity:
     def from_environment(
         cls, environment: Mapping[str, str] | None = None, *, deadline: Callable[[Clock], Deadline] | None = None
     ) -> EmailSecurity:
-        """Connected as the environment says; see connectors.connection."""
+        """Return a client for the settings in the environment; see connectors.connection."""
         clock = SystemClock()
         return cls(
             Connection.from_environment(environment), clock=clock, deadline=deadline(clock) if deadline else None
@@ -129,59 +130,60 @@ class EmailSecurity:
 
     @property
     def has_policy(self) -> bool:
-        """Whether a policy is named: where none is, its models need not be loaded."""
+        """Return whether a policy is configured. If not, its models need not be imported."""
         return self.connection.policy_file is not None
 
     def _gate(self) -> WriteGate | None:
-        """Return what a write has to ask; None where no policy is configured. Raises: PolicyUnusable."""
+        """Return the write gate, or None if no policy is configured. Raises: PolicyUnusable."""
         if self.has_policy and self.gate is None:
             raise PolicyUnusable(
-                f"the policy {str(self.connection.policy_file)[:200]!r} is configured, and this connector has no gate "
-                "that applies it",
-                help="Call an action, or remediation.guardrails.policy.gate.attach_policy(connector) before a write.",
+                f"the policy {str(self.connection.policy_file)[:200]!r} is configured, but this client has no write "
+                "gate to apply it",
+                help="Nothing was changed. Call an action, or call "
+                "remediation.guardrails.policy.gate.attach_policy(connector) before a write.",
             )
         return self.gate
 
     def check_writable(self) -> None:
-        """Whether anything may be changed at all. Every write asks; actions ask before they begin.
+        """Check that changes are possible at all, before each write and at the start of an action.
 
         Raises: ReadOnlyMode, PolicyUnusable.
         """
         if self.connection.read_only:
-            raise ReadOnlyMode("read-only mode: nothing is changed from here")
+            raise ReadOnlyMode("read-only mode is on (CFES_READ_ONLY)")
         gate = self._gate()
         if gate is not None:
             gate.check_usable()
 
     def time_left(self) -> float | None:
-        """Seconds until the caller's deadline; None where there is none."""
+        """Return the seconds until the caller's deadline, or None without a deadline."""
         return None if self.deadline is None else self.deadline.remaining()
 
-    def allowing(self, seconds: float) -> EmailSecurity:
-        """The same connection, for calls that may each take `seconds` with all their retries and waits."""
+    def with_allowance(self, seconds: float) -> EmailSecurity:
+        """Return a copy of this client whose calls may each take `seconds`, including all retries and waits."""
         other = copy.copy(self)
         other.call_allowance_seconds = seconds
         return other
 
-    def until(self, deadline: Deadline) -> EmailSecurity:
-        """The same connection, for calls that must be over by `deadline`, or sooner where the caller said so."""
+    def with_deadline(self, deadline: Deadline) -> EmailSecurity:
+        """Return a copy of this client with the earlier of `deadline` and its present deadline."""
         other = copy.copy(self)
         if self.deadline is None or deadline.remaining() < self.deadline.remaining():
             other.deadline = deadline
         return other
 
-    def reserving(self, seconds: Callable[[], float]) -> EmailSecurity:
-        """The same connection, for calls that leave so many seconds before the caller's deadline, if there is one."""
+    def with_reserve(self, seconds: Callable[[], float]) -> EmailSecurity:
+        """Return a copy of this client whose calls leave `seconds` before the caller's deadline, if there is one."""
         other = copy.copy(self)
         if self.deadline is not None:
             other.deadline = ReservedDeadline(self.deadline, seconds)
         return other
 
     @contextmanager
-    def recording(self, path: str | os.PathLike[str]) -> Iterator[EmailSecurity]:
-        """The same connection, whose calls are appended to this file; or to the one that the settings name.
+    def record_calls(self, path: str | os.PathLike[str]) -> Iterator[EmailSecurity]:
+        """Yield a copy of this client that appends its calls to a file: that of the settings, else `path`.
 
-        Raises: OutputError where it can't be opened.
+        Raises: OutputError if the file can't be opened.
         """
         if self.call_record is not None:
             yield self
@@ -193,7 +195,7 @@ class EmailSecurity:
     # Jobs
 
     def list_jobs(self, *, action_type: ActionType | None = None, status: JobStatus | None = None) -> Iterator[BulkJob]:
-        """Every job once, in the API's order, which is not documented."""
+        """Yield every job once, in the order of the API, which is not documented."""
         seen: set[str] = set()
         for item in self.list_job_items(action_type=action_type, status=status):
             job = BulkJob.read(item, "a job in the list")
@@ -204,7 +206,7 @@ class EmailSecurity:
     def list_job_items(
         self, *, action_type: ActionType | None = None, status: JobStatus | None = None
     ) -> Iterator[dict[str, Any]]:
-        """The same as the API sent them, unread: for callers who look for a few among many. A job may come twice."""
+        """Yield the jobs as the API sent them, for callers who need a few of many. A job may come twice."""
         for page in self.job_pages(action_type=action_type, status=status):
             yield from page.items
 
@@ -219,12 +221,12 @@ class EmailSecurity:
         backwards: bool = False,
         full_page: int = LARGEST_PAGE,
     ) -> Iterator[JobPage]:
-        """The same page by page, from page `first` on, the empty pages at the end too.
+        """Yield the list of jobs page by page from page `first`, including empty pages at the end.
 
-        Behind a full page the next ones are fetched ahead: none behind `last_page`, and fewer where it is not known.
-        backwards: from `last_page`, or the list's end if that is behind it, to page `first`. A job that is deleted
-        meanwhile moves others to pages that are still to be read, where a pass forwards would miss them. full_page: how
-        many jobs are on a page that others may follow.
+        last_page: the last page to prefetch. If it is unknown, fewer pages are prefetched.
+        backwards: read from the end of the list (or `last_page`, if later) to page `first`. A job that is deleted
+        meanwhile moves other jobs to pages that are still to be read; a forward pass would miss them.
+        full_page: the number of jobs on a page after which another page may follow.
         """
         filters = {
             name: value for name, value in (("action_type", action_type), ("status", status)) if value is not None
@@ -236,7 +238,7 @@ class EmailSecurity:
 
         def checked(page: Page) -> JobPage:
             if not all(isinstance(item, dict) for item in page.items):
-                raise UnexpectedAnswer("the list of jobs: field result: holds what is no job")
+                raise UnexpectedAnswer("the list of jobs: field result: has an entry that is not a job")
             return JobPage(page.items, page.per_page)
 
         if backwards:
@@ -249,10 +251,10 @@ class EmailSecurity:
 
             def fetched(position: Position) -> Page:
                 nonlocal ahead
-                # Not before a second full page has come that is another one: most accounts have one page of jobs, and
-                # a service that does not page gives the same one for ever.
+                # Prefetch only after a second full page with new jobs: most accounts have one page of jobs, and a
+                # server that ignores the page number returns the same page forever.
                 if ahead is None and width and full_pages > 1:
-                    from connectors.paging.read_ahead import Ahead  # noqa: PLC0415 -- only where there are that many
+                    from connectors.paging.read_ahead import Ahead  # noqa: PLC0415 -- only for long lists
 
                     attempt, last = functools.partial(fetch, once=True), last_page or self.bounds.pages
                     ahead = stack.enter_context(Ahead(fetch, attempt, last_page=lambda: last, width=width))
@@ -279,20 +281,20 @@ class EmailSecurity:
     def _pages_backwards(
         self, fetch: Callable[..., Page], first: int, last_page: int, full_page: int
     ) -> Iterator[Page]:
-        # What has come to the list since its pages were counted may reach further.
+        # New jobs since the pages were counted may have added pages.
         end, page = last_page, fetch(Position(last_page))
         seen = set(_job_ids(page.items))
         while len(page.items) >= full_page and end - last_page < self.bounds.pages:
             behind = fetch(Position(end + 1))
             if seen.issuperset(_job_ids(behind.items)):
-                # The end, or a service that gives the same page for every number.
+                # The end of the list, or a server that returns the same page for every number.
                 page = page if behind.items else behind
                 end += not behind.items
                 break
             seen.update(_job_ids(behind.items))
             end, page = end + 1, behind
         yield page
-        # The pages on the way to the end were read forwards: they are read once more.
+        # The pages on the way to the end were read forwards, so they are read again.
         last_page = end
 
         def mirrored(position: Position, *, once: bool = False) -> Page:
@@ -302,7 +304,7 @@ class EmailSecurity:
         if full_page < LARGEST_PAGE:
             yield from (mirrored(Position(number)) for number in range(1, rest + 1))
             return
-        from connectors.paging.read_ahead import Ahead  # noqa: PLC0415 -- only where there are several full pages
+        from connectors.paging.read_ahead import Ahead  # noqa: PLC0415 -- only for several full pages
 
         attempt = functools.partial(mirrored, once=True)
         with Ahead(mirrored, attempt, last_page=lambda: rest, width=self.connection.pages_ahead) as ahead:
@@ -311,67 +313,73 @@ class EmailSecurity:
                 ahead.judge(True)
 
     def create_job(self, request: BulkJobRequest) -> BulkJob:
-        """Create a job with one POST, which is never repeated. For one job per intent see remediation.jobs.creation.
+        """Create a job with one POST, without retries. For one job per request see remediation.jobs.creation.
 
-        Raises: OutcomeUnknown where the answer was lost or is no job; PolicyRefused.
+        Raises: OutcomeUnknown if the response was lost or is not a job; PolicyRefused.
         """
         self.check_destination(request.destination)
         answer = self._call(Call("POST", self._bulk, "write", body=request.body(), once=True))
-        return _job_written(answer, "the created job")
+        return _read_job(answer, "the created job")
 
     def patience(self) -> Patience:
-        """For whoever makes a write again that was sent once and not taken: as long as one call may take."""
+        """Return the pauses for a caller who repeats a write, within the time limit of one call."""
         return Patience(self.clock, self.rng, self._call_deadline())
 
     def check_destination(self, destination: Destination | None) -> None:
-        """Raises: PolicyRefused where the policy does not list it."""
+        """Check that the policy allows moves to a folder. Raises: PolicyRefused."""
         gate = self._gate()
         if destination is not None and gate is not None:
             gate.check_destination(destination)
 
     def get_job(self, job_id: str) -> BulkJob:
-        """Raises: NotFound."""
+        """Return a job. Raises: NotFound."""
         job = BulkJob.read(self._get(self._path(job_id), "the job").result, "the job")
         if job.job_id != uuid_of(job_id):
-            raise UnexpectedAnswer(f"the job: field job_id: asked for {job_id}, got {job.job_id}")
+            raise UnexpectedAnswer(f"the job: field job_id: requested {job_id}, received {job.job_id}")
         return job
 
     def cancel_job(self, job_id: str) -> BulkJob:
-        """Cancel: messages still pending are not processed, the job stays visible. Raises: NotFound, ApiRefusal."""
-        job = _job_written(self._call(Call("POST", f"{self._path(job_id)}/cancel", "write")), "the cancelled job")
+        """Cancel a job and return it. Pending messages are not processed; the job is kept.
+
+        Raises: NotFound, ApiRefusal, OutcomeUnknown.
+        """
+        job = _read_job(self._call(Call("POST", f"{self._path(job_id)}/cancel", "write")), "the cancelled job")
         if job.job_id != uuid_of(job_id):
-            raise OutcomeUnknown(f"the answer to the cancel is about another job, {job.job_id}", job_id=job_id)
+            raise OutcomeUnknown(f"the response to the cancel request names another job, {job.job_id}", job_id=job_id)
         return job
 
     def check_deletable(self) -> None:
-        """Raises: PolicyRefused where the policy forbids to delete jobs, and what check_writable raises."""
+        """Check that jobs may be deleted. Raises: PolicyRefused, and what check_writable raises."""
         self.check_writable()
         gate = self._gate()
         if gate is not None:
             gate.check_deletion()
 
     def delete_job(self, job_id: str) -> None:
-        """Delete an ended job permanently. Raises: NotFound, PolicyRefused, ApiRefusal where it still runs."""
+        """Delete an ended job permanently. Raises: NotFound, PolicyRefused; ApiRefusal if it still runs."""
         self.check_deletable()
         answer = self._call(Call("DELETE", self._path(job_id), "write"))
         deleted = _field(answer.result, "id")
         if isinstance(deleted, str) and uuid_of(deleted) != uuid_of(job_id):
-            raise OutcomeUnknown(f"the answer to the delete is about another job, {deleted}", job_id=job_id)
+            raise OutcomeUnknown(f"the response to the delete request names another job, {deleted}", job_id=job_id)
         if deleted is None:
             self._check_deleted(job_id)
 
     def _check_deleted(self, job_id: str) -> None:
-        """Look for a job whose deletion was answered without its ID. Raises: OutcomeUnknown where it is still there."""
+        """Check a job whose delete response had no ID. Raises: OutcomeUnknown if the job still exists."""
         try:
             self.get_job(job_id)
         except NotFound:
             return
         except PackError as failure:
             raise OutcomeUnknown(
-                f"the answer to the delete names no job, and job {job_id} could not be looked up: {failure.message}",
+                f"the response to the delete request has no job ID, and the check of job {job_id} failed: "
+                f"{failure.message}",
                 job_id=job_id,
             ) from None
-        raise OutcomeUnknown(f"the answer to the delete names no job, and job {job_id} is still there", job_id=job_id)
+        raise OutcomeUnknown(
+            f"the response to the delete request has no job ID, and job {job_id} still exists", job_id=job_id
+        )
 
     def job_message_pages(
         self,
@@ -384,15 +392,16 @@ class EmailSecurity:
         most: Callable[[], int | None] | None = None,
         taken: RowIds | None = None,
     ) -> Iterator[tuple[RawRows, Position]]:
-        """The job's message rows, page by page, as the API sent them, with the position behind each page.
+        """Yield the message rows of a job page by page, as the API sent them, with the position after each page.
 
-        Each row has its ID and a status; connectors.objects.message.JobMessage describes the rest. Rows may come twice
-        and may
-        be missed when they move between two pages: only the job's counters tell whether all were read. Where it is
-        known how many rows are `expected`, pages are fetched ahead. The pass ends behind the page that makes them more
-        than `most`, which is `expected` unless given: rows that no counter knows may come without end. A caller that
-        keeps the IDs of the rows that it takes gives them as `taken`, and adds a page's before it asks for the next.
-        Raises: ListingRepeats where pages bring nothing new and `enough` is not reached; ListingTooLong.
+        Each row has its ID and a status; connectors.objects.message.JobMessage describes the rest. Rows may come twice,
+        and rows that move between two pages may be missing: compare with the job's counters.
+
+        expected: returns the number of rows, if known. Pages are then prefetched.
+        most: the pass ends after the page with which there are more rows (default: `expected`). Without this limit,
+        rows beyond the counters could come without end.
+        taken: the row IDs that the caller keeps. The caller adds the IDs of a page before it requests the next page.
+        Raises: ListingRepeats if pages bring no new rows and `enough` is False; ListingTooLong.
         """
         from connectors.paging.raw_rows import raw_rows, rows_envelope  # noqa: PLC0415
         from connectors.paging.read_ahead import Ahead  # noqa: PLC0415
@@ -402,7 +411,7 @@ class EmailSecurity:
 
         def fetch(position: Position, *, once: bool = False) -> Page:
             query = {**filters, **_page_query(position)}
-            with _naming_page("the job's messages", position):
+            with _name_page("the job's messages", position):
                 answer = self._get(path, "the job's messages", query, once=once, parse=rows_envelope)
                 return Page.read(answer.envelope, "the job's messages", raw_rows)
 
@@ -435,23 +444,23 @@ class EmailSecurity:
     # Messages
 
     def search_messages(self, search: SearchParams, *, per_page: int = LARGEST_PAGE) -> Iterator[MessageDetails]:
-        """Each message that the search finds, once. What the search can't express must have been taken out before.
+        """Yield each message that the search finds, once. Remove unsupported criteria before.
 
-        Streams: memory grows by a few bytes with each message found. A slow search answers 202 and is polled within
-        the call's allowance.
+        The messages are streamed; memory grows by a few bytes per message. A slow search (202) is polled within the
+        time limit of the call.
         Raises: ListingRepeats, ListingTooLong.
         """
         from connectors.objects.message import details_of  # noqa: PLC0415
 
-        return self._found(search, per_page, None, details_of)
+        return self._find(search, per_page, None, details_of)
 
     def found_messages(self, search: SearchParams) -> Iterator[FoundMessage | MessageDetails]:
-        """The same, with the fields that are counted. Raises: as search_messages."""
+        """Yield each message that the search finds, with only the fields for a count. Raises: as search_messages."""
         from connectors.objects.found_message import found_envelope, messages_of  # noqa: PLC0415
 
-        return self._found(search, LARGEST_PAGE, found_envelope, messages_of)
+        return self._find(search, LARGEST_PAGE, found_envelope, messages_of)
 
-    def _found(
+    def _find(
         self, search: SearchParams, per_page: int, parse: Parse | None, items_of: Callable[[Any], Sequence[Any] | None]
     ) -> Iterator[Any]:
         query: dict[str, str | int] = {
@@ -459,16 +468,16 @@ class EmailSecurity:
         }
 
         def fetch(cursor: str | None) -> Page:
-            pointing = {} if cursor is None else {"cursor": cursor}
-            answer = self._finished_search({**query, "per_page": per_page, **pointing}, parse)
+            place = {} if cursor is None else {"cursor": cursor}
+            answer = self._finish_search({**query, "per_page": per_page, **place}, parse)
             return Page.read(answer.envelope, "the message search", items_of)
 
         return follow(fetch, identity=lambda message: message.id, what="the message search", bounds=self.bounds)
 
     def get_message(self, investigate_id: str, *, submission: bool = False) -> MessageDetails:
-        """One message by its investigate ID. submission: looked for among users' submissions instead of the mail.
+        """Return one message by its investigate ID. submission: search users' submissions instead of mail.
 
-        Raises: NotFound; ValueError where it can't be an investigate ID.
+        Raises: NotFound; ValueError if the ID is not a valid investigate ID.
         """
         from connectors.objects.message import MessageDetails  # noqa: PLC0415
 
@@ -477,13 +486,13 @@ class EmailSecurity:
             self._get(self._message_path(investigate_id), "the message", query).result, "the message"
         )
         if message.id != investigate_id:
-            raise UnexpectedAnswer(f"the message: field id: asked for {investigate_id}, got {message.id[:200]}")
+            raise UnexpectedAnswer(f"the message: field id: requested {investigate_id}, received {message.id[:200]}")
         return message
 
     def message_actions(self, investigate_id: str) -> list[MessageAction]:
-        """What was done to the message after delivery, every attempt; the order is not documented.
+        """Return the action log of a message: every attempt after delivery. The order is not documented.
 
-        Raises: NotFound; UnexpectedAnswer for a log that does not end; ValueError as get_message.
+        Raises: NotFound; UnexpectedAnswer for a log without an end; ValueError as get_message.
         """
         from connectors.objects.message_action import MOST_LOG_PAGES, MessageAction, is_last_page  # noqa: PLC0415
 
@@ -492,7 +501,7 @@ class EmailSecurity:
         for page in range(1, MOST_LOG_PAGES + 1):
             envelope = self._get(path, "the action log", {"page": page, "per_page": LARGEST_PAGE}).envelope
             items = Page.read(envelope, "the action log").items
-            # A service that does not know pages answers with the same one again.
+            # A server that ignores the page number returns the same page again.
             if page > 1 and items == before:
                 return found
             found += [MessageAction.read(item, "an entry of the action log") for item in items]
@@ -502,33 +511,33 @@ class EmailSecurity:
         raise UnexpectedAnswer(f"the action log did not end after {MOST_LOG_PAGES} pages")
 
     def move_messages(self, ids: Sequence[str], destination: Destination) -> list[MoveRow]:
-        """Move 1 to 1,000 messages by investigate ID, exactly these. One row for each message and recipient.
+        """Move 1 to 1,000 messages by investigate ID. Return one row for each message and recipient.
 
-        Raises: OutcomeUnknown where the answer was lost or has no rows; PolicyRefused.
+        Raises: OutcomeUnknown if the response was lost or has no rows; PolicyRefused.
         """
-        from connectors.objects.message_change import MoveRow, checked_ids, rows_written  # noqa: PLC0415
+        from connectors.objects.message_change import MoveRow, check_ids, read_rows  # noqa: PLC0415
 
         self.check_destination(destination)
-        body = {"destination": destination, "ids": checked_ids(ids)}
+        body = {"destination": destination, "ids": check_ids(ids)}
         answer = self._call(Call("POST", f"{self._investigate}/move", "write", body=body))
-        return rows_written(MoveRow, answer.result, answer.ray_id)
+        return read_rows(MoveRow, answer.result, answer.ray_id)
 
     def release_messages(self, ids: Sequence[str]) -> list[ReleaseRow]:
-        """Release 1 to 1,000 quarantined messages by investigate ID, for every recipient. One row for each message.
+        """Release 1 to 1,000 quarantined messages by investigate ID, for all recipients. Return one row per message.
 
-        Raises: OutcomeUnknown where the answer was lost or has no rows.
+        Raises: OutcomeUnknown if the response was lost or has no rows.
         """
-        from connectors.objects.message_change import ReleaseRow, checked_ids, rows_written  # noqa: PLC0415
+        from connectors.objects.message_change import ReleaseRow, check_ids, read_rows  # noqa: PLC0415
 
-        answer = self._call(Call("POST", f"{self._investigate}/release", "write", body={"ids": checked_ids(ids)}))
-        return rows_written(ReleaseRow, answer.result, answer.ray_id)
+        answer = self._call(Call("POST", f"{self._investigate}/release", "write", body={"ids": check_ids(ids)}))
+        return read_rows(ReleaseRow, answer.result, answer.ray_id)
 
     # The token
 
     def verify_token(self) -> str:
-        """The token's own status as the API words it ("active"). Only for bearer tokens.
+        """Return the status of the token, such as "active". Only for bearer tokens.
 
-        Raises: AuthenticationFailed. Tried first as a user's token, then as an account's.
+        The token is checked first as a user's token, then as an account's token. Raises: AuthenticationFailed.
         """
         try:
             answer = self._get("/user/tokens/verify", "the token")
@@ -549,11 +558,11 @@ class EmailSecurity:
 
     def _message_path(self, investigate_id: str) -> str:
         from connectors.objects.message_action import FIXED_PATHS  # noqa: PLC0415
-        from connectors.objects.message_change import checked_ids  # noqa: PLC0415
+        from connectors.objects.message_change import check_ids  # noqa: PLC0415
 
         if investigate_id in FIXED_PATHS:
-            raise ValueError(f"{investigate_id} is no investigate ID")
-        return f"{self._investigate}/{checked_ids([investigate_id])[0]}"
+            raise ValueError(f"{investigate_id} is not a valid investigate ID")
+        return f"{self._investigate}/{check_ids([investigate_id])[0]}"
 
     def _get(
         self,
@@ -576,8 +585,8 @@ class EmailSecurity:
         left = self.time_left()
         if call.effect == "write" and left is not None and left < self.write_timeout_seconds:
             raise DeadlineExceeded(
-                f"there are {max(left, 0):.0f} s left, and a change may need {self.write_timeout_seconds:.0f} s to be "
-                "answered: it was not begun"
+                f"only {max(left, 0):.0f} s are left, and the response to a change may take "
+                f"{self.write_timeout_seconds:.0f} s: the change was not sent"
             )
         return self._transport.call(call, deadline or self._call_deadline(), self.call_record)
 
@@ -602,7 +611,7 @@ class EmailSecurity:
             allowance = min(allowance, self.deadline.remaining())
         return Deadline(self.clock, allowance)
 
-    def _finished_search(self, query: Mapping[str, str | int], parse: Parse | None) -> Answer:
+    def _finish_search(self, query: Mapping[str, str | int], parse: Parse | None) -> Answer:
         deadline = self._call_deadline()
         answer = self._call(Call("GET", self._investigate, "read", query=query, parse=parse), deadline)
         for pause in slow_search.pauses():
@@ -617,7 +626,7 @@ class EmailSecurity:
             answer = self._call(Call("GET", path, "read", query=poll_query, parse=parse), deadline)
         if answer.status != 202:
             return answer
-        raise ServiceUnavailable("the message search did not finish in the time allowed", http_status=202)
+        raise ServiceUnavailable("the message search did not finish within the time limit", http_status=202)
 
 
 def _job_ids(items: list[Any]) -> list[str]:
@@ -625,8 +634,8 @@ def _job_ids(items: list[Any]) -> list[str]:
 
 
 @contextmanager
-def _naming_page(what: str, position: Position) -> Iterator[None]:
-    """Say on which page an answer is that can't be used."""
+def _name_page(what: str, position: Position) -> Iterator[None]:
+    """Add the page number to the error for a response that can't be used."""
     try:
         yield
     except UnusableAnswer as error:
@@ -634,7 +643,7 @@ def _naming_page(what: str, position: Position) -> Iterator[None]:
 
 
 def _call_record(connection: Connection) -> CallRecord | None:
-    """What every call is written down in, where the settings name such a file."""
+    """Open the call record of the settings, if there is one. Raises: ConnectionSettingsError."""
     if connection.call_record is None:
         return None
     try:
@@ -653,8 +662,8 @@ def _field(item: Any, name: str) -> Any:
     return item.get(name) if isinstance(item, dict) else None
 
 
-def _job_written(answer: Answer, what: str) -> BulkJob:
-    """The job that a write answered with. An answer that can't be read leaves open what was done."""
+def _read_job(answer: Answer, what: str) -> BulkJob:
+    """Return the job in the response to a write. Raises: OutcomeUnknown for an unreadable response."""
     try:
         return BulkJob.read(answer.result, what)
     except UnexpectedAnswer as error:

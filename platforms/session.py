@@ -52,5 +52,5 @@ class Session:
         connection = self.connect()
         if self._calls is not None and self._recorded is None:
             # Opened here: a run's directory is made after the session and before its first action.
-            self._recorded = self._stack.enter_context(connection.recording(self._calls))
+            self._recorded = self._stack.enter_context(connection.record_calls(self._calls))
         return action.run(params, self._recorded or connection)

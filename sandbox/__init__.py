@@ -1,5 +1,5 @@
-"""The remote API on one's own machine: Cloudflare Email Security's bulk action jobs, faithful to their quirks.
+"""A fake of the Cloudflare Email Security API for this machine: bulk action jobs with all their quirks.
 
-It shares no code with `connectors`: two readings of one contract keep each other honest.
+It shares no code with `connectors`: two independent implementations of the API's schema check each other.
 Start it with `python -m sandbox`, or in a test with `sandbox.server.start(Settings())`.
 """

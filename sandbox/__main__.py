@@ -1,4 +1,4 @@
-"""`python -m sandbox`: serve the remote API on loopback until interrupted."""
+"""`python -m sandbox`: serve the fake API on loopback until interrupted."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Who may do what: API tokens and the older pair of e-mail and key, checked as the API does."""
+"""Authentication and permissions: API tokens, and the older pair of email and key, checked as the API does."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sandbox.envelope import ApiError, Notice
 from sandbox.identifiers import draw
 from sandbox.operations import Permission
 
-# No secrets: whoever reaches the sandbox may have them, and nothing else accepts them.
+# Not secret: everyone with access to the sandbox may know them, and nothing else accepts them.
 FULL_ACCESS: Final = "sandbox-full-token"
 READ_ONLY: Final = "sandbox-read-token"
 REVOKED: Final = "sandbox-revoked-token"
@@ -25,7 +25,7 @@ _SUFFICIENT: Final[dict[Permission, frozenset[Permission]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A credential. `permission` is what it may do with Cloud Email Security; `name` is for the action log."""
+    """A credential. `permission` is that for Cloud Email Security; `name` appears in the action log."""
 
     id: str
     name: str
@@ -35,7 +35,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request brought: a bearer token, or an e-mail address and its key, or something that is neither."""
+    """The credentials of a request: a bearer token, an email address and its key, or something malformed."""
 
     bearer: str | None = None
     email: str | None = None
@@ -44,12 +44,12 @@ class Credentials:
 
     @property
     def budget(self) -> tuple[str | None, str | None]:
-        """What the rate limit counts under: calls with one token share one budget."""
+        """Return the key of the rate limit: calls with one token share a budget."""
         return (self.bearer, None) if self.bearer else (self.email, self.key)
 
 
 def read_credentials(headers: Mapping[bytes, bytes]) -> Credentials:
-    """The credentials in a request's (lower-case) headers."""
+    """Return the credentials in the (lower-case) headers of a request."""
     authorization = headers.get(b"authorization")
     if authorization is not None:
         scheme, _, value = authorization.decode("latin-1").strip().partition(" ")
@@ -61,7 +61,7 @@ def read_credentials(headers: Mapping[bytes, bytes]) -> Credentials:
 
 
 class AccessList:
-    """The account's tokens. More can be added to it."""
+    """The tokens of the account."""
 
     def __init__(self, account_id: str) -> None:
         self.account_id = account_id
@@ -76,7 +76,7 @@ class AccessList:
         self._tokens[secret] = Token(draw("token", secret).hex(), name, permission, active)
 
     def identify(self, credentials: Credentials, *, verifying: bool = False) -> Token:
-        """The token behind the credentials. Raises ApiError; token verification has a code of its own."""
+        """Return the token of the credentials. verifying: use the error code of token verification. Raises ApiError."""
         if credentials.malformed:
             raise ApiError(400, Notice(envelope.INVALID_HEADERS, "Invalid request headers"))
         if credentials.bearer is not None:
@@ -108,7 +108,7 @@ class AccessList:
 
 
 def no_route(path: str) -> Notice:
-    """The answer to a path that leads nowhere."""
+    """Return the error for an unknown path."""
     return Notice(
         envelope.NO_SUCH_ROUTE, f"Could not route to {path[:200]}, perhaps your object identifier is invalid?"
     )

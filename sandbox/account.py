@@ -1,4 +1,4 @@
-"""One account at the remote API: its mail, its jobs, its tokens, and a record of what really happened."""
+"""One account of the fake API: its mail, jobs and tokens, and a record of everything that happened."""
 
 import threading
 from collections import Counter
@@ -28,7 +28,7 @@ _MANUAL_START: Final = parse_instant("2026-11-22T09:00:00Z")
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A call that changed something: the operation and what it made or touched (a job ID, or investigate IDs)."""
+    """A call that changed something: the operation and the IDs of what it changed (a job, or messages)."""
 
     at: Instant
     operation: str
@@ -38,7 +38,7 @@ class Effect:
 class Account:
     """The whole state of a sandbox.
 
-    `present()` is the way in: it holds the lock and brings the jobs up to the clock.
+    Access it within `present()`, which holds the lock and runs the jobs up to the present.
     """
 
     def __init__(self, settings: Settings, clock: Clock, tenant: Tenant) -> None:
@@ -65,31 +65,31 @@ class Account:
 
     @contextmanager
     def present(self) -> Iterator[Instant]:
-        """Hold the account still at this instant, all that was due until then done."""
+        """Lock the account at the present instant, after running everything that is due."""
         with self._lock:
             now = self.clock.now()
             self._agenda.run_until(now)
             yield now
 
     def advance(self, seconds: float) -> Instant:
-        """Let a manual clock go on, and the jobs with it. Raises RuntimeError if the clock runs by itself."""
+        """Advance a manual clock, and the jobs with it. Raises RuntimeError for a real clock."""
         if not isinstance(self.clock, ManualClock):
-            raise RuntimeError("the clock runs by itself: start the sandbox with a manual clock to advance it")
+            raise RuntimeError("this sandbox has a real clock: start it with --manual-clock to advance the time")
         self.clock.advance(seconds)
         with self.present() as now:
             return now
 
-    def took_effect(self, operation: str, *touched: str) -> None:
+    def record_effect(self, operation: str, *touched: str) -> None:
         self.effects.append(Effect(self.clock.now(), operation, touched))
 
     def ray(self) -> str:
-        """The next `cf-ray`: sixteen hexadecimal digits and a data centre."""
+        """Return the next `cf-ray`: sixteen hexadecimal digits and a data center."""
         with self._lock:
             self._rays += 1
             return f"{draw(self.settings.seed, 'ray', self._rays).hex()[:16]}-AMS"
 
     def truth(self) -> dict[str, Any]:
-        """What really happened, deleted jobs included, as JSON."""
+        """Return everything that happened as JSON, including deleted jobs."""
         with self.present() as now:
             changes = [
                 {
@@ -128,14 +128,14 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A new account, and what its mail files brought if there were any."""
+    """A new account, and the result of loading its mail files, if any."""
 
     account: Account
     mail: mail_files.Loaded | None
 
 
 def open_account(settings: Settings) -> Opened:
-    """Build the tenant that the settings describe. Raises BadAlertError or NoMailError."""
+    """Build the account for the settings. Raises BadAlertError or NoMailError."""
     alert: Alert | None = None
     if settings.alert is not None:
         given = settings.alert
@@ -166,12 +166,12 @@ def open_account(settings: Settings) -> Opened:
     mail = None
     if settings.mbox is not None:
         mail = mail_files.load(tenant, settings.mbox, undated=now, verdict=settings.mbox_disposition)
-    # Sorted before the first search asks for it.
+    # Sort before the first search needs it.
     tenant.newest_first()
     return Opened(Account(settings, clock, tenant), mail)
 
 
 def _domain_of(alert: Alert | None) -> str:
-    """The tenant's own domain: that of the alert's recipients, so that an alert from real life finds its mailboxes."""
+    """Return the domain of the tenant: that of the alert's recipients, so that a real alert matches its mailboxes."""
     address = next(iter(alert.envelope_to), "") if alert else ""
     return address.rpartition("@")[2].casefold() or "corp.example"

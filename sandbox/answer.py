@@ -1,4 +1,4 @@
-"""A whole answer before it is sent: held back, so that what happens on the way to the caller can be scripted."""
+"""A complete response, held back before it is sent, so that faults can change or drop it."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ HTML = "text/html; charset=UTF-8"
 
 @dataclass(slots=True)
 class Answer:
-    """Status, body and headers; content-type and content-length are added when it is sent."""
+    """A response: status, body and headers. content-type and content-length are added when it is sent."""
 
     status: int
     body: bytes
@@ -25,7 +25,7 @@ class Answer:
         await send({"type": "http.response.start", "status": self.status, "headers": raw})
 
     async def send_body(self, send: Send, *, length: int | None = None) -> None:
-        """Send the body, or its first `length` bytes and leave the rest owing."""
+        """Send the body, or only its first `length` bytes without an end."""
         body = self.body if length is None else self.body[:length]
         await send({"type": "http.response.body", "body": body, "more_body": length is not None})
 
@@ -35,7 +35,7 @@ def refusal(error: ApiError) -> Answer:
 
 
 async def collect(app: ASGIApp, scope: Scope, receive: Receive) -> Answer:
-    """Run an application and keep its answer."""
+    """Run an application and return its response."""
     answer = Answer(500, b"")
     parts: list[bytes] = []
 

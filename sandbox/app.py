@@ -1,4 +1,4 @@
-"""The application: the routes behind the edge."""
+"""The ASGI application: the routes behind the edge."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,16 +13,16 @@ from sandbox.connection import Connections
 from sandbox.edge import Edge
 from sandbox.envelope import ApiError, Notice
 from sandbox.routes import bulk, control, message, messages, tokens
-from sandbox.routes.asked import answer
+from sandbox.routes.context import answer
 from sandbox.routes.documents import document
 
 
 def create_app(account: Account, connections: Connections | None = None) -> Edge:
-    """The remote API of one account as an ASGI application. Faults that close a connection need a server's own."""
+    """Return the fake API of an account as an ASGI application. Faults that close connections need `connections`."""
     app = FastAPI(
         openapi_url=None,
         redirect_slashes=False,
-        # One schema for a type whether it is sent or received: what has a default may be missing in both.
+        # One schema for a type in requests and responses: a field with a default may be missing in both.
         separate_input_output_schemas=False,
     )
     app.state.account = account
@@ -55,9 +55,9 @@ async def _refuse_unreadable(_: Request, error: Exception) -> Response:
 
 
 def _pointer(location: Iterable[Any]) -> str:
-    """A JSON pointer: into the body, or a slash and the name of a parameter."""
+    """Return a JSON pointer into the body, or a slash and the name of a parameter."""
     kind, *path = location
     if kind == "body" and path and isinstance(path[0], int):
-        # Where the JSON breaks off, not a place in it.
+        # An offset in the text of invalid JSON, not a place in a document.
         return ""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)

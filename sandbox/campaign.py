@@ -1,6 +1,6 @@
-"""A phishing campaign planted from an alert: the copies that the alert's message left in other mailboxes.
+"""Creates the phishing campaign of an alert: copies of the alert's message in other mailboxes.
 
-The alert is one record of the Logpush dataset `email_security_alerts`.
+The alert is a record of the Logpush dataset `email_security_alerts`.
 """
 
 import json
@@ -20,12 +20,12 @@ START_AFTER_ALERT: Final = 30 * 60 * SECOND
 
 
 class BadAlertError(ValueError):
-    """The file is no alert record; the message says why."""
+    """The file is not a valid alert record; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """The parts of an alert that its campaign's copies share."""
+    """The fields of an alert that the copies of its message share."""
 
     alert_id: str
     message_id: str
@@ -41,7 +41,7 @@ class Alert:
 
 
 def read_alert(path: Path) -> Alert:
-    """The first record of a file of alerts, one JSON object a line or one alone. Raises BadAlertError."""
+    """Return the first alert in a file: one JSON object, or one per line. Raises BadAlertError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
@@ -49,14 +49,14 @@ def read_alert(path: Path) -> Alert:
     try:
         record, _ = json.JSONDecoder().raw_decode(text.lstrip())
     except (ValueError, RecursionError) as problem:
-        raise BadAlertError(f"{path}: no JSON object: {problem}") from problem
+        raise BadAlertError(f"{path}: not a JSON object: {problem}") from problem
     return alert_from(record)
 
 
 def alert_from(record: object) -> Alert:
-    """An alert from its JSON. Raises BadAlertError naming the field that is missing or of another type."""
+    """Return an alert from its JSON. Raises BadAlertError that names a missing or invalid field."""
     if not isinstance(record, Mapping):
-        raise BadAlertError("an alert is a JSON object")
+        raise BadAlertError("an alert must be a JSON object")
     disposition = _text(record, "FinalDisposition", "malicious").upper()
     sender = Sender(
         _text(record, "From"),
@@ -87,12 +87,12 @@ def alert_from(record: object) -> Alert:
 
 
 def plant(tenant: Tenant, alert: Alert, *, seed: int, size: int, late: int = 0, late_every: float = 5.0) -> None:
-    """Deliver the alert's message and `size - 1` copies of it to other mailboxes, around the alert's time.
+    """Deliver the alert's message, and `size - 1` copies to other mailboxes, around the time of the alert.
 
-    Most copies were detected, a tenth was not; a few are users' reports (phish submissions). `late` more arrive after
-    the sandbox's start, one each `late_every` seconds: a job finds them though no preview did.
+    Most copies are detected, a tenth is not; a few are users' reports (phish submissions). `late` more copies arrive
+    after the start, one every `late_every` seconds: a job finds them, but an earlier preview does not.
     """
-    chance = random.Random(f"{seed}/campaign")  # noqa: S311 - a fixture, and it has to be the same again
+    chance = random.Random(f"{seed}/campaign")  # noqa: S311 - a fixture that must be reproducible
     mailboxes = mailbox_addresses(max(size + late, 60), tenant.domain)
     own = tuple(address for address in alert.envelope_to if address.endswith("@" + tenant.domain)) or alert.envelope_to
     tenant.add(
@@ -134,7 +134,7 @@ def plant(tenant: Tenant, alert: Alert, *, seed: int, size: int, late: int = 0, 
 
 
 def _for_recipient(alert: Alert, recipient: str) -> str:
-    """The subject with the recipient's name where the alert's has its own: no two subjects are quite alike."""
+    """Return the subject with the name of this recipient instead of the alert's recipient."""
     for name in alert.to_names:
         if name and name in alert.subject:
             return alert.subject.replace(name, person(recipient).split(" ")[0])
@@ -149,14 +149,14 @@ def _own_link(link: str, number: int) -> str:
 def _text(record: Mapping[str, Any], name: str, default: str | None = None) -> str:
     value = record.get(name, default)
     if not isinstance(value, str) or (default is None and not value):
-        raise BadAlertError(f"the alert's {name} is {'missing' if value in (None, '') else 'no text'}")
+        raise BadAlertError(f"the alert's {name} is {'missing' if value in (None, '') else 'not text'}")
     return value
 
 
 def _texts(record: Mapping[str, Any], name: str) -> tuple[str, ...]:
     value = record.get(name) or []
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise BadAlertError(f"the alert's {name} is no list of texts")
+        raise BadAlertError(f"the alert's {name} is not a list of texts")
     return tuple(value)
 
 
@@ -167,7 +167,7 @@ def _check(record: Mapping[str, Any], name: str) -> str:
 
 
 def _timestamp(record: Mapping[str, Any]) -> Instant:
-    """Logpush writes RFC 3339 or Unix time, the latter in seconds, milliseconds or nanoseconds."""
+    """Return the time of an alert. Logpush writes RFC 3339, or Unix time in seconds, milliseconds or nanoseconds."""
     value = record.get("Timestamp")
     try:
         if isinstance(value, str):
@@ -179,7 +179,7 @@ def _timestamp(record: Mapping[str, Any]) -> Instant:
             return value // 1000
     except ValueError as problem:
         raise BadAlertError(f"the alert's Timestamp {problem}") from problem
-    raise BadAlertError("the alert's Timestamp is missing or no time")
+    raise BadAlertError("the alert's Timestamp is missing or not a valid time")
 
 
 def _attachment(item: Mapping[str, Any]) -> Attachment:

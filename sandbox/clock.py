@@ -1,6 +1,6 @@
-"""Time is injected, so that a job's hours pass in a test's milliseconds.
+"""The clock of the sandbox, real or manual. With a manual clock, a test runs hours of a job in milliseconds.
 
-An instant is a whole number of microseconds since 1970-01-01T00:00:00Z: exact, ordered, cheap for 200,000 messages.
+An instant is an integer of microseconds since 1970-01-01T00:00:00Z: exact, ordered, and small for 200,000 messages.
 """
 
 import re
@@ -21,18 +21,18 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:
 
 
 class Clock(Protocol):
-    """What the sandbox asks for the time."""
+    """The interface of a clock."""
 
     @property
     def manual(self) -> bool:
-        """Whether time stands still until it is told to move."""
+        """Return whether time moves only by `advance`."""
 
     def now(self) -> Instant:
-        """The present instant, in microseconds since 1970 UTC; it never goes back."""
+        """Return the present instant in microseconds since 1970 UTC. It never decreases."""
 
 
 class RealClock:
-    """Runs at the speed of the machine's own clock, from any instant one likes."""
+    """A clock that runs at real speed from any start."""
 
     manual = False
 
@@ -45,7 +45,7 @@ class RealClock:
 
 
 class ManualClock:
-    """Moves only when told."""
+    """A clock that moves only by `advance`."""
 
     manual = True
 
@@ -59,19 +59,19 @@ class ManualClock:
     def advance(self, seconds: float) -> Instant:
         """Move forward by `seconds` and return the new instant. Raises ValueError for a step back."""
         if not 0 <= seconds <= 366 * 86_400:
-            raise ValueError("a clock advances by 0 to 31622400 seconds at a time")
+            raise ValueError("a clock can advance by 0 to 31622400 seconds at a time")
         with self._lock:
             self._now = min(self._now + round(seconds * SECOND), _LATEST)
             return self._now
 
 
 def iso(instant: Instant) -> str:
-    """RFC 3339 in UTC with microseconds, as `2026-11-20T15:32:35.000000Z`."""
+    """Return RFC 3339 in UTC with microseconds: `2026-11-20T15:32:35.000000Z`."""
     return as_datetime(instant).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def iso_seconds(instant: Instant) -> str:
-    """`2026-11-20T15:32:35`, the form that investigate IDs and alert IDs carry."""
+    """Return the form in investigate IDs and alert IDs: `2026-11-20T15:32:35`."""
     return as_datetime(instant).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
@@ -80,7 +80,7 @@ def as_datetime(instant: Instant) -> datetime:
 
 
 def from_datetime(moment: datetime) -> Instant:
-    """The instant of an aware datetime. Raises ValueError outside the years 1 to 9999."""
+    """Return the instant of a datetime with a zone. Raises ValueError outside the years 1 to 9999."""
     instant = (moment - _EPOCH) // timedelta(microseconds=1)
     if not _EARLIEST <= instant <= _LATEST:
         raise ValueError("the date is out of range")
@@ -88,10 +88,10 @@ def from_datetime(moment: datetime) -> Instant:
 
 
 def parse_instant(text: str) -> Instant:
-    """Read an RFC 3339 date-time. Raises ValueError if it is none, or has no zone."""
+    """Return the instant of an RFC 3339 date-time. Raises ValueError if it is invalid or has no zone."""
     if not _RFC3339.fullmatch(text):
         raise ValueError("must be an RFC 3339 date-time with a zone, such as 2026-11-20T15:32:35Z")
     try:
         return from_datetime(datetime.fromisoformat(text.upper()))
     except (ValueError, OverflowError) as problem:
-        raise ValueError(f"is no date: {problem}") from problem
+        raise ValueError(f"is not a valid date: {problem}") from problem

@@ -1,7 +1,7 @@
-"""Closing a connection for real: what a caller sees when the network, not the API, goes wrong.
+"""Closes real connections, to simulate failures of the network.
 
-An ASGI application can't reach its socket, so the server's protocol leaves each transport here under the peer's
-address, which is in the request's scope.
+An ASGI application has no access to its socket. So the protocol of the server registers each transport here under the
+peer's address, which is in the scope of the request.
 """
 
 import asyncio
@@ -13,24 +13,24 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 Peer = tuple[str, int]
 
-# Linger for 0 seconds: the kernel answers with a reset instead of an orderly end.
+# Linger for 0 seconds: the kernel sends a reset instead of a normal end.
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class Connections:
-    """The open connections of one server, by the peer's address."""
+    """The open connections of a server, by peer address."""
 
     def __init__(self) -> None:
         self._open: dict[Peer, asyncio.Transport] = {}
 
-    def opened(self, peer: Peer, transport: asyncio.Transport) -> None:
+    def add(self, peer: Peer, transport: asyncio.Transport) -> None:
         self._open[peer] = transport
 
-    def closed(self, peer: Peer) -> None:
+    def remove(self, peer: Peer) -> None:
         self._open.pop(peer, None)
 
     def drop(self, peer: Peer | None, *, reset: bool) -> bool:
-        """Close at once, unsent bytes lost. False if the connection isn't one of this server's."""
+        """Close at once, without unsent bytes. Return False if the connection does not belong to this server."""
         transport = self._open.get(peer) if peer else None
         if transport is None:
             return False
@@ -40,7 +40,7 @@ class Connections:
         return True
 
     def close(self, peer: Peer | None) -> bool:
-        """Close once what was written has been sent."""
+        """Close after all written bytes are sent. Return False if the connection does not belong to this server."""
         transport = self._open.get(peer) if peer else None
         if transport is None:
             return False
@@ -49,17 +49,17 @@ class Connections:
 
 
 def protocol_for(connections: Connections) -> type[H11Protocol]:
-    """The server's HTTP/1.1 protocol, keeping `connections` up to date."""
+    """Return an HTTP/1.1 protocol class that registers its connections in `connections`."""
 
     class TrackedProtocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             if self.client is not None:
-                connections.opened(self.client, transport)
+                connections.add(self.client, transport)
 
         def connection_lost(self, exc: Exception | None) -> None:
             if self.client is not None:
-                connections.closed(self.client)
+                connections.remove(self.client)
             super().connection_lost(exc)
 
     return TrackedProtocol

@@ -1,4 +1,4 @@
-"""A company's mail of thirty days: colleagues, partners, newsletters, spam, and what an attacker would write."""
+"""Creates thirty days of a company's mail: from colleagues, partners, newsletters, spammers and attackers."""
 
 import random
 from hashlib import md5, sha1, sha256
@@ -12,13 +12,13 @@ from sandbox.tenant import Tenant
 LOOK_BACK: Final = 30 * DAY
 HELD_SENDER: Final = "statements@partner-bank.example"
 
-# Share of all mail, disposition, share of it held in quarantine.
+# Fraction of all mail, disposition, fraction of it in quarantine.
 _KINDS: Final = (
     ("colleague", 0.44, CLEAN, 0.0),
     ("partner", 0.32, CLEAN, 0.0),
     ("newsletter", 0.11, "BULK", 0.05),
     ("spammer", 0.07, "SPAM", 0.40),
-    ("stranger", 0.03, "SUSPICIOUS", 0.25),
+    ("outsider", 0.03, "SUSPICIOUS", 0.25),
     ("impostor", 0.012, "SPOOF", 0.50),
     ("attacker", 0.015, "MALICIOUS", 0.60),
     ("swindler", 0.003, "MALICIOUS-BEC", 0.60),
@@ -26,7 +26,7 @@ _KINDS: Final = (
 
 
 def mailbox_addresses(count: int, domain: str) -> list[str]:
-    """`count` different addresses: first names alone as long as they last, then first.last, then numbered."""
+    """Return `count` different addresses: first names, then first.last, then numbered ones."""
     firsts, lasts = wording.FIRST_NAMES, wording.LAST_NAMES
     names = list(firsts[:count])
     for turn in range(len(lasts)):
@@ -39,7 +39,7 @@ def mailbox_addresses(count: int, domain: str) -> list[str]:
 
 
 def attachment(name: str, content_type: str, content: bytes) -> Attachment:
-    """An attachment's name and hashes; the content itself isn't kept."""
+    """Return the name and hashes of an attachment. Its content is not kept."""
     return Attachment(
         name=name,
         content_type=content_type,
@@ -50,10 +50,10 @@ def attachment(name: str, content_type: str, content: bytes) -> Attachment:
 
 
 def fill(tenant: Tenant, *, seed: int, messages: int, until: Instant, at_least_mailboxes: int = 0) -> None:
-    """Deliver `messages` mails over the thirty days before `until`, some of them rightly or wrongly in quarantine."""
+    """Deliver `messages` mails in the thirty days before `until`, some of them in quarantine, rightly or by mistake."""
     if messages == 0:
         return
-    chance = random.Random(seed)  # noqa: S311 - a fixture, and it has to be the same again
+    chance = random.Random(seed)  # noqa: S311 - a fixture that must be reproducible
     roll = chance.random
     mailboxes = mailbox_addresses(max(60, min(2500, messages // 40), at_least_mailboxes), tenant.domain)
     senders = {kind: _senders(kind, mailboxes) for kind, *_ in _KINDS}
@@ -97,7 +97,7 @@ def fill(tenant: Tenant, *, seed: int, messages: int, until: Instant, at_least_m
 
 
 def _hold_statement(tenant: Tenant, chance: random.Random, until: Instant, mailboxes: list[str]) -> None:
-    """A bank's own statement, held by mistake: what a release playbook is there to find."""
+    """Deliver a genuine bank statement that is quarantined by mistake, for a release playbook."""
     month = chance.choice(wording.MONTHS)
     tenant.add(
         time=until - chance.randrange(1, 3 * DAY),

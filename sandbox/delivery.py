@@ -1,6 +1,6 @@
-"""What the mail provider answers when a message is to be moved or released: done, not possible, or not now.
+"""The mail provider: the outcome of each move or release, which is success, a permanent or a temporary failure.
 
-The real causes are the provider's own; here a share of the copies fails, the same ones every time for one seed.
+A fraction of the copies fails, the same ones for each run with one seed.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Trouble = Literal["ok", "gone", "throttled"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one attempt ended. `reason` is empty when it succeeded; `lasting` says that another try is of no use."""
+    """The outcome of an attempt. `reason` is empty for success; `lasting` means that a retry can't succeed."""
 
     done: bool
     reason: str = ""
@@ -34,7 +34,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A change that was really made: the truth that a report is checked against."""
+    """A change that was made. Tests compare reports with it."""
 
     at: Instant
     operation: Operation
@@ -46,7 +46,7 @@ class Done:
 
 
 class Delivery:
-    """The mail provider of one tenant. `permanent` and `transient` are shares of all copies, between 0 and 1."""
+    """The mail provider of one tenant. `permanent` and `transient` are fractions of all copies, from 0 to 1."""
 
     def __init__(self, tenant: Tenant, *, seed: int, permanent: float, transient: float) -> None:
         self._tenant = tenant
@@ -68,10 +68,10 @@ class Delivery:
         requested_by: str,
         job_id: str | None = None,
     ) -> Outcome:
-        """Try to move one copy to `folder`, or to release it; on success the tenant is changed."""
+        """Try to move one copy to `folder`, or to release it. Success changes the tenant."""
         trouble = self._trouble(operation, message, recipient, tries_before)
         if trouble is not None:
-            # Each attempt has its entry in the action log, and names the folder that it aimed at.
+            # Each attempt has an entry in the action log, with its destination folder.
             logged = "MOVE" if operation == "MOVE" else RELEASED
             message.note(LogEntry(at, logged, recipient, folder, requested_by, trouble.reason))
             return trouble
@@ -110,7 +110,7 @@ class Delivery:
         if luck < self.permanent:
             return Outcome(done=False, reason=_LASTING[int(kind * len(_LASTING))], lasting=True)
         if luck < self.permanent + self.transient:
-            # Most recover at the second try, some at the third, a few never.
+            # Most copies succeed at the second attempt, some at the third, a few never.
             failing_tries = 1 if kind < 0.8 else 2 if kind < 0.95 else 1_000_000
             if tries_before < failing_tries:
                 return Outcome(done=False, reason=_PASSING[int(kind * 100) % len(_PASSING)])

@@ -1,4 +1,4 @@
-"""What scripted faults make of an answer: another in its place, or a changed or damaged one."""
+"""Applies faults to a response: replaces, changes or truncates it."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ _PAGE = (
 
 
 def in_place_of(fault: Fault, ray: str) -> Answer | None:
-    """The answer that this fault gives instead of the API's; None if it leaves the API's."""
+    """Return the response of this fault in place of the API's, or None if the fault keeps the API's response."""
     notice = Notice(fault.code or envelope.BAD_REQUEST, fault.message or "")
     match fault.kind:
         case "status":
@@ -38,7 +38,7 @@ def _retry_after(fault: Fault) -> list[tuple[str, str]]:
 
 
 def reshape(answer: Answer, met: Met) -> None:
-    """Change a good answer as the faults it met say."""
+    """Change a successful response according to its faults."""
     notice, rewrite = met.shaping.get("notice"), met.shaping.get("rewrite")
     if answer.status >= 300 or (notice is None and rewrite is None):
         return
@@ -72,6 +72,6 @@ def _remove(item: Any, dotted: str) -> None:
 
 
 def kept_bytes(fault: Fault, answer: Answer) -> int:
-    """How much of the body a cut leaves: at least one byte is lost."""
+    """Return the number of bytes that remain of a truncated body. At least one byte is lost."""
     keep = len(answer.body) // 2 if fault.keep is None else fault.keep
     return max(0, min(keep, len(answer.body) - 1))

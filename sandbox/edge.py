@@ -1,7 +1,7 @@
-"""What stands before every route: rate limit, credentials, permission, scripted faults, and the headers of each answer.
+"""Middleware before every route: rate limit, credentials, permission, faults, and the headers of each response.
 
-The order is the remote API's as far as it shows: the rate limit, the route, who it is, whether they may, and only then
-whether the request makes sense and the thing exists.
+The order is that of the API as far as it is known: rate limit, route, authentication, permission, and only then the
+validation of the request and the existence of the object.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ _GOODBYE_SECONDS: Final = 5.0
 
 
 class DroppedConnectionError(ConnectionResetError):
-    """A scripted drop for an in-process client: there is no socket to close."""
+    """A dropped connection for an in-process client, which has no socket to close."""
 
 
 class Edge:
-    """ASGI middleware around the routes. Paths under /_sandbox pass untouched."""
+    """ASGI middleware around the routes. Paths below /_sandbox pass unchanged."""
 
     def __init__(self, app: ASGIApp, account: Account, connections: Connections) -> None:
         self._app = app
@@ -81,7 +81,7 @@ class Edge:
         elif fault is None:
             answer = await serve()
         else:
-            answer = await _disturbed(fault, ray, serve)
+            answer = await _disturb(fault, ray, serve)
         answer.headers += limit.headers(allowance)
         return answer
 
@@ -89,7 +89,7 @@ class Edge:
         operation, access = found.operation, self._account.access
         try:
             if operation is None:
-                raise _nowhere(scope, found)
+                raise _route_error(scope, found)
             verifying = operation in (VERIFY_USER_TOKEN, VERIFY_ACCOUNT_TOKEN)
             token = scope["token"] = access.identify(credentials, verifying=verifying)
             access.authorize(token, found.account_id, operation.permission)
@@ -119,7 +119,7 @@ class Edge:
         await _until_closed(receive)
 
 
-async def _disturbed(fault: Fault, ray: str, serve: Callable[[], Awaitable[Answer]]) -> Answer:
+async def _disturb(fault: Fault, ray: str, serve: Callable[[], Awaitable[Answer]]) -> Answer:
     if fault.kind == "delay":
         if fault.applied:
             answer = await serve()
@@ -136,20 +136,20 @@ async def _disturbed(fault: Fault, ray: str, serve: Callable[[], Awaitable[Answe
 
 
 async def _read_all(receive: Receive) -> None:
-    """Take in the body: a caller that is still sending would otherwise see its own write fail."""
+    """Read the whole body. Otherwise the write of a caller that is still sending would fail."""
     while (await receive()).get("more_body", False):
         pass
 
 
 async def _until_closed(receive: Receive) -> None:
-    """Wait for the server to notice that the connection is gone: until then it would answer for us."""
+    """Wait until the server notices that the connection is closed. Until then it would send its own response."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_GOODBYE_SECONDS):
             while (await receive())["type"] != "http.disconnect":
                 pass
 
 
-def _nowhere(scope: Scope, found: Route) -> ApiError:
+def _route_error(scope: Scope, found: Route) -> ApiError:
     path, method = scope["path"], scope["method"]
     if found.known_path:
         return ApiError(405, Notice(envelope.NO_SUCH_METHOD, f"Method {method} not available for that URI."))

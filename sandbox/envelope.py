@@ -1,7 +1,7 @@
-"""The envelope around every answer of the remote API: `{success, errors, messages, result, result_info?}`.
+"""The envelope of every response of the API: `{success, errors, messages, result, result_info?}`.
 
-Codes seen in the wild: 1000 and 10000 (authentication), 6003, 7001, 7003, 9103, 9106, 9109. Those from 10400 on are
-the sandbox's own, after the HTTP status they come with: the API documents only that codes are 1000 or more.
+Observed codes: 1000 and 10000 (authentication), 6003, 7001, 7003, 9103, 9106, 9109. Codes from 10400 are the sandbox's
+own, named after their HTTP status: the API only documents that codes are 1000 or more.
 """
 
 import json
@@ -25,7 +25,7 @@ TOO_MANY_REQUESTS: Final = 10429
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One entry of `errors` or `messages`. `pointer` is a JSON pointer into the body, or `/` and a parameter's name."""
+    """An entry of `errors` or `messages`. `pointer` is a JSON pointer into the body, or `/` and a parameter's name."""
 
     code: int
     message: str
@@ -39,7 +39,7 @@ class Notice:
 
 
 class ApiError(Exception):
-    """A refusal, as the API words it."""
+    """A refused request, with the API's errors."""
 
     def __init__(self, status: int, *notices: Notice, headers: dict[str, str] | None = None) -> None:
         super().__init__(status, notices)
@@ -49,7 +49,7 @@ class ApiError(Exception):
 
 
 def success(result: object, result_info: dict[str, Any] | None = None, messages: Sequence[Notice] = ()) -> bytes:
-    """The body of a good answer."""
+    """Return the body of a successful response."""
     body: dict[str, Any] = {
         "success": True,
         "errors": [],
@@ -62,17 +62,17 @@ def success(result: object, result_info: dict[str, Any] | None = None, messages:
 
 
 def failure(*notices: Notice) -> bytes:
-    """The body of a refusal."""
+    """Return the body of a refusal."""
     return encode({"success": False, "errors": [n.view() for n in notices], "messages": [], "result": None})
 
 
 def encode(body: object) -> bytes:
-    """JSON in ASCII: what mail carries can hold lone surrogates, which UTF-8 can't."""
+    """Return JSON in ASCII, because mail can contain lone surrogates, which UTF-8 can't encode."""
     return json.dumps(body, separators=(",", ":")).encode("ascii")
 
 
 def page_info(count: int, per_page: int, next_cursor: str | None = None) -> dict[str, Any]:
-    """result_info of the search and of bulk jobs. `page` and `total_count` are past their date, required, and 0."""
+    """Return result_info of the search and of bulk jobs. `page` and `total_count` are deprecated, required, and 0."""
     return {
         "count": count,
         "page": 0,
@@ -84,5 +84,5 @@ def page_info(count: int, per_page: int, next_cursor: str | None = None) -> dict
 
 
 def numbered_page_info(count: int, per_page: int, page: int, total_count: int) -> dict[str, Any]:
-    """result_info of the lists that page by number: every field says what it means."""
+    """Return result_info of a list with page numbers, with all fields correct."""
     return {"count": count, "page": page, "per_page": per_page, "total_count": total_count}

@@ -1,35 +1,35 @@
-"""Bad days on demand: faults scripted per operation, for so many calls, after so many that pass.
+"""Faults of the API and the network, each for an operation, a number of calls, and after a number of normal calls.
 
-Those of the wire (a call meets at most one of them):
+Faults of the network (at most one per call):
 
 | kind | what the caller sees | fields |
 | --- | --- | --- |
-| drop_before | the connection closed, nothing took effect | reset |
-| drop_after | the connection closed, but it took effect | reset |
-| delay | the answer after so many real seconds | seconds, applied |
+| drop_before | the connection closes, and the call has no effect | reset |
+| drop_after | the connection closes, but the call has its effect | reset |
+| delay | the response arrives after `seconds` of real time | seconds, applied |
 | status | an error in the API's envelope | status, code, message, applied, retry_after |
-| html | an error page of the edge | status, applied |
-| truncate | the right content-length, a part of the body, and the connection closed | keep |
-| cut_json | a whole answer whose JSON stops in the middle | keep |
-| rate_limit | 429; with `block`, every call with this token until then | retry_after, block |
+| html | an error page of a proxy | status, applied |
+| truncate | the correct content-length, a part of the body, and a closed connection | keep |
+| cut_json | a complete response with truncated JSON | keep |
+| rate_limit | 429; with `block`, for every call with this token until `retry_after` | retry_after, block |
 | success_false | 200 with `success: false` | code, message, applied |
 | address_denied | 403 with code 9109 | |
 
-`applied` says that the call took effect all the same. Those of the answer (a call can meet several):
+`applied` means that the call has its effect nevertheless. Faults of the response (several are possible per call):
 
 | kind | what the caller sees | fields |
 | --- | --- | --- |
 | empty_page | an empty page in the middle of a list | page |
 | shift_rows | page 2 and later start `by` rows too early, or too late if negative | by |
 | repeat_page | the first page for every page number and every cursor | |
-| cursor | `result_info.next` on lists that have none | |
-| slow_search | 202 and a Location that has the result so many seconds (of the clock) later | seconds, location |
-| notice | a good answer with this code in `messages` | code, message |
-| rewrite | fields of each result set or removed, by their dotted names | set, remove |
-| fail_job | a job that ends as FAILED after so many rows | rows |
-| lag | a list of jobs without those created less than so many seconds (of the clock) ago | seconds |
+| cursor | `result_info.next` in lists that have none | |
+| slow_search | 202 and a Location, which has the result after `seconds` of the clock | seconds, location |
+| notice | a successful response with this code in `messages` | code, message |
+| rewrite | each result with fields set or removed, by their dotted names | set, remove |
+| fail_job | a job that ends as FAILED after `rows` rows | rows |
+| lag | a list of jobs without those created in the last `seconds` of the clock | seconds |
 
-`cursor`, `lag` and `repeat_page` last until they are cleared, unless `times` is given.
+`cursor`, `lag` and `repeat_page` remain until they are cleared, unless `times` is given.
 """
 
 import threading
@@ -63,7 +63,7 @@ Kind = Literal[
     "lag",
 ]
 
-# What each kind takes beyond operation, kind, times and after, with the value it has when not given.
+# The fields of each kind in addition to operation, kind, times and after, with their defaults.
 _DEFAULTS: Final[dict[Kind, dict[str, Any]]] = {
     "drop_before": {"reset": False},
     "drop_after": {"reset": False},
@@ -118,14 +118,14 @@ _ONLY_FOR: Final[dict[Kind, frozenset[str]]] = {
 
 
 class Fault(BaseModel):
-    """One scripted fault. `times` is None for as long as it isn't cleared; `after` calls pass before it begins."""
+    """A fault. `times`: the number of calls, None until cleared. `after`: the number of normal calls before."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     operation: str = Field(description="An operationId of the API, or * for every call.")
     kind: Kind
-    times: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(1, description="How many calls it meets.")
-    after: int = Field(0, ge=0, le=1_000_000, description="How many matching calls pass before it begins.")
+    times: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(1, description="Number of calls with the fault.")
+    after: int = Field(0, ge=0, le=1_000_000, description="Number of matching calls without the fault before.")
     seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
     status: Annotated[int, Field(ge=400, le=599)] | None = None
     code: Annotated[int, Field(ge=1000, le=999_999)] | None = None
@@ -136,7 +136,7 @@ class Fault(BaseModel):
     reset: bool | None = None
     page: Annotated[int, Field(ge=1)] | None = None
     by: Annotated[int, Field(ge=-1000, le=1000)] | None = None
-    keep: Annotated[int, Field(ge=0)] | None = Field(None, description="Bytes of the body; half of it if not given.")
+    keep: Annotated[int, Field(ge=0)] | None = Field(None, description="Bytes of the body to keep; default: half.")
     rows: Annotated[int, Field(ge=0)] | None = None
     location: Annotated[str, Field(pattern=r"^[!-~]{1,2000}$")] | None = None
     set: dict[str, Any] | None = None
@@ -144,26 +144,26 @@ class Fault(BaseModel):
 
     @field_validator("operation")
     @classmethod
-    def _known(cls, operation: str) -> str:
+    def _check_operation(cls, operation: str) -> str:
         if operation not in OPERATION_IDS | {"*", UNKNOWN}:
-            raise ValueError(f"no such operation; there are *, {', '.join(sorted(OPERATION_IDS))}")
+            raise ValueError(f"unknown operation; known: *, {', '.join(sorted(OPERATION_IDS))}")
         return operation
 
     @model_validator(mode="after")
-    def _of_its_kind(self) -> Self:
-        mine = _DEFAULTS[self.kind]
-        strange = self.model_fields_set - {"operation", "kind", "times", "after"} - mine.keys()
-        if strange:
-            takes = ", ".join(sorted(mine)) or "nothing"
-            raise ValueError(f"{', '.join(sorted(strange))}: not for kind {self.kind}, which takes {takes}")
+    def _check_fields(self) -> Self:
+        defaults = _DEFAULTS[self.kind]
+        unknown = self.model_fields_set - {"operation", "kind", "times", "after"} - defaults.keys()
+        if unknown:
+            known = ", ".join(sorted(defaults)) or "none"
+            raise ValueError(f"{', '.join(sorted(unknown))}: not a field of kind {self.kind}; its fields: {known}")
         operations = _ONLY_FOR.get(self.kind)
         if operations is not None and self.operation not in operations | {"*"}:
             raise ValueError(f"kind {self.kind} is only for {', '.join(sorted(operations))}")
         if self.kind == "delay" and (self.seconds or 0) > 60:
-            raise ValueError("a delay is real time: at most 60 seconds")
+            raise ValueError("a delay takes real time, so it can be at most 60 seconds")
         if self.kind == "rate_limit" and self.block and isinstance(self.retry_after, str):
-            raise ValueError("a block needs its retry_after as a number of seconds")
-        for name, value in mine.items():
+            raise ValueError("a block needs retry_after as a number of seconds")
+        for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         if self.kind in _LASTING and "times" not in self.model_fields_set:
@@ -180,7 +180,7 @@ class Fault(BaseModel):
 
 
 class Met:
-    """The faults that one call meets: at most one of the wire, any number of the answer."""
+    """The faults of one call: at most one of the network, any number of the response."""
 
     def __init__(self) -> None:
         self.wire: Fault | None = None
@@ -199,14 +199,14 @@ class _Script:
 
 
 class FaultList:
-    """The faults still to come, in the order in which they were scripted."""
+    """The list of faults, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._scripts: list[_Script] = []
         self._lock = threading.Lock()
 
     def add(self, operation: str, kind: Kind, **fields: Any) -> Fault:
-        """Script one. Raises pydantic.ValidationError for a field that this kind doesn't have."""
+        """Add a fault. Raises pydantic.ValidationError for a field that this kind does not have."""
         return self.enter(Fault.model_validate({"operation": operation, "kind": kind, **fields}))
 
     def enter(self, fault: Fault) -> Fault:
@@ -215,14 +215,14 @@ class FaultList:
         return fault
 
     def clear(self) -> int:
-        """Forget all, and say how many there were."""
+        """Remove all faults. Return their number."""
         with self._lock:
             count = len(self._scripts)
             self._scripts.clear()
             return count
 
     def meet(self, operation_id: str, query: Mapping[str, str]) -> Met:
-        """What happens to this call. Counts it: a fault for two calls is over after two."""
+        """Return the faults of a call, and count the call for each of them."""
         met = Met()
         with self._lock:
             for script in self._scripts:
@@ -242,7 +242,7 @@ class FaultList:
         return met
 
     def view(self) -> list[dict[str, Any]]:
-        """All that were scripted since the last clearing, with how often each was met."""
+        """Return all faults since the last clear, with the number of calls that met each."""
         with self._lock:
             return [
                 {

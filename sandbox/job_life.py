@@ -1,7 +1,7 @@
-"""A job's life: PENDING, DISCOVERING, PROCESSING, then COMPLETED, FAILED or CANCELLED.
+"""The lifecycle of a job: PENDING, DISCOVERING, PROCESSING, then COMPLETED, FAILED or CANCELLED.
 
-Discovery runs the job's search by itself and again, row by row, so it finds what arrived since any preview, and while
-it is at it. Processing starts when discovery has ended. How fast either goes is a setting; the API documents neither.
+Discovery runs the job's own search, row by row. So it also finds messages that arrived after a preview or during the
+discovery. Processing starts after discovery. Their speeds are settings, because the API documents neither.
 """
 
 from dataclasses import dataclass
@@ -20,20 +20,20 @@ _LANES: Final = 4
 
 
 class JobEndedError(Exception):
-    """The job has ended: there is nothing to cancel any more."""
+    """The job has ended and can't be cancelled."""
 
 
 class JobRunningError(Exception):
-    """Only a job that has ended can be deleted."""
+    """The job still runs and can't be deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast jobs go. Rates in rows a second, delays in seconds.
+    """The speed of jobs: rates in rows per second, delays in seconds.
 
-    A row that failed for a passing reason is tried again after `retry_delay` times the tries it had, at most
-    `max_retries` times. Of the rows whose attempt is under way when a job ends, the share `moved_in_flight` is moved or
-    released all the same.
+    A row with a temporary failure is retried after `retry_delay` times its attempts so far, at most `max_retries`
+    times. Of the rows whose attempt is in progress when a job ends, the fraction `moved_in_flight` is still moved or
+    released.
     """
 
     start_delay: float = 1.0
@@ -45,7 +45,7 @@ class Pace:
 
 
 class JobBoard:
-    """All jobs of an account, the deleted ones too, and the hands that work on them."""
+    """All jobs of an account, including deleted ones, and the workers that process them."""
 
     def __init__(self, tenant: Tenant, delivery: Delivery, agenda: Agenda, pace: Pace) -> None:
         self._tenant = tenant
@@ -55,7 +55,7 @@ class JobBoard:
         self.all: dict[str, Job] = {}
 
     def create(self, order: JobOrder, at: Instant, requested_by: str, doomed_after: int | None = None) -> Job:
-        """Enter a job. One that is doomed ends as FAILED after so many rows were discovered."""
+        """Create a job. doomed_after: the number of discovered rows after which the job ends as FAILED."""
         job_id = self._tenant.identifiers.uuid("job", len(self.all))
         job = Job(job_id, order, requested_by, at, doomed_after=doomed_after)
         self.all[job_id] = job
@@ -63,12 +63,12 @@ class JobBoard:
         return job
 
     def get(self, job_id: str) -> Job | None:
-        """A job that was not deleted."""
+        """Return a job, or None if it does not exist or was deleted."""
         job = self.all.get(job_id)
         return None if job is None or job.deleted else job
 
-    def listed(self, action: str | None = None, status: JobStatus | None = None) -> list[Job]:
-        """Jobs that were not deleted, the latest first."""
+    def list_jobs(self, action: str | None = None, status: JobStatus | None = None) -> list[Job]:
+        """Return the jobs that were not deleted, latest first."""
         return [
             job
             for job in reversed(self.all.values())
@@ -76,13 +76,13 @@ class JobBoard:
         ]
 
     def cancel(self, job: Job, at: Instant) -> None:
-        """Stop a job; what is pending stays where it is. Raises JobEndedError."""
+        """Cancel a job. Pending messages stay where they are. Raises JobEndedError."""
         if job.ended:
             raise JobEndedError
         job.end("CANCELLED", at)
 
     def delete(self, job: Job) -> None:
-        """Take a job off the list. Raises JobRunningError unless it has ended."""
+        """Remove an ended job from the list. Raises JobRunningError if it still runs."""
         if not job.ended:
             raise JobRunningError
         job.deleted = True
@@ -103,7 +103,7 @@ class JobBoard:
             job.end("FAILED", at, "Discovery failed: the search backend did not answer")
             return
         if not job.found:
-            self._look_again(job, at)
+            self._search(job, at)
         if not job.found:
             self._process(job, at)
             return
@@ -118,7 +118,8 @@ class JobBoard:
             job.ready.append(row)
         self._agenda.enter(at + _span(1 / self.pace.discover_rate), partial(self._discover, job))
 
-    def _look_again(self, job: Job, at: Instant) -> None:
+    def _search(self, job: Job, at: Instant) -> None:
+        """Search for copies that the job has not discovered."""
         for message in find(self._tenant, job.order.criteria, at):
             for recipient in message.recipients:
                 copy = (message.number, recipient)
@@ -149,7 +150,7 @@ class JobBoard:
     def _finish(self, job: Job, row: JobMessage, at: Instant) -> None:
         in_flight, row.in_flight = row.in_flight, False
         if row.status != "PROCESSING":
-            # The job ended while the attempt was under way: the row stays CANCELLED, whatever became of the message.
+            # The job ended during the attempt. The row stays CANCELLED, whatever happens to the message.
             if in_flight and fraction("in flight", row.row_id) < self.pace.moved_in_flight:
                 self._attempt(job, row, at)
             return

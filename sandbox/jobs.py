@@ -1,4 +1,4 @@
-"""Bulk action jobs: what one is, and what the API shows of it and of its messages."""
+"""Bulk action jobs and their rows, and their JSON in the API."""
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -21,8 +21,11 @@ ENDED: Final[frozenset[JobStatus]] = frozenset({"COMPLETED", "FAILED", "CANCELLE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOrder:
-    """What the caller asked for. `search_params` is what the API gives back, without `action_log`, which has an end
-    of life; `ignored_params` it never heard of."""
+    """The request for a job.
+
+    `search_params` are those that the API returns, without the deprecated `action_log`. `ignored_params` are unknown
+    search parameters.
+    """
 
     action: Operation
     destination: str | None
@@ -36,7 +39,7 @@ class JobOrder:
 
 @dataclass(slots=True, eq=False)
 class JobMessage:
-    """One row of a job: one message in one recipient's mailbox."""
+    """A row of a job: one message in one recipient's mailbox."""
 
     row_id: str
     message: Message
@@ -53,8 +56,11 @@ class JobMessage:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A bulk action job. Its rows change status through `mark` alone, which keeps the counters true at every instant:
-    discovered = pending + successful + failed + skipped + cancelled."""
+    """A bulk action job.
+
+    Its rows change their status only through `mark`, which keeps the counters correct at every instant:
+    discovered = pending + successful + failed + skipped + cancelled.
+    """
 
     job_id: str
     order: JobOrder
@@ -79,7 +85,7 @@ class Job:
 
     @property
     def pending(self) -> int:
-        """Rows not decided yet. The API has no counter for those being worked on: they count as pending."""
+        """Return the number of unfinished rows. The API has no counter for rows in progress: they count as pending."""
         return self.counts["PENDING"] + self.counts["PROCESSING"]
 
     def add(self, row: JobMessage) -> None:
@@ -97,7 +103,7 @@ class Job:
             row.processed_at = at
 
     def end(self, status: JobStatus, at: Instant, reason: str | None = None) -> None:
-        """End the job; what it had not decided by then is cancelled, rows whose attempt is under way too."""
+        """End the job. Unfinished rows become CANCELLED, including those in progress."""
         self.status = status
         self.status_message = reason
         self.completed_at = at
@@ -107,8 +113,8 @@ class Job:
             if row.status in ("PENDING", "PROCESSING"):
                 self.mark(row, "CANCELLED", at, "The job ended before this message was processed")
 
-    def listed(self, status: MessageStatus | None, order: RowOrder) -> list[JobMessage]:
-        """The rows in the order of their discovery; or those that changed last first, so that they shift as it runs."""
+    def list_rows(self, status: MessageStatus | None, order: RowOrder) -> list[JobMessage]:
+        """Return the rows in the order of discovery, or last changed first, so that rows move while the job runs."""
         rows = self.rows if status is None else [row for row in self.rows if row.status == status]
         if order == "recent":
             return sorted(rows, key=lambda row: (-row.changed_at, row.row_id))
@@ -116,7 +122,7 @@ class Job:
 
 
 def job_view(job: Job, now: Instant) -> dict[str, Any]:
-    """The contract's BulkJob."""
+    """Return the BulkJob of the API's schema."""
     return {
         "job_id": job.job_id,
         "action_type": job.order.action,
@@ -141,7 +147,7 @@ def job_view(job: Job, now: Instant) -> dict[str, Any]:
 
 
 def job_message_view(tenant: Tenant, job: Job, row: JobMessage, now: Instant) -> dict[str, Any]:
-    """The contract's BulkJobMessage. Without the nested message where the provider no longer had it."""
+    """Return the BulkJobMessage of the API's schema, without the nested message if the provider no longer has it."""
     view: dict[str, Any] = {
         "message_id": row.row_id,
         "postfix_id": tenant.postfix_id_of(row.message),

@@ -1,8 +1,8 @@
-"""Real mail as a mailbox to search: an mbox, a Maildir, a folder of .eml files, or one .eml file.
+"""Loads real mail: an mbox, a Maildir, a folder of .eml files, or one .eml file.
 
-Everything in these files was written by strangers: headers may be broken, encodings wrong, dates impossible, parts
-endless. A mail that can't be read is counted and left out; a file that is no mail at all is an error. Any line with a
-colon looks like a header, so a mail has to have one of those that RFC 5322 asks for, or that its way leaves on it.
+The files are untrusted: headers may be broken, encodings wrong, dates impossible, parts endless. An unreadable mail is
+counted and skipped; a file that is not mail at all is an error. Any line with a colon looks like a header, so a mail
+must have a header that RFC 5322 requires, or one that delivery adds.
 """
 
 import email
@@ -37,12 +37,12 @@ _DELIVERY_HEADERS: Final = ("Delivered-To", "X-Original-To", "Envelope-To", "To"
 
 
 class NoMailError(ValueError):
-    """The path holds no mail that could be read; the message says what was found instead."""
+    """The path has no readable mail; the message names what was found instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """How many mails came in, how many could not be read, and how many that came in were dated in the future."""
+    """The number of loaded mails, of unreadable ones, and of loaded ones with a date in the future."""
 
     messages: int
     unreadable: int
@@ -51,11 +51,11 @@ class Loaded:
 
 
 def load(tenant: Tenant, path: Path, *, undated: Instant, verdict: str | None = None) -> Loaded:
-    """Deliver the mails found at `path` to the tenant. Raises NoMailError.
+    """Deliver the mails at `path` to the tenant. Raises NoMailError.
 
-    `undated`, the clock's now, is the time of mails without a usable Date; one after it is of no use, for no search
-    finds mail still to come. `verdict` is the disposition of all of them; without one, mail that a spam filter marked
-    is SPAM and the rest is clean, which a search by default does not show.
+    `undated` (now) is the time of mails without a usable Date. A Date after it is ignored, because no search finds
+    future mail. `verdict` is the disposition of all mails. Without it, mail that a spam filter marked is SPAM, and the
+    rest is clean, which a search does not return by default.
     """
     unreadable = future = 0
     times: list[Instant] = []
@@ -67,7 +67,7 @@ def load(tenant: Tenant, path: Path, *, undated: Instant, verdict: str | None = 
                 early = dated is not None and dated > undated
                 time = undated if dated is None or early else dated
                 readable = _deliver(tenant, mail, time, verdict, complete=len(raw) < MAX_MAIL_BYTES)
-            # The standard library's parser fails in many ways on hostile mail, and each of them means: unreadable.
+            # The parser of the standard library fails in many ways on hostile mail; each means "unreadable".
             except Exception:  # noqa: BLE001
                 readable = False
             if not readable:
@@ -97,7 +97,7 @@ def _raw_mails(path: Path) -> Iterator[bytes]:
         finally:
             box.close()
         return
-    raw = _read(path)
+    raw = _read_mail(path)
     if not _is_mail(BytesHeaderParser().parsebytes(raw)):
         raise NoMailError(
             f"{path}: neither an mbox (no 'From ' line at its start) nor a mail (none of {', '.join(_MAIL_HEADERS)})"
@@ -119,10 +119,10 @@ def _mails_of_folder(path: Path) -> Iterator[bytes]:
     if not files:
         raise NoMailError(f"{path}: neither a Maildir (cur, new, tmp) nor a folder with .eml files")
     for file in files:
-        yield _read(file)
+        yield _read_mail(file)
 
 
-def _read(path: Path) -> bytes:
+def _read_mail(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(MAX_MAIL_BYTES)
 
@@ -150,14 +150,14 @@ def _deliver(tenant: Tenant, mail: ParsedMail, time: Instant, verdict: str | Non
             name,
             helo_ip=_first_hop(mail),
             reply_to=reply_to[0][1] if reply_to else None,
-            spf=_authenticated(mail, "spf"),
-            dkim=_authenticated(mail, "dkim"),
-            dmarc=_authenticated(mail, "dmarc"),
+            spf=_check_result(mail, "spf"),
+            dkim=_check_result(mail, "dkim"),
+            dmarc=_check_result(mail, "dmarc"),
         ),
         subject=_text(mail, "Subject"),
         recipients=tuple(dict.fromkeys(found for _, found in held_by)),
         to=to or None,
-        disposition=verdict or ("SPAM" if _marked_as_spam(mail) else CLEAN),
+        disposition=verdict or ("SPAM" if _is_marked_spam(mail) else CLEAN),
         links=links,
         attachments=attachments,
         message_id=message_id or None,
@@ -166,13 +166,13 @@ def _deliver(tenant: Tenant, mail: ParsedMail, time: Instant, verdict: str | Non
 
 
 def _text(mail: ParsedMail, name: str) -> str:
-    """A header, its encoded words decoded where that can be done, on one line."""
-    return _decoded(mail.get(name, ""))
+    """Return a header on one line, with encoded words decoded if possible."""
+    return _decode(mail.get(name, ""))
 
 
-def _decoded(value: object) -> str:
+def _decode(value: object) -> str:
     text = str(value)[:_MAX_HEADER_CHARACTERS]
-    # Unknown charsets and bytes that don't fit them: the raw text is still worth searching.
+    # For an unknown or wrong charset, keep the raw text, which is still searchable.
     with suppress(LookupError, ValueError):
         text = str(make_header(decode_header(text)))
     text = re.sub(r"\r?\n[ \t]*", " ", text)
@@ -180,9 +180,9 @@ def _decoded(value: object) -> str:
 
 
 def _addresses(mail: ParsedMail, *names: str) -> list[tuple[str, str]]:
-    """(name, address) pairs of the first thousand addresses in these headers."""
+    """Return (name, address) pairs of the first thousand addresses in these headers."""
     values = [str(value)[:_MAX_HEADER_CHARACTERS] for name in names for value in mail.get_all(name, [])]
-    pairs = [(_decoded(name), address.strip()) for name, address in getaddresses(values)]
+    pairs = [(_decode(name), address.strip()) for name, address in getaddresses(values)]
     good = [(name, address) for name, address in pairs if _ADDRESS.fullmatch(address)]
     return (good or [("", address) for value in values for address in _ADDRESS.findall(value)])[:1000]
 
@@ -201,19 +201,19 @@ def _first_hop(mail: ParsedMail) -> str:
     return found[1] if found else "192.0.2.25"
 
 
-def _authenticated(mail: ParsedMail, check: str) -> Literal["pass", "neutral", "fail", "error", "none"]:
+def _check_result(mail: ParsedMail, check: str) -> Literal["pass", "neutral", "fail", "error", "none"]:
     found = re.search(rf"\b{check}=(pass|neutral|fail|none)\b", _text(mail, "Authentication-Results"))
     return cast(Literal["pass", "neutral", "fail", "none"], found[1]) if found else "none"
 
 
-def _marked_as_spam(mail: ParsedMail) -> bool:
+def _is_marked_spam(mail: ParsedMail) -> bool:
     return _text(mail, "X-Spam-Flag").strip().casefold() == "yes" or _text(mail, "X-Spam-Status").casefold().startswith(
         "yes"
     )
 
 
 def _contents(mail: ParsedMail, *, complete: bool) -> tuple[tuple[str, ...], tuple[Attachment, ...]]:
-    """Links of the text parts and the attachments. The last part of a mail that was cut has no hash worth having."""
+    """Return the links of the text parts, and the attachments. If the mail was cut (not complete), hashes are empty."""
     links: dict[str, None] = {}
     attachments: list[Attachment] = []
     for place, part in enumerate(mail.walk()):
@@ -224,7 +224,7 @@ def _contents(mail: ParsedMail, *, complete: bool) -> tuple[tuple[str, ...], tup
         content = part.get_payload(decode=True)
         if not isinstance(content, bytes):
             continue
-        name = _decoded(part.get_filename() or "")
+        name = _decode(part.get_filename() or "")
         if name:
             attachments.append(attachment(name[:500], part.get_content_type(), content if complete else b""))
         elif part.get_content_maintype() == "text" and len(links) < _MAX_LINKS:

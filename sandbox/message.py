@@ -1,4 +1,4 @@
-"""A mail as the tenant keeps it: small, because there can be 200,000. The API's long form is made when asked for."""
+"""A mail in the tenant's compact form, because there can be 200,000. The API's long form is created on request."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,12 +11,12 @@ MOVED: Final = "moved"
 QUARANTINED: Final = "quarantined"
 
 RELEASED: Final = "QUARANTINE_RELEASE"
-"""What the action log calls a release."""
+"""The operation of a release in the action log."""
 
 
 @dataclass(slots=True, eq=False)
 class Sender:
-    """Who sends, from where, and what the checks say of it. One object serves all mails of a sender."""
+    """A sender, with its server and the results of the sender checks. All mails of a sender share one object."""
 
     address: str
     name: str = ""
@@ -37,7 +37,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file in a mail. Hashes in lower-case hexadecimal."""
+    """A file in a mail, with hashes in lower-case hexadecimal."""
 
     name: str
     content_type: str
@@ -48,7 +48,7 @@ class Attachment:
 
 @dataclass(slots=True)
 class Copy:
-    """One recipient's copy, once something happened to it after delivery."""
+    """The state of one recipient's copy that has changed after delivery."""
 
     status: str
     folder: str
@@ -56,9 +56,9 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One attempt to do something to a mail after delivery: MOVE, QUARANTINE_RELEASE or PREVIEW.
+    """One attempt of an action after delivery: MOVE, QUARANTINE_RELEASE or PREVIEW.
 
-    `folder` is the one aimed at. The API shows neither the recipient nor the job. `reason` is empty for a success.
+    `folder` is the destination. `reason` is empty for success. The API shows neither the recipient nor the job.
     """
 
     at: Instant
@@ -78,9 +78,9 @@ class LogEntry:
 class Message:
     """One mail.
 
-    `recipients` are the tenant's own (the API's client_recipients); `to` is the header, if it differs. `number` is its
-    place in the tenant. `status` is that of copies nothing has happened to yet. `postfix_id`, `message_id` and
-    `alert_id` are None where they follow from the number.
+    `recipients` are those of the tenant (client_recipients in the API); `to` is the header, if different. `number` is
+    the index in the tenant. `status` is that of unchanged copies. `postfix_id`, `message_id` and `alert_id` are None if
+    they are computed from the number.
     """
 
     number: int
@@ -101,12 +101,12 @@ class Message:
     log: list[LogEntry] | None = None
 
     def copy_of(self, recipient: str) -> Copy:
-        """The state of one recipient's copy."""
+        """Return the state of one recipient's copy."""
         changed = self.copies.get(recipient) if self.copies else None
         return changed or Copy(self.status, "Inbox")
 
     def statuses(self) -> list[str]:
-        """The delivery statuses of all copies, each once, in alphabetical order."""
+        """Return the different delivery statuses of all copies, in alphabetical order."""
         if not self.copies:
             return [self.status]
         return sorted({self.copy_of(recipient).status for recipient in self.recipients})
@@ -115,18 +115,18 @@ class Message:
         return QUARANTINED in self.statuses()
 
     def record(self, entry: LogEntry, status: str) -> None:
-        """Note what was done to one recipient's copy."""
+        """Record a change of one recipient's copy."""
         self.copies = self.copies or {}
         self.copies[entry.recipient or ""] = Copy(status, entry.folder or "")
         self.note(entry)
 
     def note(self, entry: LogEntry) -> None:
-        """Add to the log what left every copy as it was: an attempt that failed, or a preview."""
+        """Add an entry to the log that changed no copy: a failed attempt, or a preview."""
         self.log = self.log or []
         self.log.append(entry)
 
     def operations(self) -> set[str]:
-        """The operations that were carried out after delivery."""
+        """Return the operations that succeeded after delivery."""
         return {entry.operation for entry in self.log or () if entry.success}
 
     def link_domains(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""The API's long form of a message (`MessageDetails` of the contract), made from the tenant's short one on demand."""
+"""Creates the API's long form of a message (`MessageDetails`) from the tenant's compact form."""
 
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ _SCAN_TAKES: Final = 2 * SECOND
 
 
 def message_details(tenant: Tenant, message: Message, now: Instant) -> dict[str, Any]:
-    """One message as the search, and the rows of a job, show it. Fields past their end of life are left out."""
+    """Return a message as in a search and in the rows of a job, without removed fields."""
     sender = message.sender
     to = message.to or message.recipients
     postfix_id = tenant.postfix_id_of(message)
@@ -63,7 +63,7 @@ def message_details(tenant: Tenant, message: Message, now: Instant) -> dict[str,
 
 
 def _ended_fields(message: Message) -> dict[str, Any]:
-    """What the API leaves out from its date on."""
+    """Return the fields that the API has removed in November 2026."""
     return {
         "ts": iso_seconds(message.time),
         "action_log": [

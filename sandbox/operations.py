@@ -1,4 +1,4 @@
-"""The operations of the remote API by the names of its contract, with what each needs."""
+"""The operations of the API by their operation IDs, with their paths and permissions."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ UNKNOWN: Final = "unknown"
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation. `permission` is what a token must at least have; write includes read."""
+    """An operation. `permission` is the minimum that a token needs; write includes read."""
 
     id: str
     method: str
@@ -23,7 +23,7 @@ class Operation:
 
     @property
     def token_groups(self) -> list[str] | None:
-        """The permissions that the contract names, one of them is enough; None where it names none."""
+        """Return the documented permissions, of which a token needs one, or None if none is documented."""
         if self.permission == "none" or self.id in _PERMISSION_NOT_NAMED:
             return None
         write = ["Cloud Email Security: Write"]
@@ -31,7 +31,7 @@ class Operation:
 
     @property
     def extensions(self) -> dict[str, object]:
-        """The fields that the contract has beyond OpenAPI's own."""
+        """Return the extension fields of the API's OpenAPI document."""
         confirmed = {"x-forge-require-confirmation": True} if self.id in _CONFIRMED else {}
         return {"x-stability": "beta", "x-api-token-group": self.token_groups, **confirmed}
 
@@ -40,10 +40,10 @@ class Operation:
         return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", BASE_PATH + self.path))
 
 
-# The sandbox asks for Write, as an assumption.
+# The sandbox requires Write, as an assumption.
 _PERMISSION_NOT_NAMED: Final = frozenset({"deleteBulkJob"})
 
-# The vendor marks them for a confirmation by the user of a client that is generated from the contract.
+# Operations for which a generated client must ask its user for confirmation.
 _CONFIRMED: Final = frozenset({"deleteBulkJob"})
 
 _INVESTIGATE: Final = "/accounts/{account_id}/email-security/investigate"
@@ -79,7 +79,7 @@ OPERATIONS: Final = (
     MOVE_MESSAGES,
     RELEASE_MESSAGES,
     MOVE_MESSAGE,
-    # After the paths that have a fixed name in the place of the ID.
+    # After the paths with a fixed name in place of the ID.
     GET_MESSAGE,
     LIST_MESSAGE_ACTIONS,
     GET_MESSAGE_PREVIEW,
@@ -89,7 +89,7 @@ OPERATION_IDS: Final = frozenset(operation.id for operation in OPERATIONS)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a request line means. `operation` is None if there is no such path, or no such method for it."""
+    """The route of a request. `operation` is None if the path, or the method for it, does not exist."""
 
     operation: Operation | None
     known_path: bool
@@ -101,7 +101,7 @@ class Route:
 
 
 def route(method: str, path: str) -> Route:
-    """Find the operation of a request."""
+    """Return the route of a request."""
     known_path = False
     for operation in OPERATIONS:
         match = operation.pattern.fullmatch(path)

@@ -1,4 +1,4 @@
-"""Cursors: opaque to the caller, and refused when they were not made here or belong to another list."""
+"""Pages and cursors. A cursor is opaque, and refused if it was not made here or belongs to another list."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ MAX_PER_PAGE: Final = 1000
 
 
 class CursorSeal:
-    """Makes and reads cursors. `purpose` ties one to a list: a search's parameters, a job's rows."""
+    """Creates and reads cursors. `purpose` ties a cursor to a list, such as a search or the rows of a job."""
 
     def __init__(self, seed: int) -> None:
         self._key = str(seed).encode()
@@ -24,7 +24,7 @@ class CursorSeal:
         return base64.urlsafe_b64encode(self._mark(content) + content).decode("ascii").rstrip("=")
 
     def open(self, purpose: object, cursor: str) -> list[int] | None:
-        """The position in it, or None for a cursor that is not for this list."""
+        """Return the position in a cursor, or None if the cursor is not for this list."""
         try:
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             mark, content = raw[:8], raw[8:]
@@ -44,24 +44,24 @@ class CursorSeal:
 
 @dataclass(frozen=True, slots=True)
 class Slice(Generic[Item]):
-    """One page of a list; `end` is where the next one starts, None on the last."""
+    """A page of a list. `end` is the start of the next page, None for the last."""
 
     items: Sequence[Item]
     end: int | None
 
 
 def cut(items: Sequence[Item], *, start: int, per_page: int) -> Slice[Item]:
-    """`per_page` items from `start` on."""
+    """Return the page with `per_page` items from `start`."""
     page = items[start : start + per_page]
     end = start + len(page)
     return Slice(page, end if page and end < len(items) else None)
 
 
 def first_of(page: int, per_page: int) -> int:
-    """Where page `page`, counted from 1, starts."""
+    """Return the start of page `page`, counted from 1."""
     return (page - 1) * per_page
 
 
 def search_purpose(params: dict[str, Any]) -> list[tuple[str, Any]]:
-    """What ties a cursor to a search: its parameters but for those that page."""
+    """Return the purpose of a search's cursor: its parameters without those for paging."""
     return sorted((name, value) for name, value in params.items() if name not in ("cursor", "page", "per_page"))

@@ -1,6 +1,6 @@
-"""What Logpush would tell of messages after delivery: records of the dataset `email_security_post_delivery_events`.
+"""Creates the records of the Logpush dataset `email_security_post_delivery_events`.
 
-One for each copy that was really moved or released, by a job or by its ID, and one for each that a job failed at.
+There is one record for each copy that was moved or released, by a job or by ID, and one for each failure of a job.
 """
 
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ Timestamps = Literal["rfc3339", "unix", "unixnano"]
 
 
 _OPERATIONS: Final[dict[Operation, str]] = {"MOVE": "move", "RELEASE": "quarantineRelease"}
-_SOMEBODY: Final = "analyst@corp.example"
+_REQUESTER: Final = "analyst@corp.example"
 
 
 def post_delivery_events(
     account: Account, *, job_id: str | None = None, timestamps: Timestamps = "rfc3339"
 ) -> list[dict[str, Any]]:
-    """The records so far, the earliest first; of one job alone, if it is named."""
+    """Return the records so far, earliest first. job_id: only those of this job."""
     found = [record for of_job, record in _records(account) if job_id is None or of_job == job_id]
     found.sort(key=lambda record: record["CompletedAt"])
     for record in found:
         for name in ("CompletedAt", "MessageTimestamp", "RequestedAt"):
-            record[name] = _written(record[name], timestamps)
+            record[name] = _format(record[name], timestamps)
     return found
 
 
@@ -36,7 +36,7 @@ def _records(account: Account) -> Iterator[tuple[str | None, dict[str, Any]]]:
         if message is None:
             continue
         job = account.jobs.all.get(done.job_id or "")
-        asked = (job.created_at, job.requested_by) if job else (done.at, _SOMEBODY)
+        asked = (job.created_at, job.requested_by) if job else (done.at, _REQUESTER)
         yield (
             done.job_id,
             _record(account, message, done.recipient, done.operation, done.at, asked, folder=done.folder, failure=None),
@@ -91,7 +91,7 @@ def _record(
     }
 
 
-def _written(at: Instant, timestamps: Timestamps) -> str | int:
+def _format(at: Instant, timestamps: Timestamps) -> str | int:
     match timestamps:
         case "rfc3339":
             return iso(at)

@@ -1,10 +1,10 @@
-"""The rate limit: so many calls in a window for each token; beyond it, every call is refused.
+"""The rate limit: a number of calls per window for each token, after which every call is refused.
 
-The API counts a user's dashboard, keys and tokens together. The sandbox knows no users, and counts each token.
+The API counts a user's dashboard, keys and tokens together. The sandbox has no users and counts each token.
 
-1,200 calls in five minutes, and the block lasts for the rest of the window, unless set otherwise. The headers are on
-every answer: `Ratelimit: "default";r=50;t=30` (calls left, seconds to the reset), `Ratelimit-Policy:
-"default";q=1200;w=300`. `retry-after` is on 429 alone. The API's limit of 200/s per address isn't played.
+The default is 1,200 calls in five minutes, with a block for the rest of the window. Every response has the headers
+`Ratelimit: "default";r=50;t=30` (calls left, seconds to the reset) and `Ratelimit-Policy: "default";q=1200;w=300`. Only
+a 429 has `retry-after`. The API's limit of 200/s per address is not simulated.
 """
 
 import math
@@ -20,7 +20,7 @@ _MOST_BUDGETS: Final = 10_000
 
 @dataclass(slots=True)
 class Budget:
-    """One token's window."""
+    """The window of a token."""
 
     ends: Instant
     used: int = 0
@@ -28,7 +28,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left after a call: whether it may go ahead, calls left, seconds to the reset (rounded up)."""
+    """The state after a call: whether it is allowed, the calls left, and the seconds to the reset (rounded up)."""
 
     allowed: bool
     left: int
@@ -36,7 +36,7 @@ class Allowance:
 
 
 class RateLimit:
-    """Budgets by token. `quota` calls in `window` seconds."""
+    """The budgets by token: `quota` calls in `window` seconds."""
 
     def __init__(self, quota: int = 1200, window: int = 300) -> None:
         self.quota = quota
@@ -50,7 +50,7 @@ class RateLimit:
         return self._allowance(budget, now)
 
     def block(self, token: Hashable, seconds: float, now: Instant) -> Allowance:
-        """Use up the token's budget until `seconds` from now."""
+        """Block the token for `seconds` from now."""
         budget = self._budget(token, now)
         budget.ends = now + round(seconds * SECOND)
         budget.used = self.quota + 1

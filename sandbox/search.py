@@ -1,8 +1,8 @@
-"""What a message search, and a job's discovery, find in a tenant.
+"""Finds messages in a tenant, for the message search and the discovery of a job.
 
-Source: the reference page of `GET .../email-security/investigate` and the `search_params` of a bulk job. Where it is
-silent the choice is said here: a domain matches its subdomains too; every term of `query` has to match, as a part of
-an address, subject or file name, or as a whole Message-ID or hash; `metric` is a threat category or a disposition.
+Source: the reference page of `GET .../email-security/investigate` and the `search_params` of a bulk job. Undocumented
+behavior is chosen here: a domain also matches its subdomains; every term of `query` must match a part of an address,
+subject or file name, or a whole Message-ID or hash; `metric` is a threat category or a disposition.
 """
 
 import re
@@ -27,7 +27,7 @@ _OPERATION_OF_ACTION = {"PREVIEW": "PREVIEW", "QUARANTINE_RELEASED": "QUARANTINE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criteria:
-    """A search. None (and an empty text: the API takes both as absent) doesn't narrow."""
+    """The criteria of a search. None and an empty text do not narrow it, as in the API."""
 
     start: Instant | None = None
     end: Instant | None = None
@@ -57,10 +57,10 @@ def find(
     skip: int = 0,
     most: int | None = None,
 ) -> list[Message]:
-    """All mails that match and have arrived by `now`, newest first, each once.
+    """Return all matching mails that have arrived by `now`, newest first, each once.
 
-    after: time and number of the mail that the found ones follow. skip, most: how many of them are left out first, and
-    how many are returned.
+    after: return only mails after the one with this time and number. skip, most: skip this many mails, and return at
+    most this many.
     """
     messages, found = tenant.messages, _at_any_time(tenant, criteria)
 
@@ -76,20 +76,20 @@ def find(
     last = len(found)
     if criteria.start is not None:
         last = bisect_right(found, -criteria.start, key=minus_time)
-    # What is done to a mail changes these while a search is paged through.
+    # These criteria depend on the state of a mail, which can change between two pages.
     changing = _tests(_CHANGING, criteria)
     matching = _matching((messages[found[place]] for place in range(first, last)), changing)
     return list(islice(matching, skip, None if most is None else skip + most))
 
 
 def _at_any_time(tenant: Tenant, criteria: Criteria) -> Sequence[int]:
-    """The numbers of all mails that match but for their time and what changes, newest first; kept for the next page."""
+    """Return the numbers of all mails that match the unchanging criteria except time, newest first. Cached."""
     lasting = replace(criteria, start=None, end=None, delivery_status=None, message_action=None)
     found = tenant.found.get(lasting)
     if found is None:
         tests = _tests(_LASTING, criteria)
         tests += [_has_term(tenant, term) for term in (criteria.query or "").casefold().split()]
-        # Tested in the order in which they lie in the memory, which takes a third of the time, and sorted afterwards.
+        # Tested in the order in memory, which takes a third of the time, and sorted afterwards.
         found = tenant.in_order(_matching(_candidates(tenant, criteria), tests))
         if len(tenant.found) >= _SEARCHES_KEPT:
             tenant.found.clear()
@@ -98,7 +98,7 @@ def _at_any_time(tenant: Tenant, criteria: Criteria) -> Sequence[int]:
 
 
 def _candidates(tenant: Tenant, criteria: Criteria) -> Iterable[Message]:
-    """The mails worth looking at: an index where one fits, for a scan of 200,000 takes its time."""
+    """Return the mails to test, from an index if possible, because a scan of 200,000 mails is slow."""
     if criteria.alert_id:
         return tenant.by_alert_id(criteria.alert_id)
     if criteria.message_id:
@@ -118,7 +118,7 @@ def _matching(messages: Iterable[Message], tests: Iterable[Test]) -> Iterator[Me
 
 
 def _tests(makers: Mapping[str, Callable[[Any], Test]], criteria: Criteria) -> list[Test]:
-    """One test per criterion that narrows, the cheap ones first."""
+    """Return a test per given criterion, cheap ones first."""
     return [make(value) for name, make in makers.items() if (value := getattr(criteria, name))]
 
 
@@ -132,7 +132,7 @@ def _to(value: str) -> Test:
     return lambda message: any(map(wanted, message.recipients))
 
 
-def _acted_on(action: str) -> Test:
+def _has_action(action: str) -> Test:
     operation = _OPERATION_OF_ACTION[action]
     return lambda message: bool(message.log) and operation in message.operations()
 
@@ -143,7 +143,7 @@ def _address_or_domain(value: str) -> Callable[[str], bool]:
         return lambda address: address.casefold() == wanted
     inside = "." + wanted
 
-    # Few addresses come in many mails.
+    # Many mails share few addresses.
     @cache
     def belongs(address: str) -> bool:
         domain = address.rpartition("@")[2].casefold()
@@ -152,18 +152,18 @@ def _address_or_domain(value: str) -> Callable[[str], bool]:
     return belongs
 
 
-def _mentions(domain: str) -> Test:
+def _has_domain(domain: str) -> Test:
     wanted = domain.strip().lstrip("@").strip().casefold()
     belongs = _address_or_domain(wanted)
 
     def test(message: Message) -> bool:
-        # A loop, since most mails have one recipient: `any` takes twice as long for that.
+        # A loop instead of `any`, which takes twice as long for the usual single recipient.
         for recipient in message.recipients:
             if belongs(recipient):
                 return True
         if belongs(message.sender.domain):
             return True
-        # Most links fail the plain look for a part; only the others are worth taking apart.
+        # Most links fail the fast substring test; only the others are parsed.
         links = message.links
         return bool(links) and wanted in "\n".join(links).casefold() and any(map(belongs, message.link_domains()))
 
@@ -175,7 +175,7 @@ def _has_keywords(text: str) -> Test:
 
     def test(message: Message) -> bool:
         subject = message.subject.casefold()
-        # Most subjects fail the plain look for parts; only the others are worth cutting into words.
+        # Most subjects fail the fast substring test; only the others are split into words.
         for keyword in keywords:
             if keyword not in subject:
                 return False
@@ -186,10 +186,10 @@ def _has_keywords(text: str) -> Test:
 
 
 def _has_term(tenant: Tenant, term: str) -> Test:
-    # Message-IDs are mostly computed, not stored, so the mails that bear the term as one are looked up beforehand.
+    # Message-IDs are mostly computed, not stored, so the mails with the term as Message-ID are looked up first.
     named = {message.number for message in _named_in_lower_case(tenant, term)}
 
-    # Few addresses come in many mails.
+    # Many mails share few addresses.
     @cache
     def has_part(address: str) -> bool:
         return term in address.casefold()
@@ -212,7 +212,7 @@ def _named_in_lower_case(tenant: Tenant, term: str) -> list[Message]:
     if "@" not in term:
         return []
     bare = term.strip("<>")
-    # A lower-cased Message-ID can't be turned back into its number, but the second in it narrows the look.
+    # A lower-case Message-ID has lost its number, but the second in it narrows the search.
     second = second_of_message_id(bare)
     numbered = [] if second is None else tenant.between(second, second + SECOND)
     return [
@@ -222,7 +222,7 @@ def _named_in_lower_case(tenant: Tenant, term: str) -> list[Message]:
     ]
 
 
-def _counted_under(metric: str) -> Test:
+def _has_metric(metric: str) -> Test:
     name = metric.strip().casefold()
 
     @cache
@@ -238,14 +238,14 @@ _LASTING: Final[dict[str, Callable[[Any], Test]]] = {
     "final_disposition": lambda value: lambda message: message.disposition == value,
     "smtp_helo_ip": lambda value: lambda message: message.sender.helo_ip == value,
     "exact_subject": lambda value: lambda message: message.subject == value,
-    "metric": _counted_under,
+    "metric": _has_metric,
     "sender": _from,
     "recipient": _to,
-    "domain": _mentions,
+    "domain": _has_domain,
     "subject": _has_keywords,
 }
 
 _CHANGING: Final[dict[str, Callable[[Any], Test]]] = {
     "delivery_status": lambda value: lambda message: value in message.statuses(),
-    "message_action": _acted_on,
+    "message_action": _has_action,
 }

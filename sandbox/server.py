@@ -1,4 +1,4 @@
-"""A sandbox that serves over real HTTP, in a thread of its own: `with start(Settings()) as sandbox:`."""
+"""Serves a sandbox over real HTTP in a thread: `with start(Settings()) as sandbox:`."""
 
 import asyncio
 import socket
@@ -23,18 +23,18 @@ _BACKLOG = 2048
 
 
 class CannotListenError(OSError):
-    """The address can't be listened on: it is taken, or not this machine's; or the server did not start there."""
+    """The address is in use or not of this machine, or the server did not start."""
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready or has failed to be, and stops when told instead of looking every tenth of a second."""
+    """A server with events for its start and stop, instead of a poll every tenth of a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
         self.failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._told: asyncio.Event | None = None
+        self._stop_event: asyncio.Event | None = None
 
     @property
     def began(self) -> bool:
@@ -43,7 +43,7 @@ class _Server(uvicorn.Server):
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             super().run(sockets)
-        # Why it did not start is for the thread that waits to say, not for this one's traceback.
+        # The waiting thread raises the reason; this thread must not print a traceback.
         except (Exception, SystemExit) as problem:
             if self.began:
                 raise
@@ -53,28 +53,28 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._told = asyncio.Event()
+        self._stop_event = asyncio.Event()
         self.ready.set()
-        await self._told.wait()
+        await self._stop_event.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Calls still under way get the usual grace; without any there is nothing to wait for.
+        # Calls in progress get the usual grace period; without any there is no wait.
         if self.server_state.tasks:
             await super().shutdown(sockets)
             return
-        for listening in self.servers:
-            listening.close()
+        for server in self.servers:
+            server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await asyncio.sleep(0)
 
     def stop(self) -> None:
-        if self._loop is not None and self._told is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._told.set)
+        if self._loop is not None and self._stop_event is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop_event.set)
 
 
 class RunningSandbox:
-    """A serving sandbox. `state` is the account behind it, for a test in the same process to look at and script."""
+    """A running sandbox. `state` is its account, which a test in the same process can read and change."""
 
     token = access.FULL_ACCESS
     read_token = access.READ_ONLY
@@ -116,7 +116,7 @@ class RunningSandbox:
         return self.state.clock
 
     def serve(self) -> None:
-        """Start serving; return when calls are answered. Raises CannotListenError."""
+        """Start the server, and return when it answers. Raises CannotListenError."""
         self._thread.start()
         self._server.ready.wait(_START_SECONDS)
         if not self._server.began:
@@ -125,7 +125,7 @@ class RunningSandbox:
             raise CannotListenError(f"can't serve on {self.origin}: {problem or 'it did not start'}") from problem
 
     def stop(self) -> None:
-        """Stop serving, and wait until it has. A second call does nothing."""
+        """Stop the server and wait for its end. A second call does nothing."""
         self._server.stop()
         self._thread.join(_STOP_SECONDS)
         self._listener.close()
@@ -140,7 +140,7 @@ class RunningSandbox:
 
 
 def start(settings: Settings | None = None) -> RunningSandbox:
-    """Build the tenant and serve it. Raises BadAlertError, NoMailError or CannotListenError."""
+    """Create a tenant and serve it. Raises BadAlertError, NoMailError or CannotListenError."""
     settings = settings or Settings()
     listener = _listen(settings.host, settings.port)
     try:
@@ -162,7 +162,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        # At once: an address that is only bound can be bound by the next one too.
+        # Listen at once, because another process can also bind an address that is only bound.
         listener.listen(_BACKLOG)
     except OSError as problem:
         listener.close()

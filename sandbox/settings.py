@@ -1,4 +1,4 @@
-"""What can be set about a sandbox. The command line's flags have the same names and defaults."""
+"""The settings of a sandbox. The flags of the command line have the same names and defaults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,24 +13,24 @@ ACCOUNT_ID: Final = "023e105f4ecef8ad9ca31a8372d0c353"
 
 
 class BadSettingsError(ValueError):
-    """A setting makes no sense; the message says which."""
+    """A setting is invalid; the message names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """A sandbox to be.
+    """The settings of a sandbox.
 
-    - `seed`: everything that looks like chance depends on it.
-    - `messages`: size of the made-up tenant; None is 2,000, or 0 where `mbox` brings mail of its own.
-    - `alert`: a Logpush alert (path or JSON object) whose campaign of `campaign_size` messages is planted; with
-      `late_copies` arriving after the start, one each `late_every` seconds.
+    - `seed`: the seed of everything random.
+    - `messages`: the number of generated messages; None means 2,000, or 0 with `mbox`.
+    - `alert`: a Logpush alert (path or JSON object) to create a campaign of `campaign_size` messages from. In addition,
+      `late_copies` arrive after the start, one every `late_every` seconds.
     - `mbox`: real mail; `mbox_disposition` is the verdict on all of it.
-    - `at`: the instant at which the clock starts. Default: 30 minutes after the alert, else now (or, with
-      `manual_clock`, a fixed date).
-    - `quota` and `window`: the rate limit, calls and seconds.
-    - `permanent_failures`, `transient_failures`: shares (0 to 1) of copies that can't be moved or not at first.
-    - `slow_search_seconds`: if not 0, the first answer to each search is 202, and the result is there so much later.
-    - `row_order`: how a job's messages are listed; `recent` lets rows shift from page to page as the job runs.
+    - `at`: the start time of the clock. Default: 30 minutes after the alert, else now (or, with `manual_clock`, a fixed
+      date).
+    - `quota` and `window`: the rate limit, in calls and seconds.
+    - `permanent_failures`, `transient_failures`: the fractions (0 to 1) of copies that fail always, or at first.
+    - `slow_search_seconds`: if not 0, each search first answers 202, and has its result after this time.
+    - `row_order`: the order of a job's rows; with `recent`, rows move between pages while the job runs.
     """
 
     seed: int = 7
@@ -81,8 +81,8 @@ class Settings:
             if not 0 <= value <= 1e9:
                 raise BadSettingsError(f"{name} must be 0 or more, and at most 1000000000")
         if self.permanent_failures + self.transient_failures > 1:
-            raise BadSettingsError("permanent-failures and transient-failures are shares: together at most 1")
+            raise BadSettingsError("permanent-failures and transient-failures must be at most 1 in total")
         if not 0 <= self.port <= 65535:
-            raise BadSettingsError("port must be 0 to 65535")
+            raise BadSettingsError("port must be from 0 to 65535")
         if not 1 <= len(self.account_id) <= 32 or "/" in self.account_id:
             raise BadSettingsError("account-id must have 1 to 32 characters and no slash")

@@ -1,4 +1,4 @@
-"""The mailboxes of one tenant: every mail that Email Security has seen, and what was done to it afterwards."""
+"""The mailboxes of one tenant: every mail, with its later changes."""
 
 from array import array
 from bisect import bisect_right, insort_left
@@ -11,21 +11,21 @@ from sandbox.clock import Instant
 from sandbox.identifiers import Identifiers
 from sandbox.message import CLEAN, DELIVERED, MOVED, RELEASED, Attachment, LogEntry, Message, Sender
 
-# New mails beyond this number are sorted with all others; fewer are put in their places one by one.
+# More new mails than this are sorted together with all others; fewer are inserted one by one.
 _MOST_PUT_IN_PLACE = 1000
 
 
 class Tenant:
-    """All mail of an account, found by ID, sender and recipient without looking through all of it.
+    """All mail of an account, with indexes by ID, sender and recipient.
 
-    A mail with a time still to come is there already and not to be seen yet: that is how late copies arrive.
+    A mail with a future time is stored but not visible before that time. Late copies arrive in this way.
     """
 
     def __init__(self, seed: int, domain: str = "corp.example") -> None:
         self.domain = domain
         self.identifiers = Identifiers(seed)
         self.messages: list[Message] = []
-        # The numbers of the mails that searches found, by their criteria, until a mail is added.
+        # A cache of search results (numbers of mails) by criteria. Adding a mail clears it.
         self.found: dict[object, Sequence[int]] = {}
         self._newest_first = array("I")
         self._by_sender: dict[str, list[Message]] = defaultdict(list)
@@ -49,7 +49,7 @@ class Tenant:
         message_id: str | None = None,
         alert_id: str | None = None,
     ) -> Message:
-        """Put a mail into the recipients' mailboxes; from `time` on it can be found."""
+        """Deliver a mail to the recipients' mailboxes. It is visible from `time`."""
         message = Message(
             number=len(self.messages),
             time=time,
@@ -75,28 +75,28 @@ class Tenant:
             self._by_named_id[str(named)].append(message)
         return message
 
-    # What the API calls a message by
+    # The IDs of a message
 
     def postfix_id_of(self, message: Message) -> str:
         return message.postfix_id or self.identifiers.postfix_id(message.number)
 
     def id_of(self, message: Message) -> str:
-        """The investigate ID."""
+        """Return the investigate ID."""
         return identifiers.investigate_id(self.postfix_id_of(message), message.time, message.number)
 
     def message_id_of(self, message: Message) -> str:
-        """The RFC 5322 Message-ID."""
+        """Return the RFC 5322 Message-ID."""
         if message.message_id is not None:
             return message.message_id
         return identifiers.rfc5322_message_id(self.postfix_id_of(message), message.time, message.sender.domain)
 
     def alert_id_of(self, message: Message) -> str | None:
-        """The alert that the detection raised; None for mail that was found clean."""
+        """Return the alert ID of the detection, or None for clean mail."""
         if message.alert_id is not None or message.disposition == CLEAN:
             return message.alert_id
         return identifiers.alert_id(self.postfix_id_of(message), message.time)
 
-    # Looking up
+    # Lookup
 
     def by_id(self, investigate_id: str) -> Message | None:
         number = identifiers.number_of_investigate_id(investigate_id)
@@ -105,7 +105,7 @@ class Tenant:
         return self.messages[number]
 
     def by_message_id(self, message_id: str) -> list[Message]:
-        """Mails with this Message-ID; the angle brackets may be missing."""
+        """Return the mails with this Message-ID. The angle brackets are optional."""
         name = f"<{message_id.strip('<>')}>"
         found = [*self._by_named_id.get(name, []), *self._by_named_id.get(name[1:-1], [])]
         postfix_id = name[1:].partition("@")[0].partition(".")[2]
@@ -130,11 +130,11 @@ class Tenant:
         return self._by_sender.keys()
 
     def with_given_names(self) -> Iterable[Message]:
-        """Mails whose Message-ID or alert ID was given and does not follow from the number."""
+        """Return the mails with a given Message-ID or alert ID, which is not computed from the number."""
         return chain.from_iterable(self._by_named_id.values())
 
     def newest_first(self) -> Sequence[int]:
-        """The numbers of all mails by time and number, both descending; those that are still to come too."""
+        """Return the numbers of all mails, including future ones, by time and number, both descending."""
         added = range(len(self._newest_first), len(self.messages))
         if len(added) > _MOST_PUT_IN_PLACE:
             times = [message.time for message in self.messages]
@@ -146,7 +146,7 @@ class Tenant:
         return self._newest_first
 
     def in_order(self, messages: Iterable[Message]) -> Sequence[int]:
-        """The numbers of these mails, newest first, each once."""
+        """Return the numbers of these mails, newest first, each once."""
         numbers = [message.number for message in messages]
         if len(numbers) < len(self.messages) // 8:
             return sorted(set(numbers), key=lambda number: (self.messages[number].time, number), reverse=True)
@@ -156,7 +156,7 @@ class Tenant:
         return array("I", (number for number in self.newest_first() if chosen[number]))
 
     def between(self, start: Instant, end: Instant) -> list[Message]:
-        """Mails from `start` on and before `end`."""
+        """Return the mails from `start` on and before `end`."""
         order = self.newest_first()
         first, last = bisect_right(order, -end, key=self._minus_time), bisect_right(order, -start, key=self._minus_time)
         return [self.messages[number] for number in order[first:last]]
@@ -167,7 +167,7 @@ class Tenant:
     def to_recipient(self, address: str) -> list[Message]:
         return self._by_recipient.get(address.casefold(), [])
 
-    # What is done after delivery
+    # Changes after delivery
 
     def move(self, message: Message, recipient: str, folder: str, at: Instant, requested_by: str) -> None:
         message.record(LogEntry(at, "MOVE", recipient, folder, requested_by), MOVED)

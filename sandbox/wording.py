@@ -1,4 +1,4 @@
-"""The words that the tenant's mail is made of. The hostile ones are there on purpose: attackers write subjects too."""
+"""The texts of the tenant's mail. Some are hostile on purpose, because attackers write subjects too."""
 
 from typing import Final
 
@@ -41,7 +41,7 @@ SUBJECTS: Final[dict[str, tuple[str, ...]]] = {
         "You have won # points", "Cheap printer ink, # left", "Lose # kilos in a week", "Exclusive loan offer #",
         "Dear friend, a business proposal", "Final notice: claim your prize #",
     ),
-    "stranger": (
+    "outsider": (
         "Quick question", "Document # was shared with you", "Voice message from +1 555 #", "Are you available?",
         "Scan from printer #", "Action needed on your mailbox",
     ),
@@ -79,16 +79,16 @@ HOSTILE_NAMES: Final = (
     "{{ config }}", "Help Desk\x1b]0;owned\x07",
 )  # fmt: skip
 
-# What Email Security says of them: reasons, threat categories.
+# The detection reasons and threat categories of each kind.
 VERDICTS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "newsletter": (("Bulk sending pattern",), ("Newsletter",)),
     "spammer": (("Known spam content",), ("Spam",)),
-    "stranger": (("First message from this sender", "Link to a newly seen host"), ("Link",)),
+    "outsider": (("First message from this sender", "Link to a newly seen host"), ("Link",)),
     "impostor": (("Display name of an employee", "DMARC failure"), ("Spoof", "IdentityDeception")),
     "attacker": (("Malicious Domain: link to a credential form",), ("CredentialHarvester", "Link")),
     "swindler": (("Business email compromise: payment request",), ("BEC", "IdentityDeception")),
 }
-LINK_HOSTS: Final = {"attacker": "login", "stranger": "share", "impostor": "sso", "newsletter": "click"}
+LINK_HOSTS: Final = {"attacker": "login", "outsider": "share", "impostor": "sso", "newsletter": "click"}
 
 _DOMAINS: Final[dict[str, tuple[str, ...]]] = {
     "partner": tuple(f"{name}.example" for name in (
@@ -97,7 +97,7 @@ _DOMAINS: Final[dict[str, tuple[str, ...]]] = {
     )),
     "newsletter": tuple(f"news.{name}.example" for name in ("logistics-weekly", "trade-post", "shop-club")),
     "spammer": tuple(f"{name}.test" for name in ("ink-outlet", "win-points", "slim-now", "easy-loans", "prize-hall")),
-    "stranger": tuple(f"{name}.test" for name in ("file-drop", "voice-box", "quick-scan", "mail-helper")),
+    "outsider": tuple(f"{name}.test" for name in ("file-drop", "voice-box", "quick-scan", "mail-helper")),
     "impostor": ("c0rp.example", "corp-example.test", "corp.example.test"),
     "attacker": tuple(f"{name}.test" for name in ("secure-docs", "mailbox-verify", "parcel-desk", "remit-portal")),
     "swindler": ("executive-mail.test", "ceo-office.test"),
@@ -110,11 +110,11 @@ _LOCAL_PARTS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def addresses(kind: str) -> list[str]:
-    """The addresses that senders of this kind write from."""
+    """Return the addresses of senders of a kind."""
     parts = _LOCAL_PARTS.get(kind, ("info", "noreply", "team"))
     return [f"{part}@{domain}" for domain in _DOMAINS[kind] for part in parts]
 
 
 def person(address: str) -> str:
-    """The name that goes with an address: `dana.weber@corp.example` is Dana Weber."""
+    """Return the name for an address: Dana Weber for `dana.weber@corp.example`."""
     return address.partition("@")[0].replace(".", " ").replace("-", " ").title()

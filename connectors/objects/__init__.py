@@ -1,1 +1,1 @@
-"""The API's objects: jobs, message rows, messages, searches."""
+"""The objects of the API: jobs, message rows, messages and searches."""

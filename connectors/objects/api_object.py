@@ -1,4 +1,4 @@
-"""How answers are read: tolerant of what is new, strict about what a decision rests on."""
+"""The base model of API responses: it accepts new fields, and is strict about the fields that the pack needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _IS_UUID = re.compile(_UUID, re.ASCII).fullmatch
 
 
 def uuid_of(value: object) -> str | None:
-    """Return a UUID in its one form, lower case (RFC 9562, section 4); None for anything else."""
+    """Return a UUID in lower case (RFC 9562, section 4), or None for any other value."""
     return value.lower() if isinstance(value, str) and _IS_UUID(value) else None
 
 
@@ -26,19 +26,19 @@ def _a_uuid(text: str) -> str:
     return uuid
 
 
-# An ID from an answer goes into the path of the next call: nothing but a UUID may pass. Read in one form, two IDs are
-# the same job where they are equal.
+# An ID from a response becomes part of the next call's path, so it must be a UUID. In one form, equal IDs mean the
+# same job.
 Uuid = Annotated[str, AfterValidator(_a_uuid), Field(json_schema_extra={"format": "uuid", "pattern": _UUID})]
 
 
 class ApiObject(BaseModel):
-    """Something the API sent. Unknown fields and unknown enum values are kept and passed on (the API is in beta)."""
+    """An object that the API sent. Unknown fields and enum values are kept, because the API is in beta."""
 
     model_config = ConfigDict(extra="allow", strict=True, defer_build=True, populate_by_name=True)
 
     @classmethod
     def read(cls, value: Any, what: str) -> Self:
-        """The object in `value`. Raises: UnexpectedAnswer naming the field that does not fit."""
+        """Return the object in `value`. Raises: UnexpectedAnswer that names the invalid field."""
         try:
             return cls.model_validate(value)
         except ValidationError as error:
@@ -47,5 +47,5 @@ class ApiObject(BaseModel):
         raise UnexpectedAnswer(f"{what}: field {field[:200] or '(all of it)'}: {problem['msg']}")
 
     def document(self) -> dict[str, Any]:
-        """The object as the API sent it: the same fields, none added."""
+        """Return the object as the API sent it, without added fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)

@@ -1,7 +1,7 @@
-"""Parameters of the pack that the remote API has ended, or will: one table, each with its date.
+"""Deprecated parameters, with the date on which each is removed.
 
-Before its date a parameter is accepted, reported in a warning, and not sent. From its date on it is refused with the
-reason. No generated schema, flag or reference names one. Sources: docs/reference/remote-api.md.
+Before its date a parameter is accepted with a warning, and not sent. From its date it is refused with the reason. No
+generated schema, flag or reference lists one. Sources: docs/reference/remote-api.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class EndedParameter(NamedTuple):
-    """path: names from the parameters' root down. ends: the first instant at which it is refused."""
+    """A deprecated parameter. path: its names from the root. ends: the first instant at which it is refused."""
 
     path: tuple[str, ...]
     ends: datetime
@@ -32,19 +32,19 @@ class EndedParameter(NamedTuple):
 
 
 EXPECTED_DISPOSITION = EndedParameter(
-    ("expected_disposition",), datetime(2026, 12, 1, tzinfo=UTC), "it never did anything; leave it out"
+    ("expected_disposition",), datetime(2026, 12, 1, tzinfo=UTC), "it has no effect; remove it"
 )
 ACTION_LOG = EndedParameter(
     ("search_params", "action_log"),
     datetime(2026, 11, 1, tzinfo=UTC),
-    "messages no longer carry their action log; leave it out",
+    "messages no longer include their action log; remove it",
 )
 
 
 def without_ended(
     params: Mapping[str, Any], ended: Sequence[EndedParameter]
 ) -> tuple[dict[str, Any], list[EndedParameter]]:
-    """Return the parameters without the ended ones, and those that were given."""
+    """Return the parameters without the deprecated ones, and the deprecated ones that were given."""
     rest, given = dict(params), list[EndedParameter]()
     for parameter in ended:
         *parents, last = parameter.path
@@ -61,7 +61,11 @@ def without_ended(
 
 
 def problems_and_warnings(given: Sequence[EndedParameter], now: datetime) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return what refuses the call, as pointer and message, and what is only warned about."""
-    problems = [(one.pointer, f"ended on {one.date}: {one.reason}") for one in given if now >= one.ends]
-    warnings = [f"{one.name} ends on {one.date} and was not sent: {one.reason}" for one in given if now < one.ends]
+    """Return the problems that refuse the call (pointer and message), and the warnings."""
+    problems = [(one.pointer, f"was removed on {one.date}: {one.reason}") for one in given if now >= one.ends]
+    warnings = [
+        f"{one.name} is deprecated and was not sent (removed on {one.date}): {one.reason}"
+        for one in given
+        if now < one.ends
+    ]
     return problems, warnings

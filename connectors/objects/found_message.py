@@ -1,6 +1,6 @@
-"""A message of the search as far as it is counted: read in one pass over the page, without the fields that are not.
+"""A message of the search with only the fields for counts, parsed in one pass over the page.
 
-A page that can't be read so is read in full, as connectors.objects.message.MessageDetails.
+A page that can't be parsed this way is parsed in full, as connectors.objects.message.MessageDetails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class FoundValidation(msgspec.Struct, gc=False):
-    """The sender checks' outcome."""
+    """The results of the sender checks."""
 
     dmarc: str | None = None
     spf: str | None = None
@@ -38,7 +38,7 @@ class FoundMessage(msgspec.Struct, gc=False, rename={"from_": "from"}):
 
     @property
     def copies(self) -> int:
-        """Mailboxes that hold it: a job has one row for each."""
+        """Return the number of mailboxes with the message. A job has one row for each."""
         return max(1, len(self.client_recipients or ()))
 
 
@@ -52,21 +52,21 @@ _decoder = msgspec.json.Decoder(_Envelope)
 
 
 def found_envelope(data: Buffer) -> dict[str, Any] | None:
-    """An envelope whose `result` is FoundMessages; None where it has to be read in full."""
+    """Return an envelope whose `result` is FoundMessages, or None if the page needs a full parse."""
     try:
         envelope = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    # A failure is read in full, for its errors.
+    # A failure needs a full parse for its errors.
     if not envelope.success:
         return None
     return {"success": True, "result": envelope.result, "result_info": envelope.result_info}
 
 
 def messages_of(found: Any) -> Sequence[FoundMessage | MessageDetails] | None:
-    """The messages of a page that was read either way; None for what is no list. Raises: UnexpectedAnswer."""
+    """Return the messages of a page, or None if its result is not a list. Raises: UnexpectedAnswer."""
     if isinstance(found, list) and all(isinstance(item, FoundMessage) for item in found):
         return found
-    from connectors.objects.message import details_of  # noqa: PLC0415 -- for pages that are read in full
+    from connectors.objects.message import details_of  # noqa: PLC0415 -- only for a full parse
 
     return details_of(found)

@@ -1,4 +1,4 @@
-"""A bulk action job: what is asked for, and what the API says of it."""
+"""A bulk action job: the request, and the job that the API returns."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ IRREVERSIBLE_DESTINATIONS: tuple[Destination, ...] = ("RecoverableItemsDeletions
 
 
 def delivers(action: ActionType, destination: Destination | None) -> bool:
-    """Return whether messages come into users' Inbox by it: a RELEASE, or a MOVE to Inbox (or to an unknown folder)."""
+    """Return whether an action delivers to users' Inbox: a RELEASE, or a MOVE to Inbox (or to an unknown folder)."""
     return action == "RELEASE" or destination in ("Inbox", None)
 
 
 class Reach(NamedTuple):
-    """What a change does, and to how many messages and recipients. A number that is not known counts as too many."""
+    """The action of a change, and the number of its messages and recipients. An unknown number counts as too many."""
 
     action: ActionType
     destination: Destination | None
@@ -29,12 +29,12 @@ class Reach(NamedTuple):
     recipients: int | None
 
 
-# SKIPPED is of the older reference only; the API may still answer with it.
+# Only the older reference has SKIPPED; the API may still return it.
 JobStatus = Literal["PENDING", "DISCOVERING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED", "SKIPPED"]
 
 BEFORE_PROCESSING = ("PENDING", "DISCOVERING")
 
-# What a status means to someone who waits. A status that is not in the table is new: the job counts as running.
+# Whether a job with a status has ended. With an unknown status, it counts as running.
 HAS_ENDED: dict[str, bool] = {
     "PENDING": False,
     "DISCOVERING": False,
@@ -57,7 +57,7 @@ class BulkJobRequest(BaseModel):
     destination: Destination | None = None
 
     def body(self) -> dict[str, Any]:
-        """As sent."""
+        """Return the body as it is sent."""
         body: dict[str, Any] = {"action": self.action, "search_params": self.search_params.request()}
         if self.destination is not None:
             body["destination"] = self.destination
@@ -67,19 +67,19 @@ class BulkJobRequest(BaseModel):
 
 
 class JobActionParams(ApiObject):
-    """What the job does to each message."""
+    """The action of the job on each message."""
 
     type: ActionType | str | None = None
     destination: Destination | str | None = None
     expected_disposition: Disposition | str | None = None
 
 
-# The older reference calls the counters numbers, not integers: 3.0 is 3.
+# In the older reference the counters are numbers, not integers: 3.0 is 3.
 Counter = Annotated[int, Field(ge=0, le=10**12, strict=False)]
 
 
 class BulkJob(ApiObject):
-    """A job as the API describes it. messages_skipped and messages_cancelled are absent from the older reference."""
+    """A job that the API returns. The older reference has no messages_skipped and messages_cancelled."""
 
     job_id: Uuid
     status: JobStatus | str
@@ -104,16 +104,16 @@ class BulkJob(ApiObject):
 
     @property
     def processed(self) -> int:
-        """Messages that the job is through with, well or badly; cancelled ones are not."""
+        """Return the number of processed messages: successful, failed and skipped, but not cancelled."""
         return self.messages_successful + self.messages_failed + (self.messages_skipped or 0)
 
     @property
     def cancelled_note(self) -> str | None:
-        """Return what its cancelled messages mean, as a sentence without a stop; None where it has none."""
+        """Return a note on its cancelled messages, as a sentence without a period, or None."""
         return cancelled_note(self.messages_cancelled)
 
     def counters(self) -> dict[str, int]:
-        """The counters that the answer holds, by the message status they count."""
+        """Return the counters in the response, by message status."""
         named = {
             "COMPLETED": self.messages_successful,
             "FAILED": self.messages_failed,

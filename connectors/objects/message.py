@@ -1,4 +1,4 @@
-"""Messages: the rows of a job, and what the message search finds."""
+"""Messages: the rows of a job, and the results of the message search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from connectors.objects.api_object import ApiObject
 from connectors.objects.job import ActionType, Counter, Destination
 from connectors.objects.search import DeliveryStatus, Disposition
 
-# DISCOVERING is of the older reference only.
+# Only the older reference has DISCOVERING.
 MessageStatus = Literal["PENDING", "DISCOVERING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED", "SKIPPED"]
 
 DeliveryMode = Literal[
@@ -31,7 +31,7 @@ ValidationResult = Literal["pass", "neutral", "fail", "error", "none"]
 
 
 class MessageValidation(ApiObject):
-    """The sender checks' outcome."""
+    """The results of the sender checks."""
 
     comment: str | None = None
     dkim: ValidationResult | str | None = None
@@ -40,7 +40,7 @@ class MessageValidation(ApiObject):
 
 
 class MessageDetails(ApiObject):
-    """A message as the search shows it, and as it may be nested in a job's row. Only `id` is relied on."""
+    """A message of the search, or nested in a row of a job. Only `id` is required."""
 
     id: str = Field(min_length=1)
     postfix_id: str | None = None
@@ -80,19 +80,19 @@ class MessageDetails(ApiObject):
 
     @property
     def copies(self) -> int:
-        """Mailboxes that hold it: a job has one row for each."""
+        """Return the number of mailboxes with the message. A job has one row for each."""
         return max(1, len(self.client_recipients or ()))
 
 
 def details_of(found: Any) -> list[MessageDetails] | None:
-    """What a search found; None for what is no list. Raises: UnexpectedAnswer naming the field that does not fit."""
+    """Return the messages of a search, or None if `found` is not a list. Raises: UnexpectedAnswer."""
     if not isinstance(found, list):
         return None
     return [MessageDetails.read(item, "a message that the search found") for item in found]
 
 
 class MessageActionParams(ApiObject):
-    """What is done to this message, for this recipient."""
+    """The action on a message for a recipient."""
 
     type: ActionType | str | None = None
     client_recipient: str | None = None
@@ -101,14 +101,14 @@ class MessageActionParams(ApiObject):
 
 
 class RowKey(ApiObject):
-    """What must be there in a job's row; whatever else it holds is passed on as it came."""
+    """The required fields of a row. All other fields are passed on unchanged."""
 
     message_id: str = Field(min_length=1)
     status: str
 
 
 class JobMessage(ApiObject):
-    """One row of a job: one message for one recipient.
+    """A row of a job: one message for one recipient.
 
     `message_id` is the row's UUID; `email_message_id` is the RFC 5322 Message-ID.
     """

@@ -1,8 +1,7 @@
-"""What was done to a message after delivery: the entries of its action log, one for each attempt.
+"""The action log of a message: one entry for each attempt after delivery.
 
 Source: GET .../investigate/{investigate_id}/action_log (docs/reference/remote-api.md). An entry names no
-recipient and no job. A move that fails and is tried again has an entry for each attempt, so the first
-failure is not the last word.
+recipient and no job. A move that is retried has an entry for each attempt, so an early failure is not final.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ MOST_LOG_PAGES = 5
 # Paths below investigate/ that are not the ID of a message.
 FIXED_PATHS = frozenset({"bulk", "move", "preview", "release"})
 
-# What the service says of an attempt that was carried out, where it does not say `success`.
+# The `status` of a successful attempt that has no `success`.
 _DONE = (None, "OK")
 
 
 class MessageActionProperties(ApiObject):
-    """What an action was about. Which of these an operation has is not documented."""
+    """The details of an action. Which of them an operation has is not documented."""
 
     folder: str | None = None
     requested_by: str | None = None
@@ -40,7 +39,7 @@ class MessageActionProperties(ApiObject):
 
 
 class MessageAction(ApiObject):
-    """One attempt. Only `operation` is sure to be there. status: the service's own words."""
+    """One attempt. Only `operation` is always present. status: a text from the API."""
 
     operation: LogOperation | str = Field(min_length=1)
     started_at: str | None = None
@@ -51,25 +50,25 @@ class MessageAction(ApiObject):
 
     @property
     def carried_out(self) -> bool | None:
-        """Whether the attempt did what it was for; None where the entry does not say, or it still runs."""
+        """Return whether the attempt succeeded, or None if that is unknown or it still runs."""
         if self.success is not None:
             return self.success
         return True if self.completed_at is not None and self.status in _DONE else None
 
     @property
     def folder(self) -> str | None:
-        """The folder that the attempt aimed at."""
+        """Return the destination folder of the attempt."""
         return None if self.properties is None else self.properties.folder
 
     def time(self) -> datetime:
-        """When it ended, or began. Raises: ValueError where neither can be read."""
+        """Return the time of its end, else of its start. Raises: ValueError if neither is valid."""
         return parse_instant(self.started_at if self.completed_at is None else self.completed_at)
 
 
 def is_last_page(info: Any, items: int, seen: int, asked: int) -> bool:
-    """Return whether a page of a list that pages by number is the last one. info: `result_info`, or none at all.
+    """Return whether a page of a list with page numbers is the last one. info: `result_info`, or None.
 
-    Unlike those of jobs, `total_count` and `per_page` mean what they say; any of them may be missing.
+    Unlike in the list of jobs, `total_count` and `per_page` are correct; any of them may be missing.
     """
     info = info if isinstance(info, Mapping) else {}
     total, per_page = info.get("total_count"), info.get("per_page")

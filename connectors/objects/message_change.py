@@ -1,4 +1,4 @@
-"""What the API says of messages that were moved or released by their IDs: one row, one outcome.
+"""The API's results for messages that are moved or released by ID: one outcome per row.
 
 Sources: POST .../investigate/move and POST .../investigate/release (docs/reference/remote-api.md). Whether a
 move's message_id is the investigate ID or the RFC 5322 Message-ID is not documented, and it may be null:
@@ -16,17 +16,17 @@ from pydantic import Field
 from connectors.objects.api_object import ApiObject
 from core.errors import OutcomeUnknown, UnexpectedAnswer
 
-# The move's documented maximum. For a release none is documented: the same bound is ours.
+# The documented maximum of a move. For a release no maximum is documented; the pack uses the same.
 MOST_IDS = 1000
 
-LOOK_FIRST = "Look before you run it again. To move or release the same messages once more is safe."
+CHECK_FIRST = "The change may have been made. Check, then run it again if needed: repeating a move or release is safe."
 
-# The form is not documented, only shown: `4Njp3P0STMz2c02Q-2024-01-05T10:00:00-12345678`. No path, no white space.
+# The form is not documented; the only example is `4Njp3P0STMz2c02Q-2024-01-05T10:00:00-12345678`.
 INVESTIGATE_ID = r"^[0-9A-Za-z][0-9A-Za-z:._+-]{0,199}$"
 
 
 class MoveRow(ApiObject):
-    """One message for one recipient. status: the service's own words."""
+    """The outcome for one message and recipient. status: a text from the API."""
 
     success: bool
     completed_at: str | None = None
@@ -38,7 +38,7 @@ class MoveRow(ApiObject):
 
 
 class ReleaseRow(ApiObject):
-    """One message, its recipients by outcome. No recipient at all: nothing was released."""
+    """The outcome for one message: its recipients by result. Without any recipient, nothing was released."""
 
     id: str = Field(min_length=1)
     delivered: list[str] | None = None
@@ -49,20 +49,20 @@ class ReleaseRow(ApiObject):
 Row = TypeVar("Row", MoveRow, ReleaseRow)
 
 
-def checked_ids(ids: Sequence[str]) -> list[str]:
-    """The IDs of one call. Raises: ValueError where there are none, too many, or one that is none."""
+def check_ids(ids: Sequence[str]) -> list[str]:
+    """Return the IDs of one call. Raises: ValueError if there are none, too many, or one is invalid."""
     if not 1 <= len(ids) <= MOST_IDS:
-        raise ValueError(f"one call takes 1 to {MOST_IDS} IDs, not {len(ids)}")
+        raise ValueError(f"one call accepts 1 to {MOST_IDS} IDs, not {len(ids)}")
     if not all(re.fullmatch(INVESTIGATE_ID, one) for one in ids):
-        raise ValueError("one of the IDs is no investigate ID")
+        raise ValueError("one of the IDs is not a valid investigate ID")
     return list(ids)
 
 
-def rows_written(kind: type[Row], result: Any, ray_id: str | None) -> list[Row]:
-    """The rows that a write answered with. Raises: OutcomeUnknown: an answer that can't be read leaves it open."""
+def read_rows(kind: type[Row], result: Any, ray_id: str | None) -> list[Row]:
+    """Return the rows in the response to a write. Raises: OutcomeUnknown for an unreadable response."""
     if not isinstance(result, list):
-        raise OutcomeUnknown("the answer to the change: field result: is no list", help=LOOK_FIRST, ray_id=ray_id)
+        raise OutcomeUnknown("the response to the change: field result: is not a list", help=CHECK_FIRST, ray_id=ray_id)
     try:
-        return [kind.read(row, "a row of the answer to the change") for row in result]
+        return [kind.read(row, "a row of the response to the change") for row in result]
     except UnexpectedAnswer as error:
-        raise OutcomeUnknown(error.message, help=LOOK_FIRST, ray_id=ray_id) from None
+        raise OutcomeUnknown(error.message, help=CHECK_FIRST, ray_id=ray_id) from None

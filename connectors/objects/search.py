@@ -1,6 +1,6 @@
-"""What a job or a message search looks for: the reference's own fields, strict on the way out.
+"""The search criteria of a job or a message search, with the field names of the API.
 
-The API may ignore a key it does not know, and a misspelt filter then widens the search: unknown keys are refused.
+Unknown keys are refused: the API may ignore them, and a misspelled filter would then widen the search.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ Instant = Annotated[
 
 _LONGEST_CRITERION = 2000
 
-# As far as the message search looks back by itself (docs/reference/remote-api.md); for jobs nothing is documented.
+# The default start of a message search (docs/reference/remote-api.md). For jobs none is documented.
 LOOK_BACK = timedelta(days=30)
 
 
 def _says_something(text: str) -> str:
-    """An empty criterion could be ignored by the API, which widens the search."""
+    """Return the criterion. Refuse an empty one: the API may ignore it, which would widen the search."""
     if not text.strip() or len(text) > _LONGEST_CRITERION or re.search(r"[\x00\r\n]", text):
         raise ValueError(f"is empty, has a line break or NUL, or is longer than {_LONGEST_CRITERION} characters")
     return text
@@ -56,11 +56,10 @@ Criterion = Annotated[
     Field(json_schema_extra={"minLength": 1, "maxLength": _LONGEST_CRITERION, "pattern": r"^[^\x00\r\n]*$"}),
 ]
 
-# White space around a name says nothing, and a service may look for it all the same.
+# White space around a name is not part of it, but the API may search for it.
 Name = Annotated[Criterion, AfterValidator(str.strip)]
 
-# A search with none of these matches everything that was detected; remediation.guardrails.narrowing says how narrow a
-# value is.
+# A search without any of these matches every detection. remediation.guardrails.narrowing checks how narrow a value is.
 NARROWING = (
     "alert_id",
     "domain",
@@ -73,22 +72,22 @@ NARROWING = (
     "subject",
 )
 
-# The message search has these six; a job knows all ten (see docs/reference/remote-api.md).
+# The message search supports these six; a job supports all ten (see docs/reference/remote-api.md).
 SEARCHABLE_DISPOSITIONS = ("MALICIOUS", "SUSPICIOUS", "SPOOF", "SPAM", "BULK", "NONE")
 
 _DISPOSITIONS: dict[str, Disposition] = {name: name for name in get_args(Disposition)}
 
 
 def verdict_of(text: str | None) -> Disposition | None:
-    """Return the verdict that a text names in any spelling; None for one that this version does not know."""
+    """Return the verdict that a text names, in any spelling, or None for an unknown one."""
     if text is None:
         return None
-    # As the API writes it; the other spellings cost a microsecond for each message.
+    # First the spelling of the API: the others cost a microsecond per message.
     return _DISPOSITIONS.get(text) or _DISPOSITIONS.get(re.sub(r"[\s_-]+", "-", text.strip().upper()))
 
 
 class SearchParams(BaseModel):
-    """Which messages are meant. All criteria given must hold."""
+    """The search criteria. A message must match all of them."""
 
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
@@ -96,14 +95,14 @@ class SearchParams(BaseModel):
     delivery_status: DeliveryStatus | None = Field(None, description="Delivery status of the message.")
     detections_only: bool | None = Field(
         None,
-        description="Only messages with a detection. The API takes true where it is not given: mail with a clean "
-        "verdict is then never touched.",
+        description="Only messages with a detection. The API's default is true: messages with a clean verdict are "
+        "then not affected.",
     )
     domain: Name | None = Field(None, description="Sender domain, recipient domain, or a domain in a link.")
     end: Instant | None = Field(None, description="End of the search window, RFC 3339 with zone.")
-    exact_subject: Criterion | None = Field(None, description="The whole subject line, exactly.")
+    exact_subject: Criterion | None = Field(None, description="The exact subject line.")
     final_disposition: Disposition | None = Field(None, description="The verdict on the message.")
-    message_action: MessageAction | None = Field(None, description="What was done to the message already.")
+    message_action: MessageAction | None = Field(None, description="Action that was already taken on the message.")
     message_id: Name | None = Field(None, description="Message-ID header (RFC 5322).")
     metric: Name | None = Field(None, description="Metric name.")
     query: Criterion | None = Field(
@@ -114,7 +113,7 @@ class SearchParams(BaseModel):
     recipient: Name | None = Field(None, description="Recipient address or domain.")
     sender: Name | None = Field(None, description="Sender address or domain.")
     smtp_helo_ip: Name | None = Field(None, description="IP address of the SMTP HELO server.")
-    start: Instant | None = Field(None, description="Beginning of the search window, RFC 3339 with zone.")
+    start: Instant | None = Field(None, description="Start of the search window, RFC 3339 with zone.")
     subject: Criterion | None = Field(None, description="Keywords of the subject, in any order.")
     submissions: bool | None = Field(
         None, description="Search users' phish submissions instead of the original messages. Jobs only."
@@ -127,5 +126,5 @@ class SearchParams(BaseModel):
         return self
 
     def request(self) -> dict[str, Any]:
-        """The criteria as the API takes them in a job: what is not given is left out."""
+        """Return the given criteria as the API expects them."""
         return self.model_dump(mode="json", exclude_none=True)

@@ -1,1 +1,1 @@
-"""Listings page by page: cursors, reading ahead, rows as raw text, row IDs that were seen."""
+"""Paged listings: cursors, prefetching, raw rows and sets of row IDs."""

@@ -1,4 +1,4 @@
-"""Reading a listing whose own page numbers and totals always say 0, and whose rows may move while it is read.
+"""Reads paged listings whose page numbers and totals are always 0, and whose rows may move meanwhile.
 
 Facts (docs/reference/remote-api.md): `page` from 1, `per_page` at most 1,000; result_info.page and total_count are
 always 0; `next` may carry a cursor; the order is not documented; an empty page in the middle has been seen.
@@ -15,15 +15,15 @@ from core.errors import ListingRepeats, ListingTooLong, UnexpectedAnswer
 
 LARGEST_PAGE = 1000
 
-# It goes into the next call's address.
+# A cursor becomes part of a URL.
 LONGEST_CURSOR = 4096
 
 
 class Bounds(NamedTuple):
-    """Where one pass over a listing ends though its service goes on.
+    """The limits of one pass over a listing.
 
-    pages: calls of one pass, fewer than the 1,200 that a token has in five minutes. stale: pages in a row that bring
-    nothing new; one alone can be the API's hole in the middle, or rows that have moved.
+    pages: the most calls of one pass, fewer than the rate limit of 1,200 calls in five minutes. stale: the most pages
+    in a row without new items; a single such page can be a gap of the API, or the effect of moved rows.
     """
 
     pages: int = 1000
@@ -34,16 +34,16 @@ BOUNDS = Bounds()
 
 
 class Position(NamedTuple):
-    """Where in a listing the next page is: its number, or the cursor that leads to it."""
+    """The place of the next page in a listing: its number, or its cursor."""
 
     page: int = 1
     cursor: str | None = None
 
 
 class Page(NamedTuple):
-    """One page of a listing: its items, in a list or in what has a length, and the next one's cursor, if any.
+    """A page of a listing: its items (with a length), and the cursor of the next page, if any.
 
-    per_page: how many items its service puts on a page, where it says so.
+    per_page: the page size that the API reports, or None.
     """
 
     items: Any
@@ -54,20 +54,20 @@ class Page(NamedTuple):
     def read(
         cls, envelope: dict[str, Any], what: str, items_of: Callable[[Any], Sized | None] = lambda found: found
     ) -> Page:
-        """items_of: makes a list of its own kind of the envelope's `result`.
+        """Return the page in an envelope. items_of: converts the envelope's `result`.
 
-        Raises: UnexpectedAnswer where there is no list of results.
+        Raises: UnexpectedAnswer if there is no list of results.
         """
         items = items_of(envelope.get("result"))
         if not isinstance(items, Sized) or isinstance(items, str | dict):
-            raise UnexpectedAnswer(f"{what}: field result: is no list")
+            raise UnexpectedAnswer(f"{what}: field result: is not a list")
         info = envelope.get("result_info")
         cursor = info.get("next") if isinstance(info, dict) else None
         if isinstance(cursor, str) and not re.fullmatch(f"[!-~]{{0,{LONGEST_CURSOR}}}", cursor):
-            raise UnexpectedAnswer(f"{what}: field result_info.next: is no cursor")
+            raise UnexpectedAnswer(f"{what}: field result_info.next: is not a valid cursor")
         per_page = info.get("per_page") if isinstance(info, dict) else None
-        told = per_page if isinstance(per_page, int) and 0 < per_page <= LARGEST_PAGE else None
-        return cls(items, cursor if isinstance(cursor, str) and cursor else None, told)
+        reported = per_page if isinstance(per_page, int) and 0 < per_page <= LARGEST_PAGE else None
+        return cls(items, cursor if isinstance(cursor, str) and cursor else None, reported)
 
 
 def sweep(
@@ -82,17 +82,17 @@ def sweep(
     what: str = "the listing",
     bounds: Bounds = BOUNDS,
 ) -> Iterator[tuple[Page, Position]]:
-    """Each page of one pass over a listing, with the position behind it.
+    """Yield each page of one pass over a listing, with the position after it.
 
-    fetch: gets one page. enough: whether the caller knows that it has all; asked when a page is not full.
-    identities: the items' IDs; a cursor that leads to the same page again is not believed twice, and numbers take over.
-    most: how many items there can be, where something counts them; a pass with more items ends. judged: called with
-    each page's verdict, whether it brought anything new in this pass. what: the listing, as an error names it.
+    fetch: returns a page. enough: returns whether the caller has all items; called after a page that is not full.
+    identities: returns the IDs of items. If a cursor leads to the same page again, page numbers are used instead.
+    most: returns the largest possible number of items, if known; a pass with more items ends. judged: called for each
+    page with whether it brought new items. what: the name of the listing in errors.
 
-    Without `enough`, the end is an empty page behind one that was not full: an empty page behind a full one may be
-    the API's hole in the middle, and a page that is not full may be a smaller limit than the one asked for.
-    Raises: ListingRepeats where the service goes on and brings nothing new; ListingTooLong after `bounds.pages`; what
-    fetch raises.
+    Without `enough`, the end is an empty page after a page that was not full. An empty page after a full one may be a
+    gap of the API, and a page that is not full may only mean a smaller page size than requested.
+    Raises: ListingRepeats if the listing continues without new items; ListingTooLong after `bounds.pages`; what fetch
+    raises.
     """
     position = start or Position()
     reading = _Pass(what, bounds, RowIds() if taken is None else PassIds(taken))
@@ -102,17 +102,17 @@ def sweep(
         page = fetch(position)
         size, full = len(page.items), len(page.items) >= LARGEST_PAGE
         judged(reading.take(list(identities(page.items)), full=full))
-        # The same page again, or a way already gone: the service does not know cursors after all.
+        # The same page or cursor again: the server does not support cursors.
         ignored = position.cursor is not None and reading.stale > 0 and size > 0
         lost = trust_cursors and (ignored or page.next in followed)
         trust_cursors = trust_cursors and not lost
         follows = Position(position.page + 1, page.next if trust_cursors else None)
         if lost:
-            # By number again, from where cursors were left: the page of the last row may come twice.
+            # Continue by page number from the last row. Its page may come twice.
             follows = Position(reading.page_behind(start or Position()) + 1)
         followed |= {page.next} - {None}
         yield page, follows
-        # Its memory is for the next one.
+        # Free the memory for the next page.
         del page
         if not full and enough():
             return
@@ -137,9 +137,9 @@ def follow(
     what: str,
     bounds: Bounds = BOUNDS,
 ) -> Iterator[Any]:
-    """Each item once of a listing that is paged by cursor alone, and ends with a page that has none.
+    """Yield each item once of a listing with cursors. The listing ends with a page without a cursor.
 
-    fetch: gets a page by the cursor that leads to it, None for the first. identity: an item's ID.
+    fetch: returns the page of a cursor, None for the first page. identity: returns the ID of an item.
     Raises: ListingRepeats, ListingTooLong, and what fetch raises.
     """
     reading = _Pass(what, bounds, RowIds())
@@ -162,7 +162,7 @@ def follow(
 
 
 class _Pass:
-    """What one pass over a listing has brought. seen: every ID. new: which items of the last page were new."""
+    """The state of one pass over a listing. seen: every ID. new: for each item of the last page, whether it was new."""
 
     def __init__(self, what: str, bounds: Bounds, seen: RowIds | PassIds) -> None:
         self.seen = seen
@@ -176,11 +176,11 @@ class _Pass:
 
     @property
     def ends_behind_a_short_page(self) -> bool:
-        """Whether the page before was not full. No page before, no end."""
+        """Return whether there was a previous page and it was not full."""
         return self.previous_full is False
 
     def take(self, ids: list[str], *, full: bool) -> bool:
-        """Remember a page. Returns whether it brought anything."""
+        """Record a page. Return whether it brought new items."""
         self.new = self.seen.new(ids)
         self.stale = 0 if any(self.new) else self.stale + 1
         self._any_full = self._any_full or full
@@ -188,15 +188,15 @@ class _Pass:
         return not self.stale
 
     def page_behind(self, start: Position) -> int:
-        """The number of the last page that was read in full, where all are as large as the largest one."""
+        """Return the number of the last page that was read in full, if all pages are as large as the largest one."""
         return start.page - 1 + len(self.seen) // max(1, self._largest)
 
     def check_end(self, *, enough: bool, counted: bool, empty: bool, follows: Position) -> None:
-        """Whether pages without anything new are the listing's end.
+        """Check that pages without new items are the end of the listing.
 
-        They are where the counters agree. Without counters, they are where they are empty and nothing is said to
-        follow, or where no page was ever full: then the service gives its one page for every number.
-        Raises: ListingRepeats where they are not.
+        They are the end if the counters match. Without counters, they are the end if they are empty without a cursor,
+        or if no page was ever full: then the server returns its only page for every number.
+        Raises: ListingRepeats if they are not the end.
         """
         if enough or (empty and follows.cursor is None):
             return
@@ -205,7 +205,7 @@ class _Pass:
 
     def repeats(self) -> ListingRepeats:
         return ListingRepeats(
-            f"{self._what}: the service gives the same pages again and again, or empty ones, and names no end "
+            f"{self._what}: the API keeps returning the same or empty pages without an end "
             f"({len(self.seen):,} items so far)"
         )
 

@@ -1,6 +1,6 @@
-"""A job's rows as the API sent them: cut out of the page, not read but for the two fields that are relied on.
+"""The rows of a job as raw JSON text. Only the two required fields of a row are parsed.
 
-To read a page of 1,000 rows in full and write it again takes a hundred times longer than to cut it apart.
+Parsing a page of 1,000 rows in full and writing it again takes a hundred times longer than cutting it into rows.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from core.errors import UnexpectedAnswer, UnusableAnswer
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# "plain": printable ASCII, each text on one line. "one-line": UTF-8, each on one line.
+# "plain": printable ASCII, one line per text. "one-line": UTF-8, one line per text.
 TextForm: TypeAlias = Literal["plain", "one-line", "unchecked"]
 
 _BLOCK = 1 << 16
-# Python cuts a decoded text to its length, and malloc keeps the few bytes that are cut off for the thread: the memory
-# in front of them is not joined with its neighbours when it is free again. Small pieces leave small holes.
+# Python shrinks a decoded text to its length, and malloc keeps the remaining bytes for the thread. Later it can't merge
+# the freed memory before them with its neighbors. Small pieces leave small holes.
 _PIECE = 1 << 11
 
 
 @dataclass(frozen=True)
 class RawRows:
-    """Rows of one page, column by column: an object for each row would cost more than all else that is done to it.
+    """The rows of a page in columns, because an object per row would cost more than all other work on it.
 
-    ids: the API's message_id, a UUID. texts: each row's own JSON text in UTF-8, which may hold white space between its
-    parts. form: what is known of the texts.
+    ids: the API's message_id, a UUID. texts: the JSON text of each row in UTF-8, possibly with white space. form: the
+    known form of the texts.
     """
 
     ids: Sequence[str]
@@ -45,15 +45,15 @@ class RawRows:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def chosen(self, which: Sequence[bool]) -> RawRows:
-        """Those of which it says so."""
+    def select(self, which: Sequence[bool]) -> RawRows:
+        """Return the rows whose entry in `which` is True."""
         if all(which):
             return self
         ids, statuses, texts = compress(self.ids, which), compress(self.statuses, which), compress(self.texts, which)
         return RawRows(list(ids), list(statuses), list(texts), self.form)
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """The rows as plain dicts."""
+        """Return the rows as plain dicts."""
         return (json.loads(bytes(text)) for text in self.texts)
 
 
@@ -78,16 +78,16 @@ _one_key = msgspec.json.Decoder(_Key)
 
 
 def rows_envelope(data: Buffer) -> dict[str, Any] | None:
-    """An envelope whose `result` is RawRows; None where it can't be taken so, and has to be read in full."""
+    """Return an envelope whose `result` is RawRows, or None if the page needs a full parse."""
     try:
         texts = _texts.decode(data)
         keys = _keys.decode(data).result
-        # What is cut out unread was not looked at.
+        # The texts of the rows were not parsed, so their form is checked.
         form = _form(memoryview(data))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     ids = [key.message_id for key in keys]
-    # A failure is read in full, for its errors.
+    # A failure needs a full parse for its errors.
     if not all(ids) or not texts.success:
         return None
     rows = RawRows(ids, [key.status for key in keys], texts.result, form)
@@ -95,13 +95,13 @@ def rows_envelope(data: Buffer) -> dict[str, Any] | None:
 
 
 def _form(data: memoryview) -> TextForm:
-    """Return the form of every text in a page. Raises: UnicodeDecodeError where the page is not UTF-8."""
-    # Block by block: a copy of the whole page would be one more on the heap.
+    """Return the form of every text in a page. Raises: UnicodeDecodeError if the page is not UTF-8."""
+    # Block by block, to avoid another copy of the whole page.
     if all(_is_plain(bytes(data[place : place + _BLOCK])) for place in range(0, len(data), _BLOCK)):
         return "plain"
     size, place, one_line = len(data), 0, True
     while place < size:
-        # The end of a piece may cut a character in two: it is left to the next.
+        # A character that is cut at the end of a piece belongs to the next piece.
         piece, used = codecs.utf_8_decode(data[place : place + _PIECE], "strict", place + _PIECE >= size)
         place += used
         if "\n" in piece or "\r" in piece:
@@ -114,9 +114,9 @@ def _is_plain(block: bytes) -> bool:
 
 
 def raw_rows(items: Any) -> RawRows | None:
-    """A page's `result` as rows; those that had to be read in full are written again. None for what is no list.
+    """Return a page's `result` as rows, or None if it is not a list. Parsed rows are written as JSON again.
 
-    Raises: UnusableAnswer with the row's number where a field that is relied on does not fit.
+    Raises: UnusableAnswer with the row's number if a required field is missing or invalid.
     """
     if isinstance(items, RawRows):
         return items
@@ -127,14 +127,14 @@ def raw_rows(items: Any) -> RawRows | None:
         try:
             keys.append(RowKey.read(item, f"row {number:,}"))
         except UnexpectedAnswer as error:
-            # Whole and well-formed: it was not damaged on the way, and comes again as it is.
+            # The body is complete and well-formed, so a retry would return the same row.
             raise UnusableAnswer(error.message) from None
-        texts.append(_written(item, number))
+        texts.append(_write_row(item, number))
     return RawRows([key.message_id for key in keys], [key.status for key in keys], texts)
 
 
 def rows_of_lines(lines: Sequence[bytes]) -> RawRows:
-    """Rows that were written as NDJSON. Raises: UnusableAnswer."""
+    """Return the rows of NDJSON lines. Raises: UnusableAnswer."""
     try:
         keys = [_one_key.decode(line) for line in lines]
     except (msgspec.MsgspecError, RecursionError):
@@ -142,10 +142,10 @@ def rows_of_lines(lines: Sequence[bytes]) -> RawRows:
     return RawRows([key.message_id for key in keys], [key.status for key in keys], lines)
 
 
-def _written(item: Any, number: int) -> bytes:
+def _write_row(item: Any, number: int) -> bytes:
     try:
         text = json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except ValueError:
-        raise UnusableAnswer(f"row {number:,}: holds a number that is too large to be written again") from None
-    # A lone surrogate, which UTF-8 can't hold, is written as its JSON escape.
+        raise UnusableAnswer(f"row {number:,}: has a number that is too large") from None
+    # UTF-8 can't encode a lone surrogate, so it becomes its JSON escape.
     return text.encode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Fetching a listing's next pages while one is worked on."""
+"""Prefetches the next pages of a listing while the caller processes one."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from typing import Self
 from connectors.paging.pages import LARGEST_PAGE, Page, Position
 from core.errors import PackError
 
-# At once, until it is known that the service pages at all: within the calls that a listing may cost which repeats.
+# The first number of pages to prefetch, until the server has proved that it pages at all.
 WIDTH_AT_FIRST = 4
 
 
 class Ahead:
-    """Given to `connectors.paging.pages.sweep` as its fetch.
+    """A `fetch` for connectors.paging.pages.sweep that prefetches pages in threads.
 
-    fetch: gets a page with all patience. attempt: gets one by its number at the first try, or raises; it is called by
-    several threads. last_page: the last page that is worth fetching, as far as is known. width: how many at once.
+    fetch: returns a page, with all retries. attempt: returns a page at the first try, or raises; several threads call
+    it. last_page: returns the last page worth fetching, as far as known. width: the number of pages in parallel.
 
-    Only numbered pages are fetched ahead, behind the first and behind each full one: a cursor is known when its page
-    is there. Until the second page has proved to be another than the first (`judge`), and behind a page that brought
-    nothing new, few are: a service that gives the same page for every number must not cost many calls. Behind an empty
-    page that was fetched ahead no fetch starts before its turn: most likely the listing has ended. What did not come at
-    the first try is fetched again in its turn: waits and errors are those of a listing read page by page.
+    - Only numbered pages are prefetched, after the first page and after each full page, because a cursor is known only
+      when its page has arrived.
+    - Few pages are prefetched until the second page proves to differ from the first (`judge`), and none after a page
+      without new items: a server that returns the same page for every number must not cost many calls.
+    - After an empty prefetched page, no later page is prefetched, because the listing has probably ended.
+    - A page whose prefetch failed is fetched again in its turn, so that waits and errors are those of a read without
+      prefetching.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Ahead:
         self._attempt = attempt
         self._last_page = last_page
         self._width = width
-        # None for a page that was not worth its fetch.
+        # None for a page whose prefetch was skipped.
         self._begun: dict[int, Future[Page | None]] = {}
         self._empty: list[int] = []
         self._given = 0
@@ -53,26 +55,26 @@ class Ahead:
         self._wanted: SimpleQueue[tuple[int, Future[Page | None]] | None] = SimpleQueue()
 
     def judge(self, brought_anything: bool) -> None:
-        """Learn whether the page that was given last brought anything new."""
+        """Record whether the page returned last brought new items."""
         self._judged += 1
         self._brought_nothing = not brought_anything
         if brought_anything:
-            # The listing goes on behind these.
+            # The listing continues after these empty pages.
             self._empty = [number for number in self._empty if number > self._given]
 
     def __call__(self, position: Position) -> Page:
         if self._begun and position.cursor is None:
-            # The page before has been judged by now: more may be allowed than when it came.
+            # The previous page has been judged, so more prefetches may be allowed now.
             self._begin(position.page + 1)
         if not self._asked and position.cursor is None:
             self._first = position.page
-            # Beside the first page, not behind it, which would cost one more wait for an answer.
+            # In parallel with the first page: waiting for it would cost a round trip.
             self._begin(position.page + 1)
         self._asked = True
         self._given = position.page
         begun = self._begun.pop(position.page, None) if position.cursor is None else None
         page = None
-        # Asked for, not raised: the error would keep this frame, and with it the page, until garbage is collected.
+        # Checked without raising: a raised error would keep this frame and its page until the garbage collection.
         if begun is not None and not isinstance(begun.exception(), PackError):
             page = begun.result()
         if page is None:
@@ -87,7 +89,7 @@ class Ahead:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._give_up()
+        self._cancel()
         for _ in self._threads:
             self._wanted.put(None)
 
@@ -104,8 +106,8 @@ class Ahead:
                 self._start_thread()
 
     def _start_thread(self) -> None:
-        # Kept for all pages: to start one waits until it has run, which is long where others are at work. Daemons: a
-        # page that hangs must not keep a process from ending, as the threads of a pool do.
+        # The threads serve all pages, because starting a thread is slow while others work. They are daemons, because a
+        # page that hangs must not block the exit of the process, as the threads of a pool would.
         if len(self._threads) < self._width:
             name = f"pages-ahead-{len(self._threads)}"
             self._threads.append(Thread(target=self._work, name=name, daemon=True))
@@ -116,13 +118,13 @@ class Ahead:
             number, page = wanted
             if page.set_running_or_notify_cancel():
                 try:
-                    page.set_result(self._attempted(number))
-                except BaseException as error:  # noqa: BLE001 -- handed over to whoever waits for the page
+                    page.set_result(self._prefetch(number))
+                except BaseException as error:  # noqa: BLE001 -- raised in the thread that waits for the page
                     page.set_exception(error)
-            # Else the thread would keep the page until it has the next.
+            # Otherwise the thread would keep the page until its next one.
             del wanted, page
 
-    def _attempted(self, number: int) -> Page | None:
+    def _prefetch(self, number: int) -> Page | None:
         if any(number > empty for empty in self._empty):
             return None
         page = self._attempt(Position(number))
@@ -130,7 +132,7 @@ class Ahead:
             self._empty.append(number)
         return page
 
-    def _give_up(self) -> None:
+    def _cancel(self) -> None:
         for begun in self._begun.values():
             begun.cancel()
         self._begun.clear()

@@ -1,4 +1,4 @@
-"""Which rows were seen already, in seven bytes each: a Python set of as many IDs would take a hundred."""
+"""A compact set of row IDs: seven bytes per ID, where a Python set takes a hundred."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 
 _BUCKETS = 1 << 13
 _LAST_BUCKET = _BUCKETS - 1
-# Of the eight bytes of a hash the first two, as integers lie in memory here, are the bucket's, but for three bits.
+# Of the eight bytes of a hash, the first two (in memory order) select the bucket, except for three bits.
 _BYTES = 6
-# So many IDs wait before they are packed. In memory, buckets that grow one by one leave holes of half their size.
+# The number of IDs to collect before packing. Buckets that grow one by one leave holes of half their size in memory.
 _FRESH = 1 << 15
 
 
 class RowIds:
-    """A set of row IDs that knows them by 61 bits of their hash.
+    """A set of row IDs that stores 61 bits of each hash.
 
-    Two of a million IDs share these with a chance of one in four million. The later one then counts as seen, and the
-    rows are one short of what the job's counters promise: said, not passed over. fresh: how many are packed at once.
+    Among a million IDs, the probability of a collision is one in four million. The later ID then counts as seen. The
+    number of rows no longer matches the job's counters, so the loss is reported. fresh: the number of IDs to pack at
+    once.
     """
 
     def __init__(self, fresh: int = _FRESH) -> None:
-        # The IDs of each bucket, in the order in which they came: first those packed one bucket behind the other.
+        # The IDs of each bucket in their order: the packed ones, with all buckets in a row, then the fresh ones.
         self._packed = bytearray()
         self._starts = array("q", bytes(8 * (_BUCKETS + 1)))
         self._fresh = [bytearray() for _ in range(_BUCKETS)]
@@ -32,14 +33,14 @@ class RowIds:
         return self._count
 
     def new(self, row_ids: Iterable[Hashable]) -> list[bool]:
-        """Which of these were not seen before, one after another; they are from now on."""
+        """Add the IDs. Return for each whether it was new."""
         packed, starts, buckets, found = self._packed, self._starts, self._fresh, []
         hashes, data = _hashes(row_ids)
         for number, at in zip(hashes, range(0, len(data), 8), strict=True):
             bucket, short = number & _LAST_BUCKET, data[at + 2 : at + 8]
             fresh = buckets[bucket]
             start, end = starts[bucket], starts[bucket + 1]
-            # A call each time would cost a third more.
+            # Inline, because a function call for each ID would cost a third more.
             is_new = (packed.find(short, start, end) < 0 and fresh.find(short) < 0) or not (
                 _has(packed, short, start, end) or _has(fresh, short, 0, len(fresh))
             )
@@ -60,12 +61,12 @@ class RowIds:
         )
 
     def mark(self) -> Sequence[int]:
-        """Return a mark that `since` tells IDs by that were added after now."""
+        """Return a mark of the present state, for `since`."""
         starts = self._starts
         return array("q", (starts[b + 1] - starts[b] + len(fresh) for b, fresh in enumerate(self._fresh)))
 
     def since(self, mark: Sequence[int], row_ids: Iterable[Hashable]) -> list[bool]:
-        """Which of these were added after the mark, one after another."""
+        """Return for each ID whether it was added after the mark."""
         packed, starts, buckets, found = self._packed, self._starts, self._fresh, []
         hashes, data = _hashes(row_ids)
         for number, at in zip(hashes, range(0, len(data), 8), strict=True):
@@ -78,11 +79,11 @@ class RowIds:
         return found
 
     def _pack(self) -> None:
-        """Put the fresh IDs behind the packed ones of their bucket, in place."""
+        """Move the fresh IDs to the packed ones of their bucket, in place."""
         packed, end = self._packed, self._count * _BYTES
         old_end = len(packed)
         packed += bytes(end - old_end)
-        # From the last bucket on: nothing is written over that was not moved yet.
+        # From the last bucket to the first, so that nothing is overwritten before it is moved.
         for bucket in reversed(range(_BUCKETS)):
             fresh, old_start = self._fresh[bucket], self._starts[bucket]
             self._starts[bucket + 1] = end
@@ -93,10 +94,10 @@ class RowIds:
 
 
 class PassIds:
-    """The row IDs of one pass over a listing, whose reader adds the rows of each page that it takes to a `RowIds`.
+    """The row IDs of one pass over a listing, whose reader adds the IDs of the rows that it keeps to a `RowIds`.
 
-    An ID that the reader added since the pass began is not held a second time. The others are held here: those that
-    the reader had before, and those of rows that it did not take.
+    An ID that the reader has added since the pass began is not stored a second time. This object stores the others:
+    IDs that the reader had before, and IDs of rows that it does not keep.
     """
 
     def __init__(self, taken: RowIds) -> None:
@@ -104,7 +105,7 @@ class PassIds:
         self._mark = taken.mark()
         self._others = RowIds()
         self._count = 0
-        # What was new in the last page, and how many the reader had before it.
+        # The new IDs of the last page, and the number of IDs that the reader had before it.
         self._new: Collection[Hashable] = ()
         self._taken_before = 0
 
@@ -112,8 +113,8 @@ class PassIds:
         return self._count
 
     def new(self, row_ids: Iterable[Hashable]) -> list[bool]:
-        """Which of a page's IDs were not seen before in this pass. Called before the reader takes the page."""
-        self._hold_what_was_not_taken()
+        """Add the IDs of a page, before the reader adds them. Return for each whether it is new in this pass."""
+        self._add_others()
         page = list(row_ids)
         any_others = len(self._others) > 0
         new: set[Hashable] = set()
@@ -127,8 +128,9 @@ class PassIds:
         self._count += len(new)
         return found
 
-    def _hold_what_was_not_taken(self) -> None:
-        # While there are no others, the reader can have added nothing but these: as many are all of them.
+    def _add_others(self) -> None:
+        """Add the IDs of the last page that the reader did not keep."""
+        # Without others, the reader can only have added these IDs: an equal number means all of them.
         if len(self._others) == 0 and len(self._taken) - self._taken_before == len(self._new):
             return
         is_taken = self._taken.since(self._mark, self._new)
@@ -136,15 +138,15 @@ class PassIds:
 
 
 def _hashes(row_ids: Iterable[Hashable]) -> tuple[array[int], bytes]:
-    """The hash of each ID, as numbers and as bytes: its bucket, and what stands for it there."""
-    # Python's own string hash (SipHash, keyed anew in each process): nobody can choose IDs that collide.
+    """Return the hash of each ID, as integers (for the bucket) and as bytes (for the entry in it)."""
+    # Python's string hash (SipHash) has a new key in each process, so nobody can choose colliding IDs.
     hashes = array("q", map(hash, row_ids))
     return hashes, hashes.tobytes()
 
 
 def _has(known: bytearray, short: bytes, start: int, end: int) -> bool:
     at = known.find(short, start, end)
-    # It may lie across two neighbours: that is none of them.
+    # A match across two entries is not an entry.
     while at > 0 and at % _BYTES:
         at = known.find(short, at + 1, end)
     return at >= 0

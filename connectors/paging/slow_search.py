@@ -1,4 +1,4 @@
-"""Where a slow message search is asked after: the API answers 202 with a Location, which is not followed anywhere."""
+"""Polls a slow message search: the API answers 202 with a Location to poll."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from connectors.paging.pages import LONGEST_CURSOR
 from core.errors import UnexpectedAnswer
 
-# Polls of one page, and not longer than the call's allowance: most searches that are slow end within the first.
+# The polls of one page, within the time limit of the call. Most slow searches end at the first poll.
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 15.0
 PAUSE_FACTOR = 1.5
@@ -17,7 +17,7 @@ MOST_POLLS = 40
 
 
 def pauses() -> Iterator[float]:
-    """The seconds to wait before each poll."""
+    """Yield the seconds to wait before each poll."""
     pause = FIRST_PAUSE_SECONDS
     for _ in range(MOST_POLLS):
         yield pause
@@ -25,9 +25,9 @@ def pauses() -> Iterator[float]:
 
 
 def place_of(location: str | None, *, base_url: str, search: str) -> tuple[str, dict[str, str]]:
-    """The path and query that Location names: of this service and of this account only, for credentials go there.
+    """Return the path and query of a Location. Only this API and account are allowed, because credentials go there.
 
-    search: the message search's own path, which the account is part of. Raises: UnexpectedAnswer.
+    search: the path of the message search, including the account. Raises: UnexpectedAnswer.
     """
     base = urlsplit(base_url)
     location = location if location is not None and len(location) <= LONGEST_CURSOR else ""
@@ -39,5 +39,5 @@ def place_of(location: str | None, *, base_url: str, search: str) -> tuple[str, 
     path = parts.path.removeprefix(base.path)
     inside = path == search or path.startswith(f"{search}/")
     if not same_service or not inside or re.search(r"[^A-Za-z0-9/_.~-]|\.\.", path):
-        raise UnexpectedAnswer("the message search: field Location: is not a path of this service and account")
+        raise UnexpectedAnswer("the message search: header Location: is not a path of this API and account")
     return path, dict(parse_qsl(parts.query))

@@ -1,1 +1,1 @@
-"""The rate limit: how many calls of the API were made, and when the next one may be."""
+"""The rate limit: the count of API calls, and the time of the next call."""

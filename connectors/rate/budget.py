@@ -1,8 +1,8 @@
-"""Pacing, so that a long piece of work never runs into the five-minute block.
+"""Throttles calls, so that a long action never exceeds the rate limit, after which the API blocks every call.
 
-The API allows 1,200 requests per 5 minutes for each user or account token: a user's dashboard, keys and tokens share
-them. The pack counts its own calls (connectors.rate.call_count), and takes what an answer says is left as a second
-opinion: it can be missing or wrong, and it knows of calls that were made elsewhere:
+The API allows 1,200 requests per 5 minutes for each user or account token; a user's dashboard, keys and tokens share
+them. The pack counts its own calls (connectors.rate.call_count), and also reads the headers of each response. They can
+be missing or wrong, but include calls from elsewhere:
 `Ratelimit: "default";r=50;t=30` (requests left, seconds until the window ends) and
 `Ratelimit-Policy: "default";q=1200;w=300` (quota, window). Source: the API's page on rate limits.
 """
@@ -18,28 +18,28 @@ from connectors.rate.call_count import CallCount
 from connectors.rate.call_window import DEFAULT_QUOTA
 from core.clock import Clock
 
-# Of the quota that is counted here; another one's policy can be shorter.
+# The window of the quota that the pack counts. The headers may describe another, shorter one.
 COUNTED_WINDOW_SECONDS = 300
 
-# No window that the API documents is longer; a header that says otherwise is not believed.
+# No documented window is longer, so a longer value in a header is ignored.
 LONGEST_WINDOW_SECONDS = 3600.0
 
 
 def parameters(header: str) -> dict[str, int]:
-    """The whole-number parameters of the header's first item: `"default";r=50;t=30` gives {"r": 50, "t": 30}."""
+    """Return the integer parameters of a header's first item: {"r": 50, "t": 30} for `"default";r=50;t=30`."""
     first_item = header.split(",", 1)[0]
     return {name: int(value) for name, value in re.findall(r";\s*([a-z]+)=(\d{1,9})(?=\s*(?:;|$))", first_item)}
 
 
 class RateBudget:
-    """What is left of the token's rate budget: by the pack's own count, and as far as the last answer told.
+    """The rest of the token's rate limit, by the pack's own count and by the headers of the last response.
 
-    share: the part of the quota that is used at full speed, 0 to 1. Below what then remains, calls are spaced so
-    that the rest lasts until the window ends: others use the same token.
+    share: the fraction of the quota to use at full speed, from 0 to 1. After it, calls are throttled so that the rest
+    lasts until the window ends, because others may use the same token.
     """
 
     def __init__(self, clock: Clock, share: float, count: CallCount) -> None:
-        # Pages that are fetched ahead tell and ask at the same time.
+        # Prefetching threads use the object at the same time.
         self._lock = threading.Lock()
         self._clock = clock
         self._share = share
@@ -50,7 +50,7 @@ class RateBudget:
         self._window_ends = 0.0
 
     def observe(self, headers: Mapping[str, str]) -> None:
-        """Take in an answer's headers; anything that does not parse is ignored."""
+        """Read the headers of a response. Invalid headers are ignored."""
         policy = parameters(headers.get("ratelimit-policy", ""))
         state = parameters(headers.get("ratelimit", ""))
         with self._lock:
@@ -63,19 +63,20 @@ class RateBudget:
                 self._window_ends = self._clock.monotonic() + min(float(state["t"]), LONGEST_WINDOW_SECONDS)
 
     def take(self, most_wait: float, *, spaced: bool = True) -> float:
-        """Return the seconds to wait before the next call by the pack's own count, which then has counted it.
+        """Count the next call, and return the seconds to wait before it by the pack's own count.
 
-        It is counted only where that is not more than `most_wait`. Not spaced: it waits only where nothing is left.
+        A call that would have to wait longer than `most_wait` is not counted. spaced: whether the call is throttled; if
+        not, it waits only if the rate limit is used up.
         """
         return self._count.take(share=self._share, spaced=spaced, most_wait=most_wait, quota=self._counted_quota)
 
     @property
     def counted_in(self) -> Path | None:
-        """The file in which this machine's processes count their calls together, if there is one."""
+        """Return the file with the common count of this machine's processes, or None."""
         return self._count.file
 
     def delay(self, *, spaced: bool = True) -> float:
-        """Seconds to wait before the next call, by the last answer. Not spaced: only where nothing at all is left."""
+        """Return the seconds to wait before the next call, by the headers of the last response. spaced: as in take."""
         with self._lock:
             until_reset = self._window_ends - self._clock.monotonic()
             if self._left is None or until_reset <= 0:

@@ -1,8 +1,8 @@
-"""How many calls were made with one token, by all processes of this machine: a small file under a lock.
+"""The count of API calls with one token, shared by all processes of this machine in a small file with a lock.
 
-The file lies in the state directory (CFES_STATE_DIR). Its name is a keyed hash whose key is the token, so that the
-token can't be computed from it. Where no file can be kept (AWS Lambda, a read-only disk, a file system without locks)
-a process counts its own calls; nothing fails and nothing is said for that.
+The file is in the state directory (CFES_STATE_DIR). Its name is a keyed hash with the token as key, so that nobody can
+compute the token from it. If no file can be kept (AWS Lambda, a read-only disk, a file system without locks), each
+process silently counts its own calls.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from core.derived_key import derive_key
 from core.errors import ConnectionSettingsError
 from core.state_directory import check_private_file, private_directory
 
-# Magic, checksum of the rest; steady clock, wall clock, the count's own clock, quota, number of times.
+# Magic number, checksum of the rest; steady clock, wall clock, clock of the count, quota, number of times.
 _HEAD = struct.Struct("=8sI")
 _REST = struct.Struct("=qqqII")
 _MAGIC = b"cfescal1"
 
-# More than a quota, because reservations lie ahead.
+# More than a quota, because reservations are in the future.
 MOST_TIMES = 2 * MOST_QUOTA
 _MOST_BYTES = _HEAD.size + _REST.size + 8 * MOST_TIMES
 _FARTHEST = int(LONGEST_WAIT_SECONDS) * SECOND
 
-# As long as any time that matters: no sum of it and of a clock is too large for 64 bits.
+# Longer than any relevant time. Its sum with a clock still fits in 64 bits.
 _FOREVER = 1 << 60
 
 _NAME = re.compile(r"calls-[0-9a-f]{32}")
-# A file that nobody used for so long holds nothing that counts. A sandbox has a new address each time it is started.
+# A file that is unused for this long has no relevant calls. Each start of a sandbox has a new address, so a new file.
 _STALE_SECONDS = 3600
 _MOST_SWEPT = 1000
 
-# The lock is held for microseconds. A process that was stopped while it has the lock must not stop the others.
+# A process holds the lock for microseconds. A process that is stopped in this time must not block the others.
 _LOCK_SECONDS = 0.5
 
 
 class _State:
-    """steady, wall: the machine's clocks at the last call, in microseconds."""
+    """The state of the count. steady, wall: the machine's clocks at the last call, in microseconds."""
 
     def __init__(self, steady: int, wall: int, window: CallWindow | None = None) -> None:
         self.steady = steady
@@ -63,9 +63,9 @@ class _State:
 
 
 def _elapsed(steady: int, wall: int) -> int:
-    """Return the time that has passed by two clocks, the shorter in doubt: too short a time only makes calls wait.
+    """Return the shorter of the times that have passed by two clocks: too short a time only makes calls wait.
 
-    The wall clock can be set, both ways. The steady one begins anew when the machine does.
+    The wall clock can be set forward and back. The steady clock starts again with the machine.
     """
     if steady < 0 or wall < 0:
         return min(max(steady, wall, 0), _FOREVER)
@@ -73,7 +73,7 @@ def _elapsed(steady: int, wall: int) -> int:
 
 
 class CallCount:
-    """The calls of one token to one service. name: of its file; None counts in this object only."""
+    """The count of calls with one token to one API. name: of its file; None counts in this object only."""
 
     def __init__(self, clock: Clock, name: str | None = None, state_directory: str | None = None) -> None:
         self._clock = clock
@@ -85,22 +85,23 @@ class CallCount:
         self._name_in_memory = name
 
     def take(self, *, share: float, spaced: bool, most_wait: float, quota: int | None) -> float:
-        """Count one call, as CallWindow.take does. quota: what the API says; None while it has said nothing."""
+        """Count one call, as CallWindow.take does. quota: the quota from the API's headers, or None if unknown."""
         with self._lock:
             if self._name is not None:
                 try:
                     with self._state_in_file() as state:
-                        return self._taken(state, share=share, spaced=spaced, most_wait=most_wait, quota=quota)
+                        return self._take_from(state, share=share, spaced=spaced, most_wait=most_wait, quota=quota)
                 except (OSError, ConnectionSettingsError):
                     self._name = None
-            return self._taken(self._state_in_memory(), share=share, spaced=spaced, most_wait=most_wait, quota=quota)
+            state = self._state_in_memory()
+            return self._take_from(state, share=share, spaced=spaced, most_wait=most_wait, quota=quota)
 
     @property
     def file(self) -> Path | None:
-        """The file that the calls are counted in; None where this process counts its own."""
+        """Return the file of the count, or None if this process counts its own calls."""
         return self._path if self._name is not None else None
 
-    def _taken(self, state: _State, *, share: float, spaced: bool, most_wait: float, quota: int | None) -> float:
+    def _take_from(self, state: _State, *, share: float, spaced: bool, most_wait: float, quota: int | None) -> float:
         state.pass_time(*self._now())
         if quota is not None:
             state.window.quota = min(max(quota, 2), MOST_QUOTA)
@@ -112,14 +113,14 @@ class CallCount:
     def _state_in_memory(self) -> _State:
         if self._memory is None:
             fresh = _State(*self._now())
-            # All connections of a process with one token count together, where it has no file to do it.
+            # Without a file, all connections of a process with one token still share a count.
             named = self._name_in_memory
             self._memory = fresh if named is None else _IN_PROCESS.setdefault(named, fresh)
         return self._memory
 
     @contextmanager
     def _state_in_file(self) -> Iterator[_State]:
-        """Give the file's state, alone, and write it back. Raises: OSError, ConnectionSettingsError."""
+        """Yield the state of the file under its lock, then write it back. Raises: OSError, ConnectionSettingsError."""
         if self._path is None:
             self._path = private_directory(self._setting) / str(self._name)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -130,23 +131,23 @@ class CallCount:
             data = os.pread(descriptor, _MOST_BYTES + 1, 0)
             if not data:
                 _sweep(self._path.parent)
-            state = _read(data) or _State(*self._now())
+            state = _unpack(data) or _State(*self._now())
             yield state
-            written = _written(state)
-            if os.pwrite(descriptor, written, 0) != len(written):
+            packed = _pack(state)
+            if os.pwrite(descriptor, packed, 0) != len(packed):
                 raise OSError("the disk is full")
-            if len(written) < len(data):
-                os.ftruncate(descriptor, len(written))
+            if len(packed) < len(data):
+                os.ftruncate(descriptor, len(packed))
         finally:
             os.close(descriptor)
 
 
-# By name, for a process that has no file.
+# Counts by name, for a process without a file.
 _IN_PROCESS: dict[str, _State] = {}
 
 
 def shared_count(connection: Connection, clock: Clock) -> CallCount:
-    """Return the count that all processes of this machine share that use this token at this service."""
+    """Return the count that this machine's processes with the same token and API share."""
     secret = connection.api_token or connection.api_key
     if secret is None:
         return CallCount(clock)
@@ -160,13 +161,13 @@ def _lock(descriptor: int) -> None:
         with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        # Another process works on it right now, in real time: the clock of a test has no part in it.
+        # The wait is in real time, not on an injected clock, because another process holds the lock.
         time.sleep(0.001)
     raise OSError("the call count is locked")
 
 
-def _read(data: bytes) -> _State | None:
-    """Return the state; None for a file that is empty, damaged, or was not written here: it counts as no calls."""
+def _unpack(data: bytes) -> _State | None:
+    """Return the state in a file, or None for an empty, damaged or unknown file, which counts as no calls."""
     if not _HEAD.size + _REST.size <= len(data) <= _MOST_BYTES:
         return None
     magic, checksum = _HEAD.unpack_from(data)
@@ -178,7 +179,7 @@ def _read(data: bytes) -> _State | None:
         return None
     times.frombytes(data[_HEAD.size + _REST.size :])
     ordered = times.tolist()
-    # No other time can have been written: the clock only grows, and no call is counted further ahead.
+    # Other times are impossible: the clock only increases, and no call is reserved further ahead.
     if not 0 <= now < 1 << 62 or ordered != sorted(ordered):
         return None
     if ordered and not (now - WINDOW <= ordered[0] and ordered[-1] <= now + _FARTHEST):
@@ -186,7 +187,7 @@ def _read(data: bytes) -> _State | None:
     return _State(steady, wall, CallWindow(now, quota, times))
 
 
-def _written(state: _State) -> bytes:
+def _pack(state: _State) -> bytes:
     window = state.window
     times = window.times[-MOST_TIMES:]
     rest = _REST.pack(state.steady, state.wall, window.now, window.quota, len(times)) + times.tobytes()
@@ -194,7 +195,7 @@ def _written(state: _State) -> bytes:
 
 
 def _sweep(directory: Path) -> None:
-    """Delete the counts that nobody uses any more."""
+    """Delete the files of unused counts."""
     oldest = time.time() - _STALE_SECONDS
     with suppress(OSError), os.scandir(directory) as entries:
         for entry, _ in zip(entries, range(_MOST_SWEPT), strict=False):

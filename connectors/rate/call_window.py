@@ -1,4 +1,4 @@
-"""The calls of the last five minutes, and when the next one may be made. Values only; no clock and no file."""
+"""The calls of the last five minutes, and the time of the next call. Without a clock and a file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterable
 
 SECOND = 1_000_000
 
-# What the API counts over, and how much later than another one a call may arrive there.
+# The window of the API, plus the difference in transit time between two calls.
 WINDOW = (300 + 5) * SECOND
 
-# No call is counted further ahead than this: what a killed process has reserved must not stop the others for long.
+# The furthest reservation: those of a killed process must not block the others for long.
 LONGEST_WAIT_SECONDS = 600.0
 
 DEFAULT_QUOTA = 1200
-# An Enterprise account can have its quota raised; a header that says more than this is not believed.
+# An Enterprise account can have a higher quota. A larger value in a header is ignored.
 MOST_QUOTA = 20_000
 
 
 class CallWindow:
-    """times: of calls that were made or will be, in microseconds, ascending. now: on the same clock, which only grows.
+    """The calls in a window. times: of past and reserved calls, in microseconds, ascending. now: on the same clock.
 
     quota: the calls that the API allows in a window.
     """
@@ -31,19 +31,19 @@ class CallWindow:
         self.times = array("q", times)
 
     def pass_time(self, elapsed: int) -> None:
-        """Move on by so many microseconds, and forget what is older than a window."""
+        """Advance the clock by `elapsed` microseconds, and remove calls that are older than a window."""
         self.now += elapsed
         del self.times[: bisect_right(self.times, self.now - WINDOW)]
         if not self.times:
-            # What one answer said of the quota, maybe wrongly, is not believed for longer than what it counts.
+            # A quota from a header may be wrong, so it expires with the last call.
             self.quota = DEFAULT_QUOTA
 
     def take(self, *, share: float, spaced: bool, most_wait: float) -> float:
-        """Return the seconds until the call may be made, and count it then, if that is not more than `most_wait`.
+        """Return the seconds until the call may be sent. Count the call if that is at most `most_wait`.
 
-        most_wait: LONGEST_WAIT_SECONDS at most.
-        spaced: beyond `share` of the quota calls are spread over the time until older ones are forgotten, in the order
-        in which they ask, whichever process asks. Not spaced: a call waits only where nothing is left.
+        most_wait: at most LONGEST_WAIT_SECONDS.
+        spaced: after `share` of the quota, spread calls of all processes, in the order of their requests, over the time
+        until older calls leave the window. If False, a call waits only if the quota is used up.
         """
         at = self._at(share, spaced=spaced)
         wait = (at - self.now) / SECOND
@@ -52,7 +52,7 @@ class CallWindow:
         return wait
 
     def _at(self, share: float, *, spaced: bool) -> int:
-        # Whether the API refuses the last call of its quota or the one after it is not documented: it is not made.
+        # Whether the API refuses the last call of the quota or the next one is not documented, so the last is not sent.
         left = self.quota - 1 - len(self.times)
         if left > (self.quota * (1 - share) if spaced else 0):
             return self.now

@@ -90,7 +90,7 @@ class BundleWriter:
                 failed_before_writing(beside, error)
         self._calls_missing = recorded_bytes(rows.place.path) < (before or 0)
         try:
-            with api.recording(beside) as recorded:
+            with api.record_calls(beside) as recorded:
                 yield recorded
         except BaseException as error:
             is_discarded = before is None and getattr(error, "resume", None) is None

@@ -48,7 +48,7 @@ def export_rows(
     what a read raises. A temporary failure near the deadline is no error: the outcome has a `resume`.
     """
     # A long export outlives a rate limit's window of five minutes.
-    api = api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
+    api = api.with_allowance(max(api.call_allowance_seconds, PATIENCE_SECONDS))
     what = "the bundle" if bundle is not None else f"the {request.format} file"
     finish_time = FinishTime(api.clock, api.time_left, what)
     with (

@@ -56,7 +56,7 @@ class Publication:
 
     def reserving(self, api: EmailSecurity) -> EmailSecurity:
         """Return the connector for calls that leave enough time to keep the rows."""
-        return api.reserving(self.seconds_to_keep)
+        return api.with_reserve(self.seconds_to_keep)
 
     def seconds_to_keep(self) -> float:
         """Return how long it takes to put the rows where the next call finds them."""

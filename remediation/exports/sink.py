@@ -82,8 +82,8 @@ class RowSink:
 
     def _new(self, rows: RawRows) -> RawRows:
         if self.status is not None:
-            rows = rows.chosen([status == self.status for status in rows.statuses])
-        new = rows.chosen(self.seen.new(rows.ids))
+            rows = rows.select([status == self.status for status in rows.statuses])
+        new = rows.select(self.seen.new(rows.ids))
         self.duplicates += len(rows) - len(new)
         self.by_status.update(new.statuses)
         return new

@@ -52,7 +52,7 @@ def count_remaining(
     if uncountable := scope_of(search).uncountable:
         return Remaining(None, all_checked=False, why_not=uncountable)
     try:
-        bounded = api.until(Deadline(api.clock, MOST_SECONDS))
+        bounded = api.with_deadline(Deadline(api.clock, MOST_SECONDS))
         if action == "RELEASE":
             held, complete = _found(bounded, search, "quarantined")
             return _sum([_copies(one, ("quarantined",)) for one in held], complete=complete)

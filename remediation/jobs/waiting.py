@@ -121,7 +121,7 @@ class _Wait:
         while True:
             # A poll may take a moment longer than the time allowed, but not as long as a call by itself.
             seconds = max(SHORTEST_POLL_SECONDS, min(self._time_left(), self._api.call_allowance_seconds))
-            api = self._api.allowing(seconds)
+            api = self._api.with_allowance(seconds)
             try:
                 job = api.get_job(self._job_id)
             except TemporaryFailure as failure:

@@ -81,7 +81,7 @@ def carry_out(api: EmailSecurity, ledger: Ledger, ids: Sequence[str], *, action_
         batch = ids[start : start + MOST_IDS]
         patient = max(api.call_allowance_seconds, PATIENCE_SECONDS)
         try:
-            _one_batch(api.allowing(patient) if ledger.changed else api, ledger, batch)
+            _one_batch(api.with_allowance(patient) if ledger.changed else api, ledger, batch)
         except PackError as failure:
             raise _interrupted(ledger, failure) from None
         done = start + len(batch)
@@ -128,7 +128,7 @@ def _look_up_lost(
 
     Returns those that are not done, and those whose state is not known.
     """
-    patient = api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
+    patient = api.with_allowance(max(api.call_allowance_seconds, PATIENCE_SECONDS))
     try:
         found = look_up(patient, ids)
         logs = read_logs(patient, found, ledger.change, LOGS_AFTER_LOSS)

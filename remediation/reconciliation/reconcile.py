@@ -143,7 +143,7 @@ def _job(api: EmailSecurity | None, sources: Sources) -> BulkJob:
 def _patient(api: EmailSecurity | None) -> EmailSecurity:
     if api is None:
         raise AssertionError("without a connection both `job` and `rows` are given")
-    return api.allowing(max(api.call_allowance_seconds, PATIENCE_SECONDS))
+    return api.with_allowance(max(api.call_allowance_seconds, PATIENCE_SECONDS))
 
 
 def _add_rows(api: EmailSecurity | None, sources: Sources, job: BulkJob, comparison: Comparison) -> BulkJob:

@@ -1,1 +1,1 @@
-"""The API's requests and answers as types: what is validated, and what the OpenAPI document says."""
+"""The API's requests and responses as types, for validation and for the OpenAPI document."""

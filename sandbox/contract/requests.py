@@ -1,4 +1,4 @@
-"""What callers send. Unknown fields are ignored, as by the API: a misspelt filter widens the search."""
+"""The bodies of requests. As in the API, unknown fields are ignored: a misspelled filter widens the search."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from sandbox.search import Criteria
 
 
 class SearchParams(BaseModel):
-    """Which messages a job acts on. Without any, on every message that was detected."""
+    """The search of a job. Without criteria it finds every message with a detection."""
 
     action_log: StrictBool = Field(
         False, description="Use listMessageActions.", json_schema_extra={**DEPRECATED, "x-sunset": NOVEMBER}
@@ -49,7 +49,7 @@ class SearchParams(BaseModel):
         return Criteria(start=_instant(self.start), end=_instant(self.end), **given)
 
     def view(self) -> dict[str, Any]:
-        """As the API gives it back, but for action_log: what was given, and the defaults of the booleans."""
+        """Return the search as in the API's responses, except action_log: the given fields, and default booleans."""
         flags = {"detections_only": self.detections_only, "submissions": self.submissions}
         return {**self.model_dump(exclude={"action_log"}, exclude_unset=True, exclude_none=True), **flags}
 
@@ -71,7 +71,7 @@ class BulkJobRequest(BaseModel):
 
 
 class MoveOneRequest(BaseModel):
-    """Where to move a message."""
+    """The destination of a message."""
 
     destination: Destination
     expected_disposition: Disposition | None = Field(
@@ -95,7 +95,7 @@ class ReleaseRequest(BaseModel):
 
 
 class ClockRequest(BaseModel):
-    """How far to let the clock go on."""
+    """The seconds to advance the clock."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -103,7 +103,7 @@ class ClockRequest(BaseModel):
 
 
 class FileRequest(BaseModel):
-    """An attachment. Without hashes of its own it gets those of its name."""
+    """An attachment. Without given hashes, it gets those of its name."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -112,7 +112,7 @@ class FileRequest(BaseModel):
 
 
 class MailRequest(BaseModel):
-    """A mail to deliver: one of its own, or (`like`) copies of one that is there, each to one of `to`."""
+    """A mail to deliver: a new mail, or (`like`) copies of an existing mail, one to each address in `to`."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -132,16 +132,16 @@ class MailRequest(BaseModel):
     in_seconds: float | None = Field(None, ge=0, le=366 * 86_400, allow_inf_nan=False)
 
     @model_validator(mode="after")
-    def _one_of_each(self) -> "MailRequest":
+    def _check_alternatives(self) -> "MailRequest":
         if self.like is None and self.sender is None:
-            raise ValueError("needs from, or like")
+            raise ValueError("needs from or like")
         if self.at is not None and self.in_seconds is not None:
-            raise ValueError("takes at or in_seconds, not both")
+            raise ValueError("accepts at or in_seconds, not both")
         return self
 
 
 class MailboxRequest(BaseModel):
-    """How the provider treats a mailbox from now on: always fine, gone, or throttled; null is as luck has it."""
+    """The provider's treatment of a mailbox: always ok, gone, or throttled; null means random."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,6 +1,6 @@
-"""What the API answers. These types are for the OpenAPI document; the answers themselves are built as plain JSON.
+"""The API's responses. These types are for the OpenAPI document; the responses themselves are built as plain JSON.
 
-They are closed, so that a field that the document doesn't know is found out.
+They forbid other fields, so that a test finds a field that the document lacks.
 """
 
 from typing import Annotated, Generic, Literal, TypeVar
@@ -31,13 +31,13 @@ Result = TypeVar("Result")
 
 
 class Shape(BaseModel):
-    """A JSON object without fields beyond those named."""
+    """A JSON object without other fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Source(Shape):
-    """Where in the request an error lies."""
+    """The place of an error in the request."""
 
     pointer: str
 
@@ -61,7 +61,7 @@ class Failure(Shape):
 
 
 class Success(Shape, Generic[Result]):
-    """A good answer."""
+    """A successful response."""
 
     success: Literal[True]
     errors: list[Remark] = Field(max_length=0)
@@ -70,24 +70,24 @@ class Success(Shape, Generic[Result]):
 
 
 class ResultInfo(Shape):
-    """Where a list of the search, of jobs or of a job's rows stands. `page` and `total_count` always say 0."""
+    """The paging of a search, of jobs or of a job's rows. `page` and `total_count` are always 0."""
 
     count: Count = Field(description="Items on this page.")
     per_page: Count
     next: str | None = Field(description="Cursor of the next page (message search).")
     previous: str | None
     page: Literal[0] = ends(NOVEMBER, "Always 0.")
-    total_count: Literal[0] = ends(NOVEMBER, "Always 0. Required by the contract although past its date.")
+    total_count: Literal[0] = ends(NOVEMBER, "Always 0. Required by the schema, although removed by its date.")
 
 
 class Listed(Success[list[Result]], Generic[Result]):
-    """One page of a list."""
+    """A page of a list."""
 
     result_info: ResultInfo
 
 
 class PlainResultInfo(Shape):
-    """Where a list that pages by number stands: every field says what it means."""
+    """The paging of a list with page numbers, with all fields correct."""
 
     count: Count = Field(description="Items on this page.")
     page: Count
@@ -96,19 +96,19 @@ class PlainResultInfo(Shape):
 
 
 class Numbered(Success[list[Result]], Generic[Result]):
-    """One page of a list that pages by number."""
+    """A page of a list with page numbers."""
 
     result_info: PlainResultInfo = maybe_absent()
 
 
 class Underway(Success[Annotated[list[str], Field(max_length=0)]]):
-    """A search whose result isn't there yet."""
+    """A search without a result yet."""
 
     result_info: ResultInfo
 
 
 class JobMove(Shape):
-    """What a MOVE job does."""
+    """The action of a MOVE job."""
 
     type: Literal["MOVE"]
     destination: Destination
@@ -116,13 +116,13 @@ class JobMove(Shape):
 
 
 class JobRelease(Shape):
-    """What a RELEASE job does."""
+    """The action of a RELEASE job."""
 
     type: Literal["RELEASE"]
 
 
 class EchoedSearchParams(Shape):
-    """A job's search as it was asked for."""
+    """The search of a job as requested."""
 
     action_log: bool = ends(NOVEMBER, "Use listMessageActions.")
     detections_only: bool
@@ -163,37 +163,37 @@ class BulkJob(Shape):
     messages_failed: Count
     messages_skipped: Count
     messages_cancelled: Count = Field(
-        description="Rows cancelled before they were taken up, and rows whose attempt was in flight when the job ended."
+        description="Rows cancelled before their attempt, and rows whose attempt was in progress when the job ended."
     )
 
 
 class DeletedJob(Shape):
-    """The job that was deleted."""
+    """The deleted job."""
 
     id: UuidText
 
 
 class MessageMove(JobMove):
-    """What a MOVE job does to one copy."""
+    """The action of a MOVE job on one copy."""
 
     client_recipient: str
 
 
 class MessageRelease(JobRelease):
-    """What a RELEASE job does to one copy."""
+    """The action of a RELEASE job on one copy."""
 
     client_recipient: str
 
 
 class ActionLogProperties(Shape):
-    """Where a message went, and who asked for it."""
+    """The destination of a message, and the requester."""
 
     folder: str
     requested_by: str
 
 
 class ActionLogEntry(Shape):
-    """Something done to a message after delivery, as messages had it embedded."""
+    """An action on a message after delivery, as it was embedded in messages."""
 
     completed_at: Moment
     completed_timestamp: str = ends(NOVEMBER, "Use completed_at.")
@@ -203,7 +203,7 @@ class ActionLogEntry(Shape):
 
 
 class MessageActionProperties(Shape):
-    """What an action was about. Which of them an operation has is not documented."""
+    """The details of an action. Which of them an operation has is not documented."""
 
     folder: str | None
     requested_by: str | None
@@ -214,7 +214,7 @@ class MessageActionProperties(Shape):
 
 
 class MessageActionEntry(Shape):
-    """One attempt to do something to a message after delivery. It names no recipient and no job."""
+    """One attempt of an action on a message after delivery. It names no recipient and no job."""
 
     operation: Literal["PREVIEW", "QUARANTINE_RELEASE", "SUBMISSION", "MOVE"]
     started_at: Moment | None
@@ -225,13 +225,13 @@ class MessageActionEntry(Shape):
 
 
 class Preview(Shape):
-    """A picture of a message's body."""
+    """An image of the body of a message."""
 
     screenshot: str = Field(description="PNG in base64.")
 
 
 class Finding(Shape):
-    """Why a message was detected."""
+    """A reason for the detection of a message."""
 
     attachment: str | None
     detail: str | None
@@ -245,7 +245,7 @@ class Finding(Shape):
 
 
 class MessageProperties(Shape):
-    """How lists of allowed and blocked senders treated a message."""
+    """The effect of the lists of allowed and blocked senders on a message."""
 
     allowlisted_pattern: str | None
     allowlisted_pattern_type: AllowlistPatternType | None
@@ -255,7 +255,7 @@ class MessageProperties(Shape):
 
 
 class Validation(Shape):
-    """What the sender's checks gave."""
+    """The results of the sender checks."""
 
     comment: str | None
     dkim: ValidationStatus | None
@@ -304,7 +304,7 @@ class MessageDetails(Shape):
 
 
 class BulkJobMessage(Shape):
-    """One message in one recipient's mailbox, as a job sees it."""
+    """A row of a job: one message in one recipient's mailbox."""
 
     message_id: UuidText = Field(description="Row identifier within the job, not the RFC 5322 Message-ID.")
     postfix_id: str
@@ -315,14 +315,14 @@ class BulkJobMessage(Shape):
     status: MessageStatus
     status_message: str | None
     retry_count: Count
-    retry_after: Moment | None = Field(description="When a failed action is tried again.")
+    retry_after: Moment | None = Field(description="Time of the next attempt of a failed action.")
     created_at: Moment
     processed_at: Moment | None
     message: MessageDetails = maybe_absent()
 
 
 class MoveRow(Shape):
-    """What became of one recipient's copy."""
+    """The outcome for one recipient's copy."""
 
     success: bool
     completed_at: Moment | None = Field(description="In UTC.")
@@ -336,7 +336,7 @@ class MoveRow(Shape):
 
 
 class ReleaseRow(Shape):
-    """What became of one message, its recipients by outcome."""
+    """The outcome for one message: its recipients by result."""
 
     id: str
     delivered: list[str] | None
@@ -346,7 +346,7 @@ class ReleaseRow(Shape):
 
 
 class TokenState(Shape):
-    """A token that is good."""
+    """The status of a token."""
 
     id: str
     status: Literal["active", "disabled", "expired"]

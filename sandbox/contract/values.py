@@ -1,4 +1,4 @@
-"""The closed sets of values, and the formats, that requests and answers are made of."""
+"""The enumerations and formats of requests and responses."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -44,12 +44,12 @@ AllowlistPatternType = Literal[
 ]
 
 
-def _checked_instant(text: str) -> str:
+def _check_instant(text: str) -> str:
     parse_instant(text)
     return text
 
 
-def _plain_boolean(value: object) -> object:
+def _read_boolean(value: object) -> object:
     if isinstance(value, bool):
         return value
     if value in ("true", "false"):
@@ -59,14 +59,14 @@ def _plain_boolean(value: object) -> object:
 
 _DATE_TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
 
-DateTimeText = Annotated[StrictStr, AfterValidator(_checked_instant), WithJsonSchema(_DATE_TIME)]
-"""A date-time in a request: RFC 3339 with a zone, kept as it was written."""
+DateTimeText = Annotated[StrictStr, AfterValidator(_check_instant), WithJsonSchema(_DATE_TIME)]
+"""A date-time in a request: RFC 3339 with a zone, kept as written."""
 
-QueryBoolean = Annotated[bool, BeforeValidator(_plain_boolean)]
-"""`true` or `false`, and no other word for them."""
+QueryBoolean = Annotated[bool, BeforeValidator(_read_boolean)]
+"""A boolean in a query: only `true` or `false`."""
 
 Moment = Annotated[str, WithJsonSchema(_DATE_TIME)]
-"""A date-time in an answer."""
+"""A date-time in a response."""
 
 UuidText = Annotated[
     str,
@@ -74,7 +74,7 @@ UuidText = Annotated[
 ]
 Count = Annotated[int, Field(ge=0)]
 
-# In the document alone: pydantic's own `deprecated` warns whoever reads the field, and here that's the server itself.
+# Only for the document: pydantic's own `deprecated` warns on each read, which here is by the server itself.
 DEPRECATED: dict[str, Any] = {"deprecated": True}
 
 
@@ -83,12 +83,12 @@ DECEMBER: Final = "2026-12-01T00:00:00Z"
 
 
 def maybe_absent(**described: Any) -> Any:
-    """A field that may be missing but not null, and that has no default to tell of."""
+    """Return a field that may be missing but not null, without a default in the document."""
     return Field(default=None, json_schema_extra=_without_default, **described)
 
 
 def ends(date: str, described: str, **more: Any) -> Any:
-    """A field that may be missing, for it is gone from its end of life on."""
+    """Return a field that may be missing, because the API removes it on a date."""
 
     def marked(schema: dict[str, Any]) -> None:
         _without_default(schema)

@@ -1,1 +1,1 @@
-"""The operations of the remote API, and the sandbox's own controls."""
+"""The routes of the API's operations, and of the sandbox's own controls."""

@@ -1,4 +1,4 @@
-"""The six operations on bulk action jobs."""
+"""The routes of the six operations on bulk action jobs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from sandbox.job_life import JobEndedError, JobRunningError
 from sandbox.jobs import JobOrder, job_message_view, job_view
 from sandbox.operations import CANCEL_JOB, CREATE_JOB, DELETE_JOB, GET_JOB, LIST_JOB_MESSAGES, LIST_JOBS
 from sandbox.paging import cut, first_of
-from sandbox.routes.asked import (
+from sandbox.routes.context import (
     FIRST_PAGE,
     PER_PAGE,
     JobId,
@@ -28,14 +28,14 @@ from sandbox.routes.asked import (
     job_of,
     token_of,
 )
-from sandbox.routes.documents import documented
+from sandbox.routes.documents import route_arguments
 
 router = APIRouter()
 
 Item = TypeVar("Item")
 
 
-@router.get(**documented(LIST_JOBS, {200: Listed[BulkJob]}))
+@router.get(**route_arguments(LIST_JOBS, {200: Listed[BulkJob]}))
 async def list_jobs(
     request: Request,
     account: ThisAccount,
@@ -47,7 +47,7 @@ async def list_jobs(
     """List bulk action jobs, the latest first."""
     lag = faults_met(request).shaping.get("lag")
     with account.present() as now:
-        jobs = account.jobs.listed(action_type, status)
+        jobs = account.jobs.list_jobs(action_type, status)
         if lag is not None:
             latest = now - round((lag.seconds or 0) * SECOND)
             jobs = [job for job in jobs if job.created_at <= latest]
@@ -55,9 +55,9 @@ async def list_jobs(
         return _page_of(request, account, jobs, purpose, page, per_page, lambda job: job_view(job, now))
 
 
-@router.post(**documented(CREATE_JOB, {201: Success[BulkJob]}))
+@router.post(**route_arguments(CREATE_JOB, {201: Success[BulkJob]}))
 async def create_job(request: Request, account: ThisAccount, body: BulkJobRequest) -> Response:
-    """Create a bulk action job. Two equal calls make two jobs: the API knows no idempotency."""
+    """Create a bulk action job. Two equal calls create two jobs, because the API has no idempotency keys."""
     if body.action == "MOVE" and body.destination is None:
         raise ApiError(400, Notice(envelope.BAD_REQUEST, "destination is required when action is MOVE", "/destination"))
     order = JobOrder(
@@ -73,18 +73,18 @@ async def create_job(request: Request, account: ThisAccount, body: BulkJobReques
     fail = faults_met(request).shaping.get("fail_job")
     with account.present() as now:
         job = account.jobs.create(order, now, token_of(request).name, fail.rows if fail else None)
-        account.took_effect(CREATE_JOB.id, job.job_id)
+        account.record_effect(CREATE_JOB.id, job.job_id)
         return good(job_view(job, now), status=201)
 
 
-@router.get(**documented(GET_JOB, {200: Success[BulkJob]}))
+@router.get(**route_arguments(GET_JOB, {200: Success[BulkJob]}))
 async def get_job(account: ThisAccount, job_id: JobId) -> Response:
     """Get a bulk action job."""
     with account.present() as now:
         return good(job_view(job_of(account, job_id), now))
 
 
-@router.delete(**documented(DELETE_JOB, {200: Success[DeletedJob]}, 409))
+@router.delete(**route_arguments(DELETE_JOB, {200: Success[DeletedJob]}, 409))
 async def delete_job(account: ThisAccount, job_id: JobId) -> Response:
     """Delete a bulk action job. Only COMPLETED, CANCELLED or FAILED jobs can be deleted."""
     with account.present():
@@ -98,11 +98,11 @@ async def delete_job(account: ThisAccount, job_id: JobId) -> Response:
                     envelope.CONFLICT, f"Only completed, cancelled or failed jobs can be deleted: it is {job.status}"
                 ),
             ) from None
-        account.took_effect(DELETE_JOB.id, job.job_id)
+        account.record_effect(DELETE_JOB.id, job.job_id)
         return good({"id": job.job_id})
 
 
-@router.post(**documented(CANCEL_JOB, {200: Success[BulkJob]}, 409))
+@router.post(**route_arguments(CANCEL_JOB, {200: Success[BulkJob]}, 409))
 async def cancel_job(account: ThisAccount, job_id: JobId) -> Response:
     """Cancel a job. Pending messages are not processed; the job stays visible."""
     with account.present() as now:
@@ -111,11 +111,11 @@ async def cancel_job(account: ThisAccount, job_id: JobId) -> Response:
             account.jobs.cancel(job, now)
         except JobEndedError:
             raise ApiError(409, Notice(envelope.CONFLICT, f"The job has ended already: it is {job.status}")) from None
-        account.took_effect(CANCEL_JOB.id, job.job_id)
+        account.record_effect(CANCEL_JOB.id, job.job_id)
         return good(job_view(job, now))
 
 
-@router.get(**documented(LIST_JOB_MESSAGES, {200: Listed[BulkJobMessage]}))
+@router.get(**route_arguments(LIST_JOB_MESSAGES, {200: Listed[BulkJobMessage]}))
 async def list_job_messages(
     request: Request,
     account: ThisAccount,
@@ -127,7 +127,7 @@ async def list_job_messages(
     """List the messages of a job, one row per message and recipient."""
     with account.present() as now:
         job = job_of(account, job_id)
-        rows = job.listed(status, account.settings.row_order)
+        rows = job.list_rows(status, account.settings.row_order)
         purpose = ["rows", job.job_id, status]
         return _page_of(
             request,
@@ -167,6 +167,6 @@ def _page_of(
 
 
 async def _ignored(request: Request) -> tuple[str, ...]:
-    """The search parameters that the API has never heard of and passes over: the search is wider than was meant."""
+    """Return the unknown search parameters. The API ignores them, so the search is wider than intended."""
     body = await request.json()
     return tuple(name for name in body["search_params"] if name not in SearchParams.model_fields)

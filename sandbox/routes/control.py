@@ -1,4 +1,4 @@
-"""The sandbox's own controls under /_sandbox: no credentials, no rate limit, and no part of the API."""
+"""The sandbox's own controls below /_sandbox, without credentials and rate limit. They are not part of the API."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from sandbox.faults import Fault
 from sandbox.message import CLEAN, DELIVERED, Attachment, Message, Sender
 from sandbox.operations import BASE_PATH, CONTROL_PATH
 from sandbox.post_delivery import Timestamps, post_delivery_events
-from sandbox.routes.asked import account_of, answer, base_url
+from sandbox.routes.context import account_of, answer, base_url
 
 router = APIRouter(prefix=CONTROL_PATH, include_in_schema=False)
 
@@ -25,7 +25,7 @@ def _plain(body: object, status: int = 200) -> Response:
 
 @router.get("/health")
 async def health(request: Request) -> Response:
-    """Whether it serves, where, and how late it is there."""
+    """Return that the sandbox is ready, with its URL and its time."""
     account = account_of(request)
     with account.present() as now:
         return _plain(
@@ -42,19 +42,19 @@ async def health(request: Request) -> Response:
 
 @router.get("/openapi.json")
 async def openapi(request: Request) -> Response:
-    """The OpenAPI document of the API that is played."""
+    """Return the OpenAPI document of the API."""
     return _plain(request.app.openapi())
 
 
 @router.get("/truth")
 async def truth(request: Request) -> Response:
-    """What really happened: jobs, calls, effects, messages moved and released, faults."""
+    """Return everything that happened: jobs, calls, effects, moved and released messages, faults."""
     return _plain(account_of(request).truth())
 
 
 @router.get("/post_delivery_events")
 async def events(request: Request, job_id: str | None = None, timestamps: Timestamps = "rfc3339") -> Response:
-    """What Logpush would deliver of `email_security_post_delivery_events` by now, one JSON object a line."""
+    """Return the records of the Logpush dataset `email_security_post_delivery_events`, one JSON object per line."""
     account = account_of(request)
     with account.present():
         records = post_delivery_events(account, job_id=job_id, timestamps=timestamps)
@@ -64,7 +64,7 @@ async def events(request: Request, job_id: str | None = None, timestamps: Timest
 
 @router.post("/faults")
 async def script_fault(request: Request, body: Fault) -> Response:
-    """Script a fault; see `sandbox.faults` for the kinds."""
+    """Add a fault; see `sandbox.faults` for the kinds."""
     account = account_of(request)
     account.faults.enter(body)
     return _plain({"faults": account.faults.view()}, 201)
@@ -82,7 +82,7 @@ async def clear_faults(request: Request) -> Response:
 
 @router.post("/clock")
 async def advance_clock(request: Request, body: ClockRequest) -> Response:
-    """Let a manual clock go on."""
+    """Advance a manual clock."""
     try:
         now = account_of(request).advance(body.advance_seconds)
     except RuntimeError as problem:
@@ -92,7 +92,7 @@ async def advance_clock(request: Request, body: ClockRequest) -> Response:
 
 @router.post("/mailboxes")
 async def script_mailbox(request: Request, body: MailboxRequest) -> Response:
-    """Decide what happens when messages in this mailbox are moved or released."""
+    """Set the outcome of moves and releases in a mailbox."""
     account = account_of(request)
     with account.present():
         if body.trouble is None:
@@ -104,7 +104,7 @@ async def script_mailbox(request: Request, body: MailboxRequest) -> Response:
 
 @router.post("/mail")
 async def deliver_mail(request: Request, body: MailRequest) -> Response:
-    """Deliver a mail, now or at an instant."""
+    """Deliver a mail, now or at a time."""
     account = account_of(request)
     with account.present() as now:
         at = parse_instant(body.at) if body.at else now + round((body.in_seconds or 0.0) * SECOND)
@@ -146,7 +146,7 @@ def _own(account: Account, mail: MailRequest, at: Instant) -> Message:
 def _copies(account: Account, mail: MailRequest, at: Instant) -> list[Message]:
     model = account.tenant.by_id(mail.like or "")
     if model is None:
-        raise ApiError(404, Notice(envelope.NOT_FOUND, "There is no message with this ID to copy", "/like"))
+        raise ApiError(404, Notice(envelope.NOT_FOUND, "No message has this ID", "/like"))
     return [
         account.tenant.add(
             time=at,
@@ -165,12 +165,12 @@ def _copies(account: Account, mail: MailRequest, at: Instant) -> list[Message]:
 
 def _attachments(mail: MailRequest) -> tuple[Attachment, ...]:
     files: list[Attachment] = []
-    for asked in mail.attachments:
-        made = attachment(asked.name, "application/octet-stream", asked.name.encode())
+    for wanted in mail.attachments:
+        made = attachment(wanted.name, "application/octet-stream", wanted.name.encode())
         fields: dict[str, Any] = {
             name: getattr(made, name) for name in ("name", "content_type", "md5", "sha1", "sha256")
         }
-        if asked.sha256:
-            fields["sha256"] = asked.sha256.casefold()
+        if wanted.sha256:
+            fields["sha256"] = wanted.sha256.casefold()
         files.append(Attachment(**fields))
     return tuple(files)

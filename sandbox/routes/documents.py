@@ -1,4 +1,4 @@
-"""The OpenAPI document: every status that an operation can answer, with its shape."""
+"""The OpenAPI document: the responses of every operation, by status."""
 
 from typing import Any, Final
 
@@ -9,24 +9,24 @@ from sandbox.contract.results import Failure
 from sandbox.operations import BASE_PATH, Operation
 
 _REFUSALS: Final = {
-    400: "The request makes no sense, or brought no credentials.",
-    401: "The token is not known, or was revoked.",
-    403: "The token may not do this, or not in this account, or not from this address.",
-    404: "There is no such thing.",
-    409: "Not in the state that the job is in.",
+    400: "The request is invalid, or has no credentials.",
+    401: "The token is unknown or revoked.",
+    403: "The token lacks the permission, or may not be used for this account or from this address.",
+    404: "Not found.",
+    409: "The state of the job does not allow it.",
     429: "Too many requests: refused until the window ends.",
 }
 _HEADERS: Final[dict[str, Any]] = {
     "Ratelimit": {"description": "Calls left, seconds to the reset.", "schema": {"type": "string"}},
     "Ratelimit-Policy": {"description": "Calls in a window, its seconds.", "schema": {"type": "string"}},
-    "cf-ray": {"description": "Names this call in the vendor's logs.", "schema": {"type": "string"}},
+    "cf-ray": {"description": "ID of this call in Cloudflare's logs.", "schema": {"type": "string"}},
 }
 
 
-def documented(operation: Operation, good: dict[int, type[Any]], *refusals: int) -> dict[str, Any]:
-    """The arguments of a route: its path, ID and answers. 400, 401, 403 and 429 can meet every operation."""
+def route_arguments(operation: Operation, good: dict[int, type[Any]], *refusals: int) -> dict[str, Any]:
+    """Return the arguments of a route: path, ID and responses. Every operation can answer 400, 401, 403 and 429."""
     answers: dict[int | str, dict[str, Any]] = {
-        status: {"model": model, "description": "Done." if status != 202 else "Slow: poll the URL in Location."}
+        status: {"model": model, "description": "Success." if status != 202 else "Slow: poll the URL in Location."}
         for status, model in good.items()
     }
     if 202 in answers:
@@ -44,18 +44,18 @@ def documented(operation: Operation, good: dict[int, type[Any]], *refusals: int)
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """The document of an application's routes, made once."""
+    """Return the document of an application's routes. It is created once."""
     if app.openapi_schema is None:
         made = get_openapi(
             title="Cloudflare Email Security sandbox",
             version="2026-11",
-            description="Bulk action jobs, message search, move and release, as the remote API has them.",
+            description="Bulk action jobs, message search, move and release, as in the Cloudflare API.",
             routes=app.routes,
             separate_input_output_schemas=app.separate_input_output_schemas,
         )
         for path in made["paths"].values():
             for operation in path.values():
-                # The framework's own answer to a bad request, which the exception handlers replace with 400.
+                # The framework's response to an invalid request, which the exception handlers replace with 400.
                 operation["responses"].pop("422", None)
                 for answer in operation["responses"].values():
                     answer["headers"] = {**_HEADERS, **answer.get("headers", {})}

@@ -1,4 +1,4 @@
-"""One message: what it is, what was done to it after delivery, and a picture of it."""
+"""The routes of one message: its details, its action log, and its preview image."""
 
 from typing import Annotated, Any, Final
 
@@ -14,8 +14,8 @@ from sandbox.message import CLEAN, LogEntry, Message
 from sandbox.message_details import message_details
 from sandbox.operations import GET_MESSAGE, GET_MESSAGE_PREVIEW, LIST_MESSAGE_ACTIONS
 from sandbox.paging import cut, first_of
-from sandbox.routes.asked import FIRST_PAGE, PER_PAGE, Page, PerPage, ThisAccount, faults_met, good, token_of
-from sandbox.routes.documents import documented
+from sandbox.routes.context import FIRST_PAGE, PER_PAGE, Page, PerPage, ThisAccount, faults_met, good, token_of
+from sandbox.routes.documents import route_arguments
 
 router = APIRouter()
 
@@ -25,19 +25,16 @@ InvestigateId = Annotated[str, Path(examples=["4Njp3P0STMz2c02Q-2024-01-05T10:00
 _PICTURE: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
-@router.get(**documented(GET_MESSAGE, {200: Success[MessageDetails]}))
+@router.get(**route_arguments(GET_MESSAGE, {200: Success[MessageDetails]}))
 async def get_message(
     account: ThisAccount,
     investigate_id: InvestigateId,
     submission: Annotated[
         QueryBoolean,
-        Query(
-            description="true: only the store of submissions is searched. false or absent: only the store of ordinary "
-            "mail."
-        ),
+        Query(description="true: search only submissions. false or absent: search only ordinary mail."),
     ] = False,
 ) -> Response:
-    """One message."""
+    """Get a message."""
     with account.present() as now:
         message = _message_of(account, investigate_id, now)
         if message.submission != submission:
@@ -45,7 +42,7 @@ async def get_message(
         return good(message_details(account.tenant, message, now))
 
 
-@router.get(**documented(LIST_MESSAGE_ACTIONS, {200: Numbered[MessageActionEntry]}))
+@router.get(**route_arguments(LIST_MESSAGE_ACTIONS, {200: Numbered[MessageActionEntry]}))
 async def list_message_actions(
     request: Request,
     account: ThisAccount,
@@ -53,7 +50,7 @@ async def list_message_actions(
     page: Page = FIRST_PAGE,
     per_page: PerPage = PER_PAGE,
 ) -> Response:
-    """What was done to a message after delivery, the latest attempt first. Replaces the embedded action_log."""
+    """List the actions on a message after delivery, latest attempt first. Replaces the embedded action_log."""
     with account.present() as now:
         log = list(reversed(_message_of(account, investigate_id, now).log or []))
         hidden = "empty_page" in faults_met(request).shaping
@@ -61,9 +58,9 @@ async def list_message_actions(
         return good([_entry_view(entry) for entry in shown], numbered_page_info(len(shown), per_page, page, len(log)))
 
 
-@router.get(**documented(GET_MESSAGE_PREVIEW, {200: Success[Preview]}))
+@router.get(**route_arguments(GET_MESSAGE_PREVIEW, {200: Success[Preview]}))
 async def get_message_preview(request: Request, account: ThisAccount, investigate_id: InvestigateId) -> Response:
-    """Picture of the body, only of messages with a detection. It leaves an entry in the action log."""
+    """Get an image of the body, only for messages with a detection. It adds an entry to the action log."""
     with account.present() as now:
         message = _message_of(account, investigate_id, now)
         if message.disposition == CLEAN:
@@ -84,7 +81,7 @@ def _not_found() -> ApiError:
 
 
 def _entry_view(entry: LogEntry) -> dict[str, Any]:
-    """The contract's MessageActionEntry: it names no recipient and no job."""
+    """Return the MessageActionEntry of the API's schema. It names no recipient and no job."""
     return {
         "operation": entry.operation,
         "started_at": iso(entry.at if entry.started_at is None else entry.started_at),

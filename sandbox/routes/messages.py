@@ -1,4 +1,4 @@
-"""The message search, and moving and releasing messages by their IDs."""
+"""The routes of the message search, and of moving and releasing messages by ID."""
 
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -20,7 +20,7 @@ from sandbox.message import Message
 from sandbox.message_details import message_details
 from sandbox.operations import MOVE_MESSAGE, MOVE_MESSAGES, RELEASE_MESSAGES, SEARCH_MESSAGES
 from sandbox.paging import cut, first_of, search_purpose
-from sandbox.routes.asked import (
+from sandbox.routes.context import (
     PER_PAGE,
     Page,
     PerPage,
@@ -31,7 +31,7 @@ from sandbox.routes.asked import (
     good,
     token_of,
 )
-from sandbox.routes.documents import documented
+from sandbox.routes.documents import route_arguments
 from sandbox.search import Criteria, find
 
 router = APIRouter()
@@ -39,7 +39,7 @@ router = APIRouter()
 _SEARCH_ID = "search_id"
 
 
-@router.get(**documented(SEARCH_MESSAGES, {200: Listed[MessageDetails], 202: Underway}))
+@router.get(**route_arguments(SEARCH_MESSAGES, {200: Listed[MessageDetails], 202: Underway}))
 async def search_messages(
     request: Request,
     account: ThisAccount,
@@ -62,7 +62,7 @@ async def search_messages(
     per_page: PerPage = PER_PAGE,
     page: Annotated[Page | None, Query(deprecated=True, json_schema_extra={"x-sunset": NOVEMBER_TEXT})] = None,
 ) -> Response:
-    """Search messages: what a bulk job with the same parameters would find, but for those that the search lacks."""
+    """Search messages, as a bulk job with the same parameters does. The search supports fewer parameters."""
     with account.present() as now:
         criteria = Criteria(
             start=_start(start, now),
@@ -88,7 +88,7 @@ async def search_messages(
             return _later(request, account, purpose, ready_at, per_page)
         if "repeat_page" in faults_met(request).shaping:
             after = page = None
-        # `page` is past its date, and the official SDK still pages by it: what the API does with it is not documented.
+        # `page` is removed, but the official SDK still uses it. What the API does with it is not documented.
         skip = first_of(page, per_page) if page is not None and after is None else 0
         found = find(account.tenant, criteria, now, after=after, skip=skip, most=per_page + 1)
         return _page_of_search(request, account, found, purpose, per_page, now)
@@ -113,7 +113,7 @@ def _after(account: Account, purpose: object, cursor: str | None) -> tuple[int, 
 
 
 def _ready_at(request: Request, account: Account, purpose: object, now: Instant, *, continued: bool) -> Instant:
-    """When the result is there. The address to poll carries it, so that the sandbox has nothing to remember."""
+    """Return the time of the result. It is part of the URL to poll, so that the sandbox stores no state."""
     given = request.query_params.get(_SEARCH_ID)
     if given is not None:
         position = account.cursors.open(["slow", purpose], given)
@@ -147,20 +147,20 @@ def _page_of_search(
     return good(details, page_info(len(details), per_page, next_cursor))
 
 
-@router.post(**documented(MOVE_MESSAGES, {200: Success[list[MoveRow]]}))
+@router.post(**route_arguments(MOVE_MESSAGES, {200: Success[list[MoveRow]]}))
 async def move_messages(request: Request, account: ThisAccount, body: MoveRequest) -> Response:
-    """Move an explicit list of messages: one result row per message and recipient. Needs an active integration."""
+    """Move a list of messages: one result row per message and recipient. Needs an active integration."""
     with account.present() as now:
         rows = [
             row
             for investigate_id in body.ids
             for row in _move(account, investigate_id, body.destination, now, token_of(request).name)
         ]
-        account.took_effect(MOVE_MESSAGES.id, *body.ids)
+        account.record_effect(MOVE_MESSAGES.id, *body.ids)
         return good(rows)
 
 
-@router.post(**documented(MOVE_MESSAGE, {200: Success[list[MoveRow]]}))
+@router.post(**route_arguments(MOVE_MESSAGE, {200: Success[list[MoveRow]]}))
 async def move_message(
     request: Request, account: ThisAccount, investigate_id: Annotated[str, Path()], body: MoveOneRequest
 ) -> Response:
@@ -169,7 +169,7 @@ async def move_message(
         if account.tenant.by_id(investigate_id) is None:
             raise ApiError(404, Notice(envelope.NOT_FOUND, "Message not found"))
         rows = _move(account, investigate_id, body.destination, now, token_of(request).name)
-        account.took_effect(MOVE_MESSAGE.id, investigate_id)
+        account.record_effect(MOVE_MESSAGE.id, investigate_id)
         return good(rows)
 
 
@@ -209,17 +209,17 @@ def _move_row(
     }
 
 
-@router.post(**documented(RELEASE_MESSAGES, {200: Success[list[ReleaseRow]]}))
+@router.post(**route_arguments(RELEASE_MESSAGES, {200: Success[list[ReleaseRow]]}))
 async def release_messages(request: Request, account: ThisAccount, body: ReleaseRequest) -> Response:
-    """Release an explicit list of quarantined messages: one result row per message, its recipients by outcome."""
+    """Release a list of quarantined messages: one result row per message, with its recipients by outcome."""
     with account.present() as now:
         rows = [_release(account, investigate_id, now, token_of(request).name) for investigate_id in body.ids]
-        account.took_effect(RELEASE_MESSAGES.id, *body.ids)
+        account.record_effect(RELEASE_MESSAGES.id, *body.ids)
         return good(rows)
 
 
 def _release(account: Account, investigate_id: str, now: Instant, by: str) -> dict[str, Any]:
-    """A row for a message that isn't there has no recipients at all: that is how the caller can tell."""
+    """Release a message and return its row. For a message that does not exist, the row has no recipients."""
     row: dict[str, Any] = {"id": investigate_id, "delivered": [], "failed": [], "undelivered": []}
     message = account.tenant.by_id(investigate_id)
     if message is None or message.time > now:
@@ -240,5 +240,5 @@ def _release(account: Account, investigate_id: str, now: Instant, by: str) -> di
     return row
 
 
-# By (done, was not quarantined): what was never held is a failure of the request, the rest one of the delivery.
+# By (done, was not quarantined): releasing a message that is not quarantined is "failed", other failures "undelivered".
 _RELEASED_AS = {(True, False): "delivered", (False, True): "failed", (False, False): "undelivered"}

@@ -1,4 +1,4 @@
-"""Token verification, for user tokens and for those that an account owns."""
+"""The routes of token verification, for user tokens and account tokens."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -6,24 +6,24 @@ from sandbox import envelope
 from sandbox.contract.results import Success, TokenState
 from sandbox.envelope import Notice
 from sandbox.operations import VERIFY_ACCOUNT_TOKEN, VERIFY_USER_TOKEN
-from sandbox.routes.asked import ThisAccount, answer, token_of
-from sandbox.routes.documents import documented
+from sandbox.routes.context import ThisAccount, answer, token_of
+from sandbox.routes.documents import route_arguments
 
 router = APIRouter()
 
-# The code of a failed authentication in a good answer: the real service does just that.
+# The API does return the code of a failed authentication in a successful response.
 _VALID = Notice(envelope.AUTHENTICATION, "This API Token is valid and active")
 
 
-@router.get(**documented(VERIFY_USER_TOKEN, {200: Success[TokenState]}))
+@router.get(**route_arguments(VERIFY_USER_TOKEN, {200: Success[TokenState]}))
 async def verify_user_token(request: Request) -> Response:
-    """Say whether the token is good."""
+    """Verify a user token."""
     return _state(request)
 
 
-@router.get(**documented(VERIFY_ACCOUNT_TOKEN, {200: Success[TokenState]}))
+@router.get(**route_arguments(VERIFY_ACCOUNT_TOKEN, {200: Success[TokenState]}))
 async def verify_account_token(request: Request, _: ThisAccount) -> Response:
-    """Say whether the token is good, for a token that the account owns."""
+    """Verify an account token."""
     return _state(request)
 
 

@@ -41,9 +41,15 @@ def test_it_is_accepted_with_a_warning_until_its_date_and_refused_from_it_on(
     sandbox: RunningSandbox, api: EmailSecurity, ended: EndedParameter, params: Any, run: Any, more: Any
 ) -> None:
     before = run({**params, **more}, at(api, ended.ends - LAST))
-    assert sum(f"{ended.name} ends on {ended.date} and was not sent" in said for said in before["warnings"]) == 1
+    assert (
+        sum(
+            f"{ended.name} is deprecated and was not sent (removed on {ended.date})" in said
+            for said in before["warnings"]
+        )
+        == 1
+    )
     effects = sandbox.state.truth()["effects"]
-    with pytest.raises(ParameterError, match=f"ended on {ended.date}") as caught:
+    with pytest.raises(ParameterError, match=f"was removed on {ended.date}") as caught:
         run({**params, **more}, at(api, ended.ends))
     assert (caught.value.exit_code, caught.value.applied) == (2, "no")
     assert [problem["pointer"] for problem in caught.value.problems] == [ended.pointer]

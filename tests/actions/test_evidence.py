@@ -550,7 +550,7 @@ def test_calls_that_could_not_be_recorded_are_told(tmp_path: Path) -> None:
 
 def test_a_call_that_cant_be_recorded_is_made_all_the_same(tmp_path: Path) -> None:
     api = connected(Listing(1, listed(1)))
-    with api.recording(tmp_path / "calls") as recording:
+    with api.record_calls(tmp_path / "calls") as recording:
         assert recording.call_record is not None
         recording.call_record.close()
         assert recording.get_job(JOB_ID).job_id == JOB_ID

@@ -122,7 +122,7 @@ def test_the_wait_the_export_and_the_bundle_say_that_cancelled_messages_may_have
     start_sandbox: Start, connect: Connect, tmp_path: Path
 ) -> None:
     _, api, told = cancelled(start_sandbox, connect, tmp_path / "a.ndjson", moved=1.0)
-    note = "8 messages were cancelled, and some may have been moved or released all the same"
+    note = "8 messages were cancelled; some may still have been moved or released"
     params: dict[str, Any] = {"job_id": told["job_id"]}
     waited = wait_for_job.run(params, api)
     bundle = {**params, "evidence": "bundle", "destination": str(tmp_path / "bundle")}
@@ -139,8 +139,8 @@ def test_a_create_that_cancels_its_job_or_a_duplicate_says_so_too() -> None:
     counters = {"messages_pending": 0, "messages_successful": 0, "messages_failed": 0, "messages_skipped": 0}
     document = {"job_id": JOB_ID, "status": "CANCELLED", "total_messages_discovered": 9, **counters}
     assert BulkJob.read({**document, "messages_cancelled": 9}, "job").cancelled_note == (
-        "9 messages were cancelled, and some may have been moved or released all the same: those in flight when the "
-        "job ended"
+        "9 messages were cancelled; some may still have been moved or released, if they were in progress when the job "
+        "ended"
     )
     for none in ({"messages_cancelled": 0}, {}, {"messages_cancelled": None}):
         assert BulkJob.read({**document, **none}, "job").cancelled_note is None

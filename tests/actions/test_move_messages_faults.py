@@ -231,7 +231,7 @@ class TestFaults:
         ids = any_ids(api, 1500)
         sandbox.state.faults.add("moveMessages", "rate_limit", retry_after=40)
         with pytest.raises(PartlyApplied) as caught:
-            move(api.until(Deadline(api.clock, 60)), ids=ids)
+            move(api.with_deadline(Deadline(api.clock, 60)), ids=ids)
         assert caught.value.resume == {"ids": ids[1000:]}
 
 

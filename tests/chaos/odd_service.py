@@ -158,7 +158,7 @@ class OddService:
         """Somebody else makes a job; or deletes so many as move the first job of a worker to the page before."""
         if not self._churn or page < 2 or self._page_size is None:
             return
-        jobs, start = self._account.jobs.listed(), (page - 1) * self._page_size
+        jobs, start = self._account.jobs.list_jobs(), (page - 1) * self._page_size
         places = [place for place, job in enumerate(jobs) if job.requested_by != OTHERS]
         rows = places[0] - start + 1 if places else 0
         ended = [job for job in jobs[:start] if job.ended]

@@ -75,6 +75,6 @@ def world(schedule: Schedule) -> Iterator[World]:
             new_foreign_job(account, comments[place % len(comments)], ended=ended)
         for fault in schedule.faults:
             account.faults.add(**fault)
-        listed = account.jobs.listed
-        with mock.patch.object(account.jobs, "listed", lambda *filters: service.listed(listed(*filters))):
+        listed = account.jobs.list_jobs
+        with mock.patch.object(account.jobs, "list_jobs", lambda *filters: service.listed(listed(*filters))):
             yield World(sandbox, service)

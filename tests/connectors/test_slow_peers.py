@@ -123,7 +123,7 @@ def test_of_a_create_that_is_answered_too_slowly_the_outcome_is_unknown(kind: st
 def test_a_read_whose_head_trickles_in_is_tried_again_within_the_allowance() -> None:
     with (
         peer(SLOW["header lines"], good) as service,
-        connected(f"http://127.0.0.1:{service.port}/client/v4", silence=PATIENT).allowing(20) as api,
+        connected(f"http://127.0.0.1:{service.port}/client/v4", silence=PATIENT).with_allowance(20) as api,
     ):
         assert api.get_job(JOB_ID).job_id == JOB_ID
     assert service.accepted == 2
@@ -149,7 +149,7 @@ def test_a_time_budget_bounds_an_exchange_that_has_begun() -> None:
     with peer(SLOW["chunks of one byte"]) as slow:
         settings = {"account_id": ACCOUNT, "api_token": TOKEN, "base_url": f"http://127.0.0.1:{slow.port}"}
         with EmailSecurity(Connection.checked(settings)) as api, at_most(1), pytest.raises(NetworkFailure):
-            api.until(Deadline(api.clock, 0.1)).get_job(JOB_ID)
+            api.with_deadline(Deadline(api.clock, 0.1)).get_job(JOB_ID)
 
 
 def test_pages_that_are_fetched_ahead_are_bounded_too() -> None:
@@ -260,7 +260,7 @@ def test_a_proxy_that_works_is_used_with_tls_inside_tls_too(scheme: str) -> None
         talk = tunnel_to(service)
         with peer(under_tls(talk) if scheme == "https" else talk) as proxy:
             network = Network(accepting_the_tests(), Proxy(scheme, "127.0.0.1", proxy.port, (b"ana", b"p\xc3\xa4ss")))
-            with connected("https://service.example/client/v4", network, 10).allowing(20) as api:
+            with connected("https://service.example/client/v4", network, 10).with_allowance(20) as api:
                 assert [api.get_job(JOB_ID).job_id for _ in range(3)] == [JOB_ID] * 3
     assert (proxy.accepted, service.accepted) == (1, 1)
 
@@ -319,7 +319,7 @@ def test_an_address_that_swallows_everything_leaves_time_for_the_next() -> None:
 
         network = Network(None, None, BoundedBackend(both))
         url = f"http://localhost:{service.port}/client/v4"
-        with first, second, connected(url, network, PATIENT).allowing(5) as api, at_most(PATIENT):
+        with first, second, connected(url, network, PATIENT).with_allowance(5) as api, at_most(PATIENT):
             assert api.get_job(JOB_ID).job_id == JOB_ID
 
 

@@ -582,7 +582,7 @@ def test_a_job_is_the_same_in_any_spelling_of_its_id() -> None:
 def test_a_delete_whose_answer_names_no_job_is_looked_up(result: object) -> None:
     gone = httpx.Response(404, json=envelope(None, success=False, errors=[{"code": 10404, "message": "no such job"}]))
     connected(Scripted(ok(result), gone)).delete_job(JOB_ID)
-    with pytest.raises(OutcomeUnknown, match="still there") as caught:
+    with pytest.raises(OutcomeUnknown, match="still exists") as caught:
         connected(Scripted(ok(result), ok(job()))).delete_job(JOB_ID)
     assert (caught.value.exit_code, caught.value.job_id) == (7, JOB_ID)
 

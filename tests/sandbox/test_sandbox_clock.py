@@ -22,7 +22,7 @@ def test_a_manual_clock_moves_only_when_told() -> None:
     assert clock.now() == clock.now()
     clock.advance(1.5)
     assert iso(clock.now()) == "2026-11-20T16:02:36.500000Z"
-    with pytest.raises(ValueError, match="advances"):
+    with pytest.raises(ValueError, match="can advance"):
         clock.advance(-1)
 
 
@@ -31,7 +31,7 @@ def test_a_manual_clock_moves_only_when_told() -> None:
     ["2026-11-20", "2026-11-20T15:32:35", "2026-13-20T15:32:35Z", "0001-01-01T00:00:00+23:59", "20261120T153235Z", ""],
 )
 def test_a_date_that_is_none_or_has_no_zone_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"RFC 3339|no date"):
+    with pytest.raises(ValueError, match=r"RFC 3339|not a valid date"):
         parse_instant(text)
 
 

@@ -135,7 +135,7 @@ def test_mail_from_the_future_is_spoken_of(
     flags = ["--mbox", str(path), "--at", "2026-11-20T16:00:00Z", "--manual-clock", "--until-stdin-closes"]
     assert main(flags) == 0
     assert capsys.readouterr().err == (
-        "sandbox: 1 mails are dated after 2026-11-20T16:00:00.000000Z, the clock's now, and were taken as undated\n"
+        "sandbox: 1 mails have a date after 2026-11-20T16:00:00.000000Z (now), which was ignored\n"
     )
 
 
@@ -146,7 +146,7 @@ def test_mail_from_the_future_is_spoken_of(
         (["--port", "x"], "--port"),
         (["--quota", "0"], "quota"),
         (["--discover-rate", "0"], "discover-rate"),
-        (["--permanent-failures", "0.8", "--transient-failures", "0.8"], "shares"),
+        (["--permanent-failures", "0.8", "--transient-failures", "0.8"], "in total"),
         (["--at", "2026-11-20"], "--at"),
         (["--account-id", "x" * 33], "account-id"),
         (["--alert", "no-such-file.json"], "no-such-file.json"),

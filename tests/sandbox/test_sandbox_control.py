@@ -156,7 +156,7 @@ def test_releasing_by_ids_tells_the_recipients_by_outcome(
     assert client.post("investigate/release", json={"ids": []}).status_code == 400
 
 
-def test_the_truth_counts_calls_and_what_took_effect(
+def test_the_truth_counts_calls_and_what_record_effect(
     sandbox: RunningSandbox, control: httpx.Client, connect: Connect, deliver: Deliver
 ) -> None:
     client = connect(sandbox)

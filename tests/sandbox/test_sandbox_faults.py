@@ -40,7 +40,7 @@ def test_a_dropped_connection_did_or_did_not_take_effect(
 
 @pytest.mark.parametrize(("fields", "jobs"), [({}, 0), ({"applied": True}, 1)])
 @pytest.mark.parametrize("kind", ["status", "html", "success_false"])
-def test_an_error_in_place_of_the_answer_may_hide_that_the_call_took_effect(
+def test_an_error_in_place_of_the_answer_may_hide_that_the_call_record_effect(
     run: Run, connect: Connect, kind: str, fields: dict[str, Any], jobs: int
 ) -> None:
     sandbox = run()
@@ -229,9 +229,9 @@ def test_a_good_answer_can_carry_a_notice_and_values_nobody_knows(run: Run, conn
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        ({"operation": "createJob", "kind": "html"}, "no such operation"),
+        ({"operation": "createJob", "kind": "html"}, "unknown operation"),
         ({"operation": "*", "kind": "explode"}, "drop_before"),
-        ({"operation": "*", "kind": "html", "seconds": 3}, "not for kind html"),
+        ({"operation": "*", "kind": "html", "seconds": 3}, "not a field of kind html"),
         ({"operation": "*", "kind": "delay", "seconds": 61}, "60"),
         ({"operation": "*", "kind": "status", "status": 200}, "400"),
         ({"operation": "*", "kind": "status", "code": 7}, "1000"),
@@ -260,7 +260,7 @@ def test_faults_are_scripted_listed_and_cleared_over_http(run: Run, connect: Con
         assert connect(sandbox).get(BULK).status_code == 200
         refused = control.post("faults", json={"operation": "listBulkJobs", "kind": "html", "page": 3})
         assert refused.status_code == 400
-        assert "not for kind html" in refused.json()["errors"][0]["message"]
+        assert "not a field of kind html" in refused.json()["errors"][0]["message"]
 
 
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after", "truncate"])

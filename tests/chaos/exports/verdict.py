@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 def truth(account: Account, job: Job, status: str | None) -> list[dict[str, Any]]:
     """The job's rows as the API would give them, were it a good day."""
     with account.present() as now:
-        listed = job.listed(None, account.settings.row_order)
+        listed = job.list_rows(None, account.settings.row_order)
         rows = [job_message_view(account.tenant, job, row, now) for row in listed]
     return [row for row in rows if status in (None, row["status"])]
 

@@ -1,4 +1,4 @@
-"""What every route reads from a request, and how it answers."""
+"""The context of a request for routes: account, token, faults and paging; and helpers for responses."""
 
 from typing import Annotated, Any
 
@@ -30,7 +30,7 @@ def account_of(request: Request) -> Account:
 async def _account_named(request: Request, account_id: AccountId) -> Account:
     account = account_of(request)
     if account_id != account.access.account_id:
-        # The edge has refused every other account: to come here is a mistake of the sandbox's.
+        # The edge has refused every other account, so this is a defect of the sandbox.
         raise LookupError(account_id)
     return account
 
@@ -49,7 +49,7 @@ def faults_met(request: Request) -> Met:
 
 
 def base_url(request: Request) -> str:
-    """The address under which the caller reached the sandbox, up to the API's base path."""
+    """Return the URL under which the caller reached the sandbox, without the API's base path."""
     return f"{request.url.scheme}://{request.url.netloc}"
 
 
@@ -62,7 +62,7 @@ def good(result: object, result_info: dict[str, Any] | None = None, status: int 
 
 
 def job_of(account: Account, job_id: str) -> Job:
-    """The job. Raises ApiError if there is none, or none any more."""
+    """Return the job. Raises ApiError if it does not exist or was deleted."""
     job = account.jobs.get(job_id.lower())
     if job is None:
         raise ApiError(404, Notice(envelope.NOT_FOUND, "Bulk action job not found"))
