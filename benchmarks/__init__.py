@@ -1,1 +1,1 @@
-"""Measurements, run by `make bench`; the figures and what they mean are in README.md beside this file."""
+"""Benchmarks, run by `make bench`. README.md next to this file explains the figures."""

@@ -1,6 +1,6 @@
-"""Run every benchmark, and end with the table of what was measured beside its goals.
+"""Run every benchmark, and print a table of the figures and their goals.
 
-`python -m benchmarks [--quick]`; quick: with small counts, which show that everything runs, and measure nothing.
+`python -m benchmarks [--quick]`. --quick uses small counts to check that everything runs; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LONGEST_SECONDS = 3 * 3600
 
 
 class Scale(NamedTuple):
-    """How much is measured."""
+    """The sizes of the benchmarks."""
 
     starts: int = process_start.RUNS
     calls: int = warm_call.CALLS
@@ -59,7 +59,7 @@ QUICK = Scale(
 
 
 def measure(scale: Scale) -> Iterator[Line]:
-    """Run the benchmarks one after the other, say what each has found, and yield the lines of the table."""
+    """Run the benchmarks one after the other, print their reports, and yield the lines of the table."""
     groups = export.measure(list(export.PROGRAMS), scale.rows, scale.latencies, scale.runs)
     yield from export.lines([part("Exports", group, export.report) for group in groups])
     memory = (group for count in scale.memory for group in export.measure([], count, [0], 1))
@@ -76,21 +76,21 @@ def measure(scale: Scale) -> Iterator[Line]:
 
 
 def part(title: str, figures: T, report: Callable[[T], str]) -> T:
-    """Say the figures, and return them."""
+    """Print the figures, and return them."""
     say(f"### {title}\n\n{report(figures)}\n")
     return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--quick", action="store_true", help="small counts: whether everything runs")
+    parser.add_argument("--quick", action="store_true", help="small counts, to check that everything runs")
     quick = parser.parse_args().quick
     scale = QUICK if quick else Scale()
     signal.alarm(LONGEST_SECONDS)
     began = time.monotonic()
     lines = list(measure(scale))
     part("Waiting for a job", waiting.tables(scale.waits), waiting.report)
-    title = "Whether it runs (small counts: the goals are for larger ones)" if quick else "Goals"
+    title = "Quick run (small counts: the goals do not apply)" if quick else "Goals"
     say(f"### {title}, in {time.monotonic() - began:,.0f} s\n\n{summary(lines, scale.latencies)}")
 
 

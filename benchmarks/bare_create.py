@@ -1,4 +1,4 @@
-"""What a create costs with nothing but httpx, pydantic and tenacity: a careful script of ten minutes."""
+"""Creates a job with only httpx, pydantic and tenacity, for comparison: a script written in ten minutes."""
 
 import json
 import os

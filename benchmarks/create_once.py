@@ -1,8 +1,8 @@
-"""What one create with a key costs among many old jobs: calls, seconds, the pages of the list that were read.
+"""Measures a create with an idempotency key among many old jobs: calls and seconds.
 
-`python -m benchmarks.create_once [--jobs N ...] [--milliseconds N]` starts a service in a process of its own, which
-waits so long before each answer, and runs create-move-job against it as a process. All jobs do the same as the one that
-is made; the list is given newest first, and oldest first.
+`python -m benchmarks.create_once [--jobs N ...] [--milliseconds N]` starts a service in a separate process, which waits
+before each response, and runs create-move-job against it as a process. All jobs have the same search and destination as
+the new one. The list is sorted newest first, then oldest first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_SECONDS = 900
 ORDERS = ("newest first", "oldest first")
 JOBS = (0, 500, 5_000, 50_000)
 MILLISECONDS = 100.0
-# Where one page holds all jobs; with the most jobs.
+# The goals: for a list with one page, and for the most jobs.
 MOST_CALLS_OF_A_PAGE, MOST_CALLS, MOST_SECONDS = 5, 110, 15
 NOW = datetime.now(UTC)
 
@@ -44,7 +44,7 @@ PARAMS = {
 
 
 class Measured(NamedTuple):
-    """One create as a process."""
+    """The figures of one create as a process."""
 
     jobs: int
     order: str
@@ -74,7 +74,7 @@ def old_job(number: int, made: datetime) -> dict[str, Any]:
 
 
 class Service:
-    """The answers. jobs: each one's own JSON text, the newest first; made: how many of them this run has created."""
+    """The service. jobs: the JSON text of each job, newest first."""
 
     def __init__(self, count: int, order: str, milliseconds: float) -> None:
         self.jobs = [
@@ -89,8 +89,8 @@ class Service:
         query = dict(parse_qsl(parts.query))
         self.calls[method] += 1
         if method == "POST":
-            asked = json.loads(body)
-            job = old_job(10**9, datetime.now(UTC)) | {"status": "PENDING", "comment": asked["comment"]}
+            comment = json.loads(body)["comment"]
+            job = old_job(10**9, datetime.now(UTC)) | {"status": "PENDING", "comment": comment}
             job["total_messages_discovered"] = job["messages_successful"] = 0
             self.jobs.insert(0, json.dumps(job).encode())
             return 201, b'{"success":true,"errors":[],"messages":[],"result":%b}' % self.jobs[0]
@@ -98,8 +98,8 @@ class Service:
         first = (int(query["page"]) - 1) * per_page
         rows = self.jobs[first : first + per_page]
         if not self.newest_first:
-            there = len(self.jobs)
-            rows = self.jobs[max(there - first - per_page, 0) : max(there - first, 0)][::-1]
+            end = len(self.jobs) - first
+            rows = self.jobs[max(end - per_page, 0) : max(end, 0)][::-1]
         info = b'{"page":0,"per_page":%d,"count":%d,"total_count":0}' % (per_page, len(rows))
         return 200, b'{"success":true,"errors":[],"messages":[],"result":[%b],"result_info":%b}' % (
             b",".join(rows),
@@ -129,7 +129,7 @@ class Service:
 
 
 async def serve(count: int, order: str, milliseconds: float) -> None:
-    """Serve until standard input ends; print the address as one line of JSON, and then the calls as another."""
+    """Serve until standard input ends. Print the URL as one line of JSON, and at the end the calls as another."""
     service = Service(count, order, milliseconds)
     server = await asyncio.start_server(service.serve, "127.0.0.1", 0, limit=2**16)
     sys.stdout.write(
@@ -141,7 +141,7 @@ async def serve(count: int, order: str, milliseconds: float) -> None:
     sys.stdout.write(json.dumps(service.calls) + "\n")
 
 
-def created(count: int, order: str, milliseconds: float) -> Measured:
+def measure_create(count: int, order: str, milliseconds: float) -> Measured:
     with server("benchmarks.create_once", "--serve", str(count), order, str(milliseconds)) as (ready, service):
         settings = connection(json.loads(ready)["base_url"])
         used, output = run(["-m", "actions.create_move_job"], PARAMS, settings)
@@ -157,7 +157,7 @@ def measure(
 ) -> Iterator[Measured]:
     for count in jobs:
         for order in orders:
-            yield created(count, order, milliseconds)
+            yield measure_create(count, order, milliseconds)
 
 
 def report(figures: Sequence[Measured]) -> str:
@@ -169,7 +169,7 @@ def line(figures: Sequence[Measured]) -> Line:
     few, many = ([one for one in figures if one.jobs == figures[at].jobs] for at in (0, -1))
     measured = f"{', '.join(str(one.calls) for one in many)} calls, {', '.join(f'{one.seconds:.1f}' for one in many)} s"
     goals = (
-        at_most(MOST_CALLS_OF_A_PAGE, "calls where there is one page", *(one.calls for one in few)),
+        at_most(MOST_CALLS_OF_A_PAGE, "calls for a list with one page", *(one.calls for one in few)),
         at_most(MOST_CALLS, "calls", *(one.calls for one in many)),
         at_most(MOST_SECONDS, "s", *(one.seconds for one in many)),
     )
@@ -179,7 +179,7 @@ def line(figures: Sequence[Measured]) -> Line:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--jobs", type=int, nargs="+", default=JOBS, help="old jobs of the account")
-    parser.add_argument("--milliseconds", type=float, default=MILLISECONDS, help="before each answer")
+    parser.add_argument("--milliseconds", type=float, default=MILLISECONDS, help="wait before each response")
     parser.add_argument("--serve", nargs=3, metavar=("JOBS", "ORDER", "MILLISECONDS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve is not None:

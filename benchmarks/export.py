@@ -1,8 +1,9 @@
-"""Exports of a job's rows from a server of its own: ours, the official SDK in two ways, and the floor, in turns.
+"""Measures exports of a job's rows: ours, the official SDK in two ways, and the floor, in turns.
 
-The floor fetches the same bytes with httpx at the same concurrency and writes them untouched. Each program runs as a
-process, from start to exit. Processor time (user and system) is compared, since other work on the machine changes it
-less than seconds. `python -m benchmarks.export [--count N ...] [--latency MS ...] [--programs NAME ...] [--runs N]`.
+The floor fetches the same bytes with httpx at the same concurrency and writes them unchanged. Each program runs as a
+process, from start to exit. The benchmark compares processor time (user and system), because other work on the machine
+affects it less than elapsed time.
+`python -m benchmarks.export [--count N ...] [--latency MS ...] [--programs NAME ...] [--runs N]`.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ from tests.connectors.scripted import JOB_ID
 
 LONGEST_SECONDS = 3600
 COUNT, LATENCIES, RUNS = 100_000, (0, 50, 200), 3
-# Between exports of 10,000 and of a million rows, and of each of them.
+# The growth of memory from 10,000 to a million rows, and the memory of each export.
 MOST_GROWTH, MOST_MB = 1.15, 100
 
 
 class Goals(NamedTuple):
-    """Processor time to that of ASCII rows; how many times as long the SDK's iteration takes, and seconds to its raw
-    use; microseconds a row beyond NDJSON; peak memory."""
+    """The goals of a program.
+
+    to_ascii: processor time relative to ASCII rows. sdk_times: time of the SDK's iteration relative to ours.
+    to_sdk_raw: our time relative to the SDK's raw use. more_us: microseconds per row beyond NDJSON. mb: peak memory.
+    """
 
     mb: float = MOST_MB
     to_ascii: float | None = None
@@ -46,7 +50,7 @@ class Goals(NamedTuple):
 
 
 class Program(NamedTuple):
-    """module: run with the arguments of the other programs. parameters: of ours instead, beside the usual ones.
+    """A program to measure. module: the Python module. parameters: for our action, in addition to the usual ones.
 
     sdk: the program that does the same with the SDK's iteration.
     """
@@ -83,7 +87,7 @@ class Server(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Runs of the programs in turns: those of one number are neighbours. sent: MB a second that the server can send."""
+    """Runs of the programs in turns; runs with the same index are neighbors. sent: the server's rate in MB/s."""
 
     served: Server
     account: str
@@ -102,7 +106,7 @@ class Group(NamedTuple):
         return statistics.median(this[field] / other[field] for this, other in pairs)
 
     def more_us(self, name: str) -> float:
-        """Return the microseconds of the processor that a row takes beyond NDJSON."""
+        """Return the processor time per row beyond NDJSON, in microseconds."""
         pairs = zip(self.runs[name], self.runs["ndjson"], strict=True)
         return statistics.median(this.processor - ndjson.processor for this, ndjson in pairs) / self.served.total * 1e6
 
@@ -115,11 +119,11 @@ def serving(count: int, rows: RowKind, *, tls: bool) -> Iterator[Server]:
 
 
 def server_rate(server: Server, pages: int) -> float:
-    """MB a second that the server sends to a client that does nothing with it."""
+    """Return the rate in MB/s at which the server sends to a client that discards the bytes."""
     parts = urlsplit(server.base_url)
     buffer = bytearray(1 << 20)
     received = 0
-    with connected(parts.scheme, (parts.hostname or "", parts.port or 0)) as line:
+    with connect(parts.scheme, (parts.hostname or "", parts.port or 0)) as line:
         began = time.perf_counter()
         for number in range(1, pages + 1):
             path = f"{parts.path}/accounts/bench-0/email-security/investigate/bulk/{JOB_ID}/messages?page={number}"
@@ -133,7 +137,7 @@ def server_rate(server: Server, pages: int) -> float:
         return received / 1e6 / (time.perf_counter() - began)
 
 
-def connected(scheme: str, address: tuple[str, int]) -> socket.socket:
+def connect(scheme: str, address: tuple[str, int]) -> socket.socket:
     line = socket.create_connection(address)
     if scheme == "http":
         return line
@@ -141,7 +145,7 @@ def connected(scheme: str, address: tuple[str, int]) -> socket.socket:
 
 
 def run(program: Program, served: Server, account: str, folder: Path) -> Run:
-    """One export as a process. Raises: SystemExit where it failed."""
+    """Run one export as a process. Raises: SystemExit if it failed."""
     destination = folder / "rows"
     given: dict[str, object] = {}
     command = ["-m", program.module]
@@ -152,7 +156,7 @@ def run(program: Program, served: Server, account: str, folder: Path) -> Run:
     used, _ = processes.run(command, given, connection(served.base_url, account))
     if used.status != 0:
         raise SystemExit(f"{program.title} failed")
-    # One call reads a million rows at most: what it leaves for the next is a partial file.
+    # One call reads at most a million rows, and then leaves a partial file for the next call.
     for path in folder.iterdir():
         path.unlink()
     return used
@@ -167,8 +171,8 @@ def measure(
     tls: bool = True,
     compressed: bool = False,
 ) -> Iterator[Group]:
-    """Yield the runs at each latency; compressed: and those of some programs with answers that are compressed."""
-    # What the others are compared with comes first.
+    """Yield the runs at each latency. compressed: also run some programs with compressed responses."""
+    # The basis of the comparisons comes first.
     names = ["ndjson", *(name for name in names if name != "ndjson")]
     accounts = {f"bench-{latency}": names for latency in latencies}
     if compressed:
@@ -191,7 +195,7 @@ def measure(
 
 
 def report(group: Group) -> str:
-    """Return a line for each program. The ratios are medians over neighbouring runs."""
+    """Return a line for each program. The ratios are medians over neighboring runs."""
     rows = []
     for name, runs in group.runs.items():
         figures = (
@@ -249,7 +253,7 @@ def main() -> None:
     parser.add_argument("--latency", type=int, nargs="+", default=LATENCIES, help="ms before each page")
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--gzip", action="store_true", help="more lines, with answers that are compressed")
+    parser.add_argument("--gzip", action="store_true", help="also measure compressed responses")
     parser.add_argument("--http", action="store_true", help="without TLS")
     asked = parser.parse_args()
     signal.alarm(LONGEST_SECONDS)

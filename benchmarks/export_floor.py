@@ -1,4 +1,4 @@
-"""The least that an export can cost with httpx: the same pages at the same concurrency, written untouched, in order."""
+"""The minimum of an export with httpx: the same pages at the same concurrency, written unchanged and in order."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""A trivial service in a process of its own: its processor time is not that of what is measured."""
+"""A trivial service for a separate process, so that its processor time does not count."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length: 
 
 
 def serve(answer: Callable[[str], bytes], *, tls: bool, headers: bytes = b"") -> None:
-    """Answer each GET with the body that `answer` gives for its target, until standard input ends."""
+    """Answer each GET with the body that `answer` returns for its target, until standard input ends."""
 
     async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):

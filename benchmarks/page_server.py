@@ -1,9 +1,9 @@
-"""A service that only serves one job and its rows: one process, one thread, over TLS, with a latency.
+"""A server for one job and its rows: one process, one thread, TLS, with a latency.
 
-`python -m benchmarks.page_server --count N --rows KIND` prints its address as one line of JSON and serves until
-standard input ends. The certificate is the one of the tests; `--http` serves without TLS. The answers have the shape of
-the API's; each row has an ID of its own, and row 4,242 has 1 MB. The account's ID sets the latency: `bench-50` waits
-50 ms before each page, `bench-0-gzip` compresses.
+`python -m benchmarks.page_server --count N --rows KIND` prints its URL as one line of JSON, and serves until standard
+input ends. It uses the certificate of the tests; `--http` serves without TLS. Responses have the shape of the API's.
+Each row has its own ID, and row 4,242 has 1 MB. The account ID sets the latency: `bench-50` waits 50 ms before each
+page, `bench-0-gzip` compresses.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def job_document(rows: int) -> bytes:
 
 
 class Pages:
-    """The answers. count: how many rows the job has."""
+    """The pages of rows. count: the number of rows of the job."""
 
     def __init__(self, count: int, kind: RowKind) -> None:
         self.count = count
@@ -123,7 +123,7 @@ async def serve(pages: Pages, *, tls: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--count", type=int, default=100_000, help="rows of the job")
-    parser.add_argument("--rows", choices=ROW_KINDS, default="utf8", help="what is in them")
+    parser.add_argument("--rows", choices=ROW_KINDS, default="utf8", help="content of the rows")
     parser.add_argument("--http", action="store_true", help="without TLS")
     arguments = parser.parse_args()
     asyncio.run(serve(Pages(arguments.count, arguments.rows), tls=not arguments.http))

@@ -1,7 +1,7 @@
-"""What a preview costs on the client's side: processor time for each message found, and peak memory.
+"""Measures the client side of a preview: processor time per message found, and peak memory.
 
-The messages come over TLS from a process of their own, in pages of 1,000; two thirds hold raw UTF-8. The time of a
-preview without messages is taken off. `python -m benchmarks.preview [--sizes N ...] [--runs N]`.
+The messages come over TLS from a separate process, in pages of 1,000; two thirds contain raw UTF-8. The time of a
+preview without messages is subtracted. `python -m benchmarks.preview [--sizes N ...] [--runs N]`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LONGEST_SECONDS = 1800
 PAGE = 1000
 MOST_MICROSECONDS = 45
 SIZES = (20_000, 200_000)
-# Of memory, more for ten times as many messages.
+# The growth of memory for ten times as many messages.
 MOST_GROWTH = 1.15
 
-# 2026-10-13: before the date from which some fields are left out.
+# 2026-10-13: before the API removes some fields.
 NOON = 1_791_892_800_000_000
 MAILBOXES = 2_500
 SENDERS = 500
@@ -42,9 +42,9 @@ SUBJECTS = (
 
 
 class Measured(NamedTuple):
-    """found: messages. counted: as the plan counts them, a copy in each mailbox. seconds: of the processor.
+    """The figures of a preview. found: messages. counted: copies in mailboxes, as in the plan.
 
-    microseconds: of a message found, without the time of a preview that finds none.
+    seconds: processor time. microseconds: per message found, without the time of a preview that finds none.
     """
 
     found: int
@@ -56,7 +56,7 @@ class Measured(NamedTuple):
 
 
 def page_of(size: int) -> Callable[[str], bytes]:
-    """Return what answers a search that finds `size` messages; the cursor is the number of those before it."""
+    """Return a function that answers a search with `size` results. The cursor is the number of previous messages."""
     tenant = Tenant(seed=1)
     senders = [
         Sender(
@@ -98,7 +98,7 @@ def page_of(size: int) -> Callable[[str], bytes]:
 
 
 def preview(base_url: str, size: int) -> Measured:
-    """One preview as a process of its own."""
+    """Run one preview as a process."""
     params = {
         "action": "MOVE",
         "destination": "JunkEmail",
@@ -145,7 +145,7 @@ def line(figures: Sequence[Measured]) -> Line:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="messages that are found")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of messages found")
     parser.add_argument("--runs", type=int, default=3, help="runs of each size")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()

@@ -1,7 +1,7 @@
-"""From process start to exit: one create, by our action, by a bare script, by the official SDK, in turns.
+"""Measures one create from process start to exit: with our action, a bare script and the official SDK, in turns.
 
-Each is run once to warm up and then in turns, so that a machine that gets slower gets slower for all; the ratios are
-those of neighbours. `python -m benchmarks.process_start [--runs N] [--python PATH]`.
+Each program runs once to warm up, then in turns, so that a change of the machine's speed affects all. The ratios are
+those of neighboring runs. `python -m benchmarks.process_start [--runs N] [--python PATH]`.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ PROGRAMS = {
     SDK: ["-m", "benchmarks.sdk_create"],
 }
 RUNS = 20
-# The whole measurement is ended by SIGALRM where a program hangs.
+# SIGALRM ends the benchmark if a program hangs.
 LONGEST_SECONDS = 600
 GOALS = {BARE: 1.0, SDK: 0.62}
 
 
 class Took(NamedTuple):
-    """From start to exit, in seconds."""
+    """The time of a process from start to exit, in seconds."""
 
     seconds: float
     processor: float
@@ -55,13 +55,13 @@ class Took(NamedTuple):
 Figures = Mapping[str, Sequence[Took]]
 
 
-def timed(python: str, program: list[str], environment: dict[str, str]) -> Took:
-    """Raises: CalledProcessError where the create did not succeed."""
+def time_process(python: str, program: list[str], environment: dict[str, str]) -> Took:
+    """Run a program and return its time. Raises: CalledProcessError if it failed."""
     with tempfile.TemporaryFile() as parameters:
         parameters.write(json.dumps(PARAMETERS).encode())
         parameters.seek(0)
         began, used = time.perf_counter(), processor_seconds()
-        # No timeout here: with one, subprocess looks for the end every 50 ms instead of waiting for it.
+        # Without a timeout: with one, subprocess polls every 50 ms instead of waiting.
         subprocess.run(  # noqa: S603 -- this repo's own programs
             [python, *program],
             stdin=parameters,
@@ -75,13 +75,13 @@ def timed(python: str, program: list[str], environment: dict[str, str]) -> Took:
 
 
 def processor_seconds() -> float:
-    """Of all processes that were run so far."""
+    """Return the processor time of all processes so far."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return children.ru_utime + children.ru_stime
 
 
 def measure(runs: int = RUNS, python: str = sys.executable) -> Figures:
-    """Run each program so many times, in turns."""
+    """Run each program `runs` times, in turns."""
     found: dict[str, list[Took]] = {name: [] for name in PROGRAMS}
     with start(Settings(messages=100, quota=1_000_000)) as sandbox:
         environment = {
@@ -92,12 +92,12 @@ def measure(runs: int = RUNS, python: str = sys.executable) -> Figures:
         }
         for turn in range(runs + 1):
             for name, program in PROGRAMS.items():
-                took = timed(python, program, environment)
+                took = time_process(python, program, environment)
                 if turn > 0:
                     found[name].append(took)
         made = len(sandbox.state.truth()["jobs"])
     if made != (runs + 1) * len(PROGRAMS):
-        raise SystemExit(f"{made} jobs were made, not one for each run: these figures mean nothing")
+        raise SystemExit(f"{made} jobs were created instead of one per run: the figures are invalid")
     return found
 
 
@@ -106,7 +106,7 @@ def medians(figures: Figures, name: str) -> Took:
 
 
 def ratios(figures: Figures, name: str) -> Took:
-    """Return ours to the program's, the median over neighbours."""
+    """Return the median ratio of our time to the program's over neighboring runs."""
     pairs = list(zip(figures[OURS], figures[name], strict=True))
     return Took(*(statistics.median(ours[n] / this[n] for ours, this in pairs) for n in (0, 1)))
 
@@ -131,7 +131,7 @@ def line(figures: Figures) -> Line:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--runs", type=int, default=RUNS, help="counted runs of each program")
-    parser.add_argument("--python", default=sys.executable, help="the Python to run them with")
+    parser.add_argument("--python", default=sys.executable, help="Python interpreter to use")
     arguments = parser.parse_args()
     signal.alarm(LONGEST_SECONDS)
     say(report(measure(arguments.runs, arguments.python)))

@@ -1,4 +1,4 @@
-"""Programs that are run as processes of their own: measured ones from start to exit, and servers beside them."""
+"""Runs programs and servers as separate processes, and measures programs from start to exit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ACCOUNT = "0123456789abcdef0123456789abcdef"
 
 
 class Run(NamedTuple):
-    """status: its exit code. processor: seconds, user and system."""
+    """The figures of a process. status: its exit code. processor: user and system time in seconds."""
 
     status: int
     seconds: float
@@ -30,13 +30,13 @@ class Run(NamedTuple):
 
 
 def connection(base_url: str, account: str = ACCOUNT) -> dict[str, str]:
-    """Return the variables that lead a program to a server of the benchmarks."""
+    """Return the environment variables for a server of the benchmarks."""
     return {
         "CLOUDFLARE_API_TOKEN": "of-no-use-elsewhere",
         "CLOUDFLARE_ACCOUNT_ID": account,
         "CLOUDFLARE_BASE_URL": base_url,
         "CFES_PSEUDONYM_KEY": PSEUDONYM_KEY,
-        # Read where the address is https.
+        # Used for https only.
         "SSL_CERT_FILE": str(CERTIFICATE),
     }
 
@@ -44,10 +44,10 @@ def connection(base_url: str, account: str = ACCOUNT) -> dict[str, str]:
 def run(
     command: list[str], given: Mapping[str, object], settings: Mapping[str, str], *, checkout: Path = ROOT
 ) -> tuple[Run, bytes]:
-    """Run Python with these arguments and JSON as standard input. Return what it took, and its standard output."""
-    # Calls are counted there: a run that shared them with the one before would have to wait.
+    """Run Python with these arguments and JSON as standard input. Return its figures and its standard output."""
+    # A new state directory for each run: with a shared count of calls, a run would have to wait.
     with tempfile.TemporaryDirectory() as state, tempfile.NamedTemporaryFile() as measured:
-        # pyarrow loads pandas where it finds it, 36 MB: the tests have it, the pack does not ask for it.
+        # pyarrow imports pandas (36 MB) if it is installed. The tests install it, the pack does not require it.
         (Path(state) / "pandas.py").write_text("raise ImportError\n")
         usage = [sys.executable, "-S", str(ROOT / "benchmarks" / "resource_usage.py"), measured.name]
         done = subprocess.run(  # noqa: S603 -- this repo's own programs
@@ -69,7 +69,7 @@ def run(
 
 @contextmanager
 def server(module: str, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run `python -m MODULE ARGUMENTS` until the block ends: its standard input ends then. Give its first line too."""
+    """Run `python -m MODULE ARGUMENTS`, and yield its first line. At the end of the block, close its standard input."""
     with subprocess.Popen(  # noqa: S603 -- as above
         [sys.executable, "-m", module, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

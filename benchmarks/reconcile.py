@@ -1,8 +1,8 @@
-"""What reconcile-job costs for so many rows and as many Logpush events: processor time and peak memory of the process.
+"""Measures reconcile-job for equal numbers of rows and Logpush events: processor time and peak memory.
 
-Rows are of 2.4 KB as an export writes them, events of 1.0 KB as Logpush does, in another order; two thirds hold raw
-UTF-8, and one of 100 is a disagreement. `python -m benchmarks.reconcile [--sizes N ...] [--runs N] [--against PATH]`;
-against: another checkout, whose runs alternate with this one's.
+Rows have 2.4 KB as in an export, events 1.0 KB as in Logpush, in another order; two thirds contain raw UTF-8, and one
+of 100 is a mismatch. `python -m benchmarks.reconcile [--sizes N ...] [--runs N] [--against PATH]`. --against: another
+checkout, whose runs alternate with those of this one.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from sandbox.message_details import message_details
 from sandbox.tenant import Tenant
 
 LONGEST_SECONDS = 3600
-# 2026-10-13: before the date from which some fields are left out.
+# 2026-10-13: before the API removes some fields.
 NOON = 1_791_892_800_000_000
 TEMPLATES = 60
-# For a million.
+# The goals for a million rows.
 MOST_SECONDS, MOST_MB = 80, 130
 SUBJECTS = (
     "Invoice %d is overdue",
@@ -41,7 +41,7 @@ SUBJECTS = (
 
 
 class Measured(NamedTuple):
-    """size: rows, and as many events. seconds: of the processor. of_other: the same of another checkout is 1."""
+    """The figures for `size` rows and events. seconds: processor time. of_other: relative to the other checkout."""
 
     size: int
     disagreements: int
@@ -51,7 +51,7 @@ class Measured(NamedTuple):
 
 
 def templates() -> list[tuple[str, str]]:
-    """Rows and events as text, with NUMBER where each one has its own."""
+    """Return rows and events as text, with NUMBER in place of their own numbers."""
     tenant, found = Tenant(seed=1), []
     for number in range(TEMPLATES):
         name = f"Büro “{number}” 東京" if number % 3 else f"Office {number}"
@@ -146,8 +146,8 @@ def write(folder: Path, size: int) -> dict[str, Any]:
     }
 
 
-def reconciled(params: dict[str, Any], checkout: Path) -> tuple[dict[str, Any], float, float]:
-    """Run it once as a process of its own: its result, seconds of the processor, peak MB."""
+def reconcile(params: dict[str, Any], checkout: Path) -> tuple[dict[str, Any], float, float]:
+    """Run reconcile-job as a process. Return its result, processor time in seconds, and peak memory in MB."""
     used, output = run(["-m", "actions.reconcile_job"], params, {}, checkout=checkout)
     result = json.loads(output)
     if used.status not in (0, 8):
@@ -156,15 +156,15 @@ def reconciled(params: dict[str, Any], checkout: Path) -> tuple[dict[str, Any], 
 
 
 def measure(sizes: Sequence[int], runs: int, against: Path | None = None) -> Iterator[Measured]:
-    """Yield the median for each size. against: another checkout, whose runs alternate with this one's."""
+    """Yield the medians for each size. against: another checkout, whose runs alternate with those of this one."""
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             params = write(Path(folder), size)
             found, ratios = [], []
             for _ in range(runs):
-                found.append(reconciled(params, ROOT))
+                found.append(reconcile(params, ROOT))
                 if against is not None:
-                    result, seconds, _ = reconciled(params, against)
+                    result, seconds, _ = reconcile(params, against)
                     ratios.append(found[-1][1] / seconds)
                     if {**result, "files": 0} != {**found[-1][0], "files": 0}:
                         raise SystemExit("the other checkout's result differs")
@@ -195,9 +195,9 @@ def line(figure: Measured) -> Line:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000], help="rows, and as many events")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000], help="numbers of rows and events")
     parser.add_argument("--runs", type=int, default=3, help="runs of each size")
-    parser.add_argument("--against", type=Path, help="another checkout")
+    parser.add_argument("--against", type=Path, help="another checkout to compare with")
     asked = parser.parse_args()
     signal.alarm(LONGEST_SECONDS)
     say(report(list(measure(asked.sizes, asked.runs, asked.against))))

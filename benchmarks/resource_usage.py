@@ -1,7 +1,7 @@
-"""Run a command and write its exit status, seconds, processor time (user and system) and peak memory to a file as JSON.
+"""Run a command, and write its exit status, seconds, processor time (user and system) and peak memory to a JSON file.
 
-A small process of its own, `python -S resource_usage.py FILE COMMAND ...`: Linux counts in a process's peak what the
-process that started it had.
+`python -S resource_usage.py FILE COMMAND ...`. This must be a small separate process: on Linux the peak memory of a
+process includes that of its parent at the start.
 """
 
 import json

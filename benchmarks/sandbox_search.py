@@ -1,8 +1,8 @@
-"""What a page of the sandbox's message search takes: the first page of 1,000, and those that follow.
+"""Measures the sandbox's message search: the first page of 1,000, and further pages.
 
-`python -m benchmarks.sandbox_search [--messages N] [--pages N]`: over HTTP, in one process with a client that does
-nothing with the bytes. Processor time of both. Then the first page of a search with each kind of parameter: its size is
-1, so that the time is that of finding the messages.
+`python -m benchmarks.sandbox_search [--messages N] [--pages N]` runs over HTTP, in one process with a client that
+discards the bytes, and measures the processor time of both. Then it measures a search with each kind of parameter, with
+pages of 1 message, so that the time is that of the search itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_MS = 100
 
 
 class Search(NamedTuple):
-    """In ms, of the first message; again: of the same search once more."""
+    """The milliseconds to the first message of a search. again: of the same search repeated."""
 
     query: str
     found: int
@@ -36,7 +36,7 @@ class Search(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """In ms, of pages of 1,000."""
+    """The milliseconds for pages of 1,000."""
 
     messages: int
     first_page: float
@@ -48,7 +48,7 @@ def measure(messages: int = MESSAGES, count: int = PAGES) -> Measured:
     with start(Settings(messages=messages, quota=1_000_000)) as sandbox:
         address = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
         with httpx.Client(headers={"Authorization": f"Bearer {sandbox.token}"}, timeout=60) as client:
-            # The client's own first call loads its modules.
+            # The first call of the client loads its modules.
             client.get(f"{sandbox.base_url}/user/tokens/verify")
             tenant = sandbox.state.tenant
             used = pages(client, address, {"domain": tenant.domain, "per_page": "1000"}, count)
@@ -78,19 +78,19 @@ def line(figure: Measured) -> Line:
 
 
 def pages(client: httpx.Client, address: str, query: dict[str, str], count: int, *, follow: bool = True) -> list[float]:
-    """The milliseconds of so many pages, or of the first one again and again."""
-    used, asked = [], query | {"detections_only": "false"}
+    """Return the milliseconds of `count` pages, or without `follow` of the first page each time."""
+    used, params = [], query | {"detections_only": "false"}
     for _ in range(count):
         began = time.process_time()
-        body = client.get(address, params=asked).raise_for_status().content
+        body = client.get(address, params=params).raise_for_status().content
         used.append((time.process_time() - began) * 1000)
         if follow:
-            asked["cursor"] = json.loads(body)["result_info"]["next"]
+            params["cursor"] = json.loads(body)["result_info"]["next"]
     return used
 
 
 def searches(tenant: Tenant) -> list[dict[str, Any]]:
-    """Searches by each kind of parameter, for many messages and for few or none."""
+    """Return searches with each kind of parameter, with many, few and no results."""
     message = tenant.messages[len(tenant.messages) // 2]
     return [
         {},
@@ -119,7 +119,7 @@ def searches(tenant: Tenant) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--messages", type=int, default=MESSAGES, help="messages in the tenant")
-    parser.add_argument("--pages", type=int, default=PAGES, help="pages that are read")
+    parser.add_argument("--pages", type=int, default=PAGES, help="pages to read")
     asked = parser.parse_args()
     say(report(measure(asked.messages, asked.pages)))
 

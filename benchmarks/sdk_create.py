@@ -1,4 +1,4 @@
-"""What a create costs with the official SDK."""
+"""Creates a job with the official SDK, for comparison."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What an export costs with the official SDK: its own iteration, each row written with model_dump_json."""
+"""Exports rows with the official SDK, for comparison: its own iteration, and model_dump_json for each row."""
 
 import csv
 import os

@@ -1,8 +1,8 @@
-"""Lives of bulk jobs that nobody ran: status and counters as functions of time, made from a seed.
+"""Simulated lives of bulk jobs: status and counters as functions of time, from a seed.
 
-The API documents no speeds. What is assumed: PENDING, then DISCOVERING, and only then PROCESSING, as the sandbox does;
-0.2 to 100 messages a second; bursts and gaps of up to ten minutes, as long as the windows in which mail providers count
-requests; standstills and late discovery anywhere in a job's life.
+The API documents no speeds. The assumptions are: PENDING, then DISCOVERING, then PROCESSING, as in the sandbox; 0.2 to
+100 messages per second; bursts and gaps of up to ten minutes, like the rate limit windows of mail providers; pauses and
+late discovery anywhere in the life of a job.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ LONGEST_SECONDS = 4 * 3600.0
 SLOWEST_PER_SECOND, FASTEST_PER_SECOND = 0.2, 100.0
 SHORTEST_GAP_SECONDS, LONGEST_GAP_SECONDS = 2.0, 600.0
 
-# Seconds and messages, both growing; straight lines between.
+# Points of seconds and messages, both increasing, with linear interpolation.
 Course = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Life:
-    """One job. seconds: when it ends. discovered, processed: how its counters grow.
+    """The life of a job. seconds: its end. discovered, processed: the course of its counters.
 
     ends_as: its last status.
     """
@@ -48,7 +48,7 @@ class Life:
         return "DISCOVERING" if at < self.discovering_until else "PROCESSING"
 
     def counters(self, at: float) -> tuple[int, int]:
-        """Messages discovered, and those that the job is through with. Before its end something is always left."""
+        """Return the discovered and the processed messages. Before the end, at least one message is unprocessed."""
         at = min(at, self.seconds)
         discovered, processed = math.floor(_on(self.discovered, at)), math.floor(_on(self.processed, at) + 1e-6)
         if at < self.seconds:
@@ -56,7 +56,7 @@ class Life:
         return discovered, min(processed, discovered)
 
     def answer(self, job_id: str, at: float) -> dict[str, Any]:
-        """The job as the API would describe it."""
+        """Return the job as the API would return it."""
         discovered, processed = self.counters(at)
         failed = processed // 50
         left = discovered - processed
@@ -76,22 +76,22 @@ class Life:
 
 
 def steady(rng: random.Random, seconds: float) -> Life:
-    """Found soon, processed evenly: each twentieth within a fifth of the mean speed."""
+    """Return a job with early discovery and even processing: each twentieth within a fifth of the mean speed."""
     return _processed("steady", rng, seconds, _evenly)
 
 
 def bursty(rng: random.Random, seconds: float) -> Life:
-    """Processed in bursts that take 5 to 40 percent of the time; the gaps between them last 2 s to 10 min."""
+    """Return a job with processing in bursts for 5 to 40 percent of the time, with gaps of 2 s to 10 min."""
     return _processed("bursty", rng, seconds, _in_bursts)
 
 
 def stalling(rng: random.Random, seconds: float) -> Life:
-    """One to three standstills, 10 to 60 percent of the processing together, each anywhere in it."""
-    return _processed("stalling", rng, seconds, _with_standstills)
+    """Return a job with one to three pauses anywhere in the processing, in total 10 to 60 percent of it."""
+    return _processed("stalling", rng, seconds, _with_pauses)
 
 
 def discovering_late(rng: random.Random, seconds: float) -> Life:
-    """30 to 80 percent of the life is discovery, most of it found late; half of the jobs find more while processing."""
+    """Return a job with 30 to 80 percent discovery, mostly late; half of the jobs find more while processing."""
     return _discovering("discovering late", rng, seconds, rng.uniform(0.3, 0.8))
 
 
@@ -104,24 +104,24 @@ KINDS: dict[str, Callable[[random.Random, float], Life]] = {
 
 
 def stopped(rng: random.Random, seconds: float) -> Life:
-    """A steady job that somebody cancels, or that fails, long before it would be through."""
+    """Return a steady job that is cancelled or fails long before its end."""
     whole = steady(rng, seconds / rng.uniform(0.2, 0.9))
     ends_as = rng.choice(("CANCELLED", "FAILED"))
     return replace(whole, kind="stopped from outside", seconds=seconds, ends_as=ends_as)
 
 
 def finding_nothing(rng: random.Random, seconds: float) -> Life:
-    """Discovery that finds no message at all: no counter ever moves."""
+    """Return a job that finds no messages, so that no counter ever changes."""
     return Life("finding nothing", seconds, _pending(rng, seconds), seconds, ((0, 0),), ((0, 0),))
 
 
 def discovering_to_the_last(rng: random.Random, seconds: float) -> Life:
-    """85 to 97 percent of the life is discovery; the rest is over before a look that came late has seen it."""
+    """Return a job with 85 to 97 percent discovery; the rest is over before a late poll can see it."""
     return _discovering("discovering to the last", rng, seconds, rng.uniform(0.85, 0.97))
 
 
-# Their ends are foretold by nothing that the API tells.
-UNFORETOLD: dict[str, Callable[[random.Random, float], Life]] = {
+# Jobs whose end can't be predicted from the API's responses.
+UNPREDICTABLE: dict[str, Callable[[random.Random, float], Life]] = {
     "stopped from outside": stopped,
     "finding nothing": finding_nothing,
     "discovering to the last": discovering_to_the_last,
@@ -129,7 +129,7 @@ UNFORETOLD: dict[str, Callable[[random.Random, float], Life]] = {
 
 
 def durations(rng: random.Random, count: int) -> Iterator[float]:
-    """5 s to 4 h, evenly over their logarithm; every sixth is 4 h, but for a minute at most."""
+    """Yield durations from 5 s to 4 h, log-uniform; every sixth is 4 h, minus at most a minute."""
     for number in range(count):
         if number % 6 == 5:
             yield LONGEST_SECONDS - 60 * rng.random()
@@ -140,7 +140,7 @@ def durations(rng: random.Random, count: int) -> Iterator[float]:
 def _processed(
     kind: str, rng: random.Random, seconds: float, work: Callable[[random.Random, float], list[tuple[float, float]]]
 ) -> Life:
-    """A job of which little is discovery. work: seconds and weights of the pieces, done one after the other."""
+    """Return a job with little discovery. work: returns the seconds and weights of consecutive pieces."""
     pending = _pending(rng, seconds)
     discovering = pending + (seconds - pending) * rng.uniform(0.02, 0.2)
     lasts = seconds - discovering
@@ -160,7 +160,7 @@ def _discovering(kind: str, rng: random.Random, seconds: float, share: float) ->
     first = messages if rng.random() < 0.5 else max(1.0, messages * rng.uniform(0.5, 0.9))
     found = [(pending + (until - pending) * step / 20, first * (step / 20) ** late) for step in range(21)]
     if first < messages:
-        # Found at once, some time before what was known until then is through.
+        # Found at once, before the known messages are processed.
         more = until + lasts * rng.uniform(0.1, 0.9) * first / messages
         found += [(more, first), (more + 0.01, messages)]
     return Life(kind, seconds, pending, until, found, processed)
@@ -186,23 +186,23 @@ def _in_bursts(rng: random.Random, lasts: float) -> list[tuple[float, float]]:
     pieces = []
     for _ in range(max(2, round(lasts / period))):
         one = period * rng.uniform(0.7, 1.3)
-        # A gap, then its burst: the job ends with the last of them.
+        # A gap, then a burst, so that the job ends with a burst.
         pieces += [(one * (1 - busy), 0.0), (one * busy, rng.uniform(0.5, 1.5))]
     return pieces
 
 
-def _with_standstills(rng: random.Random, lasts: float) -> list[tuple[float, float]]:
+def _with_pauses(rng: random.Random, lasts: float) -> list[tuple[float, float]]:
     count, still = rng.randint(1, 3), lasts * rng.uniform(0.1, 0.6)
     where = sorted(rng.random() for _ in range(count))
     weights = [rng.uniform(0.3, 1) for _ in where]
     pieces = []
-    for begins, ends, stands in zip([0.0, *where], [*where, 1.0], [*weights, 0.0], strict=True):
-        pieces += [((lasts - still) * (ends - begins), ends - begins), (still * stands / sum(weights), 0.0)]
+    for begins, ends, pause in zip([0.0, *where], [*where, 1.0], [*weights, 0.0], strict=True):
+        pieces += [((lasts - still) * (ends - begins), ends - begins), (still * pause / sum(weights), 0.0)]
     return pieces
 
 
 def _course(pieces: list[tuple[float, float]], begins: float, ends: float, messages: int) -> Course:
-    """The pieces laid end to end, stretched to fill the time and to make up all messages."""
+    """Return the course of consecutive pieces, scaled to fill the time and to contain all messages."""
     seconds = list(accumulate((duration for duration, _ in pieces), initial=0.0))
     weights = list(accumulate((weight for _, weight in pieces), initial=0.0))
     return [

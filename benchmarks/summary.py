@@ -1,4 +1,4 @@
-"""The table that `make bench` ends with: a line for each piece of work, its goals, and whether they are met."""
+"""The final table of `make bench`: a line for each benchmark, with its goals and whether they are met."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ def at_least(limit: float, unit: str, *found: float) -> Goal:
 
 @dataclass(frozen=True)
 class Line:
-    """Ratios, where there are any: processor time to that of ASCII rows and of the floor; the SDK's iteration as times
-    as long, and the share of its raw use, in seconds and at each latency."""
+    """A line of the table.
+
+    to_ascii, to_floor: processor time relative to ASCII rows and to the floor. sdk_times: time of the SDK's iteration
+    relative to ours. to_sdk_raw: our time relative to the SDK's raw use, at each latency.
+    """
 
     work: str
     measured: str

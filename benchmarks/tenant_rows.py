@@ -1,8 +1,8 @@
-"""Message rows with the texts that real tenants have, as templates for the page server.
+"""Templates of message rows for the page server, with texts as in real tenants.
 
-Two thirds of the rows of `utf8` hold raw UTF-8: smart quotes and no-break spaces in every second one of these, other
-scripts, emoji and a right-to-left override in the rest. `quotes` has smart quotes in every row. `ascii` has none of it,
-and the same sizes. One row of a hundred has 20 KB of recipients.
+Two thirds of the `utf8` rows contain raw UTF-8: half of these smart quotes and no-break spaces, the rest other scripts,
+emoji and a right-to-left override. `quotes` has smart quotes in every row. `ascii` is plain, with the same sizes. One
+row of a hundred has 20 KB of recipients.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROW_BYTES = 2900
 LONG_ROW_RECIPIENTS = 150
 LONGEST_ROW_BYTES = 1_000_000
 
-# Stands for the row's own number, eight hex digits.
+# The placeholder for the number of the row, eight hex digits.
 NUMBER = "00NUMBER"
 
 ASCII = f'Re: "roadmap" review {NUMBER}'
@@ -37,14 +37,14 @@ OTHERS = (
 
 
 def templates(kind: RowKind, count: int) -> list[list[bytes]]:
-    """The rows of a page, each in the parts that its number goes between."""
+    """Return the rows of a page, each as parts to join with its number."""
     example = _example()
     texts = _texts(kind)
     return [_parts(_row(example, next(texts), position), ROW_BYTES) for position in range(count)]
 
 
 def longest(kind: RowKind) -> list[bytes]:
-    """A row of 1 MB."""
+    """Return a row of 1 MB, as parts to join with its number."""
     return _parts(_row(_example(), next(_texts(kind)), 0), LONGEST_ROW_BYTES, fill=_long_text(kind))
 
 
@@ -79,21 +79,21 @@ def _row(example: dict[str, Any], subject: str, position: int) -> dict[str, Any]
 
 
 def _parts(row: dict[str, Any], size: int, fill: str = "a link to a domain registered 3 days ago, ") -> list[bytes]:
-    """The row filled up to this size."""
+    """Return the row filled up to this size, as parts to join with its number."""
     finding = row["message"]["findings"] = [{"detail": ""}]
-    missing = size - len(_written(row))
+    missing = size - len(_write_row(row))
     finding[0]["detail"] = fill * (missing // len(fill.encode())) if missing > 0 else ""
-    return _written(row).split(NUMBER.encode())
+    return _write_row(row).split(NUMBER.encode())
 
 
-def _written(row: dict[str, Any]) -> bytes:
+def _write_row(row: dict[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _example() -> dict[str, Any]:
-    """A row as the sandbox makes them, without its ID."""
+    """Return a row of the sandbox, without its ID."""
     with start(Settings(messages=40, manual_clock=True)) as sandbox:
-        import httpx  # noqa: PLC0415 -- where the service is imported to be measured, this is not
+        import httpx  # noqa: PLC0415 -- not imported by the measured programs
 
         account = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
         headers = {"Authorization": f"Bearer {sandbox.token}"}

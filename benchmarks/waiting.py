@@ -1,7 +1,7 @@
-"""How wait-for-job meets the end of simulated jobs, next to looks at fixed intervals: calls, and lag after the end.
+"""Compares wait-for-job with polls at fixed intervals on simulated jobs: calls, and lag after the end.
 
-The action itself runs, over its connector; only the clock and the service are simulated, so the figures are the same on
-any machine. `python -m benchmarks.waiting [--jobs N] [--seed N]`
+The real action runs through its client; only the clock and the API are simulated, so the figures are the same on any
+machine. `python -m benchmarks.waiting [--jobs N] [--seed N]`
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from actions import wait_for_job
-from benchmarks.simulated_jobs import KINDS, LONGEST_SECONDS, UNFORETOLD, Life, durations
+from benchmarks.simulated_jobs import KINDS, LONGEST_SECONDS, UNPREDICTABLE, Life, durations
 from benchmarks.summary import say, table
 from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
@@ -25,10 +25,10 @@ JOB_ID = "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"
 FIXED_INTERVALS = (5, 30, 60)
 
 JOBS = 600
-# None of the seeds that the schedule was made with.
+# Not one of the seeds that were used to develop the schedule.
 SEED = 21
 
-# What a call takes, there and back.
+# The round-trip time of a call.
 QUICKEST_CALL_SECONDS, SLOWEST_CALL_SECONDS = 0.05, 0.25
 
 # The goals.
@@ -46,7 +46,7 @@ BANDS = {
 
 
 class Wait(NamedTuple):
-    """calls: to the service, of any kind. lag: seconds from the job's end until it is known."""
+    """The figures of a wait. calls: all calls to the API. lag: seconds from the end of the job until it is known."""
 
     life: Life
     calls: int
@@ -58,7 +58,7 @@ class Wait(NamedTuple):
 
 
 class SimulatedClock:
-    """The pack's Clock. Whoever sleeps moves it."""
+    """A clock of the pack that advances by sleeps."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -74,7 +74,7 @@ class SimulatedClock:
 
 
 class SimulatedService(httpx.BaseTransport):
-    """Answers getBulkJob from the life of the job that was created last, its messages with an empty page."""
+    """Answers getBulkJob from the life of the latest job, and its messages with an empty page."""
 
     def __init__(self, clock: SimulatedClock, rng: random.Random) -> None:
         self._clock = clock
@@ -86,7 +86,7 @@ class SimulatedService(httpx.BaseTransport):
 
     @property
     def age(self) -> float:
-        """Seconds since the job was created."""
+        """Return the seconds since the job was created."""
         return self._clock.seconds - self._created_at
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -104,11 +104,11 @@ def call_seconds(rng: random.Random) -> float:
 
 
 def waits(among: Iterable[Life], seed: int, **given: Any) -> list[Wait]:
-    """Each job waited for with the action. What is not done is taken up again when its result says.
+    """Wait for each job with the action, with calls that resume when the result says so.
 
     given: parameters of wait-for-job.
     """
-    rng = random.Random(seed)  # noqa: S311 -- a simulation, the same each time
+    rng = random.Random(seed)  # noqa: S311 -- a reproducible simulation
     clock = SimulatedClock()
     service = SimulatedService(clock, rng)
     connection = Connection.checked({"account_id": "0" * 32, "api_token": "simulated"})
@@ -126,7 +126,7 @@ def waits(among: Iterable[Life], seed: int, **given: Any) -> list[Wait]:
 
 
 def at_intervals(among: Iterable[Life], seed: int, seconds: float) -> list[Wait]:
-    """Each job looked at once every so many seconds, the first time at once."""
+    """Poll each job at a fixed interval in seconds, the first time at once."""
     rng = random.Random(seed)  # noqa: S311
     found = []
     for life in among:
@@ -136,7 +136,7 @@ def at_intervals(among: Iterable[Life], seed: int, seconds: float) -> list[Wait]
 
 
 def lives(kinds: Iterable[Callable[[random.Random, float], Life]], jobs: int, seed: int) -> list[Life]:
-    """The same for the same seed: so many of each kind, whichever kinds there are besides."""
+    """Return `jobs` lives of each kind. The lives of a kind depend only on the seed, not on other kinds."""
     found = []
     for kind in kinds:
         rng = random.Random(f"{seed} {kind.__name__}")  # noqa: S311
@@ -152,7 +152,7 @@ def by_kind(among: Iterable[Wait]) -> dict[str, list[Wait]]:
 
 
 def lag_percent(among: Iterable[Wait]) -> float:
-    """The median, in percent of each job's own duration."""
+    """Return the median lag in percent of the job's duration."""
     return median(100 * wait.lag / wait.life.seconds for wait in among)
 
 
@@ -165,7 +165,7 @@ def late(among: Iterable[Wait]) -> int:
 
 
 def goals_table(among: Mapping[str, Sequence[Wait]]) -> str:
-    """A row for each group of waits: the three goals, and how far they are missed where they are."""
+    """Return a row for each group of waits: the three goals, and how far they are missed."""
     head = f"4 h: calls, median | most | over {MOST_CALLS} | lag, median % | 99 of 100 within, s | longest, s"
     rows = []
     for name, these in among.items():
@@ -191,16 +191,16 @@ def durations_table(among: Mapping[str, Sequence[Wait]]) -> str:
 
 
 def tables(jobs: int = JOBS, seed: int = SEED) -> dict[str, str]:
-    """Return the tables, by their titles. jobs: simulated ones of each kind."""
-    foretold = lives(KINDS.values(), jobs, seed)
-    unforetold = lives(UNFORETOLD.values(), jobs, seed)
-    ours = waits(foretold, seed)
-    fixed = {f"every {seconds} s": at_intervals(foretold, seed, seconds) for seconds in FIXED_INTERVALS}
-    sliced = waits(foretold[::5], seed, timeout_seconds=300)
+    """Return the tables by title. jobs: the number of simulated jobs of each kind."""
+    predictable = lives(KINDS.values(), jobs, seed)
+    unpredictable = lives(UNPREDICTABLE.values(), jobs, seed)
+    ours = waits(predictable, seed)
+    fixed = {f"every {seconds} s": at_intervals(predictable, seed, seconds) for seconds in FIXED_INTERVALS}
+    sliced = waits(predictable[::5], seed, timeout_seconds=300)
     return {
         "By kind": goals_table({**by_kind(ours), **fixed}),
         "By duration": durations_table({"wait-for-job": ours, **fixed}),
-        "Ends that nothing foretells": goals_table(by_kind(waits(unforetold, seed))),
+        "Unpredictable ends": goals_table(by_kind(waits(unpredictable, seed))),
         "In calls of 300 s, every fifth job": goals_table(by_kind(sliced)),
     }
 

@@ -1,8 +1,8 @@
-"""What get-job costs with a connector that is kept, and with one for each call, beside bare httpx.
+"""Compares get-job with a reused client, get-job with a new client per call, and bare httpx.
 
-The service is a process of its own that sends one job, over plain http and over TLS. Blocks of calls alternate; each
-block of ours has its own call count. Processor time of the client, the median of the differences between neighbours.
-`python -m benchmarks.warm_call [--calls N] [--blocks N]`.
+The service is a separate process that sends one job, over plain http and over TLS. Blocks of calls alternate; each of
+our blocks has its own call count. The figure is the processor time of the client, as the median of the differences
+between neighboring blocks. `python -m benchmarks.warm_call [--calls N] [--blocks N]`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LONGEST_SECONDS = 900
 MOST_OVER_BARE_MS = 0.25
 CALLS, BLOCKS = 200, 25
 PATH = f"/accounts/{ACCOUNT}/email-security/investigate/bulk/{JOB_ID}"
-TOKEN = "of-no-use-elsewhere"  # noqa: S105 -- the service takes any
+TOKEN = "of-no-use-elsewhere"  # noqa: S105 -- the service accepts any token
 
 HEADERS = (
     b'CF-Ray: 8c1d0f4e5a6b7c8d-FRA\r\nRatelimit: "default";r=1100;t=300\r\nRatelimit-Policy: "default";q=1200;w=300\r\n'
@@ -41,7 +41,7 @@ BODY = json.dumps({"success": True, "errors": [], "messages": [], "result": exam
 
 
 class Measured(NamedTuple):
-    """Medians in ms; over_bare: of the differences between neighbours."""
+    """The medians in ms. over_bare: of the differences between neighboring blocks."""
 
     transport: str
     kept: float
@@ -51,7 +51,7 @@ class Measured(NamedTuple):
 
 
 def used_by(call: Callable[[], object], calls: int) -> float:
-    """Return the processor time of one call in ms; the first three are not counted."""
+    """Return the processor time of one call in ms, without the first three calls."""
     for _ in range(3):
         call()
     began = time.process_time()
@@ -127,8 +127,8 @@ def line(figures: Sequence[Measured]) -> Line:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--calls", type=int, default=CALLS, help="calls in a block, 950 at most")
-    parser.add_argument("--blocks", type=int, default=BLOCKS, help="blocks of each")
+    parser.add_argument("--calls", type=int, default=CALLS, help="calls per block, at most 950")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="blocks of each kind")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--tls", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()

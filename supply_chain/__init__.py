@@ -1,1 +1,1 @@
-"""What the pack is made of: the audit of its dependencies, the bill of materials of a release, and file hashes."""
+"""The supply chain: the audit of dependencies, the bill of materials of a release, and hashed requirements."""

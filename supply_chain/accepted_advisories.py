@@ -1,4 +1,4 @@
-"""Advisories that somebody has reviewed and accepted for a while, with the reason."""
+"""Advisories that are reviewed and temporarily accepted, with the reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEYS = {"id": str, "package": str, "reason": str, "reviewed": date}
 
 @dataclass(frozen=True)
 class AcceptedAdvisory:
-    """One advisory for one package. `reviewed` is the day of the last review."""
+    """An accepted advisory for a package. `reviewed` is the day of the last review."""
 
     id: str
     package: str
@@ -32,7 +32,7 @@ class AcceptedAdvisory:
 
 
 def read_accepted(text: str, today: date) -> list[AcceptedAdvisory]:
-    """Return what a file of accepted advisories lists. Raises ValueError that names the entry and what is wrong."""
+    """Return the entries of a file of accepted advisories. Raises ValueError that names the invalid entry."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -52,7 +52,7 @@ def _read_entry(entry: object, number: int, today: date) -> AcceptedAdvisory:
     if not isinstance(entry, dict) or entry.keys() != _KEYS.keys():
         raise ValueError(f"entry {number} needs exactly these keys: {', '.join(_KEYS)}")
     for key, kind in _KEYS.items():
-        # A date with a time is a date to isinstance.
+        # isinstance would accept a datetime as a date.
         if type(entry[key]) is not kind or not str(entry[key]).strip():
             raise ValueError(f"entry {number}: {key} is not a {'date' if kind is date else 'text'}")
     if entry["reviewed"] > today:

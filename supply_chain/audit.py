@@ -1,7 +1,7 @@
-"""Compare the versions that constraints.txt pins with published advisories: `make audit`.
+"""Compare the pinned versions in constraints.txt with published advisories: `make audit`.
 
-Exit codes: 0 no known vulnerability, or nothing could be checked (said in the output); 1 a vulnerability that is not
-accepted; 2 a file of this repository is wrong, or something was not checked under --required.
+Exit codes: 0 no known vulnerability, or nothing could be checked (see the output); 1 a vulnerability that is not
+accepted; 2 an invalid file of this repository, or with --required an incomplete check.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ServiceUnusableError as error:
         _print(f"NOT CHECKED: {error}.")
         _print(f"None of the {len(pins)} packages was checked; this says nothing about their vulnerabilities.")
-        _print("Run `make audit` before a release on a machine that reaches a vulnerability service.")
+        _print("Before a release, run `make audit` on a machine that can reach a vulnerability service.")
         return UNUSABLE if options.required else CLEAN
     refused = _report(answer.vulnerabilities, accepted, today)
     checked = len(pins) - len(answer.unknown)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(vulnerabilities: Iterable[Vulnerability], accepted: Iterable[AcceptedAdvisory], today: date) -> int:
-    """Print each vulnerability and return how many are not accepted."""
+    """Print each vulnerability, and return the number of those that are not accepted."""
     refused = 0
     unused = set(accepted)
     for found in vulnerabilities:
@@ -65,7 +65,7 @@ def _report(vulnerabilities: Iterable[Vulnerability], accepted: Iterable[Accepte
             _print(f"ACCEPTED {line}. Reviewed {valid[0].reviewed}: {valid[0].reason}")
             continue
         refused += 1
-        lapsed = f". Its acceptance is older than {REVIEW_DAYS} days: review it again" if covering else ""
+        lapsed = f". Its acceptance expired after {REVIEW_DAYS} days: review it again" if covering else ""
         _print(f"VULNERABLE {line}{lapsed}")
     for entry in sorted(unused, key=lambda entry: (entry.package, entry.id)):
         _print(f"No longer needed in accepted_advisories.toml: {entry.id} for {entry.package}")
@@ -74,10 +74,10 @@ def _report(vulnerabilities: Iterable[Vulnerability], accepted: Iterable[Accepte
 
 def _read_checked_pins(constraints: Path, pyproject: Path) -> Mapping[str, str]:
     pins = _read_file(constraints, read_pins)
-    asked = _read_file(pyproject, read_direct_dependencies)
-    missing = sorted(asked.keys() - pins.keys())
+    required = _read_file(pyproject, read_direct_dependencies)
+    missing = sorted(required.keys() - pins.keys())
     if missing:
-        raise ValueError(f"{constraints.name} does not pin {', '.join(missing)}, which {pyproject.name} asks for")
+        raise ValueError(f"{constraints.name} does not pin {', '.join(missing)}, which {pyproject.name} requires")
     return pins
 
 
@@ -90,13 +90,15 @@ def _read_file(path: Path, read: Callable[[str], Read]) -> Read:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m supply_chain.audit", description=__doc__)
-    parser.add_argument("--required", action="store_true", help="exit 2 where anything was not checked")
-    parser.add_argument("--service", choices=("pypi", "osv", "esms"), default="pypi", help="who is asked")
-    parser.add_argument("--osv-url", help="another address of the service osv")
-    parser.add_argument("--time-limit", type=float, default=300, help="seconds for the whole audit, 300")
-    parser.add_argument("--constraints", type=Path, default=CONSTRAINTS, help="the file of exact versions")
-    parser.add_argument("--pyproject", type=Path, default=PYPROJECT, help="the file that asks for packages")
-    parser.add_argument("--accepted", type=Path, default=ACCEPTED, help="the file of accepted advisories")
+    parser.add_argument("--required", action="store_true", help="exit 2 if anything was not checked")
+    parser.add_argument(
+        "--service", choices=("pypi", "osv", "esms"), default="pypi", help="vulnerability service to use"
+    )
+    parser.add_argument("--osv-url", help="another URL of the service osv")
+    parser.add_argument("--time-limit", type=float, default=300, help="time limit of the whole audit in seconds, 300")
+    parser.add_argument("--constraints", type=Path, default=CONSTRAINTS, help="file with exact versions")
+    parser.add_argument("--pyproject", type=Path, default=PYPROJECT, help="file with the required packages")
+    parser.add_argument("--accepted", type=Path, default=ACCEPTED, help="file with accepted advisories")
     return parser.parse_args(arguments)
 
 

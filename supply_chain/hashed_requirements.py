@@ -1,7 +1,8 @@
-"""Write requirements-hashed.txt anew: `make hashes`.
+"""Regenerate requirements-hashed.txt: `make hashes`.
 
-The file holds what the pack and its runtime extras need, with the SHA-256 of every published file of each version, for
-all platforms. It names no index. constraints.txt has no hashes, because pip then refuses to install a checkout.
+The file lists the packages for the pack and its runtime extras, with the SHA-256 of every published file of each
+version, for all platforms. It names no index. constraints.txt has no hashes, because pip then refuses to install a
+checkout.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class HashedPin:
-    """One package at one version, where its marker holds, and the hashes of its files."""
+    """A package at one version, with its marker and the hashes of its files."""
 
     name: str
     version: str
@@ -41,9 +42,9 @@ class HashedPin:
 
 
 def main() -> int:
-    """Write the file and return the exit code: 0, or 2 where it could not be made."""
+    """Write the file, and return the exit code: 0, or 2 if it could not be created."""
     parser = argparse.ArgumentParser(prog="python -m supply_chain.hashed_requirements", description=__doc__)
-    parser.add_argument("--out", type=Path, default=HASHED, help="the file to write")
+    parser.add_argument("--out", type=Path, default=HASHED, help="file to write")
     options = parser.parse_args()
     try:
         pins = read_hashed_pins(_resolve())
@@ -56,7 +57,7 @@ def main() -> int:
 
 
 def read_hashed_pins(text: str) -> list[HashedPin]:
-    """Return the pins of a hashed requirements file, without those that only Windows needs. Raises ValueError."""
+    """Return the pins of a hashed requirements file, without those only for Windows. Raises ValueError."""
     pins: list[HashedPin] = []
     statements = re.sub(r"\s*\\\n\s*", " ", text).splitlines()
     for statement in statements:
@@ -74,10 +75,10 @@ def read_hashed_pins(text: str) -> list[HashedPin]:
 
 
 def check_hashed_pins(hashed: Sequence[HashedPin], pins: Mapping[str, str]) -> None:
-    """Raise ValueError where a version is not the one that constraints.txt pins."""
+    """Check that the versions are those in constraints.txt. Raises ValueError."""
     for pin in hashed:
         if pins.get(pin.name) != pin.version:
-            raise ValueError(f"{pin.name} {pin.version} is listed, {pins.get(pin.name) or 'no version'} is pinned")
+            raise ValueError(f"{pin.name} {pin.version} is listed, but {pins.get(pin.name) or 'no version'} is pinned")
 
 
 def _resolve() -> str:

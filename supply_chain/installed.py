@@ -1,4 +1,4 @@
-"""The packages that an installation of the pack consists of, read from an environment that has them."""
+"""Reads the packages of an installation from its environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 _LICENSE_CLASSIFIER = "License :: "
-# What classifiers call licences that have an SPDX identifier of their own.
+# The SPDX identifiers for license classifiers.
 _SPDX_OF_CLASSIFIER = {
     "Apache Software License": "Apache-2.0",
     "MIT License": "MIT",
@@ -24,7 +24,7 @@ _SPDX_OF_CLASSIFIER = {
 
 @dataclass
 class InstalledPackage:
-    """One package. `needs` are the names of packages it needs here, `extras` the pack's extras that alone bring it."""
+    """A package. `needs` are the packages it needs here, `extras` the pack's extras without which it is not needed."""
 
     name: str
     version: str
@@ -35,7 +35,7 @@ class InstalledPackage:
 
 
 def find_distributions(python: Path) -> dict[str, Distribution]:
-    """Return what is installed in the environment of this interpreter, by canonical name."""
+    """Return the installed distributions of an interpreter's environment, by canonical name."""
     prefix = python.parent.parent
     bases = {"base": str(prefix), "platbase": str(prefix)}
     folders = {sysconfig.get_path(kind, "venv", bases) for kind in ("purelib", "platlib")}
@@ -46,9 +46,9 @@ def find_distributions(python: Path) -> dict[str, Distribution]:
 
 
 def walk_packages(found: Mapping[str, Distribution], root: str, extras: Iterable[str]) -> dict[str, InstalledPackage]:
-    """Return the root and all that it needs here with these extras, by name, sorted.
+    """Return the root and all packages that it needs here with these extras, by name, sorted.
 
-    Raises LookupError that names a package which is needed and not installed.
+    Raises LookupError that names a missing package.
     """
     packages: dict[str, InstalledPackage] = {}
     always = set(_reach(found, root, packages, {""}))
@@ -61,7 +61,7 @@ def walk_packages(found: Mapping[str, Distribution], root: str, extras: Iterable
 def _reach(
     found: Mapping[str, Distribution], root: str, packages: dict[str, InstalledPackage], extras: set[str]
 ) -> Iterator[str]:
-    """Yield each name that is reached from the root, and add it and its edges to the packages."""
+    """Yield each name that the root needs, directly or not, and add it to the packages."""
     seen: set[tuple[str, str]] = set()
     pending = [(root, extra) for extra in sorted(extras)]
     while pending:
@@ -70,7 +70,7 @@ def _reach(
             continue
         seen.add((name, extra))
         if name not in found:
-            raise LookupError(f"{name} is needed and not installed in that environment. `make sbom` sets one up.")
+            raise LookupError(f"{name} is required but not installed in that environment. `make sbom` sets one up.")
         package = packages.setdefault(name, _describe(name, found[name]))
         for text in found[name].requires or []:
             wanted = Requirement(text)
@@ -87,7 +87,7 @@ def _describe(name: str, distribution: Distribution) -> InstalledPackage:
 
 
 def declared_license(distribution: Distribution) -> str:
-    """Return the licence that the package declares: an SPDX expression where there is one, else its name."""
+    """Return the license that a package declares: an SPDX expression if possible, else its name."""
     metadata = distribution.metadata
     if metadata["License-Expression"]:
         return str(metadata["License-Expression"])

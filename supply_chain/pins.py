@@ -1,4 +1,4 @@
-"""The exact versions in constraints.txt, and the names that pyproject.toml asks for."""
+"""Reads the exact versions in constraints.txt, and the requirements in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 PYPROJECT = ROOT / "pyproject.toml"
 
-# The extras of pyproject.toml that an installation can need. The others are for work on the pack.
+# The extras in pyproject.toml for installations. The others are for development.
 RUNTIME_EXTRAS = ("approval", "cli", "objectstore", "parquet", "sandbox", "socks")
 DEVELOPMENT_EXTRAS = ("browser", "lint", "test")
 
@@ -21,9 +21,9 @@ _PIN = re.compile(r"==(?P<version>[A-Za-z0-9.!+_-]+)")
 
 
 def read_pins(text: str) -> dict[str, str]:
-    """Return the version of each package that a constraints file pins, by canonical name, sorted.
+    """Return the pinned version of each package in a constraints file, by canonical name, sorted.
 
-    Raises ValueError that names the line which is not one exact pin, or pins a package again.
+    Raises ValueError that names a line that is not an exact pin, or pins a package twice.
     """
     pins: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -44,7 +44,7 @@ def read_pins(text: str) -> dict[str, str]:
 
 
 def read_direct_dependencies(text: str) -> dict[str, set[str]]:
-    """Return the names that a pyproject.toml asks for, and for each what asks: "", "build" or the name of an extra."""
+    """Return the packages that a pyproject.toml requires, each with its groups: "", "build" or names of extras."""
     document = tomllib.loads(text)
     project = document["project"]
     groups: dict[str, list[str]] = {
@@ -52,8 +52,8 @@ def read_direct_dependencies(text: str) -> dict[str, set[str]]:
         "build": document.get("build-system", {}).get("requires", []),
         **project.get("optional-dependencies", {}),
     }
-    asked: dict[str, set[str]] = {}
+    required: dict[str, set[str]] = {}
     for group, requirements in groups.items():
         for requirement in requirements:
-            asked.setdefault(canonicalize_name(Requirement(requirement).name), set()).add(group)
-    return asked
+            required.setdefault(canonicalize_name(Requirement(requirement).name), set()).add(group)
+    return required

@@ -1,8 +1,8 @@
-"""Write a release's bill of materials (CycloneDX 1.6, JSON): `make sbom`.
+"""Write the bill of materials of a release (CycloneDX 1.6, JSON): `make sbom`.
 
-It lists what `pip install 'cloudflare-email-security-pack[...]'` brings with the runtime extras, on this Python and
-platform. The same input makes the same bytes: the serial number is derived from the content, and the time is that of
-SOURCE_DATE_EPOCH. Runs in the environment that `make` sets up for it, and reads the environment that --python names.
+It lists the packages that `pip install 'cloudflare-email-security-pack[...]'` installs with the runtime extras, on this
+Python and platform. The output is reproducible: the serial number is derived from the content, and the time is
+SOURCE_DATE_EPOCH. It runs in the environment that `make` sets up for it, and reads the environment of --python.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ HINT = "Remove the environment, then run `make sbom` again."
 
 
 def main() -> int:
-    """Write the bill and return the exit code: 0, or 2 where the environment is not what constraints.txt pins."""
+    """Write the bill, and return the exit code: 0, or 2 if the environment differs from constraints.txt."""
     parser = argparse.ArgumentParser(prog="python -m supply_chain.sbom", description=__doc__)
-    parser.add_argument("--python", type=Path, required=True, help="the interpreter of the environment to list")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write")
-    parser.add_argument("--constraints", type=Path, default=CONSTRAINTS, help="the file of exact versions")
+    parser.add_argument("--python", type=Path, required=True, help="interpreter of the environment to list")
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
+    parser.add_argument("--constraints", type=Path, default=CONSTRAINTS, help="file with exact versions")
     options = parser.parse_args()
     try:
         packages = walk_packages(find_distributions(options.python), PACK, RUNTIME_EXTRAS)
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def _read_source_date() -> datetime | None:
-    """Return the time that reproducible builds take as theirs, None where nobody set one."""
+    """Return the time for a reproducible build (SOURCE_DATE_EPOCH), or None if it is not set."""
     seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not seconds:
         return None
@@ -67,16 +67,16 @@ def _read_source_date() -> datetime | None:
 
 
 def check_versions(packages: Mapping[str, InstalledPackage], pins: Mapping[str, str]) -> None:
-    """Raise ValueError where an installed version is not the pinned one: the bill would describe another release."""
+    """Check that the installed versions are the pinned ones, those of this release. Raises ValueError."""
     for name, package in packages.items():
         if pins.get(name) != package.version:
             raise ValueError(
-                f"{name} {package.version} is installed, and {pins.get(name) or 'no version'} is pinned. {HINT}"
+                f"{name} {package.version} is installed, but {pins.get(name) or 'no version'} is pinned. {HINT}"
             )
 
 
 def write_bill(packages: Mapping[str, InstalledPackage], made_at: datetime | None) -> str:
-    """Return the bill as JSON text that the CycloneDX schema accepts. Raises ValueError where it does not."""
+    """Return the bill as JSON. Raises ValueError if it does not match the CycloneDX schema."""
     components = {name: _component(package) for name, package in packages.items()}
     pack = components.pop(PACK)
     here = {"cfes:python": ".".join(map(str, sys.version_info[:2])), "cfes:platform": sys.platform}
@@ -92,12 +92,12 @@ def write_bill(packages: Mapping[str, InstalledPackage], made_at: datetime | Non
             for package in packages.values()
         ],
     )
-    # The library fills in the present where no time is given, and leaves the field out where it is None.
+    # Without this line the library writes the present time. With None it omits the field.
     bill.metadata.timestamp = made_at
     text: str = JsonV1Dot6(bill).output_as_string(indent=2) + "\n"
     problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     if problem is not None:
-        raise ValueError(f"the bill does not follow the CycloneDX schema: {problem}")
+        raise ValueError(f"the bill does not match the CycloneDX schema: {problem}")
     return text
 
 
@@ -107,7 +107,7 @@ def _derive_serial_number(packages: Mapping[str, InstalledPackage], here: Mappin
 
 
 def _component(package: InstalledPackage) -> Component:
-    """A component without addresses: where a package was fetched from is not part of what it is."""
+    """Return a component without URLs, because the source of a download does not identify a package."""
     of_the_pack = package.name == PACK
     return Component(
         type=ComponentType.APPLICATION if of_the_pack else ComponentType.LIBRARY,

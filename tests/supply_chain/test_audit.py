@@ -155,7 +155,7 @@ def test_an_old_acceptance_no_longer_counts(audit: Audit, osv: FakeOsv) -> None:
         ("constraints", "httpx==0.28.*\nPyJWT==2.15.1\n", "constraints.txt: line 1"),
         ("constraints", "httpx==0.28.1\nHTTPX==0.28.0\n", "line 2 pins httpx again"),
         ("constraints", "httpx @ https://files.example/httpx.whl\n", "line 1"),
-        ("constraints", "httpx==0.28.1\n", "constraints.txt does not pin pyjwt, which pyproject.toml asks for"),
+        ("constraints", "httpx==0.28.1\n", "constraints.txt does not pin pyjwt, which pyproject.toml requires"),
         ("pyproject", "[project", "pyproject.toml"),
         ("accepted", '[[accepted]]\nid = "GHSA-x"\n', "accepted_advisories.toml: entry 1 needs exactly these keys"),
     ],

@@ -36,7 +36,7 @@ def test_extras_of_extras_are_followed_and_markers_that_do_not_hold_are_not(tmp_
 
 
 def test_a_package_that_is_needed_and_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LookupError, match="gone is needed and not installed"):
+    with pytest.raises(LookupError, match="gone is required but not installed"):
         walk_packages({"pack": install(tmp_path, "pack", "Requires-Dist: gone")}, "pack", [])
 
 

@@ -122,7 +122,7 @@ def test_an_environment_that_is_not_the_pinned_one_makes_no_bill(tmp_path: Path)
     out = tmp_path / "sbom.cdx.json"
     ended = write(out, "--constraints", str(changed))
     assert ended.returncode == 2
-    assert "httpx 0.28.1 is installed, and 0.28.0 is pinned" in ended.stderr
+    assert "httpx 0.28.1 is installed, but 0.28.0 is pinned" in ended.stderr
     assert not out.exists()
 
 
@@ -138,4 +138,4 @@ def test_a_source_date_that_is_not_a_number_of_seconds_makes_no_bill(tmp_path: P
 def test_an_environment_without_the_pack_makes_no_bill(tmp_path: Path) -> None:
     ended = run_tool("sbom", "--python", str(PYTHON), "--out", str(tmp_path / "sbom.cdx.json"))
     assert ended.returncode == 2
-    assert "cloudflare-email-security-pack is needed and not installed" in ended.stderr
+    assert "cloudflare-email-security-pack is required but not installed" in ended.stderr

@@ -216,14 +216,14 @@ def test_a_job_of_some_seconds_is_seen_to_end_quickly(waits: dict[str, list[wait
 
 
 def test_no_end_is_seen_later_than_the_longest_interval() -> None:
-    lives = waiting.lives(simulated_jobs.UNFORETOLD.values(), 12, seed=7)
+    lives = waiting.lives(simulated_jobs.UNPREDICTABLE.values(), 12, seed=7)
     # A call's own time comes on top.
     within = LONGEST + waiting.SLOWEST_CALL_SECONDS
     assert max(wait.lag for wait in waiting.waits(lives, seed=7)) <= within
     assert max(wait.lag for wait in waiting.waits(lives[::3], seed=7, max_interval_seconds=30)) <= 30.25
 
 
-@pytest.mark.parametrize("kind", [*simulated_jobs.KINDS.values(), *simulated_jobs.UNFORETOLD.values()])
+@pytest.mark.parametrize("kind", [*simulated_jobs.KINDS.values(), *simulated_jobs.UNPREDICTABLE.values()])
 def test_a_simulated_job_is_one_that_the_api_could_describe(kind: Any) -> None:
     for life in waiting.lives([kind], 20, seed=7):
         before = (0, 0)
