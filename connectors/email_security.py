@@ -591,7 +591,7 @@ class EmailSecurity:
         return self._transport.call(call, deadline or self._call_deadline(), self.call_record)
 
     def _refuse_to_observe(self, call: Call) -> None:
-        """Log the write that would be sent, and refuse it. Raises: ObserveMode where the policy says `observe`."""
+        """Log a write and refuse it if the policy sets `observe`. Raises: ObserveMode."""
         gate = self._gate()
         if gate is None or not gate.observes:
             return
@@ -603,7 +603,7 @@ class EmailSecurity:
         if "ids" in sent:
             named.append(counted(len(sent["ids"]), "message"))
         what = f"{call.method} {call.path}" + (f" ({', '.join(named)})" if named else "")
-        raise ObserveMode(f"the policy only observes: {what} passed every check and was not sent")
+        raise ObserveMode(f"the policy only observes: {what} passed every check but was not sent")
 
     def _call_deadline(self) -> Deadline:
         allowance = self.call_allowance_seconds

@@ -43,7 +43,7 @@ def test_a_configured_policy_without_a_gate_stops_every_write(
     write: Callable[[EmailSecurity], object], policy: Callable[[str], str]
 ) -> None:
     script = Scripted()
-    with pytest.raises(PolicyUnusable, match="no gate") as caught:
+    with pytest.raises(PolicyUnusable, match="no write gate") as caught:
         write(connected(script, policy_file=policy("")))
     assert script.requests == []
     assert "attach_policy" in caught.value.help
