@@ -69,7 +69,7 @@ def test_a_message_is_found_by_its_id_in_the_store_that_was_asked_for() -> None:
         api.get_message(ONE, submission=True)
         with pytest.raises(NotFound):
             api.get_message(ONE)
-        with pytest.raises(UnexpectedAnswer, match="asked for"):
+        with pytest.raises(UnexpectedAnswer, match="requested"):
             api.get_message(ONE)
     assert [str(request.url.query, "ascii") for request in script.requests] == ["", "submission=true", "", ""]
 
