@@ -515,6 +515,6 @@ class InternalError(PackError):
     exit_code = 1
     applied = "unknown"
     default_help = (
-        "A change may have been made: check before you run it again. This is a defect of the pack. Please report it "
-        "with the message above."
+        "A change may have been made: check before you run it again. This is a defect of the pack: report it with this "
+        "message."
     )

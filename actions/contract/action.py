@@ -237,14 +237,18 @@ def _warnings_of_ended(ended: Sequence[EndedParameter], connector: EmailSecurity
 
 
 def _defect(error: Exception, effect: Effect) -> InternalError:
-    """A defect, told by kind and place only: a message from deep inside may quote anything."""
+    """Return a defect with its kind and place only: a message from deep inside may quote anything."""
     place, frame = "", error.__traceback__
     while frame is not None:
         code = frame.tb_frame.f_code
         place = f"{code.co_qualname} line {frame.tb_lineno}"
         frame = frame.tb_next
     if effect == "read":
-        return InternalError(f"{type(error).__name__} in {place}", applied="no", help=InternalError.default_help)
+        return InternalError(
+            f"{type(error).__name__} in {place}",
+            applied="no",
+            help="Nothing was changed. This is a defect of the pack: report it with this message.",
+        )
     defect = InternalError(f"{type(error).__name__} in {place}")
     defect.exit_code = OutcomeUnknown.exit_code
     return defect

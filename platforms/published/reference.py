@@ -23,7 +23,10 @@ TABLES: dict[Path, dict[str, Table]] = {
         "actions": lambda: action_pages.table(f"{ACTION_PAGES.relative_to(ROOT)}/"),
         "playbooks": reference_tables.playbooks,
     },
-    ROOT / "docs" / "reference" / "errors.md": {"errors": reference_tables.errors},
+    ROOT / "docs" / "reference" / "errors.md": {
+        "errors": reference_tables.errors,
+        "playbook errors": reference_tables.playbook_errors,
+    },
     ROOT / "docs" / "reference" / "exports.md": {"columns": reference_tables.columns},
     ROOT / "docs" / "reference" / "playbook-language.md": {
         "playbook keys": reference_tables.playbook_keys,

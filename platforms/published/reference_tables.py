@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 
 from pydantic import BaseModel
@@ -58,6 +59,20 @@ def settings() -> str:
     return markdown.table(("variable", "meaning", "default", "guard"), rows)
 
 
+# Modules with error types, beside core.errors; a test compares the list with the code.
+_WITH_ERRORS = (
+    "playbooks.language.errors",
+    "platforms.cli.commands.approve",
+    "platforms.cli.commands.demo",
+    "platforms.cli.commands.manifest",
+    "platforms.cli.commands.sandbox",
+    "platforms.cli.confirmation",
+    "platforms.cli.plan_only",
+    "platforms.cli.step_approval",
+)
+_PACKAGES = ("core", "connectors", "remediation", "actions", "playbooks", "platforms")
+
+
 def columns() -> str:
     """Return the table of the columns that a CSV or Parquet export has."""
     rows = [
@@ -68,16 +83,31 @@ def columns() -> str:
 
 
 def errors() -> str:
-    """Return the table of the error types."""
-    rows = [
-        (
-            f"`{kind.__name__}`",
-            str(kind.exit_code),
-            (kind.__doc__ or "").strip().split("\n")[0],
-            kind.default_help,
+    """Return the table of the error types that actions raise."""
+    return _errors([kind for kind in error_types() if kind.__module__ == pack_errors.__name__])
+
+
+def playbook_errors() -> str:
+    """Return the table of the error types that playbooks and `cfes` add."""
+    return _errors([kind for kind in error_types() if kind.__module__ != pack_errors.__name__])
+
+
+def error_types() -> list[type[pack_errors.PackError]]:
+    """Return every error type of the pack, each behind the one that it belongs to."""
+    for module in _WITH_ERRORS:
+        importlib.import_module(module)
+    found = [kind for kind in _subclasses(pack_errors.PackError) if kind.__module__.partition(".")[0] in _PACKAGES]
+    return list(dict.fromkeys(found))
+
+
+def _errors(kinds: list[type[pack_errors.PackError]]) -> str:
+    rows = []
+    for kind in kinds:
+        description = (kind.__doc__ or "").strip().split("\n")[0]
+        exit_code = (
+            "1; 7 in an action that can change something" if kind.__name__ == "InternalError" else kind.exit_code
         )
-        for kind in _subclasses(pack_errors.PackError)
-    ]
+        rows.append((f"`{kind.__name__}`", str(exit_code), description, kind.default_help))
     return markdown.table(("type", "exit", "what happened", "what to do"), rows)
 
 
@@ -122,6 +152,5 @@ def _model(model: type[BaseModel]) -> str:
 
 def _subclasses(kind: type[pack_errors.PackError]) -> Iterator[type[pack_errors.PackError]]:
     for child in kind.__subclasses__():
-        if child.__module__ == pack_errors.__name__:
-            yield child
-            yield from _subclasses(child)
+        yield child
+        yield from _subclasses(child)
