@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -391,6 +392,14 @@ def test_each_error_type_says_what_happened() -> None:
     table = reference_tables.errors().splitlines()[2:]
     assert len(table) > 40
     assert [row for row in table if not row.split(" | ")[2].strip()] == []
+
+
+def test_the_reference_lists_every_error_type_of_playbooks_and_commands() -> None:
+    names = {kind.__name__ for kind in reference_tables.error_types()}
+    for path in [*(ROOT / "playbooks").rglob("*.py"), *(ROOT / "platforms").rglob("*.py")]:
+        classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+        kinds = [one for one in classes if any(isinstance(base, ast.Name) and base.id in names for base in one.bases)]
+        assert {kind.name for kind in kinds} <= names, f"add {path.stem} to reference_tables.WITH_ERRORS"
 
 
 def test_each_error_that_a_state_machine_matches_by_name_exists() -> None:

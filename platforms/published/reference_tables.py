@@ -60,7 +60,7 @@ def settings() -> str:
 
 
 # Modules with error types, beside core.errors; a test compares the list with the code.
-_WITH_ERRORS = (
+WITH_ERRORS = (
     "playbooks.language.errors",
     "platforms.cli.commands.approve",
     "platforms.cli.commands.demo",
@@ -70,7 +70,7 @@ _WITH_ERRORS = (
     "platforms.cli.plan_only",
     "platforms.cli.step_approval",
 )
-_PACKAGES = ("core", "connectors", "remediation", "actions", "playbooks", "platforms")
+_PACKAGES = ("core", "playbooks", "platforms")
 
 
 def columns() -> str:
@@ -94,7 +94,7 @@ def playbook_errors() -> str:
 
 def error_types() -> list[type[pack_errors.PackError]]:
     """Return every error type of the pack, each behind the one that it belongs to."""
-    for module in _WITH_ERRORS:
+    for module in WITH_ERRORS:
         importlib.import_module(module)
     found = [kind for kind in _subclasses(pack_errors.PackError) if kind.__module__.partition(".")[0] in _PACKAGES]
     return list(dict.fromkeys(found))
