@@ -1,4 +1,4 @@
-"""A service that answers as scripted: for answers that no faithful sandbox would give."""
+"""A fake API with scripted responses, for responses that the sandbox does not give."""
 
 from __future__ import annotations
 

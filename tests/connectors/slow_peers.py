@@ -1,4 +1,4 @@
-"""Peers on loopback that send a little now and then, for as long as somebody listens: in real time."""
+"""Slow peers on loopback that send a few bytes now and then, in real time."""
 
 from __future__ import annotations
 

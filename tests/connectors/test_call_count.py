@@ -1,4 +1,4 @@
-"""The pack counts its own calls, all processes of a machine together; and nothing that is wrong with the file fails."""
+"""All processes of a machine share a count of calls, and an invalid file never fails a call."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_child_of_a_fork_counts_with_its_parent(directory: Path) -> None:
     assert used_up(count) == QUOTA - 1 - 101
 
 
-def test_what_is_older_than_a_window_does_not_count(directory: Path) -> None:
+def test_calls_older_than_a_window_do_not_count(directory: Path) -> None:
     clock = FakeClock()
     count = count_in(directory, clock)
     assert used_up(count) == QUOTA - 1
@@ -176,7 +176,7 @@ def test_a_clock_that_is_set_neither_frees_the_budget_nor_blocks_it(directory: P
 
 
 @pytest.mark.parametrize(("off_for", "taken"), [(20, 0), (600, QUOTA - 1)])
-def test_after_a_restart_of_the_machine_the_wall_clock_tells(directory: Path, off_for: float, taken: int) -> None:
+def test_after_a_restart_of_the_machine_the_wall_clock_counts(directory: Path, off_for: float, taken: int) -> None:
     clock = SetClock()
     clock.advance(50_000)
     used_up(count_in(directory, clock))
@@ -249,7 +249,7 @@ def test_calls_that_killed_processes_have_reserved_stop_the_others_for_minutes_a
     assert used_up(count_in(directory, clock)) == QUOTA - 1
 
 
-def test_a_quota_that_one_answer_has_said_is_forgotten_with_the_calls_that_it_is_for(directory: Path) -> None:
+def test_a_quota_from_a_header_expires_with_its_calls(directory: Path) -> None:
     clock = FakeClock()
     assert count_in(directory, clock).take(share=0.8, spaced=False, most_wait=0, quota=2) == 0
     assert used_up(count_in(directory, clock)) == 0
@@ -306,7 +306,7 @@ def test_a_process_that_was_stopped_with_the_lock_stops_no_other(directory: Path
         assert time.monotonic() - began < 5
 
 
-def test_counts_that_nobody_uses_any_more_are_deleted(directory: Path) -> None:
+def test_unused_counts_are_deleted(directory: Path) -> None:
     kept = [directory / "state.sqlite", directory / "calls-of-somebody-else"]
     old, recent = (directory / f"calls-{digits * 16}" for digits in ("11", "22"))
     for path in (*kept, old, recent):

@@ -1,4 +1,4 @@
-"""Settings: where they come from, what is refused, and that secrets show nowhere."""
+"""Settings: their sources, their validation, and that secrets appear nowhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_token_and_account_are_all_that_is_needed() -> None:
 
 
 @pytest.mark.shows_tokens("it mounts the token as a file")
-def test_each_setting_can_stand_in_a_mounted_file(tmp_path: Path) -> None:
+def test_each_setting_can_come_from_a_mounted_file(tmp_path: Path) -> None:
     for name, value in {**GOOD, "CLOUDFLARE_BASE_URL": "http://127.0.0.1:9/client/v4"}.items():
         (tmp_path / name).write_text(value + "\n")
     connection = Connection.from_environment(
@@ -103,14 +103,14 @@ def test_a_setting_that_cannot_be_used_is_named_and_its_value_is_not(variable: s
         ("CFES_READ_ONLY", "maybe", "must be true or false"),
     ],
 )
-def test_a_settings_error_says_what_a_person_has_to_change(variable: str, value: str, said: str) -> None:
+def test_a_settings_error_names_the_fix(variable: str, value: str, said: str) -> None:
     with pytest.raises(ConnectionSettingsError) as caught:
         Connection.from_environment({**GOOD, variable: value})
     assert str(caught.value) == f"{variable}: {said}"
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.10", "[::1]"])
-def test_plain_http_is_taken_for_loopback_only(host: str) -> None:
+def test_plain_http_is_accepted_for_loopback_only(host: str) -> None:
     assert read(CLOUDFLARE_BASE_URL=f"http://{host}:8080/client/v4/").loopback
 
 

@@ -1,4 +1,4 @@
-"""A message that is counted says what the same message says that is read in full."""
+"""The fast parse of a message for counts gives the same fields as the full parse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A guard setting that is set but empty is an error, whichever way it comes; an unset one is not."""
+"""A guard setting that is set but empty is an error, from every source; an unset one is not."""
 
 from __future__ import annotations
 

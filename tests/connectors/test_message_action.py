@@ -75,7 +75,7 @@ def test_a_message_is_found_by_its_id_in_the_store_that_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize("one", ["", "a/b", "..", "bulk", "move", "release", "preview", "x?y", "x" * 300])
-def test_what_is_no_id_of_a_message_never_gets_into_an_address(one: str) -> None:
+def test_an_invalid_message_id_never_becomes_part_of_a_url(one: str) -> None:
     script = Scripted()
     with connected(script) as api:
         for read in (api.get_message, api.message_actions):

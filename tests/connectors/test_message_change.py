@@ -1,4 +1,4 @@
-"""Moving and releasing by ID: what is sent, and what an answer has to be to be believed."""
+"""Moving and releasing by ID: the request, and the validation of the response."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_release_names_its_messages() -> None:
 
 
 @pytest.mark.parametrize("ids", [[], [ONE] * 1001, ["../x"], ["a b"], ["a\n"], [""]])
-def test_what_is_no_list_of_ids_is_not_sent(ids: list[str]) -> None:
+def test_an_invalid_list_of_ids_is_not_sent(ids: list[str]) -> None:
     with connected(Scripted()) as api:
         with pytest.raises(ValueError, match="ID"):
             api.move_messages(ids, "JunkEmail")

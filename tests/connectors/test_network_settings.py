@@ -1,4 +1,4 @@
-"""The network's own settings are honoured: proxies, exceptions to them, and certificates."""
+"""The network settings are used: proxies, exceptions to them, and certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory for pages is used again, and never while anything still looks into it."""
+"""Memory for pages is reused, but never while a view of it exists."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_body_of_any_size_is_whole(size: int) -> None:
     assert bytes(PageBuffers(2).fill(chunks)) == body[:size]
 
 
-def test_memory_that_nothing_looks_into_is_used_again() -> None:
+def test_memory_without_views_is_reused() -> None:
     buffers = PageBuffers(2)
     first = buffers.fill([b"first"])
     memory = memory_of(first)
@@ -89,7 +89,7 @@ def test_no_more_memory_is_kept_than_asked_for() -> None:
     assert [any(memory_of(view) is memory for memory in memories) for view in again] == [True, True, False]
 
 
-def test_what_no_body_fills_takes_no_memory() -> None:
+def test_unused_buffer_space_takes_no_memory() -> None:
     # In a process of its own: memory that was in use before is not zeroed by the system.
     program = (
         "from pathlib import Path; from connectors.http.page_buffers import PageBuffers\n"

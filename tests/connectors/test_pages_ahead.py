@@ -1,4 +1,4 @@
-"""Pages that are fetched ahead: at once, in order, and never more than what a page-by-page reading would give."""
+"""Prefetched pages: in parallel, in order, and with the same rows as a read without prefetching."""
 
 from __future__ import annotations
 

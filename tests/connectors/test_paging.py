@@ -1,4 +1,4 @@
-"""Reading listings that number their pages with zeros and move while they are read."""
+"""Listings whose page numbers are always 0 and whose rows move during the read."""
 
 from __future__ import annotations
 
@@ -248,6 +248,6 @@ def test_a_listing_by_cursor_of_ever_new_items_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x" * 5000, "\ud800", "a b", "a\nb"])
-def test_a_cursor_that_is_none_is_not_sent_anywhere(cursor: str) -> None:
+def test_an_invalid_cursor_is_never_sent(cursor: str) -> None:
     with pytest.raises(UnexpectedAnswer, match="next"):
         Page.read({"result": [], "result_info": {"next": cursor}}, "the list")

@@ -1,4 +1,4 @@
-"""Which proxy counts, what NO_PROXY excepts, and what a setting that can't be used says: never its value."""
+"""The selection of a proxy, the exceptions in NO_PROXY, and errors of settings, which never show the value."""
 
 from __future__ import annotations
 

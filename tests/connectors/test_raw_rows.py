@@ -1,4 +1,4 @@
-"""Rows that are cut out of a page, not read: they are the same as if the page had been read."""
+"""Rows that are cut out of a page are the same as those of a full parse."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_page_that_is_not_utf_8_is_not_cut(damage: bytes, place: int) -> None:
     assert rows_envelope(body[:at] + damage + body[at + len(damage) :]) is None
 
 
-def test_the_form_of_a_pages_texts_is_known() -> None:
+def test_the_form_of_the_texts_of_a_page_is_known() -> None:
     def form_of(body: bytes) -> str:
         found = rows_envelope(body)
         assert found is not None
@@ -103,7 +103,7 @@ def test_the_form_of_a_pages_texts_is_known() -> None:
         [{"message_id": str(uuid.UUID(int=1)), "status": None}],
     ],
 )
-def test_what_is_no_row_is_left_to_the_careful_reader(result: Any) -> None:
+def test_an_invalid_row_needs_a_full_parse(result: Any) -> None:
     assert rows_envelope(json.dumps({"success": True, "result": result}).encode()) is None
 
 

@@ -1,4 +1,4 @@
-"""Retry-After in both forms, and the values that no service should send."""
+"""Retry-After in both forms, and with invalid values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The official SDK's own types: every field and every enum value of theirs must be known to our models."""
+"""Our models know every field and every enum value of the official SDK's types."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_the_search_answers_fields_are_known_too() -> None:
     assert unknown(MessageDetails, InvestigateListResponse, "InvestigateListResponse") == []
 
 
-def test_the_walk_itself_notices_what_is_unknown() -> None:
+def test_the_check_itself_finds_unknown_fields() -> None:
     class Narrow(BaseModel):
         job_id: str
         status: typing.Literal["PENDING"]

@@ -1,4 +1,4 @@
-"""Search criteria: strict on the way out, because the API may ignore what it does not know."""
+"""Search criteria are validated strictly, because the API may ignore unknown ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from connectors.objects.search import NARROWING, SearchParams
 from core.instants import format_instant, parse_instant
 
 
-def test_what_is_not_given_is_not_sent() -> None:
+def test_criteria_that_are_not_given_are_not_sent() -> None:
     search = SearchParams.model_validate({"sender": "a@b.example", "recipient": None, "detections_only": False})
     assert search.request() == {"sender": "a@b.example", "detections_only": False}
 
@@ -33,7 +33,7 @@ def test_an_instant_is_sent_in_utc(given: str, sent: str) -> None:
     ["2026-11-20", "2026-11-20T15:32:35", "2026-11-20 15:32", "2026-02-30T00:00:00Z", "yesterday", "", 1763652755, True,
      "2026-11-20T25:00:00Z", "0001-01-01T00:00:00+23:59", "２０２６-11-20T15:32:35Z"],
 )  # fmt: skip
-def test_an_instant_that_is_none_or_has_no_zone_is_refused(given: object) -> None:
+def test_an_invalid_instant_or_one_without_a_zone_is_refused(given: object) -> None:
     with pytest.raises(ValidationError):
         SearchParams.model_validate({"start": given})
 

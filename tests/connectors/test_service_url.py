@@ -1,4 +1,4 @@
-"""The address of a service: what is taken, and what is refused before anything is looked up."""
+"""The URL of a service: valid ones, and those that are refused before a DNS lookup."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_address_that_cannot_be_used_is_refused_by_name(url: str) -> None:
         ("http://localhost", "http://localhost"),
     ],
 )
-def test_an_address_that_can_be_used_is_taken(url: str, used: str) -> None:
+def test_a_valid_url_is_accepted(url: str, used: str) -> None:
     assert Connection.checked({"account_id": ACCOUNT, "api_token": TOKEN, "base_url": url}).base_url == used
 
 

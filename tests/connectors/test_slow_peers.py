@@ -297,7 +297,7 @@ def test_a_name_that_is_never_resolved_is_a_connection_that_failed() -> None:
 
 
 @pytest.mark.parametrize("problem", [socket.gaierror(-2, "unknown"), UnicodeError("label too long"), OSError("no")])
-def test_a_look_up_that_fails_is_a_connection_that_failed(problem: Exception) -> None:
+def test_a_failed_dns_lookup_is_a_failed_connection(problem: Exception) -> None:
     def fails(host: str, port: int) -> list[object]:
         raise problem
 

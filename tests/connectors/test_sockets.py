@@ -1,4 +1,4 @@
-"""Bytes over TLS arrive whole, in order and with the failure behind them, however they are cut into records."""
+"""Bytes over TLS arrive complete and in order, then a failure, for every division into records."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read(stream: httpcore.NetworkStream) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_what_is_sent_arrives_whole_and_in_order(seed: int) -> None:
+def test_sent_bytes_arrive_complete_and_in_order(seed: int) -> None:
     chance = random.Random(seed)
     sizes = (1, 100, RECORD_BYTES - 1, RECORD_BYTES, RECORD_BYTES + 1, READ_BYTES, READ_BYTES + 1, 300_000)
     pieces = [chance.randbytes(chance.choice(sizes)) for _ in range(20)]
@@ -61,7 +61,7 @@ def test_what_is_sent_arrives_whole_and_in_order(seed: int) -> None:
 
 
 @pytest.mark.parametrize("size", [RECORD_BYTES, 2 * RECORD_BYTES, READ_BYTES, READ_BYTES + 5])
-def test_a_failure_behind_what_came_is_told_after_it(size: int) -> None:
+def test_a_failure_is_raised_after_the_bytes_before_it(size: int) -> None:
     data = random.Random(size).randbytes(size)
     port, thread = served([data], behind=b"\x17\x03\x03\x00\x20" + b"x" * 32)
     stream, got = opened(port), b""

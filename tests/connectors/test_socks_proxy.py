@@ -1,4 +1,4 @@
-"""A SOCKS5 proxy: a real one on loopback, and ones that trickle, refuse or talk nonsense."""
+"""SOCKS5 proxies: a real one on loopback, and ones that are slow, refuse, or send invalid responses."""
 
 from __future__ import annotations
 

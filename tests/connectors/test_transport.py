@@ -1,4 +1,4 @@
-"""What is repeated, what never is, and what each failure is called."""
+"""Which calls are retried, which never are, and the error for each failure."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_write_that_was_surely_not_applied_is_sent_again(failure: str) -> None
 
 
 @pytest.mark.parametrize(("failure", "kind"), [("connection refused", NotReceived), ("429", RateLimited)])
-def test_a_create_is_sent_once_for_its_look_would_grow_old(failure: str, kind: type[PackError]) -> None:
+def test_a_create_is_sent_once_because_its_check_would_get_old(failure: str, kind: type[PackError]) -> None:
     clock = FakeClock()
     script = Scripted(PASSING[failure]())
     with pytest.raises(kind) as caught:
@@ -133,7 +133,7 @@ def test_a_write_that_never_gets_through_ends_in_a_failure_that_changed_nothing(
         (httpx.Response(418, text="<html>"), ApiRefusal, 5),
     ],
 )
-def test_a_refusal_is_told_apart_and_not_repeated(
+def test_each_refusal_has_its_own_error_and_is_not_retried(
     answer: httpx.Response, kind: type[PackError], exit_code: int
 ) -> None:
     script = Scripted(answer)
@@ -160,7 +160,7 @@ def test_a_refusal_for_now_whose_body_breaks_off_is_still_one() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'"not found"', b"<html>"])
-def test_a_404_of_another_address_is_told_at_once(body: bytes) -> None:
+def test_a_404_for_an_unknown_path_is_reported_at_once(body: bytes) -> None:
     script = Scripted(httpx.Response(404, content=body, headers={"content-type": "application/json"}))
     with pytest.raises(ApiRefusal) as caught:
         connected(script).get_job(JOB_ID)
@@ -344,7 +344,7 @@ def test_a_certificate_that_is_not_accepted_is_named_and_not_tried_again() -> No
     assert len(script.requests) == 1
 
 
-def test_a_token_that_the_service_echoes_shows_nowhere() -> None:
+def test_a_token_in_a_response_appears_nowhere() -> None:
     with pytest.raises(ApiRefusal) as caught:
         connected(Scripted(refused(400, 1001, f"bad header Bearer {TOKEN}\x1b[2J"))).get_job(JOB_ID)
     shown = json.dumps(caught.value.document()) + str(caught.value) + repr(caught.value)
@@ -385,7 +385,7 @@ def test_a_field_that_matters_and_does_not_fit_is_named(field: str, value: objec
         connected(script).get_job(JOB_ID)
 
 
-def test_what_is_new_in_the_api_passes_through() -> None:
+def test_new_fields_of_the_api_are_passed_through() -> None:
     sent = job(status="PAUSED", priority="high", action_params={"type": "SHRED", "strength": 3})
     del sent["messages_skipped"], sent["messages_cancelled"]
     read = connected(Scripted(ok(sent))).get_job(JOB_ID)
@@ -393,7 +393,7 @@ def test_what_is_new_in_the_api_passes_through() -> None:
     assert not read.has_ended
 
 
-def test_an_answer_about_another_job_is_not_taken() -> None:
+def test_a_response_about_another_job_is_refused() -> None:
     with pytest.raises(UnexpectedAnswer, match="job_id"):
         connected(Scripted(ok(job(job_id=JOB_ID.replace("7", "8"))))).get_job(JOB_ID)
 

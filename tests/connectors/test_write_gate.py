@@ -1,4 +1,4 @@
-"""A connector asks its gate before each write, and sends none where a policy is configured and no gate was given."""
+"""The client asks its gate before each write, and sends no write if a policy is configured without a gate."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_no_policy_needs_no_gate() -> None:
     assert connected(Scripted(ok(job()))).create_job(REQUEST).job_id == JOB_ID
 
 
-def test_another_kind_of_gate_is_not_taken_for_the_policy() -> None:
+def test_another_kind_of_gate_does_not_count_as_the_policy() -> None:
     class Open:
         observes = False
 

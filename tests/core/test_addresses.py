@@ -1,4 +1,4 @@
-"""A safety list is understood or refused, never skipped; data is read in every spelling."""
+"""An entry of a safety list is accepted or refused, never skipped; data is read in every spelling."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class TestSafetyLists:
             (f"{'a' * 63}.example", Address(None, f"{'a' * 63}.example")),
         ],
     )
-    def test_what_is_plainly_an_address_or_a_domain_is_understood(self, entry: str, address: Address) -> None:
+    def test_a_plain_address_or_domain_is_accepted(self, entry: str, address: Address) -> None:
         assert read_entry(entry) == address
         assert AddressSet([entry]).covers(entry)
 
@@ -319,7 +319,7 @@ class TestData:
          "dana lee@corp.example", "dana@corp.example lee", "a@b@corp.example", "dana@corp.example/x",
          "dana@" + "a." * 200 + "example", "ceo%40corp.example"],
     )  # fmt: skip
-    def test_a_text_that_names_no_readable_address_is_an_error(self, text: str) -> None:
+    def test_a_text_without_a_valid_address_is_an_error(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"has (?:no|an invalid) address|has more than"):
             read_addresses(text)
 

@@ -1,4 +1,4 @@
-"""The machine's key is made once, is this user's alone, and is never made again in silence."""
+"""The machine key is created once, is private to this user, and is never silently replaced."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_processes_that_make_it_at_once_get_one_key(tmp_path: Path) -> None:
     assert keys == {machine_key(tmp_path, "journal.key").hex() + "\n"}
 
 
-def test_what_a_killed_process_left_behind_is_no_obstacle(tmp_path: Path) -> None:
+def test_leftover_files_of_a_killed_process_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "journal.key.new").write_text("half")
     (tmp_path / "journal.key.lock").touch(mode=0o600)
     assert len(machine_key(tmp_path, "journal.key")) == 32

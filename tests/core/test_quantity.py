@@ -1,4 +1,4 @@
-"""A number and the word for what it counts, and that no text of the product has `1 messages`."""
+"""Numbers with their units in words; no text of the product has `1 messages`."""
 
 from __future__ import annotations
 

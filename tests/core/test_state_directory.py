@@ -1,4 +1,4 @@
-"""The state directory is made for this user alone, and refused where another user could change or replace it."""
+"""The state directory is private to this user, and refused if another user could change or replace it."""
 
 from __future__ import annotations
 

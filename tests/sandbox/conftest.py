@@ -1,4 +1,4 @@
-"""A sandbox to test: small, its clock standing still, no failures unless asked for."""
+"""Fixtures for the tests of the sandbox: small, with a manual clock, and by default without failures."""
 
 import json
 import ssl

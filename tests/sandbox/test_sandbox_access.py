@@ -1,4 +1,4 @@
-"""Tokens, permissions, the envelope and the rate limit: what every call meets before anything else."""
+"""Tokens, permissions, the envelope and the rate limit, which apply to every call."""
 
 from collections.abc import Callable
 
@@ -56,7 +56,7 @@ def test_every_operation_wants_credentials_first(run: Run, call: Call) -> None:
             assert _code(bad) == (1000 if "verify" in operation.id else 10000)
 
 
-def test_a_reading_token_may_read_and_is_refused_before_anything_is_looked_up(run: Run, call: Call) -> None:
+def test_a_read_token_may_read_and_is_refused_before_any_lookup(run: Run, call: Call) -> None:
     sandbox = run()
     for operation in OPERATIONS:
         path = _path(sandbox, operation.path)
@@ -67,7 +67,7 @@ def test_a_reading_token_may_read_and_is_refused_before_anything_is_looked_up(ru
             assert answer.status_code in (200, 404), operation.id
 
 
-def test_the_older_pair_of_email_and_key_is_taken_too(run: Run, call: Call) -> None:
+def test_the_older_pair_of_email_and_key_is_accepted(run: Run, call: Call) -> None:
     sandbox = run()
     path = _path(sandbox, "/accounts/{account_id}/email-security/investigate/bulk")
     good = {"X-Auth-Email": sandbox.email, "X-Auth-Key": sandbox.email_key}
@@ -103,7 +103,7 @@ def test_another_account_is_refused(run: Run, account_id: str, status: int, code
 @pytest.mark.parametrize(
     "path", ["/client/v4/zones", "/client/v4", "/", "/client/v5/user/tokens/verify", "/_sandboxed"]
 )
-def test_a_path_that_leads_nowhere_is_answered_in_the_envelope(run: Run, path: str, call: Call) -> None:
+def test_an_unknown_path_is_answered_in_the_envelope(run: Run, path: str, call: Call) -> None:
     sandbox = run()
     answer = call(sandbox, "GET", path, Authorization=f"Bearer {sandbox.token}")
     assert (answer.status_code, _code(answer)) == (404, 7003)
@@ -117,7 +117,7 @@ def test_a_method_that_a_path_does_not_have_is_answered_in_the_envelope(run: Run
         assert (answer.status_code, _code(answer)) == (405, 7001)
 
 
-def test_a_job_that_is_none_and_an_id_that_is_none(run: Run, connect: Connect, call: Call) -> None:
+def test_an_unknown_job_and_an_invalid_id(run: Run, connect: Connect, call: Call) -> None:
     client = connect(run())
     missing = client.get(f"investigate/bulk/{JOB_ID}")
     assert (missing.status_code, _code(missing)) == (404, 10404)
@@ -137,7 +137,9 @@ def test_a_job_that_is_none_and_an_id_that_is_none(run: Run, connect: Connect, c
         b"1" * 5000,
     ],
 )
-def test_a_body_that_is_no_json_is_refused_in_the_envelope(run: Run, connect: Connect, sent: bytes, call: Call) -> None:
+def test_a_body_that_is_not_json_is_refused_in_the_envelope(
+    run: Run, connect: Connect, sent: bytes, call: Call
+) -> None:
     answer = connect(run()).post("investigate/bulk", content=sent, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert _code(answer) >= 1000

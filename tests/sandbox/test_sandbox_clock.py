@@ -1,4 +1,4 @@
-"""Time: real with an offset, or standing still until told."""
+"""The clock: real with an offset, or manual."""
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ def test_a_real_clock_starts_at_the_given_instant_and_never_goes_back() -> None:
     assert seen == sorted(seen)
 
 
-def test_a_manual_clock_moves_only_when_told() -> None:
+def test_a_manual_clock_moves_only_by_advance() -> None:
     clock = ManualClock(parse_instant("2026-11-20T16:02:35Z"))
     assert clock.now() == clock.now()
     clock.advance(1.5)
@@ -30,7 +30,7 @@ def test_a_manual_clock_moves_only_when_told() -> None:
     "text",
     ["2026-11-20", "2026-11-20T15:32:35", "2026-13-20T15:32:35Z", "0001-01-01T00:00:00+23:59", "20261120T153235Z", ""],
 )
-def test_a_date_that_is_none_or_has_no_zone_is_refused(text: str) -> None:
+def test_an_invalid_date_or_one_without_a_zone_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"RFC 3339|not a valid date"):
         parse_instant(text)
 
@@ -45,7 +45,7 @@ def test_zones_are_converted() -> None:
     assert parse_instant("2026-11-20T17:32:35+02:00") == parse_instant("2026-11-20t15:32:35.000z")
 
 
-def test_what_is_due_runs_in_the_order_of_time_and_may_enter_more() -> None:
+def test_due_events_run_in_order_and_may_add_events() -> None:
     agenda, ran = Agenda(), list[tuple[str, int]]()
 
     def first(at: int) -> None:

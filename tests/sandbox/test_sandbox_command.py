@@ -66,7 +66,7 @@ def test_one_line_when_ready_then_service_until_a_signal_and_a_quiet_end(
     assert (process.returncode, rest, complaints) == (0, "", "")
 
 
-def test_it_ends_with_its_standard_input_if_so_told(wire: httpx.Client) -> None:
+def test_it_ends_with_standard_input_with_the_flag(wire: httpx.Client) -> None:
     with _serve("--messages", "0", "--until-stdin-closes", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -102,7 +102,7 @@ def test_a_parent_that_is_gone_before_it_serves_leaves_no_traceback() -> None:
 
 
 @pytest.mark.shows_tokens("the sandbox tells its own tokens when it is ready")
-def test_without_a_standard_input_there_is_nothing_to_outlive(
+def test_without_standard_input_it_ends_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
@@ -154,7 +154,7 @@ def test_mail_from_the_future_is_spoken_of(
         (["--mes", "7"], "--mes"),
     ],
 )
-def test_flags_that_make_no_sense_end_with_2_and_the_reason(
+def test_invalid_flags_end_with_2_and_the_reason(
     flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(flags) == 2
@@ -164,9 +164,7 @@ def test_flags_that_make_no_sense_end_with_2_and_the_reason(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"AlertID": "x"}', "\udcff"])
-def test_an_alert_file_that_is_none_ends_with_2(
-    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_invalid_alert_file_ends_with_2(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "alert.json"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     assert main(["--alert", str(path)]) == 2
@@ -180,7 +178,7 @@ def test_help_ends_with_0_and_names_every_setting(capsys: pytest.CaptureFixture[
         assert flag in told
 
 
-def test_a_port_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["--port", str(port), "--messages", "0"]) == 2
@@ -189,7 +187,7 @@ def test_a_port_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> 
     assert str(port) in capsys.readouterr().err
 
 
-def test_the_port_is_taken_from_the_first_moment_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_port_is_in_use_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     refusals = []
@@ -234,7 +232,7 @@ def test_settings_are_checked() -> None:
         Settings(quota=0)
 
 
-def test_a_connection_that_says_nothing_holds_nobody_up(run: Callable[..., RunningSandbox], wire: httpx.Client) -> None:
+def test_a_silent_connection_does_not_delay_the_stop(run: Callable[..., RunningSandbox], wire: httpx.Client) -> None:
     running = run(messages=100)
     with socket.create_connection(("127.0.0.1", int(running.origin.rpartition(":")[2]))):
         assert wire.get(f"{running.control_url}/health").status_code == 200

@@ -1,4 +1,4 @@
-"""The controls under /_sandbox, and moving and releasing by IDs, which they tell the truth about."""
+"""The controls below /_sandbox, and moves and releases by ID, which they report."""
 
 import json
 from collections.abc import Callable
@@ -181,7 +181,7 @@ def test_the_truth_counts_calls_and_what_record_effect(
     assert truth["moved"][0]["id"] == message_id
 
 
-def test_a_control_that_there_is_none_of_is_answered_with_404(control: httpx.Client) -> None:
+def test_an_unknown_control_is_answered_with_404(control: httpx.Client) -> None:
     assert control.get("nothing").status_code == 404
 
 

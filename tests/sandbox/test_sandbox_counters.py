@@ -1,4 +1,4 @@
-"""The counters' equation holds at every instant, whatever happens to the jobs."""
+"""The counters of a job add up at every instant."""
 
 from contextlib import suppress
 from typing import Any

@@ -1,4 +1,4 @@
-"""Scripted faults, each as the caller meets it over a real connection."""
+"""Faults as a caller sees them over a real connection."""
 
 import asyncio
 import json
@@ -210,7 +210,7 @@ def test_a_slow_search_can_point_anywhere(run: Run, connect: Connect) -> None:
     assert (answer.status_code, answer.headers["location"]) == (202, "https://evil.example/steal")
 
 
-def test_a_good_answer_can_carry_a_notice_and_values_nobody_knows(run: Run, connect: Connect) -> None:
+def test_a_successful_response_can_have_a_notice_and_unknown_values(run: Run, connect: Connect) -> None:
     sandbox = run()
     sandbox.state.faults.add("createBulkJob", "notice")
     sandbox.state.faults.add(

@@ -1,4 +1,4 @@
-"""What a new job may ask for, what of it comes back, and which jobs are listed."""
+"""The request for a new job, its fields in responses, and the list of jobs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -106,9 +106,7 @@ def test_two_equal_calls_make_two_jobs(run: Run, connect: Connect) -> None:
         ([], ""),
     ],
 )
-def test_a_job_that_makes_no_sense_is_refused_and_not_made(
-    run: Run, connect: Connect, job: object, pointer: str
-) -> None:
+def test_an_invalid_job_is_refused_and_not_created(run: Run, connect: Connect, job: object, pointer: str) -> None:
     sandbox = run()
     answer = connect(sandbox).post("investigate/bulk", json=job)
     assert answer.status_code == 400

@@ -1,4 +1,4 @@
-"""A bulk job's life over a clock that only moves when told."""
+"""The lifecycle of a job with a manual clock."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -73,7 +73,9 @@ def test_rows_appear_while_discovery_goes_on(run: Run, connect: Connect, deliver
     assert len(_rows(client, job_id)) == 10
 
 
-def test_a_job_looks_the_same_however_often_it_was_looked_at(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_the_state_of_a_job_does_not_depend_on_the_number_of_reads(
+    run: Run, connect: Connect, deliver: Deliver
+) -> None:
     watched, alone = run(pace=SLOW, transient_failures=0.5), run(pace=SLOW, transient_failures=0.5)
     ends = []
     for sandbox, step in ((watched, 0.05), (alone, 30.0)):

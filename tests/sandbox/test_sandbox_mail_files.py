@@ -1,4 +1,4 @@
-"""Real mail as a mailbox to search: what is read, what is survived, what is refused."""
+"""Loading real mail: valid, broken and refused files."""
 
 import mailbox
 from collections.abc import Callable
@@ -88,7 +88,7 @@ def rich(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_mail_is_read_with_all_that_a_search_looks_at(rich: Path) -> None:
+def test_a_mail_is_read_with_all_searchable_fields(rich: Path) -> None:
     tenant, (message,) = _load(rich)
     assert message.subject == "Überfällige Rechnung {{ 7*7 }}"
     assert (message.sender.address, message.sender.name) == ("billing@phish.test", "Büro")
@@ -152,7 +152,7 @@ def test_unreadable_mails_are_counted_and_left_out(tmp_path: Path) -> None:
     assert (loaded.messages, loaded.unreadable) == (1, 2)
 
 
-def test_a_mail_from_the_future_is_taken_as_undated_so_that_it_can_be_found(tmp_path: Path) -> None:
+def test_a_mail_with_a_future_date_counts_as_undated(tmp_path: Path) -> None:
     (tmp_path / "future.eml").write_bytes(b"From: a@b.test\nDate: Fri, 20 Nov 2026 16:02:36 +0000\n\n")
     (tmp_path / "now.eml").write_bytes(b"From: c@d.test\nDate: Fri, 20 Nov 2026 16:02:35 +0000\n\n")
     (tmp_path / "undated.eml").write_bytes(b"From: e@f.test\n\n")
@@ -174,7 +174,7 @@ def test_a_mail_from_the_future_is_taken_as_undated_so_that_it_can_be_found(tmp_
         b"name: service\nversion: 3\n\nFrom: a@b.test\n",
     ],
 )
-def test_a_file_that_is_no_mail_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_mail_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other"
     path.write_bytes(content)
     with pytest.raises(NoMailError, match="neither an mbox"):

@@ -1,4 +1,4 @@
-"""One message of the sandbox: its flag of the store, its action log, and what ends on 2026-11-01."""
+"""One message: the flag `submission`, the action log, and the fields that the API removes on 2026-11-01."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Paging of jobs and of a job's messages: by page number, with a result_info that always says 0."""
+"""Paging of jobs and of a job's messages: by page number, with zeros in result_info."""
 
 from collections.abc import Callable
 from typing import Any
@@ -49,7 +49,7 @@ def test_pages_hold_exactly_the_rows_there_are(run: Run, connect: Connect, rows:
     assert len(set(seen)) == len(seen) == rows
 
 
-def test_a_page_has_twenty_rows_unless_told(run: Run, connect: Connect) -> None:
+def test_a_page_has_twenty_rows_by_default(run: Run, connect: Connect) -> None:
     _, client, path = _job_with(run, connect, 45)
     assert [client.get(path, params={"page": page}).json()["result_info"]["count"] for page in (1, 2, 3)] == [20, 20, 5]
 

@@ -111,7 +111,7 @@ def test_a_reading_token_is_refused_by_permission(sandbox: RunningSandbox) -> No
     assert [error.code for error in refused.value.errors] == [10000]
 
 
-def test_the_older_credentials_are_taken(sandbox: RunningSandbox) -> None:
+def test_the_older_credentials_are_accepted(sandbox: RunningSandbox) -> None:
     with Cloudflare(api_email=sandbox.email, api_key=sandbox.email_key, base_url=sandbox.base_url) as older:
         assert list(older.email_security.investigate.bulk.list(account_id=sandbox.account_id)) == []
 

@@ -1,4 +1,4 @@
-"""What a search finds: the message search over HTTP, and the criteria that jobs alone know."""
+"""The message search over HTTP, and the criteria that only jobs support."""
 
 from collections.abc import Callable
 from typing import Any
@@ -128,7 +128,7 @@ def scan(tenant: Tenant, criteria: Criteria, now: int) -> list[int]:
 
 
 @given(st.data())
-def test_pages_are_cut_from_what_a_plain_look_at_every_mail_finds(data: st.DataObject) -> None:
+def test_pages_match_a_full_scan_of_all_mails(data: st.DataObject) -> None:
     tenant = Tenant(seed=1)
     senders = [Sender(f"a@{domain}") for domain in ("bad.test", "mail.bad.test", "good.test")]
     instants = st.integers(1, 6)
@@ -248,7 +248,7 @@ def test_the_search_ignores_what_only_jobs_know(run: Run, connect: Connect, deli
     assert len(found.json()["result"]) == 2
 
 
-def test_the_window_starts_thirty_days_ago_unless_told(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_the_window_starts_thirty_days_ago_by_default(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     client = connect(sandbox)
     deliver(sandbox, 1, at="2026-10-01T00:00:00Z")
@@ -311,7 +311,7 @@ def test_a_cursor_of_another_search_is_refused(run: Run, connect: Connect, deliv
     assert client.get("investigate", params={"sender": "bad.test", "cursor": cursor}).status_code == 400
 
 
-def test_page_numbers_are_taken_beyond_their_end_of_life(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_page_numbers_are_accepted_after_their_end_of_life(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run(at=parse_instant("2026-10-31T23:59:00Z"))
     client = connect(sandbox)
     deliver(sandbox, 3)

@@ -1,4 +1,4 @@
-"""The made-up tenant: deterministic, realistic, hostile where an attacker would be, and small."""
+"""The generated tenant: deterministic, realistic, with hostile texts, and small."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -136,7 +136,7 @@ def test_every_identifier_of_a_message_finds_it(settings: Made) -> None:
 @pytest.mark.parametrize(
     "wrong", ["", "x", "4Njp3P0STMz2c02Q-2024-01-05T10:00:00-00000001", "4-2024-01-05T10:00:00-99999999"]
 )
-def test_an_id_of_no_message_finds_none(settings: Made, wrong: str) -> None:
+def test_an_unknown_id_finds_nothing(settings: Made, wrong: str) -> None:
     assert _tenant(settings(messages=20)).by_id(wrong) is None
 
 
