@@ -170,7 +170,7 @@ class TestDeceived:
         sandbox.state.faults.add("searchMessages", given.pop("kind"), times=500, **given)
         ended = approve(plan)
         assert ended.code != 0
-        assert "the service could not be asked" in ended.error["message"]
+        assert "the search of the plan failed" in ended.error["message"]
         assert "Nothing was signed" in ended.error["help"]
 
 
