@@ -26,9 +26,9 @@ from core.version import VERSION
 class Alert(ActionParams):
     """The alert that started the response."""
 
-    id: str | None = None
-    sender: str | None = None
-    subject: str | None = None
+    id: str | None = Field(None, description="The alert's ID.")
+    sender: str | None = Field(None, description="The sender's address.")
+    subject: str | None = Field(None, description="The subject line.")
     received: str | None = Field(None, description="RFC 3339.")
 
 

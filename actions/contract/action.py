@@ -85,8 +85,8 @@ class BoundedParams(ActionParams):
 class Cut(ActionResult):
     """How many entries a list has, of how many there are."""
 
-    kept: int
-    total: int
+    kept: int = Field(description="Entries in the result.")
+    total: int = Field(description="Entries in all.")
 
 
 class BoundedResult(ActionResult):

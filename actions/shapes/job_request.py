@@ -102,12 +102,12 @@ class CreateJobParams(JobRequestParams):
 
 
 class DuplicateJob(ActionResult):
-    """A later job for the same request. processed: the messages that it processed before it was cancelled."""
+    """A later job for the same request, which this call cancelled."""
 
-    job_id: str
-    status: str
-    discovered: int
-    processed: int
+    job_id: str = Field(description="The job's UUID.")
+    status: str = Field(description="Its status after the cancel.")
+    discovered: int = Field(description="Messages that it found.")
+    processed: int = Field(description="Messages that it processed before it was cancelled.")
 
 
 class JobRequestResult(ActionResult):

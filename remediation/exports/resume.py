@@ -16,7 +16,7 @@ class Resume(StrictModel):
 
     version: Literal[1] = 1
     job_id: Annotated[Uuid, Field(description="The job's UUID.")]
-    status: str | None
+    status: str | None = Field(description="The only status asked for; null: every row.")
     page: int = Field(ge=1, le=10_000_000, description="The next page to read.")
     cursor: str | None = Field(
         None, max_length=LONGEST_CURSOR, pattern=r"^[!-~]+$", description="Or the cursor that leads to it."

@@ -72,10 +72,10 @@ def moved(before: Poll, after: Poll) -> bool:
 
 
 class JobProgress(JsonModel):
-    """How far the job is. processed: messages that succeeded, failed or were skipped."""
+    """How far the job is."""
 
-    discovered: int
-    processed: int
+    discovered: int = Field(description="Messages that the job has found so far.")
+    processed: int = Field(description="Messages that succeeded, failed or were skipped.")
     percent: float | None = Field(description="processed of discovered; null while nothing is discovered.")
     rate_per_second: float | None = Field(description="Messages per second over the latest polls.")
     eta_seconds: int | None = Field(

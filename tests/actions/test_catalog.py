@@ -48,6 +48,9 @@ def test_every_parameter_and_result_says_what_it_is(action: Action[Any, Any]) ->
         models = schema.get("$defs", {})
         for name, field in schema.get("properties", {}).items():
             assert described(field, models), f"{action.id}: give {name} a description"
+        for model, inner in models.items():
+            for name, field in inner.get("properties", {}).items():
+                assert described(field, models), f"{action.id}: give {model}.{name} a description"
 
 
 def described(field: Mapping[str, Any], models: Mapping[str, Any]) -> bool:

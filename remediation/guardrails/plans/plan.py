@@ -38,15 +38,15 @@ class Part(BaseModel):
 class Reversibility(Part):
     """Whether the change can be undone, and how."""
 
-    reversible: bool
-    how: str
+    reversible: bool = Field(description="Whether users or this pack can undo it.")
+    how: str = Field(description="How to undo it, or why that is not possible.")
 
 
 class Refusal(Part):
     """A guardrail that would refuse a create with this plan now."""
 
     type: str = Field(description="The error's type.")
-    message: str
+    message: str = Field(description="Why the guardrail would refuse.")
 
 
 class Plan(Part):
