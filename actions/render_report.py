@@ -65,7 +65,7 @@ class Result(ActionResult):
 
 def render_report(p: Params) -> Result:
     # Jinja2 is loaded where a report is written, not where an action is started.
-    from remediation.exports.destinations.place import placed  # noqa: PLC0415
+    from remediation.exports.destinations.place import open_place  # noqa: PLC0415
     from remediation.reports.report import write_report  # noqa: PLC0415
     from remediation.reports.request_facts import request_facts  # noqa: PLC0415
 
@@ -81,7 +81,7 @@ def render_report(p: Params) -> Result:
             "received": p.alert.received,
         }
     summary = None
-    with placed(p.destination, overwrite=True) as place:
+    with open_place(p.destination, overwrite=True) as place:
         written = write_report(facts, place.path, p.format, name=place.name)
         if p.format == "summary":
             summary = Path(place.path).read_text(encoding="utf-8")

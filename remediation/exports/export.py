@@ -20,7 +20,7 @@ from core.errors import (
     TemporaryFailure,
 )
 from core.quantity import counted
-from remediation.exports.destinations.place import placed
+from remediation.exports.destinations.place import open_place
 from remediation.exports.files.partial_file import recorded_bytes
 from remediation.exports.files.spool import KEPT_DAYS
 from remediation.exports.finish_time import FinishTime
@@ -107,7 +107,7 @@ def _open_sink(
     if request.is_inline:
         yield RowSink(request.status, inline_limit_bytes=request.inline_limit_bytes, pseudonyms=pseudonyms)
         return
-    with placed(
+    with open_place(
         request.destination,
         overwrite=request.overwrite,
         resumed=resume is not None,

@@ -13,7 +13,7 @@ from typing import Any
 from connectors.objects.message_change import INVESTIGATE_ID
 from connectors.objects.search import verdict_of
 from core.search_words import MALICIOUS
-from remediation.exports.files.line_file import lines, opened, refuse
+from remediation.exports.files.line_file import open_lines, read_lines, refuse
 from remediation.exports.formats.ndjson import rows_of
 from remediation.exports.pseudonyms.form import is_pseudonym
 from remediation.guardrails.change import NamedMessage
@@ -111,9 +111,9 @@ def exported_rows(path: str) -> Iterator[JobRow]:
 
     Raises: ParameterError (pointer /export) where the file can't be read, or a line is not a job's row.
     """
-    with opened(path, "/export") as file:
+    with open_lines(path, "/export") as file:
         try:
-            for number, row in enumerate(rows_of(lines(file)), start=1):
+            for number, row in enumerate(rows_of(read_lines(file)), start=1):
                 try:
                     yield read_row(row)
                 except ValueError as error:

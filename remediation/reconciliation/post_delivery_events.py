@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 
 from core.instants import parse_instant
-from remediation.exports.files.object_lines import converted, objects
+from remediation.exports.files.object_lines import decode_object, read_objects
 from remediation.reconciliation.logpush_test_record import is_test_line
 from remediation.reconciliation.result import microseconds
 
@@ -70,12 +70,12 @@ def events_of(path: str, pointer: str) -> Iterator[Event | None]:
 
     Raises: ParameterError: the file can't be read, or a line is no event; it names the line, counted from 1.
     """
-    return objects(path, pointer, _event, "event of email_security_post_delivery_events")
+    return read_objects(path, pointer, _event, "event of email_security_post_delivery_events")
 
 
 def _event(line: bytes) -> Event | None:
     try:
-        record = converted(line, _decoder)
+        record = decode_object(line, _decoder)
     except msgspec.ValidationError:
         if is_test_line(line):
             return None

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
 from core.errors import InlineTooLarge, ParameterError, Problem, UnexpectedAnswer
-from remediation.exports.destinations.place import Place, placed
+from remediation.exports.destinations.place import Place, open_place
 from remediation.exports.files.path_checks import checked_destination
 from remediation.exports.files.whole_file import FileRecord, WholeFile, whole_file
 from remediation.reconciliation.comparison import Comparison
@@ -121,7 +121,7 @@ def _placed(sources: Sources, destination: ListDestination) -> Iterator[Place | 
             if path is not None and Path(path).samefile(destination.path):
                 message = "is one of the files to compare: a source must not be replaced by the list"
                 raise ParameterError(problems=[Problem(pointer="/destination", message=message)])
-    with placed(destination.path, overwrite=destination.overwrite) as place:
+    with open_place(destination.path, overwrite=destination.overwrite) as place:
         checked_destination(place.path)
         yield place
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from remediation.exports.files.object_lines import converted, objects
+from remediation.exports.files.object_lines import decode_object, read_objects
 from remediation.exports.pseudonyms.form import is_pseudonym
 from remediation.reconciliation.disagreements import RowRecord
 from remediation.reconciliation.mail_names import bare, one_word
@@ -49,7 +49,7 @@ def rows_of_file(path: str, action: str | None, pointer: str) -> Iterator[RowRec
 
     Raises: ParameterError: the file can't be read, or a line is no row of such a job; it names the line, from 1.
     """
-    return objects(path, pointer, functools.partial(_row_of_line, action=action), "row of a job")
+    return read_objects(path, pointer, functools.partial(_row_of_line, action=action), "row of a job")
 
 
 def rows_of_page(texts: Iterable[Buffer], action: str | None) -> Iterator[RowRecord]:
@@ -71,7 +71,7 @@ def _row_of_line(line: bytes, action: str | None) -> RowRecord:
 
 def row_record(text: bytes, action: str | None) -> RowRecord:
     """Raises: msgspec.MsgspecError, ValueError, RecursionError."""
-    row = converted(text, _decoder)
+    row = decode_object(text, _decoder)
     if not _STATUS.fullmatch(row.status):
         raise ValueError("has a status that is none")
     if action is not None and row.action_type is not None and row.action_type != action:

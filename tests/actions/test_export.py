@@ -601,10 +601,10 @@ def test_a_file_that_came_to_be_there_meanwhile_is_not_replaced(row_format: str,
         return listed(10)(number)
 
     params = {"job_id": JOB_ID, "destination": str(path), "format": row_format}
-    with pytest.raises(ParameterError, match="is there already") as failed:
+    with pytest.raises(ParameterError, match="already exists") as failed:
         export_job_messages.run(params, connected(Listing(10, page)))
     assert path.read_text() == "evidence of another case"
-    with pytest.raises(ParameterError, match="is there already"):
+    with pytest.raises(ParameterError, match="already exists"):
         export_job_messages.run({**params, "resume": failed.value.resume}, connected(Listing(10, listed(10))))
     path.unlink()
     again = export_job_messages.run({**params, "resume": failed.value.resume}, connected(Listing(10, listed(10))))

@@ -655,7 +655,7 @@ def test_a_list_that_does_not_fit_is_refused_with_its_numbers_and_never_cut(evid
 def test_a_file_that_is_there_is_evidence_until_told_otherwise(evidence: Evidence) -> None:
     path = evidence.folder / "differences"
     path.write_text("old")
-    with pytest.raises(ParameterError, match="it may be evidence"):
+    with pytest.raises(ParameterError, match="may be evidence"):
         evidence.reconciled(destination=str(path))
     assert path.read_text() == "old"
     evidence.reconciled(destination=str(path), overwrite=True)

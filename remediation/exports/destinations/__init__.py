@@ -1,1 +1,1 @@
-"""Where an export goes: a path on this machine or an object store."""
+"""Destinations of an export: a path on this machine or an object store."""

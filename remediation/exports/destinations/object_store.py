@@ -1,6 +1,6 @@
-"""One object in a store: looked at, fetched, put whole or not at all, deleted. By obstore, which is loaded with this.
+"""One object in a store: check, fetch, put and delete it. Importing this module loads obstore.
 
-An object appears when its upload is complete, in one moment: there is no half of it to be seen, and nothing to rename.
+An object appears at once when its upload is complete. There is no visible partial object, and nothing to rename.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from core.errors import OutputError, PackError, ParameterError
 from remediation.exports.destinations.object_store_errors import (
     AGAIN,
     NOTHING_PUT,
+    failure_of,
     is_of_the_bucket,
     is_unreadable,
     may_pass,
     status_of,
-    told,
     unreadable,
     unusable,
 )
@@ -53,69 +53,69 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The smallest limit of the stores for one request is 5 GB. Only one request can be conditional on there being no
+# The smallest limit of the stores for one request is 5 GB. Only a single request can be conditional on a missing
 # object: Google has no conditions for an upload in parts, and obstore sends none.
 ONE_REQUEST_BYTES = 4 << 30
-# S3 takes 10,000 parts: enough for 160 GB. R2 wants all but the last to be of one size.
+# S3 accepts 10,000 parts: enough for 160 GB. R2 requires the same size for all parts but the last.
 PART_BYTES = 16 << 20
 PARTS_AT_ONCE = 2
 BLOCK_BYTES = 8 << 20
 
-# How long a store that is away is tried again, where the caller does not say.
-LOOK_SECONDS = 15.0
+# How long an unavailable store is retried by default.
+RETRY_WINDOW_SECONDS = 15.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
 
-# How long a process waits for a deletion that it can do without: it may have been told to end.
+# How long a process waits for an optional deletion. It may have received a signal to end.
 DISCARD_SECONDS = 2.0
 
-# A claim that a killed run left is taken over after a time in which no completion is still under way.
+# A run takes over another run's claim after this time. No completion lasts as long.
 LONGEST_CLAIM = timedelta(hours=1)
 
 
 class ObjectStore:
-    """The store that a URL leads to, with the settings of the environment.
+    """The object at a URL, in a store with the settings of the environment.
 
-    A store that is away (no connection, 429, 5xx) is tried again. Every method ends within a known time: that of its
-    retries, and one request more (see remediation.exports.destinations.object_store_settings).
+    Every method retries an unavailable store (no connection, 429, 5xx). It ends within a known time: its retries and
+    one more request (see remediation.exports.destinations.object_store_settings).
 
     Raises:
-        ConnectionSettingsError: the settings can't be used.
+        ConnectionSettingsError: the settings are not valid.
     """
 
     def __init__(self, url: ObjectUrl, *, pointer: str = "/destination", clock: Clock | None = None) -> None:
         self.url = url
         self._pointer = pointer
         self._clock = clock or SystemClock()
-        # Not the same in two runs, nor is then its ETag.
+        # Different in every run, and so is its ETag.
         self._token = secrets.token_bytes(16)
         self._endpoint = endpoint(url.scheme)
-        self._store = self._opened(PART_BYTES)
+        self._store = self._open(PART_BYTES)
 
     def beside(self, suffix: str) -> ObjectStore:
-        """The object whose key is this one's with something behind it."""
+        """Return the object whose key is this one's with a suffix."""
         other = copy(self)
         other.url = self.url._replace(key=self.url.key + suffix)
         return other
 
     def exists(self) -> bool:
-        """Whether there is such an object.
+        """Return whether the object exists.
 
         Raises:
             ParameterError: there is no such bucket, or reading is not allowed.
             OutputError: the store can't be reached.
         """
-        return self._patiently(self._is_there, LOOK_SECONDS)
+        return self._retry(self._exists, RETRY_WINDOW_SECONDS)
 
-    def put(self, source: Path, *, create: bool, patience_seconds: float = LOOK_SECONDS) -> None:
-        """Put the file there, in one moment. create: only where there is nothing yet.
+    def put(self, source: Path, *, create: bool, patience_seconds: float = RETRY_WINDOW_SECONDS) -> None:
+        """Upload the file. create: only if there is no object yet.
 
-        To put the same bytes where they are already is no error: an answer to the first try may have been lost.
+        An existing object with the same content is no error: the answer to an earlier try may have been lost.
 
         Raises:
-            ParameterError: with `create`, another object is there; or the store refuses it.
-            OutputError: it could not be put within `patience_seconds`. Nothing of it is there, and no part of an upload
-                is left behind, as far as the store could still be told so.
+            ParameterError: with `create`, another object exists; or the store refuses the upload.
+            OutputError: the upload failed within `patience_seconds`. The object does not exist. Parts of the upload are
+                aborted if the store could be reached.
         """
 
         def put() -> None:
@@ -123,46 +123,46 @@ class ObjectStore:
                 self._put(source, create=create)
             except _Taken:
                 if not self._is_the_same(source):
-                    raise self.taken() from None
+                    raise self.already_exists() from None
             except _NotThere:
-                # Of an upload, say, that was completed: what was lost is the answer that said so.
+                # The upload may be complete, and only the answer lost.
                 if not self._has_arrived(source):
-                    message = f"{str(self.url)!r} could not be written: the store does not find where to (HTTP 404)"
+                    message = f"{str(self.url)!r} could not be written: the store does not find its place (HTTP 404)"
                     raise OutputError(message, path=str(self.url), help=AGAIN) from None
             except _Away:
                 # Only the answer may have been lost.
                 if not self._has_arrived(source):
                     raise
 
-        self._patiently(put, patience_seconds)
+        self._retry(put, patience_seconds)
 
     def _put(self, source: Path, *, create: bool) -> None:
-        """Raises: _Taken, _NotThere, _Away, ParameterError, OutputError."""
-        # As late as can be, for stores that do not know conditions, or take them and do not keep to them.
-        if create and self._is_there():
+        """Upload the file in one try. Raises: _Taken, _NotThere, _Away, ParameterError, OutputError."""
+        # As late as possible, for stores that do not support conditions or ignore them.
+        if create and self._exists():
             raise _Taken
         try:
             whole = self._asked(source.stat).st_size <= ONE_REQUEST_BYTES
             put = partial(self._put_whole if whole else self._put_parts, source, create=create)
             self._asked(put, {412: _Taken, 501: _Unconditional} if create else {})
         except _Unconditional:
-            if self._is_there():
+            if self._exists():
                 raise _Taken from None
             self._put(source, create=False)
 
     def fetch(self, to: Path) -> bool:
-        """Write the object to a new file, block by block. False where there is no such object.
+        """Write the object to a new file, block by block. Return False if there is no such object.
 
         Raises:
             ParameterError: reading is not allowed.
-            OutputError: it could not be fetched, or the file not written.
+            OutputError: it could not be fetched, or the file could not be written.
         """
         try:
-            size = self._patiently(self._size, LOOK_SECONDS)
+            size = self._retry(self._size, RETRY_WINDOW_SECONDS)
             descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
             with open(descriptor, "wb") as file:  # noqa: PTH123 -- a descriptor
                 for start in range(0, size, BLOCK_BYTES):
-                    file.write(self._patiently(partial(self._block, start, size), LOOK_SECONDS))
+                    file.write(self._retry(partial(self._block, start, size), RETRY_WINDOW_SECONDS))
         except _NotThere:
             return False
         except OSError as error:
@@ -170,30 +170,30 @@ class ObjectStore:
         return True
 
     def delete(self) -> None:
-        """Delete the object; that there is none is no error.
+        """Delete the object. A missing object is no error.
 
         Raises:
             ParameterError: deleting is not allowed.
             OutputError: the store can't be reached.
         """
         try:
-            self._patiently(lambda: self._asked(lambda: obstore.delete(self._store, self.url.key)), LOOK_SECONDS)
+            self._retry(lambda: self._asked(lambda: obstore.delete(self._store, self.url.key)), RETRY_WINDOW_SECONDS)
         except _NotThere:
             return
 
     def discard(self) -> None:
-        """Delete the object if the store does so at once. It is not tried again, and no error is raised."""
+        """Delete the object in one try, without errors."""
         with suppress(BaseError, ValueError, OSError, NotImplementedError):
             _on_a_thread(partial(obstore.delete, self._store, self.url.key), DISCARD_SECONDS)
 
-    def taken(self) -> PackError:
-        """What to say where another object is there, and must not be replaced."""
-        message = "an object is there already: it may be evidence; choose another key, or set overwrite to true"
-        own = " It may be this call's own, of a run that ended before it could say so."
+    def already_exists(self) -> PackError:
+        """Return the error for an existing object that must not be replaced."""
+        message = "an object already exists and may be evidence. Give another key, or set overwrite to true"
+        own = " An interrupted run of this call may have written the object."
         return ParameterError(problems=[{"pointer": self._pointer, "message": message}], help=NOTHING_PUT + own)
 
-    def _patiently(self, act: Callable[[], T], seconds: float) -> T:
-        """Do it, and again while the store is away, for so many seconds. Raises: OutputError, and what it raises."""
+    def _retry(self, act: Callable[[], T], seconds: float) -> T:
+        """Call `act` until it succeeds or this time is over. Raises: OutputError, and the errors of `act`."""
         until = self._clock.monotonic() + seconds
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -206,15 +206,15 @@ class ObjectStore:
             self._clock.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    def _is_there(self) -> bool:
+    def _exists(self) -> bool:
         try:
-            # A byte, not the head alone: only the body of the refusal says whether the bucket is there.
+            # A byte and not only the head: only the body of a refusal tells whether the bucket exists.
             asked = partial(obstore.get, self._store, self.url.key, options={"range": (0, 1)})
             meta = self._asked(lambda: asked().meta, {416: _Empty})
         except _NotThere:
             return False
         except (_Empty, _Unreadable):
-            # Stores differ in what they answer where there is no first byte.
+            # Stores answer differently if there is no first byte.
             try:
                 meta = self._asked(lambda: obstore.head(self._store, self.url.key))
             except _NotThere:
@@ -222,40 +222,40 @@ class ObjectStore:
             if meta["size"] > 0:
                 raise _Unreadable(unreadable(self.url)) from None
         if meta["e_tag"] is None:
-            # Every store gives one.
+            # Every store sends an ETag.
             raise _Unreadable(unreadable(self.url))
         return True
 
-    def _opened(self, size: int, retries: int = MOST_RETRIES) -> Store:
-        """The store, for requests with a body of up to `size` bytes: their time limit is the store's. Takes 20 ms."""
+    def _open(self, size: int, retries: int = MOST_RETRIES) -> Store:
+        """Open the store for requests of up to `size` bytes; the size sets their timeout. Takes 20 ms."""
         bucket, at = self.url.bucket, self._endpoint
         client, retry = client_options(at, size), retry_config(retries)
         try:
             match self.url.scheme:
                 case "s3":
-                    # Both, because obstore would prefer a variable for the one that is not given here.
+                    # Both, because obstore would take a missing one from the environment.
                     url = {} if at.url is None else {"endpoint": at.url, "aws_endpoint_url_s3": at.url}
-                    # One object is deleted at a time: in this way every S3-compatible store knows how to.
+                    # Delete one object at a time: every S3-compatible store supports that.
                     config = {**url, "disable_bulk_delete": True}
                     if not self._endpoint.is_of(bucket):
-                        # The first part of the key would be taken for the bucket, whatever the environment says.
+                        # Otherwise the store would read the first part of the key as the bucket.
                         config["virtual_hosted_style_request"] = False
                     return S3Store(bucket, config=config, client_options=client, retry_config=retry)  # type: ignore[arg-type]  # built in parts
                 case "gs":
                     return GCSStore(bucket, client_options=client, retry_config=retry)
                 case "az":
-                    # An emulator would be called over plain http, wherever the environment says that it is.
+                    # obstore would call an emulator over plain http on any machine.
                     config = {"use_emulator": False}
                     return AzureStore(bucket, config=config, client_options=client, retry_config=retry)  # type: ignore[arg-type]  # as above
         except (BaseError, ValueError, OSError):
             pass
-        # Outside of the handler, so that the error does not carry along what obstore quotes.
+        # Outside the handler, so that the error does not contain obstore's text as its context.
         raise unusable(self.url)
 
     def _asked(self, ask: Callable[[], T], expected: Mapping[int, type[Exception]] | None = None) -> T:
-        """What the store answers. expected: by HTTP status, what the caller deals with besides `_NotThere` and `_Away`.
+        """Return the store's answer. expected: errors that the caller handles, by HTTP status.
 
-        Raises: PackError in our words; it does not carry along what obstore quotes.
+        Raises: PackError without obstore's text.
         """
         try:
             return _on_a_thread(ask) if threading.current_thread() is threading.main_thread() else ask()
@@ -264,18 +264,18 @@ class ObjectStore:
         raise failure
 
     def _failure(self, error: Exception, expected: Mapping[int, type[Exception]]) -> Exception:
-        # obstore's own has no errno; one that has is of a file on this machine.
+        # obstore's own error has no errno. One with an errno is about a local file.
         absent = isinstance(error, FileNotFoundError) and error.errno is None
         if absent and not is_of_the_bucket(error):
             return _NotThere()
-        # Before any request, where the settings say so; and what each of the stores has a status of its own for.
+        # Errors before any request, and errors with another status in each store.
         known: dict[type[Exception], int] = {
             NotSupportedError: 501, NotImplementedError: 501, AlreadyExistsError: 412, PreconditionError: 412,
         }  # fmt: skip
         status = known.get(type(error)) or status_of(error) or 0
         if status in expected:
             return expected[status]()
-        failure = told(error, self.url, pointer=self._pointer)
+        failure = failure_of(error, self.url, pointer=self._pointer)
         if not isinstance(failure, OutputError) or not may_pass(error):
             return failure
         return _Unreadable(failure) if is_unreadable(error) else _Away(failure)
@@ -283,10 +283,10 @@ class ObjectStore:
     def _put_whole(self, source: Path, *, create: bool) -> None:
         with source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            # Mapped, so that the bytes go from the file to the network without ever being in this process's memory.
+            # Mapped, so that the process never holds the whole file in memory.
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
             mode: Literal["create", "overwrite"] = "create" if create else "overwrite"
-            store = self._store if size <= PART_BYTES else self._opened(size)
+            store = self._store if size <= PART_BYTES else self._open(size)
             obstore.put(store, self.url.key, data, mode=mode, use_multipart=False)
 
     def _put_parts(self, source: Path, *, create: bool) -> None:
@@ -296,17 +296,17 @@ class ObjectStore:
         def pieces() -> Iterator[bytes]:
             nonlocal held
             yield from _pieces(source)
-            # The last thing before the upload is completed: what is raised here aborts it. obstore can't be asked from
-            # within an answer to its own question, on the same thread.
+            # The last step before the upload completes. An error here aborts it. obstore does not allow a call within
+            # its own call on the same thread.
             if claim is not None:
                 _on_a_thread(claim._hold)
                 held = True
-                if _on_a_thread(self._is_there):
+                if _on_a_thread(self._exists):
                     raise AlreadyExistsError
 
         try:
             obstore.put(
-                self._opened(PART_BYTES, MOST_PART_RETRIES),
+                self._open(PART_BYTES, MOST_PART_RETRIES),
                 self.url.key,
                 pieces(),
                 use_multipart=True,
@@ -319,9 +319,9 @@ class ObjectStore:
                     self._asked(partial(obstore.delete, self._store, claim.url.key))
 
     def _hold(self) -> None:
-        """Make this object, which is for one run at a time. A store that knows no conditions can't tell.
+        """Create this object as the claim of one run. A store without conditions accepts every claim.
 
-        Raises: OutputError where another run has it; _Away, ParameterError.
+        Raises: OutputError if another run has the claim; _Away, ParameterError.
         """
         mode: PutMode = "create"
         for _ in range(3):
@@ -345,7 +345,7 @@ class ObjectStore:
             except _Unconditional:
                 pass
             return
-        message = f"{str(self.url).removesuffix(CLAIM_SUFFIX)!r} is being completed by another run at this moment"
+        message = f"{str(self.url).removesuffix(CLAIM_SUFFIX)!r} is being completed by another run"
         raise OutputError(message, path=str(self.url), help=AGAIN)
 
     def _has_arrived(self, source: Path) -> bool:
@@ -362,8 +362,8 @@ class ObjectStore:
             there = _sha256(self._block(start, size) for start in range(0, size, BLOCK_BYTES))
             return there == _sha256(_pieces(source))
         except _NotThere:
-            # Refused, and not there: somebody else is putting it at this moment.
-            message = f"{str(self.url)!r} is being written by something else at this moment"
+            # The store refused the upload, but there is no object: another writer is uploading it now.
+            message = f"{str(self.url)!r} is being written by another program"
             raise _Away(OutputError(message, path=str(self.url), help=AGAIN)) from None
 
     def _size(self) -> int:
@@ -378,7 +378,7 @@ class ObjectStore:
 
 
 class _Away(Exception):
-    """The store can't be used at present. failure: what to say if it stays so."""
+    """The store is unavailable. failure: the error if that lasts."""
 
     def __init__(self, failure: PackError) -> None:
         super().__init__()
@@ -386,7 +386,7 @@ class _Away(Exception):
 
 
 class _Unreadable(_Away):
-    """There is an answer, and nothing can be made of it."""
+    """The answer is unreadable."""
 
 
 class _NotThere(Exception):
@@ -394,31 +394,31 @@ class _NotThere(Exception):
 
 
 class _Empty(Exception):
-    """The object holds nothing, not even the byte that was asked for."""
+    """The object is empty."""
 
 
 class _Taken(Exception):
-    """There is an object, and there should be none."""
+    """An object already exists."""
 
 
 class _Unconditional(Exception):
-    """The store does not know conditions."""
+    """The store does not support conditions."""
 
 
 def _on_a_thread(work: Callable[[], T], seconds: float | None = None) -> T:
-    """What the work gives, or raises. A signal that ends the wait need not wait for a request.
+    """Run the work on a thread and return its result, so that a signal need not wait for a request.
 
-    Raises: TimeoutError after so many seconds; the work goes on.
+    Raises: the error of the work; TimeoutError after this time, while the work continues.
     """
     outcome: Future[T] = Future()
 
     def run() -> None:
         try:
             outcome.set_result(work())
-        except BaseException as error:  # noqa: BLE001 -- it is raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 -- the waiting thread raises it
             outcome.set_exception(error)
 
-    # Nobody waits for it at the end of the process.
+    # The process does not wait for the thread at its end.
     threading.Thread(target=run, daemon=True).start()
     return outcome.result(seconds)
 

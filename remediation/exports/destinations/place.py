@@ -1,9 +1,9 @@
-"""Where a file is written on this machine on its way to its destination: a path, or an object in a store by its URL.
+"""Places: the local path of a file that goes to a destination, which is a path or an object in a store.
 
-A file that goes to a path is written beside it. One that goes to a store is spooled in a private directory, which is
-removed at the end, and put there when it is complete. Rows that the store can't keep stay on this machine.
+A file for a path is written beside it. A file for a store is spooled in a private directory, uploaded when it is
+complete, and removed from the spool. Rows that the store can't keep stay on this machine.
 
->>> with placed("s3://evidence/case-42.zip", overwrite=False) as place:
+>>> with open_place("s3://evidence/case-42.zip", overwrite=False) as place:
 ...     with whole_file(checked_destination(place.path)) as file:
 ...         file.write(b"...")
 ...     place.deliver()
@@ -27,86 +27,85 @@ from core.quantity import counted
 from remediation.exports.destinations.object_url import is_url, parse
 from remediation.exports.files.partial_file import CALLS_SUFFIX, CLAIM_SUFFIX, PARTIAL_SUFFIX, TRIAL_SUFFIX
 from remediation.exports.files.path_checks import check_link, failed_before_writing, refuse
-from remediation.exports.files.spool import Spool, spool
-from remediation.exports.files.whole_file import taken
+from remediation.exports.files.spool import Spool, open_spool
+from remediation.exports.files.whole_file import raise_exists
 
 if TYPE_CHECKING:
     from remediation.exports.destinations.object_store import ObjectStore
 
-# How long a store that is away is tried again for a finished file, or for rows that are kept; and where it has been
-# tried so long already.
+# How long an unavailable store is retried for a finished file or for kept rows; and after such a retry has failed.
 DELIVERY_SECONDS = 120.0
 LEAST_PATIENCE_SECONDS = 5.0
 
 
 class Place(Protocol):
-    """A file's way to its destination."""
+    """The local path of a file, and its way to the destination."""
 
     @property
     def name(self) -> str:
-        """The destination, as a record of the file names it."""
+        """Return the destination's name in a record of the file."""
 
     @property
     def path(self) -> str | os.PathLike[str]:
-        """Where to write the file, for `checked_destination`."""
+        """Return the path to write the file to, for `checked_destination`."""
 
     @property
     def overwrite(self) -> bool:
-        """Whether a file that is at `path` may be replaced."""
+        """Return whether an existing file at `path` may be replaced."""
 
     @property
     def spooled(self) -> bool:
-        """Whether `path` is only on the way to the destination."""
+        """Return whether `path` is only a temporary place before an upload."""
 
     @property
     def partial_name(self) -> str:
-        """How to speak of the partial file beside `path`."""
+        """Return the name of the partial file for errors."""
 
     def kept(self, rows: int) -> str:
-        """What is left of so many rows in the partial file when this run fails, as a sentence."""
+        """Return a sentence on the kept rows for an error of this run."""
 
     def fetch_partial(self, sha256: str) -> None:
-        """Bring the partial file that an earlier run has kept beside `path`. sha256: of its rows.
+        """Fetch the partial file of an earlier run to its place beside `path`. sha256: of its rows.
 
         Raises:
             ParameterError: there is none (pointer `/resume`).
-            OutputError: it can't be had at present.
+            OutputError: it is not available at present.
         """
 
     def keep_partial(self, *, rows_changed: bool = True) -> None:
-        """Keep what is in the partial file for a later run, on whatever machine.
+        """Keep the partial file for a later run on any machine.
 
-        rows_changed: whether its rows are others than those that were brought.
+        rows_changed: whether the rows differ from the fetched ones.
 
         Raises:
-            ParameterError, OutputError: it can't be kept; an earlier one still is.
+            ParameterError, OutputError: it can't be kept. An earlier one stays.
         """
 
     def trial(self, size: int) -> AbstractContextManager[Callable[[], None]]:
-        """Give what uploads so many zeros, as often as it is called. They are deleted at the end of the block.
+        """Return a function that uploads `size` zeros on each call. They are deleted at the end of the block.
 
-        They are an object of their own: what another run has kept stays as it is.
+        The zeros are a separate object, so the kept rows of other runs stay unchanged.
 
-        Raises (so does what is given): ParameterError, OutputError.
+        Raises (the function too): ParameterError, OutputError.
         """
 
     def keep_here(self, sha256: str) -> Path | None:
-        """Keep it for a later run on this machine, where it can't be kept for any other. None: it can't be, either.
+        """Keep the partial file for a later run on this machine only. Return its directory, or None if that fails.
 
-        sha256: of the rows, which a later `fetch_partial` finds it by. Nothing more can be written to it then.
+        sha256: of the rows; a later `fetch_partial` finds the file by it. After this call nothing can be written to it.
         """
 
     def deliver(self, source: Path | None = None) -> None:
-        """Put the file at `path`, or at `source`, at the destination, whole, and give up what is kept of it.
+        """Put the complete file from `path` or `source` at the destination, and remove its kept parts.
 
         Raises:
-            ParameterError: something is there already, or the store refuses it.
-            OutputError: it could not be put there.
+            ParameterError: the destination already exists, or the store refuses it.
+            OutputError: the file could not be put there.
         """
 
 
 @contextlib.contextmanager
-def placed(
+def open_place(
     destination: str,
     *,
     overwrite: bool,
@@ -115,26 +114,26 @@ def placed(
     clock: Clock | None = None,
     time_left: Callable[[], float | None] = lambda: None,
 ) -> Iterator[Place]:
-    """The way to a destination, for as long as the block lasts.
+    """Open the place for a destination, for the duration of the block.
 
-    resumed: an earlier run has begun it; what has come to be there since is then for `deliver` to refuse. bundle: it is
-    a bundle of evidence, whose partial file has the calls beside it. time_left: seconds, which a store that is away is
-    not tried beyond; None: no limit.
+    resumed: an earlier run began the export; `deliver` then refuses an existing destination. bundle: the file is an
+    evidence bundle, with a record of calls beside its partial file. time_left: returns the seconds for retries of an
+    unavailable store; None: no limit.
 
     Raises:
-        ParameterError: nothing can be put there, or something is there already and `overwrite` is not set (pointer
+        ParameterError: the destination is not writable, or it exists and `overwrite` is not set (pointer
             `/destination`).
-        ConnectionSettingsError: the store's settings can't be used.
+        ConnectionSettingsError: the store's settings are not valid.
         OutputError: the store can't be reached.
     """
     names = (PARTIAL_SUFFIX, CALLS_SUFFIX, CLAIM_SUFFIX, TRIAL_SUFFIX)
     if destination.lower().endswith(names):
-        # Once finished it would be what an export to the name without it takes for its own, and gives up.
-        refuse(destination, f"{', '.join(names[:-1])} and {names[-1]} are the names of what is not complete")
+        # An export to the name without the suffix would treat the finished file as its own partial file and remove it.
+        refuse(destination, f"the endings {', '.join(names[:-1])} and {names[-1]} are reserved for unfinished exports")
     if not is_url(destination):
-        # What is there is not replaced in the end either; but nobody wants to wait for that.
-        if not overwrite and _is_there(destination):
-            taken(destination)
+        # The final rename checks this again. This check saves the wait.
+        if not overwrite and _exists(destination):
+            raise_exists(destination)
         yield LocalPlace(destination, overwrite=overwrite)
         return
     url = parse(destination)
@@ -143,17 +142,17 @@ def placed(
 
     store = ObjectStore(url, clock=clock)
     if not resumed and store.exists() and not overwrite:
-        raise store.taken()
-    with spool() as opened:
+        raise store.already_exists()
+    with open_spool() as spool:
         suffixes = (CALLS_SUFFIX, PARTIAL_SUFFIX) if bundle else (PARTIAL_SUFFIX,)
         name = "file.zip" if bundle else "file"
         yield ObjectPlace(
-            store, opened, name, overwrite=overwrite, resumed=resumed, suffixes=suffixes, time_left=time_left
+            store, spool, name, overwrite=overwrite, resumed=resumed, suffixes=suffixes, time_left=time_left
         )
 
 
-def _is_there(path: str) -> bool:
-    """A file or a link. What else is in the way is told of where it is opened."""
+def _exists(path: str) -> bool:
+    """Return whether a file or link exists. Opening the file reports any other obstacle."""
     try:
         found = os.lstat(path)
     except (FileNotFoundError, ValueError):
@@ -166,7 +165,7 @@ def _is_there(path: str) -> bool:
 
 
 def check_installed() -> None:
-    """Raises: ParameterError where the extra `objectstore` is not there."""
+    """Check that the extra `objectstore` is installed. Raises: ParameterError."""
     try:
         import obstore  # noqa: F401, PLC0415 -- see above
     except ImportError:
@@ -176,7 +175,7 @@ def check_installed() -> None:
 
 
 class LocalPlace:
-    """A path: what is written is there already."""
+    """A path. The file is written at its destination."""
 
     spooled = False
 
@@ -191,27 +190,27 @@ class LocalPlace:
         return f"{counted(rows, 'row is', 'rows are')} kept in {self.partial_name}."
 
     def fetch_partial(self, sha256: str) -> None:
-        """It is beside the path."""
+        """Do nothing: the partial file is beside the path."""
 
     def keep_partial(self, *, rows_changed: bool = True) -> None:
-        """It is beside the path."""
+        """Do nothing: the partial file is beside the path."""
 
     def trial(self, size: int) -> AbstractContextManager[Callable[[], None]]:  # noqa: ARG002 -- nothing to upload
-        """It is beside the path."""
+        """Return a function that does nothing: a path needs no upload."""
         return contextlib.nullcontext(lambda: None)
 
     def keep_here(self, sha256: str) -> Path | None:  # noqa: ARG002 -- beside the path nothing needs a name
-        """It can't be: the disk it would be on is the one that failed."""
+        """Return None: the disk that failed is the one to keep it on."""
         return None
 
     def deliver(self, source: Path | None = None) -> None:
-        """It is at the path."""
+        """Do nothing: the file is at the path."""
 
 
 class ObjectPlace:
-    """An object: the file is spooled at `path`, the partial one is kept as `<key>.partial`.
+    """An object. The file is spooled at `path`; the partial file is kept as `<key>.partial`.
 
-    suffixes: of all that is kept, the partial file's last. What lies beside it is then never older than the rows.
+    suffixes: of all kept files, the partial file's last. The files beside it are then never older than the rows.
     """
 
     spooled = True
@@ -235,31 +234,31 @@ class ObjectPlace:
         self._trial = store.beside(TRIAL_SUFFIX)
         self._parts = [(path.with_name(path.name + suffix), store.beside(suffix)) for suffix in suffixes]
         self.partial_name = f"the file spooled for {self.name!r}"
-        # At the spool nothing is in the way; what is at the destination is the store's to find out.
+        # The spool is empty. The store checks the destination.
         self.overwrite = True
         self._replace = overwrite
-        # Whether a part of the export is beside the destination.
-        self._is_there = resumed
+        # Whether the store has kept rows beside the destination.
+        self._has_kept_rows = resumed
         self._time_left = time_left
         self._patience_seconds = DELIVERY_SECONDS
 
-    def kept(self, rows: int) -> str:  # noqa: ARG002 -- how many those are is in the `resume`
+    def kept(self, rows: int) -> str:  # noqa: ARG002 -- the `resume` has their number
         """See Place."""
-        return f"What was read is kept, in {str(self._partial.url)!r}, only where there is a `resume` to go on with."
+        return f"The rows are kept in {str(self._partial.url)!r} only if this error has a `resume`."
 
     def fetch_partial(self, sha256: str) -> None:
         """See Place."""
         if self._spool.fetch(sha256):
             return
         found = [part.fetch(path) for path, part in self._parts]
-        # No calls are there where the settings name a record of them.
+        # The last part has the rows. There is no record of calls if the settings name another one.
         if not found[-1]:
             name = repr(str(self._partial.url))
             raise ParameterError(
-                problems=[{"pointer": "/resume", "message": f"there is no partial object {name} to go on with"}],
-                help="Nothing was changed. If the object is at the destination, the export was finished. If the rows "
-                "were kept on a machine, run it there, with the same TMPDIR. Else give the destination of the first "
-                "call, or export again without `resume`.",
+                problems=[{"pointer": "/resume", "message": f"there is no partial object {name} to resume"}],
+                help="Nothing was changed. If the object is at the destination, the export is finished. If a "
+                "machine kept the rows, run it there with the same TMPDIR. Otherwise give the destination of the "
+                "first call, or export again without `resume`.",
             )
 
     def keep_partial(self, *, rows_changed: bool = True) -> None:
@@ -267,7 +266,7 @@ class ObjectPlace:
         for path, part in self._parts if rows_changed or self._spool.is_kept else self._parts[:-1]:
             if path.exists():
                 self._put(part, path, create=False)
-                self._is_there = True
+                self._has_kept_rows = True
         self._spool.forget()
 
     @contextlib.contextmanager
@@ -294,15 +293,17 @@ class ObjectPlace:
         """See Place."""
         self._put(self._store, Path(self.path) if source is None else source, create=not self._replace)
         self._spool.forget()
-        # The rows first: without them nothing goes on, and nothing would go on without its calls.
+        # The rows first: without them no run can resume, so none resumes without its calls.
         for _, part in reversed(self._parts):
             try:
                 part.delete()
             except PackError as error:
-                # What was asked for is done. A run that kept nothing may have left nothing there, and may not delete.
-                if self._is_there:
-                    LOGGER.warning("%s is delivered, but %s is left: %s", self.name, part.url, error.message)
-        # Of a run that was killed in its trial.
+                # The file is delivered. A run that kept no rows may lack the right to delete.
+                if self._has_kept_rows:
+                    LOGGER.warning(
+                        "%s is delivered, but %s could not be deleted: %s", self.name, part.url, error.message
+                    )
+        # A run that was killed during its trial leaves zeros.
         self._trial.discard()
 
     def _put(self, store: ObjectStore, source: Path, *, create: bool) -> None:
@@ -311,6 +312,6 @@ class ObjectPlace:
         try:
             store.put(source, create=create, patience_seconds=seconds)
         except OutputError:
-            # It has been waited for. What is put in place of the file, to keep the rows, need not wait as long again.
+            # The next upload keeps the rows. It need not retry as long again.
             self._patience_seconds = LEAST_PATIENCE_SECONDS
             raise

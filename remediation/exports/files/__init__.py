@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all, and files that are read line by line."""
+"""Files: written completely or not at all, and read line by line."""

@@ -1,4 +1,4 @@
-"""A file of lines that somebody hands in, plain or compressed with gzip, read line by line in bounded memory."""
+"""Line files: an input file, plain or gzip, read line by line in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from typing import NoReturn, Protocol
 
 from core.errors import ParameterError, Problem, printable
 
-# A row is about 3 kB; what is beyond this is no row.
+# A row is about 3 kB. A line beyond this limit is not a row.
 LONGEST_LINE_BYTES = 4 * 1024 * 1024
 
 _GZIP = b"\x1f\x8b"
 
 
 class Lines(Protocol):
-    """A file as far as it is read here."""
+    """A file that is read by lines."""
 
     def readline(self, size: int, /) -> bytes: ...
 
 
 @contextmanager
-def opened(path: str, pointer: str) -> Iterator[Lines]:
-    """The file, what is compressed in it decompressed. pointer: the parameter that names it.
+def open_lines(path: str, pointer: str) -> Iterator[Lines]:
+    """Open the file and decompress it if needed. pointer: the parameter that names the file.
 
-    Raises: ParameterError: it can't be read. So is what reading it raises.
+    Raises: ParameterError if the file can't be read; errors inside the block become one too.
     """
     try:
-        # Not to wait for a pipe that nobody writes to.
+        # Do not wait for the writer of a pipe.
         descriptor = os.open(Path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
-        refuse(pointer, f"can't be read: {_reason(error) if isinstance(error, OSError) else 'is no path'}")
+        refuse(pointer, f"can't be read: {_reason(error) if isinstance(error, OSError) else 'not a valid path'}")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        refuse(pointer, "can't be read: it is no regular file")
+        refuse(pointer, "can't be read: it is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
         try:
             if file.peek(2)[:2] != _GZIP:
@@ -48,12 +48,12 @@ def opened(path: str, pointer: str) -> Iterator[Lines]:
             with gzip.GzipFile(fileobj=file) as plain:
                 yield plain
         except (OSError, EOFError, zlib.error) as error:
-            said = _reason(error) if isinstance(error, OSError) else f"its compression is damaged ({error})"
-            refuse(pointer, f"can't be read: {said}")
+            why = _reason(error) if isinstance(error, OSError) else f"its compression is damaged ({error})"
+            refuse(pointer, f"can't be read: {why}")
 
 
-def lines(file: Lines) -> Iterator[bytes]:
-    """The lines. Raises: ValueError naming one that is too long."""
+def read_lines(file: Lines) -> Iterator[bytes]:
+    """Yield the lines. Raises: ValueError naming a line that is too long."""
     number = 0
     while line := file.readline(LONGEST_LINE_BYTES + 1):
         number += 1
@@ -63,10 +63,10 @@ def lines(file: Lines) -> Iterator[bytes]:
 
 
 def refuse(pointer: str, message: str) -> NoReturn:
-    """Raises: ParameterError, always."""
+    """Refuse a parameter. Raises: ParameterError, always."""
     raise ParameterError(problems=[Problem(pointer=pointer, message=printable(message))])
 
 
 def _reason(error: OSError) -> str:
-    # A damaged gzip file is an OSError without a number, and says what is wrong with it.
+    # A damaged gzip file raises an OSError without a number, whose text names the problem.
     return error.strerror or str(error) or type(error).__name__

@@ -1,7 +1,7 @@
-"""Temporary files and directories that a killed process can leave, and the next one clears.
+"""Locked temporary files and directories. A later process removes those of a killed process.
 
-Each is locked by the process that writes to it. The lock dies with the process, so that one which can be locked is a
-leftover: of this pack by its name, of this user by its owner and mode. Nothing else is ever removed.
+The process that writes to one locks it, and the lock ends with the process. So one that can be locked is a leftover: of
+this pack by its name, of this user by its owner and mode. Nothing else is ever removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from remediation.exports.files.path_checks import PRIVATE, failed_before_writing
 
 PRIVATE_DIRECTORY = 0o700
 
-# Another name is drawn where one exists already; a directory that says so every time is no usable one.
+# An existing name needs another try. A directory in which every name exists is not usable.
 _MOST_TRIES = 100
 
 _SPOOL = "cfes-spool-"
@@ -32,36 +32,36 @@ _SPOOL = "cfes-spool-"
 def open_temporary(destination: Path) -> tuple[Path, int]:
     """Return a new, empty, locked file (0600) in the directory of `destination`, and its descriptor for writing.
 
-    What killed processes have left for the same destination is cleared before.
+    Leftovers of killed processes for the same destination are removed first.
     Raises: ParameterError (pointer `/destination`), OutputError.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return _made(destination, lambda path: os.open(path, flags, PRIVATE))
+    return _make(destination, lambda path: os.open(path, flags, PRIVATE))
 
 
 @contextlib.contextmanager
 def temporary_directory(destination: Path) -> Iterator[Path]:
-    """Give a new, locked directory (0700) beside `destination`. Whoever renames it keeps it; else it is removed.
+    """Create a locked directory (0700) beside `destination`. It is removed at the end unless the block renames it.
 
     Raises: ParameterError (pointer `/destination`), OutputError.
     """
 
     def make(path: Path) -> int:
         path.mkdir(mode=PRIVATE_DIRECTORY)
-        return _opened(path)
+        return _open_directory(path)
 
-    path, descriptor = _made(destination, make)
+    path, descriptor = _make(destination, make)
     try:
         yield path
     finally:
-        # Before the lock is let go: nobody else may take it for a leftover meanwhile.
+        # Remove it before the lock is released, so that no other process sees a leftover.
         shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)
 
 
 @contextlib.contextmanager
 def spool_directory() -> Iterator[Path]:
-    """Give a private, locked directory in TMPDIR, which is removed at the end. Leftovers of killed processes are too.
+    """Create a private, locked directory in TMPDIR and remove it at the end. Remove leftovers of killed processes too.
 
     Raises: OutputError.
     """
@@ -70,14 +70,14 @@ def spool_directory() -> Iterator[Path]:
         _clear(above, re.compile(re.escape(_SPOOL) + r"[a-z0-9_]{8}"))
         while True:
             path = Path(tempfile.mkdtemp(prefix=_SPOOL, dir=above))
-            # Another process may take it for a leftover, and clear it, before it is locked.
+            # Another process may treat it as a leftover and remove it before it is locked.
             with contextlib.suppress(FileNotFoundError):
-                if (descriptor := _locked(path, _opened(path))) is not None:
+                if (descriptor := _lock(path, _open_directory(path))) is not None:
                     break
     except OSError as error:
         raise OutputError(
-            f"no temporary directory can be made: {reason(error)}",
-            help="Nothing was sent. Set TMPDIR to a directory that can be written to, then run it again.",
+            f"no temporary directory could be created: {reason(error)}",
+            help="Nothing was sent. Set TMPDIR to a writable directory, then run it again.",
         ) from error
     try:
         yield path
@@ -86,39 +86,39 @@ def spool_directory() -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _made(destination: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
-    # Of a fixed length: a name that is as long as a name can be has a temporary one all the same.
+def _make(destination: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    # A fixed length, so that even the longest possible name has a temporary one.
     begin = f".cfes-{hashlib.sha256(os.fsencode(destination.name)).hexdigest()[:16]}-"
     _clear(destination.parent, re.compile(re.escape(begin) + r"[0-9a-f]{8}\.t"))
     for _ in range(_MOST_TRIES):
         path = destination.with_name(f"{begin}{secrets.token_hex(4)}.t")
         try:
-            descriptor = _locked(path, make(path))
+            descriptor = _lock(path, make(path))
         except FileExistsError:
             continue
         except OSError as error:
             if isinstance(error, FileNotFoundError) and destination.parent.is_dir():
-                # A directory that another process took for a leftover, and cleared, before it was opened.
+                # Another process removed the directory as a leftover before it was opened.
                 continue
             failed_before_writing(destination, error)
         if descriptor is not None:
             return path, descriptor
-    return refuse(destination, "no file can be made in its directory: every name exists already")
+    return refuse(destination, "no file can be created in its directory: every name already exists")
 
 
-def _opened(directory: Path) -> int:
+def _open_directory(directory: Path) -> int:
     return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
-def _locked(path: Path, descriptor: int) -> int | None:
-    """Lock what was just made; None where another process cleared it before it was locked."""
+def _lock(path: Path, descriptor: int) -> int | None:
+    """Lock a new file or directory; None if another process removed it before that."""
     cleared = False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         cleared = True
     except OSError:
-        # Some network file systems have no locks: nothing is ever cleared there.
+        # Some network file systems have no locks. Leftovers stay there.
         pass
     if not cleared and _is_at(path, descriptor):
         return descriptor
@@ -134,7 +134,7 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _clear(directory: Path, name: re.Pattern[str]) -> None:
-    """Remove what dead processes have left under these names. What can't be removed is left: it is in nobody's way."""
+    """Remove leftovers of dead processes with these names. A leftover that can't be removed does no harm."""
     try:
         found = [entry.path for entry in os.scandir(directory) if name.fullmatch(entry.name)]
     except OSError:
@@ -145,7 +145,7 @@ def _clear(directory: Path, name: re.Pattern[str]) -> None:
 
 
 def _clear_one(path: Path) -> None:
-    """Raises: OSError where it is locked by a living process, or locks are unknown here."""
+    """Remove one leftover. Raises: OSError if a living process has locked it, or locks are not supported here."""
     about = path.lstat()
     expected = {stat.S_IFREG: PRIVATE, stat.S_IFDIR: PRIVATE_DIRECTORY}.get(stat.S_IFMT(about.st_mode))
     if about.st_uid != os.geteuid() or stat.S_IMODE(about.st_mode) != expected:
@@ -156,7 +156,7 @@ def _clear_one(path: Path) -> None:
         if not _is_at(path, descriptor):
             return
         if expected == PRIVATE:
-            # The destination may be a second name of it: that stays.
+            # The destination may be a second name of the file. It stays.
             path.unlink()
         else:
             shutil.rmtree(path)

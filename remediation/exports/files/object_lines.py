@@ -1,4 +1,4 @@
-"""A file with a JSON object on each line: only what is asked for is read, strictly, and refused by line number."""
+"""Object lines: a file with a JSON object on each line, read strictly, with errors by line number."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from typing import NoReturn, TypeVar
 
 import msgspec
 
-from remediation.exports.files.line_file import lines, opened, refuse
+from remediation.exports.files.line_file import open_lines, read_lines, refuse
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def objects(path: str, pointer: str, read: Callable[[bytes], T], what: str) -> Iterator[T]:
-    """What `read` makes of each line, one at a time; empty lines are passed over.
+def read_objects(path: str, pointer: str, read: Callable[[bytes], T], what: str) -> Iterator[T]:
+    """Yield the result of `read` for each line; empty lines are skipped.
 
-    read: raises msgspec.ValidationError or ValueError saying what is wrong with an object, msgspec.DecodeError for
-    what is none. what: what a line should be.
+    read: raises msgspec.ValidationError or ValueError naming an object's problem, msgspec.DecodeError for a line that
+    is not an object. what: the name of such an object, for errors.
 
-    Raises: ParameterError: the file can't be read, or a line is no such object; it names the line, counted from 1.
+    Raises: ParameterError: the file can't be read, or a line is not such an object. It names the line, counted from 1.
     """
-    with opened(path, pointer) as file:
+    with open_lines(path, pointer) as file:
         number = 1
         try:
-            for line in lines(file):
+            for line in read_lines(file):
                 if not line.isspace():
-                    # What is not read of it would not be looked at.
+                    # Check the whole line: msgspec skips fields that nothing asks for.
                     if not line.isascii():
                         line.decode()
                     yield read(line)
                 number += 1
         except msgspec.ValidationError as error:
-            refuse(pointer, f"line {number} is no {what}: {error}")
+            refuse(pointer, f"line {number} is not a valid {what}: {error}")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             refuse(pointer, f"line {number} is not a JSON object in UTF-8")
         except ValueError as error:
             refuse(pointer, str(error) if str(error).startswith("line ") else f"line {number}: {error}")
 
 
-def converted(line: bytes, decoder: msgspec.json.Decoder[S]) -> S:
-    """The object, also where a text that is not asked for holds half of a surrogate pair.
+def decode_object(line: bytes, decoder: msgspec.json.Decoder[S]) -> S:
+    """Return the object, even if an unrelated text contains half of a surrogate pair.
 
-    Whoever writes a mail chooses its subject: that is no reason to refuse what is said of the mail.
+    Attackers choose the subject of their mail. An odd subject is no reason to refuse the object.
     Raises: msgspec.MsgspecError, RecursionError.
     """
     try:
@@ -52,7 +52,7 @@ def converted(line: bytes, decoder: msgspec.json.Decoder[S]) -> S:
         raise
     except msgspec.MsgspecError:
         try:
-            # As text: of bytes it would guess the encoding.
+            # As text, because json.loads guesses the encoding of bytes.
             found = json.loads(line.decode("utf-8-sig"), parse_constant=_no_number)
         except ValueError:
             raise msgspec.DecodeError from None
@@ -60,4 +60,4 @@ def converted(line: bytes, decoder: msgspec.json.Decoder[S]) -> S:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")

@@ -1,6 +1,6 @@
-"""The file beside a destination in which an export grows: `<destination>.partial`, one writer at a time.
+"""The partial file of an export, `<destination>.partial`, with one writer at a time.
 
-Its name is known, so in a shared directory anybody may have put something there first: a link is never followed, and
+Its name is predictable, so in a shared directory another user may create it first. Links are never followed, and
 another user's file is never used.
 """
 
@@ -18,14 +18,14 @@ from remediation.exports.files.path_checks import PRIVATE, failed_before_writing
 
 PARTIAL_SUFFIX = ".partial"
 
-# The calls of an export that is to be a bundle, beside its rows. Not `.calls`: a record that the settings name may well
-# be called `case-42.calls`.
+# The record of calls of a bundle's export, beside its rows. Not `.calls`, because a record set in the settings may have
+# a name like `case-42.calls`.
 CALLS_SUFFIX = PARTIAL_SUFFIX + ".calls"
 
-# In a store, what one run holds while it completes an upload in parts. It is small, and lasts seconds.
+# In a store, the claim of a run while it completes an upload in parts. The object is small and exists for seconds.
 CLAIM_SUFFIX = PARTIAL_SUFFIX + ".claim"
 
-# In a store, zeros that are put there for a moment, to measure how fast it takes an upload.
+# In a store, zeros that a run uploads briefly to measure the speed.
 TRIAL_SUFFIX = PARTIAL_SUFFIX + ".trial"
 
 
@@ -35,24 +35,24 @@ def calls_beside(partial_of: str | os.PathLike[str]) -> Path:
 
 
 def recorded_bytes(partial_of: str | os.PathLike[str]) -> int:
-    """Return the size of the record of calls beside the rows of an export; 0 where there is none."""
+    """Return the size of the record of calls beside the rows of an export; 0 if there is none."""
     try:
         return calls_beside(partial_of).stat().st_size
     except OSError:
         return 0
 
 
-# What is replaced while it is opened is opened anew. A directory of the kernel's says each time that nothing is there.
+# A file that is replaced during the opening needs another try. In a kernel's directory, every try finds nothing.
 _MOST_TRIES = 100
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def open_fresh(destination: Path) -> int:
-    """A descriptor of an empty, locked partial file. One that an interrupted export left is emptied and used again.
+    """Return the descriptor of an empty, locked partial file. One from an interrupted export is emptied and reused.
 
     Raises:
-        ParameterError: it can't be made, or another export is writing it (pointer `/destination`).
+        ParameterError: it can't be created, or another export is writing it (pointer `/destination`).
         OutputError: the disk is full.
     """
     partial = _beside(destination)
@@ -64,7 +64,7 @@ def open_fresh(destination: Path) -> int:
             except FileExistsError:
                 descriptor = os.open(partial, _FLAGS)
         except FileNotFoundError:
-            # Gone between the two: the export that held it has just finished.
+            # Gone between the two calls: another export has just finished.
             if destination.parent.is_dir():
                 continue
             refuse(destination, "there is no such directory")
@@ -73,7 +73,7 @@ def open_fresh(destination: Path) -> int:
         if _claim(descriptor, partial):
             _empty(descriptor, partial)
             return descriptor
-    return refuse(destination, "no file can be made in its directory")
+    return refuse(destination, "no file can be created in its directory")
 
 
 def _empty(descriptor: int, partial: Path) -> None:
@@ -86,14 +86,14 @@ def _empty(descriptor: int, partial: Path) -> None:
 
 
 def _unlink_finished(partial: Path, destination: Path) -> None:
-    """Take away the partial file's name where the file has its own by now: a run ended between the two."""
+    """Remove the partial file's name if the file is already at its destination: a run ended between the two steps."""
     with contextlib.suppress(OSError):
         if os.path.samestat(partial.lstat(), destination.lstat()):
             partial.unlink()
 
 
 def open_existing(destination: Path) -> int:
-    """A descriptor of the partial file that an interrupted export left, locked, at its start.
+    """Return the descriptor of an interrupted export's partial file, locked, at its start.
 
     Raises:
         ParameterError: there is none (pointer `/resume`), or it can't be used (pointer `/destination`).
@@ -108,11 +108,11 @@ def open_existing(destination: Path) -> int:
             failed_before_writing(partial, error)
         if _claim(descriptor, partial):
             return descriptor
-    return refuse(destination, "its partial file is replaced again and again")
+    return refuse(destination, "another process replaces its partial file repeatedly")
 
 
 def is_in_place(partial: Path, descriptor: int) -> bool:
-    """Whether the path still leads to the file behind the descriptor."""
+    """Return whether the path still leads to the descriptor's file."""
     try:
         found = partial.lstat()
     except FileNotFoundError:
@@ -121,19 +121,19 @@ def is_in_place(partial: Path, descriptor: int) -> bool:
 
 
 def _claim(descriptor: int, partial: Path) -> bool:
-    """Lock the file; False when it was renamed or removed before the lock was had, and must be opened anew."""
+    """Lock the file; False if it was renamed or removed before that, and must be opened again."""
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink > 1:
-            refuse(partial, "there is something there that is not this user's own regular file")
+            refuse(partial, "it already exists and is not a regular file of this user")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            refuse(partial, "another export to the same destination is writing it")
+            refuse(partial, "another export to the same destination is running")
         except OSError:
-            # Some network file systems have no locks; the export is worth more than the protection.
+            # Some network file systems have no locks. The export matters more than the protection.
             pass
-        # A finished export renames this very file to its destination: emptying it then would empty the evidence.
+        # A finished export renames this file to its destination. Emptying it then would empty the evidence.
         if is_in_place(partial, descriptor):
             os.fchmod(descriptor, PRIVATE)
             return True
@@ -153,6 +153,6 @@ def _beside(destination: Path) -> Path:
 
 def _nothing_to_resume(partial: Path) -> NoReturn:
     raise ParameterError(
-        problems=[{"pointer": "/resume", "message": f"there is no partial file {str(partial)!r} to go on with"}],
-        help="Nothing was changed. Export again without `resume`, or give the destination the export was started with.",
+        problems=[{"pointer": "/resume", "message": f"there is no partial file {str(partial)!r} to resume"}],
+        help="Nothing was changed. Export again without `resume`, or give the destination of the first call.",
     )

@@ -1,4 +1,4 @@
-"""Where a file of evidence may go, found out before anything is fetched, and what to say when it can't."""
+"""Path checks: whether a file can be written at a path, before anything is read; and the errors if not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.errors import OutputError, ParameterError
 
 PRIVATE = 0o600
 
-_NO_REGULAR_FILE = "it is a device, pipe or socket, or leads to one: name a regular file"
+_NO_REGULAR_FILE = "it is a device, pipe or socket, or leads to one: give the path of a regular file"
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _REASONS = {
@@ -33,23 +33,23 @@ _REASONS = {
 
 
 def reason(error: OSError) -> str:
-    """Why the operating system refused, in words a user can act on."""
+    """Return the operating system's reason in words that a user can act on."""
     return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def refuse(path: Path | str, why: str, *, pointer: str = "/destination") -> NoReturn:
-    """Refuse a path before anything was written.
+    """Refuse a path before anything is written.
 
     Raises:
-        ParameterError: always, with `pointer` as the place of the problem.
+        ParameterError: always, with `pointer` as the problem's pointer.
     """
     raise ParameterError(problems=[{"pointer": pointer, "message": f"{str(path)!r} can't be written: {why}"}])
 
 
 def no_file_can_be_made(directory: os.stat_result) -> str | None:
-    """Return why nobody can make a file in this directory; None where nothing speaks against it.
+    """Return why no file can be created in this directory; None if it can.
 
-    The kernel's own file systems say of a name that it is not there, and go on saying so when it is made.
+    In the kernel's own file systems, a name does not exist even after it was created.
     """
     if not stat.S_ISDIR(directory.st_mode):
         return _REASONS[errno.ENOTDIR]
@@ -58,22 +58,22 @@ def no_file_can_be_made(directory: os.stat_result) -> str | None:
     for kernels in ("/proc", "/sys"):
         try:
             if Path(kernels).stat().st_dev == directory.st_dev and os.path.ismount(kernels):
-                return f"its directory belongs to the kernel ({kernels}): no file can be made there"
+                return f"its directory belongs to the kernel ({kernels}): no file can be created there"
         except OSError:
             continue
     return None
 
 
 def failed_before_writing(path: Path | str, error: OSError, *, pointer: str = "/destination") -> NoReturn:
-    """Turn an error met while a file was being opened into what the user can do about it.
+    """Turn an error from opening a file into the pack's own.
 
     Raises:
-        OutputError: the disk is full or broken, which another try may find changed.
+        OutputError: the disk is full or broken; another try may succeed.
         ParameterError: another path is needed.
     """
     why = reason(error)
     if error.errno == errno.ENOENT and _has_directory(path):
-        why = "no file can be made in its directory"
+        why = "no file can be created in its directory"
     if error.errno in _FULL:
         raise OutputError(f"{str(path)!r} can't be written: {reason(error)}", path=str(path)) from error
     raise ParameterError(
@@ -89,10 +89,10 @@ def _has_directory(path: Path | str) -> bool:
 
 
 def checked_destination(path: str | os.PathLike[str]) -> Path:
-    """Return the path as one that a file can be put at.
+    """Return the path if a file can be written there.
 
-    Its directory exists and files can be made in it; in its place is nothing, a regular file, or a symbolic link to
-    one. A pipe (`>(cat)`, /dev/stdout) is refused: a file that is complete or absent can't be made of one.
+    Its directory exists and accepts new files. The path is free, a regular file, or a symbolic link to one. A pipe
+    (`>(cat)`, /dev/stdout) is refused, because it cannot be complete or absent.
 
     Raises:
         ParameterError: with the pointer `/destination`.
@@ -100,11 +100,11 @@ def checked_destination(path: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(path)
     if not text.strip() or "\0" in text:
-        refuse(text, "the path is empty or holds a NUL character")
+        refuse(text, "the path is empty or contains a NUL character")
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
-        refuse(ascii(text), "it holds half a character, which no path can")
+        refuse(ascii(text), "it contains half of a surrogate pair, which no path can")
     destination = Path(text)
     if text.endswith("/") or destination.name in {"", ".."}:
         refuse(text, "it names a directory, not a file")
@@ -119,21 +119,21 @@ def checked_destination(path: str | os.PathLike[str]) -> Path:
 
 
 def check_link(destination: Path) -> None:
-    """Raises: ParameterError unless the symbolic link leads to a regular file."""
+    """Check that the symbolic link leads to a regular file. Raises: ParameterError."""
     try:
         target = destination.stat()
         for link in _links(destination):
             if why := no_file_can_be_made(link.parent.stat()):
-                refuse(destination, f"it is a symbolic link, and where it leads {why}")
+                refuse(destination, f"it is a symbolic link, and at its target {why}")
     except OSError as error:
-        leads = "leads in a circle" if error.errno == errno.ELOOP else "leads to nothing that can be used"
+        leads = "leads in a circle" if error.errno == errno.ELOOP else "has no usable target"
         refuse(destination, f"it is a symbolic link that {leads}")
     if not stat.S_ISREG(target.st_mode):
         refuse(destination, _NO_REGULAR_FILE)
 
 
 def _links(path: Path) -> Iterator[Path]:
-    """Yield the path, and what each symbolic link on from it names. A circle must have been ruled out before."""
+    """Yield each target of the chain of symbolic links. The caller rules out circles."""
     while path.is_symlink():
         path = path.parent / path.readlink()
         yield path
@@ -150,6 +150,6 @@ def _check_occupant(destination: Path, parent: os.stat_result) -> None:
         check_link(destination)
     elif not stat.S_ISREG(occupant.st_mode):
         refuse(destination, _NO_REGULAR_FILE)
-    # In a shared directory such as /tmp the last step, the renaming over another user's file, would fail.
+    # In a shared directory such as /tmp, the final rename over another user's file would fail.
     if parent.st_mode & stat.S_ISVTX and os.geteuid() not in {0, parent.st_uid, occupant.st_uid}:
-        refuse(destination, "another user's file is there")
+        refuse(destination, "another user's file exists there")

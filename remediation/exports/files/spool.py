@@ -1,7 +1,7 @@
-"""The private directory of a file on its way to a store, and rows kept on this machine while the store is away.
+"""The spool: a private directory for a file on its way to a store, and rows kept here while the store is unavailable.
 
-Kept rows are a directory of their own in TMPDIR, named by their SHA-256: whoever has the `resume` of the run that kept
-them can find them.
+Kept rows are in their own directory in TMPDIR, named by their SHA-256. The `resume` of the run that kept them leads to
+it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KEPT = "cfes-kept-"
 
 
 class Spool:
-    """`path` is a private directory, which lasts as long as the block of `spool`."""
+    """A private directory at `path`, which exists as long as the block of `open_spool`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,13 +33,13 @@ class Spool:
 
     @property
     def is_kept(self) -> bool:
-        """Whether these rows are kept on this machine."""
+        """Return whether these rows are kept on this machine."""
         return self._kept is not None
 
     def keep(self, sha256: str, names: Sequence[str]) -> Path | None:
-        """Move those of the files that exist to where `fetch` finds them, and return that directory.
+        """Move the existing files to the directory where `fetch` finds them, and return it.
 
-        None where that fails: the files are then where they were, or lost with the spool.
+        None if that fails: the files are then in the spool, and lost with it.
         """
         kept = self._at(sha256)
         try:
@@ -55,7 +55,7 @@ class Spool:
         return kept
 
     def fetch(self, sha256: str) -> bool:
-        """Copy what an earlier run has kept into the spool. False where there is nothing of these rows."""
+        """Copy the files that an earlier run kept into the spool. False if there are none for these rows."""
         kept = self._at(sha256)
         try:
             if not _is_ours(kept):
@@ -69,7 +69,7 @@ class Spool:
         return True
 
     def forget(self) -> None:
-        """Remove what was kept here: it is in the store now."""
+        """Remove the kept files, because the store has them now."""
         if self._kept is not None:
             shutil.rmtree(self._kept, ignore_errors=True)
             self._kept = None
@@ -79,8 +79,8 @@ class Spool:
 
 
 @contextlib.contextmanager
-def spool() -> Iterator[Spool]:
-    """Give a spool, which is removed at the end. So is what killed processes left, and what is kept for too long.
+def open_spool() -> Iterator[Spool]:
+    """Create a spool and remove it at the end. Remove leftovers of killed processes and outdated kept rows too.
 
     Raises: OutputError.
     """

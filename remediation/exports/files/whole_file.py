@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all."""
+"""Whole files: a file appears completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK = 1 << 18
 
 
 class FileRecord(TypedDict):
-    """What is known of a finished file: where it is, what it holds, and the SHA-256 (hex) that it can be checked by."""
+    """The record of a finished file: path, format, size, SHA-256 (hex) and number of rows."""
 
     path: str
     format: str
@@ -27,7 +27,7 @@ class FileRecord(TypedDict):
 
 
 class WholeFile:
-    """Bytes on their way into a file; `write` takes them, `bytes` and `sha256` describe what was taken."""
+    """A file that is being written; `bytes` and `sha256` cover all bytes written so far."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -37,11 +37,11 @@ class WholeFile:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of all bytes taken so far, in hex."""
+        """Return the SHA-256 of all bytes written so far, in hex."""
         return self._hash.hexdigest()
 
     def write(self, data: bytes) -> None:
-        """Take some bytes."""
+        """Add bytes."""
         self._waiting += data
         self._hash.update(data)
         self.bytes += len(data)
@@ -49,7 +49,7 @@ class WholeFile:
             self.flush()
 
     def flush(self) -> None:
-        """Hand what is waiting to the operating system."""
+        """Pass waiting bytes to the operating system."""
         with memoryview(self._waiting) as waiting:
             done = 0
             while done < len(waiting):
@@ -63,13 +63,13 @@ def whole_file(
 ) -> Iterator[WholeFile]:
     """Write a file under a temporary name beside `destination`, and rename it when the block ends without an error.
 
-    The file is on disk (fsync) before the name is; its mode is 0600; what was at `destination` stays there until
-    then. After an error the temporary file is removed. `kept` is what the error says of data kept elsewhere, `name`
-    what it calls the file, if not by its path. `replace`: whether what is there by then may be replaced.
+    The content is on disk (fsync) before the rename; the mode is 0600. An existing file stays until the rename. After
+    an error the temporary file is removed. kept: a sentence for errors about data kept elsewhere. name: the file's name
+    in errors, default its path. replace: whether the rename may replace an existing file.
 
     Raises:
-        ParameterError: the file can't be opened, or one is there by now (pointer `/destination`).
-        OutputError: it can't be written to its end.
+        ParameterError: the file can't be opened, or already exists (pointer `/destination`).
+        OutputError: the file can't be written completely.
     """
     temporary, descriptor = open_temporary(destination)
     try:
@@ -84,7 +84,7 @@ def whole_file(
                 temporary.unlink()
             raise
         finally:
-            # Not sooner: without the lock the file would be a leftover, which another process may clear.
+            # Not earlier: without the lock, another process may remove the file as a leftover.
             os.close(descriptor)
         sync_directory(destination.parent)
     except BaseException as error:
@@ -95,40 +95,38 @@ def whole_file(
 
 
 def put_in_place(temporary: Path, destination: Path, *, replace: bool) -> None:
-    """Give a file its name. `replace`: whether one that has that name may lose it.
+    """Rename a file to its destination. replace: whether it may replace an existing file.
 
     Raises:
-        ParameterError: there is one, and it may not (pointer `/destination`).
-        OSError: the name can't be given.
+        ParameterError: a file exists and must not be replaced (pointer `/destination`).
+        OSError: the rename fails.
     """
     if not replace:
         try:
-            # To look first and to rename then would replace what comes in between.
+            # A check before a rename would replace a file that appears in between.
             os.link(temporary, destination, follow_symlinks=False)
         except FileExistsError:
-            taken(destination)
+            raise_exists(destination)
         except OSError:
-            # No hard links on this file system: to look first is all that can be done.
+            # Without hard links, a check before the rename is the only protection.
             if os.path.lexists(destination):
-                taken(destination)
+                raise_exists(destination)
         else:
-            # The file is there. Where names can be given and not taken back (an append-only directory), it has two.
+            # The file is in place. In an append-only directory it keeps its second name.
             with contextlib.suppress(OSError):
                 temporary.unlink()
             return
     temporary.replace(destination)
 
 
-def taken(destination: Path | str) -> NoReturn:
-    """Raises: ParameterError, always (pointer `/destination`)."""
-    message = (
-        f"{str(destination)!r} is there already: it may be evidence; choose another path, or set overwrite to true"
-    )
+def raise_exists(destination: Path | str) -> NoReturn:
+    """Refuse to replace an existing file. Raises: ParameterError, always (pointer `/destination`)."""
+    message = f"{str(destination)!r} already exists and may be evidence. Give another path, or set overwrite to true"
     raise ParameterError(problems=[{"pointer": "/destination", "message": message}])
 
 
 def sync_directory(directory: Path) -> None:
-    """Make a renaming in this directory survive a power cut, where the file system can."""
+    """Make a rename in this directory survive a power cut, if the file system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:

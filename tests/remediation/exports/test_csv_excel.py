@@ -106,7 +106,9 @@ def table_of(rows: list[dict[str, Any]], write: Callable[..., object] = write_ex
 def _documented() -> Callable[[str], str]:
     """The function that docs/reference/exports.md gives to programs."""
     [code] = re.findall(
-        r"^```python\n(.*?)^```", (ROOT / "docs" / "reference" / "exports.md").read_text(), re.DOTALL | re.MULTILINE
+        r"^```python[^\n]*\n(.*?)^```",
+        (ROOT / "docs" / "reference" / "exports.md").read_text(),
+        re.DOTALL | re.MULTILINE,
     )
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 -- the page is ours

@@ -151,7 +151,7 @@ def test_a_link_to_a_regular_file_is_replaced_where_that_is_said(overwrite: bool
         render_report.run({"destination": path, "job": job()})
         assert not (tmp_path / "link").is_symlink()
     else:
-        with pytest.raises(ParameterError, match="there already"):
+        with pytest.raises(ParameterError, match="already exists"):
             WRITERS["rows"](path, False)
     assert (tmp_path / "mine").read_text() == "mine"
 

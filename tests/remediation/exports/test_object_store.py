@@ -18,7 +18,7 @@ from core.errors import ConnectionSettingsError, OutputError, ParameterError
 from remediation.exports.destinations.object_store import ObjectStore
 from remediation.exports.destinations.object_store_settings import endpoint
 from remediation.exports.destinations.object_url import parse
-from remediation.exports.destinations.place import placed
+from remediation.exports.destinations.place import open_place
 from remediation.exports.files.whole_file import whole_file
 from remediation.exports.row_file import RowFile
 from remediation.reports.file_hashes import recorded_file
@@ -99,12 +99,12 @@ def other(request: pytest.FixtureRequest, door: OpenDoor, monkeypatch: pytest.Mo
 def test_google_and_azure_get_what_amazon_gets(other: Callable[..., str]) -> None:
     shelf = Shelf()
     url = other(shelf)
-    with placed(url, overwrite=False) as place, RowFile.create(place) as file:
+    with open_place(url, overwrite=False) as place, RowFile.create(place) as file:
         file.append([b'{"message_id": "1"}'])
         kept = file.checkpoint()
     assert [path.rsplit("/", 1)[1] for path in shelf.kept] == ["rows.partial"]
     with (
-        placed(url, overwrite=False, resumed=True) as place,
+        open_place(url, overwrite=False, resumed=True) as place,
         RowFile.reopen(place, kept["rows"], kept["sha256"]) as file,
     ):
         file.append([b'{"message_id": "2"}'])
@@ -112,19 +112,19 @@ def test_google_and_azure_get_what_amazon_gets(other: Callable[..., str]) -> Non
     assert (record["path"], record["rows"]) == (url, 2)
     [(path, data)] = shelf.kept.items()
     assert (path.rsplit("/", 1)[1], data) == ("rows", b'{"message_id": "1"}\n{"message_id": "2"}\n')
-    with pytest.raises(ParameterError, match="there already"), placed(url, overwrite=False):
+    with pytest.raises(ParameterError, match="already exists"), open_place(url, overwrite=False):
         pass
 
 
 def test_google_and_azure_do_not_replace_what_came_meanwhile(other: Callable[..., str]) -> None:
     shelf = Shelf()
     url = other(shelf)
-    with placed(url, overwrite=False) as place, RowFile.create(place) as file:
+    with open_place(url, overwrite=False) as place, RowFile.create(place) as file:
         file.append([b"{}"])
-        with placed(url, overwrite=False) as first:
+        with open_place(url, overwrite=False) as first:
             Path(first.path).write_bytes(b"the other one's evidence")
             first.deliver()
-        with pytest.raises(ParameterError, match="there already"):
+        with pytest.raises(ParameterError, match="already exists"):
             file.finish("json")
     assert list(shelf.kept.values()) == [b"the other one's evidence"]
 
@@ -143,7 +143,7 @@ def test_google_and_azure_are_told_of_in_our_words_too(
     status: int, code: str, kind: type[Exception], said: str, other: Callable[..., str]
 ) -> None:
     url = other(lambda _: refusal(status, code))
-    with pytest.raises(kind, match=said), placed(url, overwrite=False, clock=FakeClock()):
+    with pytest.raises(kind, match=said), open_place(url, overwrite=False, clock=FakeClock()):
         pass
 
 
@@ -161,7 +161,7 @@ def test_settings_that_can_not_be_used_are_named_and_not_quoted(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConnectionSettingsError, match=named) as caught, placed(url, overwrite=False):
+    with pytest.raises(ConnectionSettingsError, match=named) as caught, open_place(url, overwrite=False):
         pass
     assert SECRET_KEY not in str(caught.value.document())
     assert caught.value.__context__ is None
@@ -206,7 +206,10 @@ def test_a_store_on_this_machine_is_not_spoken_to_through_a_proxy(
 def test_no_variable_opens_plain_http_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example")
-    with pytest.raises(ConnectionSettingsError, match="AWS_ENDPOINT_URL"), placed("s3://bucket/key", overwrite=False):
+    with (
+        pytest.raises(ConnectionSettingsError, match="AWS_ENDPOINT_URL"),
+        open_place("s3://bucket/key", overwrite=False),
+    ):
         pass
 
 
@@ -222,7 +225,7 @@ def test_no_credentials_are_asked_for_over_plain_http_at_another_machine(
     variable: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, url)
-    with pytest.raises(ConnectionSettingsError, match=variable), placed("s3://bucket/key", overwrite=False):
+    with pytest.raises(ConnectionSettingsError, match=variable), open_place("s3://bucket/key", overwrite=False):
         pass
     for own in ("http://169.254.170.23/v1/credentials?of=me", "http://127.0.0.1:8/x", "https://store.example/x?y=z"):
         endpoint("s3", {variable: own})
@@ -253,12 +256,12 @@ def test_a_certificate_that_nobody_vouches_for_is_told_of(settings: Callable[...
     context.load_cert_chain(TLS / "certificate.pem", TLS / "key_of_no_use_elsewhere.pem")
     with listening(b"", context) as store:
         settings(f"https://127.0.0.1:{store.port}")
-        with pytest.raises(OutputError, match="certificate is not accepted"):
+        with pytest.raises(OutputError, match="certificate is not trusted"):
             ObjectStore(parse("s3://bucket/rows")).exists()
 
 
 def test_a_bundle_goes_the_same_way_as_rows(bucket: Bucket) -> None:
-    with placed(bucket.url("case.zip"), overwrite=False) as place:
+    with open_place(bucket.url("case.zip"), overwrite=False) as place:
         with whole_file(Path(place.path), name=place.name) as file:
             file.write(b"PK")
         assert bucket.objects() == []
@@ -271,8 +274,8 @@ def test_without_its_extra_a_url_is_refused_by_name_and_a_path_is_not(
 ) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(ParameterError, match=r"extra `objectstore`.*pip install -e '\.\[objectstore\]'"):
-        placed("s3://bucket/key", overwrite=False).__enter__()
-    with placed(str(tmp_path / "rows"), overwrite=False) as place, RowFile.create(place) as file:
+        open_place("s3://bucket/key", overwrite=False).__enter__()
+    with open_place(str(tmp_path / "rows"), overwrite=False) as place, RowFile.create(place) as file:
         assert file.finish("ndjson")["path"] == str(tmp_path / "rows")
 
 

@@ -244,8 +244,8 @@ def test_a_destination_finished_while_another_export_opens_it_is_not_emptied(
         ("fifo", "device, pipe or socket"),
         ("n" * 250, "too long"),
         ("linked", "symbolic link"),
-        ("hard", "own regular file"),
-        ("piped", "own regular file"),
+        ("hard", "not a regular file of this user"),
+        ("piped", "not a regular file of this user"),
     ],
 )
 def test_a_destination_that_cannot_be_written_is_found_before_any_row(

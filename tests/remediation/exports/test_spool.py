@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from actions.contract.ending import ENDING
-from remediation.exports.files.spool import KEPT_DAYS, spool
+from remediation.exports.files.spool import KEPT_DAYS, open_spool
 from tests.middlebox import WAIT_SECONDS
 from tests.object_stores import Answer, Door, Request, refusal
 
@@ -24,16 +24,16 @@ UPLOAD = """
 import sys
 from pathlib import Path
 from actions.contract.ending import ended_by_signals
-from remediation.exports.destinations.place import placed
-with ended_by_signals(), placed("s3://bucket/rows", overwrite=True) as place:
+from remediation.exports.destinations.place import open_place
+with ended_by_signals(), open_place("s3://bucket/rows", overwrite=True) as place:
     Path(place.path).write_bytes(b"rows")
     place.deliver()
 """
 FUNCTION = """
-from remediation.exports.files.spool import spool
+from remediation.exports.files.spool import open_spool
 from platforms import aws_lambda
 def waits(*_):
-    with spool():
+    with open_spool():
         print("here", flush=True)
         input()
 aws_lambda.run = waits
@@ -98,12 +98,12 @@ def test_a_function_that_is_told_to_end_leaves_nothing(folder: Path) -> None:
 
 def test_rows_are_kept_until_they_are_fetched_and_in_the_store_or_too_old(folder: Path) -> None:
     for name in ("a", "b"):
-        with spool() as first:
+        with open_spool() as first:
             (first.path / "file.partial").write_text(name)
             kept = first.keep(name * 64, ["file.partial.calls", "file.partial"])
             assert kept is not None
     assert len(list(folder.iterdir())) == 2
-    with spool() as second:
+    with open_spool() as second:
         assert second.fetch("a" * 64)
         assert (second.path / "file.partial").read_text() == "a"
         assert (second.path / "file.partial").stat().st_mode & 0o777 == 0o600
@@ -113,10 +113,10 @@ def test_rows_are_kept_until_they_are_fetched_and_in_the_store_or_too_old(folder
     [left] = folder.iterdir()
     days_ago = left.stat().st_mtime - KEPT_DAYS * 86_400
     os.utime(left, (days_ago + 3600, days_ago + 3600))
-    with spool():
+    with open_spool():
         assert left.exists()
     os.utime(left, (days_ago - 3600, days_ago - 3600))
-    with spool():
+    with open_spool():
         assert not left.exists()
 
 
@@ -128,7 +128,7 @@ def test_a_strangers_directory_is_neither_fetched_nor_removed(folder: Path) -> N
     linked.symlink_to(open_to_all)
     for path in (open_to_all, linked):
         os.utime(path, (0, 0), follow_symlinks=False)
-    with spool() as opened:
+    with open_spool() as opened:
         assert not opened.fetch("a" * 64)
         assert not opened.fetch("b" * 64)
         assert opened.keep("a" * 64, []) is None
