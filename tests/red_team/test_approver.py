@@ -135,7 +135,7 @@ class TestDeceived:
         protecting = "own_domains: [alias.test]\nprotected_recipients: [staff1@corp.example]"
         ended = approve(plan, policy=policy_text(more=protecting))
         for words in (
-            f"real sender?: clean messages, and DMARC or SPF proves the sender: {BANK}: 3",
+            f"real sender?: clean messages with a sender that DMARC or SPF proves: {BANK}: 3",
             "own mail?: a sender is in a domain of the recipients or of the policy: ceo@alias.test",
             "PROTECTED: your policy protects the recipient staff1@corp.example",
             f"'Your statement' from {BANK} to staff",
