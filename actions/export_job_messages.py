@@ -134,6 +134,7 @@ def _bundle_problems(p: Params) -> list[Problem]:
 
 
 def _verdict(result: Mapping[str, Any]) -> int:
+    """Exit 8 if a row is missing, 6 if the export is not finished."""
     if not result["done"]:
         return TemporaryFailure.exit_code
     return 0 if result["complete"] else 8

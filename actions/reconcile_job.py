@@ -114,6 +114,7 @@ def reconcile_job(p: Params, api: EmailSecurity | None) -> Result:
 
 
 def _verdict(result: Mapping[str, Any]) -> int:
+    """Exit 8 if the sources do not match."""
     return 0 if result["agrees"] else 8
 
 

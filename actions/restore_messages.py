@@ -81,7 +81,7 @@ def restore_messages(p: Params, api: EmailSecurity) -> Result:
 
 
 def restore_verdict(result: Mapping[str, Any]) -> int:
-    """Return 8 also where it is not known whether CANCELLED messages were moved."""
+    """Exit 8 if a message failed, is unknown or has no ID, 6 if messages are still to be sent. A dry run exits 0."""
     left = result["cancelled_unknown"] or "cancelled_unknown" in result["truncated"]
     return 8 if left and not result["dry_run"] else verdict(result)
 

@@ -1,8 +1,9 @@
 """Wait until a bulk job has ended, or until the time allowed is used up; cancel it if it discovers more than allowed.
 
 Remote operations: GET /accounts/{account_id}/email-security/investigate/bulk/{job_id}, once a poll, and
-POST .../{job_id}/cancel once, only if a limit is given and the job discovers more. With a limit, the action first
-checks whether the token may cancel, by cancelling a job that can't exist (the nil UUID).
+POST .../{job_id}/cancel once, only if a limit is given and the job discovers more. Only a limit needs
+the permission Write. The action then first checks whether the token may cancel, by cancelling a job that can't exist
+(the nil UUID).
 When the time is used up, the result is `done: false` with a `resume` object, not an error. If the job was cancelled as
 a duplicate, the action waits for the job that replaces it, which it finds by the stamp in the list of jobs.
 """
@@ -101,6 +102,7 @@ def _check(p: Params) -> None:
 
 
 def _verdict(result: Mapping[str, Any]) -> int:
+    """Exit 8 if the outcome is not `succeeded`, 6 if the job has not ended."""
     if not result["done"]:
         return TemporaryFailure.exit_code
     return 0 if result["outcome"] == "succeeded" else 8

@@ -126,7 +126,7 @@ class Action(Generic[P, R]):
     """One action's metadata and its function.
 
     effect: the worst that it can do. approval: whether a person should agree first; the default is the careful one.
-    verdict: for actions that wait for something, the exit status that `--exit-status` asks for.
+    verdict: the exit code of a result under `--exit-status`, if the action has the flag. Its docstring is the help.
     connection: whether the function takes the connector as its second argument; else it works on files alone.
     offline: for one that takes it, whether these parameters need none; it is None then.
     preview: for one that wants approval, the call that shows a person what these parameters would do.

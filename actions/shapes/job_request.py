@@ -190,7 +190,7 @@ def preview_of(p: CreateJobParams, action: ActionType, destination: Destination 
 
 
 def verdict(result: Mapping[str, Any]) -> int:
-    """Return 8 where the job was over its discovery limit, or ended before this call and left messages; else 0."""
+    """Exit 8 if the job exceeded its discovery limit, or had ended before this call and left messages."""
     tripwire = result["tripwire"]
     return 8 if (tripwire is not None and tripwire["tripped"]) or leaves_messages(result) else 0
 

@@ -199,7 +199,7 @@ def dry_run_of(action_id: str, p: ChangeParams) -> Preview:
 
 
 def verdict(result: Mapping[str, Any]) -> int:
-    """Return 0 where everything is done, or for a dry run; 6 where messages are still to be sent; else 8."""
+    """Exit 8 if a message failed, is unknown or has no ID, 6 if messages are still to be sent. A dry run exits 0."""
     if result["dry_run"]:
         return 0
     if result["failed"] or result["unknown"] or result["without_id"]:

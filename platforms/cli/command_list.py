@@ -28,12 +28,14 @@ class Entry(NamedTuple):
 
 OWN = {
     "playbook": Entry(PLAYBOOKS, "Run, list, show and check playbooks", "platforms.cli.commands.playbook"),
-    "demo": Entry(PLAYBOOKS, "Run a playbook against the sandbox, without an account", "platforms.cli.commands.demo"),
+    "demo": Entry(
+        PLAYBOOKS, "Run the purge playbook on an example alert in the sandbox", "platforms.cli.commands.demo"
+    ),
     "run": Entry(TOOLS, "Run an action with its parameters as JSON", "platforms.cli.commands.run"),
     "approve": Entry(TOOLS, "Approve a plan with your key", "platforms.cli.commands.approve"),
     "verify": Entry(TOOLS, "Verify an evidence bundle, offline", "platforms.cli.commands.verify"),
     "policy": Entry(TOOLS, "Create and check your organisation's policy", "platforms.cli.commands.policy"),
-    "sandbox": Entry(TOOLS, "Run a local copy of the API for tests", "platforms.cli.commands.sandbox"),
+    "sandbox": Entry(TOOLS, "Start a fake Email Security API on this machine", "platforms.cli.commands.sandbox"),
     "manifest": Entry(TOOLS, "Print, write or check manifest.json", "platforms.cli.commands.manifest"),
 }
 
@@ -131,7 +133,4 @@ def _root(
         help="Show the version.",
     ),
 ) -> None:
-    """Bulk actions for Cloudflare Email Security.
-
-    Find a campaign's messages, move or release them in one bulk job, wait for the job, and export evidence.
-    """
+    """Run bulk jobs in Cloudflare Email Security: find a campaign's messages, move or release them, export evidence."""

@@ -157,8 +157,9 @@ def advance(playbook: Playbook, state: Mapping[str, Json], event: Event, *, now:
         case PendingSleep(), Slept():
             walk.slept()
         case _:
-            waits_for = "nothing more" if run.pending is None else run.pending.kind
-            raise StateRefused(f"the state waits for {waits_for}, and got the event {type(event).__name__}")
+            kind = "" if run.pending is None else run.pending.kind
+            expected = {"run": "the result of an action", "sleep": "the end of a pause"}.get(kind, "no event")
+            raise StateRefused(f"expected {expected}, received {type(event).__name__}")
     return run.document()
 
 

@@ -104,7 +104,7 @@ class Walk:
     def bad_result(self, why: str) -> None:
         """Record that the action returned a value that can't be kept."""
         step, _ = self._current()
-        error = InternalError(f"the result of action {step.action} in step '{step.id}' {why}")
+        error = InternalError(f"the result of action {step.action} in step '{step.id}' can't be stored: it {why}")
         self.failed(changes.error_document(error), error.exit_code)
 
     def _enter(self, step: Step) -> bool:

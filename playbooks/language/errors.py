@@ -58,8 +58,8 @@ class StateRefused(PackError):
 
     exit_code = 2
     default_help = (
-        "Nothing was run. Use the state with the version of the playbook that wrote it, or begin a new run. A new run "
-        "is safe: actions that create jobs reuse the earlier job by its idempotency key."
+        "Nothing was run. Resume with the version of the playbook that began the run, or begin a new run: it reuses "
+        "the existing job."
     )
 
 
@@ -71,8 +71,8 @@ class RunMoved(StateRefused):
     """The run's directory was moved or copied. Paths in its state still name the old place."""
 
     default_help = (
-        "Nothing was run. Move the directory back and resume the run there, or begin a new run. A new run is safe: "
-        "actions that create jobs reuse the earlier job by its idempotency key."
+        "Nothing was run. Move the directory back and resume the run there, or begin a new run: it reuses the existing "
+        "job."
     )
 
 

@@ -27,10 +27,6 @@ from platforms.cli.views.screen import Screen
 # Actions that take long and report their progress.
 LONG_ACTIONS = ("wait-for-job", "export-job-messages")
 
-ASKS = (
-    "On a terminal the command previews the change and asks for confirmation, unless you give --yes, a plan or "
-    "--max-messages, or it is a dry run. Without a terminal it never asks."
-)
 
 # The flags of every action's command. No parameter of an action may have these names.
 OWN = {"params": options.Parameters, "output": options.Output, "verbose": options.Verbose}
@@ -51,7 +47,7 @@ def app(action_id: str) -> typer.Typer:
     if _asks(action):
         signature.append(_own("yes", options.Yes))
     if action.verdict is not None:
-        signature.append(_own("exit_status", options.ExitStatus))
+        signature.append(_own("exit_status", options.exit_status(inspect.getdoc(action.verdict) or "")))
     command.__dict__["__signature__"] = inspect.Signature(signature)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(action.id, cls=PlainCommand, help=in_flags(_help(action), flags))(command)
@@ -160,9 +156,23 @@ def _asks(action: Action[Any, Any]) -> bool:
 def _help(action: Action[Any, Any]) -> str:
     documented = inspect.getmodule(action.function)
     text = (documented.__doc__ or "").strip() if documented else ""
-    needs = f"Requires the API token permission '{action.permissions[0]}'." if action.permissions else ""
+    names = " and ".join(f"'{permission}'" for permission in action.permissions)
+    needs = f"Requires the API token permission{'s' if len(action.permissions) > 1 else ''} {names}." if names else ""
     effect = f"Maximum impact: {action.effect}. {needs}".strip()
-    return "\n\n".join(part for part in (text or action.title, effect, ASKS if _asks(action) else "") if part)
+    return "\n\n".join(
+        part for part in (text or action.title, effect, _when_it_asks(action) if _asks(action) else "") if part
+    )
+
+
+def _when_it_asks(action: Action[Any, Any]) -> str:
+    names = {flag.name for flag in flags_of(action.params)}
+    given = ["--yes", *(option for option in ("--plan", "--max-messages") if option[2:].replace("-", "_") in names)]
+    listed = " or ".join(part for part in (", ".join(given[:-1]), given[-1]) if part)
+    dry_run = ", or it is a dry run" if "dry_run" in names else ""
+    return (
+        f"On a terminal the command previews the change and asks for confirmation, unless you give {listed}{dry_run}. "
+        "Without a terminal it never asks."
+    )
 
 
 def _option(flag: Flag, flags: Sequence[Flag]) -> inspect.Parameter:

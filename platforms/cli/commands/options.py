@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,12 +28,20 @@ Parameters = Annotated[
     str | None,
     typer.Option("--params", metavar="FILE|-", help="A file with the parameters as a JSON object. Flags override it."),
 ]
+
+
+def exit_status(text: str) -> Any:
+    """Return the flag --exit-status with this help."""
+    return Annotated[bool, typer.Option("--exit-status", help=text, rich_help_panel=PANEL)]
+
+
 ExitStatus = Annotated[
     bool,
     typer.Option(
         "--exit-status",
-        help="Exit 8 if some messages did not succeed, 6 if the job has not ended.",
+        help="Exit 8 or 6 if the result is not complete. `cfes ACTION --help` says when.",
         rich_help_panel=PANEL,
     ),
 ]
+
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")]

@@ -23,7 +23,7 @@ class ExtraMissing(ParameterError):
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def sandbox(context: typer.Context) -> None:
-    """Run a local copy of the API. See `cfes sandbox --help` for its flags."""
+    """Start a fake Email Security API on this machine. See `cfes sandbox --help` for its flags."""
     require_extra()
     with bare_streams():
         raise typer.Exit(importlib.import_module("sandbox.cli").main(context.args, program="cfes sandbox"))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from core import errors
 from core.errors import ANOTHER_JOB
 
 if TYPE_CHECKING:
@@ -58,8 +59,18 @@ def result_in_flags(result: Mapping[str, Any], flags: Sequence[Named]) -> dict[s
             return {name: replaced(text) if name in ("message", "next") else text for name, text in texts.items()}
         return [replaced(text) for text in texts] if isinstance(texts, list) else in_flags(str(texts), flags)
 
-    own = {name: replaced(result[name]) for name in ("warnings", "refusals", "reused") if result.get(name)}
-    return {**result, **own}
+    own = {name: result[name] for name in ("warnings", "refusals", "reused") if result.get(name)}
+    if own.get("refusals"):
+        own["refusals"] = [{**refusal, "next": _next_step(refusal["type"])} for refusal in own["refusals"]]
+    return {**result, **{name: replaced(texts) for name, texts in own.items()}}
+
+
+def _next_step(error_type: str) -> str:
+    """Return what a person can do about a refusal of this type, without the sentence that nothing was changed."""
+    if error_type == "MaliciousRelease":
+        return "Leave these messages out. Or set allow_malicious to true, if the policy permits it."
+    help_text = str(getattr(getattr(errors, error_type, None), "default_help", ""))
+    return re.sub(r"^(Nothing was \w+|No job was created)\.\s*", "", help_text)
 
 
 def document_in_flags(error: dict[str, Any], flags: Sequence[Named]) -> dict[str, Any]:
@@ -88,7 +99,8 @@ def _with_flag(text: str, flag: Named) -> str:
         text = re.sub(rf"\b([Ss])et `?{word}`? to (true|false)\b", lambda m: _switched(m, flag.option), text)
         text = re.sub(rf"{_BEFORE}`?{word}: (true|false)\b`?", lambda m: _either(m[1], flag.option), text)
     text = re.sub(rf"`{word}: (\w+)`", lambda m: f"`{_given(flag.option, m[1])}`", text)
-    text = re.sub(rf"`{word}`", lambda _: typed, text)
+    # "the `resume` object" is a field of a result.
+    text = re.sub(rf"`{word}`(?! object)", lambda _: typed, text)
     return re.sub(rf"{_BEFORE}{word}{_AFTER}", lambda _: typed, text) if "_" in name else text
 
 

@@ -107,7 +107,9 @@ def _requester(plan: Mapping[str, Any]) -> str:
 
 def _show_refusals(screen: Screen, refusals: Iterable[Mapping[str, Any]], console: Console | None) -> None:
     for refusal in refusals:
-        line = f"This call would be refused: {refusal['type']}: {refusal['message']}"
+        line = (
+            f"This call would be refused: {refusal['type']}: {refusal['message']}. {refusal.get('next', '')}".rstrip()
+        )
         if console is None:
             screen.say(line, BAD)
         else:

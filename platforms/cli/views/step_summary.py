@@ -42,8 +42,9 @@ def _changed(result: Result) -> list[str]:
 def _made(result: Result) -> list[str]:
     job_id, reused = result.get("job_id"), result.get("reused")
     if isinstance(reused, Mapping):
-        kind = "nothing new: the job ended before this run" if changed_nothing(result) else "follows a running job"
-        return [kind, f"job {job_id} of {reused.get('created_at')}", str(result.get("status") or "")]
+        status = result.get("status") or "status not known"
+        existing = f"existing job {job_id} reused ({status}, created {reused.get('created_at')})"
+        return [f"{existing}; nothing new was created" if changed_nothing(result) else f"{existing}; still running"]
     return [f"job {job_id} created" if job_id else ""]
 
 

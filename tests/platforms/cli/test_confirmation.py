@@ -86,6 +86,8 @@ def test_the_help_explains_the_confirmation(action: Action[Any, Any], cfes: Cfes
     assert "On a terminal the command previews the change and asks for confirmation" in text
     assert "Without a terminal it never asks" in text
     assert "--yes" in text
+    flags = set(re.findall(r"--[a-z-]+", text.partition("On a terminal")[2].partition("Without")[0]))
+    assert flags <= {f"--{name.replace('_', '-')}" for name in (*action.params.model_fields, "yes")}
 
 
 def test_a_job_by_search_shows_what_preview_job_shows_and_is_bound_to_it(

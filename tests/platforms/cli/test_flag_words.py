@@ -30,6 +30,7 @@ CREATE = flags_of(catalog.find("create-move-job").params)
         ("raise max_messages if", "raise --max-messages if"),
         ("Or set allow_irreversible to true.", "Or add --allow-irreversible."),
         ("Set allow_broad_search to true", "Add --allow-broad-search"),
+        ("with the `plan` object of the result", "with the `plan` object of the result"),
         ("set `wait_follows` to false", "add --no-wait-follows"),
         ("use another idempotency_key if", "use another --idempotency-key if"),
         (f"use {ANOTHER_JOB}.", "use another --idempotency-key or a new plan."),

@@ -25,6 +25,7 @@ def test_a_plan_shows_whom_it_reaches_what_refuses_it_and_its_hash(connected: Cf
     assert "percent until the job is created" in shown.out
     assert "plan_hash" in shown.out
     assert "would be refused: TooManyMessages" in shown.err
+    assert "raise --max-messages if you expect this number" in " ".join(shown.err.split())
 
 
 def test_a_plan_from_a_file_is_created_and_waited_for(connected: Cfes, tmp_path: Path) -> None:

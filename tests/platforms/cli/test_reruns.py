@@ -54,7 +54,7 @@ def test_a_run_that_moved_nothing_reports_it_first(late: bool, connected: Cfes, 
     # The old job's numbers go by its name.
     assert moved not in [value for name, value in shown.items() if not name.startswith("earlier_job")]
     said = " ".join(lines(again.err))
-    assert "! Create the job nothing new: the job ended before this run, job " in said
+    assert re.search(r"! Create the job existing job \S+ reused \(COMPLETED, created ", said)
     # After the last step, and not again in the closing error or in the last step's line.
     assert said.count("This call moved nothing") == 1
     assert ("--set attempt=2" in said) is late
