@@ -136,8 +136,8 @@ class TestDeceived:
         ended = approve(plan, policy=policy_text(more=protecting))
         for words in (
             f"real sender?: clean messages with a sender that DMARC or SPF proves: {BANK}: 3",
-            "own mail?: a sender is in a domain of the recipients or of the policy: ceo@alias.test",
-            "PROTECTED: your policy protects the recipient staff1@corp.example",
+            "own mail?: this sender's domain is a recipient's or one of the policy: ceo@alias.test",
+            "PROTECTED: your policy protects this recipient staff1@corp.example",
             f"'Your statement' from {BANK} to staff",
             "verdict: NONE: 3",
         ):
