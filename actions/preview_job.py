@@ -127,7 +127,7 @@ def _counted(p: Params, search: SearchParams, api: EmailSecurity) -> Survey:
     found = survey(api, search, sample_size=p.sample, enough=lambda numbers: numbers.messages > p.limit)
     if not found.complete:
         raise TooManyMessages(
-            f"the search finds more than {counted(p.limit, 'message')}: a plan of a part would bind nothing",
+            f"the search finds more than {counted(p.limit, 'message')}: a plan must cover every message found",
             help="Nothing was changed. Narrow the search, or raise `limit`.",
         )
     return found

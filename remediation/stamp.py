@@ -1,10 +1,13 @@
-"""The stamp in a job's comment: how the pack recognises its own jobs on an API without idempotency keys.
+"""The tag at the start of a job's comment, by which the pack recognises its own jobs: the API has no idempotency keys.
 
-A stamp looks like `[cfes:1:KEY:REQUEST:call=CALL:plan=PLAN:by=WHO:ok=WHO,WHO:n=COUNT:sent=SENT:mac=MAC]`: digests of
-the caller's idempotency key (with the account) and of the request as the caller wrote it; then, where they are known,
-the one call among those with the same key, the plan's digest, who asked, who approved, and how many messages were
-counted just before. With a key (CFES_PLAN_KEY), KEY is a MAC, SENT is a digest of the request as it was sent, and MAC
-covers the whole stamp. `comment` is the only field of a job that a caller can set freely.
+In the code the tag is called stamp; docs and messages call it the tag. It looks like
+`[cfes:1:KEY:REQUEST:call=CALL:plan=PLAN:by=WHO:ok=WHO,WHO:n=COUNT:sent=SENT:mac=MAC]`.
+
+KEY and REQUEST are digests of the caller's idempotency key (with the account) and of the request as the caller wrote
+it. Then follow the known ones of: the call among those with the same key, the plan's digest, the requester, the
+approvers, and the number of messages counted just before. With a key (CFES_PLAN_KEY), KEY is a MAC, SENT is a digest of
+the request as it was sent, and MAC covers the whole tag. `comment` is the only field of a job that a caller can set
+freely.
 """
 
 from __future__ import annotations
@@ -21,10 +24,10 @@ from pydantic import SecretStr
 
 from core.derived_key import derive_key
 
-# Fields that a later version adds are passed over: to take its job for a stranger's would make a second one.
+# Fields of a later version are ignored. A tag that is not recognised would lead to a second job.
 _IN_COMMENT = re.compile(r"\[cfes:1:([0-9a-f]{24}):([0-9a-f]{16})((?::[a-z]{1,20}=[A-Za-z0-9._%+@,-]{1,1000}){0,15})\]")
 
-# 128 bits: nobody finds a second plan, or a second request, with the same digest.
+# 128 bits: too many to find a second plan, or a second request, with the same digest.
 DIGEST_DIGITS = 32
 
 _DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_DIGITS}}}")
@@ -34,28 +37,28 @@ _MAC_FIELD = ":mac="
 
 @dataclass(frozen=True)
 class StampKey:
-    """The key that stamps are made and checked with. It is in no repr."""
+    """The key that tags are made and checked with. It does not appear in a repr."""
 
     key: bytes = field(repr=False)
 
     @classmethod
     def of(cls, secret: SecretStr | None) -> StampKey | None:
-        """Derive it from CFES_PLAN_KEY; None where that is not set."""
+        """Return the key that is derived from CFES_PLAN_KEY; None where that is not set."""
         return None if secret is None else cls(derive_key(secret, "stamp"))
 
     def mac(self, purpose: str, text: str) -> str:
-        """HMAC-SHA256 as hex digits. A MAC for one purpose is valid for no other."""
+        """Return the HMAC-SHA256 as hex digits. A MAC is valid for one purpose only."""
         return hmac.digest(self.key, f"{purpose}\0{text}".encode(errors="surrogatepass"), hashlib.sha256).hex()
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """Two stamps with one `key` mean one intent; with different `request`s the key was used twice for two things.
+    """The tag of a job (messages call it the tag). Two tags with one `key` are of one request.
 
-    call: tells this call's own job from that of another worker with the same intent. plan: the digest of the plan that
-    the job was made from; empty without one. requested_by, approved_by: names. messages: how many were counted just
-    before the create; None where nothing was counted. sent: digest of the request as it was sent. mac: over all of it;
-    empty without a key.
+    If their `request`s differ, the key was used for two requests. call: distinguishes this call's own job from a job of
+    another worker for the same request. plan: the digest of the plan that the job was made from; empty without a plan.
+    requested_by, approved_by: names. messages: how many were counted just before the create; None where nothing was
+    counted. sent: digest of the request as it was sent. mac: covers all of it; empty without a key.
     """
 
     key: str
@@ -67,9 +70,9 @@ class Stamp:
     messages: int | None = None
     sent: str = ""
     mac: str = ""
-    # What the MAC of a stamp that was read covers: a later version's fields too.
+    # The text that the MAC of a read tag covers, with the fields of a later version.
     covered: str = field(default="", compare=False, repr=False)
-    # `key` as earlier versions computed it, of other spellings of the idempotency key. Only of a stamp that is made.
+    # `key` as earlier versions computed it, of other spellings of the idempotency key. Empty in a tag that was read.
     former_keys: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -99,7 +102,7 @@ class Stamp:
         requested_by: str | None = None,
         stamp_key: StampKey | None = None,
     ) -> Stamp:
-        """The stamp of an intent. `request` is what the caller asked for, as JSON. Without a MAC: see `sealed`."""
+        """Return the tag of a request, without a MAC: see `sealed`. request: as the caller wrote it, as JSON."""
         account, normal = account_id.lower(), normal_key(idempotency_key)
         key, *former = (
             _key_digest(f"{account}\0{spelled}", stamp_key)
@@ -116,7 +119,7 @@ class Stamp:
 
     @classmethod
     def read(cls, comment: str | None) -> Stamp | None:
-        """Return the stamp at the very beginning of a comment, or None. A stamp anywhere else is ignored."""
+        """Return the tag at the very start of a comment, or None. A tag anywhere else is ignored."""
         found = _IN_COMMENT.match(comment or "")
         if found is None:
             return None
@@ -134,24 +137,24 @@ class Stamp:
             approved_by,
             int(counted) if _COUNT.fullmatch(counted) else None,
             sent,
-            # Only at the end: a field behind it would not be covered.
+            # Only at the end: the MAC would not cover a field behind it.
             mac if _DIGEST.fullmatch(mac) else "",
             covered,
         )
 
     def sealed(self, account_id: str, stamp_key: StampKey | None) -> Stamp:
-        """Return the stamp with its MAC; unchanged where there is no key."""
+        """Return the tag with its MAC; unchanged without a key."""
         if stamp_key is None:
             return self
         return replace(self, mac=_mac(stamp_key, account_id, self._without_mac()), covered="")
 
     def is_authentic(self, account_id: str, stamp_key: StampKey) -> bool:
-        """Whether the stamp was made with this key, for this account. It may have been copied from another job."""
+        """Return whether the tag was made with this key, for this account. It may be a copy from another job."""
         expected = _mac(stamp_key, account_id, self.covered or self._without_mac())
         return bool(self.mac) and hmac.compare_digest(self.mac, expected)
 
     def names_plan(self, plan_hash: str) -> bool:
-        """Whether the job was made from this plan. A digest shorter than 128 bits, of an older version, names none."""
+        """Return whether the job was made from this plan; false for a digest under 128 bits, of an older version."""
         return bool(_DIGEST.fullmatch(self.plan)) and plan_hash.startswith(self.plan)
 
     def same_plan(self, other: Stamp) -> bool:
@@ -159,7 +162,7 @@ class Stamp:
         return bool(_DIGEST.fullmatch(self.plan)) and self.plan == other.plan
 
     def recognised(self, other: Stamp) -> Stamp:
-        """Return the other stamp; with this one's `key` where an earlier version made it for the same key."""
+        """Return the other tag; with this tag's `key` where an earlier version made it for the same key."""
         return replace(other, key=self.key) if other.key in self.former_keys else other
 
     def same_request(self, other: Stamp) -> bool:
@@ -169,28 +172,28 @@ class Stamp:
         return self.same_request(other) and self.call == other.call
 
     def on(self, comment: str | None) -> str:
-        """The comment behind this stamp. In front, where a service that keeps only so many characters keeps it."""
+        """Return the comment with this tag in front, where a service that shortens comments keeps it."""
         return f"{self} {(comment or '').strip()}".strip()
 
 
 def reason_in(comment: str) -> str:
-    """Return what a person wrote in a job's comment: all of it but a stamp in front."""
+    """Return a job's comment without the tag in front: the text of a person."""
     found = _IN_COMMENT.match(comment)
     return comment if found is None else comment[found.end() :].strip()
 
 
 def request_digest(request: dict[str, Any]) -> str:
-    """Return the digest of a request, as JSON, that stands in its stamp."""
+    """Return the digest of a request in its tag. request: as JSON."""
     return _digest(json.dumps(request, sort_keys=True, separators=(",", ":")))[:16]
 
 
 def normal_key(idempotency_key: str) -> str:
-    """Return the one form of an idempotency key: NFC, without white space around it. Everything else counts."""
+    """Return the normal form of an idempotency key: NFC, without white space around it. Case counts."""
     return unicodedata.normalize("NFC", idempotency_key).strip()
 
 
-def _key_digest(intent: str, stamp_key: StampKey | None) -> str:
-    return (_digest(intent) if stamp_key is None else stamp_key.mac("intent", intent))[:24]
+def _key_digest(account_and_key: str, stamp_key: StampKey | None) -> str:
+    return (_digest(account_and_key) if stamp_key is None else stamp_key.mac("intent", account_and_key))[:24]
 
 
 def _mac(stamp_key: StampKey, account_id: str, text: str) -> str:

@@ -120,10 +120,10 @@ class JobRequestResult(ActionResult):
     job: dict[str, Any] = Field(description="The job as the API describes it.")
     plan_hash: str | None = Field(description="The hash of the plan, if the job was made from it; else null.")
     requested_by: str | None = Field(
-        description="The requester in the job's stamp, or null. Not proved unless CFES_PLAN_KEY is set."
+        description="The requester in the job's tag, or null. Not proved unless CFES_PLAN_KEY is set."
     )
     approved_by: list[str] = Field(
-        description="The approvers in the job's stamp. Not proved unless CFES_PLAN_KEY is set."
+        description="The approvers in the job's tag. Not proved unless CFES_PLAN_KEY is set."
     )
     duplicates: list[DuplicateJob] = Field(
         description="Later jobs for the same request: cancelled, unless they had ended."
@@ -172,7 +172,7 @@ def result_of(requested: RequestedJob, result: type[R]) -> R:
         plan_hash=requested.plan_hash,
         requested_by=made.stamp.requested_by or None,
         approved_by=list(made.stamp.approved_by),
-        duplicates=[_duplicate(one) for one in made.twins],
+        duplicates=[_duplicate(one) for one in made.duplicates],
         tripwire=requested.tripwire,
         warnings=requested.warnings,
     )

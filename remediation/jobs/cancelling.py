@@ -1,4 +1,4 @@
-"""Cancelling a job, through lost answers: to cancel once more is harmless, to believe it done is not."""
+"""Cancel a job, also where answers get lost. A second cancel is harmless, so a lost answer is followed by one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ MOST_CANCELS = 3
 
 
 class Cancelled(NamedTuple):
-    """The job as it stands after a cancel: CANCELLED, or ended before it could be. applied: whether by this call."""
+    """A job after a cancel: CANCELLED, or ended before that. applied: whether this call changed it."""
 
     job: BulkJob
     applied: Applied
 
 
 def cancel_surely(api: EmailSecurity, job: BulkJob) -> Cancelled:
-    """Cancel the job unless it has ended.
+    """Cancel the job unless it has ended. Return it, and whether this call changed it.
 
-    Raises: OutcomeUnknown, and what EmailSecurity.cancel_job raises where nothing was changed.
+    Raises: OutcomeUnknown; what EmailSecurity.cancel_job raises, where nothing was changed.
     """
     applied: Applied = "no"
     for _ in range(MOST_CANCELS):
@@ -35,7 +35,7 @@ def cancel_surely(api: EmailSecurity, job: BulkJob) -> Cancelled:
         except OutcomeUnknown:
             applied = "unknown"
         except ApiRefusal as failure:
-            # It may have ended in the meantime; and a refusal inside a 2xx contradicts itself.
+            # The job may have ended in the meantime; and a refusal inside a 2xx contradicts itself.
             refusal = failure
             applied = applied if failure.surely_not_applied else "unknown"
         except PackError as failure:
@@ -54,15 +54,19 @@ def cancel_surely(api: EmailSecurity, job: BulkJob) -> Cancelled:
     if job.has_ended:
         return Cancelled(job, applied)
     raise OutcomeUnknown(
-        f"the service took the cancel, and the job still says {job.status}", help=_help(job), job_id=job.job_id
+        f"Cloudflare accepted the cancel request, but job {job.job_id} is still {job.status}",
+        help=_help(job),
+        job_id=job.job_id,
     )
 
 
 def _unknown(job: BulkJob, cause: PackError) -> OutcomeUnknown:
     return OutcomeUnknown(
-        f"whether the job was cancelled could not be found out: {cause.message}", help=_help(job), job_id=job.job_id
+        f"Could not determine whether job {job.job_id} was cancelled: {cause.message}",
+        help=_help(job),
+        job_id=job.job_id,
     )
 
 
 def _help(job: BulkJob) -> str:
-    return f"Look at job {job.job_id}. To cancel it once more is safe."
+    return f"Run the cancel again: a second cancel is safe. To check: cfes get-job --job-id {job.job_id}"

@@ -1,7 +1,7 @@
-"""The checks before a job is created: each refuses as a whole, before anything is sent that changes anything.
+"""Check the guardrails before a job is created. A refusal comes before anything is sent that changes anything.
 
-`propose_job` runs on every call. `clear_job` counts, and runs only where a job would be created: a job that exists
-already is reused, whatever its search would find now.
+`propose_job` runs on every call. `clear_job` counts, and runs only where a job would be created: an existing job is
+reused, whatever its search would find now.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
     check_reason(api, call.comment)
     who, limits = requester(api, call.requested_by), call.limits.under_policy(api)
     if call.approvals and call.plan is None:
-        raise ParameterError(problems=[Problem(pointer="/approvals", message="are for a plan: pass it as plan")])
+        raise ParameterError(
+            problems=[Problem(pointer="/approvals", message="need `plan`: pass the plan that they approve")]
+        )
     warnings: list[str] = []
     if call.plan is not None:
         from remediation.guardrails.plans.check import recompute_plan  # noqa: PLC0415
@@ -60,13 +62,9 @@ def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
         plan = None
         search, destination = call.search, call.destination
         if search is None:
-            raise ParameterError(
-                problems=[Problem(pointer="/search_params", message="is required where no plan is given")]
-            )
+            raise ParameterError(problems=[Problem(pointer="/search_params", message="is required without a plan")])
         if call.action == "MOVE" and destination is None:
-            raise ParameterError(
-                problems=[Problem(pointer="/destination", message="is required where no plan is given")]
-            )
+            raise ParameterError(problems=[Problem(pointer="/destination", message="is required without a plan")])
         asked = _request(call.action, destination, search)
         now = api.clock.now()
         check_start(search, now)
@@ -82,7 +80,7 @@ def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
 
 
 def clear_job(api: EmailSecurity, job: ProposedJob, stamp: Stamp) -> Clearance:
-    """Count again, and check what depends on the numbers. stamp: as the job will have it.
+    """Count the messages again, and check the limits that depend on the count. stamp: the job's tag.
 
     Raises: GuardrailRefusal, and what a search raises.
     """
@@ -98,7 +96,7 @@ def clear_job(api: EmailSecurity, job: ProposedJob, stamp: Stamp) -> Clearance:
         _check_drift(job, found)
     if needs_plan(job, api, numbers):
         if job.plan is None:
-            raise PlanNeeded("the policy requires a plan before this is done")
+            raise PlanNeeded("the policy requires a plan for this job")
         check_seal(job.plan, api.connection.plan_key, required=True)
     # A call without its approvals must not use up a budget.
     approved_by = _approved_by(api, job, numbers)
@@ -108,26 +106,26 @@ def clear_job(api: EmailSecurity, job: ProposedJob, stamp: Stamp) -> Clearance:
 
 
 def refund_job(api: EmailSecurity, stamp: Stamp) -> None:
-    """Take back from the budgets what `clear_job` recorded for a job that was surely not made."""
+    """Remove from the budgets the messages that `clear_job` recorded for a job that was surely not created."""
     budgets.refund(api, budgets.intent_of(stamp))
 
 
 def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
-    """Raises: PlanRefused where the plan is not one for this call."""
+    """Raises: PlanRefused where the plan is not for this call."""
     if plan.account_id.lower() != api.connection.account_id.lower():
         raise PlanRefused(f"the plan is for another account, {plan.account_id}")
     if plan.action != call.action:
         raise PlanRefused(f"the plan is for a {plan.action}, not for a {call.action}")
     if call.destination is not None and call.destination != plan.destination:
-        raise PlanRefused(f"the plan is for {plan.destination}, the destination that is given is {call.destination}")
+        raise PlanRefused(f"the plan is for {plan.destination}, but `destination` is {call.destination}")
     if call.search is not None and not _is_search_of(plan, call.search):
         raise PlanRefused(
-            "the plan is for another search than the search_params that are given",
-            help="Nothing was changed. Leave search_params out: the plan has them; or make a plan for these.",
+            "the plan has another search than `search_params`",
+            help="Nothing was changed. Leave out search_params to use the plan's search, or run preview-job for yours.",
         )
     if plan.destination in IRREVERSIBLE_DESTINATIONS and plan.numbers is None:
         raise PlanRefused(
-            f"the plan has no numbers, and this pack can't undo a move to {plan.destination}: it binds nothing"
+            f"a plan without counts can't limit the job, and this pack can't undo a move to {plan.destination}"
         )
 
 
@@ -136,12 +134,12 @@ def _is_search_of(plan: Plan, search: SearchParams) -> bool:
 
 
 def _request(action: ActionType, destination: Destination | None, search: SearchParams) -> BulkJobRequest:
-    # The parts are checked already. To check them again would build the model at every start of a process.
+    # The parts are checked already. A second check would build the model at every start of a process.
     return BulkJobRequest.model_construct(action=action, destination=destination, search_params=search)
 
 
 def _counted(api: EmailSecurity, job: ProposedJob) -> Survey | None:
-    """Return the count, where a check depends on it. Raises: UncountableSearch where one does and the search can't."""
+    """Return the count if a check depends on it. Raises: UncountableSearch if the search can't be counted."""
     planned = job.plan is not None and job.plan.numbers is not None
     if not planned and not needs_count(job, api):
         return None
@@ -152,7 +150,7 @@ def _counted(api: EmailSecurity, job: ProposedJob) -> Survey | None:
 
 def _refuses_for_sure(api: EmailSecurity, job: ProposedJob, numbers: Numbers) -> bool:
     """Return whether the numbers so far are enough to refuse, so that the count can stop."""
-    # A drift names both numbers: the count continues until there is no doubt about its size.
+    # The message about a drift has both numbers: the count continues until the size of the drift is clear.
     most = None if job.plan is None else job.plan.most_messages(job.drift_allowed)
     doubled = None if most is None else 2 * most + 1000
     ceilings = (job.limits.max_messages, policy_of(api).max_messages if api.has_policy else None, doubled)
@@ -167,24 +165,24 @@ def _check_drift(job: ProposedJob, found: Survey) -> None:
     at_least = "" if found.complete else "at least "
     raise PlanDrifted(
         f"the plan found {counted(job.plan.messages or 0, 'message')} for "
-        f"{counted(job.plan.recipients or 0, 'recipient')}, the search finds {at_least}{now.messages} for "
-        f"{now.recipients} now; a drift of {percent:g} percent is allowed"
+        f"{counted(job.plan.recipients or 0, 'recipient')}, but the search now finds {at_least}{now.messages} for "
+        f"{now.recipients}; a drift of {percent:g} percent is allowed"
     )
 
 
 def _approved_by(api: EmailSecurity, job: ProposedJob, numbers: Numbers | None) -> list[str]:
-    """Return who approved, after reserving the approvals for this job. Raises: PlanNeeded, ApprovalRefused."""
+    """Reserve the approvals for this job, and return the approvers. Raises: PlanNeeded, ApprovalRefused."""
     needed = approvals_needed(job, api, numbers)
     if not needed and not job.approvals:
         return []
     if job.plan is None:
-        raise PlanNeeded(f"the policy requires {needed}, and approvals are given for a plan")
+        raise PlanNeeded(f"the policy requires {needed}, and approvals need a plan")
     from remediation.guardrails.approvals.approval import GivenApprovals, require_approvals  # noqa: PLC0415 -- only where somebody has to approve
 
     plan = job.plan
     requesters = [job.requested_by, plan.requested_by]
     given = GivenApprovals(job.approvals, plan.plan_hash, requesters, plan_proved=plan.requester_proved)
     read = require_approvals(api, needed, given)
-    # After every other check of the approvals and numbers: reserved approvals count for this call alone.
+    # This comes last: reserved approvals count for this call alone.
     reserve_approvals(api, read, plan_hash=plan.plan_hash, intent=intent_of(plan.plan_hash, job.key or ""))
     return sorted({one.approver for one in read})

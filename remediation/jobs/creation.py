@@ -1,9 +1,9 @@
-"""Creating a job once, on an API without idempotency keys: the remote API itself is the journal.
+"""Create the job of a request, or reuse the existing one, on an API without idempotency keys.
 
-Search the list for the stamp; a job that has it, and really does what is wanted, is reused. Else POST once. After a
-lost answer the list is checked for a while before any second POST. After a create that another worker may have made
-too, the list is checked until it has had its time to show that worker's job: remediation.jobs.settling says which of
-several stays.
+The list of jobs is the only record. A job with the request's tag is reused if it really does what the request asks for.
+Otherwise one POST is sent. After a lost answer the list is checked for a while before any second POST. Another worker
+may create a job for the same request at the same time. So after a create the list is checked until it has had time to
+show that job: remediation.jobs.settling chooses the job to keep.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ MOST_POSTS = 2
 
 @dataclass(frozen=True)
 class Clearance:
-    """What was found out just before a job is made.
+    """The result of the checks just before a job is created.
 
-    approved_by: names. messages: how many were counted; None where nothing was counted. The stamp keeps both.
+    approved_by: names. messages: how many were counted; None where nothing was counted. The tag keeps both.
     """
 
     warnings: list[str] = field(default_factory=list)
@@ -52,13 +52,13 @@ class Clearance:
 
 
 @dataclass(frozen=True)
-class Intent:
-    """One job to be.
+class JobRequest:
+    """A request for one job.
 
-    request: as it is sent. asked: the request as the caller wrote it, before anything was pinned in it: that is what a
-    key stands for. plan_hash: one plan makes one job. requested_by: who asks. planned_messages: how many the plan has.
-    finds_message: whether a search finds any, None where nobody can tell; asked about mail that a job's window may have
-    missed.
+    request: as it is sent. asked: the request as the caller wrote it, before a start or end was pinned in it; the
+    idempotency key belongs to this one. plan_hash: one plan makes one job. requested_by: the requester.
+    planned_messages: how many messages the plan has. finds_message: returns whether a search finds any message, None
+    where that is not known; called for mail that a job's window may have missed.
     """
 
     request: BulkJobRequest
@@ -70,9 +70,10 @@ class Intent:
     finds_message: Callable[[SearchParams], bool | None] = lambda _: False
 
     def stamp(self, api: EmailSecurity) -> Stamp:
+        """Return the tag of this request, without its MAC."""
         key = self.idempotency_key or self.plan_hash or str(uuid.UUID(int=api.rng.getrandbits(128), version=4))
         asked = (self.asked or self.request).body()
-        # The comment says why, not what: other words for the same job are no other request.
+        # The comment is the reason for a job, not a part of its request.
         asked.pop("comment", None)
         asked["search_params"] = meaning(asked["search_params"])
         return Stamp.of(
@@ -86,59 +87,60 @@ class Intent:
         )
 
     def expected_job(self, stamp: Stamp) -> ExpectedJob:
-        """What a job with this stamp must do to be this intent's. A job of the same plan has the plan's own window."""
+        """Return what a job with this tag must do. A job of the same plan has the plan's own window."""
         of_plan = self.plan_hash is not None and stamp.names_plan(self.plan_hash)
         return ExpectedJob(self.request, None if of_plan else self.asked or self.request)
 
     @property
     def is_known_elsewhere(self) -> bool:
-        """Whether another call, of another process, may stand for the same intent."""
+        """Return whether a call of another process may make the same request."""
         return self.idempotency_key is not None or self.plan_hash is not None
 
 
 @dataclass(frozen=True)
 class CreatedJob:
-    """The one job of an intent. created: this call made it; otherwise it existed already and was reused.
+    """The one job of a request. created: whether this call created it; otherwise an existing job was reused.
 
-    stamp: as the job has it. twins: later jobs of the same intent, as they stand after they were cancelled.
+    stamp: the job's tag. duplicates: later jobs for the same request, as they are after they were cancelled.
     """
 
     job: BulkJob
     created: bool
     stamp: Stamp
     warnings: list[str] = field(default_factory=list)
-    twins: list[BulkJob] = field(default_factory=list)
+    duplicates: list[BulkJob] = field(default_factory=list)
 
 
 def create_job_once(
     api: EmailSecurity,
-    intent: Intent,
+    job_request: JobRequest,
     before_post: Callable[[Stamp], Clearance] = lambda _: Clearance(),
     not_made: Callable[[Stamp], None] = lambda _: None,
     meanwhile: Meanwhile = lambda _job, _stamp, _created, _seconds: None,
 ) -> CreatedJob:
-    """Make sure that exactly one job stands for this intent.
+    """Create the job, or reuse the existing one.
 
-    Without a key or a plan, a fresh key guards this single call against lost answers. `before_post` gets the stamp. It
-    is called only where a job would be made, and raises to refuse. `not_made` gets it where surely no job was made
-    after that. `meanwhile` is called while other workers' jobs are waited for: see remediation.jobs.settling.
+    Without a key or a plan, a fresh key guards this single call against lost answers. `before_post` gets the tag. It is
+    called only where a job would be created, and raises to refuse. `not_made` gets the tag if `before_post` was called
+    and surely no job was created. `meanwhile` is called while the list gets time to show other workers' jobs: see
+    remediation.jobs.settling.
 
     Raises: IdempotencyConflict, PlanUsed, OutcomeUnknown, and what `before_post` and EmailSecurity.create_job raise.
     """
-    stamp = intent.stamp(api)
+    stamp = job_request.stamp(api)
     patience = api.patience()
     while True:
         try:
-            return _check_and_create(api, intent, stamp, before_post, not_made, meanwhile)
-        except _NotTaken as refused:
-            # Repeated alone it would rely on a list and a count that are as old as the pause was long.
+            return _check_and_create(api, job_request, stamp, before_post, not_made, meanwhile)
+        except _NotCreated as refused:
+            # A POST repeated alone would rely on a list and a count as old as the pause.
             if not patience.outlasts(refused.failure):
                 not_made(stamp)
                 raise refused.failure from None
 
 
-class _NotTaken(Exception):
-    """The first POST changed nothing: it was refused, or did not get there."""
+class _NotCreated(Exception):
+    """The first POST changed nothing: it was refused, or did not arrive."""
 
     def __init__(self, failure: PackError) -> None:
         super().__init__(failure.message)
@@ -147,7 +149,7 @@ class _NotTaken(Exception):
 
 def _check_and_create(
     api: EmailSecurity,
-    intent: Intent,
+    job_request: JobRequest,
     stamp: Stamp,
     before_post: Callable[[Stamp], Clearance],
     not_made: Callable[[Stamp], None],
@@ -155,64 +157,66 @@ def _check_and_create(
 ) -> CreatedJob:
     """Search the list, count, search again, POST, and check the list after it.
 
-    Raises: _NotTaken, and what create_job_once raises.
+    Raises: _NotCreated, and what create_job_once raises.
     """
-    job_list = JobList(api, stamp, intent.request.action)
-    if intent.is_known_elsewhere:
+    job_list = JobList(api, stamp, job_request.request.action)
+    if job_request.is_known_elsewhere:
         listed = job_list.read_all()
         existing = job_list.confirm(listed).jobs if listed.jobs else []
         if existing:
-            return _reused(api, intent, job_list, Race.of(api, stamp, existing, meanwhile))
+            return _reused(api, job_request, job_list, Race.of(api, stamp, existing, meanwhile))
     counting = api.clock.monotonic()
     try:
         clearance = before_post(stamp)
     except ApprovalRefused:
         # Another worker may have used the approvals for this very job since the list was read.
-        existing = job_list.read_all().jobs if intent.is_known_elsewhere else []
+        existing = job_list.read_all().jobs if job_request.is_known_elsewhere else []
         if not existing:
             raise
-        return _reused(api, intent, job_list, Race.of(api, stamp, existing, meanwhile))
-    if intent.is_known_elsewhere:
+        return _reused(api, job_request, job_list, Race.of(api, stamp, existing, meanwhile))
+    if job_request.is_known_elsewhere:
         existing = _confirmed(job_list, api.clock.monotonic() - counting)
         if existing:
             not_made(stamp)
-            return _reused(api, intent, job_list, Race.of(api, stamp, existing, meanwhile))
+            return _reused(api, job_request, job_list, Race.of(api, stamp, existing, meanwhile))
     stamp = replace(
         stamp,
         approved_by=tuple(clearance.approved_by),
         messages=clearance.messages,
-        sent=sent_digest(intent.request) if api.connection.plan_key is not None else "",
+        sent=sent_digest(job_request.request) if api.connection.plan_key is not None else "",
     ).sealed(api.connection.account_id, StampKey.of(api.connection.plan_key))
-    request = intent.request.model_copy(update={"comment": stamp.on(intent.request.comment)})
+    request = job_request.request.model_copy(update={"comment": stamp.on(job_request.request.comment)})
     warnings = list(clearance.warnings)
     job_list.post_follows()
     job, posts, others = _post(api, request, stamp, job_list)
     if job is None:
-        warnings.append("the answer to this call's own create was lost, and no job of its own shows")
+        warnings.append("the answer to this call's POST was lost, and the list of jobs shows no job of this call")
         race = Race.of(api, stamp, others, meanwhile, lost=True)
-        return _with(warnings, _reused(api, intent, job_list, race))
-    if intent.is_known_elsewhere or posts > 1:
+        return _with(warnings, _reused(api, job_request, job_list, race))
+    if job_request.is_known_elsewhere or posts > 1:
         race = Race(api, stamp, own=job, meanwhile=meanwhile)
         race.await_others(job_list)
-        return _with(warnings, _settled(api, intent, race))
+        return _with(warnings, _settled(api, job_request, race))
     kept = Stamp.read(job.comment)
     if kept is None or not kept.same_request(stamp) or kept.mac != stamp.mac:
-        warnings.append("the service did not keep the job's comment as it was sent: nothing shows who made the job")
+        warnings.append(
+            "Cloudflare did not keep the job's comment as it was sent: the job lacks the tag of this request"
+        )
     return CreatedJob(job, created=True, stamp=stamp, warnings=warnings)
 
 
 def _confirmed(job_list: JobList, counting_seconds: float) -> StampedJobs:
     """Return the request's jobs after a second pass, where one is needed, and a check fresh enough for the POST.
 
-    counting_seconds: how long the count took. Two passes agree about the time of the first one: a job that appeared
-    since then may be hidden from the second, and is searched for at the end with new jobs.
+    counting_seconds: how long the count took. Two passes agree about the time of the first one. The second may miss a
+    job that appeared since, so the end of the list where new jobs appear is read too.
     """
     one_page = job_list.has_one_page
     existing = job_list.confirm().jobs
     is_old = job_list.age_seconds > OLDEST_LIST_SECONDS or (not one_page and counting_seconds > OLDEST_LIST_SECONDS)
     if existing or not is_old:
         return existing
-    # Usually once: reading the list takes time too, which another worker may use. Again only where a call had to wait.
+    # Usually once. Again only where a call had to wait: another worker may have created a job in that time.
     for _ in range(MOST_RENEWALS):
         if not job_list.can_be_renewed:
             break
@@ -225,7 +229,10 @@ def _confirmed(job_list: JobList, counting_seconds: float) -> StampedJobs:
 def _post(
     api: EmailSecurity, request: BulkJobRequest, stamp: Stamp, job_list: JobList
 ) -> tuple[BulkJob | None, int, StampedJobs]:
-    """The call's own job, and how many POSTs may have made one; or None, and the jobs that others made meanwhile."""
+    """Send the POST. Return the call's own job, how many POSTs may have created one, and other workers' jobs.
+
+    The own job is None where the answer was lost and only other workers' jobs show.
+    """
     patience, lost = api.patience(), 0
     while True:
         try:
@@ -233,7 +240,7 @@ def _post(
         except PackError as failure:
             # From the second POST on, the first may still turn out to have been applied, whatever this one says.
             if failure.surely_not_applied and lost == 0:
-                raise _NotTaken(failure) from None
+                raise _NotCreated(failure) from None
             cause = failure
         lost += not cause.surely_not_applied
         ends = lost == MOST_POSTS or (cause.surely_not_applied and not patience.outlasts(cause))
@@ -249,10 +256,10 @@ def _post(
 def _after_lost_answer(
     api: EmailSecurity, request: BulkJobRequest, stamp: Stamp, cause: PackError, job_list: JobList
 ) -> tuple[BulkJob | None, StampedJobs]:
-    """The job that the lost POST made, or None after the listing has had its time to show it; and other workers' jobs.
+    """Return the job that the lost POST created, and other workers' jobs.
 
-    Two workers of one intent differ by their stamp's `call` alone: another's job is not taken for the own.
-    Raises: OutcomeUnknown where nobody can tell.
+    The job is None if the list has had time to show it and does not. Jobs of two workers with the same request differ
+    only in their tag's `call`. Raises: OutcomeUnknown where the list does not decide it.
     """
     listed, seen = ListedJobs(), ListedJobs()
     try:
@@ -274,7 +281,7 @@ def _after_lost_answer(
 
 
 def _named_in_answer(api: EmailSecurity, stamp: Stamp, cause: PackError) -> BulkJob | None:
-    """The job that an answer named which contradicts itself, if it is there and is this call's own."""
+    """Return the job that a contradictory answer named, if it exists and is this call's own."""
     if cause.job_id is None:
         return None
     try:
@@ -286,7 +293,7 @@ def _named_in_answer(api: EmailSecurity, stamp: Stamp, cause: PackError) -> Bulk
 
 
 def _list_patiently(api: EmailSecurity, job_list: JobList) -> Iterator[ListedJobs]:
-    """Yield the request's jobs at the end with new jobs for as long as the list may lag; at last, of the whole list."""
+    """Yield the request's jobs at the new end for as long as the list may lag; then those of the whole list."""
     waited, pause = 0.0, FIRST_PAUSE_SECONDS
     for _ in range(MOST_CHECKS):
         listed = job_list.read_new()
@@ -305,7 +312,7 @@ def _list_patiently(api: EmailSecurity, job_list: JobList) -> Iterator[ListedJob
 
 
 def _without_stamp(request: BulkJobRequest, listed: ListedJobs) -> Iterator[BulkJob]:
-    """Yield the new jobs that do exactly what was asked for and have no stamp: each may be the lost one."""
+    """Yield the new jobs without a tag that do exactly what the request asks for: each may be the lost one."""
     for item in listed.unmarked:
         try:
             job = BulkJob.read(item, "a job in the list")
@@ -319,27 +326,27 @@ def _with(warnings: list[str], made: CreatedJob) -> CreatedJob:
     return replace(made, warnings=warnings + made.warnings)
 
 
-def _reused(api: EmailSecurity, intent: Intent, job_list: JobList, race: Race) -> CreatedJob:
-    """The job that stays, where this call made none; once a job that has only just been made is sure to stay."""
+def _reused(api: EmailSecurity, job_request: JobRequest, job_list: JobList, race: Race) -> CreatedJob:
+    """Return the job to keep, where this call created none. Wait first until a new job is sure to be kept."""
     race.await_others(job_list)
-    return _settled(api, intent, race)
+    return _settled(api, job_request, race)
 
 
-def _settled(api: EmailSecurity, intent: Intent, race: Race) -> CreatedJob:
-    """The job that stays, if it is the one that is wanted."""
+def _settled(api: EmailSecurity, job_request: JobRequest, race: Race) -> CreatedJob:
+    """Return the job to keep. Raises: IdempotencyConflict, PlanUsed if it is not for this request."""
     stamp, own = race.stamp, race.own
     first, found = race.ranked().first
     warnings = race.warnings()
-    twins = [one.job for one in race.cancelled.values()]
+    duplicates = [one.job for one in race.cancelled.values()]
     applied = surest(race.applied)
     same = found.same_request(stamp) or (
-        found.key == stamp.key and was_asked_before(api, intent.expected_job(found), first, found, applied=applied)
+        found.key == stamp.key and was_asked_before(api, job_request.expected_job(found), first, found, applied=applied)
     )
     if same:
         if own is not None and first.job_id == own.job_id:
-            return CreatedJob(first, created=True, stamp=found, warnings=warnings, twins=twins)
-        expected = intent.expected_job(found)
-        # A job of the same intent that came first, and does not stay, has left it none.
+            return CreatedJob(first, created=True, stamp=found, warnings=warnings, duplicates=duplicates)
+        expected = job_request.expected_job(found)
+        # Another job for this request may have processed the messages before the job to keep could.
         others = [job for job, _ in race.jobs() if job.job_id != first.job_id and job.total_messages_discovered]
         left_some = not any(is_visible(job) and not differences(expected, job) for job in others)
         first, unseen = reusable_job(
@@ -347,22 +354,22 @@ def _settled(api: EmailSecurity, intent: Intent, race: Race) -> CreatedJob:
             expected,
             first,
             found,
-            planned_messages=intent.planned_messages if left_some else None,
-            finds_message=intent.finds_message,
+            planned_messages=job_request.planned_messages if left_some else None,
+            finds_message=job_request.finds_message,
             applied=applied,
         )
-        return CreatedJob(first, created=False, stamp=found, warnings=warnings + unseen, twins=twins)
+        return CreatedJob(first, created=False, stamp=found, warnings=warnings + unseen, duplicates=duplicates)
     kind: type[Conflict] = IdempotencyConflict if found.key == stamp.key else PlanUsed
     what, used = (
         ("idempotency key", "was used for another request")
         if kind is IdempotencyConflict
-        else ("plan", "has made its job already")
+        else ("plan", "already has a job")
     )
     raise kind(
-        " ".join([f"this {what} {used}: job {first.job_id}, {first.status}, of {first.created_at}.", *warnings]),
+        " ".join([f"this {what} {used}: job {first.job_id} ({first.status}, made at {first.created_at}).", *warnings]),
         help=None
         if applied == "no"
-        else "Look at the earlier job, which stays. A new intent takes another key or plan.",
+        else "Check the earlier job, which is kept. For another job use another key or plan.",
         applied=applied,
         job_id=first.job_id,
     )
@@ -371,19 +378,20 @@ def _settled(api: EmailSecurity, intent: Intent, race: Race) -> CreatedJob:
 def _unknown(stamp: Stamp, cause: PackError, unmarked: BulkJob | None = None) -> OutcomeUnknown:
     if unmarked is not None:
         return OutcomeUnknown(
-            f"whether the job was created could not be found out: {cause.message}. Job {unmarked.job_id} does what was "
-            "asked for, was made at about that time, and has no stamp: it may be the one",
-            help=f"Look at job {unmarked.job_id}. The same call again makes another job, since nothing marks this one.",
+            f"Could not determine whether the job was created: {cause.message}. Job {unmarked.job_id} does what the "
+            "request asks for, was created at about that time, and has no tag: it may be the job",
+            help=f"Check job {unmarked.job_id}: cfes get-job --job-id {unmarked.job_id}. Don't run the same call "
+            "again: it would create another job, because this one has no tag.",
             http_status=cause.http_status,
             api_errors=cause.api_errors,
             ray_id=cause.ray_id,
             job_id=unmarked.job_id,
         )
     return OutcomeUnknown(
-        f"whether the job was created could not be found out: {cause.message}",
+        f"Could not determine whether the job was created: {cause.message}",
         help=(
-            f"List the jobs and look for {stamp} in the comments: if one has it, it was created. "
-            "With the same idempotency_key or plan the same call is safe to run again: it adopts that job."
+            "If the call has an idempotency_key or a plan, run it again unchanged: it reuses the job if it exists. To "
+            f"check: cfes list-jobs, comment {stamp}."
         ),
         http_status=cause.http_status,
         api_errors=cause.api_errors,

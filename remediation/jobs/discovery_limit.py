@@ -1,7 +1,7 @@
-"""A limit on what a job may discover: the job that discovers more is cancelled at once.
+"""Limit the messages that a job may discover: a job that discovers more is cancelled at once.
 
-A job runs its search again by itself, so it can find more than any count before it; and it processes nothing before it
-has discovered everything. The limit is the smallest of what the call, the plan and the policy say.
+A job runs its search again by itself, so it can find more than any count before it. It processes nothing before it has
+discovered everything. The limit is the smallest of the limits of the call, the plan and the policy.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from remediation.stamp import Stamp
 if TYPE_CHECKING:
     from remediation.guardrails.plans.plan import Plan
 
-# While the job has not begun to process, each poll may be the one that stops it: at first once a second (a quarter of
-# the API's rate limit), then every two seconds, or every ten while nothing has begun at all; or less often, where the
-# caller's shortest interval is longer.
+# Until the job begins to process, it is polled often, so that a job over its limit is cancelled in time. At first once
+# a second (a quarter of the API's rate limit), then every two seconds, or every ten while the job is PENDING. The
+# caller's shortest interval applies instead if it is longer.
 QUICK_SECONDS = 60.0
 QUICK_INTERVAL_SECONDS = 1.0
 INTERVAL_SECONDS = 2.0
@@ -44,7 +44,7 @@ _INTERVALS = {"PENDING": 5, "DISCOVERING": 1}
 
 
 class Tripwire(JsonModel):
-    """The limit on what the job may discover, and what became of it."""
+    """The limit on the messages that the job may discover, and whether it was exceeded."""
 
     limit: int = Field(description="Messages that it may discover.")
     discovered: int = Field(description="Messages that it has discovered.")
@@ -55,9 +55,10 @@ class Tripwire(JsonModel):
 
 @dataclass(frozen=True)
 class DiscoveryLimit:
-    """messages: the most that the job may discover; None for no limit. plan: the plan that says so.
+    """A limit on the messages that a job may discover.
 
-    asked: whether the caller gave it, by a number or a plan.
+    messages: the limit; None for no limit. plan: the plan that sets it. asked: whether the caller set it, by a number
+    or a plan.
     """
 
     messages: int | None
@@ -66,27 +67,27 @@ class DiscoveryLimit:
 
     @classmethod
     def of(cls, api: EmailSecurity, given: int | None, plan: Mapping[str, Any] | None) -> DiscoveryLimit:
-        """Return the smaller of what is given and what the plan allows. `under_policy` adds the policy's limit.
+        """Return the smaller of the given limit and the plan's. `under_policy` adds the policy's limit.
 
         Raises: ParameterError, PlanRefused, ReadOnlyMode, PolicyUnusable.
         """
         limit = cls(given, asked=given is not None)
         if plan is not None:
-            # Plans are read where there is one: to build their model costs at every start of a process.
+            # Imported only for a plan: building the model takes time at every start of a process.
             from remediation.guardrails.plans.check import recompute_plan  # noqa: PLC0415
             from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415
 
             read = recompute_plan(read_plan(plan), policy_of(api))
             limit = cls(smallest(given, read.cancel_if_discovered_over), read, asked=True)
         if limit.messages is not None:
-            # Where nothing may be cancelled, the caller learns it before the wait, not when the job is over the limit.
+            # Refuse before the wait where no job may be cancelled, not when the job is over its limit.
             api.check_writable()
         return limit
 
     def under_policy(self, api: EmailSecurity, job: BulkJob, *, created: bool = False) -> DiscoveryLimit:
-        """Return the limit with the policy's, for a job that this pack made: this call (created), or one with a stamp.
+        """Return the limit with the policy's, for a job of this pack: created by this call, or with a tag.
 
-        Jobs of the dashboard are not the policy's. Where the pack may not write, it can't cancel either.
+        The policy does not limit jobs of the dashboard. Where the pack may not write, it can't cancel either.
         """
         if not api.has_policy or api.connection.read_only or not (created or Stamp.read(job.comment)):
             return self
@@ -98,7 +99,7 @@ class DiscoveryLimit:
     def check_plan_of(self, api: EmailSecurity, job: BulkJob) -> None:
         """Raises: ParameterError unless the job was made from the plan and does what the plan says."""
         if problem := self.problem_of(api, job):
-            message = f"{problem}; cancel_if_discovered_over takes a number by itself"
+            message = f"{problem}. Leave out `plan` and set cancel_if_discovered_over to a number"
             raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
 
     def problem_of(self, api: EmailSecurity, job: BulkJob) -> str | None:
@@ -108,8 +109,8 @@ class DiscoveryLimit:
     def check_permission(self, api: EmailSecurity, job: BulkJob) -> list[str]:
         """Check, before the wait, that the token may cancel the job. Return warnings.
 
-        One call, and only while the job may still exceed its limit. Where the policy alone sets the limit, a token
-        that only reads gets a warning: whoever waits with it did not ask for a limit.
+        Takes one call, and only while the job may still exceed its limit. Where the policy alone sets the limit, a
+        read-only token gets a warning, because its caller did not ask for a limit.
         Raises: PermissionDenied where the caller's limit could not be enforced.
         """
         may_exceed = job.status in BEFORE_PROCESSING and not self.is_over(job)
@@ -121,8 +122,8 @@ class DiscoveryLimit:
         if answer != "missing":
             return []
         message = (
-            f"to cancel a job that discovers more than {counted(self.messages, 'message')} takes the permission 'Cloud "
-            "Email Security: Write', which the token lacks"
+            "the token lacks 'Cloud Email Security: Write', so the discovery limit "
+            f"({counted(self.messages, 'message')}) can't be enforced"
         )
         if self.asked:
             raise PermissionDenied(
@@ -131,7 +132,7 @@ class DiscoveryLimit:
                 "cancel_if_discovered_over and plan.",
                 job_id=job.job_id,
             )
-        return [f"{message}: the limit is the policy's, and nothing enforces it here"]
+        return [f"{message}. The policy sets this limit"]
 
     def next_poll(self, job: BulkJob, watched_seconds: float, shortest: float) -> float:
         """Return the longest pause until the next poll, in seconds."""
@@ -142,13 +143,13 @@ class DiscoveryLimit:
         return _INTERVALS[job.status] * max(INTERVAL_SECONDS, shortest)
 
     def is_over(self, job: BulkJob) -> bool:
-        """Whether the job has discovered too much and still runs."""
+        """Return whether the job has discovered more than the limit and still runs."""
         return self._tripped(job) and not job.has_ended
 
     def stop(self, api: EmailSecurity, job: BulkJob) -> tuple[BulkJob, bool]:
         """Cancel the job. Return it, and whether this call may have cancelled it.
 
-        Raises: TemporaryFailure as it came; any other failure with what it means here.
+        Raises: TemporaryFailure unchanged; any other failure as `not_stopped` returns it.
         """
         try:
             stopped, applied = cancel_surely(api, job)
@@ -179,7 +180,7 @@ class DiscoveryLimit:
         )
 
     def not_stopped(self, job: BulkJob, trouble: PackError) -> PackError:
-        """Return the same failure, saying that the job is over its limit and still running."""
+        """Return the failure with a message that the job is over its limit and still running."""
         return trouble.restate(
             f"the job has discovered {counted(job.total_messages_discovered, 'message')}, more than {self.messages}, "
             f"and could not be cancelled: {trouble.message}",
@@ -196,7 +197,7 @@ def smallest(*limits: int | None) -> int | None:
 class DiscoveryWatch:
     """Polls a new job until it has discovered its messages, for a minute at most, and cancels it over the limit.
 
-    A poll that fails ends the watch: what the job discovers is then left to wait-for-job.
+    A failed poll ends the watch: wait-for-job then enforces the limit.
     """
 
     def __init__(self, api: EmailSecurity) -> None:
@@ -207,10 +208,11 @@ class DiscoveryWatch:
     def watch(
         self, job: BulkJob, limit: DiscoveryLimit, *, created: bool, seconds: float = QUICK_SECONDS
     ) -> tuple[BulkJob, Tripwire | None]:
-        """Watch the job for so long. Return it, and what became of the limit. created: by this call.
+        """Watch the job for so many seconds. Return it, and whether it exceeded the limit.
 
-        Raises: where a job over the limit could not be cancelled, OutcomeUnknown if this call created it, else the
-        failure.
+        created: whether this call created the job.
+        Raises: OutcomeUnknown if a job of this call is over the limit and could not be cancelled; for another job, the
+        failure of the cancel.
         """
         job = self._stopped.get(job.job_id, job)
         turn = Deadline(self._api.clock, seconds)
@@ -225,7 +227,7 @@ class DiscoveryWatch:
             try:
                 job = self._api.get_job(job.job_id)
             except PackError:
-                # The job is there, whatever this poll met: an error would say that nothing was changed.
+                # The job exists: an error of this poll would report that nothing was changed.
                 break
         return job, limit.tripwire(job, cancelled=job.job_id in self._stopped)
 
@@ -242,5 +244,5 @@ class DiscoveryWatch:
         return stopped
 
     def has_stopped(self, job: BulkJob) -> bool:
-        """Whether it has cancelled this job."""
+        """Return whether this watch has cancelled the job."""
         return job.job_id in self._stopped

@@ -1,4 +1,4 @@
-"""Find the job that replaces one which was cancelled as a later duplicate.
+"""Find the job that replaces a job that was cancelled as a later duplicate.
 
 Two workers of one request can each create a job. The later job is cancelled, perhaps after its worker returned its ID.
 """
@@ -25,7 +25,7 @@ MOST_CHECKS = 20
 def replacement_of(
     api: EmailSecurity, cancelled: BulkJob, limit: DiscoveryLimit, time_left: Callable[[], float]
 ) -> tuple[BulkJob | None, list[str]]:
-    """Return the job that replaces a cancelled one, and warnings. The plan of the limit must be that job's own."""
+    """Return the job that replaces a cancelled job, and warnings. It must be made from the limit's plan."""
     warnings = []
     try:
         for job in jobs_in_place_of(api, cancelled, time_left):
@@ -33,8 +33,8 @@ def replacement_of(
             if problem is None:
                 return job, []
             warnings.append(
-                f"job {cancelled.job_id} was cancelled, and job {job.job_id}, {job.status}, is for the same request; "
-                f"it is not followed: the plan {problem}"
+                f"job {cancelled.job_id} was cancelled. Job {job.job_id} ({job.status}) is for the same request but is "
+                f"not followed: the plan {problem}"
             )
     except PackError as failure:
         warnings.append(f"could not check whether another job replaces job {cancelled.job_id}: {failure.message}")
@@ -44,9 +44,9 @@ def replacement_of(
 def jobs_in_place_of(api: EmailSecurity, cancelled: BulkJob, time_left: Callable[[], float]) -> list[BulkJob]:
     """Return the jobs of the same request that were not cancelled and do the same, the earliest first.
 
-    The stamp of such a job has the same key and request; with CFES_PLAN_KEY both jobs must be proved by their stamps.
-    While the list may not show a new job yet, it is read again, for at most `time_left` seconds.
-    Raises: PackError, as reading the list raises it.
+    The tag of such a job has the same key and request; with CFES_PLAN_KEY the tags must prove both jobs. While the list
+    may not show a new job yet, it is read again, for at most `time_left` seconds.
+    Raises: PackError from reading the list.
     """
     stamp, action = Stamp.read(cancelled.comment), action_of(cancelled)
     if stamp is None or action not in get_args(ActionType) or not _is_believed(api, cancelled):

@@ -1,4 +1,4 @@
-"""Find the jobs of one request in the list of jobs, by the stamp in their comments.
+"""Find the jobs of one request in the list of jobs, by the tag in their comments.
 
 The list is read in pages while others create and delete jobs. A job that is deleted from a page already read moves a
 row of the next page up, past the reader. So a single pass over several pages proves neither that no job exists nor that
@@ -42,7 +42,7 @@ class ListedJobs:
     """The relevant jobs of one pass over the list, or of one check of its new end.
 
     jobs: those with the request's key or plan, the earliest first. own: the row of the job with the given ID, as the
-    API sent it. unmarked: rows without a stamp that are new since `JobList.post_follows`.
+    API sent it. unmarked: rows without a tag that are new since `JobList.post_follows`.
     """
 
     jobs: StampedJobs = field(default_factory=list)
@@ -60,7 +60,7 @@ def _each_once(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class JobList:
-    """The list of jobs, searched for one stamp. action: MOVE or RELEASE, whichever the stamp's job does."""
+    """The list of jobs, searched for one tag. action: MOVE or RELEASE, as in the tag's request."""
 
     def __init__(self, api: EmailSecurity, stamp: Stamp, action: ActionType) -> None:
         self._api = api
@@ -76,15 +76,15 @@ class JobList:
         self._per_page = LARGEST_PAGE
         self._layout = ListLayout()
         self._read_at = 0.0
-        # When a POST was sent without a pass before it. A row without a stamp from then on may be that POST's job.
-        # After a pass, any row that the pass did not show may be.
+        # When a POST was sent without a pass before it. A row without a tag from then on may be that POST's job. After
+        # a pass, any row that the pass did not show may be.
         self._posted_at: datetime | None = None
         self._known_at_post: set[str] | None = None
         # The jobs on the pages that were read before a pass or a check failed.
         self.partial = ListedJobs()
 
     def post_follows(self) -> None:
-        """Note that a POST is about to be sent. From now on rows without a stamp are kept: one may be its job."""
+        """Note that a POST is about to be sent. From now on rows without a tag are kept: one may be its job."""
         self._posted_at = self._api.clock.now() - CLOCK_SKEW
         self._known_at_post = self._known if self._passes else None
 
@@ -156,7 +156,7 @@ class JobList:
             listed = listed.then(self.read_all(own_id, filtered=filtered, per_page=per_page, backwards=backwards))
         if self._any_hole and not self._agreed and not listed.jobs:
             raise UnexpectedAnswer(
-                "the list of jobs has an empty page in the middle: whether a job exists for this request is not known"
+                "the job list has an empty page in the middle: could not check whether a job exists for this request"
             )
         return listed
 
@@ -237,7 +237,7 @@ class JobList:
         )
 
     def stamp_of(self, item: dict[str, Any]) -> Stamp | None:
-        """Return the stamp in the row's comment; with CFES_PLAN_KEY only one that was made with it."""
+        """Return the tag in the row's comment; with CFES_PLAN_KEY only a tag that was made with that key."""
         comment = item.get("comment")
         read = Stamp.read(comment if isinstance(comment, str) else None)
         if read is None:
@@ -248,9 +248,9 @@ class JobList:
         return None
 
     def matching_job(self, item: dict[str, Any]) -> tuple[BulkJob, Stamp] | None:
-        """Return the row's job and stamp where the stamp has the request's key or plan."""
+        """Return the row's job and tag where the tag has the request's key or plan."""
         comment = item.get("comment")
-        # Most rows are of other requests: their stamps are not read.
+        # Most rows are of other requests: their tags are not read.
         if not isinstance(comment, str) or not any(digest in comment for digest in self._sought):
             return None
         found = self.stamp_of(item)
@@ -262,13 +262,13 @@ class JobList:
         return job_id in self._known
 
     def may_be_lost(self, item: dict[str, Any]) -> bool:
-        """Return whether the row has no stamp and is new since this call's POST."""
+        """Return whether the row has no tag and is new since this call's POST."""
         if self._posted_at is None:
             return False
         if self._known_at_post is None:
             is_new = created_at(item.get("created_at")) >= self._posted_at
         else:
-            # Not by a clock: this machine's may be wrong by hours.
+            # Not by a clock: the clock of this machine may be wrong by hours.
             is_new = uuid_of(item.get("job_id")) not in self._known_at_post
         return is_new and self.stamp_of(item) is None
 
@@ -295,7 +295,7 @@ class _Collector:
     def take(self, items: list[dict[str, Any]]) -> set[str]:
         """Add a page's rows. Return the IDs of the jobs that may do the same action as the request's job.
 
-        Other jobs are not parsed: a malformed one blocks nobody.
+        Other jobs are not parsed, so that a malformed job is not an error.
         """
         ids = set()
         for item in items:
@@ -319,5 +319,5 @@ class _Collector:
 
 
 def in_order(jobs: Iterable[tuple[BulkJob, Stamp]]) -> StampedJobs:
-    """Sort jobs by creation, those of one instant by job ID. All workers share this order."""
+    """Return the jobs sorted by creation time, then by job ID. All workers use this order."""
     return sorted(jobs, key=lambda pair: (created_at(pair[0].created_at), pair[0].job_id))

@@ -1,4 +1,4 @@
-"""Whether a job is the one that a plan describes: by its stamp, and by what the job really does."""
+"""Check whether a job was made from a plan: by its tag, and by what the job really does."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from remediation.guardrails.plans.plan import Plan
 
 NOT_OF_PLAN = "is not the plan that the job was made from"
-NO_STAMP = "can't be compared with the job, which the service shows without the stamp that names a job's plan"
+NO_TAG = "can't be compared with the job: Cloudflare shows the job without a tag, and only the tag names the plan"
 
 
 def problem_of_plan(api: EmailSecurity, plan: Plan, job: BulkJob) -> str | None:
-    """Return why the job is not the plan's, or None where it is: made from it, and doing exactly what it says.
+    """Return why the job is not the plan's; None where it was made from the plan and does exactly that.
 
-    Raises: PlanRefused where the plan's search is not one that a job takes.
+    Raises: PlanRefused where the plan's search is not valid for a job.
     """
     stamp = Stamp.read(job.comment)
     if stamp is None:
-        return NO_STAMP
+        return NO_TAG
     if not stamp.names_plan(plan.plan_hash):
         return NOT_OF_PLAN
     if found := differences(ExpectedJob(plan.request()), job):
-        return f"{NOT_OF_PLAN}, although its stamp names it: {'; '.join(found[:5])}"
+        return f"{NOT_OF_PLAN}, although its tag names the plan: {'; '.join(found[:5])}"
     stamp_key = StampKey.of(api.connection.plan_key)
     if is_visible(job) or stamp_key is None or stamp.is_authentic(api.connection.account_id, stamp_key):
         return None
-    return f"{NOT_OF_PLAN}, as far as can be seen: its stamp was not made with CFES_PLAN_KEY"
+    return f"{NOT_OF_PLAN}, or this can't be checked: the job's tag was not made with CFES_PLAN_KEY"

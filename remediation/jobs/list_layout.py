@@ -1,4 +1,4 @@
-"""How the list of jobs is laid out: its pages, its order, and the end where new jobs appear."""
+"""Determine the layout of the job list: its pages, its order, and the end where new jobs appear."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NewEnd = Literal["front", "back", "either"]
 
 
 class ListLayout:
-    """The layout of a list, learnt in one pass over it. backwards: the pass goes from the last page to the first."""
+    """The layout of a list, found in one pass over it. backwards: the pass goes from the last page to the first."""
 
     def __init__(self, *, backwards: bool = False) -> None:
         self._backwards = backwards

@@ -1,7 +1,7 @@
-"""Whether a job really does what is wanted: its action, destination, search and window as the API shows them.
+"""Compare a job with a request: its action, destination, search and window as the API shows them.
 
-A stamp is text in a comment, and a digest says what somebody wrote, not what the job does. Nothing is reused, limited
-or put into evidence by its stamp alone where the job itself can be compared.
+A tag is text in a comment. It proves what somebody wrote, not what the job does. So wherever the job itself can be
+compared, it is never reused, limited or put into evidence by its tag alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from core.search_words import ADDRESS_CRITERIA
 from remediation.guardrails.limits import OLDEST_PLAN
 from remediation.stamp import Stamp, StampKey, request_digest
 
-# What the API adds to a search that does not say it (docs/reference/remote-api.md).
+# The values that the API adds to a search without them (docs/reference/remote-api.md).
 DEFAULTS: dict[str, bool] = {"detections_only": True, "submissions": False, "action_log": False}
 
 _WHOLE_SECOND = timedelta(seconds=1)
@@ -32,10 +32,10 @@ _LONGEST_VALUE = 100
 
 
 class ExpectedJob(NamedTuple):
-    """A job that is wanted: `request` as it would be sent now, `asked` as the caller wrote it, with no window pinned.
+    """The expected job. request: as it would be sent now. asked: as the caller wrote it, without a pinned window.
 
     A job that was made earlier may have another start or end where `asked` has none, or an end in the future. Nothing
-    else may differ, and nothing at all where `asked` is None.
+    else may differ. Where `asked` is None, nothing may differ.
     """
 
     request: BulkJobRequest
@@ -43,7 +43,7 @@ class ExpectedJob(NamedTuple):
 
     @property
     def of_plan(self) -> bool:
-        """Whether the job is of the call's own plan, and so has exactly its request."""
+        """Return whether the job is made from the call's own plan, and so has exactly its request."""
         return self.asked is None
 
 
@@ -54,9 +54,9 @@ def is_visible(job: BulkJob) -> bool:
 
 
 def differences(expected: ExpectedJob, job: BulkJob) -> list[str]:
-    """Return what the job does differently, each in a few words; empty where it does what is expected.
+    """Return the differences, each in a few words; empty if the job does what is expected.
 
-    A part that the answer lacks is not compared: ask `is_visible` first.
+    A part that the answer lacks is not compared: call `is_visible` first.
     """
     found = list(_other_action(expected.request, job))
     if job.search_params is not None:
@@ -86,9 +86,9 @@ def does_the_same(one: BulkJob, other: BulkJob) -> bool:
 
 
 def missed_search(expected: ExpectedJob, job: BulkJob) -> SearchParams | None:
-    """Return the search for mail that was there when the job was made, and that the job's window leaves out.
+    """Return the search for mail that arrived before the job's creation and after the end of its window.
 
-    None where the window reaches to the job's creation, or the caller asked for its end.
+    None where the window reaches to the job's creation, or where the caller set its end.
     """
     end, created = _instant((job.search_params or {}).get("end")), _instant(job.created_at)
     if expected.asked is None or end is None or created is None or end >= created - CLOCK_SKEW:
@@ -100,50 +100,50 @@ def missed_search(expected: ExpectedJob, job: BulkJob) -> SearchParams | None:
 
 
 def window_search(expected: ExpectedJob, job: BulkJob) -> SearchParams:
-    """Return the wanted search within the job's own window."""
+    """Return the expected search within the job's own window."""
     search = job.search_params or {}
     window = {name: _instant(search.get(name)) for name in ("start", "end")}
     return expected.request.search_params.model_copy(update={name: at for name, at in window.items() if at is not None})
 
 
 def sent_digest(request: BulkJobRequest) -> str:
-    """Return a digest of the request as it is sent, which `digest_of_job` finds again in the job."""
+    """Return a digest of the request as it is sent. `digest_of_job` returns the same for its job."""
     return _digest(request.action, request.destination, request.search_params.request())
 
 
 def digest_of_job(job: BulkJob) -> str | None:
-    """Return the same digest of what the job does; None where the answer does not show it."""
+    """Return the digest of the job's own request; None where the answer does not show the request."""
     if not is_visible(job):
         return None
     return _digest(action_of(job), _folder_of(job), job.search_params or {})
 
 
 def is_proved(job: BulkJob, account_id: str, stamp_key: StampKey | None) -> bool:
-    """Return whether the job's stamp was made with this key, for a job that does what this one does.
+    """Return whether the job's tag was made with this key, for a job that does the same as this job.
 
-    What the stamp says, who asked for it and who approved, is then more than a claim.
+    Then the requester and the approvers in the tag are proved.
     """
     stamp = Stamp.read(job.comment)
     if stamp is None or stamp_key is None or not stamp.is_authentic(account_id, stamp_key):
         return False
-    # A whole stamp may have been copied into the comment of another job.
+    # A whole tag may have been copied into the comment of another job.
     return bool(stamp.sent) and stamp.sent == digest_of_job(job)
 
 
 def meaning(search: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the search as it is meant, not as it is spelled.
+    """Return the normal form of a search: equal for two searches that find the same messages.
 
-    One form of addresses, domains, IP addresses and keywords; instants in UTC, in whole seconds; without the API's own
-    defaults.
+    It has one form of addresses, domains, IP addresses and keywords. Instants are in UTC, in whole seconds. The API's
+    own defaults are left out.
     """
     return {name: _meant(name, value) for name, value in _criteria(search).items()} | _window(search)
 
 
 def is_formerly_stamped(expected: ExpectedJob, job: BulkJob, stamp: Stamp) -> bool:
-    """Return whether an earlier version stamped the job for the expected request, in another spelling.
+    """Return whether an earlier version tagged the job for the expected request, in another spelling.
 
-    Stamps had fractions of seconds, the order of keywords and the spelling of domains in their digest. A digest can't
-    be read back: what the job shows is digested in the same way, with start and end as far as they are asked for.
+    Earlier digests depended on fractions of seconds, the order of keywords and the spelling of domains. So the request
+    that the job shows is digested in the same way, with start and end only where the caller set them.
     """
     if expected.asked is None:
         return True
@@ -173,14 +173,14 @@ def _digest(action: str | None, destination: str | None, search: Mapping[str, An
 
 
 def _window(search: Mapping[str, Any]) -> dict[str, Any]:
-    """Return start and end, as far as they are given, as RFC 3339 in UTC and whole seconds."""
+    """Return the given ones of start and end as RFC 3339, in UTC and whole seconds."""
     window = {name: search[name] for name in ("start", "end") if search.get(name) is not None}
     instants = {name: _instant(value) for name, value in window.items()}
     return window | {name: format_instant(_whole(at)) for name, at in instants.items() if at is not None}
 
 
 def action_of(job: BulkJob) -> str | None:
-    """Return MOVE or RELEASE, or what is new; None where the answer does not show it."""
+    """Return the job's action: MOVE, RELEASE or a new one; None where the answer does not show it."""
     if job.action_type is not None or job.action_params is None:
         return job.action_type
     return job.action_params.type
@@ -193,10 +193,10 @@ def _folder_of(job: BulkJob) -> str | None:
 def _other_action(request: BulkJobRequest, job: BulkJob) -> Iterator[str]:
     named = {job.action_type, None if job.action_params is None else job.action_params.type} - {None}
     for action in sorted(str(name) for name in named if name != request.action):
-        yield f"action: the job has {_shown(action)}, wanted is {request.action}"
+        yield f"action is {_shown(action)}, expected {request.action}"
     folder = _folder_of(job)
     if folder != request.destination and (folder is not None or is_visible(job)):
-        yield f"destination: the job has {_shown(folder)}, wanted is {request.destination or 'none'}"
+        yield f"destination is {_shown(folder)}, expected {request.destination or 'none'}"
 
 
 def _criteria(search: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,12 +216,12 @@ def _other_criteria(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iter
     for name in sorted(mine.keys() | theirs.keys()):
         known = name in SearchParams.model_fields
         if name not in mine:
-            added = "" if known else ", a criterion that this version does not know"
-            yield f"{_name(name)}: the job has {_shown(theirs[name])}, wanted is {_default(name)}{added}"
+            added = "" if known else " (a criterion that this version does not know)"
+            yield f"{_name(name)} is {_shown(theirs[name])}, expected {_default(name)}{added}"
         elif name not in theirs:
-            yield f"{_name(name)}: the job has {_default(name)}, wanted is {_shown(mine[name])}"
+            yield f"{_name(name)} is {_default(name)}, expected {_shown(mine[name])}"
         elif _meant(name, mine[name]) != _meant(name, theirs[name]) or type(mine[name]) is not type(theirs[name]):
-            yield f"{_name(name)}: the job has {_shown(theirs[name])}, wanted is {_shown(mine[name])}"
+            yield f"{_name(name)} is {_shown(theirs[name])}, expected {_shown(mine[name])}"
 
 
 def _other_window(expected: ExpectedJob, job: BulkJob, search: Mapping[str, Any]) -> Iterator[str]:
@@ -231,41 +231,41 @@ def _other_window(expected: ExpectedJob, job: BulkJob, search: Mapping[str, Any]
         value = search.get(name)
         window[name] = None if value in (None, "") else _instant(value)
         if value not in (None, "") and window[name] is None:
-            yield f"{name}: the job has {_shown(value)}, which is not a date-time"
+            yield f"{name} is {_shown(value)}, not a valid date-time"
             return
     start, end = window["start"], window["end"]
     request = expected.request.search_params
     if expected.asked is None:
         for name, theirs, ours in (("start", start, request.start), ("end", end, request.end)):
             if theirs != ours and (theirs is None or ours is None or not _same_instant(ours, theirs)):
-                yield f"{name}: the job has {_when(theirs)}, wanted is {_when(ours)}"
+                yield f"{name} is {_when(theirs)}, expected {_when(ours)}"
         return
     asked = expected.asked.search_params
     yield from _other_start(asked, request, start, created)
     yield from _other_end(asked, end, created)
     pinned = end is not None and not (asked.end is not None and _same_instant(asked.end, end))
     if pinned and end is not None and (start or request.start or datetime.min.replace(tzinfo=UTC)) >= end:
-        yield f"its window is empty: it ends at {format_instant(end)}, and does not begin before that"
+        yield f"the window is empty: end is {format_instant(end)}, not after the start"
 
 
 def _other_start(
     asked: SearchParams, request: SearchParams, found: datetime | None, created: datetime | None
 ) -> Iterator[str]:
     if asked.start is not None:
-        # As it would be sent: an edited plan may ask for one window and carry another.
+        # As it would be sent: an edited plan may ask for one window and have another.
         if request.start is None or found is None or not _same_instant(request.start, found):
-            yield f"start: the job has {_when(found)}, wanted is {_when(request.start)}"
+            yield f"start is {_when(found)}, expected {_when(request.start)}"
     elif found is None:
         if request.start is not None:
-            yield f"start: the job has none, wanted is {_when(request.start)}"
+            yield f"start is none, expected {_when(request.start)}"
     elif created is None:
-        yield "created_at: the job has none that can be read, so its pinned start can't be checked"
+        yield "created_at is missing or not a valid time: the pinned start can't be checked"
     else:
         latest, earliest = created + CLOCK_SKEW, created - OLDEST_PLAN - CLOCK_SKEW
         if asked.end is not None:
             latest, earliest = min(latest, asked.end), min(earliest, asked.end)
         if not earliest - LOOK_BACK - _WHOLE_SECOND <= found <= latest - LOOK_BACK:
-            yield f"start: the job has {_when(found)}, and {LOOK_BACK.days} days before the job was made are wanted"
+            yield f"start is {_when(found)}, expected {LOOK_BACK.days} days before the job was made"
 
 
 def _other_end(asked: SearchParams, found: datetime | None, created: datetime | None) -> Iterator[str]:
@@ -275,25 +275,25 @@ def _other_end(asked: SearchParams, found: datetime | None, created: datetime | 
     if given is None and found is None:
         return
     if found is None:
-        yield f"end: the job has none, wanted is {_when(given)}"
+        yield f"end is none, expected {_when(given)}"
     elif created is None:
-        yield "created_at: the job has none that can be read, so its pinned end can't be checked"
+        yield "created_at is missing or not a valid time: the pinned end can't be checked"
     elif given is not None and given < created - CLOCK_SKEW:
-        yield f"end: the job has {_when(found)}, wanted is {_when(given)}"
+        yield f"end is {_when(found)}, expected {_when(given)}"
     elif found > created + CLOCK_SKEW:
         yield (
-            f"end: the job's search ends at {_when(found)}, but Cloudflare made the job at {_when(created)}: the clock "
-            "of this machine or of the one that made the job is wrong (a sandbox takes its time from --at)"
+            f"end is {_when(found)}, but Cloudflare made the job before that, at {_when(created)}: the clock of this "
+            "machine or of the machine that made the job is wrong (a sandbox takes its time from --at)"
         )
     elif found < created - OLDEST_PLAN - CLOCK_SKEW:
         yield (
-            f"end: the job's search ends at {_when(found)}, more than {OLDEST_PLAN // timedelta(hours=1)} hours before "
-            f"the job was made ({_when(created)})"
+            f"end is {_when(found)}, more than {OLDEST_PLAN // timedelta(hours=1)} hours before the job was made "
+            f"({_when(created)})"
         )
 
 
 def _same_instant(expected: datetime, found: datetime) -> bool:
-    """Return whether the instants are equal: a service, or the source of a time, may keep whole seconds only."""
+    """Return whether the instants are equal in whole seconds: the API, or the source of a time, may keep no more."""
     return _whole(expected) == _whole(found)
 
 
@@ -302,7 +302,7 @@ def _whole(moment: datetime) -> datetime:
 
 
 def _normal(name: str, value: Any) -> Any:
-    """Return one form of a value that the service may answer in another spelling than it was sent."""
+    """Return the normal form of a value: the API may return it in another spelling than it was sent."""
     if not isinstance(value, str):
         return value
     if name in ADDRESS_CRITERIA:
@@ -316,7 +316,7 @@ def _normal(name: str, value: Any) -> Any:
 
 
 def _meant(name: str, value: Any) -> Any:
-    """Return one form of all values that find the same messages."""
+    """Return the normal form of a value: equal for all values that find the same messages."""
     if not isinstance(value, str):
         return value
     match name:
@@ -331,7 +331,7 @@ def _meant(name: str, value: Any) -> Any:
 
 
 def _address_text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    # Python's own text of an IPv4-mapped address differs between its versions, and a stamp must not.
+    # Python's own text of an IPv4-mapped address differs between Python versions; a tag must not.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(address) if mapped is None else f"::ffff:{mapped}"
 

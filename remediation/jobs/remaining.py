@@ -1,8 +1,8 @@
-"""How many messages of a search are still where an action takes messages from. Asked where a job was reused.
+"""Count the messages of a search that a reused job has left: still delivered, or for a release still in quarantine.
 
-A message is delivered, or its move has failed, or it was moved and is back in Inbox. Only a message's action log tells
-the last, and it names no mailbox. So the count has bounds, and says where it reached one, or where a message in several
-mailboxes leaves it open in how many of them it remains.
+A message remains if it is delivered, if its move has failed, or if it was moved and is back in Inbox. Only a message's
+action log shows the last case, and the log does not name the mailbox. So the count is bounded. The result states
+whether a bound was reached, or whether the number of mailboxes of a message is not known.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _IN_MAILBOX: tuple[DeliveryStatus, ...] = ("delivered", "move_failed")
 
 @dataclass(frozen=True)
 class Remaining:
-    """messages: how many remain, one for each mailbox; None where they can't be counted, and `why_not` says why.
+    """The messages that remain. messages: one for each mailbox; None where they can't be counted (see `why_not`).
 
-    all_checked: whether every message was checked, in every mailbox; otherwise `messages` is the least.
+    all_checked: whether every message was checked, in every mailbox; otherwise `messages` is a minimum.
     """
 
     messages: int | None
@@ -48,7 +48,7 @@ class Remaining:
 def count_remaining(
     api: EmailSecurity, action: ActionType, destination: Destination | None, search: SearchParams
 ) -> Remaining:
-    """Count the messages of a search that the action has still to reach, as of now. Never raises a PackError."""
+    """Count the messages of a search that the action has not moved or released yet. Never raises a PackError."""
     if uncountable := scope_of(search).uncountable:
         return Remaining(None, all_checked=False, why_not=uncountable)
     try:
@@ -62,7 +62,7 @@ def count_remaining(
 
 
 class _Left(NamedTuple):
-    """Of one message: in how many mailboxes it remains, and whether that is sure; otherwise it is the least."""
+    """One message. copies: the mailboxes in which it remains. sure: whether that is exact, not a minimum."""
 
     copies: int
     sure: bool
@@ -92,7 +92,7 @@ def _found(api: EmailSecurity, search: SearchParams, status: DeliveryStatus) -> 
         return [], True
     scope = scope_of(search.model_copy(update={"delivery_status": status}))
     read = list(islice(api.search_messages(scope.query), MOST_READ + 1))
-    # A job skips what users have reported as phish.
+    # A job skips messages that users have reported as phish.
     meant = [one for one in read[:MOST_READ] if scope.holds(one) and not one.is_phish_submission]
     return meant, len(read) <= MOST_READ
 
@@ -111,8 +111,8 @@ def _spread(messages: Sequence[MessageDetails], most: int) -> Iterator[MessageDe
 def _moved_back(api: EmailSecurity, message: MessageDetails, *, to_inbox: bool) -> _Left:
     """Return in how many mailboxes a moved message is back where the action takes messages from.
 
-    An entry of the log is one mailbox's, or of all: that is not documented. What was moved back last and never moved
-    away after that is back in as many mailboxes as there are entries, at least.
+    It is not documented whether an entry of the log is about one mailbox or all. If the last moves of a message are
+    moves back, it is back in at least as many mailboxes as there are such entries.
     """
     moves: list[tuple[datetime, bool]] = []
     unsure = _Left(0, sure=False)

@@ -1,4 +1,4 @@
-"""Requests a job: checks the guardrails, makes sure that exactly one job exists, and watches its discovery limit."""
+"""Request a job: check the guardrails, create or reuse the job, and watch its discovery limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from remediation.guardrails.approvals.spent import mark_approvals_used
 from remediation.guardrails.proposed_job import JobCall, ProposedJob
 from remediation.guardrails.search_scope import scope_of, search_warnings
 from remediation.jobs.clearance import clear_job, propose_job, refund_job
-from remediation.jobs.creation import CreatedJob, Intent, create_job_once
+from remediation.jobs.creation import CreatedJob, JobRequest, create_job_once
 from remediation.jobs.discovery_limit import DiscoveryLimit, DiscoveryWatch, Tripwire, smallest
 from remediation.jobs.reused_job import ReusedJob, describe_reused_job
 from remediation.stamp import Stamp
@@ -24,7 +24,7 @@ from remediation.stamp import Stamp
 class RequestedJob:
     """The one job of a request.
 
-    job: as last seen. made: the job as it was created or found. plan_hash: the plan that the job was made from.
+    job: as last polled. made: the job as it was created or found. plan_hash: the plan that the job was made from.
     tripwire: the discovery limit; None where this call did not watch one. reused: None for a new job.
     """
 
@@ -37,9 +37,9 @@ class RequestedJob:
 
 
 def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str], None]) -> RequestedJob:
-    """Check the guardrails, and make sure that exactly one job exists for the call.
+    """Check the guardrails, then create the job of the call or reuse the existing one.
 
-    announce: is called with whether this call created the job, and its ID, as soon as the job is known: the process may
+    announce: is called as soon as the job is known, with whether this call created it and with its ID. The process may
     end while the job is watched.
 
     Raises: ParameterError, GuardrailRefusal, and what remediation.jobs.creation.create_job_once raises.
@@ -53,7 +53,7 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
 
     made = create_job_once(
         api,
-        _intent(api, call, job),
+        _job_request(api, call, job),
         before_post=lambda stamp: clear_job(api, job, stamp),
         not_made=lambda stamp: refund_job(api, stamp),
         meanwhile=meanwhile,
@@ -67,10 +67,10 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
     if plan_hash is not None and not made.stamp.names_plan(plan_hash):
         plan_hash = None
         warnings.append(
-            "the job was not made from this plan, so its numbers do not bind it: wait for it without a plan"
+            "the job was not made from this plan, so the plan does not limit it: wait for it without a plan"
         )
     requested = RequestedJob(made.job, made, plan_hash, None, None, warnings)
-    # A policy's limit is always watched: a parameter that promises a wait could lift it.
+    # A policy's limit is always watched. `wait_follows` is only a promise: it must not lift that limit.
     if api.has_policy or not call.wait_follows or watch.has_stopped(made.job):
         limit = _discovery_limit(call, job, made.stamp).under_policy(api, made.job, created=made.created)
         state, tripwire = watch.watch(made.job, limit, created=made.created)
@@ -83,8 +83,8 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
     return replace(requested, warnings=warnings + made.warnings)
 
 
-def _intent(api: EmailSecurity, call: JobCall, job: ProposedJob) -> Intent:
-    return Intent(
+def _job_request(api: EmailSecurity, call: JobCall, job: ProposedJob) -> JobRequest:
+    return JobRequest(
         request=job.request.model_copy(update={"comment": call.comment}),
         idempotency_key=call.key,
         asked=job.asked,
@@ -117,7 +117,7 @@ def _reuse_warnings(made: CreatedJob) -> list[str]:
         return []
     warnings = [f"a job for this request already exists ({made.job.job_id}): nothing new was created"]
     if made.job.status in ("CANCELLED", "FAILED"):
-        warnings.append(f"that job is {made.job.status}: for another one use {ANOTHER_JOB}")
+        warnings.append(f"that job is {made.job.status}: for another job use {ANOTHER_JOB}")
     return warnings
 
 

@@ -1,4 +1,4 @@
-"""Whether a job that has a call's stamp may be reused: only where it really does what the call wants."""
+"""Check whether a job with a call's tag may be reused: only if it really does what the call asks for."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from remediation.jobs.match import (
 )
 from remediation.stamp import Stamp
 
-# An error names so many differences.
+# The most differences in an error.
 MOST_DIFFERENCES = 5
 
 _GAP = (
-    "job {job} was made at {made} and its search ends at {end}: mail that arrived between the two {is_or_may} left "
-    "out of it. For that mail use " + ANOTHER_JOB
+    "job {job} was made at {made} and its search ends at {end}: mail that arrived between these times {is_or_may} left "
+    "out. For that mail use " + ANOTHER_JOB
 )
 _FOUND_NOTHING = (
-    "job {} found no message, and the plan has {}: they were moved or released before, or are where they were"
+    "job {} found no message, but the plan has {}. They were moved or released before, or are still where they were"
 )
-_UNSEEN = "the service does not show what job {} does: it was recognised by its keyed stamp alone"
-_NO_PROOF = "the service does not show what it does, and a stamp that was made without CFES_PLAN_KEY is not proof"
+_UNSEEN = "Cloudflare does not show what job {} does: the job was recognised by its keyed tag alone"
+_NO_PROOF = "Cloudflare does not show what the job does, and a tag that was made without CFES_PLAN_KEY is not proof"
 
 
 def reusable_job(
@@ -46,10 +46,11 @@ def reusable_job(
 ) -> tuple[BulkJob, list[str]]:
     """Return the job with all its parts, and warnings.
 
-    stamp: as the job has it. planned_messages: how many the call's plan has. finds_message: whether a search finds
-    any; None where nobody can tell. applied: what the call changed so far.
+    stamp: the job's tag. planned_messages: how many messages the call's plan has. finds_message: returns whether a
+    search finds any message; None where that is not known. applied: whether the call changed anything so far.
 
-    Raises: IdempotencyConflict naming what differs; OutcomeUnknown; what EmailSecurity.get_job and finds_message raise.
+    Raises: IdempotencyConflict with the differences; OutcomeUnknown; what EmailSecurity.get_job and finds_message
+    raise.
     """
     warnings = []
     with _reading(job, applied):
@@ -63,10 +64,10 @@ def reusable_job(
             warnings += gap
     if planned_messages and _finds_nothing(job, stamp):
         if expected.of_plan:
-            # It does exactly what the plan says: the plan's messages were gone before.
+            # The job does exactly what the plan says: the plan's messages were gone before.
             warnings.append(_FOUND_NOTHING.format(job.job_id, planned_messages))
         else:
-            found.append(f"its search found no message, and the plan has {planned_messages}")
+            found.append(f"its search found no message, but the plan has {planned_messages}")
     if not is_visible(job):
         if api.connection.plan_key is None:
             found.append(_NO_PROOF)
@@ -75,11 +76,11 @@ def reusable_job(
         return job, warnings
     if len(found) > MOST_DIFFERENCES:
         found[MOST_DIFFERENCES:] = [counted(len(found) - MOST_DIFFERENCES, "more difference")]
-    look = f"Check job {job.job_id} and who made it. To make another job, use {ANOTHER_JOB}."
+    check = f"Check job {job.job_id} and who made it. To make another job, use {ANOTHER_JOB}."
     raise IdempotencyConflict(
-        f"job {job.job_id} ({job.status}, made at {job.created_at}) has the stamp of this request, but differs: "
-        f"{'; '.join(found)}.",
-        help=f"No job was created. {look}" if applied == "no" else look,
+        f"job {job.job_id} ({job.status}, made at {job.created_at}) has the tag of this request but does something "
+        f"else: {'; '.join(found)}.",
+        help=f"No job was created. {check}" if applied == "no" else check,
         applied=applied,
         job_id=job.job_id,
     )
@@ -90,7 +91,7 @@ def was_asked_before(
 ) -> bool:
     """Return whether an earlier version made this job of the call's key for the same request in another spelling.
 
-    Its stamp has another digest of the request then. Raises: as reusable_job.
+    The tag then has another digest of the request. Raises: as reusable_job.
     """
     with _reading(job, applied):
         if not is_visible(job):
@@ -105,10 +106,10 @@ def _finds_nothing(job: BulkJob, stamp: Stamp) -> bool:
 def _left_out(
     expected: ExpectedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]
 ) -> tuple[list[str], list[str]]:
-    """Return what speaks against a job whose window ends before it was made, and warnings.
+    """Return the differences of a job whose window ends before its creation, and warnings.
 
-    Its plan may have waited for approval: then it is the job of this request, without the mail that arrived meanwhile.
-    A job that finds nothing of what was there is not.
+    Its plan may have waited for approval. Then it is the job of this request, without the mail that arrived meanwhile.
+    A job that finds none of that mail, and no other, is not.
     """
     missed = missed_search(expected, job)
     arrived = False if missed is None else finds_message(missed)
@@ -116,7 +117,7 @@ def _left_out(
         return [], []
     if arrived and _finds_none(expected, job, finds_message):
         return [
-            f"end: its window ends at {_end_of(job)} and has no message; some arrived after that and before it was made"
+            f"end is {_end_of(job)}: its window has no message, but some arrived after it and before the job was made"
         ], []
     is_or_may = "is" if arrived else "may be"
     return [], [_GAP.format(job=job.job_id, made=job.created_at, end=_end_of(job), is_or_may=is_or_may)]
@@ -134,14 +135,14 @@ def _end_of(job: BulkJob) -> str:
 
 @contextmanager
 def _reading(job: BulkJob, applied: Applied) -> Iterator[None]:
-    """What can't be read leaves the outcome of a call open that has changed something already."""
+    """Raise a read failure as OutcomeUnknown if the call has already changed something."""
     try:
         yield
     except PackError as failure:
         if applied == "no":
             raise
         raise OutcomeUnknown(
-            f"job {job.job_id} has the stamp of this request, and what it does could not be read: {failure.message}",
+            f"job {job.job_id} has the tag of this request, but its search could not be read: {failure.message}",
             help="Run the same call again with the same key or plan.",
             applied=applied,
             job_id=job.job_id,

@@ -15,7 +15,7 @@ COUNTED_STATUSES = ("COMPLETED", "FAILED", "SKIPPED", "CANCELLED")
 
 @dataclass(frozen=True)
 class RowCount:
-    """How many distinct rows were read, in all and by status. status: the only one asked for; None for all."""
+    """The number of distinct rows that were read, in all and by status. status: the only one read; None for all."""
 
     status: MessageStatus | None
     rows: int
@@ -49,7 +49,7 @@ class RowCount:
                 "later"
             )
         if expected is None:
-            return f"the job has no counter for {self.status}: whether these are all rows is not known"
+            return f"the job has no counter for {self.status}: could not determine whether these are all rows"
         if self.rows != expected:
             return f"the job counts {counted(expected, 'row')}; the API returned {self.rows:,} in several passes"
         return "the rows' statuses and the job's counters do not agree"

@@ -1,7 +1,7 @@
-"""Which job stays, of several that were made for one intent: found out, and brought about.
+"""Choose the job to keep among duplicates and cancel the others.
 
-The earliest job stays (`created_at`, then job ID in lower case), the later ones are cancelled. All workers decide so,
-and each names the job that stays: so each waits until the list has had its time to show the other workers' jobs.
+The earliest job is kept (by `created_at`, then by job ID in lower case), the later ones are cancelled. All workers
+follow this rule and return the same job. So each waits until the list has had time to show the other workers' jobs.
 """
 
 from __future__ import annotations
@@ -22,46 +22,45 @@ from remediation.jobs.job_list import JobList, ListedJobs, StampedJobs, in_order
 from remediation.jobs.list_layout import created_at
 from remediation.stamp import Stamp
 
-# While the list is given time to show a job, the pauses grow from this one.
+# The first pause between two checks of the list; each further pause is twice as long.
 FIRST_PAUSE_SECONDS = 1.0
 MOST_CHECKS = 20
-# The list is checked again this long after a create if the first check showed the own job and no other; else after
-# CFES_LISTING_LAG_SECONDS, if those are more.
+# The list is checked again this long after a create if the first check showed the own job and no other. Otherwise it
+# is checked after CFES_LISTING_LAG_SECONDS, if those are more.
 QUIET_SECONDS = 4.0
-# Jobs of one second can't be told apart where `created_at` has no fraction: the second has to be over.
+# Where `created_at` has no fraction, the order of two jobs is known only when their second is over.
 WHOLE_SECOND = 1.0
 _FRACTION = re.compile(r"\.\d")
 
-_LOST_STAMP = (
-    "the list of jobs shows job {job} without the stamp that its comment was sent with ({comment}): the same call "
-    "again does not recognise the job, and makes another one. Follow this job by its ID, and don't run the call again"
+_LOST_TAG = (
+    "the job list does not show the tag of job {job} ({comment}). Don't run the same call again: it would not "
+    "recognise the job, and would create another one. Follow this job by its ID"
 )
 _NOT_SHOWN = (
-    "the listing does not show the job yet, {seconds:.0f} s after it was made: whether another worker made the same is "
-    "not known. The same call again reuses the job once the listing shows it; before that it makes another one"
+    "the job list does not show the job yet, {seconds:.0f} s after it was created. Another worker may have created one "
+    "for the same request. Run the same call again only when the list shows the job: before that it creates another one"
 )
 _NO_TIME = (
-    "the time allowed ended before the listing had its time to show other workers' jobs: if one was made for the same "
-    "intent earlier, it stays in place of this one, and wait-for-job follows it"
+    "the time allowed ended before the job list had time to show other workers' jobs. If another worker created an "
+    "earlier job for this request, that job is kept and wait-for-job follows it"
 )
-
 _UNCONFIRMED = (
-    "the list showed no other job for the same intent, and could not be read once more to make sure: {reason}. If "
-    "another worker made one earlier, it stays in place of this one, and wait-for-job follows it"
+    "the job list showed no other job for this request, but could not be read once more: {reason}. If another worker "
+    "created an earlier job for this request, that job is kept and wait-for-job follows it"
 )
 
-# Called while the list is given its time: the job that stays as far as is known, its stamp, whether this call made it,
-# and for how many seconds it may work. A discovery limit can't wait.
+# Called in each pause, because a discovery limit can't wait: with the job to keep as far as is known, its tag, whether
+# this call created it, and how many seconds the call may take.
 Meanwhile = Callable[[BulkJob, Stamp, bool, float], None]
 
 
 def surest(applied: Collection[Applied]) -> Applied:
-    """Return the strongest of what is known to have been changed."""
+    """Return "yes" if any is, else "unknown" if any is, else "no"."""
     return "yes" if "yes" in applied else "unknown" if "unknown" in applied else "no"
 
 
 class Ranked(NamedTuple):
-    """first: the job that stays, with its stamp. later: the jobs of this key that don't."""
+    """The jobs of one request. first: the job to keep, with its tag. later: the other jobs of this key."""
 
     first: tuple[BulkJob, Stamp]
     later: list[BulkJob]
@@ -69,10 +68,10 @@ class Ranked(NamedTuple):
 
 @dataclass
 class Race:
-    """The jobs of one request, as several checks of the list showed them, and what this call did about them.
+    """The jobs of one request, as several checks of the list showed them, and the cancels of this call.
 
-    own: the job that this call made, if it did. lost: it sent a POST whose answer was lost and whose job does not show.
-    meanwhile: is called with each pause. cancelled: by job ID, the later jobs as this call's cancel left them.
+    own: the job that this call created, if any. lost: whether this call sent a POST whose answer was lost and whose job
+    does not show. meanwhile: is called in each pause. cancelled: by job ID, the later jobs after this call's cancel.
     """
 
     api: EmailSecurity
@@ -93,14 +92,14 @@ class Race:
     def of(
         cls, api: EmailSecurity, stamp: Stamp, existing: StampedJobs, meanwhile: Meanwhile, *, lost: bool = False
     ) -> Race:
-        """The race of a call that made no job, among those that the list shows."""
+        """Return the race of a call that created no job, with the jobs that the list shows."""
         race = cls(api, stamp, lost=lost, meanwhile=meanwhile)
         race._take_jobs(existing)
         return race
 
     @property
     def applied(self) -> set[Applied]:
-        """What this call has changed so far."""
+        """Return whether this call has changed anything so far, for each of its writes."""
         begun: Applied = "yes" if self.own is not None else "unknown" if self.lost else "no"
         return {begun, *(one.applied for one in self.cancelled.values())}
 
@@ -137,19 +136,18 @@ class Race:
         return in_order((own | self._seen).values())
 
     def ranked(self) -> Ranked:
-        """Return which job stays. Another key's job is never touched."""
+        """Return the job to keep, and the later ones. Another key's job is never cancelled."""
         jobs = self.jobs()
         of_key = [(job, found) for job, found in jobs if found.key == self.stamp.key]
         of_plan = [(job, found) for job, found in jobs if found.key != self.stamp.key]
         if self._is_unrecognised and len(of_key) > 1:
-            # Other workers can't know it for one of theirs: it is the one that has to go.
+            # Other workers can't recognise the own job, so they keep another one.
             of_key.sort(key=lambda pair: self.own is not None and pair[0].job_id == self.own.job_id)
         first = of_key[0] if of_key else of_plan[0]
         if of_plan and first[1].same_plan(self.stamp) and of_plan[0] == jobs[0]:
-            # Two keys raced for one plan. A job that this key made without that plan is no part of the race.
+            # Two keys raced for one plan. A job that this key made without that plan does not count.
             first = of_plan[0]
-        # Also where the first is for another request: a call with this key that left them would be the last to see
-        # them.
+        # Also where the first is for another request: no later call with this key would cancel these.
         return Ranked(first, [job for job, _ in of_key if job.job_id != first[0].job_id])
 
     @property
@@ -157,7 +155,7 @@ class Race:
         return self.own_shows and not self._own_is_marked
 
     def await_others(self, job_list: JobList) -> None:
-        """Check the list until it has had its time to show the jobs that other workers have made.
+        """Check the list until it has had time to show the jobs of other workers.
 
         Raises: OutcomeUnknown where something was changed and the list can't be read, or a later job can't be
         cancelled; where nothing was changed, what reading the list and cancelling raise.
@@ -181,12 +179,12 @@ class Race:
 
     @property
     def _lost_to_unseen_job(self) -> bool:
-        """Return whether somebody else has cancelled the own job, as a duplicate of one that was never listed."""
+        """Return whether another worker has cancelled the own job, as a duplicate of a job that was never listed."""
         return self._own_was_cancelled and len(self.jobs()) == 1
 
     @property
     def _is_confirmed_once(self) -> bool:
-        """Return whether one check has shown what is needed, and only the confirming one is missing."""
+        """Return whether one check was enough, and only a second one to confirm it is missing."""
         return self._is_quiet and (self.own is None or self.own_shows)
 
     @contextmanager
@@ -200,7 +198,7 @@ class Race:
             job = self.own or self.jobs()[0][0]
             was = "was created" if self.own is not None else "exists for this request"
             raise OutcomeUnknown(
-                f"job {job.job_id} {was}; whether another worker made the same job could not be looked up: "
+                f"job {job.job_id} {was}, but the job list could not be read to check for duplicates: "
                 f"{failure.message}",
                 help="Run the same call again with the same key or plan: it reuses the job, and cancels a later "
                 "duplicate.",
@@ -209,10 +207,10 @@ class Race:
             ) from None
 
     def _pauses(self) -> Iterator[None]:
-        """Pause before each check of the list, as long as another job may appear."""
+        """Yield before each check of the list, after a pause, for as long as another job may appear."""
         clock = self.api.clock
         began, pause = clock.monotonic() - self._age_seconds(), FIRST_PAUSE_SECONDS
-        # A check shows the list as it was when the check began: it may take long where the API lets few calls through.
+        # A check shows the list as it was when the check began; with a rate limit it may take long.
         checked_at = clock.monotonic() if self.own is not None else -math.inf
         if self.own is not None:
             yield
@@ -233,23 +231,23 @@ class Race:
             yield
 
     def _pause(self, seconds: float) -> None:
-        """Let the time pass; the job that stays, as far as is known, is left to `meanwhile`."""
+        """Sleep for so long, and call `meanwhile` with the job to keep as far as is known."""
         until = self.api.clock.monotonic() + seconds
         job, stamp = self.ranked().first
         self.meanwhile(job, stamp, self.own is not None and job.job_id == self.own.job_id, seconds)
         self.api.clock.sleep(max(until - self.api.clock.monotonic(), 0))
 
     def _age_seconds(self) -> float:
-        """How long ago the latest job was made, by this machine's clock; 0 for the own one."""
+        """Return how long ago the latest job was created, by this machine's clock; 0 for the own job."""
         if self.own is not None:
             return 0.0
         latest = max(created_at(job.created_at) for job, _ in self.jobs())
-        # A clock that is behind says that the job is still to be made: then it has only just been.
+        # With a clock that is behind, the job seems to be of the future: its age is 0.
         return max((self.api.clock.now() - latest).total_seconds(), 0.0)
 
     @property
     def _is_quiet(self) -> bool:
-        """Whether nothing hints at another job, or at a list that lags."""
+        """Return whether no check has shown another job, or a list that lags."""
         return len(self.jobs()) == 1 and self._in_every_listing
 
     def _patience(self) -> float:
@@ -259,47 +257,47 @@ class Race:
         return min(sure, QUIET_SECONDS) if self._is_quiet else sure
 
     def warnings(self) -> list[str]:
-        """Return what a person should know of the later jobs, and of what the list shows."""
-        told = [_later(one.job) for one in self.cancelled.values() if one.applied != "no" or self.own is not None]
+        """Return warnings about the later jobs, and about a list that is not complete."""
+        found = [_later(one.job) for one in self.cancelled.values() if one.applied != "no" or self.own is not None]
         if self._unconfirmed is not None:
-            told.append(_UNCONFIRMED.format(reason=self._unconfirmed))
+            found.append(_UNCONFIRMED.format(reason=self._unconfirmed))
         if self.own is None or self.own.job_id in self.cancelled:
-            return told
+            return found
         if self._is_unrecognised:
-            told.append(_LOST_STAMP.format(job=self.own.job_id, comment=_shown(self._own_comments[-1])))
+            found.append(_LOST_TAG.format(job=self.own.job_id, comment=_shown(self._own_comments[-1])))
         elif not self.own_shows and not self._out_of_time:
-            told.append(_NOT_SHOWN.format(seconds=self._patience()))
-        return [*told, _NO_TIME] if self._out_of_time else told
+            found.append(_NOT_SHOWN.format(seconds=self._patience()))
+        return [*found, _NO_TIME] if self._out_of_time else found
 
     def _cancel(self, job: BulkJob) -> Cancelled:
-        """Cancel a later job of the same intent."""
-        stays = self.ranked().first[0]
+        """Cancel a later job for the same request."""
+        kept = self.ranked().first[0]
         try:
             return cancel_surely(self.api, job)
         except NotFound:
-            # Deleted meanwhile, and still in a list that lags: it does nothing any more.
+            # Deleted meanwhile, and still in a list that lags.
             return Cancelled(job, "no")
         except PackError as failure:
-            message = f"job {job.job_id} is a later twin of job {stays.job_id}, and could not be cancelled"
+            message = f"Job {job.job_id} is a duplicate of job {kept.job_id} and could not be cancelled"
             applied = surest({*self.applied, failure.applied})
             if applied == "no":
-                raise failure.restate(f"{message}: {failure.message}", job_id=stays.job_id) from None
+                raise failure.restate(f"{message}: {failure.message}", job_id=kept.job_id) from None
             raise OutcomeUnknown(
                 f"{message}: {failure.message}",
-                help=f"Cancel job {job.job_id}; or run the same call again: the earlier stays, the later is cancelled.",
+                help=f"Run: cfes cancel-job --job-id {job.job_id}",
                 applied=applied,
                 http_status=failure.http_status,
                 api_errors=failure.api_errors,
                 ray_id=failure.ray_id,
-                job_id=stays.job_id,
+                job_id=kept.job_id,
                 retry_after_seconds=failure.retry_after_seconds,
             ) from None
 
 
 def _later(job: BulkJob) -> str:
-    done = f"by then it had processed {job.processed} of {counted(job.total_messages_discovered, 'message')}"
+    done = f"after it had processed {job.processed} of {counted(job.total_messages_discovered, 'message')}"
     note = "" if job.cancelled_note is None else f"; {job.cancelled_note}"
-    return f"job {job.job_id} was made for the same intent later; it is {job.status} now, {done}{note}"
+    return f"job {job.job_id} is a later duplicate for the same request: it is {job.status}, {done}{note}"
 
 
 def _shown(comment: str | None) -> str:

@@ -21,7 +21,7 @@ class Resume(StrictModel):
     job_id: _JobId
     followed_from: _JobId | None = Field(
         None,
-        description="The job that the first call named, if it was cancelled as a duplicate: this one replaces it.",
+        description="The job of the first call, if it was cancelled as a duplicate: `job_id` replaces it.",
     )
     polls: int = Field(ge=0, description="Polls so far.")
     began_at: float = Field(description="When the wait began, in seconds since the epoch.")

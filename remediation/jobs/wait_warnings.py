@@ -1,4 +1,4 @@
-"""The warnings about a job that was waited for."""
+"""Write the warnings of wait-for-job."""
 
 from __future__ import annotations
 
@@ -40,4 +40,4 @@ def warnings_of(
             f"is {job.status}, and {counted(tripwire.processed, 'message was', 'messages were')} processed before that"
         )
     if failure is not None:
-        yield f"the last poll failed, and this result is of the poll before it: {failure.message}"
+        yield f"the last poll failed, so this result is of the poll before: {failure.message}"

@@ -1,7 +1,7 @@
-"""A job's rows and the post-delivery events of its time, put side by side on disk, a part of them at a time.
+"""Compare a job's rows with the post-delivery events of its time, on disk and in parts.
 
-A million of each fit into about a gigabyte of temporary files. Memory grows by 30 MB with them, and with rows and
-events that share one Message-ID and one recipient.
+A million of each need about a gigabyte of temporary files and 30 MB of memory. Rows and events that share one
+Message-ID and one recipient need more memory.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from remediation.reconciliation.result import EventCounts, RowCounts
 T = TypeVar("T")
 K = TypeVar("K", bound=tuple[Any, ...])
 
-# Of rows or events that are taken at a time: so many, or of so much text.
+# The rows or events in a batch: at most this many, or this many characters of text.
 _BATCH = 5_000
 _BATCH_LETTERS = 8_000_000
 
-# So many events whose PostfixIDs no row has, of messages that rows have: the two sides do not mean the same by it.
+# From this many events of messages with rows, whose PostfixIDs no row has: PostfixIDs are not comparable.
 _MANY_UNMATCHED = 5
 
-# More than one asked for equally many: it can't be told who the job was, unless they are this few.
+# Several requesters with equally many events all count as the job's requester, if they are fewer than this.
 _MOST_REQUESTERS = 100
 
-# By hashes of Message-ID or PostfixID, and recipient. other_key: of the PostfixID. rest: what else tells events apart.
+# Keyed by hashes of Message-ID or PostfixID, and recipient. The tuple at the end: other fields of a distinct event.
 _Row = tuple[bytes, RowRecord]
 _Link = tuple[bytes, bytes]
 _PendingEvent = tuple[bytes, bytes, EventRecord, tuple[str, int | None]]
@@ -54,7 +54,7 @@ _StoredEvent = tuple[bytes, EventRecord, tuple[str, int | None]]
 
 @dataclass(frozen=True)
 class ExpectedEvent:
-    """What an event of the job looks like. operation: Logpush's word. begin, end: µs since 1970; None: no bound."""
+    """The event to expect of a job. operation: Logpush's name. begin, end: µs since 1970; None for no bound."""
 
     operation: str
     destination: str | None
@@ -63,7 +63,7 @@ class ExpectedEvent:
 
 
 class Comparison:
-    """Rows and events of one job. Used as a context manager; first all of both are taken, then they are compared.
+    """Rows and events of one job. A context manager: add all rows and events first, then call `disagreements`.
 
     Raises, from every method: OutputError where a temporary file can't grow.
     """
@@ -72,12 +72,12 @@ class Comparison:
         self.expected = expected
         self.rows = RowCounts.none()
         self.events = EventCounts.none()
-        # COMPLETED messages whose success was requested by somebody else than most.
+        # COMPLETED messages whose success was requested by another requester than the job's.
         self.by_others = 0
         # Events whose PostfixIDs were ignored, because no row has one of them.
         self.unmatched_postfix_ids = 0
-        self._seen, self._said = RowIds(), RowIds()
-        # Who the job's events were asked for by; empty: that can't be told.
+        self._seen, self._contents = RowIds(), RowIds()
+        # The requesters of the job's events; empty where not known.
         self._requesters: frozenset[str] = frozenset()
         self._nameless = RowIds()
         self._rows: Partitions[_Row] = Partitions(_Row)
@@ -97,13 +97,13 @@ class Comparison:
             file.close()
 
     def add_rows(self, rows: Iterable[RowRecord]) -> None:
-        """Take a job's rows, each once by its ID."""
+        """Add a job's rows, each once by its ID."""
         for batch in _batches(rows, _letters):
             is_new = self._seen.new(row.row_id for row in batch)
-            says_something_new = self._said.new(batch)
+            is_new_content = self._contents.new(batch)
             new = list(itertools.compress(batch, is_new))
             self.rows.duplicates += len(batch) - len(new)
-            self.rows.changed += sum(says_something_new) - len(new)
+            self.rows.changed += sum(is_new_content) - len(new)
             self.rows.number += len(new)
             self.rows.by_status.update(row.status for row in new)
             self._nameless.new(name for row in new if not bare(row.recipient) for name in _names(row))
@@ -113,21 +113,21 @@ class Comparison:
             self._links.add((other_key, key) for key, other_key, _ in named if key and other_key)
 
     def add_events(self, events: Iterable[Event | None]) -> None:
-        """Take the events of some file; those that can't be the job's are counted and left out."""
+        """Add the events of a file. Those that can't be the job's are counted and left out."""
         for batch in _batches(self._of_job(events), lambda found: _letters(found[2])):
             self._pending.add(found for found in batch if found[0])
             self._events.add(found[1:] for found in batch if not found[0])
 
     def disagreements(self) -> Iterator[RawDisagreement]:
-        """Every message on which they disagree; each once, in no order that means anything."""
+        """Yield each message on which rows and events disagree, once, in no particular order."""
         self._compare_all(matched=self._follow_postfix_ids())
         for rows, events in self._side_by_side():
-            pairs, strange = assign_events(rows, events)
-            unmatched_ids = {id(event) for event in strange}
+            pairs, unmatched = assign_events(rows, events)
+            unmatched_ids = {id(event) for event in unmatched}
             self._count(event for event in events if id(event) not in unmatched_ids)
             for row, found in pairs:
                 yield from compare_row(row, self._relevant_events(row, found))
-            yield from self._not_the_rows(strange)
+            yield from self._events_without_row(unmatched)
         for part in self._without_key.parts():
             for _, row in part:
                 self.rows.without_name += 1
@@ -135,13 +135,13 @@ class Comparison:
                     yield without_name(row)
         for stored in self._without_row.parts():
             for group in _by_key(stored).values():
-                yield from self._not_the_rows(self._each_once(group))
+                yield from self._events_without_row(self._each_once(group))
 
     def _follow_postfix_ids(self) -> bool:
-        """Give events the key of the row with their PostfixID; return whether there was any.
+        """Give events the key of the row with their PostfixID. Return whether any row has one of them.
 
-        The PostfixID is the service's own, the Message-ID is the sender's: an event is found by the first where both
-        sides have one, whatever the second says.
+        The service chooses the PostfixID, the sender the Message-ID. So where both sides have a PostfixID, it alone
+        decides.
         """
         matched = False
         for links, events in zip(self._links.parts(), self._pending.parts(), strict=True):
@@ -154,28 +154,28 @@ class Comparison:
         return matched
 
     def _compare_all(self, *, matched: bool) -> None:
-        """Find out who asked for most, and whether both sides mean the same by a PostfixID. matched: they surely do."""
-        asked: Counter[str] = Counter()
-        strange = 0
+        """Determine the job's requester, and whether PostfixIDs are comparable. matched: whether they surely are."""
+        requesters: Counter[str] = Counter()
+        unmatched = 0
         for rows, events in zip(self._rows.parts(), self._events.parts(), strict=True):
             completed = {key for key, row in rows if row.status == COMPLETED}
-            asked.update(
+            requesters.update(
                 name
                 for name, _ in {
                     (_requester(event), key) for key, event, _ in events if event.success and key in completed
                 }
             )
             with_postfix_id = set() if matched else {key for key, row in rows if row.postfix_id is not None}
-            strange += sum(key in with_postfix_id and event.postfix_id is not None for key, event, _ in events)
-        del asked[""]
-        most = max(asked.values(), default=0)
-        names = [name for name, number in asked.items() if number == most]
+            unmatched += sum(key in with_postfix_id and event.postfix_id is not None for key, event, _ in events)
+        del requesters[""]
+        most = max(requesters.values(), default=0)
+        names = [name for name, number in requesters.items() if number == most]
         self._requesters = frozenset(names) if len(names) < _MOST_REQUESTERS else frozenset()
-        # Both sides name messages by PostfixID, none the other does, and yet they are the same messages.
-        self.unmatched_postfix_ids = strange if strange >= _MANY_UNMATCHED else 0
+        # Both sides have PostfixIDs of the same messages, but no PostfixID is on both sides.
+        self.unmatched_postfix_ids = unmatched if unmatched >= _MANY_UNMATCHED else 0
 
     def _of_job(self, events: Iterable[Event | None]) -> Iterator[_PendingEvent]:
-        """What the events say that can be the job's."""
+        """Yield the events that can be the job's, as they are stored. Count all of them."""
         counts = self.events
         for event in events:
             if event is None:
@@ -194,7 +194,7 @@ class Comparison:
                 counts.other_time += 1
                 continue
             counts.without_time += at is None
-            said = EventRecord(
+            record = EventRecord(
                 event.message_id,
                 event.recipient,
                 event.success,
@@ -204,14 +204,14 @@ class Comparison:
                 event.requested_by,
                 one_word(event.postfix_id),
             )
-            key, other_key = _keys(said)
+            key, other_key = _keys(record)
             if key is None:
                 counts.without_name += 1
             else:
-                yield other_key or b"", key, said, (event.operation, event.requested_at)
+                yield other_key or b"", key, record, (event.operation, event.requested_at)
 
     def _side_by_side(self) -> Iterator[tuple[list[RowRecord], list[EventRecord]]]:
-        """The rows of each message and recipient, with the events of the same; the other events are put aside."""
+        """Yield the rows of each message and recipient with their events. Store the events without a row."""
         for part, stored in zip(self._rows.parts(), self._events.parts(), strict=True):
             events = _by_key(stored)
             for key, rows in sorted(_by_key(part).items()):
@@ -219,8 +219,8 @@ class Comparison:
             self._without_row.add(event for group in events.values() for event in group)
 
     def _each_once(self, group: list[_StoredEvent]) -> list[EventRecord]:
-        """What these events say, each once, in an order that does not depend on theirs."""
-        # Two records with the same words are one event, delivered twice.
+        """Return these events, each once, in an order that does not depend on theirs."""
+        # Two equal records are one event, delivered twice.
         different = group if len(group) == 1 else sorted(set(group), key=repr)
         self.events.duplicates += len(group) - len(different)
         if self.unmatched_postfix_ids:
@@ -228,12 +228,12 @@ class Comparison:
         return [event for _, event, _ in different]
 
     def _relevant_events(self, row: RowRecord, events: Sequence[EventRecord]) -> Sequence[EventRecord]:
-        """Those of a row's events that speak of what the job did."""
+        """Return a row's events that may be the job's own."""
         if row.status == COMPLETED:
             right = [event for event in events if event.success and fits(row, event)]
             self.by_others += bool(right) and not any(map(self._may_be_own, right))
             return events
-        # The row claims no success: somebody else's, or one elsewhere, says nothing against it.
+        # The row reports no success: a success of another requester, or in another folder, does not contradict it.
         own = []
         for event in events:
             if not event.success:
@@ -244,12 +244,12 @@ class Comparison:
                 self.events.other_requester += 1
             else:
                 own.append(event)
-        # Those left aside were counted as the job's.
+        # The events that are left out here were counted as the job's.
         self.events.succeeded -= sum(event.success for event in events) - len(own)
         return own
 
-    def _not_the_rows(self, events: Iterable[EventRecord]) -> Iterator[RawDisagreement]:
-        """Events that no row speaks of: the job's own, unless another folder or another requester tells otherwise."""
+    def _events_without_row(self, events: Iterable[EventRecord]) -> Iterator[RawDisagreement]:
+        """Yield the events without a row, except those of another folder or another requester."""
         own: dict[str | None, EventRecord] = {}
         for event in events:
             if not self._goes_there(event):
@@ -259,9 +259,9 @@ class Comparison:
             else:
                 self._count([event])
                 before = own.get(event.postfix_id)
-                if before is None or _tells_more(event, before):
+                if before is None or _takes_precedence(event, before):
                     own[event.postfix_id] = event
-        # Of a message that a row without a recipient names it can't be said that it has no row.
+        # A row without a recipient may be the row of any event of its message.
         yield from (without_row(event) for event in own.values() if not self._has_nameless_row(event))
 
     def _goes_there(self, event: EventRecord) -> bool:
@@ -281,25 +281,25 @@ class Comparison:
             self.events.failed += not event.success
 
 
-def _keys(said: RowRecord | EventRecord) -> tuple[bytes | None, bytes | None]:
-    """What rows and events are matched by: Message-ID and recipient; and, second, PostfixID and recipient."""
-    recipient = bare(said.recipient)
+def _keys(record: RowRecord | EventRecord) -> tuple[bytes | None, bytes | None]:
+    """Return the keys to match by: of Message-ID and recipient, and of PostfixID and recipient."""
+    recipient = bare(record.recipient)
     if not recipient:
         return None, None
-    message_id, postfix_id = bare(said.email_message_id), one_word(said.postfix_id)
+    message_id, postfix_id = bare(record.email_message_id), one_word(record.postfix_id)
     first = _hashed("m", message_id, recipient) if message_id else None
     second = _hashed("p", postfix_id, recipient) if postfix_id else None
     return first or second, second
 
 
-def _names(said: RowRecord | EventRecord) -> list[bytes]:
-    """The message, whoever got it."""
-    message_id, postfix_id = bare(said.email_message_id), one_word(said.postfix_id)
+def _names(record: RowRecord | EventRecord) -> list[bytes]:
+    """Return the keys of the message for all recipients."""
+    message_id, postfix_id = bare(record.email_message_id), one_word(record.postfix_id)
     return [_hashed(kind, name) for kind, name in (("m", message_id), ("p", postfix_id)) if name]
 
 
 def _hashed(kind: str, name: str, recipient: str = "") -> bytes:
-    # The length: where the name ends is not its writer's choice.
+    # With the length, so that no sender can choose where the name ends.
     text = f"{kind}{len(name)}:{name}{recipient}"
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
@@ -315,8 +315,8 @@ def _requester(event: EventRecord) -> str:
     return bare(event.requested_by)
 
 
-def _tells_more(event: EventRecord, than: EventRecord) -> bool:
-    """Whether it is the one to be told of a message: a success before a failure, a later one before an earlier."""
+def _takes_precedence(event: EventRecord, than: EventRecord) -> bool:
+    """Return whether to report this event of a message: a success before a failure, a later before an earlier one."""
     return (event.success, event.at or 0) > (than.success, than.at or 0)
 
 
@@ -324,11 +324,11 @@ def _before(first: int | None, second: int | None) -> bool:
     return first is not None and second is not None and first < second
 
 
-def _letters(said: RowRecord | EventRecord) -> int:
-    # Field by field: a loop over them costs five times as much.
-    shared = len(said.email_message_id or "") + len(said.recipient or "") + len(said.postfix_id or "")
-    own = said.row_id if isinstance(said, RowRecord) else said.requested_by
-    return shared + len(said.status or "") + len(said.destination or "") + len(own or "")
+def _letters(record: RowRecord | EventRecord) -> int:
+    # Field by field: a loop over the fields takes five times as long.
+    shared = len(record.email_message_id or "") + len(record.recipient or "") + len(record.postfix_id or "")
+    own = record.row_id if isinstance(record, RowRecord) else record.requested_by
+    return shared + len(record.status or "") + len(record.destination or "") + len(own or "")
 
 
 def _batches(items: Iterable[T], letters: Callable[[T], int]) -> Iterator[list[T]]:

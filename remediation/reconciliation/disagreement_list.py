@@ -1,4 +1,4 @@
-"""The list of disagreements about a job: kept if it fits into a result, or written to a file. Never cut."""
+"""The list of disagreements about a job, in memory or in a file. A list that is too large is an error, never cut."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = tuple(Disagreement.model_fields)
 
 
 class DisagreementList:
-    """Disagreements as plain JSON objects. by_kind counts all of them, also those that were too many to keep."""
+    """Disagreements as JSON objects. by_kind counts all of them, also those that are not kept."""
 
     def __init__(
         self, *, file: WholeFile | None = None, row_format: Literal["ndjson", "csv"] = "ndjson", limit_bytes: int = 0
@@ -39,7 +39,7 @@ class DisagreementList:
 
     @property
     def not_witnessed(self) -> int:
-        """Return how many have a source that is merely silent."""
+        """Return how many disagreements only lack a record in one source."""
         return sum(self.by_kind[kind] for kind in NOT_WITNESSED)
 
     @property
@@ -66,7 +66,7 @@ class DisagreementList:
 
 
 def _line(shown: dict[str, Any]) -> bytes:
-    # ASCII: nothing in it steers a terminal or breaks a line.
+    # ASCII: no terminal escapes and no line breaks.
     return json.dumps(shown, separators=(",", ":")).encode() + b"\n"
 
 

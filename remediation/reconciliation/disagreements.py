@@ -1,4 +1,4 @@
-"""On what a job's rows and the post-delivery events of the same messages disagree: one group of them at a time."""
+"""Find the disagreements between a job's rows and the post-delivery events, for one group of messages at a time."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-# No source says otherwise; one is silent. Logpush delivers late: an event that is missing may come later.
+# One source has no record, and none contradicts. Logpush delivers late: a missing event may come later.
 NOT_WITNESSED: tuple[Kind, ...] = ("completed_without_event", "row_without_name")
 
 # A row whose attempt was in flight when the job ended is CANCELLED, and its message may have been moved.
 IN_FLIGHT: Kind = "cancelled_event_succeeded"
 NO_CONTRADICTION: tuple[Kind, ...] = (*NOT_WITNESSED, IN_FLIGHT)
 
-# What is longer is none, and not worth remembering.
+# A longer text is not a folder's name: it is not cached.
 _LONGEST_FOLDER = 200
 
 COMPLETED, FAILED, CANCELLED = "COMPLETED", "FAILED", "CANCELLED"
 
-# What a success is, of which the row says that it was none.
+# The kind of a disagreement where an event reports a success and the row does not, by the row's status.
 _CLAIMED_NOT_DONE: dict[str, Kind] = {FAILED: "failed_event_succeeded", CANCELLED: IN_FLIGHT}
 
 
 class RowRecord(NamedTuple):
-    """What a row says: of one message, for one recipient."""
+    """A row: one message for one recipient."""
 
     row_id: str
     status: str
@@ -48,7 +48,7 @@ class RowRecord(NamedTuple):
 
 
 class EventRecord(NamedTuple):
-    """What an event says. at: microseconds since 1970 UTC."""
+    """An event. at: microseconds since 1970 UTC."""
 
     email_message_id: str | None
     recipient: str | None
@@ -82,38 +82,37 @@ class RawDisagreement(TypedDict):
 def assign_events(
     rows: Sequence[RowRecord], events: Sequence[EventRecord]
 ) -> tuple[list[tuple[RowRecord, list[EventRecord]]], list[EventRecord]]:
-    """Each of these rows with its events; and the events that are none of theirs. All have one recipient, and one
-    Message-ID or PostfixID.
+    """Return each row with its events, and the unmatched events.
 
-    Several messages can share a Message-ID, because whoever writes a mail writes it. The PostfixID is the service's
-    own: an event that has one is not of a row that has another. Where a side has none, a row that claims a success
-    needs one of its own.
+    All rows and events have the same recipient, and the same Message-ID or PostfixID. Several messages can share a
+    Message-ID, because the sender chooses it. The service chooses the PostfixID: an event with one does not belong to a
+    row with another. Where a side has no PostfixID, each row with a success needs an event of its own.
     """
     if len(rows) == 1 and all(event.postfix_id in (None, rows[0].postfix_id) for event in events):
-        # As it is with nearly all: the rest would come to the same.
+        # Nearly all groups; the general way below would return the same.
         return [(rows[0], sorted(events, key=_when))], []
     claims = Counter(row.postfix_id for row in rows)
     own = {name: _Pool(rows[0]) for name in claims}
-    unnamed, strange = _Pool(rows[0]), own.get(None, _Pool(rows[0]))
-    for name, told in _by_postfix_id(events).items():
+    unnamed, unmatched = _Pool(rows[0]), own.get(None, _Pool(rows[0]))
+    for name, events_of_name in _by_postfix_id(events).items():
         if name is not None and name not in claims:
-            strange.add(told)
+            unmatched.add(events_of_name)
             continue
         pool, sharers = (unnamed, len(rows)) if name is None else (own[name], claims[name])
-        for events_of_one in [told] if sharers == 1 else [[event] for event in told]:
+        for events_of_one in [events_of_name] if sharers == 1 else [[event] for event in events_of_name]:
             pool.add(events_of_one)
     pairs = []
-    # Those first that claim a success: what they leave over speaks against the others.
+    # Rows with a success first: the events that they leave contradict the others.
     for row in sorted(rows, key=lambda row: row.status != COMPLETED):
-        heard = own[row.postfix_id].take()
-        if not _succeeded(row, heard) or len(rows) == 1:
-            heard = sorted([*heard, *unnamed.take()], key=_when)
-        pairs.append((row, heard))
-    return pairs, strange.left()
+        matched_events = own[row.postfix_id].take()
+        if not _succeeded(row, matched_events) or len(rows) == 1:
+            matched_events = sorted([*matched_events, *unnamed.take()], key=_when)
+        pairs.append((row, matched_events))
+    return pairs, unmatched.left()
 
 
 class _Pool:
-    """Events that are handed out to rows like this one, some at a time, each once. (A job has one folder.)"""
+    """Events for rows like this one, taken one list at a time. All rows of a job have the same folder."""
 
     def __init__(self, like: RowRecord) -> None:
         self._like = like
@@ -123,7 +122,7 @@ class _Pool:
         (self._right if _succeeded(self._like, events) else self._others).append(events)
 
     def take(self) -> list[EventRecord]:
-        """Those of a success, if any is left."""
+        """Remove and return a list of events: one with a success, if any is left."""
         left = self._right or self._others
         return left.popleft() if left else []
 
@@ -147,12 +146,12 @@ def _succeeded(row: RowRecord, events: Iterable[EventRecord]) -> bool:
 
 
 def fits(row: RowRecord, event: EventRecord) -> bool:
-    """Whether the event speaks of the folder that the row does, as far as either names one."""
+    """Return whether event and row have the same folder; true where one of them has none."""
     return row.destination is None or event.destination is None or folded(row.destination) == folded(event.destination)
 
 
 def folded(folder: str) -> str:
-    """A folder's name: "Junk Email" and JunkEmail are one."""
+    """Return the normal form of a folder's name: the same for "Junk Email" and JunkEmail."""
     return _folded(folder) if len(folder) <= _LONGEST_FOLDER else _folded.__wrapped__(folder)
 
 
@@ -162,26 +161,26 @@ def _folded(folder: str) -> str:
 
 
 def without_row(event: EventRecord) -> RawDisagreement:
-    """The event is of the job's time and kind, and the job has no row for it."""
+    """Return the disagreement of an event that has no row in the job."""
     return _about("event_without_row", None, event)
 
 
 def without_name(row: RowRecord) -> RawDisagreement:
-    """The row says COMPLETED, and nothing by which an event could be found."""
+    """Return the disagreement of a COMPLETED row without an ID that an event could have."""
     return _about("row_without_name", row, None)
 
 
 def counter_differs(counter: str, counted: int, rows: int) -> RawDisagreement:
-    """The job counts so many, and has so many rows."""
+    """Return the disagreement of a counter that differs from the number of rows."""
     found = _about("counter_differs", None, None)
     found["event"], found["counter"], found["counted"], found["rows"] = None, counter, counted, rows
     return found
 
 
 def compare_row(row: RowRecord, events: Sequence[EventRecord]) -> Iterator[RawDisagreement]:
-    """What a row and its events disagree on; the last event is told.
+    """Yield the disagreement between a row and its events, with the last event.
 
-    A message that was tried again has an event for each try: one that succeeded is enough.
+    A message that was tried again has an event for each try: one success is enough.
     """
     right = [event for event in events if event.success and fits(row, event)]
     if row.status != COMPLETED:

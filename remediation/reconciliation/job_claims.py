@@ -1,4 +1,4 @@
-"""The job as a source: the events to expect of it, its rows, and its counters."""
+"""Read the job as a source: the events to expect, its rows and its counters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from remediation.reconciliation.disagreements import RawDisagreement, counter_di
 from remediation.reconciliation.result import microseconds
 from remediation.reconciliation.row_claims import rows_of_page
 
-# What a job does, in the words of Logpush.
+# Logpush's names of a job's action.
 OPERATIONS = {"MOVE": "move", "RELEASE": "quarantineRelease"}
 
 # The job's counters by the status of the rows they count; PENDING also counts rows that are being processed.
@@ -30,15 +30,15 @@ COUNTERS = {
 
 
 def action_of(job: BulkJob) -> str | None:
-    """MOVE or RELEASE, or what is new."""
+    """Return MOVE, RELEASE or a new action; None where the job has none."""
     return job.action_type or (job.action_params.type if job.action_params else None)
 
 
 def expected_event_of(job: BulkJob, margin_seconds: float) -> ExpectedEvent:
-    """What an event of this job looks like. Raises: ParameterError for a job that does something unheard of."""
+    """Return the event to expect of this job. Raises: ParameterError for a job with an unknown action."""
     operation = OPERATIONS.get(action_of(job) or "")
     if operation is None:
-        message = "does neither MOVE nor RELEASE: there are no events to compare it with"
+        message = "the job is neither a MOVE nor a RELEASE: Logpush has no events of it"
         raise ParameterError(problems=[Problem(pointer="/job_id", message=message)])
     margin = round(margin_seconds * 1_000_000)
     created, ended = _instant(job.created_at), _instant(job.completed_at if job.has_ended else None)
@@ -51,7 +51,7 @@ def expected_event_of(job: BulkJob, margin_seconds: float) -> ExpectedEvent:
 
 
 def load_rows(api: EmailSecurity, job: BulkJob, comparison: Comparison) -> None:
-    """Take the rows that the API lists. Raises: what EmailSecurity.job_message_pages raises."""
+    """Add the rows that the API lists. Raises: what EmailSecurity.job_message_pages raises."""
     for rows in read_rows(api, job, lambda: comparison.rows.number):
         try:
             comparison.add_rows(rows_of_page(rows.texts, action_of(job)))
@@ -60,13 +60,13 @@ def load_rows(api: EmailSecurity, job: BulkJob, comparison: Comparison) -> None:
 
 
 def counters(job: BulkJob) -> dict[str, int]:
-    """What the job counts, by the API's own names."""
+    """Return the job's counters by the API's own names."""
     named = {COUNTERS[status]: number for status, number in job.counters().items()}
     return {"total_messages_discovered": job.total_messages_discovered, **named}
 
 
 def counters_against_rows(job: BulkJob, comparison: Comparison) -> Iterator[RawDisagreement]:
-    """Every counter that is not what the rows add up to."""
+    """Yield a disagreement for each counter that differs from the number of rows."""
     rows = RowCount(None, comparison.rows.number, comparison.rows.by_status)
     found = {COUNTERS[status]: number for status, number in rows.by_counter().items()}
     found["total_messages_discovered"] = rows.rows

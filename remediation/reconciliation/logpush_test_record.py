@@ -1,4 +1,4 @@
-"""The record that Logpush itself sends to try out a destination, in place of one of its data set."""
+"""Recognise the record that Logpush sends to test a destination: it is not of the dataset."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TEST_RECORD = {"content": "tests"}
 
 
 def is_test_line(line: bytes) -> bool:
-    """Return whether the line is exactly this record."""
+    """Return whether the line is exactly the test record."""
     try:
         return bool(read_json(line.decode("utf-8-sig")) == TEST_RECORD)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The names of a mail, as far as two systems write them in two ways."""
+"""Bring Message-IDs, addresses and PostfixIDs to one form, because two systems write them differently."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 
 
 def bare(name: str | None) -> str:
-    """A Message-ID or an address without brackets, case and white space, accents written in one way; empty for none."""
+    """Return a Message-ID or address in NFC and lower case, without brackets and white space; empty for None."""
     if name is None:
         return ""
     found = "".join(name.split()).removeprefix("<").removesuffix(">").lower()
@@ -14,5 +14,5 @@ def bare(name: str | None) -> str:
 
 
 def one_word(name: str | None) -> str | None:
-    """A PostfixID, in which case counts; None where there is none."""
+    """Return a PostfixID without white space; its case counts. None where there is none."""
     return "".join((name or "").split()) or None

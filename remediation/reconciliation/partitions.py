@@ -1,4 +1,4 @@
-"""Records on disk, apart by a hash: those of one hash are read back together, a small part of all at a time."""
+"""Keep records on disk, in parts by their hash. All records of one hash are in one part, read back as a whole."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _BYTES_IN_PART = 256 // NUMBER
 
 
 class Partitions(Generic[R]):
-    """kind: the type of a record, a tuple that begins with its hash, of one byte or more.
+    """Records in parts. kind: the type of a record, a tuple that begins with its hash, of one byte or more.
 
-    They lie in a temporary file, which has no name and is gone when it is closed.
+    The records are in a temporary file without a name, which is deleted when it is closed.
     Raises, from every method: OutputError where the file can't grow.
     """
 
@@ -36,11 +36,11 @@ class Partitions(Generic[R]):
             raise _no_room(error) from error
 
     def close(self) -> None:
-        """Let go of the file. May be called more than once."""
+        """Close the file. May be called more than once."""
         self._file.close()
 
     def add(self, records: Iterable[R]) -> None:
-        """Take a few thousand records at a time: each call writes up to one piece for each part."""
+        """Add a few thousand records at a time: each call writes up to one piece for each part."""
         apart: defaultdict[int, list[R]] = defaultdict(list)
         for record in records:
             apart[record[0][0] // _BYTES_IN_PART].append(record)
@@ -61,7 +61,7 @@ class Partitions(Generic[R]):
             raise _no_room(error) from error
 
     def parts(self) -> Iterator[list[R]]:
-        """Each part's records, in the order in which they came; the parts by their hash."""
+        """Yield each part's records in the order in which they were added; the parts in the order of their hash."""
         for places in self._places:
             part: list[R] = []
             for place, size in places:
@@ -71,7 +71,7 @@ class Partitions(Generic[R]):
 
 
 def _storable(value: Any) -> Any:
-    """Half a surrogate pair can't be stored: it is shown as its escape."""
+    """Return the value with its escape in place of half a surrogate pair, which can't be stored."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     return [_storable(one) for one in value] if isinstance(value, list | tuple) else value
@@ -80,6 +80,6 @@ def _storable(value: Any) -> Any:
 def _no_room(error: OSError) -> OutputError:
     return OutputError(
         f"the temporary file could not be used: {error.strerror or error}",
-        help="Nothing was changed. Make room where TMPDIR points (about a gigabyte for a million rows and as many "
-        "events), or set it to another place.",
+        help="Nothing was changed. Free some space in TMPDIR (about a gigabyte for a million rows and as many "
+        "events), or set TMPDIR to another directory.",
     )

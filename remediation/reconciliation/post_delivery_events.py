@@ -1,7 +1,7 @@
-"""Records of the Logpush dataset `email_security_post_delivery_events`: what was really done to a message, and when.
+"""Read the records of the Logpush dataset `email_security_post_delivery_events`: each action on a message.
 
-One JSON object a line, gzip-compressed or not. Which fields a Logpush job delivers is chosen where it is set up; those
-that a comparison rests on must be among them. Logpush delivers late and may deliver twice.
+One JSON object a line, gzip-compressed or not. The settings of a Logpush job choose the fields that it delivers; those
+that are compared here must be among them. Logpush delivers late and may deliver twice.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from remediation.exports.files.object_lines import decode_object, read_objects
 from remediation.reconciliation.logpush_test_record import is_test_line
 from remediation.reconciliation.result import microseconds
 
-# What a time in whole numbers counts, told by its size: seconds, milliseconds, microseconds or nanoseconds since 1970.
-# Each bound is the year 5138 of one and 1973 of the next.
+# The unit of a time in whole numbers, by its size: seconds, milliseconds, microseconds or nanoseconds since 1970. Each
+# bound is the year 5138 of one unit and 1973 of the next.
 _UNITS = ((10**11, 1_000_000, 1), (10**14, 1_000, 1), (10**17, 1, 1), (10**20, 1, 1_000))
 _LONGEST_NUMBER = 40
 _LEAP_SECOND = re.compile(r"(?<=:59):60(?=[.Zz+-])")
-# As Logpush writes it; what is written in another way takes six times as long to read.
+# The form that Logpush writes; any other form takes six times as long to read.
 _USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,6})?Z", re.ASCII)
 
 
@@ -42,12 +42,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def at(self) -> int | None:
-        """When it was done, or at least asked for."""
+        """Return when the action was completed, or else when it was requested."""
         return self.requested_at if self.completed_at is None else self.completed_at
 
 
 class _Record(msgspec.Struct, gc=False):
-    """The dataset's own names."""
+    """A record with the dataset's own field names."""
 
     Operation: str
     Success: bool
@@ -66,9 +66,9 @@ _decoder = msgspec.json.Decoder(_Record)
 
 
 def events_of(path: str, pointer: str) -> Iterator[Event | None]:
-    """The events in a file, one at a time; empty lines are passed over. None for Logpush's own test record.
+    """Yield the events in a file, None for Logpush's own test record; empty lines are ignored.
 
-    Raises: ParameterError: the file can't be read, or a line is no event; it names the line, counted from 1.
+    Raises: ParameterError where the file can't be read, or a line is not an event. It has the line's number, from 1.
     """
     return read_objects(path, pointer, _event, "event of email_security_post_delivery_events")
 
@@ -95,9 +95,9 @@ def _event(line: bytes) -> Event | None:
 
 
 def instant(name: str, value: int | float | str | None) -> int | None:
-    """A time of Logpush in microseconds since 1970 UTC: a number of s, ms, µs or ns, its text, or RFC 3339.
+    """Return a time of Logpush in microseconds since 1970 UTC. value: a number of s, ms, µs or ns, as text or RFC 3339.
 
-    Raises: ValueError naming the field.
+    Raises: ValueError with the field's name.
     """
     if value is None or value == "":
         return None
@@ -108,10 +108,10 @@ def instant(name: str, value: int | float | str | None) -> int | None:
             return _of_number(int(value))
         if _USUAL.fullmatch(value):
             return microseconds(datetime.fromisoformat(value))
-        # A leap second, which no datetime holds, is the second before.
+        # A datetime can't hold a leap second: it is read as the second before.
         return microseconds(parse_instant(_LEAP_SECOND.sub(":59", value)))
     except (ValueError, OverflowError):
-        raise ValueError(f"{name} is no time") from None
+        raise ValueError(f"{name} is not a valid time") from None
 
 
 def _of_number(value: float) -> int:

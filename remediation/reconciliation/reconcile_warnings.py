@@ -1,4 +1,4 @@
-"""The warnings of a reconciliation."""
+"""Write the warnings of a reconciliation."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def _about_rows(job: BulkJob, comparison: Comparison, found: DisagreementList) -
             + " in flight when the job ended"
         )
     if rows.without_name:
-        yield f"{counted(rows.without_name, 'row has', 'rows have')} no ID that an event could be found by"
+        yield f"{counted(rows.without_name, 'row has', 'rows have')} no ID or no recipient: no event can be matched"
     if rows.changed:
         yield (
-            f"{counted(rows.changed, 'row')} came again with other content, and the first one counts: use rows that "
-            "were read after the job had ended"
+            f"{counted(rows.changed, 'row')} came again with other content; the first one counts. Use rows that were "
+            "read after the job had ended"
         )
 
 
@@ -71,7 +71,7 @@ def _about_events(comparison: Comparison) -> Iterator[str]:
     if comparison.by_others:
         yield (
             f"{counted(comparison.by_others, 'COMPLETED message has', 'COMPLETED messages have')} only events that "
-            "somebody else requested than most: they may have been moved by hand"
+            "another requester than that of most messages requested: they may have been moved by hand"
         )
     if events.other_requester:
         yield (
@@ -79,6 +79,6 @@ def _about_events(comparison: Comparison) -> Iterator[str]:
             "it, and the message has no row in the job or no row with a success"
         )
     if events.without_name:
-        yield f"{counted(events.without_name, 'event')} ignored: no message or no recipient is named"
+        yield f"{counted(events.without_name, 'event')} ignored: no Message-ID and PostfixID, or no recipient"
     if events.without_time:
         yield f"{counted(events.without_time, 'event')} without a time counted as the job's"

@@ -1,4 +1,4 @@
-"""The parts of a reconciliation's result: counts of the rows and of the events, and one disagreement."""
+"""Parts of a reconciliation's result: counts of rows and events, and one disagreement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def time_of(microseconds: int | None) -> str | None:
-    """Return the time in RFC 3339; None for a time that no calendar holds. microseconds: since 1970 UTC."""
+    """Return the time in RFC 3339; None for a time out of range. microseconds: since 1970 UTC."""
     if microseconds is None:
         return None
     try:
@@ -45,14 +45,16 @@ _Time = Annotated[
 
 @dataclass
 class RowCounts:
-    """The rows, counted."""
+    """Counts of the rows."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     number: Annotated[int, Field(description="Rows, each once.")]
     by_status: Annotated[_ByStatus, Field(description="Rows by their status.")]
     duplicates: Annotated[int, Field(description="Rows that came again.")]
-    changed: Annotated[int, Field(description="Of these, rows with other content then; the first one counts.")]
+    changed: Annotated[
+        int, Field(description="Of these, rows that came again with other content; the first one counts.")
+    ]
     without_name: Annotated[
         int, Field(description="Rows with neither Message-ID nor PostfixID, or without a recipient.")
     ]
@@ -64,7 +66,7 @@ class RowCounts:
 
 @dataclass
 class EventCounts:
-    """The events, counted, and those that were ignored."""
+    """Counts of the events, and of those that were ignored."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -85,12 +87,12 @@ class EventCounts:
     ]
     other_requester: Annotated[
         int,
-        Field(description="Ignored: the same, requested by somebody else than the events of most COMPLETED messages."),
+        Field(description="Ignored: the same, by another requester than that of most COMPLETED messages."),
     ]
     without_name: Annotated[int, Field(description="Ignored: neither Message-ID nor PostfixID, or no recipient.")]
     without_time: Annotated[int, Field(description="Events without a time: they count as the job's.")]
     earliest: Annotated[_Time, Field(description="The earliest time in the files, RFC 3339.")]
-    latest: Annotated[_Time, Field(description="The latest.")]
+    latest: Annotated[_Time, Field(description="The latest time in the files, RFC 3339.")]
 
     @classmethod
     def none(cls) -> EventCounts:
@@ -101,7 +103,7 @@ class Disagreement(JsonModel):
     """A message, or a counter, on which the sources disagree. Fields that do not apply are null."""
 
     kind: str = Field(description="The kind of disagreement; see docs/how-to/verify-against-logpush.md.")
-    contradiction: bool = Field(description="False if one source is merely silent.")
+    contradiction: bool = Field(description="False if one source only lacks a record of the message.")
     message_id: str | None = Field(description="The row's ID.")
     email_message_id: str | None = Field(description="The Message-ID (RFC 5322).")
     recipient: str | None = Field(description="The recipient.")

@@ -1,4 +1,4 @@
-"""What a job's rows say of each message, as far as it can be compared with the post-delivery events."""
+"""Read a job's message rows for the comparison with the post-delivery events."""
 
 from __future__ import annotations
 
@@ -38,22 +38,23 @@ class _Row(msgspec.Struct, gc=False):
     message: _Message | None = None
 
 
-# The API's word, or a new one. They are counted one by one.
+# A status of the API, or a new one: rows are counted by status.
 _STATUS = re.compile(r"[A-Za-z0-9_ -]{1,64}")
 
 _decoder = msgspec.json.Decoder(_Row)
 
 
 def rows_of_file(path: str, action: str | None, pointer: str) -> Iterator[RowRecord]:
-    """The rows of an NDJSON export, one at a time; empty lines are passed over. action: what the job does.
+    """Yield the rows of an NDJSON export; empty lines are ignored. action: the job's action.
 
-    Raises: ParameterError: the file can't be read, or a line is no row of such a job; it names the line, from 1.
+    Raises: ParameterError where the file can't be read, or a line is not a row of such a job. It has the line's number,
+    from 1.
     """
     return read_objects(path, pointer, functools.partial(_row_of_line, action=action), "row of a job")
 
 
 def rows_of_page(texts: Iterable[Buffer], action: str | None) -> Iterator[RowRecord]:
-    """The rows of a page as the API sent them. Raises: ValueError: one is no row of such a job."""
+    """Yield the rows of a page of the API. Raises: ValueError where one is not a row of such a job."""
     for text in texts:
         try:
             yield row_record(bytes(text), action)
@@ -63,19 +64,19 @@ def rows_of_page(texts: Iterable[Buffer], action: str | None) -> Iterator[RowRec
 
 def _row_of_line(line: bytes, action: str | None) -> RowRecord:
     row = row_record(line, action)
-    # Not by the Message-ID: whoever writes a mail can write one that looks like a pseudonym.
+    # Not by the Message-ID: a sender can choose one that looks like a pseudonym.
     if is_pseudonym(row.recipient or ""):
-        raise ValueError("holds pseudonyms, and events hold none: an export without `pseudonymize` is needed")
+        raise ValueError("has pseudonyms, but events have none: use an export without `pseudonymize`")
     return row
 
 
 def row_record(text: bytes, action: str | None) -> RowRecord:
-    """Raises: msgspec.MsgspecError, ValueError, RecursionError."""
+    """Read one row. Raises: msgspec.MsgspecError, ValueError, RecursionError."""
     row = decode_object(text, _decoder)
     if not _STATUS.fullmatch(row.status):
-        raise ValueError("has a status that is none")
+        raise ValueError("unknown status: not 1 to 64 letters, digits, spaces, - or _")
     if action is not None and row.action_type is not None and row.action_type != action:
-        raise ValueError(f"is of a {row.action_type[:40]!r} job, and the job is a {action}")
+        raise ValueError(f"is of a {row.action_type[:40]!r} job, but the job is a {action}")
     params, message = row.action_params or _ActionParams(), row.message or _Message()
     message_id = row.email_message_id if bare(row.email_message_id) else message.message_id
     postfix_id = one_word(row.postfix_id) or one_word(message.postfix_id)

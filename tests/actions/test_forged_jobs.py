@@ -78,14 +78,14 @@ OTHER: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", OTHER)
-def test_a_job_with_the_stamp_that_does_something_else_is_not_reused(
+def test_a_job_with_the_tag_that_does_something_else_is_not_reused(
     what: str, sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
     changes, named = OTHER[what]
     forged = posted(sandbox, stamp_of(sandbox).on("case 42"), **changes)
     with pytest.raises(IdempotencyConflict, match=forged) as refused:
         create_move_job.run(MOVE, api)
-    assert f"{named}: " in refused.value.message
+    assert f"{named} is " in refused.value.message
     assert (refused.value.exit_code, refused.value.applied, refused.value.job_id) == (5, "no", forged)
     assert count_of_jobs(sandbox) == 1
 
@@ -99,17 +99,19 @@ def test_a_job_with_the_digest_of_the_plan_that_does_something_else_is_not_reuse
     forged = posted(sandbox, stamp_of(sandbox, plan_hash=plan["plan_hash"]).on("case 42"), **changes)
     with pytest.raises(IdempotencyConflict, match=forged) as refused:
         create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
-    assert f"{named}: " in refused.value.message
+    assert f"{named} is " in refused.value.message
     with pytest.raises(ParameterError, match="/plan") as other:
         wait_for_job.run({"job_id": forged, "plan": plan, "timeout_seconds": 0}, api)
-    assert f"{named}: " in other.value.message
+    assert f"{named} is " in other.value.message
 
 
-def test_a_job_without_a_stamp_is_not_said_to_be_of_another_plan(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+def test_a_job_without_a_tag_is_not_reported_as_the_job_of_another_plan(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
     plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
     made = create_move_job.run({"plan": plan, "idempotency_key": KEY, "wait_follows": True}, api)
     sandbox.state.faults.add("getBulkJob", "rewrite", set={"comment": None})
-    with pytest.raises(ParameterError, match="without the stamp") as refused:
+    with pytest.raises(ParameterError, match="without a tag") as refused:
         wait_for_job.run({"job_id": made["job_id"], "plan": plan, "timeout_seconds": 0}, api)
     assert "is not the plan" not in refused.value.message
 
@@ -122,7 +124,7 @@ def test_a_job_with_the_digest_of_the_plan_has_the_window_of_the_plan(
     window = {**plan["search_params"], "end": format_instant(api.clock.now() - timedelta(minutes=1))}
     stamp = stamp_of(sandbox, plan_hash=plan["plan_hash"])
     forged = posted(sandbox, stamp.on(""), search_params=window)
-    with pytest.raises(IdempotencyConflict, match=f"{forged}.* end: "):
+    with pytest.raises(IdempotencyConflict, match=f"{forged}.* end is "):
         create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
 
 
@@ -224,7 +226,7 @@ def test_a_window_that_ends_before_all_mail_that_was_there_is_not_reused(
     forged = posted(sandbox, stamp_of(sandbox).on(""), search_params={**CAMPAIGN, "end": format_instant(end)})
     plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
     for params in (MOVE, {"plan": plan, "idempotency_key": KEY}):
-        with pytest.raises(IdempotencyConflict, match=f"{forged}.* end: .*has no message"):
+        with pytest.raises(IdempotencyConflict, match=f"{forged}.* end is .*has no message"):
             create_move_job.run(params, api)
     assert count_of_jobs(sandbox) == 1
 
@@ -254,7 +256,7 @@ def test_the_job_of_a_plan_that_waited_is_reused_and_the_mail_that_it_leaves_out
     for params in (MOVE, {"plan": newer, "idempotency_key": KEY}):
         again = create_move_job.run(params, api)
         assert (again["created"], again["job_id"]) == (False, first["job_id"])
-        [warning] = [text for text in again["warnings"] if "is left out of it" in text]
+        [warning] = [text for text in again["warnings"] if "is left out." in text]
         assert first["job"]["search_params"]["end"] in warning
         assert first["job"]["created_at"] in warning
         assert "idempotency_key or a new plan (in a playbook: a higher attempt)" in warning
@@ -272,7 +274,7 @@ def test_where_nobody_can_count_the_mail_between_window_and_job_may_be_left_out(
     first = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
     again = create_move_job.run({**MOVE, "search_params": search}, api)
     assert again["job_id"] == first["job_id"]
-    assert [text for text in again["warnings"] if "may be left out of it" in text]
+    assert [text for text in again["warnings"] if "may be left out." in text]
 
 
 def test_a_completed_job_that_found_nothing_is_not_the_job_of_mail_that_was_there(
@@ -302,7 +304,7 @@ def test_the_job_of_the_same_plan_is_reused_where_its_mail_was_gone_before(
     assert (ended["progress"]["discovered"], ended["outcome"]) == (0, "partial")
     again = release_job.run(params, api)
     assert (again["created"], again["job_id"]) == (False, first["job_id"])
-    assert [text for text in again["warnings"] if "found no message, and the plan has" in text]
+    assert [text for text in again["warnings"] if "found no message, but the plan has" in text]
 
 
 def test_mail_that_arrived_after_the_job_was_made_does_not_speak_against_it(
@@ -373,7 +375,7 @@ class TestWithAKey:
         made = create_move_job.run({"plan": plan}, api)
         assert f":plan={plan['plan_hash'][:32]}:" in made["job"]["comment"]
         assert create_move_job.run({"plan": plan}, api)["job_id"] == made["job_id"]
-        with pytest.raises(Exception, match="has made its job already"):
+        with pytest.raises(Exception, match="already has a job"):
             create_move_job.run({"plan": plan, "idempotency_key": "another"}, api)
 
 

@@ -312,7 +312,7 @@ class TestMailThatArrivesInBetween:
         reading = connect(sandbox, api_token=sandbox.read_token, policy_file=str(policy))
         waited = wait(reading, made)
         assert waited["done"]
-        assert any("nothing enforces it here" in warning for warning in waited["warnings"])
+        assert any("can't be enforced. The policy sets this limit" in warning for warning in waited["warnings"])
 
     def test_a_plan_says_nothing_about_a_job_that_was_not_made_from_it(self, api: EmailSecurity) -> None:
         made = create(api, **MOVE)
@@ -377,9 +377,9 @@ class TestGuardrails:
         allowed = {"search_params": CAMPAIGN, "destination": "RecoverableItemsDeletions", "allow_irreversible": True}
         assert create(api, **allowed)["created"]
 
-    def test_a_plan_without_numbers_binds_nothing_that_can_not_be_undone(self, api: EmailSecurity) -> None:
+    def test_a_plan_without_counts_is_refused_for_a_permanent_move(self, api: EmailSecurity) -> None:
         search = {**CAMPAIGN, "submissions": True}
-        with pytest.raises(PlanRefused, match="no numbers"):
+        with pytest.raises(PlanRefused, match="a plan without counts can't limit the job"):
             create(api, plan=preview(api, search_params=search, destination="RecoverableItemsPurges"))
         assert create(api, plan=preview(api, search_params=search))["created"]
 

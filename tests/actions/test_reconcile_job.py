@@ -485,12 +485,12 @@ def test_a_message_that_only_somebody_else_moved_is_warned_about(evidence: Evide
     evidence.events[1]["RequestedBy"] = "analyst@corp.example"
     result = evidence.reconciled()
     assert result["agrees"]
-    assert any("1 COMPLETED message has only events that somebody else" in w for w in result["warnings"])
+    assert any("1 COMPLETED message has only events that another requester" in w for w in result["warnings"])
     evidence.events[1]["RequestedBy"] = "SOAR@corp.example "
     assert evidence.reconciled()["warnings"] == []
 
 
-def test_nobody_is_a_stranger_where_no_event_of_a_success_says_who_asked(evidence: Evidence) -> None:
+def test_every_requester_counts_where_no_event_of_a_success_names_one(evidence: Evidence) -> None:
     for said in evidence.events:
         said["RequestedBy"] = None
     evidence.events.append(event(9))
@@ -500,7 +500,7 @@ def test_nobody_is_a_stranger_where_no_event_of_a_success_says_who_asked(evidenc
 
 
 @pytest.mark.parametrize("changes", [{"MessageID": "<>"}, {"MessageID": " ", "PostfixID": " "}, {"Recipient": " "}])
-def test_a_name_that_says_nothing_is_none(changes: dict[str, Any], evidence: Evidence) -> None:
+def test_an_empty_name_counts_as_missing(changes: dict[str, Any], evidence: Evidence) -> None:
     evidence.events.append(event(9, **changes))
     result = evidence.reconciled()
     assert (result["agrees"], result["events"]["without_name"]) == (True, 1)
@@ -750,7 +750,7 @@ def test_a_message_id_that_looks_like_a_pseudonym_refuses_nothing(evidence: Evid
 
 @pytest.mark.parametrize("status", ["", "x" * 65, "COMPLETED\n"])
 def test_a_status_that_is_none_is_named(status: str, evidence: Evidence) -> None:
-    assert "has a status that is none" in bad(json.dumps(row(8, status)).encode(), evidence, "rows")
+    assert "unknown status" in bad(json.dumps(row(8, status)).encode(), evidence, "rows")
 
 
 @pytest.mark.parametrize("name", ["MessageID", "Destination", "RequestedBy", "Status"])
@@ -772,7 +772,7 @@ def test_rows_without_names_are_refused_because_events_have_them(
     api = connect(sandbox, pseudonym_key=PSEUDONYM_KEY)
     job_id, rows = finished(api), str(tmp_path / "rows")
     export_job_messages.run({"job_id": job_id, "destination": rows, "pseudonymize": True}, api)
-    with pytest.raises(ParameterError, match="holds pseudonyms"):
+    with pytest.raises(ParameterError, match="has pseudonyms"):
         reconcile_job.run({"job_id": job_id, "rows": rows, "events": [rows]}, api)
 
 
@@ -841,9 +841,9 @@ def test_a_document_that_is_not_this_job_is_refused(document: dict[str, Any], ev
         evidence.reconciled(job=document)
 
 
-def test_a_job_that_does_something_unheard_of_is_refused(evidence: Evidence) -> None:
+def test_a_job_with_an_unknown_action_is_refused(evidence: Evidence) -> None:
     evidence.job["action_type"] = "TRANSLATE"
-    with pytest.raises(ParameterError, match="neither MOVE nor RELEASE"):
+    with pytest.raises(ParameterError, match="neither a MOVE nor a RELEASE"):
         evidence.reconciled()
 
 

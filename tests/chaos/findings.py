@@ -11,7 +11,7 @@ CREATES = ("create-move-job", "release-job")
 
 # Words of the warnings that say what a result can't be sure of.
 NOT_SHOWN = "does not show the job"
-NOT_SURE = ("the time allowed ended", NOT_SHOWN, "without the stamp", "could not be read once more")
+NOT_SURE = ("the time allowed ended", NOT_SHOWN, "does not show the tag of job", "could not be read once more")
 
 
 @dataclass

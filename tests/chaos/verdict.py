@@ -73,8 +73,8 @@ def most_requests(call: Call, *, list_pages: int) -> int:
 
 def _mistold(call: Call, *, plans_are_lost: bool) -> list[str]:
     error, wrong = call.error, []
-    if plans_are_lost and call.action == "wait-for-job" and "without the stamp" in str(error.get("message")):
-        # A plan can't be compared with a job that is shown without its stamp.
+    if plans_are_lost and call.action == "wait-for-job" and "without a tag" in str(error.get("message")):
+        # A plan can't be compared with a job that is shown without its tag.
         return []
     # To send IDs changes nothing by itself: the copies that were changed are counted.
     effects = [effect for effect in call.effects if effect.operation not in BY_ID.values()]

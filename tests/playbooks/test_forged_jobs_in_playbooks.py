@@ -130,7 +130,7 @@ def test_the_same_alert_again_follows_the_job_of_a_plan_that_waited(
     # The job leaves out what arrived while its plan waited: that is still delivered.
     assert (again.exit_code, again.outputs["still_delivered"]) == (8 if more else 0, more), again.message
     assert again.outputs["job_id"] == first.outputs["job_id"]
-    assert ("is left out of it" in (tmp_path / "again" / "report.md").read_text()) is (more > 0)
+    assert ("is left out. For that mail" in (tmp_path / "again" / "report.md").read_text()) is (more > 0)
     assert len(sandbox.state.truth()["jobs"]) == 1
 
 

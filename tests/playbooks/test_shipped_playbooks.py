@@ -462,7 +462,7 @@ def test_a_cancel_that_is_in_doubt_is_tried_again(
 def test_an_unknown_outcome_of_the_wait_is_tried_again(
     playbook_id: str, alert: dict[str, Any], api: EmailSecurity, tmp_path: Path
 ) -> None:
-    doubts = [OutcomeUnknown("whether the job was cancelled could not be found out")] * 2
+    doubts = [OutcomeUnknown("Could not determine whether the job was cancelled")] * 2
 
     def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
         if action == "wait-for-job" and doubts:

@@ -21,23 +21,23 @@ FULL = replace(
 )  # fmt: skip
 
 
-def test_what_is_written_is_read() -> None:
+def test_a_written_tag_is_read_back() -> None:
     for stamp in (FULL, FULL.sealed(ACCOUNT, KEY), Stamp("0" * 24, "1" * 16), replace(FULL, messages=0)):
         assert Stamp.read(stamp.on("case 42")) == stamp
 
 
-def test_without_a_key_a_stamp_is_as_it_was() -> None:
+def test_without_a_key_a_tag_has_no_mac() -> None:
     assert str(Stamp.of(ACCOUNT, "case-42", {"a": 1})) == "[cfes:1:74476abcf11e86d088c2ded8:015abd7f5cc57a2d]"
     assert FULL.sealed(ACCOUNT, None) == FULL
 
 
-def test_with_a_key_nobody_else_can_compute_the_stamp_of_an_intent() -> None:
+def test_with_a_key_nobody_else_can_compute_the_tag_of_a_request() -> None:
     keys = {Stamp.of(ACCOUNT, "case-42", {}, stamp_key=key).key for key in (None, KEY, OTHER_KEY)}
     assert len(keys) == 3
     assert {len(key) for key in keys} == {24}
 
 
-def test_the_account_is_the_same_in_capitals() -> None:
+def test_the_case_of_the_account_id_does_not_matter() -> None:
     assert Stamp.of(ACCOUNT.upper(), "k", {}, stamp_key=KEY) == Stamp.of(ACCOUNT, "k", {}, stamp_key=KEY)
 
 
@@ -48,7 +48,7 @@ def test_the_account_is_the_same_in_capitals() -> None:
         ("sent=cd", "sent=ce"), (":n=61", ""), ("call=0", "call=1"), ("cfes:1:", "cfes:1:0"),
     ],
 )  # fmt: skip
-def test_a_stamp_that_was_changed_is_not_authentic(change: tuple[str, str]) -> None:
+def test_a_tag_that_was_changed_is_not_authentic(change: tuple[str, str]) -> None:
     text = str(FULL.sealed(ACCOUNT, KEY))
     whole = Stamp.read(text)
     assert whole is not None
@@ -57,7 +57,7 @@ def test_a_stamp_that_was_changed_is_not_authentic(change: tuple[str, str]) -> N
     assert changed is None or not changed.is_authentic(ACCOUNT, KEY)
 
 
-def test_a_stamp_of_another_key_or_account_or_of_none_is_not_authentic() -> None:
+def test_a_tag_of_another_key_or_account_or_of_none_is_not_authentic() -> None:
     read = Stamp.read(str(FULL.sealed(ACCOUNT, KEY)))
     assert read is not None
     assert not read.is_authentic(ACCOUNT, OTHER_KEY)
@@ -80,7 +80,7 @@ def test_a_later_versions_fields_are_covered_too() -> None:
 
 
 @pytest.mark.parametrize(("digits", "named"), [(32, True), (31, False), (16, False), (1, False), (0, False)])
-def test_a_shorter_digest_of_a_plan_names_no_plan(digits: int, named: bool) -> None:
+def test_a_shorter_digest_does_not_name_a_plan(digits: int, named: bool) -> None:
     stamp = replace(FULL, plan=PLAN[:digits])
     assert stamp.names_plan(PLAN) is named
     assert stamp.same_plan(replace(FULL, plan=PLAN[:digits])) is named
@@ -88,13 +88,13 @@ def test_a_shorter_digest_of_a_plan_names_no_plan(digits: int, named: bool) -> N
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "1e3", "1" * 13, "%00"])
-def test_a_count_that_is_not_a_number_is_none(text: str) -> None:
+def test_a_count_that_is_not_a_number_is_ignored(text: str) -> None:
     read = Stamp.read(str(FULL).replace("n=61", f"n={text}"))
     assert read is not None
     assert read.messages is None
 
 
-def test_the_key_is_in_no_repr() -> None:
+def test_the_key_does_not_appear_in_a_repr() -> None:
     assert str(KEY.key) not in repr(KEY)
     assert KEY.mac("intent", "x") != KEY.mac("stamp", "x")
     assert derive_key(SECRET, "stamp") != derive_key(SECRET, "plan")

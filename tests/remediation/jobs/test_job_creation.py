@@ -22,7 +22,7 @@ from core.errors import (
     PlanUsed,
     RateLimited,
 )
-from remediation.jobs.creation import Clearance, CreatedJob, Intent, create_job_once
+from remediation.jobs.creation import Clearance, CreatedJob, JobRequest, create_job_once
 from remediation.stamp import Stamp
 from tests.clock import FakeClock
 from tests.connectors.scripted import ACCOUNT, JOB_ID, Steady, connected, job, ok, refused
@@ -45,9 +45,9 @@ def create(
     request: BulkJobRequest,
     key: str | None,
     before_post: Callable[[Stamp], Clearance] = lambda _: Clearance(),
-    **intent: Any,
+    **parts: Any,
 ) -> CreatedJob:
-    return create_job_once(api, Intent(request, key, **intent), before_post)
+    return create_job_once(api, JobRequest(request, key, **parts), before_post)
 
 
 def stamped(key: str = "case-42", **changes: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_without_a_key_a_create_is_one_call() -> None:
     assert script.asked() == ["POST investigate/bulk"]
 
 
-def test_the_comment_keeps_the_callers_words_and_bears_the_stamp() -> None:
+def test_the_comment_has_the_tag_and_then_the_callers_reason() -> None:
     script = Steady(ok(job(), 201))
     create(connected(script), REQUEST, None)
     comment = script.bodies()[0]["comment"]
@@ -69,7 +69,7 @@ def test_the_comment_keeps_the_callers_words_and_bears_the_stamp() -> None:
     assert Stamp.read(comment) is not None
 
 
-def test_a_job_that_bears_the_stamp_is_adopted() -> None:
+def test_a_job_with_the_tag_is_reused() -> None:
     script = Steady(ok([job(job_id=OTHER_ID), stamped(status="COMPLETED")]), EMPTY)
     made = create(connected(script), REQUEST, "case-42")
     assert (made.created, made.job.status) == (False, "COMPLETED")
@@ -127,7 +127,7 @@ def test_only_after_the_whole_patience_a_second_post_is_made() -> None:
     assert script.bodies()[0] == script.bodies()[1]
 
 
-def test_two_lost_answers_end_in_an_outcome_that_is_said_to_be_unknown() -> None:
+def test_two_lost_answers_make_the_outcome_unknown() -> None:
     script = Steady(LOST["reset"], *[EMPTY] * 2, LOST["reset"], *[EMPTY] * 2)
     with pytest.raises(OutcomeUnknown) as caught:
         create(connected(script, listing_lag_seconds=0), REQUEST, None)
@@ -136,7 +136,7 @@ def test_two_lost_answers_end_in_an_outcome_that_is_said_to_be_unknown() -> None
     assert "[cfes:1:" in caught.value.help
 
 
-def test_where_looking_fails_nothing_is_sent_again() -> None:
+def test_where_the_check_of_the_list_fails_nothing_is_sent_again() -> None:
     script = Steady(LOST["reset"], *[httpx.Response(502)] * 6)
     with pytest.raises(OutcomeUnknown):
         create(connected(script), REQUEST, None)
@@ -164,7 +164,7 @@ def test_a_first_post_that_never_left_changed_nothing() -> None:
 REFUSED_FOR_NOW = httpx.Response(429, headers={"retry-after": "120"})
 
 
-def test_after_a_refusal_the_list_is_looked_at_and_the_messages_are_counted_again() -> None:
+def test_after_a_refusal_the_list_is_checked_and_the_messages_are_counted_again() -> None:
     counted: list[float] = []
     clock = FakeClock()
 
@@ -178,27 +178,27 @@ def test_after_a_refusal_the_list_is_looked_at_and_the_messages_are_counted_agai
     assert counted[1] - counted[0] == 120
 
 
-def test_a_job_that_another_worker_made_while_the_refusal_was_waited_out_is_adopted() -> None:
+def test_a_job_that_another_worker_made_while_the_refusal_was_waited_out_is_reused() -> None:
     script = Steady(EMPTY, EMPTY, REFUSED_FOR_NOW, ok([stamped(status="PROCESSING")]), EMPTY)
     made = create(connected(script), REQUEST, "case-42")
     assert (made.created, made.job.job_id) == (False, JOB_ID)
     assert len(script.bodies()) == 1
 
 
-def test_a_refusal_that_lasts_longer_than_the_call_may_is_told() -> None:
+def test_a_refusal_that_lasts_longer_than_the_call_may_is_raised() -> None:
     script = Steady(EMPTY, EMPTY, REFUSED_FOR_NOW)
     with pytest.raises(RateLimited) as caught:
         create(connected(script, call_allowance_seconds=100), REQUEST, "case-42")
     assert (caught.value.applied, caught.value.retry_after_seconds) == ("no", 120)
 
 
-def test_a_second_post_that_is_refused_for_now_is_preceded_by_a_look_too() -> None:
+def test_a_second_post_that_is_refused_for_now_is_preceded_by_a_check_too() -> None:
     script = Steady(LOST["reset"], EMPTY, EMPTY, REFUSED_FOR_NOW, EMPTY, EMPTY, ok(job(), 201))
     assert create(connected(script, listing_lag_seconds=0), REQUEST, None).created
     assert len(script.bodies()) == 3
 
 
-def test_a_second_post_that_is_refused_for_good_leaves_the_first_one_open() -> None:
+def test_a_second_post_that_is_refused_permanently_leaves_the_first_one_open() -> None:
     script = Steady(LOST["reset"], EMPTY, EMPTY, refused(400), EMPTY, EMPTY)
     with pytest.raises(OutcomeUnknown):
         create(connected(script, listing_lag_seconds=0), REQUEST, None)
@@ -239,7 +239,7 @@ def test_a_stamp_depends_on_account_key_and_request() -> None:
     assert Stamp.of("a", "k", body) == Stamp.of("a", "k", dict(reversed(body.items())))
 
 
-def test_a_job_whose_twins_could_not_be_looked_for_is_named_and_the_same_call_is_asked_for_again() -> None:
+def test_a_job_whose_duplicates_could_not_be_checked_is_named_and_the_help_is_to_run_the_same_call_again() -> None:
     script = Steady(EMPTY, EMPTY, ok(stamped(), 201), refused(403))
     with pytest.raises(OutcomeUnknown, match=JOB_ID) as caught:
         create(connected(script), REQUEST, "case-42")
@@ -247,26 +247,26 @@ def test_a_job_whose_twins_could_not_be_looked_for_is_named_and_the_same_call_is
     assert "Run the same call again" in caught.value.help
 
 
-def test_a_later_twin_that_a_dead_worker_left_behind_is_cancelled_when_the_job_is_adopted() -> None:
+def test_a_later_duplicate_of_a_dead_worker_is_cancelled_when_the_earlier_job_is_reused() -> None:
     first = stamped(created_at="2026-11-20T16:02:35Z", status="PROCESSING")
     left = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z", status="DISCOVERING")
     script = Steady(ok([left, first]), EMPTY, ok({**left, "status": "CANCELLED"}))
     made = create(connected(script), REQUEST, "case-42")
     assert (made.created, made.job.job_id) == (False, JOB_ID)
-    assert [(twin.job_id, twin.status) for twin in made.twins] == [(OTHER_ID, "CANCELLED")]
-    assert "made for the same intent later" in made.warnings[0]
+    assert [(one.job_id, one.status) for one in made.duplicates] == [(OTHER_ID, "CANCELLED")]
+    assert "is a later duplicate for the same request" in made.warnings[0]
 
 
-def test_a_twin_whose_cancel_was_lost_is_looked_at_before_it_is_cancelled_again() -> None:
+def test_a_duplicate_whose_cancel_was_lost_is_polled_before_it_is_cancelled_again() -> None:
     first = stamped(created_at="2026-11-20T16:02:35Z")
     left = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
     script = Steady(ok([left, first]), EMPTY, LOST["reset"], ok({**left, "status": "CANCELLED"}))
     made = create(connected(script), REQUEST, "case-42")
-    assert [twin.status for twin in made.twins] == ["CANCELLED"]
+    assert [one.status for one in made.duplicates] == ["CANCELLED"]
     assert script.asked()[-1].startswith("GET ")
 
 
-def test_a_twin_that_can_not_be_cancelled_is_no_success_and_nothing_was_changed() -> None:
+def test_a_duplicate_that_can_not_be_cancelled_is_an_error_and_nothing_was_changed() -> None:
     first = stamped(created_at="2026-11-20T16:02:35Z")
     left = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
     script = Steady(ok([left, first]), EMPTY, refused(403))
@@ -275,7 +275,7 @@ def test_a_twin_that_can_not_be_cancelled_is_no_success_and_nothing_was_changed(
     assert (caught.value.job_id, caught.value.applied) == (JOB_ID, "no")
 
 
-def test_after_a_create_a_twin_that_can_not_be_cancelled_leaves_the_outcome_open() -> None:
+def test_after_a_create_a_duplicate_that_can_not_be_cancelled_makes_the_outcome_unknown() -> None:
     mine = stamped(created_at="2026-11-20T16:02:35Z")
     theirs = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
     script = Steady(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), refused(403))
@@ -284,7 +284,7 @@ def test_after_a_create_a_twin_that_can_not_be_cancelled_leaves_the_outcome_open
     assert (caught.value.job_id, caught.value.applied, caught.value.http_status) == (JOB_ID, "yes", 403)
 
 
-def test_a_twin_that_was_deleted_meanwhile_is_no_trouble() -> None:
+def test_a_duplicate_that_was_deleted_meanwhile_is_not_an_error() -> None:
     first = stamped(created_at="2026-11-20T16:02:35Z")
     left = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
     script = Steady(ok([left, first]), EMPTY, refused(404))
@@ -333,7 +333,7 @@ def test_another_workers_job_for_another_request_keeps_this_call_from_a_second_p
 PLAN = "ab" * 32
 
 
-def test_a_plan_stands_for_its_intent_where_there_is_no_key() -> None:
+def test_a_plan_is_the_key_of_its_request_where_no_key_is_given() -> None:
     comment = Stamp.of(ACCOUNT, PLAN, asked(REQUEST), plan_hash=PLAN).on("case 42")
     script = Steady(ok([job(comment=comment)]), EMPTY)
     assert not create(connected(script), REQUEST, None, plan_hash=PLAN).created
@@ -347,7 +347,7 @@ def test_a_plan_that_has_made_its_job_under_another_key_makes_no_second_one() ->
     assert (caught.value.applied, script.bodies()) == ("no", [])
 
 
-def test_who_asked_and_who_approved_stand_in_the_stamp() -> None:
+def test_the_tag_has_requester_and_approvers() -> None:
     script = Steady(EMPTY, EMPTY, lambda request: ok(job(comment=json.loads(request.content)["comment"]), 201),
                       lambda _: ok([job(comment=script.bodies()[0]["comment"])]), EMPTY)  # fmt: skip
     made = create(
@@ -365,7 +365,7 @@ def test_a_stamp_with_fields_of_a_later_version_is_still_this_packs_own() -> Non
     assert read.plan == "0123abcd"
 
 
-def test_other_words_for_the_same_job_are_no_other_request() -> None:
+def test_another_comment_does_not_make_another_request() -> None:
     script = Steady(ok([stamped()]), EMPTY)
     assert not create(connected(script), REQUEST.model_copy(update={"comment": "again"}), "case-42").created
 
@@ -380,7 +380,7 @@ def test_after_a_create_the_listing_is_given_time_to_show_another_workers_job() 
     assert (made.created, made.job.job_id) == (False, OTHER_ID)
 
 
-def test_a_listing_that_never_shows_the_job_is_said_to() -> None:
+def test_a_list_that_never_shows_the_job_gets_a_warning() -> None:
     script = Steady(EMPTY, EMPTY, ok(stamped(), 201), *[EMPTY] * 10)
     made = create(connected(script), REQUEST, "case-42")
     assert any("does not show the job" in warning for warning in made.warnings)
@@ -396,7 +396,7 @@ def test_a_later_job_that_has_ended_already_is_named_with_what_it_did() -> None:
     assert "9 of 9" in made.warnings[0]
 
 
-def test_which_job_is_earlier_is_told_by_time_not_by_text() -> None:
+def test_jobs_are_ordered_by_time_not_by_text() -> None:
     mine = stamped(created_at="2026-11-20T16:02:35Z")
     theirs = stamped(job_id=OTHER_ID, created_at="2026-11-20T16:02:35.5Z")
     script = Steady(EMPTY, EMPTY, ok(mine, 201), ok([theirs, mine]), ok({**theirs, "status": "CANCELLED"}))
@@ -419,7 +419,7 @@ def test_a_key_used_for_another_request_meanwhile_cancels_the_own_job_and_says_t
     assert f"POST investigate/bulk/{JOB_ID}/cancel" in script.asked()
 
 
-def test_a_strange_job_of_somebody_else_blocks_nobody() -> None:
+def test_an_unreadable_job_of_somebody_else_blocks_nobody() -> None:
     strange = {"job_id": "not a uuid", "status": 5}
     script = Steady(ok([strange]), EMPTY, ok(stamped(), 201), ok([strange, stamped()]))
     assert create(connected(script), REQUEST, "case-42").created
@@ -443,7 +443,7 @@ def test_what_a_row_of_the_list_leaves_out_is_read_from_the_job(hidden: dict[str
     assert (made.created, made.job.search_params) == (False, {"sender": "a@phish.example"})
     other = {**stamped(), "search_params": {"sender": "b@phish.example"}}
     script = Steady(ok([stamped(**hidden, **OLD)]), EMPTY, ok(other))
-    with pytest.raises(IdempotencyConflict, match="sender: the job has"):
+    with pytest.raises(IdempotencyConflict, match="sender is "):
         create(connected(script), REQUEST, "case-42")
 
 
@@ -473,7 +473,7 @@ def test_a_keyed_stamp_on_a_job_that_does_not_show_what_it_does_is_reused_with_a
     script.steps += [hidden, EMPTY, alone]
     again = create(api, REQUEST, "case-42")
     assert (again.created, again.job.job_id) == (False, JOB_ID)
-    assert "by its keyed stamp alone" in again.warnings[0]
+    assert "by its keyed tag alone" in again.warnings[0]
 
 
 def test_another_workers_job_that_does_something_else_leaves_the_own_one_cancelled_and_says_so() -> None:
@@ -486,12 +486,12 @@ def test_another_workers_job_that_does_something_else_leaves_the_own_one_cancell
     assert "No job was created" not in refused.value.help
 
 
-@pytest.mark.parametrize(("messages", "said"), [(61, ":n=61"), (0, ":n=0"), (None, None)])
-def test_what_was_counted_stands_in_the_stamp(messages: int | None, said: str | None) -> None:
+@pytest.mark.parametrize(("messages", "tag_field"), [(61, ":n=61"), (0, ":n=0"), (None, None)])
+def test_the_tag_has_the_count(messages: int | None, tag_field: str | None) -> None:
     script = Steady(EMPTY, EMPTY, ok(stamped(), 201), ok([stamped()]))
     create(connected(script), REQUEST, "case-42", lambda _: Clearance(messages=messages))
     stamp = script.bodies()[0]["comment"].partition("]")[0]
-    assert ":n=" not in stamp if said is None else stamp.endswith(said)
+    assert ":n=" not in stamp if tag_field is None else stamp.endswith(tag_field)
 
 
 def test_addresses_in_capitals_are_the_same_request() -> None:
@@ -508,15 +508,15 @@ def test_a_job_that_found_nothing_is_not_that_of_a_plan_with_messages(planned: i
             create(connected(script), REQUEST, "case-42", planned_messages=planned)
 
 
-def test_a_job_that_found_nothing_stays_where_another_one_of_the_intent_took_the_mail_before_it() -> None:
+def test_a_job_that_found_nothing_stays_where_another_one_for_the_request_took_the_mail_before_it() -> None:
     """Two workers in one second: the lower ID stays, whichever of the two was first at the messages."""
     earlier = "7d9f3c1e-0000-4c55-9a57-0f6f3f0c9b1d"
     stays = stamped(status="COMPLETED", job_id=earlier)
-    twin = stamped(status="COMPLETED", total_messages_discovered=5, messages_successful=5)
-    script = Steady(ok([twin, stays]), EMPTY)
+    duplicate = stamped(status="COMPLETED", total_messages_discovered=5, messages_successful=5)
+    script = Steady(ok([duplicate, stays]), EMPTY)
     made = create(connected(script), REQUEST, "case-42", planned_messages=5)
     assert (made.created, made.job.job_id) == (False, earlier)
-    other = {**twin, "search_params": {**twin["search_params"], "sender": "b@phish.example"}}
+    other = {**duplicate, "search_params": {**duplicate["search_params"], "sender": "b@phish.example"}}
     with pytest.raises(IdempotencyConflict, match="the plan has 5"):
         create(connected(Steady(ok([other, stays]), EMPTY)), REQUEST, "case-42", planned_messages=5)
 

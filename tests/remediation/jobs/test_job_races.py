@@ -13,7 +13,7 @@ from connectors.http.client import httpx
 from connectors.objects.job import BulkJobRequest
 from connectors.objects.search import SearchParams
 from core.errors import OutcomeUnknown, UnexpectedAnswer
-from remediation.jobs.creation import Clearance, CreatedJob, Intent, create_job_once
+from remediation.jobs.creation import Clearance, CreatedJob, JobRequest, create_job_once
 from remediation.jobs.job_list import JobList
 from remediation.stamp import Stamp
 from tests.clock import FakeClock
@@ -41,7 +41,7 @@ def api(service: JobsService, clock: FakeClock) -> EmailSecurity:
 
 
 def create(api: EmailSecurity, key: str | None = "case-42") -> CreatedJob:
-    return create_job_once(api, Intent(REQUEST, key))
+    return create_job_once(api, JobRequest(REQUEST, key))
 
 
 def stamped(**changes: Any) -> Row:
@@ -62,7 +62,7 @@ def test_an_id_in_another_case_in_the_list_is_the_own_job(
 ) -> None:
     service.shown = lambda one: {**one, "job_id": spelled(one["job_id"])}
     made = create(api)
-    assert (made.created, made.twins, made.warnings) == (True, [], [])
+    assert (made.created, made.duplicates, made.warnings) == (True, [], [])
     again = create(api)
     assert (again.created, again.job.job_id) == (False, made.job.job_id)
     assert [one["status"] for one in service.jobs] == ["PENDING"]
@@ -85,14 +85,14 @@ LOST: dict[str, Callable[[str], Any]] = {
 
 @pytest.mark.parametrize("keyed", [False, True])
 @pytest.mark.parametrize("lost", LOST)
-def test_a_job_that_the_list_shows_without_its_stamp_is_said_to_be(
+def test_a_job_that_the_list_shows_without_its_tag_gets_a_warning(
     service: JobsService, clock: FakeClock, lost: str, *, keyed: bool
 ) -> None:
     service.shown = lambda one: {**one, "comment": LOST[lost](one["comment"])}
     made = create(connected(service, clock, **({"plan_key": "k" * 32} if keyed else {})))
     [warning] = made.warnings
     assert made.created
-    assert "without the stamp" in warning
+    assert "does not show the tag of job" in warning
     assert made.job.job_id in warning
     assert "does not show the job" not in warning
     assert [one["status"] for one in service.jobs] == ["PENDING"]
@@ -142,7 +142,7 @@ def test_a_job_without_a_stamp_keeps_from_a_second_post_however_often_the_whole_
         service.jobs.sort(key=order)
     service.before = lambda _request, _number: None if order is None else service.jobs.sort(key=order)
     service.shown = lambda one: {**one, "comment": None}
-    with pytest.raises(OutcomeUnknown, match="has no stamp") as caught:
+    with pytest.raises(OutcomeUnknown, match="has no tag") as caught:
         create(api)
     assert (service.calls["POST"], caught.value.applied) == (1, "unknown")
     assert caught.value.job_id in {one["job_id"] for one in service.jobs if one.get("comment")}
@@ -154,7 +154,7 @@ def test_a_job_without_a_stamp_keeps_from_a_second_post_whatever_this_machines_c
     api = connected(service, FakeClock((service.clock.now() + timedelta(hours=hours)).isoformat()))
     service.post = lambda _answer, _one: httpx.Response(200, json=envelope(None, success=False))
     service.shown = lambda one: {**one, "comment": None}
-    with pytest.raises(OutcomeUnknown, match="has no stamp"):
+    with pytest.raises(OutcomeUnknown, match="has no tag"):
         create(api)
     assert service.calls["POST"] == 1
 
@@ -268,7 +268,7 @@ def test_the_earlier_of_two_jobs_is_not_overlooked_where_jobs_are_deleted_in_eve
     assert (later["status"], service.calls["POST"]) == (("CANCELLED", 1) if status == "PENDING" else ("COMPLETED", 0))
 
 
-def test_a_list_that_grows_beyond_one_page_during_the_call_is_looked_through_twice(
+def test_a_list_that_grows_beyond_one_page_during_the_call_is_read_twice(
     service: JobsService, clock: FakeClock, api: EmailSecurity
 ) -> None:
     """Another worker's job is the first one of the second page at each look, and moves up before that page is read."""
@@ -300,7 +300,7 @@ def test_a_list_that_grows_beyond_one_page_during_the_call_is_looked_through_twi
     assert (made.created, made.job.job_id) == (False, first["job_id"])
 
 
-def test_a_look_that_fails_in_its_middle_still_counts_as_far_as_it_came(
+def test_a_check_that_fails_in_its_middle_still_counts_as_far_as_it_came(
     service: JobsService, clock: FakeClock, api: EmailSecurity
 ) -> None:
     """The list shows another worker's earlier job on the page that is read first, and refuses the next."""
@@ -541,7 +541,7 @@ def test_a_machine_whose_clock_is_behind_waits_for_other_workers_jobs_too(servic
 
 
 @pytest.mark.parametrize("old", [0, 250])
-def test_a_look_that_had_to_wait_in_its_middle_shows_the_list_of_its_beginning(
+def test_a_check_that_had_to_wait_in_its_middle_shows_the_list_of_its_beginning(
     service: JobsService, clock: FakeClock, api: EmailSecurity, old: int
 ) -> None:
     """The look ends when the list has had its time, and began before that: another one follows."""
@@ -565,7 +565,7 @@ def test_a_look_that_had_to_wait_in_its_middle_shows_the_list_of_its_beginning(
 
 
 @pytest.mark.parametrize("old", [0, 250])
-def test_a_look_before_the_create_that_had_to_wait_is_made_again(
+def test_a_check_before_the_create_that_had_to_wait_is_made_again(
     service: JobsService, clock: FakeClock, api: EmailSecurity, old: int
 ) -> None:
     """Another worker's job is made while this call waits for its last page; the count before took long, too."""
@@ -589,7 +589,7 @@ def test_a_look_before_the_create_that_had_to_wait_is_made_again(
         clock.advance(5)
         return Clearance()
 
-    made = create_job_once(api, Intent(REQUEST, "case-42"), before_post=count)
+    made = create_job_once(api, JobRequest(REQUEST, "case-42"), before_post=count)
     assert waits
     assert (made.created, made.job.job_id, service.calls["POST"]) == (False, other["job_id"], 0)
 

@@ -16,7 +16,7 @@ from connectors.connection import Connection
 from connectors.objects.job import BulkJobRequest
 from connectors.objects.search import SearchParams
 from core.addresses import normal_form
-from remediation.jobs.creation import Intent
+from remediation.jobs.creation import JobRequest
 from remediation.jobs.match import ExpectedJob, differences, is_formerly_stamped, meaning
 from remediation.stamp import Stamp
 from tests.connectors.scripted import ACCOUNT, Scripted, connected
@@ -80,7 +80,7 @@ def searches(draw: st.DrawFn) -> SearchParams:
 def stamp_of(search: SearchParams, key: str = "case-42", account: str = ACCOUNT) -> Stamp:
     api = connected(Scripted(), account_id=account)
     request = BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=search)
-    return replace(Intent(request, idempotency_key=key).stamp(api), call="")
+    return replace(JobRequest(request, idempotency_key=key).stamp(api), call="")
 
 
 @given(searches(), searches())

@@ -62,7 +62,7 @@ def name(value: str | None) -> str:
 
 
 def groups(rows: list[RowRecord], events: list[Event]) -> list[tuple[list[RowRecord], list[Event]]]:
-    """Rows and events of one message and recipient, by a plain look at all pairs; events without a row alone."""
+    """Rows and events of one message and recipient, by comparing all pairs; events without a row alone."""
 
     def key(one: RowRecord | Event) -> tuple[str, str]:
         message_id = one.email_message_id if isinstance(one, RowRecord) else one.message_id
@@ -96,7 +96,7 @@ def test_each_group_is_judged_as_if_it_were_alone(rows: list[RowRecord], events:
 
 
 @given(st.lists(ROWS, max_size=6), st.lists(EVENTS, max_size=8), st.randoms(use_true_random=False))
-def test_neither_order_nor_a_second_delivery_changes_what_is_found(
+def test_neither_order_nor_a_second_delivery_changes_the_disagreements(
     rows: list[RowRecord], events: list[Event], random: Any
 ) -> None:
     shuffled = [*events, *events]
@@ -126,7 +126,7 @@ def test_half_a_surrogate_pair_is_kept_as_its_escape() -> None:
     kept.close()
 
 
-def test_where_no_file_can_be_made_it_says_which_setting_helps(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_file_can_be_made_the_error_names_the_setting(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     with pytest.raises(OutputError, match="the temporary file could not be used") as error:
         Partitions(tuple[bytes, str])
