@@ -15,7 +15,7 @@ from remediation.jobs.deletion import delete_surely
 from remediation.stamp import Stamp
 
 STAMP_DELETED = (
-    "the job's stamp is deleted with it: the same idempotency_key or plan would create another job, as far as it is "
+    "the job's tag is deleted with it: the same idempotency_key or plan would create another job, as far as it is "
     "still valid"
 )
 APPROVALS_USED = "the job's approvals are used: the same plan needs new ones"

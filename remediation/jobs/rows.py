@@ -1,4 +1,4 @@
-"""Read the rows of a job, in as many passes as it takes until they are as many as the job's counters say.
+"""Read the rows of a job, in several passes, until their number equals the job's counters.
 
 Rows that move between two pages while they are read are missed by that pass; another pass finds them. A pass may also
 return a row twice. So only the job's counters show whether all rows were read: see remediation.jobs.row_count.
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from connectors.paging.raw_rows import RawRows
     from connectors.paging.row_ids import RowIds
 
-# A second pass finds rows that were missed by the first; after the third nothing new is to be expected.
+# A second pass finds rows that the first one missed. A further pass after the third is not expected to find any.
 MOST_PASSES = 3
 
 
 def read_rows(
     api: EmailSecurity, job: BulkJob, rows_so_far: Callable[[], int], *, status: MessageStatus | None = None
 ) -> Iterator[RawRows]:
-    """Yield pages of a job's rows, pass after pass, until the caller has as many as the job's counters say.
+    """Yield pages of a job's rows, pass after pass, until the caller has the number in the job's counters.
 
     rows_so_far: returns how many different rows the caller has taken from the pages. status: read only rows with it.
     Raises: what EmailSecurity.job_message_pages raises.
@@ -37,7 +37,7 @@ def read_rows(
     for _ in range(MOST_PASSES):
         for rows, _ in read_pass(api, job, rows_so_far, status=status, to_end=not job.has_ended):
             yield rows
-            # Its memory is for the next page.
+            # Free its memory before the next page is read.
             del rows
         expected = expected_rows(status, job)
         if expected is not None and rows_so_far() >= expected:

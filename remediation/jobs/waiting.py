@@ -86,9 +86,9 @@ def wait_for_end(
 ) -> JobWait:
     """Poll the job until it has ended, the time allowed is used up, or it stalls.
 
-    A job that was cancelled as a later duplicate is replaced by the job that stays, found by its stamp in the list.
-    Raises: TemporaryFailure (with `resume`) where not one poll succeeded in time; ParameterError where the job was not
-    made from the limit's plan; PermissionDenied; a failure that says so where a job over its limit is still running.
+    If the job was cancelled as a later duplicate, the job that was kept is polled instead; its tag in the list shows it.
+    Raises: TemporaryFailure (with `resume`) where no poll succeeded in time; ParameterError where the job was not made
+    from the limit's plan; PermissionDenied; the failure of the cancel where a job over its limit is still running.
     """
     wait = _Wait(api, job_id if resume is None else resume.job_id, pace, limit, resume)
     while not wait.poll():
