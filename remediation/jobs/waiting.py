@@ -86,7 +86,7 @@ def wait_for_end(
 ) -> JobWait:
     """Poll the job until it has ended, the time allowed is used up, or it stalls.
 
-    If the job was cancelled as a later duplicate, the job that was kept is polled instead; its tag in the list shows it.
+    If the job was cancelled as a later duplicate, the job that was kept is polled instead, found by its tag.
     Raises: TemporaryFailure (with `resume`) where no poll succeeded in time; ParameterError where the job was not made
     from the limit's plan; PermissionDenied; the failure of the cancel where a job over its limit is still running.
     """
