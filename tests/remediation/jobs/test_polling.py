@@ -69,9 +69,7 @@ def test_while_nothing_is_processed_the_pauses_only_grow(watched: float, longer:
 
 @pytest.mark.parametrize("before_processing", [0, 5, 60, 3000])
 @pytest.mark.parametrize("moves_after", [0, 30, 200, 1000, FOUR_HOURS])
-def test_whatever_a_job_does_it_is_looked_at_at_most_110_times_in_four_hours(
-    before_processing: float, moves_after: float
-) -> None:
+def test_any_job_is_polled_at_most_110_times_in_four_hours(before_processing: float, moves_after: float) -> None:
     """One message is always left, which may be through at any moment; another appears whenever it is."""
     polls: list[Poll] = []
     at, taken, processing, done, moved_at = 0.0, 0, 0, 0, 0.0
@@ -86,7 +84,7 @@ def test_whatever_a_job_does_it_is_looked_at_at_most_110_times_in_four_hours(
     assert taken <= 110
 
 
-def test_a_steady_job_is_looked_at_just_after_its_end() -> None:
+def test_a_steady_job_is_polled_just_after_its_end() -> None:
     # 10 of 310 messages are left, at one a second: a poll before the end, and one that sees it.
     before = pause_after(evenly(300, 1, 310))
     assert 5 <= before <= 10
@@ -102,18 +100,18 @@ def test_the_lag_that_is_accepted_is_a_share_of_the_time_watched_and_20_seconds_
     assert pause_after(polls) == pytest.approx(lag, rel=0.01)
 
 
-def test_after_a_standstill_a_tenth_of_it_is_accepted() -> None:
+def test_after_a_stall_the_accepted_lag_is_a_tenth_of_it() -> None:
     polls = [Poll(0, 0, 400, "PROCESSING"), Poll(100, 399, 400, "PROCESSING"), Poll(3100, 399, 400, "PROCESSING")]
     assert pause_after(polls) == pytest.approx(300, rel=0.01)
 
 
-def test_a_job_that_stands_still_is_not_slept_over_when_it_goes_on() -> None:
+def test_the_end_of_a_stall_is_not_missed_in_a_long_pause() -> None:
     polls = [Poll(0, 0, 400, "PROCESSING"), *(Poll(100 + 10 * n, 300, 400, "PROCESSING") for n in range(20))]
     # What is left took 33 s before; then the lag that is accepted.
     assert pause_after(polls) <= 33 + 20
 
 
-def test_a_short_look_is_not_trusted_for_hours() -> None:
+def test_a_rate_seen_for_a_short_time_is_not_trusted_for_hours() -> None:
     polls = [Poll(0, 0, 10**6, "PROCESSING"), Poll(10, 10, 10**6, "PROCESSING")]
     # At their speed there is more than a week left.
     assert next_poll_seconds(polls, 10_000, SHORTEST, LONGEST) <= 20 + 20
@@ -143,14 +141,14 @@ def test_no_pause_reaches_over_the_time_allowed(timeout: float) -> None:
     assert clock.monotonic() == pytest.approx(timeout)
 
 
-def test_a_job_that_processes_nothing_yet_is_not_looked_into_for_retries() -> None:
+def test_a_job_that_processes_nothing_yet_is_not_checked_for_retries() -> None:
     script = Scripted(*[ok(job(status="DISCOVERING"))] * 30)
     result = wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": 86_400}, connected(script))
     assert result["stalled"]
     assert not any("messages" in asked for asked in script.asked())
 
 
-def test_of_a_standstill_the_first_and_the_last_look_are_remembered() -> None:
+def test_the_first_and_the_last_poll_of_a_stall_are_kept() -> None:
     """How fast the job once went is then not forgotten, however long it stands."""
     result = wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": 86_400}, stalled_api()[1])
     resume = result["resume"]
@@ -158,17 +156,17 @@ def test_of_a_standstill_the_first_and_the_last_look_are_remembered() -> None:
     assert resume["looks_at_processing"] == resume["polls"] > 2
 
 
-def test_a_stall_is_told_once_though_the_wait_goes_on_from_there() -> None:
+def test_a_stall_is_reported_once_also_after_a_resume() -> None:
     clock = FakeClock()
     _, api = stalled_api(clock)
     params = {"job_id": JOB_ID, "timeout_seconds": 3000}
     resume = wait_for_job.run(params, api)["resume"]
-    told = clock.monotonic()
+    reported_at = clock.monotonic()
     assert wait_for_job.run({**params, "resume": resume}, api)["stalled"]
-    assert clock.monotonic() - told == pytest.approx(3000)
+    assert clock.monotonic() - reported_at == pytest.approx(3000)
 
 
-def test_a_resume_object_of_before_is_still_taken() -> None:
+def test_a_resume_object_of_an_earlier_version_is_accepted() -> None:
     resume = {"version": 1, "job_id": JOB_ID, "polls": 2, "began_at": 5.0, "moved_at": 5.0,
               "looks": [[5.0, 0, 0, "PENDING"]]}  # fmt: skip
     result = wait_for_job.run({"job_id": JOB_ID, "resume": resume}, connected(Scripted(ok(job(status="COMPLETED")))))

@@ -84,7 +84,7 @@ def stamp_of(search: SearchParams, key: str = "case-42", account: str = ACCOUNT)
 
 
 @given(searches(), searches())
-def test_one_request_in_two_spellings_has_one_stamp_and_is_one_job(one: SearchParams, other: SearchParams) -> None:
+def test_one_request_in_two_spellings_has_one_tag_and_one_job(one: SearchParams, other: SearchParams) -> None:
     assert meaning(one.request()) == meaning(other.request())
     assert stamp_of(one) == stamp_of(other)
     expected = ExpectedJob(*[BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=one)] * 2)
@@ -119,7 +119,7 @@ def test_one_request_in_two_spellings_has_one_stamp_and_is_one_job(one: SearchPa
         ({"submissions": True}, {}),
     ],
 )
-def test_another_request_has_another_stamp(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_another_request_has_another_tag(one: dict[str, Any], other: dict[str, Any]) -> None:
     first, second = (SearchParams.model_validate({"final_disposition": "SPAM", **search}) for search in (one, other))
     assert not stamp_of(first).same_request(stamp_of(second))
 
@@ -144,13 +144,13 @@ def test_an_account_id_is_one_in_either_case() -> None:
 
 
 @given(st.text(max_size=60))
-def test_a_normal_form_is_its_own(text: str) -> None:
+def test_a_normal_form_is_unchanged_by_normalizing(text: str) -> None:
     once = normal_form(text)
     assert normal_form(once) == once
 
 
 @pytest.mark.parametrize("key", ["cafe\u0301-42", " case-42"])
-def test_the_stamp_of_an_earlier_version_is_found_by_the_key_as_it_was_spelled(key: str) -> None:
+def test_the_tag_of_an_earlier_version_is_found_by_the_key_as_it_was_spelled(key: str) -> None:
     """Earlier versions digested the key as it came."""
     search = SearchParams(sender="a@shop.example")
     now = stamp_of(search, key)
