@@ -63,7 +63,7 @@ class Context(Protocol):
 def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Run one action. Raises: every PackError, with the error document as its message."""
     try:
-        # The runtime is told to end with SIGTERM: what is half written is removed first.
+        # The runtime ends with SIGTERM. Partial files are removed first.
         with ended_by_signals():
             return run(event, context, SystemClock())
     except PackError as error:
@@ -72,7 +72,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
 
 
 def run(event: Mapping[str, Any], context: Context, clock: Clock) -> dict[str, Any]:
-    """The same with the clock given. Raises: PackError."""
+    """Run one action with this clock. Raises: PackError."""
     configure_log(os.environ, default="json")
     caller_from = read_setting(os.environ, CALLER_FROM)
     action, params = _request(event, behind_gateway=caller_from in OF_API_GATEWAY)

@@ -59,25 +59,25 @@ MakeGate = Callable[[Callable[[], AbstractContextManager[None]], Previews], Gate
 
 
 class OpenGate:
-    """The gate that lets everything pass."""
+    """A gate that lets every step pass."""
 
     def __init__(self) -> None:
         self.thinking: dict[str, float] = {}
 
     def __call__(self, upcoming: local.Upcoming) -> None:
-        """Let it pass."""
+        """Let the step pass."""
 
     def bind(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return them as they are."""
+        """Return the parameters unchanged."""
         return params
 
 
 @dataclass(frozen=True)
 class Terms:
-    """yes: ask nothing. exit_status: exit 8 unless the run's outputs say that all succeeded.
+    """yes: ask nothing. exit_status: exit 8 unless the output `outcome` is succeeded.
 
-    environment: the connection's settings, the process's own unless given. farewell: what to say at Ctrl-C where an
-    interrupted run can't be gone on with. flags: those that give the playbook's inputs, for what an error says of them.
+    environment: the connection's settings; the process's own unless given. farewell: the text at Ctrl-C for a run that
+    can't be resumed. flags: the flags that give the playbook's inputs, which errors name.
     """
 
     yes: bool = False
@@ -88,7 +88,7 @@ class Terms:
 
 
 def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directory: Path | None, terms: Terms) -> int:
-    """Run a playbook from its beginning and give the exit code. Raises: PackError where it can't even begin."""
+    """Run a playbook from its beginning and return the exit code. Raises: PackError if the run can't begin."""
     accept(playbook, inputs)
     if not terms.yes:
         approval.require_person(screen, playbook.steps)
@@ -99,16 +99,16 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
     return _end(screen, outcome, place, terms, thinking)
 
 
-# The exit code of several runs is the first of these that one of them has: what needs a look most comes first.
+# The exit code of several runs is the first of these that a run has: the most urgent comes first.
 WORST_FIRST = (7, 1, 8, 5, 4, 6, 3, 2)
 
 
 def begin_each(
     screen: Screen, playbook: Playbook, each: Sequence[Mapping[str, Any]], directory: Path | None, terms: Terms
 ) -> int:
-    """Run a playbook once for each of several inputs, one after the other, and give the worst exit code.
+    """Run a playbook once for each of several inputs, one after the other, and return the worst exit code.
 
-    directory: holds a directory for each run, 0001 and so on. A run that fails does not stop those behind it.
+    directory: holds a directory for each run, 0001 and so on. A run that fails does not stop the later runs.
     """
     if not terms.yes:
         approval.require_person(screen, playbook.steps)
@@ -130,7 +130,7 @@ def begin_each(
             raise
     screen.say("")
     screen.say(_so_far(codes))
-    # What failed was told on standard error; of a run that succeeded, standard output had all.
+    # Standard error has the failures. Standard output has the result of each run that succeeded.
     return worst_of([code or code_of_success() for code in codes])
 
 
@@ -143,21 +143,21 @@ def _so_far(codes: Sequence[int]) -> str:
 
 
 def worst_of(codes: Sequence[int]) -> int:
-    """Return the exit code that stands for all of them."""
+    """Return the worst of these exit codes."""
     return next((code for code in WORST_FIRST if code in codes), max(codes, default=0))
 
 
 def prepare_start(
     screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directory: Path | None, terms: Terms
 ) -> tuple[Start, Path]:
-    """Return what begins a run, and its directory; say which playbook it is."""
+    """Return the start of a run and its directory, and show the playbook's title."""
     screen.say(f"{playbook.title} ({playbook.id})", STRONG)
     key = temporary_key() if terms.farewell else journal_key(terms.environment)
     return prepare_run(playbook, inputs, directory, key)
 
 
 def resume(screen: Screen, directory: Path, terms: Terms) -> int:
-    """Resume the run in `directory` and return the exit code. Raises: PackError where it can't."""
+    """Resume the run in `directory` and return the exit code. Raises: PackError if it can't be resumed."""
 
     def require_person(steps: Sequence[Step]) -> None:
         if not terms.yes:
@@ -171,9 +171,9 @@ def resume(screen: Screen, directory: Path, terms: Terms) -> int:
 
 
 def choose_gate(screen: Screen, terms: Terms, thinking: dict[str, float], *, resumed: bool = False) -> MakeGate:
-    """Return what makes the gate that asks a person, or that lets everything pass with --yes.
+    """Return a function that makes the gate: one that asks a person, or one that lets every step pass with --yes.
 
-    thinking: is filled with the seconds that the person took to answer, by step.
+    thinking: the function adds the seconds that the person took to answer, by step.
     """
     if terms.yes:
         return lambda _, __: OpenGate()
@@ -187,14 +187,14 @@ def drive(
 ) -> local.Outcome:
     """Run or resume a playbook while a person watches, each action through the gate.
 
-    Raises: typer.Exit at Ctrl-C, after saying how to go on; NotApproved; what the gate raises.
+    Raises: typer.Exit at Ctrl-C, after showing how to resume; NotApproved; the errors of the gate.
     """
     with ExitStack() as stack:
         session = stack.enter_context(
             Session(lambda: EmailSecurity.from_environment(terms.environment), calls=directory / CALLS)
         )
         if connected:
-            # Before the run: without a connection there is no run to leave behind.
+            # Connect before the run, so that a failed connection leaves no run.
             session.connect()
         bar = stack.enter_context(Bar(screen.err)) if screen.live else None
         view = RunView(screen, bar)
@@ -223,12 +223,12 @@ def drive(
 def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms, thinking: Mapping[str, float]) -> int:
     """Show how a run ended and return the exit code."""
     if outcome.resumable and outcome.error is not None and terms.farewell is None:
-        go_on = (
+        resume_help = (
             "Fix the cause. A resumed run keeps its inputs: to change one, begin a new run. To resume: "
             f"{approval.resuming(directory)}"
         )
         outcome = replace(
-            outcome, error={**outcome.error, "help": f"{outcome.error.get('help') or ''} {go_on}".strip()}
+            outcome, error={**outcome.error, "help": f"{outcome.error.get('help') or ''} {resume_help}".strip()}
         )
     if outcome.error is not None:
         outcome = replace(outcome, error=document_in_flags(outcome.error, terms.flags))

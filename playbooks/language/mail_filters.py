@@ -82,7 +82,10 @@ def related_domains(listed: Json, skip_unreadable: bool = False) -> RelatedDomai
 
 
 def clean_percent(by_disposition: Json) -> float:
-    """Compute the percentage of a plan's messages without a harmful verdict (MALICIOUS, SUSPICIOUS, SPOOF, SPAM)."""
+    """Compute the percentage of a plan's messages without a harmful verdict.
+
+    Harmful are MALICIOUS, MALICIOUS-BEC, SUSPICIOUS, SPOOF and SPAM.
+    """
     counts = {verdict: _count(count) for verdict, count in mapping_of(by_disposition).items()}
     clean = sum(count for verdict, count in counts.items() if verdict not in HARMFUL)
     return 100 * clean / max(sum(counts.values()), 1)

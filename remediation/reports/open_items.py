@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from remediation.reports.commands import Command, command, job_command
-from remediation.reports.facts import KNOWN_STATUSES, Job, part, search_flags, text
+from remediation.reports.facts import DESTINATIONS, KNOWN_STATUSES, Job, part, search_flags, text
 from remediation.reports.own_words import Wording
 from remediation.reports.verdict import BAD, BUSY, IDLE, WARN, Tone, count_messages, was_or_were
 
@@ -194,6 +194,10 @@ def _failed_messages(failed: int, job: Job) -> OpenItem:
 def _cancelled_messages(cancelled: int, job: Job) -> OpenItem:
     one = cancelled == 1
     by_id = "release-messages" if job.action == "RELEASE" else "move-messages"
+    # Only a known folder: the text of a Wording is not escaped.
+    folder = job.destination if job.destination in DESTINATIONS else "FOLDER"
+    to_folder = "" if job.action == "RELEASE" else f" --destination {folder}"
+    by_file = f"cfes {by_id} --export cancelled.ndjson{to_folder} --dry-run"
     return OpenItem(
         Wording(f"{count_messages(cancelled)} {was_or_were(cancelled)} cancelled"),
         Wording(
@@ -202,11 +206,14 @@ def _cancelled_messages(cancelled: int, job: Job) -> OpenItem:
             "that was being processed when the job stopped also counts as cancelled."
         ),
         Wording(
-            f"Check the {'message' if one else 'messages'} first. Then run {by_id} with the CANCELLED rows of the "
-            "export, or start a new job for the same search."
+            f"Check the {'message' if one else 'messages'} first: the command exports the CANCELLED "
+            f"{'row' if one else 'rows'}. Then run {by_id} as a dry run: {by_file}. Or start a new job for the same "
+            "search."
         ),
         WARN,
-        command=job_command("export-job-messages", job.job_id, {"status": "CANCELLED"}),
+        command=job_command(
+            "export-job-messages", job.job_id, {"status": "CANCELLED", "destination": "cancelled.ndjson"}
+        ),
         status="CANCELLED",
     )
 

@@ -114,8 +114,9 @@ def run(
     """Run a playbook.
 
     The command asks for confirmation before each step that changes mail. Without a terminal such a playbook needs
-    --yes; otherwise it is not run (exit 2). An interrupted run can be resumed with --resume. If standard output is not
-    a terminal, the run ends with a JSON document: status, outputs, run_id, directory, error.
+    --yes; otherwise it is not run (exit 2). The run saves its state after each step, so you can resume it with
+    --resume. If standard output is not a terminal, the run prints one JSON document: status, outputs, run_id,
+    directory, error.
     """
     screen = Screen(output, verbose=verbose)
     flags: list[InputFlag] = []  # filled once the playbook is read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,3 +100,11 @@ def test_everything_left_undone_is_an_open_item(given: dict[str, Any], titles: l
 def test_the_report_names_how_to_undo_a_job(given: dict[str, Any], words: str | None) -> None:
     found = how_to_undo(job_of(given))
     assert found is None if words is None else words in (found or "")
+
+
+@pytest.mark.parametrize(("destination", "named"), [("DeletedItems", "DeletedItems"), ("<b>x; rm", "FOLDER")])
+def test_the_next_command_for_cancelled_messages_names_only_a_known_folder(destination: str, named: str) -> None:
+    given = job_facts("CANCELLED", completed=5, cancelled=4)
+    found = replace(job_of(given), destination=destination)
+    [item] = [item for item in open_items(given, outcome_of(given, found), found) if item.status == "CANCELLED"]
+    assert f"cfes move-messages --export cancelled.ndjson --destination {named} --dry-run. " in item.advice

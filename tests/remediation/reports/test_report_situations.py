@@ -203,7 +203,10 @@ class TestCommands:
             ("soft_deletion", f"cfes retry-failed-messages --job-id {JOB_ID} --allow-irreversible"),
             ("running", f"cfes wait-for-job --job-id {JOB_ID}"),
             ("unknown_job", f"cfes get-job --job-id {JOB_ID}"),
-            ("cancelled_by_limit", f"cfes export-job-messages --job-id {JOB_ID} --status CANCELLED"),
+            (
+                "cancelled_by_limit",
+                f"cfes export-job-messages --job-id {JOB_ID} --status CANCELLED --destination cancelled.ndjson",
+            ),
             ("incomplete_export", f"cfes export-job-messages --job-id {JOB_ID} --destination rows-again.ndjson"),
             (
                 "failed_discovery",
