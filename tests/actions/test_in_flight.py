@@ -60,7 +60,7 @@ def test_what_was_moved_in_flight_is_restored_and_the_rest_left_alone(
     start_sandbox: Start, connect: Connect, tmp_path: Path
 ) -> None:
     sandbox, api, told = cancelled(start_sandbox, connect, tmp_path / "a.ndjson", moved=1.0)
-    assert any("in flight when the job ended" in warning for warning in told["warnings"])
+    assert any("in progress when the job ended" in warning for warning in told["warnings"])
     moved = set(folders(sandbox))
     assert len(moved) == 4
     dry = restore(api, tmp_path / "a.ndjson", dry_run=True)

@@ -142,6 +142,6 @@ def test_a_run_that_failed_is_returned_and_resumed(
 def test_a_run_that_cannot_begin_raises_and_leaves_nothing(playbook: Path, tmp_path: Path) -> None:
     with pytest.raises(cfes.errors.ParameterError):
         cfes.run_playbook(playbook, {"serach": CAMPAIGN}, directory=tmp_path / "run")
-    with pytest.raises(cfes.errors.PackError, match="no playbook"):
+    with pytest.raises(cfes.errors.PackError, match="unknown playbook"):
         cfes.run_playbook("phish-campaign-prug", {})
     assert not (tmp_path / "run").exists()
