@@ -219,7 +219,7 @@ def _ends_before_other_jobs_can_show(patch: pytest.MonkeyPatch) -> None:
 
 
 def _keeps_a_lost_stamp_to_itself(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(job_settling, "_LOST_STAMP", "{job} {comment}")
+    patch.setattr(job_settling, "_LOST_TAG", "{job} {comment}")
 
 
 def _takes_contradictions_for_refusals(patch: pytest.MonkeyPatch) -> None:
