@@ -89,7 +89,9 @@ def errors() -> str:
 
 def playbook_errors() -> str:
     """Return the table of the error types that playbooks and `cfes` add."""
-    return _errors([kind for kind in error_types() if kind.__module__ != pack_errors.__name__])
+    kinds = [kind for kind in error_types() if kind.__module__ != pack_errors.__name__]
+    # Not in the order of the imports, which differs from process to process.
+    return _errors(sorted(kinds, key=lambda kind: (kind.exit_code, kind.__name__)))
 
 
 def error_types() -> list[type[pack_errors.PackError]]:

@@ -145,4 +145,4 @@ def test_a_count_that_fails_is_no_plain_success(sandbox: RunningSandbox, api: Em
     assert previewed >= 1
     assert (again.exit_code, again.outputs["still_delivered"]) == (8, None)
     assert again.error is not None
-    assert "is not known" in again.error["message"]
+    assert "the API answered 502" in again.error["message"]
