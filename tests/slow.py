@@ -1,50 +1,58 @@
-"""Slow tests: `--quick` leaves them out, and `--write-slow` measures them anew.
+"""Slow test files: `--quick` leaves them out, and `--write-slow` measures them anew.
 
-tests/slow.txt lists each test function that took longer than SLOW_SECONDS of time in all its cases together.
+tests/slow.txt lists the files that are left when the quick ones, by seconds per test, take QUICK_SECONDS together.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
 
 LIST = Path(__file__).with_name("slow.txt")
-SLOW_SECONDS = 0.6
+
+# Two processes share them.
+QUICK_SECONDS = 80.0
 
 _seconds: dict[str, float] = defaultdict(float)
+_tests: Counter[str] = Counter()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="leave out the tests that tests/slow.txt lists")
-    parser.addoption("--write-slow", action="store_true", help="measure the slow tests and write tests/slow.txt")
+    parser.addoption("--quick", action="store_true", help="leave out the files that tests/slow.txt lists")
+    parser.addoption("--write-slow", action="store_true", help="measure the test files and write tests/slow.txt")
 
 
-def function_of(node_id: str) -> str:
-    """Return the test function's ID without the parameters of one case."""
-    return node_id.partition("[")[0]
+def listed() -> list[str]:
+    return LIST.read_text(encoding="utf-8").split()
 
 
-def listed() -> set[str]:
-    return set(LIST.read_text(encoding="utf-8").split())
+def slow_files(seconds: dict[str, float], tests: Counter[str]) -> list[str]:
+    """Return the files that do not fit into QUICK_SECONDS, those with the quickest tests first."""
+    left = QUICK_SECONDS
+    found = []
+    for file in sorted(seconds, key=lambda file: seconds[file] / tests[file]):
+        left -= seconds[file]
+        if left < 0:
+            found.append(file)
+    return sorted(found)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     if not config.getoption("--quick"):
-        return
-    slow = listed()
-    left_out = [item for item in items if function_of(item.nodeid) in slow]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if function_of(item.nodeid) not in slow]
+        return None
+    is_slow = collection_path.is_file() and str(collection_path.relative_to(LIST.parents[1])) in listed()
+    return True if is_slow else None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    _seconds[function_of(report.nodeid)] += report.duration
+    file = report.nodeid.partition("::")[0]
+    _seconds[file] += report.duration
+    _tests[file] += report.when == "call"
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     is_worker = hasattr(session.config, "workerinput")
     if session.config.getoption("--write-slow") and not is_worker:
-        slow = sorted(name for name, seconds in _seconds.items() if seconds > SLOW_SECONDS)
-        LIST.write_text("".join(f"{name}\n" for name in slow), encoding="utf-8")
+        LIST.write_text("".join(f"{file}\n" for file in slow_files(_seconds, _tests)), encoding="utf-8")
