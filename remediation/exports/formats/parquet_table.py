@@ -45,7 +45,7 @@ def write_parquet(lines: Iterable[bytes], write: Callable[[bytes], object]) -> N
     rest = iter(lines)
     with parquet.ParquetWriter(pa.PythonFile(_Sink(write), mode="w"), schema, compression=COMPRESSION) as writer:
         while group := list(itertools.islice(rest, ROWS_IN_A_GROUP)):
-            # Each form of the rows is dropped as soon as the next one exists: together they take 30 MB more at the peak.
+            # Each form of the rows is dropped as soon as the next one exists: together they take 30 MB more.
             whole = pa.array([line.rstrip(b"\n").decode() for line in group], pa.string())
             table = [expected_values(line) or _fitting_values(line) for line in group]
             group.clear()
