@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from actions.contract.catalog import titles
@@ -51,24 +51,6 @@ def _group(action_id: str) -> str:
     if "messages" in action_id:
         return MESSAGES
     return JOBS if action_id.endswith(("-job", "-jobs")) else TOOLS
-
-
-class PlainCommand(TyperCommand):
-    """A command whose help has one section per panel of flags."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        panels: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                usual = "Options"
-                if param.param_type_name == "argument":
-                    # Typer adds the Python type to the name, which tells the user nothing.
-                    usual, record = "Arguments", (param.metavar or record[0], record[1])
-                panels.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(record)
-        for title in sorted(panels, key=lambda panel: panel == "Output"):
-            with formatter.section(title):
-                formatter.write_dl(panels[title])
 
 
 class Commands(TyperGroup):

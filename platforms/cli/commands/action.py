@@ -15,8 +15,8 @@ from actions.contract import catalog
 from actions.contract.action import MISSING, Action
 from actions.contract.streams import jobs_so_far
 from core.errors import ParameterError, Problem
-from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
+from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.inputs.documents import read_object
 from platforms.cli.inputs.flag_words import in_flags, result_in_flags
 from platforms.cli.inputs.flags import FILES_ONLY, SPREAD, Flag, document, flags_of, is_file, typed

@@ -15,8 +15,8 @@ from connectors.connection import Connection
 from core.clock import Clock, SystemClock
 from core.errors import ApprovalRefused, AuthenticationFailed, PackError, ParameterError, PlanRefused
 from core.instants import format_instant
-from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
+from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.commands.policy import VARIABLE, policy_file
 from platforms.cli.inputs.approval_subject import DryRun, read_subject
 from platforms.cli.inputs.documents import read_bytes, read_object

@@ -19,8 +19,8 @@ import typer
 from core.errors import PackError, ParameterError
 from core.quantity import counted
 from platforms.cli import playbook_run
-from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
+from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.commands.sandbox import require_extra
 from platforms.cli.inputs.input_values import InputFlag, inputs_of
 from platforms.cli.views.errors import report_errors

@@ -9,8 +9,8 @@ import typer
 
 from actions.contract.streams import record
 from core.errors import OutputError, ParameterError
-from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
+from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.screen import Screen
 from platforms.published import manifest as pack_manifest

@@ -10,8 +10,8 @@ import typer
 from core.errors import ParameterError
 from platforms.cli import plan_only as planning
 from platforms.cli import playbook_run
-from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
+from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.inputs.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.playbook import show_findings, show_list, show_playbook

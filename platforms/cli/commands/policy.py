@@ -17,8 +17,8 @@ from connectors.connection import environment_variables, read_setting
 from connectors.objects.job import IRREVERSIBLE_DESTINATIONS
 from core.errors import ParameterError, PolicyUnusable
 from core.quantity import counted
-from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
+from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, paragraph, whole
 from platforms.cli.views.palette import STRONG, WARNING

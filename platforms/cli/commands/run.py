@@ -9,9 +9,9 @@ import typer
 from actions.contract import catalog
 from actions.contract.streams import require_reader
 from core.errors import ParameterError
-from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
 from platforms.cli.commands.action import interrupted, watching
+from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.inputs.documents import read_object
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.screen import Screen

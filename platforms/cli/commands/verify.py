@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from platforms.cli.command_list import PlainCommand
 from platforms.cli.commands import options
+from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.inputs.documents import read_bytes
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, paragraph, whole
