@@ -14,7 +14,7 @@ class FakeClock:
     ) -> None:
         self._start = datetime.fromisoformat(start).astimezone(UTC)
         self._seconds = 0.0
-        self._moved = moved
+        self.moved = moved
         self.slept: list[float] = []
 
     def now(self) -> datetime:
@@ -29,5 +29,9 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self._seconds += seconds
-        if self._moved is not None:
-            self._moved(seconds)
+        if self.moved is not None:
+            self.moved(seconds)
+
+    def set_forward(self, **by: float) -> None:
+        """Set the wall clock forward, as an administrator does: the monotonic clock does not notice."""
+        self._start += timedelta(**by)

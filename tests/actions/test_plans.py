@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -329,7 +328,7 @@ class TestClocksThatJump:
     def test_a_plan_from_the_future_is_refused(self, sandbox: RunningSandbox, connect: Connect) -> None:
         ahead, here = connect(sandbox), connect(sandbox)
         assert isinstance(ahead.clock, FakeClock)
-        ahead.clock._start += timedelta(hours=3)
+        ahead.clock.set_forward(hours=3)
         search = {**CAMPAIGN, "end": format_instant(here.clock.now())}
         plan = preview(ahead, search_params=search)
         with pytest.raises(PlanRefused, match="is in the future"):
@@ -340,7 +339,7 @@ class TestClocksThatJump:
         here = connect(sandbox)
         plan = preview(here)
         assert isinstance(here.clock, FakeClock)
-        here.clock._start += timedelta(hours=25)
+        here.clock.set_forward(hours=25)
         with pytest.raises(PlanRefused, match="older than 24 h"):
             create(here, plan=plan)
 
@@ -350,7 +349,7 @@ class TestClocksThatJump:
         here = connect(sandbox)
         plan = preview(here)
         assert isinstance(here.clock, FakeClock)
-        here.clock._start += timedelta(hours=20)
+        here.clock.set_forward(hours=20)
         made = create(here, plan=plan)
         job = made["job"]["search_params"]
         assert (job["start"], job["end"]) == (plan["search_params"]["start"], plan["search_params"]["end"])
@@ -360,7 +359,7 @@ class TestClocksThatJump:
         plan = preview(here)
         made = create(here, plan=plan)
         assert isinstance(here.clock, FakeClock)
-        here.clock._start += timedelta(days=30)
+        here.clock.set_forward(days=30)
         assert create(here, plan=plan)["job_id"] == made["job_id"]
 
 

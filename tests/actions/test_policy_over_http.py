@@ -465,7 +465,7 @@ class TestPlansAndApprovals:
         plan = preview(api)
         made = create(api, plan=plan, approvals=[self.given(api, plan, "bob", BOB)])
         assert isinstance(api.clock, FakeClock)
-        api.clock._start += timedelta(days=2)
+        api.clock.set_forward(days=2)
         assert create(api, plan=plan)["job_id"] == made["job_id"]
 
 

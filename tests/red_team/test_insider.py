@@ -194,7 +194,7 @@ class TestDiscovery:
             advance(moved)
 
         added: list[bool] = []
-        api.clock._moved = more_mail  # type: ignore[attr-defined]
+        api.clock.moved = more_mail  # type: ignore[attr-defined]
         made = create(api, plan=plan)
         assert added
         assert (made["status"], made["tripwire"]["tripped"]) == ("CANCELLED", True)
@@ -256,7 +256,7 @@ class TestDiscovery:
             made = create(api, plan=plan, wait_follows=True)
             limit = {"max_messages": 5}
         else:
-            api.clock._moved = find_more  # type: ignore[attr-defined]
+            api.clock.moved = find_more  # type: ignore[attr-defined]
         sandbox.state.faults.add("cancelBulkJob", "status", times=50, status=403)
         with pytest.raises(PackError, match="could not be cancelled") as caught:
             create(api, plan=plan, **limit)
