@@ -14,7 +14,7 @@ FILES = ("manifest.json", "docs/manifest.schema.json", "examples")
 
 
 class OnePackage(BuildHookInterface[Any]):
-    """Adds what stands beside `cfes/` in the checkout."""
+    """Adds the folders beside `cfes/` in the checkout."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add it to the wheel. version: "editable" for an install that copies nothing."""

@@ -68,7 +68,9 @@ class Params(ActionParams):
     approvals: Approvals | None = Field(
         None, max_length=10, description="For the bundle: the approvals that the job was made with."
     )
-    resume: Resume | None = Field(None, description="The `resume` object of the result before, to go on from there.")
+    resume: Resume | None = Field(
+        None, description="The `resume` object of the previous result or error, to continue the export."
+    )
 
 
 class Result(ActionResult):

@@ -1,7 +1,7 @@
 """Preview a bulk job: what its search finds, whom it reaches, what would refuse it. Returns the plan that binds it.
 
 Remote operation: GET /accounts/{account_id}/email-security/investigate, page by page; nothing is changed.
-The plan is handed over to create-move-job or release-job, which count again, and to wait-for-job, which cancels a job
+Pass the plan to create-move-job or release-job, which count again, and to wait-for-job, which cancels a job
 that discovers more.
 """
 

@@ -58,8 +58,8 @@ class Result(ActionResult):
     file: WrittenFile
     text: str | None = Field(
         None,
-        description="With `format: summary` the summary itself, safe to post: text out of messages is no link, mention "
-        "or markup in it. Else null.",
+        description="With `format: summary` the summary itself, safe to post: text from messages is never a link, "
+        "mention or markup in it. Else null.",
     )
 
 

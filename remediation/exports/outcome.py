@@ -62,6 +62,6 @@ class Exported:
 
     def document(self) -> dict[str, Any]:
         """Return the outcome as a bundle records it: without what lies in files of its own or is not known yet."""
-        told = ("job_id", "done", "written", "complete", "expected", "missing", "duplicates_dropped")
+        counts = ("job_id", "done", "written", "complete", "expected", "missing", "duplicates_dropped")
         more = ("counts_by_status", "snapshot", "job", "pseudonyms", "warnings")
-        return {name: getattr(self, name) for name in (*told, *more)}
+        return {name: getattr(self, name) for name in (*counts, *more)}
