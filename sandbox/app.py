@@ -1,5 +1,6 @@
 """The ASGI application: the routes behind the edge."""
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,20 +20,25 @@ from sandbox.routes.documents import document
 
 def create_app(account: Account, connections: Connections | None = None) -> Edge:
     """Return the fake API of an account as an ASGI application. Faults that close connections need `connections`."""
+    return Edge(_routes(), account, connections or Connections())
+
+
+@functools.cache
+def _routes() -> FastAPI:
+    """Return the routes. All sandboxes of a process share them: building them takes longer than a start needs."""
     app = FastAPI(
         openapi_url=None,
         redirect_slashes=False,
         # One schema for a type in requests and responses: a field with a default may be missing in both.
         separate_input_output_schemas=False,
     )
-    app.state.account = account
     for routes in (bulk, messages, message, tokens, control):
         app.include_router(routes.router)
     app.add_exception_handler(ApiError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     app.add_exception_handler(HTTPException, _refuse_unreadable)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
-    return Edge(app, account, connections or Connections())
+    return app
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

@@ -38,6 +38,7 @@ class Edge:
         self._connections = connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["account"] = self._account
         if scope["type"] != "http" or scope["path"].startswith(CONTROL_PATH + "/"):
             await self._app(scope, receive, send)
             return

@@ -23,7 +23,7 @@ PER_PAGE = DEFAULT_PER_PAGE
 
 
 def account_of(request: Request) -> Account:
-    account: Account = request.app.state.account
+    account: Account = request.scope["account"]
     return account
 
 
