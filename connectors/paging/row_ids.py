@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Hashable, Iterable, Sequence
+from itertools import pairwise, repeat
+from operator import add
 
 _BUCKETS = 1 << 13
 _LAST_BUCKET = _BUCKETS - 1
@@ -25,7 +27,7 @@ class RowIds:
         # The IDs of each bucket in their order: the packed ones, with all buckets in a row, then the fresh ones.
         self._packed = bytearray()
         self._starts = array("q", bytes(8 * (_BUCKETS + 1)))
-        self._fresh = [bytearray() for _ in range(_BUCKETS)]
+        self._fresh: list[bytes | bytearray] = [b""] * _BUCKETS
         self._count = 0
         self._most_fresh = fresh
 
@@ -45,7 +47,10 @@ class RowIds:
                 _has(packed, short, start, end) or _has(fresh, short, 0, len(fresh))
             )
             if is_new:
-                fresh += short
+                if fresh:
+                    fresh += short
+                else:
+                    buckets[bucket] = bytearray(short)
                 self._count += 1
             found.append(is_new)
         if self._count * _BYTES - len(self._packed) >= self._most_fresh * _BYTES:
@@ -62,8 +67,8 @@ class RowIds:
 
     def mark(self) -> Sequence[int]:
         """Return a mark of the present state, for `since`."""
-        starts = self._starts
-        return array("q", (starts[b + 1] - starts[b] + len(fresh) for b, fresh in enumerate(self._fresh)))
+        packed = (end - start for start, end in pairwise(self._starts)) if self._packed else repeat(0)
+        return array("q", map(add, packed, map(len, self._fresh)))
 
     def since(self, mark: Sequence[int], row_ids: Iterable[Hashable]) -> list[bool]:
         """Return for each ID whether it was added after the mark."""
@@ -89,8 +94,8 @@ class RowIds:
             self._starts[bucket + 1] = end
             start = end - len(fresh) - (old_end - old_start)
             packed[start:end] = packed[old_start:old_end] + fresh
-            self._fresh[bucket] = bytearray()
             old_end, end = old_start, start
+        self._fresh = [b""] * _BUCKETS
 
 
 class PassIds:
@@ -144,7 +149,7 @@ def _hashes(row_ids: Iterable[Hashable]) -> tuple[array[int], bytes]:
     return hashes, hashes.tobytes()
 
 
-def _has(known: bytearray, short: bytes, start: int, end: int) -> bool:
+def _has(known: bytes | bytearray, short: bytes, start: int, end: int) -> bool:
     at = known.find(short, start, end)
     # A match across two entries is not an entry.
     while at > 0 and at % _BYTES:

@@ -30,6 +30,7 @@ from tests.playbooks.conftest import KEY
 from tests.remediation.guardrails.test_approval import BOB, private_pem, public_pem
 
 PLAYBOOKS = library.available()
+BY_ID = {playbook.id: playbook for playbook in PLAYBOOKS}
 
 # Those that answer an alert with one job; their tests name their steps.
 ANSWERS = ("phish-campaign-purge", "false-positive-release")
@@ -79,7 +80,7 @@ def test_the_steps_that_the_documentation_binds_to_a_plan_have_no_finding() -> N
 
 
 def run(playbook_id: str, given: dict[str, Any], api: EmailSecurity, directory: Path, act: Act | None = None) -> Any:
-    playbook = library.find(playbook_id)
+    playbook = BY_ID[playbook_id]
     return local.run(
         playbook,
         accept(playbook, given),
