@@ -11,16 +11,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO, get_args
+from typing import Any, Literal, TextIO, get_args, get_origin
 
 from sandbox.campaign import BadAlertError
 from sandbox.clock import DAY, iso, parse_instant
-from sandbox.contract.values import Disposition
-from sandbox.job_life import Pace
-from sandbox.jobs import RowOrder
 from sandbox.mail_files import NoMailError
 from sandbox.server import CannotListenError, RunningSandbox, start
-from sandbox.settings import BadSettingsError, Settings
+from sandbox.settings import BadSettingsError, Flag, Pace, Settings, flag_name
 
 # Nothing was changed, and it is safe to run again: the same exit code as that of `cfes`.
 CANNOT_WRITE = 6
@@ -180,7 +177,6 @@ def _instant(text: str) -> int:
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    usual, pace = Settings(), Pace()
     parser = argparse.ArgumentParser(
         prog=program,
         description="Serve a fake of the Cloudflare Email Security API on this machine. "
@@ -188,62 +184,27 @@ def _parser(program: str) -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    where = parser.add_argument_group("network")
-    where.add_argument("--host", default=usual.host, help="address to listen on")
-    where.add_argument("--port", type=int, default=usual.port, help="port; 0 selects a free one")
-    where.add_argument("--account-id", default=usual.account_id, help="ID of the only account")
-    mail = parser.add_argument_group("mail")
-    mail.add_argument("--seed", type=int, default=usual.seed, help="the same seed creates the same mail")
-    mail.add_argument("--messages", type=int, help="number of messages (default: 2000, with --mbox 0)")
-    mail.add_argument("--alert", type=Path, help="Logpush email_security_alerts record to create a campaign from")
-    mail.add_argument("--campaign-size", type=int, default=usual.campaign_size, help="messages of the campaign")
-    mail.add_argument("--late-copies", type=int, default=usual.late_copies, help="copies that arrive after the start")
-    mail.add_argument("--late-every", type=float, default=usual.late_every, help="seconds between late copies")
-    mail.add_argument("--mbox", type=Path, help="real mail: an mbox, a Maildir, a folder of .eml files, or one")
-    mail.add_argument("--mbox-disposition", choices=get_args(Disposition), help="verdict on all mail of --mbox")
-    time = parser.add_argument_group("clock")
-    time.add_argument(
-        "--at", type=_instant, help="start time of the clock (default: 30 minutes after the alert, or now)"
-    )
-    time.add_argument("--manual-clock", action="store_true", help="advance time only by POST /_sandbox/clock")
-    end = parser.add_argument_group("exit")
-    end.add_argument(
+    group = parser.add_argument_group("exit")
+    group.add_argument(
         "--until-stdin-closes", action="store_true", help="also exit when standard input closes (the parent ends)"
     )
-    limits = parser.add_argument_group("rate limit")
-    limits.add_argument("--quota", type=int, default=usual.quota, help="calls per window")
-    limits.add_argument("--window", type=int, default=usual.window, help="length of the window in seconds")
-    jobs = parser.add_argument_group("jobs and searches")
-    jobs.add_argument("--start-delay", type=float, default=pace.start_delay, help="seconds a job stays PENDING")
-    jobs.add_argument("--discover-rate", type=float, default=pace.discover_rate, help="rows discovered per second")
-    jobs.add_argument("--process-rate", type=float, default=pace.process_rate, help="rows processed per second")
-    jobs.add_argument(
-        "--retry-delay", type=float, default=pace.retry_delay, help="seconds before a retry, times the attempts so far"
-    )
-    jobs.add_argument("--max-retries", type=int, default=pace.max_retries, help="retries of a row")
-    jobs.add_argument(
-        "--permanent-failures",
-        type=float,
-        default=usual.permanent_failures,
-        help="fraction of rows that fail permanently",
-    )
-    jobs.add_argument(
-        "--transient-failures",
-        type=float,
-        default=usual.transient_failures,
-        help="fraction of rows that fail at the first attempt",
-    )
-    jobs.add_argument(
-        "--moved-in-flight",
-        type=float,
-        default=pace.moved_in_flight,
-        help="fraction of the messages in progress when a job is cancelled that are still moved",
-    )
-    jobs.add_argument("--row-order", choices=get_args(RowOrder), default=usual.row_order, help="order of a job's rows")
-    jobs.add_argument(
-        "--slow-search-seconds",
-        type=float,
-        default=usual.slow_search_seconds,
-        help="seconds during which a search answers 202",
-    )
+    for settings in (Settings, Pace):
+        for name, declared, flag in Flag.of(settings):
+            group = parser.add_argument_group(flag.group) if flag.group else group
+            default = settings.__dataclass_fields__[name].default
+            options: dict[str, Any] = {
+                "default": argparse.SUPPRESS if default is None else default,
+                "help": flag.description,
+            }
+            group.add_argument(f"--{flag_name(name)}", **options | _parsing(name, declared))
     return parser
+
+
+def _parsing(name: str, declared: Any) -> dict[str, Any]:
+    """Return how the parser reads a setting. declared: its type, which may be optional."""
+    if declared is bool:
+        return {"action": "store_true"}
+    literals = [kind for kind in (declared, *get_args(declared)) if get_origin(kind) is Literal]
+    if literals:
+        return {"choices": get_args(literals[0])}
+    return {"type": _instant if name == "at" else (get_args(declared) or (declared,))[0]}

@@ -34,34 +34,19 @@ Faults of the network (at most one per call):
 
 import threading
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sandbox import envelope
 from sandbox.operations import OPERATION_IDS, UNKNOWN
 
-Kind = Literal[
-    "drop_before",
-    "drop_after",
-    "delay",
-    "status",
-    "html",
-    "truncate",
-    "cut_json",
-    "rate_limit",
-    "success_false",
-    "address_denied",
-    "empty_page",
-    "shift_rows",
-    "repeat_page",
-    "cursor",
-    "slow_search",
-    "notice",
-    "rewrite",
-    "fail_job",
-    "lag",
+_BrokenKind = Literal["drop_before", "drop_after", "delay", "truncate", "cut_json"]
+_ReplacedKind = Literal["status", "html", "rate_limit", "success_false", "address_denied"]
+_ShapedKind = Literal[
+    "empty_page", "shift_rows", "repeat_page", "cursor", "slow_search", "notice", "rewrite", "fail_job", "lag"
 ]
+Kind = _BrokenKind | _ReplacedKind | _ShapedKind
 
 # The fields of each kind in addition to operation, kind, times and after, with their defaults.
 _DEFAULTS: Final[dict[Kind, dict[str, Any]]] = {
@@ -91,20 +76,7 @@ _DEFAULTS: Final[dict[Kind, dict[str, Any]]] = {
     "fail_job": {"rows": 0},
     "lag": {"seconds": 30.0},
 }
-_WIRE: Final[frozenset[Kind]] = frozenset(
-    {
-        "drop_before",
-        "drop_after",
-        "delay",
-        "status",
-        "html",
-        "truncate",
-        "cut_json",
-        "rate_limit",
-        "success_false",
-        "address_denied",
-    }
-)
+_WIRE: Final = frozenset((*get_args(_BrokenKind), *get_args(_ReplacedKind)))
 _LASTING: Final[frozenset[Kind]] = frozenset({"cursor", "lag", "repeat_page"})
 _ONLY_FOR: Final[dict[Kind, frozenset[str]]] = {
     "slow_search": frozenset({"searchMessages"}),

@@ -2,9 +2,12 @@
 
 Discovery runs the job's own search, row by row. So it also finds messages that arrived after a preview or during the
 discovery. Processing starts after discovery. Their speeds are settings, because the API documents neither.
+
+A row with a temporary failure is retried after `Pace.retry_delay` times its attempts so far, at most `max_retries`
+times. Of the rows whose attempt is in progress when a job ends, the fraction `moved_in_flight` is still moved or
+released.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -14,6 +17,7 @@ from sandbox.delivery import Delivery, Outcome
 from sandbox.identifiers import fraction
 from sandbox.jobs import Job, JobMessage, JobOrder, JobStatus
 from sandbox.search import find
+from sandbox.settings import Pace
 from sandbox.tenant import Tenant
 
 _LANES: Final = 4
@@ -25,23 +29,6 @@ class JobEndedError(Exception):
 
 class JobRunningError(Exception):
     """The job still runs and can't be deleted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """The speed of jobs: rates in rows per second, delays in seconds.
-
-    A row with a temporary failure is retried after `retry_delay` times its attempts so far, at most `max_retries`
-    times. Of the rows whose attempt is in progress when a job ends, the fraction `moved_in_flight` is still moved or
-    released.
-    """
-
-    start_delay: float = 1.0
-    discover_rate: float = 200.0
-    process_rate: float = 100.0
-    retry_delay: float = 2.0
-    max_retries: int = 3
-    moved_in_flight: float = 0.5
 
 
 class JobBoard:

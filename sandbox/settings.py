@@ -1,85 +1,103 @@
-"""The settings of a sandbox. The flags of the command line have the same names and defaults."""
+"""The settings of a sandbox. Each one is also a flag of the command line, with the same name and default."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, NamedTuple, get_origin, get_type_hints
 
 from sandbox.clock import Instant
-from sandbox.job_life import Pace
+from sandbox.contract.values import Disposition
 from sandbox.jobs import RowOrder
 
 ACCOUNT_ID: Final = "023e105f4ecef8ad9ca31a8372d0c353"
+
+_LARGEST: Final = 1e9
 
 
 class BadSettingsError(ValueError):
     """A setting is invalid; the message names it."""
 
 
+class Flag(NamedTuple):
+    """The flag of a setting: its help, its lower bound (inclusive or exclusive), and the group that it begins."""
+
+    description: str
+    least: int | None = None
+    above: int | None = None
+    group: str = ""
+
+    @staticmethod
+    def of(settings: type[Any]) -> Iterator[tuple[str, Any, "Flag"]]:
+        """Yield name, type and flag of each setting that has a flag."""
+        for name, hint in get_type_hints(settings, include_extras=True).items():
+            if get_origin(hint) is Annotated:
+                yield name, hint.__origin__, hint.__metadata__[0]
+
+
+def flag_name(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _check_bounds(settings: Any) -> None:
+    """Raise BadSettingsError for a number out of bounds."""
+    for name, _, flag in Flag.of(type(settings)):
+        value = getattr(settings, name) or 0
+        if flag.above is not None and not flag.above < value <= _LARGEST:
+            raise BadSettingsError(f"{flag_name(name)} must be more than {flag.above}, and at most {_LARGEST:.0f}")
+        if flag.least is not None and not flag.least <= value <= _LARGEST:
+            raise BadSettingsError(f"{flag_name(name)} must be {flag.least} or more, and at most {_LARGEST:.0f}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The settings of a sandbox.
+class Pace:
+    """The speed of jobs: rates in rows per second, delays in seconds."""
 
-    - `seed`: the seed of everything random.
-    - `messages`: the number of generated messages; None means 2,000, or 0 with `mbox`.
-    - `alert`: a Logpush alert (path or JSON object) to create a campaign of `campaign_size` messages from. In addition,
-      `late_copies` arrive after the start, one every `late_every` seconds.
-    - `mbox`: real mail; `mbox_disposition` is the verdict on all of it.
-    - `at`: the start time of the clock. Default: 30 minutes after the alert, else now (or, with `manual_clock`, a fixed
-      date).
-    - `quota` and `window`: the rate limit, in calls and seconds.
-    - `permanent_failures`, `transient_failures`: the fractions (0 to 1) of copies that fail always, or at first.
-    - `slow_search_seconds`: if not 0, each search first answers 202, and has its result after this time.
-    - `row_order`: the order of a job's rows; with `recent`, rows move between pages while the job runs.
-    """
-
-    seed: int = 7
-    messages: int | None = None
-    account_id: str = ACCOUNT_ID
-    host: str = "127.0.0.1"
-    port: int = 0
-    alert: Path | Mapping[str, Any] | None = None
-    campaign_size: int = 420
-    late_copies: int = 0
-    late_every: float = 5.0
-    mbox: Path | None = None
-    mbox_disposition: str | None = None
-    at: Instant | None = None
-    manual_clock: bool = False
-    quota: int = 1200
-    window: int = 300
-    pace: Pace = field(default_factory=Pace)
-    permanent_failures: float = 0.02
-    transient_failures: float = 0.03
-    slow_search_seconds: float = 0.0
-    row_order: RowOrder = "discovery"
+    start_delay: Annotated[float, Flag("seconds a job stays PENDING", least=0)] = 1.0
+    discover_rate: Annotated[float, Flag("rows discovered per second", above=0)] = 200.0
+    process_rate: Annotated[float, Flag("rows processed per second", above=0)] = 100.0
+    retry_delay: Annotated[float, Flag("seconds before a retry, times the attempts so far", least=0)] = 2.0
+    max_retries: Annotated[int, Flag("retries of a row", least=0)] = 3
+    moved_in_flight: Annotated[
+        float, Flag("fraction of the messages in progress when a job is cancelled that are still moved", least=0)
+    ] = 0.5
 
     def __post_init__(self) -> None:
-        positive = {
-            "quota": self.quota,
-            "window": self.window,
-            "campaign-size": self.campaign_size,
-            "discover-rate": self.pace.discover_rate,
-            "process-rate": self.pace.process_rate,
-            "late-every": self.late_every,
-        }
-        not_negative = {
-            "messages": self.messages or 0,
-            "late-copies": self.late_copies,
-            "start-delay": self.pace.start_delay,
-            "retry-delay": self.pace.retry_delay,
-            "max-retries": self.pace.max_retries,
-            "slow-search-seconds": self.slow_search_seconds,
-            "permanent-failures": self.permanent_failures,
-            "transient-failures": self.transient_failures,
-            "moved-in-flight": self.pace.moved_in_flight,
-        }
-        for name, value in positive.items():
-            if not 0 < value <= 1e9:
-                raise BadSettingsError(f"{name} must be more than 0, and at most 1000000000")
-        for name, value in not_negative.items():
-            if not 0 <= value <= 1e9:
-                raise BadSettingsError(f"{name} must be 0 or more, and at most 1000000000")
+        _check_bounds(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of a sandbox. `alert` may also be a JSON object."""
+
+    host: Annotated[str, Flag("address to listen on", group="network")] = "127.0.0.1"
+    port: Annotated[int, Flag("port; 0 selects a free one")] = 0
+    account_id: Annotated[str, Flag("ID of the only account")] = ACCOUNT_ID
+    seed: Annotated[int, Flag("the same seed creates the same mail", group="mail")] = 7
+    messages: Annotated[int | None, Flag("number of messages (default: 2000, with --mbox 0)", least=0)] = None
+    alert: Annotated[
+        Path | Mapping[str, Any] | None, Flag("Logpush email_security_alerts record to create a campaign from")
+    ] = None
+    campaign_size: Annotated[int, Flag("messages of the campaign", above=0)] = 420
+    late_copies: Annotated[int, Flag("copies that arrive after the start", least=0)] = 0
+    late_every: Annotated[float, Flag("seconds between late copies", above=0)] = 5.0
+    mbox: Annotated[Path | None, Flag("real mail: an mbox, a Maildir, a folder of .eml files, or one")] = None
+    mbox_disposition: Annotated[Disposition | None, Flag("verdict on all mail of --mbox")] = None
+    at: Annotated[
+        Instant | None, Flag("start time of the clock (default: 30 minutes after the alert, or now)", group="clock")
+    ] = None
+    manual_clock: Annotated[bool, Flag("advance time only by POST /_sandbox/clock")] = False
+    quota: Annotated[int, Flag("calls per window", above=0, group="rate limit")] = 1200
+    window: Annotated[int, Flag("length of the window in seconds", above=0)] = 300
+    permanent_failures: Annotated[
+        float, Flag("fraction of rows that fail permanently", least=0, group="jobs and searches")
+    ] = 0.02
+    transient_failures: Annotated[float, Flag("fraction of rows that fail at the first attempt", least=0)] = 0.03
+    row_order: Annotated[RowOrder, Flag("order of a job's rows; with recent, rows move between pages")] = "discovery"
+    slow_search_seconds: Annotated[float, Flag("seconds during which a search answers 202", least=0)] = 0.0
+    pace: Pace = field(default_factory=Pace)
+
+    def __post_init__(self) -> None:
+        _check_bounds(self)
         if self.permanent_failures + self.transient_failures > 1:
             raise BadSettingsError("permanent-failures and transient-failures must be at most 1 in total")
         if not 0 <= self.port <= 65535:

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from sandbox.account import Account
-from sandbox.job_life import Pace
 from sandbox.message import Sender
 from sandbox.server import RunningSandbox
+from sandbox.settings import Pace
 
 Run = Callable[..., RunningSandbox]
 Connect = Callable[..., httpx.Client]
