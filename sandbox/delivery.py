@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from sandbox.clock import Instant
 from sandbox.identifiers import fraction
-from sandbox.message import QUARANTINED, RELEASED, LogEntry, Message
+from sandbox.message import DELIVERED, MOVED, QUARANTINED, RELEASED, LogEntry, Message
 from sandbox.tenant import Tenant
 
 MESSAGE_NOT_FOUND: Final = "Message not found"
@@ -70,15 +70,12 @@ class Delivery:
     ) -> Outcome:
         """Try to move one copy to `folder`, or to release it. Success changes the tenant."""
         trouble = self._trouble(operation, message, recipient, tries_before)
+        # Each attempt has an entry in the action log, with its destination folder.
+        logged, status = ("MOVE", MOVED) if operation == "MOVE" else (RELEASED, DELIVERED)
         if trouble is not None:
-            # Each attempt has an entry in the action log, with its destination folder.
-            logged = "MOVE" if operation == "MOVE" else RELEASED
             message.note(LogEntry(at, logged, recipient, folder, requested_by, trouble.reason))
             return trouble
-        if operation == "MOVE":
-            self._tenant.move(message, recipient, folder, at, requested_by)
-        else:
-            self._tenant.release(message, recipient, at, requested_by)
+        message.record(LogEntry(at, logged, recipient, folder, requested_by), status)
         self.done.append(
             Done(
                 at=at,

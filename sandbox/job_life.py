@@ -13,9 +13,10 @@ from typing import Final
 
 from sandbox.agenda import Agenda
 from sandbox.clock import SECOND, Instant
+from sandbox.contract.values import JobStatus
 from sandbox.delivery import Delivery, Outcome
 from sandbox.identifiers import fraction
-from sandbox.jobs import Job, JobMessage, JobOrder, JobStatus
+from sandbox.jobs import Job, JobMessage, JobOrder
 from sandbox.search import find
 from sandbox.settings import Pace
 from sandbox.tenant import Tenant

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from sandbox.clock import Instant, iso
+from sandbox.contract.values import JobStatus, MessageStatus
 from sandbox.delivery import MESSAGE_NOT_FOUND, Operation
 from sandbox.end_of_life import DECEMBER, NOVEMBER, until
 from sandbox.message import Message
@@ -12,8 +13,6 @@ from sandbox.message_details import message_details
 from sandbox.search import Criteria
 from sandbox.tenant import Tenant
 
-JobStatus = Literal["PENDING", "DISCOVERING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"]
-MessageStatus = Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED", "SKIPPED"]
 RowOrder = Literal["discovery", "recent"]
 
 ENDED: Final[frozenset[JobStatus]] = frozenset({"COMPLETED", "FAILED", "CANCELLED"})

@@ -5,11 +5,12 @@ from bisect import bisect_right, insort_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import Any
 
 from sandbox import identifiers
 from sandbox.clock import Instant
 from sandbox.identifiers import Identifiers
-from sandbox.message import CLEAN, DELIVERED, MOVED, RELEASED, Attachment, LogEntry, Message, Sender
+from sandbox.message import CLEAN, Message
 
 # More new mails than this are sorted together with all others; fewer are inserted one by one.
 _MOST_PUT_IN_PLACE = 1000
@@ -32,46 +33,15 @@ class Tenant:
         self._by_recipient: dict[str, list[Message]] = defaultdict(list)
         self._by_named_id: dict[str, list[Message]] = defaultdict(list)
 
-    def add(
-        self,
-        *,
-        time: Instant,
-        sender: Sender,
-        subject: str,
-        recipients: tuple[str, ...],
-        disposition: str = CLEAN,
-        status: str = DELIVERED,
-        links: tuple[str, ...] = (),
-        attachments: tuple[Attachment, ...] = (),
-        submission: bool = False,
-        to: tuple[str, ...] | None = None,
-        postfix_id: str | None = None,
-        message_id: str | None = None,
-        alert_id: str | None = None,
-    ) -> Message:
-        """Deliver a mail to the recipients' mailboxes. It is visible from `time`."""
-        message = Message(
-            number=len(self.messages),
-            time=time,
-            sender=sender,
-            subject=subject,
-            recipients=recipients,
-            disposition=disposition,
-            status=status,
-            links=links,
-            attachments=attachments,
-            submission=submission,
-            to=to,
-            postfix_id=postfix_id,
-            message_id=message_id,
-            alert_id=alert_id,
-        )
+    def add(self, **fields: Any) -> Message:
+        """Deliver a mail with these fields of `Message`. It is visible from its `time`."""
+        message = Message(number=len(self.messages), **fields)
         self.messages.append(message)
         self.found.clear()
-        self._by_sender[sender.address.casefold()].append(message)
-        for recipient in recipients:
+        self._by_sender[message.sender.address.casefold()].append(message)
+        for recipient in message.recipients:
             self._by_recipient[recipient.casefold()].append(message)
-        for named in {message_id, alert_id} - {None}:
+        for named in {message.message_id, message.alert_id} - {None}:
             self._by_named_id[str(named)].append(message)
         return message
 
@@ -166,11 +136,3 @@ class Tenant:
 
     def to_recipient(self, address: str) -> list[Message]:
         return self._by_recipient.get(address.casefold(), [])
-
-    # Changes after delivery
-
-    def move(self, message: Message, recipient: str, folder: str, at: Instant, requested_by: str) -> None:
-        message.record(LogEntry(at, "MOVE", recipient, folder, requested_by), MOVED)
-
-    def release(self, message: Message, recipient: str, at: Instant, requested_by: str) -> None:
-        message.record(LogEntry(at, RELEASED, recipient, "Inbox", requested_by), DELIVERED)

@@ -274,7 +274,7 @@ CHECKS: dict[str, Callable[[str, Path], None]] = {
     "page", [page for page in TAUGHT if any(block.runs for block in read_blocks(page))], ids=name_of
 )
 def test_the_commands_of_a_page_run(page: Path, commands: str, tmp_path: Path) -> None:
-    from sandbox.job_life import Pace  # noqa: PLC0415
+    from sandbox.settings import Pace  # noqa: PLC0415
 
     now = datetime.now(UTC)
     alert = json.loads((ROOT / "examples" / "alert.json").read_text())

@@ -11,8 +11,8 @@ import pytest
 
 from actions import create_move_job, release_job
 from connectors.email_security import EmailSecurity
-from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
+from sandbox.settings import Pace
 from tests.actions.workers import LAG_SECONDS, Call, Start, Worker
 from tests.middlebox import Halt, middlebox
 

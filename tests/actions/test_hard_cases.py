@@ -34,8 +34,8 @@ from core.errors import (
     PermissionDenied,
     ServiceUnavailable,
 )
-from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
+from sandbox.settings import Pace
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import JOB_ID, Scripted, connected, job, ok, refused

@@ -22,9 +22,9 @@ from actions.shapes.example_job import JOB_ID
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
 from core.errors import NotRestorable
-from sandbox.job_life import Pace
 from sandbox.message import Sender
 from sandbox.server import RunningSandbox
+from sandbox.settings import Pace
 from tests.actions.named_messages import SMOOTH, delivered, folders, sent
 
 Start = Callable[..., RunningSandbox]

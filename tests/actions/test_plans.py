@@ -26,8 +26,8 @@ from core.errors import (
 )
 from core.instants import format_instant
 from sandbox.clock import SECOND
-from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
+from sandbox.settings import Pace
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN
 

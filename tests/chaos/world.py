@@ -17,9 +17,8 @@ from connectors.objects.message_change import MOST_IDS
 from remediation.messages import batches as message_batches
 from remediation.stamp import Stamp
 from sandbox.account import open_account
-from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox, start
-from sandbox.settings import Settings
+from sandbox.settings import Pace, Settings
 from tests.chaos.bad_days import Fields
 from tests.chaos.odd_service import OddService, new_foreign_job
 from tests.chaos.schedule import Schedule

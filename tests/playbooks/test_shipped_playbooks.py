@@ -23,8 +23,8 @@ from playbooks.language.inputs import accept
 from playbooks.language.loading import load
 from remediation.guardrails.approvals.approval import approve
 from remediation.guardrails.approvals.token import Signing
-from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
+from sandbox.settings import Pace
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.playbooks.conftest import KEY
 from tests.remediation.guardrails.test_approval import BOB, private_pem, public_pem

@@ -40,8 +40,8 @@ from core.errors import (
 )
 from remediation.guardrails.approvals.approval import approve
 from remediation.guardrails.approvals.token import Signing
-from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
+from sandbox.settings import Pace
 from tests.conftest import CAMPAIGN
 from tests.red_team.forging import FORGERIES, rehashed
 from tests.remediation.guardrails.test_approval import BOB, private_pem, public_pem

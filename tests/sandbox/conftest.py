@@ -11,9 +11,8 @@ import httpx
 import pytest
 
 from sandbox.clock import parse_instant
-from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox, start
-from sandbox.settings import Settings
+from sandbox.settings import Pace, Settings
 
 NOW = "2026-11-20T16:02:35Z"
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from sandbox.account import open_account
 from sandbox.contract.requests import SearchParams
-from sandbox.job_life import JobEndedError, JobRunningError, Pace
+from sandbox.job_life import JobEndedError, JobRunningError
 from sandbox.jobs import JobOrder, job_view
-from sandbox.settings import Settings
+from sandbox.settings import Pace, Settings
 
 STEPS = st.lists(
     st.one_of(

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
+from sandbox.settings import Pace
 
 Run = Callable[..., RunningSandbox]
 Connect = Callable[..., httpx.Client]

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from sandbox.clock import parse_instant
-from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
+from sandbox.settings import Pace
 
 Run = Callable[..., RunningSandbox]
 Connect = Callable[..., httpx.Client]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sandbox.account import Account, open_account
 from sandbox.clock import SECOND, parse_instant
 from sandbox.correspondence import attachment
-from sandbox.message import Message, Sender
+from sandbox.message import MOVED, LogEntry, Message, Sender
 from sandbox.search import Criteria, find
 from sandbox.server import RunningSandbox
 from sandbox.settings import Settings
@@ -143,7 +143,8 @@ def test_pages_match_a_full_scan_of_all_mails(data: st.DataObject) -> None:
         )
 
     def move() -> None:
-        tenant.move(data.draw(st.sampled_from(tenant.messages)), "dana@corp.example", "JunkEmail", 1, "test")
+        message = data.draw(st.sampled_from(tenant.messages))
+        message.record(LogEntry(1, "MOVE", "dana@corp.example", "JunkEmail", "test"), MOVED)
 
     deliver()
     for change in data.draw(st.lists(st.sampled_from([deliver, deliver, move]), max_size=12)):
