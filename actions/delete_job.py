@@ -14,6 +14,7 @@ from actions.contract.action import WRITE, Action, ActionParams, ActionResult, J
 from actions.contract.process import main
 from actions.shapes.example_job import JOB_ID
 from connectors.email_security import EmailSecurity
+from remediation.evidence import deletion
 
 
 class Params(ActionParams):
@@ -41,8 +42,6 @@ class Result(ActionResult):
 
 
 def delete_job(p: Params, api: EmailSecurity) -> Result:
-    from remediation.evidence import deletion  # noqa: PLC0415
-
     found = deletion.delete_job(api, p.job_id, evidence=p.evidence, comment=p.comment)
     return Result(
         job_id=p.job_id if found.job is None else found.job.job_id,

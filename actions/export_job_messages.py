@@ -20,7 +20,6 @@ from connectors.email_security import EmailSecurity
 from connectors.objects.message import MessageStatus
 from core.clock import Deadline
 from core.errors import Problem, TemporaryFailure
-from remediation.evidence.contents import BundleWriter
 from remediation.exports.export import export_rows, pseudonyms_for
 from remediation.exports.request import INLINE, ExportRequest
 from remediation.exports.resume import Resume
@@ -116,6 +115,9 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
     pseudonyms = pseudonyms_for(api, p.resume, wanted=p.pseudonymize)
     bundle = None
     if request.is_bundle:
+        # Brings zipfile and Jinja2.
+        from remediation.evidence.contents import BundleWriter  # noqa: PLC0415
+
         bundle = BundleWriter(api, status=p.status, plan=p.plan, approvals=p.approvals, pseudonyms=pseudonyms)
     if p.time_budget_seconds is not None:
         api = api.with_deadline(Deadline(api.clock, p.time_budget_seconds))

@@ -87,6 +87,10 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
             )
         )
     drift = smallest_drift(p.destination, policy_of(api))
+    facts = (found or Survey(policy_of(api))).facts()
+    facts["sample"] = fitting(facts["sample"], MOST_SAMPLE_BYTES)
+    if found is None:
+        facts |= dict.fromkeys(("messages", "distinct_messages", "recipients", "malicious", "unproved"))
     plan = new_plan(
         {
             "account_id": api.connection.account_id,
@@ -97,7 +101,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
             "destination": p.destination,
             "search_params": search.request(),
             "asked_search_params": p.search_params.request(),
-            **_findings(found),
+            **facts,
             "parity": parity,
             "parity_notes": notes,
             "reversibility": reversibility_of(p.action, p.destination),
@@ -147,31 +151,6 @@ def _refusals_without_numbers(job: ProposedJob, api: EmailSecurity) -> list[Guar
     return refused
 
 
-def _findings(found: Survey | None) -> dict[str, object]:
-    if found is None:
-        numbers = dict.fromkeys(("messages", "distinct_messages", "recipients", "malicious", "unproved"))
-        empty: dict[str, object] = {
-            "by_recipient_domain": {}, "by_disposition": {}, "by_delivery_status": {}, "by_sender": {},
-            "proved_clean": {}, "sample": [], "protected": [], "own_senders": [],
-        }  # fmt: skip
-        return {**numbers, **empty}
-    return {
-        "messages": found.messages,
-        "distinct_messages": found.distinct_messages,
-        "recipients": len(found.recipients),
-        "malicious": found.malicious,
-        "unproved": found.unproved,
-        "by_recipient_domain": found.by_recipient_domain.shown(),
-        "by_disposition": found.by_disposition.shown(),
-        "by_delivery_status": found.by_delivery_status.shown(),
-        "by_sender": found.by_sender.shown(),
-        "proved_clean": found.proved_clean.shown(),
-        "sample": fitting(found.sample, MOST_SAMPLE_BYTES),
-        "protected": list(found.protected),
-        "own_senders": found.own_senders,
-    }
-
-
 def _warnings(found: Survey | None) -> list[str]:
     if found is None:
         return ["the messages can't be counted: the plan binds the search and its window, not a number"]
@@ -180,7 +159,7 @@ def _warnings(found: Survey | None) -> list[str]:
         warnings.append("nothing was found: a job with this search would do nothing")
     if found.own_senders:
         named = ", ".join(found.own_senders[:3])
-        warnings.append(f"senders may be the organisation's own: {named}")
+        warnings.append(f"senders may be the organization's own: {named}")
     return warnings
 
 

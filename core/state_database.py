@@ -6,13 +6,16 @@ Every access is one transaction under a lock, and is on disk when it ends. Only 
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import ConnectionSettingsError
 from core.state_directory import check_private_file, private_directory
+
+if TYPE_CHECKING:
+    import sqlite3
 
 FILE = "state.sqlite"
 
@@ -27,6 +30,8 @@ def state_database(setting: str | None, table: str) -> Iterator[sqlite3.Connecti
     setting: the value of CFES_STATE_DIR. table: an SQL statement that creates the caller's table if it is missing.
     Raises: ConnectionSettingsError if the directory or the file can't be used.
     """
+    import sqlite3  # noqa: PLC0415 -- few processes need it
+
     path = private_directory(setting) / FILE
     try:
         _check_file(path)

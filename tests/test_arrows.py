@@ -125,7 +125,6 @@ LONG = {
     "connectors/transport": "the one place that decides what may be sent again",
     "core/addresses": "one table of what is an address, a domain, a look-alike",
     "core/errors": "the exception tree, in one place",
-    "remediation/evidence/verification": "one verdict from many checks",
     "remediation/exports/destinations/object_store": "one upload with its claim",
     "remediation/exports/row_file": "one file with its states",
     "remediation/jobs/creation": "one job per request, from first check to last",

@@ -16,10 +16,11 @@ from connectors.objects.message_change import INVESTIGATE_ID
 from core.errors import ParameterError, Problem, TemporaryFailure
 from remediation.guardrails.change import Change
 from remediation.guardrails.limits import Limits
+from remediation.guardrails.policy.gate import policy_of
+from remediation.guardrails.survey import Survey
 from remediation.messages.change import CHECKED_FIRST, IDS_IN_DRY_RUN, ChangeCall, ChangeOutcome
 from remediation.messages.rows import MessageRow
 from remediation.messages.selection import MOST_MESSAGES, Selection, of_export, of_ids
-from remediation.messages.survey import survey_fields
 
 UNACCOUNTED_NAMED = 1000
 
@@ -162,6 +163,7 @@ def result_of(api: EmailSecurity, outcome: ChangeOutcome, result: type[R], **mor
     """Return the result of an action. more: the fields of this action alone; its `warnings` come first."""
     prepared, counts = outcome.prepared, outcome.counts
     call, messages = prepared.call, prepared.ledger.messages
+    facts = (prepared.survey or Survey(policy_of(api))).facts()
     return result(
         dry_run=call.dry_run,
         done=outcome.done,
@@ -174,7 +176,8 @@ def result_of(api: EmailSecurity, outcome: ChangeOutcome, result: type[R], **mor
         recipients=None if outcome.numbers is None else outcome.numbers.recipients,
         requested_by=prepared.requested_by,
         requester_proved=api.connection.requested_by is not None,
-        **survey_fields(prepared.survey),
+        found=None if prepared.survey is None else prepared.survey.distinct_messages,
+        **{name: facts[name] for name in ("by_recipient_domain", "by_disposition", "by_sender", "sample")},
         refusals=[{"type": type(one).__name__, "message": one.message} for one in prepared.refusals],
         approvals_needed=prepared.needed.count,
         approved_by=sorted({one.approver for one in prepared.approvals}),

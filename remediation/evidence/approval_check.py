@@ -1,6 +1,6 @@
-"""Approval check: whether a job's approvals meet a policy, checked afterwards and without a connection.
+"""Check a job's approvals afterwards: each as of the job's creation, and whether they meet a policy.
 
-The check trusts the given policy. To prove that your organisation's policy was in force when the job was created,
+The check trusts the given policy. To prove that your organization's policy was in force when the job was created,
 compare the policy's hash (`cfes policy check`).
 """
 
@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from connectors.email_security import EmailSecurity
 from connectors.objects.job import ActionType, BulkJob, Destination, Reach
 from core.errors import ApprovalRefused, PackError
 from core.instants import parse_instant
+from remediation.guardrails.approvals.approval import verify_approvals
 from remediation.guardrails.approvals.needed import Need, need_of, shortfall
+from remediation.guardrails.approvals.token import ApprovalTerms
+from remediation.guardrails.policy.gate import policy_of
 from remediation.jobs.match import ExpectedJob, differences
 from remediation.stamp import Stamp
 
@@ -58,65 +62,114 @@ class ApprovalCheck:
         }
 
 
+@dataclass(frozen=True)
+class BundledApprovals:
+    """The approvals of a bundle.
+
+    as_of: the job's creation time. unverified: the reason why they could not be verified, or None.
+    """
+
+    tokens: Sequence[str]
+    approved_by: Sequence[str] = ()
+    as_of: str | None = None
+    unverified: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the content of approvals.json."""
+        return {**self.summary(), "approvals": list(self.tokens)}
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result of the verification, without the tokens."""
+        if self.unverified is not None:
+            return {"verified": False, "why": self.unverified}
+        return {"verified": True, "as_of": self.as_of, "approved_by": list(self.approved_by)}
+
+
+def verify_approvals_of_job(
+    api: EmailSecurity, tokens: Sequence[str], plan: Plan | None, job: BulkJob
+) -> BundledApprovals:
+    """Verify each approval: its signature, plan, account, and that the policy names the approver.
+
+    Approvals that can't be verified are marked as unverified. Raises: ApprovalRefused naming a bad one; PolicyUnusable.
+    """
+    if plan is None or not api.has_policy or (why := _obstacle(job)):
+        if not api.has_policy:
+            why = "no policy with approvers is set (CFES_POLICY)"
+        elif plan is None:
+            why = "no plan was given to check them against"
+        return BundledApprovals(tokens, unverified=why)
+    asked = _requesters(plan, Stamp.read(job.comment))
+    try:
+        names = _approvers(policy_of(api), plan, job, api.connection.account_id, tokens, asked)
+    except ApprovalRefused as refusal:
+        raise refusal.restate(
+            f"the approvals were not valid for the job when it was created ({job.created_at}): {refusal.message}",
+            help="No bundle was made. Omit the named approval, or give the approval that the job was created with.",
+            job_id=job.job_id,
+        ) from None
+    return BundledApprovals(tokens, names, job.created_at)
+
+
 def check_approvals(
     policy: Policy, plan: Plan | None, job: BulkJob, account_id: str, tokens: Sequence[str]
 ) -> ApprovalCheck:
     """Check the tokens as of the job's creation, under the policy's keys, and the policy's rule for this job."""
     stamp = Stamp.read(job.comment)
-    names = (stamp.requested_by if stamp else None, plan.requested_by if plan else None)
-    asked = sorted({name for name in names if name})
+    asked = _requesters(plan, stamp)
     if plan is not None and (problem := _difference_from_plan(plan, job, stamp, account_id)):
         return ApprovalCheck("invalid", problem, requesters=asked)
     least, most = _needs(policy, plan, job, stamp, asked)
     if most is None or least is None:
         return ApprovalCheck("unknown", "the job's action or destination is not known", requesters=asked)
-    if not tokens:
-        return _without_approvals(least, most, asked)
-    if plan is None:
-        why = "there are approvals, but no plan to check them against"
+    required = f"the policy requires {most or 'no approval for this job'}"
+    approvers: Sequence[str] = ()
+    state: ApprovalState = "unknown"
+    if not tokens and not most:
+        state, why = "not_needed", required
+    elif not tokens and not least:
+        why = f"the policy may require {most}: the number of messages and recipients is not known"
+    elif not tokens:
+        state, why = "not_met", f"{required}, and there is none"
+    elif plan is None:
         # Otherwise arbitrary text in place of an approval would pass, although no approval does not.
-        return ApprovalCheck("not_met" if least else "unknown", why, most, asked)
+        state, why = "not_met" if least else "unknown", "there are approvals, but no plan to check them against"
+    elif obstacle := _obstacle(job):
+        why = obstacle
+    else:
+        try:
+            approvers = _approvers(policy, plan, job, account_id, tokens, asked)
+        except PackError as error:
+            state = "invalid" if isinstance(error, ApprovalRefused) else "unknown"
+            return ApprovalCheck(state, error.message, most, asked)
+        missing = shortfall(policy, most, approvers)
+        if most and not asked:
+            state, why = "not_met", "the requester is not known, so no approval counts"
+        else:
+            state, why = ("not_met", f"{required}, and {missing}") if missing else ("met", required)
+    return ApprovalCheck(state, why, most, asked, approvers)
+
+
+def _requesters(plan: Plan | None, stamp: Stamp | None) -> list[str]:
+    return sorted({one.requested_by for one in (plan, stamp) if one is not None and one.requested_by})
+
+
+def _obstacle(job: BulkJob) -> str | None:
+    """Return why approvals of the job can't be verified here; None where they can."""
     if find_spec("jwt") is None or find_spec("cryptography") is None:
-        return ApprovalCheck("unknown", "the extra `approval` for checking signatures is not installed", most, asked)
-    return _with_approvals(policy, plan, job, tokens, ApprovalCheck("met", "", most, asked))
-
-
-def _without_approvals(least: Need, most: Need, asked: Sequence[str]) -> ApprovalCheck:
-    if not most:
-        return ApprovalCheck("not_needed", "the policy requires no approval for this job", most, asked)
-    if not least:
-        return ApprovalCheck(
-            "unknown",
-            f"the policy may require {most}: the number of messages and recipients is not known",
-            most,
-            asked,
-        )
-    return ApprovalCheck("not_met", f"the policy requires {most}, and there is none", most, asked)
-
-
-def _with_approvals(
-    policy: Policy, plan: Plan, job: BulkJob, tokens: Sequence[str], check: ApprovalCheck
-) -> ApprovalCheck:
-    from remediation.guardrails.approvals.approval import verify_approvals  # noqa: PLC0415 -- PyJWT and cryptography
-    from remediation.guardrails.approvals.token import ApprovalTerms  # noqa: PLC0415
-
-    need, asked = check.needed or Need(), check.requesters
+        return "the extra `approval` for checking signatures is not installed"
     try:
-        now = parse_instant(job.created_at)
+        parse_instant(job.created_at)
     except ValueError:
-        return ApprovalCheck("unknown", "the job's creation time is not known", need, asked)
-    try:
-        approvers = verify_approvals(tokens, ApprovalTerms(policy, plan.plan_hash, plan.account_id, asked, now))
-    except ApprovalRefused as refusal:
-        return ApprovalCheck("invalid", refusal.message, need, asked)
-    except PackError as error:
-        return ApprovalCheck("unknown", error.message, need, asked)
-    if need and not asked:
-        return ApprovalCheck("not_met", "the requester is not known, so no approval counts", need, asked, approvers)
-    if missing := shortfall(policy, need, approvers):
-        return ApprovalCheck("not_met", f"the policy requires {need}, and {missing}", need, asked, approvers)
-    why = f"the policy requires {need}" if need else "the policy requires no approval for this job"
-    return ApprovalCheck("met", why, need, asked, approvers)
+        return "the job's creation time is not known"
+    return None
+
+
+def _approvers(
+    policy: Policy, plan: Plan, job: BulkJob, account_id: str, tokens: Sequence[str], requesters: Sequence[str]
+) -> list[str]:
+    """Return the approvers of the plan. Approvals expire, so the job's creation time counts."""
+    terms = ApprovalTerms(policy, plan.plan_hash, account_id, requesters, parse_instant(job.created_at))
+    return verify_approvals(tokens, terms)
 
 
 def _difference_from_plan(plan: Plan, job: BulkJob, stamp: Stamp | None, account_id: str) -> str | None:
@@ -140,12 +193,9 @@ def _needs(
     if action not in get_args(ActionType) or (destination is not None and destination not in get_args(Destination)):
         return None, None
     what = (cast("ActionType", action), cast("Destination | None", destination))
-    counted = [
-        number for number in (stamp.messages if stamp else None, plan.messages if plan else None) if number is not None
-    ]
+    counted = [one.messages for one in (stamp, plan) if one is not None and one.messages is not None]
     messages = max(counted, default=None)
-    recipients = plan.recipients if plan else None
-    most = need_of(policy, Reach(*what, messages, recipients), asked)
+    most = need_of(policy, Reach(*what, messages, plan.recipients if plan else None), asked)
     if plan is not None:
         # The plan's own check also treated an uncounted number as too many.
         return most, most

@@ -1,4 +1,4 @@
-"""Bundle check: whether the approvals in an evidence bundle meet its policy, from the bundle alone."""
+"""Check whether the approvals in an evidence bundle meet its policy, from the bundle alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from connectors.objects.job import BulkJob
 from core.errors import PackError
 from core.json_values import read_json
 from remediation.evidence.approval_check import ApprovalCheck, check_approvals
+from remediation.evidence.manifest import Manifest
 from remediation.evidence.verification import Verification, verified_file
+from remediation.guardrails.plans.plan import read_plan
+from remediation.guardrails.policy.document import read_policy_document
 
 LARGEST_BYTES = 4 << 20
 
@@ -36,54 +39,43 @@ class BundleClaims:
 
 def bundle_claims(bundle: str | os.PathLike[str], found: Verification) -> BundleClaims:
     """Check the approvals in a verified bundle. An unreadable part is a state of the result, not an error."""
-    files = _BundleFiles(bundle, found)
     if not found.intact:
         return BundleClaims(None, None, ApprovalCheck("unknown", "files of the bundle are changed, missing or extra"))
     try:
-        return _claims(files, found)
+        return _claims(bundle, found.manifest)
     except (PackError, ValueError, RecursionError) as error:
         why = error.message if isinstance(error, PackError) else str(error)
         return BundleClaims(None, None, ApprovalCheck("invalid", f"the bundle contradicts itself: {why[:300]}"))
 
 
-def _claims(files: _BundleFiles, found: Verification) -> BundleClaims:
-    from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415 -- pydantic models, for a bundle with a policy
-    from remediation.guardrails.policy.document import read_policy_document  # noqa: PLC0415
-
-    policy_file = files.read(POLICY)
+def _claims(bundle: str | os.PathLike[str], manifest: Manifest) -> BundleClaims:
+    policy_file = _read(bundle, manifest, POLICY)
     if policy_file is None:
         why = "the bundle has no policy. Earlier versions of the pack made such bundles"
         return BundleClaims(None, None, ApprovalCheck("unknown", why))
     about, policy = read_policy_document(policy_file)
-    given_plan, approvals = files.read(PLAN), files.read(APPROVALS)
+    given_plan, approvals = _read(bundle, manifest, PLAN), _read(bundle, manifest, APPROVALS)
     if policy is None:
         return BundleClaims(about.sha256, None, ApprovalCheck("unknown", about.why or "the bundle has no policy"))
     plan = None if given_plan is None else read_plan(given_plan)
     tokens = [] if approvals is None else approvals.get("approvals")
     if not isinstance(tokens, list):
         raise ValueError(f"{APPROVALS} has no list of approvals")
-    job = BulkJob.read(files.read(JOB), JOB)
-    if job.job_id != found.manifest.job_id.lower():
+    job = BulkJob.read(_read(bundle, manifest, JOB), JOB)
+    if job.job_id != manifest.job_id.lower():
         raise ValueError(f"{JOB} and evidence.json name different jobs")
-    check = check_approvals(policy, plan, job, found.manifest.account_id, tokens)
+    check = check_approvals(policy, plan, job, manifest.account_id, tokens)
     return BundleClaims(about.sha256, None if plan is None else plan.plan_hash, check)
 
 
-class _BundleFiles:
-    """The verified files of a bundle."""
-
-    def __init__(self, bundle: str | os.PathLike[str], found: Verification) -> None:
-        self._bundle = bundle
-        self._files = {file.path: file for file in found.manifest.files}
-
-    def read(self, name: str) -> Mapping[str, Any] | None:
-        """Return the JSON object in a file, or None if there is no such file. Raises: ValueError, ParameterError."""
-        file = self._files.get(name)
-        if file is None:
-            return None
-        if file.bytes > LARGEST_BYTES:
-            raise ValueError(f"{name} is larger than {LARGEST_BYTES >> 20} MiB")
-        document = read_json(verified_file(self._bundle, file).decode())
-        if not isinstance(document, dict):
-            raise ValueError(f"{name} is not a JSON object")
-        return document
+def _read(bundle: str | os.PathLike[str], manifest: Manifest, name: str) -> Mapping[str, Any] | None:
+    """Return the JSON object in a file, or None if there is no such file. Raises: ValueError, ParameterError."""
+    file = manifest.file(name)
+    if file is None:
+        return None
+    if file.bytes > LARGEST_BYTES:
+        raise ValueError(f"{name} is larger than {LARGEST_BYTES >> 20} MiB")
+    document = read_json(verified_file(bundle, file).decode())
+    if not isinstance(document, dict):
+        raise ValueError(f"{name} is not a JSON object")
+    return document

@@ -1,4 +1,4 @@
-"""The contents of an evidence bundle: rows, request, policy, plan, approvals, reports and every API call."""
+"""Write the contents of an evidence bundle: rows, request, policy, plan, approvals, reports and every API call."""
 
 from __future__ import annotations
 
@@ -16,25 +16,33 @@ from core.errors import ParameterError
 from core.instants import format_instant
 from core.quantity import counted
 from core.version import VERSION
-from remediation.evidence.bundled_approvals import BundledApprovals, verify_approvals_of_job
+from remediation.evidence.approval_check import (
+    ApprovalCheck,
+    BundledApprovals,
+    check_approvals,
+    verify_approvals_of_job,
+)
+from remediation.evidence.bundle import Bundle, blocks_of, bundle_at
+from remediation.evidence.manifest import BundledFile, Manifest, Pack
+from remediation.evidence.signature import Signer
 from remediation.exports.files.partial_file import calls_beside, recorded_bytes
 from remediation.exports.files.path_checks import failed_before_writing
 from remediation.exports.files.whole_file import FileRecord
+from remediation.exports.formats.csv_table import write_csv
+from remediation.exports.formats.ndjson import rows_of
 from remediation.exports.row_file import RowFile
+from remediation.guardrails.plans.plan import Plan, read_plan
 from remediation.guardrails.plans.seal import SealState, seal_state
+from remediation.guardrails.policy.document import policy_document, policy_hash, without_policy
 from remediation.guardrails.policy.gate import policy_of
 from remediation.jobs.job_of_plan import problem_of_plan
 from remediation.jobs.match import is_proved
+from remediation.reports.report import render_all
 from remediation.reports.request_facts import request_facts
 from remediation.stamp import StampKey
 
 if TYPE_CHECKING:
-    from remediation.evidence.approval_check import ApprovalCheck
-    from remediation.evidence.bundle import Bundle
-    from remediation.evidence.manifest import BundledFile, Manifest
-    from remediation.evidence.signature import Signer
     from remediation.exports.pseudonyms.pseudonyms import Pseudonyms
-    from remediation.guardrails.plans.plan import Plan
 
 PACK = "cloudflare-email-security-pack"
 
@@ -66,11 +74,8 @@ class BundleWriter:
         self._is_proved = False
         self._plan_seal: SealState | None = None
         self._calls_missing = False
-        self._signer: Signer | None = None
-        if api.connection.evidence_key is not None:
-            from remediation.evidence.signature import Signer  # noqa: PLC0415 -- cryptography, for who signs
-
-            self._signer = Signer(api.connection.evidence_key.get_secret_value())
+        key = api.connection.evidence_key
+        self._signer = None if key is None else Signer(key.get_secret_value())
 
     @contextmanager
     def recording(self, api: EmailSecurity, rows: RowFile, *, before: int | None) -> Iterator[EmailSecurity]:
@@ -125,8 +130,6 @@ class BundleWriter:
         """
         plan, connection = None, self._api.connection
         if self._plan is not None:
-            from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415 -- most exports have no plan
-
             plan = read_plan(self._plan)
             if problem := problem_of_plan(self._api, plan, job):
                 message = f"{problem}: the plan does not belong to this job"
@@ -139,9 +142,6 @@ class BundleWriter:
 
     def _check_policy(self, plan: Plan | None, job: BulkJob) -> None:
         """Record the policy that is in force now, and check the approvals against it."""
-        from remediation.evidence.approval_check import check_approvals  # noqa: PLC0415 -- the policy's models
-        from remediation.guardrails.policy.document import policy_document, policy_hash, without_policy  # noqa: PLC0415
-
         api = self._api
         if not api.has_policy:
             self._policy = without_policy("no policy was set when the bundle was made (CFES_POLICY)")
@@ -161,9 +161,6 @@ class BundleWriter:
         evidence.json. export: the action's result as JSON. calls: the record of calls, if any.
         Raises: ParameterError, OutputError.
         """
-        from remediation.evidence.bundle import blocks_of, bundle_at  # noqa: PLC0415 -- zipfile and Jinja2, for who wants a bundle
-        from remediation.exports.formats.csv_table import write_csv  # noqa: PLC0415
-
         now, place, kept = self._api.clock.now(), rows.place, rows.what_is_kept()
         size = max(rows.size_bytes, 0 if calls is None else _size(calls.path))
         with bundle_at(
@@ -203,9 +200,6 @@ class BundleWriter:
     def _add_reports(
         self, bundle: Bundle, rows: RowFile, export: Mapping[str, Any], job: Mapping[str, Any], now: datetime
     ) -> None:
-        from remediation.exports.formats.ndjson import rows_of  # noqa: PLC0415
-        from remediation.reports.report import render_all  # noqa: PLC0415
-
         with rows.proved_lines() as lines:
             facts = {
                 "title": "Bulk action report",
@@ -238,8 +232,6 @@ class BundleWriter:
         return facts
 
     def _manifest(self, export: Mapping[str, Any], now: datetime, files: list[BundledFile]) -> Manifest:
-        from remediation.evidence.manifest import Manifest, Pack  # noqa: PLC0415
-
         made_by = self._api.connection.requested_by
         if made_by is not None and self._pseudonyms is not None:
             made_by = self._pseudonyms.name(made_by)

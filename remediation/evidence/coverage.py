@@ -9,10 +9,12 @@ from connectors.email_security import EmailSecurity
 from connectors.objects.api_object import uuid_of
 from connectors.objects.job import BulkJob
 from core.errors import EvidenceRefused, UnexpectedAnswer
-from remediation.evidence.manifest import Manifest
+from remediation.evidence.manifest import BundledFile
 from remediation.evidence.recount import Recount
+from remediation.evidence.signature import Signer
 from remediation.evidence.verification import Verification, verified_blocks, verified_file, verify
 from remediation.evidence.verification_words import signature_words
+from remediation.guardrails.approvals.keys import evidence_key
 from remediation.guardrails.policy.gate import policy_of
 
 if TYPE_CHECKING:
@@ -26,11 +28,12 @@ def check_coverage(api: EmailSecurity, evidence: str, job: BulkJob) -> Verificat
 
     Raises: EvidenceRefused; ParameterError where the path is not a bundle.
     """
-    found = verify(evidence, _public_key(api))
+    key, name_of_key = _public_key(api)
+    found = verify(evidence, key)
     about = found.manifest
     problems = [f"{finding.path} is {finding.state}" for finding in found.problems]
     if not found.authentic:
-        problems.append(f"it is not signed with {_name_of_key(api)}: {signature_words(found)}")
+        problems.append(f"it is not signed with {name_of_key}: {signature_words(found)}")
     ours = (api.connection.account_id.lower(), job.job_id)
     if (about.account_id.lower(), uuid_of(about.job_id)) != ours:
         problems.append(f"it is of job {about.job_id} of account {about.account_id}")
@@ -39,51 +42,41 @@ def check_coverage(api: EmailSecurity, evidence: str, job: BulkJob) -> Verificat
         or about.snapshot
         or not about.complete
         or about.rows != job.total_messages_discovered
-        or not any(file.path == "rows.ndjson" for file in about.files)
+        or (rows := about.file("rows.ndjson")) is None
     ):
         problems.append("it does not hold every row of the ended job")
     elif not problems:
-        file = next((file for file in about.files if file.path == "job.json"), None)
+        file = about.file("job.json")
         if file is None or file.bytes > LARGEST_JOB_BYTES or not _is_as_it_was(job, verified_file(evidence, file)):
             problems.append("the job's status or counters are not those in its job.json")
-        elif problem := _recounted(evidence, about, job, api):
+        elif problem := _recounted(evidence, rows, job, api):
             problems.append(problem)
     if problems:
         raise EvidenceRefused(f"the evidence does not cover this job: {'; '.join(problems)}", job_id=job.job_id)
     return found
 
 
-def _public_key(api: EmailSecurity) -> Ed25519PublicKey | None:
-    """Return the key that the evidence must be signed with; None where it need not be signed.
+def _public_key(api: EmailSecurity) -> tuple[Ed25519PublicKey | None, str]:
+    """Return the key that the evidence must be signed with, and its name; None where it need not be signed.
 
     Raises: EvidenceRefused where the policy requires a signature and no key is set; what Signer and evidence_key raise.
     """
     rule = policy_of(api).delete if api.has_policy else None
     if rule is not None and rule.public_key is not None:
-        from remediation.guardrails.approvals.keys import evidence_key  # noqa: PLC0415 -- cryptography, where a signature is checked
-
-        return evidence_key(policy_of(api))
+        return evidence_key(policy_of(api)), "the policy's public_key"
     if api.connection.evidence_key is not None:
-        from remediation.evidence.signature import Signer  # noqa: PLC0415
-
-        return Signer(api.connection.evidence_key.get_secret_value()).public_key
+        return Signer(api.connection.evidence_key.get_secret_value()).public_key, "CFES_EVIDENCE_KEY"
     if rule is not None and rule.evidence == "signed":
         raise EvidenceRefused(
             "the policy requires signed evidence, and there is no key to check a signature with",
             help="Nothing was deleted. Set CFES_EVIDENCE_KEY_FILE, or put the public_key into the policy's `delete`.",
         )
-    return None
+    return None, "any key"
 
 
-def _name_of_key(api: EmailSecurity) -> str:
-    rule = policy_of(api).delete if api.has_policy else None
-    return "CFES_EVIDENCE_KEY" if rule is None or rule.public_key is None else "the policy's public_key"
-
-
-def _recounted(evidence: str, about: Manifest, job: BulkJob, api: EmailSecurity) -> str | None:
+def _recounted(evidence: str, file: BundledFile, job: BulkJob, api: EmailSecurity) -> str | None:
     """Return the problem with the rows in the bundle, or None. Raises: ParameterError, what a read raises."""
     recount = Recount(job)
-    file = next(file for file in about.files if file.path == "rows.ndjson")
     if problem := recount.read(verified_blocks(evidence, file)) or recount.disagreement():
         return problem
     # A bundle of another job with the same numbers: some of this job's own rows must be in it.

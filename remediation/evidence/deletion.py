@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
-from core.errors import JobStillRunning, NotFound, PolicyRefused
+from core.errors import ApiRefusal, JobStillRunning, NotFound, OutcomeUnknown, PackError, PolicyRefused
 from core.quantity import counted
 from remediation.guardrails.accountability import check_reason
 from remediation.guardrails.approvals.spent import spend_approvals_of_job
 from remediation.guardrails.policy.gate import policy_of
-from remediation.jobs.deletion import delete_surely
 from remediation.stamp import Stamp
 
-STAMP_DELETED = (
+TAG_DELETED = (
     "the job's tag is deleted with it: the same idempotency_key or plan would create another job, as far as it is "
     "still valid"
 )
@@ -59,7 +58,7 @@ def delete_job(api: EmailSecurity, job_id: str, *, evidence: str | None, comment
         )
     warnings, sha256 = list[str](), None
     if evidence is not None:
-        from remediation.evidence.coverage import check_coverage  # noqa: PLC0415 -- only with evidence
+        from remediation.evidence.coverage import check_coverage  # noqa: PLC0415 -- zipfile, msgspec and the policy's YAML
 
         verified = check_coverage(api, evidence, job)
         sha256 = verified.sha256
@@ -70,8 +69,37 @@ def delete_job(api: EmailSecurity, job_id: str, *, evidence: str | None, comment
         if stamp.approved_by:
             spend_approvals_of_job(api, stamp.plan)
             warnings.insert(0, APPROVALS_USED)
-        warnings.insert(0, STAMP_DELETED)
-    deleted = delete_surely(api, job_id)
+        warnings.insert(0, TAG_DELETED)
+    deleted = _delete_surely(api, job_id)
     if not deleted:
         warnings.insert(0, DELETED_BY_OTHERS)
     return Deletion(job, deleted, sha256, warnings)
+
+
+def _delete_surely(api: EmailSecurity, job_id: str) -> bool:
+    """Delete the job. Return whether this call did it: after a lost answer, a job that is gone counts as deleted by it.
+
+    Raises: OutcomeUnknown, and what EmailSecurity.delete_job raises.
+    """
+    try:
+        api.delete_job(job_id)
+    except NotFound:
+        return False
+    except (OutcomeUnknown, ApiRefusal) as failure:
+        if failure.surely_not_applied:
+            raise
+        try:
+            api.get_job(job_id)
+            if isinstance(failure, OutcomeUnknown):
+                api.delete_job(job_id)
+        except NotFound:
+            return True
+        except PackError as error:
+            raise OutcomeUnknown(
+                f"could not check whether the job was deleted: {error.message}",
+                help=f"Check job {job_id}. Deleting it again is safe.",
+                job_id=job_id,
+            ) from None
+        if isinstance(failure, ApiRefusal):
+            raise
+    return True

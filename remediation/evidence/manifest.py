@@ -55,3 +55,7 @@ class Manifest(Part):
     pseudonyms: str | None = Field(None, pattern=r"^[0-9a-f]{20}$")
     signer: str | None = Field(pattern=r"^[0-9a-f]{64}$")
     files: list[BundledFile] = Field(max_length=1000)
+
+    def file(self, path: str) -> BundledFile | None:
+        """Return the file with this name; None where the manifest does not list it."""
+        return next((file for file in self.files if file.path == path), None)

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from core.errors import ParameterError, Problem
 from core.quantity import counted
 from remediation.evidence.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest
+from remediation.evidence.signature import fingerprint, is_signed_with, public_key_of
 from remediation.evidence.zip_layout import content, strays
 from remediation.exports.files.path_checks import reason
 
@@ -102,19 +103,6 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class Contents(Protocol):
-    """The entries of a folder or a zip file, by name."""
-
-    def names(self) -> Counter[str]:
-        """Return every entry and its number of occurrences. Raises: ValueError if there are more than MOST_ENTRIES."""
-
-    def open(self, name: str) -> contextlib.AbstractContextManager[Readable]:
-        """Open an entry. Raises: OSError, ValueError, zipfile.BadZipFile if it is not a readable file."""
-
-    def strays(self) -> Iterator[str]:
-        """Yield descriptions of any bytes besides the files."""
-
-
 class _Folder:
     def __init__(self, descriptor: int) -> None:
         # By descriptor: a folder that replaces this one under its name is never read.
@@ -161,6 +149,8 @@ class _Zip:
         return strays(self._file, self._archive)
 
 
+_Contents = _Folder | _Zip
+
 # Do not wait for the writer of a pipe.
 _AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -190,8 +180,6 @@ def verify(bundle: str | os.PathLike[str], public_key: bytes | Ed25519PublicKey 
     """
     path = Path(bundle)
     if isinstance(public_key, bytes):
-        from remediation.evidence.signature import public_key_of  # noqa: PLC0415 -- cryptography, for who asks for it
-
         public_key = public_key_of(public_key)
     with _contents(path) as contents:
         try:
@@ -214,11 +202,8 @@ def verify(bundle: str | os.PathLike[str], public_key: bytes | Ed25519PublicKey 
             *_extra(names, manifest),
             *(Finding(BETWEEN, "extra", stray) for stray in contents.strays()),
         ]
-        signature, key = _signature(contents, manifest, text, public_key), None
-        if public_key is not None:
-            from remediation.evidence.signature import fingerprint  # noqa: PLC0415
-
-            key = fingerprint(public_key)
+        signature = _signature(contents, manifest, text, public_key)
+        key = None if public_key is None else fingerprint(public_key)
         return Verification(manifest, hashlib.sha256(text).hexdigest(), findings, signature, key)
 
 
@@ -238,16 +223,7 @@ _UNREADABLE = (
 
 def verified_file(bundle: str | os.PathLike[str], file: BundledFile) -> bytes:
     """Return the content of a file after checking it again. Raises: ParameterError (pointer `/evidence`)."""
-    path = Path(bundle)
-    with _contents(path) as contents:
-        try:
-            with contents.open(file.path) as stream:
-                data = stream.read(file.bytes)
-        except _UNREADABLE as error:
-            _refuse(path, f"its {file.path} can't be read: {_why(error)}")
-    if hashlib.sha256(data).hexdigest() != file.sha256:
-        _refuse(path, f"its {file.path} was changed")
-    return data
+    return b"".join(verified_blocks(bundle, file))
 
 
 def verified_blocks(bundle: str | os.PathLike[str], file: BundledFile) -> Iterator[bytes]:
@@ -270,9 +246,9 @@ def verified_blocks(bundle: str | os.PathLike[str], file: BundledFile) -> Iterat
 
 
 @contextlib.contextmanager
-def _contents(path: Path) -> Iterator[Contents]:
+def _contents(path: Path) -> Iterator[_Contents]:
     with contextlib.ExitStack() as opened:
-        contents: Contents
+        contents: _Contents
         try:
             descriptor = os.open(path, _AT_ONCE)
             if stat.S_ISDIR(os.fstat(descriptor).st_mode):
@@ -286,7 +262,7 @@ def _contents(path: Path) -> Iterator[Contents]:
         yield contents
 
 
-def _checked(contents: Contents, times: int, file: BundledFile) -> Finding:
+def _checked(contents: _Contents, times: int, file: BundledFile) -> Finding:
     if times > 1:
         return Finding(file.path, "changed", "it exists twice")
     if not times:
@@ -314,7 +290,7 @@ def _extra(names: Counter[str], manifest: Manifest) -> list[Finding]:
     return [Finding(name, "extra") for name in sorted(names.elements()) if name not in known] + twice
 
 
-def _signature(contents: Contents, manifest: Manifest, text: bytes, key: Ed25519PublicKey | None) -> Signature:
+def _signature(contents: _Contents, manifest: Manifest, text: bytes, key: Ed25519PublicKey | None) -> Signature:
     if manifest.signer is None:
         # Anyone who changes evidence.json can also remove its signer. So with a key, `absent` is not a good verdict.
         return "absent"
@@ -329,8 +305,6 @@ def _signature(contents: Contents, manifest: Manifest, text: bytes, key: Ed25519
         return "broken"
     if key is None:
         return "unchecked"
-    from remediation.evidence.signature import fingerprint, is_signed_with  # noqa: PLC0415
-
     if is_signed_with(key, signature, text):
         return "valid"
     return "broken" if fingerprint(key) == manifest.signer else "other_key"

@@ -1,45 +1,43 @@
-"""Verification words: the verdicts of `cfes verify` on files and signature, and a headline with both."""
+"""Describe the verdicts of `cfes verify` on the files and on the signature."""
 
 from __future__ import annotations
 
 from remediation.evidence.verification import Signature, Verification
 
-_SIGNATURE: dict[Signature, str] = {
-    "valid": "valid: made with the given key",
-    "other_key": "made with another key than the given one",
-    "broken": "BROKEN: it does not match this evidence.json, which may have been rewritten",
-    "removed": "REMOVED: evidence.json names a signer, but the signature is missing",
-    "absent": "none: anyone with write access to the bundle could have rewritten evidence.json",
-    "unchecked": "present, not checked: give --public-key",
-}
-
-# Follows the verdict on the files.
-_HEADLINE: dict[Signature, str] = {
-    "valid": "and the signature is valid",
-    "other_key": "and the signature was made with another key than the given one",
-    "broken": "and the signature is broken",
-    "removed": "and the signature was removed",
-    "absent": "and there is no signature",
-    "unchecked": "and the signature was not checked",
+# The end of the headline, and the row about the signature.
+_SIGNATURE: dict[Signature, tuple[str, str]] = {
+    "valid": ("the signature is valid", "valid: made with the given key"),
+    "other_key": (
+        "the signature was made with another key than the given one",
+        "made with another key than the given one",
+    ),
+    "broken": (
+        "the signature is broken",
+        "BROKEN: it does not match this evidence.json, which may have been rewritten",
+    ),
+    "removed": (
+        "the signature was removed",
+        "REMOVED: evidence.json names a signer, but the signature is missing",
+    ),
+    "absent": (
+        "there is no signature",
+        "none: anyone with write access to the bundle could have rewritten evidence.json",
+    ),
+    "unchecked": ("the signature was not checked", "present, not checked: give --public-key"),
 }
 
 
 def headline(found: Verification) -> str:
     """Return both verdicts as one sentence."""
-    signature = _HEADLINE[found.signature]
-    if found.intact and not found.authentic:
-        signature = f"but{signature.removeprefix('and')}"
-    files = files_words(found)
-    return f"{files[0].upper()}{files[1:]}, {signature}."
+    files, link = files_words(found), "but" if found.intact and not found.authentic else "and"
+    return f"{files[0].upper()}{files[1:]}, {link} {_SIGNATURE[found.signature][0]}."
 
 
 def files_words(found: Verification) -> str:
     """Return the verdict on the files alone."""
-    if found.intact:
-        return "every file is unchanged"
-    return "files are missing, changed or extra"
+    return "every file is unchanged" if found.intact else "files are missing, changed or extra"
 
 
 def signature_words(found: Verification) -> str:
     """Return the verdict on the signature alone."""
-    return _SIGNATURE[found.signature]
+    return _SIGNATURE[found.signature][1]

@@ -1,1 +1,1 @@
-"""Guardrails: the checks before anything is changed, by counts, plans, approvals and the organisation's policy."""
+"""Guardrails: the checks before anything is changed, by counts, plans, approvals and the organization's policy."""

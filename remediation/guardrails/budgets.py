@@ -1,6 +1,6 @@
 """The policy's budgets: how many messages and jobs may be changed within some hours, over several calls.
 
-Two sources are counted: the account's jobs that have the pack's stamp, and a record in the state directory. The record
+Two sources are counted: the account's jobs that have the pack's tag, and a record in the state directory. The record
 is needed because the list of jobs shows a new job late, a deleted job never, and no changes of named messages. A change
 is refused where the earlier ones can't be counted.
 """
@@ -16,6 +16,7 @@ from core.clock import CLOCK_SKEW
 from core.errors import ConnectionSettingsError, PolicyRefused
 from core.instants import parse_instant
 from core.quantity import counted
+from core.state_database import state_database
 from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.policy.people import same_person
 from remediation.stamp import Stamp
@@ -35,6 +36,8 @@ _TABLE = (
     "CREATE TABLE IF NOT EXISTS changes (account TEXT, intent TEXT, at REAL, requested_by TEXT, "
     "destination TEXT, messages INTEGER, jobs INTEGER, PRIMARY KEY (account, intent))"
 )
+
+_SINCE = "SELECT intent, requested_by, destination, messages, jobs FROM changes WHERE account = ? AND at >= ?"
 
 _UNCOUNTED = "Nothing was changed. The changes within the policy's budgets could not be counted."
 
@@ -68,22 +71,26 @@ def spend(api: EmailSecurity, intent: str, change: Change, messages: int | None)
             "the policy has a budget for each requester, and CFES_REQUESTED_BY is not set",
             help="Nothing was changed. Set CFES_REQUESTED_BY where the actions run. A parameter is not proof.",
         )
-    planned = Spending(intent, who or "", _folder(change), messages, jobs=1)
+    folder = DELIVERED if change.action == "RELEASE" or change.destination is None else change.destination
+    planned = Spending(intent, who or "", folder, messages, jobs=1)
+    account = api.connection.account_id.lower()
     now = api.clock.now()
     of_jobs = dict(_from_jobs(api, now - timedelta(hours=max(budget.hours for budget in budgets))))
     with _recorded(api) as record:
         for budget in budgets:
             since = now - timedelta(hours=budget.hours)
-            spent = {entry.intent: entry for entry in record.since(api.connection.account_id, since)}
+            recorded = map(Spending._make, record.execute(_SINCE, (account, since.timestamp())))
+            spent = {entry.intent: entry for entry in recorded}
             recent = [made for at, made in of_jobs.values() if at >= since]
             spent |= {made.intent: _larger(made, spent.get(made.intent)) for made in recent}
             spent.pop(intent, None)
             _check(budget, planned, spent.values())
         if policy_of(api).observe:
             return None
-        is_new = not record.holds(api.connection.account_id, intent)
-        record.add(api.connection.account_id, planned, now)
-    return now if is_new else None
+        known = record.execute("SELECT 1 FROM changes WHERE account = ? AND intent = ?", (account, intent)).fetchone()
+        row = (account, intent, now.timestamp(), *planned[1:])
+        record.execute("INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    return now if known is None else None
 
 
 def refund(api: EmailSecurity, intent: str, recorded_at: datetime | None = None) -> None:
@@ -92,8 +99,12 @@ def refund(api: EmailSecurity, intent: str, recorded_at: datetime | None = None)
     recorded_at: as `spend` returned it. A change that was recorded again after that belongs to another call, and stays.
     """
     if api.has_policy and policy_of(api).budgets:
+        at = None if recorded_at is None else recorded_at.timestamp()
         with suppress(PolicyRefused), _recorded(api) as record:
-            record.remove(api.connection.account_id, intent, recorded_at)
+            record.execute(
+                "DELETE FROM changes WHERE account = ? AND intent = ? AND (? IS NULL OR at = ?)",
+                (api.connection.account_id.lower(), intent, at, at),
+            )
 
 
 def intent_of(stamp: Stamp) -> str:
@@ -176,52 +187,11 @@ def _larger(made: Spending, recorded: Spending | None) -> Spending:
     return recorded if made.messages is None and recorded is not None else made
 
 
-def _folder(change: Change) -> str:
-    return DELIVERED if change.action == "RELEASE" or change.destination is None else change.destination
-
-
-class _Record:
-    """The record of changes in the state directory: one row for each intent."""
-
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-
-    def since(self, account_id: str, since: datetime) -> list[Spending]:
-        rows = self._database.execute(
-            "SELECT intent, requested_by, destination, messages, jobs FROM changes WHERE account = ? AND at >= ?",
-            (account_id.lower(), since.timestamp()),
-        )
-        return [Spending(*row) for row in rows]
-
-    def holds(self, account_id: str, intent: str) -> bool:
-        found = self._database.execute(
-            "SELECT 1 FROM changes WHERE account = ? AND intent = ?", (account_id.lower(), intent)
-        )
-        return found.fetchone() is not None
-
-    def remove(self, account_id: str, intent: str, recorded_at: datetime | None) -> None:
-        at = None if recorded_at is None else recorded_at.timestamp()
-        self._database.execute(
-            "DELETE FROM changes WHERE account = ? AND intent = ? AND (? IS NULL OR at = ?)",
-            (account_id.lower(), intent, at, at),
-        )
-
-    def add(self, account_id: str, change: Spending, now: datetime) -> None:
-        row = (account_id.lower(), change.intent, now.timestamp(), change.requested_by, change.destination)
-        self._database.execute(
-            "INSERT OR REPLACE INTO changes (account, intent, at, requested_by, destination, messages, jobs) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*row, change.messages, change.jobs),
-        )
-
-
 @contextmanager
-def _recorded(api: EmailSecurity) -> Iterator[_Record]:
+def _recorded(api: EmailSecurity) -> Iterator[sqlite3.Connection]:
     """Open the record for this process alone. Raises: PolicyRefused where it can't be used."""
-    from core.state_database import state_database  # noqa: PLC0415 -- brings SQLite, for policies with budgets
-
     try:
-        with state_database(api.connection.state_directory, _TABLE) as database:
-            yield _Record(database)
+        with state_database(api.connection.state_directory, _TABLE) as record:
+            yield record
     except ConnectionSettingsError as error:
         raise PolicyRefused(f"the policy has budgets, and {error.message}", help=f"{_UNCOUNTED} {error.help}") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from connectors.email_security import EmailSecurity
@@ -41,10 +42,13 @@ def check_request(api: EmailSecurity, proposed: ProposedChange, count: int) -> N
     Raises: TooManyMessages, PolicyRefused, PlanNeeded.
     """
     named = replace(proposed, numbers=Numbers(count, 0), wording=NAMED)
-    _raise_first(rules.limit_refusals(named))
-    _raise_first(rules.policy_limit_refusals(api, named))
-    _raise_first(rules.destination_refusals(api, named))
-    _raise_first(rules.irreversible_refusals(api, named))
+    for refusal in chain(
+        rules.limit_refusals(named),
+        rules.policy_limit_refusals(api, named),
+        rules.destination_refusals(api, named),
+        rules.irreversible_refusals(api, named),
+    ):
+        raise refusal
 
 
 def find_unknown(api: EmailSecurity, proposed: ProposedChange, messages: Iterable[NamedMessage]) -> list[NamedMessage]:
@@ -65,19 +69,23 @@ def check_messages(api: EmailSecurity, proposed: ProposedChange, messages: Colle
     Raises: MaliciousRelease, ProtectedRefused, PolicyRefused.
     """
     policy = policy_of(api)
+    protected = (policy.protected_among(one.recipients or (), one.senders or ()) for one in messages)
     found = replace(
-        with_numbers(proposed, messages),
-        protected=_protected(policy, messages),
+        _with_numbers(proposed, messages),
+        protected=list(dict.fromkeys(chain.from_iterable(protected))),
         malicious=_some(message.id for message in messages if message.verdict in MALICIOUS),
         without_verdict=_some(message.id for message in messages if message.verdict is None),
     )
-    _raise_first(rules.verdict_refusals(api, found))
-    _raise_first(rules.protected_refusals(found))
-    _raise_first(_unknown_refusals(policy, found, messages))
-    _raise_first(rules.policy_limit_refusals(api, found))
+    for refusal in chain(
+        rules.verdict_refusals(api, found),
+        rules.protected_refusals(found),
+        _unknown_refusals(policy, found, messages),
+        rules.policy_limit_refusals(api, found),
+    ):
+        raise refusal
 
 
-def with_numbers(proposed: ProposedChange, messages: Collection[NamedMessage]) -> ProposedChange:
+def _with_numbers(proposed: ProposedChange, messages: Collection[NamedMessage]) -> ProposedChange:
     """Return the change with the numbers of these messages, as far as they are known."""
     return replace(proposed, numbers=numbers_of(messages), wording=LOOKED_UP)
 
@@ -96,7 +104,7 @@ def numbers_of(messages: Collection[NamedMessage]) -> Numbers | None:
 
 def approvals_needed(api: EmailSecurity, proposed: ProposedChange, messages: Collection[NamedMessage]) -> Need:
     """Return the approvals that the policy requires. Unknown numbers count as too many."""
-    return rules.approvals_needed(api, with_numbers(proposed, messages)) if messages else Need()
+    return rules.approvals_needed(api, _with_numbers(proposed, messages)) if messages else Need()
 
 
 @contextmanager
@@ -118,19 +126,6 @@ def within_budget(
         if at is not None and failure.surely_not_applied:
             budgets.refund(api, intent, at)
         raise
-
-
-def _protected(policy: Policy, messages: Iterable[NamedMessage]) -> list[str]:
-    """Return the recipients and senders that the policy protects, each once."""
-    found: dict[str, None] = {}
-    for message in messages:
-        if policy.protected_recipients:
-            hits = (address for address in message.recipients or () if policy.protects_recipient(address))
-            found.update({f"recipient {address}": None for address in hits})
-        if policy.protected_senders:
-            hits = (address for address in message.senders or () if policy.protects_sender(address))
-            found.update({f"sender {address}": None for address in hits})
-    return list(found)
 
 
 def _unknown_refusals(
@@ -158,8 +153,3 @@ def _unknown_refusals(
 def _some(ids: Iterable[str]) -> Messages:
     listed = list(ids)
     return Messages(len(listed), listed)
-
-
-def _raise_first(refusals: Iterator[GuardrailRefusal]) -> None:
-    for refusal in refusals:
-        raise refusal

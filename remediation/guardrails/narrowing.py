@@ -1,4 +1,4 @@
-"""Decides whether a search is narrowed to certain messages, or matches almost all mail of an organisation."""
+"""Decide whether a search is narrowed to certain messages, or matches almost all mail of an organization."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def is_visible(text: str) -> bool:
 
 @dataclass(frozen=True)
 class OwnDomains:
-    """The organisation's own domains, as they are compared."""
+    """The organization's own domains, as they are compared."""
 
     related: RelatedDomains
     spellings: frozenset[str]
@@ -48,7 +48,7 @@ class OwnDomains:
         return cls(RelatedDomains(listed), frozenset(form for domain in listed for form in domain_forms(domain)))
 
     def include(self, word: str) -> bool:
-        """Return whether the word is a part of one of them, so that it is in all of the organisation's mail."""
+        """Return whether the word is a part of one of them, so that it is in all of the organization's mail."""
         parts = [bare for part in _BETWEEN_PARTS.split(word) if (bare := part.strip(".-_"))]
         return bool(parts) and all(self._holds(part) for part in parts)
 
@@ -59,7 +59,7 @@ class OwnDomains:
 def narrows(search: SearchParams, own_domains: Iterable[str] = ()) -> bool:
     """Return whether one of the criteria narrows the search.
 
-    own_domains: the organisation's own. A search for one of them, or for a part of its name, finds all of its mail.
+    own_domains: the organization's own. A search for one of them, or for a part of its name, finds all of its mail.
     """
     own = OwnDomains.of(own_domains)
     given = {name: getattr(search, name) for name in NARROWING}
@@ -67,22 +67,18 @@ def narrows(search: SearchParams, own_domains: Iterable[str] = ()) -> bool:
 
 
 def _has_telling_word(text: str, own: OwnDomains) -> bool:
-    """Return whether one word is not in all of the organisation's mail. For criteria that match words in any order."""
+    """Return whether one word is not in all of the organization's mail. For criteria that match words in any order."""
     return any(is_visible(word) and not own.include(word) for word in text.split())
 
 
-def _is_visible(text: str, own: OwnDomains) -> bool:  # noqa: ARG001 -- one signature for every check
-    return is_visible(text)
-
-
-def _is_address(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
-    """Return whether it is an address. A recipient's domain is usually the organisation's own: it narrows nothing."""
+def _is_address(text: str) -> bool:
+    """Return whether it is an address. A recipient's domain is usually the organization's own: it narrows nothing."""
     mailbox, _, domain = text.strip().rpartition("@")
     return _is_mailbox(mailbox) and _is_domain(domain)
 
 
 def _is_foreign(text: str, own: OwnDomains) -> bool:
-    """Return whether it is an address, or a domain that is not one of the organisation's own."""
+    """Return whether it is an address, or a domain that is not one of the organization's own."""
     mailbox, _, domain = text.strip().rpartition("@")
     return (
         _is_domain(domain)
@@ -91,7 +87,7 @@ def _is_foreign(text: str, own: OwnDomains) -> bool:
     )
 
 
-def _is_message_id(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
+def _is_message_id(text: str) -> bool:
     """Return whether it has three visible characters, and a part before the domain: many messages share the domain."""
     local, at, _ = text.strip(" <>").partition("@")
     return is_visible(text) and (not at or any(_shows(c) for c in local))
@@ -110,7 +106,7 @@ def _shows(character: str) -> bool:
     return character not in _BLANK and unicodedata.category(character).startswith(_VISIBLE)
 
 
-def _is_ip_address(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
+def _is_ip_address(text: str) -> bool:
     try:
         address = ipaddress.ip_address(text.strip())
     except ValueError:
@@ -119,13 +115,13 @@ def _is_ip_address(text: str, own: OwnDomains) -> bool:  # noqa: ARG001
 
 
 _CHECKS: dict[str, Callable[[str, OwnDomains], bool]] = {
-    "alert_id": _is_visible,
-    "exact_subject": _is_visible,
-    "message_id": _is_message_id,
-    "recipient": _is_address,
+    "alert_id": lambda text, _: is_visible(text),
+    "exact_subject": lambda text, _: is_visible(text),
+    "message_id": lambda text, _: _is_message_id(text),
+    "recipient": lambda text, _: _is_address(text),
     "sender": _is_foreign,
     "domain": _is_foreign,
-    "smtp_helo_ip": _is_ip_address,
+    "smtp_helo_ip": lambda text, _: _is_ip_address(text),
     "query": _has_telling_word,
     "subject": _has_telling_word,
 }

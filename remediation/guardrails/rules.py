@@ -106,38 +106,37 @@ def destination_refusals(api: EmailSecurity, proposed: ProposedChange) -> Iterat
 def irreversible_refusals(api: EmailSecurity, proposed: ProposedChange) -> Iterator[GuardrailRefusal]:
     """Yield the refusal of a move that this pack can't undo."""
     if proposed.change.is_irreversible and not proposed.limits.allow_irreversible:
-        destination = proposed.change.destination
+        destination, text = proposed.change.destination, proposed.wording.plan_help or PlanNeeded.default_help
         yield PlanNeeded(
             f"this pack can't undo a move to {destination}. {recovery_from(destination)}",
-            help=_override_help(api, proposed.wording.plan_help or PlanNeeded.default_help, "allow_irreversible"),
+            help=f"{text} {override_hint(api, 'allow_irreversible')}",
         )
 
 
 def limit_refusals(proposed: ProposedChange) -> Iterator[GuardrailRefusal]:
     """Yield the refusals of numbers over the limits of the call."""
-    limits, numbers = proposed.limits, proposed.numbers
-    if numbers is None:
-        return
-    if limits.max_messages is not None and numbers.messages > limits.max_messages:
-        yield TooManyMessages(
-            f"{_messages(proposed, numbers)}, max_messages is {limits.max_messages}", help=proposed.wording.narrow_help
-        )
-    if limits.max_recipients is not None and numbers.recipients > limits.max_recipients:
-        yield TooManyRecipients(
-            f"{_recipients(proposed, numbers)}, max_recipients is {limits.max_recipients}",
-            help=proposed.wording.narrow_help,
-        )
+    for kind, text in _over(proposed, proposed.limits.max_messages, proposed.limits.max_recipients):
+        name = "max_messages is" if kind is TooManyMessages else "max_recipients is"
+        yield kind(text.format(name), help=proposed.wording.narrow_help)
 
 
 def policy_limit_refusals(api: EmailSecurity, proposed: ProposedChange) -> Iterator[GuardrailRefusal]:
     """Yield the refusals of numbers over the limits of the policy."""
-    policy, numbers = policy_of(api), proposed.numbers
-    if numbers is None:
-        return
-    if policy.max_messages is not None and numbers.messages > policy.max_messages:
-        yield PolicyRefused(f"{_messages(proposed, numbers)}, the policy allows {policy.max_messages}")
-    if policy.max_recipients is not None and numbers.recipients > policy.max_recipients:
-        yield PolicyRefused(f"{_recipients(proposed, numbers)}, the policy allows {policy.max_recipients}")
+    policy = policy_of(api)
+    for _, text in _over(proposed, policy.max_messages, policy.max_recipients):
+        yield PolicyRefused(text.format("the policy allows"))
+
+
+def _over(
+    proposed: ProposedChange, most_messages: int | None, most_recipients: int | None
+) -> Iterator[tuple[type[GuardrailRefusal], str]]:
+    """Yield the error for each number over its limit, and a message with a place for the name of the limit."""
+    wording, numbers = proposed.wording, proposed.numbers
+    start = f"{wording.counted} {'' if proposed.complete else 'at least '}"
+    if numbers is not None and most_messages is not None and numbers.messages > most_messages:
+        yield TooManyMessages, f"{start}{counted(numbers.messages, *wording.unit)}, {{}} {most_messages}"
+    if numbers is not None and most_recipients is not None and numbers.recipients > most_recipients:
+        yield TooManyRecipients, f"{start}{counted(numbers.recipients, 'recipient')}, {{}} {most_recipients}"
 
 
 def protected_refusals(proposed: ProposedChange) -> Iterator[GuardrailRefusal]:
@@ -164,25 +163,9 @@ def verdict_refusals(api: EmailSecurity, proposed: ProposedChange) -> Iterator[M
 def malicious_refusal(api: EmailSecurity, proposed: ProposedChange, message: str) -> MaliciousRelease:
     """Return the refusal with this message."""
     narrow = proposed.wording.narrow_help or MaliciousRelease.default_help
-    return MaliciousRelease(message, help=_override_help(api, narrow, "allow_malicious"))
+    return MaliciousRelease(message, help=f"{narrow} {override_hint(api, 'allow_malicious')}")
 
 
 def approvals_needed(api: EmailSecurity, proposed: ProposedChange) -> Need:
     """Return the approvals that the policy requires. Unknown numbers count as too many."""
     return need_of(policy_of(api), proposed.reach, proposed.requesters) if api.has_policy else Need()
-
-
-def _override_help(api: EmailSecurity, text: str, override: str) -> str:
-    return f"{text} {override_hint(api, override)}"
-
-
-def _messages(proposed: ProposedChange, numbers: Numbers) -> str:
-    return f"{proposed.wording.counted} {_least(proposed)}{counted(numbers.messages, *proposed.wording.unit)}"
-
-
-def _recipients(proposed: ProposedChange, numbers: Numbers) -> str:
-    return f"{proposed.wording.counted} {_least(proposed)}{counted(numbers.recipients, 'recipient')}"
-
-
-def _least(proposed: ProposedChange) -> str:
-    return "" if proposed.complete else "at least "

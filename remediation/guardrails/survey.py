@@ -1,4 +1,4 @@
-"""Counts the messages of a search one by one, in memory that does not grow with their number."""
+"""Count the messages of a search one by one, in memory that does not grow with their number."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ ROWS_SHOWN = 25
 NAMES_COUNTED = 10_000
 OTHERS = "(others)"
 
+# The messages that a survey of named messages shows.
+SAMPLE_SIZE = 10
+
 PROTECTED_NAMED = 100
 OWN_SENDERS_NAMED = 10
 LONGEST_SHOWN = 200
@@ -51,9 +54,7 @@ class Breakdown:
     def shown(self) -> dict[str, int]:
         """Return at most ROWS_SHOWN rows; the rest is under OTHERS, so that the sum is the whole."""
         rest = self.counts[OTHERS]
-        named = sorted(
-            ((name, count) for name, count in self.counts.items() if name != OTHERS), key=lambda row: (-row[1], row[0])
-        )
+        named = sorted(self.counts.items() - {(OTHERS, rest)}, key=lambda row: (-row[1], row[0]))
         rest += sum(count for _, count in named[ROWS_SHOWN:])
         return dict(named[:ROWS_SHOWN]) | ({OTHERS: rest} if rest else {})
 
@@ -89,7 +90,7 @@ class Survey:
 
     @property
     def own_senders(self) -> list[str]:
-        """Senders that may be the organisation's own, at most OWN_SENDERS_NAMED.
+        """Senders that may be the organization's own, at most OWN_SENDERS_NAMED.
 
         Their domain is one of the recipients' or of the policy's own domains, a subdomain of one, or a parent.
         """
@@ -102,9 +103,26 @@ class Survey:
         in_turn = chain.from_iterable(zip_longest(*self.samples.values()))
         return list(islice((one for one in in_turn if one is not None), self.sample_size))
 
+    def facts(self) -> dict[str, Any]:
+        """Return the counts, as fields of a plan."""
+        return {
+            "messages": self.messages,
+            "distinct_messages": self.distinct_messages,
+            "recipients": len(self.recipients),
+            "malicious": self.malicious,
+            "unproved": self.unproved,
+            "by_recipient_domain": self.by_recipient_domain.shown(),
+            "by_disposition": self.by_disposition.shown(),
+            "by_delivery_status": self.by_delivery_status.shown(),
+            "by_sender": self.by_sender.shown(),
+            "proved_clean": self.proved_clean.shown(),
+            "sample": self.sample,
+            "protected": list(self.protected),
+            "own_senders": self.own_senders,
+        }
+
     @cached_property
     def policy_domains(self) -> RelatedDomains:
-        """The policy's own domains."""
         return RelatedDomains(self.policy.own_domains)
 
     def take(self, message: FoundMessage | MessageDetails) -> None:
@@ -132,7 +150,9 @@ class Survey:
         self.unproved += 0 if sender.proved else copies
         if verdict not in HARMFUL and sender.proved:
             self.proved_clean.add(sender.name, copies)
-        self._note_protected(recipients, sender.addresses)
+        for hit in self.policy.protected_among(recipients, sender.addresses):
+            if len(self.protected) < PROTECTED_NAMED:
+                self.protected[printable(hit)[:LONGEST_SHOWN]] = None
         for possible in sender.possible:
             self._note_sender(possible)
         self._note_sample(message, verdict or "NONE")
@@ -159,18 +179,13 @@ class Survey:
     def _may_be_own(self, domain: str) -> bool:
         return self.recipient_domains.relates(domain) or self.policy_domains.relates(domain)
 
-    def _note_protected(self, recipients: Iterable[str], senders: Iterable[str]) -> None:
-        if self.policy.protected_recipients:
-            hit = [address for address in recipients if self.policy.protects_recipient(address)]
-            self._name([f"recipient {address}" for address in hit])
-        if self.policy.protected_senders:
-            hit = [address for address in senders if self.policy.protects_sender(address)]
-            self._name([f"sender {address}" for address in hit])
 
-    def _name(self, hits: Iterable[str]) -> None:
-        for hit in hits:
-            if len(self.protected) < PROTECTED_NAMED:
-                self.protected[printable(hit)[:LONGEST_SHOWN]] = None
+def survey_messages(policy: Policy, messages: Iterable[MessageDetails]) -> Survey:
+    """Return the counts of messages that the service found."""
+    found = Survey(policy, SAMPLE_SIZE)
+    for message in messages:
+        found.take(message)
+    return found
 
 
 def survey(
@@ -240,7 +255,7 @@ def _sample(message: FoundMessage | MessageDetails) -> dict[str, Any]:
         "id": text(message.id),
         "from": text(message.from_),
         "subject": text(message.subject),
-        "recipients": [printable(recipient)[:LONGEST_SHOWN] for recipient in (message.client_recipients or ())[:10]],
+        "recipients": [text(recipient) for recipient in (message.client_recipients or ())[:10]],
         "final_disposition": text(message.final_disposition),
         "scanned_at": text(message.scanned_at),
     }

@@ -15,5 +15,5 @@ The call order from create-move-job to the POST:
 
 wait-for-job: waiting.wait_for_end polls the job (polling, progress, wait_state, wait_warnings).
 following.replacement_of finds the job to poll instead of a job that was cancelled as a duplicate. rows reads the
-message rows, and row_count compares their number with the counters. deletion.delete_surely is for delete-job.
+message rows, and row_count compares their number with the counters.
 """

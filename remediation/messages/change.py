@@ -29,18 +29,18 @@ from remediation.guardrails.message_rules import (
     numbers_of,
     within_budget,
 )
+from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.rules import ProposedChange
+from remediation.guardrails.survey import Survey, survey_messages
 from remediation.messages.batches import Ledger, carry_out
 from remediation.messages.lookup import LOGS_BEFORE, look_up, needs_log, read_logs, state_of, was_purged, with_details
 from remediation.messages.rows import MessageRow, Outcome
 from remediation.messages.selection import Selection
-from remediation.messages.survey import survey_messages
 
 if TYPE_CHECKING:
     from connectors.objects.message import MessageDetails
     from connectors.objects.message_action import MessageAction
     from remediation.guardrails.approvals.token import ReadToken
-    from remediation.guardrails.survey import Survey
 
 # A call on up to this many messages looks them up first, unless `skip_done` is false.
 CHECKED_FIRST = 1000
@@ -116,7 +116,7 @@ def prepare_change(api: EmailSecurity, call: ChangeCall) -> PreparedChange:
     prepared = PreparedChange(call, ledger, hashed, asker, needed)
     if call.dry_run:
         # A dry run shows what has to be approved, so it can't ask for the approvals.
-        prepared.survey = survey_messages(api, found.values())
+        prepared.survey = survey_messages(policy_of(api), found.values())
         prepared.refusals = [*wasted_approvals(api, needed, asker), *_refused_delivery(api, ledger, strict)]
     elif needed or call.approvals:
         from remediation.guardrails.approvals.approval import GivenApprovals, require_approvals  # noqa: PLC0415 -- only where somebody has to approve

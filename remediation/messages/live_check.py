@@ -13,9 +13,8 @@ from core.quantity import counted
 from remediation.guardrails.plans.plan import Plan
 from remediation.guardrails.policy.policy import Policy
 from remediation.guardrails.search_scope import scope_of
-from remediation.guardrails.survey import Survey, survey
+from remediation.guardrails.survey import SAMPLE_SIZE, Survey, survey, survey_messages
 from remediation.messages.lookup import look_up
-from remediation.messages.survey import SAMPLE_SIZE, survey_messages
 
 # Beyond so many more messages than the plan has, the count stops.
 MOST_MORE = 10_000
@@ -56,7 +55,7 @@ def survey_ids(api: EmailSecurity, ids: Collection[str], policy: Policy) -> Surv
 
     Raises: what EmailSecurity.search_messages raises.
     """
-    return survey_messages(api, look_up(api, ids).values(), policy)
+    return survey_messages(policy, look_up(api, ids).values())
 
 
 def drift_of(before: int | None, now: int) -> float | None:

@@ -142,7 +142,7 @@ class TestApprovals:
         if lacking == "policy":
             api = connect(sandbox)
         if lacking == "extra":
-            monkeypatch.setattr("remediation.evidence.bundled_approvals.find_spec", lambda _: None)
+            monkeypatch.setattr("remediation.evidence.approval_check.find_spec", lambda _: None)
         more = {} if lacking == "plan" else {"plan": plan}
         result = bundled(api, job_id, tmp_path / "case", approvals=["a.b.c"], **more)
         held = document(tmp_path / "case", "approvals.json")

@@ -560,13 +560,11 @@ def test_a_call_that_cant_be_recorded_is_made_all_the_same(tmp_path: Path) -> No
 
 
 def test_a_full_disk_leaves_no_bundle_and_keeps_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import remediation.exports.formats.csv_table  # noqa: PLC0415 -- loaded late by the pack itself
-
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(remediation.exports.formats.csv_table, "write_csv", full)
+        patched.setattr("remediation.evidence.contents.write_csv", full)
         with pytest.raises(OutputError, match="no space is left") as failed:
             bundled(connected(Listing(1200, listed(1200))), JOB_ID, tmp_path / "case")
     assert "1,200 rows are kept" in failed.value.message

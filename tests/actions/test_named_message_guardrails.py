@@ -1,4 +1,4 @@
-"""The organisation's policy over messages that are named one by one: it refuses as a whole, and nothing is sent."""
+"""The organization's policy over messages that are named one by one: it refuses as a whole, and nothing is sent."""
 
 from __future__ import annotations
 

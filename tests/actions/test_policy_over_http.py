@@ -1,4 +1,4 @@
-"""What the organisation's policy allows, over real HTTP: no parameter goes beyond it."""
+"""What the organization's policy allows, over real HTTP: no parameter goes beyond it."""
 
 from __future__ import annotations
 

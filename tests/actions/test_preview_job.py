@@ -152,7 +152,7 @@ def test_a_sender_in_the_recipients_own_domain_is_warned_about(sandbox: RunningS
     plan = preview(api, search_params={"sender": own, "detections_only": False})
     assert plan["messages"] > 0
     assert plan["own_senders"] == [own]
-    assert f"senders may be the organisation's own: {own}" in plan["warnings"]
+    assert f"senders may be the organization's own: {own}" in plan["warnings"]
 
 
 OUTSIDER = "billing@outsider.test"

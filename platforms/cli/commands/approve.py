@@ -25,8 +25,8 @@ from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, whole
 from platforms.cli.views.palette import WARNING
 from platforms.cli.views.screen import Screen, write
-from remediation.guardrails.approvals.approval import Approval, Rejection, approve, approver_of, check_reason, reject
-from remediation.guardrails.approvals.token import Signing
+from remediation.guardrails.approvals.approval import approve, approver_of, check_reason, reject
+from remediation.guardrails.approvals.token import SignedToken, Signing
 from remediation.guardrails.policy.loading import load_policy
 from remediation.guardrails.policy.people import same_person
 from remediation.guardrails.policy.policy import LONGEST_APPROVAL_HOURS, NO_POLICY, Policy
@@ -112,7 +112,7 @@ def approve_(
 
 def _sign(
     subject: Plan | DryRun, approver: str, pem: bytes, clock: Clock, lifetime: float, reason: str | None
-) -> Approval | Rejection:
+) -> SignedToken:
     signing = Signing(
         plan_hash=subject.plan_hash,
         account_id=subject.account_id,
@@ -253,16 +253,15 @@ def _ask(question: str) -> None:
         raise NotGiven("you did not answer yes")
 
 
-def _print_signed(screen: Screen, signed: Approval | Rejection) -> None:
+def _print_signed(screen: Screen, signed: SignedToken) -> None:
     rows = {
         "approver": signed.approver,
         "plan_hash": signed.plan_hash,
         "expires_at": format_instant(signed.expires_at),
-        **({"reason": signed.reason} if isinstance(signed, Rejection) else {}),
+        **({"reason": signed.reason} if signed.kind == "rejection" else {}),
     }
     if screen.json:
-        kind = "rejection" if isinstance(signed, Rejection) else "approval"
-        screen.write_json({kind: signed.token, **rows})
+        screen.write_json({signed.kind: signed.token, **rows})
         return
     facts(screen.out, list(rows.items()))
     # On its own line, however long, so that it can be copied.

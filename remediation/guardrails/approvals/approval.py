@@ -6,8 +6,7 @@ remediation.guardrails.approvals.token describes the signed tokens.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 
 from connectors.email_security import EmailSecurity
 from core.ed25519 import raw_bytes
@@ -19,6 +18,7 @@ from remediation.guardrails.approvals.token import (
     LONGEST_REASON,
     ApprovalTerms,
     ReadToken,
+    SignedToken,
     Signing,
     Unacceptable,
     is_reason,
@@ -32,42 +32,18 @@ from remediation.guardrails.policy.policy import Policy
 MOST_TOKENS = 10
 
 
-@dataclass(frozen=True)
-class Approval:
-    """A signed approval. Its repr leaves out the token: everybody who has it can use it."""
-
-    token: str = field(repr=False)
-    approver: str
-    plan_hash: str
-    expires_at: datetime
-    id: str
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A signed rejection."""
-
-    token: str = field(repr=False)
-    approver: str
-    plan_hash: str
-    expires_at: datetime
-    reason: str
-
-
-def approve(signing: Signing) -> Approval:
+def approve(signing: Signing) -> SignedToken:
     """Return a signed approval of the plan. Raises: as remediation.guardrails.approvals.token.sign_token."""
-    token, expires_at = sign_token("approval", signing)
-    return Approval(token, signing.approver, signing.plan_hash, expires_at, signing.jti)
+    return sign_token("approval", signing)
 
 
-def reject(signing: Signing, reason: str) -> Rejection:
+def reject(signing: Signing, reason: str) -> SignedToken:
     """Return a signed rejection of the plan. reason: printable text on one line.
 
     Raises: ParameterError for a reason that is not printable; and as sign_token.
     """
     check_reason(reason)
-    token, expires_at = sign_token("rejection", signing, reason=reason.strip())
-    return Rejection(token, signing.approver, signing.plan_hash, expires_at, reason.strip())
+    return sign_token("rejection", signing, reason.strip())
 
 
 def check_reason(reason: str) -> None:
@@ -106,17 +82,15 @@ def require_approvals(api: EmailSecurity, need: Need, given: GivenApprovals) -> 
 
     Raises: ApprovalRefused where there are not enough, or where one is not acceptable or is a rejection.
     """
-    policy, is_asked = policy_of(api), bool(need or given.tokens)
+    policy = policy_of(api)
     known = [name for name in given.requesters if name is not None]
     terms = ApprovalTerms(policy, given.plan_hash, api.connection.account_id, known, api.clock.now())
     read = _read_all(given.tokens, terms)
-    if is_asked and api.connection.requested_by is None:
-        # A parameter proves nothing: callers who approve their own request would give another name.
-        raise ApprovalRefused(f"nothing proves who the requester is, so no approval counts: {UNPROVED}", help=PROVE_IT)
-    if is_asked and not given.plan_proved:
-        raise ApprovalRefused(
-            f"nothing proves who requested the plan, so no approval counts: {UNPROVED}", help=PROVE_IT
-        )
+    # A parameter proves nothing: callers who approve their own request would give another name.
+    is_proved = api.connection.requested_by is not None
+    if (need or given.tokens) and not (is_proved and given.plan_proved):
+        unknown = "who requested the plan" if is_proved else "who the requester is"
+        raise ApprovalRefused(f"nothing proves {unknown}, so no approval counts: {UNPROVED}", help=PROVE_IT)
     missing = shortfall(policy, need, {one.approver for one in read})
     if missing is not None:
         raise ApprovalRefused(f"the policy requires {need} of plan {given.plan_hash}, and {missing}")

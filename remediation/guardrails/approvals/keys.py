@@ -60,16 +60,14 @@ def public_keys(policy: Policy) -> dict[str, Ed25519PublicKey]:
     problems = []
     for index, approver in enumerate(policy.approvers):
         key = public_key_in(approver.public_key.encode())
-        if key is None:
-            problem = "is not an Ed25519 public key"
-        elif _is_weak(raw := raw_bytes(key)):
-            problem = "is a weak key, under which anybody can sign"
-        elif seen.setdefault(raw, approver.name) != approver.name:
-            problem = f"is also the key of {seen[raw]}: one person would count twice"
-        else:
-            found[approver.name] = key
-            continue
-        problems.append(Problem(pointer=f"/approvers/{index}/public_key", message=problem))
+        problem = _flaw_of(key)
+        if key is not None and problem is None:
+            owner = seen.setdefault(raw_bytes(key), approver.name)
+            if owner == approver.name:
+                found[approver.name] = key
+                continue
+            problem = f"is also the key of {owner}: one person would count twice"
+        problems.append(Problem(pointer=f"/approvers/{index}/public_key", message=problem or ""))
     if problems:
         raise unusable(None, problems)
     return found
@@ -84,10 +82,9 @@ def evidence_key(policy: Policy) -> Ed25519PublicKey | None:
         return None
     jwt_library()
     key = public_key_in(policy.delete.public_key.encode())
-    if key is not None and not _is_weak(raw_bytes(key)):
-        return key
-    problem = "is not an Ed25519 public key" if key is None else "is a weak key, under which anybody can sign"
-    raise unusable(None, [Problem(pointer="/delete/public_key", message=problem)])
+    if problem := _flaw_of(key):
+        raise unusable(None, [Problem(pointer="/delete/public_key", message=problem)])
+    return key
 
 
 def private_key(pem: bytes) -> Ed25519PrivateKey:
@@ -106,5 +103,9 @@ def private_key(pem: bytes) -> Ed25519PrivateKey:
 _DECRYPT = "Nothing was approved. Decrypt it first, where only you can read it: openssl pkey -in FILE -out PLAIN"
 
 
-def _is_weak(raw: bytes) -> bool:
-    return raw[:31] + bytes([raw[31] & 0x7F]) in WEAK_KEYS
+def _flaw_of(key: Ed25519PublicKey | None) -> str | None:
+    if key is None:
+        return "is not an Ed25519 public key"
+    raw = raw_bytes(key)
+    is_weak = raw[:31] + bytes([raw[31] & 0x7F]) in WEAK_KEYS
+    return "is a weak key, under which anybody can sign" if is_weak else None

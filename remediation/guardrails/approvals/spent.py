@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from core.errors import ApprovalRefused, ConnectionSettingsError
+from core.state_database import state_database
 from remediation.guardrails.policy.gate import policy_of
 from remediation.stamp import normal_key
 
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 # An expired approval never counts. Entries are kept a day longer, for a clock that is set back.
 KEPT_SECONDS = 86_400
 
-# 64 bits: the part of a plan's hash in the shortest stamp.
+# 64 bits: the part of a plan's hash in the shortest tag.
 SHORTEST_PLAN_DIGEST = 16
 
 # kind: an approval that is reserved or used, or a plan whose job was deleted. id: ReadToken.id, or the plan's digest in
-# the job's stamp. intent: the call that the approval is reserved for. expires, at: seconds since 1970; when the
+# the job's tag. intent: the call that the approval is reserved for. expires, at: seconds since 1970; when the
 # approval expires, null for a plan; and when this was recorded.
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS approvals (kind TEXT CHECK (kind IN ('reserved', 'used', 'deleted job')), id TEXT, "
@@ -48,8 +49,7 @@ def intent_of(plan_hash: str, key: str = "") -> str:
 
 
 def reserve_approvals(api: EmailSecurity, approvals: Sequence[ReadToken], *, plan_hash: str, intent: str) -> None:
-    """Reserve the approvals for one call, before it sends anything. The same call can reserve them again until they are
-    used.
+    """Reserve the approvals for one call, before it sends anything. That call can reserve them again until it succeeds.
 
     Raises: ApprovalRefused where one was used or is reserved for another call, or where that can't be recorded.
     """
@@ -65,22 +65,14 @@ def reserve_approvals(api: EmailSecurity, approvals: Sequence[ReadToken], *, pla
             record.executemany("INSERT OR IGNORE INTO approvals VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
-def spend_approvals(api: EmailSecurity, plan_hash: str) -> None:
-    """Mark every reserved approval of the plan as used.
-
-    Raises: ApprovalRefused where that can't be recorded.
-    """
-    with _record(api) as record:
-        record.execute(
-            "UPDATE approvals SET kind = 'used', at = ? WHERE kind = 'reserved' AND plan = ?",
-            (_seconds(api.clock.now()), plan_hash),
-        )
-
-
 def mark_approvals_used(api: EmailSecurity, plan_hash: str) -> list[str]:
-    """Mark the reserved approvals of the plan as used. Returns a warning where they can't be recorded."""
+    """Mark the reserved approvals of the plan as used. Return a warning where that can't be recorded."""
     try:
-        spend_approvals(api, plan_hash)
+        with _record(api) as record:
+            record.execute(
+                "UPDATE approvals SET kind = 'used', at = ? WHERE kind = 'reserved' AND plan = ?",
+                (_seconds(api.clock.now()), plan_hash),
+            )
     except ApprovalRefused as refusal:
         return [f"{refusal.message}: the approvals stay reserved for this call, and are not marked as used"]
     return []
@@ -89,7 +81,7 @@ def mark_approvals_used(api: EmailSecurity, plan_hash: str) -> list[str]:
 def spend_approvals_of_job(api: EmailSecurity, plan_digest: str) -> None:
     """Mark the approvals of a job that is about to be deleted as used: all that were signed before now.
 
-    plan_digest: the beginning of the plan's hash, from the job's stamp; a shorter one is ignored.
+    plan_digest: the beginning of the plan's hash, from the job's tag; a shorter one is ignored.
     Raises: ApprovalRefused where that can't be recorded.
     """
     if not _DIGEST.fullmatch(plan_digest) or _observes(api):
@@ -124,8 +116,6 @@ def _check_unspent(record: sqlite3.Connection, approval: ReadToken, plan_hash: s
 @contextmanager
 def _record(api: EmailSecurity) -> Iterator[sqlite3.Connection]:
     """Open the record for this process alone. Raises: ApprovalRefused where it can't be used."""
-    from core.state_database import state_database  # noqa: PLC0415 -- brings SQLite; few calls have approvals
-
     try:
         with state_database(api.connection.state_directory, _TABLE) as database:
             yield database

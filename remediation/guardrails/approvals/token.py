@@ -93,6 +93,18 @@ class ReadToken:
         return self.issued_at <= seconds + CLOCK_SKEW_SECONDS
 
 
+@dataclass(frozen=True)
+class SignedToken:
+    """A new token, and its content. Its repr leaves out the token: everybody who has it can use it."""
+
+    kind: Kind
+    token: str = field(repr=False)
+    approver: str
+    plan_hash: str
+    expires_at: datetime
+    reason: str = ""
+
+
 class Unacceptable(Exception):
     """A token is not accepted. The message never quotes content whose signature was not checked."""
 
@@ -102,8 +114,8 @@ def is_reason(text: object) -> bool:
     return isinstance(text, str) and text.strip() != "" and len(text) <= LONGEST_REASON and text.isprintable()
 
 
-def sign_token(kind: Kind, signing: Signing, **more: str) -> tuple[str, datetime]:
-    """Return the token and its time of expiry. more: further claims.
+def sign_token(kind: Kind, signing: Signing, reason: str = "") -> SignedToken:
+    """Return the signed token. reason: of a rejection.
 
     Raises: ParameterError for a key that is not an unencrypted Ed25519 key, or for facts that no token can have;
     ApprovalRefused where the extra `approval` is not installed.
@@ -126,10 +138,11 @@ def sign_token(kind: Kind, signing: Signing, **more: str) -> tuple[str, datetime
         "iat": issued,
         "exp": expires,
         "jti": signing.jti,
-        **more,
+        **({"reason": reason} if reason else {}),
     }
     token = jwt.encode(claims, key, algorithm=ALGORITHM, headers={"typ": TYPES[kind], "kid": signing.approver})
-    return token, datetime.fromtimestamp(expires, UTC)
+    expires_at = datetime.fromtimestamp(expires, UTC)
+    return SignedToken(kind, token, signing.approver, signing.plan_hash, expires_at, reason)
 
 
 def read_token(token: object, keys: Mapping[str, Ed25519PublicKey], terms: ApprovalTerms) -> ReadToken:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -94,7 +94,7 @@ class Plan(Part):
     sample: list[dict[str, Any]] = Field(description="Some of the messages found, each verdict in turn.")
     protected: list[str] = Field(description="Recipients and senders found that the policy protects, at most 100.")
     own_senders: list[str] = Field(
-        description="Senders found that may be the organisation's own, at most 10: their From or envelope sender is in "
+        description="Senders found that may be the organization's own, at most 10: their From or envelope sender is in "
         "a domain of the recipients or in one of the policy's own domains."
     )
     parity: Parity = Field(
@@ -188,7 +188,7 @@ def read_plan(document: Mapping[str, Any]) -> Plan:
         plan = Plan.model_validate(dict(document))
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)[:20]
-        problems = [Problem(pointer=_pointer(one["loc"]), message=one["msg"]) for one in found]
+        problems = [Problem(pointer=below("/plan", *one["loc"]), message=one["msg"]) for one in found]
         listed = "; ".join(f"{problem['pointer']}: {problem['message']}" for problem in problems)
         raise ParameterError(
             f"the plan can't be read: {listed}",
@@ -230,10 +230,3 @@ def default_drift(destination: Destination | None) -> float:
 def allowed_over(count: int, percent: float) -> int:
     """Return the most that `count` may be now: never rounded up."""
     return count + int(count * percent / 100)
-
-
-def _pointer(location: Sequence[str | int]) -> str:
-    pointer = "/plan"
-    for part in location:
-        pointer = below(pointer, part)
-    return pointer

@@ -43,9 +43,7 @@ def policy_hash(policy: Policy) -> str:
 
 def policy_document(policy: Policy, *, read_at: str) -> dict[str, Any]:
     """Return the content of policy.json for a policy that was read then (RFC 3339)."""
-    return PolicyDocument(
-        sha256=policy_hash(policy), read_at=read_at, policy=json.loads(json.dumps(canonical(policy)))
-    ).model_dump(mode="json")
+    return PolicyDocument(sha256=policy_hash(policy), read_at=read_at, policy=canonical(policy)).model_dump(mode="json")
 
 
 def without_policy(why: str, *, sha256: str | None = None) -> dict[str, Any]:

@@ -1,24 +1,31 @@
-"""Loads a policy from its file, and reports each problem with its place and the fix.
+"""Load a policy from its file, and report each problem with its place and the fix.
 
-A policy with any problem is refused as a whole: a misspelled limit must not be skipped.
+A policy with any problem is refused as a whole: a misspelled limit must not be skipped. So is a file that anyone but
+root and this process's own user can change: it would limit nobody.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from core.errors import PolicyUnusable, Problem, printable
+from core.file_ownership import fixes, root_and_this_user, weaknesses_of, weaknesses_on_the_way
 from core.json_values import below, did_you_mean
 from core.strict_yaml import MAX_BYTES, YamlRefused, read
-from remediation.guardrails.policy.file import read_policy_file
 from remediation.guardrails.policy.policy import Policy
 from remediation.guardrails.policy.rules import ApprovalRule, Approver, Budget, DeleteRule, Rule
 
 # More do not help, and a file of nonsense has thousands.
 MOST_PROBLEMS = 50
+
+# A deep path can have many weak directories; the first ones are enough.
+MOST_WEAKNESSES = 5
 
 
 def load_policy(path: str) -> Policy:
@@ -51,13 +58,30 @@ def unusable(path: str | None, problems: list[Problem]) -> PolicyUnusable:
 
 
 def _text(path: str) -> str:
-    data = read_policy_file(path, MAX_BYTES)
-    if len(data) > MAX_BYTES:
-        raise PolicyUnusable(f"the policy {path[:200]!r} is larger than {MAX_BYTES // 1024} KiB")
+    """Return the file's text. Raises: PolicyUnusable."""
+    named = f"the policy {path[:200]!r}"
     try:
+        # Without O_NONBLOCK a named pipe would block the process.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise PolicyUnusable(f"{named} can't be read: it is not a regular file")
+            # Also the directories above it, and symbolic links on the way: Kubernetes mounts config maps with links.
+            weak = [*weaknesses_of(Path(os.path.realpath(path)), status, root_and_this_user())]
+            weak = [*weak, *weaknesses_on_the_way(Path(path))][:MOST_WEAKNESSES]
+            if weak:
+                listed = "; ".join(map(str, weak))
+                raise PolicyUnusable(f"{named} can be changed by another user: {listed}. To fix it: {fixes(weak)}")
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise PolicyUnusable(f"{named} is larger than {MAX_BYTES // 1024} KiB")
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise PolicyUnusable(f"the policy {path[:200]!r} is not UTF-8 text") from None
+        raise PolicyUnusable(f"{named} is not UTF-8 text") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is not a path"
+        raise PolicyUnusable(f"{named} can't be read: {reason}") from None
 
 
 def _problems(error: Any) -> Iterator[Problem]:
@@ -65,9 +89,6 @@ def _problems(error: Any) -> Iterator[Problem]:
     if error["type"] == "contradictions":
         yield from error["ctx"]["problems"]
         return
-    pointer = ""
-    for part in error["loc"]:
-        pointer = below(pointer, part)
     text = str(error["msg"])
     match error["type"]:
         case "extra_forbidden":
@@ -85,7 +106,7 @@ def _problems(error: Any) -> Iterator[Problem]:
             text = text.removeprefix("Value error, ")
         case _:
             text = text[:1].lower() + text[1:]
-    yield Problem(pointer=pointer, message=printable(text)[:500])
+    yield Problem(pointer=below("", *error["loc"]), message=printable(text)[:500])
 
 
 def _suggestion(location: tuple[Any, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The organisation's policy: limits, protected people, and when a change needs a plan or approvals.
+"""The organization's policy: limits, protected people, and when a change needs a plan or approvals.
 
 Parameters override only the guardrails that it lists. It is a YAML file that the setting CFES_POLICY names.
 docs/reference/policy.md shows one. remediation.guardrails.policy.rules has its parts,
@@ -7,7 +7,7 @@ remediation.guardrails.policy.loading reads the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
@@ -52,7 +52,7 @@ def _delete_rule(value: object) -> object:
 
 
 class Policy(Part):
-    """The organisation's policy. A limit that is not given does not apply."""
+    """The organization's policy. A limit that is not given does not apply."""
 
     policy: Annotated[Literal[1], BeforeValidator(_whole_number)] = Field(description="The version of this format: 1.")
     max_messages: int | None = Field(
@@ -76,7 +76,7 @@ class Policy(Part):
     )
     own_domains: list[OwnDomain] = Field(
         [],
-        description="The organisation's own domains. A search for one does not narrow; a sender in one may be its own.",
+        description="The organization's own domains. A search for one does not narrow; a sender in one may be its own.",
     )
     overrides: list[Override] = Field(
         [], description="The `allow_...` parameters that have an effect. Without it none of them does."
@@ -151,6 +151,13 @@ class Policy(Part):
     def protects_sender(self, address: str) -> bool:
         """Return whether messages from this address, or this domain, must not be moved or released."""
         return self._senders.covers(address)
+
+    def protected_among(self, recipients: Iterable[str], senders: Iterable[str]) -> Iterator[str]:
+        """Yield the protected ones as a person reads them, like `recipient a@corp.example`."""
+        if self.protected_recipients:
+            yield from (f"recipient {address}" for address in recipients if self.protects_recipient(address))
+        if self.protected_senders:
+            yield from (f"sender {address}" for address in senders if self.protects_sender(address))
 
     def allows_destination(self, destination: Destination) -> bool:
         """Return whether messages may be moved to this folder."""

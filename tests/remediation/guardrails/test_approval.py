@@ -28,15 +28,13 @@ from hypothesis import strategies as st
 
 from core.errors import ApprovalRefused, ParameterError, PolicyUnusable
 from remediation.guardrails.approvals.approval import (
-    Approval,
-    Rejection,
     approve,
     approver_of,
     reject,
     verify_approvals,
 )
 from remediation.guardrails.approvals.keys import WEAK_KEYS, public_keys
-from remediation.guardrails.approvals.token import LONGEST_REASON, LONGEST_TOKEN, ApprovalTerms, Signing
+from remediation.guardrails.approvals.token import LONGEST_REASON, LONGEST_TOKEN, ApprovalTerms, SignedToken, Signing
 from remediation.guardrails.policy.people import unmatched_groups
 from remediation.guardrails.policy.policy import Policy
 
@@ -85,7 +83,7 @@ CLAIMS = {
 }
 
 
-def given_by(name: str, key: Key, **changed: Any) -> Approval:
+def given_by(name: str, key: Key, **changed: Any) -> SignedToken:
     facts: dict[str, Any] = {
         "plan_hash": PLAN,
         "account_id": ACCOUNT,
@@ -98,7 +96,7 @@ def given_by(name: str, key: Key, **changed: Any) -> Approval:
     return approve(Signing(**{**facts, **changed}))
 
 
-def rejected_by(name: str, key: Key, reason: str = "not these", **changed: Any) -> Rejection:
+def rejected_by(name: str, key: Key, reason: str = "not these", **changed: Any) -> SignedToken:
     facts: dict[str, Any] = {
         "plan_hash": PLAN,
         "account_id": ACCOUNT,
@@ -147,7 +145,7 @@ class TestGood:
     def test_what_an_approver_gave_counts(self) -> None:
         approval = given_by("bob", BOB)
         assert asked(approval.token) == ["bob"]
-        assert (approval.approver, approval.plan_hash, approval.id) == ("bob", PLAN, "one")
+        assert (approval.approver, approval.plan_hash) == ("bob", PLAN)
         assert approval.expires_at == NOW + timedelta(hours=1)
 
     def test_the_tests_own_tokens_are_good_unless_they_are_changed(self) -> None:

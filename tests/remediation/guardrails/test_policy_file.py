@@ -86,7 +86,7 @@ class TestOwner:
     def test_a_file_of_another_user_is_refused(self, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         owner = policy.stat().st_uid
         monkeypatch.setattr(file_ownership, "root_and_this_user", lambda: frozenset({owner + 1}))
-        monkeypatch.setattr("remediation.guardrails.policy.file.root_and_this_user", lambda: frozenset({owner + 1}))
+        monkeypatch.setattr("remediation.guardrails.policy.loading.root_and_this_user", lambda: frozenset({owner + 1}))
         message = refused(policy)
         assert f"{policy} belongs to another user (user ID {owner})" in message
         assert f"chown {os.geteuid()} {policy}" in message
@@ -95,7 +95,7 @@ class TestOwner:
         owner = policy.stat().st_uid
         # As if the owner were root, and this process another user.
         monkeypatch.setattr(
-            "remediation.guardrails.policy.file.root_and_this_user", lambda: frozenset({owner, owner + 1})
+            "remediation.guardrails.policy.loading.root_and_this_user", lambda: frozenset({owner, owner + 1})
         )
         monkeypatch.setattr(file_ownership, "root_and_this_user", lambda: frozenset({0, owner, owner + 1}))
         assert load_policy(str(policy)).max_messages == 7

@@ -22,8 +22,8 @@ from core.state_database import FILE
 from remediation.guardrails.approvals.spent import (
     KEPT_SECONDS,
     intent_of,
+    mark_approvals_used,
     reserve_approvals,
-    spend_approvals,
     spend_approvals_of_job,
 )
 from remediation.guardrails.approvals.token import ReadToken
@@ -84,7 +84,7 @@ class TestOnce:
 
     def test_once_used_it_counts_for_no_call(self, api: EmailSecurity) -> None:
         reserve(api, token())
-        spend_approvals(api, PLAN)
+        mark_approvals_used(api, PLAN)
         for other in ({}, {"key": "case-2"}, {"plan": OTHER_PLAN}):
             assert "is already used" in refused(api, token(), **other)
 
@@ -95,7 +95,7 @@ class TestOnce:
 
     def test_what_is_done_under_one_plan_uses_no_approval_of_another(self, api: EmailSecurity) -> None:
         reserve(api, token("bob", 1))
-        spend_approvals(api, OTHER_PLAN)
+        mark_approvals_used(api, OTHER_PLAN)
         reserve(api, token("bob", 1))
 
     def test_a_deleted_jobs_approvals_count_no_more_and_later_ones_do(self, api: EmailSecurity) -> None:
