@@ -1,4 +1,4 @@
-"""An approval counts where a named approver signed this plan for this account, in time, and nobody else's does."""
+"""An approval counts only if an approver named in the policy signed it for this plan and account, in time."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ CLAIMS = {
 }
 
 
-def given_by(name: str, key: Key, **changed: Any) -> SignedToken:
+def approval_by(name: str, key: Key, **changed: Any) -> SignedToken:
     facts: dict[str, Any] = {
         "plan_hash": PLAN,
         "account_id": ACCOUNT,
@@ -96,7 +96,7 @@ def given_by(name: str, key: Key, **changed: Any) -> SignedToken:
     return approve(Signing(**{**facts, **changed}))
 
 
-def rejected_by(name: str, key: Key, reason: str = "not these", **changed: Any) -> SignedToken:
+def rejection_by(name: str, key: Key, reason: str = "not these", **changed: Any) -> SignedToken:
     facts: dict[str, Any] = {
         "plan_hash": PLAN,
         "account_id": ACCOUNT,
@@ -113,14 +113,14 @@ def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def signed(header: Any, claims: Any, key: Key = BOB) -> str:
-    """A token with any header and claims (objects, or text as it is), truly signed."""
+def signed_token(header: Any, claims: Any, key: Key = BOB) -> str:
+    """Sign a token with any header and claims, given as objects or as text."""
     parts = [part if isinstance(part, str) else json.dumps(part) for part in (header, claims)]
     content = ".".join(base64url(part.encode("utf-8", "surrogatepass")) for part in parts)
     return f"{content}.{base64url(key.sign(content.encode()))}"
 
 
-def asked(*tokens: Any, **changed: Any) -> list[str]:
+def accepted_approvers(*tokens: Any, **changed: Any) -> list[str]:
     facts: dict[str, Any] = {
         "policy": POLICY,
         "plan_hash": PLAN,
@@ -132,47 +132,47 @@ def asked(*tokens: Any, **changed: Any) -> list[str]:
 
 
 def reason(*tokens: Any, **changed: Any) -> str:
-    """Why the tokens are refused; the reason quotes none of them."""
+    """Return the reason why the tokens are refused, after checking that it quotes none of them."""
     with pytest.raises(ApprovalRefused) as caught:
-        asked(*tokens, **changed)
-    said = json.dumps(caught.value.document())
+        accepted_approvers(*tokens, **changed)
+    message = json.dumps(caught.value.document())
     for part in [part for token in tokens if isinstance(token, str) for part in token.split(".")]:
-        assert len(part) <= 20 or part[:20] not in said
+        assert len(part) <= 20 or part[:20] not in message
     return caught.value.message
 
 
-class TestGood:
-    def test_what_an_approver_gave_counts(self) -> None:
-        approval = given_by("bob", BOB)
-        assert asked(approval.token) == ["bob"]
+class TestAccepted:
+    def test_an_approvers_signature_is_accepted(self) -> None:
+        approval = approval_by("bob", BOB)
+        assert accepted_approvers(approval.token) == ["bob"]
         assert (approval.approver, approval.plan_hash) == ("bob", PLAN)
         assert approval.expires_at == NOW + timedelta(hours=1)
 
-    def test_the_tests_own_tokens_are_good_unless_they_are_changed(self) -> None:
-        assert asked(signed(HEADER, CLAIMS)) == ["bob"]
-        assert asked(signed(HEADER, {**CLAIMS, "nbf": T})) == ["bob"]
+    def test_an_unchanged_sample_token_is_accepted(self) -> None:
+        assert accepted_approvers(signed_token(HEADER, CLAIMS)) == ["bob"]
+        assert accepted_approvers(signed_token(HEADER, {**CLAIMS, "nbf": T})) == ["bob"]
 
-    def test_different_approvers_count_each_and_one_counts_once(self) -> None:
-        bob, again, carol = given_by("bob", BOB), given_by("bob", BOB, jti="two"), given_by("carol", CAROL)
-        assert asked(carol.token, bob.token) == ["bob", "carol"]
-        assert asked(bob.token, again.token, bob.token) == ["bob"]
+    def test_each_approver_counts_once(self) -> None:
+        bob, again, carol = approval_by("bob", BOB), approval_by("bob", BOB, jti="two"), approval_by("carol", CAROL)
+        assert accepted_approvers(carol.token, bob.token) == ["bob", "carol"]
+        assert accepted_approvers(bob.token, again.token, bob.token) == ["bob"]
 
-    def test_no_approvals_are_nobodys(self) -> None:
-        assert asked() == []
-        assert asked(policy=Policy(policy=1)) == []
+    def test_no_approvals_name_no_approver(self) -> None:
+        assert accepted_approvers() == []
+        assert accepted_approvers(policy=Policy(policy=1)) == []
 
-    def test_a_key_is_known_by_its_name_in_the_policy(self) -> None:
+    def test_a_private_key_is_matched_to_its_approver(self) -> None:
         assert approver_of(private_pem(CAROL), POLICY) == "carol"
         assert approver_of(private_pem(EVE), POLICY) is None
 
     def test_the_token_is_in_no_repr(self) -> None:
-        approval = given_by("bob", BOB)
+        approval = approval_by("bob", BOB)
         assert approval.token not in repr(approval)
 
 
 class TestTime:
     @pytest.mark.parametrize(
-        ("issued", "expires", "said"),
+        ("issued", "expires", "message"),
         [
             (T - 3600, T + 1, None),
             (T - 3600, T, "expired at 2026-11-20T16:00:00Z"),
@@ -186,33 +186,35 @@ class TestTime:
             (T + 30, T + 20, "valid for longer"),
         ],
     )
-    def test_its_bounds_are_sharp(self, issued: int, expires: int, said: str | None) -> None:
-        token = signed(HEADER, {**CLAIMS, "iat": issued, "exp": expires})
-        if said is None:
-            assert asked(token) == ["bob"]
+    def test_an_approval_is_accepted_only_within_its_time_bounds(
+        self, issued: int, expires: int, message: str | None
+    ) -> None:
+        token = signed_token(HEADER, {**CLAIMS, "iat": issued, "exp": expires})
+        if message is None:
+            assert accepted_approvers(token) == ["bob"]
         else:
-            assert said in reason(token)
+            assert message in reason(token)
 
-    def test_a_fraction_of_a_second_after_the_end_is_after_the_end(self) -> None:
-        approval = given_by("bob", BOB)
-        assert asked(approval.token, now=approval.expires_at - timedelta(microseconds=1)) == ["bob"]
+    def test_an_approval_expires_to_the_microsecond(self) -> None:
+        approval = approval_by("bob", BOB)
+        assert accepted_approvers(approval.token, now=approval.expires_at - timedelta(microseconds=1)) == ["bob"]
         assert "expired" in reason(approval.token, now=approval.expires_at)
         assert "expired" in reason(approval.token, now=approval.expires_at + timedelta(microseconds=1))
 
-    def test_not_before_is_kept(self) -> None:
-        assert asked(signed(HEADER, {**CLAIMS, "nbf": T + 60})) == ["bob"]
-        assert "in the future" in reason(signed(HEADER, {**CLAIMS, "nbf": T + 61}))
+    def test_the_not_before_claim_is_checked(self) -> None:
+        assert accepted_approvers(signed_token(HEADER, {**CLAIMS, "nbf": T + 60})) == ["bob"]
+        assert "in the future" in reason(signed_token(HEADER, {**CLAIMS, "nbf": T + 61}))
 
-    def test_one_given_for_the_longest_time_at_any_moment_is_not_too_long(self) -> None:
+    def test_the_longest_lifetime_is_accepted_at_any_fraction_of_a_second(self) -> None:
         for micro in (0, 1, 499_999, 999_999):
             moment = NOW + timedelta(microseconds=micro)
-            approval = given_by("bob", BOB, now=moment, lifetime_seconds=7200)
-            assert asked(approval.token, now=moment) == ["bob"]
+            approval = approval_by("bob", BOB, now=moment, lifetime_seconds=7200)
+            assert accepted_approvers(approval.token, now=moment) == ["bob"]
 
     @pytest.mark.parametrize("seconds", [0, -1, 0.5, float("nan"), float("inf"), 1e300])
-    def test_none_is_given_for_no_time_or_for_ever(self, seconds: float) -> None:
+    def test_a_lifetime_that_is_zero_negative_or_infinite_is_refused(self, seconds: float) -> None:
         with pytest.raises(ParameterError):
-            given_by("bob", BOB, lifetime_seconds=seconds)
+            approval_by("bob", BOB, lifetime_seconds=seconds)
 
 
 WRONG_VALUES: list[Any] = [
@@ -225,50 +227,50 @@ WRONG_VALUES: list[Any] = [
 class TestClaims:
     @pytest.mark.parametrize("name", CLAIMS)
     def test_each_is_needed(self, name: str) -> None:
-        reason(signed(HEADER, {key: value for key, value in CLAIMS.items() if key != name}))
+        reason(signed_token(HEADER, {key: value for key, value in CLAIMS.items() if key != name}))
 
     @pytest.mark.parametrize("name", [*CLAIMS, "nbf"])
     @pytest.mark.parametrize("value", WRONG_VALUES, ids=lambda value: repr(value)[:20])
-    def test_a_wrong_value_in_any_of_them_is_refused(self, name: str, value: Any) -> None:
+    def test_a_wrong_value_of_a_claim_is_refused(self, name: str, value: Any) -> None:
         harmless = {"jti": ("x", "BOB", "eve", str(T), PLAN.upper(), OTHER_PLAN, "CFES"), "iat": (), "nbf": (0, 1)}
-        token = signed(HEADER, {**CLAIMS, name: value})
+        token = signed_token(HEADER, {**CLAIMS, name: value})
         if type(value) is not bool and value in (*harmless.get(name, ()), *((T - 86_400,) if name == "nbf" else ())):
-            assert asked(token) == ["bob"]
+            assert accepted_approvers(token) == ["bob"]
         else:
             reason(token)
 
     @pytest.mark.parametrize("name", ["scope", "cnf", "only_if", "azp", "Exp", ""])
-    def test_a_claim_that_is_not_known_could_be_a_condition(self, name: str) -> None:
-        assert "unknown or missing claims" in reason(signed(HEADER, {**CLAIMS, name: "x"}))
+    def test_an_unknown_claim_is_refused(self, name: str) -> None:
+        assert "unknown or missing claims" in reason(signed_token(HEADER, {**CLAIMS, name: "x"}))
 
-    def test_a_claim_that_is_there_twice_says_two_things(self) -> None:
+    def test_a_duplicate_claim_is_refused(self) -> None:
         text = json.dumps(CLAIMS)[:-1] + f', "plan_hash": "{PLAN}"}}'
-        assert "not the token" in reason(signed(HEADER, text))
+        assert "not the token" in reason(signed_token(HEADER, text))
 
     @pytest.mark.parametrize("claims", ["", "[]", "null", "1", '"x"', "{", "[" * 1400, '{"a":' * 200, "\ud800"])
-    def test_what_is_no_object_has_no_claims(self, claims: str) -> None:
-        assert "not the token" in reason(signed(HEADER, claims))
+    def test_claims_that_are_not_a_json_object_are_refused(self, claims: str) -> None:
+        assert "not the token" in reason(signed_token(HEADER, claims))
 
-    def test_another_plan_another_account_another_approver(self) -> None:
-        token = given_by("bob", BOB).token
+    def test_an_approval_for_another_plan_account_or_approver_is_refused(self) -> None:
+        token = approval_by("bob", BOB).token
         assert "for another plan" in reason(token, plan_hash=OTHER_PLAN)
         assert "for another account" in reason(token, account_id=ACCOUNT[::-1])
         assert "for another account" in reason(token, account_id="")
-        assert "does not name its approver" in reason(given_by("eve", EVE).token)
-        assert "not signed by bob's key" in reason(given_by("bob", EVE).token)
-        assert "not signed by bob's key" in reason(given_by("bob", CAROL).token)
-        assert "does not name its approver" in reason(given_by("BOB", BOB).token)
+        assert "does not name its approver" in reason(approval_by("eve", EVE).token)
+        assert "not signed by bob's key" in reason(approval_by("bob", EVE).token)
+        assert "not signed by bob's key" in reason(approval_by("bob", CAROL).token)
+        assert "does not name its approver" in reason(approval_by("BOB", BOB).token)
 
     @pytest.mark.parametrize("plan_hash", ["", "x", PLAN.upper(), PLAN[:-1], PLAN + "0"])
-    def test_what_is_no_hash_is_approved_by_nobody(self, plan_hash: str) -> None:
+    def test_an_invalid_plan_hash_cannot_be_approved(self, plan_hash: str) -> None:
         with pytest.raises(ParameterError):
-            given_by("bob", BOB, plan_hash=plan_hash)
-        reason(signed(HEADER, {**CLAIMS, "plan_hash": plan_hash}), plan_hash=plan_hash)
+            approval_by("bob", BOB, plan_hash=plan_hash)
+        reason(signed_token(HEADER, {**CLAIMS, "plan_hash": plan_hash}), plan_hash=plan_hash)
 
     @pytest.mark.parametrize("requesters", [["bob"], ["BOB"], [" Bob "], ["alice", "bob"]])
-    def test_nobody_approves_their_own(self, requesters: list[str]) -> None:
-        assert "can't approve their own requests" in reason(given_by("bob", BOB).token, requesters=requesters)
-        assert asked(given_by("carol", CAROL).token, requesters=requesters) == ["carol"]
+    def test_the_requester_cannot_approve(self, requesters: list[str]) -> None:
+        assert "can't approve their own requests" in reason(approval_by("bob", BOB).token, requesters=requesters)
+        assert accepted_approvers(approval_by("carol", CAROL).token, requesters=requesters) == ["carol"]
 
 
 REJECTION_HEADER = {**HEADER, "typ": "cfes-rejection+jwt"}
@@ -276,57 +278,57 @@ REJECTION_CLAIMS = {**CLAIMS, "reason": "not these"}
 
 
 class TestRejections:
-    def test_a_rejection_refuses_whatever_the_approvals_say(self) -> None:
-        bob, carol = given_by("bob", BOB).token, rejected_by("carol", CAROL, "61 mailboxes, not 6").token
+    def test_a_rejection_overrides_approvals(self) -> None:
+        bob, carol = approval_by("bob", BOB).token, rejection_by("carol", CAROL, "61 mailboxes, not 6").token
         for tokens in ([carol], [bob, carol], [carol, bob], [bob, carol, bob]):
             assert f"carol rejected plan {PLAN}: 61 mailboxes, not 6" in reason(*tokens)
 
-    def test_a_rejection_is_named_before_approvals_that_are_not_accepted(self) -> None:
-        assert "bob rejected" in reason("x.y.z", given_by("eve", EVE).token, rejected_by("bob", BOB).token)
+    def test_a_rejection_is_reported_before_invalid_approvals(self) -> None:
+        assert "bob rejected" in reason("x.y.z", approval_by("eve", EVE).token, rejection_by("bob", BOB).token)
 
-    def test_the_person_who_asked_may_reject(self) -> None:
-        assert "bob rejected" in reason(rejected_by("bob", BOB).token, requesters=["bob"])
+    def test_the_requester_can_reject(self) -> None:
+        assert "bob rejected" in reason(rejection_by("bob", BOB).token, requesters=["bob"])
 
-    def test_a_rejection_that_is_not_the_approvers_is_not_accepted_and_refuses_too(self) -> None:
+    def test_an_invalid_rejection_is_reported_as_not_accepted(self) -> None:
         for token in (
-            rejected_by("eve", EVE).token,
-            rejected_by("bob", EVE).token,
-            rejected_by("bob", BOB, plan_hash=OTHER_PLAN).token,
-            rejected_by("bob", BOB, account_id=ACCOUNT[::-1]).token,
-            rejected_by("bob", BOB, now=NOW - timedelta(hours=2)).token,
+            rejection_by("eve", EVE).token,
+            rejection_by("bob", EVE).token,
+            rejection_by("bob", BOB, plan_hash=OTHER_PLAN).token,
+            rejection_by("bob", BOB, account_id=ACCOUNT[::-1]).token,
+            rejection_by("bob", BOB, now=NOW - timedelta(hours=2)).token,
         ):
             assert "approval 1 of 1 is not accepted" in reason(token)
 
     @pytest.mark.parametrize("name", [*CLAIMS, "reason"])
     def test_each_claim_is_needed(self, name: str) -> None:
         claims = {key: value for key, value in REJECTION_CLAIMS.items() if key != name}
-        assert "rejected" not in reason(signed(REJECTION_HEADER, claims))
-        assert "bob rejected" in reason(signed(REJECTION_HEADER, REJECTION_CLAIMS))
+        assert "rejected" not in reason(signed_token(REJECTION_HEADER, claims))
+        assert "bob rejected" in reason(signed_token(REJECTION_HEADER, REJECTION_CLAIMS))
 
-    def test_an_approval_has_no_reason_and_its_header_makes_no_rejection(self) -> None:
-        assert "unknown or missing claims" in reason(signed(HEADER, REJECTION_CLAIMS))
-        assert "unknown or missing claims" in reason(signed(REJECTION_HEADER, CLAIMS))
+    def test_approvals_and_rejections_are_not_interchangeable(self) -> None:
+        assert "unknown or missing claims" in reason(signed_token(HEADER, REJECTION_CLAIMS))
+        assert "unknown or missing claims" in reason(signed_token(REJECTION_HEADER, CLAIMS))
 
     @pytest.mark.parametrize(
         "text", ["", " ", "a\nb", "a\x1b[31m", "\u202eabc", "\ud800", "x" * (LONGEST_REASON + 1), None, 5, ["x"], {}]
     )
     def test_a_reason_is_printable_text_on_one_line(self, text: Any) -> None:
-        assert "its reason is not" in reason(signed(REJECTION_HEADER, {**CLAIMS, "reason": text}))
+        assert "its reason is not" in reason(signed_token(REJECTION_HEADER, {**CLAIMS, "reason": text}))
         with pytest.raises(ParameterError):
-            rejected_by("bob", BOB, text)
+            rejection_by("bob", BOB, text)
 
     @pytest.mark.parametrize("character", ["x", "é", "\N{PILE OF POO}", '"'])
     def test_the_longest_reason_fits_into_a_token(self, character: str) -> None:
         text = character * LONGEST_REASON
-        assert text in reason(rejected_by("bob", BOB, text, approver="bob").token)
+        assert text in reason(rejection_by("bob", BOB, text, approver="bob").token)
 
-    def test_no_flip_of_a_bit_of_a_rejection_is_read_as_one(self) -> None:
-        good = signed(REJECTION_HEADER, REJECTION_CLAIMS)
+    def test_a_rejection_with_a_flipped_bit_is_not_read_as_a_rejection(self) -> None:
+        good = signed_token(REJECTION_HEADER, REJECTION_CLAIMS)
         for place, character in enumerate(good):
             assert "rejected" not in reason(good[:place] + chr(ord(character) ^ 1) + good[place + 1 :])
 
     def test_the_token_is_in_no_repr(self) -> None:
-        made = rejected_by("bob", BOB)
+        made = rejection_by("bob", BOB)
         assert made.token not in repr(made)
 
 
@@ -335,32 +337,32 @@ class TestNames:
         "requester",
         ["bob", "BOB", "bob+soar", "Bob+a+b", "bob@corp.example", "bob+x@Corp.Example", "bob%40corp.example", "bob."],
     )
-    def test_no_spelling_of_ones_own_name_makes_another_person(self, requester: str) -> None:
-        assert "can't approve their own requests" in reason(given_by("bob", BOB).token, requesters=[requester])
+    def test_the_requester_cannot_approve_under_another_spelling(self, requester: str) -> None:
+        assert "can't approve their own requests" in reason(approval_by("bob", BOB).token, requesters=[requester])
 
     @pytest.mark.parametrize("requester", ["bobby", "bo", "alice", "bob-2", "alice@bob", "+bob"])
-    def test_another_name_is_another_person(self, requester: str) -> None:
-        assert asked(given_by("bob", BOB).token, requesters=[requester]) == ["bob"]
+    def test_a_similar_name_is_another_person(self, requester: str) -> None:
+        assert accepted_approvers(approval_by("bob", BOB).token, requesters=[requester]) == ["bob"]
 
     @pytest.mark.parametrize(
         ("requester", "same"), [("bob", True), ("bob@corp.example", True), ("bob@partner.example", False)]
     )
-    def test_an_approver_by_address_is_not_the_same_login_of_another_domain(self, requester: str, same: bool) -> None:
+    def test_the_same_login_in_another_domain_is_another_person(self, requester: str, same: bool) -> None:
         approver = POLICY.approvers[0].model_copy(update={"name": "bob@corp.example"})
         policy = POLICY.model_copy(update={"approvers": [approver]})
-        token = given_by("bob@corp.example", BOB).token
+        token = approval_by("bob@corp.example", BOB).token
         if same:
             assert "can't approve their own requests" in reason(token, requesters=[requester], policy=policy)
         else:
-            assert asked(token, requesters=[requester], policy=policy) == ["bob@corp.example"]
+            assert accepted_approvers(token, requesters=[requester], policy=policy) == ["bob@corp.example"]
 
-    def test_a_service_account_approves_nothing(self) -> None:
+    def test_a_service_account_cannot_approve(self) -> None:
         policy = POLICY.model_copy(update={"service_accounts": ["bob@corp.example"]})
-        assert "is a service account" in reason(given_by("bob", BOB).token, policy=policy)
+        assert "is a service account" in reason(approval_by("bob", BOB).token, policy=policy)
 
 
 class TestGroups:
-    def test_each_group_needs_a_person_of_its_own(self) -> None:
+    def test_each_group_needs_a_different_person(self) -> None:
         people = {"ana": ["legal", "security"], "ben": ["legal"], "cid": ["security"], "dan": []}
         for chosen, missing in (
             (["ana"], ["security"]),
@@ -374,8 +376,8 @@ class TestGroups:
         ):
             assert unmatched_groups(["legal", "security"], {name: people[name] for name in chosen}) == missing
 
-    def test_a_matching_is_found_in_every_order(self) -> None:
-        """Person i is in the groups 0 to i: only one assignment is possible."""
+    def test_people_are_matched_to_groups_in_every_order(self) -> None:
+        """Person i is in the groups 0 to i, so only one assignment is possible."""
         groups = [str(n) for n in range(6)]
         people = {f"p{n}": groups[: n + 1] for n in range(6)}
         for order in itertools.permutations(groups, 6):
@@ -421,33 +423,33 @@ class TestHeaders:
             '{"alg": "none", "alg": "EdDSA", "typ": "cfes-approval+jwt", "kid": "bob"}',
         ],
     )
-    def test_any_other_header_is_refused_though_the_signature_is_good(self, header: Any) -> None:
-        reason(signed(header, CLAIMS))
+    def test_an_unexpected_header_is_refused_despite_a_valid_signature(self, header: Any) -> None:
+        reason(signed_token(header, CLAIMS))
 
     @pytest.mark.parametrize("alg", ["none", "NONE", "nOnE"])
     @pytest.mark.parametrize("signature", ["", "AA", base64url(bytes(64))])
-    def test_without_a_signature_it_is_nothing(self, alg: str, signature: str) -> None:
+    def test_an_unsigned_token_is_refused(self, alg: str, signature: str) -> None:
         content = f"{base64url(json.dumps({**HEADER, 'alg': alg}).encode())}.{base64url(json.dumps(CLAIMS).encode())}"
         reason(f"{content}.{signature}")
-        good = signed(HEADER, CLAIMS).rpartition(".")[0]
+        good = signed_token(HEADER, CLAIMS).rpartition(".")[0]
         reason(f"{good}.{signature}")
 
     @pytest.mark.parametrize("alg", ["HS256", "EdDSA"])
     @pytest.mark.parametrize("secret", [public_pem(BOB).encode(), public_pem(BOB).strip().encode(), b"", bytes(32)])
-    def test_the_public_key_is_no_secret_that_signs(self, alg: str, secret: bytes) -> None:
+    def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(self, alg: str, secret: bytes) -> None:
         content = f"{base64url(json.dumps({**HEADER, 'alg': alg}).encode())}.{base64url(json.dumps(CLAIMS).encode())}"
         reason(f"{content}.{base64url(hmac.digest(secret, content.encode(), 'sha256'))}")
 
-    def test_another_approvers_good_token_does_not_become_ones_own(self) -> None:
-        reason(signed({**HEADER, "kid": "bob"}, {**CLAIMS, "sub": "carol"}, CAROL))
-        reason(signed({**HEADER, "kid": "carol"}, CLAIMS, CAROL))
-        reason(signed(HEADER, CLAIMS, CAROL))
+    def test_a_token_signed_by_another_approvers_key_is_refused(self) -> None:
+        reason(signed_token({**HEADER, "kid": "bob"}, {**CLAIMS, "sub": "carol"}, CAROL))
+        reason(signed_token({**HEADER, "kid": "carol"}, CLAIMS, CAROL))
+        reason(signed_token(HEADER, CLAIMS, CAROL))
 
 
-class TestGarbled:
-    GOOD = signed(HEADER, CLAIMS)
+class TestDamaged:
+    GOOD = signed_token(HEADER, CLAIMS)
 
-    def test_no_flip_of_a_bit_is_accepted(self) -> None:
+    def test_a_token_with_a_flipped_bit_is_refused(self) -> None:
         flips = 0
         for place, character in enumerate(self.GOOD):
             for bit in range(7):
@@ -455,52 +457,52 @@ class TestGarbled:
                 reason(self.GOOD[:place] + chr(ord(character) ^ 1 << bit) + self.GOOD[place + 1 :])
         assert flips > 2000
 
-    def test_no_part_of_it_is_accepted(self) -> None:
+    def test_a_truncated_token_is_refused(self) -> None:
         for length in range(len(self.GOOD)):
             reason(self.GOOD[:length])
             reason(self.GOOD[len(self.GOOD) - length :])
 
-    def test_no_change_of_some_characters_is_accepted(self) -> None:
+    def test_a_token_with_changed_characters_is_refused(self) -> None:
         rng = random.Random(7)
         alphabet = "ABCXYZabcxyz0189-_.=+/ \n\0é"
         for _ in range(2000):
             changed = self.GOOD
             for _ in range(rng.randint(1, 4)):
-                place, taken = rng.randrange(len(changed)), rng.randint(0, 1)
-                changed = changed[:place] + rng.choice(["", *alphabet]) + changed[place + taken :]
+                place, removed = rng.randrange(len(changed)), rng.randint(0, 1)
+                changed = changed[:place] + rng.choice(["", *alphabet]) + changed[place + removed :]
             if changed != self.GOOD:
                 reason(changed)
 
     @pytest.mark.parametrize("around", ["{}=", "{}\n", " {}", "{}.", ".{}", "{}.AA", "Bearer {}", "{0}{0}", "{0}.{0}"])
-    def test_nothing_may_stand_around_it(self, around: str) -> None:
+    def test_text_around_a_token_is_refused(self, around: str) -> None:
         reason(around.format(self.GOOD))
 
     @pytest.mark.parametrize(
         "token", [None, 5, b"a.b.c", ["a"], {}, "", ".", "..", "a.b.c", "a" * LONGEST_TOKEN, "é.é.é"]
     )
-    def test_what_is_no_token_is_refused(self, token: Any) -> None:
+    def test_an_invalid_token_is_refused(self, token: Any) -> None:
         assert "approval 2 of 2 is not accepted" in reason(self.GOOD, token)
 
-    def test_a_token_longer_than_any_is_not_looked_into(self) -> None:
-        assert "not the token" in reason(signed(HEADER, {**CLAIMS, "jti": "x" * LONGEST_TOKEN}))
+    def test_an_oversized_token_is_refused(self) -> None:
+        assert "not the token" in reason(signed_token(HEADER, {**CLAIMS, "jti": "x" * LONGEST_TOKEN}))
 
-    def test_more_tokens_than_anybody_needs_are_refused(self) -> None:
-        assert asked(*[self.GOOD] * 10) == ["bob"]
+    def test_more_than_ten_tokens_are_refused(self) -> None:
+        assert accepted_approvers(*[self.GOOD] * 10) == ["bob"]
         assert "at most 10 are accepted" in reason(*[self.GOOD] * 11)
 
-    def test_one_bad_one_spoils_the_good_ones(self) -> None:
-        carol = given_by("carol", CAROL).token
-        expired = signed(HEADER, {**CLAIMS, "exp": T - 1})
+    def test_one_invalid_approval_refuses_the_valid_ones(self) -> None:
+        carol = approval_by("carol", CAROL).token
+        expired = signed_token(HEADER, {**CLAIMS, "exp": T - 1})
         assert "approval 2 of 3 is not accepted: it expired" in reason(carol, expired, self.GOOD)
 
     @settings(max_examples=300)
     @given(st.text(max_size=200))
-    def test_no_text_is_accepted(self, text: str) -> None:
+    def test_random_text_is_refused(self, text: str) -> None:
         reason(text)
 
     @settings(max_examples=300)
     @given(st.binary(max_size=90), st.binary(max_size=90), st.binary(max_size=66))
-    def test_no_bytes_are_accepted(self, header: bytes, claims: bytes, signature: bytes) -> None:
+    def test_random_bytes_are_refused(self, header: bytes, claims: bytes, signature: bytes) -> None:
         reason(f"{base64url(header)}.{base64url(claims)}.{base64url(signature)}")
 
     json_values = st.recursive(
@@ -511,31 +513,31 @@ class TestGarbled:
 
     @settings(max_examples=500)
     @given(st.sampled_from(["iss", "sub", "aud", "plan_hash", "iat", "exp", "nbf", "zzz"]), json_values)
-    def test_no_value_of_a_claim_is_accepted_but_its_own(self, name: str, value: Any) -> None:
+    def test_a_random_value_of_a_claim_is_refused(self, name: str, value: Any) -> None:
         fits = type(value) is int and {
             "iat": T + 3600 - 7200 <= value <= T + 60,
             "exp": T < value <= T - 60 + 7200,
             "nbf": 0 <= value <= T + 60,
         }.get(name, False)
         if not fits:
-            reason(signed(HEADER, {**CLAIMS, name: value}))
+            reason(signed_token(HEADER, {**CLAIMS, name: value}))
 
     @settings(max_examples=300)
     @given(
         st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "jwk", "b64"]) | st.text(max_size=5), json_values)
     )
-    def test_no_value_in_a_header_is_accepted_but_its_own(self, changed: dict[str, Any]) -> None:
+    def test_a_random_header_value_is_refused(self, changed: dict[str, Any]) -> None:
         if changed:
-            reason(signed({**HEADER, **changed}, CLAIMS))
+            reason(signed_token({**HEADER, **changed}, CLAIMS))
 
 
 class TestPolicyOfApprovers:
-    def test_without_approvers_in_the_policy_no_approval_counts(self) -> None:
-        assert "no policy names approvers" in reason(given_by("bob", BOB).token, policy=Policy(policy=1))
+    def test_a_policy_without_approvers_accepts_no_approval(self) -> None:
+        assert "no policy names approvers" in reason(approval_by("bob", BOB).token, policy=Policy(policy=1))
 
-    def test_a_key_taken_out_of_the_policy_counts_no_more(self) -> None:
+    def test_a_key_removed_from_the_policy_is_refused(self) -> None:
         left = POLICY.model_copy(update={"approvers": POLICY.approvers[1:]})
-        assert "does not name its approver" in reason(given_by("bob", BOB).token, policy=left)
+        assert "does not name its approver" in reason(approval_by("bob", BOB).token, policy=left)
 
     @pytest.mark.parametrize(
         "make",
@@ -545,40 +547,43 @@ class TestPolicyOfApprovers:
             lambda: rsa.generate_private_key(65537, 2048),
         ],
     )
-    def test_a_key_of_another_kind_is_no_key(self, make: Callable[[], Any]) -> None:
+    def test_a_key_of_another_algorithm_is_refused(self, make: Callable[[], Any]) -> None:
         key = make()
         policy = _policy_with(public_pem(key))
-        for call in (lambda: public_keys(policy), lambda: asked(given_by("carol", CAROL).token, policy=policy)):
+        for call in (
+            lambda: public_keys(policy),
+            lambda: accepted_approvers(approval_by("carol", CAROL).token, policy=policy),
+        ):
             with pytest.raises(PolicyUnusable) as caught:
                 call()
             assert [problem["pointer"] for problem in caught.value.problems] == ["/approvers/0/public_key"]
         with pytest.raises(ParameterError):
-            given_by("bob", BOB, private_key_pem=private_pem(key))
+            approval_by("bob", BOB, private_key_pem=private_pem(key))
 
-    def test_a_key_that_is_none_is_no_key(self) -> None:
+    def test_an_invalid_public_key_is_refused(self) -> None:
         for text in ("AAAA", "MCowBQYDK2VwAyEA", "=", "MCowBQYDK2VwAyEACPXmpRqKcwLFhocF1aewCXalzc1jsKZ7N2cz1dYk6c"):
             with pytest.raises(PolicyUnusable):
                 public_keys(_policy_with(f"-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n"))
 
     @pytest.mark.parametrize("sign", [0, 0x80])
     @pytest.mark.parametrize("weak", sorted(WEAK_KEYS), ids=lambda raw: raw.hex()[:8])
-    def test_a_key_under_which_anybody_can_sign_is_refused(self, weak: bytes, sign: int) -> None:
+    def test_a_weak_public_key_is_refused(self, weak: bytes, sign: int) -> None:
         raw = weak[:31] + bytes([weak[31] | sign])
         der = bytes.fromhex("302a300506032b6570032100") + raw
         pem = f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(der).decode()}\n-----END PUBLIC KEY-----\n"
         with pytest.raises(PolicyUnusable, match="anybody can sign"):
             public_keys(_policy_with(pem))
 
-    def test_that_is_no_theory(self) -> None:
-        """Where the library takes such a key at all, a signature without any private key is good for some message."""
+    def test_signatures_can_be_forged_under_weak_keys(self) -> None:
+        """A weak key that the library accepts verifies a forged signature for some message."""
         forged = bytes([1]) + bytes(63)
-        taken = 0
+        forgeries = 0
         for weak in WEAK_KEYS:
             key = Ed25519PublicKey.from_public_bytes(weak)
-            taken += any(_verifies(key, forged, bytes([n])) for n in range(200))
-        assert taken >= 4
+            forgeries += any(_verifies(key, forged, bytes([n])) for n in range(200))
+        assert forgeries >= 4
 
-    def test_one_key_in_two_spellings_is_one_key(self) -> None:
+    def test_two_approvers_with_the_same_key_are_refused(self) -> None:
         der = base64.b64decode("".join(public_pem(CAROL).split("-----")[2].split()))
         respelt = base64.b64encode(bytes([0x30, 0x81, 0x2A]) + der[2:]).decode()
         policy = _policy_with(f"-----BEGIN PUBLIC KEY-----\n{respelt}\n-----END PUBLIC KEY-----\n")
@@ -603,31 +608,31 @@ class TestPrivateKeys:
         ],
         ids=range(10),
     )
-    def test_what_is_no_plain_ed25519_key_is_refused_and_not_quoted(self, pem: bytes) -> None:
-        for call in (lambda: given_by("bob", BOB, private_key_pem=pem), lambda: approver_of(pem, POLICY)):
+    def test_an_invalid_private_key_is_refused_and_not_quoted(self, pem: bytes) -> None:
+        for call in (lambda: approval_by("bob", BOB, private_key_pem=pem), lambda: approver_of(pem, POLICY)):
             with pytest.raises(ParameterError) as caught:
                 call()
             assert "Nothing was approved" in caught.value.help
             assert len(caught.value.message) < 200
 
     @pytest.mark.parametrize("fact", [{"approver": "bob smith"}, {"approver": ""}, {"jti": ""}, {"jti": "a" * 65}])
-    def test_facts_that_no_approval_holds_are_refused(self, fact: dict[str, str]) -> None:
+    def test_an_invalid_approver_or_token_id_is_refused(self, fact: dict[str, str]) -> None:
         with pytest.raises(ParameterError):
-            given_by("bob", BOB, **fact)
+            approval_by("bob", BOB, **fact)
 
 
 @pytest.mark.parametrize("missing", ["jwt", "cryptography.hazmat.primitives.asymmetric.ed25519"])
-def test_without_the_extra_it_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    token = given_by("bob", BOB).token
+def test_a_missing_extra_is_reported_with_the_install_command(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = approval_by("bob", BOB).token
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ApprovalRefused) as caught:
-        asked(token)
+        accepted_approvers(token)
     assert "pip install -e '.[approval]'" in caught.value.help
-    assert asked() == []
+    assert accepted_approvers() == []
 
 
 def _policy_with(pem: str) -> Policy:
-    """A policy whose first approver has this key."""
+    """Return a policy whose first approver has this key."""
     return POLICY.model_copy(
         update={"approvers": [POLICY.approvers[0].model_copy(update={"public_key": pem}), POLICY.approvers[1]]}
     )

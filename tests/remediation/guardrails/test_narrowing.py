@@ -1,4 +1,4 @@
-"""What counts as a criterion that narrows a search: a text of three visible characters that is not everybody's."""
+"""A criterion narrows a search if it has three visible characters and does not match all of the organization's mail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NARROW = {
 }
 
 
-def narrow(**criteria: Any) -> bool:
+def narrows_search(**criteria: Any) -> bool:
     return narrows(SearchParams.model_validate(criteria), OWN)
 
 
@@ -32,12 +32,12 @@ def narrow(**criteria: Any) -> bool:
 def test_a_criterion_that_only_sorts_messages_does_not_narrow(name: str) -> None:
     values = {"start": datetime.now(UTC), "end": datetime.now(UTC), "delivery_status": "delivered",
               "final_disposition": "SPAM", "message_action": "MOVED", "metric": "long enough"}  # fmt: skip
-    assert not narrow(**{name: values.get(name, True)})
+    assert not narrows_search(**{name: values.get(name, True)})
 
 
 @pytest.mark.parametrize("name", NARROWING)
-def test_each_narrowing_criterion_suffices_alone(name: str) -> None:
-    assert narrow(**{name: NARROW[name]})
+def test_each_narrowing_criterion_suffices(name: str) -> None:
+    assert narrows_search(**{name: NARROW[name]})
 
 
 @pytest.mark.parametrize("name", NARROWING)
@@ -51,7 +51,7 @@ def test_each_narrowing_criterion_suffices_alone(name: str) -> None:
     ],
 )
 def test_fewer_than_three_visible_characters_do_not_narrow(name: str, text: str) -> None:
-    assert not narrow(**{name: text})
+    assert not narrows_search(**{name: text})
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_fewer_than_three_visible_characters_do_not_narrow(name: str, text: str)
         ("message_id", "<@corp.example>"),
     ],
 )
-def test_what_is_in_all_of_the_organisations_mail_does_not_narrow(name: str, text: str) -> None:
-    assert not narrow(**{name: text})
+def test_text_found_in_all_of_the_organizations_mail_does_not_narrow(name: str, text: str) -> None:
+    assert not narrows_search(**{name: text})
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_what_is_in_all_of_the_organisations_mail_does_not_narrow(name: str, tex
         ("recipient", "Dana@mail.corp.example"),
     ],
 )
-def test_other_scripts_and_names_that_only_look_alike_narrow(name: str, text: str) -> None:
-    assert narrow(**{name: text})
+def test_other_scripts_and_similar_domain_names_narrow(name: str, text: str) -> None:
+    assert narrows_search(**{name: text})
 
 
 def test_without_own_domains_any_other_domain_narrows() -> None:

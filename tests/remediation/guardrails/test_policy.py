@@ -1,4 +1,4 @@
-"""A policy is read in full or refused in full, and what it says cannot be got around by spelling."""
+"""A policy is read in full or refused in full, and no spelling of an address evades it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ KEYS = [approver["public_key"] for approver in DOCUMENT["approvers"]]
 
 
 @pytest.fixture
-def refused(tmp_path: Path) -> Any:
-    """The problems of a policy with this text, by pointer."""
+def problems_of(tmp_path: Path) -> Any:
+    """Return a function that maps the pointer of each problem in a policy text to its message."""
 
     def problems(text: str | bytes) -> dict[str, str]:
         path = tmp_path / "policy.yaml"
@@ -44,12 +44,12 @@ def refused(tmp_path: Path) -> Any:
     return problems
 
 
-def spelt(**fields: Any) -> str:
+def policy_text(**fields: Any) -> str:
     return yaml.safe_dump({"policy": 1, **fields})
 
 
 class TestReading:
-    def test_the_example_loads_and_its_keys_are_keys(self) -> None:
+    def test_the_example_policy_loads_and_its_keys_are_valid(self) -> None:
         policy = load_policy(str(EXAMPLE))
         assert policy == Policy.model_validate(DOCUMENT)
         assert list(public_keys(policy)) == ["bob", "carol@corp.example"]
@@ -65,10 +65,10 @@ class TestReading:
             ({"evidence": "signed", "public_key": "none"}, "/delete/public_key"),
         ],
     )  # fmt: skip
-    def test_a_rule_for_deleting_that_says_nothing_is_refused(self, delete: Any, pointer: str, refused: Any) -> None:
-        assert pointer in refused(spelt(delete=delete))
+    def test_an_invalid_delete_rule_is_refused(self, delete: Any, pointer: str, problems_of: Any) -> None:
+        assert pointer in problems_of(policy_text(delete=delete))
 
-    def test_the_example_and_the_page_show_every_field(self) -> None:
+    def test_the_example_and_the_reference_page_show_every_field(self) -> None:
         page = (ROOT / "docs" / "reference" / "policy.md").read_text()
         for model in (Policy, Rule, ApprovalRule, Approver, Budget, DeleteRule):
             for name, field in model.model_fields.items():
@@ -76,30 +76,32 @@ class TestReading:
                 assert field.description
         assert set(DOCUMENT) == set(Policy.model_fields)
 
-    def test_the_least_policy_allows_everything(self, tmp_path: Path) -> None:
+    def test_the_smallest_policy_allows_everything(self, tmp_path: Path) -> None:
         path = tmp_path / "policy.yaml"
         path.write_text("\ufeffpolicy: 1\n")
         assert load_policy(str(path)) == NO_POLICY
 
     @pytest.mark.parametrize("name", Policy.model_fields)
-    def test_every_key_that_is_misspelt_is_refused_with_a_suggestion(self, name: str, refused: Any) -> None:
+    def test_a_misspelled_key_is_refused_with_a_suggestion(self, name: str, problems_of: Any) -> None:
         wrong = name[:-1] + "x"
-        assert refused(spelt(**{wrong: DOCUMENT[name]}))[f"/{wrong}"].endswith(f"did you mean '{name}'?")
+        assert problems_of(policy_text(**{wrong: DOCUMENT[name]}))[f"/{wrong}"].endswith(f"did you mean '{name}'?")
 
     @pytest.mark.parametrize(
         ("within", "model"),
         [("plan_needed", Rule), ("approval_needed", ApprovalRule), ("approvers", Approver), ("budgets", Budget)],
     )
-    def test_so_is_every_key_of_a_rule_and_of_an_approver(self, within: str, model: type[Rule], refused: Any) -> None:
+    def test_a_misspelled_key_in_a_list_is_refused_with_a_suggestion(
+        self, within: str, model: type[Rule], problems_of: Any
+    ) -> None:
         for name in model.model_fields:
             wrong = name + "s"
-            said = refused(spelt(**{within: [{wrong: 1}]}))
-            assert said[f"/{within}/0/{wrong}"].endswith(f"did you mean '{name}'?")
+            problems = problems_of(policy_text(**{within: [{wrong: 1}]}))
+            assert problems[f"/{within}/0/{wrong}"].endswith(f"did you mean '{name}'?")
 
     @pytest.mark.parametrize("value", ["text", True, -1, 1.5, [1], {"a": 1}, "7"])
     @pytest.mark.parametrize("name", ["max_messages", "max_recipients"])
-    def test_a_limit_is_a_whole_number(self, name: str, value: Any, refused: Any) -> None:
-        assert refused(spelt(**{name: value})).keys() == {f"/{name}"}
+    def test_a_limit_is_a_whole_number(self, name: str, value: Any, problems_of: Any) -> None:
+        assert problems_of(policy_text(**{name: value})).keys() == {f"/{name}"}
 
     @pytest.mark.parametrize(
         ("field", "pointer"),
@@ -145,8 +147,10 @@ class TestReading:
             ({"approvers": [{"name": "bob", "public_key": KEYS[0] + KEYS[1]}]}, "/approvers/0/public_key"),
         ],
     )
-    def test_what_does_not_fit_is_named_by_its_place(self, field: dict[str, Any], pointer: str, refused: Any) -> None:
-        assert refused(spelt(**field)).keys() == {pointer}
+    def test_an_invalid_value_is_reported_by_its_pointer(
+        self, field: dict[str, Any], pointer: str, problems_of: Any
+    ) -> None:
+        assert problems_of(policy_text(**field)).keys() == {pointer}
 
     @pytest.mark.parametrize("key", ["protected_recipients", "protected_senders", "own_domains"])
     @pytest.mark.parametrize(
@@ -163,23 +167,23 @@ class TestReading:
             ("corp.example\ufe0f", "U+FE0F VARIATION SELECTOR-16"),
         ],
     )
-    def test_an_entry_that_would_protect_nobody_is_refused_with_its_place_and_character(
-        self, key: str, entry: str, named: str, refused: Any
+    def test_an_entry_that_would_protect_nobody_is_refused_with_its_character(
+        self, key: str, entry: str, named: str, problems_of: Any
     ) -> None:
-        found = refused(spelt(**{key: ["good.example", entry]}))
+        found = problems_of(policy_text(**{key: ["good.example", entry]}))
         assert found.keys() == {f"/{key}/1"}
         assert named in found[f"/{key}/1"]
 
-    def test_an_own_domain_is_no_address(self, refused: Any) -> None:
-        assert "U+0040 COMMERCIAL AT" in refused(spelt(own_domains=["ceo@corp.example"]))["/own_domains/0"]
+    def test_an_address_is_refused_as_an_own_domain(self, problems_of: Any) -> None:
+        assert "U+0040 COMMERCIAL AT" in problems_of(policy_text(own_domains=["ceo@corp.example"]))["/own_domains/0"]
 
-    def test_every_problem_is_named_at_once(self, refused: Any) -> None:
-        assert refused("max_messages: -1\ndestination: []\n").keys() == {"/policy", "/max_messages", "/destination"}
-        assert len(refused(spelt(protected_senders=["x"] * 20_000))) <= 51
+    def test_every_problem_is_reported_at_once(self, problems_of: Any) -> None:
+        assert problems_of("max_messages: -1\ndestination: []\n").keys() == {"/policy", "/max_messages", "/destination"}
+        assert len(problems_of(policy_text(protected_senders=["x"] * 20_000))) <= 51
 
-    def test_one_person_is_not_two_approvers(self, refused: Any) -> None:
+    def test_the_same_approver_twice_is_refused(self, problems_of: Any) -> None:
         twice = [{"name": "bob", "public_key": KEYS[0]}, {"name": "BOB", "public_key": KEYS[0].replace("\n", "\n\n")}]
-        assert refused(spelt(approvers=twice)).keys() == {"/approvers/1/name", "/approvers/1/public_key"}
+        assert problems_of(policy_text(approvers=twice)).keys() == {"/approvers/1/name", "/approvers/1/public_key"}
 
     @pytest.mark.parametrize(
         ("first", "second"),
@@ -191,23 +195,23 @@ class TestReading:
             ("bob@corp.example", "bob@corp.example."),
         ],
     )
-    def test_two_spellings_of_one_name_are_not_two_approvers(self, first: str, second: str, refused: Any) -> None:
+    def test_two_spellings_of_one_approver_are_refused(self, first: str, second: str, problems_of: Any) -> None:
         both = [{"name": first, "public_key": KEYS[0]}, {"name": second, "public_key": KEYS[1]}]
-        assert refused(spelt(approvers=both)).keys() == {"/approvers/1/name"}
+        assert problems_of(policy_text(approvers=both)).keys() == {"/approvers/1/name"}
 
-    def test_addresses_in_two_domains_are_two_approvers(self) -> None:
+    def test_the_same_login_in_two_domains_gives_two_approvers(self) -> None:
         names = ("bob@corp.example", "bob@partner.example")
         both = [{"name": name, "public_key": key} for name, key in zip(names, KEYS, strict=True)]
         assert len(Policy.model_validate({"policy": 1, "approvers": both}).approvers) == 2
 
     @pytest.mark.parametrize("name", ["bob", "BOB", "bob+soar", "bob@corp.example"])
-    def test_a_service_account_is_no_approver(self, name: str, refused: Any) -> None:
+    def test_a_service_account_is_refused_as_an_approver(self, name: str, problems_of: Any) -> None:
         approvers = [{"name": "bob", "public_key": KEYS[0]}]
-        said = refused(spelt(approvers=approvers, service_accounts=[name]))
-        assert said == {"/approvers/0/name": "is a service account: only a person can approve"}
+        problems = problems_of(policy_text(approvers=approvers, service_accounts=[name]))
+        assert problems == {"/approvers/0/name": "is a service account: only a person can approve"}
 
     @pytest.mark.parametrize(
-        ("groups", "one_from", "said"),
+        ("groups", "one_from", "expected"),
         [
             ([["legal"], ["security"]], ["legal", "security"], None),
             ([["legal", "security"], ["legal"]], ["legal", "security"], None),
@@ -218,21 +222,21 @@ class TestReading:
             ([["Legal"], []], ["legal"], "left for legal"),
         ],
     )
-    def test_groups_that_can_never_be_met_are_refused(
-        self, groups: list[list[str]], one_from: list[str], said: str | None, refused: Any
+    def test_a_rule_whose_groups_can_never_be_matched_is_refused(
+        self, groups: list[list[str]], one_from: list[str], expected: str | None, problems_of: Any
     ) -> None:
         approvers = [
             {"name": name, "public_key": key, "groups": of}
             for name, key, of in zip(("bob", "carol"), KEYS, groups, strict=True)
         ]
         fields = {"approvers": approvers, "approval_needed": [{"one_from": one_from}]}
-        if said is None:
+        if expected is None:
             reach = Reach("MOVE", None, 1, 1)
             assert Policy.model_validate({"policy": 1, **fields}).approvals_needed(reach) == len(one_from)
         else:
-            found = refused(spelt(**fields))
+            found = problems_of(policy_text(**fields))
             assert found.keys() == {"/approval_needed/0/one_from"}
-            assert said in found["/approval_needed/0/one_from"]
+            assert expected in found["/approval_needed/0/one_from"]
 
     @pytest.mark.parametrize(
         ("field", "pointer"),
@@ -243,17 +247,19 @@ class TestReading:
             ({"service_accounts": ["a b"]}, "/service_accounts/0"),
         ],
     )
-    def test_a_group_or_account_that_is_not_a_name_is_refused(self, field: Any, pointer: str, refused: Any) -> None:
-        assert refused(spelt(**field)).keys() == {pointer}
+    def test_an_invalid_group_or_account_name_is_refused(self, field: Any, pointer: str, problems_of: Any) -> None:
+        assert problems_of(policy_text(**field)).keys() == {pointer}
 
-    def test_a_rule_that_asks_for_more_approvals_than_there_are_approvers_is_refused(self, refused: Any) -> None:
-        text = spelt(approvers=DOCUMENT["approvers"], approval_needed=[{"approvals": 2}, {"approvals": 3}])
-        assert refused(text) == {"/approval_needed/1/approvals": "needs 3 approvals, and the policy names 2 approvers"}
+    def test_a_rule_that_needs_more_approvals_than_approvers_is_refused(self, problems_of: Any) -> None:
+        text = policy_text(approvers=DOCUMENT["approvers"], approval_needed=[{"approvals": 2}, {"approvals": 3}])
+        assert problems_of(text) == {
+            "/approval_needed/1/approvals": "needs 3 approvals, and the policy names 2 approvers"
+        }
 
     def test_a_private_key_is_refused_and_not_quoted(self, tmp_path: Path) -> None:
         path = tmp_path / "policy.yaml"
         pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIHNlY3JldHNlY3JldA==\n-----END PRIVATE KEY-----\n"
-        path.write_text(spelt(approvers=[{"name": "bob", "public_key": pem}]))
+        path.write_text(policy_text(approvers=[{"name": "bob", "public_key": pem}]))
         with pytest.raises(PolicyUnusable) as caught:
             load_policy(str(path))
         assert "is a private key" in caught.value.message
@@ -262,7 +268,7 @@ class TestReading:
 
 class TestHostileText:
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "expected"),
         [
             ("", "is empty"),
             ("# nothing\n", "is empty"),
@@ -290,55 +296,55 @@ class TestHostileText:
             ("- policy: 1", "must be a map"),
         ],
     )
-    def test_it_is_refused_with_a_reason(self, text: str, said: str, refused: Any) -> None:
-        [message] = refused(text).values()
-        assert said in message
+    def test_hostile_text_is_refused_with_a_reason(self, text: str, expected: str, problems_of: Any) -> None:
+        [message] = problems_of(text).values()
+        assert expected in message
 
-    def test_a_billion_laughs_are_refused_at_once(self, refused: Any) -> None:
+    def test_a_billion_laughs_attack_is_refused_quickly(self, problems_of: Any) -> None:
         lines = ["a0: &a0 [lol, lol]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
-        began = time.monotonic()
-        assert "anchors" in str(refused("\n".join(lines)))
-        assert time.monotonic() - began < 5
+        started = time.monotonic()
+        assert "anchors" in str(problems_of("\n".join(lines)))
+        assert time.monotonic() - started < 5
 
-    def test_a_merge_key_is_a_key_like_others(self, refused: Any) -> None:
-        assert "/<<" in refused("policy: 1\n<<: {max_messages: 5}\n")
+    def test_a_merge_key_is_refused_as_an_unknown_key(self, problems_of: Any) -> None:
+        assert "/<<" in problems_of("policy: 1\n<<: {max_messages: 5}\n")
 
     @pytest.mark.parametrize("text", ["no", "0777", "12:30", "1_000", "0x10", ".inf", ".nan", "1e9", "2026-11-20"])
-    def test_what_yaml_would_guess_stays_text(self, text: str, refused: Any) -> None:
+    def test_values_that_yaml_would_convert_stay_text(self, text: str, problems_of: Any) -> None:
         assert read(f"a: {text}").data == {"a": text}
-        assert refused(f"policy: 1\nmax_messages: {text}\n").keys() == {"/max_messages"}
+        assert problems_of(f"policy: 1\nmax_messages: {text}\n").keys() == {"/max_messages"}
 
     @pytest.mark.parametrize(
-        ("data", "said"),
+        ("data", "expected"),
         [
             (b"policy: 1 # \xff", "is not UTF-8 text"),
             ("policy: 1".encode("utf-16"), "is not UTF-8 text"),
             (b"# " + b"x" * MAX_BYTES, "is larger than 256 KiB"),
         ],
     )
-    def test_a_file_that_is_no_text_of_this_size_is_refused(self, data: bytes, said: str, tmp_path: Path) -> None:
+    def test_a_file_that_is_too_large_or_not_utf8_is_refused(self, data: bytes, expected: str, tmp_path: Path) -> None:
         path = tmp_path / "policy.yaml"
         path.write_bytes(data)
-        with pytest.raises(PolicyUnusable, match=said):
+        with pytest.raises(PolicyUnusable, match=expected):
             load_policy(str(path))
 
     @pytest.mark.parametrize("path", ["missing.yaml", ".", "a\0b", "x" * 5000, "/dev/zero", "\ud800"])
-    def test_what_is_no_readable_file_is_refused(self, path: str, tmp_path: Path) -> None:
+    def test_an_unreadable_path_is_refused(self, path: str, tmp_path: Path) -> None:
         with pytest.raises(PolicyUnusable) as caught:
             load_policy(path if path.startswith("/") else f"{tmp_path}/{path}")
         assert "\0" not in caught.value.message
         assert "policy check" in caught.value.help
 
     @given(st.text(st.sampled_from("ab:-[]{}&*!|>'\"%@`#,? \n\t\\U0~<=.1é\u2028\ud800"), max_size=40))
-    def test_any_text_is_data_or_a_reason(self, text: str) -> None:
+    def test_any_text_is_read_or_refused_with_a_printable_reason(self, text: str) -> None:
         try:
             read(text)
-        except YamlRefused as refused:
-            assert refused.message.isprintable()
+        except YamlRefused as error:
+            assert error.message.isprintable()
 
     @pytest.mark.parametrize("key", ["\x1b[31mred", "a\nb", "\u202eevil", "a/b~c", "x" * 10_000, "<<"])
-    def test_a_hostile_key_is_named_in_print(self, key: str, refused: Any) -> None:
-        found = refused(spelt(**{key: 1}))
+    def test_a_hostile_key_is_reported_in_printable_text(self, key: str, problems_of: Any) -> None:
+        found = problems_of(policy_text(**{key: 1}))
         assert len(found) == 1
         for text in (*found, *found.values()):
             assert text.isprintable()
@@ -388,26 +394,26 @@ class TestRules:
             ),
         ],
     )
-    def test_all_conditions_must_hold_and_what_is_not_known_is_too_many(
+    def test_a_rule_needs_all_its_conditions_and_an_unknown_count_exceeds_any_limit(
         self, rule: dict[str, Any], applies: list[Any], does_not: list[Any]
     ) -> None:
-        made = policy(plan_needed=[rule])
-        assert [made.needs_plan(Reach(*case)) for case in applies] == [True] * len(applies)
-        assert [made.needs_plan(Reach(*case)) for case in does_not] == [False] * len(does_not)
+        tested_policy = policy(plan_needed=[rule])
+        assert [tested_policy.needs_plan(Reach(*case)) for case in applies] == [True] * len(applies)
+        assert [tested_policy.needs_plan(Reach(*case)) for case in does_not] == [False] * len(does_not)
 
-    def test_the_most_that_any_rule_asks_for_is_needed(self) -> None:
-        made = load_policy(str(EXAMPLE))
-        assert made.approvals_needed(Reach("MOVE", "JunkEmail", 1000, 1)) == 0
-        assert made.approvals_needed(Reach("MOVE", "JunkEmail", 1001, 1)) == 1
-        assert made.approvals_needed(Reach("MOVE", "RecoverableItemsDeletions", 5000, 1)) == 2
-        assert made.approvals_needed(Reach("RELEASE", None, None, None)) == 1
+    def test_the_rule_with_the_most_approvals_applies(self) -> None:
+        tested_policy = load_policy(str(EXAMPLE))
+        assert tested_policy.approvals_needed(Reach("MOVE", "JunkEmail", 1000, 1)) == 0
+        assert tested_policy.approvals_needed(Reach("MOVE", "JunkEmail", 1001, 1)) == 1
+        assert tested_policy.approvals_needed(Reach("MOVE", "RecoverableItemsDeletions", 5000, 1)) == 2
+        assert tested_policy.approvals_needed(Reach("RELEASE", None, None, None)) == 1
 
-    def test_no_list_of_destinations_allows_all_and_an_empty_one_none(self) -> None:
+    def test_an_empty_destination_list_allows_none_and_no_list_allows_all(self) -> None:
         assert NO_POLICY.allows_destination("RecoverableItemsPurges")
         assert not policy(destinations=[]).allows_destination("Inbox")
         assert not load_policy(str(EXAMPLE)).allows_destination("RecoverableItemsPurges")
 
-    def test_it_is_known_whether_a_count_is_needed(self) -> None:
+    def test_a_policy_reports_whether_it_needs_a_message_count(self) -> None:
         assert not NO_POLICY.counts
         assert not policy(destinations=[], plan_needed=[{}]).counts
         for field in (
@@ -417,13 +423,13 @@ class TestRules:
         ):
             assert policy(**field).counts
 
-    def test_nobody_changes_a_policy_that_was_read(self) -> None:
+    def test_a_loaded_policy_cannot_be_changed(self) -> None:
         with pytest.raises(ValidationError):
             setattr(policy(), "max_messages", 5)  # noqa: B010 -- mypy knows that it can't be done
 
 
 class TestProtected:
-    made = policy(
+    tested_policy = policy(
         protected_recipients=["corp.example", "CEO@board.example", "bücher.example", "straße.example"],
         protected_senders=["xn--bcher-kva.example"],
     )
@@ -452,47 +458,47 @@ class TestProtected:
             "a@xn--strae-oqa.example",
         ],
     )
-    def test_however_it_is_written(self, address: str) -> None:
-        assert self.made.protects_recipient(address)
+    def test_a_protected_address_is_recognized_in_every_spelling(self, address: str) -> None:
+        assert self.tested_policy.protects_recipient(address)
 
     @pytest.mark.parametrize(
         "address",
         ["", "@", "a@notcorp.example", "a@corp.example.evil", "b@board.example", "board.example", "xceo@board.example",
          "a@corp", "corp.example@evil.example", "a@bucher.example"],
     )  # fmt: skip
-    def test_nothing_else_is(self, address: str) -> None:
-        assert not self.made.protects_recipient(address)
+    def test_other_addresses_are_not_protected(self, address: str) -> None:
+        assert not self.tested_policy.protects_recipient(address)
 
-    def test_senders_are_apart_from_recipients(self) -> None:
-        assert self.made.protects_sender("a@bücher.example")
-        assert not self.made.protects_sender("a@corp.example")
+    def test_protected_senders_and_recipients_are_separate_lists(self) -> None:
+        assert self.tested_policy.protects_sender("a@bücher.example")
+        assert not self.tested_policy.protects_sender("a@corp.example")
         assert not NO_POLICY.protects_sender("a@corp.example")
 
     @given(st.text(max_size=300))
-    def test_no_address_breaks_it(self, text: str) -> None:
-        assert self.made.protects_recipient(text) in (True, False)
-        assert self.made.protects_recipient(f"a@{text}.corp.example")
+    def test_any_text_is_checked_without_an_exception(self, text: str) -> None:
+        assert self.tested_policy.protects_recipient(text) in (True, False)
+        assert self.tested_policy.protects_recipient(f"a@{text}.corp.example")
 
-    def test_no_address_takes_long(self) -> None:
-        began = time.monotonic()
+    def test_a_huge_address_is_checked_quickly(self) -> None:
+        started = time.monotonic()
         for hostile in ("a@" + "." * 1_000_000, "ü" * 1_000_000, "a@" + "ü." * 500_000, "<" * 1_000_000 + ">"):
-            assert not self.made.protects_recipient(hostile)
-        assert time.monotonic() - began < 5
+            assert not self.tested_policy.protects_recipient(hostile)
+        assert time.monotonic() - started < 5
 
 
-def test_to_import_a_policy_loads_neither_yaml_nor_cryptography() -> None:
+def test_importing_a_policy_loads_neither_yaml_nor_cryptography() -> None:
     code = (
         "import sys, remediation.guardrails.approvals.approval, remediation.guardrails.policy.policy; "
         "from connectors.objects.job import Reach; "
         "remediation.guardrails.policy.policy.NO_POLICY.needs_plan(Reach('MOVE', None, 1, 1)); "
         "sys.exit(' '.join({'yaml', 'jwt', 'cryptography', 'difflib'} & set(sys.modules)) or 0)"
     )
-    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    completed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
 
 
 @pytest.mark.parametrize("key", list(Policy.model_fields))
-def test_a_key_without_a_value_lifts_no_limit(key: str, tmp_path: Path) -> None:
+def test_a_key_without_a_value_is_refused(key: str, tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(f"policy: 1\n{key}:\n" if key != "policy" else "policy:\n")
     with pytest.raises(PolicyUnusable) as caught:
@@ -503,6 +509,6 @@ def test_a_key_without_a_value_lifts_no_limit(key: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "written", ["ceo@corp.example;", "ceo@corp.example (Boss)", "smtp:ceo@corp.example", "a, <ceo@corp.example>"]
 )
-def test_an_address_with_something_around_it_is_protected_all_the_same(written: str) -> None:
+def test_an_address_within_other_text_is_protected(written: str) -> None:
     assert AddressSet(["ceo@corp.example"]).covers(written)
     assert not AddressSet(["cfo@corp.example"]).covers(written)

@@ -1,4 +1,4 @@
-"""An approval counts for one call, whatever else happens: other calls, crashes, deleted jobs, damaged records."""
+"""An approval counts for one call only, despite other calls, crashes, deleted jobs and damaged records."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def reserve(api: EmailSecurity, *tokens: ReadToken, plan: str = PLAN, key: str =
     reserve_approvals(api, tokens, plan_hash=plan, intent=intent_of(plan, key))
 
 
-def refused(api: EmailSecurity, *tokens: ReadToken, plan: str = PLAN, key: str = "case-1") -> str:
+def refusal_of(api: EmailSecurity, *tokens: ReadToken, plan: str = PLAN, key: str = "case-1") -> str:
     with pytest.raises(ApprovalRefused) as caught:
         reserve(api, *tokens, plan=plan, key=key)
     assert (caught.value.exit_code, caught.value.applied) == (3, "no")
@@ -65,48 +65,48 @@ def refused(api: EmailSecurity, *tokens: ReadToken, plan: str = PLAN, key: str =
 
 
 def entries(state: Path) -> list[tuple[str, str]]:
-    """Kind and ID of each entry of the record."""
+    """Return the kind and ID of each entry in the record."""
     with closing(sqlite3.connect(state / FILE)) as database:
         return list(database.execute("SELECT kind, id FROM approvals ORDER BY id"))
 
 
-class TestOnce:
+class TestUsedOnce:
     def test_the_same_call_may_use_its_own_reservation_again(self, api: EmailSecurity, state: Path) -> None:
         for _ in range(3):
             reserve(api, token())
         assert entries(state) == [("reserved", f"{1:064x}")]
 
     @pytest.mark.parametrize("other", [{"key": "case-2"}, {"key": ""}, {"plan": OTHER_PLAN}])
-    def test_another_call_may_not(self, api: EmailSecurity, other: dict[str, str]) -> None:
+    def test_another_call_cannot_use_a_reserved_approval(self, api: EmailSecurity, other: dict[str, str]) -> None:
         reserve(api, token())
-        assert "reserved for another call" in refused(api, token(), **other)
+        assert "reserved for another call" in refusal_of(api, token(), **other)
         reserve(api, token())
 
-    def test_once_used_it_counts_for_no_call(self, api: EmailSecurity) -> None:
+    def test_a_used_approval_is_refused_for_every_call(self, api: EmailSecurity) -> None:
         reserve(api, token())
         mark_approvals_used(api, PLAN)
         for other in ({}, {"key": "case-2"}, {"plan": OTHER_PLAN}):
-            assert "is already used" in refused(api, token(), **other)
+            assert "is already used" in refusal_of(api, token(), **other)
 
-    def test_one_used_approval_spoils_the_fresh_ones_and_reserves_none_of_them(self, api: EmailSecurity) -> None:
+    def test_a_used_approval_refuses_the_call_and_reserves_no_other(self, api: EmailSecurity) -> None:
         reserve(api, token("bob", 1))
-        assert "bob" in refused(api, token("carol", 2), token("bob", 1), key="case-2")
+        assert "bob" in refusal_of(api, token("carol", 2), token("bob", 1), key="case-2")
         reserve(api, token("carol", 2), key="case-3")
 
-    def test_what_is_done_under_one_plan_uses_no_approval_of_another(self, api: EmailSecurity) -> None:
+    def test_spending_one_plan_keeps_the_approvals_of_another(self, api: EmailSecurity) -> None:
         reserve(api, token("bob", 1))
         mark_approvals_used(api, OTHER_PLAN)
         reserve(api, token("bob", 1))
 
-    def test_a_deleted_jobs_approvals_count_no_more_and_later_ones_do(self, api: EmailSecurity) -> None:
+    def test_approvals_older_than_the_jobs_deletion_are_refused(self, api: EmailSecurity) -> None:
         spend_approvals_of_job(api, PLAN[:32])
-        assert "deleted" in refused(api, token("bob", 1), key="case-2")
-        assert "deleted" in refused(api, token("carol", 2, issued=NOW + 60))
+        assert "deleted" in refusal_of(api, token("bob", 1), key="case-2")
+        assert "deleted" in refusal_of(api, token("carol", 2, issued=NOW + 60))
         reserve(api, token("bob", 3, issued=NOW + 61))
         reserve(api, token("bob", 1), plan=OTHER_PLAN)
 
     @pytest.mark.parametrize("digest", ["", "a", PLAN[:15], "AB" * 16, "../" * 10, "x" * 32, PLAN + "a"])
-    def test_a_stamp_that_names_no_plan_uses_nothing(self, api: EmailSecurity, state: Path, digest: str) -> None:
+    def test_an_invalid_plan_digest_spends_nothing(self, api: EmailSecurity, state: Path, digest: str) -> None:
         spend_approvals_of_job(api, digest)
         assert not state.exists()
 
@@ -116,7 +116,7 @@ class TestOnce:
 
 
 class TestRecord:
-    def test_it_is_private(self, api: EmailSecurity, state: Path) -> None:
+    def test_the_record_is_readable_by_its_owner_only(self, api: EmailSecurity, state: Path) -> None:
         before = os.umask(0)
         try:
             reserve(api, token())
@@ -125,7 +125,7 @@ class TestRecord:
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (state, *state.iterdir())}
         assert modes == {"state": 0o700, FILE: 0o600}
 
-    def test_it_names_no_person_and_holds_no_token(self, api: EmailSecurity, state: Path) -> None:
+    def test_the_record_holds_no_names_and_no_key(self, api: EmailSecurity, state: Path) -> None:
         reserve(api, token("bob"), key="alert of dana@corp.example")
         data = (state / FILE).read_bytes()
         assert b"bob" not in data
@@ -136,25 +136,25 @@ class TestRecord:
         assert isinstance(api.clock, FakeClock)
         api.clock.advance(HOUR + KEPT_SECONDS - 1)
         reserve(api, token(number=2, expires=NOW + 100 * HOUR))
-        assert "reserved for another" in refused(api, token(number=1), key="case-2"), "kept a day after its end"
+        assert "reserved for another" in refusal_of(api, token(number=1), key="case-2"), "kept a day after its end"
         api.clock.advance(1)
         reserve(api, token(number=2, expires=NOW + 100 * HOUR))
         assert entries(state) == [("reserved", f"{2:064x}")]
-        assert "reserved for another" in refused(api, token(number=2, expires=NOW + 100 * HOUR), key="case-2")
+        assert "reserved for another" in refusal_of(api, token(number=2, expires=NOW + 100 * HOUR), key="case-2")
 
     @pytest.mark.parametrize("data", [b"not a database, but as long as a header is" * 100, b"SQLite format 3\0x"])
     def test_a_damaged_record_stops_every_approval(self, api: EmailSecurity, state: Path, data: bytes) -> None:
         reserve(api, token())
         (state / FILE).write_bytes(data)
-        assert f"{FILE} in the state directory can't be used" in refused(api, token(number=2))
+        assert f"{FILE} in the state directory can't be used" in refusal_of(api, token(number=2))
 
-    def test_a_table_of_another_shape_stops_every_approval(self, api: EmailSecurity, state: Path) -> None:
+    def test_an_unexpected_table_schema_stops_every_approval(self, api: EmailSecurity, state: Path) -> None:
         reserve(api, token())
         with closing(sqlite3.connect(state / FILE)) as database:
             database.execute("ALTER TABLE approvals RENAME COLUMN intent TO purpose")
-        assert "no such column" in refused(api, token(number=2))
+        assert "no such column" in refusal_of(api, token(number=2))
 
-    def test_what_can_not_be_used_fails_closed_and_names_the_setting(
+    def test_an_unusable_record_or_directory_refuses_and_names_the_setting(
         self, sandbox: RunningSandbox, connect: Api, api: EmailSecurity, state: Path, tmp_path: Path
     ) -> None:
         reserve(api, token())
@@ -162,19 +162,19 @@ class TestRecord:
         elsewhere.write_text("kept")
         elsewhere.chmod(0o600)
 
-        def broken(path: Path, make: Callable[[Path], object]) -> None:
+        def assert_refused(path: Path, make: Callable[[Path], object]) -> None:
             path.unlink(missing_ok=True)
             make(path)
-            said = refused(api, token(number=2))
-            assert "CFES_STATE_DIR" in said or "state directory" in said
+            message = refusal_of(api, token(number=2))
+            assert "CFES_STATE_DIR" in message or "state directory" in message
             path.rmdir() if path.is_dir() else path.unlink()
             assert elsewhere.read_text() == "kept"
 
-        broken(state / FILE, lambda path: path.symlink_to(elsewhere))
-        broken(state / FILE, lambda path: path.hardlink_to(elsewhere))
-        broken(state / FILE, lambda path: path.mkdir())
-        broken(state / FILE, os.mkfifo)
-        broken(state / FILE, lambda path: path.touch(0o640))
+        assert_refused(state / FILE, lambda path: path.symlink_to(elsewhere))
+        assert_refused(state / FILE, lambda path: path.hardlink_to(elsewhere))
+        assert_refused(state / FILE, lambda path: path.mkdir())
+        assert_refused(state / FILE, os.mkfifo)
+        assert_refused(state / FILE, lambda path: path.touch(0o640))
         for path in (elsewhere, tmp_path / "relative" / ".." / "\0", Path("relative")):
             with pytest.raises(ApprovalRefused) as caught:
                 reserve(connect(sandbox, state_directory=str(path)), token())
@@ -184,17 +184,17 @@ class TestRecord:
     def test_a_directory_that_others_can_write_to_is_not_used(self, api: EmailSecurity, state: Path) -> None:
         reserve(api, token())
         state.chmod(0o770)
-        assert "accessible to other users" in refused(api, token())
+        assert "accessible to other users" in refusal_of(api, token())
 
-    def test_a_full_disk_refuses_and_leaves_the_record_whole(self, api: EmailSecurity, state: Path) -> None:
+    def test_a_full_disk_refuses_and_keeps_the_record_intact(self, api: EmailSecurity, state: Path) -> None:
         reserve(api, token())
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
         try:
-            said = refused(api, token(number=2))
+            message = refusal_of(api, token(number=2))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        assert f"{FILE} in the state directory can't be used" in said
+        assert f"{FILE} in the state directory can't be used" in message
         assert entries(state) == [("reserved", f"{1:064x}")]
 
 
@@ -209,7 +209,7 @@ directory, key, plan, now = sys.argv[1:]
 moment = datetime.fromtimestamp(int(now), UTC)
 class Api(SimpleNamespace):
     @property
-    def has_policy(self):  # asked between the look at the record and the entry
+    def has_policy(self):  # read between checking the record and writing the entry
         sys.stdout.write("read\\n")
         sys.stdout.flush()
         sys.stdin.readline()
@@ -235,8 +235,8 @@ def _is_locked(state: Path) -> bool:
 
 
 @pytest.mark.parametrize(("keys", "codes"), [(["case-1", "case-2"], [0, 3]), (["case-1", "case-1"], [0, 0])])
-def test_of_processes_with_one_approval_one_call_passes(keys: list[str], codes: list[int], state: Path) -> None:
-    """The first is held between its look at the record and its entry: the second must not look before."""
+def test_two_processes_cannot_use_one_approval_for_two_calls(keys: list[str], codes: list[int], state: Path) -> None:
+    """The first process pauses between checking the record and writing its entry. The second must wait for it."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROCESS, str(state), key, PLAN, str(NOW)],

@@ -1,4 +1,4 @@
-"""A survey counts what a plain count over the same messages gives, whichever way they were read."""
+"""A survey agrees with a plain count over the same messages, whichever reader read them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ MESSAGES = st.fixed_dictionaries(
 )
 
 
-def surveyed(messages: list[Any]) -> Survey:
+def survey(messages: list[Any]) -> Survey:
     found = Survey(policy=NO_POLICY, sample_size=5)
     for message in messages:
         found.take(message)
     return found
 
 
-def shown(found: Survey) -> dict[str, Any]:
+def summary(found: Survey) -> dict[str, Any]:
     numbers = (found.numbers, found.distinct_messages, found.malicious, found.without_verdict, found.unproved)
     breakdowns = (
         found.by_recipient_domain, found.by_disposition, found.by_delivery_status, found.by_sender, found.proved_clean
@@ -55,15 +55,15 @@ def shown(found: Survey) -> dict[str, Any]:
 
 
 @given(st.lists(MESSAGES, max_size=8))
-def test_it_counts_the_same_however_the_messages_were_read(items: list[dict[str, Any]]) -> None:
-    in_full = surveyed([MessageDetails.read(item, "a message") for item in items])
-    counted = surveyed([msgspec.convert(item, FoundMessage) for item in items])
-    assert shown(counted) == shown(in_full)
+def test_both_message_readers_give_the_same_survey(items: list[dict[str, Any]]) -> None:
+    in_full = survey([MessageDetails.read(item, "a message") for item in items])
+    counted = survey([msgspec.convert(item, FoundMessage) for item in items])
+    assert summary(counted) == summary(in_full)
 
 
 @given(st.lists(MESSAGES, max_size=8))
-def test_its_numbers_are_those_of_a_plain_count(items: list[dict[str, Any]]) -> None:
-    found = surveyed([msgspec.convert(item, FoundMessage) for item in items])
+def test_a_survey_agrees_with_a_plain_count(items: list[dict[str, Any]]) -> None:
+    found = survey([msgspec.convert(item, FoundMessage) for item in items])
     recipients = [[name.strip().casefold() for name in item.get("client_recipients") or []] for item in items]
     copies = [max(1, len(names)) for names in recipients]
     verdicts = [verdict_of(item.get("final_disposition")) for item in items]
