@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def require_sound(playbook: Playbook) -> None:
         raise PlaybookInvalid(problems=problems)
 
 
+@cache
 def _schemas() -> dict[str, dict[str, dict[str, Any]]]:
     actions = catalog.available()
     return {

@@ -1,6 +1,7 @@
 """Slow test files: `--quick` leaves them out, and `--write-slow` measures them anew.
 
 tests/slow.txt lists the files that are left when the quick ones, by seconds per test, take QUICK_SECONDS together.
+Tests marked `exhaustive` run only with `--exhaustive`: each adds cases to a test that always runs.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ _tests: Counter[str] = Counter()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out the files that tests/slow.txt lists")
     parser.addoption("--write-slow", action="store_true", help="measure the test files and write tests/slow.txt")
+    parser.addoption("--exhaustive", action="store_true", help="run also the tests that are marked exhaustive")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--exhaustive"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
 def listed() -> list[str]:

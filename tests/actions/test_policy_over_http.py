@@ -33,6 +33,7 @@ from core.errors import (
 )
 from remediation.guardrails.approvals.approval import approve, reject
 from remediation.guardrails.approvals.token import Signing
+from sandbox.job_life import Pace
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN, PLAN_KEY
@@ -272,7 +273,8 @@ class TestPlansAndApprovals:
     def test_of_two_processes_with_one_approval_and_two_keys_one_makes_a_job(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
     ) -> None:
-        sandbox = start_sandbox()
+        # Its clock runs, and its jobs end at once: neither process watches a discovery for a minute.
+        sandbox = start_sandbox(manual_clock=False, pace=Pace(start_delay=0, discover_rate=1e6, process_rate=1e6))
         policy = tmp_path / "policy.yaml"
         policy.write_text("policy: 1\n" + self.APPROVED.replace("approvals: 2", "approvals: 1") + "\n")
         settings = {"policy_file": str(policy), "requested_by": "alice"}

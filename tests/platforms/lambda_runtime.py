@@ -37,7 +37,7 @@ class LambdaRuntime:
         self._events: Queue[tuple[Any, float]] = Queue()
         self._answers: Queue[tuple[str, bytes]] = Queue()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ},
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_port}",

@@ -229,9 +229,9 @@ class TestFunction:
     def test_each_call_of_a_warm_function_has_its_own_caller(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CFES_CALLER_FROM", "api-gateway-jwt")
         names = []
-        for name in ("ana", "bob"):
+        for name, destination in (("ana", "JunkEmail"), ("bob", "DeletedItems")):
             claims = {**CLAIMS, "email": f"{name}@corp.example"}
-            params = {**MOVE, "idempotency_key": name}
+            params = {**MOVE, "destination": destination}
             event = {"action": "create-move-job", "params": params, **http_api(jwt={"claims": claims})}
             names.append(aws_lambda.handler(event, Context(60))["requested_by"])
         assert names == ["ana@corp.example", "bob@corp.example"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -19,14 +20,22 @@ from tests.platforms.lambda_runtime import Answer, LambdaRuntime
 LIMITS = (1, 2, 3, 5, 10, 15)
 ANSWER_SECONDS = (0.1, 0.5, 1.0, 3.0)
 
+# Many polls, one, and none that fits into the limit.
+SHORT = [(1, 0.1), (1, 3.0), (2, 1.0)]
+CASES = [
+    case if case in SHORT else pytest.param(*case, marks=pytest.mark.exhaustive)
+    for case in itertools.product(LIMITS, ANSWER_SECONDS)
+]
+
 LOOK = {"action": "wait-for-job", "params": {"job_id": JOB_ID, "timeout_seconds": 0}}
 WAIT = {"action": "wait-for-job", "params": {"job_id": JOB_ID, "timeout_seconds": 3600}}
 
 
 @contextmanager
 def slow_service(seconds: float) -> Iterator[str]:
-    """A service that answers everything with a running job, so many seconds late."""
+    """A service that answers everything with a running job, so many seconds late after its first answer."""
     ended = threading.Event()
+    pauses = itertools.chain([0.0], itertools.repeat(seconds))
     running = job(status="PROCESSING", total_messages_discovered=500, messages_pending=400, messages_successful=100)
 
     class Handler(BaseHTTPRequestHandler):
@@ -37,7 +46,7 @@ def slow_service(seconds: float) -> Iterator[str]:
 
         def do_GET(self) -> None:
             body = json.dumps(envelope(running)).encode()
-            ended.wait(seconds)
+            ended.wait(next(pauses))
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -46,7 +55,7 @@ def slow_service(seconds: float) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
@@ -66,26 +75,26 @@ def environment(url: str, state: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[int, float], Answer]]:
-    """What each limit came to with each service, all at once: they wait, and work for milliseconds."""
+def answers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[int, float], Answer]]:
+    """The answer within each limit to each service, all at once: they wait, and work for milliseconds."""
     state = tmp_path_factory.mktemp("state", numbered=True)
     state.chmod(0o700)
+    cases = itertools.product(LIMITS, ANSWER_SECONDS) if request.config.getoption("--exhaustive") else SHORT
     with ExitStack() as stack:
         runtimes = {
             (limit, seconds): stack.enter_context(LambdaRuntime(environment(url, state)))
-            for seconds in ANSWER_SECONDS
+            for limit, seconds in cases
             for url in [stack.enter_context(slow_service(seconds))]
-            for limit in LIMITS
         }
         with ThreadPoolExecutor(len(runtimes)) as pool:
             # Started, and with everything loaded.
             list(pool.map(lambda runtime: runtime.invoke(LOOK, 60), runtimes.values()))
-            told = pool.map(lambda one: (one[0], one[1].invoke(WAIT, one[0][0])), runtimes.items())
-            yield dict(told)
+            yield dict(pool.map(lambda case: (case, runtimes[case].invoke(WAIT, case[0])), runtimes))
 
 
-@pytest.mark.parametrize("seconds", ANSWER_SECONDS)
-@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize(("limit", "seconds"), CASES)
 def test_a_wait_is_over_before_the_function_is(
     limit: int, seconds: float, answers: dict[tuple[int, float], Answer]
 ) -> None:

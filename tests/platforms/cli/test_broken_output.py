@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import pty
@@ -36,6 +37,9 @@ ACTIONS = list(catalog.available().values())
 
 # Standard output of these kinds takes nothing.
 LOST = ("full", "closed", "gone", "read-only")
+
+# Every mixture of streams, for the two actions whose results differ in what they changed; for the others a few.
+EVERY_MIXTURE = ("create-move-job", "list-jobs")
 
 HOSTILE = "\U0001f600 \ud83d \u540d\u524d \u202e caf\u00e9 \u0645\u0631\u062d\u0628\u0627"
 
@@ -156,17 +160,18 @@ def test_an_actions_command_whose_result_is_lost(
     action: Action[Any, Any], broken: Broken, answering: Callable[[Any], None]
 ) -> None:
     answering(action.example_result)
-    for out in LOST:
-        for mode in ("json", "table"):
-            for err in ("fine", "full"):
-                ended = broken.cfes(action.id, "--output", mode, out=out, err=err)
-                assert ended.code == _expected(action, out), (out, mode, err)
-                if ended.err is None or ended.code == 0:
-                    continue
-                assert "can't be written to standard output" in ended.err
-                assert ("Something was changed" if ended.code == 7 else "Nothing was changed") in ended.err
-                assert all(job_id in ended.err for job_id in _job_ids(action))
-    for err in ("full", "closed", "gone"):
+    mixtures = [("full", "json", "fine"), ("gone", "table", "fine"), ("read-only", "table", "full")]
+    if action.id in EVERY_MIXTURE:
+        mixtures = list(itertools.product(LOST, ("json", "table"), ("fine", "full")))
+    for out, mode, err in mixtures:
+        ended = broken.cfes(action.id, "--output", mode, out=out, err=err)
+        assert ended.code == _expected(action, out), (out, mode, err)
+        if ended.err is None or ended.code == 0:
+            continue
+        assert "can't be written to standard output" in ended.err
+        assert ("Something was changed" if ended.code == 7 else "Nothing was changed") in ended.err
+        assert all(job_id in ended.err for job_id in _job_ids(action))
+    for err in ("full", "closed", "gone") if action.id in EVERY_MIXTURE else ("full",):
         assert broken.cfes(action.id, "--output", "json", err=err).code == 0
 
 
@@ -175,17 +180,19 @@ def test_an_action_as_a_process_whose_result_is_lost(
     action: Action[Any, Any], broken: Broken, answering: Callable[[Any], None]
 ) -> None:
     answering(action.example_result)
-    for out in LOST:
+    mixtures = [("full", "fine"), ("gone", "closed")]
+    if action.id in EVERY_MIXTURE:
+        mixtures = list(itertools.product(LOST, ("fine", "full", "closed")))
+    for out, err in mixtures:
         # To a program a result that it did not get is no success, also where it went away itself.
         code = _expected(action, out) or 6
-        for err in ("fine", "full", "closed"):
-            for ended in (
-                broken.process(action, {}, out=out, err=err),
-                broken.cfes("run", action.id, out=out, err=err, given=b"{}"),
-            ):
-                assert ended.code == code, (out, err)
-                if ended.err is not None:
-                    assert all(job_id in ended.err for job_id in _job_ids(action))
+        for ended in (
+            broken.process(action, {}, out=out, err=err),
+            broken.cfes("run", action.id, out=out, err=err, given=b"{}"),
+        ):
+            assert ended.code == code, (out, err)
+            if ended.err is not None:
+                assert all(job_id in ended.err for job_id in _job_ids(action))
 
 
 FAILURES: list[tuple[PackError, int]] = [
@@ -241,7 +248,8 @@ def test_text_that_an_encoding_can_not_hold_is_replaced(
         for name, value in action.example_result.items()
     }
     answering(texts)
-    for encoding in ("ascii", "latin-1", "cp1252", "utf-8", "utf-16", "euc-jp"):
+    every = ("ascii", "latin-1", "cp1252", "utf-8", "utf-16", "euc-jp")
+    for encoding in every if action.id in EVERY_MIXTURE else ("ascii", "utf-16"):
         for mode in ("json", "table"):
             ended = broken.cfes(action.id, "--output", mode, encoding=encoding)
             assert ended.code == 0, (encoding, mode)
@@ -293,20 +301,26 @@ def _tool_calls(folder: Path) -> dict[str, list[tuple[list[str], int]]]:
     }
 
 
-@pytest.mark.parametrize("out", LOST)
-@pytest.mark.parametrize("command", OWN)
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        *((command, "full") for command in OWN),
+        *((command, out) for command in ("policy", "sandbox") for out in LOST[1:]),
+    ],
+)
 def test_a_tool_whose_output_is_lost(command: str, out: str, broken: Broken, tmp_path: Path) -> None:
     for arguments, code in _tool_calls(tmp_path)[command]:
         # Where a reader leaves that has what it wanted, nothing was lost.
         expected = 0 if out == "gone" and code == 6 else code
         assert broken.cfes(*arguments, out=out).code == expected, arguments
-        if code != 7:
+        if code != 7 and out == "full":
             assert broken.cfes(*arguments, out=out, err="full").code == expected, arguments
 
 
 @pytest.mark.parametrize("out", LOST)
 def test_help_and_version(out: str, broken: Broken) -> None:
-    for arguments in (["--help"], ["--version"], *([name, "--help"] for name in entries())):
+    names = entries() if out == "full" else ("list-jobs", "playbook", "sandbox")
+    for arguments in (["--help"], ["--version"], *([name, "--help"] for name in names)):
         # The sandbox's own parser writes its help to standard error where standard output is closed.
         fine = out == "gone" or (out == "closed" and arguments[0] == "sandbox")
         assert broken.cfes(*arguments, out=out).code == (0 if fine else 6), arguments
@@ -318,8 +332,7 @@ def purge(connected: Any, tmp_path: Path) -> list[str]:
     return ["playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--yes"]
 
 
-@pytest.mark.parametrize("err", ["fine", "full"])
-@pytest.mark.parametrize("out", LOST)
+@pytest.mark.parametrize(("out", "err"), [("full", "fine"), ("full", "full"), ("gone", "fine"), ("closed", "full")])
 def test_a_playbook_that_made_a_job(
     out: str, err: str, broken: Broken, sandbox: RunningSandbox, purge: list[str]
 ) -> None:
@@ -335,7 +348,7 @@ def test_a_playbook_that_made_a_job(
     assert broken.cfes("playbook", "run", "--resume", "case", "--yes").code == 0
 
 
-@pytest.mark.parametrize("out", LOST)
+@pytest.mark.parametrize("out", ["full", "gone"])
 def test_of_several_runs_one_that_made_a_job_and_lost_its_result_is_the_worst(
     out: str, broken: Broken, sandbox: RunningSandbox, purge: list[str], tmp_path: Path
 ) -> None:
@@ -351,7 +364,7 @@ def test_of_several_runs_one_that_made_a_job_and_lost_its_result_is_the_worst(
     assert broken.cfes(*purge, "--each").code == 2
 
 
-@pytest.mark.parametrize("out", LOST)
+@pytest.mark.parametrize("out", ["full", "gone"])
 def test_a_plan_whose_output_is_lost_changed_nothing(
     out: str, broken: Broken, sandbox: RunningSandbox, purge: list[str]
 ) -> None:
@@ -360,7 +373,7 @@ def test_a_plan_whose_output_is_lost_changed_nothing(
     assert sandbox.state.truth()["jobs"] == []
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_a_playbook_in_a_small_encoding(encoding: str, broken: Broken, purge: list[str]) -> None:
     ended = broken.cfes(*purge, encoding=encoding)
     assert ended.code == 0
@@ -368,9 +381,12 @@ def test_a_playbook_in_a_small_encoding(encoding: str, broken: Broken, purge: li
 
 
 @pytest.mark.parametrize(
-    "closing", [">&-", "2>&-", "<&-", ">&- 2>&- <&-", ">/dev/full 2>/dev/full", ">/dev/full 2>&-", "| head -c 0"]
+    ("entry", "closing"),
+    [
+        *(("cfes", closing) for closing in (">&-", "2>&-", ">&- 2>&- <&-", ">/dev/full 2>/dev/full", "| head -c 0")),
+        *(("action", closing) for closing in (">&-", "<&-", ">/dev/full 2>&-")),
+    ],
 )
-@pytest.mark.parametrize("entry", ["cfes", "action"])
 def test_a_real_process_with_streams_that_are_closed(
     entry: str, closing: str, sandbox: RunningSandbox, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -490,7 +506,8 @@ def test_a_pipe_that_does_not_block_gets_everything(pipe: tuple[int, int]) -> No
     assert (len(read), channel.lost) == (size, None)
 
 
-def test_a_pipe_without_a_reader_ends_the_command(pipe: tuple[int, int]) -> None:
+def test_a_pipe_without_a_reader_ends_the_command(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LAST_PATIENCE_SECONDS", 0.05)
     channel = Channel(pipe[1], whole=True, patience=0)
     channel.write(b"x" * 1_000_000)
     assert channel.lost == STUCK
