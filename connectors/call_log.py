@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
+
+from core.errors import ParameterError
 
 LOGGER = logging.getLogger("cfes.calls")
 MODES = ("text", "json", "off")
@@ -35,14 +38,20 @@ class _Json(logging.Formatter):
         return json.dumps({"time": _time(record), "level": record.levelname.lower(), **facts})
 
 
-def configure(mode: str, stream: TextIO | None = None) -> None:
-    """Send the log to `stream` (default: standard error). Only platforms call this; other code only logs."""
+def configure(usual: str) -> None:
+    """Send the log to standard error as `CFES_LOG` says, else in the usual mode. Only platforms call this.
+
+    Raises: ParameterError for an unknown mode.
+    """
+    mode = os.environ.get("CFES_LOG") or usual
+    if mode not in MODES:
+        raise ParameterError(f"CFES_LOG must be one of {', '.join(MODES)}", help="Nothing was sent.")
     LOGGER.handlers.clear()
     LOGGER.propagate = False
     if mode == "off":
         LOGGER.addHandler(logging.NullHandler())
         return
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if mode == "json" else _Text())
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)

@@ -73,6 +73,9 @@ class Problem(TypedDict):
     message: str
 
 
+# The message of a problem with a parameter that is required and was not given.
+MISSING = "is required"
+
 # A message may quote a server or a file. People read it on a terminal.
 LONGEST_TEXT = 4000
 
@@ -513,8 +516,17 @@ class InternalError(PackError):
     """A defect of this pack."""
 
     exit_code = 1
-    applied = "unknown"
+    applied: Applied = "unknown"
     default_help = (
         "A change may have been made: check before you run it again. This is a defect of the pack: report it with this "
         "message."
     )
+
+    @classmethod
+    def of(cls, error: BaseException) -> InternalError:
+        """Return the error for an unexpected exception. It has its type and place only: its text may quote secrets."""
+        place, frame = "", error.__traceback__
+        while frame is not None:
+            place = f"{frame.tb_frame.f_code.co_qualname} line {frame.tb_lineno}"
+            frame = frame.tb_next
+        return cls(f"{type(error).__name__} in {place}")

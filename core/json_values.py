@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from core.errors import ParameterError
 from core.surrogates import replace_surrogates
 
 Json: TypeAlias = Any
@@ -31,6 +32,27 @@ def read_json(data: bytes | str) -> Json:
     Raises: ValueError (DuplicateKey for a key that an object has twice); RecursionError.
     """
     return json.loads(data, object_pairs_hook=_object, parse_constant=_refuse_constant)
+
+
+def read_object(data: bytes | str, what: str, help: str) -> dict[str, Json]:  # noqa: A002 -- as in core.errors
+    """Return the JSON object in a text. what: its name with a verb, for errors: "the parameters are".
+
+    Raises: ParameterError with this help, also for a duplicate key and for NaN and Infinity.
+    """
+    try:
+        parsed = read_json(data)
+    except RecursionError:
+        raise ParameterError(f"{what} nested too deeply", help=help) from None
+    except UnicodeDecodeError:
+        raise ParameterError(f"{what} not valid JSON: not UTF-8 text", help=help) from None
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise ParameterError(f"{what} not valid JSON: {reason}", help=help) from None
+    except ValueError as error:
+        raise ParameterError(f"{what} not valid JSON: {str(error)[:200]}", help=help) from None
+    if not isinstance(parsed, dict):
+        raise ParameterError(f"{what} not a JSON object", help=help)
+    return parsed
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from actions.contract import catalog
 from actions.contract.action import Action
 from actions.contract.ending import ended_by_signals
-from actions.contract.process import configure_log
+from connectors import call_log
 from connectors.connection import Connection, environment_variables, read_setting
 from connectors.email_security import EmailSecurity
 from core.clock import Clock, Deadline, SystemClock
@@ -73,7 +73,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
 
 def run(event: Mapping[str, Any], context: Context, clock: Clock) -> dict[str, Any]:
     """Run one action with this clock. Raises: PackError."""
-    configure_log(os.environ, default="json")
+    call_log.configure("json")
     caller_from = read_setting(os.environ, CALLER_FROM)
     action, params = _request(event, behind_gateway=caller_from in OF_API_GATEWAY)
     action.check(params)

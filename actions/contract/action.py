@@ -18,7 +18,7 @@ from actions.contract.streams import record_error, record_result
 from connectors.email_security import EmailSecurity
 from connectors.objects.api_object import Uuid
 from connectors.objects.end_of_life import EndedParameter, problems_and_warnings, without_ended
-from core.errors import InternalError, OutcomeUnknown, PackError, ParameterError, Problem
+from core.errors import MISSING, InternalError, OutcomeUnknown, PackError, ParameterError, Problem
 from core.json_model import JsonModel, StrictModel
 from core.json_values import below, did_you_mean
 from core.surrogates import replace_surrogates_in
@@ -31,10 +31,7 @@ Permission = Literal["Cloud Email Security: Read", "Cloud Email Security: Write"
 READ: Permission = "Cloud Email Security: Read"
 WRITE: Permission = "Cloud Email Security: Write"
 
-# The message of a parameter that is required and was not given.
-MISSING = "is required"
-
-# What a value of another type is told, by pydantic's name for the problem.
+# The message for a value of another type, by pydantic's name of the problem.
 _TYPES = {
     "bool_type": "must be true or false, without quotes",
     "int_type": "must be a whole number, without quotes",
@@ -237,20 +234,12 @@ def _warnings_of_ended(ended: Sequence[EndedParameter], connector: EmailSecurity
 
 
 def _defect(error: Exception, effect: Effect) -> InternalError:
-    """Return a defect with its kind and place only: a message from deep inside may quote anything."""
-    place, frame = "", error.__traceback__
-    while frame is not None:
-        code = frame.tb_frame.f_code
-        place = f"{code.co_qualname} line {frame.tb_lineno}"
-        frame = frame.tb_next
+    defect = InternalError.of(error)
     if effect == "read":
-        return InternalError(
-            f"{type(error).__name__} in {place}",
-            applied="no",
-            help="Nothing was changed. This is a defect of the pack: report it with this message.",
-        )
-    defect = InternalError(f"{type(error).__name__} in {place}")
-    defect.exit_code = OutcomeUnknown.exit_code
+        defect.applied = "no"
+        defect.help = "Nothing was changed. This is a defect of the pack: report it with this message."
+    else:
+        defect.exit_code = OutcomeUnknown.exit_code
     return defect
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import IO, Any
 
 from actions.contract.action import Action
@@ -17,10 +17,12 @@ from actions.contract.garbage import collected_once_loaded
 from actions.contract.streams import Ledger, ended_with, kept_streams
 from connectors import call_log
 from core.errors import PackError, ParameterError
-from core.json_values import read_json
+from core.json_values import read_object
 
 # More than any real parameters; a file given by mistake must not fill the memory.
 LARGEST_PARAMETERS_BYTES = 4 * 1024 * 1024
+
+ONE_OBJECT = "Nothing was sent. Give one JSON object on standard input; {} where there are no parameters."
 
 USAGE = """usage: python -m {module} [--exit-status] < PARAMETERS.json
 
@@ -49,7 +51,7 @@ def _ended(action: Action[Any, Any], arguments: Sequence[str], ledger: Ledger) -
         sys.stdout.write(USAGE.format(module=action.module, title=action.title, parameters=parameters))
         return 0
     try:
-        configure_log(os.environ)
+        call_log.configure("text")
         document, code = _run(action, arguments)
     except PackError as error:
         ended_with(error)
@@ -83,36 +85,8 @@ def _run(action: Action[Any, Any], arguments: Sequence[str]) -> tuple[dict[str, 
 
 
 def read_parameters(stream: IO[bytes]) -> dict[str, Any]:
-    """The parameters in `stream`. Raises: ParameterError where they are no JSON object of a sane size."""
+    """Return the parameters in a stream. Raises: ParameterError unless they are one JSON object of a usual size."""
     data = stream.read(LARGEST_PARAMETERS_BYTES + 1)
     if len(data) > LARGEST_PARAMETERS_BYTES:
         raise ParameterError(f"the parameters are larger than {LARGEST_PARAMETERS_BYTES} bytes")
-    return parse_parameters(data)
-
-
-def parse_parameters(data: bytes | str) -> dict[str, Any]:
-    """One JSON object. Raises: ParameterError, also for a key that is given twice and for NaN and Infinity."""
-    try:
-        parsed = read_json(data)
-    except RecursionError:
-        raise ParameterError("the parameters are nested too deeply") from None
-    except UnicodeDecodeError:
-        raise ParameterError("the parameters are not valid JSON: not UTF-8 text") from None
-    except json.JSONDecodeError as error:
-        raise ParameterError(
-            f"the parameters are not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}",
-            help="Nothing was sent. Give one JSON object on standard input; {} where there are no parameters.",
-        ) from None
-    except ValueError as error:
-        raise ParameterError(f"the parameters are not valid JSON: {str(error)[:200]}") from None
-    if not isinstance(parsed, dict):
-        raise ParameterError("the parameters must be one JSON object")
-    return parsed
-
-
-def configure_log(environment: Mapping[str, str], default: str = "text") -> None:
-    """Set the log as `CFES_LOG` says. Raises: ParameterError for a mode that does not exist."""
-    mode = environment.get("CFES_LOG") or default
-    if mode not in call_log.MODES:
-        raise ParameterError(f"CFES_LOG must be one of {', '.join(call_log.MODES)}", help="Nothing was sent.")
-    call_log.configure(mode)
+    return read_object(data, "the parameters are", ONE_OBJECT)

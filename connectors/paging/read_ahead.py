@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import Thread
-from types import TracebackType
 from typing import Self
 
 from connectors.paging.pages import LARGEST_PAGE, Page, Position
@@ -86,11 +85,11 @@ class Ahead:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._cancel()
-        for _ in self._threads:
+    def __exit__(self, *_: object) -> None:
+        for begun in self._begun.values():
+            begun.cancel()
+        self._begun.clear()
+        for _thread in self._threads:
             self._wanted.put(None)
 
     def _begin(self, first: int) -> None:
@@ -131,8 +130,3 @@ class Ahead:
         if not page.items:
             self._empty.append(number)
         return page
-
-    def _cancel(self) -> None:
-        for begun in self._begun.values():
-            begun.cancel()
-        self._begun.clear()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from actions.contract.action import Action
+from connectors.email_security import EmailSecurity
 from core.errors import GuardrailRefusal, TooManyMessages
 from platforms.cli import step_approval as approval
 from platforms.cli.inputs.flag_words import result_in_flags
@@ -12,9 +14,7 @@ from platforms.cli.inputs.flags import flags_of
 from platforms.cli.preview import bind_parameters, run_preview, show_preview
 from platforms.cli.views.plan import effect_of
 from platforms.cli.views.screen import Screen
-
-if TYPE_CHECKING:
-    from actions.contract.action import Action
+from remediation.guardrails.policy.gate import attach_policy
 
 
 class NotConfirmed(GuardrailRefusal):
@@ -53,13 +53,9 @@ def confirm_call(screen: Screen, action: Action[Any, Any], params: Mapping[str, 
 
 
 def _run(shows: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    from connectors.email_security import EmailSecurity  # noqa: PLC0415 -- needed only for a confirmation
-
     # A separate connection, so that the time for the answer does not count against the call's time limit.
     with EmailSecurity.from_environment() as api:
         if api.has_policy:
-            from remediation.guardrails.policy.gate import attach_policy  # noqa: PLC0415 -- as above
-
             attach_policy(api)
         api.check_writable()
         return shows.run(params, api)

@@ -9,9 +9,9 @@ from typing import Any
 import typer
 
 from actions.contract.ending import INTERRUPTED
-from core.errors import PackError, ParameterError
+from core.errors import InternalError, PackError, ParameterError
 from platforms.cli.command_list import app
-from platforms.cli.views.errors import internal_error, show
+from platforms.cli.views.errors import show
 from platforms.cli.views.screen import Screen
 
 # Typer has moved its base classes between versions; this one still inherits from them.
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     except _COMMAND_ERROR as error:
         code = _misused(error)
     except Exception as error:  # noqa: BLE001 -- an unexpected exception is reported without a traceback
-        code = _failed(internal_error(error))
+        code = _failed(InternalError.of(error))
     return code if isinstance(code, int) else 0
 
 

@@ -17,6 +17,7 @@ from platforms.cli import playbook_run
 from platforms.cli.inputs.flag_words import document_in_flags, result_in_flags
 from platforms.cli.inputs.input_values import flags_of
 from platforms.cli.preview import Previews, show_preview
+from platforms.cli.step_approval import Gate
 from platforms.cli.views.errors import show_closing_error
 from platforms.cli.views.layout import facts
 from platforms.cli.views.palette import STRONG
@@ -28,8 +29,9 @@ from playbooks.language.format import ActionStep, Playbook
 from playbooks.language.inputs import accept
 from remediation.exports.files.locked_temporary import spool_directory
 from remediation.exports.files.path_checks import checked_destination
+from remediation.guardrails.plans.plan import read_plan
 
-FAREWELL = "Interrupted. Nothing was changed, and there is no run to resume."
+INTERRUPTED = "Interrupted. Nothing was changed, and there is no run to resume."
 
 # `--out -`: standard output, also where it is a terminal.
 STANDARD_OUTPUT = "-"
@@ -63,11 +65,11 @@ class ChangeReached(Exception):
         self.shown, self.plan = shown, plan
 
 
-class StoppingGate:
+class StoppingGate(Gate):
     """Lets read-only actions run, and stops the run before any other."""
 
     def __init__(self, previews: Previews) -> None:
-        self.thinking: dict[str, float] = {}
+        super().__init__()
         self._previews = previews
 
     def __call__(self, upcoming: local.Upcoming) -> None:
@@ -77,10 +79,6 @@ class StoppingGate:
             shown = self._previews.of(action, params)
             raise ChangeReached(upcoming, shown, self._plan(params, shown))
 
-    def bind(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters unchanged."""
-        return params
-
     def _plan(self, params: Mapping[str, Any], shown: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """Return the plan that the step is given, else the one from its preview, else the last one that was made.
 
@@ -88,8 +86,6 @@ class StoppingGate:
         """
         given = params.get("plan")
         if isinstance(given, Mapping):
-            from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415 -- brings the search's models
-
             read_plan(given)
             return given
         if shown is not None and "plan_hash" in shown:
@@ -166,7 +162,7 @@ def plan_only(
         made.append(previews)
         return StoppingGate(previews)
 
-    terms = replace(terms, farewell=FAREWELL)
+    terms = replace(terms, interrupted=INTERRUPTED)
     with spool_directory() as place:
         start, directory = playbook_run.prepare_start(screen, playbook, inputs, place / "run", terms)
         connected = is_connected(playbook)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import typer
 
@@ -23,9 +23,8 @@ from platforms.cli.inputs.alert_records import named
 from platforms.cli.inputs.flag_words import document_in_flags
 from platforms.cli.inputs.input_values import InputFlag
 from platforms.cli.preview import Previews
-from platforms.cli.views.errors import show
+from platforms.cli.views.errors import Interruption, show
 from platforms.cli.views.palette import STRONG
-from platforms.cli.views.parting import Parting
 from platforms.cli.views.progress_bar import Bar
 from platforms.cli.views.run import RunView
 from platforms.cli.views.run_end import seconds_of, show_closing
@@ -43,47 +42,21 @@ NOT_ALL_SUCCEEDED = 8
 PREVIEW = "preview-job"
 
 
-class Gate(Protocol):
-    """What every action of a run passes before it begins. thinking: seconds that a person took, by step."""
-
-    thinking: dict[str, float]
-
-    def __call__(self, upcoming: local.Upcoming) -> None:
-        """Let the action pass, or raise: the run then stays before it."""
-
-    def bind(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters to run the action with."""
-
-
-MakeGate = Callable[[Callable[[], AbstractContextManager[None]], Previews], Gate]
-
-
-class OpenGate:
-    """A gate that lets every step pass."""
-
-    def __init__(self) -> None:
-        self.thinking: dict[str, float] = {}
-
-    def __call__(self, upcoming: local.Upcoming) -> None:
-        """Let the step pass."""
-
-    def bind(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters unchanged."""
-        return params
+MakeGate = Callable[[Callable[[], AbstractContextManager[None]], Previews], approval.Gate]
 
 
 @dataclass(frozen=True)
 class Terms:
     """yes: ask nothing. exit_status: exit 8 unless the output `outcome` is succeeded.
 
-    environment: the connection's settings; the process's own unless given. farewell: the text at Ctrl-C for a run that
-    can't be resumed. flags: the flags that give the playbook's inputs, which errors name.
+    environment: the connection's settings; the process's own unless given. interrupted: the text at Ctrl-C for a run
+    that can't be resumed. flags: the flags that give the playbook's inputs, which errors name.
     """
 
     yes: bool = False
     exit_status: bool = False
     environment: Mapping[str, str] | None = None
-    farewell: str | None = None
+    interrupted: str | None = None
     flags: Sequence[InputFlag] = ()
 
 
@@ -93,10 +66,7 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
     if not terms.yes:
         approval.require_person(screen, playbook.steps)
     start, place = prepare_start(screen, playbook, inputs, directory, terms)
-    thinking: dict[str, float] = {}
-    gate = choose_gate(screen, terms, thinking)
-    outcome = drive(screen, start, place, terms, gate, connected=is_connected(playbook))
-    return _end(screen, outcome, place, terms, thinking)
+    return _drive_and_show(screen, start, place, terms, connected=is_connected(playbook))
 
 
 # The exit code of several runs is the first of these that a run has: the most urgent comes first.
@@ -152,7 +122,7 @@ def prepare_start(
 ) -> tuple[Start, Path]:
     """Return the start of a run and its directory, and show the playbook's title."""
     screen.say(f"{playbook.title} ({playbook.id})", STRONG)
-    key = temporary_key() if terms.farewell else journal_key(terms.environment)
+    key = temporary_key() if terms.interrupted else journal_key(terms.environment)
     return prepare_run(playbook, inputs, directory, key)
 
 
@@ -164,22 +134,22 @@ def resume(screen: Screen, directory: Path, terms: Terms) -> int:
             approval.require_person(screen, steps)
 
     start = prepare_resume(directory, journal_key(terms.environment), require_person)
+    return _drive_and_show(screen, start, directory, terms, resumed=True)
+
+
+def _drive_and_show(
+    screen: Screen, start: Start, place: Path, terms: Terms, *, connected: bool = False, resumed: bool = False
+) -> int:
+    """Run or resume a playbook, show how it ended, and return the exit code."""
     thinking: dict[str, float] = {}
-    gate = choose_gate(screen, terms, thinking, resumed=True)
-    outcome = drive(screen, start, directory, terms, gate, connected=False)
-    return _end(screen, outcome, directory, terms, thinking)
 
+    def make_gate(away: Callable[[], AbstractContextManager[None]], previews: Previews) -> approval.Gate:
+        if terms.yes:
+            return approval.Gate()
+        return approval.AskingGate(screen, away, previews, thinking, resumed=resumed, flags=terms.flags)
 
-def choose_gate(screen: Screen, terms: Terms, thinking: dict[str, float], *, resumed: bool = False) -> MakeGate:
-    """Return a function that makes the gate: one that asks a person, or one that lets every step pass with --yes.
-
-    thinking: the function adds the seconds that the person took to answer, by step.
-    """
-    if terms.yes:
-        return lambda _, __: OpenGate()
-    return lambda away, previews: approval.AskingGate(
-        screen, away, previews, thinking, resumed=resumed, flags=terms.flags
-    )
+    outcome = drive(screen, start, place, terms, make_gate, connected=connected)
+    return _end(screen, outcome, place, terms, thinking)
 
 
 def drive(
@@ -198,7 +168,7 @@ def drive(
             session.connect()
         bar = stack.enter_context(Bar(screen.err)) if screen.live else None
         view = RunView(screen, bar)
-        stack.enter_context(progress.report_to(view.heard))
+        stack.enter_context(progress.report_to(view.show_progress))
         away = bar.away if bar is not None else nullcontext
         previews = Previews(session.run)
         gate = make_gate(away, previews)
@@ -214,7 +184,8 @@ def drive(
             return playbook_session.drive(session, start, observer=view, before_action=gate, run_action=run_action)
         except (KeyboardInterrupt, EndedBySignal) as ended:
             stack.close()
-            (Parting(terms.farewell) if terms.farewell else view.parting(str(directory))).say(screen)
+            text = Interruption(terms.interrupted) if terms.interrupted else view.interruption(str(directory))
+            text.show(screen)
             raise typer.Exit(interrupted_code(ended)) from None
         except approval.Declined as declined:
             raise approval.NotApproved(directory, declined.changes) from None
@@ -222,7 +193,7 @@ def drive(
 
 def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms, thinking: Mapping[str, float]) -> int:
     """Show how a run ended and return the exit code."""
-    if outcome.resumable and outcome.error is not None and terms.farewell is None:
+    if outcome.resumable and outcome.error is not None and terms.interrupted is None:
         resume_help = (
             "Fix the cause. A resumed run keeps its inputs: to change one, begin a new run. To resume: "
             f"{approval.resuming(directory)}"
@@ -232,9 +203,9 @@ def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms, 
         )
     if outcome.error is not None:
         outcome = replace(outcome, error=document_in_flags(outcome.error, terms.flags))
-    if terms.farewell is None:
+    if terms.interrupted is None:
         record(place=outcome.directory)
-    show_closing(screen, outcome, seconds_of(outcome, thinking), service_ended=terms.farewell is not None)
+    show_closing(screen, outcome, seconds_of(outcome, thinking), service_ended=terms.interrupted is not None)
     return exit_code_of(outcome, terms)
 
 

@@ -95,14 +95,30 @@ def resuming(directory: Path) -> str:
     return f"cfes playbook run --resume {shlex.quote(str(directory))}"
 
 
-class AskingGate:
+class Gate:
+    """Passes each action of a run before it begins. This gate lets every action pass.
+
+    thinking: the seconds that a person took to answer, by step.
+    """
+
+    def __init__(self) -> None:
+        self.thinking: dict[str, float] = {}
+
+    def __call__(self, upcoming: Upcoming) -> None:
+        """Let the action pass, or raise: the run then stays before it."""
+
+    def bind(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters to run the action with."""
+        return params
+
+
+class AskingGate(Gate):
     """Asks for confirmation before each action that needs it, once per step.
 
     An action that has already begun in this process was confirmed here, and runs again without a question. In a
     `resumed` run somebody else may have confirmed it, so the gate always asks before the first step, and shows what the
     run has done so far. `require_person` refuses a run that could not ask. `away` clears the progress line while the
-    question waits. `thinking` collects the seconds that each answer took, by step. flags: the flags of the playbook's
-    inputs.
+    question waits. flags: the flags of the playbook's inputs.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ from actions.contract.action import Action, Approval, Effect
 from connectors.connection import Connection
 from core import errors
 from core.version import VERSION
+from playbooks import library
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = ROOT / "manifest.json"
@@ -91,8 +92,6 @@ class Manifest(_Part):
 
 def document() -> dict[str, Any]:
     """Return the manifest as plain JSON."""
-    from playbooks import library  # noqa: PLC0415 -- the engine is loaded only where a manifest is made
-
     manifest = Manifest.model_validate(
         {
             "$schema": "docs/manifest.schema.json",

@@ -76,7 +76,7 @@ BAD_PARAMETERS: dict[str, tuple[str, object, str, str]] = {
     "no search_params at all": ("create-move-job", {"destination": "JunkEmail"}, "/search_params", "required"),
     "an empty criterion": ("release-job", {"search_params": {"sender": " "}}, "/search_params/sender", "is empty"),
     "a parameter of another action": ("release-job", MOVE, "/destination", "unknown parameter"),
-    "parameters that are a list": ("get-job", [], "", "one JSON object"),
+    "parameters that are a list": ("get-job", [], "", "a JSON object"),
     "a negative time": ("wait-for-job", {"job_id": JOB_ID, "timeout_seconds": -1}, "/timeout_seconds", "greater"),
     "intervals the wrong way round": (
         "wait-for-job", {"job_id": JOB_ID, "min_interval_seconds": 9, "max_interval_seconds": 2},
@@ -321,7 +321,7 @@ def test_garbage_is_collected_while_an_action_runs_and_wherever_the_actions_are_
     )
     assert loaded.stdout == b"True\n"
     collected: list[bool] = []
-    monkeypatch.setattr(process, "configure_log", lambda _: collected.append(gc.isenabled()))
+    monkeypatch.setattr("connectors.call_log.configure", lambda _: collected.append(gc.isenabled()))
     monkeypatch.setattr(sys, "stdin", None)
     gc.disable()
     try:

@@ -12,16 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from actions.contract import catalog
-from actions.contract.action import MISSING, Action
+from actions.contract.action import Action
 from actions.contract.streams import jobs_so_far
-from core.errors import ParameterError, Problem
+from core.errors import MISSING, ParameterError, Problem
 from platforms.cli.commands import options
-from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.inputs.documents import read_object
 from platforms.cli.inputs.flag_words import in_flags, result_in_flags
 from platforms.cli.inputs.flags import FILES_ONLY, SPREAD, Flag, document, flags_of, is_file, typed
-from platforms.cli.views.errors import report_errors
-from platforms.cli.views.parting import Parting
+from platforms.cli.views.errors import Interruption, report_errors
 from platforms.cli.views.screen import Screen
 
 # Actions that take long and report their progress.
@@ -50,7 +48,7 @@ def app(action_id: str) -> typer.Typer:
         signature.append(_own("exit_status", options.exit_status(inspect.getdoc(action.verdict) or "")))
     command.__dict__["__signature__"] = inspect.Signature(signature)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(action.id, cls=PlainCommand, help=in_flags(_help(action), flags))(command)
+    single.command(action.id, cls=options.PlainCommand, help=in_flags(_help(action), flags))(command)
     return single
 
 
@@ -63,9 +61,9 @@ class _Call:
     params: dict[str, Any] = field(default_factory=dict)
     begun: bool = False
 
-    def interrupted(self) -> Parting:
+    def interrupted(self) -> Interruption:
         if not self.begun:
-            return Parting("Interrupted. Nothing was changed.")
+            return Interruption("Interrupted. Nothing was changed.")
         return interrupted(self.action, self.params, self.given)
 
 
@@ -117,21 +115,23 @@ def watching(screen: Screen, action: Action[Any, Any]) -> AbstractContextManager
     return shown_for(screen, action.title)
 
 
-def interrupted(action: Action[Any, Any], params: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Parting:
+def interrupted(
+    action: Action[Any, Any], params: Mapping[str, Any], given: Mapping[str, Any] | None = None
+) -> Interruption:
     """Return the text for Ctrl-C during the action. given: the flags as typed."""
     job_id = params.get("job_id")
     if action.id in LONG_ACTIONS and job_id:
-        return Parting(
+        return Interruption(
             f"Interrupted. Job {job_id} may still be running in Cloudflare.{_files_to_write(params, given)}",
             resume=shlex.join(["cfes", action.id, *typed(flags_of(action.params), params, given)]),
             cancel=shlex.join(["cfes", "cancel-job", "--job-id", str(job_id)]),
         )
     if action.effect == "read":
-        return Parting("Interrupted. Nothing was changed.")
+        return Interruption("Interrupted. Nothing was changed.")
     made = jobs_so_far()
     if made:
         # A create polls its new job for a while, so the job is known here.
-        return Parting(
+        return Interruption(
             f"Interrupted. Job {made[-1]} may still be running in Cloudflare.",
             resume=shlex.join(["cfes", "wait-for-job", "--job-id", made[-1]]),
             cancel=shlex.join(["cfes", "cancel-job", "--job-id", made[-1]]),
@@ -139,7 +139,7 @@ def interrupted(action: Action[Any, Any], params: Mapping[str, Any], given: Mapp
     advice = "Check before you run it again: cfes list-jobs"
     if params.get("idempotency_key"):
         advice = "You can safely run it again with the same --idempotency-key: it reuses an existing job."
-    return Parting(f"Interrupted. A change may have been made. {advice}")
+    return Interruption(f"Interrupted. A change may have been made. {advice}")
 
 
 def _files_to_write(params: Mapping[str, Any], given: Mapping[str, Any] | None) -> str:

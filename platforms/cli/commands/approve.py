@@ -7,33 +7,32 @@ import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from connectors.connection import Connection
+from connectors.email_security import EmailSecurity
 from core.clock import Clock, SystemClock
 from core.errors import ApprovalRefused, AuthenticationFailed, PackError, ParameterError, PlanRefused
 from core.instants import format_instant
+from platforms.cli.approval_findings import check_subject
 from platforms.cli.commands import options
-from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.commands.policy import VARIABLE, policy_file
 from platforms.cli.inputs.approval_subject import DryRun, read_subject
 from platforms.cli.inputs.documents import read_bytes, read_object
 from platforms.cli.step_approval import can_answer, typed_answer
+from platforms.cli.views.approval import show_difference, show_subject
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, whole
 from platforms.cli.views.palette import WARNING
 from platforms.cli.views.screen import Screen, write
 from remediation.guardrails.approvals.approval import approve, approver_of, check_reason, reject
 from remediation.guardrails.approvals.token import SignedToken, Signing
+from remediation.guardrails.plans.plan import Plan
 from remediation.guardrails.policy.loading import load_policy
 from remediation.guardrails.policy.people import same_person
 from remediation.guardrails.policy.policy import LONGEST_APPROVAL_HOURS, NO_POLICY, Policy
-
-if TYPE_CHECKING:
-    from connectors.email_security import EmailSecurity
-    from remediation.guardrails.plans.plan import Plan
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -46,7 +45,7 @@ class NotGiven(ApprovalRefused):
     default_help = "Nothing was signed."
 
 
-@app.command("approve", cls=PlainCommand)
+@app.command("approve", cls=options.PlainCommand)
 def approve_(
     plan: Annotated[str, typer.Argument(metavar="PLAN|-", help="The result of preview-job or of a dry run, as JSON.")],
     key: Annotated[str, typer.Option("--key", metavar="FILE", help="Your Ed25519 private key (PEM, unencrypted).")],
@@ -130,8 +129,6 @@ def _read_connection(clock: Clock) -> EmailSecurity | None:
 
     Raises: ConnectionSettingsError.
     """
-    from connectors.email_security import EmailSecurity  # noqa: PLC0415 -- brings the whole connector
-
     try:
         connection = Connection.from_environment()
     except AuthenticationFailed:
@@ -150,10 +147,6 @@ def _show(
     offline: bool,
 ) -> list[str]:
     """Show the plan or dry run. Returns the contradictions to it. Raises: PlanRefused, and the errors of a search."""
-    # Both bring the whole connector.
-    from platforms.cli.approval_findings import check_subject  # noqa: PLC0415
-    from platforms.cli.views.approval import show_difference, show_subject  # noqa: PLC0415
-
     if api is not None and api.connection.account_id.lower() != subject.account_id.lower():
         raise ApprovalRefused(
             f"the plan is for account {subject.account_id}, and CLOUDFLARE_ACCOUNT_ID is {api.connection.account_id}",

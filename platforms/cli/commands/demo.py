@@ -20,12 +20,10 @@ from core.errors import PackError, ParameterError
 from core.quantity import counted
 from platforms.cli import playbook_run
 from platforms.cli.commands import options
-from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.commands.sandbox import require_extra
 from platforms.cli.inputs.input_values import InputFlag, inputs_of
-from platforms.cli.views.errors import report_errors
+from platforms.cli.views.errors import Interruption, report_errors
 from platforms.cli.views.palette import QUIET
-from platforms.cli.views.parting import Parting
 from platforms.cli.views.screen import Screen
 from playbooks import library
 
@@ -40,14 +38,14 @@ PLAYBOOK = "phish-campaign-purge"
 START_SECONDS = 60
 STOP_SECONDS = 10
 
-FAREWELL = "Interrupted. The sandbox and its job were stopped."
+INTERRUPTED = "Interrupted. The sandbox and its job were stopped."
 
 
 class SandboxFailed(PackError):
     """The sandbox did not start."""
 
 
-@app.command("demo", cls=PlainCommand)
+@app.command("demo", cls=options.PlainCommand)
 def demo(
     alert: Annotated[
         Path,
@@ -70,14 +68,14 @@ def demo(
     """
     screen = Screen(output, verbose=verbose)
     flags: list[InputFlag] = []  # filled once the playbook is read
-    with report_errors(screen, flags, lambda: Parting(FAREWELL)):
+    with report_errors(screen, flags, lambda: Interruption(INTERRUPTED)):
         screen.configure_log()
         require_extra()
         chosen = library.find(playbook)
         flags.append(InputFlag(ALERT_FLAG, f"/{chosen.primary_input}"))
         inputs = inputs_of(chosen, [str(alert)], (), option=ALERT_FLAG)
         with sandbox(screen, alert, messages) as environment:
-            terms = playbook_run.Terms(yes=True, environment=environment, farewell=FAREWELL)
+            terms = playbook_run.Terms(yes=True, environment=environment, interrupted=INTERRUPTED)
             raise typer.Exit(playbook_run.begin(screen, chosen, inputs, directory, terms))
 
 

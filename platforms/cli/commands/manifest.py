@@ -10,7 +10,6 @@ import typer
 from actions.contract.streams import record
 from core.errors import OutputError, ParameterError
 from platforms.cli.commands import options
-from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.screen import Screen
 from platforms.published import manifest as pack_manifest
@@ -22,7 +21,7 @@ class ManifestStale(ParameterError):
     """The file does not match the actions and playbooks."""
 
 
-@app.command("manifest", cls=PlainCommand)
+@app.command("manifest", cls=options.PlainCommand)
 def manifest(
     check: Annotated[bool, typer.Option("--check", help="Exit 2 if the file is out of date. Write nothing.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Write the file.")] = False,

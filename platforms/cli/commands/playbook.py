@@ -11,7 +11,6 @@ from core.errors import ParameterError
 from platforms.cli import plan_only as planning
 from platforms.cli import playbook_run
 from platforms.cli.commands import options
-from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.inputs.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.playbook import show_findings, show_list, show_playbook
@@ -38,7 +37,7 @@ Name = Annotated[
 ]
 
 
-@app.command(cls=PlainCommand)
+@app.command(cls=options.PlainCommand)
 def run(
     name: Annotated[
         str | None,
@@ -164,7 +163,7 @@ def run(
         raise typer.Exit(playbook_run.begin(screen, playbook, inputs, directory, terms))
 
 
-@app.command("list", cls=PlainCommand)
+@app.command("list", cls=options.PlainCommand)
 def list_(output: options.Output = None) -> None:
     """List the shipped playbooks."""
     screen = Screen(output)
@@ -172,7 +171,7 @@ def list_(output: options.Output = None) -> None:
         show_list(screen, library.available())
 
 
-@app.command(cls=PlainCommand)
+@app.command(cls=options.PlainCommand)
 def show(name: Name, output: options.Output = None) -> None:
     """Show a playbook's inputs, steps and outputs."""
     screen = Screen(output)
@@ -180,7 +179,7 @@ def show(name: Name, output: options.Output = None) -> None:
         show_playbook(screen, library.find(name))
 
 
-@app.command(cls=PlainCommand)
+@app.command(cls=options.PlainCommand)
 def check(
     names: Annotated[
         list[str] | None,

@@ -18,7 +18,6 @@ from connectors.objects.job import IRREVERSIBLE_DESTINATIONS
 from core.errors import ParameterError, PolicyUnusable
 from core.quantity import counted
 from platforms.cli.commands import options
-from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, paragraph, whole
 from platforms.cli.views.palette import STRONG, WARNING
@@ -49,7 +48,7 @@ def _root() -> None:
     """Create and check your organisation's policy: limits that parameters can't override."""
 
 
-@app.command(cls=PlainCommand)
+@app.command(cls=options.PlainCommand)
 def check(
     file: Annotated[
         str | None, typer.Argument(metavar="FILE", help=f"The policy, a YAML file. [default: ${VARIABLE}]")
@@ -86,7 +85,7 @@ def check(
             )
 
 
-@app.command(cls=PlainCommand)
+@app.command(cls=options.PlainCommand)
 def init(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Directory for the files. It is created if it is missing.")

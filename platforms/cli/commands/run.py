@@ -11,7 +11,6 @@ from actions.contract.streams import require_reader
 from core.errors import ParameterError
 from platforms.cli.commands import options
 from platforms.cli.commands.action import interrupted, watching
-from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.inputs.documents import read_object
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.screen import Screen
@@ -19,7 +18,7 @@ from platforms.cli.views.screen import Screen
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command("run", cls=PlainCommand)
+@app.command("run", cls=options.PlainCommand)
 def run(
     action: Annotated[
         str,

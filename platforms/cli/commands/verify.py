@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from platforms.cli.commands import options
-from platforms.cli.commands.plain_command import PlainCommand
 from platforms.cli.inputs.documents import read_bytes
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, paragraph, whole
@@ -24,7 +23,7 @@ NOT_VERIFIED = 8
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command("verify", cls=PlainCommand)
+@app.command("verify", cls=options.PlainCommand)
 def verify_(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="The evidence bundle: a folder or a zip file.")],
     public_key: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,9 +12,8 @@ from connectors.connection import PERSON
 from connectors.objects.job import ActionType, Destination
 from core.errors import ParameterError, PlanRefused, Problem
 from core.json_values import below
-
-if TYPE_CHECKING:
-    from remediation.guardrails.plans.plan import Plan
+from remediation.guardrails.change import Change, plan_hash
+from remediation.guardrails.plans.plan import Plan, read_plan
 
 UNCHECKABLE = "the file is not a plan of preview-job and has no ids, so it can't be checked against its plan_hash"
 
@@ -47,8 +46,6 @@ def read_subject(document: Mapping[str, Any], now: datetime) -> Plan | DryRun:
     """
     # A document with a search must be a plan with a valid hash. Otherwise its other fields would be trusted.
     if "search_params" in document or "previewed_at" in document:
-        from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415 -- brings the search's models
-
         plan = read_plan(document)
         plan.check_age(now)
         return plan
@@ -74,8 +71,6 @@ def _check_ids(found: DryRun) -> None:
         raise PlanRefused(
             UNCHECKABLE, help="Nothing was signed. Give the whole result of a dry run of at most 10,000 messages."
         )
-    from remediation.guardrails.change import Change, plan_hash  # noqa: PLC0415 -- brings the whole connector
-
     change = Change(found.action, found.destination)
     if plan_hash(found.account_id, change, found.ids) != found.plan_hash or found.messages != len(set(found.ids)):
         raise PlanRefused("the file was edited: its plan_hash does not match its content")

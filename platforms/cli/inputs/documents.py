@@ -8,6 +8,7 @@ import stat
 import sys
 from typing import IO, Any
 
+from core import json_values
 from core.errors import ParameterError
 
 # The same limit as in the process protocol: a wrong file must not fill the memory.
@@ -69,13 +70,7 @@ def read_object(name: str, option: str) -> dict[str, Any]:
 
 def parsed(data: bytes, what: str) -> dict[str, Any]:
     """Parse one JSON object, as strictly as parameters are read. Raises: ParameterError that names `what`."""
-    from actions.contract.process import parse_parameters  # noqa: PLC0415 -- brings the whole connector
-
-    try:
-        return parse_parameters(data)
-    except ParameterError as error:
-        message = error.message.replace("the parameters are not", "it is not").replace("the parameters", "it")
-        raise ParameterError(f"{what}: {message}", help="Nothing was sent. Give one JSON object.") from None
+    return json_values.read_object(data, f"{what}: it is", "Nothing was sent. Give one JSON object.")
 
 
 def shown(name: str) -> str:

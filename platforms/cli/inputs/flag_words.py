@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core import errors
 from core.errors import ANOTHER_JOB
-
-if TYPE_CHECKING:
-    from platforms.cli.inputs.flags import Named
+from platforms.cli.inputs.flags import Named, flag_at
 
 # A name that is part of a longer word or already a flag is not replaced.
 _BEFORE = r"(?<![-\w/.$@{])(?<!--set )"
@@ -75,8 +73,6 @@ def _next_step(error_type: str) -> str:
 
 def document_in_flags(error: dict[str, Any], flags: Sequence[Named]) -> dict[str, Any]:
     """Return the `error` of an error document with flags in its texts. JSON pointers are not changed."""
-    from platforms.cli.inputs.flags import flag_at  # noqa: PLC0415 -- only a command with flags has them to name
-
     if not flags:
         return error
     message, problems = str(error.get("message") or ""), []

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import typer
 
 from actions.contract.ending import EndedBySignal, interrupted_code
 from actions.contract.streams import ended_with
-from core.errors import InternalError, PackError
+from core.errors import MISSING, PackError
 from platforms.cli.inputs.flag_words import document_in_flags
-from platforms.cli.views.palette import BAD
-from platforms.cli.views.parting import Parting
+from platforms.cli.inputs.flags import Named
+from platforms.cli.views.palette import BAD, STRONG
 from platforms.cli.views.screen import Screen
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from platforms.cli.inputs.flags import Named
+@dataclass(frozen=True)
+class Interruption:
+    """The text at Ctrl-C, and two commands to copy: to resume, and to cancel the job that still runs."""
+
+    message: str = "Interrupted."
+    resume: str | None = None
+    cancel: str | None = None
+
+    def show(self, screen: Screen) -> None:
+        screen.say(self.message, STRONG)
+        for what, command in (("resume", self.resume), ("cancel", self.cancel)):
+            if command is not None:
+                screen.command(what, command)
+
 
 _CHANGED = {"no": "nothing", "unknown": "not known: a change may have been made", "yes": "yes"}
 
@@ -30,7 +42,7 @@ _REPEATS_CHANGED = re.compile(r"(?:Nothing was (?:changed|checked|sent|run)[^.]*
 
 @contextmanager
 def report_errors(
-    screen: Screen, flags: Sequence[Named] = (), on_interrupt: Callable[[], Parting] = Parting
+    screen: Screen, flags: Sequence[Named] = (), on_interrupt: Callable[[], Interruption] = Interruption
 ) -> Iterator[None]:
     """Show the error that the block raises, and turn it into an exit code.
 
@@ -43,7 +55,7 @@ def report_errors(
         show(screen, error, flags)
         raise typer.Exit(error.exit_code) from None
     except (KeyboardInterrupt, EndedBySignal) as ended:
-        on_interrupt().say(screen)
+        on_interrupt().show(screen)
         raise typer.Exit(interrupted_code(ended)) from None
 
 
@@ -61,15 +73,6 @@ def show_closing_error(screen: Screen, error: Mapping[str, Any], exit_code: int)
     """Show the block of the error that a run ended with. The run's own document has the error for programs."""
     if screen.shows_errors:
         _show_block(screen, error, exit_code)
-
-
-def internal_error(error: BaseException) -> InternalError:
-    """Return the error for an unexpected exception. It names type and place only: the text may quote secrets."""
-    place, frame = "", error.__traceback__
-    while frame is not None:
-        place = f"{frame.tb_frame.f_code.co_qualname} line {frame.tb_lineno}"
-        frame = frame.tb_next
-    return InternalError(f"{type(error).__name__} in {place}")
 
 
 def _show_block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> None:
@@ -101,8 +104,6 @@ def _show_block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> Non
 
 def _line(problem: Mapping[str, str]) -> str:
     """Return a problem behind the flag that it is about. A text that names its flag or variable is not changed."""
-    from actions.contract.action import MISSING  # noqa: PLC0415 -- brings pydantic
-
     where, text = _where(problem), problem["message"]
     names_itself = text.startswith((f"{where} ", "unknown ")) or where.startswith("/connection/")
     if names_itself:

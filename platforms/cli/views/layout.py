@@ -5,17 +5,16 @@ A word that is wider than the line is left to the terminal, which wraps it witho
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
 
 from core.text import visible
 from platforms.cli.views.palette import QUIET
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 # Below this width a name is above its value, and a column's title above its cell.
 NARROW = 60
@@ -47,6 +46,30 @@ class Whole(str):
     """A text that is never broken, such as a path with blanks in it."""
 
     __slots__ = ()
+
+
+def console(*, stderr: bool) -> Console:
+    """Return the console of standard output or standard error."""
+    # Rich would read COLUMNS=0 as a width of 0.
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS" or _is_width(value)}
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, _environ=environment)
+
+
+def _is_width(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) > 0
+
+
+def safe(value: object, style: str = "") -> Text:
+    """Make any text safe for a terminal: no escapes, no markup, no characters that hide or reorder others."""
+    return Text(visible(str(value)), style=style)
+
+
+def marked(console: Console, mark: tuple[str, str], line: str, style: str) -> None:
+    """Print a line behind a mark with its own style. Further lines are indented."""
+    before, style_of_mark = mark
+    for number, part in enumerate(broken(line, width_of(console) - len(before))):
+        shown = safe(" " * len(before)) if number else safe(before, style_of_mark)
+        console.print(shown + safe(part, style), soft_wrap=True)
 
 
 def width_of(console: Console) -> int:
@@ -88,15 +111,11 @@ def _text(value: object) -> str:
 
 def whole(console: Console, text: object, style: str = "") -> None:
     """Print one line without breaking it, however long, so that it can be copied."""
-    from rich.text import Text  # noqa: PLC0415 -- only on a terminal
-
     console.print(Text(visible(str(text)).rstrip(), style=style), soft_wrap=True)
 
 
 def facts(console: Console, rows: Sequence[tuple[str, object]]) -> None:
     """Print names and values: side by side, or on a narrow terminal one above the other."""
-    from rich.text import Text  # noqa: PLC0415 -- only on a terminal
-
     width = width_of(console)
     if width < NARROW:
         for name, value in rows:

@@ -10,12 +10,12 @@ from platforms.cli.views.layout import facts, paragraph
 from platforms.cli.views.palette import BAD, QUIET, STRONG, WARNING
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import IN_JSON, LONGEST_LIST, Column, grid, named_values, text_of
+from remediation.guardrails.plans.plan import Reversibility, reversibility_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from actions.contract.action import Action
-    from remediation.guardrails.plans.plan import Reversibility
 
 SAMPLE_COLUMNS = (
     Column("scanned", 20, rank=3),
@@ -122,8 +122,6 @@ def undo_of(action: Action[Any, Any] | None, shown: Mapping[str, Any]) -> Revers
     The answer comes from the call's own action and folder: an action's maximum impact may be irreversible while this
     move to JunkEmail is not. The plan's own field for it is not read.
     """
-    from remediation.guardrails.plans.plan import Reversibility, reversibility_of  # noqa: PLC0415 -- brings the search's models
-
     if shown.get("action") in ("MOVE", "RELEASE"):
         undo = reversibility_of(shown["action"], shown.get("destination"))
         if undo.reversible and "dry_run" in shown:

@@ -12,9 +12,9 @@ from rich.table import Column
 from rich.text import Text
 
 from core import progress
-from platforms.cli.views.layout import NARROW
+from platforms.cli.views.layout import NARROW, safe
 from platforms.cli.views.palette import GOOD, QUIET
-from platforms.cli.views.screen import Screen, safe
+from platforms.cli.views.screen import Screen
 
 # The smallest width with room for a bar.
 ROOMY = 100
@@ -53,7 +53,7 @@ class Bar:
         # On a narrow terminal the time left, which comes last, is what matters.
         self._progress.update(self._task, note=text.rpartition(", ")[2] if self._narrow else text)
 
-    def heard(self, report: progress.Progress) -> None:
+    def show(self, report: progress.Progress) -> None:
         """Show the progress that an action reports."""
         of = "" if report.total is None else f"/{report.total:,}"
         unit = report.unit.removesuffix("s") if (report.total or report.done) == 1 else report.unit
@@ -85,7 +85,7 @@ def shown_for(screen: Screen, title: str) -> Iterator[None]:
     if not screen.live:
         yield
         return
-    with Bar(screen.err) as bar, progress.report_to(bar.heard):
+    with Bar(screen.err) as bar, progress.report_to(bar.show):
         bar.begin(title)
         yield
 

@@ -10,8 +10,8 @@ from actions.contract import catalog
 from connectors.objects.job import HAS_ENDED
 from core import progress
 from core.instants import parse_timestamp
+from platforms.cli.views.errors import Interruption
 from platforms.cli.views.palette import BAD, GOOD, QUIET, WARNING
-from platforms.cli.views.parting import Parting
 from platforms.cli.views.progress_bar import Bar
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.step_summary import changed_nothing, summary
@@ -37,11 +37,11 @@ class RunView(Observer):
         self.under_way: Step | None = None
         self.thinking: Mapping[str, float] = {}
 
-    def heard(self, report: progress.Progress) -> None:
-        """Listen to core.progress."""
+    def show_progress(self, report: progress.Progress) -> None:
+        """Show the progress that an action reports, and remember its job."""
         self.job_id = report.job_id or self.job_id
         if self._bar is not None:
-            self._bar.heard(report)
+            self._bar.show(report)
 
     def resumed(self, reached: Sequence[tuple[Step, Record]]) -> None:
         for step, record in reached:
@@ -79,7 +79,7 @@ class RunView(Observer):
         else:
             self._screen.say(f"  {_title(step)}: {why}")
 
-    def parting(self, directory: str) -> Parting:
+    def interruption(self, directory: str) -> Interruption:
         """Return the text for Ctrl-C."""
         step, job_id = self.under_way, None if self.job_has_ended else self.job_id
         message = f"Interrupted in step {step.id}." if step is not None else "Interrupted."
@@ -87,7 +87,7 @@ class RunView(Observer):
             message += f" Job {job_id} is still running in Cloudflare."
         elif self.job_id is None and isinstance(step, ActionStep) and catalog.find(step.action).effect != "read":
             message += " A job may exist. The resumed run finds the job and does not create a second one."
-        return Parting(
+        return Interruption(
             message,
             resume=f"cfes playbook run --resume {shlex.quote(directory)}",
             cancel=None if job_id is None else f"cfes cancel-job --job-id {job_id}",

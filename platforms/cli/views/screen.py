@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
+from connectors import call_log
 from core.errors import ParameterError
 from core.text import visible
 from platforms.cli.views.palette import QUIET
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 # For encodings without these marks.
 PLAIN_MARKS = {"✓": "+", "✗": "x"}
@@ -52,18 +52,18 @@ class Screen:
     @cached_property
     def out(self) -> Console:
         """The console of standard output."""
-        return _console(stderr=False)
+        console: Console = _layout().console(stderr=False)
+        return console
 
     @cached_property
     def err(self) -> Console:
         """The console of standard error."""
-        return _console(stderr=True)
+        console: Console = _layout().console(stderr=True)
+        return console
 
     def configure_log(self) -> None:
         """Set up the log of calls: as `CFES_LOG` says, else text; off on a terminal unless --verbose is given."""
-        from actions.contract.process import configure_log  # noqa: PLC0415 -- brings the whole connector
-
-        configure_log(os.environ, default="off" if self.watched and not self.verbose else "text")
+        call_log.configure("off" if self.watched and not self.verbose else "text")
 
     def write_json(self, document: Mapping[str, Any]) -> None:
         """Write one document on one line; indented on a terminal. ASCII only, so that it has no terminal escapes."""
@@ -73,38 +73,32 @@ class Screen:
         """Write one line for people, with an optional mark and its style. Terminal escapes are made visible."""
         sign = _sign(mark[0])
         before = f"{sign} " if sign else ""
-        if not self.watched:
+        if self.watched:
+            _layout().marked(self.err, (before, mark[1]), line, style)
+        else:
             write(sys.stderr, f"{before}{visible(line)}\n")
-            return
-        from platforms.cli.views.layout import broken, width_of  # noqa: PLC0415 -- only on a terminal
-
-        for number, part in enumerate(broken(line, width_of(self.err) - len(before))):
-            shown = safe(before, mark[1]) if number == 0 else safe(" " * len(before))
-            self.err.print(shown + safe(part, style), soft_wrap=True)
 
     def command(self, what: str, line: str) -> None:
         """Write a command to copy, on one line however long."""
         if self.watched:
-            self.err.print(safe(f"  {what}: ", QUIET) + safe(line), soft_wrap=True)
+            self.err.print(_layout().safe(f"  {what}: ", QUIET) + _layout().safe(line), soft_wrap=True)
         else:
             self.say(f"  {what}: {line}")
 
     def facts(self, rows: Sequence[tuple[str, object]]) -> None:
         """Write names and values for people to standard error, one per line."""
-        if not self.watched:
-            for name, value in rows:
-                self.say(f"  {name}: {value}")
+        if self.watched:
+            _layout().facts(self.err, rows)
             return
-        from platforms.cli.views.layout import facts  # noqa: PLC0415 -- only on a terminal
+        for name, value in rows:
+            self.say(f"  {name}: {value}")
 
-        facts(self.err, rows)
 
+def _layout() -> Any:
+    """Return the module that writes to terminals. It brings rich, which programs that read JSON need not wait for."""
+    from platforms.cli.views import layout  # noqa: PLC0415 -- see above
 
-def safe(value: object, style: str = "") -> Text:
-    """Make any text safe for a terminal: no escapes, no markup, no characters that hide or reorder others."""
-    from rich.text import Text  # noqa: PLC0415 -- only on a terminal
-
-    return Text(visible(str(value)), style=style)
+    return layout
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -123,18 +117,6 @@ def write(stream: TextIO, text: str) -> None:
 
 def _log_is_asked_for() -> bool:
     return os.environ.get("CFES_LOG") in ("text", "json")
-
-
-def _console(*, stderr: bool) -> Console:
-    from rich.console import Console  # noqa: PLC0415 -- only on a terminal
-
-    # Rich would read COLUMNS=0 as a width of 0.
-    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS" or _is_width(value)}
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, _environ=environment)
-
-
-def _is_width(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) > 0
 
 
 def _sign(mark: str) -> str:

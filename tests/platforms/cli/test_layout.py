@@ -203,7 +203,7 @@ def test_the_progress_keeps_the_count_and_the_time_left(width: int) -> None:
     console = Console(file=stream, width=width, force_terminal=True, color_system=None)
     with Bar(console) as bar:
         bar.begin("Wait until a bulk job has ended, however long that takes in the end")
-        bar.heard(Progress("wait-for-job", 99_998, 99_999, "messages", "PROCESSING, about 3600 s left"))
+        bar.show(Progress("wait-for-job", 99_998, 99_999, "messages", "PROCESSING, about 3600 s left"))
         bar._progress.refresh()
     shown = stream.getvalue().replace("\N{NO-BREAK SPACE}", " ")
     assert "about 3600 s left" in shown
