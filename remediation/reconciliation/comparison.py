@@ -36,8 +36,8 @@ T = TypeVar("T")
 K = TypeVar("K", bound=tuple[Any, ...])
 
 # The rows or events in a batch: at most this many, or this many characters of text.
-_BATCH = 5_000
-_BATCH_LETTERS = 8_000_000
+BATCH = 5_000
+BATCH_LETTERS = 8_000_000
 
 # From this many events of messages with rows, whose PostfixIDs no row has: PostfixIDs are not comparable.
 _MANY_UNMATCHED = 5
@@ -337,7 +337,7 @@ def _batches(items: Iterable[T], letters: Callable[[T], int]) -> Iterator[list[T
     for item in items:
         batch.append(item)
         held += letters(item)
-        if len(batch) >= _BATCH or held >= _BATCH_LETTERS:
+        if len(batch) >= BATCH or held >= BATCH_LETTERS:
             yield batch
             batch, held = [], 0
     if batch:

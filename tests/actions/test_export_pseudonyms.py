@@ -51,10 +51,13 @@ def originals(document: Any, field: str = "") -> Iterator[str]:
         yield from (part for part in (local, domain) if at and len(part) > 5)
 
 
-def left(names: set[str], text: str) -> list[str]:
-    """Those that stand in the text, as they are or as JSON has them; inside a longer word they are another one."""
-    forms = ((name, form) for name in names for form in {name, json.dumps(name)[1:-1]})
-    return [name for name, form in forms if re.search(rf"(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])", text)]
+def left(names: set[str], text: str) -> Iterator[str]:
+    """Yield the names that the text has, as they are or in JSON's spelling. A part of a longer word is not a name."""
+    for name in names:
+        for form in {name, json.dumps(name)[1:-1]}:
+            # The regular expression alone takes twenty seconds for a text of 1.5 MB and all its names.
+            if form in text and re.search(rf"(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])", text):
+                yield name
 
 
 def exported(api: EmailSecurity, job_id: str, path: Path, **params: Any) -> tuple[dict[str, Any], str]:
@@ -79,8 +82,8 @@ def test_no_address_name_or_subject_is_left_anywhere(row_format: str, named: Ema
     known = {*originals([json.loads(line) for line in clear_text.splitlines()]), *originals(clear["job"])}
     assert len(known) > 300
     result, text = exported(named, job_id, tmp_path / "rows", pseudonymize=True, format=row_format)
-    assert left(known, clear_text) != []
-    assert left(known, text + json.dumps(result, ensure_ascii=False)) == []
+    assert any(left(known, clear_text))
+    assert not list(left(known, text + json.dumps(result, ensure_ascii=False)))
     assert (result["written"], result["complete"]) == (clear["written"], True)
     assert result["counts_by_status"] == clear["counts_by_status"]
 
@@ -89,7 +92,7 @@ def test_inline_rows_have_no_names_either(named: EmailSecurity) -> None:
     job_id = finished(named)
     clear = export_job_messages.run({"job_id": job_id, **INLINE}, named)
     result = export_job_messages.run({"job_id": job_id, "pseudonymize": True, **INLINE}, named)
-    assert left({*originals(clear["messages"]), *originals(clear["job"])}, json.dumps(result)) == []
+    assert not list(left({*originals(clear["messages"]), *originals(clear["job"])}, json.dumps(result)))
     assert [row["message_id"] for row in result["messages"]] == [row["message_id"] for row in clear["messages"]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import csv
 import gzip
 import hashlib
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from actions import cancel_job, create_move_job, export_job_messages, get_job, reconcile_job, release_job, wait_for_job
 from connectors.email_security import EmailSecurity
 from core.errors import InlineTooLarge, ParameterError, UnexpectedAnswer
+from remediation.reconciliation import comparison
 from remediation.reconciliation.result import Disagreement
 from sandbox.server import RunningSandbox
 from tests.actions.test_export import Listing, finished
@@ -561,12 +563,17 @@ def test_what_is_not_the_same_is_not_taken_for_it(name: str, other: str, evidenc
     assert evidence.reconciled()["by_kind"] == {"completed_without_event": 1, "event_without_row": 1}
 
 
-def test_a_mail_bomb_with_one_message_id_takes_no_time(evidence: Evidence) -> None:
-    rows = [row(0, message_id=f"row-{n}", postfix_id=f"4p{n}") for n in range(20_000)]
-    events = [event(0, CompletedAt=1795190560_000_000 + n) for n in range(20_000)]
-    evidence.rows, evidence.events = rows, events
-    evidence.job.update(total_messages_discovered=20_000, messages_successful=20_000)
-    assert evidence.reconciled()["agrees"]
+def test_the_time_for_a_mail_bomb_with_one_message_id_is_linear(evidence: Evidence) -> None:
+    def calls(number: int) -> int:
+        evidence.rows = [row(0, message_id=f"row-{n}", postfix_id=f"4p{n}") for n in range(number)]
+        evidence.events = [event(0, CompletedAt=1795190560_000_000 + n) for n in range(number)]
+        evidence.job.update(total_messages_discovered=number, messages_successful=number)
+        params, profile = evidence.params(), cProfile.Profile()
+        assert profile.runcall(reconcile_job.run, params)["agrees"]
+        return sum(entry.callcount for entry in profile.getstats())
+
+    # Four times the messages: sixteen times the calls, if each row were compared with each event.
+    assert calls(2000) < 6 * calls(500)
 
 
 # Late, and left open
@@ -754,14 +761,18 @@ def test_a_status_that_is_none_is_named(status: str, evidence: Evidence) -> None
 
 
 @pytest.mark.parametrize("name", ["MessageID", "Destination", "RequestedBy", "Status"])
-def test_texts_without_end_do_not_fill_the_memory(name: str, evidence: Evidence) -> None:
-    evidence.events += [{**event(n), name: f"{n}" + "x" * 2_000_000} for n in range(10, 60)]
+def test_texts_without_end_do_not_fill_the_memory(
+    name: str, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "BATCH_LETTERS", 200_000)
+    evidence.events += [{**event(n), name: f"{n}" + "x" * 40_000} for n in range(10, 110)]
     params = evidence.params(destination=str(evidence.folder / "list"))
     evidence.events = []
     tracemalloc.start()
     try:
         reconcile_job.run(params)
-        assert tracemalloc.get_traced_memory()[1] < 60_000_000
+        # Less than the texts together.
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
 
@@ -868,7 +879,9 @@ def test_rows_of_the_api_that_are_none_are_an_unexpected_answer(evidence: Eviden
         reconcile_job.run({"job_id": JOB_ID, "events": evidence.params()["events"]}, connected(listing))
 
 
-def test_memory_does_not_grow_with_rows_and_events(evidence: Evidence) -> None:
+def test_memory_does_not_grow_with_rows_and_events(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "BATCH", 500)
+
     def peak(number: int) -> int:
         evidence.rows = [row(n) for n in range(number)]
         evidence.events = [event(n) for n in range(number)]
@@ -883,7 +896,7 @@ def test_memory_does_not_grow_with_rows_and_events(evidence: Evidence) -> None:
             tracemalloc.stop()
 
     peak(100)
-    assert peak(40_000) < 1.5 * peak(15_000)
+    assert peak(5000) < 1.5 * peak(1500)
 
 
 VALUES = st.one_of(
