@@ -105,7 +105,7 @@ def test_a_job_that_this_call_cancels_itself_is_not_left_for_another(service: Jo
 def test_the_job_that_stays_may_show_late(service: JobsService, clock: FakeClock) -> None:
     kept = stamped(service, **{**DONE, "created_at": "2026-11-20T17:59:59Z"})
     duplicate = stamped(service, status="CANCELLED", created_at="2026-11-20T18:00:00Z")
-    service.shown = lambda one: None if one is kept and clock.monotonic() < 6 else one
+    service.show_in_list = lambda one: None if one is kept and clock.monotonic() < 6 else one
     assert wait_for_job.run({"job_id": duplicate["job_id"]}, connected(service, clock))["job_id"] == kept["job_id"]
 
 
@@ -129,7 +129,7 @@ def test_a_wall_clock_that_is_set_during_a_wait_does_not_change_when_it_looks(
         if clock.monotonic() - began > 30:
             one.update(DONE)
 
-    service.before = before
+    service.before_request = before
     result = wait_for_job.run({"job_id": one["job_id"], "timeout_seconds": 900}, connected(service, clock))
     assert result["done"]
     assert clock.monotonic() - began < 60

@@ -1,4 +1,4 @@
-"""Stamps: what they say, and what a key makes of them."""
+"""Tags of jobs: their fields, and their MAC when a key is set."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_a_written_tag_is_read_back() -> None:
         assert Stamp.read(stamp.on("case 42")) == stamp
 
 
-def test_without_a_key_a_tag_has_no_mac() -> None:
+def test_a_tag_made_without_a_key_has_no_mac() -> None:
     assert str(Stamp.of(ACCOUNT, "case-42", {"a": 1})) == "[cfes:1:74476abcf11e86d088c2ded8:015abd7f5cc57a2d]"
     assert FULL.sealed(ACCOUNT, None) == FULL
 
 
-def test_with_a_key_nobody_else_can_compute_the_tag_of_a_request() -> None:
+def test_each_key_gives_another_tag_for_one_request() -> None:
     keys = {Stamp.of(ACCOUNT, "case-42", {}, stamp_key=key).key for key in (None, KEY, OTHER_KEY)}
     assert len(keys) == 3
     assert {len(key) for key in keys} == {24}
@@ -48,16 +48,16 @@ def test_the_case_of_the_account_id_does_not_matter() -> None:
         ("sent=cd", "sent=ce"), (":n=61", ""), ("call=0", "call=1"), ("cfes:1:", "cfes:1:0"),
     ],
 )  # fmt: skip
-def test_a_tag_that_was_changed_is_not_authentic(change: tuple[str, str]) -> None:
+def test_a_changed_tag_is_not_authentic(change: tuple[str, str]) -> None:
     text = str(FULL.sealed(ACCOUNT, KEY))
-    whole = Stamp.read(text)
-    assert whole is not None
-    assert whole.is_authentic(ACCOUNT, KEY)
+    original = Stamp.read(text)
+    assert original is not None
+    assert original.is_authentic(ACCOUNT, KEY)
     changed = Stamp.read(text.replace(*change, 1))
     assert changed is None or not changed.is_authentic(ACCOUNT, KEY)
 
 
-def test_a_tag_of_another_key_or_account_or_of_none_is_not_authentic() -> None:
+def test_a_tag_with_another_key_another_account_or_no_key_is_not_authentic() -> None:
     read = Stamp.read(str(FULL.sealed(ACCOUNT, KEY)))
     assert read is not None
     assert not read.is_authentic(ACCOUNT, OTHER_KEY)
@@ -65,12 +65,12 @@ def test_a_tag_of_another_key_or_account_or_of_none_is_not_authentic() -> None:
     assert not FULL.is_authentic(ACCOUNT, KEY)
 
 
-def test_a_field_behind_the_mac_is_not_covered_and_so_refused() -> None:
+def test_a_field_after_the_mac_is_refused() -> None:
     read = Stamp.read(str(FULL.sealed(ACCOUNT, KEY)).replace("]", ":by=mallory]"))
     assert read is None or not read.is_authentic(ACCOUNT, KEY)
 
 
-def test_a_later_versions_fields_are_covered_too() -> None:
+def test_the_mac_covers_fields_of_a_later_version() -> None:
     text = f"{str(FULL)[:-1]}:zz=new"
     mac = KEY.mac("stamp", f"{ACCOUNT}\0{text}")[:32]
     read = Stamp.read(f"{text}:mac={mac}] case 42")
@@ -80,7 +80,7 @@ def test_a_later_versions_fields_are_covered_too() -> None:
 
 
 @pytest.mark.parametrize(("digits", "named"), [(32, True), (31, False), (16, False), (1, False), (0, False)])
-def test_a_shorter_digest_does_not_name_a_plan(digits: int, named: bool) -> None:
+def test_a_truncated_digest_does_not_name_a_plan(digits: int, named: bool) -> None:
     stamp = replace(FULL, plan=PLAN[:digits])
     assert stamp.names_plan(PLAN) is named
     assert stamp.same_plan(replace(FULL, plan=PLAN[:digits])) is named

@@ -1,4 +1,4 @@
-"""What a job does is compared with what is wanted: by what it means, and not by how it is spelled."""
+"""A job is compared with the request by meaning, not by spelling."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ CREATED = "2026-11-20T16:02:35Z"
 TODAY = "2026-11-20T10:00:00Z"
 
 
-def wanted(asked: dict[str, Any] | None = None, *, destination: str | None = "JunkEmail", **sent: Any) -> ExpectedJob:
-    search = {"sender": SENDER, **(asked or {})}
+def expected_job(
+    requested: dict[str, Any] | None = None, *, destination: str | None = "JunkEmail", **sent: Any
+) -> ExpectedJob:
+    search = {"sender": SENDER, **(requested or {})}
     requests = [
         BulkJobRequest(
             action="MOVE" if destination else "RELEASE",
             destination=destination,
-            search_params=SearchParams.model_validate(given),
+            search_params=SearchParams.model_validate(search_values),
         )
-        for given in ({**search, **sent}, search)
+        for search_values in ({**search, **sent}, search)
     ]
     return ExpectedJob(*requests)
 
 
-def found(search: dict[str, Any] | None = None, **changes: Any) -> BulkJob:
+def found_job(search: dict[str, Any] | None = None, **changes: Any) -> BulkJob:
     changes.setdefault("search_params", {"sender": SENDER, **(search or {})})
     return BulkJob.read(job(created_at=CREATED, **changes), "job")
 
 
 @pytest.mark.parametrize(
-    ("asked", "search"),
+    ("requested", "search"),
     [
         ({}, {}),
         ({}, {"detections_only": True, "submissions": False, "action_log": False}),
@@ -52,33 +54,35 @@ def found(search: dict[str, Any] | None = None, **changes: Any) -> BulkJob:
         ({"start": "2026-11-13T15:32:35.123456Z"}, {"start": "2026-11-13T15:32:35.123Z"}),
         ({"start": "2026-11-13T15:32:35.123456Z"}, {"start": "2026-11-13T16:32:35+01:00"}),
         ({"start": "2026-11-13T15:32:35Z"}, {"start": "2026-11-13t15:32:35.000000000z"}),
-        # The end was pinned when the job was made, or when its plan was.
+        # The end was pinned when the job or its plan was made.
         ({}, {"end": CREATED}),
         ({}, {"end": "2026-11-19T16:00:00Z"}),
         ({}, {"end": "2026-11-20T16:07:00Z"}),
         ({"end": "2026-11-21T00:00:00Z"}, {"end": "2026-11-20T16:02:30Z"}),
     ],
 )
-def test_the_same_job_in_another_spelling(asked: dict[str, Any], search: dict[str, Any]) -> None:
-    assert differences(wanted(asked), found(search)) == []
+def test_another_spelling_of_a_search_does_not_differ(requested: dict[str, Any], search: dict[str, Any]) -> None:
+    assert differences(expected_job(requested), found_job(search)) == []
 
 
 @pytest.mark.parametrize("start", ["2026-10-21T16:02:30Z", "2026-10-20T16:02:00Z", "2026-10-21T16:07:00Z"])
-def test_a_start_that_was_pinned_lies_thirty_days_before_the_job_or_its_plan(start: str) -> None:
+def test_a_pinned_start_30_days_before_the_job_or_its_plan_does_not_differ(start: str) -> None:
     now: dict[str, Any] = {"start": "2026-10-25T16:02:30Z"}
-    assert differences(wanted(**now), found({"start": start})) == []
+    assert differences(expected_job(**now), found_job({"start": start})) == []
 
 
 @pytest.mark.parametrize(
     "start", [None, "2026-10-20T15:57:00Z", "2026-10-21T16:08:00Z", "2026-11-20T16:02:35Z", "2020-01-01T00:00:00Z"]
 )
-def test_a_start_that_nobody_would_have_pinned_differs(start: str | None) -> None:
+def test_any_other_start_differs(start: str | None) -> None:
     now: dict[str, Any] = {"start": "2026-10-25T16:02:30Z"}
-    assert [text.partition(" is ")[0] for text in differences(wanted(**now), found({"start": start}))] == ["start"]
+    assert [text.partition(" is ")[0] for text in differences(expected_job(**now), found_job({"start": start}))] == [
+        "start"
+    ]
 
 
 @pytest.mark.parametrize(
-    ("asked", "search", "name"),
+    ("requested", "search", "name"),
     [
         ({}, {"detections_only": False}, "detections_only"),
         ({"detections_only": False}, {}, "detections_only"),
@@ -112,8 +116,8 @@ def test_a_start_that_nobody_would_have_pinned_differs(start: str | None) -> Non
         ({"start": TODAY}, {"start": TODAY, "end": "2026-11-20T09:00:00Z"}, "the window"),
     ],
 )  # fmt: skip
-def test_another_search_differs(asked: dict[str, Any], search: dict[str, Any], name: str) -> None:
-    texts = differences(wanted(asked), found(search))
+def test_another_search_differs(requested: dict[str, Any], search: dict[str, Any], name: str) -> None:
+    texts = differences(expected_job(requested), found_job(search))
     assert [text.partition(" is ")[0] for text in texts] == [name]
     assert all(len(text) < 400 and text.isprintable() for text in texts)
 
@@ -130,7 +134,7 @@ def test_another_search_differs(asked: dict[str, Any], search: dict[str, Any], n
     ],
 )
 def test_another_action_or_folder_differs(destination: str | None, changes: dict[str, Any], name: str) -> None:
-    texts = differences(wanted(destination=destination), found(**changes))
+    texts = differences(expected_job(destination=destination), found_job(**changes))
     assert name in [text.partition(" is ")[0] for text in texts]
 
 
@@ -143,28 +147,28 @@ def test_another_action_or_folder_differs(destination: str | None, changes: dict
     ],
 )
 def test_a_job_that_lacks_a_part_is_not_visible(changes: dict[str, Any]) -> None:
-    assert not is_visible(found(**changes))
-    assert digest_of_job(found(**changes)) is None
+    assert not is_visible(found_job(**changes))
+    assert digest_of_job(found_job(**changes)) is None
 
 
-def test_without_a_time_of_creation_a_pinned_window_can_not_be_judged() -> None:
-    of_no_time = BulkJob.read(job(created_at=None, search_params={"sender": SENDER, "end": CREATED}), "job")
-    assert "created_at" in differences(wanted(), of_no_time)[0]
+def test_a_pinned_window_differs_if_the_job_has_no_creation_time() -> None:
+    undated_job = BulkJob.read(job(created_at=None, search_params={"sender": SENDER, "end": CREATED}), "job")
+    assert "created_at" in differences(expected_job(), undated_job)[0]
 
 
 def test_the_digest_of_a_sent_request_equals_that_of_its_job() -> None:
-    sent = wanted({"sender": SENDER.upper(), "start": "2026-11-13T15:32:35.5Z", "end": CREATED}).request
-    same = found({"start": "2026-11-13T16:32:35+01:00", "end": CREATED, "detections_only": True})
+    sent = expected_job({"sender": SENDER.upper(), "start": "2026-11-13T15:32:35.5Z", "end": CREATED}).request
+    same = found_job({"start": "2026-11-13T16:32:35+01:00", "end": CREATED, "detections_only": True})
     assert digest_of_job(same) == sent_digest(sent)
-    for other in (found({"start": "2026-11-13T15:32:36Z", "end": CREATED}), found({"end": CREATED})):
+    for other in (found_job({"start": "2026-11-13T15:32:36Z", "end": CREATED}), found_job({"end": CREATED})):
         assert digest_of_job(other) != sent_digest(sent)
 
 
-def test_every_instant_of_a_plans_life_is_taken_and_none_beyond() -> None:
+def test_an_end_within_the_plans_lifetime_matches_and_no_other() -> None:
     created = datetime(2026, 11, 20, 16, 2, 35, tzinfo=UTC)
     for hours in range(-30, 10):
         end = created + timedelta(hours=hours)
-        differs = differences(wanted(), found({"end": end.isoformat()})) != []
+        differs = differences(expected_job(), found_job({"end": end.isoformat()})) != []
         assert differs is not (-24 <= hours <= 0)
 
 
@@ -181,6 +185,6 @@ def test_every_instant_of_a_plans_life_is_taken_and_none_beyond() -> None:
     ],
 )
 def test_the_job_of_a_plan_has_the_plans_own_window(window: dict[str, Any], differs: list[str]) -> None:
-    exactly = ExpectedJob(wanted({"start": TODAY, "end": CREATED}).request)
-    assert [text.partition(" is ")[0] for text in differences(exactly, found(window))] == differs
-    assert job_match.missed_search(exactly, found(window)) is None
+    exact_job = ExpectedJob(expected_job({"start": TODAY, "end": CREATED}).request)
+    assert [text.partition(" is ")[0] for text in differences(exact_job, found_job(window))] == differs
+    assert job_match.missed_search(exact_job, found_job(window)) is None

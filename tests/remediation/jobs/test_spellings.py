@@ -1,4 +1,4 @@
-"""One request in many spellings is one request: one stamp, one plan, one job. What differs stays different."""
+"""All spellings of a request share one tag, one plan and one job. Other requests do not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from remediation.jobs.creation import JobRequest
 from remediation.jobs.match import ExpectedJob, differences, is_formerly_stamped, meaning
 from remediation.stamp import Stamp
 from tests.connectors.scripted import ACCOUNT, Scripted, connected
-from tests.remediation.jobs.test_job_match import found
+from tests.remediation.jobs.test_job_match import found_job
 
 AT = datetime(2026, 11, 13, 15, 32, 35, tzinfo=UTC)
 OFFSETS = [-720, -330, -60, 0, 60, 345, 840]
@@ -28,7 +28,7 @@ OFFSETS = [-720, -330, -60, 0, 60, 345, 840]
 
 @st.composite
 def spelled_instants(draw: st.DrawFn, at: datetime) -> str:
-    """One second in RFC 3339: any offset, any fraction, either case."""
+    """Draw a spelling of one second in RFC 3339, with any offset, any fraction and either case."""
     offset = timedelta(minutes=draw(st.sampled_from(OFFSETS)))
     text = (at + offset).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = draw(st.text("0123456789", max_size=9))
@@ -39,7 +39,7 @@ def spelled_instants(draw: st.DrawFn, at: datetime) -> str:
     return draw(st.sampled_from([written, written.replace("T", " "), written.lower()]))
 
 
-def spelled(*spellings: Any) -> st.SearchStrategy[Any]:
+def any_spelling(*spellings: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from(spellings)
 
 
@@ -48,30 +48,30 @@ def in_any_case(text: str) -> st.SearchStrategy[str]:
     return flips.map(lambda up: "".join(c.upper() if flip else c for c, flip in zip(text, up, strict=True)))
 
 
-PADDING = spelled("", " ", "  ", "\t", "\u00a0")
+PADDING = any_spelling("", " ", "  ", "\t", "\u00a0")
 SPELLINGS: dict[str, st.SearchStrategy[Any]] = {
-    "sender": in_any_case("billing@shop.example") | spelled("billing@shop.example."),
-    "recipient": spelled("j\u00f6rg@b\u00fccher.example", "jo\u0308rg@bu\u0308cher.example",
+    "sender": in_any_case("billing@shop.example") | any_spelling("billing@shop.example."),
+    "recipient": any_spelling("j\u00f6rg@b\u00fccher.example", "jo\u0308rg@bu\u0308cher.example",
         "J\u00d6RG@XN--BCHER-KVA.example", "j\u00f6rg@B\u00dcCHER\u3002example"),
-    "domain": spelled("\u4f8b\u3048.example", "xn--r8jz45g.example", "XN--R8JZ45G.EXAMPLE."),
-    "smtp_helo_ip": spelled("2001:db8::1", "2001:DB8:0:0:0:0:0:1", "2001:0db8::0001", "2001:db8:0::1"),
-    "subject": spelled("overdue invoice", "invoice  overdue", "invoice overdue invoice"),
-    "query": spelled("Dana invoice.gif", "INVOICE.GIF dana", "dana invoice.gif  dana"),
-    "alert_id": spelled("4WtWkr6nlBz9sNH-2024-08-28T15:32:35"),
-    "message_id": spelled("<A.b@shop.example>"),
+    "domain": any_spelling("\u4f8b\u3048.example", "xn--r8jz45g.example", "XN--R8JZ45G.EXAMPLE."),
+    "smtp_helo_ip": any_spelling("2001:db8::1", "2001:DB8:0:0:0:0:0:1", "2001:0db8::0001", "2001:db8:0::1"),
+    "subject": any_spelling("overdue invoice", "invoice  overdue", "invoice overdue invoice"),
+    "query": any_spelling("Dana invoice.gif", "INVOICE.GIF dana", "dana invoice.gif  dana"),
+    "alert_id": any_spelling("4WtWkr6nlBz9sNH-2024-08-28T15:32:35"),
+    "message_id": any_spelling("<A.b@shop.example>"),
     "start": spelled_instants(AT),
     "end": spelled_instants(AT + timedelta(hours=1)),
-    "detections_only": spelled(None, True),
-    "submissions": spelled(None, False),
+    "detections_only": any_spelling(None, True),
+    "submissions": any_spelling(None, False),
 }  # fmt: skip
-PADDED = ("sender", "recipient", "domain", "smtp_helo_ip", "alert_id", "message_id", "query")
+PADDED_FIELDS = ("sender", "recipient", "domain", "smtp_helo_ip", "alert_id", "message_id", "query")
 
 
 @st.composite
 def searches(draw: st.DrawFn) -> SearchParams:
-    """The same search each time, in another spelling and another order of its keys."""
+    """Draw a spelling of one search, with its keys in any order."""
     given = {name: draw(spellings) for name, spellings in SPELLINGS.items()}
-    for name in PADDED:
+    for name in PADDED_FIELDS:
         given[name] = f"{draw(PADDING)}{given[name]}{draw(PADDING)}"
     order = draw(st.permutations(list(given)))
     return SearchParams.model_validate({name: given[name] for name in order if given[name] is not None})
@@ -88,9 +88,9 @@ def test_one_request_in_two_spellings_has_one_tag_and_one_job(one: SearchParams,
     assert meaning(one.request()) == meaning(other.request())
     assert stamp_of(one) == stamp_of(other)
     expected = ExpectedJob(*[BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=one)] * 2)
-    # As the service may show it: without a default, or with it; as it was sent.
+    # The service may show the search as it was sent, with or without defaults.
     for shown in (other.request(), {"detections_only": True, **other.request(), "submissions": False}):
-        assert differences(expected, found({"sender": None, **shown})) == []
+        assert differences(expected, found_job({"sender": None, **shown})) == []
 
 
 @pytest.mark.parametrize(
@@ -125,18 +125,18 @@ def test_another_request_has_another_tag(one: dict[str, Any], other: dict[str, A
 
 
 @pytest.mark.parametrize("key", ["caf\u00e9-42", "cafe\u0301-42", " caf\u00e9-42\n", "\u00a0cafe\u0301-42"])
-def test_a_key_is_one_in_every_unicode_form_and_with_white_space_around_it(key: str) -> None:
+def test_unicode_form_and_surrounding_space_of_a_key_do_not_matter(key: str) -> None:
     search = SearchParams(sender="a@shop.example")
     assert stamp_of(search, key) == stamp_of(search, "caf\u00e9-42")
 
 
 @pytest.mark.parametrize("key", ["Case-42", "case 42", "case-42\u200b", "\uff43ase-42", "case-042"])
-def test_other_keys_stay_other_keys(key: str) -> None:
+def test_different_keys_have_different_tags(key: str) -> None:
     search = SearchParams(sender="a@shop.example")
     assert stamp_of(search, key).key != stamp_of(search, "case-42").key
 
 
-def test_an_account_id_is_one_in_either_case() -> None:
+def test_the_case_of_an_account_id_does_not_matter() -> None:
     values = {"account_id": ACCOUNT.upper(), "api_token": "t" * 40}
     assert Connection.checked(values).account_id == ACCOUNT.lower()
     search = SearchParams(sender="a@shop.example")
@@ -150,8 +150,8 @@ def test_a_normal_form_is_unchanged_by_normalizing(text: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["cafe\u0301-42", " case-42"])
-def test_the_tag_of_an_earlier_version_is_found_by_the_key_as_it_was_spelled(key: str) -> None:
-    """Earlier versions digested the key as it came."""
+def test_a_tag_of_an_earlier_version_is_recognized_by_the_key_as_spelled(key: str) -> None:
+    """Earlier versions digested the key without normalizing it."""
     search = SearchParams(sender="a@shop.example")
     now = stamp_of(search, key)
     former = replace(now, key=sha256(f"{ACCOUNT}\0{key}")[:24])
@@ -163,7 +163,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# Digests that the version before computed, of requests in a spelling that it did not fold.
+# A request whose spelling the earlier version did not normalize before it computed the digest.
 FORMER = {"start": "2026-11-13T15:32:35.123456Z", "sender": "Info@B\u00dcCHER.example", "subject": "overdue invoice"}
 
 
@@ -184,10 +184,10 @@ def former_request(search: dict[str, Any]) -> str:
         ({"start": None}, False),
     ],
 )
-def test_a_job_of_an_earlier_version_is_the_same_request_in_another_spelling(now: dict[str, Any], same: bool) -> None:
+def test_a_job_of_an_earlier_version_matches_another_spelling_of_its_request(now: dict[str, Any], same: bool) -> None:
     stamp = Stamp("0" * 24, former_request(FORMER))
     # Its plan pinned the end.
-    job = found({**FORMER, "end": "2026-11-19T16:00:00Z", "detections_only": True})
+    job = found_job({**FORMER, "end": "2026-11-19T16:00:00Z", "detections_only": True})
     search = SearchParams.model_validate({**FORMER, **now})
     request = BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=search)
     assert is_formerly_stamped(ExpectedJob(request, request), job, stamp) is same

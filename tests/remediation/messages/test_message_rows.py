@@ -1,4 +1,4 @@
-"""Which message a row speaks of: by either ID, by its recipient, and never by a guess."""
+"""A result row is matched to a message by either ID and by its recipient, never by a guess."""
 
 from __future__ import annotations
 
@@ -11,57 +11,59 @@ from remediation.messages.rows import all_accounted, attributed, outcome_of, rel
 A, B = "a@corp.example", "b@corp.example"
 
 
-def said(message_id: str | None, recipient: str | None = None, *, success: bool = True, **more: Any) -> MoveRow:
+def move_row(message_id: str | None, recipient: str | None = None, *, success: bool = True, **more: Any) -> MoveRow:
     return MoveRow(success=success, message_id=message_id, recipient=recipient, **more)
 
 
-def test_a_row_is_matched_by_the_investigate_id_or_the_message_id_with_or_without_brackets() -> None:
+def test_a_row_is_matched_by_investigate_id_or_by_message_id_with_or_without_brackets() -> None:
     batch = [NamedMessage("x-1"), NamedMessage("x-2", "<two@corp.example>"), NamedMessage("x-3", "three@corp.example")]
-    found = attributed(batch, [said("x-1"), said("two@corp.example"), said("<three@corp.example>"), said("other")])
+    found = attributed(
+        batch, [move_row("x-1"), move_row("two@corp.example"), move_row("<three@corp.example>"), move_row("other")]
+    )
     assert set(found.by_id) == {"x-1", "x-2", "x-3"}
     assert [row.message_id for row in found.unmatched] == ["other"]
     assert found.without_row(batch) == []
 
 
-def test_of_two_messages_with_one_message_id_the_recipient_tells_which_is_meant() -> None:
+def test_messages_with_the_same_message_id_are_matched_by_recipient() -> None:
     batch = [NamedMessage("x-1", "<same@x>", (A,)), NamedMessage("x-2", "<same@x>", (B,))]
-    found = attributed(batch, [said("<same@x>", B.upper(), success=False), said("<same@x>", A)])
+    found = attributed(batch, [move_row("<same@x>", B.upper(), success=False), move_row("<same@x>", A)])
     assert outcome_of(batch[0], found.by_id["x-1"]) == "succeeded"
     assert outcome_of(batch[1], found.by_id["x-2"]) == "failed"
 
 
-def test_where_nothing_tells_which_is_meant_a_failure_counts_for_both() -> None:
+def test_a_failed_row_that_fits_two_messages_counts_for_both() -> None:
     batch = [NamedMessage("x-1", "<same@x>", (A,)), NamedMessage("x-2", "<same@x>", (A,))]
-    found = attributed(batch, [said("<same@x>", A), said("<same@x>", A, success=False)])
+    found = attributed(batch, [move_row("<same@x>", A), move_row("<same@x>", A, success=False)])
     assert [outcome_of(one, found.by_id[one.id]) for one in batch] == ["failed", "failed"]
     assert {one for one, _ in found.shown} == {None}
 
 
-def test_one_row_does_not_speak_for_two_messages() -> None:
+def test_one_row_does_not_account_for_two_messages() -> None:
     batch = [NamedMessage("x-1", "<same@x>", (A,)), NamedMessage("x-2", "<same@x>", (A,))]
-    found = attributed(batch, [said("<same@x>", A)])
+    found = attributed(batch, [move_row("<same@x>", A)])
     assert found.without_row(batch) == batch
 
 
-def test_a_recipient_whom_no_row_names_leaves_the_message_unknown() -> None:
+def test_a_message_is_unknown_if_a_recipient_has_no_row() -> None:
     message = NamedMessage("x-1", None, (A, B))
-    assert outcome_of(message, [said("x-1", A)]) == "unknown"
-    assert outcome_of(message, [said("x-1", A), said("x-1", B)]) == "succeeded"
-    assert outcome_of(message, [said("x-1", None)]) == "succeeded"
+    assert outcome_of(message, [move_row("x-1", A)]) == "unknown"
+    assert outcome_of(message, [move_row("x-1", A), move_row("x-1", B)]) == "succeeded"
+    assert outcome_of(message, [move_row("x-1", None)]) == "succeeded"
     assert outcome_of(message, []) == "unknown"
 
 
-def test_rows_that_can_only_be_about_these_messages_account_for_them() -> None:
+def test_unmatched_rows_account_for_messages_only_if_all_succeeded() -> None:
     two = [NamedMessage("x-1"), NamedMessage("x-2")]
-    assert all_accounted(two, [said("<1@x>", A), said("<1@x>", B), said("<2@x>", A)])
-    assert not all_accounted(two, [said("<1@x>", A), said("<2@x>", A, success=False)])
-    assert not all_accounted(two, [said("<1@x>", A)])
-    assert not all_accounted(two, [said("<1@x>", A), said(None, A)])
-    assert not all_accounted([NamedMessage("x-1", "<known@x>")], [said("<1@x>", A)])
+    assert all_accounted(two, [move_row("<1@x>", A), move_row("<1@x>", B), move_row("<2@x>", A)])
+    assert not all_accounted(two, [move_row("<1@x>", A), move_row("<2@x>", A, success=False)])
+    assert not all_accounted(two, [move_row("<1@x>", A)])
+    assert not all_accounted(two, [move_row("<1@x>", A), move_row(None, A)])
+    assert not all_accounted([NamedMessage("x-1", "<known@x>")], [move_row("<1@x>", A)])
     assert not all_accounted([], [])
 
 
-def test_a_release_has_a_row_for_each_recipient_and_one_that_names_nobody_is_no_success() -> None:
+def test_a_release_has_a_row_for_each_recipient_and_fails_without_recipients() -> None:
     rows = release_rows([
         ReleaseRow(id="x-1", delivered=[A], failed=[B], undelivered=None),
         ReleaseRow(id="x-2", delivered=[], failed=[], undelivered=[]),

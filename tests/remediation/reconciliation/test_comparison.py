@@ -1,4 +1,4 @@
-"""Rows and events that are compared a part at a time give what a comparison of all of them at once gives."""
+"""A comparison in partitions gives the same result as a comparison of all rows and events at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from remediation.reconciliation.disagreements import RowRecord
 from remediation.reconciliation.partitions import Partitions
 from remediation.reconciliation.post_delivery_events import Event
 
-DOING = ExpectedEvent(operation="move", destination="JunkEmail", begin=None, end=None)
+EXPECTED = ExpectedEvent(operation="move", destination="JunkEmail", begin=None, end=None)
 MESSAGE_IDS = st.sampled_from([None, "<a@x.test>", "A@x.test", "<b@x.test>"])
 RECIPIENTS = st.sampled_from([None, "dana@corp.example", " Dana@Corp.example", "lee@corp.example"])
 POSTFIX_IDS = st.sampled_from([None, "4one", "4two"])
@@ -44,89 +44,95 @@ EVENTS = st.builds(
 )
 
 
-def compared(rows: list[RowRecord], events: list[Event]) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
-    with Comparison(DOING) as comparison:
+def compare(rows: list[RowRecord], events: list[Event]) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
+    with Comparison(EXPECTED) as comparison:
         comparison.add_rows(rows)
         comparison.add_events(events)
         found = sorted(repr(sorted(one.items())) for one in comparison.disagreements())
-        of_events = {
+        event_counts = {
             **vars(comparison.events),
             "by_others": comparison.by_others,
             "unmatched_postfix_ids": comparison.unmatched_postfix_ids,
         }
-        return found, vars(comparison.rows), of_events
+        return found, vars(comparison.rows), event_counts
 
 
-def name(value: str | None) -> str:
+def normalized_name(value: str | None) -> str:
     return (value or "").strip().strip("<>").lower()
 
 
 def groups(rows: list[RowRecord], events: list[Event]) -> list[tuple[list[RowRecord], list[Event]]]:
-    """Rows and events of one message and recipient, by comparing all pairs; events without a row alone."""
+    """Group rows and events by message and recipient, comparing all pairs. Events without a row form own groups."""
 
     def key(one: RowRecord | Event) -> tuple[str, str]:
         message_id = one.email_message_id if isinstance(one, RowRecord) else one.message_id
-        return (name(message_id) or f"postfix {one.postfix_id}", name(one.recipient))
+        return (normalized_name(message_id) or f"postfix {one.postfix_id}", normalized_name(one.recipient))
 
     found: dict[tuple[str, str], tuple[list[RowRecord], list[Event]]] = {}
     for row in rows:
         found.setdefault(key(row), ([], []))[0].append(row)
     for event in events:
         own = [
-            r for r in rows if r.postfix_id and r.postfix_id == event.postfix_id and name(r.recipient) == key(event)[1]
+            r
+            for r in rows
+            if r.postfix_id and r.postfix_id == event.postfix_id and normalized_name(r.recipient) == key(event)[1]
         ]
         found.setdefault(key(own[0]) if own else key(event), ([], []))[1].append(event)
     return list(found.values())
 
 
 @given(st.lists(ROWS, max_size=6), st.lists(EVENTS, max_size=8))
-def test_each_group_is_judged_as_if_it_were_alone(rows: list[RowRecord], events: list[Event]) -> None:
-    """Where all asked for the same, and rows and events have names: groups are then compared without each other."""
-    rows = [row for row in rows if name(row.recipient) and (row.email_message_id or row.postfix_id)]
+def test_each_group_gives_the_same_disagreements_alone(rows: list[RowRecord], events: list[Event]) -> None:
+    """Groups are independent if all events have one requester and all rows and events name message and recipient."""
+    rows = [row for row in rows if normalized_name(row.recipient) and (row.email_message_id or row.postfix_id)]
     events = [
         Event(**{**{field: getattr(event, field) for field in Event.__struct_fields__}, "requested_by": "soar"})
         for event in events
-        if event.operation != "quarantineRelease" and name(event.recipient) and (event.message_id or event.postfix_id)
+        if event.operation != "quarantineRelease"
+        and normalized_name(event.recipient)
+        and (event.message_id or event.postfix_id)
     ][:4]
-    together = compared(rows, events)
-    alone = [compared(*group) for group in groups(rows, events)]
+    together = compare(rows, events)
+    alone = [compare(*group) for group in groups(rows, events)]
     assert together[0] == sorted(one for found, _, _ in alone for one in found)
     for counted in ("succeeded", "failed", "duplicates", "other_destination", "other_requester", "by_others"):
-        assert together[2][counted] == sum(of_events[counted] for _, _, of_events in alone), counted
+        assert together[2][counted] == sum(event_counts[counted] for _, _, event_counts in alone), counted
 
 
 @given(st.lists(ROWS, max_size=6), st.lists(EVENTS, max_size=8), st.randoms(use_true_random=False))
-def test_neither_order_nor_a_second_delivery_changes_the_disagreements(
+def test_event_order_and_repeated_events_do_not_change_the_disagreements(
     rows: list[RowRecord], events: list[Event], random: Any
 ) -> None:
     shuffled = [*events, *events]
     random.shuffle(shuffled)
-    once, twice = compared(rows, events), compared(rows, shuffled)
+    once, twice = compare(rows, events), compare(rows, shuffled)
     assert once[0] == twice[0]
     assert (once[2]["succeeded"], once[2]["failed"]) == (twice[2]["succeeded"], twice[2]["failed"])
 
 
-def test_parts_hold_every_record_once_and_those_of_a_hash_in_their_order() -> None:
-    kept: Partitions[tuple[bytes, str, int | None]] = Partitions(tuple[bytes, str, int | None])
+def test_partitions_hold_every_record_once_and_keep_the_order_within_a_hash() -> None:
+    partitions: Partitions[tuple[bytes, str, int | None]] = Partitions(tuple[bytes, str, int | None])
     records = [(bytes([number * 7 % 256]), f"“{number}”", number if number % 3 else None) for number in range(1000)]
     for begin in range(0, 1000, 90):
-        kept.add(records[begin : begin + 90])
-    read = [record for part in kept.parts() for record in part]
+        partitions.add(records[begin : begin + 90])
+    read = [record for part in partitions.parts() for record in part]
     assert sorted(read, key=repr) == sorted(records, key=repr)
-    for part in kept.parts():
+    for part in partitions.parts():
         for first in {record[0] for record in part}:
             assert [r for r in part if r[0] == first] == [r for r in records if r[0] == first]
-    kept.close()
+    partitions.close()
 
 
-def test_half_a_surrogate_pair_is_kept_as_its_escape() -> None:
-    kept: Partitions[tuple[bytes, str]] = Partitions(tuple[bytes, str])
-    kept.add([(b"a", "half \ud83d"), (b"a", "whole 🎁")])
-    assert [record for part in kept.parts() for record in part] == [(b"a", "half \\ud83d"), (b"a", "whole 🎁")]
-    kept.close()
+def test_a_lone_surrogate_is_kept_as_an_escape() -> None:
+    partitions: Partitions[tuple[bytes, str]] = Partitions(tuple[bytes, str])
+    partitions.add([(b"a", "half \ud83d"), (b"a", "whole 🎁")])
+    assert [record for part in partitions.parts() for record in part] == [(b"a", "half \\ud83d"), (b"a", "whole 🎁")]
+    partitions.close()
 
 
-def test_where_no_file_can_be_made_the_error_names_the_setting(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_temporary_directory_is_reported_with_its_setting(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     with pytest.raises(OutputError, match="the temporary file could not be used") as error:
         Partitions(tuple[bytes, str])
