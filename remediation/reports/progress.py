@@ -144,8 +144,8 @@ def _sentence(timeline: Timeline, origin: int, processed: int, whole: int, *, fr
         opening = "The one message" if whole == 1 else f"1 of {counted(whole, 'message')}"
         return Wording(f"{opening} was processed{f' {longest} after the job was created' if from_job else ''}.")
     if not from_job:
-        of = f"all {whole:,}" if processed == whole else f"{processed:,} of {whole:,}"
-        return Wording(f"Processing {of} messages took {longest} from the first to the last.")
+        of = "all" if processed == whole else f"{processed:,} of"
+        return Wording(f"Processing {of} {counted(whole, 'message')} took {longest} from the first to the last.")
     half = duration((_time_of(timeline, origin, (processed + 1) // 2) - origin) / 1000)
     if processed == 2 and whole == 2:
         return Wording(

@@ -56,7 +56,7 @@ def job(**changes: Any) -> dict[str, Any]:
 
 
 class Scripted(httpx.BaseTransport):
-    """Answers each request with the next step of the script; keeps the requests."""
+    """Answers each request with the next step of the script and records the requests."""
 
     def __init__(self, *steps: Step) -> None:
         self.steps = list(steps)
@@ -79,7 +79,7 @@ class Scripted(httpx.BaseTransport):
 
 
 class Steady(Scripted):
-    """Goes on answering with each page of the list of jobs as it was shown last, when the script has ended."""
+    """After the script has ended, repeats the last response for each page of the list of jobs."""
 
     def __init__(self, *steps: Step) -> None:
         super().__init__(*steps)
@@ -98,7 +98,7 @@ class Steady(Scripted):
 
 
 def connected(script: httpx.BaseTransport, clock: FakeClock | None = None, **settings: Any) -> EmailSecurity:
-    """A connector that talks to the script, with time and randomness of the test's own."""
+    """Return a connector to the script, with a fake clock and a fixed random seed."""
     return EmailSecurity(
         Connection.checked({"account_id": ACCOUNT, "api_token": TOKEN, **settings}),
         clock=clock or FakeClock(),

@@ -1,4 +1,4 @@
-"""Slow peers on loopback that send a few bytes now and then, in real time."""
+"""Slow peers on loopback that send a few bytes at a time, in real time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.connectors.scripted import envelope, job
 
 TLS = Path(__file__).parent / "loopback_tls"
 
-# Far shorter than any timeout of a test: the peer is never silent.
+# Far shorter than any timeout of a test.
 PIECE_SECONDS = 0.02
 
 Talk = Callable[["Caller"], None]
@@ -29,20 +29,20 @@ class Caller:
         self.over = over
 
     def request(self) -> bytes:
-        """Read one request's head, and the body that comes with it."""
-        heard = b""
-        while b"\r\n\r\n" not in heard:
+        """Read the head of one request, and the body that arrives with it."""
+        received = b""
+        while b"\r\n\r\n" not in received:
             more = self.connection.recv(65_536)
             if not more:
                 raise ConnectionError
-            heard += more
-        return heard
+            received += more
+        return received
 
     def send(self, data: bytes) -> None:
         self.connection.sendall(data)
 
     def trickle(self, *pieces: bytes, pause: float = PIECE_SECONDS) -> None:
-        """Send the pieces one after the other, again and again, until the caller has left or the test is over."""
+        """Send the pieces in a loop until the caller disconnects or the test ends."""
         for piece in itertools.cycle(pieces):
             self.send(piece)
             if self.over.wait(pause):
@@ -50,7 +50,7 @@ class Caller:
 
 
 class Peer:
-    """Listens; each connection is handed to the next of `talks`, the last one to all that follow."""
+    """Passes each accepted connection to the next of `talks`; the last one serves all further connections."""
 
     def __init__(self, talks: tuple[Talk, ...]) -> None:
         self.accepted = 0
@@ -94,20 +94,20 @@ def peer(*talks: Talk) -> Iterator[Peer]:
         listening.close()
 
 
-def good(caller: Caller) -> None:
+def answer_with_job(caller: Caller) -> None:
     """Answer each request with a job."""
     while True:
         caller.request()
-        caller.send(good_answer())
+        caller.send(job_response())
 
 
-def good_answer() -> bytes:
+def job_response() -> bytes:
     body = json.dumps(envelope(job())).encode()
     return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
 
 
-def joined(one: socket.socket, other: socket.socket) -> None:
-    """Hand on what each side sends, until both have ended."""
+def relay(one: socket.socket, other: socket.socket) -> None:
+    """Relay both directions until both sides have closed."""
     back = threading.Thread(target=_pump, args=(other, one), daemon=True)
     back.start()
     _pump(one, other)
@@ -121,8 +121,8 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
-def under_tls(talk: Talk) -> Talk:
-    """The same with TLS around it, under the certificate of these tests."""
+def over_tls(talk: Talk) -> Talk:
+    """Wrap the talk in TLS with the certificate of these tests."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(TLS / "certificate.pem", TLS / "key_of_no_use_elsewhere.pem")
 
@@ -133,8 +133,8 @@ def under_tls(talk: Talk) -> Talk:
     return encrypted
 
 
-def accepting_the_tests() -> ssl.SSLContext:
-    """For callers: the certificate of these tests, under any name."""
+def client_context() -> ssl.SSLContext:
+    """Return a client context that trusts the certificate of these tests for any host."""
     context = ssl.create_default_context(cafile=TLS / "certificate.pem")
     context.check_hostname = False
     return context

@@ -38,21 +38,21 @@ def directory(tmp_path: Path) -> Path:
     return made
 
 
-def name_in(directory: Path) -> str:
-    """A name that no other test has: where there is no file, a process counts by name."""
+def file_name_for(directory: Path) -> str:
+    """Return a name that no other test uses: without a file, a process counts by name."""
     return f"calls-{hashlib.sha256(bytes(directory)).hexdigest()[:32]}"
 
 
 def count_in(directory: Path, clock: FakeClock | None = None) -> CallCount:
-    return CallCount(clock or FakeClock(), name_in(directory), str(directory))
+    return CallCount(clock or FakeClock(), file_name_for(directory), str(directory))
 
 
 def take(count: CallCount, most_wait: float = 0, *, spaced: bool = False, share: float = 0.8) -> float:
     return count.take(share=share, spaced=spaced, most_wait=most_wait, quota=None)
 
 
-def used_up(count: CallCount) -> int:
-    """Take calls until one would have to wait; return how many there were."""
+def use_up(count: CallCount) -> int:
+    """Take calls until one would have to wait; return their number."""
     taken = 0
     while take(count) == 0:
         taken += 1
@@ -71,7 +71,7 @@ def most_in_a_window(times: list[float]) -> int:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_twenty_processes_together_stay_under_the_quota(directory: Path, seed: int) -> None:
-    """A simulation: each process calls as fast as it may, some of them write; an answer takes up to a second."""
+    """Simulate processes that call as fast as allowed. Some write; a response takes up to a second."""
     chance, clock = random.Random(seed), FakeClock()
     processes = [count_in(directory, clock) for _ in range(20)]
     due = [(chance.uniform(0, 5), number) for number in range(len(processes))]
@@ -90,7 +90,7 @@ def test_twenty_processes_together_stay_under_the_quota(directory: Path, seed: i
     assert len(arrived) > 4 * 1000
 
 
-def test_calls_beyond_the_share_are_spread_over_the_rest_of_the_window_whichever_process_asks(directory: Path) -> None:
+def test_calls_beyond_the_share_are_spread_over_the_window_across_processes(directory: Path) -> None:
     clock = FakeClock()
     one, other = count_in(directory, clock), count_in(directory, clock)
     waits = [take(count, 1000, spaced=True) for _ in range(500) for count in (one, other)]
@@ -112,10 +112,10 @@ print(taken)
 """
 
 
-def test_real_processes_at_once_take_each_call_once(directory: Path) -> None:
+def test_concurrent_processes_count_each_call_once(directory: Path) -> None:
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", HAMMER, name_in(directory), str(directory)],
+            [sys.executable, "-c", HAMMER, file_name_for(directory), str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -129,7 +129,7 @@ def test_real_processes_at_once_take_each_call_once(directory: Path) -> None:
     assert sum(int(process.communicate(timeout=60)[0]) for process in running) == QUOTA - 1
 
 
-def test_a_child_of_a_fork_counts_with_its_parent(directory: Path) -> None:
+def test_a_forked_child_shares_the_count_of_its_parent(directory: Path) -> None:
     count = count_in(directory)
     take(count)
     child = os.fork()
@@ -138,21 +138,21 @@ def test_a_child_of_a_fork_counts_with_its_parent(directory: Path) -> None:
             take(count)
         os._exit(0)
     os.waitpid(child, 0)
-    assert used_up(count) == QUOTA - 1 - 101
+    assert use_up(count) == QUOTA - 1 - 101
 
 
 def test_calls_older_than_a_window_do_not_count(directory: Path) -> None:
     clock = FakeClock()
     count = count_in(directory, clock)
-    assert used_up(count) == QUOTA - 1
+    assert use_up(count) == QUOTA - 1
     clock.advance(299)
-    assert used_up(count) == 0
+    assert use_up(count) == 0
     clock.advance(7)
-    assert used_up(count) == QUOTA - 1
+    assert use_up(count) == QUOTA - 1
 
 
-class SetClock(FakeClock):
-    """A machine whose wall clock and steady clock can be set."""
+class AdjustableClock(FakeClock):
+    """A machine whose wall clock and monotonic clock can be set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,25 +166,25 @@ class SetClock(FakeClock):
 
 
 @pytest.mark.parametrize("seconds", [-86_400, -200, 200, 86_400])
-def test_a_clock_that_is_set_neither_frees_the_budget_nor_blocks_it(directory: Path, seconds: float) -> None:
-    clock = SetClock()
-    used_up(count_in(directory, clock))
+def test_setting_the_clock_neither_frees_nor_blocks_the_budget(directory: Path, seconds: float) -> None:
+    clock = AdjustableClock()
+    use_up(count_in(directory, clock))
     clock.set_by = seconds
-    assert used_up(count_in(directory, clock)) == 0
+    assert use_up(count_in(directory, clock)) == 0
     clock.advance(310)
-    assert used_up(count_in(directory, clock)) == QUOTA - 1
+    assert use_up(count_in(directory, clock)) == QUOTA - 1
 
 
 @pytest.mark.parametrize(("off_for", "taken"), [(20, 0), (600, QUOTA - 1)])
-def test_after_a_restart_of_the_machine_the_wall_clock_counts(directory: Path, off_for: float, taken: int) -> None:
-    clock = SetClock()
+def test_after_a_reboot_the_wall_clock_decides(directory: Path, off_for: float, taken: int) -> None:
+    clock = AdjustableClock()
     clock.advance(50_000)
-    used_up(count_in(directory, clock))
+    use_up(count_in(directory, clock))
     clock.steady_by, clock.set_by = -50_000, off_for
-    assert used_up(count_in(directory, clock)) == taken
+    assert use_up(count_in(directory, clock)) == taken
 
 
-def damaged(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+def damage_with(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     def damage(path: Path) -> None:
         path.write_bytes(change(path.read_bytes()))
 
@@ -194,115 +194,113 @@ def damaged(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     "damage",
     [
-        damaged(lambda _: b""),
-        damaged(lambda data: data[:-1]),
-        damaged(lambda data: data[:20]),
-        damaged(lambda data: data + b"x"),
-        damaged(lambda data: bytes([data[0] ^ 1]) + data[1:]),
-        damaged(lambda data: data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]),
-        damaged(lambda data: b"\xff" * len(data)),
-        damaged(lambda _: b"x" * 10_000_000),
-        damaged(lambda _: b"{}\n"),
+        damage_with(lambda _: b""),
+        damage_with(lambda data: data[:-1]),
+        damage_with(lambda data: data[:20]),
+        damage_with(lambda data: data + b"x"),
+        damage_with(lambda data: bytes([data[0] ^ 1]) + data[1:]),
+        damage_with(lambda data: data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]),
+        damage_with(lambda data: b"\xff" * len(data)),
+        damage_with(lambda _: b"x" * 10_000_000),
+        damage_with(lambda _: b"{}\n"),
     ],
 )
 def test_a_damaged_file_counts_as_no_calls(directory: Path, damage: Callable[[Path], None]) -> None:
-    used_up(count_in(directory))
-    damage(directory / name_in(directory))
-    assert used_up(count_in(directory)) == QUOTA - 1
-    # It is a good file again.
-    assert used_up(count_in(directory)) == 0
+    use_up(count_in(directory))
+    damage(directory / file_name_for(directory))
+    assert use_up(count_in(directory)) == QUOTA - 1
+    # The file is valid again.
+    assert use_up(count_in(directory)) == 0
 
 
-def test_a_forged_file_blocks_nobody(directory: Path) -> None:
+def test_a_forged_file_does_not_block_calls(directory: Path) -> None:
     take(count_in(directory))
     now = 50_000_000
     a_day_ahead = [now + 86_400 * 10**6] * 40_000
     for times in ([now + 10**17] * 3, [now, now - 5], [-(2**62)], [2**63 - 1], a_day_ahead):
         write(directory, now, times)
-        assert used_up(count_in(directory)) == QUOTA - 1
+        assert use_up(count_in(directory)) == QUOTA - 1
 
 
 def write(directory: Path, now: int, times: list[int], *, clocks: tuple[int, int] = (0, 0)) -> None:
     rest = struct.pack("=qqqII", *clocks, now, QUOTA, len(times)) + struct.pack(f"={len(times)}q", *times)
-    (directory / name_in(directory)).write_bytes(struct.pack("=8sI", b"cfescal1", zlib.crc32(rest)) + rest)
+    (directory / file_name_for(directory)).write_bytes(struct.pack("=8sI", b"cfescal1", zlib.crc32(rest)) + rest)
 
 
 @pytest.mark.parametrize("clocks", [(-(2**63), -(2**63)), (2**63 - 1, 2**63 - 1), (-(2**63), 2**63 - 1)])
 @pytest.mark.parametrize("now", [0, (1 << 62) - 1])
-def test_no_clock_in_a_forged_file_is_too_large_to_be_counted_with(
-    directory: Path, clocks: tuple[int, int], now: int
-) -> None:
+def test_extreme_clock_values_in_a_forged_file_are_handled(directory: Path, clocks: tuple[int, int], now: int) -> None:
     take(count_in(directory))
     write(directory, now, [], clocks=clocks)
     for _ in range(2):
         assert take(count_in(directory)) == 0
-    assert count_in(directory).file is None or used_up(count_in(directory)) > 0
+    assert count_in(directory).file is None or use_up(count_in(directory)) > 0
 
 
-def test_calls_that_killed_processes_have_reserved_stop_the_others_for_minutes_at_most(directory: Path) -> None:
+def test_calls_reserved_by_killed_processes_delay_others_by_minutes_at_most(directory: Path) -> None:
     clock = FakeClock()
     count = count_in(directory, clock)
-    # Each of them would wait for a day.
+    # Each call would wait up to a day.
     waits = [take(count, 86_400) for _ in range(4 * QUOTA)]
     assert max(waits) <= 600 + 305
     clock.advance(1000)
-    assert used_up(count_in(directory, clock)) == QUOTA - 1
+    assert use_up(count_in(directory, clock)) == QUOTA - 1
 
 
 def test_a_quota_from_a_header_expires_with_its_calls(directory: Path) -> None:
     clock = FakeClock()
     assert count_in(directory, clock).take(share=0.8, spaced=False, most_wait=0, quota=2) == 0
-    assert used_up(count_in(directory, clock)) == 0
+    assert use_up(count_in(directory, clock)) == 0
     clock.advance(310)
-    assert used_up(count_in(directory, clock)) == QUOTA - 1
+    assert use_up(count_in(directory, clock)) == QUOTA - 1
 
 
-def a_link(path: Path) -> None:
+def make_symbolic_link(path: Path) -> None:
     path.symlink_to(path.with_name("target"))
 
 
-def a_second_name(path: Path) -> None:
+def make_hard_link(path: Path) -> None:
     path.hardlink_to(path.with_name("target"))
 
 
-def open_to_others(path: Path) -> None:
+def make_world_writable(path: Path) -> None:
     path.write_bytes(b"")
     path.chmod(0o666)
 
 
-@pytest.mark.parametrize("obstacle", [a_link, a_second_name, open_to_others, Path.mkdir, os.mkfifo])
-def test_a_file_that_cannot_be_trusted_is_left_alone_and_the_process_counts(
+@pytest.mark.parametrize("obstacle", [make_symbolic_link, make_hard_link, make_world_writable, Path.mkdir, os.mkfifo])
+def test_an_untrusted_file_is_left_alone_and_the_process_counts_in_memory(
     directory: Path, obstacle: Callable[[Path], None]
 ) -> None:
     target = directory / "target"
     target.write_text("something else")
-    obstacle(directory / name_in(directory))
+    obstacle(directory / file_name_for(directory))
     count = count_in(directory)
-    assert used_up(count) == QUOTA - 1
+    assert use_up(count) == QUOTA - 1
     assert target.read_text() == "something else"
 
 
 @pytest.mark.parametrize("place", ["missing/deep", "file/below", "relative"])
-def test_where_no_file_can_be_kept_the_connections_of_a_process_count_together(
+def test_without_a_file_the_connections_of_a_process_share_one_count(
     directory: Path, place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (directory / "file").write_text("")
     directory.chmod(0o777)
     setting = place if place == "relative" else str(directory / place)
     clock = FakeClock()
-    one, other = (CallCount(clock, name_in(directory), setting) for _ in range(2))
-    assert used_up(one) + used_up(other) == QUOTA - 1
+    one, other = (CallCount(clock, file_name_for(directory), setting) for _ in range(2))
+    assert use_up(one) + use_up(other) == QUOTA - 1
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_a_process_that_was_stopped_with_the_lock_stops_no_other(directory: Path) -> None:
+def test_a_stopped_process_that_holds_the_lock_does_not_block_others(directory: Path) -> None:
     take(count_in(directory))
-    with (directory / name_in(directory)).open("rb") as held:
+    with (directory / file_name_for(directory)).open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         count = count_in(directory)
         began = time.monotonic()
-        assert used_up(count) == QUOTA - 1
+        assert use_up(count) == QUOTA - 1
         assert time.monotonic() - began < 5
 
 
@@ -315,7 +313,7 @@ def test_unused_counts_are_deleted(directory: Path) -> None:
         os.utime(path, (1, 1))
     take(count_in(directory))
     assert {path.name for path in directory.iterdir()} == {
-        name_in(directory),
+        file_name_for(directory),
         recent.name,
         *(path.name for path in kept),
     }
@@ -325,7 +323,7 @@ def connection(**changes: str) -> Connection:
     return Connection.checked({"account_id": ACCOUNT, "api_token": TOKEN, **changes})
 
 
-def test_the_files_name_and_content_do_not_show_the_token_and_differ_by_token_and_service(directory: Path) -> None:
+def test_the_file_hides_the_token_and_differs_by_token_and_service(directory: Path) -> None:
     for changes in (
         {},
         {"account_id": "b" * 32},
@@ -336,7 +334,7 @@ def test_the_files_name_and_content_do_not_show_the_token_and_differ_by_token_an
     ):
         take(shared_count(connection(state_directory=str(directory), **changes), FakeClock()))
     files = list(directory.iterdir())
-    # One user's token has one budget, for all accounts.
+    # A token has one budget for all accounts.
     assert len(files) == 4
     for path in files:
         assert TOKEN not in path.name
@@ -350,7 +348,7 @@ def test_a_call_that_the_count_refuses_is_not_sent(
     api = connect(sandbox, state_directory=str(directory))
     list(api.list_jobs())
     before = dict(sandbox.state.truth()["calls"])
-    assert used_up(shared_count(api.connection, api.clock)) == QUOTA - 1 - sum(before.values())
+    assert use_up(shared_count(api.connection, api.clock)) == QUOTA - 1 - sum(before.values())
     with pytest.raises(RateLimited) as caught:
         list(api.list_jobs())
     assert 300 <= (caught.value.retry_after_seconds or 0) <= 306
@@ -359,7 +357,7 @@ def test_a_call_that_the_count_refuses_is_not_sent(
     assert sandbox.state.truth()["calls"] == before
 
 
-def test_counting_costs_next_to_nothing(directory: Path) -> None:
+def test_counting_a_call_takes_less_than_a_millisecond(directory: Path) -> None:
     count = count_in(directory)
     for _ in range(900):
         take(count)
@@ -368,5 +366,5 @@ def test_counting_costs_next_to_nothing(directory: Path) -> None:
         began = time.perf_counter()
         take(count)
         spent.append(time.perf_counter() - began)
-    # About 60 microseconds; the rest is for a machine that is busy.
+    # It takes about 60 microseconds; the rest is allowance for a busy machine.
     assert statistics.median(spent) < 0.001

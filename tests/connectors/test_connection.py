@@ -21,7 +21,7 @@ def read(**changes: str) -> Connection:
     return Connection.from_environment({**GOOD, **changes})
 
 
-def test_token_and_account_are_all_that_is_needed() -> None:
+def test_token_and_account_are_the_only_required_settings() -> None:
     connection = read()
     assert connection.base_url == "https://api.cloudflare.com/client/v4"
     assert connection.auth_headers() == {"Authorization": f"Bearer {SECRET}"}
@@ -45,7 +45,7 @@ def test_a_setting_given_twice_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe", b"x" * 70_000])
-def test_a_secret_file_that_is_missing_empty_huge_or_no_text_is_named(tmp_path: Path, content: bytes | None) -> None:
+def test_an_unusable_secret_file_is_named(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
@@ -53,7 +53,7 @@ def test_a_secret_file_that_is_missing_empty_huge_or_no_text_is_named(tmp_path: 
         Connection.from_environment({"CLOUDFLARE_API_TOKEN_FILE": str(path), "CLOUDFLARE_ACCOUNT_ID": ACCOUNT})
 
 
-def test_no_credentials_is_an_authentication_failure_that_says_what_to_set() -> None:
+def test_missing_credentials_are_an_authentication_failure_that_names_the_setting() -> None:
     with pytest.raises(AuthenticationFailed) as caught:
         Connection.from_environment({"CLOUDFLARE_ACCOUNT_ID": ACCOUNT})
     assert caught.value.exit_code == 4
@@ -83,7 +83,7 @@ def test_no_credentials_is_an_authentication_failure_that_says_what_to_set() -> 
         ("CFES_RATE_SHARE", "2"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named_and_its_value_is_not(variable: str, value: str) -> None:
+def test_an_invalid_setting_is_named_without_its_value(variable: str, value: str) -> None:
     environment = {**GOOD, variable: value}
     if variable == "CLOUDFLARE_API_KEY":
         del environment["CLOUDFLARE_API_TOKEN"]
@@ -96,17 +96,17 @@ def test_a_setting_that_cannot_be_used_is_named_and_its_value_is_not(variable: s
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "problem"),
     [
         ("CFES_PLAN_KEY", "short", "has fewer than 32 characters; `cfes policy init DIR` creates a key"),
         ("CFES_PLAN_KEY", "k" * 4097, "has more than 4096 characters"),
         ("CFES_READ_ONLY", "maybe", "must be true or false"),
     ],
 )
-def test_a_settings_error_names_the_fix(variable: str, value: str, said: str) -> None:
+def test_a_settings_error_names_the_fix(variable: str, value: str, problem: str) -> None:
     with pytest.raises(ConnectionSettingsError) as caught:
         Connection.from_environment({**GOOD, variable: value})
-    assert str(caught.value) == f"{variable}: {said}"
+    assert str(caught.value) == f"{variable}: {problem}"
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.10", "[::1]"])
@@ -119,13 +119,13 @@ def test_a_missing_account_is_named() -> None:
         Connection.from_environment({"CLOUDFLARE_API_TOKEN": SECRET})
 
 
-def test_secrets_show_in_no_repr_and_in_no_dump() -> None:
+def test_no_repr_and_no_dump_shows_a_secret() -> None:
     connection = read()
     for shown in (repr(connection), str(connection), str(connection.model_dump()), connection.model_dump_json()):
         assert SECRET not in shown
 
 
-def test_a_proxy_or_certificate_setting_that_cannot_be_used_is_an_error_without_its_value(
+def test_an_invalid_proxy_or_certificate_setting_is_an_error_without_its_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "nonsense://user:proxy-password@proxy")
@@ -138,7 +138,7 @@ def test_a_proxy_or_certificate_setting_that_cannot_be_used_is_an_error_without_
         EmailSecurity(read())
 
 
-def test_a_loopback_service_is_called_directly_whatever_proxy_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loopback_service_is_called_without_the_configured_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
     with (

@@ -45,7 +45,7 @@ def shown(message: Any) -> dict[str, Any]:
 
 
 @given(st.lists(MESSAGES, max_size=3))
-def test_the_fields_that_are_counted_are_those_of_the_message_in_full(items: list[dict[str, Any]]) -> None:
+def test_the_fast_parse_gives_the_same_fields_as_the_full_parse(items: list[dict[str, Any]]) -> None:
     in_full = details_of(json.loads(page(items))["result"])
     assert in_full is not None
     for text in (page(items), json.dumps(json.loads(page(items)), ensure_ascii=False).encode()):
@@ -73,11 +73,11 @@ def test_the_fields_that_are_counted_are_those_of_the_message_in_full(items: lis
         b'{"success":true,"result":[{"id":"1","findings":' + b"[" * 100_000,
     ],
 )
-def test_a_page_that_is_not_as_usual_is_read_in_full(text: bytes) -> None:
+def test_an_unusual_page_needs_a_full_parse(text: bytes) -> None:
     assert found_envelope(text) is None
 
 
-def test_what_was_read_in_full_is_checked_as_ever() -> None:
+def test_a_full_parse_validates_each_message() -> None:
     items = replace_surrogates_in([{"id": "1", "subject": "half \ud83d of a pair"}])
     [message] = messages_of(items) or []
     assert message.subject == "half \N{REPLACEMENT CHARACTER} of a pair"

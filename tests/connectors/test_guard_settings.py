@@ -27,7 +27,7 @@ GUARDS = sorted(VARIABLES.values())
 EMPTY = ["", " ", "\t", "\n", " \r\n ", "\u00a0", "\u2003", "\u3000"]
 
 
-def test_the_metadata_marks_the_guards_for_every_platform() -> None:
+def test_the_schema_marks_the_guard_settings() -> None:
     properties = Connection.model_json_schema()["properties"]
     marked = {name for name, schema in properties.items() if schema.get("guard")}
     assert set(VALUES) == marked
@@ -35,7 +35,7 @@ def test_the_metadata_marks_the_guards_for_every_platform() -> None:
 
 @pytest.mark.parametrize("suffix", ["", "_FILE"])
 @pytest.mark.parametrize("variable", GUARDS)
-def test_a_guard_that_is_set_and_empty_is_an_error_that_names_it_and_the_fix(variable: str, suffix: str) -> None:
+def test_an_empty_guard_setting_is_an_error_that_names_the_fix(variable: str, suffix: str) -> None:
     for value in EMPTY:
         with pytest.raises(ConnectionSettingsError) as caught:
             Connection.from_environment({**GOOD, variable + suffix: value})
@@ -45,7 +45,7 @@ def test_a_guard_that_is_set_and_empty_is_an_error_that_names_it_and_the_fix(var
 
 
 @pytest.mark.parametrize("variable", GUARDS)
-def test_a_good_value_beside_an_empty_one_does_not_hide_it(variable: str, tmp_path: Path) -> None:
+def test_a_valid_value_does_not_hide_an_empty_one(variable: str, tmp_path: Path) -> None:
     field = next(name for name, found in VARIABLES.items() if found == variable)
     (tmp_path / "value").write_text(VALUES[field])
     for pair in (
@@ -58,21 +58,21 @@ def test_a_good_value_beside_an_empty_one_does_not_hide_it(variable: str, tmp_pa
 
 @pytest.mark.parametrize("content", ["", "\n", " \t\n"])
 @pytest.mark.parametrize("variable", GUARDS)
-def test_a_file_that_is_empty_is_an_error(variable: str, content: str, tmp_path: Path) -> None:
+def test_an_empty_file_is_an_error(variable: str, content: str, tmp_path: Path) -> None:
     (tmp_path / "value").write_text(content)
     with pytest.raises(ConnectionSettingsError, match=f"{variable}_FILE: the file is empty"):
         Connection.from_environment({**GOOD, f"{variable}_FILE": str(tmp_path / "value")})
 
 
 @pytest.mark.parametrize("field", VALUES)
-def test_a_platform_that_passes_empty_text_for_an_unset_field_gets_the_error_too(field: str) -> None:
+def test_empty_text_from_a_platform_is_an_error(field: str) -> None:
     given: dict[str, object] = {"account_id": ACCOUNT, "api_token": TOKEN}
     for empty in (*EMPTY, *([SecretStr("")] if field == "plan_key" else [])):
         with pytest.raises(ConnectionSettingsError, match=f"{VARIABLES[field]}: is set but empty: unset it"):
             Connection.checked({**given, field: empty})
 
 
-def test_a_guard_that_is_not_set_is_none_and_the_other_settings_may_be_empty() -> None:
+def test_an_unset_guard_is_none_and_other_settings_may_be_empty() -> None:
     others = {name: "" for name in environment_variables().values() if name not in [*GUARDS, *GOOD]}
     assert Connection.from_environment({**GOOD, **others}) == Connection.from_environment(GOOD)
 
@@ -88,7 +88,7 @@ def test_white_space_around_a_guard_is_refused(field: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["flase", "nope", "0x0", "none", "null", "-", "''", "2", "no!", "\u200b"])
-def test_a_misspelt_switch_does_not_count_as_off(value: str) -> None:
+def test_a_misspelled_switch_is_an_error(value: str) -> None:
     with pytest.raises(ConnectionSettingsError, match="CFES_READ_ONLY"):
         Connection.from_environment({**GOOD, "CFES_READ_ONLY": value})
 
@@ -96,11 +96,11 @@ def test_a_misspelt_switch_does_not_count_as_off(value: str) -> None:
 @pytest.mark.parametrize(
     ("value", "on"), [("1", True), ("true", True), ("YES", True), ("on", True), ("0", False), ("Off", False)]
 )
-def test_a_switch_is_on_or_off_as_it_says(value: str, on: bool) -> None:
+def test_a_switch_accepts_the_usual_words(value: str, on: bool) -> None:
     assert Connection.from_environment({**GOOD, "CFES_READ_ONLY": value}).read_only is on
 
 
-def test_one_setting_read_by_itself_follows_the_same_rule() -> None:
+def test_read_setting_follows_the_same_rule() -> None:
     with pytest.raises(ConnectionSettingsError, match="CFES_POLICY is set but empty"):
         read_setting({"CFES_POLICY": ""}, "CFES_POLICY")
     assert read_setting({}, "CFES_POLICY") is None

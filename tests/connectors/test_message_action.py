@@ -1,4 +1,4 @@
-"""Reading one message and its action log: tolerant of what is missing, bounded where the log does not end."""
+"""Reading one message and its action log: missing fields are accepted, an endless log is an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ONE = "4Njp3P0STMz2c02Q-2024-01-05T10:00:00-12345678"
 ENTRY = {"operation": "MOVE"}
 
 
-def test_an_entry_needs_no_more_than_its_operation() -> None:
+def test_a_log_entry_needs_only_its_operation() -> None:
     odd: dict[str, Any] = {
         "operation": "RECALL",
         "success": None,
@@ -31,17 +31,17 @@ def test_an_entry_needs_no_more_than_its_operation() -> None:
     ({}, [1]), (None, [1]), ({"per_page": 1000, "total_count": 0}, [1]),
     ({"total_count": 3}, [1, 2]), ({"per_page": 2}, [2, 1]), ({"total_count": 3, "per_page": 2}, [2, 1]),
 ])  # fmt: skip
-def test_a_log_is_read_to_its_end_with_no_call_too_many(info: Any, pages: list[int]) -> None:
+def test_a_log_is_read_completely_without_extra_calls(info: Any, pages: list[int]) -> None:
     more = {} if info is None else {"result_info": info}
     answers = [ok([{**ENTRY, "status": f"{page} {n}"} for n in range(size)], **more) for page, size in enumerate(pages)]
     script = Scripted(*answers)
     with connected(script) as api:
         assert len(api.message_actions(ONE)) == sum(pages)
-    asked = [dict(request.url.params) for request in script.requests]
-    assert asked == [{"page": str(page), "per_page": "1000"} for page in range(1, len(pages) + 1)]
+    queries = [dict(request.url.params) for request in script.requests]
+    assert queries == [{"page": str(page), "per_page": "1000"} for page in range(1, len(pages) + 1)]
 
 
-def test_a_service_that_ignores_the_page_number_is_asked_twice() -> None:
+def test_a_service_that_ignores_the_page_number_is_called_twice() -> None:
     script = Scripted(*[ok([ENTRY] * 20, result_info={"per_page": 20, "total_count": 30})] * 5)
     with connected(script) as api:
         assert len(api.message_actions(ONE)) == 20
@@ -57,12 +57,12 @@ def test_a_log_without_end_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("result", [None, {}, "x", [None], [{}], [{"operation": ""}], [{**ENTRY, "success": "yes"}]])
-def test_a_log_that_cannot_be_read_names_what_does_not_fit(result: Any) -> None:
+def test_an_invalid_action_log_is_reported(result: Any) -> None:
     with connected(Scripted(ok(result))) as api, pytest.raises(UnexpectedAnswer, match="action log"):
         api.message_actions(ONE)
 
 
-def test_a_message_is_found_by_its_id_in_the_store_that_was_asked_for() -> None:
+def test_a_message_is_read_by_its_id_from_the_requested_store() -> None:
     script = Scripted(ok({"id": ONE}), ok({"id": ONE}), refused(404, message="Message not found"), ok({"id": "other"}))
     with connected(script) as api:
         api.get_message(ONE)

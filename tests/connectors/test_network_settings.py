@@ -22,11 +22,11 @@ TLS = Path(__file__).parent / "loopback_tls"
 
 
 class Listener:
-    """Accepts connections one after another, keeps each one's first bytes, and answers with `answer`."""
+    """Accepts connections one by one, records the first bytes of each, and sends `answer`."""
 
     def __init__(self, answer: bytes, context: ssl.SSLContext | None = None) -> None:
-        self.heard: list[bytes] = []
-        self.typed_answer = answer
+        self.received: list[bytes] = []
+        self.answer_bytes = answer
         self._context = context
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
@@ -42,8 +42,8 @@ class Listener:
             try:
                 plain.settimeout(5)
                 with self._context.wrap_socket(plain, server_side=True) if self._context else plain as connection:
-                    self.heard.append(connection.recv(65_536))
-                    connection.sendall(self.typed_answer)
+                    self.received.append(connection.recv(65_536))
+                    connection.sendall(self.answer_bytes)
             except OSError:
                 continue
 
@@ -67,27 +67,27 @@ def connected(base_url: str) -> EmailSecurity:
     return EmailSecurity(Connection.checked(settings))
 
 
-def test_https_goes_through_the_proxy_as_a_tunnel_that_never_sees_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_https_uses_a_proxy_tunnel_that_does_not_see_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with connected("https://api.service.example/client/v4") as api, pytest.raises(NotReceived, match="ProxyError"):
             api.get_job(JOB_ID)
-        assert proxy.heard[0].startswith(b"CONNECT api.service.example:443 HTTP/1.1")
-        assert TOKEN.encode() not in b"".join(proxy.heard)
+        assert proxy.received[0].startswith(b"CONNECT api.service.example:443 HTTP/1.1")
+        assert TOKEN.encode() not in b"".join(proxy.received)
 
 
-def test_no_proxy_is_an_exception_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_in_no_proxy_is_called_directly(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(b"") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("NO_PROXY", "service.invalid")
         with connected("https://service.invalid/client/v4") as api, pytest.raises(NotReceived, match="ConnectError"):
             api.get_job(JOB_ID)
-        assert proxy.heard == []
+        assert proxy.received == []
 
 
 @pytest.fixture
 def https_service() -> Iterator[Listener]:
-    """A service on loopback whose certificate nobody has signed."""
+    """A service on loopback with a self-signed certificate."""
     import json  # noqa: PLC0415
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -97,21 +97,21 @@ def https_service() -> Iterator[Listener]:
         yield service
 
 
-def test_a_certificate_that_nobody_signed_is_refused_before_the_token_is_sent(https_service: Listener) -> None:
+def test_a_self_signed_certificate_is_refused_before_the_token_is_sent(https_service: Listener) -> None:
     url = f"https://127.0.0.1:{https_service.port}/client/v4"
     with connected(url) as api, pytest.raises(NotReceived, match="certificate") as caught:
         api.get_job(JOB_ID)
     assert "SSL_CERT_FILE" in caught.value.help
-    assert https_service.heard == []
+    assert https_service.received == []
 
 
-def test_ssl_cert_file_makes_an_own_authority_known(https_service: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ssl_cert_file_adds_a_certificate_authority(https_service: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "certificate.pem"))
     with connected(f"https://127.0.0.1:{https_service.port}/client/v4") as api:
         assert api.get_job(JOB_ID).job_id == JOB_ID
 
 
-def hashed(directory: Path, *names: str) -> Path:
+def write_certificates(directory: Path, *names: str) -> Path:
     directory.mkdir()
     for name in names:
         (directory / name).write_bytes((TLS / "certificate.pem").read_bytes())
@@ -128,19 +128,17 @@ def hash_name() -> str:
     return f"{shown.stdout.strip()}.0"
 
 
-def test_ssl_cert_dir_makes_an_own_authority_known(
+def test_ssl_cert_dir_adds_a_certificate_authority(
     https_service: Listener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    several = f"{hashed(tmp_path / 'none')}{os.pathsep}{hashed(tmp_path / 'one', hash_name())}"
+    several = f"{write_certificates(tmp_path / 'none')}{os.pathsep}{write_certificates(tmp_path / 'one', hash_name())}"
     monkeypatch.setenv("SSL_CERT_DIR", several)
     with connected(f"https://127.0.0.1:{https_service.port}/client/v4") as api:
         assert api.get_job(JOB_ID).job_id == JOB_ID
 
 
 @pytest.mark.parametrize("kind", ["missing", "garbage", "empty", "a key", "a directory", "not allowed"])
-def test_an_ssl_cert_file_that_cannot_be_used_is_named(
-    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_unusable_ssl_cert_file_is_named(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     if kind == "a directory":
         path.mkdir()
@@ -156,19 +154,17 @@ def test_an_ssl_cert_file_that_cannot_be_used_is_named(
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "a file", "names without hashes"])
-def test_an_ssl_cert_dir_that_cannot_be_used_is_named_instead_of_accepting_no_certificate(
-    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_unusable_ssl_cert_dir_is_named(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "certs"
     if kind == "a file":
         path.write_bytes(b"")
     elif kind != "missing":
-        hashed(path, *(["ca.pem"] if kind == "names without hashes" else []))
+        write_certificates(path, *(["ca.pem"] if kind == "names without hashes" else []))
     monkeypatch.setenv("SSL_CERT_DIR", str(path))
     with pytest.raises(ConnectionSettingsError, match=r"^SSL_CERT_DIR: "):
         connected("https://service.example/client/v4")
 
 
-def test_certificates_that_no_call_needs_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_ssl_cert_file_is_ignored_for_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     connected("http://127.0.0.1:9/client/v4").close()

@@ -20,13 +20,13 @@ def memory_of(view: memoryview) -> object:
     return memory
 
 
-def test_a_body_is_its_chunks() -> None:
+def test_a_body_is_joined_from_its_chunks() -> None:
     assert bytes(PageBuffers(2).fill([b"abc", b"", b"de"])) == b"abcde"
     assert bytes(PageBuffers(2).fill([])) == b""
 
 
 @pytest.mark.parametrize("size", [USUAL_PAGE_BYTES - 1, USUAL_PAGE_BYTES, USUAL_PAGE_BYTES + 1, 3 * USUAL_PAGE_BYTES])
-def test_a_body_of_any_size_is_whole(size: int) -> None:
+def test_a_body_of_any_size_is_complete(size: int) -> None:
     body = bytes(range(251)) * (size // 251 + 1)
     chunks = (body[place : min(place + 70_001, size)] for place in range(0, size, 70_001))
     assert bytes(PageBuffers(2).fill(chunks)) == body[:size]
@@ -42,7 +42,7 @@ def test_memory_without_views_is_reused() -> None:
     assert bytes(second) == b"2nd"
 
 
-def test_a_part_of_a_body_keeps_its_memory() -> None:
+def test_memory_with_a_view_is_not_reused() -> None:
     buffers = PageBuffers(1)
     page = buffers.fill([b'{"a": [1, 2]}'])
     part = page[6:12]
@@ -54,7 +54,7 @@ def test_a_part_of_a_body_keeps_its_memory() -> None:
     assert [bytes(view) for view in later] == [b"x" * 20] * 3
 
 
-def test_a_body_that_breaks_off_gives_its_memory_back() -> None:
+def test_an_aborted_body_releases_its_memory() -> None:
     def broken() -> Iterator[bytes]:
         yield b"half"
         raise ConnectionResetError
@@ -80,7 +80,7 @@ def test_threads_never_share_memory() -> None:
         assert all(pool.map(fill, range(8)))
 
 
-def test_no_more_memory_is_kept_than_asked_for() -> None:
+def test_no_more_buffers_are_kept_than_configured() -> None:
     buffers = PageBuffers(2)
     first = [buffers.fill([b"x"]) for _ in range(5)]
     memories = [memory_of(view) for view in first]

@@ -38,8 +38,8 @@ def read(
     return found
 
 
-def test_so_many_pages_are_under_way_at_once_and_come_in_order() -> None:
-    # Nobody passes the barrier alone: it breaks, and with it the test, unless four are there at once.
+def test_pages_are_fetched_in_parallel_and_returned_in_order() -> None:
+    # The barrier breaks, and the test fails, unless four fetches run at once.
     together = threading.Barrier(4)
 
     def attempt(position: Position) -> Page:
@@ -49,18 +49,18 @@ def test_so_many_pages_are_under_way_at_once_and_come_in_order() -> None:
     assert read(page, attempt) == [str(number) for number in range(TOTAL)]
 
 
-def test_no_page_is_fetched_twice_or_behind_the_last() -> None:
-    asked: Counter[int] = Counter()
+def test_no_page_is_fetched_twice_or_after_the_last() -> None:
+    calls: Counter[int] = Counter()
 
     def counted(position: Position) -> Page:
-        asked[position.page] += 1
+        calls[position.page] += 1
         return page(position)
 
     read(counted, counted, width=8)
-    assert asked == Counter(range(1, 14))
+    assert calls == Counter(range(1, 14))
 
 
-def test_a_page_that_did_not_come_at_the_first_try_takes_no_memory_behind_its_last_use() -> None:
+def test_a_page_fetched_again_is_freed_after_its_last_use() -> None:
     class Items(list[str]):
         """A list that can be watched."""
 
@@ -79,8 +79,8 @@ def test_a_page_that_did_not_come_at_the_first_try_takes_no_memory_behind_its_la
         gc.enable()
 
 
-def test_what_did_not_come_at_the_first_try_is_fetched_in_its_turn() -> None:
-    patient: list[int] = []
+def test_a_page_whose_prefetch_failed_is_fetched_when_due() -> None:
+    fetched_when_due: list[int] = []
 
     def attempt(position: Position) -> Page:
         if position.page % 3 == 0:
@@ -88,11 +88,11 @@ def test_what_did_not_come_at_the_first_try_is_fetched_in_its_turn() -> None:
         return page(position)
 
     def fetch(position: Position) -> Page:
-        patient.append(position.page)
+        fetched_when_due.append(position.page)
         return page(position)
 
     assert len(read(fetch, attempt)) == TOTAL
-    assert patient == [1, 3, 6, 9, 12]
+    assert fetched_when_due == [1, 3, 6, 9, 12]
 
 
 def test_an_error_is_raised_when_its_page_is_due() -> None:
@@ -108,11 +108,11 @@ def test_an_error_is_raised_when_its_page_is_due() -> None:
     assert len(found) == 4 * LARGEST_PAGE
 
 
-def test_the_next_pages_are_fetched_beside_the_first() -> None:
+def test_the_next_pages_are_fetched_together_with_the_first() -> None:
     others = threading.Barrier(5)
 
     def fetch(position: Position) -> Page:
-        # The first page comes only when four others were asked for too.
+        # The first page arrives only after four others are requested.
         others.wait(timeout=20)
         return page(position)
 
@@ -134,16 +134,16 @@ def test_a_listing_with_cursors_is_read_page_by_page() -> None:
 
     def attempt(position: Position) -> Page:
         ahead.append(position.page)
-        # Of no use: by number another page stands there.
+        # Useless: the page with this number has other rows.
         return Page(["another"], None)
 
     assert read(fetch, attempt) == [str(number) for number in range(TOTAL)]
-    # Only those beside the first page, which were asked for before its cursor was known.
+    # Only the pages that were requested before the first cursor was known.
     assert sorted(ahead) == [2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("total", [0, 5, LARGEST_PAGE])
-def test_where_one_page_is_all_nothing_is_fetched_ahead(total: int) -> None:
+def test_nothing_is_prefetched_for_a_single_page(total: int) -> None:
     def attempt(position: Position) -> Page:
         raise AssertionError(f"page {position.page} was fetched ahead")
 
@@ -151,57 +151,57 @@ def test_where_one_page_is_all_nothing_is_fetched_ahead(total: int) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 8, 32])
-def test_a_service_that_gives_one_page_for_every_number_costs_few_calls(width: int) -> None:
-    asked: Counter[int] = Counter()
+def test_a_service_that_repeats_one_page_costs_few_calls(width: int) -> None:
+    calls: Counter[int] = Counter()
 
     def same(position: Position) -> Page:
-        asked[position.page] += 1
+        calls[position.page] += 1
         return page(Position(1))
 
     with pytest.raises(ListingRepeats):
         read(same, same, width=width)
-    # Three pages tell; five more would be too many.
-    assert len(asked) <= 5
+    # Three pages are enough to detect it; a few may be prefetched.
+    assert len(calls) <= 5
 
 
 @pytest.mark.parametrize("width", [1, 2])
-def test_behind_two_empty_pages_no_other_one_is_fetched(width: int) -> None:
-    asked: Counter[int] = Counter()
+def test_no_page_is_fetched_after_two_empty_pages(width: int) -> None:
+    calls: Counter[int] = Counter()
 
     def counted(position: Position) -> Page:
-        asked[position.page] += 1
+        calls[position.page] += 1
         return page(position, 3 * LARGEST_PAGE)
 
     with Ahead(counted, counted, last_page=lambda: 100, width=width) as ahead:
         pages = list(sweep(ahead, enough=lambda: False, identities=lambda items: items, judged=ahead.judge))
     assert [len(one.items) for one, _ in pages] == [1000, 1000, 1000, 0, 0]
-    assert asked == Counter(range(1, 6))
+    assert calls == Counter(range(1, 6))
 
 
 @pytest.mark.parametrize("width", [1, 2, 8])
 @pytest.mark.parametrize("hole", [2, 3, 12])
-def test_an_empty_page_in_the_middle_hides_no_page_behind_it(hole: int, width: int) -> None:
-    asked: Counter[int] = Counter()
+def test_an_empty_page_in_the_middle_does_not_end_the_listing(hole: int, width: int) -> None:
+    calls: Counter[int] = Counter()
 
     def counted(position: Position) -> Page:
-        asked[position.page] += 1
+        calls[position.page] += 1
         return Page([], None) if position.page == hole else page(position)
 
     with Ahead(counted, counted, last_page=lambda: 13, width=width) as ahead:
         pages = list(sweep(ahead, enough=lambda: False, identities=lambda items: items, judged=ahead.judge))
     shown = {row for one, _ in pages for row in one.items}
     assert shown == {str(number) for number in range(TOTAL) if number // LARGEST_PAGE != hole - 1}
-    assert set(asked.values()) == {1}
+    assert set(calls.values()) == {1}
 
 
-def test_no_page_ahead_where_it_is_set_to_none() -> None:
+def test_a_width_of_zero_turns_prefetching_off() -> None:
     def attempt(position: Position) -> Page:
         raise AssertionError(f"page {position.page} was fetched ahead")
 
     assert len(read(page, attempt, width=0)) == TOTAL
 
 
-def test_a_page_that_hangs_keeps_no_process_from_ending() -> None:
+def test_a_hanging_prefetch_does_not_keep_the_process_alive() -> None:
     code = """
 import threading
 from connectors.paging.read_ahead import Ahead

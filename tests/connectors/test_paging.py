@@ -17,10 +17,10 @@ class Listing:
         self.pages = pages
         self.cursors = cursors or {}
         self.first_cursor: str | None = None
-        self.asked: list[Position] = []
+        self.requested: list[Position] = []
 
     def __call__(self, position: Position) -> Page:
-        self.asked.append(position)
+        self.requested.append(position)
         if position.cursor is not None and position.cursor in self.cursors:
             return Page(*self.cursors[position.cursor])
         number = 1 if position.cursor is not None else position.page
@@ -45,25 +45,25 @@ def pages(total: int, size: int = LARGEST_PAGE) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("total", [0, 1, 999, 1000, 1001, 2500])
-@pytest.mark.parametrize("told", [True, False])
-def test_every_row_is_read_whatever_the_total(total: int, told: bool) -> None:
-    assert read(Listing(pages(total)), total if told else None) == list(range(total))
+@pytest.mark.parametrize("has_counter", [True, False])
+def test_every_row_is_read_for_any_total(total: int, has_counter: bool) -> None:
+    assert read(Listing(pages(total)), total if has_counter else None) == list(range(total))
 
 
 def test_with_counters_a_short_listing_costs_one_call() -> None:
     listing = Listing(pages(20))
     read(listing, 20)
-    assert len(listing.asked) == 1
+    assert len(listing.requested) == 1
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_an_empty_page_in_the_middle_is_not_the_end(told: bool) -> None:
+@pytest.mark.parametrize("has_counter", [True, False])
+def test_an_empty_page_in_the_middle_is_not_the_end(has_counter: bool) -> None:
     holed = pages(2500)
     holed.insert(1, [])
-    assert read(Listing(holed), 2500 if told else None) == list(range(2500))
+    assert read(Listing(holed), 2500 if has_counter else None) == list(range(2500))
 
 
-def test_pages_smaller_than_asked_for_are_not_the_end() -> None:
+def test_short_pages_are_not_the_end() -> None:
     assert read(Listing(pages(1234, size=100))) == list(range(1234))
 
 
@@ -71,22 +71,22 @@ def test_a_cursor_is_followed_to_its_end() -> None:
     listing = Listing([[1, 2]], {"a": ([3, 4], "b"), "b": ([5], None)})
     listing.first_cursor = "a"
     assert read(listing, 5) == [1, 2, 3, 4, 5]
-    assert [p.cursor for p in listing.asked] == [None, "a", "b"]
+    assert [p.cursor for p in listing.requested] == [None, "a", "b"]
 
 
-def test_a_cursor_that_leads_to_the_same_page_again_is_dropped_for_page_numbers() -> None:
+def test_a_cursor_that_repeats_a_page_is_replaced_by_page_numbers() -> None:
     listing = Listing(pages(2500))
     listing.first_cursor = "ignored by the service"
     assert read(listing, 2500) == list(range(2500))
 
 
-def test_rows_that_never_come_do_not_keep_the_reader_forever() -> None:
+def test_missing_rows_do_not_keep_the_reader_waiting() -> None:
     listing = Listing(pages(1500))
     assert read(listing, 2000) == list(range(1500))
-    assert len(listing.asked) <= 4
+    assert len(listing.requested) <= 4
 
 
-def test_a_listing_without_end_is_given_up() -> None:
+def test_an_endless_listing_is_an_error() -> None:
     def endless(position: Position) -> Page:
         return Page([position.page], f"cursor-{position.page}")
 
@@ -99,7 +99,7 @@ def test_one_pass_costs_less_than_the_rate_budget() -> None:
     assert BOUNDS.pages < 1200
 
 
-def test_reading_goes_on_where_it_stopped() -> None:
+def test_reading_resumes_at_a_position() -> None:
     listing = Listing(pages(2500))
     position = Position(page=3)
     rows = [
@@ -109,34 +109,34 @@ def test_reading_goes_on_where_it_stopped() -> None:
 
 
 @pytest.mark.parametrize("envelope", [{}, {"result": None}, {"result": {}}, {"result": "x"}])
-def test_a_page_without_a_list_is_named(envelope: dict[str, object]) -> None:
+def test_a_page_without_a_list_is_an_error(envelope: dict[str, object]) -> None:
     with pytest.raises(UnexpectedAnswer, match="field result"):
         Page.read(envelope, "the list")
 
 
-def test_cursors_that_go_round_in_a_circle_are_dropped_for_page_numbers() -> None:
+def test_circular_cursors_are_replaced_by_page_numbers() -> None:
     listing = Listing(pages(2500), {"a": (list(range(1000, 1900)), "b"), "b": (list(range(1900, 2000)), "a")})
     listing.first_cursor = "a"
     assert sorted(read(listing, 2500)) == list(range(2500))
-    assert len(listing.asked) < 12
+    assert len(listing.requested) < 12
 
 
-def test_empty_pages_with_ever_new_cursors_are_not_followed_forever() -> None:
-    asked = 0
+def test_empty_pages_with_new_cursors_are_an_error_within_five_calls() -> None:
+    requested = 0
 
     def fetch(position: Position) -> Page:
-        nonlocal asked
-        asked += 1
-        return Page([], f"cursor-{asked}")
+        nonlocal requested
+        requested += 1
+        return Page([], f"cursor-{requested}")
 
     with pytest.raises(ListingRepeats):
         for _ in sweep(fetch, enough=lambda: False, identities=names):
             pass
-    assert asked < 5
+    assert requested < 5
 
 
 FULL, OTHER, REST = (list(range(a, a + n)) for a, n in ((0, LARGEST_PAGE), (5000, LARGEST_PAGE), (9000, 300)))
-# What a broken service gives for page 1, 2, 3 and so on, and whether the listing is whole where nothing counts it.
+# The pages of a broken service by number, and whether a read without a counter succeeds.
 REPEATING: dict[str, tuple[Callable[[int], list[int]], bool]] = {
     "one short page for every number": (lambda _: REST, True),
     "two short pages in turn": (lambda page: REST[:150] if page % 2 else REST[150:], True),
@@ -151,18 +151,18 @@ REPEATING: dict[str, tuple[Callable[[int], list[int]], bool]] = {
 
 @pytest.mark.parametrize("counted", [None, 1, 5000])
 @pytest.mark.parametrize("kind", REPEATING)
-def test_a_listing_that_brings_nothing_new_twice_ends_within_five_calls(kind: str, counted: int | None) -> None:
-    give, whole = REPEATING[kind]
-    asked: list[int] = []
+def test_a_listing_ends_after_two_pages_without_new_rows(kind: str, counted: int | None) -> None:
+    give, complete = REPEATING[kind]
+    requested: list[int] = []
     rows: set[int] = set()
     stale = 0
 
     def fetch(position: Position) -> Page:
         nonlocal stale
-        asked.append(position.page)
+        requested.append(position.page)
         page = give(position.page)
         stale = 0 if set(page) - rows else stale + 1
-        assert len(asked) < 9
+        assert len(requested) < 9
         return Page(page, None)
 
     def enough() -> bool:
@@ -172,7 +172,7 @@ def test_a_listing_that_brings_nothing_new_twice_ends_within_five_calls(kind: st
         for page, _ in sweep(fetch, enough=enough, identities=names, most=lambda: counted):
             rows.update(page.items)
 
-    if (whole and counted is None) or counted == 1:
+    if (complete and counted is None) or counted == 1:
         read()
     else:
         with pytest.raises(ListingRepeats):
@@ -181,21 +181,21 @@ def test_a_listing_that_brings_nothing_new_twice_ends_within_five_calls(kind: st
     assert len(rows) >= len(give(1))
 
 
-def test_ever_new_rows_end_with_the_counters() -> None:
-    asked: list[int] = []
+def test_a_listing_with_more_rows_than_counted_ends_at_the_counter() -> None:
+    requested: list[int] = []
 
     def fetch(position: Position) -> Page:
-        asked.append(position.page)
+        requested.append(position.page)
         first = position.page * LARGEST_PAGE
         return Page(list(range(first, first + LARGEST_PAGE)), None)
 
     for _ in sweep(fetch, enough=lambda: True, identities=names, most=lambda: 10):
         pass
-    assert asked == [1]
+    assert requested == [1]
 
 
-def test_a_new_item_that_pushes_the_others_on_ends_no_listing() -> None:
-    # A job that was made between two pages: the last page has one that was on the first.
+def test_an_item_added_during_the_read_does_not_end_the_listing() -> None:
+    # A job is created between two pages: the second page repeats an item of the first.
     given = [FULL, [FULL[-1]], []]
     found = [
         page.items
@@ -205,18 +205,18 @@ def test_a_new_item_that_pushes_the_others_on_ends_no_listing() -> None:
 
 
 class Cursors:
-    """A listing paged by cursor: page after page; `name` names the cursor behind page number so and so."""
+    """A listing paged by cursor. `name` returns the cursor that follows a page number."""
 
     def __init__(self, pages: Callable[[int], list[int]], name: Callable[[int], str | None]) -> None:
-        self.pages, self.name, self.asked = pages, name, 0
+        self.pages, self.name, self.requested = pages, name, 0
 
     def __call__(self, _: str | None) -> Page:
-        self.asked += 1
-        assert self.asked < 20
-        return Page(self.pages(self.asked), self.name(self.asked))
+        self.requested += 1
+        assert self.requested < 20
+        return Page(self.pages(self.requested), self.name(self.requested))
 
 
-def test_a_listing_by_cursor_gives_each_item_once() -> None:
+def test_a_cursor_listing_returns_each_item_once() -> None:
     given = [[1, 2, 3], [3, 4], [], [1, 5, 5]]
     listing = Cursors(lambda n: given[n - 1], lambda n: f"c{n}" if n < 4 else None)
     assert list(follow(listing, identity=str, what="the search")) == [1, 2, 3, 4, 5]
@@ -233,16 +233,16 @@ def test_a_listing_by_cursor_gives_each_item_once() -> None:
         (lambda n: [n], lambda _: "the same"),
     ],
 )
-def test_a_listing_by_cursor_without_an_end_is_an_error_within_five_calls(
+def test_an_endless_cursor_listing_is_an_error_within_five_calls(
     pages: Callable[[int], list[int]], name: Callable[[int], str | None]
 ) -> None:
     listing = Cursors(pages, name)
     with pytest.raises(ListingRepeats, match="the search"):
         list(follow(listing, identity=str, what="the search"))
-    assert listing.asked <= 5
+    assert listing.requested <= 5
 
 
-def test_a_listing_by_cursor_of_ever_new_items_is_given_up() -> None:
+def test_a_cursor_listing_with_too_many_pages_is_an_error() -> None:
     with pytest.raises(ListingTooLong):
         list(follow(Cursors(lambda n: [n], lambda n: f"c{n}"), identity=str, what="it", bounds=Bounds(pages=5)))
 

@@ -1,4 +1,4 @@
-"""The selection of a proxy, the exceptions in NO_PROXY, and errors of settings, which never show the value."""
+"""The choice of a proxy, the exceptions in NO_PROXY, and settings errors that never show the value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.connectors.scripted import ACCOUNT, TOKEN
 URL = "https://api.service.example/client/v4"
 
 
-def chosen(url: str = URL, **environment: str) -> Proxy | None:
+def choose_proxy(url: str = URL, **environment: str) -> Proxy | None:
     return proxy_for(url, environment)
 
 
@@ -44,9 +44,9 @@ def chosen(url: str = URL, **environment: str) -> Proxy | None:
         ("http://ana@proxy:1", Proxy("http", "proxy", 1, (b"ana", b""))),
     ],
 )
-def test_a_proxy_that_can_be_used_is_read(value: str, proxy: Proxy) -> None:
-    assert chosen(HTTPS_PROXY=value) == proxy
-    assert chosen(all_proxy=value) == proxy
+def test_a_valid_proxy_is_read(value: str, proxy: Proxy) -> None:
+    assert choose_proxy(HTTPS_PROXY=value) == proxy
+    assert choose_proxy(all_proxy=value) == proxy
 
 
 PASSWORD = "proxy-password-that-must-never-show"
@@ -86,9 +86,9 @@ PASSWORD = "proxy-password-that-must-never-show"
     ],
 )
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
-def test_a_proxy_that_cannot_be_used_is_named_by_its_variable_only(value: str, variable: str) -> None:
+def test_an_invalid_proxy_is_reported_without_its_value(value: str, variable: str) -> None:
     with pytest.raises(ConnectionSettingsError) as caught:
-        chosen(**{variable: value, "HTTP_PROXY": "http://other:1"})
+        choose_proxy(**{variable: value, "HTTP_PROXY": "http://other:1"})
     document = str(caught.value.document())
     assert caught.value.message.startswith(f"{variable}: ")
     assert caught.value.exit_code == 2
@@ -96,17 +96,17 @@ def test_a_proxy_that_cannot_be_used_is_named_by_its_variable_only(value: str, v
     assert "HTTP_PROXY" not in document
 
 
-def test_a_password_shows_in_no_repr() -> None:
-    assert PASSWORD not in repr(chosen(HTTPS_PROXY=f"http://ana:{PASSWORD}@proxy:1"))
+def test_no_repr_shows_the_password() -> None:
+    assert PASSWORD not in repr(choose_proxy(HTTPS_PROXY=f"http://ana:{PASSWORD}@proxy:1"))
 
 
-def test_the_more_special_setting_counts_and_lower_case_before_upper_case() -> None:
-    assert chosen(HTTPS_PROXY="a:1", ALL_PROXY="b:1") == Proxy("http", "a", 1)
-    assert chosen(HTTPS_PROXY="a:1", https_proxy="c:1") == Proxy("http", "c", 1)
-    assert chosen(HTTPS_PROXY="a:1", https_proxy="", ALL_PROXY="b:1") == Proxy("http", "b", 1)
-    assert chosen(HTTPS_PROXY=" ", ALL_PROXY="") is None
-    assert chosen(HTTP_PROXY="a:1", http_proxy="a:1") is None
-    assert chosen() is None
+def test_the_specific_setting_and_lower_case_take_precedence() -> None:
+    assert choose_proxy(HTTPS_PROXY="a:1", ALL_PROXY="b:1") == Proxy("http", "a", 1)
+    assert choose_proxy(HTTPS_PROXY="a:1", https_proxy="c:1") == Proxy("http", "c", 1)
+    assert choose_proxy(HTTPS_PROXY="a:1", https_proxy="", ALL_PROXY="b:1") == Proxy("http", "b", 1)
+    assert choose_proxy(HTTPS_PROXY=" ", ALL_PROXY="") is None
+    assert choose_proxy(HTTP_PROXY="a:1", http_proxy="a:1") is None
+    assert choose_proxy() is None
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_the_more_special_setting_counts_and_lower_case_before_upper_case() -> N
         ("https://[2001:db8::7]:8443/", "[2001:db8::7]:8443", True),
         ("https://[2001:db8::7]/", "[2001:db8::7]:8443", False),
         ("https://[2001:db8::7]/", "10.0.0.0/8", False),
-        # What no program understands, or only others do, means no host here.
+        # Invalid entries, and forms that only other programs read, match no host.
         *((URL, entry, False) for entry in ("::1/128", "10.0.0.0/8", "0.0.0.0/0", "::/0", "[::1", "]", "10.0.0.0/99")),
         *((URL, entry, False) for entry in ("http://", "://", ":", ":443", "<local>", "fe80::1%eth0", "a" * 5000)),
         *(
@@ -156,13 +156,13 @@ def test_the_more_special_setting_counts_and_lower_case_before_upper_case() -> N
         (URL, "169.254/16", False),
     ],
 )
-def test_no_proxy_excepts_what_it_names_and_never_stops_the_pack(url: str, entries: str, direct: bool) -> None:
+def test_no_proxy_exempts_its_hosts_and_is_never_an_error(url: str, entries: str, direct: bool) -> None:
     for variable in ("NO_PROXY", "no_proxy"):
-        proxy = chosen(url, **{"HTTPS_PROXY": "proxy:3128", variable: entries})
+        proxy = choose_proxy(url, **{"HTTPS_PROXY": "proxy:3128", variable: entries})
         assert (proxy is None) is direct
 
 
-def test_what_docker_and_orbstack_set_does_not_stop_the_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_settings_of_docker_and_orbstack_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://host.docker.internal:3128")
     for name in ("NO_PROXY", "no_proxy"):
@@ -170,13 +170,13 @@ def test_what_docker_and_orbstack_set_does_not_stop_the_pack(monkeypatch: pytest
     EmailSecurity(Connection.checked({"account_id": ACCOUNT, "api_token": TOKEN})).close()
 
 
-def test_a_proxy_that_is_excepted_need_not_be_one_that_can_be_used() -> None:
-    assert chosen(HTTPS_PROXY="nonsense://x", NO_PROXY="service.example") is None
+def test_an_invalid_proxy_is_ignored_for_an_exempt_host() -> None:
+    assert choose_proxy(HTTPS_PROXY="nonsense://x", NO_PROXY="service.example") is None
 
 
-def test_socks_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    # None is the import system's own way to say "not there".
+def test_a_socks_proxy_without_the_extra_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    # None makes the import fail.
     monkeypatch.setitem(sys.modules, "socksio", None)
     with pytest.raises(ConnectionSettingsError, match=r"ALL_PROXY: .*extra `socks`") as caught:
-        chosen(ALL_PROXY="socks5://127.0.0.1:1080")
+        choose_proxy(ALL_PROXY="socks5://127.0.0.1:1080")
     assert "pip install" in caught.value.help

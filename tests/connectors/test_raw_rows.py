@@ -1,4 +1,4 @@
-"""Rows that are cut out of a page are the same as those of a full parse."""
+"""Rows that are cut out of a page equal those of a full parse."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from connectors.paging.raw_rows import RawRows, raw_rows, rows_envelope
 from core.errors import PackError
 from tests.connectors.scripted import JOB_ID, Scripted, connected
 
-# What the check of the text decodes in one piece.
+# Bytes that the text check decodes at a time.
 PIECE = 1 << 11
 
 
@@ -41,12 +41,12 @@ ANY_JSON = st.recursive(
 
 
 @given(extra=st.lists(st.dictionaries(st.text(min_size=1), ANY_JSON, max_size=3), max_size=4), ascii_only=st.booleans())
-def test_cut_rows_are_the_rows(extra: list[dict[str, Any]], ascii_only: bool) -> None:
+def test_cut_rows_equal_parsed_rows(extra: list[dict[str, Any]], ascii_only: bool) -> None:
     rows = [{**more, **row(number)} for number, more in enumerate(extra)]
     try:
         body = page(rows, ensure_ascii=ascii_only)
     except UnicodeEncodeError:
-        # A lone surrogate can't be sent but as an escape.
+        # A lone surrogate can only be sent as an escape.
         body = page(rows)
     found = rows_envelope(body)
     assert found is not None
@@ -55,7 +55,7 @@ def test_cut_rows_are_the_rows(extra: list[dict[str, Any]], ascii_only: bool) ->
 
 
 @pytest.mark.parametrize("before", range(PIECE - 4, PIECE + 1))
-def test_a_character_on_the_seam_of_two_pieces_is_text(before: int) -> None:
+def test_a_character_across_two_pieces_is_decoded(before: int) -> None:
     head = page([row(1, "")]).index(b'"subject": "') + len(b'"subject": "')
     body = page([row(1, "a" * (before - head) + "\N{SNOWMAN}\N{GRINNING FACE}")], ensure_ascii=False)
     found = rows_envelope(body)
@@ -72,7 +72,7 @@ def test_a_page_that_is_not_utf_8_is_not_cut(damage: bytes, place: int) -> None:
     assert rows_envelope(body[:at] + damage + body[at + len(damage) :]) is None
 
 
-def test_the_form_of_the_texts_of_a_page_is_known() -> None:
+def test_the_text_form_of_a_page_is_detected() -> None:
     def form_of(body: bytes) -> str:
         found = rows_envelope(body)
         assert found is not None
@@ -84,7 +84,7 @@ def test_the_form_of_the_texts_of_a_page_is_known() -> None:
     for mark in "\x7f\u2028\u202eé":
         marked = page([row(1, "a" * 3 * PIECE + mark)], ensure_ascii=False)
         assert form_of(marked) == "one-line"
-        # A line break can only stand between a row's parts.
+        # A line break can only be between the members of a row.
         for line_break in (b"\n", b"\r"):
             assert form_of(marked.replace(b', "status"', b"," + line_break + b'"status"')) == "unchecked"
             assert form_of(ascii_only.replace(b', "status"', b"," + line_break + b'"status"')) == "unchecked"
@@ -108,7 +108,7 @@ def test_an_invalid_row_needs_a_full_parse(result: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [USUAL_PAGE_BYTES - 5_000, USUAL_PAGE_BYTES, USUAL_PAGE_BYTES + 1, 11_000_000])
-def test_a_page_of_any_size_comes_whole(size: int) -> None:
+def test_a_page_of_any_size_is_read_completely(size: int) -> None:
     rows = [row(number, "s" * (size // 100)) for number in range(100)]
     api = connected(Scripted(httpx.Response(200, content=page(rows)), httpx.Response(200, content=page([]))))
     found = [row for rows, _ in api.job_message_pages(JOB_ID, enough=lambda: True) for row in rows.read()]
@@ -124,14 +124,14 @@ def test_rows_outlive_their_page() -> None:
     assert all(list(found.read()) == rows for found in pages[:3])
 
 
-def test_an_error_in_the_place_of_a_page_is_that_error() -> None:
+def test_an_error_response_instead_of_a_page_is_raised() -> None:
     body = json.dumps({"success": False, "errors": [{"code": 7003, "message": "no route"}], "result": []})
     api = connected(Scripted(httpx.Response(200, content=body)))
     with pytest.raises(PackError, match="7003"):
         list(api.job_message_pages(JOB_ID))
 
 
-def test_rows_that_were_read_are_written_as_json_again() -> None:
+def test_parsed_rows_are_written_as_json_again() -> None:
     rows = [row(1, "\ud800 \u202e"), row(2)]
     found = raw_rows(rows)
     assert found is not None

@@ -25,7 +25,7 @@ REQUEST = BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=S
         ("2.5", 2.5),
         ("999999999", 86_400),
         ("9" * 10_000, 86_400),
-        # All that fits into an answer's head, ended within the test's time.
+        # As long as a response head allows; parsed quickly.
         ("0" * 90_000 + "5", 5),
         ("0" * 90_000 + "x", None),
         ("(" * 90_000, None),
@@ -51,7 +51,7 @@ REQUEST = BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=S
         ("Friday, 20-Nov-26 16:00:30 GMT, 7", 30),
         ("Fri Nov 20 16:00:30 2026 , 7", 30),
         ("Fri, 20 Nov 2026 16:00:30 GMT, Fri, 20 Nov 2026 16:00:40 GMT", 40),
-        # All that fits into an answer's head.
+        # As long as a response head allows.
         ("soon," * 18_000, None),
         ("," + " " * 90_000, None),
         ("٣", None),
@@ -62,7 +62,7 @@ REQUEST = BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=S
         ("Fri, 31 Dec 9999 23:59:59 -0100", None),
     ],
 )
-def test_each_value_is_read_or_left_out(value: str, seconds: float | None) -> None:
+def test_a_value_is_read_or_ignored(value: str, seconds: float | None) -> None:
     assert retry_after_seconds({"retry-after": value}, FakeClock(CLOCK).now()) == seconds
 
 
@@ -78,7 +78,7 @@ def test_a_date_is_compared_with_the_services_own_clock(minutes: int) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("value", ["30", "Fri, 20 Nov 2026 16:00:30 GMT"])
-def test_a_read_waits_as_long_as_it_is_asked_to(status: int, value: str) -> None:
+def test_a_read_waits_as_long_as_retry_after_says(status: int, value: str) -> None:
     clock = FakeClock(CLOCK)
     script = Scripted(refused(status, headers={"retry-after": value}), ok(job()))
     connected(script, clock).get_job(JOB_ID)
@@ -86,7 +86,7 @@ def test_a_read_waits_as_long_as_it_is_asked_to(status: int, value: str) -> None
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_come_again_at_once_is_not_obeyed_six_times_within_a_moment(status: int) -> None:
+def test_retry_after_zero_still_backs_off(status: int) -> None:
     clock = FakeClock(CLOCK)
     script = Scripted(*[refused(status, headers={"retry-after": "0"}) for _ in range(6)])
     with pytest.raises(PackError) as caught:
@@ -99,7 +99,7 @@ def test_come_again_at_once_is_not_obeyed_six_times_within_a_moment(status: int)
 
 @pytest.mark.parametrize(("status", "kind"), [(429, RateLimited), (503, ServiceUnavailable)])
 @pytest.mark.parametrize("value", ["3600", "Fri, 20 Nov 2026 17:00:00 GMT"])
-def test_a_wait_beyond_the_allowance_fails_at_once_and_says_when(
+def test_a_wait_beyond_the_allowance_fails_at_once_and_reports_the_wait(
     status: int, kind: type[PackError], value: str
 ) -> None:
     clock = FakeClock(CLOCK)
@@ -110,7 +110,7 @@ def test_a_wait_beyond_the_allowance_fails_at_once_and_says_when(
     assert clock.slept == []
 
 
-def test_a_write_that_a_503_answers_is_not_sent_again_whatever_it_asks_for() -> None:
+def test_a_write_refused_with_503_is_not_repeated_despite_retry_after() -> None:
     clock = FakeClock(CLOCK)
     script = Scripted(refused(503, headers={"retry-after": "1"}))
     with pytest.raises(OutcomeUnknown):

@@ -1,4 +1,4 @@
-"""Row IDs in six bytes each: what is new is new once."""
+"""Row IDs are stored in six bytes each; each ID is new once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from connectors.paging.row_ids import PassIds, RowIds
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(st.text(max_size=3), max_size=30), max_size=10), st.sampled_from([1, 20, 1000]))
-def test_it_tells_what_a_set_tells(pages: list[list[str]], fresh: int) -> None:
+def test_row_ids_give_the_same_answers_as_a_set(pages: list[list[str]], fresh: int) -> None:
     ids, seen = RowIds(fresh), set[str]()
     for page in pages:
         expected = []
@@ -34,15 +34,15 @@ def test_it_tells_what_a_set_tells(pages: list[list[str]], fresh: int) -> None:
     st.lists(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=5), max_size=8),
     st.sampled_from([1, 4, 1000]),
 )
-# A row that is taken later than it came, beside one that is not taken.
+# A row that is kept later than it arrived, next to a row that is not kept.
 @example(set(), [[("a", False)], [("a", True), ("b", False)], [("b", False)]], 1000)
-def test_a_pass_over_rows_that_the_reader_keeps_tells_what_a_set_of_its_own_tells(
+def test_pass_ids_give_the_same_answers_as_a_separate_set(
     before: set[str], pages: list[list[tuple[str, bool]]], fresh: int
 ) -> None:
-    """The reader had rows before the pass, and takes some of each page: those of the status that it asked for, say."""
-    taken, seen = RowIds(fresh), set[str]()
-    taken.new(sorted(before))
-    ids = PassIds(taken)
+    """The reader has rows before the pass and keeps some rows of each page, for example by status."""
+    kept_ids, seen = RowIds(fresh), set[str]()
+    kept_ids.new(sorted(before))
+    ids = PassIds(kept_ids)
     for page in pages:
         expected = []
         for one, _ in page:
@@ -50,20 +50,20 @@ def test_a_pass_over_rows_that_the_reader_keeps_tells_what_a_set_of_its_own_tell
             seen.add(one)
         assert ids.new([one for one, _ in page]) == expected
         assert len(ids) == len(seen)
-        taken.new([one for one, is_taken in page if is_taken])
+        kept_ids.new([one for one, is_stored in page if is_stored])
 
 
-def test_a_pass_holds_no_row_again_that_the_reader_keeps() -> None:
+def test_a_pass_does_not_store_the_readers_rows_again() -> None:
     chance = Random(7)
     known = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(50_000)]
     tracemalloc.start()
     try:
-        taken = RowIds()
-        taken.new(known[:20_000])
-        ids = PassIds(taken)
+        kept_ids = RowIds()
+        kept_ids.new(known[:20_000])
+        ids = PassIds(kept_ids)
         for first in range(20_000, 50_000, 1000):
             assert all(ids.new(known[first : first + 1000]))
-            taken.new(known[first : first + 1000])
+            kept_ids.new(known[first : first + 1000])
         both = tracemalloc.get_traced_memory()[0]
         del ids
         assert both - tracemalloc.get_traced_memory()[0] < 700_000
@@ -71,14 +71,14 @@ def test_a_pass_holds_no_row_again_that_the_reader_keeps() -> None:
         tracemalloc.stop()
 
 
-def test_a_pass_tells_what_came_before_it_from_what_came_in_it_when_there_is_much_of_both() -> None:
+def test_a_large_pass_distinguishes_earlier_rows_from_its_own() -> None:
     known = [f"row {number}" for number in range(200_000)]
-    taken = RowIds()
-    taken.new(known[:100_000])
-    ids = PassIds(taken)
+    kept_ids = RowIds()
+    kept_ids.new(known[:100_000])
+    ids = PassIds(kept_ids)
     for first in range(100_000, 200_000, 1000):
         assert all(ids.new(known[first : first + 1000]))
-        taken.new(known[first : first + 1000])
+        kept_ids.new(known[first : first + 1000])
     assert not any(ids.new(known[100_000:]))
     assert all(ids.new(known[:100_000]))
     assert not any(ids.new(known))
@@ -86,7 +86,7 @@ def test_a_pass_tells_what_came_before_it_from_what_came_in_it_when_there_is_muc
 
 
 @pytest.mark.parametrize("fresh", [1, 1000])
-def test_parts_of_two_neighbours_are_no_id_that_was_seen(fresh: int) -> None:
+def test_bytes_across_two_neighboring_ids_do_not_match(fresh: int) -> None:
     # An integer is its own hash.
     first, second, across, new = (
         int.from_bytes(bytes(2) + parts, "little") for parts in (b"abcd\2\1", b"\1fghi\1", b"bcd\2\1\1", b"cd\2\1\1\1")

@@ -18,7 +18,7 @@ from connectors.objects.job import BulkJob, BulkJobRequest
 from connectors.objects.message import JobMessage, MessageDetails
 from connectors.objects.search import SearchParams
 
-# Ours to theirs. search_params of an answer is kept as it came; its fields are those of the request.
+# Our model and the SDK's type. search_params of a response stays unparsed; its fields are those of the request.
 PAIRS: list[tuple[type[BaseModel], Any]] = [
     (BulkJobRequest, investigate.bulk_create_params.BulkCreateParams),
     (BulkJob, investigate.BulkCreateResponse),
@@ -29,21 +29,21 @@ PAIRS: list[tuple[type[BaseModel], Any]] = [
     (list_jobs.Params, investigate.bulk_list_params.BulkListParams),
     (export_job_messages.Params, bulk.message_list_params.MessageListParams),
 ]
-# What the connector itself fills in: the path, and where in a listing it is.
+# Parameters that the connector fills in: the path and the position in a listing.
 PATH_PARAMETERS = {"account_id", "page", "per_page"}
-# What the SDK still has, and the API has ended or is about to.
+# Fields of the SDK that the API has removed or is about to remove.
 ENDED = {EXPECTED_DISPOSITION.path[-1], ACTION_LOG.path[-1]}
 
 
 def fields(theirs: Any) -> dict[str, Any]:
-    """The fields of an SDK model or TypedDict, by their names on the wire."""
+    """Return the fields of an SDK model or TypedDict by their JSON names."""
     if isinstance(theirs, type) and hasattr(theirs, "model_fields"):
         return {(field.alias or name): field.annotation for name, field in theirs.model_fields.items()}
     return typing.get_type_hints(theirs, include_extras=False)
 
 
 def members(annotation: Any) -> Iterator[Any]:
-    """The types inside unions, lists and Required."""
+    """Yield the types inside unions, lists and Required."""
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType, list, typing.Required) or origin is typing.Annotated:
         for argument in typing.get_args(annotation):
@@ -67,8 +67,8 @@ def structures(annotation: Any) -> list[Any]:
     ]
 
 
-def unknown(ours: type[BaseModel], theirs: Any, at: str) -> list[str]:
-    """What the SDK knows and our model does not."""
+def find_unknown(ours: type[BaseModel], theirs: Any, at: str) -> list[str]:
+    """Return the fields and enum values that the SDK has and our model lacks."""
     found = []
     known = {field.alias or name: field.annotation for name, field in ours.model_fields.items()}
     for name, annotation in fields(theirs).items():
@@ -85,28 +85,28 @@ def unknown(ours: type[BaseModel], theirs: Any, at: str) -> list[str]:
         for structure in structures(annotation):
             models = [SearchParams] if name == "search_params" else structures(mine)
             if models:
-                found += unknown(models[0], structure, f"{at}.{name}")
+                found += find_unknown(models[0], structure, f"{at}.{name}")
             elif dict not in {typing.get_origin(m) or m for m in members(mine)}:
                 found.append(f"{at}.{name} has no structure")
     return found
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS, ids=lambda value: value.__name__)
-def test_no_field_and_no_enum_value_of_the_sdk_is_unknown_to_us(ours: type[BaseModel], theirs: Any) -> None:
-    assert unknown(ours, theirs, theirs.__name__) == []
+def test_every_sdk_field_and_enum_value_is_known(ours: type[BaseModel], theirs: Any) -> None:
+    assert find_unknown(ours, theirs, theirs.__name__) == []
 
 
-def test_the_search_answers_fields_are_known_too() -> None:
+def test_the_fields_of_the_search_response_are_known() -> None:
     from cloudflare.types.email_security import InvestigateListResponse  # noqa: PLC0415
 
-    assert unknown(MessageDetails, InvestigateListResponse, "InvestigateListResponse") == []
+    assert find_unknown(MessageDetails, InvestigateListResponse, "InvestigateListResponse") == []
 
 
-def test_the_check_itself_finds_unknown_fields() -> None:
+def test_the_check_finds_unknown_fields() -> None:
     class Narrow(BaseModel):
         job_id: str
         status: typing.Literal["PENDING"]
 
-    missing = unknown(Narrow, investigate.BulkGetResponse, "job")
+    missing = find_unknown(Narrow, investigate.BulkGetResponse, "job")
     assert "job.status=COMPLETED" in missing
     assert "job.search_params" in missing

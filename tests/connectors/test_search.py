@@ -9,7 +9,7 @@ from connectors.objects.search import NARROWING, SearchParams
 from core.instants import format_instant, parse_instant
 
 
-def test_criteria_that_are_not_given_are_not_sent() -> None:
+def test_unset_criteria_are_not_sent() -> None:
     search = SearchParams.model_validate({"sender": "a@b.example", "recipient": None, "detections_only": False})
     assert search.request() == {"sender": "a@b.example", "detections_only": False}
 
@@ -45,7 +45,7 @@ def test_a_window_that_runs_backwards_is_refused() -> None:
 
 @pytest.mark.parametrize("value", ["", " ", "\t", "a\nb", "a\x00b", "x" * 2001])
 @pytest.mark.parametrize("name", NARROWING)
-def test_an_empty_or_broken_criterion_is_refused_because_it_could_be_ignored(name: str, value: str) -> None:
+def test_an_empty_or_invalid_criterion_is_refused(name: str, value: str) -> None:
     with pytest.raises(ValidationError):
         SearchParams.model_validate({name: value})
 

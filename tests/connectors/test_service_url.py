@@ -48,7 +48,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_an_address_that_cannot_be_used_is_refused_by_name(url: str) -> None:
+def test_an_invalid_url_is_refused_without_quoting_it(url: str) -> None:
     with pytest.raises(ValueError, match=r"^(is|has|must) ") as caught:
         check_service_url(url)
     assert url not in str(caught.value)
@@ -79,5 +79,5 @@ def test_a_valid_url_is_accepted(url: str, used: str) -> None:
 @pytest.mark.parametrize(
     ("host", "found"), [("EXAMPLE.", "example"), ("[2001:DB8:0::1]", "2001:db8::1"), ("10.0.0.1", "10.0.0.1")]
 )
-def test_a_host_has_one_form(host: str, found: str) -> None:
+def test_a_host_is_normalized(host: str, found: str) -> None:
     assert ascii_host(host) == found

@@ -1,4 +1,4 @@
-"""No exchange takes longer than its limits, whatever trickles in: head, body, trailers, TLS, proxies, name look-ups.
+"""An exchange ends within its limits when the head, body, trailers, TLS, a proxy or a DNS lookup is slow.
 
 Real sockets and real time, with limits of tenths of a second.
 """
@@ -29,31 +29,31 @@ from tests.connectors.slow_peers import (
     Caller,
     Peer,
     Talk,
-    accepting_the_tests,
-    good,
-    good_answer,
-    joined,
+    answer_with_job,
+    client_context,
+    job_response,
+    over_tls,
     peer,
-    under_tls,
+    relay,
 )
 
-SILENCE = 0.1
-# Where an answer has to come, on a busy machine too.
-PATIENT = 0.5
-# Of one exchange: a call that has less left still gets a second.
-WHOLE = 4 * SILENCE
-# What the machine may add when it is busy. A peer that is not cut off goes on for ever.
+READ_TIMEOUT = 0.1
+# Long enough for a response on a busy machine.
+LONG_READ_TIMEOUT = 0.5
+# Limit of one exchange: a call with less time left still gets a second.
+EXCHANGE_LIMIT = 4 * READ_TIMEOUT
+# Allowance for a busy machine. A peer that is not cut off never ends.
 SLACK = 1.5
 
 REQUEST = BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=SearchParams(sender="a@phish.example"))
 
 
-def connected(base_url: str, http: Network | None = None, silence: float = SILENCE) -> EmailSecurity:
+def connected(base_url: str, http: Network | None = None, read_timeout: float = READ_TIMEOUT) -> EmailSecurity:
     settings = {
         "account_id": ACCOUNT,
         "api_token": TOKEN,
         "base_url": base_url,
-        "request_timeout_seconds": silence,
+        "request_timeout_seconds": read_timeout,
         "call_allowance_seconds": 0.1,
     }
     return EmailSecurity(Connection.checked(settings), http=http)
@@ -97,11 +97,11 @@ SLOW: dict[str, Talk] = {
 
 
 @pytest.mark.parametrize("kind", SLOW)
-def test_a_read_ends_within_its_time_whatever_trickles_in(kind: str) -> None:
+def test_a_read_with_a_trickling_response_ends_within_its_limit(kind: str) -> None:
     with (
         peer(SLOW[kind]) as slow,
         connected(f"http://127.0.0.1:{slow.port}/client/v4") as api,
-        at_most(WHOLE),
+        at_most(EXCHANGE_LIMIT),
         pytest.raises(NetworkFailure) as caught,
     ):
         api.get_job(JOB_ID)
@@ -109,80 +109,82 @@ def test_a_read_ends_within_its_time_whatever_trickles_in(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["interim answers", "header lines", "chunk extension", "trailers"])
-def test_of_a_create_that_is_answered_too_slowly_the_outcome_is_unknown(kind: str) -> None:
+def test_a_create_with_a_trickling_response_has_an_unknown_outcome(kind: str) -> None:
     with (
         peer(SLOW[kind]) as slow,
         connected(f"http://127.0.0.1:{slow.port}/client/v4") as api,
-        at_most(WHOLE),
+        at_most(EXCHANGE_LIMIT),
         pytest.raises(OutcomeUnknown),
     ):
         api.create_job(REQUEST)
     assert slow.accepted == 1
 
 
-def test_a_read_whose_head_trickles_in_is_tried_again_within_the_allowance() -> None:
+def test_a_read_with_a_trickling_head_is_retried_within_the_allowance() -> None:
     with (
-        peer(SLOW["header lines"], good) as service,
-        connected(f"http://127.0.0.1:{service.port}/client/v4", silence=PATIENT).with_allowance(20) as api,
+        peer(SLOW["header lines"], answer_with_job) as service,
+        connected(f"http://127.0.0.1:{service.port}/client/v4", read_timeout=LONG_READ_TIMEOUT).with_allowance(
+            20
+        ) as api,
     ):
         assert api.get_job(JOB_ID).job_id == JOB_ID
     assert service.accepted == 2
 
 
-def test_a_connection_that_was_kept_is_bounded_like_a_new_one() -> None:
+def test_a_reused_connection_has_the_same_limits_as_a_new_one() -> None:
     def slow_the_second_time(caller: Caller) -> None:
         caller.request()
-        caller.send(good_answer())
+        caller.send(job_response())
         SLOW["interim answers"](caller)
 
     with (
         peer(slow_the_second_time) as service,
-        connected(f"http://127.0.0.1:{service.port}/client/v4", silence=PATIENT) as api,
+        connected(f"http://127.0.0.1:{service.port}/client/v4", read_timeout=LONG_READ_TIMEOUT) as api,
     ):
         api.get_job(JOB_ID)
-        with at_most(PATIENT), pytest.raises(NetworkFailure):
+        with at_most(LONG_READ_TIMEOUT), pytest.raises(NetworkFailure):
             api.get_job(JOB_ID)
     assert service.accepted == 1
 
 
-def test_a_time_budget_bounds_an_exchange_that_has_begun() -> None:
+def test_a_deadline_ends_an_exchange_under_way() -> None:
     with peer(SLOW["chunks of one byte"]) as slow:
         settings = {"account_id": ACCOUNT, "api_token": TOKEN, "base_url": f"http://127.0.0.1:{slow.port}"}
         with EmailSecurity(Connection.checked(settings)) as api, at_most(1), pytest.raises(NetworkFailure):
             api.with_deadline(Deadline(api.clock, 0.1)).get_job(JOB_ID)
 
 
-def test_pages_that_are_fetched_ahead_are_bounded_too() -> None:
+def test_prefetched_pages_have_the_same_limits() -> None:
     with (
         peer(SLOW["body, a byte at a time"]) as slow,
         connected(f"http://127.0.0.1:{slow.port}/client/v4") as api,
-        at_most(3 * WHOLE),
+        at_most(3 * EXCHANGE_LIMIT),
         pytest.raises(NetworkFailure),
     ):
         list(api.job_message_pages(JOB_ID))
 
 
-# Where nothing can have reached the service a write may be made again.
+# A write may be repeated if nothing can have reached the service.
 
-NOTHING_HEARD = b"\x16\x03\x03\x40\x00"
+TLS_RECORD_HEAD = b"\x16\x03\x03\x40\x00"
 
 
 def handshake_that_trickles(caller: Caller) -> None:
     caller.connection.recv(65_536)
-    caller.send(NOTHING_HEARD)
+    caller.send(TLS_RECORD_HEAD)
     caller.trickle(b"\x02")
 
 
-def refused_before_it_was_sent(api: EmailSecurity) -> None:
-    with api, at_most(WHOLE), pytest.raises(NotReceived) as caught:
+def assert_not_received(api: EmailSecurity) -> None:
+    with api, at_most(EXCHANGE_LIMIT), pytest.raises(NotReceived) as caught:
         api.create_job(REQUEST)
     assert caught.value.applied == "no"
 
 
-def test_a_tls_handshake_that_trickles_is_a_connection_that_failed() -> None:
+def test_a_trickling_tls_handshake_is_a_failed_connection() -> None:
     with peer(handshake_that_trickles) as slow:
         url = f"https://127.0.0.1:{slow.port}/client/v4"
-        refused_before_it_was_sent(connected(url, Network(accepting_the_tests(), None)))
+        assert_not_received(connected(url, Network(client_context(), None)))
 
 
 def connect_answered_slowly(caller: Caller) -> None:
@@ -206,92 +208,92 @@ def hang_up(caller: Caller) -> None:
     caller.connection.recv(65_536)
 
 
-def refusing(status: bytes) -> Talk:
+def refuse_with(status: bytes) -> Talk:
     head = b"HTTP/1.1 %s\r\ncontent-length: 100000\r\n\r\n" % status
     return after_request(b"x", first=head)
 
 
 SLOW_PROXIES: dict[str, tuple[str, Talk]] = {
-    "CONNECT refused with a slow body": ("http", refusing(b"407 Proxy Authentication Required")),
-    "CONNECT taken with a slow body": ("http", refusing(b"200 OK")),
+    "CONNECT refused with a slow body": ("http", refuse_with(b"407 Proxy Authentication Required")),
+    "CONNECT taken with a slow body": ("http", refuse_with(b"200 OK")),
     "CONNECT answered slowly": ("http", connect_answered_slowly),
     "CONNECT with interim answers": ("http", SLOW["interim answers"]),
     "CONNECT answered by garbage": ("http", garbage),
     "CONNECT hung up on": ("http", hang_up),
     "tunnel with a slow handshake": ("http", tunnel_then_slow_handshake),
     "https proxy, slow handshake": ("https", handshake_that_trickles),
-    "https proxy, CONNECT answered slowly": ("https", under_tls(connect_answered_slowly)),
-    "https proxy, tunnel with a slow handshake": ("https", under_tls(tunnel_then_slow_handshake)),
+    "https proxy, CONNECT answered slowly": ("https", over_tls(connect_answered_slowly)),
+    "https proxy, tunnel with a slow handshake": ("https", over_tls(tunnel_then_slow_handshake)),
 }
 
 
 @pytest.mark.parametrize("kind", SLOW_PROXIES)
-def test_a_proxy_that_trickles_or_talks_nonsense_is_a_connection_that_failed(kind: str) -> None:
+def test_a_slow_or_invalid_proxy_response_is_a_failed_connection(kind: str) -> None:
     scheme, talk = SLOW_PROXIES[kind]
     with peer(talk) as slow:
-        network = Network(accepting_the_tests(), Proxy(scheme, "127.0.0.1", slow.port))
-        refused_before_it_was_sent(connected("https://service.example/client/v4", network))
+        network = Network(client_context(), Proxy(scheme, "127.0.0.1", slow.port))
+        assert_not_received(connected("https://service.example/client/v4", network))
 
 
 @pytest.mark.parametrize("status", [b"407 <b>call 555-1234</b>", b"302 Found", b"503"])
-def test_what_a_proxy_answers_instead_of_a_tunnel_is_named_by_its_status(status: bytes) -> None:
-    with peer(refusing(status)) as slow:
-        network = Network(accepting_the_tests(), Proxy("http", "127.0.0.1", slow.port))
+def test_a_proxy_refusal_is_reported_by_its_status_only(status: bytes) -> None:
+    with peer(refuse_with(status)) as slow:
+        network = Network(client_context(), Proxy("http", "127.0.0.1", slow.port))
         with connected("https://service.example/client/v4", network) as api, pytest.raises(NotReceived) as caught:
             api.create_job(REQUEST)
     assert caught.value.message == f"the API could not be reached (ProxyError: it answered {status[:3].decode()})"
 
 
 def tunnel_to(service: Peer) -> Talk:
-    """A proxy that does its work: CONNECT, then what each side sends goes to the other."""
+    """Return a working proxy: it accepts CONNECT, then relays both directions."""
 
     def talk(caller: Caller) -> None:
         caller.request()
         with socket.create_connection(("127.0.0.1", service.port)) as onward:
             caller.send(b"HTTP/1.1 200 OK\r\n\r\n")
-            joined(caller.connection, onward)
+            relay(caller.connection, onward)
 
     return talk
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_works_is_used_with_tls_inside_tls_too(scheme: str) -> None:
-    with peer(under_tls(good)) as service:
+def test_a_working_proxy_is_used_also_with_tls_inside_tls(scheme: str) -> None:
+    with peer(over_tls(answer_with_job)) as service:
         talk = tunnel_to(service)
-        with peer(under_tls(talk) if scheme == "https" else talk) as proxy:
-            network = Network(accepting_the_tests(), Proxy(scheme, "127.0.0.1", proxy.port, (b"ana", b"p\xc3\xa4ss")))
+        with peer(over_tls(talk) if scheme == "https" else talk) as proxy:
+            network = Network(client_context(), Proxy(scheme, "127.0.0.1", proxy.port, (b"ana", b"p\xc3\xa4ss")))
             with connected("https://service.example/client/v4", network, 10).with_allowance(20) as api:
                 assert [api.get_job(JOB_ID).job_id for _ in range(3)] == [JOB_ID] * 3
     assert (proxy.accepted, service.accepted) == (1, 1)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_an_answer_that_trickles_through_a_proxy_is_bounded_and_its_outcome_unknown(scheme: str) -> None:
-    with peer(under_tls(SLOW["header lines"])) as service:
+def test_a_trickling_response_through_a_proxy_has_an_unknown_outcome(scheme: str) -> None:
+    with peer(over_tls(SLOW["header lines"])) as service:
         talk = tunnel_to(service)
-        with peer(under_tls(talk) if scheme == "https" else talk) as proxy:
-            network = Network(accepting_the_tests(), Proxy(scheme, "127.0.0.1", proxy.port))
+        with peer(over_tls(talk) if scheme == "https" else talk) as proxy:
+            network = Network(client_context(), Proxy(scheme, "127.0.0.1", proxy.port))
             with (
-                connected("https://service.example/client/v4", network, PATIENT) as api,
-                at_most(4 * PATIENT),
+                connected("https://service.example/client/v4", network, LONG_READ_TIMEOUT) as api,
+                at_most(4 * LONG_READ_TIMEOUT),
                 pytest.raises(OutcomeUnknown),
             ):
                 api.create_job(REQUEST)
 
 
-# Names and addresses
+# DNS lookups and addresses
 
 
-def test_a_name_that_is_never_resolved_is_a_connection_that_failed() -> None:
+def test_a_hanging_dns_lookup_is_a_failed_connection() -> None:
     waiting = threading.Event()
 
     def never(host: str, port: int) -> list[object]:
         waiting.wait(10)
         return []
 
-    network = Network(accepting_the_tests(), None, BoundedBackend(never))
+    network = Network(client_context(), None, BoundedBackend(never))
     try:
-        refused_before_it_was_sent(connected("https://service.example/client/v4", network))
+        assert_not_received(connected("https://service.example/client/v4", network))
     finally:
         waiting.set()
 
@@ -301,13 +303,13 @@ def test_a_failed_dns_lookup_is_a_failed_connection(problem: Exception) -> None:
     def fails(host: str, port: int) -> list[object]:
         raise problem
 
-    network = Network(accepting_the_tests(), None, BoundedBackend(fails))
-    refused_before_it_was_sent(connected("https://service.example/client/v4", network))
+    network = Network(client_context(), None, BoundedBackend(fails))
+    assert_not_received(connected("https://service.example/client/v4", network))
 
 
-def test_an_address_that_swallows_everything_leaves_time_for_the_next() -> None:
-    # A listener whose queue is full answers no further connection.
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, peer(good) as service:
+def test_an_unresponsive_address_leaves_time_for_the_next() -> None:
+    # A listener with a full queue accepts no further connection.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, peer(answer_with_job) as service:
         first = socket.create_connection(full.getsockname())
         second = socket.socket()
         second.setblocking(False)
@@ -319,23 +321,28 @@ def test_an_address_that_swallows_everything_leaves_time_for_the_next() -> None:
 
         network = Network(None, None, BoundedBackend(both))
         url = f"http://localhost:{service.port}/client/v4"
-        with first, second, connected(url, network, PATIENT).with_allowance(5) as api, at_most(PATIENT):
+        with (
+            first,
+            second,
+            connected(url, network, LONG_READ_TIMEOUT).with_allowance(5) as api,
+            at_most(LONG_READ_TIMEOUT),
+        ):
             assert api.get_job(JOB_ID).job_id == JOB_ID
 
 
-def test_what_a_peer_hardly_takes_is_not_sent_for_ever() -> None:
-    def hard_of_hearing(caller: Caller) -> None:
+def test_sending_to_a_slow_reader_times_out() -> None:
+    def read_slowly(caller: Caller) -> None:
         while caller.connection.recv(1) and not caller.over.wait(0.01):
             pass
 
-    with peer(hard_of_hearing) as slow:
+    with peer(read_slowly) as slow:
         stream = BoundedBackend().connect_tcp("127.0.0.1", slow.port)
         with Exchange(0.2, 0.2).under_way(), at_most(0.2), pytest.raises(httpcore.WriteTimeout):
             stream.write(b"x" * 50_000_000, timeout=30)
         stream.close()
 
 
-def test_the_limits_are_those_of_the_part_under_way() -> None:
+def test_the_limits_follow_the_current_part_of_the_exchange() -> None:
     now = [0.0]
     exchange = Exchange(10, 25, monotonic=lambda: now[0])
     now[0] = 8

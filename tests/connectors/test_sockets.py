@@ -1,4 +1,4 @@
-"""Bytes over TLS arrive complete and in order, then a failure, for every division into records."""
+"""Bytes over TLS arrive complete and in order, before any failure, however they are split into records."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TLS = Path(__file__).parent / "loopback_tls"
 SECONDS = 20
 
 
-def served(pieces: Sequence[bytes], *, behind: bytes = b"") -> tuple[int, threading.Thread]:
-    """A service that sends these pieces, each at once, and ends. behind: what it sends past TLS before that."""
+def start_service(pieces: Sequence[bytes], *, behind: bytes = b"") -> tuple[int, threading.Thread]:
+    """Start a service that sends the pieces, then `behind` outside of TLS, and closes. Return its port and thread."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(TLS / "certificate.pem", TLS / "key_of_no_use_elsewhere.pem")
     listener = socket.create_server(("127.0.0.1", 0))
@@ -36,7 +36,7 @@ def served(pieces: Sequence[bytes], *, behind: bytes = b"") -> tuple[int, thread
     return listener.getsockname()[1], thread
 
 
-def opened(port: int) -> httpcore.NetworkStream:
+def open_stream(port: int) -> httpcore.NetworkStream:
     context = ssl.create_default_context(cafile=TLS / "certificate.pem")
     context.check_hostname = False
     return BoundedBackend().connect_tcp("127.0.0.1", port, SECONDS).start_tls(context, timeout=SECONDS)
@@ -52,8 +52,8 @@ def test_sent_bytes_arrive_complete_and_in_order(seed: int) -> None:
     chance = random.Random(seed)
     sizes = (1, 100, RECORD_BYTES - 1, RECORD_BYTES, RECORD_BYTES + 1, READ_BYTES, READ_BYTES + 1, 300_000)
     pieces = [chance.randbytes(chance.choice(sizes)) for _ in range(20)]
-    port, thread = served(pieces)
-    stream = opened(port)
+    port, thread = start_service(pieces)
+    stream = open_stream(port)
     got = b"".join(read(stream))
     stream.close()
     thread.join(SECONDS)
@@ -63,8 +63,8 @@ def test_sent_bytes_arrive_complete_and_in_order(seed: int) -> None:
 @pytest.mark.parametrize("size", [RECORD_BYTES, 2 * RECORD_BYTES, READ_BYTES, READ_BYTES + 5])
 def test_a_failure_is_raised_after_the_bytes_before_it(size: int) -> None:
     data = random.Random(size).randbytes(size)
-    port, thread = served([data], behind=b"\x17\x03\x03\x00\x20" + b"x" * 32)
-    stream, got = opened(port), b""
+    port, thread = start_service([data], behind=b"\x17\x03\x03\x00\x20" + b"x" * 32)
+    stream, got = open_stream(port), b""
     thread.join(SECONDS)
     assert stream.get_extra_info("is_readable")
     with pytest.raises(httpcore.ReadError):
@@ -72,7 +72,7 @@ def test_a_failure_is_raised_after_the_bytes_before_it(size: int) -> None:
             piece = stream.read(65_536, SECONDS)
             assert piece
             got += piece
-            # Nobody may send another request on it.
+            # The stream must not be used for another request.
             assert stream.get_extra_info("is_readable")
     stream.close()
     assert got == data

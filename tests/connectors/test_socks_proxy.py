@@ -15,7 +15,7 @@ from connectors.objects.job import BulkJobRequest
 from connectors.objects.search import SearchParams
 from core.errors import NotReceived
 from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN
-from tests.connectors.slow_peers import Caller, Peer, Talk, accepting_the_tests, good, joined, peer, under_tls
+from tests.connectors.slow_peers import Caller, Peer, Talk, answer_with_job, client_context, over_tls, peer, relay
 
 REQUEST = BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=SearchParams(sender="a@phish.example"))
 
@@ -23,88 +23,88 @@ PASSWORD = "socks-password-that-must-never-show"
 
 
 class SocksServer:
-    """RFC 1928 and 1929, as far as a client with one method needs it. asked: the hosts that were to be reached."""
+    """A minimal SOCKS5 server (RFC 1928 and 1929). `requested_hosts` lists the requested hosts."""
 
     def __init__(self, service: Peer, credentials: tuple[bytes, bytes] | None = None) -> None:
-        self.asked: list[bytes] = []
+        self.requested_hosts: list[bytes] = []
         self._service = service
         self._credentials = credentials
 
     def __call__(self, caller: Caller) -> None:
-        _, count = take(caller, 2)
-        methods = take(caller, count)
+        _, count = read_exactly(caller, 2)
+        methods = read_exactly(caller, count)
         if self._credentials is None:
             caller.send(b"\x05\x00" if 0 in methods else b"\x05\xff")
         else:
             caller.send(b"\x05\x02" if 2 in methods else b"\x05\xff")
             if not self._authenticated(caller):
                 return
-        _, _, _, kind = take(caller, 4)
+        _, _, _, kind = read_exactly(caller, 4)
         assert kind == 3, "the proxy is to resolve the name"
-        self.asked.append(take(caller, take(caller, 1)[0]))
-        take(caller, 2)
+        self.requested_hosts.append(read_exactly(caller, read_exactly(caller, 1)[0]))
+        read_exactly(caller, 2)
         with socket.create_connection(("127.0.0.1", self._service.port)) as onward:
             caller.send(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50")
-            joined(caller.connection, onward)
+            relay(caller.connection, onward)
 
     def _authenticated(self, caller: Caller) -> bool:
-        take(caller, 1)
-        found = tuple(take(caller, take(caller, 1)[0]) for _ in range(2))
+        read_exactly(caller, 1)
+        found = tuple(read_exactly(caller, read_exactly(caller, 1)[0]) for _ in range(2))
         caller.send(b"\x01\x00" if found == self._credentials else b"\x01\x01")
         return found == self._credentials
 
 
-def take(caller: Caller, size: int) -> bytes:
-    taken = b""
-    while len(taken) < size:
-        more = caller.connection.recv(size - len(taken))
+def read_exactly(caller: Caller, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        more = caller.connection.recv(size - len(received))
         if not more:
             raise ConnectionError
-        taken += more
-    return taken
+        received += more
+    return received
 
 
-def connected(proxy: str, silence: float = 10) -> EmailSecurity:
+def connected(proxy: str, read_timeout: float = 10) -> EmailSecurity:
     url = "https://service.example/client/v4"
     settings = {
         "account_id": ACCOUNT,
         "api_token": TOKEN,
         "base_url": url,
-        "request_timeout_seconds": silence,
+        "request_timeout_seconds": read_timeout,
         "call_allowance_seconds": 0.1,
     }
-    network = Network(accepting_the_tests(), proxy_for(url, {"ALL_PROXY": proxy}))
+    network = Network(client_context(), proxy_for(url, {"ALL_PROXY": proxy}))
     return EmailSecurity(Connection.checked(settings), http=network)
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 def test_a_socks_proxy_is_used_and_resolves_the_name(scheme: str) -> None:
-    with peer(under_tls(good)) as service:
+    with peer(over_tls(answer_with_job)) as service:
         server = SocksServer(service)
         with peer(server) as proxy, connected(f"{scheme}://127.0.0.1:{proxy.port}") as api:
             assert [api.get_job(JOB_ID).job_id for _ in range(3)] == [JOB_ID] * 3
-    assert server.asked == [b"service.example"]
+    assert server.requested_hosts == [b"service.example"]
 
 
 def test_user_name_and_password_are_sent() -> None:
-    with peer(under_tls(good)) as service:
+    with peer(over_tls(answer_with_job)) as service:
         server = SocksServer(service, (b"ana", b"p@ss"))
         with peer(server) as proxy:
             with connected(f"socks5://ana:p%40ss@127.0.0.1:{proxy.port}") as api:
                 assert api.get_job(JOB_ID).job_id == JOB_ID
             with connected(f"socks5://ana:{PASSWORD}@127.0.0.1:{proxy.port}") as api:
-                refused(api)
+                assert_not_received(api)
 
 
-def refused(api: EmailSecurity) -> None:
-    """A create that surely did not reach the service."""
+def assert_not_received(api: EmailSecurity) -> None:
+    """Assert that a create certainly did not reach the service."""
     with pytest.raises(NotReceived) as caught:
         api.create_job(REQUEST)
     assert caught.value.applied == "no"
     assert PASSWORD not in str(caught.value.document())
 
 
-def answers(*replies: bytes) -> Talk:
+def send_replies(*replies: bytes) -> Talk:
     def talk(caller: Caller) -> None:
         for reply in replies:
             caller.connection.recv(4096)
@@ -131,22 +131,22 @@ def answers(*replies: bytes) -> Talk:
         (b"\x05\x00", b"\x00" * 4096),
     ],
 )
-def test_a_socks_proxy_that_refuses_or_talks_nonsense_is_a_connection_that_failed(replies: tuple[bytes, ...]) -> None:
+def test_a_refusing_or_invalid_socks_proxy_is_a_failed_connection(replies: tuple[bytes, ...]) -> None:
     with (
-        peer(answers(*replies)) as proxy,
+        peer(send_replies(*replies)) as proxy,
         connected(f"socks5://ana:{PASSWORD}@127.0.0.1:{proxy.port}", 0.2) as api,
     ):
-        refused(api)
-    with peer(answers(*replies)) as proxy, connected(f"socks5://127.0.0.1:{proxy.port}", 0.2) as api:
-        refused(api)
+        assert_not_received(api)
+    with peer(send_replies(*replies)) as proxy, connected(f"socks5://127.0.0.1:{proxy.port}", 0.2) as api:
+        assert_not_received(api)
 
 
-def test_a_socks_proxy_that_never_answers_is_bounded() -> None:
+def test_a_silent_socks_proxy_times_out() -> None:
     def silent(caller: Caller) -> None:
         while caller.connection.recv(4096):
             pass
 
     with peer(silent) as proxy, connected(f"socks5://127.0.0.1:{proxy.port}", 0.2) as api:
         began = time.monotonic()
-        refused(api)
+        assert_not_received(api)
         assert time.monotonic() - began < 2

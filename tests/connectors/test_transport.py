@@ -40,7 +40,7 @@ REQUEST = BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=S
 
 HTML = httpx.Response(200, text="<html>edge</html>", headers={"content-type": "text/html"})
 
-PASSING: dict[str, Callable[[], Step]] = {
+TEMPORARY_FAILURES: dict[str, Callable[[], Step]] = {
     "connection refused": lambda: httpx.ConnectError("refused"),
     "connect timeout": lambda: httpx.ConnectTimeout("slow"),
     "reset": lambda: httpx.ReadError("reset"),
@@ -51,23 +51,23 @@ PASSING: dict[str, Callable[[], Step]] = {
     "429": lambda: refused(429, headers={"retry-after": "3"}),
     "html with 200": lambda: httpx.Response(200, text="<html>edge</html>"),
     "truncated json": lambda: httpx.Response(200, content=b'{"success": true, "resu'),
-    "json that is no envelope": lambda: httpx.Response(200, json=[1, 2]),
+    "json without an envelope": lambda: httpx.Response(200, json=[1, 2]),
     "NaN": lambda: httpx.Response(200, content=b'{"success": true, "result": NaN}'),
     "redirect": lambda: httpx.Response(302, headers={"location": "https://evil.example/"}),
 }
 
 
-# A whole body that comes twice the same and can't be read is none that passes.
-@pytest.mark.parametrize("failure", sorted(set(PASSING) - {"NaN"}))
-def test_a_read_is_repeated_after_a_failure_that_may_pass(failure: str) -> None:
-    script = Scripted(PASSING[failure](), PASSING[failure](), ok(job()))
+# A complete body that is invalid in the same way twice is not temporary.
+@pytest.mark.parametrize("failure", sorted(set(TEMPORARY_FAILURES) - {"NaN"}))
+def test_a_read_is_retried_after_a_temporary_failure(failure: str) -> None:
+    script = Scripted(TEMPORARY_FAILURES[failure](), TEMPORARY_FAILURES[failure](), ok(job()))
     assert connected(script).get_job(JOB_ID).job_id == JOB_ID
     assert len(script.requests) == 3
 
 
-@pytest.mark.parametrize("failure", sorted(set(PASSING) - {"connection refused", "connect timeout", "429"}))
-def test_a_write_whose_answer_is_lost_is_never_repeated_by_the_transport(failure: str) -> None:
-    script = Scripted(PASSING[failure]())
+@pytest.mark.parametrize("failure", sorted(set(TEMPORARY_FAILURES) - {"connection refused", "connect timeout", "429"}))
+def test_a_write_with_a_lost_response_is_never_retried(failure: str) -> None:
+    script = Scripted(TEMPORARY_FAILURES[failure]())
     with pytest.raises(OutcomeUnknown) as caught:
         connected(script).create_job(REQUEST)
     assert len(script.requests) == 1
@@ -75,16 +75,16 @@ def test_a_write_whose_answer_is_lost_is_never_repeated_by_the_transport(failure
 
 
 @pytest.mark.parametrize("failure", ["connection refused", "connect timeout", "429"])
-def test_a_write_that_was_surely_not_applied_is_sent_again(failure: str) -> None:
-    script = Scripted(PASSING[failure](), ok(job()))
+def test_a_write_that_was_certainly_not_applied_is_retried(failure: str) -> None:
+    script = Scripted(TEMPORARY_FAILURES[failure](), ok(job()))
     assert connected(script).cancel_job(JOB_ID).job_id == JOB_ID
     assert len(script.requests) == 2
 
 
 @pytest.mark.parametrize(("failure", "kind"), [("connection refused", NotReceived), ("429", RateLimited)])
-def test_a_create_is_sent_once_because_its_check_would_get_old(failure: str, kind: type[PackError]) -> None:
+def test_a_create_is_never_retried(failure: str, kind: type[PackError]) -> None:
     clock = FakeClock()
-    script = Scripted(PASSING[failure]())
+    script = Scripted(TEMPORARY_FAILURES[failure]())
     with pytest.raises(kind) as caught:
         connected(script, clock).create_job(REQUEST)
     assert (caught.value.applied, caught.value.retryable) == ("no", True)
@@ -92,7 +92,7 @@ def test_a_create_is_sent_once_because_its_check_would_get_old(failure: str, kin
 
 
 @pytest.mark.parametrize(("left", "sent"), [(10, 1), (0, 0)])
-def test_a_create_is_not_spaced_but_waits_where_nothing_is_left(left: int, sent: int) -> None:
+def test_a_create_ignores_pacing_but_is_refused_without_budget(left: int, sent: int) -> None:
     clock = FakeClock()
     budget = {"ratelimit": f'"default";r={left};t=200', "ratelimit-policy": '"default";q=1200;w=300'}
     first = ok(job())
@@ -109,7 +109,7 @@ def test_a_create_is_not_spaced_but_waits_where_nothing_is_left(left: int, sent:
     assert clock.slept == []
 
 
-def test_a_write_that_never_gets_through_ends_in_a_failure_that_changed_nothing() -> None:
+def test_a_write_that_never_reaches_the_service_changes_nothing() -> None:
     script = Scripted(*[httpx.ConnectError("refused")] * 20)
     with pytest.raises(NotReceived) as caught:
         connected(script).cancel_job(JOB_ID)
@@ -150,8 +150,8 @@ class _Broken(httpx.SyncByteStream):
         raise httpx.ReadError("reset")
 
 
-def test_a_refusal_for_now_whose_body_breaks_off_is_still_one() -> None:
-    """The head says that nothing was done, and when to come again."""
+def test_a_429_with_a_truncated_body_is_still_a_rate_limit() -> None:
+    """The head has the status and the Retry-After."""
     script = Scripted(httpx.Response(429, stream=_Broken(), headers={"retry-after": "7"}))
     api = connected(script)
     with pytest.raises(RateLimited) as caught:
@@ -169,8 +169,8 @@ def test_a_404_for_an_unknown_path_is_reported_at_once(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"success": fal', b'{"success": false, "errors": [{"code": 10404'])
-def test_a_404_whose_body_was_cut_is_asked_for_again(body: bytes) -> None:
-    """The body alone says whether there is no such job or no such address."""
+def test_a_404_with_a_truncated_body_is_retried(body: bytes) -> None:
+    """Only the body shows whether the job or the path is unknown."""
     cut = httpx.Response(404, content=body, headers={"content-type": "application/json"})
     script = Scripted(cut, refused(404, 10404, "No such job"))
     with pytest.raises(NotFound):
@@ -187,26 +187,26 @@ def test_a_404_whose_body_was_cut_is_asked_for_again(body: bytes) -> None:
         ("truncated json", UnexpectedAnswer),
     ],
 )
-def test_retries_are_bounded_and_end_in_the_error_itself(failure: str, kind: type[PackError]) -> None:
-    script = Scripted(*[PASSING[failure]() for _ in range(20)])
+def test_retries_are_bounded_and_raise_the_last_error(failure: str, kind: type[PackError]) -> None:
+    script = Scripted(*[TEMPORARY_FAILURES[failure]() for _ in range(20)])
     with pytest.raises(kind):
         connected(script).get_job(JOB_ID)
     assert len(script.requests) == 6
 
 
-def test_a_good_answer_may_carry_an_error_code_in_its_messages() -> None:
+def test_a_successful_response_may_have_an_error_code_in_its_messages() -> None:
     answer = {"success": True, "errors": [], "messages": [{"code": 10000, "message": "note"}], "result": job()}
     assert connected(Scripted(httpx.Response(200, json=answer))).get_job(JOB_ID).status == "PENDING"
 
 
-def test_retry_after_is_obeyed_whatever_its_size_if_the_allowance_holds_it() -> None:
+def test_retry_after_of_any_length_within_the_allowance_is_obeyed() -> None:
     clock = FakeClock()
     script = Scripted(refused(429, headers={"retry-after": "287"}), ok(job()))
     connected(script, clock, call_allowance_seconds=300).get_job(JOB_ID)
     assert clock.slept == [287]
 
 
-def test_retry_after_beyond_the_allowance_fails_at_once_and_says_when() -> None:
+def test_retry_after_beyond_the_allowance_fails_at_once_and_is_reported() -> None:
     clock = FakeClock()
     script = Scripted(refused(429, headers={"retry-after": "287"}))
     with pytest.raises(RateLimited) as caught:
@@ -233,7 +233,7 @@ def test_near_the_end_of_the_rate_budget_calls_are_spaced_out() -> None:
     assert clock.slept == [2.0]
 
 
-def test_with_no_budget_left_a_call_waits_for_the_window_instead_of_being_refused() -> None:
+def test_without_budget_a_call_waits_for_the_next_window() -> None:
     clock = FakeClock()
     api = connected(Scripted(ok(job(), headers={"ratelimit": '"default";r=0;t=30'}), ok(job())), clock)
     api.get_job(JOB_ID)
@@ -241,7 +241,7 @@ def test_with_no_budget_left_a_call_waits_for_the_window_instead_of_being_refuse
     assert clock.slept == [30.0]
 
 
-def test_with_no_budget_left_and_no_time_to_wait_nothing_is_sent() -> None:
+def test_without_budget_and_time_to_wait_nothing_is_sent() -> None:
     script = Scripted(ok(job(), headers={"ratelimit": '"default";r=0;t=250'}))
     api = connected(script, call_allowance_seconds=60)
     api.get_job(JOB_ID)
@@ -252,7 +252,7 @@ def test_with_no_budget_left_and_no_time_to_wait_nothing_is_sent() -> None:
 
 
 @pytest.mark.parametrize("header", ["", "nonsense", '"default";r=-5;t=x', '"default";r=99999999999;t=1', "\x7f"])
-def test_rate_headers_that_do_not_parse_are_ignored(header: str) -> None:
+def test_invalid_rate_headers_are_ignored(header: str) -> None:
     clock = FakeClock()
     api = connected(Scripted(ok(job(), headers={"ratelimit": header}), ok(job())), clock)
     api.get_job(JOB_ID)
@@ -260,7 +260,7 @@ def test_rate_headers_that_do_not_parse_are_ignored(header: str) -> None:
     assert clock.slept == []
 
 
-def test_a_body_larger_than_any_answer_is_not_read_to_its_end() -> None:
+def test_an_oversized_body_is_not_read_to_its_end() -> None:
     taken = 0
 
     def endless() -> object:
@@ -279,12 +279,12 @@ def zipped(data: bytes) -> httpx.Response:
     return httpx.Response(200, stream=httpx.ByteStream(gzip.compress(data)), headers={"content-encoding": "GZip"})
 
 
-def test_a_body_that_was_compressed_is_read_whole() -> None:
+def test_a_compressed_body_is_read_completely() -> None:
     body = json.dumps(envelope(job(comment="c" * 300_000))).encode()
     assert connected(Scripted(zipped(body))).get_job(JOB_ID).comment == "c" * 300_000
 
 
-def test_a_compressed_body_is_never_inflated_at_once() -> None:
+def test_a_gzip_bomb_stays_within_the_memory_limit() -> None:
     # Half a megabyte on the wire.
     bomb = gzip.compress(b" " * (8 * LARGEST_BODY_BYTES))
     script = Scripted(
@@ -301,7 +301,7 @@ def test_a_compressed_body_is_never_inflated_at_once() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "deflate", "br", "zstd", "x-gzip,identity"])
-def test_a_body_in_an_encoding_that_was_not_asked_for_is_not_decoded(encoding: str) -> None:
+def test_a_body_in_an_unrequested_encoding_is_not_decoded(encoding: str) -> None:
     body = json.dumps(envelope(job())).encode()
     twice = gzip.compress(gzip.compress(b" " * LARGEST_BODY_BYTES))
     bad = httpx.Response(200, stream=httpx.ByteStream(twice), headers={"content-encoding": encoding})
@@ -311,7 +311,7 @@ def test_a_body_in_an_encoding_that_was_not_asked_for_is_not_decoded(encoding: s
 
 
 @pytest.mark.parametrize("damage", [(0, b"no gzip"), (-30, b""), (30, b"??????")])
-def test_a_compressed_body_that_is_damaged_is_a_failure_that_may_pass(damage: tuple[int, bytes]) -> None:
+def test_a_read_is_retried_after_a_damaged_compressed_body(damage: tuple[int, bytes]) -> None:
     body = json.dumps(envelope(job())).encode()
     kept, more = damage
     broken = gzip.compress(body)[:kept] + more
@@ -319,7 +319,7 @@ def test_a_compressed_body_that_is_damaged_is_a_failure_that_may_pass(damage: tu
     assert connected(Scripted(bad, zipped(body))).get_job(JOB_ID).job_id == JOB_ID
 
 
-def test_a_body_that_trickles_in_forever_is_given_up() -> None:
+def test_an_endless_trickling_body_is_an_error() -> None:
     clock = FakeClock()
 
     def trickle() -> object:
@@ -332,7 +332,7 @@ def test_a_body_that_trickles_in_forever_is_given_up() -> None:
         connected(script, clock, call_allowance_seconds=3600).get_job(JOB_ID)
 
 
-def test_a_certificate_that_is_not_accepted_is_named_and_not_tried_again() -> None:
+def test_an_untrusted_certificate_is_reported_and_not_retried() -> None:
     cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
     cause.verify_message = "self-signed certificate"
     error = httpx.ConnectError("tls")
@@ -352,7 +352,7 @@ def test_a_token_in_a_response_appears_nowhere() -> None:
     assert "\x1b" not in shown and "\\u001b" not in shown
 
 
-def test_the_pack_names_itself_and_sends_its_credentials() -> None:
+def test_requests_have_the_user_agent_and_the_credentials() -> None:
     script = Scripted(ok(job()))
     connected(script).get_job(JOB_ID)
     headers = script.requests[0].headers
@@ -360,7 +360,7 @@ def test_the_pack_names_itself_and_sends_its_credentials() -> None:
     assert headers["authorization"] == f"Bearer {TOKEN}"
 
 
-def test_the_older_pair_of_credentials_is_sent_too() -> None:
+def test_an_api_key_and_email_are_sent() -> None:
     script = Scripted(ok(job()))
     connected(script, api_token=None, api_key="k" * 37, api_email="ops@corp.example").get_job(JOB_ID)
     headers = script.requests[0].headers
@@ -379,7 +379,7 @@ def test_the_older_pair_of_credentials_is_sent_too() -> None:
         ("messages_pending", None),
     ],
 )
-def test_a_field_that_matters_and_does_not_fit_is_named(field: str, value: object) -> None:
+def test_an_invalid_field_of_a_job_is_named(field: str, value: object) -> None:
     script = Scripted(ok(job(**{field: value})))
     with pytest.raises(UnexpectedAnswer, match=f"field {field}"):
         connected(script).get_job(JOB_ID)
@@ -398,13 +398,13 @@ def test_a_response_about_another_job_is_refused() -> None:
         connected(Scripted(ok(job(job_id=JOB_ID.replace("7", "8"))))).get_job(JOB_ID)
 
 
-def test_paths_hold_the_account_and_nothing_of_the_query() -> None:
+def test_the_path_has_the_account_and_the_job_id() -> None:
     script = Scripted(ok(job()))
     connected(script).get_job(JOB_ID)
     assert script.requests[0].url.path == f"/client/v4/accounts/{ACCOUNT}/email-security/investigate/bulk/{JOB_ID}"
 
 
-def test_a_body_that_decodes_to_nothing_forever_is_given_up() -> None:
+def test_an_endless_body_that_decodes_to_nothing_is_an_error() -> None:
     clock = FakeClock()
 
     def nothing() -> object:
@@ -419,7 +419,7 @@ def test_a_body_that_decodes_to_nothing_forever_is_given_up() -> None:
         connected(script, clock, call_allowance_seconds=3600).get_job(JOB_ID)
 
 
-def test_a_search_that_goes_on_forever_is_given_up() -> None:
+def test_an_endless_search_is_an_error() -> None:
     answers = 0
 
     def same(_: httpx.Request) -> httpx.Response:
@@ -434,7 +434,7 @@ def test_a_search_that_goes_on_forever_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("per_page", [1000, 999])
-def test_a_list_of_jobs_that_repeats_a_page(per_page: int) -> None:
+def test_a_list_of_jobs_that_repeats_a_full_page_is_an_error(per_page: int) -> None:
     listed = [job(job_id=f"{number:08}{JOB_ID[8:]}") for number in range(per_page)]
     script = Scripted(*[lambda _: ok(listed)] * 5)
     if per_page == LARGEST_PAGE:
@@ -454,7 +454,7 @@ def test_a_search_that_is_never_ready_costs_few_polls() -> None:
     assert len(script.requests) <= 41
 
 
-def test_a_change_is_not_begun_where_the_time_left_could_not_see_its_answer() -> None:
+def test_a_write_is_not_started_without_time_for_its_response() -> None:
     clock, script = FakeClock(), Scripted()
     api = connected(script, clock)
     api.deadline = Deadline(clock, 10)
@@ -463,14 +463,14 @@ def test_a_change_is_not_begun_where_the_time_left_could_not_see_its_answer() ->
     assert (caught.value.applied, script.requests) == ("no", [])
 
 
-def test_criteria_too_long_for_an_address_are_refused() -> None:
+def test_criteria_too_long_for_a_url_are_refused() -> None:
     names = ("sender", "recipient", "domain", "subject", "query", "message_id", "alert_id", "smtp_helo_ip", "metric")
     search = SearchParams.model_validate(dict.fromkeys(names, "é" * 2000))
     with pytest.raises(ParameterError):
         list(connected(Scripted()).search_messages(search))
 
 
-def test_what_a_server_says_reaches_no_terminal_as_it_is() -> None:
+def test_control_characters_of_the_server_are_removed_from_errors() -> None:
     with pytest.raises(UnexpectedAnswer) as caught:
         connected(Scripted(*[ok(job(job_id=JOB_ID.replace("7", "8"))) for _ in range(6)])).get_job(JOB_ID)
     assert "\x1b" not in caught.value.message
@@ -478,7 +478,7 @@ def test_what_a_server_says_reaches_no_terminal_as_it_is() -> None:
     assert len(PackError("x" * 9000).message) < 4100
 
 
-CONTRADICTIONS: dict[str, Callable[[], httpx.Response]] = {
+CONTRADICTORY_RESPONSES: dict[str, Callable[[], httpx.Response]] = {
     "400, success and a job": lambda: ok(job(), 400),
     "404, success and a job": lambda: ok(job(), 404),
     "409, success and nothing": lambda: ok(None, 409),
@@ -495,20 +495,20 @@ CONTRADICTIONS: dict[str, Callable[[], httpx.Response]] = {
 }
 
 
-@pytest.mark.parametrize("answer", CONTRADICTIONS)
-def test_an_answer_that_contradicts_itself_leaves_a_write_open_and_a_read_to_be_repeated(answer: str) -> None:
+@pytest.mark.parametrize("answer", CONTRADICTORY_RESPONSES)
+def test_a_contradictory_response_makes_a_write_unknown_and_a_read_retried(answer: str) -> None:
     with pytest.raises(OutcomeUnknown) as caught:
-        connected(Scripted(CONTRADICTIONS[answer]())).create_job(REQUEST)
+        connected(Scripted(CONTRADICTORY_RESPONSES[answer]())).create_job(REQUEST)
     assert caught.value.surely_not_applied is False
-    script = Scripted(CONTRADICTIONS[answer](), ok(job()))
+    script = Scripted(CONTRADICTORY_RESPONSES[answer](), ok(job()))
     assert connected(script).get_job(JOB_ID).job_id == JOB_ID
     with pytest.raises((UnexpectedAnswer, ServiceUnavailable)):
-        connected(Scripted(*[CONTRADICTIONS[answer]() for _ in range(6)])).get_job(JOB_ID)
+        connected(Scripted(*[CONTRADICTORY_RESPONSES[answer]() for _ in range(6)])).get_job(JOB_ID)
 
 
 @pytest.mark.parametrize("body", ["an envelope", "a page", "nothing"])
 @pytest.mark.parametrize("status", [408, 444, 460, 499, 520, 524, 599])
-def test_a_proxys_word_that_one_side_broke_off_is_a_lost_answer(status: int, body: str) -> None:
+def test_the_timeout_status_of_a_proxy_counts_as_a_lost_response(status: int, body: str) -> None:
     def answer() -> httpx.Response:
         return refused(status) if body == "an envelope" else httpx.Response(status, text="<p>" * (body == "a page"))
 
@@ -520,14 +520,14 @@ def test_a_proxys_word_that_one_side_broke_off_is_a_lost_answer(status: int, bod
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 413, 415, 422, 425, 428, 429, 431, 451])
-def test_every_other_refusal_says_that_a_write_was_not_applied(status: int) -> None:
+def test_any_other_refusal_means_that_a_write_was_not_applied(status: int) -> None:
     with pytest.raises(PackError) as caught:
         connected(Scripted(*[refused(status) for _ in range(6)])).create_job(REQUEST)
     assert caught.value.surely_not_applied
     assert caught.value.exit_code == (6 if status == 429 else 5)
 
 
-def test_a_write_that_is_refused_for_now_and_says_success_is_looked_up_and_a_read_waits() -> None:
+def test_a_429_with_success_makes_a_write_unknown_and_a_read_wait() -> None:
     with pytest.raises(OutcomeUnknown) as caught:
         connected(Scripted(ok(job(), 429))).cancel_job(JOB_ID)
     assert caught.value.job_id == JOB_ID
@@ -541,7 +541,7 @@ REFUSALS_WITH_A_JOB: dict[str, dict[str, Any]] = {
     "success: false": envelope(job(), success=False),
     "success: null": {**envelope(job()), "success": None},
     "success left out": {"result": job(), "errors": []},
-    "the job by itself": job(),
+    "the job without an envelope": job(),
     "the job one level down": envelope({"job": job()}, success=False),
     "the job in a list": envelope([job()], success=False),
     "the job's ID": envelope(JOB_ID, success=False),
@@ -550,7 +550,7 @@ REFUSALS_WITH_A_JOB: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("body", REFUSALS_WITH_A_JOB)
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 429])
-def test_a_refusal_that_holds_a_job_is_looked_up_after_a_write_only(status: int, body: str) -> None:
+def test_a_refusal_that_contains_a_job_is_unknown_for_writes_only(status: int, body: str) -> None:
     answer = REFUSALS_WITH_A_JOB[body] | {"errors": [{"code": 1000, "message": "no"}]}
     with pytest.raises(OutcomeUnknown) as caught:
         connected(Scripted(httpx.Response(status, json=answer))).create_job(REQUEST)
@@ -562,13 +562,13 @@ def test_a_refusal_that_holds_a_job_is_looked_up_after_a_write_only(status: int,
 
 @pytest.mark.parametrize("result", [None, {}, [], "no", {"reason": "bad window"}])
 @pytest.mark.parametrize("status", [400, 409, 422])
-def test_a_clean_refusal_stays_one(status: int, result: object) -> None:
+def test_a_refusal_without_a_job_is_an_api_refusal(status: int, result: object) -> None:
     with pytest.raises(ApiRefusal) as caught:
         connected(Scripted(httpx.Response(status, json=envelope(result, success=False)))).create_job(REQUEST)
     assert (caught.value.applied, caught.value.surely_not_applied) == ("no", True)
 
 
-def test_a_job_is_the_same_in_any_spelling_of_its_id() -> None:
+def test_a_job_id_is_normalized() -> None:
     loud = job(job_id=JOB_ID.upper())
     script = Scripted(ok(loud), ok({**loud, "status": "CANCELLED"}), ok({"id": JOB_ID.upper()}))
     api = connected(script)
@@ -579,7 +579,7 @@ def test_a_job_is_the_same_in_any_spelling_of_its_id() -> None:
 
 
 @pytest.mark.parametrize("result", [None, {}, [], {"id": None}])
-def test_a_delete_whose_answer_names_no_job_is_looked_up(result: object) -> None:
+def test_a_delete_without_a_job_id_in_its_response_is_verified(result: object) -> None:
     gone = httpx.Response(404, json=envelope(None, success=False, errors=[{"code": 10404, "message": "no such job"}]))
     connected(Scripted(ok(result), gone)).delete_job(JOB_ID)
     with pytest.raises(OutcomeUnknown, match="still exists") as caught:
@@ -587,6 +587,6 @@ def test_a_delete_whose_answer_names_no_job_is_looked_up(result: object) -> None
     assert (caught.value.exit_code, caught.value.job_id) == (7, JOB_ID)
 
 
-def test_a_list_that_shows_a_job_in_two_spellings_shows_one() -> None:
+def test_a_job_listed_in_two_spellings_is_returned_once() -> None:
     script = Scripted(ok([job(), job(job_id=JOB_ID.upper())]), ok([]))
     assert [found.job_id for found in connected(script).list_jobs()] == [JOB_ID]

@@ -50,7 +50,7 @@ def test_a_configured_policy_without_a_gate_stops_every_write(
 
 
 @each_write
-def test_a_policy_that_observes_stops_every_write(
+def test_a_policy_in_observe_mode_stops_every_write(
     write: Callable[[EmailSecurity], object], policy: Callable[[str], str]
 ) -> None:
     script = Scripted()
@@ -61,7 +61,7 @@ def test_a_policy_that_observes_stops_every_write(
     assert script.requests == []
 
 
-def test_the_gate_knows_destinations_and_deletions(policy: Callable[[str], str]) -> None:
+def test_the_gate_checks_destinations_and_deletions(policy: Callable[[str], str]) -> None:
     script = Scripted()
     api = connected(script, policy_file=policy("destinations: [Inbox]\ndelete: {refused: true}"))
     attach_policy(api)
@@ -72,11 +72,11 @@ def test_the_gate_knows_destinations_and_deletions(policy: Callable[[str], str])
     assert script.requests == []
 
 
-def test_no_policy_needs_no_gate() -> None:
+def test_without_a_policy_no_gate_is_needed() -> None:
     assert connected(Scripted(ok(job()))).create_job(REQUEST).job_id == JOB_ID
 
 
-def test_another_kind_of_gate_does_not_count_as_the_policy() -> None:
+def test_a_gate_of_another_kind_is_refused() -> None:
     class Open:
         observes = False
 

@@ -1,4 +1,4 @@
-"""An entry of a safety list is accepted or refused, never skipped; data is read in every spelling."""
+"""Safety list entries are accepted or refused, never skipped; addresses in messages are read in every spelling."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from core.characters import describe
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Every character that shows nothing, or only space: by category, and letters and marks that fonts leave out.
-UNSEEN = [
+# Invisible characters and spaces: by Unicode category, plus letters and marks that fonts don't draw.
+INVISIBLE = [
     character
     for character in map(chr, range(sys.maxunicode + 1))
     if unicodedata.category(character) in ("Cf", "Cc", "Zs", "Zl", "Zp")
@@ -38,10 +38,10 @@ COMBINING = [c for c in MARKS if unicodedata.name(c).startswith("COMBINING ")]
 def refusal(entry: str) -> str:
     with pytest.raises(ValueError) as caught:
         read_entry(entry)
-    said = str(caught.value)
-    assert said.isascii()
-    assert said.isprintable()
-    return said
+    reason = str(caught.value)
+    assert reason.isascii()
+    assert reason.isprintable()
+    return reason
 
 
 class TestSafetyLists:
@@ -76,9 +76,9 @@ class TestSafetyLists:
 
     @pytest.mark.parametrize("entry", ["ceo@corp.example", "corp.example"])
     @pytest.mark.parametrize("place", ["front", "middle", "before the @", "behind the @", "end", "around"])
-    def test_every_unseen_character_anywhere_is_refused_by_its_name(self, entry: str, place: str) -> None:
+    def test_an_invisible_character_is_refused_and_named(self, entry: str, place: str) -> None:
         at = entry.find("@") % len(entry)
-        for character in UNSEEN:
+        for character in INVISIBLE:
             written = {
                 "front": character + entry,
                 "middle": f"{entry[:2]}{character}{entry[2:]}",
@@ -89,9 +89,9 @@ class TestSafetyLists:
             }[place]
             assert f"U+{ord(character):04X} " in refusal(written)
 
-    def test_every_mark_that_belongs_to_no_letter_is_refused_by_its_name(self) -> None:
+    def test_a_combining_mark_without_a_letter_is_refused_and_named(self) -> None:
         for mark in MARKS:
-            # A few marks are two in the normal form.
+            # The normal form of a few marks has two characters.
             first = unicodedata.normalize("NFC", mark)[0]
             entries = [
                 f"{mark}corp.example",
@@ -99,7 +99,7 @@ class TestSafetyLists:
                 f"{mark}ceo@corp.example",
                 f"co1{mark}rp.example",
             ]
-            # Other marks at the end of a Latin word belong to no letter either; an accent becomes one with its letter.
+            # A mark at the end of a Latin word has no letter either, except an accent, which combines with it.
             entries += [] if mark in COMBINING else [f"corp.example{mark}", f"ceo{mark}@corp.example"]
             for entry in entries:
                 assert f"U+{ord(first):04X} " in refusal(entry)
@@ -107,7 +107,7 @@ class TestSafetyLists:
             assert f"U+{ord(mark):04X} " in refusal(f"corp.example{mark}")
 
     @pytest.mark.parametrize(
-        ("entry", "said"),
+        ("entry", "reason"),
         [
             ("\u200ecorp.example", "U+200E LEFT-TO-RIGHT MARK at character 1"),
             ("\ufeffcorp.example", "U+FEFF ZERO WIDTH NO-BREAK SPACE (byte order mark)"),
@@ -195,18 +195,18 @@ class TestSafetyLists:
             (f"{'a' * 65}@corp.example", "more than 64 characters before"),
         ],
     )  # fmt: skip
-    def test_anything_else_is_refused_with_the_character_named(self, entry: str, said: str) -> None:
-        assert said in refusal(entry)
+    def test_the_refusal_of_an_invalid_entry_names_the_character(self, entry: str, reason: str) -> None:
+        assert reason in refusal(entry)
         with pytest.raises(ValueError):
             AddressSet(["good.example", entry])
 
-    def test_a_list_of_domains_takes_no_address(self) -> None:
+    def test_a_list_of_domains_refuses_an_address(self) -> None:
         assert read_domain_entry("Corp.example") == "corp.example"
         with pytest.raises(ValueError, match=r"U\+0040 COMMERCIAL AT: this list is for domains"):
             read_domain_entry("ceo@corp.example")
 
     @given(st.text(max_size=40) | st.text(st.sampled_from("ceo@corp.xn-\u200b\u0301ü.%*, <>"), max_size=40))
-    def test_any_text_is_understood_or_refused_in_print(self, text: str) -> None:
+    def test_any_text_is_accepted_or_refused_with_an_ascii_message(self, text: str) -> None:
         try:
             entry = read_entry(text)
         except ValueError as error:
@@ -232,7 +232,7 @@ ENTRY = st.tuples(st.none() | MAILBOX, st.lists(LABEL, min_size=1, max_size=3), 
 
 
 def spellings(mailbox: str | None, domain: str) -> list[str]:
-    """Ways in which a message's fields may name the same address, or an address in the same domain."""
+    """Return the spellings in which a message field may name the address, or an address in the domain."""
     mailbox = "someone" if mailbox is None else mailbox
     ascii_form = read_entry(f"x@{domain}").domain
     domains = [
@@ -257,7 +257,7 @@ def spellings(mailbox: str | None, domain: str) -> list[str]:
 
 
 @given(ENTRY)
-def test_an_accepted_entry_protects_the_address_that_it_names_in_any_spelling(
+def test_an_accepted_entry_covers_every_spelling_of_its_address(
     entry: tuple[str | None, list[str], str],
 ) -> None:
     mailbox, labels, top = entry
@@ -275,7 +275,7 @@ def test_an_accepted_entry_protects_the_address_that_it_names_in_any_spelling(
     assert not made.covers("ceo@unrelated.test")
 
 
-class TestData:
+class TestReadAddresses:
     @pytest.mark.parametrize(
         ("text", "domains"),
         [
@@ -333,7 +333,7 @@ class TestData:
             assert address.mailbox
             assert address.domain.isascii()
 
-    def test_no_text_takes_long(self) -> None:
+    def test_hostile_text_is_refused_quickly(self) -> None:
         began = time.monotonic()
         for hostile in ('"' * 200_000, '"\\' * 100_000, "<" * 200_000, "a@b," * 50_000, "(" * 200_000, "ü@" * 100_000):
             with pytest.raises(ValueError, match="has more than"):
@@ -342,7 +342,7 @@ class TestData:
         assert time.monotonic() - began < 5
 
 
-class TestRelated:
+class TestRelatedDomains:
     OWN = RelatedDomains(["mail.corp.example", "Bücher.example", "xn--strae-oqa.example"])
 
     @pytest.mark.parametrize(
@@ -350,23 +350,23 @@ class TestRelated:
         ["mail.corp.example", "MAIL.corp.example.", "a.mail.corp.example", "corp.example", "xn--bcher-kva.example",
          "x.bücher.example", "straße.example", "strasse.example", "mail。corp.example", "ma\u00adil.corp.example"],
     )  # fmt: skip
-    def test_equal_below_and_above(self, domain: str) -> None:
+    def test_equal_domains_subdomains_and_parents_are_related(self, domain: str) -> None:
         assert self.OWN.relates(domain)
 
     @pytest.mark.parametrize(
         "domain", ["", "example", "other.corp.example", "notcorp.example", "corp.example.evil.test"]
     )
-    def test_nothing_else(self, domain: str) -> None:
+    def test_other_domains_are_not_related(self, domain: str) -> None:
         assert not self.OWN.relates(domain)
         assert not RelatedDomains().relates(domain)
 
 
-def test_a_character_is_named_in_print() -> None:
+def test_a_character_description_is_ascii() -> None:
     for character in map(chr, range(0, sys.maxunicode + 1, 7)):
         assert describe(character).isascii()
 
 
-def test_to_import_the_reader_loads_no_tables_of_international_domains() -> None:
+def test_importing_the_module_does_not_load_the_idna_tables() -> None:
     code = (
         "import sys; from core.addresses import AddressSet; AddressSet(['corp.example']).covers('a@b.example'); "
         "sys.exit(' '.join({'idna', 'idna.uts46data'} & set(sys.modules)) or 0)"

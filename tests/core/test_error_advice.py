@@ -18,7 +18,7 @@ from core.errors import CheckRefused, OutcomeUnknown, PackError, ParameterError,
         ),
         (CheckRefused("m", help="Nothing was changed."), ""),
         (ParameterError("m", help="Give a file. Nothing was sent."), "Give a file. Nothing was sent."),
-        # The sentence is no statement about this call where something may have been changed.
+        # After an unknown outcome the first sentence doesn't describe the call.
         (OutcomeUnknown("m", help="Nothing was found. Check it."), "Nothing was found. Check it."),
     ],
 )

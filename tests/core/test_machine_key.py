@@ -17,7 +17,7 @@ from core.machine_key import machine_key
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_it_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+def test_the_key_is_created_once_with_mode_0600(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         made = machine_key(tmp_path, "journal.key")
@@ -29,7 +29,7 @@ def test_it_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert machine_key(tmp_path, "other.key") != made
 
 
-def test_processes_that_make_it_at_once_get_one_key(tmp_path: Path) -> None:
+def test_concurrent_processes_get_the_same_key(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from core.machine_key import machine_key; sys.stdin.read(); "
         f"print(machine_key(Path({str(tmp_path)!r}), 'journal.key').hex())"
@@ -53,15 +53,13 @@ def test_processes_that_make_it_at_once_get_one_key(tmp_path: Path) -> None:
     assert keys == {machine_key(tmp_path, "journal.key").hex() + "\n"}
 
 
-def test_leftover_files_of_a_killed_process_do_no_harm(tmp_path: Path) -> None:
+def test_leftover_files_of_a_killed_process_are_harmless(tmp_path: Path) -> None:
     (tmp_path / "journal.key.new").write_text("half")
     (tmp_path / "journal.key.lock").touch(mode=0o600)
     assert len(machine_key(tmp_path, "journal.key")) == 32
 
 
-def test_a_key_that_is_there_is_read_where_nothing_can_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_existing_key_is_read_on_a_read_only_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = machine_key(tmp_path, "journal.key")
     (tmp_path / "journal.key.lock").unlink()
     opened = os.open
@@ -77,23 +75,23 @@ def test_a_key_that_is_there_is_read_where_nothing_can_be_written(
         machine_key(tmp_path, "other.key")
 
 
-def linked(path: Path) -> None:
+def make_symbolic_link(path: Path) -> None:
     path.with_name("target").write_text("0" * 64 + "\n")
     path.symlink_to("target")
 
 
-def linked_twice(path: Path) -> None:
+def make_hard_link(path: Path) -> None:
     path.with_name("target").write_text("0" * 64 + "\n")
     path.with_name("target").chmod(0o600)
     os.link(path.with_name("target"), path)
 
 
-def open_to_others(path: Path) -> None:
+def make_world_readable(path: Path) -> None:
     path.write_text("0" * 64 + "\n")
     path.chmod(0o644)
 
 
-def holds(content: bytes) -> Callable[[Path], None]:
+def make_file(content: bytes) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         path.write_bytes(content)
         path.chmod(0o600)
@@ -102,27 +100,25 @@ def holds(content: bytes) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("plant", "said"),
+    ("plant", "problem"),
     [
-        (linked, "can't be used"),
-        (linked_twice, "has 2 hard links"),
-        (open_to_others, r"is accessible to other users \(mode 0644\)"),
+        (make_symbolic_link, "can't be used"),
+        (make_hard_link, "has 2 hard links"),
+        (make_world_readable, r"is accessible to other users \(mode 0644\)"),
         (lambda path: path.mkdir(), "can't be used"),
         (lambda path: os.mkfifo(path, 0o600), "is not a regular file"),
-        (holds(b""), "is damaged"),
-        (holds(b"0" * 64), "is damaged"),
-        (holds(b"0" * 63 + b"\n"), "is damaged"),
-        (holds(b"0" * 65 + b"\n"), "is damaged"),
-        (holds(b"\xff" * 64 + b"\n"), "is damaged"),
+        (make_file(b""), "is damaged"),
+        (make_file(b"0" * 64), "is damaged"),
+        (make_file(b"0" * 63 + b"\n"), "is damaged"),
+        (make_file(b"0" * 65 + b"\n"), "is damaged"),
+        (make_file(b"\xff" * 64 + b"\n"), "is damaged"),
     ],
 )
-def test_a_key_file_that_is_not_as_it_was_made_is_refused_and_kept(
-    tmp_path: Path, plant: Callable[[Path], object], said: str
-) -> None:
+def test_an_altered_key_file_is_refused_and_kept(tmp_path: Path, plant: Callable[[Path], object], problem: str) -> None:
     path = tmp_path / "journal.key"
     plant(path)
     before = path.lstat()
-    with pytest.raises(ConnectionSettingsError, match=said) as caught:
+    with pytest.raises(ConnectionSettingsError, match=problem) as caught:
         machine_key(tmp_path, "journal.key")
     assert caught.value.help.startswith("Nothing was changed.")
     assert path.lstat().st_ino == before.st_ino

@@ -18,23 +18,23 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-class TestWhichDirectory:
-    def test_the_setting_names_it(self, tmp_path: Path) -> None:
+class TestLocation:
+    def test_the_setting_is_used(self, tmp_path: Path) -> None:
         assert private_directory(str(tmp_path / "state"), {}) == tmp_path / "state"
 
-    def test_the_default_lies_in_the_state_home(self, tmp_path: Path) -> None:
+    def test_the_default_is_in_the_state_home(self, tmp_path: Path) -> None:
         environment = {"XDG_STATE_HOME": str(tmp_path / "xdg"), "HOME": str(tmp_path / "home")}
         assert private_directory(None, environment) == tmp_path / "xdg" / "cfes"
 
     @pytest.mark.parametrize("state_home", [{}, {"XDG_STATE_HOME": ""}, {"XDG_STATE_HOME": "relative/state"}])
-    def test_without_a_state_home_it_lies_in_the_home_directory(
+    def test_without_a_state_home_the_default_is_in_the_home_directory(
         self, tmp_path: Path, state_home: dict[str, str]
     ) -> None:
         made = private_directory(None, {**state_home, "HOME": str(tmp_path)})
         assert made == tmp_path / ".local" / "state" / "cfes"
 
     @pytest.mark.parametrize("environment", [{}, {"HOME": ""}, {"HOME": "relative"}])
-    def test_without_a_home_directory_the_setting_is_asked_for(self, environment: dict[str, str]) -> None:
+    def test_without_a_home_directory_the_setting_is_required(self, environment: dict[str, str]) -> None:
         with pytest.raises(ConnectionSettingsError, match="set CFES_STATE_DIR"):
             private_directory(None, environment)
 
@@ -44,7 +44,7 @@ class TestWhichDirectory:
             private_directory(setting, {})
 
 
-def test_every_directory_that_is_made_is_private_whatever_the_umask(tmp_path: Path) -> None:
+def test_every_created_directory_is_private_under_any_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         made = private_directory(str(tmp_path / "a" / "b" / "state"), {})
@@ -53,19 +53,19 @@ def test_every_directory_that_is_made_is_private_whatever_the_umask(tmp_path: Pa
     assert [mode(path) for path in (made, made.parent, made.parent.parent)] == [0o700] * 3
 
 
-def test_a_directory_that_is_there_is_used_again(tmp_path: Path) -> None:
+def test_an_existing_directory_is_reused(tmp_path: Path) -> None:
     made = private_directory(str(tmp_path / "state"), {})
     (made / "kept").write_text("kept")
     assert private_directory(str(tmp_path / "state"), {}) == made
     assert (made / "kept").read_text() == "kept"
 
 
-def linked(path: Path) -> None:
+def make_symbolic_link(path: Path) -> None:
     (path.parent / "other").mkdir(mode=0o700)
     path.symlink_to(path.parent / "other")
 
 
-def in_a_shared_directory(path: Path) -> None:
+def make_parent_world_writable(path: Path) -> None:
     path.mkdir(mode=0o700)
     path.parent.chmod(0o777)
 
@@ -74,11 +74,11 @@ def in_a_shared_directory(path: Path) -> None:
     ("prepare", "problem"),
     [
         (lambda path: path.write_text("a file"), "is not a directory"),
-        (linked, "is a symbolic link"),
+        (make_symbolic_link, "is a symbolic link"),
         (lambda path: path.symlink_to("nowhere"), "can't be used: File exists"),
         (lambda path: path.mkdir(mode=0o755), r"is accessible to other users \(mode 0755\)"),
         (lambda path: path.mkdir(mode=0o750), r"is accessible to other users \(mode 0750\)"),
-        (in_a_shared_directory, "can be replaced by another user"),
+        (make_parent_world_writable, "can be replaced by another user"),
     ],
 )
 def test_a_directory_that_others_could_change_is_refused(
@@ -106,7 +106,7 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pyt
         private_directory(str(made), {})
 
 
-def test_a_directory_above_that_only_the_users_own_group_may_write_is_accepted(
+def test_a_parent_writable_only_by_the_users_own_group_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = private_directory(str(tmp_path / "home" / "state"), {})
@@ -120,7 +120,7 @@ def test_a_directory_above_that_only_the_users_own_group_may_write_is_accepted(
                 private_directory(str(made), {})
 
 
-def test_nothing_is_made_in_a_directory_that_others_can_change(tmp_path: Path) -> None:
+def test_nothing_is_created_in_a_directory_that_others_can_change(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home").chmod(0o777)
     with pytest.raises(ConnectionSettingsError, match="can be replaced by another user"):
@@ -129,17 +129,17 @@ def test_nothing_is_made_in_a_directory_that_others_can_change(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("bad", ["/proc/self/nowhere/state", "/dev/null/state", "/a\0b"])
-def test_a_directory_that_can_not_be_made_is_an_error_without_a_traceback(bad: str) -> None:
+def test_a_directory_that_cannot_be_created_is_reported_without_a_traceback(bad: str) -> None:
     with pytest.raises(ConnectionSettingsError, match="can't be used"):
         private_directory(bad, {})
 
 
-def linked_twice(path: Path) -> None:
+def make_hard_link(path: Path) -> None:
     path.touch(mode=0o600)
     os.link(path, f"{path}.2")
 
 
-class TestFilesInIt:
+class TestFiles:
     def test_a_private_file_passes(self, tmp_path: Path) -> None:
         path = tmp_path / "ledger"
         path.touch(mode=0o600)
@@ -150,10 +150,10 @@ class TestFilesInIt:
         [
             (lambda path: path.mkdir(mode=0o700), "is not a regular file"),
             (lambda path: path.touch(mode=0o640), "is accessible to other users"),
-            (linked_twice, "has 2 hard links"),
+            (make_hard_link, "has 2 hard links"),
         ],
     )
-    def test_others_are_refused(self, tmp_path: Path, prepare: Callable[[Path], object], problem: str) -> None:
+    def test_an_unsafe_file_is_refused(self, tmp_path: Path, prepare: Callable[[Path], object], problem: str) -> None:
         path = tmp_path / "ledger"
         prepare(path)
         with pytest.raises(ConnectionSettingsError, match=problem):

@@ -201,7 +201,7 @@ def test_the_domain_of_an_address_is_in_lower_case(text: str, gives: str) -> Non
 
 
 @pytest.mark.parametrize(("number", "text"), [(1, "1 message was"), (1200, "1,200 messages were")])
-def test_a_number_has_the_word_for_what_it_counts(number: int, text: str) -> None:
+def test_a_number_has_its_unit_in_singular_or_plural(number: int, text: str) -> None:
     assert value("{{ inputs.n | counted('message was', 'messages were') }}", n=number) == text
 
 
