@@ -202,6 +202,11 @@ class ParameterError(PackError):
             message = "; ".join(f"{p['pointer'] or '/'}: {p['message']}" for p in problems)
         super().__init__(message, problems=problems, **details)
 
+    @classmethod
+    def at(cls, pointer: str, message: str, **details: Any) -> Self:
+        """Return the error for the parameter at this JSON pointer."""
+        return cls(problems=[Problem(pointer=pointer, message=message)], **details)
+
 
 class ConnectionSettingsError(PackError):
     """A connection setting can't be used. Nothing was sent."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
 import sys
 from pathlib import Path
+
+from core.errors import ParameterError
 
 NAME = "cloudflare-email-security-pack"
 
@@ -14,6 +17,15 @@ NAME = "cloudflare-email-security-pack"
 ROOT = Path(__file__).resolve().parents[1]
 
 _REQUIREMENT = re.compile(r"(?P<source>[^\[\]]*)(?:\[(?P<extras>[^\]]*)\])?(?P<rest>[^\[\]]*)")
+
+
+def check_extra(extra: str, module: str, pointer: str, what: str) -> None:
+    """Check that an extra is installed by importing its module. Raises: ParameterError with the command to add it."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        message = f"{what} needs the extra `{extra}` ({module}), which is not installed. To add it: "
+        raise ParameterError.at(pointer, message + command_to_add(extra)) from None
 
 
 def command_to_add(extra: str, *, root: Path = ROOT, prefix: Path | None = None) -> str:

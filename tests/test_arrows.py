@@ -126,7 +126,6 @@ LONG = {
     "core/addresses": "one table of what is an address, a domain, a look-alike",
     "core/errors": "the exception tree, in one place",
     "remediation/exports/destinations/object_store": "one upload with its claim",
-    "remediation/exports/row_file": "one file with its states",
     "remediation/jobs/creation": "one job per request, from first check to last",
     "remediation/jobs/match": "one table of what tells two jobs apart",
     "sandbox/contract/results": "the shapes of the API's answers",

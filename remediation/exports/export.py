@@ -1,14 +1,12 @@
-"""An export in four stages: source (a job's rows) → pseudonyms → sink (each row once) → publication."""
+"""Export a job's rows in four stages: source (the rows), pseudonyms, sink (each row once), publication."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connectors.email_security import EmailSecurity
-from core import progress
 from core.errors import (
     DeadlineExceeded,
     ExportIncomplete,
@@ -28,26 +26,25 @@ from remediation.exports.outcome import Exported
 from remediation.exports.publication import Bundle, Publication
 from remediation.exports.request import ExportRequest
 from remediation.exports.resume import Resume
-from remediation.exports.row_file import Checkpoint, RowFile
+from remediation.exports.row_file import RowFile
 from remediation.exports.sink import RowSink
 from remediation.exports.source import RowSource
 
 if TYPE_CHECKING:
     from remediation.exports.pseudonyms.pseudonyms import Pseudonyms
 
-# How long one call may wait, a rate limit's window included, where no time budget is shorter.
+# How long one API call may take, including the wait for a rate limit of five minutes, without a shorter time budget.
 PATIENCE_SECONDS = 900.0
 
 
 def export_rows(
     api: EmailSecurity, request: ExportRequest, pseudonyms: Pseudonyms | None = None, bundle: Bundle | None = None
 ) -> Exported:
-    """Export a job's rows. The connector's deadline is the time that this call has.
+    """Export a job's rows within the connector's deadline.
 
     Raises: ExportIncomplete with a `resume`, TimeLimitTooShort, InlineTooLarge, DeadlineExceeded, OutputError, and
-    what a read raises. A temporary failure near the deadline is no error: the outcome has a `resume`.
+    what a read raises. After a temporary failure near the deadline, the outcome has a `resume` instead.
     """
-    # A long export outlives a rate limit's window of five minutes.
     api = api.with_allowance(max(api.call_allowance_seconds, PATIENCE_SECONDS))
     what = "the bundle" if bundle is not None else f"the {request.format} file"
     finish_time = FinishTime(api.clock, api.time_left, what)
@@ -60,43 +57,41 @@ def export_rows(
         if bundle is not None:
             bundle.check_job(source.job)
         try:
-            settled = source.read(api, sink, publication, _report_progress(request))
+            settled = source.read(api, sink, publication)
             if settled is None:
                 return _unfinished(sink, source)
-            return _finish(request, sink, source, publication, settled=settled)
+            if request.require_complete and settled and not sink.count.agrees_with(source.job):
+                raise _incomplete(sink, source)
+            exported = Exported.of(source.job, sink, resume=None, settled=settled)
+            if sink.file is None or publication.publish(sink.file, exported):
+                return exported
+            return _unfinished(sink, source)
         except PackError as failure:
-            passing = isinstance(failure, TemporaryFailure) and not isinstance(failure, ExportIncomplete | OutputError)
+            temporary = isinstance(failure, TemporaryFailure) and not isinstance(
+                failure, ExportIncomplete | OutputError
+            )
             needed = (failure.retry_after_seconds or 0) + publication.seconds_to_keep()
-            over = passing and publication.is_time_up(needed)
-            if sink.file is not None and (over or isinstance(failure, ListingTooLong)):
+            no_time = temporary and publication.is_time_up(needed)
+            if sink.file is not None and (no_time or isinstance(failure, ListingTooLong)):
                 return _unfinished(sink, source)
             _add_resume(sink, source, failure)
             raise
 
 
 def pseudonyms_for(api: EmailSecurity, resume: Resume | None, *, wanted: bool) -> Pseudonyms | None:
-    """Return what replaces names, with the connection's key; None where it is not wanted.
+    """Return the pseudonyms with the connection's key, or None if they are not wanted.
 
-    Raises: ConnectionSettingsError without a key; ParameterError where the rows of `resume` have other pseudonyms.
+    Raises: ConnectionSettingsError without a key; ParameterError if the rows of `resume` have other pseudonyms.
     """
     pseudonyms = None
     if wanted:
-        from remediation.exports.pseudonyms.pseudonyms import Pseudonyms  # noqa: PLC0415 -- where it is asked for
+        from remediation.exports.pseudonyms.pseudonyms import Pseudonyms  # noqa: PLC0415 -- for few exports
 
         pseudonyms = Pseudonyms.of(api.connection.pseudonym_key)
     if resume is not None and resume.pseudonyms != (pseudonyms and pseudonyms.key_check):
         message = "is of an export with other pseudonyms: `pseudonymize` and CFES_PSEUDONYM_KEY must be as before"
-        raise ParameterError(problems=[{"pointer": "/resume", "message": message}])
+        raise ParameterError.at("/resume", message)
     return pseudonyms
-
-
-def _report_progress(request: ExportRequest) -> Callable[[int, int | None], None]:
-    def report(rows: int, expected: int | None) -> None:
-        progress.report(
-            progress.Progress("export-job-messages", rows, expected, "rows", request.format, request.job_id)
-        )
-
-    return report
 
 
 @contextmanager
@@ -120,7 +115,7 @@ def _open_sink(
                 try:
                     yield RowSink(request.status, file, pseudonyms=pseudonyms)
                 except BaseException as error:
-                    # Without a `resume` no call can continue with it.
+                    # Without a `resume`, no later call can use the rows.
                     if getattr(error, "resume", None) is None:
                         file.abandon()
                     raise
@@ -130,7 +125,7 @@ def _open_sink(
                 sink = RowSink(request.status, file, pseudonyms=pseudonyms)
                 sink.load(file.kept_lines())
                 sink.duplicates = resume.duplicates_dropped
-                finish_time.began_with(file)
+                finish_time.loaded(file)
                 yield sink
 
 
@@ -140,17 +135,6 @@ def _recording(
     if bundle is None or sink.file is None:
         return nullcontext(api)
     return bundle.recording(api, sink.file, before=None if request.resume is None else request.resume.calls)
-
-
-def _finish(
-    request: ExportRequest, sink: RowSink, source: RowSource, publication: Publication, *, settled: bool
-) -> Exported:
-    if request.require_complete and settled and not sink.count.agrees_with(source.job):
-        raise _incomplete(sink, source)
-    exported = Exported.of(source.job, sink, resume=None, settled=settled)
-    if sink.file is None or publication.publish(sink.file, exported):
-        return exported
-    return _unfinished(sink, source)
 
 
 def _incomplete(sink: RowSink, source: RowSource) -> ExportIncomplete | ListingRepeats:
@@ -172,20 +156,30 @@ def _unfinished(sink: RowSink, source: RowSource) -> Exported:
             f"the time budget ended after {counted(len(sink.seen), 'row')}; an inline export can't be continued",
             help="Nothing was changed. Give a file path as destination, or more time.",
         )
-    resume = _keep(sink, sink.file, source)
+    # Before the checkpoint: pages that are still being read ahead may add calls to the record.
+    calls = recorded_bytes(sink.file.place.path)
+    sink.file.checkpoint()
+    resume = _resume(sink, sink.file, calls, source)
     return Exported.of(source.job, sink, resume=resume, settled=source.job.has_ended)
 
 
 def _add_resume(sink: RowSink, source: RowSource, failure: PackError) -> None:
-    """Give the error a `resume` where rows are kept."""
-    if sink.file is None or not sink.file.rows:
+    """Keep the rows in the store, or else on this machine, and give the error a `resume`."""
+    file = sink.file
+    if file is None or not file.rows:
         return
     if isinstance(failure, ExportIncomplete | ListingRepeats):
         source.restart(sink)
-    # A failure to keep the rows, on a broken disk say, must not hide the first error.
+    # A failure to keep the rows, for example on a broken disk, must not hide the first error.
     with suppress(PackError):
-        resume, here = _keep_anywhere(sink, sink.file, source)
-        failure.resume = resume.model_dump(mode="json")
+        calls, here = recorded_bytes(file.place.path), None
+        try:
+            file.checkpoint()
+        except PackError:
+            here = file.keep_here()
+            if here is None:
+                raise
+        failure.resume = _resume(sink, file, calls, source).model_dump(mode="json")
         if here is not None:
             failure.help = (
                 f"{failure.help} The rows are kept on this machine only, in {str(here)!r}, for {KEPT_DAYS} days: to "
@@ -195,35 +189,14 @@ def _add_resume(sink: RowSink, source: RowSource, failure: PackError) -> None:
             failure.help = f"{failure.help} The rows are kept: run the same export with `resume` of this error."
 
 
-def _keep_anywhere(sink: RowSink, file: RowFile, source: RowSource) -> tuple[Resume, Path | None]:
-    """Keep the rows where any machine finds them; else on this one, in the returned directory.
-
-    Raises: PackError where neither can be done.
-    """
-    calls = recorded_bytes(file.place.path)
-    try:
-        return _keep(sink, file, source), None
-    except PackError:
-        here = file.keep_here()
-        if here is None:
-            raise
-        return _resume(sink, file.kept, calls, source), here
-
-
-def _keep(sink: RowSink, file: RowFile, source: RowSource) -> Resume:
-    # Before the checkpoint: pages that nobody waits for any more may still add to them.
-    calls = recorded_bytes(file.place.path)
-    return _resume(sink, file.checkpoint(), calls, source)
-
-
-def _resume(sink: RowSink, kept: Checkpoint, calls: int, source: RowSource) -> Resume:
+def _resume(sink: RowSink, file: RowFile, calls: int, source: RowSource) -> Resume:
     return Resume(
         job_id=source.job.job_id,
         status=source.status,
         page=source.position.page,
         cursor=source.position.cursor,
-        rows=kept["rows"],
-        sha256=kept["sha256"],
+        rows=file.kept["rows"],
+        sha256=file.kept["sha256"],
         duplicates_dropped=sink.duplicates,
         passes=source.passes,
         job_was=source.job_was,

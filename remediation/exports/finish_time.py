@@ -1,6 +1,6 @@
-"""How long the end of an export takes: writing its format, and putting it into a store. Tried on its first rows.
+"""The time for the end of an export: writing its format and uploading it to a store, measured with its first rows.
 
-An export that has a time limit must stop reading before the limit, and must not begin an end that does not fit.
+An export with a time limit must stop reading before the limit, and must not begin an end that does not fit.
 """
 
 from __future__ import annotations
@@ -15,46 +15,46 @@ from connectors.paging.pages import LARGEST_PAGE
 from core.clock import Clock
 from core.errors import DeadlineExceeded, PackError, TimeLimitTooShort
 from core.quantity import counted
-from remediation.exports.destinations.place import LocalPlace
+from remediation.exports.destinations.place import Place
 from remediation.exports.files.locked_temporary import spool_directory
 from remediation.exports.row_file import RowFile
 
 Finish = Callable[[RowFile], object]
 
-# Fewer rows are written in no time.
+# The time for fewer rows is negligible.
 SAMPLE_ROWS = 1000
 
-# An end that is this short is not put off: a function keeps as much in reserve for its result.
+# An end this short always starts. A function reserves as much time for its result.
 SHORT_SECONDS = 0.5
 
-# Of an upload, what does not depend on its size.
+# The part of an upload's time that does not depend on its size.
 ANSWER_SECONDS = 0.25
 
-# Later rows may take longer than the first ones. Below the other bound an end can't be done at all.
+# Later rows may take longer than the first ones. Below AT_LEAST of the estimate an end is impossible.
 MARGIN = 1.3
 AT_LEAST = 0.7
 
 
 class EndInterrupted(DeadlineExceeded):
-    """The time was up before the file was written. Its rows are kept."""
+    """Time was up before the file was written. Its rows are kept."""
 
 
 class FinishTime:
     """Whether the time that one call has is enough for the end of its export.
 
-    time_left: seconds of the call; gives None where it has no limit, and then nothing is measured or refused.
-    what: how to speak of the file.
+    time_left: returns the seconds left of the call; None for no limit, and then nothing is measured or refused.
+    what: the name of the file in errors.
     """
 
     def __init__(self, clock: Clock, time_left: Callable[[], float | None], what: str) -> None:
-        self._clock = clock
+        self._now = clock.monotonic
         self._time_left = time_left
         self._what = what
         self._whole = time_left()
         self._fixed_seconds = 0.0
         self._seconds_per_byte = 0.0
         self._upload_seconds_per_byte = 0.0
-        self._bring_seconds_per_byte = 0.0
+        self._load_seconds_per_byte = 0.0
         self._is_measured = False
         self._pages_read = 0
         self._began = self._fetch_seconds = 0.0
@@ -62,41 +62,37 @@ class FinishTime:
         self._longest_page_seconds = 0.0
 
     def begin(self) -> None:
-        """Note that the rows of an earlier call are about to be brought here."""
+        """Start the clock for fetching and loading the rows of an earlier call."""
         self._began = self._now()
 
     def fetched(self) -> None:
-        """Note that they are on this machine."""
+        """Record that the rows are on this machine."""
         self._fetch_seconds = self._now() - self._began
 
-    def began_with(self, rows: RowFile) -> None:
-        """Take in that they are read. To a store they go as fast as they come from it."""
+    def loaded(self, rows: RowFile) -> None:
+        """Record that the rows are loaded. The upload to a store is assumed to be as fast as the download."""
         if rows.size_bytes:
-            self._bring_seconds_per_byte = (self._now() - self._began) / rows.size_bytes
+            self._load_seconds_per_byte = (self._now() - self._began) / rows.size_bytes
             if rows.place.spooled:
-                self._take_upload(self._fetch_seconds, rows.size_bytes)
+                self._record_upload(self._fetch_seconds, rows.size_bytes)
 
-    def _take_upload(self, seconds: float, size: int) -> None:
-        # An answer's own time does not grow with what is sent.
+    def _record_upload(self, seconds: float, size: int) -> None:
         self._upload_seconds_per_byte = max(seconds - ANSWER_SECONDS, 0.1 * seconds) / size
 
-    def _now(self) -> float:
-        return self._clock.monotonic()
-
     def measure(self, rows: RowFile, expected: int | None, finish: Finish | None) -> None:
-        """Measure once, when there are enough rows. finish: writes a row file; None where that takes no time.
+        """Measure once, as soon as there are enough rows. finish: writes a row file; None if that takes no time.
 
-        Raises: TimeLimitTooShort where so many rows as are expected can't be written in one call.
+        Raises: TimeLimitTooShort if one call can't write the expected number of rows.
         """
         if self._whole is None or self._is_measured or rows.rows < SAMPLE_ROWS:
             return
         self._is_measured = True
         if rows.place.spooled and not self._upload_seconds_per_byte:
             with rows.place.trial(rows.size_bytes) as upload:
-                # The first time connects too.
-                self._take_upload(min(self._seconds_of(upload) for _ in range(2)), rows.size_bytes)
+                # The first upload also connects.
+                self._record_upload(min(self._seconds_of(upload) for _ in range(2)), rows.size_bytes)
         if finish is not None:
-            # Where no trial can be made (no room for temporary files, say) the end is tried itself.
+            # If no trial is possible (for example, no room for temporary files), the end starts without one.
             with suppress(PackError):
                 self._try(finish, rows)
         self._page_began = self._now()
@@ -108,9 +104,9 @@ class FinishTime:
         lines = [line[:-1] for line in itertools.islice(rows.kept_lines(), SAMPLE_ROWS)]
         sizes, seconds = list[int](), list[float]()
         with spool_directory() as folder:
-            # The first try loads what the format needs, and does not count.
+            # The first try loads the code of the format, and does not count.
             for number, texts in enumerate((lines[:1], lines[:1], lines)):
-                place = LocalPlace(folder / f"{number}{Path(rows.place.name).suffix}")
+                place = Place(folder / f"{number}{Path(rows.place.name).suffix}")
                 with RowFile.create(place) as trial:
                     trial.append(texts)
                     sizes.append(trial.size_bytes)
@@ -124,13 +120,13 @@ class FinishTime:
         return self._now() - began
 
     def page_read(self) -> None:
-        """Take in that a page was read."""
+        """Record that a page was read."""
         self._pages_read += 1
         seconds, self._page_began = self._now() - self._page_began, self._now()
         self._longest_page_seconds = max(self._longest_page_seconds, seconds)
 
     def is_up(self, rows: RowFile) -> bool:
-        """Whether to stop reading: after another page the time would not do to keep the rows for the next call."""
+        """Return whether to stop reading, because after another page there is no time to keep the rows."""
         left = self._time_left()
         if left is None:
             return False
@@ -140,9 +136,9 @@ class FinishTime:
         return left <= self._longest_page_seconds + self.seconds_to_keep(rows.size_bytes + page_bytes)
 
     def fits(self, rows: RowFile) -> bool:
-        """Whether to begin the end now: a call that has read no page has its whole time for it, and tries.
+        """Return whether to begin the end in this call. A call that has read no page has all its time for it.
 
-        Raises: TimeLimitTooShort where it would not fit even so.
+        Raises: TimeLimitTooShort if it does not fit even then.
         """
         left = self._time_left()
         if left is None:
@@ -161,7 +157,7 @@ class FinishTime:
         if left is None or (self._pages_read and not self._is_measured):
             yield
             return
-        # Once the file is written it has to be put into the store, which takes as long as keeping its rows there.
+        # The upload of the file afterwards takes as long as keeping its rows in the store.
         allowed = max(left, SHORT_SECONDS) - self._upload_seconds_per_byte * rows.size_bytes
         ends = self._now() + allowed
 
@@ -182,18 +178,18 @@ class FinishTime:
             rows.before_block = None
 
     def _most_seconds(self, size: int) -> float:
-        """What a whole call has for the end: the rows of those before it have to be brought first, more each time."""
-        return max((self._whole or 0) - self._bring_seconds_per_byte * size, SHORT_SECONDS)
+        """Return the time of a complete call for the end: without the time to load the rows of earlier calls."""
+        return max((self._whole or 0) - self._load_seconds_per_byte * size, SHORT_SECONDS)
 
     def _seconds(self, size: int) -> float:
         return self._fixed_seconds + (self._seconds_per_byte + self._upload_seconds_per_byte) * size
 
     def _least_seconds(self, size: int) -> float:
-        # A large upload goes in parts, several at once: how much faster is not known.
+        # Several parts of a large upload go at once. The gain is not known.
         return AT_LEAST * (self._seconds(size) - self._upload_seconds_per_byte * size / 2)
 
     def seconds_to_keep(self, size: int) -> float:
-        """How long it takes to put so many bytes of rows where the next call finds them."""
+        """Return how long it takes to keep this many bytes of rows for the next call."""
         return MARGIN * self._upload_seconds_per_byte * size
 
     def _too_short(self, rows: int, size: int) -> TimeLimitTooShort:

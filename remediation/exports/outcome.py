@@ -1,4 +1,4 @@
-"""What an export has come to."""
+"""The outcome of an export."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from remediation.exports.sink import RowSink
 
 @dataclass
 class Exported:
-    """The outcome of a call, complete or to be continued; export-job-messages describes each field."""
+    """The outcome of a call. export-job-messages describes each field."""
 
     job_id: str
     done: bool
@@ -59,9 +59,3 @@ class Exported:
             pseudonyms=sink.pseudonym_key,
             warnings=warnings,
         )
-
-    def document(self) -> dict[str, Any]:
-        """Return the outcome as a bundle records it: without what lies in files of its own or is not known yet."""
-        counts = ("job_id", "done", "written", "complete", "expected", "missing", "duplicates_dropped")
-        more = ("counts_by_status", "snapshot", "job", "pseudonyms", "warnings")
-        return {name: getattr(self, name) for name in (*counts, *more)}

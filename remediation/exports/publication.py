@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from connectors.call_record import CallRecord
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
+from core import progress
 from remediation.exports.files.whole_file import FileRecord
 from remediation.exports.finish_time import EndInterrupted, FinishTime
 from remediation.exports.outcome import Exported
@@ -19,7 +20,7 @@ from remediation.exports.sink import RowSink
 
 
 class Bundle(Protocol):
-    """What writes an evidence bundle around the rows (remediation.evidence.contents)."""
+    """The writer of an evidence bundle (remediation.evidence.contents)."""
 
     def check_job(self, job: BulkJob) -> None: ...
 
@@ -34,7 +35,7 @@ class Bundle(Protocol):
 
 @dataclass
 class Publication:
-    """Writes the rows to their destination, and keeps the time for it. It is the pace of the reading too."""
+    """Writes the rows to their destination, and stops the reading early enough for that."""
 
     request: ExportRequest
     api: EmailSecurity
@@ -46,25 +47,24 @@ class Publication:
         """Measure how long the writing takes, once there are rows. Raises: TimeLimitTooShort."""
         if self.sink.file is None:
             return
-        takes_time = self.bundle is not None or self.request.format != "ndjson"
-        expected = self.sink.count.expected(job)
 
         def write(rows: RowFile) -> object:
             return self._write(rows, Exported.of(job, self.sink, resume=None, settled=False), None)
 
-        self.finish_time.measure(self.sink.file, expected, write if takes_time else None)
-
-    def reserving(self, api: EmailSecurity) -> EmailSecurity:
-        """Return the connector for calls that leave enough time to keep the rows."""
-        return api.with_reserve(self.seconds_to_keep)
+        takes_time = self.bundle is not None or self.request.format != "ndjson"
+        self.finish_time.measure(self.sink.file, self.sink.count.expected(job), write if takes_time else None)
 
     def seconds_to_keep(self) -> float:
-        """Return how long it takes to put the rows where the next call finds them."""
+        """Return how long it takes to keep the rows for the next call."""
         file = self.sink.file
         return 0.0 if file is None else self.finish_time.seconds_to_keep(file.size_bytes)
 
     def is_up_after_page(self, job: BulkJob, *, more: bool) -> bool:
-        """Count a page, and return whether to stop before the next one. Raises: TimeLimitTooShort."""
+        """Report a page, and return whether to stop before the next one. Raises: TimeLimitTooShort."""
+        rows, expected = len(self.sink.seen), self.sink.count.expected(job)
+        progress.report(
+            progress.Progress("export-job-messages", rows, expected, "rows", self.request.format, job.job_id)
+        )
         self.finish_time.page_read()
         if not more:
             return False
@@ -74,12 +74,12 @@ class Publication:
         return self.finish_time.is_up(self.sink.file)
 
     def is_time_up(self, needed: float) -> bool:
-        """Whether the caller's deadline is nearer than `needed` seconds."""
+        """Return whether the caller's deadline is nearer than `needed` seconds."""
         left = self.api.time_left()
         return left is not None and left <= needed
 
     def publish(self, rows: RowFile, exported: Exported) -> bool:
-        """Write the file or the bundle, and add it to the outcome. False: time is up, and the rows are kept.
+        """Write the file or the bundle, and add it to the outcome. False if time is up; the rows are then kept.
 
         Raises: TimeLimitTooShort, and what a row file raises.
         """
@@ -98,7 +98,7 @@ class Publication:
     def _write(self, rows: RowFile, exported: Exported, calls: CallRecord | None) -> tuple[FileRecord, str | None]:
         if self.bundle is None:
             return rows.finish(self.request.format, self._row_writer(exported)), None
-        return self.bundle.write(rows, exported.document(), calls)
+        return self.bundle.write(rows, vars(exported), calls)
 
     def _row_writer(self, exported: Exported) -> RowWriter | None:
         if self.request.csv_dialect == "plain":

@@ -1,4 +1,4 @@
-"""What an export is asked to do."""
+"""The request for an export."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from connectors.objects.message import MessageStatus
 from core.errors import ParameterError, Problem
+from core.installation import check_extra
 from remediation.exports.destinations.object_url import is_url
 from remediation.exports.resume import Resume
 from remediation.exports.row_file import RowFormat
@@ -16,12 +17,11 @@ INLINE = "inline"
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """Which rows, in which form, and where they go.
+    """The rows to export, their format and their destination.
 
-    status: the only status asked for; None for all. format: ndjson, csv, json or parquet. csv_dialect: plain or excel.
-    destination: a path, the URL of an object, or `inline` for the result itself. is_bundle: whether the destination
-    takes an evidence bundle instead of one file. require_complete: whether rows of an ended job that do not agree with
-    its counters are an error. resume: where an earlier call stopped.
+    status: the only status to export; None for all. csv_dialect: plain or excel. destination: a path, the URL of an
+    object, or `inline` for the result itself. is_bundle: an evidence bundle instead of one file. require_complete:
+    whether it is an error if the rows of an ended job differ from its counters. resume: where an earlier call stopped.
     """
 
     job_id: str
@@ -40,32 +40,32 @@ class ExportRequest:
         return self.destination == INLINE
 
     def check(self, more: Sequence[Problem] = ()) -> None:
-        """Raises: ParameterError with every problem and the field's JSON pointer. more: the caller's own problems."""
+        """Check the request. more: the caller's own problems. Raises: ParameterError with every problem."""
         problems = [*more, *self._problems()]
         if problems:
             raise ParameterError(problems=problems)
         if self.format == "parquet":
-            from remediation.exports.formats.parquet_table import check_installed  # noqa: PLC0415 -- for one format
-
-            check_installed()
+            check_extra("parquet", "pyarrow", "/format", "parquet")
         if self.resume is None:
             return
         if self.is_inline:
-            raise ParameterError(problems=[{"pointer": "/resume", "message": "an inline export can't be resumed"}])
+            raise ParameterError.at("/resume", "an inline export can't be resumed")
         if (self.resume.job_id, self.resume.status) != (self.job_id, self.status):
-            raise ParameterError(problems=[{"pointer": "/resume", "message": "is of another job or another status"}])
+            raise ParameterError.at("/resume", "is of another job or another status")
 
     def _problems(self) -> list[Problem]:
         problems: list[Problem] = []
         if self.is_bundle and self.is_inline:
-            problems.append({"pointer": "/destination", "message": "a bundle needs a path, of a folder or a zip file"})
+            problems.append({"pointer": "/destination", "message": "a bundle needs the path of a folder or a zip file"})
         elif self.is_bundle and is_url(self.destination) and not self.destination.lower().endswith(".zip"):
-            problems.append({"pointer": "/destination", "message": "a bundle in a store is a zip file: end it in .zip"})
+            problems.append({"pointer": "/destination", "message": "a bundle in a store needs a key that ends in .zip"})
         elif self.is_inline and self.format in ("csv", "parquet"):
             message = f"rows in the result are JSON: {self.format} needs a destination"
             problems.append({"pointer": "/format", "message": message})
         if self.is_bundle and self.format != "ndjson":
-            problems.append({"pointer": "/format", "message": "a bundle holds the rows as NDJSON and as CSV"})
+            problems.append(
+                {"pointer": "/format", "message": "a bundle has the rows as NDJSON and CSV: leave format out"}
+            )
         if self.csv_dialect != "plain" and self.format != "csv":
             problems.append({"pointer": "/csv_dialect", "message": "is for `format: csv`"})
         return problems

@@ -12,27 +12,30 @@ from core.json_model import StrictModel
 
 
 class Resume(StrictModel):
-    """Where the listing was, and what the partial file holds."""
+    """The position in the listing, and the rows in the partial file."""
 
     version: Literal[1] = 1
     job_id: Annotated[Uuid, Field(description="The job's UUID.")]
-    status: str | None = Field(description="The only status asked for; null: every row.")
+    status: str | None = Field(description="The only exported status; null: every row.")
     page: int = Field(ge=1, le=10_000_000, description="The next page to read.")
     cursor: str | None = Field(
-        None, max_length=LONGEST_CURSOR, pattern=r"^[!-~]+$", description="Or the cursor that leads to it."
+        None,
+        max_length=LONGEST_CURSOR,
+        pattern=r"^[!-~]+$",
+        description="The cursor that leads to the next page, if any.",
     )
     rows: int = Field(ge=0, description="Rows in the partial file.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the partial file.")
-    duplicates_dropped: int = Field(0, ge=0, description="Rows that the listing had repeated before.")
-    passes: int = Field(ge=0, description="Passes over the listing that have ended.")
+    duplicates_dropped: int = Field(0, ge=0, description="Rows that the listing has repeated so far.")
+    passes: int = Field(ge=0, description="Completed passes over the listing.")
     job_was: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{16}$",
         description="A digest of the job's status and counters before these rows were read; null: read them again.",
     )
-    calls: int = Field(0, ge=0, description="Of a bundle: the size in bytes of its record of calls.")
+    calls: int = Field(0, ge=0, description="For a bundle: the size of its record of calls in bytes.")
     pseudonyms: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{20}$",
-        description="A check value of the key that replaced the rows' names; null: no name was replaced.",
+        description="A check value of the pseudonyms' key; null: no name was replaced.",
     )

@@ -1,4 +1,4 @@
-"""The rows of one export, collected so that an interruption at any point loses nothing that was vouched for."""
+"""Row files: collect the rows of an export so that an interruption loses no row of a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Literal, Self, TypedDict
 
 from core.errors import OutputError, ParameterError, UnusableAnswer
 from core.quantity import counted
-from remediation.exports.destinations.place import LocalPlace, Place
-from remediation.exports.files.partial_file import PARTIAL_SUFFIX, is_in_place, open_existing, open_fresh
-from remediation.exports.files.path_checks import checked_destination, reason
+from remediation.exports.destinations.place import Place
+from remediation.exports.files.partial_file import open_existing, open_fresh, partial_of
+from remediation.exports.files.path_checks import checked_destination, is_in_place, reason
 from remediation.exports.files.whole_file import FileRecord, put_in_place, sync_directory, whole_file
-from remediation.exports.formats.json_array import write_json
-from remediation.exports.formats.ndjson import lines_of
+from remediation.exports.formats.ndjson import lines_of, write_json
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -30,12 +29,12 @@ RowFormat = Literal["ndjson", "csv", "json", "parquet"]
 RowWriter = Callable[[Iterable[bytes], Callable[[bytes], object]], object]
 
 _BLOCK = 1 << 18
-# A page in pieces: memory for all of it, and for a copy, would be fetched from the system anew for each page.
+# A page in pieces: the system would allocate memory for a complete page, and for a copy, anew for each page.
 _ROWS_AT_ONCE = 100
 
 
 class Checkpoint(TypedDict):
-    """What a resume token vouches for: so many rows, in so many bytes of NDJSON, with this SHA-256 (hex)."""
+    """The kept rows: their number, and the size and SHA-256 (hex) of their NDJSON."""
 
     rows: int
     bytes: int
@@ -43,12 +42,12 @@ class Checkpoint(TypedDict):
 
 
 class RowFile:
-    """Rows on their way to a destination (a path, or a `Place`), in `<path>.partial` until they are complete.
+    """The rows for a destination, in `<path>.partial` until they are complete.
 
     The partial file is NDJSON, readable by its owner only (0600), and locked: a second export to the same destination
-    is refused while this one lives. Used as a context manager it is closed at the end, and the partial file stays for
-    a later `reopen`, with the rows up to the last `checkpoint`, unless `finish` or `abandon` was called. Memory does
-    not grow with the number of rows.
+    is refused. A context manager, which closes the file at the end. The partial file then stays for a later `reopen`,
+    with the rows up to the last `checkpoint`, unless `finish` or `abandon` was called. Memory does not grow with the
+    number of rows.
 
     >>> with RowFile.create("rows.csv") as file:
     ...     for rows, _ in connector.job_message_pages(job_id):
@@ -59,25 +58,23 @@ class RowFile:
     def __init__(self, place: Place, destination: Path, descriptor: int) -> None:
         self.place = place
         self._destination = destination
-        self._partial = destination.with_name(destination.name + PARTIAL_SUFFIX)
+        self._partial = partial_of(destination)
         self._descriptor: int | None = descriptor
         self._hash = hashlib.sha256()
         self._kept_rows = 0
         self._kept_bytes = 0
-        # What an earlier call has kept: it need not be kept again.
-        self._brought: Checkpoint | None = None
-        # Called before each block of the rows is read again; what it raises ends the reading.
+        # The rows that an earlier call has kept: they need not be kept again.
+        self._fetched: Checkpoint | None = None
+        # Called before each block of the rows is read again. An error in it ends the reading.
         self.before_block: Callable[[], None] | None = None
 
     @classmethod
     def create(cls, destination: str | os.PathLike[str] | Place) -> Self:
-        """Start an export. What an earlier, interrupted export to the same destination left is given up.
+        """Start an export. The rows of an interrupted export to the same destination are deleted.
 
-        Raises:
-            ParameterError: nothing can be written there (pointer `/destination`). Nothing was changed.
-            OutputError: the disk is full.
+        Raises: ParameterError if the destination is not writable (pointer `/destination`); OutputError.
         """
-        place = _place(destination)
+        place = destination if isinstance(destination, Place) else Place(destination)
         path = checked_destination(place.path)
         return cls(place, path, open_fresh(path))
 
@@ -90,15 +87,13 @@ class RowFile:
         *,
         fetched: Callable[[], None] = lambda: None,
     ) -> Self:
-        """Go on with an export from its `Checkpoint`. Rows written after the checkpoint are cut off.
+        """Continue an export from its `Checkpoint`. Rows after the checkpoint are cut off.
 
         fetched: called when the partial file is on this machine.
-
-        Raises:
-            ParameterError: there is no partial file, or not the one meant (pointer `/resume`). It is left as it is.
-            OutputError: it can't be fetched from a store.
+        Raises: ParameterError if there is no partial file or another one, which stays unchanged (pointer `/resume`);
+        OutputError if it can't be fetched from a store.
         """
-        place = _place(destination)
+        place = destination if isinstance(destination, Place) else Place(destination)
         place.fetch_partial(expected_sha256)
         fetched()
         path = checked_destination(place.path)
@@ -108,35 +103,31 @@ class RowFile:
         except BaseException:
             file.close()
             raise
-        file._brought = file.kept
+        file._fetched = file.kept
         return file
 
     @property
     def rows(self) -> int:
-        """Rows collected so far."""
         return self._kept_rows
 
     @property
     def size_bytes(self) -> int:
-        """How large they are as NDJSON."""
+        """Return the size of the rows as NDJSON."""
         return self._kept_bytes
 
     @property
     def closed(self) -> bool:
-        """Whether the partial file was let go of: finished, given up, or closed."""
         return self._descriptor is None
 
     @property
     def kept(self) -> Checkpoint:
-        """The rows that are in the partial file, even after an `OutputError`: where a resumed export can go on."""
+        """Return the rows in the partial file, from which an export can be resumed even after an `OutputError`."""
         return {"rows": self._kept_rows, "bytes": self._kept_bytes, "sha256": self._hash.hexdigest()}
 
     def append(self, texts: Sequence[Buffer], *, form: TextForm = "unchecked") -> None:
-        """Add rows, a page of them: the JSON text of each. form: what is known of the texts.
+        """Add the rows of a page, as the JSON text of each. form: the known form of the texts.
 
-        Raises:
-            OutputError: the partial file can't grow. `kept` says what is safe.
-            ValueError: a text is not UTF-8.
+        Raises: OutputError if the partial file can't grow (see `kept`); ValueError for a text that is not UTF-8.
         """
         sha256, end = self._hash.copy(), self._kept_bytes
         try:
@@ -153,59 +144,55 @@ class RowFile:
         self._kept_rows += len(texts)
 
     def checkpoint(self) -> Checkpoint:
-        """Put every row so far where a later run finds it and say what a resume token may vouch for.
+        """Keep all rows so far on disk or in the store, where a later run finds them.
 
-        Raises:
-            OutputError: they can't be put on disk (fsync), or into the store.
-            ParameterError: the store refuses them.
+        Raises: OutputError; ParameterError if the store refuses them.
         """
         try:
             os.fsync(self._open())
         except OSError as error:
             raise self._failure(error) from error
-        self.place.keep_partial(rows_changed=self.kept != self._brought)
+        self.place.keep_partial(rows_changed=self.kept != self._fetched)
         return self.kept
 
     def keep_here(self) -> Path | None:
-        """Keep every row so far for a later run on this machine, after `checkpoint` failed. None: it can't be.
+        """Keep all rows so far for a later run on this machine, after `checkpoint` failed. None if this fails too.
 
-        Nothing more can be written to this file then.
+        After this call nothing can be written to this file.
         """
         return self.place.keep_here(self.kept["sha256"])
 
     def kept_lines(self) -> Iterator[bytes]:
-        """The lines in the partial file, in order, for leaving out what comes again."""
+        """Yield the lines in the partial file, in order."""
         yield from self._lines(self._kept_bytes)
 
     @contextlib.contextmanager
     def proved_lines(self) -> Iterator[Iterable[bytes]]:
-        """The rows, a line of NDJSON each. At the end of the block, which reads all, they are proved to be those kept.
+        """Return the rows as lines of NDJSON. The block reads all; at its end they are compared with the kept rows.
 
-        Raises:
-            OutputError: the partial file was changed by something else.
-            UnusableAnswer: a row can't be read by whoever read them.
+        Raises: OutputError if another program changed the partial file; UnusableAnswer if the block can't read a row.
         """
-        lines = _Checked(self._lines(self._kept_bytes))
+        lines = _HashedLines(self._lines(self._kept_bytes))
         try:
             yield lines
         except (ValueError, RecursionError) as error:
-            at = lines.passed
+            at = lines.number
             for _ in lines:
-                """The rest, for the hash."""
-            if lines.sha256() != self._hash.hexdigest():
-                raise self._tampered() from error
+                """Hash the rest."""
+            if lines.hash.digest() != self._hash.digest():
+                raise self._changed() from error
             raise UnusableAnswer(
-                f"row {at:,} of the job can't be read: a number of thousands of digits, say, or nested too deeply. "
-                f"{self.what_is_kept()}",
+                f"row {at:,} of the job can't be read: for example, it has a number of thousands of digits, or is "
+                f"nested too deeply. {self.what_is_kept()}",
                 help="Nothing was changed. Export as ndjson, which takes rows as they are.",
             ) from None
-        if lines.sha256() != self._hash.hexdigest():
-            raise self._tampered()
+        if lines.hash.digest() != self._hash.digest():
+            raise self._changed()
 
     def clear(self) -> None:
-        """Give up the rows so far and begin again, in the same partial file.
+        """Drop the rows so far and start again in the same partial file.
 
-        They are in it until others are written over them: an earlier `Checkpoint` holds as long.
+        They stay in the file until new rows overwrite them. Until then an earlier `Checkpoint` is valid.
         """
         self._kept_rows = self._kept_bytes = 0
         self._hash = hashlib.sha256()
@@ -215,34 +202,37 @@ class RowFile:
         format: RowFormat,  # noqa: A002 -- the parameter's name everywhere
         write_rows: RowWriter | None = None,
     ) -> FileRecord:
-        """Put the file at its destination, whole, in the format asked for, and remove the partial file.
+        """Put the complete file at its destination, and remove the partial file.
 
-        write_rows: writes another dialect of the format than its usual one; not for ndjson.
-
-        Raises:
-            OutputError: it can't be written, or the partial file is no longer what was written to it. The partial file
-                is kept; `finish` can be called again, and so can `checkpoint`.
-            ParameterError: a store refuses it, or has another object there by now.
+        write_rows: writes another dialect of the format; not for ndjson.
+        Raises: OutputError if the file can't be written, or another program changed the partial file. That file is
+        kept, and `finish` and `checkpoint` can be called again. ParameterError if a store refuses it or already has
+        another object.
         """
         if format != "ndjson":
-            record = self._convert(format, write_rows or _writer_of(format))
+            whole = whole_file(
+                self._destination, kept=self.what_is_kept(), name=self.place.name, replace=self.place.overwrite
+            )
+            with whole as file, self.proved_lines() as lines:
+                (write_rows or _writer_of(format))(lines, file.write)
+            record = file.record(self.place.name, format, self._kept_rows)
             self.place.deliver()
         else:
             record = self._complete()
-            # Handed over from where it is: until it is delivered it is also what a later run would go on with.
+            # From where it is: until it is delivered, a later run can resume with it.
             self.place.deliver(self._partial)
         self._remove_partial()
         self.close()
         return record
 
     def abandon(self) -> None:
-        """Give the export up: remove the partial file. Does nothing after `finish`."""
+        """Remove the partial file. Does nothing after `finish`."""
         if self._descriptor is not None:
             self._remove_partial()
         self.close()
 
     def close(self) -> None:
-        """Let go of the partial file and leave it where it is. May be called more than once."""
+        """Close the partial file without removing it. May be called more than once."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -261,31 +251,29 @@ class RowFile:
         return self._descriptor
 
     def _failure(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"{self.place.partial_name} could not be written: {reason(error)}. {self.what_is_kept()}",
-            path=self.place.name,
-        )
+        message = f"{self.place.partial_name} could not be written: {reason(error)}. {self.what_is_kept()}"
+        return OutputError(message, path=self.place.name)
 
-    def _tampered(self) -> OutputError:
+    def _changed(self) -> OutputError:
         return OutputError(
-            f"{self.place.partial_name} was changed or replaced by something else while it was being written.",
+            f"another program changed or replaced {self.place.partial_name} while it was being written.",
             path=self.place.name,
-            help="Nothing was changed at the remote side. Export again, to a path that nothing else writes to.",
+            help="Nothing was changed in Cloudflare. Export again to a path that no other program writes to.",
         )
 
     def what_is_kept(self) -> str:
-        """What an error says of the rows so far."""
+        """Return a sentence on the kept rows for an error."""
         return self.place.kept(self._kept_rows) if self._kept_rows else "No rows are kept."
 
     def _write(self, data: bytes, place: int) -> None:
-        # At a fixed place, so that a write which was cut short (a signal, a full disk) is written over by the next.
+        # At a fixed place, so that the next write overwrites one that was cut short (by a signal or a full disk).
         with memoryview(data) as waiting:
             done = 0
             while done < len(waiting):
                 done += os.pwrite(self._open(), waiting[done:], place + done)
 
     def _lines(self, size: int) -> Iterator[bytes]:
-        """The whole lines in the first `size` bytes. Read by position: two readers do not disturb each other."""
+        """Yield the complete lines in the first `size` bytes. Read by position, so that several readers can read."""
         descriptor = self._open()
         place = 0
         rest = b""
@@ -304,15 +292,11 @@ class RowFile:
             self._kept_bytes += len(line)
             self._kept_rows += 1
         if self._kept_rows != expected_rows or self._hash.hexdigest() != expected_sha256:
-            raise ParameterError(
-                problems=[
-                    {
-                        "pointer": "/resume",
-                        "message": f"{self.place.partial_name} is not the partial file of this export: its first "
-                        f"{counted(expected_rows, 'row is not the one', 'rows are not the ones')} written",
-                    }
-                ],
-                help="Nothing was changed. Export again without `resume`; what the file holds is then given up.",
+            raise ParameterError.at(
+                "/resume",
+                f"{self.place.partial_name} is not the partial file of this export: its first "
+                f"{counted(expected_rows, 'row is not the one', 'rows are not the ones')} written",
+                help="Nothing was changed. Export again without `resume`; the rows in the file are then deleted.",
             )
         try:
             os.ftruncate(descriptor, self._kept_bytes)
@@ -325,31 +309,13 @@ class RowFile:
             os.ftruncate(descriptor, self._kept_bytes)
             os.fsync(descriptor)
             if not is_in_place(self._partial, descriptor):
-                raise self._tampered()
+                raise self._changed()
             if not self.place.spooled:
                 put_in_place(self._partial, self._destination, replace=self.place.overwrite)
+                sync_directory(self._destination.parent)
         except OSError as error:
             raise self._failure(error) from error
-        if not self.place.spooled:
-            sync_directory(self._destination.parent)
-        return self._record("ndjson", self._kept_bytes, self._hash.hexdigest())
-
-    def _convert(self, row_format: RowFormat, write_rows: RowWriter) -> FileRecord:
-        whole = whole_file(
-            self._destination, kept=self.what_is_kept(), name=self.place.name, replace=self.place.overwrite
-        )
-        with whole as file, self.proved_lines() as lines:
-            write_rows(lines, file.write)
-        return self._record(row_format, file.bytes, file.sha256)
-
-    def _record(self, row_format: str, size: int, sha256: str) -> FileRecord:
-        return {
-            "path": self.place.name,
-            "format": row_format,
-            "bytes": size,
-            "sha256": sha256,
-            "rows": self._kept_rows,
-        }
+        return {"path": self.place.name, "format": "ndjson", **self.kept}
 
     def _remove_partial(self) -> None:
         with contextlib.suppress(OSError):
@@ -358,32 +324,23 @@ class RowFile:
 
 
 def _writer_of(row_format: Literal["csv", "json", "parquet"]) -> RowWriter:
-    if row_format == "csv":
-        from remediation.exports.formats.csv_table import write_csv  # noqa: PLC0415 -- its columns cost time to set up
+    if row_format == "json":
+        return write_json
+    from remediation.exports.formats import csv_table, parquet_table  # noqa: PLC0415 -- the columns take time to set up
 
-        return write_csv
-    if row_format == "parquet":
-        from remediation.exports.formats.parquet_table import write_parquet  # noqa: PLC0415 -- brings 60 MB with it
-
-        return write_parquet
-    return write_json
+    return csv_table.write_csv if row_format == "csv" else parquet_table.write_parquet
 
 
-def _place(destination: str | os.PathLike[str] | Place) -> Place:
-    return LocalPlace(destination) if isinstance(destination, str | os.PathLike) else destination
-
-
-class _Checked:
-    """Lines on their way through, with the SHA-256 of those that have passed."""
+class _HashedLines:
+    """Lines, with the SHA-256 and the number of those that were read."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
-        self._lines = iter(lines)
-        self.passed = 0
-        self._hash = hashlib.sha256()
-        self.sha256: Callable[[], str] = self._hash.hexdigest
+        self._lines = lines
+        self.number = 0
+        self.hash = hashlib.sha256()
 
     def __iter__(self) -> Iterator[bytes]:
         for line in self._lines:
-            self._hash.update(line)
-            self.passed += 1
+            self.hash.update(line)
+            self.number += 1
             yield line

@@ -1,4 +1,4 @@
-"""The rows of one export: each once, transformed, in a file or in memory."""
+"""The sink of an export: each row once, in a file or in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class RowSink:
-    """The rows so far. status: the only one asked for; None for all. pseudonyms: what replaces names in each row."""
+    """The rows so far. status: the only exported one; None for all. pseudonyms: replaces the names in each row."""
 
     status: MessageStatus | None
     file: RowFile | None = None
@@ -38,11 +38,11 @@ class RowSink:
 
     @property
     def pseudonym_key(self) -> str | None:
-        """Return a check value of the key that replaces names; None where names stay."""
+        """Return a check value of the pseudonyms' key; None without pseudonyms."""
         return None if self.pseudonyms is None else self.pseudonyms.key_check
 
     def document_of(self, job: BulkJob) -> dict[str, Any]:
-        """Return the job as JSON, its names replaced like those of the rows."""
+        """Return the job as JSON, with its names replaced like those of the rows."""
         return job.document() if self.pseudonyms is None else self.pseudonyms.job(job.document())
 
     @property
@@ -50,12 +50,12 @@ class RowSink:
         return RowCount(self.status, len(self.seen), self.by_status)
 
     def add(self, rows: RawRows) -> None:
-        """Keep a page's rows, without those that are here already and those of another status.
+        """Add a page's rows, except rows that the sink already has and rows of another status.
 
         Raises: InlineTooLarge, OutputError, UnusableAnswer.
         """
         if self.pseudonyms is not None:
-            # Before anything else sees them: the counted and the shown row is the written one.
+            # First, so that the counted and the shown row is the written one.
             rows = self.pseudonyms.rows(rows)
         new = self._new(rows)
         if self.file is not None:
@@ -75,8 +75,8 @@ class RowSink:
             return row, len(json.dumps(row, allow_nan=False)) + 2
         except (ValueError, RecursionError):
             raise UnusableAnswer(
-                f"row {len(self.inline) + 1:,} of the job can't be part of a result: it holds a number that is too "
-                "large for one, or is nested too deeply",
+                f"row {len(self.inline) + 1:,} of the job can't be part of a result: it has a number that is too "
+                "large, or is nested too deeply",
                 help="Nothing was changed. Export to a file as ndjson, which takes rows as they are.",
             ) from None
 
@@ -96,6 +96,6 @@ class RowSink:
             self.file.clear()
 
     def load(self, lines: Iterator[bytes]) -> None:
-        """Count the rows that an earlier call put into the file."""
+        """Count the rows of an earlier call."""
         while page := list(itertools.islice(lines, LARGEST_PAGE)):
             self._new(rows_of_lines(page))

@@ -79,13 +79,12 @@ class ObjectStore:
     Every method retries an unavailable store (no connection, 429, 5xx). It ends within a known time: its retries and
     one more request (see remediation.exports.destinations.object_store_settings).
 
-    Raises:
-        ConnectionSettingsError: the settings are not valid.
+    Raises: ConnectionSettingsError. Every method: ParameterError if the store refuses the request or has no such
+    bucket, OutputError if it can't be reached.
     """
 
-    def __init__(self, url: ObjectUrl, *, pointer: str = "/destination", clock: Clock | None = None) -> None:
+    def __init__(self, url: ObjectUrl, *, clock: Clock | None = None) -> None:
         self.url = url
-        self._pointer = pointer
         self._clock = clock or SystemClock()
         # Different in every run, and so is its ETag.
         self._token = secrets.token_bytes(16)
@@ -99,12 +98,7 @@ class ObjectStore:
         return other
 
     def exists(self) -> bool:
-        """Return whether the object exists.
-
-        Raises:
-            ParameterError: there is no such bucket, or reading is not allowed.
-            OutputError: the store can't be reached.
-        """
+        """Return whether the object exists."""
         return self._retry(self._exists, RETRY_WINDOW_SECONDS)
 
     def put(self, source: Path, *, create: bool, patience_seconds: float = RETRY_WINDOW_SECONDS) -> None:
@@ -112,10 +106,8 @@ class ObjectStore:
 
         An existing object with the same content is no error: the answer to an earlier try may have been lost.
 
-        Raises:
-            ParameterError: with `create`, another object exists; or the store refuses the upload.
-            OutputError: the upload failed within `patience_seconds`. The object does not exist. Parts of the upload are
-                aborted if the store could be reached.
+        Raises: ParameterError also if, with `create`, another object exists. After an OutputError the object does not
+        exist, and parts of the upload are aborted if the store could be reached.
         """
 
         def put() -> None:
@@ -151,12 +143,7 @@ class ObjectStore:
             self._put(source, create=False)
 
     def fetch(self, to: Path) -> bool:
-        """Write the object to a new file, block by block. Return False if there is no such object.
-
-        Raises:
-            ParameterError: reading is not allowed.
-            OutputError: it could not be fetched, or the file could not be written.
-        """
+        """Write the object to a new file, block by block. Return False if there is no such object."""
         try:
             size = self._retry(self._size, RETRY_WINDOW_SECONDS)
             descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
@@ -170,16 +157,9 @@ class ObjectStore:
         return True
 
     def delete(self) -> None:
-        """Delete the object. A missing object is no error.
-
-        Raises:
-            ParameterError: deleting is not allowed.
-            OutputError: the store can't be reached.
-        """
-        try:
+        """Delete the object. A missing object is no error."""
+        with suppress(_NotThere):
             self._retry(lambda: self._asked(lambda: obstore.delete(self._store, self.url.key)), RETRY_WINDOW_SECONDS)
-        except _NotThere:
-            return
 
     def discard(self) -> None:
         """Delete the object in one try, without errors."""
@@ -190,7 +170,7 @@ class ObjectStore:
         """Return the error for an existing object that must not be replaced."""
         message = "an object already exists and may be evidence. Give another key, or set overwrite to true"
         own = " An interrupted run of this call may have written the object."
-        return ParameterError(problems=[{"pointer": self._pointer, "message": message}], help=NOTHING_PUT + own)
+        return ParameterError.at("/destination", message, help=NOTHING_PUT + own)
 
     def _retry(self, act: Callable[[], T], seconds: float) -> T:
         """Call `act` until it succeeds or this time is over. Raises: OutputError, and the errors of `act`."""
@@ -275,7 +255,7 @@ class ObjectStore:
         status = known.get(type(error)) or status_of(error) or 0
         if status in expected:
             return expected[status]()
-        failure = failure_of(error, self.url, pointer=self._pointer)
+        failure = failure_of(error, self.url)
         if not isinstance(failure, OutputError) or not may_pass(error):
             return failure
         return _Unreadable(failure) if is_unreadable(error) else _Away(failure)

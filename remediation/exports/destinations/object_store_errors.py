@@ -73,7 +73,7 @@ def is_of_the_bucket(error: BaseException) -> bool:
     return _code_of(error) in _NO_BUCKET
 
 
-def failure_of(error: BaseException, url: ObjectUrl, *, pointer: str) -> PackError:
+def failure_of(error: BaseException, url: ObjectUrl) -> PackError:
     """Return the failure for a playbook, without the original text.
 
     A temporary failure is an OutputError; one that needs a change is a ParameterError.
@@ -82,24 +82,24 @@ def failure_of(error: BaseException, url: ObjectUrl, *, pointer: str) -> PackErr
     if isinstance(error, OSError) and error.errno is not None:
         return OutputError(f"the local file for {name} could not be read: {reason(error)}", path=str(url))
     if isinstance(error, FileNotFoundError) or code in _NO_BUCKET:
-        return _parameter(f"{name}: there is no such bucket", pointer)
+        return _parameter(f"{name}: there is no such bucket")
     if code in _REGION or status in {301, 307} or "redirect without LOCATION" in _text_of(error):
-        return _parameter(f"{name}: the bucket is in another region: set the store's region", pointer)
+        return _parameter(f"{name}: the bucket is in another region: set the store's region")
     if code in _CREDENTIALS or isinstance(error, exceptions.UnauthenticatedError) or status == 401:
         answer = _answer(status, code if code in _CREDENTIALS else None)
-        return _parameter(f"{name}: the store does not accept the credentials ({answer})", pointer, url.scheme)
+        return _parameter(f"{name}: the store does not accept the credentials ({answer})", url.scheme)
     if isinstance(error, exceptions.PermissionDeniedError):
         message = (
             f"{name}: permission denied ({_answer(status, code)}): the credentials are wrong or have expired, or they "
             "lack the right to read, write, delete or list"
         )
-        return _parameter(message, pointer, url.scheme)
+        return _parameter(message, url.scheme)
     if isinstance(error, exceptions.GenericError) and _FOR_CREDENTIALS.search(_text_of(error)):
-        return _parameter(f"{name}: no credentials were found", pointer, url.scheme)
+        return _parameter(f"{name}: no credentials were found", url.scheme)
     if status is not None and 400 <= status < 500 and status not in _TEMPORARY_4XX:
-        return _parameter(f"{name}: the store refused the request ({_answer(status, code)})", pointer)
+        return _parameter(f"{name}: the store refused the request ({_answer(status, code)})")
     if isinstance(error, ValueError | exceptions.InvalidPathError | exceptions.UnknownConfigurationKeyError):
-        return _parameter(f"{name} is not a valid place for an object", pointer)
+        return _parameter(f"{name} is not a valid place for an object")
     if "InvalidCertificate" in str(error):
         message = f"{name} could not be reached: the store's certificate is not trusted (set SSL_CERT_FILE)"
         return OutputError(message, path=str(url), help=AGAIN)
@@ -129,9 +129,9 @@ def unusable(url: ObjectUrl) -> ConnectionSettingsError:
     )
 
 
-def _parameter(message: str, pointer: str, scheme: Scheme | None = None) -> ParameterError:
+def _parameter(message: str, scheme: Scheme | None = None) -> ParameterError:
     about = f" Credentials come from the environment: {_CREDENTIAL_VARIABLES[scheme]}." if scheme else ""
-    return ParameterError(problems=[{"pointer": pointer, "message": message}], help=NOTHING_PUT + about)
+    return ParameterError.at("/destination", message, help=NOTHING_PUT + about)
 
 
 def _answer(status: int | None, code: str | None) -> str:

@@ -6,7 +6,7 @@ Errors never quote a refused URL, because it may contain a secret.
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple, NoReturn, get_args
+from typing import Literal, NamedTuple, get_args
 
 from core.errors import ParameterError
 
@@ -36,33 +36,31 @@ def is_url(destination: str) -> bool:
     return _URL.match(destination) is not None
 
 
-def parse(destination: str, *, pointer: str = "/destination") -> ObjectUrl:
+def parse(destination: str) -> ObjectUrl:
     """Return the object that a URL names.
 
-    Raises:
-        ParameterError: not an object URL; the message has the reason without the URL.
+    Raises: ParameterError with the reason and without the URL (pointer `/destination`).
     """
     found = _URL.fullmatch(destination)
     if found is None:
-        _refuse("not a valid URL", pointer)
-    scheme, bucket, key = found[1], found[2], found[3] or ""
+        raise ParameterError.at("/destination", "not a valid URL")
+    url = ObjectUrl(found[1], found[2], found[3] or "")  # type: ignore[arg-type]  # checked next
+    if problem := _problem_of(url):
+        raise ParameterError.at("/destination", problem)
+    return url
+
+
+def _problem_of(url: ObjectUrl) -> str | None:
+    scheme, bucket, key = url
     if scheme not in get_args(Scheme):
-        _refuse(f"{scheme}:// is not supported: give a path, or a URL that begins with s3://, gs:// or az://", pointer)
-    if "@" in bucket or "?" in destination or "#" in destination:
-        _refuse(
+        return f"{scheme}:// is not supported: give a path, or a URL that begins with s3://, gs:// or az://"
+    if "@" in bucket or re.search(r"[?#]", bucket + key):
+        return (
             "the URL has a user name, a query or a fragment. Set credentials in the environment. A key must not have "
-            "? or #",
-            pointer,
+            "? or #"
         )
     if not _BUCKET.fullmatch(bucket) or ".." in bucket:
-        _refuse("not a valid bucket name: use lower-case letters, digits, dots, hyphens and underscores", pointer)
-    problem = _problem_of_key(key)
-    if problem:
-        _refuse(problem, pointer)
-    return ObjectUrl(scheme, bucket, key)  # type: ignore[arg-type]  # checked above
-
-
-def _problem_of_key(key: str) -> str | None:
+        return "not a valid bucket name: use lower-case letters, digits, dots, hyphens and underscores"
     if not key:
         return "the URL names a bucket, not an object in it"
     if not key.isprintable() or re.search(r"[%\\]", key):
@@ -73,7 +71,3 @@ def _problem_of_key(key: str) -> str | None:
     if len(key.encode("utf-8", "surrogatepass")) > LONGEST_KEY_BYTES:
         return f"the key is longer than {LONGEST_KEY_BYTES} bytes"
     return None
-
-
-def _refuse(why: str, pointer: str) -> NoReturn:
-    raise ParameterError(problems=[{"pointer": pointer, "message": why}])

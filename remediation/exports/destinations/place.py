@@ -15,14 +15,13 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from connectors.call_log import LOGGER
 from core.clock import Clock
 from core.errors import OutputError, PackError, ParameterError
-from core.installation import command_to_add
+from core.installation import check_extra
 from core.quantity import counted
 from remediation.exports.destinations.object_url import is_url, parse
 from remediation.exports.files.partial_file import CALLS_SUFFIX, CLAIM_SUFFIX, PARTIAL_SUFFIX, TRIAL_SUFFIX
@@ -38,69 +37,58 @@ DELIVERY_SECONDS = 120.0
 LEAST_PATIENCE_SECONDS = 5.0
 
 
-class Place(Protocol):
-    """The local path of a file, and its way to the destination."""
+class Place:
+    """A path as the destination: the file is written there, and its partial file stays beside it.
 
-    @property
-    def name(self) -> str:
-        """Return the destination's name in a record of the file."""
+    name: the destination's name in a record of the file. path: where to write the file, for `checked_destination`.
+    overwrite: whether an existing file at `path` may be replaced. partial_name: the partial file's name in errors.
+    """
 
-    @property
-    def path(self) -> str | os.PathLike[str]:
-        """Return the path to write the file to, for `checked_destination`."""
+    # Whether `path` is only a temporary place before an upload.
+    spooled = False
 
-    @property
-    def overwrite(self) -> bool:
-        """Return whether an existing file at `path` may be replaced."""
-
-    @property
-    def spooled(self) -> bool:
-        """Return whether `path` is only a temporary place before an upload."""
-
-    @property
-    def partial_name(self) -> str:
-        """Return the name of the partial file for errors."""
+    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+        self.path = path
+        self.overwrite = overwrite
+        self.name = str(Path(path))
+        self.partial_name = repr(self.name + PARTIAL_SUFFIX)
 
     def kept(self, rows: int) -> str:
         """Return a sentence on the kept rows for an error of this run."""
+        return f"{counted(rows, 'row is', 'rows are')} kept in {self.partial_name}."
 
     def fetch_partial(self, sha256: str) -> None:
         """Fetch the partial file of an earlier run to its place beside `path`. sha256: of its rows.
 
-        Raises:
-            ParameterError: there is none (pointer `/resume`).
-            OutputError: it is not available at present.
+        Raises: ParameterError if there is none (pointer `/resume`); OutputError if it is not available at present.
         """
 
     def keep_partial(self, *, rows_changed: bool = True) -> None:
-        """Keep the partial file for a later run on any machine.
+        """Keep the partial file for a later run on any machine. rows_changed: whether the rows differ from the fetched.
 
-        rows_changed: whether the rows differ from the fetched ones.
-
-        Raises:
-            ParameterError, OutputError: it can't be kept. An earlier one stays.
+        Raises: ParameterError, OutputError. An earlier partial file stays.
         """
 
-    def trial(self, size: int) -> AbstractContextManager[Callable[[], None]]:
+    @contextlib.contextmanager
+    def trial(self, size: int) -> Iterator[Callable[[], None]]:  # noqa: ARG002 -- a path needs no upload
         """Return a function that uploads `size` zeros on each call. They are deleted at the end of the block.
 
         The zeros are a separate object, so the kept rows of other runs stay unchanged.
-
         Raises (the function too): ParameterError, OutputError.
         """
+        yield lambda: None
 
-    def keep_here(self, sha256: str) -> Path | None:
+    def keep_here(self, sha256: str) -> Path | None:  # noqa: ARG002 -- the disk that failed is the only one
         """Keep the partial file for a later run on this machine only. Return its directory, or None if that fails.
 
         sha256: of the rows; a later `fetch_partial` finds the file by it. After this call nothing can be written to it.
         """
+        return None
 
     def deliver(self, source: Path | None = None) -> None:
         """Put the complete file from `path` or `source` at the destination, and remove its kept parts.
 
-        Raises:
-            ParameterError: the destination already exists, or the store refuses it.
-            OutputError: the file could not be put there.
+        Raises: ParameterError if the destination already exists or the store refuses it; OutputError.
         """
 
 
@@ -120,11 +108,8 @@ def open_place(
     evidence bundle, with a record of calls beside its partial file. time_left: returns the seconds for retries of an
     unavailable store; None: no limit.
 
-    Raises:
-        ParameterError: the destination is not writable, or it exists and `overwrite` is not set (pointer
-            `/destination`).
-        ConnectionSettingsError: the store's settings are not valid.
-        OutputError: the store can't be reached.
+    Raises: ParameterError if the destination is not writable, or exists without `overwrite` (pointer `/destination`);
+    ConnectionSettingsError for the store's settings; OutputError if the store can't be reached.
     """
     names = (PARTIAL_SUFFIX, CALLS_SUFFIX, CLAIM_SUFFIX, TRIAL_SUFFIX)
     if destination.lower().endswith(names):
@@ -134,10 +119,10 @@ def open_place(
         # The final rename checks this again. This check saves the wait.
         if not overwrite and _exists(destination):
             raise_exists(destination)
-        yield LocalPlace(destination, overwrite=overwrite)
+        yield Place(destination, overwrite=overwrite)
         return
     url = parse(destination)
-    check_installed()
+    check_extra("objectstore", "obstore", "/destination", "a URL")
     from remediation.exports.destinations.object_store import ObjectStore  # noqa: PLC0415 -- 15 MB, for URLs only
 
     store = ObjectStore(url, clock=clock)
@@ -164,50 +149,7 @@ def _exists(path: str) -> bool:
     return stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)
 
 
-def check_installed() -> None:
-    """Check that the extra `objectstore` is installed. Raises: ParameterError."""
-    try:
-        import obstore  # noqa: F401, PLC0415 -- see above
-    except ImportError:
-        message = "a URL needs the extra `objectstore` (obstore), which is not installed. To add it: "
-        message += command_to_add("objectstore")
-        raise ParameterError(problems=[{"pointer": "/destination", "message": message}]) from None
-
-
-class LocalPlace:
-    """A path. The file is written at its destination."""
-
-    spooled = False
-
-    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
-        self.path = path
-        self.overwrite = overwrite
-        self.name = str(Path(path))
-        self.partial_name = repr(self.name + PARTIAL_SUFFIX)
-
-    def kept(self, rows: int) -> str:
-        """See Place."""
-        return f"{counted(rows, 'row is', 'rows are')} kept in {self.partial_name}."
-
-    def fetch_partial(self, sha256: str) -> None:
-        """Do nothing: the partial file is beside the path."""
-
-    def keep_partial(self, *, rows_changed: bool = True) -> None:
-        """Do nothing: the partial file is beside the path."""
-
-    def trial(self, size: int) -> AbstractContextManager[Callable[[], None]]:  # noqa: ARG002 -- nothing to upload
-        """Return a function that does nothing: a path needs no upload."""
-        return contextlib.nullcontext(lambda: None)
-
-    def keep_here(self, sha256: str) -> Path | None:  # noqa: ARG002 -- beside the path nothing needs a name
-        """Return None: the disk that failed is the one to keep it on."""
-        return None
-
-    def deliver(self, source: Path | None = None) -> None:
-        """Do nothing: the file is at the path."""
-
-
-class ObjectPlace:
+class ObjectPlace(Place):
     """An object. The file is spooled at `path`; the partial file is kept as `<key>.partial`.
 
     suffixes: of all kept files, the partial file's last. The files beside it are then never older than the rows.
@@ -226,16 +168,15 @@ class ObjectPlace:
         suffixes: Sequence[str],
         time_left: Callable[[], float | None],
     ) -> None:
-        self.path = path = spool.path / name
+        # The spool is empty. The store checks the destination.
+        super().__init__(path := spool.path / name, overwrite=True)
         self.name = str(store.url)
+        self.partial_name = f"the file spooled for {self.name!r}"
         self._spool = spool
         self._store = store
         self._partial = store.beside(PARTIAL_SUFFIX)
         self._trial = store.beside(TRIAL_SUFFIX)
         self._parts = [(path.with_name(path.name + suffix), store.beside(suffix)) for suffix in suffixes]
-        self.partial_name = f"the file spooled for {self.name!r}"
-        # The spool is empty. The store checks the destination.
-        self.overwrite = True
         self._replace = overwrite
         # Whether the store has kept rows beside the destination.
         self._has_kept_rows = resumed
@@ -243,26 +184,23 @@ class ObjectPlace:
         self._patience_seconds = DELIVERY_SECONDS
 
     def kept(self, rows: int) -> str:  # noqa: ARG002 -- the `resume` has their number
-        """See Place."""
         return f"The rows are kept in {str(self._partial.url)!r} only if this error has a `resume`."
 
     def fetch_partial(self, sha256: str) -> None:
-        """See Place."""
         if self._spool.fetch(sha256):
             return
         found = [part.fetch(path) for path, part in self._parts]
         # The last part has the rows. There is no record of calls if the settings name another one.
         if not found[-1]:
-            name = repr(str(self._partial.url))
-            raise ParameterError(
-                problems=[{"pointer": "/resume", "message": f"there is no partial object {name} to resume"}],
+            raise ParameterError.at(
+                "/resume",
+                f"there is no partial object {str(self._partial.url)!r} to resume",
                 help="Nothing was changed. If the object is at the destination, the export is finished. If a "
                 "machine kept the rows, run it there with the same TMPDIR. Otherwise give the destination of the "
                 "first call, or export again without `resume`.",
             )
 
     def keep_partial(self, *, rows_changed: bool = True) -> None:
-        """See Place."""
         for path, part in self._parts if rows_changed or self._spool.is_kept else self._parts[:-1]:
             if path.exists():
                 self._put(part, path, create=False)
@@ -271,7 +209,6 @@ class ObjectPlace:
 
     @contextlib.contextmanager
     def trial(self, size: int) -> Iterator[Callable[[], None]]:
-        """See Place."""
         zeros = self._spool.path / "trial"
         try:
             with zeros.open("wb") as file:
@@ -286,11 +223,9 @@ class ObjectPlace:
             self._trial.discard()
 
     def keep_here(self, sha256: str) -> Path | None:
-        """See Place."""
         return self._spool.keep(sha256, [path.name for path, _ in self._parts])
 
     def deliver(self, source: Path | None = None) -> None:
-        """See Place."""
         self._put(self._store, Path(self.path) if source is None else source, create=not self._replace)
         self._spool.forget()
         # The rows first: without them no run can resume, so none resumes without its calls.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from core.errors import ParameterError, Problem, printable
+from core.errors import ParameterError, printable
 
 # A row is about 3 kB. A line beyond this limit is not a row.
 LONGEST_LINE_BYTES = 4 * 1024 * 1024
@@ -64,7 +64,7 @@ def read_lines(file: Lines) -> Iterator[bytes]:
 
 def refuse(pointer: str, message: str) -> NoReturn:
     """Refuse a parameter. Raises: ParameterError, always."""
-    raise ParameterError(problems=[Problem(pointer=pointer, message=printable(message))])
+    raise ParameterError.at(pointer, printable(message))
 
 
 def _reason(error: OSError) -> str:

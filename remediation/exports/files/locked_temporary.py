@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.errors import OutputError
-from remediation.exports.files.path_checks import PRIVATE, failed_before_writing, reason, refuse
+from remediation.exports.files.path_checks import PRIVATE, failed_before_writing, is_in_place, reason, refuse
 
 PRIVATE_DIRECTORY = 0o700
 
@@ -30,9 +30,8 @@ _SPOOL = "cfes-spool-"
 
 
 def open_temporary(destination: Path) -> tuple[Path, int]:
-    """Return a new, empty, locked file (0600) in the directory of `destination`, and its descriptor for writing.
+    """Create a locked file (0600) beside `destination`. Return its path and descriptor. Remove leftovers before.
 
-    Leftovers of killed processes for the same destination are removed first.
     Raises: ParameterError (pointer `/destination`), OutputError.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -112,25 +111,23 @@ def _open_directory(directory: Path) -> int:
 
 def _lock(path: Path, descriptor: int) -> int | None:
     """Lock a new file or directory; None if another process removed it before that."""
-    cleared = False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        cleared = True
-    except OSError:
+    with contextlib.suppress(BlockingIOError):
         # Some network file systems have no locks. Leftovers stay there.
-        pass
-    if not cleared and _is_at(path, descriptor):
-        return descriptor
+        try_lock(descriptor)
+        if is_in_place(path, descriptor):
+            return descriptor
     os.close(descriptor)
     return None
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
+def try_lock(descriptor: int) -> None:
+    """Lock a file, where the file system has locks. Raises: BlockingIOError if another process has locked it."""
     try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
     except OSError:
-        return False
+        return
 
 
 def _clear(directory: Path, name: re.Pattern[str]) -> None:
@@ -153,7 +150,7 @@ def _clear_one(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _is_at(path, descriptor):
+        if not is_in_place(path, descriptor):
             return
         if expected == PRIVATE:
             # The destination may be a second name of the file. It stays.

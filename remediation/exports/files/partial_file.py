@@ -7,14 +7,13 @@ another user's file is never used.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 from pathlib import Path
-from typing import NoReturn
 
 from core.errors import OutputError, ParameterError
-from remediation.exports.files.path_checks import PRIVATE, failed_before_writing, refuse
+from remediation.exports.files.locked_temporary import try_lock
+from remediation.exports.files.path_checks import PRIVATE, failed_before_writing, is_in_place, refuse
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -28,35 +27,40 @@ CLAIM_SUFFIX = PARTIAL_SUFFIX + ".claim"
 # In a store, zeros that a run uploads briefly to measure the speed.
 TRIAL_SUFFIX = PARTIAL_SUFFIX + ".trial"
 
-
-def calls_beside(partial_of: str | os.PathLike[str]) -> Path:
-    """Return the path of the record of calls beside the rows of an export."""
-    return Path(os.fspath(partial_of) + CALLS_SUFFIX)
-
-
-def recorded_bytes(partial_of: str | os.PathLike[str]) -> int:
-    """Return the size of the record of calls beside the rows of an export; 0 if there is none."""
-    try:
-        return calls_beside(partial_of).stat().st_size
-    except OSError:
-        return 0
-
-
 # A file that is replaced during the opening needs another try. In a kernel's directory, every try finds nothing.
 _MOST_TRIES = 100
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
+def partial_of(destination: Path) -> Path:
+    """Return the path of a destination's partial file."""
+    return destination.with_name(destination.name + PARTIAL_SUFFIX)
+
+
+def calls_beside(destination: str | os.PathLike[str]) -> Path:
+    """Return the path of the record of calls beside the partial file."""
+    return Path(os.fspath(destination) + CALLS_SUFFIX)
+
+
+def recorded_bytes(destination: str | os.PathLike[str]) -> int:
+    """Return the size of the record of calls beside the partial file; 0 if there is none."""
+    try:
+        return calls_beside(destination).stat().st_size
+    except OSError:
+        return 0
+
+
 def open_fresh(destination: Path) -> int:
     """Return the descriptor of an empty, locked partial file. One from an interrupted export is emptied and reused.
 
-    Raises:
-        ParameterError: it can't be created, or another export is writing it (pointer `/destination`).
-        OutputError: the disk is full.
+    Raises: ParameterError if it can't be created, or another export is writing it; OutputError if the disk is full.
     """
-    partial = _beside(destination)
-    _unlink_finished(partial, destination)
+    partial = partial_of(destination)
+    with contextlib.suppress(OSError):
+        # An earlier run ended after the file was at its destination, and before this name was removed.
+        if os.path.samestat(partial.lstat(), destination.lstat()):
+            partial.unlink()
     for _ in range(_MOST_TRIES):
         try:
             try:
@@ -71,53 +75,35 @@ def open_fresh(destination: Path) -> int:
         except OSError as error:
             failed_before_writing(partial, error)
         if _claim(descriptor, partial):
-            _empty(descriptor, partial)
+            try:
+                os.ftruncate(descriptor, 0)
+            except OSError as error:
+                os.close(descriptor)
+                failed_before_writing(partial, error)
             return descriptor
     return refuse(destination, "no file can be created in its directory")
-
-
-def _empty(descriptor: int, partial: Path) -> None:
-    if os.fstat(descriptor).st_size:
-        try:
-            os.ftruncate(descriptor, 0)
-        except OSError as error:
-            os.close(descriptor)
-            failed_before_writing(partial, error)
-
-
-def _unlink_finished(partial: Path, destination: Path) -> None:
-    """Remove the partial file's name if the file is already at its destination: a run ended between the two steps."""
-    with contextlib.suppress(OSError):
-        if os.path.samestat(partial.lstat(), destination.lstat()):
-            partial.unlink()
 
 
 def open_existing(destination: Path) -> int:
     """Return the descriptor of an interrupted export's partial file, locked, at its start.
 
-    Raises:
-        ParameterError: there is none (pointer `/resume`), or it can't be used (pointer `/destination`).
+    Raises: ParameterError if there is none (pointer `/resume`), or it can't be used (pointer `/destination`).
     """
-    partial = _beside(destination)
+    partial = partial_of(destination)
     for _ in range(_MOST_TRIES):
         try:
             descriptor = os.open(partial, _FLAGS)
         except FileNotFoundError:
-            _nothing_to_resume(partial)
+            raise ParameterError.at(
+                "/resume",
+                f"there is no partial file {str(partial)!r} to resume",
+                help="Nothing was changed. Export again without `resume`, or give the destination of the first call.",
+            ) from None
         except OSError as error:
             failed_before_writing(partial, error)
         if _claim(descriptor, partial):
             return descriptor
     return refuse(destination, "another process replaces its partial file repeatedly")
-
-
-def is_in_place(partial: Path, descriptor: int) -> bool:
-    """Return whether the path still leads to the descriptor's file."""
-    try:
-        found = partial.lstat()
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(found, os.fstat(descriptor))
 
 
 def _claim(descriptor: int, partial: Path) -> bool:
@@ -127,12 +113,10 @@ def _claim(descriptor: int, partial: Path) -> bool:
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink > 1:
             refuse(partial, "it already exists and is not a regular file of this user")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The export matters more than the protection of a lock.
+            try_lock(descriptor)
         except BlockingIOError:
             refuse(partial, "another export to the same destination is running")
-        except OSError:
-            # Some network file systems have no locks. The export matters more than the protection.
-            pass
         # A finished export renames this file to its destination. Emptying it then would empty the evidence.
         if is_in_place(partial, descriptor):
             os.fchmod(descriptor, PRIVATE)
@@ -145,14 +129,3 @@ def _claim(descriptor: int, partial: Path) -> bool:
         raise
     os.close(descriptor)
     return False
-
-
-def _beside(destination: Path) -> Path:
-    return destination.with_name(destination.name + PARTIAL_SUFFIX)
-
-
-def _nothing_to_resume(partial: Path) -> NoReturn:
-    raise ParameterError(
-        problems=[{"pointer": "/resume", "message": f"there is no partial file {str(partial)!r} to resume"}],
-        help="Nothing was changed. Export again without `resume`, or give the destination of the first call.",
-    )

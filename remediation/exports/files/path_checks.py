@@ -1,4 +1,4 @@
-"""Path checks: whether a file can be written at a path, before anything is read; and the errors if not."""
+"""Path checks: whether a file can be written at a path, and the errors if not."""
 
 from __future__ import annotations
 
@@ -37,13 +37,18 @@ def reason(error: OSError) -> str:
     return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
-def refuse(path: Path | str, why: str, *, pointer: str = "/destination") -> NoReturn:
-    """Refuse a path before anything is written.
+def refuse(path: Path | str, why: str) -> NoReturn:
+    """Refuse a destination. Raises: ParameterError, always (pointer `/destination`)."""
+    raise ParameterError.at("/destination", f"{str(path)!r} can't be written: {why}")
 
-    Raises:
-        ParameterError: always, with `pointer` as the problem's pointer.
-    """
-    raise ParameterError(problems=[{"pointer": pointer, "message": f"{str(path)!r} can't be written: {why}"}])
+
+def is_in_place(path: Path, descriptor: int) -> bool:
+    """Return whether the path still leads to the descriptor's file. Raises: OSError."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(found, os.fstat(descriptor))
 
 
 def no_file_can_be_made(directory: os.stat_result) -> str | None:
@@ -64,28 +69,18 @@ def no_file_can_be_made(directory: os.stat_result) -> str | None:
     return None
 
 
-def failed_before_writing(path: Path | str, error: OSError, *, pointer: str = "/destination") -> NoReturn:
+def failed_before_writing(path: Path | str, error: OSError) -> NoReturn:
     """Turn an error from opening a file into the pack's own.
 
-    Raises:
-        OutputError: the disk is full or broken; another try may succeed.
-        ParameterError: another path is needed.
+    Raises: OutputError if the disk is full or broken; ParameterError if another path is needed.
     """
     why = reason(error)
-    if error.errno == errno.ENOENT and _has_directory(path):
+    if error.errno == errno.ENOENT and os.path.isdir(os.path.dirname(path) or "."):  # noqa: PTH112, PTH120 -- never raises
         why = "no file can be created in its directory"
+    message = f"{str(path)!r} can't be written: {why}"
     if error.errno in _FULL:
-        raise OutputError(f"{str(path)!r} can't be written: {reason(error)}", path=str(path)) from error
-    raise ParameterError(
-        problems=[{"pointer": pointer, "message": f"{str(path)!r} can't be written: {why}"}]
-    ) from error
-
-
-def _has_directory(path: Path | str) -> bool:
-    try:
-        return Path(path).parent.is_dir()
-    except (OSError, ValueError):
-        return False
+        raise OutputError(message, path=str(path)) from error
+    raise ParameterError.at("/destination", message) from error
 
 
 def checked_destination(path: str | os.PathLike[str]) -> Path:
@@ -94,9 +89,7 @@ def checked_destination(path: str | os.PathLike[str]) -> Path:
     Its directory exists and accepts new files. The path is free, a regular file, or a symbolic link to one. A pipe
     (`>(cat)`, /dev/stdout) is refused, because it cannot be complete or absent.
 
-    Raises:
-        ParameterError: with the pointer `/destination`.
-        OutputError: the disk is broken.
+    Raises: ParameterError (pointer `/destination`); OutputError if the disk is broken.
     """
     text = os.fspath(path)
     if not text.strip() or "\0" in text:

@@ -40,6 +40,10 @@ class WholeFile:
         """Return the SHA-256 of all bytes written so far, in hex."""
         return self._hash.hexdigest()
 
+    def record(self, name: str, row_format: str, rows: int) -> FileRecord:
+        """Return the record of all bytes written so far."""
+        return FileRecord(path=name, format=row_format, bytes=self.bytes, sha256=self.sha256, rows=rows)
+
     def write(self, data: bytes) -> None:
         """Add bytes."""
         self._waiting += data
@@ -67,39 +71,32 @@ def whole_file(
     an error the temporary file is removed. kept: a sentence for errors about data kept elsewhere. name: the file's name
     in errors, default its path. replace: whether the rename may replace an existing file.
 
-    Raises:
-        ParameterError: the file can't be opened, or already exists (pointer `/destination`).
-        OutputError: the file can't be written completely.
+    Raises: ParameterError if the file can't be opened or already exists (pointer `/destination`); OutputError.
     """
     temporary, descriptor = open_temporary(destination)
     try:
-        try:
-            file = WholeFile(descriptor)
-            yield file
-            file.flush()
-            os.fsync(descriptor)
-            put_in_place(temporary, destination, replace=replace)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        finally:
-            # Not earlier: without the lock, another process may remove the file as a leftover.
-            os.close(descriptor)
-        sync_directory(destination.parent)
+        file = WholeFile(descriptor)
+        yield file
+        file.flush()
+        os.fsync(descriptor)
+        put_in_place(temporary, destination, replace=replace)
     except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         if isinstance(error, OSError):
             called = str(destination) if name is None else name
             raise OutputError(f"{called!r} could not be written: {reason(error)}. {kept}", path=called) from error
         raise
+    finally:
+        # Not earlier: without the lock, another process may remove the file as a leftover.
+        os.close(descriptor)
+    sync_directory(destination.parent)
 
 
 def put_in_place(temporary: Path, destination: Path, *, replace: bool) -> None:
     """Rename a file to its destination. replace: whether it may replace an existing file.
 
-    Raises:
-        ParameterError: a file exists and must not be replaced (pointer `/destination`).
-        OSError: the rename fails.
+    Raises: ParameterError if a file exists and must not be replaced (pointer `/destination`); OSError.
     """
     if not replace:
         try:
@@ -122,7 +119,7 @@ def put_in_place(temporary: Path, destination: Path, *, replace: bool) -> None:
 def raise_exists(destination: Path | str) -> NoReturn:
     """Refuse to replace an existing file. Raises: ParameterError, always (pointer `/destination`)."""
     message = f"{str(destination)!r} already exists and may be evidence. Give another path, or set overwrite to true"
-    raise ParameterError(problems=[{"pointer": "/destination", "message": message}])
+    raise ParameterError.at("/destination", message)
 
 
 def sync_directory(directory: Path) -> None:

@@ -1,8 +1,8 @@
-"""Rows as CSV for a spreadsheet: the plain table, in which every text stays the text that it is.
+"""CSV for a spreadsheet: the plain table, in which a spreadsheet leaves every text as it is.
 
-A byte order mark, and an apostrophe before each text that a spreadsheet could take for a number, date, time, amount,
-boolean or error, and before each that is a formula or begins with an apostrophe itself. docs/reference/exports.md says
-why it is an apostrophe, and how a program has the text again.
+A byte order mark, and an apostrophe before each text that is a formula, begins with an apostrophe, or could be read as
+a number, date, time, amount, boolean or error. docs/reference/exports.md explains the apostrophe and how a program
+removes it.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from core.text import FORMULA_STARTS, formula_safe
 from remediation.exports.formats.csv_table import COLUMNS, cell, header_line, values_of_line
 
 MARK = "'"
-# `formula_safe` puts one there where none is: with another, one can be taken away again in any case.
+# `formula_safe` inserts an apostrophe if there is none. With a second one, a program can always remove exactly one.
 _MARKED_AFTER_SEMICOLON = re.compile(rf"(;[\s\"]*)(?='+[{re.escape(FORMULA_STARTS)}])")
 
 # Excel's own limits. It counts UTF-16 code units.
 MOST_CHARACTERS = 32_767
 MOST_ROWS = 1_048_576
-# So many long cells are named in a warning, the others are counted.
+# A warning names this many long cells and counts the others.
 MOST_NAMED = 10
 
-# A double has 15 digits that are certain.
+# A double has 15 certain digits.
 _EXACT = 10**15
 
-# Of all scripts: spreadsheets read those too.
+# Of all scripts, because spreadsheets read those too.
 _DIGIT = re.compile(r"\d")
 _IN_NO_NUMBER = re.compile(r"[@_<>\[\]{}!?=|]")
 # A date has at most two words of four letters: a weekday and a month. A longer run of letters counts more than once.
 _LONG_WORD = re.compile(r"(?:[^\W\d_]|-){4,20}")
 _MOST_LONG_WORDS = 2
-# An offset from UTC is the third, a UUID has four.
+# A date with an offset from UTC has three, a UUID has four.
 _MOST_HYPHENS = 3
 # TRUE and FALSE as spreadsheets in the languages of Europe write them.
 _BOOLEANS = frozenset(
@@ -54,11 +54,9 @@ _LONGEST_BOOLEAN = max(map(len, _BOOLEANS))
 def write_excel_csv(
     lines: Iterable[bytes], write: Callable[[bytes], object], *, most_rows: int = MOST_ROWS
 ) -> list[str]:
-    """The header and a line for each line of NDJSON, handed to `write` as bytes, without keeping any.
+    """Write the header and a line for each line of NDJSON. Return warnings about cells and rows beyond Excel's limits.
 
-    Gives the warnings: which cells and rows are beyond what Excel holds. They are in the file whole.
-    Raises:
-        ValueError: a line is no JSON object.
+    Raises: ValueError for a line that is not a JSON object.
     """
     write(codecs.BOM_UTF8 + header_line([column.name for column in COLUMNS]))
     table = _Table(write)
@@ -67,20 +65,20 @@ def write_excel_csv(
 
 
 def excel_cell(value: Any) -> str:
-    """One value as the text of a cell. A boolean and a whole number of up to 15 digits stay what they are."""
+    """Return a value as the text of a cell. Booleans and whole numbers of up to 15 digits stay unchanged."""
     if isinstance(value, bool) or (isinstance(value, int) and 0 <= value < _EXACT):
         return cell(value)
     text = value if isinstance(value, str) else cell(value, safe=str)
     if ";" in text:
         text = _MARKED_AFTER_SEMICOLON.sub(rf"\1{MARK}", text)
     safe = formula_safe(text)
-    if text[:1] == MARK or (safe[:1] != MARK and _is_read_otherwise(safe)):
+    if text[:1] == MARK or (safe[:1] != MARK and _may_be_converted(safe)):
         return MARK + safe
     return safe
 
 
-def _is_read_otherwise(text: str) -> bool:
-    """Whether a spreadsheet of any language may take the text for something else. Rather once too often."""
+def _may_be_converted(text: str) -> bool:
+    """Return whether a spreadsheet in any language may read the text as another type; true in case of doubt."""
     word = text.strip()
     if word[:1] == "#":
         return True
@@ -93,7 +91,7 @@ def _is_read_otherwise(text: str) -> bool:
 
 
 class _Table:
-    """The text file that `csv.writer` asks for, on top of a function that takes bytes. Keeps what Excel can't hold."""
+    """The text file that `csv.writer` needs. Records what Excel can't hold."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
@@ -129,11 +127,11 @@ class _Table:
             found.append(
                 f"{counted(self._long_cells, 'cell is', 'cells are')} longer than the {MOST_CHARACTERS:,} characters "
                 f"that Excel holds: {', '.join(self._named)}{f' and {more:,} more' if more else ''}. The file is "
-                "whole; Excel cuts such a cell when it opens the file."
+                "complete; Excel cuts such a cell when it opens the file."
             )
         if self._row > most_rows:
             found.append(
                 f"the file has {counted(self._row, 'row')} with its header, and Excel opens {most_rows:,} of them. The "
-                "file is whole: read it with another program, or export one status at a time."
+                "file is complete: read it with another program, or export one status at a time."
             )
         return found

@@ -1,9 +1,8 @@
-"""Rows as CSV (RFC 4180): a fixed set of columns, every cell safe to open in a spreadsheet.
+"""CSV (RFC 4180) with fixed columns. Every cell is safe to open in a spreadsheet.
 
-UTF-8 without a byte order mark, commas, CRLF, quotes doubled, the header's names always quoted. Columns carry the API's
-own names. An absent value and null are an empty cell, true and false are written so, lists are joined by "; ". What the
-table leaves out is in the NDJSON file. Cells are made safe by `core.text.formula_safe`: no cell holds a line
-break or another control character, these show as `[U+000A]`.
+UTF-8 without a byte order mark, commas, CRLF. Columns have the API's own names. Absent values and null are empty cells,
+booleans are true or false, and lists are joined by "; ". The NDJSON file has everything else. `core.text.formula_safe`
+makes the cells safe: a line break or another control character becomes text like `[U+000A]`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ LINES_AT_ONCE = 200
 
 
 class Column(NamedTuple):
-    """A column's name in the header, and the path of keys to its value in a row; kind: what the value should be."""
+    """A column's name in the header, and the path of keys to its value in a row. kind: the value's expected type."""
 
     name: str
     path: tuple[str, ...]
@@ -34,54 +33,52 @@ class Column(NamedTuple):
 COLUMNS = (
     Column("message_id", ("message_id",), "the row's own ID within the job (a UUID), not the RFC 5322 Message-ID"),
     Column("status", ("status",), "PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED or SKIPPED"),
-    Column("status_message", ("status_message",), "why, in the API's words"),
+    Column("status_message", ("status_message",), "reason, in the API's words"),
     Column("action", ("action_type",), "MOVE or RELEASE"),
     Column("destination", ("action_params", "destination"), "folder that a MOVE goes to"),
-    Column("client_recipient", ("action_params", "client_recipient"), "mailbox acted on"),
+    Column("client_recipient", ("action_params", "client_recipient"), "mailbox of the message"),
     Column("email_message_id", ("email_message_id",), "RFC 5322 Message-ID"),
     Column("postfix_id", ("postfix_id",), "the service's own ID of the delivery"),
     Column("alert_id", ("alert_id",), "alert of the detection"),
     Column("created_at", ("created_at",), "row put into the job (RFC 3339)"),
-    Column("processed_at", ("processed_at",), "row dealt with (RFC 3339)"),
+    Column("processed_at", ("processed_at",), "row processed (RFC 3339)"),
     Column("retry_count", ("retry_count",), "tries after the first", "integer"),
-    Column("retry_after", ("retry_after",), "not tried again before (RFC 3339)"),
+    Column("retry_after", ("retry_after",), "earliest time of the next try (RFC 3339)"),
     Column("subject", ("message", "subject"), "subject"),
     Column("from", ("message", "from"), "sender's address in the header"),
     Column("from_name", ("message", "from_name"), "sender's name in the header"),
     Column("to", ("message", "to"), "addresses in the To header", "list"),
     Column("to_name", ("message", "to_name"), "names in the To header", "list"),
-    Column("replyto", ("message", "replyto"), "address that answers go to"),
+    Column("replyto", ("message", "replyto"), "address for replies"),
     Column("envelope_from", ("message", "envelope_from"), "SMTP sender"),
     Column("envelope_to", ("message", "envelope_to"), "SMTP recipients", "list"),
     Column("scanned_at", ("message", "scanned_at"), "message scanned (RFC 3339)"),
     Column("sent_at", ("message", "sent_at"), "message sent (RFC 3339)"),
     Column("final_disposition", ("message", "final_disposition"), "verdict"),
-    Column("delivery_mode", ("message", "delivery_mode"), "how the message came to be scanned"),
-    Column("delivery_status", ("message", "delivery_status"), "what became of its delivery", "list"),
-    Column("threat_categories", ("message", "threat_categories"), "kinds of threat found", "list"),
-    Column("detection_reasons", ("message", "detection_reasons"), "what the verdict rests on", "list"),
-    Column("post_delivery_operations", ("message", "post_delivery_operations"), "done to it after delivery", "list"),
+    Column("delivery_mode", ("message", "delivery_mode"), "how the message reached the scan"),
+    Column("delivery_status", ("message", "delivery_status"), "result of the delivery", "list"),
+    Column("threat_categories", ("message", "threat_categories"), "kinds of threat", "list"),
+    Column("detection_reasons", ("message", "detection_reasons"), "reasons for the verdict", "list"),
+    Column("post_delivery_operations", ("message", "post_delivery_operations"), "operations after delivery", "list"),
     Column("is_quarantined", ("message", "is_quarantined"), "held in quarantine", "boolean"),
     Column("is_phish_submission", ("message", "is_phish_submission"), "reported by a user", "boolean"),
-    Column("smtp_helo_server_ip", ("message", "smtp_helo_server_ip"), "address of the sending server"),
+    Column("smtp_helo_server_ip", ("message", "smtp_helo_server_ip"), "IP address of the sending server"),
     Column("spf", ("message", "validation", "spf"), "SPF result"),
     Column("dkim", ("message", "validation", "dkim"), "DKIM result"),
     Column("dmarc", ("message", "validation", "dmarc"), "DMARC result"),
     Column("investigate_id", ("message", "id"), "ID for move, release and the message's page"),
 )
 
-
-# The objects inside a row that hold a column's value, each before those inside it.
+# The objects inside a row that have a column's value, each before its own inner objects.
 _OBJECTS = tuple(dict.fromkeys(column.path[:length] for column in COLUMNS for length in range(len(column.path))))
-
 
 DEEPEST_LIST = 20
 
 
 def cell(value: Any, depth: int = 0, safe: Callable[[str], str] = formula_safe) -> str:
-    """One value as the text of a cell, safe against formula injection. An object becomes compact JSON.
+    """Return a value as the text of a cell, safe against formula injection.
 
-    Lists in lists become one list; below DEEPEST_LIST nobody can tell them apart any more, and they become JSON too.
+    Nested lists become one list. Objects, and lists nested deeper than DEEPEST_LIST, become compact JSON.
     """
     if value is None:
         return ""
@@ -96,36 +93,31 @@ def cell(value: Any, depth: int = 0, safe: Callable[[str], str] = formula_safe) 
     return safe(str(value))
 
 
-def cells(row: Row) -> list[str]:
-    """A row's cells in the order of `COLUMNS`. A field of another type than expected is taken as text."""
-    return [cell(value) for value in values_of(row)]
-
-
 def values_of(row: Row) -> list[Any]:
-    """A row's values in the order of `COLUMNS`; None for what is not there."""
-    objects = {path: _object(row, path) for path in _OBJECTS}
+    """Return a row's values in the order of `COLUMNS`, None for absent ones."""
+    objects: dict[tuple[str, ...], Row] = {(): row}
+    for path in _OBJECTS[1:]:
+        inner = objects[path[:-1]].get(path[-1])
+        objects[path] = inner if isinstance(inner, dict) else {}
     return [objects[column.path[:-1]].get(column.path[-1]) for column in COLUMNS]
 
 
 def values_of_line(line: bytes) -> Sequence[Any]:
-    """The values of a row's cells as the API sent them, in the order of `COLUMNS`.
+    """Return the values of a row's cells in the order of `COLUMNS`. Raises: ValueError if it is not a JSON object."""
+    return expected_values(line) or values_of(next(rows_of([line])))
 
-    Raises:
-        ValueError: the line is no JSON object.
-    """
+
+def expected_values(line: bytes) -> Sequence[Any]:
+    """Return the values of a row's cells if all have the types of their columns, else nothing."""
     try:
-        return _values(_decoder.decode(line))
+        values: Sequence[Any] = _expected_values(_decoder.decode(line))
     except msgspec.MsgspecError:
-        # An object that is none, a lone surrogate: read in full, by the rules for what is not expected.
-        return next(map(values_of, rows_of([line])))
+        return ()
+    return values
 
 
 def write_csv(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
-    """The header and a line for each line of NDJSON, handed to `write` as bytes, without keeping any.
-
-    Raises:
-        ValueError: a line is no JSON object.
-    """
+    """Write the header and a line for each line of NDJSON. Raises: ValueError for a line that is not a JSON object."""
     write(header_line([column.name for column in COLUMNS]))
     table: list[str] = []
     for line in lines:
@@ -138,21 +130,33 @@ def write_csv(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
 
 def _table_line(line: bytes) -> str:
     values = expected_values(line)
+    if not values:
+        return csv_line([cell(value) for value in values_of_line(line)])
     texts = _texts(values)
     joined = ",".join(texts)
-    if not values:
-        texts = list(map(cell, values_of_line(line)))
-    elif not are_safe(joined):
-        # What `formula_safe` leaves as it is need not be asked for; a list of more than one has a semicolon.
+    if not are_safe(joined):
+        # `formula_safe` would not change the skipped texts. A list of several items has a semicolon.
         texts = [
             text if not text or (text[0].isalnum() and ";" not in text and text.isprintable()) else cell(value)
             for text, value in zip(texts, values, strict=True)
         ]
     elif '"' not in joined and joined.count(",") < len(COLUMNS):
         return joined + "\r\n"
-    # No cell holds a line break any more.
-    quoted = [text if '"' not in text and "," not in text else _quoted(text) for text in texts]
-    return ",".join(quoted) + "\r\n"
+    return csv_line(texts)
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    """Return expected values as text that is not safe yet."""
+    texts = list(values)
+    for place, text_of in _text_of:
+        if (value := texts[place]) is not None:
+            texts[place] = text_of(value)
+    return [text or "" for text in texts]
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """Return a line of cells, which have no line breaks."""
+    return ",".join([text if '"' not in text and "," not in text else _quoted(text) for text in cells]) + "\r\n"
 
 
 def _quoted(text: str) -> str:
@@ -160,95 +164,41 @@ def _quoted(text: str) -> str:
     return f'"{doubled}"'
 
 
-def expected_values(line: bytes) -> Sequence[Any]:
-    """The values of a row's cells, where all have the types of their columns; else none."""
-    try:
-        values: Sequence[Any] = _expected_values(_expected_decoder.decode(line))
-    except msgspec.MsgspecError:
-        return ()
-    return values
-
-
-def _texts(values: Sequence[Any]) -> list[str]:
-    """Such values as text, before it is made safe."""
-    texts = list(values)
-    for place, text_of in _text_of if texts else ():
-        if (value := texts[place]) is not None:
-            texts[place] = text_of(value)
-    return [text or "" for text in texts]
-
-
 def header_line(names: Iterable[str]) -> bytes:
-    """The first line of a CSV file, every name quoted.
+    """Return the first line of a CSV file, with every name quoted.
 
-    Programs that find out a file's dialect by its first lines take it for one without quotes, where the first quoted
-    cell comes late, and then refuse that cell (seen with DuckDB).
+    Programs such as DuckDB guess from the first lines whether a file has quotes, and then refuse a later quoted cell.
     """
-    return (",".join(f'"{name}"' for name in names) + "\r\n").encode()
+    return (",".join(map(_quoted, names)) + "\r\n").encode()
 
 
-def _struct(path: tuple[str, ...], types: Mapping[str, Any] | None = None) -> type[msgspec.Struct]:
-    """The object at this path with the fields that the table shows; others are passed over unread.
-
-    types: of each kind of column, where objects can be left out too, but not be null; None: any value is taken.
-    """
-    fields: list[tuple[str, Any, Any]] = []
-    names: dict[str, str] = {}
-    for inner in _OBJECTS:
-        if len(inner) == len(path) + 1 and inner[:-1] == path:
-            struct = _struct(inner, types)
-            default = None if types is None else msgspec.field(default_factory=struct)
-            fields.append((f"object_{inner[-1]}", struct | None if types is None else struct, default))
-            names[f"object_{inner[-1]}"] = inner[-1]
-    for column in COLUMNS:
-        if column.path[:-1] == path:
-            # No field can be called `from` in Python.
-            fields.append((f"field_{column.path[-1]}", Any if types is None else types[column.kind] | None, None))
-            names[f"field_{column.path[-1]}"] = column.path[-1]
-    return msgspec.defstruct("Row", fields, rename=names, gc=False)
-
-
-def _values_of(prefix: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    return operator.attrgetter(*(f"field_{c.path[-1]}" for c in COLUMNS if c.path[:-1] == prefix))
-
-
-# Integers that 64 bits hold, as those of a Parquet file do.
-_TYPES = {
+# Integers of 64 bits, as in a Parquet file.
+_TYPES: Mapping[str, Any] = {
     "text": str,
     "list": list[str],
     "integer": Annotated[int, msgspec.Meta(gt=-(2**63), le=2**63 - 1)],
     "boolean": bool,
 }
+
+
+def _struct(path: tuple[str, ...]) -> type[msgspec.Struct]:
+    """Return the type of the object at this path with the table's fields. Its inner objects may be absent, not null."""
+    # The prefixes, because no field in Python can have the name `from`.
+    fields: list[tuple[str, Any, Any]] = []
+    for inner in _OBJECTS:
+        if inner and inner[:-1] == path:
+            struct = _struct(inner)
+            fields.append((f"object_{inner[-1]}", struct, msgspec.field(name=inner[-1], default_factory=struct)))
+    for column in COLUMNS:
+        if column.path[:-1] == path:
+            key = column.path[-1]
+            fields.append((f"field_{key}", _TYPES[column.kind] | None, msgspec.field(name=key, default=None)))
+    return msgspec.defstruct("Row", fields, gc=False)
+
+
 _decoder = msgspec.json.Decoder(_struct(()))
-_expected_decoder = msgspec.json.Decoder(_struct((), _TYPES))
 _expected_values = operator.attrgetter(
     *(".".join([*(f"object_{key}" for key in c.path[:-1]), f"field_{c.path[-1]}"]) for c in COLUMNS)
 )
 _texts_of_kind: dict[str, Callable[[Any], str]] = {"list": LIST_SEPARATOR.join, "integer": str, "boolean": cell}
 _text_of = [(place, _texts_of_kind[column.kind]) for place, column in enumerate(COLUMNS) if column.kind != "text"]
-_fields = {path: _values_of(path) for path in _OBJECTS}
-_counts = {path: sum(column.path[:-1] == path for column in COLUMNS) for path in _OBJECTS}
-# The columns in the order in which the objects are gone through, and back.
-_gone_through = [column for path in _OBJECTS for column in COLUMNS if column.path[:-1] == path]
-_in_order = operator.itemgetter(*(_gone_through.index(column) for column in COLUMNS))
-
-
-def _values(row: Any) -> tuple[Any, ...]:
-    found: list[Any] = []
-    for path in _OBJECTS:
-        inner = row
-        for name in path:
-            inner = getattr(inner, f"object_{name}", None)
-        found += [None] * _counts[path] if inner is None else _fields[path](inner)
-    ordered: tuple[Any, ...] = _in_order(found)
-    return ordered
-
-
-def _object(row: Row, path: tuple[str, ...]) -> Row:
-    found = row
-    for key in path:
-        inner = found.get(key)
-        if not isinstance(inner, dict):
-            return {}
-        found = inner
-    return found

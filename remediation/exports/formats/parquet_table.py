@@ -1,7 +1,7 @@
-"""Rows as Parquet: the columns of the CSV with types of their own, and each row's whole JSON text in the last one.
+"""Parquet: the columns of the CSV with their own types, and each row's complete JSON text in the last column.
 
-A value of another type than its column's is null there; the column `row` holds it, as everything else that the API
-sent. Nothing is disarmed: a program reads this, not a spreadsheet. Times are text as the API wrote it (RFC 3339).
+A value of another type than its column's is null there, and only in the column `row`. Texts are not made safe for a
+spreadsheet, because a program reads the file. Times are text as the API wrote it (RFC 3339).
 """
 
 from __future__ import annotations
@@ -10,34 +10,21 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from core.errors import ParameterError
-from core.installation import command_to_add
 from remediation.exports.formats.csv_table import COLUMNS, Column, expected_values, values_of_line
 
 ROWS_IN_A_GROUP = 1000
 WHOLE_ROW = "row"
 
-# Newer readers all know it, and it compresses text better than what came before at the same speed.
+# All current readers know it. It compresses text better than older methods at the same speed.
 COMPRESSION = "zstd"
 
 
-def check_installed() -> None:
-    """Raises: ParameterError where the extra `parquet` is not there."""
-    try:
-        import pyarrow  # noqa: F401, PLC0415 -- 60 MB, for one format
-    except ImportError:
-        message = "parquet needs the extra `parquet` (pyarrow), which is not installed. To add it: "
-        message += command_to_add("parquet")
-        raise ParameterError(problems=[{"pointer": "/format", "message": message}]) from None
-
-
 def write_parquet(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
-    """The rows of these lines of NDJSON, handed to `write` piece by piece, a group of rows in memory at a time.
+    """Write a row for each line of NDJSON, with one group of rows in memory at a time.
 
-    Raises:
-        ValueError: a line is no JSON object.
+    Raises: ValueError for a line that is not a JSON object.
     """
-    import pyarrow as pa  # noqa: PLC0415 -- see above
+    import pyarrow as pa  # noqa: PLC0415 -- an extra of 60 MB
     from pyarrow import parquet  # noqa: PLC0415
 
     types = {"text": pa.string(), "list": pa.list_(pa.string()), "integer": pa.int64(), "boolean": pa.bool_()}
@@ -45,7 +32,7 @@ def write_parquet(lines: Iterable[bytes], write: Callable[[bytes], object]) -> N
     rest = iter(lines)
     with parquet.ParquetWriter(pa.PythonFile(_Sink(write), mode="w"), schema, compression=COMPRESSION) as writer:
         while group := list(itertools.islice(rest, ROWS_IN_A_GROUP)):
-            # Each form of the rows is dropped as soon as the next one exists: together they take 30 MB more.
+            # Free each form of the rows as soon as the next one exists: together they take 30 MB more.
             whole = pa.array([line.rstrip(b"\n").decode() for line in group], pa.string())
             table = [expected_values(line) or _fitting_values(line) for line in group]
             group.clear()
@@ -62,7 +49,7 @@ def _fitting_values(line: bytes) -> list[Any]:
 
 
 def _fitting(value: Any, column: Column) -> Any:
-    """The value where it is of the column's type, else None."""
+    """Return the value if it has the column's type, else None."""
     match column.kind:
         case "text":
             return _text(value)
@@ -75,12 +62,12 @@ def _fitting(value: Any, column: Column) -> Any:
 
 
 def _text(value: Any) -> str | None:
-    # A lone surrogate is no character, and nothing that UTF-8 can hold.
+    # UTF-8 can't encode half of a surrogate pair.
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else None
 
 
 class _Sink:
-    """The file that pyarrow asks for, on top of a function that takes bytes."""
+    """The file that pyarrow needs."""
 
     closed = False
 
@@ -98,7 +85,7 @@ class _Sink:
         return self._size
 
     def flush(self) -> None:
-        """Whoever made the file flushes it."""
+        """Do nothing: the file's owner flushes it."""
 
     def close(self) -> None:
         self.closed = True

@@ -1,14 +1,14 @@
-"""What a pseudonym looks like, for those who have to tell one from an address of real life."""
+"""The form of a pseudonym, for code that must tell one from a real address."""
 
 from __future__ import annotations
 
 import re
 
-# 80 bits of the HMAC, in hex. Of ten million different values any two share these with a chance of one in twenty
-# billion. All 256 bits would make every file larger and hide nothing more: who has the key checks guesses either way.
+# 80 bits of the HMAC, in hex. Among ten million values, the chance that two share these is one in twenty billion. All
+# 256 bits would make every file larger without hiding more: an owner of the key can check guesses either way.
 BYTES = 10
 
-# No name under .invalid ever resolves (RFC 6761): what is sent to a pseudonym goes nowhere.
+# No name under .invalid resolves (RFC 6761), so mail to a pseudonym is never delivered.
 DOMAIN_SUFFIX = ".invalid"
 MESSAGE_ID_SUFFIX = "@message-id.invalid"
 
@@ -18,5 +18,5 @@ _OF_A_MESSAGE_ID = re.compile(rf"<?m-{_HEX}@message-id\.invalid>?")
 
 
 def is_pseudonym(text: str) -> bool:
-    """Whether a text has the form of an address's or a Message-ID's pseudonym. Anybody can write one: no proof."""
+    """Return whether a text has the form of an address's or a Message-ID's pseudonym. Anyone can write such a text."""
     return _OF_AN_ADDRESS.fullmatch(text) is not None or _OF_A_MESSAGE_ID.fullmatch(text) is not None

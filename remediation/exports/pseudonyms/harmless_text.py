@@ -1,8 +1,7 @@
-"""Words that a service writes about messages, and no person is called by: a text of these alone may stay readable.
+"""Words that a service writes about messages and that are not names. A text of only these words may stay readable.
 
-A failure's reason is what the evidence is read for, and it can name a mailbox, a person or a subject. Nobody documents
-how these texts are worded, so each is judged by its words: one that is not listed here, a quotation mark or a long
-number, and the text as a whole is not harmless.
+Readers of the evidence need a failure's reason, but it can name a mailbox, a person or a subject. Its wording is not
+documented. So a text with any word that is not listed here, a quotation mark or a long number is replaced.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ while window with within without wrong yet
 WORDS = frozenset(_WORDS.split())
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z'_-]*")
-# Counts, and HTTP statuses. What is longer could be a telephone number.
+# Counts and HTTP statuses. A longer number could be a telephone number.
 _NUMBER = re.compile(r"(?<![\d.,+-])(?:\d{1,3}(?:,\d{3}){1,3}|\d{1,6})(?![\d-]|[.,]\d)")
 _BETWEEN = re.compile(r"[ .,:;()%/]*")
 
 
 def is_harmless(text: str) -> bool:
-    """Whether it is made of words of a service, small numbers and plain punctuation, and of nothing else."""
+    """Return whether the text has only words of a service, small numbers and plain punctuation."""
     if len(text) > 500 or not text.isascii():
         return False
     words = _WORD.findall(text)

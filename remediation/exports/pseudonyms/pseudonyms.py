@@ -1,43 +1,40 @@
-"""Rows, jobs and plans without their names: every address, name and subject replaced by a keyed pseudonym.
+"""Pseudonyms: replace every address, name and subject in rows, jobs and plans by a keyed pseudonym.
 
-A pseudonym is HMAC-SHA-256 over the value under a key from the environment: the same value gives the same pseudonym in
-every export that is made with one key, and nobody without the key can compute it from a guess. It is personal data all
-the same, to whoever has the key; docs/explanation/pseudonyms.md says what this protects from, and what not.
+A pseudonym is the HMAC-SHA-256 of the value with a key from the environment. The same value has the same pseudonym in
+every export with this key, and without the key nobody can compute it from a guess. For an owner of the key it is still
+personal data: docs/explanation/pseudonyms.md explains the limits.
 
-It fails closed: a text stays where its field is listed in remediation.exports.pseudonyms.fields and it has the form of
-that field, and is replaced everywhere else. Numbers, true, false and null stay.
+A text stays only if its field is listed in remediation.exports.pseudonyms.fields and the text has the field's form.
+Every other text is replaced. Numbers, true, false and null stay.
 """
 
 from __future__ import annotations
 
 import hmac
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import SecretStr
 
-from connectors.connection import read_setting
 from connectors.paging.raw_rows import RawRows
 from core.errors import ConnectionSettingsError, UnusableAnswer
 from remediation.exports.pseudonyms.fields import JOB, PLAN, ROW, Treatment
 from remediation.exports.pseudonyms.form import BYTES, DOMAIN_SUFFIX, MESSAGE_ID_SUFFIX
 from remediation.exports.pseudonyms.harmless_text import is_harmless
-from remediation.exports.pseudonyms.replacing import FORMS, Text, copied, read, replacing, written
+from remediation.exports.pseudonyms.replacing import FORMS, Text, deep_copy, json_text, read_object, replacer
 from remediation.stamp import DIGEST_DIGITS, Stamp, reason_in
 
 KEY_VARIABLE = "CFES_PSEUDONYM_KEY"
 
-# 16 random bytes are 32 characters of hex. A key that somebody thought up would be guessed with the first address that
-# is known from elsewhere.
+# 16 random bytes are 32 characters of hex. A key that a person thought up can be guessed with one known address.
 SHORTEST_KEY = 32
 FEWEST_DIFFERENT_CHARACTERS = 8
 
-# Values that are remembered with their pseudonyms, for each kind: a campaign has few senders and few subjects. Whoever
-# writes a mail chooses how long its subject is: long ones are not remembered.
-REMEMBERED = 4_096
-LONGEST_REMEMBERED = 250
+# The cached pseudonyms of each kind: a campaign has few senders and subjects. The sender chooses the subject's length,
+# so long ones are not cached.
+MOST_CACHED = 4_096
+LONGEST_CACHED = 250
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}")
 _ADDRESS = re.compile(r"<?([^\s<>,;]+)@([^\s<>,;@]+)>?")
@@ -45,14 +42,15 @@ _NAMED_ADDRESS = re.compile(r"([^<>]*)<([^<>]+)>")
 _ADDRESS_IN_TEXT = re.compile(r"[^\s<>()\[\],;:\"'|]+@[^\s<>()\[\],;:\"'|@]+")
 _DOMAIN = re.compile(r"@?([^\s<>@,;:/*]+\.[^\s<>@,;:/*]+)")
 _FOLDERS = frozenset(("Inbox", "JunkEmail", "DeletedItems", "RecoverableItemsDeletions", "RecoverableItemsPurges"))
-# What a plan counts under where there are too many names, or none.
+# The keys of a plan's counts for further names, and for no name.
 _NO_NAMES = frozenset(("(others)", "(none)"))
 
 
 class Pseudonyms:
-    """Replaces names under one key; the same values always become the same pseudonyms.
+    """Replaces names with one key. The same value always has the same pseudonym.
 
-    `key_check` tells two keys apart and may be shown: it is an HMAC as the pseudonyms are.
+    `key_check` identifies the key and may be shown: it is an HMAC like the pseudonyms.
+    Raises: ConnectionSettingsError for a weak key.
 
     >>> pseudonyms = Pseudonyms(SecretStr("5f3c..."))
     >>> pseudonyms.address("Dana@corp.example") == pseudonyms.address("dana@CORP.example")
@@ -60,11 +58,10 @@ class Pseudonyms:
     """
 
     def __init__(self, key: SecretStr) -> None:
-        """Raises: ConnectionSettingsError where the key is too short to be one."""
         secret = _checked(key)
-        # One key for each kind: the domain corp.example and a subject "corp.example" have nothing in common.
+        # One key for each kind: the domain corp.example and a subject "corp.example" have unrelated pseudonyms.
         keys = {kind: hmac.digest(secret, f"cfes pseudonym 1 {kind}".encode(), "sha256") for kind in _KINDS}
-        # Begun once for each key: a copy of one takes half the time of `hmac.digest`.
+        # A copy of one takes half the time of `hmac.digest`.
         self._begun = {kind: hmac.new(key, digestmod="sha256") for kind, key in keys.items()}
         self.key_check = self._digest("key check", "")
         texts: dict[Treatment, Text] = {
@@ -86,30 +83,22 @@ class Pseudonyms:
             "hash": self._hash,
             "other": self._other,
         }
-        # Not those that no two rows share: they would push out what comes again.
-        texts = {how: text if how in FORMS else _Remembered(text).__getitem__ for how, text in texts.items()}
-        self._domain_part = _Remembered(self._new_domain).__getitem__
-        self._row = replacing(ROW, texts)
-        self._job = replacing(JOB, texts)
-        self._plan = replacing(PLAN, texts)
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Pseudonyms:
-        """Under the key in CFES_PSEUDONYM_KEY, or in the file that CFES_PSEUDONYM_KEY_FILE names.
-
-        Raises: ConnectionSettingsError where there is none.
-        """
-        value = read_setting(os.environ if environment is None else environment, KEY_VARIABLE)
-        return cls.of(None if value is None else SecretStr(value))
+        # Texts that differ in each row would displace the others from a cache.
+        texts = {how: text if how in FORMS else _Cache(text).__getitem__ for how, text in texts.items()}
+        self._domain_part = _Cache(self._new_domain).__getitem__
+        self._row = replacer(ROW, texts)
+        self._job = replacer(JOB, texts)
+        self._plan = replacer(PLAN, texts)
 
     @classmethod
     def of(cls, key: SecretStr | None) -> Pseudonyms:
-        """Raises: ConnectionSettingsError where there is no key, or one that is too short."""
+        """Return the pseudonyms of a key. Raises: ConnectionSettingsError for a missing or weak key."""
         if key is None:
             raise ConnectionSettingsError(
                 f"{KEY_VARIABLE} is not set: without a key there are no pseudonyms",
-                help=f"Nothing was sent. Set it, or {KEY_VARIABLE}_FILE, to a secret that only those have who may find "
-                "out the names: `openssl rand -hex 32` makes one. Keep it: another key gives other pseudonyms.",
+                help=f"Nothing was sent. Set {KEY_VARIABLE} or {KEY_VARIABLE}_FILE to a secret, for example the output "
+                "of `openssl rand -hex 32`. Anyone who has it can check guesses at names. Keep it: another key gives "
+                "other pseudonyms.",
             )
         return cls(key)
 
@@ -117,56 +106,56 @@ class Pseudonyms:
         return f"Pseudonyms(key_check={self.key_check!r})"
 
     def __reduce__(self) -> str:
-        raise TypeError("holds a key, and is never written anywhere")
+        raise TypeError("contains a key, so it can't be pickled")
 
     # Documents
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A job's row as the API sent it, its names replaced. IDs, statuses, times, verdicts and folders stay."""
-        return self._row(copied(row))
+        """Return a job's row with its names replaced. IDs, statuses, times, verdicts and folders stay."""
+        return self._row(deep_copy(row))
 
     def job(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """A job as the API describes it: the search's texts and the comment replaced, counters and times as they are.
+        """Return a job with the texts of its search and its comment replaced. Counters and times stay.
 
-        The stamp in front of the comment stays one, with every digest in it keyed: a digest of the request alone could
-        be guessed at.
+        The comment still begins with a stamp, whose digests are keyed: an unkeyed digest of the request would confirm a
+        guess at it.
         """
-        return self._job(copied(document))
+        return self._job(deep_copy(document))
 
     def plan(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """A plan of preview-job. Its hash becomes a keyed one, so that it can be looked at and is no plan to act on."""
-        return self._plan(copied(document))
+        """Return a plan of preview-job for reading. It can't be used to create a job, because its hash is keyed."""
+        return self._plan(deep_copy(document))
 
     def rows(self, rows: RawRows) -> RawRows:
-        """A page of rows, each read and written again."""
+        """Return a page of rows with their names replaced. Raises: UnusableAnswer."""
         ids, statuses, texts = list[str](), list[str](), list[bytes]()
         try:
-            # One at a time: a page of them is looked through by the garbage collector again and again.
+            # One at a time, because the garbage collector would search a page of objects again and again.
             for text in rows.texts:
-                row = self._row(read(text))
+                row = self._row(read_object(text))
                 ids.append(str(row["message_id"]))
                 statuses.append(str(row["status"]))
-                texts.append(written(row))
+                texts.append(json_text(row))
         except (ValueError, RecursionError):
             raise UnusableAnswer(
-                f"row {len(texts) + 1:,} of a page, {rows.ids[len(texts)]}, can't be read: a number of thousands "
-                "of digits, say, or nested too deeply"
+                f"row {len(texts) + 1:,} of a page, {rows.ids[len(texts)]}, can't be read: for example, it has a "
+                "number of thousands of digits, or is nested too deeply"
             ) from None
-        # What stayed is ASCII by its form, and what came instead is.
+        # The forms of unchanged texts and the pseudonyms are ASCII.
         return RawRows(ids, statuses, texts, form="plain")
 
     # Values
 
     def address(self, text: str) -> str:
-        """`p-…@d-….invalid`; the case does not count. The domain's pseudonym is that of the domain alone.
+        """Return `p-…@d-….invalid`, ignoring case. The domain has the pseudonym of the domain alone.
 
-        A name in front of the address is replaced as a name; what is no address at all, as `x-…`.
+        A name before the address is replaced as a name. A text without an address becomes `x-…`.
         """
         text = text.strip()
         found = _ADDRESS.fullmatch(text)
         if found is not None:
             whole = f"{found[1]}@{found[2].rstrip('.')}".casefold()
-            # Over the whole address: that info@ at two companies is one word is nobody's business.
+            # Of the complete address, so that info@ has another pseudonym at each company.
             return f"p-{self._digest('address', whole)}@{self._domain_part(found[2])}"
         named = _NAMED_ADDRESS.fullmatch(text)
         if named is not None and _ADDRESS.fullmatch(named[2].strip()):
@@ -175,12 +164,12 @@ class Pseudonyms:
         return self._other(text)
 
     def domain(self, text: str) -> str:
-        """`d-….invalid`; the case does not count, nor does a dot at the end. A subdomain is another domain."""
+        """Return `d-….invalid`, ignoring case and a dot at the end. A subdomain is another domain."""
         text = text.strip()
         return self._domain_part(text.removeprefix("@")) if text else ""
 
     def name(self, text: str) -> str:
-        """`n-…`; an address in the place of a name is replaced as an address."""
+        """Return `n-…`, or for an address the pseudonym of the address."""
         text = text.strip()
         bare = text.strip("'\"")
         if _ADDRESS.fullmatch(bare):
@@ -188,18 +177,16 @@ class Pseudonyms:
         return f"n-{self._digest('name', text)}" if text else ""
 
     def subject(self, text: str) -> str:
-        """`s-…`."""
         return f"s-{self._digest('subject', text.strip())}" if text.strip() else ""
 
     def message_id(self, text: str) -> str:
-        """`<m-…@message-id.invalid>` for an RFC 5322 Message-ID, with or without its angle brackets."""
+        """Return `<m-…@message-id.invalid>` for an RFC 5322 Message-ID with or without angle brackets."""
         text = text.strip()
         bare = text.removeprefix("<").removesuffix(">")
         return f"<m-{self._digest('message-id', bare)}{MESSAGE_ID_SUFFIX}>" if text else ""
 
     def text(self, text: str) -> str:
-        """A service's words: readable where they are harmless, addresses in them replaced; else `t-…` as a whole."""
-        # Only what stands around the addresses is judged.
+        """Return a service's text with its addresses replaced; `t-…` if its other words are not known as harmless."""
         if not is_harmless(_ADDRESS_IN_TEXT.sub(" ", text)):
             return f"t-{self._digest('text', text)}"
         return _ADDRESS_IN_TEXT.sub(self._address_found, text)
@@ -239,7 +226,7 @@ class Pseudonyms:
         return keyed.on(self.text(rest) if rest else "")
 
     def _hash(self, text: str) -> str:
-        # A job's stamp holds a plan's first 32 digits: that the two belong together still shows.
+        # A job's stamp has the plan's first 32 digits, so the two can still be matched.
         return self._hex("hash", text[:DIGEST_DIGITS], DIGEST_DIGITS) + self._hex("hash", text, 64 - DIGEST_DIGITS)
 
     def _ip(self, text: str) -> str:
@@ -270,23 +257,24 @@ def _checked(key: SecretStr) -> bytes:
     secret = key.get_secret_value().strip().encode("utf-8", "surrogatepass")
     if len(secret) < SHORTEST_KEY or len(set(secret)) < FEWEST_DIFFERENT_CHARACTERS:
         raise ConnectionSettingsError(
-            f"{KEY_VARIABLE} is too weak: it needs at least {SHORTEST_KEY} characters, and not the same few again",
-            help="Nothing was sent. `openssl rand -hex 32` makes a good one.",
+            f"{KEY_VARIABLE} is too weak: it needs at least {SHORTEST_KEY} characters, and "
+            f"{FEWEST_DIFFERENT_CHARACTERS} different ones",
+            help="Nothing was sent. `openssl rand -hex 32` makes a good key.",
         )
     return secret
 
 
-class _Remembered(dict[str, str]):
-    """Texts with what they become: found again without a call. Begun anew when there are too many."""
+class _Cache(dict[str, str]):
+    """Texts with their replacements. A lookup makes no call for a known text. Emptied when it is full."""
 
-    def __init__(self, become: Text) -> None:
+    def __init__(self, replace: Text) -> None:
         super().__init__()
-        self._become = become
+        self._replace = replace
 
     def __missing__(self, text: str) -> str:
-        made = self._become(text)
-        if len(text) <= LONGEST_REMEMBERED:
-            if len(self) >= REMEMBERED:
+        replaced = self._replace(text)
+        if len(text) <= LONGEST_CACHED:
+            if len(self) >= MOST_CACHED:
                 self.clear()
-            self[text] = made
-        return made
+            self[text] = replaced
+        return replaced

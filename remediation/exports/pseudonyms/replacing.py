@@ -1,6 +1,6 @@
-"""Objects with every text in them replaced as the treatment of its field says, and what is not listed replaced too.
+"""Replace every text in an object by the treatment of its field, and texts in unlisted fields too.
 
-They are changed in place: a page of rows is read for this alone.
+Objects are changed in place, because each row is parsed only for this.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Text: TypeAlias = Callable[[str], str]
 Replace: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
-# Below this many levels an unknown object is replaced as a whole.
+# An unknown object nested deeper than this becomes one text.
 DEEPEST = 16
 
 _ID = re.compile(r"(?!.{201})(?:[A-Za-z][A-Za-z_.:-]*)?[0-9][A-Za-z0-9_.:-]*")
@@ -31,14 +31,14 @@ _TIME = re.compile(
     re.ASCII,
 )
 
-# Texts that no two rows share, and that stay where they have the form of their field.
+# Texts that differ in each row, and stay if they have the form of their field.
 FORMS: dict[Treatment, Callable[[str], re.Match[str] | None]] = {"id": _ID.fullmatch, "time": _TIME.fullmatch}
 
 _FIELD_NAME = re.compile(r"[a-z]+(?:_[a-z0-9]+)*")
 
 
-def replacing(fields: Fields, texts: Mapping[Treatment, Text]) -> Replace:
-    """A function that replaces the names in an object with these fields, in place, and gives it back."""
+def replacer(fields: Fields, texts: Mapping[Treatment, Text]) -> Replace:
+    """Return a function that replaces the names in an object with these fields in place, and returns it."""
     other = texts["other"]
     of_keys = fields.get(KEYS)
     if isinstance(of_keys, str):
@@ -46,7 +46,7 @@ def replacing(fields: Fields, texts: Mapping[Treatment, Text]) -> Replace:
         return lambda counts: {of_key(key): _unknown(value, other) for key, value in counts.items()}
     known = frozenset(fields)
     formed = [(name, FORMS[how], texts[how]) for name, how in fields.items() if isinstance(how, str) and how in FORMS]
-    in_object = {name: replacing(how, texts) for name, how in fields.items() if isinstance(how, dict)}
+    in_object = {name: replacer(how, texts) for name, how in fields.items() if isinstance(how, dict)}
     named = {name for name, *_ in formed}
     others = [
         (name, other if isinstance(how, dict) else texts[how]) for name, how in fields.items() if name not in named
@@ -54,7 +54,7 @@ def replacing(fields: Fields, texts: Mapping[Treatment, Text]) -> Replace:
 
     def replaced(found: dict[str, Any]) -> dict[str, Any]:
         if not known.issuperset(found):
-            # The API's own names of new fields stay; what stands in them does not.
+            # The API's own names of new fields stay; their values do not.
             found = {
                 name if name in known or _FIELD_NAME.fullmatch(name) else other(name): (
                     value if name in known else _unknown(value, other)
@@ -89,35 +89,35 @@ def replacing(fields: Fields, texts: Mapping[Treatment, Text]) -> Replace:
 
 
 def _unknown(value: Any, other: Text, depth: int = 0) -> Any:
-    """Every text replaced, the keys of objects too; numbers, true, false and null stay."""
+    """Return the value with every text and every key replaced; numbers, true, false and null stay."""
     if isinstance(value, str):
         return other(value)
     if not isinstance(value, dict | list):
         return value
     if depth >= DEEPEST:
-        return other(written(value).decode())
+        return other(json_text(value).decode())
     if isinstance(value, list):
         return [_unknown(item, other, depth + 1) for item in value]
     return {other(key): _unknown(item, other, depth + 1) for key, item in value.items()}
 
 
-def copied(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, to be changed without changing what was handed over."""
-    return read(written(dict(document)))
+def deep_copy(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a JSON object that can be changed in place."""
+    return read_object(json_text(dict(document)))
 
 
-def read(text: Buffer) -> dict[str, Any]:
-    """An object's JSON text. Raises: ValueError where it is none."""
+def read_object(text: Buffer) -> dict[str, Any]:
+    """Return the object of a JSON text. Raises: ValueError."""
     try:
         found: dict[str, Any] = msgspec.json.decode(text)
     except msgspec.MsgspecError:
-        # A lone surrogate, or a number beyond 64 bits.
+        # Half of a surrogate pair, or a number beyond 64 bits.
         found = json.loads(bytes(text))
     return found
 
 
-def written(value: Any) -> bytes:
-    """The JSON text of a value, without white space between its parts."""
+def json_text(value: Any) -> bytes:
+    """Return the compact JSON text of a value."""
     try:
         return msgspec.json.encode(value)
     except (msgspec.MsgspecError, OverflowError, UnicodeEncodeError):

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from core.text import FORMULA_STARTS, show_code_points
 from remediation.exports.formats.csv_excel import MOST_CHARACTERS, excel_cell, write_excel_csv
-from remediation.exports.formats.csv_table import COLUMNS, cell, cells, values_of, write_csv
+from remediation.exports.formats.csv_table import COLUMNS, cell, values_of, write_csv
 from remediation.exports.formats.ndjson import lines_of
 from supply_chain.pins import ROOT
-from tests.remediation.exports.test_row_formats import any_text, spreadsheet_text
+from tests.remediation.exports.test_row_formats import any_text, cells, spreadsheet_text
 from tests.remediation.reports.sample_job import HOSTILE, json_text, row
 from tests.skips import NOT_IN_CI
 
@@ -254,7 +254,7 @@ def test_a_cell_that_excel_would_cut_is_whole_and_named() -> None:
     [warning] = write_excel_csv([json_text({"message": message}) for message in long], out.write)
     assert warning == (
         "2 cells are longer than the 32,767 characters that Excel holds: subject in row 3 (32,768), subject in row 4 "
-        "(40,000). The file is whole; Excel cuts such a cell when it opens the file."
+        "(40,000). The file is complete; Excel cuts such a cell when it opens the file."
     )
     found = list(csv.DictReader(io.StringIO(out.getvalue().decode("utf-8-sig"), newline="")))
     assert [line["subject"] for line in found] == [message["subject"] for message in long]

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from actions.shapes.example_job import example_job
 from actions.shapes.example_plan import EXAMPLE_PLAN
+from connectors.connection import Connection
 from connectors.objects.end_of_life import ACTION_LOG
 from connectors.objects.message import JobMessage, MessageActionParams, MessageDetails, MessageValidation
 from connectors.objects.search import SearchParams
@@ -24,10 +25,10 @@ from connectors.paging.raw_rows import rows_of_lines
 from core.errors import ConnectionSettingsError, PlanRefused
 from remediation.exports.pseudonyms.fields import JOB, MESSAGE, PLAN, ROW, SEARCH_PARAMS
 from remediation.exports.pseudonyms.form import is_pseudonym
-from remediation.exports.pseudonyms.pseudonyms import KEY_VARIABLE, Pseudonyms
+from remediation.exports.pseudonyms.pseudonyms import Pseudonyms
 from remediation.guardrails.plans.plan import Plan, read_plan
 from remediation.stamp import Stamp
-from tests.connectors.scripted import PSEUDONYM_KEY
+from tests.connectors.scripted import ACCOUNT, PSEUDONYM_KEY, TOKEN
 
 PSEUDONYMS = Pseudonyms(SecretStr(PSEUDONYM_KEY))
 OTHERS = Pseudonyms(SecretStr(PSEUDONYM_KEY[::-1]))
@@ -321,14 +322,20 @@ def test_every_field_of_a_job_has_its_treatment() -> None:
 def test_the_key_comes_from_the_environment_or_from_a_mounted_file(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("0123456789abcdef0123456789ABCDEF\n")
-    mounted = Pseudonyms.from_environment({f"{KEY_VARIABLE}_FILE": str(path)})
-    given_itself = Pseudonyms.from_environment({KEY_VARIABLE: path.read_text().strip()})
+    required = {"CLOUDFLARE_API_TOKEN": TOKEN, "CLOUDFLARE_ACCOUNT_ID": ACCOUNT}
+    mounted, given_itself = (
+        Pseudonyms.of(Connection.from_environment({**required, **key}).pseudonym_key)
+        for key in (
+            {"CFES_PSEUDONYM_KEY_FILE": str(path)},
+            {"CFES_PSEUDONYM_KEY": path.read_text().strip()},
+        )
+    )
     assert mounted.key_check == given_itself.key_check
 
 
 def test_without_a_key_it_is_refused_with_what_to_do() -> None:
     with pytest.raises(ConnectionSettingsError, match="CFES_PSEUDONYM_KEY is not set") as caught:
-        Pseudonyms.from_environment({})
+        Pseudonyms.of(None)
     assert caught.value.exit_code == 2
     assert "openssl rand" in caught.value.help
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from core.errors import OutputError, ParameterError
-from remediation.exports.destinations.place import LocalPlace
+from remediation.exports.destinations.place import Place
 from remediation.exports.formats.ndjson import lines_of
 from remediation.exports.row_file import RowFile, RowFormat
 from tests.remediation.reports.sample_job import HOSTILE, json_text, row
@@ -375,7 +375,7 @@ def test_a_directory_that_gives_names_and_takes_none_back_gets_the_file(
 
     monkeypatch.setattr(os, "unlink", refused)
     path = tmp_path / "rows"
-    with RowFile.create(LocalPlace(path, overwrite=False)) as file:
+    with RowFile.create(Place(path, overwrite=False)) as file:
         file.append([b'{"message_id":"a"}'])
         record = file.finish(row_format)
     assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -28,13 +29,19 @@ from core.text import (
     show_code_points,
     visible,
 )
-from remediation.exports.formats.csv_table import COLUMNS, LINES_AT_ONCE, cell, cells, write_csv
-from remediation.exports.formats.json_array import write_json
-from remediation.exports.formats.ndjson import lines_of, rows_of
-from remediation.exports.formats.parquet_table import check_installed, write_parquet
+from remediation.exports.formats.csv_table import COLUMNS, LINES_AT_ONCE, cell, values_of, write_csv
+from remediation.exports.formats.ndjson import lines_of, rows_of, write_json
+from remediation.exports.formats.parquet_table import write_parquet
+from remediation.exports.request import ExportRequest
 from tests.remediation.reports.sample_job import HOSTILE, json_text, row
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=40)
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    return [cell(value) for value in values_of(row)]
+
+
 any_json = st.recursive(
     st.none()
     | st.booleans()
@@ -410,4 +417,4 @@ def test_groups_of_parquet_follow_each_other(monkeypatch: pytest.MonkeyPatch) ->
 def test_without_its_extra_parquet_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ParameterError, match="extra `parquet`"):
-        check_installed()
+        ExportRequest("", format="parquet", destination="rows.parquet").check()
