@@ -9,14 +9,13 @@ from pydantic import ConfigDict, Field
 
 from actions.contract.action import WRITE, Action
 from actions.contract.process import main
-from actions.shapes.example_job import JOB_ID, example_new_job
+from actions.shapes.example_job import EXAMPLE_SEARCH, example_created
 from actions.shapes.job_request import (
     PLAN_OR_SEARCH,
     CreateJobParams,
     JobRequestResult,
     announce_job,
     call_of,
-    limits_of,
     preview_of,
     result_of,
     verdict,
@@ -43,14 +42,8 @@ class Params(CreateJobParams):
     )
 
 
-class Result(JobRequestResult):
-    pass
-
-
-def create_move_job(p: Params, api: EmailSecurity) -> Result:
-    limits = limits_of(p, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious)
-    requested = request_job(api, call_of(p, "MOVE", p.destination, limits), announce_job)
-    made = result_of(requested, Result)
+def create_move_job(p: Params, api: EmailSecurity) -> JobRequestResult:
+    made = result_of(request_job(api, call_of(p, "MOVE", p.destination), announce_job))
     destination = (made.job.get("action_params") or {}).get("destination")
     recovery = recovery_from(destination)
     if recovery is not None:
@@ -64,36 +57,20 @@ ACTION = Action(
     id="create-move-job",
     title="Create a bulk job that moves messages to a folder",
     params=Params,
-    result=Result,
+    result=JobRequestResult,
     effect="irreversible",
     permissions=[WRITE],
     function=create_move_job,
     preview=lambda p: preview_of(p, "MOVE", p.destination),
     verdict=verdict,
     example_params={
-        "search_params": {
-            "sender": "billing@invoice-portal.example",
-            "start": "2026-11-13T15:32:35Z",
-            "detections_only": False,
-        },
+        "search_params": EXAMPLE_SEARCH,
         "destination": "JunkEmail",
         "comment": "case 42",
         "max_messages": 1000,
         "idempotency_key": "case-42",
     },
-    example_result={
-        "job_id": JOB_ID,
-        "status": "PENDING",
-        "created": True,
-        "reused": None,
-        "job": example_new_job(comment="[cfes:1:0c1b7d2a9e4f5a6b7c8d9e0f:1a2b3c4d5e6f7a8b] case 42"),
-        "plan_hash": None,
-        "requested_by": None,
-        "approved_by": [],
-        "duplicates": [],
-        "tripwire": None,
-        "warnings": [],
-    },
+    example_result=example_created(comment="[cfes:1:0c1b7d2a9e4f5a6b7c8d9e0f:1a2b3c4d5e6f7a8b] case 42"),
 )
 run = ACTION.run
 

@@ -41,14 +41,7 @@ class Result(ChangeResult):
 
 
 def move_messages(p: Params, api: EmailSecurity) -> Result:
-    change = Change("MOVE", p.destination)
-    call = call_of(
-        p,
-        change,
-        selection_of(p),
-        allow_irreversible=p.allow_irreversible,
-        allow_malicious=p.allow_malicious,
-    )
+    call = call_of(p, Change("MOVE", p.destination), selection_of(p))
     return result_of(api, make_change(api, prepare_change(api, call), ACTION.id), Result)
 
 

@@ -12,8 +12,9 @@ from pydantic import Field
 from actions.contract.action import READ, Action, ActionResult
 from actions.contract.process import main
 from actions.contract.result_size import fitting
+from actions.shapes.example_job import EXAMPLE_SEARCH
 from actions.shapes.example_plan import EXAMPLE_PLAN
-from actions.shapes.job_request import JobRequestParams, limits_of
+from actions.shapes.job_request import JobRequestParams
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.objects.search import SearchParams
@@ -29,6 +30,7 @@ from remediation.guardrails.job_rules import (
     number_refusals,
     request_refusals,
 )
+from remediation.guardrails.limits import Limits
 from remediation.guardrails.plans.check import discovery_limit, smallest_drift
 from remediation.guardrails.plans.plan import Parity, Plan, Refusal, new_plan, reversibility_of
 from remediation.guardrails.plans.seal import remember, seal_plan
@@ -67,7 +69,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
     now = api.clock.now()
     search, warnings = pinned(p.search_params, now)
     request = BulkJobRequest(action=p.action, destination=p.destination, search_params=search)
-    limits = limits_of(p, allow_irreversible=p.allow_irreversible, allow_malicious=p.allow_malicious).under_policy(api)
+    limits = Limits.among(vars(p)).under_policy(api)
     job = ProposedJob(request, request, None, limits, requester(api, p.requested_by))
     refusals = list(request_refusals(job, api, planned=True))
     parity, notes = _parity(search)
@@ -174,11 +176,7 @@ ACTION = Action(
     function=preview_job,
     example_params={
         "action": "MOVE",
-        "search_params": {
-            "sender": "billing@invoice-portal.example",
-            "start": "2026-11-13T15:32:35Z",
-            "detections_only": False,
-        },
+        "search_params": EXAMPLE_SEARCH,
         "destination": "JunkEmail",
         "sample": 1,
     },

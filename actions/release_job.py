@@ -9,14 +9,13 @@ from pydantic import ConfigDict, Field
 
 from actions.contract.action import WRITE, Action
 from actions.contract.process import main
-from actions.shapes.example_job import JOB_ID, example_new_job
+from actions.shapes.example_job import example_created
 from actions.shapes.job_request import (
     PLAN_OR_SEARCH,
     CreateJobParams,
     JobRequestResult,
     announce_job,
     call_of,
-    limits_of,
     preview_of,
     result_of,
     verdict,
@@ -33,20 +32,15 @@ class Params(CreateJobParams):
     )
 
 
-class Result(JobRequestResult):
-    pass
-
-
-def release_job(p: Params, api: EmailSecurity) -> Result:
-    limits = limits_of(p, allow_irreversible=False, allow_malicious=p.allow_malicious)
-    return result_of(request_job(api, call_of(p, "RELEASE", None, limits), announce_job), Result)
+def release_job(p: Params, api: EmailSecurity) -> JobRequestResult:
+    return result_of(request_job(api, call_of(p, "RELEASE"), announce_job))
 
 
 ACTION = Action(
     id="release-job",
     title="Create a bulk job that releases messages from quarantine",
     params=Params,
-    result=Result,
+    result=JobRequestResult,
     effect="write",
     permissions=[WRITE],
     function=release_job,
@@ -61,23 +55,12 @@ ACTION = Action(
         "comment": "false positive, case 43",
         "idempotency_key": "case-43",
     },
-    example_result={
-        "job_id": JOB_ID,
-        "status": "PENDING",
-        "created": True,
-        "reused": None,
-        "job": example_new_job(
-            action_type="RELEASE",
-            action_params={"type": "RELEASE"},
-            search_params={"sender": "statements@partner-bank.example"},
-        ),
-        "plan_hash": None,
-        "requested_by": None,
-        "approved_by": [],
-        "duplicates": [],
-        "tripwire": None,
-        "warnings": ["detections_only is not given: the API takes true, so mail with a clean verdict is not touched"],
-    },
+    example_result=example_created(
+        warnings=["detections_only is not given: the API takes true, so mail with a clean verdict is not touched"],
+        action_type="RELEASE",
+        action_params={"type": "RELEASE"},
+        search_params={"sender": "statements@partner-bank.example"},
+    ),
 )
 run = ACTION.run
 

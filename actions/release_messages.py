@@ -37,7 +37,7 @@ class Result(ChangeResult):
 
 
 def release_messages(p: Params, api: EmailSecurity) -> Result:
-    call = call_of(p, Change("RELEASE"), selection_of(p), allow_malicious=p.allow_malicious)
+    call = call_of(p, Change("RELEASE"), selection_of(p))
     return result_of(api, make_change(api, prepare_change(api, call), ACTION.id), Result)
 
 

@@ -64,7 +64,7 @@ class Result(ChangeResult):
 
 def restore_messages(p: Params, api: EmailSecurity) -> Result:
     moved = read_moved_messages(api, p.export)
-    call = call_of(p, Change("MOVE", "Inbox"), moved.selection, allow_malicious=p.allow_malicious)
+    call = call_of(p, Change("MOVE", "Inbox"), moved.selection)
     unknown = moved.in_flight.unknown
     return result_of(
         api,

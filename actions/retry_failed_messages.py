@@ -46,14 +46,7 @@ def retry_failed_messages(p: Params, api: EmailSecurity) -> Result:
     if not p.dry_run:
         failed.wait(api, p.wait_seconds)
     # After the wait: approvals, protected people and the messages themselves may have changed meanwhile.
-    call = call_of(
-        p,
-        failed.change,
-        failed.selection,
-        allow_irreversible=p.allow_irreversible,
-        allow_malicious=p.allow_malicious,
-    )
-    prepared = prepare_change(api, call)
+    prepared = prepare_change(api, call_of(p, failed.change, failed.selection))
     now = api.clock.now()
     not_due = failed.not_due(now, prepared.ledger.outcomes)
     earliest = min(not_due.values(), default=None)

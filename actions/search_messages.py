@@ -14,6 +14,7 @@ from pydantic import Field
 
 from actions.contract.action import READ, Action, BoundedParams, BoundedResult
 from actions.contract.process import main
+from actions.shapes.example_job import EXAMPLE_SEARCH
 from connectors.email_security import EmailSecurity
 from connectors.objects.end_of_life import ACTION_LOG, EndedParameter
 from connectors.objects.search import SearchParams
@@ -98,11 +99,7 @@ ACTION = Action(
     permissions=[READ],
     function=search_messages,
     example_params={
-        "search_params": {
-            "sender": "billing@invoice-portal.example",
-            "start": "2026-11-13T15:32:35Z",
-            "detections_only": False,
-        },
+        "search_params": EXAMPLE_SEARCH,
         "limit": 1000,
         "sample": 1,
     },

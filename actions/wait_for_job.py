@@ -5,7 +5,7 @@ POST .../{job_id}/cancel once, only if a limit is given and the job discovers mo
 the permission Write. The action then first checks whether the token may cancel, by cancelling a job that can't exist
 (the nil UUID).
 When the time is used up, the result is `done: false` with a `resume` object, not an error. If the job was cancelled as
-a duplicate, the action waits for the job that replaces it, which it finds by the stamp in the list of jobs.
+a duplicate, the action waits for the job that replaces it, which it finds by the tag in the list of jobs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from core.errors import ParameterError, Problem, TemporaryFailure
 from remediation.jobs.discovery_limit import DiscoveryLimit, Tripwire
 from remediation.jobs.progress import JobProgress, Outcome
 from remediation.jobs.wait_state import Resume
+from remediation.jobs.waiting import Pace, wait_for_end
 
 
 class Params(ActionParams):
@@ -68,27 +69,10 @@ class Result(ActionResult):
 
 
 def wait_for_job(p: Params, api: EmailSecurity) -> Result:
-    from remediation.jobs.waiting import Pace, wait_for_end  # noqa: PLC0415
-
     _check(p)
     pace = Pace(p.timeout_seconds, p.min_interval_seconds, p.max_interval_seconds, p.stalled_after_seconds)
     limit = DiscoveryLimit.of(api, p.cancel_if_discovered_over, p.plan)
-    wait = wait_for_end(api, p.job_id, pace, limit, p.resume)
-    return Result(
-        job_id=wait.job.job_id,
-        done=wait.job.has_ended,
-        outcome=wait.outcome,
-        status=wait.job.status,
-        progress=wait.progress,
-        stalled=wait.stalled,
-        next_poll_seconds=wait.next_poll_seconds,
-        resume=wait.resume,
-        polls=wait.state.polls,
-        tripwire=wait.tripwire,
-        changed=wait.changed,
-        job=wait.job.document(),
-        warnings=wait.warnings,
-    )
+    return Result.model_validate(vars(wait_for_end(api, p.job_id, pace, limit, p.resume)))
 
 
 def _check(p: Params) -> None:

@@ -1,8 +1,15 @@
-"""The job in the actions' examples."""
+"""The search and the job in the actions' examples."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+EXAMPLE_SEARCH = {
+    "sender": "billing@invoice-portal.example",
+    "start": "2026-11-13T15:32:35Z",
+    "detections_only": False,
+}
 
 JOB_ID = "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"
 
@@ -26,7 +33,19 @@ def example_job(**changes: Any) -> dict[str, Any]:
     }
 
 
-def example_new_job(**changes: Any) -> dict[str, Any]:
-    """Return the same job just after it was created; with `changes`."""
-    nothing = {name: 0 for name in example_job() if name.startswith("messages_")}
-    return example_job(status="PENDING", total_messages_discovered=0, **{**nothing, **changes})
+def example_created(warnings: Sequence[str] = (), **changes: Any) -> dict[str, Any]:
+    """Return the result of a create. changes: to the new job."""
+    nothing = {name: 0 for name in example_job() if "messages" in name}
+    return {
+        "job_id": JOB_ID,
+        "status": "PENDING",
+        "created": True,
+        "reused": None,
+        "job": example_job(status="PENDING", **nothing, **changes),
+        "plan_hash": None,
+        "requested_by": None,
+        "approved_by": [],
+        "duplicates": [],
+        "tripwire": None,
+        "warnings": list(warnings),
+    }

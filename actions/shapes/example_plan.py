@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from actions.shapes.example_change import example_found
+from actions.shapes.example_job import EXAMPLE_SEARCH
+
 EXAMPLE_PLAN: dict[str, Any] = {
     "version": 1,
     "plan_hash": "954c945f2b69c97badd351d37d43e6d7caa7030e3d13f4ea710bfd4649163312",
@@ -14,17 +17,8 @@ EXAMPLE_PLAN: dict[str, Any] = {
     "requester_proved": True,
     "action": "MOVE",
     "destination": "JunkEmail",
-    "search_params": {
-        "detections_only": False,
-        "end": "2026-11-20T16:00:00Z",
-        "sender": "billing@invoice-portal.example",
-        "start": "2026-11-13T15:32:35Z",
-    },
-    "asked_search_params": {
-        "detections_only": False,
-        "sender": "billing@invoice-portal.example",
-        "start": "2026-11-13T15:32:35Z",
-    },
+    "search_params": {**EXAMPLE_SEARCH, "end": "2026-11-20T16:00:00Z"},
+    "asked_search_params": EXAMPLE_SEARCH,
     "messages": 420,
     "distinct_messages": 409,
     "recipients": 418,
@@ -35,16 +29,7 @@ EXAMPLE_PLAN: dict[str, Any] = {
     "by_sender": {"billing@invoice-portal.example": 420},
     "unproved": 420,
     "proved_clean": {},
-    "sample": [
-        {
-            "id": "4WtWkr6nlBz9sNH-2026-11-20T15:32:35-12345678",
-            "from": "billing@invoice-portal.example",
-            "subject": "Overdue invoice for Dana",
-            "recipients": ["dana@corp.example"],
-            "final_disposition": "MALICIOUS",
-            "scanned_at": "2026-11-20T15:32:35Z",
-        }
-    ],
+    "sample": example_found()["sample"],
     "protected": [],
     "own_senders": [],
     "parity": "exact",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
@@ -11,13 +11,13 @@ from actions.contract.action import ActionParams, ActionResult, Preview
 from actions.contract.streams import record
 from actions.shapes.approval_parameters import Approvals, Person
 from connectors.objects.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION, EndedParameter
-from connectors.objects.job import ActionType, BulkJob, Destination
+from connectors.objects.job import ActionType, Destination
 from connectors.objects.search import SearchParams
 from remediation.guardrails.limits import Limits
 from remediation.guardrails.proposed_job import JobCall
 from remediation.jobs.discovery_limit import Tripwire
 from remediation.jobs.request import RequestedJob
-from remediation.jobs.reused_job import ReusedJob, leaves_messages
+from remediation.jobs.reused_job import ReusedJob
 
 # A job takes a search or a plan. A field's own schema can't express that one of the two is required.
 PLAN_OR_SEARCH: dict[str, Any] = {"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]}
@@ -135,22 +135,19 @@ class JobRequestResult(ActionResult):
     warnings: list[str] = Field(description="Warnings for a person.")
 
 
-R = TypeVar("R", bound=JobRequestResult)
-
-
 def announce_job(created: bool, job_id: str) -> None:
     """Record the job for the end of the process, which may come before the action's own result."""
     record(changed=created, job_id=job_id)
 
 
-def call_of(p: CreateJobParams, action: ActionType, destination: Destination | None, limits: Limits) -> JobCall:
+def call_of(p: CreateJobParams, action: ActionType, destination: Destination | None = None) -> JobCall:
     """Return the job that these parameters ask for."""
     return JobCall(
         action=action,
         destination=destination,
         search=p.search_params,
         plan=p.plan,
-        limits=limits,
+        limits=Limits.among(vars(p)),
         max_drift=p.max_drift,
         requested_by=p.requested_by,
         approvals=p.approvals,
@@ -160,10 +157,10 @@ def call_of(p: CreateJobParams, action: ActionType, destination: Destination | N
     )
 
 
-def result_of(requested: RequestedJob, result: type[R]) -> R:
+def result_of(requested: RequestedJob) -> JobRequestResult:
     """Return the result of an action that requested this job."""
     job, made = requested.job, requested.made
-    return result(
+    return JobRequestResult(
         job_id=job.job_id,
         status=job.status,
         created=made.created,
@@ -172,7 +169,12 @@ def result_of(requested: RequestedJob, result: type[R]) -> R:
         plan_hash=requested.plan_hash,
         requested_by=made.stamp.requested_by or None,
         approved_by=list(made.stamp.approved_by),
-        duplicates=[_duplicate(one) for one in made.duplicates],
+        duplicates=[
+            DuplicateJob(
+                job_id=one.job_id, status=one.status, discovered=one.total_messages_discovered, processed=one.processed
+            )
+            for one in made.duplicates
+        ],
         tripwire=requested.tripwire,
         warnings=requested.warnings,
     )
@@ -191,23 +193,6 @@ def preview_of(p: CreateJobParams, action: ActionType, destination: Destination 
 
 def verdict(result: Mapping[str, Any]) -> int:
     """Exit 8 if the job exceeded its discovery limit, or had ended before this call and left messages."""
-    tripwire = result["tripwire"]
-    return 8 if (tripwire is not None and tripwire["tripped"]) or leaves_messages(result) else 0
-
-
-def limits_of(p: JobRequestParams, *, allow_irreversible: bool, allow_malicious: bool) -> Limits:
-    """Return the limits and overrides among the parameters."""
-    return Limits(
-        max_messages=p.max_messages,
-        max_recipients=p.max_recipients,
-        allow_broad_search=p.allow_broad_search,
-        allow_open_window=p.allow_open_window,
-        allow_irreversible=allow_irreversible,
-        allow_malicious=allow_malicious,
-    )
-
-
-def _duplicate(job: BulkJob) -> DuplicateJob:
-    return DuplicateJob(
-        job_id=job.job_id, status=job.status, discovered=job.total_messages_discovered, processed=job.processed
-    )
+    tripwire, reused = result["tripwire"], result["reused"]
+    leaves_messages = reused is not None and reused["ended"] and reused["remaining"] != 0
+    return 8 if (tripwire is not None and tripwire["tripped"]) or leaves_messages else 0

@@ -16,6 +16,7 @@ from connectors.objects.message_change import INVESTIGATE_ID
 from core.errors import ParameterError, Problem, TemporaryFailure
 from remediation.guardrails.change import Change
 from remediation.guardrails.limits import Limits
+from remediation.guardrails.message_rules import numbers_of
 from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.survey import Survey
 from remediation.messages.change import CHECKED_FIRST, IDS_IN_DRY_RUN, ChangeCall, ChangeOutcome
@@ -137,19 +138,12 @@ def selection_of(p: NamedParams) -> Selection:
     return of_export(p.export or "", lambda row: statuses is None or row.status in statuses)
 
 
-def call_of(
-    p: ChangeParams,
-    change: Change,
-    selection: Selection,
-    *,
-    allow_irreversible: bool = False,
-    allow_malicious: bool = False,
-) -> ChangeCall:
+def call_of(p: ChangeParams, change: Change, selection: Selection) -> ChangeCall:
     """Return the change that these parameters ask for."""
     return ChangeCall(
         change,
         selection,
-        Limits(p.max_messages, allow_irreversible=allow_irreversible, allow_malicious=allow_malicious),
+        Limits.among(vars(p)),
         dry_run=p.dry_run,
         skip_done=p.skip_done,
         requested_by=p.requested_by,
@@ -161,8 +155,9 @@ def call_of(
 
 def result_of(api: EmailSecurity, outcome: ChangeOutcome, result: type[R], **more: Any) -> R:
     """Return the result of an action. more: the fields of this action alone; its `warnings` come first."""
-    prepared, counts = outcome.prepared, outcome.counts
-    call, messages = prepared.call, prepared.ledger.messages
+    prepared, ledger = outcome.prepared, outcome.prepared.ledger
+    call, messages, counts = prepared.call, ledger.messages, ledger.counts()
+    numbers = numbers_of(messages.values())
     facts = (prepared.survey or Survey(policy_of(api))).facts()
     return result(
         dry_run=call.dry_run,
@@ -173,7 +168,7 @@ def result_of(api: EmailSecurity, outcome: ChangeOutcome, result: type[R], **mor
         destination=call.change.destination,
         messages=len(messages),
         ids=sorted(messages) if call.dry_run and len(messages) <= IDS_IN_DRY_RUN else None,
-        recipients=None if outcome.numbers is None else outcome.numbers.recipients,
+        recipients=None if numbers is None else numbers.recipients,
         requested_by=prepared.requested_by,
         requester_proved=api.connection.requested_by is not None,
         found=None if prepared.survey is None else prepared.survey.distinct_messages,
@@ -189,8 +184,9 @@ def result_of(api: EmailSecurity, outcome: ChangeOutcome, result: type[R], **mor
         failed=counts["failed"],
         unknown=counts["unknown"],
         not_sent=counts["not sent"],
-        unaccounted=outcome.unaccounted[:UNACCOUNTED_NAMED],
-        results=outcome.rows,
+        unaccounted=ledger.of("unknown")[:UNACCOUNTED_NAMED],
+        # A result that is cut keeps its first rows: those without success.
+        results=sorted(ledger.rows, key=lambda row: row.success is True),
         warnings=[*more.pop("warnings", ()), *outcome.warnings],
         **more,
     )

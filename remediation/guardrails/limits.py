@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from remediation.guardrails.policy.gate import policy_of
 
@@ -25,6 +26,11 @@ class Limits:
     allow_open_window: bool = False
     allow_irreversible: bool = False
     allow_malicious: bool = False
+
+    @classmethod
+    def among(cls, values: Mapping[str, Any]) -> Limits:
+        """Return the limits and overrides among these values, by their names."""
+        return cls(**{limit.name: values[limit.name] for limit in fields(cls) if limit.name in values})
 
     def under_policy(self, api: EmailSecurity) -> Limits:
         """Return the limits without the overrides that the policy does not list."""

@@ -13,7 +13,7 @@ The call order from create-move-job to the POST:
 9. discovery_limit.DiscoveryWatch polls the job and cancels it over the limit (job_of_plan: was it made from the plan?).
 10. reused_job.describe_reused_job reports a reused job, and remaining.count_remaining counts what it left.
 
-wait-for-job: waiting.wait_for_end polls the job (polling, progress, wait_state, wait_warnings).
+wait-for-job: waiting.wait_for_end polls the job (polling, progress, wait_state).
 following.replacement_of finds the job to poll instead of a job that was cancelled as a duplicate. rows reads the
 message rows, and row_count compares their number with the counters.
 """

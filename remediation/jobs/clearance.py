@@ -29,14 +29,13 @@ from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.proposed_job import JobCall, ProposedJob
 from remediation.guardrails.search_scope import scope_of
 from remediation.guardrails.search_window import check_start, with_past_end, with_start
+from remediation.guardrails.survey import Survey, survey
 from remediation.jobs.creation import Clearance
 from remediation.jobs.match import meaning
 from remediation.stamp import Stamp
 
 if TYPE_CHECKING:
-    # Loaded where there is a plan, or something to count: a create without either starts without them.
     from remediation.guardrails.plans.plan import Plan
-    from remediation.guardrails.survey import Survey
 
 
 def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
@@ -143,8 +142,6 @@ def _counted(api: EmailSecurity, job: ProposedJob) -> Survey | None:
     planned = job.plan is not None and job.plan.numbers is not None
     if not planned and not needs_count(job, api):
         return None
-    from remediation.guardrails.survey import survey  # noqa: PLC0415 -- only where something is counted
-
     return survey(api, job.request.search_params, enough=lambda numbers: _refuses_for_sure(api, job, numbers))
 
 

@@ -18,7 +18,6 @@ from connectors.objects.search import SearchParams
 from core.errors import (
     ApiRefusal,
     ApprovalRefused,
-    Conflict,
     IdempotencyConflict,
     NotFound,
     OutcomeUnknown,
@@ -160,11 +159,18 @@ def _check_and_create(
     Raises: _NotCreated, and what create_job_once raises.
     """
     job_list = JobList(api, stamp, job_request.request.action)
+
+    def settle(existing: StampedJobs, own: BulkJob | None = None, *, lost: bool = False) -> CreatedJob:
+        race = Race(api, stamp, own, lost=lost, meanwhile=meanwhile)
+        race.take_jobs(existing)
+        race.await_others(job_list)
+        return _settled(api, job_request, race)
+
     if job_request.is_known_elsewhere:
         listed = job_list.read_all()
         existing = job_list.confirm(listed).jobs if listed.jobs else []
         if existing:
-            return _reused(api, job_request, job_list, Race.of(api, stamp, existing, meanwhile))
+            return settle(existing)
     counting = api.clock.monotonic()
     try:
         clearance = before_post(stamp)
@@ -173,12 +179,12 @@ def _check_and_create(
         existing = job_list.read_all().jobs if job_request.is_known_elsewhere else []
         if not existing:
             raise
-        return _reused(api, job_request, job_list, Race.of(api, stamp, existing, meanwhile))
+        return settle(existing)
     if job_request.is_known_elsewhere:
         existing = _confirmed(job_list, api.clock.monotonic() - counting)
         if existing:
             not_made(stamp)
-            return _reused(api, job_request, job_list, Race.of(api, stamp, existing, meanwhile))
+            return settle(existing)
     stamp = replace(
         stamp,
         approved_by=tuple(clearance.approved_by),
@@ -191,12 +197,11 @@ def _check_and_create(
     job, posts, others = _post(api, request, stamp, job_list)
     if job is None:
         warnings.append("the answer to this call's POST was lost, and the list of jobs shows no job of this call")
-        race = Race.of(api, stamp, others, meanwhile, lost=True)
-        return _with(warnings, _reused(api, job_request, job_list, race))
+        made = settle(others, lost=True)
+        return replace(made, warnings=warnings + made.warnings)
     if job_request.is_known_elsewhere or posts > 1:
-        race = Race(api, stamp, own=job, meanwhile=meanwhile)
-        race.await_others(job_list)
-        return _with(warnings, _settled(api, job_request, race))
+        made = settle([], job)
+        return replace(made, warnings=warnings + made.warnings)
     kept = Stamp.read(job.comment)
     if kept is None or not kept.same_request(stamp) or kept.mac != stamp.mac:
         warnings.append(
@@ -322,16 +327,6 @@ def _without_stamp(request: BulkJobRequest, listed: ListedJobs) -> Iterator[Bulk
             yield job
 
 
-def _with(warnings: list[str], made: CreatedJob) -> CreatedJob:
-    return replace(made, warnings=warnings + made.warnings)
-
-
-def _reused(api: EmailSecurity, job_request: JobRequest, job_list: JobList, race: Race) -> CreatedJob:
-    """Return the job to keep, where this call created none. Wait first until a new job is sure to be kept."""
-    race.await_others(job_list)
-    return _settled(api, job_request, race)
-
-
 def _settled(api: EmailSecurity, job_request: JobRequest, race: Race) -> CreatedJob:
     """Return the job to keep. Raises: IdempotencyConflict, PlanUsed if it is not for this request."""
     stamp, own = race.stamp, race.own
@@ -359,14 +354,13 @@ def _settled(api: EmailSecurity, job_request: JobRequest, race: Race) -> Created
             applied=applied,
         )
         return CreatedJob(first, created=False, stamp=found, warnings=warnings + unseen, duplicates=duplicates)
-    kind: type[Conflict] = IdempotencyConflict if found.key == stamp.key else PlanUsed
-    what, used = (
-        ("idempotency key", "was used for another request")
-        if kind is IdempotencyConflict
-        else ("plan", "already has a job")
+    kind, used = (
+        (IdempotencyConflict, "this idempotency key was used for another request")
+        if found.key == stamp.key
+        else (PlanUsed, "this plan already has a job")
     )
     raise kind(
-        " ".join([f"this {what} {used}: job {first.job_id} ({first.status}, made at {first.created_at}).", *warnings]),
+        " ".join([f"{used}: job {first.job_id} ({first.status}, made at {first.created_at}).", *warnings]),
         help=None
         if applied == "no"
         else "Check the earlier job, which is kept. For another job use another key or plan.",
@@ -376,25 +370,25 @@ def _settled(api: EmailSecurity, job_request: JobRequest, race: Race) -> Created
 
 
 def _unknown(stamp: Stamp, cause: PackError, unmarked: BulkJob | None = None) -> OutcomeUnknown:
+    text = f"Could not determine whether the job was created: {cause.message}"
+    advice = (
+        "If the call has an idempotency_key or a plan, run it again unchanged: it reuses the job if it exists. To "
+        f"check: cfes list-jobs, comment {stamp}."
+    )
     if unmarked is not None:
-        return OutcomeUnknown(
-            f"Could not determine whether the job was created: {cause.message}. Job {unmarked.job_id} does what the "
-            "request asks for, was created at about that time, and has no tag: it may be the job",
-            help=f"Check job {unmarked.job_id}: cfes get-job --job-id {unmarked.job_id}. Don't run the same call "
-            "again: it would create another job, because this one has no tag.",
-            http_status=cause.http_status,
-            api_errors=cause.api_errors,
-            ray_id=cause.ray_id,
-            job_id=unmarked.job_id,
+        text += (
+            f". Job {unmarked.job_id} does what the request asks for, was created at about that time, and has no tag: "
+            "it may be the job"
+        )
+        advice = (
+            f"Check job {unmarked.job_id}: cfes get-job --job-id {unmarked.job_id}. Don't run the same call again: it "
+            "would create another job, because this one has no tag."
         )
     return OutcomeUnknown(
-        f"Could not determine whether the job was created: {cause.message}",
-        help=(
-            "If the call has an idempotency_key or a plan, run it again unchanged: it reuses the job if it exists. To "
-            f"check: cfes list-jobs, comment {stamp}."
-        ),
+        text,
+        help=advice,
         http_status=cause.http_status,
         api_errors=cause.api_errors,
         ray_id=cause.ray_id,
-        job_id=cause.job_id,
+        job_id=cause.job_id if unmarked is None else unmarked.job_id,
     )

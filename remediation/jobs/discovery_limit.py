@@ -15,6 +15,7 @@ from pydantic import Field
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BEFORE_PROCESSING, BulkJob
+from connectors.write_permission import write_permission
 from core.clock import Deadline
 from core.errors import (
     OutcomeUnknown,
@@ -52,6 +53,13 @@ class Tripwire(JsonModel):
     cancelled: bool = Field(description="Whether this call cancelled the job for it.")
     processed: int = Field(description="Messages that the job had processed before that.")
 
+    def warning(self, job: BulkJob) -> str:
+        """Return a sentence about a job that exceeded the limit."""
+        return (
+            f"the job discovered {counted(self.discovered, 'message')}, more than the {self.limit} allowed: it "
+            f"is {job.status}, and {counted(self.processed, 'message was', 'messages were')} processed before that"
+        )
+
 
 @dataclass(frozen=True)
 class DiscoveryLimit:
@@ -73,7 +81,7 @@ class DiscoveryLimit:
         """
         limit = cls(given, asked=given is not None)
         if plan is not None:
-            # Imported only for a plan: building the model takes time at every start of a process.
+            # Building the model takes time at every start of a process.
             from remediation.guardrails.plans.check import recompute_plan  # noqa: PLC0415
             from remediation.guardrails.plans.plan import read_plan  # noqa: PLC0415
 
@@ -116,8 +124,6 @@ class DiscoveryLimit:
         may_exceed = job.status in BEFORE_PROCESSING and not self.is_over(job)
         if self.messages is None or api.connection.read_only or not may_exceed:
             return []
-        from connectors.write_permission import write_permission  # noqa: PLC0415 -- only where a limit is watched
-
         answer, _ = write_permission(api)
         if answer != "missing":
             return []

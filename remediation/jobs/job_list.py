@@ -52,11 +52,8 @@ class ListedJobs:
     def then(self, later: ListedJobs) -> ListedJobs:
         """Return the later listing, with the jobs of this one added."""
         seen = {job.job_id: (job, stamp) for job, stamp in (*self.jobs, *later.jobs)}
-        return ListedJobs(in_order(seen.values()), later.own or self.own, _each_once([*self.unmarked, *later.unmarked]))
-
-
-def _each_once(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list({uuid_of(row.get("job_id")) or id(row): row for row in rows}.values())
+        unmarked = {uuid_of(row.get("job_id")) or id(row): row for row in (*self.unmarked, *later.unmarked)}
+        return ListedJobs(in_order(seen.values()), later.own or self.own, list(unmarked.values()))
 
 
 class JobList:
@@ -114,13 +111,13 @@ class JobList:
         """Make one pass over the list. filtered: ask for jobs of this action only."""
         before, layout, known = self._known, ListLayout(backwards=backwards), set[str]()
         began = self._api.clock.monotonic()
-        collector = _Collector(self, own_id)
+        rows = _Rows(own_id)
         # A filter only removes rows: no page behind the end of the unfiltered list is worth fetching.
         same_pages = self._passes and (filtered or not self._filtered) and per_page == self._per_page
         last_page = self._layout.pages + 1 if same_pages else None
         if backwards:
             last_page = self._layout.page_behind(len(before))
-        with self._keeping_partial(collector):
+        with self._keeping_partial(rows):
             for page in self._api.job_pages(
                 action_type=self._action if filtered else None,
                 last_page=last_page,
@@ -129,7 +126,7 @@ class JobList:
                 full_page=self._layout.full_page,
             ):
                 layout.take(page, self._api.clock.monotonic())
-                known |= collector.take(page.items)
+                known |= self._collect(rows, page.items)
                 if not page.items and last_page is not None and before <= known and not backwards:
                     # The pass before ended here, and this pass has shown every job of it.
                     break
@@ -140,7 +137,7 @@ class JobList:
         self._passes, self._filtered, self._layout, self._known = self._passes + 1, filtered, layout, known
         self._any_hole, self._per_page = self._any_hole or layout.has_hole, per_page
         self._read_at = layout.read_at(began)
-        return collector.listed()
+        return rows.listed()
 
     def confirm(self, listed: ListedJobs | None = None, own_id: str | None = None) -> ListedJobs:
         """Make passes until one shows every job of the pass before. One page needs no second pass.
@@ -170,53 +167,48 @@ class JobList:
         if self._passes == 0 or self._layout.new_end is None:
             return self.read_all(own_id, filtered=True, backwards=self._passes % 2 == 1)
         began = self._api.clock.monotonic()
-        collector = _Collector(self, own_id)
-        with self._keeping_partial(collector):
+        rows = _Rows(own_id)
+        with self._keeping_partial(rows):
             if self._layout.new_end in ("front", "either"):
-                if self._read_front(collector):
+                if self._read_front(rows):
                     return self.read_again(own_id)
-                if self._layout.new_end == "either" and collector.own is not None:
+                if self._layout.new_end == "either" and rows.own is not None:
                     self._layout.new_end = "front"
             if self._layout.new_end in ("back", "either"):
-                self._read_back(collector)
-                if self._layout.new_end == "either" and collector.own is not None:
+                self._read_back(rows)
+                if self._layout.new_end == "either" and rows.own is not None:
                     self._layout.new_end = "back"
         self._read_at = began
-        return collector.listed()
+        return rows.listed()
 
     @contextmanager
-    def _keeping_partial(self, collector: _Collector) -> Iterator[None]:
+    def _keeping_partial(self, rows: _Rows) -> Iterator[None]:
         try:
             yield
         except PackError:
-            self.partial = collector.listed()
+            self.partial = rows.listed()
             raise
 
-    def _read_front(self, collector: _Collector) -> bool:
+    def _read_front(self, rows: _Rows) -> bool:
         """Read the front. Return whether a list of one page now has several, so that one pass proves nothing."""
         one_page = self._layout.is_one_page
         ids = set[str]()
-        for page in self._pages(first=1, last_page=1):
-            collector.take(page.items)
+        for page in self._pages(1, 1):
+            self._collect(rows, page.items)
             of_page = {str(item.get("job_id")).lower() for item in page.items}
             if one_page and ids and not of_page <= ids:
                 return True
             ids |= of_page
-            if not one_page and collector.known_rows >= KNOWN_ROWS_READ:
-                return False
-            if one_page and self._ends_list(page, collector):
-                return False
+            if self._ends_list(page, rows) if one_page else len(rows.known) >= KNOWN_ROWS_READ:
+                break
         return False
 
-    def _read_back(self, collector: _Collector) -> None:
-        first, last_page = (
-            self._layout.page_before_last_rows(KNOWN_ROWS_READ),
-            self._layout.page_behind(self._layout.rows),
-        )
-        for page in self._pages(first=first, last_page=last_page, backwards=True):
-            collector.take(page.items)
+    def _read_back(self, rows: _Rows) -> None:
+        first = self._layout.page_before_last_rows(KNOWN_ROWS_READ)
+        for page in self._pages(first, self._layout.page_behind(self._layout.rows), backwards=True):
+            self._collect(rows, page.items)
 
-    def _ends_list(self, page: JobPage, collector: _Collector) -> bool:
+    def _ends_list(self, page: JobPage, rows: _Rows) -> bool:
         """Return whether nothing follows the first page.
 
         Where the service does not say how many rows a page holds, a page with the own job and all known jobs counts as
@@ -224,9 +216,9 @@ class JobList:
         """
         if page.per_page is not None:
             return bool(page.items) and self._layout.has_room(page)
-        return collector.own is not None and collector.known_rows >= len(self._known)
+        return rows.own is not None and len(rows.known) >= len(self._known)
 
-    def _pages(self, *, first: int, last_page: int, backwards: bool = False) -> Iterable[JobPage]:
+    def _pages(self, first: int, last_page: int, *, backwards: bool = False) -> Iterable[JobPage]:
         return self._api.job_pages(
             action_type=self._action if self._filtered else None,
             first=first,
@@ -247,7 +239,7 @@ class JobList:
             return read
         return None
 
-    def matching_job(self, item: dict[str, Any]) -> tuple[BulkJob, Stamp] | None:
+    def _matching_job(self, item: dict[str, Any]) -> tuple[BulkJob, Stamp] | None:
         """Return the row's job and tag where the tag has the request's key or plan."""
         comment = item.get("comment")
         # Most rows are of other requests: their tags are not read.
@@ -258,10 +250,7 @@ class JobList:
             return None
         return BulkJob.read(item, "a job in the list"), found
 
-    def is_known(self, job_id: str) -> bool:
-        return job_id in self._known
-
-    def may_be_lost(self, item: dict[str, Any]) -> bool:
+    def _may_be_lost(self, item: dict[str, Any]) -> bool:
         """Return whether the row has no tag and is new since this call's POST."""
         if self._posted_at is None:
             return False
@@ -272,27 +261,7 @@ class JobList:
             is_new = uuid_of(item.get("job_id")) not in self._known_at_post
         return is_new and self.stamp_of(item) is None
 
-    def may_be_of_action(self, item: dict[str, Any]) -> bool:
-        return item.get("action_type") in (None, self._action)
-
-
-class _Collector:
-    """The rows of one pass or check, added page by page."""
-
-    def __init__(self, job_list: JobList, own_id: str | None) -> None:
-        self._list = job_list
-        self._own_id = own_id
-        self._jobs: dict[str, tuple[BulkJob, Stamp]] = {}
-        self._unmarked: list[dict[str, Any]] = []
-        self._known: set[str] = set()
-        self.own: dict[str, Any] | None = None
-
-    @property
-    def known_rows(self) -> int:
-        """Return how many jobs of the last pass were listed again."""
-        return len(self._known)
-
-    def take(self, items: list[dict[str, Any]]) -> set[str]:
+    def _collect(self, rows: _Rows, items: list[dict[str, Any]]) -> set[str]:
         """Add a page's rows. Return the IDs of the jobs that may do the same action as the request's job.
 
         Other jobs are not parsed, so that a malformed job is not an error.
@@ -300,22 +269,33 @@ class _Collector:
         ids = set()
         for item in items:
             job_id = uuid_of(item.get("job_id"))
-            if job_id is not None and self._list.may_be_of_action(item):
-                ids.add(job_id)
-            known = job_id is not None and self._list.is_known(job_id)
-            if known and job_id is not None:
-                self._known.add(job_id)
-            if job_id is not None and job_id == self._own_id:
-                self.own = item
-            match = self._list.matching_job(item)
+            if job_id is not None:
+                if item.get("action_type") in (None, self._action):
+                    ids.add(job_id)
+                if job_id in self._known:
+                    rows.known.add(job_id)
+                if job_id == rows.own_id:
+                    rows.own = item
+            match = self._matching_job(item)
             if match is not None:
-                self._jobs[match[0].job_id] = match
-            elif self._list.may_be_lost(item):
-                self._unmarked.append(item)
+                rows.jobs[match[0].job_id] = match
+            elif self._may_be_lost(item):
+                rows.unmarked.append(item)
         return ids
 
+
+@dataclass
+class _Rows:
+    """The rows of one pass or check. known: the jobs of the pass before that were listed again."""
+
+    own_id: str | None
+    own: dict[str, Any] | None = None
+    jobs: dict[str, tuple[BulkJob, Stamp]] = field(default_factory=dict)
+    unmarked: list[dict[str, Any]] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
+
     def listed(self) -> ListedJobs:
-        return ListedJobs(in_order(self._jobs.values()), self.own, self._unmarked)
+        return ListedJobs(in_order(self.jobs.values()), self.own, self.unmarked)
 
 
 def in_order(jobs: Iterable[tuple[BulkJob, Stamp]]) -> StampedJobs:

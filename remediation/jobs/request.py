@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BEFORE_PROCESSING, BulkJob
@@ -13,6 +13,7 @@ from core.quantity import counted
 from remediation.guardrails.approvals.spent import mark_approvals_used
 from remediation.guardrails.proposed_job import JobCall, ProposedJob
 from remediation.guardrails.search_scope import scope_of, search_warnings
+from remediation.guardrails.survey import survey
 from remediation.jobs.clearance import clear_job, propose_job, refund_job
 from remediation.jobs.creation import CreatedJob, JobRequest, create_job_once
 from remediation.jobs.discovery_limit import DiscoveryLimit, DiscoveryWatch, Tripwire, smallest
@@ -33,7 +34,7 @@ class RequestedJob:
     plan_hash: str | None
     tripwire: Tripwire | None
     reused: ReusedJob | None
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str]
 
 
 def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str], None]) -> RequestedJob:
@@ -62,25 +63,25 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
     warnings = [*job.warnings, *search_warnings(job.request.search_params)]
     if job.plan is not None and call.approvals:
         warnings += mark_approvals_used(api, job.plan.plan_hash)
-    warnings += _reuse_warnings(made)
+    state, tripwire, reused = made.job, None, None
+    if not made.created:
+        warnings.append(f"a job for this request already exists ({state.job_id}): nothing new was created")
+        if state.status in ("CANCELLED", "FAILED"):
+            warnings.append(f"that job is {state.status}: for another job use {ANOTHER_JOB}")
     plan_hash = None if job.plan is None else job.plan.plan_hash
     if plan_hash is not None and not made.stamp.names_plan(plan_hash):
         plan_hash = None
         warnings.append(
             "the job was not made from this plan, so the plan does not limit it: wait for it without a plan"
         )
-    requested = RequestedJob(made.job, made, plan_hash, None, None, warnings)
     # A policy's limit is always watched. `wait_follows` is only a promise: it must not lift that limit.
-    if api.has_policy or not call.wait_follows or watch.has_stopped(made.job):
-        limit = _discovery_limit(call, job, made.stamp).under_policy(api, made.job, created=made.created)
-        state, tripwire = watch.watch(made.job, limit, created=made.created)
-        requested = replace(requested, job=state, tripwire=tripwire)
+    if api.has_policy or not call.wait_follows or watch.has_stopped(state):
+        limit = _discovery_limit(call, job, made.stamp).under_policy(api, state, created=made.created)
+        state, tripwire = watch.watch(state, limit, created=made.created)
         warnings += _discovery_warnings(state, tripwire)
     if not made.created:
-        asked = job.asked
-        described = describe_reused_job(api, requested.job, asked.action, asked.destination, asked.search_params)
-        requested = replace(requested, reused=described)
-    return replace(requested, warnings=warnings + made.warnings)
+        reused = describe_reused_job(api, state, job.asked)
+    return RequestedJob(state, made, plan_hash, tripwire, reused, warnings + made.warnings)
 
 
 def _job_request(api: EmailSecurity, call: JobCall, job: ProposedJob) -> JobRequest:
@@ -105,31 +106,16 @@ def _discovery_limit(call: JobCall, job: ProposedJob, stamp: Stamp) -> Discovery
 
 def _finds_message(api: EmailSecurity, search: SearchParams) -> bool | None:
     """Return whether the search finds any message; None where the message search can't express it."""
-    from remediation.guardrails.survey import survey  # noqa: PLC0415 -- only where a job's window may have missed messages
-
     if scope_of(search).uncountable:
         return None
     return survey(api, search, enough=lambda numbers: numbers.messages > 0).messages > 0
-
-
-def _reuse_warnings(made: CreatedJob) -> list[str]:
-    if made.created:
-        return []
-    warnings = [f"a job for this request already exists ({made.job.job_id}): nothing new was created"]
-    if made.job.status in ("CANCELLED", "FAILED"):
-        warnings.append(f"that job is {made.job.status}: for another job use {ANOTHER_JOB}")
-    return warnings
 
 
 def _discovery_warnings(job: BulkJob, tripwire: Tripwire | None) -> list[str]:
     if tripwire is None:
         return []
     if tripwire.tripped:
-        return [
-            f"the job discovered {counted(tripwire.discovered, 'message')}, more than the {tripwire.limit} allowed: it "
-            f"is {job.status}, {counted(tripwire.processed, 'was', 'were')} processed before that",
-            *([] if job.cancelled_note is None else [job.cancelled_note]),
-        ]
+        return [tripwire.warning(job), *([] if job.cancelled_note is None else [job.cancelled_note])]
     if job.status in BEFORE_PROCESSING:
         return [
             f"the job is still {job.status}: pass it to wait-for-job, which cancels it if it discovers more than "

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pydantic import Field
 
 from connectors.email_security import EmailSecurity
-from connectors.objects.job import ActionType, BulkJob, Destination
+from connectors.objects.job import BulkJob, BulkJobRequest
 from connectors.objects.search import SearchParams
 from core.errors import ANOTHER_JOB
 from core.instants import parse_instant
 from core.json_model import JsonModel
 from core.quantity import counted
+from remediation.jobs.remaining import Remaining, count_remaining
 
 
 class ReusedJob(JsonModel):
@@ -33,55 +31,43 @@ class ReusedJob(JsonModel):
     next: str = Field(description="What to do next.")
 
 
-def describe_reused_job(
-    api: EmailSecurity, job: BulkJob, action: ActionType, destination: Destination | None, asked: SearchParams
-) -> ReusedJob:
-    """Return the facts of a reused job. asked: the search as the caller wrote it, without a pinned window.
+def describe_reused_job(api: EmailSecurity, job: BulkJob, asked: BulkJobRequest) -> ReusedJob:
+    """Return the facts of a reused job. asked: the request as the caller wrote it, without a pinned window.
 
     The messages are counted again, within bounds. Where that fails, `remaining` is null: nothing is raised.
     """
-    place = "in quarantine" if action == "RELEASE" else "outside Inbox" if destination == "Inbox" else "delivered"
     made = f"job {job.job_id} was made at {job.created_at or 'an unknown time'} for the same request"
+    found = Remaining(None, all_checked=False, why_not=f"the job is {job.status}")
     if not job.has_ended:
-        why = f"the job is {job.status}"
         text = f"{made[0].upper()}{made[1:]}, and it is {job.status}. This call follows it."
-        return _facts(job, None, why, text, "Wait for the job with wait-for-job.")
-    # Only where a job was reused: most creates start without it.
-    from remediation.jobs.remaining import count_remaining  # noqa: PLC0415
-
-    found = count_remaining(api, action, destination, _search_until_now(asked, job))
-    text = f"This call {'released' if action == 'RELEASE' else 'moved'} nothing: {made}, and ended as {job.status}."
-    by_id = "release-messages" if action == "RELEASE" else "move-messages"
-    again = f"call again with {ANOTHER_JOB}, or use {by_id}"
-    if found.messages is None:
-        text += f" Could not determine whether messages of its search are still {place}: {found.why_not}."
-        return _facts(job, None, found.why_not, text, f"Check with search-messages. If messages are left, {again}.")
-    least = "" if found.all_checked else " at least" if found.messages else " (not all were checked)"
-    if found.messages == 0:
-        text += f" No message of its search is still {place}{least}."
-        return _facts(job, 0, None, text, "Nothing to do.", all_checked=found.all_checked)
-    left = counted(found.messages, "message of its search is", "messages of its search are")
-    text += f"{least and ' At least'} {left} still {place}."
-    return _facts(job, found.messages, None, text, f"{again[0].upper()}{again[1:]}.", all_checked=found.all_checked)
-
-
-def leaves_messages(result: Mapping[str, Any]) -> bool:
-    """Return whether a create's result has a reused job that ended, and messages that remain or may remain."""
-    reused = result.get("reused")
-    return reused is not None and reused["ended"] and reused["remaining"] != 0
-
-
-def _facts(
-    job: BulkJob, remaining: int | None, why_not: str | None, text: str, what_next: str, *, all_checked: bool = False
-) -> ReusedJob:
+        advice = "Wait for the job with wait-for-job."
+    else:
+        found = count_remaining(api, asked.action, asked.destination, _search_until_now(asked.search_params, job))
+        done, by_id, place = "moved", "move-messages", "outside Inbox" if asked.destination == "Inbox" else "delivered"
+        if asked.action == "RELEASE":
+            done, by_id, place = "released", "release-messages", "in quarantine"
+        text = f"This call {done} nothing: {made}, and ended as {job.status}."
+        again = f"call again with {ANOTHER_JOB}, or use {by_id}."
+        if found.messages is None:
+            text += f" Could not determine whether messages of its search are still {place}: {found.why_not}."
+            advice = f"Check with search-messages. If messages are left, {again}"
+        elif found.messages == 0:
+            text += (
+                f" No message of its search is still {place}{'' if found.all_checked else ' (not all were checked)'}."
+            )
+            advice = "Nothing to do."
+        else:
+            left = counted(found.messages, "message of its search is", "messages of its search are")
+            text += f"{'' if found.all_checked else ' At least'} {left} still {place}."
+            advice = f"{again[0].upper()}{again[1:]}"
     return ReusedJob(
         created_at=job.created_at,
         ended=job.has_ended,
-        remaining=remaining,
-        all_checked=all_checked,
-        not_counted=why_not,
+        remaining=found.messages,
+        all_checked=found.all_checked,
+        not_counted=found.why_not,
         message=text,
-        next=what_next,
+        next=advice,
     )
 
 

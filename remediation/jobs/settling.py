@@ -88,15 +88,6 @@ class Race:
     _out_of_time: bool = False
     _unconfirmed: str | None = None
 
-    @classmethod
-    def of(
-        cls, api: EmailSecurity, stamp: Stamp, existing: StampedJobs, meanwhile: Meanwhile, *, lost: bool = False
-    ) -> Race:
-        """Return the race of a call that created no job, with the jobs that the list shows."""
-        race = cls(api, stamp, lost=lost, meanwhile=meanwhile)
-        race._take_jobs(existing)
-        return race
-
     @property
     def applied(self) -> set[Applied]:
         """Return whether this call has changed anything so far, for each of its writes."""
@@ -108,13 +99,13 @@ class Race:
         """Return whether a check of the list has shown the own job."""
         return bool(self._own_comments)
 
-    def take(self, listed: ListedJobs, job_list: JobList) -> None:
-        """Add the jobs of a check of the list, and cancel those that are later than another."""
+    def _take(self, listed: ListedJobs, job_list: JobList) -> None:
         if self.own is not None:
             self._take_own(listed, job_list)
-        self._take_jobs(listed.jobs)
+        self.take_jobs(listed.jobs)
 
-    def _take_jobs(self, jobs: StampedJobs) -> None:
+    def take_jobs(self, jobs: StampedJobs) -> None:
+        """Add jobs that the list shows, and cancel those that are later than another."""
         self._seen |= {job.job_id: (job, stamp) for job, stamp in jobs}
         for job in self.ranked().later if len(self.jobs()) > 1 else []:
             if job.job_id not in self.cancelled:
@@ -169,13 +160,13 @@ class Race:
                 if not self._is_confirmed_once:
                     raise
                 self._unconfirmed = failure.message
-                self._take_jobs(job_list.partial.jobs)
+                self.take_jobs(job_list.partial.jobs)
                 return
-            self.take(listed, job_list)
+            self._take(listed, job_list)
         if self.own is not None and not self._out_of_time and (not self.own_shows or self._lost_to_unseen_job):
             with self._reading():
                 listed = job_list.read_again(own_id)
-            self.take(listed, job_list)
+            self._take(listed, job_list)
 
     @property
     def _lost_to_unseen_job(self) -> bool:

@@ -7,25 +7,23 @@ state, and a later call resumes it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from connectors.email_security import EmailSecurity
-from connectors.objects.job import BEFORE_PROCESSING, BulkJob
+from connectors.objects.job import BEFORE_PROCESSING, HAS_ENDED, BulkJob
+from connectors.objects.job_notes import job_notes
 from core import progress
 from core.clock import Deadline, whole_seconds
 from core.errors import TemporaryFailure
+from core.quantity import counted
 from remediation.jobs.discovery_limit import DiscoveryLimit, Tripwire
+from remediation.jobs.following import replacement_of
 from remediation.jobs.polling import next_poll_seconds
-from remediation.jobs.progress import (
-    JobProgress,
-    Outcome,
-    Poll,
-    eta_seconds,
-    outcome_of,
-)
+from remediation.jobs.progress import JobProgress, Outcome, Poll, eta_seconds, outcome_of
+from remediation.jobs.rows import waits_for_retry
 from remediation.jobs.wait_state import Resume
-from remediation.jobs.wait_warnings import warnings_of
 from remediation.stamp import Stamp
 
 # The pause after a poll that failed, where the service does not say how long to wait.
@@ -50,35 +48,21 @@ class Pace:
 
 @dataclass(frozen=True)
 class JobWait:
-    """The end of a wait. job: as last polled. state: to resume from. pause_seconds: until the next poll.
+    """The end of a wait, as the result of wait-for-job. job: as last polled."""
 
-    outcome: None while the job runs.
-    """
-
-    job: BulkJob
-    state: Resume
+    job_id: str
+    done: bool
     outcome: Outcome | None
+    status: str
+    progress: JobProgress
     stalled: bool
-    pause_seconds: float
+    next_poll_seconds: int | None
+    resume: Resume | None
+    polls: int
     tripwire: Tripwire | None
+    changed: bool
+    job: dict[str, Any]
     warnings: list[str]
-
-    @property
-    def changed(self) -> bool:
-        """Return whether this wait may have cancelled the job."""
-        return self.tripwire is not None and self.tripwire.cancelled
-
-    @property
-    def progress(self) -> JobProgress:
-        return JobProgress.of(self.job, self.state.looks)
-
-    @property
-    def resume(self) -> Resume | None:
-        return None if self.job.has_ended else self.state
-
-    @property
-    def next_poll_seconds(self) -> int | None:
-        return None if self.job.has_ended else whole_seconds(self.pause_seconds)
 
 
 def wait_for_end(
@@ -134,7 +118,7 @@ class _Wait:
             stalls_now = stalled_before < self._pace.stalled_after <= self._state.stalled_seconds
             self._pause_seconds = self._next_pause(job, self._state)
             self._enforce_limit(api, job, before, self._state)
-            self._report(self._job, self._state)
+            _report(self._job, self._state.looks)
             if not self._switch_to_replacement(api, self._job):
                 return self._is_over(stalls_now=stalls_now)
 
@@ -149,7 +133,7 @@ class _Wait:
         if job is None or state is None:
             raise AssertionError("a wait ends after a poll")
         tripwire = self._limit.tripwire(job, cancelled=self._cancelled)
-        warnings = [*self._warnings, *warnings_of(job, state, self._limit, tripwire, self._failure)]
+        warnings = [*self._warnings, *_warnings_of(job, state, self._limit, tripwire, self._failure)]
         outcome = outcome_of(job) if job.has_ended else None
         if outcome == "succeeded" and self._limit.falls_short(job):
             # Every message of the job succeeded, and the job has still missed most of its plan.
@@ -158,7 +142,21 @@ class _Wait:
         stalled = stalled and not self._waits_for_retry(job, warnings)
         if stalled:
             warnings.append(f"no counter has changed for {state.stalled_seconds:.0f} s")
-        return JobWait(job, state, outcome, stalled, self._pause_seconds, tripwire, warnings)
+        return JobWait(
+            job_id=job.job_id,
+            done=job.has_ended,
+            outcome=outcome,
+            status=job.status,
+            progress=JobProgress.of(job, state.looks),
+            stalled=stalled,
+            next_poll_seconds=None if job.has_ended else whole_seconds(self._pause_seconds),
+            resume=None if job.has_ended else state,
+            polls=state.polls,
+            tripwire=tripwire,
+            changed=tripwire is not None and tripwire.cancelled,
+            job=job.document(),
+            warnings=warnings,
+        )
 
     def _note_failure(self, failure: TemporaryFailure) -> None:
         """Keep the failure of a poll. Raises: it, where no poll has succeeded and the next would come too late."""
@@ -197,8 +195,6 @@ class _Wait:
         self._checked_for_replacement.add(self._job_id)
         if Stamp.read(job.comment) is None:
             return False
-        from remediation.jobs.following import replacement_of  # noqa: PLC0415 -- only for a job that was cancelled
-
         replacement, warnings = replacement_of(api, job, self._limit, self._time_left)
         self._warnings += warnings
         if replacement is None:
@@ -222,8 +218,6 @@ class _Wait:
         if job.status in BEFORE_PROCESSING:
             # No message was tried yet.
             return False
-        from remediation.jobs.rows import waits_for_retry  # noqa: PLC0415 -- only for a job that stalls
-
         answer, problems = waits_for_retry(self._api, job)
         warnings += problems
         return answer
@@ -238,22 +232,39 @@ class _Wait:
         deadline = self._api.time_left()
         return math.inf if deadline is None else deadline - LAST_POLL_SECONDS
 
-    @staticmethod
-    def _report(job: BulkJob, state: Resume) -> None:
-        progress.report(
-            progress.Progress(
-                "wait-for-job",
-                job.processed,
-                job.total_messages_discovered or None,
-                "messages",
-                _note(job, state.looks),
-                job_id=job.job_id,
-            )
+
+def _warnings_of(
+    job: BulkJob, state: Resume, limit: DiscoveryLimit, tripwire: Tripwire | None, failure: TemporaryFailure | None
+) -> Iterator[str]:
+    """Yield the warnings about the job as last polled. failure: of the latest poll or cancel."""
+    discovered = counted(job.total_messages_discovered, "message")
+    if job.status not in HAS_ENDED:
+        yield f"the status {job.status[:50]!r} is unknown to this pack: the job counts as running"
+    if job.has_ended:
+        yield from job_notes(job.status, job.total_messages_discovered, job.counters())
+        unaccounted = job.total_messages_discovered - sum(job.counters().values())
+        if unaccounted:
+            yield f"the job's counters do not account for {unaccounted:,} of {discovered}"
+    if state.followed_from is not None:
+        yield (
+            f"job {state.followed_from} was cancelled as a duplicate of job {job.job_id}, which was created for the "
+            f"same request: this result is about job {job.job_id}. Use its ID from now on"
         )
+    if limit.plan is not None and limit.falls_short(job):
+        yield (
+            f"the job discovered {discovered}, far fewer than the {limit.plan.messages} that the plan counted: the "
+            "other messages were not touched"
+        )
+    if tripwire is not None and tripwire.tripped:
+        yield tripwire.warning(job)
+    if failure is not None:
+        yield f"the last poll failed, so this result is of the poll before: {failure.message}"
 
 
-def _note(job: BulkJob, polls: Sequence[Poll]) -> str:
+def _report(job: BulkJob, polls: Sequence[Poll]) -> None:
     eta = eta_seconds(polls)
     failed = f"{job.messages_failed:,} failed" if job.messages_failed else ""
     left = "" if eta is None else f"about {eta:.0f} s left"
-    return ", ".join(part for part in (job.status, failed, left) if part)
+    note = ", ".join(part for part in (job.status, failed, left) if part)
+    total = job.total_messages_discovered or None
+    progress.report(progress.Progress("wait-for-job", job.processed, total, "messages", note, job_id=job.job_id))

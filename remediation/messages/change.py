@@ -1,4 +1,4 @@
-"""Changes named messages: check the guardrails, look the messages up, send them, and report what happened to each.
+"""Change named messages: check the guardrails, look the messages up, send them, and report what happened to each.
 
 The first lookup finds messages that are in place already, so that a repeated call sends nothing. It costs searches, so
 by default only a short list is looked up. It also finds the facts that the guardrails depend on.
@@ -6,7 +6,6 @@ by default only a short list is looked up. It also finds the facts that the guar
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -17,16 +16,16 @@ from core.errors import GuardrailRefusal, MaliciousRelease, NotRestorable
 from core.quantity import counted
 from core.search_words import MALICIOUS
 from remediation.guardrails.accountability import check_reason, requester
+from remediation.guardrails.approvals.approval import GivenApprovals, require_approvals
 from remediation.guardrails.approvals.needed import Need, wasted_approvals
 from remediation.guardrails.approvals.spent import intent_of, mark_approvals_used, reserve_approvals
-from remediation.guardrails.change import Change, NamedMessage, Numbers, plan_hash
+from remediation.guardrails.change import Change, NamedMessage, plan_hash
 from remediation.guardrails.limits import Limits
 from remediation.guardrails.message_rules import (
     approvals_needed,
     check_messages,
     check_request,
     find_unknown,
-    numbers_of,
     within_budget,
 )
 from remediation.guardrails.policy.gate import policy_of
@@ -34,12 +33,10 @@ from remediation.guardrails.rules import ProposedChange
 from remediation.guardrails.survey import Survey, survey_messages
 from remediation.messages.batches import Ledger, carry_out
 from remediation.messages.lookup import LOGS_BEFORE, look_up, needs_log, read_logs, state_of, was_purged, with_details
-from remediation.messages.rows import MessageRow, Outcome
 from remediation.messages.selection import Selection
 
 if TYPE_CHECKING:
     from connectors.objects.message import MessageDetails
-    from connectors.objects.message_action import MessageAction
     from remediation.guardrails.approvals.token import ReadToken
 
 # A call on up to this many messages looks them up first, unless `skip_done` is false.
@@ -84,14 +81,10 @@ class PreparedChange:
 
 @dataclass(frozen=True)
 class ChangeOutcome:
-    """What became of the messages. done: nothing is left to do. numbers: None where not known of every message."""
+    """The change after it was made; the ledger of `prepared` has each message. done: nothing is left to do."""
 
     prepared: PreparedChange
     done: bool
-    numbers: Numbers | None
-    counts: Counter[Outcome]
-    unaccounted: list[str]
-    rows: list[MessageRow]
     warnings: list[str]
 
 
@@ -115,12 +108,10 @@ def prepare_change(api: EmailSecurity, call: ChangeCall) -> PreparedChange:
     needed = approvals_needed(api, proposed, ledger.messages.values())
     prepared = PreparedChange(call, ledger, hashed, asker, needed)
     if call.dry_run:
-        # A dry run shows what has to be approved, so it can't ask for the approvals.
+        # A dry run shows what has to be approved, so it can't require the approvals.
         prepared.survey = survey_messages(policy_of(api), found.values())
         prepared.refusals = [*wasted_approvals(api, needed, asker), *_refused_delivery(api, ledger, strict)]
     elif needed or call.approvals:
-        from remediation.guardrails.approvals.approval import GivenApprovals, require_approvals  # noqa: PLC0415 -- only where somebody has to approve
-
         prepared.approvals = require_approvals(api, needed, GivenApprovals(call.approvals, hashed, [asker]))
     return prepared
 
@@ -133,7 +124,7 @@ def make_change(
     hold_back: Collection[str] = (),
     unresolved: int = 0,
 ) -> ChangeOutcome:
-    """Send the messages, unless this is a dry run, and return what became of each.
+    """Send the messages, unless this is a dry run, and return the outcome of each.
 
     hold_back: messages that are not due yet. unresolved: messages that are not in the list and may belong to it.
     Raises: ApprovalRefused, PolicyRefused, and what remediation.messages.batches.carry_out raises.
@@ -143,21 +134,12 @@ def make_change(
     not_marked: list[str] = []
     if not call.dry_run and ids:
         not_marked = _send(api, prepared, ids, action_id)
-    counts = ledger.counts()
-    return ChangeOutcome(
-        prepared=prepared,
-        done=counts["not sent"] == 0 and call.selection.without_id == 0 and unresolved == 0,
-        numbers=numbers_of(ledger.messages.values()),
-        counts=counts,
-        unaccounted=ledger.of("unknown"),
-        # A result that is cut keeps its first rows: those without success.
-        rows=sorted(ledger.rows, key=lambda row: row.success is True),
-        warnings=[*_warnings(prepared), *ledger.warnings, *not_marked],
-    )
+    done = ledger.counts()["not sent"] == 0 and call.selection.without_id == 0 and unresolved == 0
+    return ChangeOutcome(prepared, done, [*_warnings(prepared), *ledger.warnings, *not_marked])
 
 
 def _send(api: EmailSecurity, prepared: PreparedChange, ids: list[str], action_id: str) -> list[str]:
-    """Send the messages, and use up the approvals. Returns warnings.
+    """Send the messages, and use up the approvals. Return warnings.
 
     Raises: ApprovalRefused and PolicyRefused before anything is sent, and what carry_out raises. After that the same
     call may run again with its approvals: they are reserved for it, and used only when nothing is left to do.
@@ -188,7 +170,7 @@ def _look_up_first(
 ) -> Mapping[str, MessageDetails]:
     """Look up what the guardrails and a dry run depend on, and note the messages that are in place already.
 
-    Returns the messages found, by ID. Raises: what a search raises; NotRestorable.
+    Return the messages found, by ID. Raises: what a search raises; NotRestorable.
     """
     skip_done = len(ledger.messages) <= CHECKED_FIRST if call.skip_done is None else call.skip_done
     to_look_up: Collection[NamedMessage] = ledger.messages.values()
@@ -198,8 +180,11 @@ def _look_up_first(
     found = look_up(api, [message.id for message in to_look_up])
     to_inbox = ledger.change == Change("MOVE", "Inbox")
     logs = read_logs(api, found, ledger.change, LOGS_BEFORE) if skip_done or to_inbox else {}
-    if to_inbox:
-        _refuse_purged(ledger, logs)
+    if to_inbox and (purged := [one for one, log in logs.items() if was_purged(log)]):
+        raise NotRestorable(
+            f"{len(purged)} of {counted(len(ledger.messages), 'message was', 'messages were')} purged, including "
+            f"{purged[0]}"
+        )
     for one, details in found.items():
         ledger.messages[one] = with_details(ledger.messages[one], details)
     if skip_done:
@@ -217,16 +202,6 @@ def _look_up_first(
                 f"a call reads at most {LOGS_BEFORE} action logs, because the API allows 1,200 calls in 5 minutes"
             )
     return found
-
-
-def _refuse_purged(ledger: Ledger, logs: Mapping[str, list[MessageAction]]) -> None:
-    """Raises: NotRestorable where a message was moved to RecoverableItemsPurges."""
-    purged = [one for one, log in logs.items() if was_purged(log)]
-    if purged:
-        raise NotRestorable(
-            f"{len(purged)} of {counted(len(ledger.messages), 'message was', 'messages were')} purged, including "
-            f"{purged[0]}"
-        )
 
 
 def _refused_delivery(api: EmailSecurity, ledger: Ledger, strict: ProposedChange) -> list[GuardrailRefusal]:
@@ -256,20 +231,15 @@ def _warnings(prepared: PreparedChange) -> list[str]:
             f"the service did not show {missing} of {counted(len(ledger.messages), 'message')}: their sender, subject "
             "and verdict are not known"
         )
-    recovery = recovery_from(call.change.destination)
-    if recovery is not None:
+    if recovery := recovery_from(call.change.destination):
         warnings.append(recovery)
     malicious = sum(message.verdict in MALICIOUS for message in ledger.messages.values())
     is_refused = any(isinstance(refusal, MaliciousRelease) for refusal in prepared.refusals)
     if call.change.destination == "Inbox" and malicious and not is_refused:
-        which = counted(
-            malicious,
-            "message with the verdict MALICIOUS or MALICIOUS-BEC goes",
-            "messages with the verdict MALICIOUS or MALICIOUS-BEC go",
-        )
+        verdict = "with the verdict MALICIOUS or MALICIOUS-BEC"
+        which = counted(malicious, f"message {verdict} goes", f"messages {verdict} go")
         warnings.append(f"{which} to users' Inbox")
-    unknown = ledger.counts()["unknown"]
-    if unknown:
+    if unknown := ledger.counts()["unknown"]:
         warnings.append(
             f"the service's answers do not account for {counted(unknown, 'message')}: they may or may not be done"
         )

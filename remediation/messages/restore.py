@@ -1,8 +1,13 @@
-"""Find the messages that a MOVE job moved, in the rows of its export, so that they can be moved back."""
+"""Find the messages that a MOVE job moved, in the rows of its export, so that they can be moved back.
+
+A row is also CANCELLED if its message was in flight when the job ended, and the message may have been moved. So such
+messages are looked up: one search finds a thousand of them, and the action log is read only for those that show a move.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -11,12 +16,36 @@ from connectors.objects.folders import DELETIONS, PURGES, recovery_from
 from connectors.objects.job import Destination
 from core.errors import NotRestorable, ParameterError, Problem, printable
 from core.quantity import counted
-from remediation.messages.in_flight import InFlight, find_moved_rows
+from remediation.guardrails.change import Change
+from remediation.messages.lookup import LOGS_BEFORE, look_up, read_logs, state_of
 from remediation.messages.selection import JobRow, Selection, exported_rows
 
 # A row's folder in the counts, where the row names none or too many different ones are named.
 UNKNOWN_FOLDER = "(not reported)"
 MOST_FOLDERS = 20
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """CANCELLED rows. moved: their messages were moved. unknown: investigate IDs of messages that do not show it."""
+
+    moved: list[JobRow] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    def warnings(self) -> list[str]:
+        """Return warnings about both."""
+        found = []
+        if self.moved:
+            found.append(
+                f"{counted(len(self.moved), 'row is', 'rows are')} CANCELLED, but of a message that was moved: it was "
+                "in flight when the job ended"
+            )
+        if self.unknown:
+            found.append(
+                f"{counted(len(self.unknown), 'message has', 'messages have')} CANCELLED rows and may have been moved: "
+                "not changed. Check, then use move-messages with the IDs in cancelled_unknown"
+            )
+        return found
 
 
 @dataclass
@@ -79,11 +108,36 @@ def read_moved_messages(api: EmailSecurity, export: str) -> MovedMessages:
         raise _refusal("has no row: an NDJSON file of export-job-messages is needed")
     if purged := found.by_destination[PURGES]:
         raise NotRestorable(f"{purged} of {counted(rows, 'row was', 'rows were')} moved to {PURGES}")
-    found.in_flight = find_moved_rows(api, [row for row in cancelled if not found.selection.has(row)])
+    found.in_flight = _find_moved_rows(api, [row for row in cancelled if not found.selection.has(row)])
     for row in found.in_flight.moved:
         if row.destination == PURGES:
             raise NotRestorable(f"row {row.row_id} is CANCELLED, and its message was moved to {PURGES} all the same")
         found.selection.take(row)
+    return found
+
+
+def _find_moved_rows(api: EmailSecurity, rows: Sequence[JobRow]) -> InFlight:
+    """Look up the messages of CANCELLED rows of a MOVE job. Reads at most LOGS_BEFORE action logs.
+
+    Raises: what EmailSecurity.search_messages raises.
+    """
+    by_folder: dict[str | None, dict[str, list[JobRow]]] = {}
+    for row in rows:
+        if row.message is not None:
+            by_folder.setdefault(row.destination, {}).setdefault(row.message.id, []).append(row)
+    found = InFlight()
+    for name, of_folder in by_folder.items():
+        change = Change("MOVE", next((known for known in get_args(Destination) if known == name), None))
+        details = look_up(api, of_folder)
+        logs = read_logs(api, details, change, LOGS_BEFORE)
+        for one, of_message in of_folder.items():
+            match state_of(details.get(one), logs.get(one), change):
+                case "done" if change.destination is not None:
+                    found.moved.extend(of_message)
+                case "done" | "unknown":
+                    found.unknown.append(one)
+                case "not done":
+                    pass
     return found
 
 

@@ -1,4 +1,4 @@
-"""Matches the rows of an answer to messages, and decides the outcome of each message.
+"""Match the rows of an answer to messages, and decide the outcome of each message.
 
 A move's rows have a message_id that may be null. The API does not document whether it is the investigate ID or the RFC
 5322 Message-ID. So a row is matched by either, and by its recipient where several messages have one Message-ID. A
@@ -60,7 +60,7 @@ def attributed(batch: Sequence[NamedMessage], rows: Iterable[MoveRow]) -> Attrib
         by_name[None if row.message_id is None else _bare(row.message_id), _mailbox(row.recipient)].append(row)
     found = Attribution()
     for (name, recipient), group in by_name.items():
-        matches = _holders(list(named.get(name, {}).values()), recipient) if name else []
+        matches = _holders(named.get(name, {}).values(), recipient) if name else []
         # Several messages with one Message-ID in one mailbox have one row each, and no row shows which message it is
         # for: each row then counts for all of them.
         if not matches or len(group) < len(matches):
@@ -73,7 +73,7 @@ def attributed(batch: Sequence[NamedMessage], rows: Iterable[MoveRow]) -> Attrib
 
 
 def all_accounted(silent: Sequence[NamedMessage], unmatched: Sequence[MoveRow]) -> bool:
-    """Whether rows that can't be assigned must speak of just these messages, and speak well of all.
+    """Return whether the unmatched rows must be of just these messages, and all are a success.
 
     As many different Message-IDs as messages of which none was known: each has its own, and every row is a success.
     """
@@ -100,15 +100,8 @@ def outcome_of(message: NamedMessage, rows: Sequence[MoveRow]) -> Outcome:
 
 def shown_row(investigate_id: str | None, row: MoveRow) -> MessageRow:
     """Return the service's row as a result shows it."""
-    return MessageRow(
-        id=investigate_id,
-        message_id=row.message_id,
-        recipient=row.recipient,
-        success=row.success,
-        status=row.status,
-        destination=row.destination,
-        completed_at=row.completed_at,
-    )
+    shown = {name: getattr(row, name) for name in MessageRow.model_fields if name != "id"}
+    return MessageRow(id=investigate_id, **shown)
 
 
 def found_row(message: NamedMessage, destination: str | None, *, success: bool | None, status: str) -> MessageRow:
@@ -129,24 +122,21 @@ def release_rows(rows: Iterable[ReleaseRow]) -> list[MoveRow]:
     flat = []
     for row in rows:
         outcomes = (("delivered", row.delivered), ("failed", row.failed), ("undelivered", row.undelivered))
-        named = [(status, recipient) for status, recipients in outcomes for recipient in recipients or ()]
-        flat += [_release_row(row.id, recipient, status) for status, recipient in named]
-        if not named:
-            flat.append(_release_row(row.id, None, "the answer names no recipient: nothing was released"))
+        named: list[tuple[str, str | None]] = [(status, one) for status, ones in outcomes for one in ones or ()]
+        flat += [
+            MoveRow.model_construct(
+                success=status == "delivered", message_id=row.id, recipient=recipient, status=status
+            )
+            for status, recipient in named or [("the answer names no recipient: nothing was released", None)]
+        ]
     return flat
 
 
-def _release_row(investigate_id: str, recipient: str | None, status: str) -> MoveRow:
-    return MoveRow.model_construct(
-        success=status == "delivered", message_id=investigate_id, recipient=recipient, status=status
-    )
-
-
-def _holders(candidates: list[NamedMessage], recipient: str | None) -> list[NamedMessage]:
-    if recipient is None:
-        return candidates
+def _holders(candidates: Iterable[NamedMessage], recipient: str | None) -> list[NamedMessage]:
     return [
-        message for message in candidates if message.recipients is None or recipient in mailboxes_of(message.recipients)
+        message
+        for message in candidates
+        if None in (recipient, message.recipients) or recipient in mailboxes_of(message.recipients)
     ]
 
 
