@@ -33,7 +33,7 @@ from core.errors import (
 )
 from remediation.guardrails.approvals.approval import approve, reject
 from remediation.guardrails.approvals.token import Signing
-from sandbox.job_life import Pace
+from sandbox.settings import Pace
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN, PLAN_KEY
