@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -24,16 +23,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from core.errors import AuthenticationFailed, ConnectionSettingsError, Problem
 from core.service_url import check_service_url, is_loopback, with_ascii_host
+from core.settings import read_setting
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
-
-# No setting needs more. A huge or endless file must not fill the memory.
-LARGEST_SETTING_FILE_BYTES = 65_536
 
 # A person in the tag of a job's comment. Characters that end a field of the tag are not allowed.
 PERSON = r"^[A-Za-z0-9._%+@-]{1,64}$"
@@ -250,7 +246,7 @@ class Connection(BaseModel):
         environment = os.environ if environment is None else environment
         values = {}
         for name, variable in environment_variables().items():
-            value = read_setting(environment, variable)
+            value = read_setting(environment, variable, guard=name in guard_variables())
             if value is not None:
                 values[name] = value
         if "api_token" not in values and "api_key" not in values and "api_email" not in values:
@@ -295,60 +291,14 @@ def _describe(problem: ErrorDetails) -> str:
 
 def environment_variables() -> dict[str, str]:
     """Return field name to environment variable."""
-    found = {}
-    for name, field in Connection.model_fields.items():
-        extra = field.json_schema_extra
-        if isinstance(extra, dict):
-            found[name] = str(extra["environment"])
-    return found
+    return {name: extra["environment"] for name, extra in _extras()}
 
 
 @functools.cache
 def guard_variables() -> dict[str, str]:
     """Return field name to environment variable, for the guard settings."""
-    fields = Connection.model_fields
-    return {name: variable for name, variable in environment_variables().items() if _is_guard(fields[name])}
+    return {name: extra["environment"] for name, extra in _extras() if "guard" in extra}
 
 
-def _is_guard(field: FieldInfo) -> bool:
-    return isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("guard") is True
-
-
-def read_setting(environment: Mapping[str, str], variable: str) -> str | None:
-    """Return the value of a variable, or the content of the file that NAME_FILE names, or None if neither is set.
-
-    Raises: ConnectionSettingsError if both are set, the file can't be read, or a guard is set but empty.
-    """
-    if variable in guard_variables().values():
-        _refuse_empty(environment, variable)
-    value = environment.get(variable) or None
-    path = environment.get(f"{variable}_FILE") or None
-    if path is None:
-        return value
-    if value is not None:
-        raise ConnectionSettingsError(f"{variable} and {variable}_FILE are both set: unset one of them")
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(LARGEST_SETTING_FILE_BYTES + 1)
-        if len(data) > LARGEST_SETTING_FILE_BYTES:
-            raise ConnectionSettingsError(
-                f"{variable}_FILE: the file is larger than {LARGEST_SETTING_FILE_BYTES // 1024} KiB"
-            )
-        text = data.decode().strip()
-    except OSError as error:
-        raise ConnectionSettingsError(f"{variable}_FILE: the file can't be read: {error.strerror}") from None
-    except ValueError:
-        raise ConnectionSettingsError(f"{variable}_FILE: the file is not UTF-8 text, or not a valid path") from None
-    if not text:
-        raise ConnectionSettingsError(f"{variable}_FILE: the file is empty")
-    return text
-
-
-def _refuse_empty(environment: Mapping[str, str], variable: str) -> None:
-    """Refuse a guard that is set but empty, as by `export NAME=$UNSET`. Raises: ConnectionSettingsError."""
-    for name in (variable, f"{variable}_FILE"):
-        value = environment.get(name)
-        if value is not None and not value.strip():
-            raise ConnectionSettingsError(
-                f"{name} is set but empty", help=f"Nothing was changed. Unset {name}, or set a value."
-            )
+def _extras() -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((name, cast("dict[str, Any]", field.json_schema_extra)) for name, field in Connection.model_fields.items())

@@ -22,11 +22,12 @@ from actions.contract import catalog
 from actions.contract.action import Action
 from actions.contract.ending import ended_by_signals
 from connectors import call_log
-from connectors.connection import Connection, environment_variables, read_setting
+from connectors.connection import Connection, environment_variables
 from connectors.email_security import EmailSecurity
 from core.clock import Clock, Deadline, SystemClock
 from core.errors import DeadlineExceeded, InlineTooLarge, PackError, ParameterError
 from core.quantity import counted
+from core.settings import read_setting
 from platforms.caller import OF_API_GATEWAY, with_caller
 from platforms.session import Session
 
@@ -74,7 +75,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
 def run(event: Mapping[str, Any], context: Context, clock: Clock) -> dict[str, Any]:
     """Run one action with this clock. Raises: PackError."""
     call_log.configure("json")
-    caller_from = read_setting(os.environ, CALLER_FROM)
+    caller_from = read_setting(os.environ, CALLER_FROM, guard=True)
     action, params = _request(event, behind_gateway=caller_from in OF_API_GATEWAY)
     action.check(params)
     bounded = _bounded(action, params)

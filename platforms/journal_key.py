@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from connectors.connection import SHORTEST_PLAN_KEY, environment_variables, read_setting
+from connectors.connection import SHORTEST_PLAN_KEY, environment_variables
 from core.derived_key import derive_key
 from core.errors import ConnectionSettingsError
 from core.machine_key import machine_key
+from core.settings import read_setting
 from core.state_directory import private_directory
 from playbooks.drivers.journal_key import JournalKey
 
@@ -28,13 +29,13 @@ def journal_key(environment: Mapping[str, str] | None = None) -> JournalKey:
     Raises: ConnectionSettingsError if there is neither a plan key nor a usable state directory.
     """
     environment = os.environ if environment is None else environment
-    plan_key = read_setting(environment, PLAN_KEY)
+    plan_key = read_setting(environment, PLAN_KEY, guard=True)
     if plan_key is not None:
         if len(plan_key) < SHORTEST_PLAN_KEY:
             raise ConnectionSettingsError(f"{PLAN_KEY}: must have at least {SHORTEST_PLAN_KEY} characters")
         return JournalKey(derive_key(SecretStr(plan_key), "journal"), f"derived from {PLAN_KEY}")
     try:
-        directory = private_directory(read_setting(environment, STATE_DIRECTORY), environment)
+        directory = private_directory(read_setting(environment, STATE_DIRECTORY, guard=True), environment)
         return JournalKey(machine_key(directory, FILE_NAME), f"in {directory / FILE_NAME}")
     except ConnectionSettingsError as error:
         error.message = f"there is no key to seal the run's journal: {error.message}"

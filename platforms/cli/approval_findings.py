@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from connectors.connection import environment_variables, read_setting
+from connectors.connection import environment_variables
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import Reach
+from core.settings import read_setting
 from platforms.cli.inputs.approval_subject import DryRun
 from remediation.guardrails.approvals.needed import Need, need_of
 from remediation.guardrails.plans.check import recompute_plan
@@ -77,7 +78,7 @@ def _check_seal(plan: Plan) -> tuple[SealState, list[str]]:
 
     Raises: PlanRefused for a broken seal.
     """
-    secret = read_setting(os.environ, environment_variables()["plan_key"])
+    secret = read_setting(os.environ, environment_variables()["plan_key"], guard=True)
     key = None if secret is None else SecretStr(secret)
     check_seal(plan, key, required=False)
     state = seal_state(plan, key)

@@ -33,8 +33,8 @@ from core.errors import (
 )
 from remediation.guardrails.approvals.approval import approve, reject
 from remediation.guardrails.approvals.token import Signing
-from sandbox.settings import Pace
 from sandbox.server import RunningSandbox
+from sandbox.settings import Pace
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN, PLAN_KEY
 from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem

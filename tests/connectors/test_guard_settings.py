@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from connectors.connection import Connection, environment_variables, read_setting
+from connectors.connection import Connection, environment_variables
 from core.errors import ConnectionSettingsError
+from core.settings import read_setting
 from tests.connectors.scripted import ACCOUNT, TOKEN
 
 GOOD = {"CLOUDFLARE_API_TOKEN": TOKEN, "CLOUDFLARE_ACCOUNT_ID": ACCOUNT}
@@ -102,5 +103,5 @@ def test_a_switch_accepts_the_usual_words(value: str, on: bool) -> None:
 
 def test_read_setting_follows_the_same_rule() -> None:
     with pytest.raises(ConnectionSettingsError, match="CFES_POLICY is set but empty"):
-        read_setting({"CFES_POLICY": ""}, "CFES_POLICY")
-    assert read_setting({}, "CFES_POLICY") is None
+        read_setting({"CFES_POLICY": ""}, "CFES_POLICY", guard=True)
+    assert read_setting({}, "CFES_POLICY", guard=True) is None

@@ -13,10 +13,11 @@ from typing import Annotated
 import typer
 
 from actions.contract.streams import record
-from connectors.connection import environment_variables, read_setting
+from connectors.connection import environment_variables
 from connectors.objects.job import IRREVERSIBLE_DESTINATIONS
 from core.errors import ParameterError, PolicyUnusable
 from core.quantity import counted
+from core.settings import read_setting
 from platforms.cli.commands import options
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, paragraph, whole
@@ -77,7 +78,9 @@ def check(
             )
             raise
         _show(screen, path, policy)
-        if (policy.plan_needed or policy.approval_needed) and read_setting(os.environ, KEY_VARIABLE) is None:
+        if (policy.plan_needed or policy.approval_needed) and read_setting(
+            os.environ, KEY_VARIABLE, guard=True
+        ) is None:
             screen.say(
                 f"warning: the policy requires sealed plans, and {KEY_VARIABLE} is not set here, so every plan would "
                 f"be refused. Set {KEY_VARIABLE}_FILE to the plan.key that `cfes policy init DIR` wrote",
@@ -143,7 +146,7 @@ def _write_new(path: Path, text: str, mode: int) -> None:
 
 def policy_file() -> str | None:
     """Return the file that the setting names. Raises: ConnectionSettingsError."""
-    return read_setting(os.environ, VARIABLE)
+    return read_setting(os.environ, VARIABLE, guard=True)
 
 
 def _show(screen: Screen, path: str, policy: Policy) -> None:
