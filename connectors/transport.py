@@ -16,13 +16,14 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from connectors import call_log
 from connectors.call_record import CallRecord
 from connectors.connection import Connection
+from connectors.http.body_flaw import FlawedBodies
 from connectors.http.client import SLOWEST_ANSWER_FACTOR, body_chunks, client, httpx, read_body
 from connectors.http.exchange import Exchange
 from connectors.http.page_buffers import PageBuffers
@@ -49,9 +50,6 @@ from core.errors import (
     UnexpectedAnswer,
 )
 from core.surrogates import SURROGATE_ESCAPE, replace_surrogates_in
-
-if TYPE_CHECKING:
-    from connectors.http.body_flaw import FlawedBodies
 
 Effect = Literal["read", "write"]
 Parse = Callable[[memoryview], dict[str, Any] | None]
@@ -176,7 +174,7 @@ class Transport:
             sleep=self._clock.sleep,
             reraise=True,
         )
-        flawed: list[FlawedBodies] = []
+        flawed = FlawedBodies()
         for attempt in retrying:
             with attempt:
                 self._pace(deadline, call.effect, once=call.once)
@@ -209,7 +207,7 @@ class Transport:
         self._clock.sleep(delay)
 
     def _attempt(
-        self, call: Call, number: int, deadline: Deadline, record: CallRecord | None, flawed: list[FlawedBodies]
+        self, call: Call, number: int, deadline: Deadline, record: CallRecord | None, flawed: FlawedBodies
     ) -> Answer:
         effect = call.effect
         left = max(deadline.remaining(), SHORTEST_TIMEOUT_SECONDS)
@@ -251,7 +249,7 @@ class Transport:
                         raise
                     envelope = None
                 if envelope is None and effect == "read" and response.is_success:
-                    self._check_flaw(flawed, bytes(data), ray_id)
+                    flawed.check(bytes(data), ray_id)
             # The body of a 404 tells "no such job" from "no such path".
             cut = status == 404 and effect == "read" and envelope is None and _is_cut(bytes(data))
             return self._judge(response, envelope, ray_id, effect, cut=cut)
@@ -279,14 +277,6 @@ class Transport:
             call_log.call(facts)
             if record is not None:
                 record.add({"time": begun_at.isoformat(timespec="milliseconds"), **facts})
-
-    def _check_flaw(self, flawed: list[FlawedBodies], body: bytes, ray_id: str | None) -> None:
-        """Check a body that can't be read. Raises: UnusableAnswer if this call has received the same body before."""
-        from connectors.http.body_flaw import FlawedBodies  # noqa: PLC0415 -- only for a body that can't be read
-
-        if not flawed:
-            flawed.append(FlawedBodies())
-        flawed[0].check(body, ray_id)
 
     def _judge(
         self,

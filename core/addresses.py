@@ -30,7 +30,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from core.characters import describe, is_combining, is_doubtful, is_invisible, mixed_script
+from core.characters import describe, idna, is_combining, is_doubtful, is_invisible, mixed_script
 
 LONGEST_ENTRY = 320
 LONGEST_DOMAIN = 253
@@ -222,12 +222,9 @@ def _canonical(domain: str) -> str:
         return text.lower()
     if len(text) > LONGEST_DOMAIN:
         return text.casefold()
-    # Imported for the first international domain only: the tables of idna slow the start of a process.
-    from idna import IDNAError, uts46_remap  # noqa: PLC0415
-
     try:
-        text = uts46_remap(text, std3_rules=False)
-    except IDNAError:
+        text = idna().uts46_remap(text, std3_rules=False)
+    except UnicodeError:
         text = unicodedata.normalize("NFKC", text).casefold()
     return ".".join(part if part.isascii() else f"xn--{_punycode(part)}" for part in text.split("."))
 
@@ -285,11 +282,10 @@ def _strict_label(label: str) -> str:
             raise ValueError(f"has {describe('-')} at the start or end of a label of its domain")
     international = not label.isascii() or lower.startswith("xn--")
     if international:
-        from idna import IDNAError, alabel, ulabel, uts46_remap  # noqa: PLC0415 -- see _canonical
-
         try:
-            lower = alabel(ulabel(lower) if label.isascii() else uts46_remap(label)).decode("ascii")
-        except IDNAError as error:
+            written = idna().ulabel(lower) if label.isascii() else idna().uts46_remap(label)
+            lower = idna().alabel(written).decode("ascii")
+        except UnicodeError as error:
             if getattr(error, "code", None) == "label_too_long":
                 raise ValueError(_LABEL_TOO_LONG) from None
             point = getattr(error, "codepoint", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 # Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties) beyond category Cf: invisible letters and marks.
 _IGNORABLE = (
@@ -44,6 +45,13 @@ _CONTROLS = {
 # The scripts that names combine with Latin letters (UTS 39, "highly restrictive"). Every other script has letters or
 # digits that look like Latin ones: U+0966 is a zero that looks like an o.
 _BESIDE_LATIN = ("CJK ", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC")
+
+
+def idna() -> Any:
+    """Return the module idna, whose errors are UnicodeErrors. Its tables slow the start of a process."""
+    import idna as module  # noqa: PLC0415 -- only for the first international name
+
+    return module
 
 
 def describe(character: str) -> str:

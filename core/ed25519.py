@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -13,32 +13,28 @@ LARGEST_KEY_BYTES = 4096
 
 def private_key_in(pem: bytes) -> Ed25519PrivateKey | None:
     """Return the unencrypted private key in a PEM text, or None. Raises: ModuleNotFoundError."""
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
-
-    try:
-        key = load_pem_private_key(pem, password=None) if len(pem) <= LARGEST_KEY_BYTES else None
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return None
-    return key if isinstance(key, Ed25519PrivateKey) else None
+    key: Ed25519PrivateKey | None = _key_in(pem, private=True)
+    return key
 
 
 def public_key_in(pem: bytes) -> Ed25519PublicKey | None:
     """Return the public key in a PEM text, or None. Raises: ModuleNotFoundError."""
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+    key: Ed25519PublicKey | None = _key_in(pem, private=False)
+    return key
 
+
+def _key_in(pem: bytes, *, private: bool) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 -- see the docstring of the module
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
+
+    if len(pem) > LARGEST_KEY_BYTES:
+        return None
     try:
-        key = load_pem_public_key(pem) if len(pem) <= LARGEST_KEY_BYTES else None
+        if private:
+            key: object = serialization.load_pem_private_key(pem, password=None)
+        else:
+            key = serialization.load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
-    return key if isinstance(key, Ed25519PublicKey) else None
-
-
-def raw_bytes(key: Ed25519PublicKey) -> bytes:
-    """Return the 32 bytes of the key. They are equal for every PEM spelling of the key."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
-
-    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return key if isinstance(key, ed25519.Ed25519PrivateKey if private else ed25519.Ed25519PublicKey) else None

@@ -6,6 +6,8 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from core.characters import idna
+
 LONGEST_URL = 2048
 LONGEST_HOST = 253
 LONGEST_LABEL = 63
@@ -59,7 +61,10 @@ def ascii_host(host: str) -> str:
         if "%" in bare:
             raise ValueError("has an IP address with a zone, which is not supported")
         return str(address)
-    name = _encode_host(host) if not host.isascii() else host.lower()
+    try:
+        name = host.lower() if host.isascii() else idna().encode(host, uts46=True).decode("ascii")
+    except UnicodeError:
+        raise ValueError("has a host that is not a valid international name") from None
     name = name.removesuffix(".")
     labels = name.split(".")
     if len(name) > LONGEST_HOST:
@@ -69,16 +74,6 @@ def ascii_host(host: str) -> str:
     if not all(re.fullmatch(r"[a-z0-9_-]+", label, re.ASCII) for label in labels):
         raise ValueError("has a host that is not a valid name")
     return name
-
-
-def _encode_host(host: str) -> str:
-    # Imported for international names only.
-    from idna import encode  # noqa: PLC0415
-
-    try:
-        return encode(host, uts46=True).decode("ascii")
-    except UnicodeError:
-        raise ValueError("has a host that is not a valid international name") from None
 
 
 def is_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
 """Finds the flaw in a complete body that is not valid JSON. A retry returns the same body.
 
 A truncated body, or one that is not JSON at all (an error page), has no such flaw, because it may have been damaged in
-transit. This module is loaded only for a body that can't be read.
+transit.
 """
 
 from __future__ import annotations

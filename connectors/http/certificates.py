@@ -8,6 +8,8 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
+import certifi
+
 from core.errors import ConnectionSettingsError
 
 # The file names that `openssl rehash` creates. OpenSSL ignores all others.
@@ -25,8 +27,6 @@ def tls_context(environment: Mapping[str, str]) -> ssl.SSLContext:
     if directory:
         _check_directory(directory)
         return _load("SSL_CERT_DIR", capath=directory)
-    import certifi  # noqa: PLC0415 -- httpx brings it
-
     return _load("certifi's list of authorities", cafile=certifi.where())
 
 

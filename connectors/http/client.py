@@ -20,6 +20,9 @@ if sys.modules.get(_COMMAND_LINE, httpx) is None:
     del sys.modules[_COMMAND_LINE]
 
 from connectors.connection import Connection  # noqa: E402
+from connectors.http.certificates import tls_context  # noqa: E402
+from connectors.http.network import Network  # noqa: E402
+from connectors.http.proxies import proxy_for  # noqa: E402
 from core.clock import Deadline  # noqa: E402
 from core.version import VERSION  # noqa: E402
 
@@ -90,11 +93,6 @@ def client(connection: Connection, transport: httpx.BaseTransport | None = None)
 
 def _network(connection: Connection, environment: Mapping[str, str]) -> httpx.BaseTransport:
     """Return the network transport. It never uses a proxy for loopback, where plain http would expose credentials."""
-    # Imported only if a network is used.
-    from connectors.http.certificates import tls_context  # noqa: PLC0415
-    from connectors.http.network import Network  # noqa: PLC0415
-    from connectors.http.proxies import proxy_for  # noqa: PLC0415
-
     proxy = None if connection.loopback else proxy_for(connection.base_url, environment)
     encrypted = connection.base_url.startswith("https:")
     return Network(tls_context(environment) if encrypted else None, proxy)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from core.ed25519 import private_key_in, public_key_in, raw_bytes
+from core.ed25519 import private_key_in, public_key_in
 from core.errors import ConnectionSettingsError, ParameterError
 from core.installation import command_to_add
 
@@ -72,7 +72,7 @@ def is_signed_with(key: Ed25519PublicKey, signature: bytes, text: bytes) -> bool
 
 def fingerprint(key: Ed25519PublicKey) -> str:
     """Return the SHA-256 (hex) of the public key's 32 bytes."""
-    return hashlib.sha256(raw_bytes(key)).hexdigest()
+    return hashlib.sha256(key.public_bytes_raw()).hexdigest()
 
 
 def _how_to_install() -> str:

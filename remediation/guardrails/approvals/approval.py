@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from connectors.email_security import EmailSecurity
-from core.ed25519 import raw_bytes
 from core.errors import ApprovalRefused, ParameterError
 from core.quantity import counted
 from remediation.guardrails.approvals.keys import private_key, public_keys
@@ -59,8 +58,8 @@ def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
 
     Raises: ParameterError, PolicyUnusable, ApprovalRefused, as `approve` and `public_keys`.
     """
-    ours = raw_bytes(private_key(private_key_pem).public_key())
-    return next((name for name, key in public_keys(policy).items() if raw_bytes(key) == ours), None)
+    ours = private_key(private_key_pem).public_key().public_bytes_raw()
+    return next((name for name, key in public_keys(policy).items() if key.public_bytes_raw() == ours), None)
 
 
 @dataclass(frozen=True)

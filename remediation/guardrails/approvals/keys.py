@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from core.ed25519 import LARGEST_KEY_BYTES, private_key_in, public_key_in, raw_bytes
+from core.ed25519 import LARGEST_KEY_BYTES, private_key_in, public_key_in
 from core.errors import ApprovalRefused, ParameterError, Problem
 from core.installation import command_to_add
 from remediation.guardrails.policy.loading import unusable
@@ -62,7 +62,7 @@ def public_keys(policy: Policy) -> dict[str, Ed25519PublicKey]:
         key = public_key_in(approver.public_key.encode())
         problem = _flaw_of(key)
         if key is not None and problem is None:
-            owner = seen.setdefault(raw_bytes(key), approver.name)
+            owner = seen.setdefault(key.public_bytes_raw(), approver.name)
             if owner == approver.name:
                 found[approver.name] = key
                 continue
@@ -106,6 +106,6 @@ _DECRYPT = "Nothing was approved. Decrypt it first, where only you can read it: 
 def _flaw_of(key: Ed25519PublicKey | None) -> str | None:
     if key is None:
         return "is not an Ed25519 public key"
-    raw = raw_bytes(key)
+    raw = key.public_bytes_raw()
     is_weak = raw[:31] + bytes([raw[31] & 0x7F]) in WEAK_KEYS
     return "is a weak key, under which anybody can sign" if is_weak else None
