@@ -1,4 +1,4 @@
-"""Fixtures for the tests of the sandbox: small, with a manual clock, and by default without failures."""
+"""Fixtures for sandbox tests: a small tenant, a manual clock, and no failures by default."""
 
 import json
 import ssl
@@ -47,11 +47,11 @@ ALERT: dict[str, Any] = {
     "ToName": ["Dana"],
 }
 
-# Fast enough that a minute of the clock sees any job of these tests through.
-SWIFT = Pace(start_delay=1.0, discover_rate=1000.0, process_rate=500.0, retry_delay=2.0, max_retries=3)
+# Fast enough to finish any job of these tests within one minute of the clock.
+FAST = Pace(start_delay=1.0, discover_rate=1000.0, process_rate=500.0, retry_delay=2.0, max_retries=3)
 
 
-# Loading the machine's certificates takes longer than most of these tests, and none of them speaks TLS.
+# Loading the machine's certificates takes longer than most of these tests, and none of them uses TLS.
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -69,14 +69,14 @@ def alert_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings() -> Callable[..., Settings]:
-    """Settings for a test, each of which can be set otherwise."""
+    """Build settings with defaults for tests; any setting can be overridden."""
 
     def made(**changes: Any) -> Settings:
         usual: dict[str, Any] = {
             "messages": 0,
             "manual_clock": True,
             "at": parse_instant(NOW),
-            "pace": SWIFT,
+            "pace": FAST,
             "permanent_failures": 0.0,
             "transient_failures": 0.0,
             "quota": 100_000,
@@ -88,14 +88,14 @@ def settings() -> Callable[..., Settings]:
 
 @pytest.fixture
 def run(settings: Callable[..., Settings]) -> Iterator[Callable[..., RunningSandbox]]:
-    """Start a sandbox with these settings; it is stopped when the test ends."""
+    """Start a sandbox with these settings; stop it when the test ends."""
     with ExitStack() as stack:
         yield lambda **changes: stack.enter_context(start(settings(**changes)))
 
 
 @pytest.fixture
 def connect() -> Iterator[Callable[..., httpx.Client]]:
-    """A client of a sandbox: paths such as `investigate/bulk` are those below the account's email-security."""
+    """Open a client of a sandbox. Paths such as `investigate/bulk` are relative to the account's email-security."""
     with ExitStack() as stack:
 
         def made(
@@ -110,14 +110,14 @@ def connect() -> Iterator[Callable[..., httpx.Client]]:
 
 @pytest.fixture
 def wire() -> Iterator[httpx.Client]:
-    """A client without credentials or an address."""
+    """A client without credentials and without a base URL."""
     with httpx.Client(trust_env=False, verify=PLAIN) as client:
         yield client
 
 
 @pytest.fixture
 def deliver() -> Callable[..., list[str]]:
-    """Deliver mails from one sender, each to one recipient; their investigate IDs are returned."""
+    """Deliver mails from one sender, each to one recipient. Return their investigate IDs."""
 
     def made(sandbox: RunningSandbox, count: int, **fields: Any) -> list[str]:
         body = {"from": "sender@bad.test", "subject": "Mail", "disposition": "MALICIOUS", **fields}

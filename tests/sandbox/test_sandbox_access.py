@@ -19,7 +19,7 @@ Call = Callable[..., httpx.Response]
 
 @pytest.fixture
 def call(wire: httpx.Client) -> Call:
-    """One call with these headers and no others."""
+    """Make a call with only these headers."""
 
     def made(sandbox: RunningSandbox, method: str, path: str, **headers: str) -> httpx.Response:
         body: dict[str, object] | None = {} if method == "POST" else None
@@ -42,7 +42,7 @@ def _code(answer: httpx.Response) -> int:
     return code
 
 
-def test_every_operation_wants_credentials_first(run: Run, call: Call) -> None:
+def test_every_operation_requires_credentials(run: Run, call: Call) -> None:
     sandbox = run()
     for operation in OPERATIONS:
         path = _path(sandbox, operation.path)
@@ -56,7 +56,7 @@ def test_every_operation_wants_credentials_first(run: Run, call: Call) -> None:
             assert _code(bad) == (1000 if "verify" in operation.id else 10000)
 
 
-def test_a_read_token_may_read_and_is_refused_before_any_lookup(run: Run, call: Call) -> None:
+def test_a_read_token_can_read_but_not_write(run: Run, call: Call) -> None:
     sandbox = run()
     for operation in OPERATIONS:
         path = _path(sandbox, operation.path)
@@ -67,7 +67,7 @@ def test_a_read_token_may_read_and_is_refused_before_any_lookup(run: Run, call: 
             assert answer.status_code in (200, 404), operation.id
 
 
-def test_the_older_pair_of_email_and_key_is_accepted(run: Run, call: Call) -> None:
+def test_an_api_key_with_its_email_is_accepted(run: Run, call: Call) -> None:
     sandbox = run()
     path = _path(sandbox, "/accounts/{account_id}/email-security/investigate/bulk")
     good = {"X-Auth-Email": sandbox.email, "X-Auth-Key": sandbox.email_key}
@@ -78,7 +78,7 @@ def test_the_older_pair_of_email_and_key_is_accepted(run: Run, call: Call) -> No
     assert (half.status_code, _code(half)) == (400, 9106)
 
 
-def test_a_good_token_is_verified_with_the_code_of_a_failure_in_messages(run: Run, call: Call) -> None:
+def test_verifying_a_valid_token_returns_code_10000_in_messages(run: Run, call: Call) -> None:
     sandbox = run()
     for path in ("/user/tokens/verify", f"/accounts/{sandbox.account_id}/tokens/verify"):
         for token in (sandbox.token, sandbox.read_token):
@@ -103,13 +103,13 @@ def test_another_account_is_refused(run: Run, account_id: str, status: int, code
 @pytest.mark.parametrize(
     "path", ["/client/v4/zones", "/client/v4", "/", "/client/v5/user/tokens/verify", "/_sandboxed"]
 )
-def test_an_unknown_path_is_answered_in_the_envelope(run: Run, path: str, call: Call) -> None:
+def test_an_unknown_path_returns_an_error_envelope(run: Run, path: str, call: Call) -> None:
     sandbox = run()
     answer = call(sandbox, "GET", path, Authorization=f"Bearer {sandbox.token}")
     assert (answer.status_code, _code(answer)) == (404, 7003)
 
 
-def test_a_method_that_a_path_does_not_have_is_answered_in_the_envelope(run: Run, call: Call) -> None:
+def test_an_unsupported_method_returns_an_error_envelope(run: Run, call: Call) -> None:
     sandbox = run()
     path = _path(sandbox, "/accounts/{account_id}/email-security/investigate/bulk")
     for method in ("PUT", "PATCH", "DELETE", "OPTIONS"):
@@ -117,7 +117,7 @@ def test_a_method_that_a_path_does_not_have_is_answered_in_the_envelope(run: Run
         assert (answer.status_code, _code(answer)) == (405, 7001)
 
 
-def test_an_unknown_job_and_an_invalid_id(run: Run, connect: Connect, call: Call) -> None:
+def test_an_unknown_job_is_a_404_and_an_invalid_id_a_400(run: Run, connect: Connect, call: Call) -> None:
     client = connect(run())
     missing = client.get(f"investigate/bulk/{JOB_ID}")
     assert (missing.status_code, _code(missing)) == (404, 10404)
@@ -137,15 +137,13 @@ def test_an_unknown_job_and_an_invalid_id(run: Run, connect: Connect, call: Call
         b"1" * 5000,
     ],
 )
-def test_a_body_that_is_not_json_is_refused_in_the_envelope(
-    run: Run, connect: Connect, sent: bytes, call: Call
-) -> None:
+def test_an_invalid_json_body_returns_an_error_envelope(run: Run, connect: Connect, sent: bytes, call: Call) -> None:
     answer = connect(run()).post("investigate/bulk", content=sent, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert _code(answer) >= 1000
 
 
-def test_every_answer_carries_the_budget_and_a_ray_of_its_own(run: Run, call: Call) -> None:
+def test_every_response_has_the_rate_budget_and_a_unique_ray(run: Run, call: Call) -> None:
     sandbox = run(quota=1200)
     seen = []
     for number, path in enumerate(("/user/tokens/verify", "/nowhere", f"/accounts/{'x' * 40}/tokens/verify"), start=1):
@@ -161,9 +159,7 @@ def test_every_answer_carries_the_budget_and_a_ray_of_its_own(run: Run, call: Ca
     assert first.headers["cf-ray"] == seen[0]
 
 
-def test_over_the_limit_every_call_is_refused_for_the_rest_of_the_window(
-    run: Run, connect: Connect, call: Call
-) -> None:
+def test_over_the_limit_calls_are_refused_until_the_window_ends(run: Run, connect: Connect, call: Call) -> None:
     sandbox = run(quota=3, window=300)
     client = connect(sandbox)
     assert [client.get("investigate/bulk").status_code for _ in range(3)] == [200, 200, 200]

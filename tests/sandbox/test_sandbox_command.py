@@ -1,4 +1,4 @@
-"""`python -m sandbox`, and the package as a whole."""
+"""`python -m sandbox`, and rules that apply to the whole package."""
 
 import ast
 import json
@@ -38,14 +38,14 @@ def _serve(*flags: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str
 
 @pytest.fixture
 def hangup() -> Iterator[None]:
-    """SIGHUP does what it does by default, even where the tests themselves run under nohup."""
+    """Restore the default SIGHUP handler, even if the tests run under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_line_when_ready_then_service_until_a_signal_and_a_quiet_end(
+def test_the_command_prints_one_line_and_serves_until_a_signal(
     number: signal.Signals, alert_file: Path, wire: httpx.Client, hangup: None
 ) -> None:
     with _serve("--messages", "100", "--alert", str(alert_file), "--campaign-size", "12") as process:
@@ -62,16 +62,16 @@ def test_one_line_when_ready_then_service_until_a_signal_and_a_quiet_end(
         found = wire.get(path, headers={"Authorization": f"Bearer {ready['tokens']['full']}"})
         assert found.json()["result_info"]["count"] == 20
         process.send_signal(number)
-        rest, complaints = process.communicate(timeout=20)
-    assert (process.returncode, rest, complaints) == (0, "", "")
+        rest, errors = process.communicate(timeout=20)
+    assert (process.returncode, rest, errors) == (0, "", "")
 
 
-def test_it_ends_with_standard_input_with_the_flag(wire: httpx.Client) -> None:
+def test_the_command_ends_with_standard_input_if_the_flag_is_set(wire: httpx.Client) -> None:
     with _serve("--messages", "0", "--until-stdin-closes", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
-        process.stdin.write("what is said there is nothing to it\n")
+        process.stdin.write("this input is ignored\n")
         process.stdin.flush()
         assert wire.get(f"{ready['control_url']}/health").json()["ready"] is True
         process.stdin.close()
@@ -80,7 +80,7 @@ def test_it_ends_with_standard_input_with_the_flag(wire: httpx.Client) -> None:
         assert (process.stdout.read(), process.stderr.read()) == ("", "")
 
 
-def test_a_signal_ends_it_while_it_waits_for_its_standard_input() -> None:
+def test_a_signal_ends_the_command_while_it_reads_standard_input() -> None:
     with _serve("--messages", "0", "--until-stdin-closes", stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
@@ -90,7 +90,7 @@ def test_a_signal_ends_it_while_it_waits_for_its_standard_input() -> None:
         assert process.stderr.read() == ""
 
 
-def test_a_parent_that_is_gone_before_it_serves_leaves_no_traceback() -> None:
+def test_a_parent_that_exits_early_causes_no_traceback() -> None:
     with _serve("--messages", "0", "--until-stdin-closes", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -101,8 +101,8 @@ def test_a_parent_that_is_gone_before_it_serves_leaves_no_traceback() -> None:
         assert process.stderr.read() == ""
 
 
-@pytest.mark.shows_tokens("the sandbox tells its own tokens when it is ready")
-def test_without_standard_input_it_ends_at_once(
+@pytest.mark.shows_tokens("the sandbox prints its own tokens when it is ready")
+def test_without_standard_input_the_command_ends_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
@@ -110,14 +110,14 @@ def test_without_standard_input_it_ends_at_once(
     assert json.loads(capsys.readouterr().out)["messages"] == 0
 
 
-def test_a_hangup_that_was_ignored_before_stays_ignored(monkeypatch: pytest.MonkeyPatch, hangup: None) -> None:
+def test_an_ignored_sighup_stays_ignored(monkeypatch: pytest.MonkeyPatch, hangup: None) -> None:
     seen = []
 
-    def look(_: Settings) -> RunningSandbox:
+    def record_handler(_: Settings) -> RunningSandbox:
         seen.append(signal.getsignal(signal.SIGHUP))
         raise CannotListenError("not today")
 
-    monkeypatch.setattr("sandbox.cli.start", look)
+    monkeypatch.setattr("sandbox.cli.start", record_handler)
     main([])
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     main([])
@@ -125,8 +125,8 @@ def test_a_hangup_that_was_ignored_before_stays_ignored(monkeypatch: pytest.Monk
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
-@pytest.mark.shows_tokens("the sandbox tells its own tokens when it is ready")
-def test_mail_from_the_future_is_spoken_of(
+@pytest.mark.shows_tokens("the sandbox prints its own tokens when it is ready")
+def test_mail_with_a_future_date_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "one.eml"
@@ -140,7 +140,7 @@ def test_mail_from_the_future_is_spoken_of(
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "reason"),
     [
         (["--port", "70000"], "port"),
         (["--port", "x"], "--port"),
@@ -154,33 +154,33 @@ def test_mail_from_the_future_is_spoken_of(
         (["--mes", "7"], "--mes"),
     ],
 )
-def test_invalid_flags_end_with_2_and_the_reason(
-    flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_flags_exit_with_2_and_the_reason(
+    flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(flags) == 2
-    told = capsys.readouterr()
-    assert says in told.err
-    assert told.out == ""
+    captured = capsys.readouterr()
+    assert reason in captured.err
+    assert captured.out == ""
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"AlertID": "x"}', "\udcff"])
-def test_an_invalid_alert_file_ends_with_2(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_alert_file_exits_with_2(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "alert.json"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     assert main(["--alert", str(path)]) == 2
     assert capsys.readouterr().err.startswith("sandbox: ")
 
 
-def test_help_ends_with_0_and_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_exits_with_0_and_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    told = capsys.readouterr().out
+    captured = capsys.readouterr().out
     for flag in ("--seed", "--messages", "--alert", "--mbox", "--manual-clock", "--quota", "--late-copies", "--at"):
-        assert flag in told
+        assert flag in captured
 
 
 def test_a_port_in_use_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = occupied.getsockname()[1]
         assert main(["--port", str(port), "--messages", "0"]) == 2
         with pytest.raises(CannotListenError):
             start(Settings(port=port, messages=0))
@@ -205,7 +205,7 @@ def test_the_port_is_in_use_from_the_start(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("problem", [OSError("no sockets left"), SystemExit(3)])
-def test_a_server_that_does_not_start_ends_with_2_and_one_line(
+def test_a_server_that_fails_to_start_exits_with_2_and_one_line(
     problem: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def startup(*_: object, **__: object) -> None:
@@ -213,10 +213,10 @@ def test_a_server_that_does_not_start_ends_with_2_and_one_line(
 
     monkeypatch.setattr(uvicorn.Server, "startup", startup)
     assert main(["--messages", "0"]) == 2
-    told = capsys.readouterr()
-    assert (told.out, told.err.count("\n")) == ("", 1)
-    assert told.err.startswith("sandbox: can't serve on http://127.0.0.1:")
-    assert str(problem) in told.err
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert captured.err.startswith("sandbox: can't serve on http://127.0.0.1:")
+    assert str(problem) in captured.err
 
 
 def test_a_second_stop_does_nothing_and_the_port_is_free_again() -> None:
@@ -238,7 +238,7 @@ def test_a_silent_connection_does_not_delay_the_stop(run: Callable[..., RunningS
         assert wire.get(f"{running.control_url}/health").status_code == 200
 
 
-def test_the_sandbox_imports_nothing_of_the_rest_of_the_pack() -> None:
+def test_the_sandbox_imports_no_other_package_of_the_pack() -> None:
     rest = {"actions", "benchmarks", "connectors", "core", "platforms", "playbooks", "remediation", "tests"}
     for file in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -248,7 +248,7 @@ def test_the_sandbox_imports_nothing_of_the_rest_of_the_pack() -> None:
             assert not {name.partition(".")[0] for name in names} & rest, file
 
 
-def test_importing_it_starts_nothing() -> None:
+def test_importing_the_sandbox_starts_no_thread() -> None:
     code = "import threading, sandbox.cli, sandbox.server; print(threading.active_count())"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True, timeout=30

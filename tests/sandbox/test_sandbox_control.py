@@ -27,7 +27,7 @@ def control(sandbox: RunningSandbox, wire: httpx.Client) -> httpx.Client:
     return wire
 
 
-def test_health_says_where_it_serves_and_how_late_it_is_there(sandbox: RunningSandbox, control: httpx.Client) -> None:
+def test_health_reports_the_url_and_the_clock(sandbox: RunningSandbox, control: httpx.Client) -> None:
     assert control.get("health").json() == {
         "ready": True,
         "base_url": sandbox.base_url,
@@ -44,14 +44,14 @@ def test_a_manual_clock_is_advanced_over_http(control: httpx.Client) -> None:
     assert control.post("clock", json={"advance_seconds": 1, "zone": "UTC"}).status_code == 400
 
 
-def test_a_real_clock_is_not(run: Run, wire: httpx.Client) -> None:
+def test_a_real_clock_cannot_be_advanced(run: Run, wire: httpx.Client) -> None:
     sandbox = run(manual_clock=False)
     answer = wire.post(f"{sandbox.control_url}/clock", json={"advance_seconds": 1})
     assert answer.status_code == 409
     assert sandbox.clock.now() >= sandbox.state.settings.at  # type: ignore[operator]
 
 
-def test_mail_is_delivered_now_or_later_whole_or_as_copies(
+def test_mail_is_delivered_now_or_later_and_as_copies(
     sandbox: RunningSandbox, control: httpx.Client, connect: Connect
 ) -> None:
     mail = {
@@ -90,7 +90,7 @@ def test_mail_is_delivered_now_or_later_whole_or_as_copies(
         ({"to": ["a@corp.example"], "like": "no-such-message"}, 404),
     ],
 )
-def test_mail_that_makes_no_sense_is_refused(control: httpx.Client, mail: dict[str, Any], status: int) -> None:
+def test_invalid_mail_is_refused(control: httpx.Client, mail: dict[str, Any], status: int) -> None:
     assert control.post("mail", json=mail).status_code == status
 
 
@@ -109,7 +109,7 @@ def test_a_mailbox_can_be_gone_or_throttled(
     assert control.post("mailboxes", json={"address": "x@corp.example", "trouble": None}).status_code == 200
 
 
-def test_moving_by_ids_answers_one_row_per_message_and_recipient(
+def test_moving_by_ids_returns_one_row_per_message_and_recipient(
     sandbox: RunningSandbox, connect: Connect, deliver: Deliver
 ) -> None:
     client = connect(sandbox)
@@ -139,7 +139,7 @@ def test_one_to_a_thousand_ids_can_be_moved(sandbox: RunningSandbox, connect: Co
     assert client.post("investigate/move", json={"ids": ["x"] * 1000, "destination": "Inbox"}).status_code == 200
 
 
-def test_releasing_by_ids_tells_the_recipients_by_outcome(
+def test_releasing_by_ids_returns_the_recipients_by_outcome(
     sandbox: RunningSandbox, connect: Connect, deliver: Deliver
 ) -> None:
     client = connect(sandbox)
@@ -156,7 +156,7 @@ def test_releasing_by_ids_tells_the_recipients_by_outcome(
     assert client.post("investigate/release", json={"ids": []}).status_code == 400
 
 
-def test_the_truth_counts_calls_and_what_record_effect(
+def test_the_truth_reports_calls_and_effects(
     sandbox: RunningSandbox, control: httpx.Client, connect: Connect, deliver: Deliver
 ) -> None:
     client = connect(sandbox)
@@ -181,7 +181,7 @@ def test_the_truth_counts_calls_and_what_record_effect(
     assert truth["moved"][0]["id"] == message_id
 
 
-def test_an_unknown_control_is_answered_with_404(control: httpx.Client) -> None:
+def test_an_unknown_control_returns_404(control: httpx.Client) -> None:
     assert control.get("nothing").status_code == 404
 
 
@@ -193,7 +193,7 @@ def test_an_unknown_control_is_answered_with_404(control: httpx.Client) -> None:
         ("unixnano", 1795190555_000_000_000),
     ],
 )
-def test_post_delivery_events_tell_what_was_done_and_what_failed(
+def test_post_delivery_events_report_successes_and_failures(
     timestamps: str, created: object, run: Run, wire: httpx.Client, connect: Connect
 ) -> None:
     sandbox = run(alert=ALERT, messages=300, campaign_size=30, permanent_failures=0.3)

@@ -27,7 +27,7 @@ STEPS = st.lists(
 
 @examples(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(steps=STEPS, permanent=st.floats(0, 0.5), transient=st.floats(0, 0.5), lanes_busy=st.floats(5, 200))
-def test_discovered_is_the_sum_of_what_became_of_the_rows_at_every_instant(
+def test_the_counters_add_up_to_discovered_at_every_instant(
     steps: list[tuple[str, Any]], permanent: float, transient: float, lanes_busy: float
 ) -> None:
     account = open_account(
@@ -76,7 +76,7 @@ def _check(jobs: Any, done: list[Any]) -> None:
         assert min(parts) >= 0
         statuses = [row.status for row in job.rows]
         assert view["messages_successful"] == statuses.count("COMPLETED")
-        # A message in flight when its job was cancelled may be moved: its row is CANCELLED all the same.
+        # A message in flight when its job is cancelled may still be moved; its row is CANCELLED.
         moved = sum(change.job_id == job.job_id for change in done)
         assert view["messages_successful"] <= moved <= view["messages_successful"] + view["messages_cancelled"]
         assert view["messages_pending"] == statuses.count("PENDING") + statuses.count("PROCESSING")

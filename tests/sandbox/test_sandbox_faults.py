@@ -26,7 +26,7 @@ BULK = "investigate/bulk"
 
 @pytest.mark.parametrize(("kind", "jobs"), [("drop_before", 0), ("drop_after", 1)])
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_dropped_connection_did_or_did_not_take_effect(
+def test_a_call_with_a_dropped_connection_may_be_applied(
     run: Run, connect: Connect, kind: str, jobs: int, reset: bool
 ) -> None:
     sandbox = run()
@@ -40,7 +40,7 @@ def test_a_dropped_connection_did_or_did_not_take_effect(
 
 @pytest.mark.parametrize(("fields", "jobs"), [({}, 0), ({"applied": True}, 1)])
 @pytest.mark.parametrize("kind", ["status", "html", "success_false"])
-def test_an_error_in_place_of_the_answer_may_hide_that_the_call_record_effect(
+def test_an_error_response_may_hide_that_the_call_was_applied(
     run: Run, connect: Connect, kind: str, fields: dict[str, Any], jobs: int
 ) -> None:
     sandbox = run()
@@ -55,7 +55,7 @@ def test_an_error_in_place_of_the_answer_may_hide_that_the_call_record_effect(
     assert len(sandbox.state.truth()["jobs"]) == jobs
 
 
-def test_an_error_has_the_status_code_and_message_it_was_given(run: Run, connect: Connect) -> None:
+def test_an_error_has_the_configured_status_code_and_message(run: Run, connect: Connect) -> None:
     sandbox = run()
     sandbox.state.faults.add("getBulkJob", "status", status=503, code=7777, message="Down", retry_after="soon")
     answer = connect(sandbox).get(f"{BULK}/3f0b8a4e-6a0e-4c57-9d5e-0a3c9a1f2b4d")
@@ -63,7 +63,7 @@ def test_an_error_has_the_status_code_and_message_it_was_given(run: Run, connect
     assert answer.headers["retry-after"] == "soon"
 
 
-def test_a_truncated_answer_promises_more_than_it_sends(run: Run, connect: Connect) -> None:
+def test_a_truncated_response_is_shorter_than_its_content_length(run: Run, connect: Connect) -> None:
     sandbox = run()
     sandbox.state.faults.add("createBulkJob", "truncate", keep=10)
     with pytest.raises(httpx.RemoteProtocolError, match=r"received 10 bytes"):
@@ -71,7 +71,7 @@ def test_a_truncated_answer_promises_more_than_it_sends(run: Run, connect: Conne
     assert len(sandbox.state.truth()["jobs"]) == 1
 
 
-def test_cut_json_comes_with_the_right_length(run: Run, connect: Connect) -> None:
+def test_cut_json_has_the_right_content_length(run: Run, connect: Connect) -> None:
     sandbox = run()
     sandbox.state.faults.add("createBulkJob", "cut_json")
     answer = connect(sandbox).post(BULK, json=JOB)
@@ -81,7 +81,7 @@ def test_cut_json_comes_with_the_right_length(run: Run, connect: Connect) -> Non
 
 
 @pytest.mark.parametrize(("applied", "jobs"), [(False, 0), (True, 1)])
-def test_a_delay_outlasts_a_callers_patience(run: Run, connect: Connect, applied: bool, jobs: int) -> None:
+def test_a_delay_can_exceed_the_callers_timeout(run: Run, connect: Connect, applied: bool, jobs: int) -> None:
     sandbox = run()
     sandbox.state.faults.add("createBulkJob", "delay", seconds=1.5, applied=applied)
     client = connect(sandbox)
@@ -90,13 +90,13 @@ def test_a_delay_outlasts_a_callers_patience(run: Run, connect: Connect, applied
     assert len(sandbox.state.truth()["jobs"]) == jobs
 
 
-def test_a_delayed_answer_comes_all_the_same(run: Run, connect: Connect) -> None:
+def test_a_delayed_response_arrives(run: Run, connect: Connect) -> None:
     sandbox = run()
     sandbox.state.faults.add("createBulkJob", "delay", seconds=0.05)
     assert connect(sandbox).post(BULK, json=JOB).status_code == 201
 
 
-def test_a_scripted_rate_limit_is_for_one_call_or_a_block(run: Run, connect: Connect) -> None:
+def test_a_scripted_rate_limit_applies_to_one_call_or_a_period(run: Run, connect: Connect) -> None:
     sandbox = run()
     client = connect(sandbox)
     sandbox.state.faults.add("listBulkJobs", "rate_limit", retry_after=7)
@@ -117,7 +117,7 @@ def test_an_address_can_be_denied(run: Run, connect: Connect) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (403, 9109)
 
 
-def test_a_fault_begins_after_so_many_calls_and_ends_after_so_many(run: Run, connect: Connect) -> None:
+def test_a_fault_starts_and_ends_after_a_number_of_calls(run: Run, connect: Connect) -> None:
     sandbox = run()
     sandbox.state.faults.add("listBulkJobs", "status", times=2, after=1)
     client = connect(sandbox)
@@ -128,7 +128,7 @@ def test_a_fault_begins_after_so_many_calls_and_ends_after_so_many(run: Run, con
     assert seen == [200, 500, 500, 200, 200]
 
 
-def test_faults_of_the_wire_come_one_a_call_in_the_order_of_the_script(run: Run, connect: Connect) -> None:
+def test_scripted_faults_apply_one_per_call_in_order(run: Run, connect: Connect) -> None:
     sandbox = run()
     for status in (500, 502, 503):
         sandbox.state.faults.add("*", "status", status=status)
@@ -145,7 +145,7 @@ def _rows(run: Run, connect: Connect, deliver: Deliver, count: int) -> tuple[Run
     return sandbox, lambda **params: client.get(f"{BULK}/{job_id}/messages", params={"per_page": 2, **params}).json()
 
 
-def test_a_page_can_come_back_empty_in_the_middle(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_a_page_in_the_middle_can_be_empty(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox, page = _rows(run, connect, deliver, 6)
     sandbox.state.faults.add("listBulkJobMessages", "empty_page", page=2)
     assert [len(page(page=number)["result"]) for number in (1, 2, 3, 2)] == [2, 0, 2, 2]
@@ -203,7 +203,7 @@ def test_the_list_of_jobs_can_lag_behind(run: Run, connect: Connect) -> None:
     assert listed() == [newest, newer, older]
 
 
-def test_a_slow_search_can_point_anywhere(run: Run, connect: Connect) -> None:
+def test_a_slow_search_can_have_any_location(run: Run, connect: Connect) -> None:
     sandbox = run()
     sandbox.state.faults.add("searchMessages", "slow_search", location="https://evil.example/steal")
     answer = connect(sandbox).get("investigate")
@@ -227,7 +227,7 @@ def test_a_successful_response_can_have_a_notice_and_unknown_values(run: Run, co
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "problem"),
     [
         ({"operation": "createJob", "kind": "html"}, "unknown operation"),
         ({"operation": "*", "kind": "explode"}, "drop_before"),
@@ -242,8 +242,8 @@ def test_a_successful_response_can_have_a_notice_and_unknown_values(run: Run, co
         ({"operation": "*", "kind": "rate_limit", "block": True, "retry_after": "soon"}, "number"),
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused(run: Run, fault: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValidationError, match=says):
+def test_an_invalid_fault_is_refused(run: Run, fault: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
         FaultList().add(**fault)
 
 

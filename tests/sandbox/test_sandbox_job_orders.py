@@ -44,7 +44,7 @@ def test_empty_search_params_match_every_detection(run: Run, connect: Connect, d
     assert _job(client, job_id)["total_messages_discovered"] == 5
 
 
-def test_a_misspelt_filter_is_ignored_and_widens_the_search(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_a_misspelled_filter_is_ignored_and_widens_the_search(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     client = connect(sandbox)
     deliver(sandbox, 3)
@@ -57,21 +57,21 @@ def test_a_misspelt_filter_is_ignored_and_widens_the_search(run: Run, connect: C
 
 
 @pytest.mark.parametrize("comment", ["", " case\n42 \t", "{{ 7*7 }} \u202e\U0001f4b8 \x00", "x" * 5_000_000, None])
-def test_a_comment_comes_back_exactly_as_it_was_given(run: Run, connect: Connect, comment: str | None) -> None:
+def test_a_comment_is_returned_unchanged(run: Run, connect: Connect, comment: str | None) -> None:
     client = connect(run())
     job_id = _create(client, {**MOVE, "comment": comment})
     assert _job(client, job_id)["comment"] == comment
 
 
-def test_what_a_job_was_asked_for_comes_back_with_the_defaults_of_its_flags(run: Run, connect: Connect) -> None:
+def test_a_job_returns_its_search_params_with_default_flags(run: Run, connect: Connect) -> None:
     client = connect(run())
-    asked = {
+    requested = {
         "subject": "invoice",
         "final_disposition": "MALICIOUS-BEC",
         "start": "2026-11-01T00:00:00+01:00",
         "query": None,
     }
-    job_id = _create(client, {**MOVE, "search_params": asked, "expected_disposition": "SPAM"})
+    job_id = _create(client, {**MOVE, "search_params": requested, "expected_disposition": "SPAM"})
     job = _job(client, job_id)
     assert job["search_params"] == {
         "subject": "invoice",
@@ -83,7 +83,7 @@ def test_what_a_job_was_asked_for_comes_back_with_the_defaults_of_its_flags(run:
     assert job["action_params"] == {"type": "MOVE", "destination": "JunkEmail", "expected_disposition": "SPAM"}
 
 
-def test_two_equal_calls_make_two_jobs(run: Run, connect: Connect) -> None:
+def test_two_equal_requests_create_two_jobs(run: Run, connect: Connect) -> None:
     client = connect(run())
     assert _create(client, MOVE) != _create(client, MOVE)
 

@@ -62,7 +62,7 @@ def test_a_job_goes_from_pending_through_discovery_and_processing_to_completed(
     assert job["status_message"] is None
 
 
-def test_rows_appear_while_discovery_goes_on(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_rows_appear_during_discovery(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run(pace=SLOW)
     client = connect(sandbox)
     deliver(sandbox, 20)
@@ -100,7 +100,7 @@ def test_a_message_with_two_recipients_makes_two_rows(run: Run, connect: Connect
     assert len({row["email_message_id"] for row in rows}) == 1
 
 
-def test_moving_changes_what_the_search_shows(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_a_move_changes_the_search_result(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     client = connect(sandbox)
     deliver(sandbox, 1)
@@ -116,7 +116,7 @@ def test_moving_changes_what_the_search_shows(run: Run, connect: Connect, delive
     assert (entry["properties"]["folder"], entry["properties"]["requested_by"]) == ("JunkEmail", "full")
 
 
-def test_a_release_job_succeeds_only_on_what_is_quarantined(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_a_release_job_succeeds_only_for_quarantined_messages(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     client = connect(sandbox)
     deliver(sandbox, 2, delivery_status="quarantined")
@@ -134,7 +134,7 @@ def test_a_release_job_succeeds_only_on_what_is_quarantined(run: Run, connect: C
     assert len(sandbox.state.truth()["released"]) == 2
 
 
-def test_a_move_job_fails_on_what_is_quarantined(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_a_move_job_fails_for_quarantined_messages(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     client = connect(sandbox)
     deliver(sandbox, 1, delivery_status="quarantined")
@@ -159,7 +159,7 @@ def test_phish_submissions_are_skipped(run: Run, connect: Connect, deliver: Deli
     assert _job(client, submissions)["status"] == "COMPLETED"
 
 
-def test_clean_mail_is_left_alone_unless_asked_for(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_clean_mail_is_moved_only_on_request(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     client = connect(sandbox)
     deliver(sandbox, 2)
@@ -171,7 +171,7 @@ def test_clean_mail_is_left_alone_unless_asked_for(run: Run, connect: Connect, d
     assert _job(client, everything)["total_messages_discovered"] == 5
 
 
-def test_a_passing_failure_is_retried_after_the_time_it_says(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_a_temporary_failure_is_retried_after_its_delay(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run(pace=SLOW)
     client = connect(sandbox)
     deliver(sandbox, 1)
@@ -188,7 +188,7 @@ def test_a_passing_failure_is_retried_after_the_time_it_says(run: Run, connect: 
     assert (row["status"], row["retry_count"], row["retry_after"]) == ("COMPLETED", 1, None)
 
 
-def test_retries_end(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_retries_are_limited(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run(pace=SLOW)
     client = connect(sandbox)
     deliver(sandbox, 1)
@@ -200,7 +200,7 @@ def test_retries_end(run: Run, connect: Connect, deliver: Deliver) -> None:
     assert _job(client, job_id)["status"] == "COMPLETED"
 
 
-def test_the_share_of_failures_is_what_was_set_and_the_reasons_vary(
+def test_the_configured_share_of_rows_fails_for_various_reasons(
     run: Run, connect: Connect, alert: dict[str, Any]
 ) -> None:
     sandbox = run(alert=alert, campaign_size=1000, permanent_failures=0.2, transient_failures=0.2)
@@ -215,9 +215,7 @@ def test_the_share_of_failures_is_what_was_set_and_the_reasons_vary(
     assert {"message" in row for row in rows} == {True, False}
 
 
-def test_a_copy_that_arrives_during_discovery_is_found_though_no_preview_showed_it(
-    run: Run, connect: Connect, deliver: Deliver
-) -> None:
+def test_a_copy_that_arrives_during_discovery_is_found(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run(pace=SLOW)
     client = connect(sandbox)
     deliver(sandbox, 20)
@@ -245,7 +243,7 @@ def test_late_copies_of_a_campaign_arrive_one_by_one_after_the_start(
     assert counts == [10, 11, 12, 13, 13]
 
 
-def test_cancelling_leaves_the_pending_messages_where_they_are_and_the_job_to_be_seen(
+def test_cancelling_keeps_the_job_and_leaves_pending_messages_in_place(
     run: Run, connect: Connect, deliver: Deliver
 ) -> None:
     sandbox = run(pace=SLOW)
@@ -260,13 +258,13 @@ def test_cancelling_leaves_the_pending_messages_where_they_are_and_the_job_to_be
     assert job["messages_cancelled"] + job["messages_successful"] == 20
     sandbox.state.advance(600)
     assert _job(client, job_id) == job
-    # One of those under way was moved all the same.
+    # One message in flight was still moved.
     assert len(sandbox.state.truth()["moved"]) == job["messages_successful"] + 1
     assert len(_rows(client, job_id, status="CANCELLED")) == job["messages_cancelled"]
 
 
 @pytest.mark.parametrize("after", [0.0, 1.5])
-def test_a_job_can_be_cancelled_before_it_has_found_anything_or_all(
+def test_a_job_can_be_cancelled_before_and_during_discovery(
     run: Run, connect: Connect, deliver: Deliver, after: float
 ) -> None:
     sandbox = run(pace=SLOW)
@@ -280,7 +278,7 @@ def test_a_job_can_be_cancelled_before_it_has_found_anything_or_all(
     assert sandbox.state.truth()["moved"] == []
 
 
-def test_a_job_that_has_ended_can_not_be_cancelled(run: Run, connect: Connect) -> None:
+def test_an_ended_job_cannot_be_cancelled(run: Run, connect: Connect) -> None:
     sandbox = run()
     client = connect(sandbox)
     job_id = _create(client, MOVE)
@@ -290,7 +288,7 @@ def test_a_job_that_has_ended_can_not_be_cancelled(run: Run, connect: Connect) -
     assert "COMPLETED" in answer.json()["errors"][0]["message"]
 
 
-def test_only_a_job_that_has_ended_can_be_deleted_and_then_it_is_gone(run: Run, connect: Connect) -> None:
+def test_only_an_ended_job_can_be_deleted(run: Run, connect: Connect) -> None:
     sandbox = run()
     client = connect(sandbox)
     job_id = _create(client, MOVE)
@@ -310,7 +308,7 @@ def test_only_a_job_that_has_ended_can_be_deleted_and_then_it_is_gone(run: Run, 
     assert job["deleted"]
 
 
-def test_a_doomed_job_fails_and_cancels_what_it_had_found(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_a_job_that_fails_cancels_the_messages_it_found(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     client = connect(sandbox)
     deliver(sandbox, 5)

@@ -113,7 +113,7 @@ def test_a_mail_is_read_with_all_searchable_fields(rich: Path) -> None:
         assert find(tenant, criteria, NOW) == [message]
 
 
-def test_mail_that_no_filter_marked_is_clean_unless_a_verdict_is_given(tmp_path: Path) -> None:
+def test_unmarked_mail_is_clean_unless_a_verdict_is_given(tmp_path: Path) -> None:
     path = tmp_path / "one.eml"
     path.write_bytes(b"From: a@b.test\nTo: dana@corp.example\nSubject: x\n\n")
     assert _load(path)[1][0].disposition == CLEAN
@@ -121,7 +121,7 @@ def test_mail_that_no_filter_marked_is_clean_unless_a_verdict_is_given(tmp_path:
 
 
 @pytest.mark.parametrize("raw", BROKEN, ids=range(len(BROKEN)))
-def test_broken_mail_is_read_as_far_as_it_goes(tmp_path: Path, raw: bytes) -> None:
+def test_broken_mail_is_read_as_far_as_possible(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "broken.eml"
     path.write_bytes(raw)
     _, (message,) = _load(path)
@@ -133,7 +133,7 @@ def test_broken_mail_is_read_as_far_as_it_goes(tmp_path: Path, raw: bytes) -> No
 
 @examples(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(raw=st.binary(max_size=400))
-def test_any_bytes_give_a_mail_or_a_clear_refusal(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
+def test_any_bytes_are_read_as_mail_or_refused(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "any.eml"
     path.write_bytes(raw)
     try:
@@ -144,7 +144,7 @@ def test_any_bytes_give_a_mail_or_a_clear_refusal(tmp_path_factory: pytest.TempP
         assert len(messages) == 1
 
 
-def test_unreadable_mails_are_counted_and_left_out(tmp_path: Path) -> None:
+def test_unreadable_mails_are_counted_and_skipped(tmp_path: Path) -> None:
     (tmp_path / "good.eml").write_bytes(RICH)
     (tmp_path / "empty.eml").write_bytes(b"")
     (tmp_path / "settings.eml").write_bytes(b"name: service\n\n")
@@ -181,7 +181,7 @@ def test_a_file_that_is_not_mail_is_refused(tmp_path: Path, content: bytes) -> N
         _load(path)
 
 
-def test_a_path_that_is_not_there_or_holds_no_mail_is_refused(tmp_path: Path) -> None:
+def test_a_missing_path_or_one_without_mail_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoMailError, match="No such file"):
         _load(tmp_path / "missing")
     with pytest.raises(NoMailError, match="neither a Maildir"):
@@ -191,7 +191,7 @@ def test_a_path_that_is_not_there_or_holds_no_mail_is_refused(tmp_path: Path) ->
         _load(tmp_path)
 
 
-def test_real_mail_takes_the_place_of_the_made_up_tenant(settings: Callable[..., Settings], tmp_path: Path) -> None:
+def test_real_mail_replaces_the_generated_tenant(settings: Callable[..., Settings], tmp_path: Path) -> None:
     path = tmp_path / "one.eml"
     path.write_bytes(RICH)
     assert len(open_account(settings(mbox=path, messages=None)).account.tenant.messages) == 1

@@ -43,7 +43,7 @@ def test_a_message_is_in_one_of_two_stores(run: Run, connect: Connect, deliver: 
     assert client.get(f"investigate/{mail}", params={"submission": "yes"}).status_code == 400
 
 
-def test_each_attempt_has_an_entry_without_recipient_or_job(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_each_attempt_has_a_log_entry_without_recipient_or_job(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     client = connect(sandbox)
     (one,) = deliver(sandbox, 1, to=["a@corp.example", "b@corp.example"])
@@ -54,12 +54,12 @@ def test_each_attempt_has_an_entry_without_recipient_or_job(run: Run, connect: C
     client.post(f"investigate/{one}/move", json=JUNK)
     assert client.get(f"investigate/{one}/preview").json()["result"]["screenshot"]
     entries = _log(client, one)["result"]
-    told = [(e["operation"], e["success"], e["properties"]["folder"]) for e in entries]
-    assert told == [
+    logged = [(e["operation"], e["success"], e["properties"]["folder"]) for e in entries]
+    assert logged == [
         ("PREVIEW", True, None),
         ("MOVE", True, "JunkEmail"),
         ("MOVE", True, "JunkEmail"),
-        # A first failure that a later attempt has put right. It names the folder that it aimed at.
+        # The first attempt failed and a later one succeeded. The entry names the requested folder.
         ("MOVE", False, "JunkEmail"),
         ("MOVE", True, "JunkEmail"),
     ]
@@ -69,7 +69,7 @@ def test_each_attempt_has_an_entry_without_recipient_or_job(run: Run, connect: C
     assert client.get(f"investigate/{one}").json()["result"]["post_delivery_operations"] == ["MOVE", "PREVIEW"]
 
 
-def test_the_log_pages_by_number_and_counts(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_the_log_is_paged_by_number_with_counts(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     client = connect(sandbox)
     (one,) = deliver(sandbox, 1)
@@ -83,7 +83,7 @@ def test_the_log_pages_by_number_and_counts(run: Run, connect: Connect, deliver:
 
 
 @pytest.mark.parametrize("path", ["", "/action_log", "/preview"])
-def test_reading_a_message_needs_read(path: str, run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_reading_a_message_needs_a_read_token(path: str, run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     (one,) = deliver(sandbox, 1)
     assert connect(sandbox, sandbox.read_token).get(f"investigate/{one}{path}").status_code == 200
@@ -91,9 +91,7 @@ def test_reading_a_message_needs_read(path: str, run: Run, connect: Connect, del
     assert connect(sandbox).get(f"investigate/nothing{path}").status_code == 404
 
 
-def test_what_ends_in_november_is_there_before_it_and_gone_from_it_on(
-    run: Run, connect: Connect, deliver: Deliver
-) -> None:
+def test_fields_that_end_in_november_are_absent_from_then_on(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run(at=BEFORE)
     client = connect(sandbox)
     (one,) = deliver(sandbox, 1)
@@ -135,7 +133,7 @@ def test_expected_disposition_ends_in_december(run: Run, connect: Connect) -> No
 
 
 @pytest.mark.parametrize(("share", "moved"), [(0.0, 0), (1.0, 4)])
-def test_what_is_in_flight_when_a_job_is_cancelled_may_be_moved_and_stays_cancelled(
+def test_a_message_in_flight_may_be_moved_after_its_job_is_cancelled(
     share: float, moved: int, run: Run, connect: Connect, deliver: Deliver
 ) -> None:
     pace = Pace(start_delay=1.0, discover_rate=1000.0, process_rate=1.0, moved_in_flight=share)

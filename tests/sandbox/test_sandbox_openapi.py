@@ -1,4 +1,4 @@
-"""schemathesis over the sandbox's own OpenAPI document: no 5xx, nothing undocumented."""
+"""Schemathesis checks the sandbox against its OpenAPI document: no 5xx, no undocumented response."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -43,8 +43,8 @@ def document(sandbox: RunningSandbox) -> dict[str, Any]:
     return answer
 
 
-def _things_there_are(sandbox: RunningSandbox) -> dict[str, str]:
-    """Path parameters that lead somewhere: an account, a job whose rows have all kinds of ends, a message."""
+def _existing_path_parameters(sandbox: RunningSandbox) -> dict[str, str]:
+    """Return path parameters that exist: an account, a job with rows in several states, a message."""
     investigate = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
     headers = {"Authorization": f"Bearer {sandbox.token}"}
     with httpx.Client(headers=headers, trust_env=False) as client:
@@ -57,13 +57,13 @@ def _things_there_are(sandbox: RunningSandbox) -> dict[str, str]:
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["sense", "nonsense"])
 @pytest.mark.parametrize("operation_id", OPERATION_IDS)
-def test_every_answer_is_documented(
+def test_every_response_is_documented(
     sandbox: RunningSandbox, document: dict[str, Any], operation_id: str, mode: GenerationMode
 ) -> None:
     schema = schemathesis.openapi.from_dict(document)
     operation = schema.find_operation_by_id(operation_id)
     named = {parameter.name for parameter in operation.path_parameters}
-    there = {name: value for name, value in _things_there_are(sandbox).items() if name in named}
+    existing = {name: value for name, value in _existing_path_parameters(sandbox).items() if name in named}
     headers = {"Authorization": f"Bearer {sandbox.token}"}
 
     @examples(
@@ -75,8 +75,10 @@ def test_every_answer_is_documented(
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        case=operation.as_strategy(mode, path_parameters=there)
-        | operation.as_strategy(mode, path_parameters={name: there[name] for name in there if name == "account_id"})
+        case=operation.as_strategy(mode, path_parameters=existing)
+        | operation.as_strategy(
+            mode, path_parameters={name: existing[name] for name in existing if name == "account_id"}
+        )
         | operation.as_strategy(mode)
     )
     def check(case: schemathesis.Case[Any]) -> None:
@@ -99,12 +101,12 @@ def test_a_slow_search_and_its_late_result_are_documented(sandbox: RunningSandbo
     assert (slow.status_code, late.status_code) == (202, 200)
 
 
-def test_the_document_names_exactly_the_operations_that_are_served(document: dict[str, Any]) -> None:
+def test_the_document_lists_exactly_the_served_operations(document: dict[str, Any]) -> None:
     found = {operation["operationId"] for path in document["paths"].values() for operation in path.values()}
     assert found == set(OPERATION_IDS)
 
 
-def test_what_the_vendor_marks_for_a_confirmation_is_marked(document: dict[str, Any]) -> None:
+def test_operations_that_need_a_confirmation_are_marked(document: dict[str, Any]) -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     marked = {one["operationId"] for one in operations if one.get("x-forge-require-confirmation")}
     assert marked == {"deleteBulkJob"}

@@ -36,7 +36,7 @@ def _job_with(run: Run, connect: Connect, rows: int, **changes: Any) -> tuple[Ru
 
 
 @pytest.mark.parametrize("rows", [0, 1, 999, 1000, 1001, 2500])
-def test_pages_hold_exactly_the_rows_there_are(run: Run, connect: Connect, rows: int) -> None:
+def test_pages_contain_every_row_once(run: Run, connect: Connect, rows: int) -> None:
     _, client, path = _job_with(run, connect, rows)
     seen: list[str] = []
     for page in range(1, rows // 1000 + 3):

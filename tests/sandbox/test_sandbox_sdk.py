@@ -1,4 +1,4 @@
-"""The vendor's own SDK drives every operation, unmodified but for its base URL."""
+"""Cloudflare's SDK can call every operation; only its base URL is changed."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -40,7 +40,9 @@ def test_a_token_is_verified(sandbox: RunningSandbox, client: Cloudflare) -> Non
     assert [error.code for error in refused.value.errors] == [1000]
 
 
-def test_a_move_job_lives_its_life(sandbox: RunningSandbox, client: Cloudflare, alert: dict[str, Any]) -> None:
+def test_a_move_job_is_created_read_listed_and_deleted(
+    sandbox: RunningSandbox, client: Cloudflare, alert: dict[str, Any]
+) -> None:
     bulk, account_id = client.email_security.investigate.bulk, sandbox.account_id
     start = datetime.fromisoformat(alert["Timestamp"]) - timedelta(hours=1)
     job = bulk.create(
@@ -100,7 +102,7 @@ def test_messages_are_searched_moved_and_released(
     assert [message.id for message in actions] == [held.id]
 
 
-def test_a_reading_token_is_refused_by_permission(sandbox: RunningSandbox) -> None:
+def test_a_read_token_is_refused_for_writes(sandbox: RunningSandbox) -> None:
     with (
         Cloudflare(api_token=sandbox.read_token, base_url=sandbox.base_url, max_retries=0) as reading,
         pytest.raises(cloudflare.PermissionDeniedError) as refused,
@@ -111,12 +113,12 @@ def test_a_reading_token_is_refused_by_permission(sandbox: RunningSandbox) -> No
     assert [error.code for error in refused.value.errors] == [10000]
 
 
-def test_the_older_credentials_are_accepted(sandbox: RunningSandbox) -> None:
+def test_the_sdk_can_use_an_api_key_with_its_email(sandbox: RunningSandbox) -> None:
     with Cloudflare(api_email=sandbox.email, api_key=sandbox.email_key, base_url=sandbox.base_url) as older:
         assert list(older.email_security.investigate.bulk.list(account_id=sandbox.account_id)) == []
 
 
-def test_a_create_whose_answer_is_lost_makes_several_jobs_through_the_sdk(
+def test_the_sdk_creates_several_jobs_when_responses_are_lost(
     sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)

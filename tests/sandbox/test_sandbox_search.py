@@ -104,13 +104,15 @@ def account(settings: Callable[..., Settings]) -> Account:
         ({"sender": "", "query": " "}, [3, 1, 0]),
     ],
 )
-def test_a_search_finds_exactly_what_it_says(account: Account, criteria: dict[str, Any], numbers: list[int]) -> None:
+def test_a_search_finds_exactly_the_matching_messages(
+    account: Account, criteria: dict[str, Any], numbers: list[int]
+) -> None:
     found = find(account.tenant, Criteria(**criteria), account.clock.now())
     assert [message.number for message in found] == numbers
 
 
 def scan(tenant: Tenant, criteria: Criteria, now: int) -> list[int]:
-    """The same search by a plain look at every mail, for the criteria of the test below."""
+    """Return the result of the same search by checking every mail."""
     suffix = f".{criteria.domain}"
 
     def matches(mail: Message) -> bool:
@@ -169,7 +171,7 @@ def test_pages_match_a_full_scan_of_all_mails(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("later", [0, 3, 1500])
-def test_a_tenant_of_thousands_is_searched_as_one_of_a_few(settings: Callable[..., Settings], later: int) -> None:
+def test_a_search_in_a_large_tenant_matches_a_full_scan(settings: Callable[..., Settings], later: int) -> None:
     account = open_account(settings(messages=3000)).account
     tenant, now = account.tenant, account.clock.now()
     for place in range(later):
@@ -200,9 +202,9 @@ def test_a_tenant_of_thousands_is_searched_as_one_of_a_few(settings: Callable[..
         ({"metric": "Newsletter"}, lambda mail: "Newsletter" in mail.sender.categories),
         ({"query": "LATE@bad"}, lambda mail: mail.sender.domain == "bad.test"),
     ]
-    for wanted, matches in cases:
-        criteria = Criteria(detections_only=False, **wanted)  # type: ignore[arg-type]
-        assert [mail.number for mail in find(tenant, criteria, now)] == expected(matches), wanted
+    for filters, matches in cases:
+        criteria = Criteria(detections_only=False, **filters)  # type: ignore[arg-type]
+        assert [mail.number for mail in find(tenant, criteria, now)] == expected(matches), filters
 
 
 @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ def test_a_message_is_found_by_its_computed_message_id_in_any_case(at: str) -> N
 
 
 @pytest.mark.parametrize("term", ["20261399000000.x@bad.test", "00000000000000.x@bad.test", "2026.x@bad.test", "@"])
-def test_a_term_that_no_message_id_begins_with_finds_nothing(term: str) -> None:
+def test_an_unknown_message_id_finds_nothing(term: str) -> None:
     tenant = Tenant(seed=1)
     tenant.add(time=0, sender=Sender("nobody"), subject="", recipients=("dana",))
     assert find(tenant, Criteria(query=term, detections_only=False), SECOND) == []
@@ -242,7 +244,7 @@ def test_a_mail_is_not_found_before_it_has_arrived(run: Run, connect: Connect, d
     assert len(client.get("investigate").json()["result"]) == 1
 
 
-def test_the_search_ignores_what_only_jobs_know(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_the_search_ignores_criteria_that_only_jobs_support(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     deliver(sandbox, 2)
     found = connect(sandbox).get("investigate", params={"exact_subject": "No such subject", "submissions": "true"})
@@ -273,9 +275,7 @@ def test_the_window_starts_thirty_days_ago_by_default(run: Run, connect: Connect
         ({"search_id": "made-up"}, "/search_id"),
     ],
 )
-def test_a_search_that_makes_no_sense_is_refused(
-    run: Run, connect: Connect, params: dict[str, str], pointer: str
-) -> None:
+def test_an_invalid_search_is_refused(run: Run, connect: Connect, params: dict[str, str], pointer: str) -> None:
     answer = connect(run()).get("investigate", params=params)
     assert answer.status_code == 400
     (error,) = answer.json()["errors"]
@@ -283,9 +283,7 @@ def test_a_search_that_makes_no_sense_is_refused(
     assert error["source"]["pointer"] == pointer
 
 
-def test_cursors_lead_through_all_pages_even_when_mail_arrives_meanwhile(
-    run: Run, connect: Connect, deliver: Deliver
-) -> None:
+def test_cursors_cover_all_pages_while_mail_arrives(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     client = connect(sandbox)
     ids = deliver(sandbox, 45)
@@ -318,12 +316,12 @@ def test_page_numbers_are_accepted_after_their_end_of_life(run: Run, connect: Co
     deliver(sandbox, 3)
 
     def sizes() -> list[int]:
-        asked = [{"per_page": 2, "page": page} for page in (1, 2, 3)]
-        return [len(client.get("investigate", params=query).json()["result"]) for query in asked]
+        queries = [{"per_page": 2, "page": page} for page in (1, 2, 3)]
+        return [len(client.get("investigate", params=query).json()["result"]) for query in queries]
 
     assert sizes() == [2, 1, 0]
     sandbox.state.advance(60)
-    # The official SDK still pages by them.
+    # The official SDK still uses page numbers.
     assert sizes() == [2, 1, 0]
 
 
@@ -343,7 +341,7 @@ def test_a_slow_search_is_polled_at_its_location(run: Run, connect: Connect, del
     assert client.get(location.replace("sender%40", "other%40")).status_code == 400
 
 
-def test_hostile_text_comes_through_unchanged_and_as_plain_ascii(run: Run, connect: Connect, deliver: Deliver) -> None:
+def test_hostile_text_is_returned_unchanged_as_ascii(run: Run, connect: Connect, deliver: Deliver) -> None:
     sandbox = run()
     subject = "\u202e\x1b[2J\r\n<script>{{ 7*7 }}\u0000=HYPERLINK(\U0001f4b8"
     deliver(sandbox, 1, subject=subject)

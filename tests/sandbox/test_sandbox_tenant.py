@@ -19,14 +19,14 @@ from sandbox.message_details import message_details
 from sandbox.settings import Settings
 from sandbox.tenant import Tenant
 
-Made = Callable[..., Settings]
+MakeSettings = Callable[..., Settings]
 
 
 def _tenant(settings: Settings) -> Tenant:
     return open_account(settings).account.tenant
 
 
-def test_the_same_seed_gives_the_same_tenant_and_another_seed_another(settings: Made) -> None:
+def test_the_seed_determines_the_tenant(settings: MakeSettings) -> None:
     one, again, other = (
         [message_details(tenant, message, 0) for message in tenant.messages]
         for tenant in (_tenant(settings(messages=300, seed=seed)) for seed in (1, 1, 2))
@@ -35,14 +35,14 @@ def test_the_same_seed_gives_the_same_tenant_and_another_seed_another(settings: 
     assert one != other
 
 
-def test_the_mail_is_of_the_thirty_days_before_the_clocks_start(settings: Made) -> None:
+def test_mail_is_from_the_thirty_days_before_the_start(settings: MakeSettings) -> None:
     now = parse_instant("2026-11-20T16:02:35Z")
     times = [message.time for message in _tenant(settings(messages=2000)).messages]
     assert now - 30 * DAY <= min(times) < now - 28 * DAY
     assert now - 2 * DAY < max(times) < now
 
 
-def test_a_tenant_has_mailboxes_by_the_hundred_and_verdicts_of_most_kinds(settings: Made) -> None:
+def test_a_tenant_has_hundreds_of_mailboxes_and_every_verdict(settings: MakeSettings) -> None:
     tenant = _tenant(settings(messages=20_000))
     boxes = {box for message in tenant.messages for box in message.recipients}
     assert 300 <= len([box for box in boxes if box.endswith("@corp.example")]) <= 2500
@@ -51,20 +51,20 @@ def test_a_tenant_has_mailboxes_by_the_hundred_and_verdicts_of_most_kinds(settin
     assert 0.15 < sum(verdict != CLEAN for verdict in verdicts) / len(verdicts) < 0.35
 
 
-def test_hostile_subjects_are_among_the_mail(settings: Made) -> None:
+def test_the_mail_includes_hostile_subjects(settings: MakeSettings) -> None:
     subjects = "\n".join({message.subject for message in _tenant(settings(messages=20_000)).messages})
     for sample in ("{{ 7*7 }}", "<script>", "=HYPERLINK(", "\u202e", "\x1b[2J", "\r\nBcc:", "\u0000", "../../"):
         assert sample in subjects
     assert max(len(subject) for subject in subjects.split("\n")) > 2000
 
 
-def test_wrongly_held_statements_are_there_to_be_released(settings: Made) -> None:
+def test_the_mail_includes_wrongly_quarantined_messages(settings: MakeSettings) -> None:
     held = _tenant(settings(messages=2000)).from_sender(HELD_SENDER)
     assert len(held) >= 5
     assert all(message.status == QUARANTINED and message.disposition != CLEAN for message in held)
 
 
-def test_an_alert_plants_its_campaign_around_its_own_message(settings: Made, alert: dict[str, Any]) -> None:
+def test_an_alert_plants_its_campaign_around_its_own_message(settings: MakeSettings, alert: dict[str, Any]) -> None:
     tenant = _tenant(settings(alert=alert, at=None))
     campaign = tenant.from_sender(alert["From"])
     assert len(campaign) == 420
@@ -82,12 +82,12 @@ def test_an_alert_plants_its_campaign_around_its_own_message(settings: Made, ale
     assert 1 < sum(len(message.recipients) > 1 for message in campaign) < 60
 
 
-def test_the_clock_starts_half_an_hour_after_the_alert(settings: Made, alert: dict[str, Any]) -> None:
+def test_the_clock_starts_half_an_hour_after_the_alert(settings: MakeSettings, alert: dict[str, Any]) -> None:
     account = open_account(settings(alert=alert, at=None)).account
     assert account.truth()["now"] == "2026-11-20T16:02:35.000000Z"
 
 
-def test_an_alert_of_another_company_finds_that_companys_mailboxes(settings: Made, alert: dict[str, Any]) -> None:
+def test_an_alert_of_another_company_uses_its_mailboxes(settings: MakeSettings, alert: dict[str, Any]) -> None:
     alert["SMTPEnvelopeTo"] = ["kim@another.example"]
     tenant = _tenant(settings(alert=alert, messages=100))
     assert all(box.endswith("@another.example") for m in tenant.from_sender(alert["From"]) for box in m.recipients)
@@ -110,7 +110,7 @@ def test_an_alerts_time_may_be_text_or_a_number_of_any_unit(alert: dict[str, Any
         ("MessageID", ""),
     ],
 )
-def test_a_broken_alert_is_refused_by_the_name_of_its_field(alert: dict[str, Any], field: str, value: object) -> None:
+def test_the_refusal_of_an_invalid_alert_names_the_field(alert: dict[str, Any], field: str, value: object) -> None:
     alert[field] = value
     with pytest.raises(BadAlertError, match=field):
         alert_from(alert)
@@ -118,12 +118,12 @@ def test_a_broken_alert_is_refused_by_the_name_of_its_field(alert: dict[str, Any
 
 @examples(deadline=None, derandomize=True, database=None)
 @given(number=st.integers(0, 10**12), seed=st.integers())
-def test_a_postfix_id_leads_back_to_its_message(number: int, seed: int) -> None:
+def test_a_postfix_id_maps_back_to_its_message(number: int, seed: int) -> None:
     identifiers = Identifiers(seed)
     assert identifiers.number_of_postfix_id(identifiers.postfix_id(number)) == number
 
 
-def test_every_identifier_of_a_message_finds_it(settings: Made) -> None:
+def test_every_identifier_of_a_message_finds_it(settings: MakeSettings) -> None:
     tenant = _tenant(settings(messages=200))
     for message in tenant.messages:
         assert tenant.by_id(tenant.id_of(message)) is message
@@ -136,11 +136,11 @@ def test_every_identifier_of_a_message_finds_it(settings: Made) -> None:
 @pytest.mark.parametrize(
     "wrong", ["", "x", "4Njp3P0STMz2c02Q-2024-01-05T10:00:00-00000001", "4-2024-01-05T10:00:00-99999999"]
 )
-def test_an_unknown_id_finds_nothing(settings: Made, wrong: str) -> None:
+def test_an_unknown_id_finds_nothing(settings: MakeSettings, wrong: str) -> None:
     assert _tenant(settings(messages=20)).by_id(wrong) is None
 
 
-def test_a_message_costs_so_little_that_200_000_stay_far_below_a_gigabyte(settings: Made) -> None:
+def test_a_message_takes_less_than_2_000_bytes(settings: MakeSettings) -> None:
     tracemalloc.start()
     try:
         tenant = _tenant(settings(messages=5000))
