@@ -31,7 +31,7 @@ from platforms.published.manifest import ROOT
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.test_playbook_commands import PURGE
-from tests.remediation.evidence.test_bundle import made
+from tests.remediation.evidence.test_bundle import make_bundle
 
 ACTIONS = list(catalog.available().values())
 
@@ -271,7 +271,7 @@ def _tool_calls(folder: Path) -> dict[str, list[tuple[list[str], int]]]:
     (folder / "policy.yaml").write_text("policy: 1\nmax_messages: 10\n")
     (folder / "case").mkdir()
     (folder / "case" / "policy.yaml").touch()
-    bundle = str(made(folder / "bundle"))
+    bundle = str(make_bundle(folder / "bundle"))
     return {
         "playbook": [
             (["playbook", "list"], 6),

@@ -14,12 +14,12 @@ from remediation.evidence.manifest import SIGNATURE
 from remediation.guardrails.policy.document import canonical, policy_document, policy_hash
 from remediation.guardrails.policy.policy import Policy
 from tests.platforms.cli.conftest import Cfes
-from tests.remediation.evidence.test_bundle import OTHER_PUBLIC, PUBLIC, made
+from tests.remediation.evidence.test_bundle import OTHER_PUBLIC, PUBLIC, make_bundle
 
 
 @pytest.mark.parametrize("name", ["case", "case.zip"])
 def test_an_unchanged_bundle_is_reported_as_verified(name: str, cfes: Cfes, tmp_path: Path) -> None:
-    bundle = made(tmp_path / name)
+    bundle = make_bundle(tmp_path / name)
     ended = cfes("verify", str(bundle), "--output", "json")
     assert (ended.code, ended.document["verified"], ended.document["files_unchanged"]) == (0, True, True)
     assert ended.document["signature"] == {"state": "absent", "signer": None, "key": None}
@@ -31,7 +31,7 @@ def test_an_unchanged_bundle_is_reported_as_verified(name: str, cfes: Cfes, tmp_
 
 
 def test_each_file_that_is_not_as_it_was_is_named(cfes: Cfes, tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case")
+    bundle = make_bundle(tmp_path / "case")
     (bundle / "rows.ndjson").write_bytes(b"{}\n")
     (bundle / "job.json").unlink()
     (bundle / "\x1b[31mred\u202e.txt").touch()
@@ -53,7 +53,7 @@ def test_each_file_that_is_not_as_it_was_is_named(cfes: Cfes, tmp_path: Path) ->
 
 
 def test_bytes_between_the_files_of_a_zip_are_reported(cfes: Cfes, tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case.zip")
+    bundle = make_bundle(tmp_path / "case.zip")
     bundle.write_bytes(b"#!/bin/sh\n" + bundle.read_bytes())
     ended = cfes("verify", str(bundle), "--output", "table")
     assert (ended.code, ": NOT verified" in ended.out) == (8, True)
@@ -71,7 +71,7 @@ VERDICTS = [
 
 @pytest.mark.parametrize(("state", "changed", "code"), VERDICTS)
 def test_files_and_signature_are_two_verdicts(state: str, changed: bool, code: int, cfes: Cfes, tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case", signed=not state.startswith("absent"))
+    bundle = make_bundle(tmp_path / "case", signed=not state.startswith("absent"))
     key = tmp_path / "key.pem"
     key.write_bytes(OTHER_PUBLIC if state == "other_key" else PUBLIC)
     if state == "broken":
@@ -116,7 +116,7 @@ def test_who_had_to_approve_is_a_verdict_of_its_own(
     approver = {"name": "bob", "public_key": PUBLIC.decode()}
     rules = [{"approvals": 1}] if approvals else []
     policy = Policy.model_validate({"policy": 1, "approvers": [approver], "approval_needed": rules})
-    bundle = with_policy(made(tmp_path / "case"), policy_document(policy, read_at="2026-11-20T16:00:00Z"))
+    bundle = with_policy(make_bundle(tmp_path / "case"), policy_document(policy, read_at="2026-11-20T16:00:00Z"))
     ended = cfes("verify", str(bundle), "--output", "json")
     assert (ended.code, ended.document["verified"], ended.document["files_unchanged"]) == (code, code == 0, True)
     found = ended.document["approvals"]
@@ -132,7 +132,7 @@ def test_who_had_to_approve_is_a_verdict_of_its_own(
 
 @pytest.mark.parametrize("broken", [[], {}, {"format": "cfes-policy/2"}, {"policy": 1}, {"sha256": "x", "policy": {}}])
 def test_an_unreadable_policy_is_reported(broken: Any, cfes: Cfes, tmp_path: Path) -> None:
-    bundle = with_policy(made(tmp_path / "case"), broken)
+    bundle = with_policy(make_bundle(tmp_path / "case"), broken)
     ended = cfes("verify", str(bundle), "--output", "json")
     assert (ended.code, ended.document["approvals"]["state"]) == (8, "invalid")
     assert "contradicts itself" in ended.document["approvals"]["why"]
@@ -142,5 +142,5 @@ def test_a_path_without_a_bundle_is_a_bad_parameter(cfes: Cfes, tmp_path: Path) 
     ended = cfes("verify", str(tmp_path / "none"), "--output", "json")
     assert (ended.code, ended.error["type"]) == (2, "ParameterError")
     assert "is not an evidence bundle: it does not exist" in ended.error["message"]
-    bundle = made(tmp_path / "case")
+    bundle = make_bundle(tmp_path / "case")
     assert cfes("verify", str(bundle), "--public-key", str(tmp_path / "none")).code == 2

@@ -56,7 +56,7 @@ def manifest(files: list[BundledFile], **changed: Any) -> Manifest:
     return Manifest(**{**known, **changed}, files=files)
 
 
-def made(path: Path, *, signed: bool = False, large: bool = False) -> Path:
+def make_bundle(path: Path, *, signed: bool = False, large: bool = False) -> Path:
     signer = Signer(PRIVATE) if signed else None
     with bundle_at(path, now=NOW, kept="Kept.", large=large) as bundle:
         for name, content in FILES.items():
@@ -67,12 +67,12 @@ def made(path: Path, *, signed: bool = False, large: bool = False) -> Path:
 
 @pytest.fixture(params=["case", "case.zip"])
 def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return made(tmp_path / request.param)
+    return make_bundle(tmp_path / request.param)
 
 
 @pytest.fixture(params=["case", "case.zip"])
 def signed(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return made(tmp_path / request.param, signed=True)
+    return make_bundle(tmp_path / request.param, signed=True)
 
 
 def contents(bundle: Path) -> dict[str, bytes]:
@@ -82,8 +82,8 @@ def contents(bundle: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def rewritten(bundle: Path, files: dict[str, bytes]) -> Path:
-    """Return the bundle with other files."""
+def rewrite(bundle: Path, files: dict[str, bytes]) -> Path:
+    """Replace the files of the bundle, and return its path."""
     if bundle.is_dir():
         for path in bundle.iterdir():
             path.unlink()
@@ -96,16 +96,16 @@ def rewritten(bundle: Path, files: dict[str, bytes]) -> Path:
     return bundle
 
 
-def said(found: Verification) -> set[tuple[str, str]]:
+def problem_states(found: Verification) -> set[tuple[str, str]]:
     return {(finding.path, finding.state) for finding in found.problems}
 
 
 def test_a_bundle_contains_its_files(bundle: Path) -> None:
     found = verify(bundle)
-    held = contents(bundle)
-    assert {name: held[name] for name in FILES} == FILES
+    stored = contents(bundle)
+    assert {name: stored[name] for name in FILES} == FILES
     assert (found.verified, found.intact, found.signature, found.problems) == (True, True, "absent", [])
-    assert found.sha256 == hashlib.sha256(held[MANIFEST]).hexdigest()
+    assert found.sha256 == hashlib.sha256(stored[MANIFEST]).hexdigest()
     assert [(file.path, file.bytes) for file in found.manifest.files] == [(n, len(c)) for n, c in FILES.items()]
 
 
@@ -115,7 +115,7 @@ def test_only_its_owner_can_read_a_bundle(bundle: Path) -> None:
 
 
 def test_other_programs_can_read_a_zip_and_check_the_hashes(tmp_path: Path) -> None:
-    path = made(tmp_path / "case.zip")
+    path = make_bundle(tmp_path / "case.zip")
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         archive.extractall(tmp_path / "out")
@@ -136,47 +136,47 @@ def test_a_failed_write_leaves_no_bundle(name: str, tmp_path: Path) -> None:
 
 
 def test_an_evidence_folder_is_never_replaced(tmp_path: Path) -> None:
-    made(tmp_path / "case")
+    make_bundle(tmp_path / "case")
     before = contents(tmp_path / "case")
-    refused = pytest.raises(ParameterError, match="never replaces anything")
-    with refused, bundle_at(tmp_path / "case", now=NOW, kept="Kept.") as bundle:
+    never_replaced = pytest.raises(ParameterError, match="never replaces anything")
+    with never_replaced, bundle_at(tmp_path / "case", now=NOW, kept="Kept.") as bundle:
         bundle.add("other", [b"1"])
     assert contents(tmp_path / "case") == before
     assert [path.name for path in tmp_path.iterdir()] == ["case"]
 
 
-def test_an_empty_folder_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    refused = pytest.raises(ParameterError, match="never replaces anything")
-    with refused, bundle_at(tmp_path / "case", now=NOW, kept="Kept.") as bundle:
+def test_an_empty_folder_made_in_the_meantime_is_not_replaced(tmp_path: Path) -> None:
+    never_replaced = pytest.raises(ParameterError, match="never replaces anything")
+    with never_replaced, bundle_at(tmp_path / "case", now=NOW, kept="Kept.") as bundle:
         bundle.add("other", [b"1"])
         (tmp_path / "case").mkdir()
     assert contents(tmp_path / "case") == {}
 
 
-def changes(held: dict[str, bytes]) -> dict[str, tuple[dict[str, bytes], tuple[str, str]]]:
-    rows = held["rows.ndjson"]
+def changes(stored: dict[str, bytes]) -> dict[str, tuple[dict[str, bytes], tuple[str, str]]]:
+    rows = stored["rows.ndjson"]
     return {
-        "a file is gone": ({n: c for n, c in held.items() if n != "job.json"}, ("job.json", "missing")),
-        "a byte is another": ({**held, "rows.ndjson": b"[" + rows[1:]}, ("rows.ndjson", "changed")),
-        "a row is gone": ({**held, "rows.ndjson": rows[:-19]}, ("rows.ndjson", "changed")),
-        "a row is more": ({**held, "rows.ndjson": rows + rows[:19]}, ("rows.ndjson", "changed")),
-        "an empty file is not": ({**held, "empty.csv": b"x"}, ("empty.csv", "changed")),
-        "a file is more": ({**held, "more.txt": b""}, ("more.txt", "extra")),
-        "a signature nobody made": ({**held, SIGNATURE: b"x" * 64}, (SIGNATURE, "extra")),
+        "a file is gone": ({n: c for n, c in stored.items() if n != "job.json"}, ("job.json", "missing")),
+        "a byte is another": ({**stored, "rows.ndjson": b"[" + rows[1:]}, ("rows.ndjson", "changed")),
+        "a row is gone": ({**stored, "rows.ndjson": rows[:-19]}, ("rows.ndjson", "changed")),
+        "a row is more": ({**stored, "rows.ndjson": rows + rows[:19]}, ("rows.ndjson", "changed")),
+        "an empty file is not": ({**stored, "empty.csv": b"x"}, ("empty.csv", "changed")),
+        "a file is more": ({**stored, "more.txt": b""}, ("more.txt", "extra")),
+        "a signature nobody made": ({**stored, SIGNATURE: b"x" * 64}, (SIGNATURE, "extra")),
     }
 
 
 @pytest.mark.parametrize("change", changes({**FILES, MANIFEST: b""}))
 def test_every_change_is_reported(change: str, bundle: Path) -> None:
     files, expected = changes(contents(bundle))[change]
-    found = verify(rewritten(bundle, files))
-    assert (found.intact, said(found)) == (False, {expected})
+    found = verify(rewrite(bundle, files))
+    assert (found.intact, problem_states(found)) == (False, {expected})
 
 
 def test_all_changes_are_reported_together(bundle: Path) -> None:
     files = contents(bundle)
-    found = verify(rewritten(bundle, {MANIFEST: files[MANIFEST], "rows.ndjson": b"", "a": b"", "b": b""}))
-    assert said(found) == {
+    found = verify(rewrite(bundle, {MANIFEST: files[MANIFEST], "rows.ndjson": b"", "a": b"", "b": b""}))
+    assert problem_states(found) == {
         ("rows.ndjson", "changed"),
         ("export.json", "missing"),
         ("job.json", "missing"),
@@ -186,7 +186,7 @@ def test_all_changes_are_reported_together(bundle: Path) -> None:
     }
 
 
-def flipped(data: bytes, place: int) -> bytes:
+def flip_bit(data: bytes, place: int) -> bytes:
     """Return the data with the bit at `place` flipped; `place` wraps around."""
     changed = bytearray(data)
     changed[place // 8 % len(data)] ^= 1 << place % 8
@@ -195,10 +195,10 @@ def flipped(data: bytes, place: int) -> bytes:
 
 @given(which=st.integers(0, 10), place=st.integers(0, 10**7))
 def test_every_flipped_bit_is_detected(which: int, place: int, tmp_path_factory: pytest.TempPathFactory) -> None:
-    bundle = made(tmp_path_factory.mktemp("flipped") / "case", signed=True)
+    bundle = make_bundle(tmp_path_factory.mktemp("flipped") / "case", signed=True)
     paths = sorted(path for path in bundle.iterdir() if path.stat().st_size)
     path = paths[which % len(paths)]
-    path.write_bytes(flipped(path.read_bytes(), place))
+    path.write_bytes(flip_bit(path.read_bytes(), place))
     try:
         verified = verify(bundle, PUBLIC).verified
     except ParameterError:
@@ -210,10 +210,10 @@ def test_every_flipped_bit_is_detected(which: int, place: int, tmp_path_factory:
 def test_a_damaged_zip_is_reported(
     places: list[int], cut: int | None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    bundle = made(tmp_path_factory.mktemp("damaged") / "case.zip", signed=True)
+    bundle = make_bundle(tmp_path_factory.mktemp("damaged") / "case.zip", signed=True)
     data = bundle.read_bytes()
     for place in places:
-        data = flipped(data, place)
+        data = flip_bit(data, place)
     bundle.write_bytes(data[:cut])
     try:
         found = verify(bundle, PUBLIC)
@@ -237,18 +237,18 @@ def test_a_damaged_zip_is_reported(
 )
 def test_a_bundle_needs_a_manifest(broken: bytes, bundle: Path) -> None:
     with pytest.raises(ParameterError, match="is not an evidence bundle"):
-        verify(rewritten(bundle, {**contents(bundle), MANIFEST: broken}))
+        verify(rewrite(bundle, {**contents(bundle), MANIFEST: broken}))
 
 
 @pytest.mark.parametrize(
     "name", ["../job.json", "/etc/passwd", "a/b", "", ".", "..", "a\n", "A.JSON", "\u202ea", "con:"]
 )
-def test_a_manifest_can_name_no_file_elsewhere(name: str, bundle: Path) -> None:
+def test_a_manifest_that_names_a_file_elsewhere_is_refused(name: str, bundle: Path) -> None:
     files = contents(bundle)
     document = json.loads(files[MANIFEST])
     document["files"][0]["path"] = name
     with pytest.raises(ParameterError, match="files/0/path"):
-        verify(rewritten(bundle, {**files, MANIFEST: json.dumps(document).encode()}))
+        verify(rewrite(bundle, {**files, MANIFEST: json.dumps(document).encode()}))
 
 
 @pytest.mark.parametrize("name", ["rows.ndjson", "export.json", "job.json"])
@@ -258,14 +258,14 @@ def test_a_manifest_without_a_job_is_refused(name: str, bundle: Path) -> None:
     document["files"] = [file for file in document["files"] if file["path"] != name]
     files[MANIFEST] = json.dumps(document).encode()
     with pytest.raises(ParameterError, match=f"is not an evidence bundle: its {MANIFEST} does not list {name}$"):
-        verify(rewritten(bundle, files))
+        verify(rewrite(bundle, files))
 
 
 def test_too_many_files_are_refused_and_not_skipped(bundle: Path) -> None:
     # No file may be skipped silently, whether the manifest lists it or not.
     more = {f"{number}.txt": b"" for number in range(MOST_ENTRIES)}
     with pytest.raises(ParameterError, match="it holds more than 10,000 files"):
-        verify(rewritten(bundle, {**contents(bundle), **more}))
+        verify(rewrite(bundle, {**contents(bundle), **more}))
 
 
 def test_the_names_in_a_bundle_are_listed_once(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,23 +273,23 @@ def test_the_names_in_a_bundle_are_listed_once(bundle: Path, monkeypatch: pytest
     listed: list[str] = []
     scandir, infolist, namelist = os.scandir, zipfile.ZipFile.infolist, zipfile.ZipFile.namelist
 
-    def counted(what: str, really: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def counting(what: str, really: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def call(of: Any) -> Any:
             listed.append(what)
             return really(of)
 
         return call
 
-    monkeypatch.setattr(os, "scandir", counted("names", scandir))
-    monkeypatch.setattr(zipfile.ZipFile, "infolist", counted("entries", infolist))
-    monkeypatch.setattr(zipfile.ZipFile, "namelist", counted("names", namelist))
+    monkeypatch.setattr(os, "scandir", counting("names", scandir))
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", counting("entries", infolist))
+    monkeypatch.setattr(zipfile.ZipFile, "namelist", counting("names", namelist))
     assert verify(bundle).intact
     # The layout of a zip file is checked once more, whatever its number of files.
     assert listed == (["names"] if bundle.is_dir() else ["entries"] * 4)
 
 
 @pytest.mark.parametrize("there", ["nothing", "a text", "an empty folder", "a pipe in a folder", "a pipe", "a device"])
-def test_a_path_without_a_bundle_is_a_bad_parameter(there: str, tmp_path: Path) -> None:
+def test_a_path_without_a_bundle_is_a_parameter_error(there: str, tmp_path: Path) -> None:
     path = tmp_path / "case"
     if there == "a text":
         path.write_text("no zip")
@@ -301,13 +301,13 @@ def test_a_path_without_a_bundle_is_a_bad_parameter(there: str, tmp_path: Path) 
         path.mkdir()
     if there == "a pipe in a folder":
         os.mkfifo(path / MANIFEST)
-    with pytest.raises(ParameterError, match="is not an evidence bundle") as refused:
+    with pytest.raises(ParameterError, match="is not an evidence bundle") as caught:
         verify(path)
-    assert refused.value.document()["error"]["problems"][0]["pointer"] == "/evidence"
+    assert caught.value.document()["error"]["problems"][0]["pointer"] == "/evidence"
 
 
-def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case")
+def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "case")
     (bundle / "job.json").rename(tmp_path / "elsewhere")
     (bundle / "job.json").symlink_to(tmp_path / "elsewhere")
     [finding] = verify(bundle).problems
@@ -316,8 +316,8 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "setuid", "setgid", "sticky", "hard link", "folder"])
-def test_a_file_that_is_not_plain_is_reported(kind: str, tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case")
+def test_a_file_that_is_not_a_regular_file_is_reported(kind: str, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "case")
     path = bundle / "job.json"
     if kind == "hard link":
         os.link(path, tmp_path / "elsewhere")
@@ -337,7 +337,7 @@ def test_a_file_that_is_not_plain_is_reported(kind: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])
 def test_the_manifest_and_its_signature_must_not_be_links(name: str, tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case", signed=True)
+    bundle = make_bundle(tmp_path / "case", signed=True)
     (bundle / name).rename(tmp_path / "elsewhere")
     (bundle / name).symlink_to(tmp_path / "elsewhere")
     if name == MANIFEST:
@@ -347,28 +347,28 @@ def test_the_manifest_and_its_signature_must_not_be_links(name: str, tmp_path: P
         assert verdicts(verify(bundle)) == (True, "broken", False)
 
 
-def test_a_link_to_a_bundle_is_the_bundle(bundle: Path, tmp_path: Path) -> None:
+def test_a_link_to_a_bundle_is_verified_as_the_bundle(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "latest").symlink_to(bundle)
     assert verify(tmp_path / "latest").verified
 
 
-def test_a_folder_in_the_place_of_a_file_is_reported(tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case")
+def test_a_folder_in_place_of_a_file_is_reported(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "case")
     (bundle / "job.json").unlink()
     (bundle / "job.json").mkdir()
-    assert said(verify(bundle)) == {("job.json", "changed")}
+    assert problem_states(verify(bundle)) == {("job.json", "changed")}
 
 
-def test_a_name_that_is_in_a_zip_twice_proves_nothing(tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case.zip")
+def test_a_duplicate_name_in_a_zip_is_reported(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "case.zip")
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(bundle, "a") as archive:
         archive.writestr("job.json", FILES["job.json"])
         archive.writestr(MANIFEST, archive.read(MANIFEST))
-    assert said(verify(bundle)) == {("job.json", "changed"), (MANIFEST, "extra")}
+    assert problem_states(verify(bundle)) == {("job.json", "changed"), (MANIFEST, "extra")}
 
 
-def test_no_more_is_unpacked_than_the_manifest_lists(tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case.zip")
+def test_unpacking_stops_at_the_size_in_the_manifest(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "case.zip")
     files = contents(bundle)
     with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MANIFEST, files[MANIFEST])
@@ -384,7 +384,7 @@ def test_no_more_is_unpacked_than_the_manifest_lists(tmp_path: Path) -> None:
 def test_a_verified_file_is_checked_again_when_it_is_read(bundle: Path) -> None:
     [file] = [file for file in verify(bundle).manifest.files if file.path == "job.json"]
     assert verified_file(bundle, file) == FILES["job.json"]
-    rewritten(bundle, {**contents(bundle), "job.json": b"[]\n"})
+    rewrite(bundle, {**contents(bundle), "job.json": b"[]\n"})
     with pytest.raises(ParameterError, match="was changed"):
         verified_file(bundle, file)
 
@@ -406,12 +406,12 @@ def test_another_key_does_not_change_the_verdict_on_the_files(signed: Path) -> N
 
 
 def test_changed_files_do_not_change_the_verdict_on_the_signature(signed: Path) -> None:
-    found = verify(rewritten(signed, {**contents(signed), "job.json": b"[]\n"}), PUBLIC)
-    assert (verdicts(found), said(found)) == ((False, "valid", False), {("job.json", "changed")})
+    found = verify(rewrite(signed, {**contents(signed), "job.json": b"[]\n"}), PUBLIC)
+    assert (verdicts(found), problem_states(found)) == ((False, "valid", False), {("job.json", "changed")})
 
 
 def test_openssl_verifies_the_signature(tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case", signed=True)
+    bundle = make_bundle(tmp_path / "case", signed=True)
     (tmp_path / "key.pem").write_bytes(PUBLIC)
     command = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(tmp_path / "key.pem")]
     command += ["-in", str(bundle / MANIFEST), "-sigfile", str(bundle / SIGNATURE)]
@@ -447,7 +447,7 @@ def test_a_forged_manifest_is_not_signed_with_the_key(forged: str, signed: Path)
         files[SIGNATURE] = KEY.sign(files[MANIFEST]) + b"\n"
     else:
         files[SIGNATURE] = Ed25519PrivateKey.from_private_bytes(b"8" * 32).sign(files[MANIFEST])
-    rewritten(signed, files)
+    rewrite(signed, files)
     assert verdicts(verify(signed, PUBLIC)) == (True, FORGED[forged], False)
     # Without a key, only a contradiction to evidence.json is visible.
     assert verify(signed).verified is (forged in ("another key's", "another key's, named", "unsigned anew"))
@@ -458,13 +458,13 @@ def test_an_unsigned_bundle_is_not_signed_with_any_key(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "no key", PUBLIC.decode()])
-def test_a_bad_private_key_is_a_settings_error(key: str) -> None:
-    with pytest.raises(ConnectionSettingsError, match="CFES_EVIDENCE_KEY") as refused:
+def test_an_invalid_private_key_is_a_settings_error(key: str) -> None:
+    with pytest.raises(ConnectionSettingsError, match="CFES_EVIDENCE_KEY") as caught:
         Signer(key)
-    assert key not in str(refused.value) or not key
+    assert key not in str(caught.value) or not key
 
 
 @pytest.mark.parametrize("key", [b"", b"no key", PRIVATE.encode(), b"x" * 100_000])
-def test_a_bad_public_key_is_a_bad_parameter(key: bytes, bundle: Path) -> None:
+def test_an_invalid_public_key_is_a_parameter_error(key: bytes, bundle: Path) -> None:
     with pytest.raises(ParameterError, match="not an Ed25519 public key"):
         verify(bundle, key)

@@ -18,17 +18,17 @@ import pytest
 from core.errors import ParameterError
 from remediation.evidence.manifest import MANIFEST, SIGNATURE
 from remediation.evidence.verification import BETWEEN, Verification, verify
-from tests.remediation.evidence.test_bundle import FILES, PUBLIC, contents, made, said
+from tests.remediation.evidence.test_bundle import FILES, PUBLIC, contents, make_bundle, problem_states
 
 EVIL = b"message_id\nforged\n"
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    return made(tmp_path / "case.zip")
+    return make_bundle(tmp_path / "case.zip")
 
 
-def hidden(name: bytes = b"rows.csv") -> bytes:
+def hidden_entry(name: bytes = b"rows.csv") -> bytes:
     """Return a stored entry as a streaming reader sees it."""
     sizes = (zlib.crc32(EVIL), len(EVIL), len(EVIL))
     return struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 0x21, *sizes, len(name), 0) + name + EVIL
@@ -39,14 +39,14 @@ def entries(path: Path) -> list[zipfile.ZipInfo]:
         return archive.infolist()
 
 
-def directory(path: Path) -> int:
+def directory_offset(path: Path) -> int:
     with zipfile.ZipFile(path) as archive:
         return archive.start_dir
 
 
-def with_bytes(path: Path, place: int, more: bytes) -> None:
-    """Return the zip file with more bytes at a place and a corrected directory."""
-    before, at = entries(path), directory(path)
+def insert_bytes(path: Path, place: int, more: bytes) -> None:
+    """Insert bytes into the zip file at a place, and correct its directory."""
+    before, at = entries(path), directory_offset(path)
     data = path.read_bytes()
     central = bytearray(data[at:])
     position = 0
@@ -66,40 +66,40 @@ def problem(found: Verification) -> str:
 
 @pytest.mark.parametrize("where", [0, 1, 3, "the directory"])
 def test_an_entry_outside_the_directory_is_found(where: int | str, bundle: Path) -> None:
-    place = entries(bundle)[where].header_offset if isinstance(where, int) else directory(bundle)
-    with_bytes(bundle, place, hidden())
+    place = entries(bundle)[where].header_offset if isinstance(where, int) else directory_offset(bundle)
+    insert_bytes(bundle, place, hidden_entry())
     assert contents(bundle)[MANIFEST]
-    assert problem(verify(bundle)) == f"{len(hidden())} bytes that belong to no file"
+    assert problem(verify(bundle)) == f"{len(hidden_entry())} bytes that belong to no file"
 
 
 def test_bytes_in_several_places_are_counted_together(bundle: Path) -> None:
-    with_bytes(bundle, directory(bundle), b"x" * 7)
-    with_bytes(bundle, 0, b"x" * 4)
+    insert_bytes(bundle, directory_offset(bundle), b"x" * 7)
+    insert_bytes(bundle, 0, b"x" * 4)
     assert problem(verify(bundle)) == "11 bytes that belong to no file"
 
 
 def test_bytes_before_the_zip_are_found(bundle: Path) -> None:
     # Like a self-extracting archive: the directory's offsets are wrong by that much, and readers correct them.
-    bundle.write_bytes(hidden() + bundle.read_bytes())
+    bundle.write_bytes(hidden_entry() + bundle.read_bytes())
     found = verify(bundle)
     assert not found.intact
-    assert f"{len(hidden())} bytes that belong to no file" in {finding.detail for finding in found.problems}
+    assert f"{len(hidden_entry())} bytes that belong to no file" in {finding.detail for finding in found.problems}
 
 
 def test_an_archive_comment_is_found(bundle: Path) -> None:
     with zipfile.ZipFile(bundle, "a") as archive:
-        archive.comment = hidden()
-    assert problem(verify(bundle)) == f"{len(hidden())} bytes after the zip file's end"
+        archive.comment = hidden_entry()
+    assert problem(verify(bundle)) == f"{len(hidden_entry())} bytes after the zip file's end"
 
 
 def test_bytes_after_the_end_are_found(bundle: Path) -> None:
     with bundle.open("ab") as file:
-        file.write(hidden())
-    assert problem(verify(bundle)) == f"{len(hidden())} bytes after the zip file's end"
+        file.write(hidden_entry())
+    assert problem(verify(bundle)) == f"{len(hidden_entry())} bytes after the zip file's end"
 
 
 @pytest.mark.parametrize(("field", "value"), [(8, 1), (10, 99), (16, 1)])
-def test_an_end_that_leads_other_readers_to_another_directory_is_found(field: int, value: int, bundle: Path) -> None:
+def test_an_end_record_that_other_readers_read_differently_is_found(field: int, value: int, bundle: Path) -> None:
     data = bytearray(bundle.read_bytes())
     # The number of entries on this disk and in total, and the start of the directory.
     struct.pack_into("<L" if field == 16 else "<H", data, len(data) - 22 + field, value)
@@ -122,9 +122,9 @@ def test_bytes_after_the_deflated_data_are_found(bundle: Path) -> None:
         for name, content in files.items():
             archive.writestr(name, content)
     [about] = [about for about in entries(bundle) if about.filename == "job.json"]
-    with_bytes(bundle, about.header_offset + 30 + len("job.json") + about.compress_size, hidden())
+    insert_bytes(bundle, about.header_offset + 30 + len("job.json") + about.compress_size, hidden_entry())
     data = bytearray(bundle.read_bytes())
-    longer = struct.pack("<L", about.compress_size + len(hidden()))
+    longer = struct.pack("<L", about.compress_size + len(hidden_entry()))
     data[about.header_offset + 18 : about.header_offset + 22] = longer
     central = data.rindex(b"job.json") - 46
     data[central + 20 : central + 24] = longer
@@ -132,7 +132,7 @@ def test_bytes_after_the_deflated_data_are_found(bundle: Path) -> None:
     assert contents(bundle) == files
     [finding] = verify(bundle).problems
     assert (finding.path, finding.state) == ("job.json", "changed")
-    assert f"{len(hidden())} bytes follow its end" in finding.detail
+    assert f"{len(hidden_entry())} bytes follow its end" in finding.detail
 
 
 @pytest.mark.parametrize(("field", "value"), [(6, 0), (8, 0), (14, 1), (18, 1), (22, 1)])
@@ -142,7 +142,7 @@ def test_a_differing_local_header_is_found(field: int, value: int, bundle: Path)
     # Flags, method, CRC-32, and both sizes.
     struct.pack_into("<H" if field < 14 else "<L", data, about.header_offset + field, value)
     bundle.write_bytes(data)
-    assert said(verify(bundle)) == {("job.json", "changed"), (BETWEEN, "extra")}
+    assert problem_states(verify(bundle)) == {("job.json", "changed"), (BETWEEN, "extra")}
 
 
 def test_a_differing_data_descriptor_is_found(bundle: Path) -> None:
@@ -163,10 +163,10 @@ def test_two_names_for_the_same_bytes_are_found(bundle: Path) -> None:
     bundle.write_bytes(data)
     found = verify(bundle)
     assert not found.intact
-    assert ("empty.csv", "changed") in said(found)
+    assert ("empty.csv", "changed") in problem_states(found)
 
 
-def test_a_name_that_only_some_programs_use_is_found(bundle: Path) -> None:
+def test_a_second_name_in_an_extra_field_is_found(bundle: Path) -> None:
     files = contents(bundle)
     with zipfile.ZipFile(bundle, "w") as archive:
         for name, content in files.items():
@@ -175,11 +175,11 @@ def test_a_name_that_only_some_programs_use_is_found(bundle: Path) -> None:
                 other = struct.pack("<BL", 1, zlib.crc32(b"job.json")) + b"export.json"
                 about.extra = struct.pack("<2H", 0x7075, len(other)) + other
             archive.writestr(about, content)
-    assert ("job.json", "changed") in said(verify(bundle))
+    assert ("job.json", "changed") in problem_states(verify(bundle))
 
 
-def repacked(path: Path, change: Callable[[zipfile.ZipInfo], None], name: str = "job.json") -> None:
-    """Return the files with one entry changed before it is written."""
+def repack(path: Path, change: Callable[[zipfile.ZipInfo], None], name: str = "job.json") -> None:
+    """Pack the files again, with one entry changed."""
     files = contents(path)
     with zipfile.ZipFile(path, "w") as archive:
         for entry, content in files.items():
@@ -200,13 +200,11 @@ DOS = {"directory": 0x10, "label": 0x08, "device": 0x40, "reparse point": 0x400,
 
 @pytest.mark.parametrize("system", [0, 3, 11])
 @pytest.mark.parametrize("word", MODES)
-def test_an_entry_that_some_program_does_not_unpack_as_a_regular_file_is_found(
-    word: str, system: int, bundle: Path
-) -> None:
+def test_an_entry_that_is_not_a_regular_file_for_every_program_is_found(word: str, system: int, bundle: Path) -> None:
     def change(about: zipfile.ZipInfo) -> None:
         about.create_system, about.external_attr = system, (MODES[word] | 0o644) << 16
 
-    repacked(bundle, change)
+    repack(bundle, change)
     [finding] = verify(bundle).problems
     assert (finding.path, finding.state) == ("job.json", "changed")
     assert word in finding.detail
@@ -214,14 +212,14 @@ def test_an_entry_that_some_program_does_not_unpack_as_a_regular_file_is_found(
 
 @pytest.mark.parametrize("attributes", [mode << 16 for mode in SPECIAL.values()])
 def test_an_entry_with_a_special_mode_is_found(attributes: int, bundle: Path) -> None:
-    repacked(bundle, lambda about: setattr(about, "external_attr", attributes))
+    repack(bundle, lambda about: setattr(about, "external_attr", attributes))
     [finding] = verify(bundle).problems
     assert finding.detail == "it can't be read: it is flagged as setuid, setgid or sticky"
 
 
 @pytest.mark.parametrize("word", DOS)
 def test_an_entry_with_special_dos_attributes_is_found(word: str, bundle: Path) -> None:
-    repacked(bundle, lambda about: setattr(about, "external_attr", DOS[word] | 0x20))
+    repack(bundle, lambda about: setattr(about, "external_attr", DOS[word] | 0x20))
     [finding] = verify(bundle).problems
     assert (finding.path, finding.state) == ("job.json", "changed")
     assert word in finding.detail
@@ -229,8 +227,8 @@ def test_an_entry_with_special_dos_attributes_is_found(word: str, bundle: Path) 
 
 @pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])
 def test_the_manifest_and_its_signature_must_be_regular_files(name: str, tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case.zip", signed=True)
-    repacked(bundle, lambda about: setattr(about, "external_attr", (stat.S_IFLNK | 0o777) << 16), name)
+    bundle = make_bundle(tmp_path / "case.zip", signed=True)
+    repack(bundle, lambda about: setattr(about, "external_attr", (stat.S_IFLNK | 0o777) << 16), name)
     for key in (None, PUBLIC):
         found = verify_or_refuse(bundle, key)
         assert found is None or not found.verified
@@ -251,7 +249,7 @@ EXTRA = {
 
 @pytest.mark.parametrize("extra", EXTRA)
 def test_an_ambiguous_extra_field_is_found(extra: str, bundle: Path) -> None:
-    repacked(bundle, lambda about: setattr(about, "extra", EXTRA[extra]))
+    repack(bundle, lambda about: setattr(about, "extra", EXTRA[extra]))
     found = verify_or_refuse(bundle)
     assert found is None or not found.intact
 
@@ -262,7 +260,7 @@ def test_an_ambiguous_extra_field_is_found(extra: str, bundle: Path) -> None:
     [(5, 2), (6, 99), (7, 9), (8, 1), (8, 0x20), (9, 0x20), (10, 12), (12, 1), (14, 1), (28, 7), (30, 4), (32, 3),
      (34, 1), (36, 2), (42, 1)],
 )  # fmt: skip
-def test_a_record_in_the_directory_that_no_bundle_has_is_found(field: int, value: int, bundle: Path) -> None:
+def test_an_unexpected_directory_record_is_found(field: int, value: int, bundle: Path) -> None:
     data = bytearray(bundle.read_bytes())
     data[data.rindex(b"job.json") - 46 + field] = value
     bundle.write_bytes(data)
@@ -271,7 +269,7 @@ def test_a_record_in_the_directory_that_no_bundle_has_is_found(field: int, value
 
 
 @pytest.mark.parametrize("place", [6, 10, 12])
-def test_flags_and_times_of_the_local_header_are_those_of_the_directory(place: int, bundle: Path) -> None:
+def test_differing_flags_or_times_of_the_local_header_are_found(place: int, bundle: Path) -> None:
     [about] = [about for about in entries(bundle) if about.filename == "job.json"]
     data = bytearray(bundle.read_bytes())
     data[about.header_offset + place] ^= 2
@@ -301,13 +299,13 @@ def test_an_entry_under_another_name_is_reported(name: str, bundle: Path) -> Non
 @pytest.mark.skipif(shutil.which("unzip") is None, reason="there is no unzip here")
 @pytest.mark.parametrize("large", [False, True])
 def test_other_programs_unpack_the_verified_files(large: bool, tmp_path: Path) -> None:
-    bundle = made(tmp_path / "case.zip", large=large)
+    bundle = make_bundle(tmp_path / "case.zip", large=large)
     subprocess.run(["unzip", "-q", str(bundle), "-d", str(tmp_path / "out")], check=True)  # noqa: S607
     assert contents(tmp_path / "out") == contents(bundle)
     assert all(path.stat().st_mode == stat.S_IFREG | 0o600 for path in (tmp_path / "out").iterdir())
 
 
-def test_a_bundle_is_read_from_its_beginning_without_sizes_of_8_bytes(bundle: Path) -> None:
+def test_a_bundle_has_no_8_byte_sizes_for_streaming_readers(bundle: Path) -> None:
     # Streaming readers stop at a descriptor with sizes of 8 bytes if the file does not need them.
     data = bundle.read_bytes()
     for about in entries(bundle):
@@ -323,14 +321,14 @@ class Unseekable:
         self.write, self.flush = file.write, file.flush
 
 
-def streamed(path: Path, files: dict[str, bytes], **how: Any) -> None:
+def write_to_stream(path: Path, files: dict[str, bytes], **how: Any) -> None:
     with path.open("wb") as file, zipfile.ZipFile(cast("IO[bytes]", Unseekable(file)), "w", **how) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
 
 
-def bare_descriptors(path: Path, files: dict[str, bytes], signature: bytes) -> None:
-    """Return a zip file with descriptors of 12 or 16 bytes and local headers without sizes."""
+def write_bare_descriptors(path: Path, files: dict[str, bytes], signature: bytes) -> None:
+    """Write a zip file with descriptors of 12 or 16 bytes and local headers without sizes."""
     body, central = b"", b""
     for name, content in files.items():
         packer = zlib.compressobj(wbits=-15)
@@ -347,10 +345,10 @@ def bare_descriptors(path: Path, files: dict[str, bytes], signature: bytes) -> N
 
 
 PACKERS: dict[str, Callable[[Path, dict[str, bytes]], None]] = {
-    "stored, to a stream": streamed,
-    "deflated, to a stream": lambda path, files: streamed(path, files, compression=zipfile.ZIP_DEFLATED),
-    "descriptors with a signature": lambda path, files: bare_descriptors(path, files, b"PK\7\10"),
-    "descriptors without one": lambda path, files: bare_descriptors(path, files, b""),
+    "stored, to a stream": write_to_stream,
+    "deflated, to a stream": lambda path, files: write_to_stream(path, files, compression=zipfile.ZIP_DEFLATED),
+    "descriptors with a signature": lambda path, files: write_bare_descriptors(path, files, b"PK\7\10"),
+    "descriptors without one": lambda path, files: write_bare_descriptors(path, files, b""),
 }
 
 
@@ -358,20 +356,20 @@ PACKERS: dict[str, Callable[[Path, dict[str, bytes]], None]] = {
 def test_a_repacked_bundle_is_intact(packer: str, bundle: Path) -> None:
     PACKERS[packer](bundle, contents(bundle))
     assert {name: contents(bundle)[name] for name in FILES} == FILES
-    assert (said(verify(bundle)), verify(bundle).intact) == (set(), True)
+    assert (problem_states(verify(bundle)), verify(bundle).intact) == (set(), True)
 
 
 @pytest.mark.skipif(shutil.which("zip") is None, reason="there is no zip here")
 @pytest.mark.parametrize("command", ["zip -qr {} .", "zip -qr0 {} .", "zip -qr - . | cat >{}", "zip -qr -fz {} ."])
 def test_a_bundle_repacked_by_a_common_program_is_intact(command: str, tmp_path: Path) -> None:
-    folder = made(tmp_path / "case")
+    folder = make_bundle(tmp_path / "case")
     bundle = tmp_path / "anew.zip"
     subprocess.run(["sh", "-c", command.format(bundle)], cwd=folder, check=True)  # noqa: S607
-    assert (said(verify(bundle)), verify(bundle).intact) == (set(), True)
+    assert (problem_states(verify(bundle)), verify(bundle).intact) == (set(), True)
 
 
 def test_a_directory_in_another_order_is_intact(bundle: Path) -> None:
-    at = directory(bundle)
+    at = directory_offset(bundle)
     data = bundle.read_bytes()
     records, position = [], at
     for _ in entries(bundle):
@@ -391,7 +389,7 @@ def test_the_end_of_a_large_zip_is_intact(bundle: Path, monkeypatch: pytest.Monk
             archive.writestr(name, content)
     monkeypatch.undo()
     assert b"PK\6\7" in bundle.read_bytes()
-    assert (said(verify(bundle)), verify(bundle).intact) == (set(), True)
+    assert (problem_states(verify(bundle)), verify(bundle).intact) == (set(), True)
     data = bytearray(bundle.read_bytes())
     data[len(data) - 22 - 20 + 8] ^= 1
     bundle.write_bytes(data)

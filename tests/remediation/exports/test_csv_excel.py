@@ -1,4 +1,4 @@
-"""CSV as other programs read it: every value of a row comes back, from the plain dialect and from the spreadsheet's."""
+"""Other programs read every value of a row back from both CSV dialects, the plain one and the one for spreadsheets."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tests.remediation.exports.test_row_formats import any_text, cells, spreadsh
 from tests.remediation.reports.sample_job import HOSTILE, json_text, row
 from tests.skips import NOT_IN_CI
 
-# What spreadsheets of one language or another read as a number, date, time, amount, fraction, boolean or error.
-READ_OTHERWISE = (
+# Texts that a spreadsheet in some language converts to a number, date, time, amount, fraction, boolean or error.
+CONVERTED_TEXTS = (
     *(
         "317078247e1198",
         "1E5",
@@ -63,14 +63,14 @@ READ_OTHERWISE = (
     *("2026年11月20日", "１２３", "٣٤", "TRUE", "false", "WAHR", "Falsch", "VRAI", "0x1F", "12e3", "00:11:22:33:44:55"),
     *("#N/A", "#DIV/0!", "#NAME?", "192.0.2.1", " 123", " TRUE ", "YANLIŞ"),
 )
-# What stays text everywhere without a mark.
-LEFT_ALONE = (
+# Texts that stay text in every spreadsheet without a mark.
+UNCHANGED_TEXTS = (
     *("COMPLETED", "softfail", "dana@corp.example", "<20261120@mail.example>", "3fa85f64-5717-4562-b3fc-2c963f66afa6"),
     *("00000000-0000-4000-8000-000000000003", "Overdue invoice 4711 for Dana", "May", "x" * 50, "Größe 請求書 🧾"),
 )
 VALUES: tuple[Any, ...] = (
-    *READ_OTHERWISE,
-    *LEFT_ALONE,
+    *CONVERTED_TEXTS,
+    *UNCHANGED_TEXTS,
     *(
         "=1+1",
         "+1",
@@ -97,14 +97,14 @@ ROWS = [row(1), *({"message_id": f"row-{number}", "postfix_id": value} for numbe
 relaxed = settings(deadline=None, max_examples=100)
 
 
-def table_of(rows: list[dict[str, Any]], write: Callable[..., object] = write_excel_csv) -> bytes:
+def csv_bytes(rows: list[dict[str, Any]], write: Callable[..., object] = write_excel_csv) -> bytes:
     out = io.BytesIO()
     write([lines_of([json_text(one)]) for one in rows], out.write)
     return out.getvalue()
 
 
-def _documented() -> Callable[[str], str]:
-    """The function that docs/reference/exports.md gives to programs."""
+def _documented_function() -> Callable[[str], str]:
+    """Return the function that docs/reference/exports.md gives for programs."""
     [code] = re.findall(
         r"^```python[^\n]*\n(.*?)^```",
         (ROOT / "docs" / "reference" / "exports.md").read_text(),
@@ -116,10 +116,10 @@ def _documented() -> Callable[[str], str]:
     return found
 
 
-value_of = _documented()
+value_of = _documented_function()
 
 
-def own_values(one: dict[str, Any]) -> list[str]:
+def expected_values(one: dict[str, Any]) -> list[str]:
     return [show_code_points(cell(value, safe=str)) for value in values_of(one)]
 
 
@@ -145,12 +145,12 @@ def test_programs_read_each_value_of_a_row(
     write: Callable[..., object], undo: Callable[[str], str], read: Callable[[Path], list[list[str]]], tmp_path: Path
 ) -> None:
     path = tmp_path / "rows.csv"
-    path.write_bytes(table_of(ROWS, write))
+    path.write_bytes(csv_bytes(ROWS, write))
     header, *found = read(path)
     assert header == [column.name for column in COLUMNS]
-    expected = [own_values(one) for one in ROWS]
+    expected = [expected_values(one) for one in ROWS]
     if write is write_csv:
-        # Its quote before a formula can't be told from one of the value's own.
+        # A quote before a formula can't be distinguished from a quote in the value.
         expected = [cells(one) for one in ROWS]
     assert [[undo(text) for text in line] for line in found] == expected
 
@@ -160,7 +160,7 @@ SOFFICE = shutil.which("soffice")
 
 @pytest.mark.skipif(SOFFICE is None, reason=f"{NOT_IN_CI}libreoffice-calc-nogui takes 276 MB, and is not installed")
 @pytest.mark.parametrize("language", [1033, 1031, 1041], ids=["en-US", "de-DE", "ja-JP"])
-def test_libreoffice_keeps_each_text_though_it_looks_for_numbers(language: int, tmp_path: Path) -> None:
+def test_libreoffice_keeps_each_text_although_it_detects_numbers(language: int, tmp_path: Path) -> None:
     def through_libreoffice(table: bytes) -> list[list[str]]:
         (tmp_path / "rows.csv").write_bytes(table)
         comma, quote, utf_8 = 44, 34, 76
@@ -183,29 +183,29 @@ def test_libreoffice_keeps_each_text_though_it_looks_for_numbers(language: int, 
         )
         return list(csv.reader(io.StringIO((tmp_path / "seen" / "rows.csv").read_text("utf-8-sig"), newline="")))
 
-    header, *found = through_libreoffice(table_of(ROWS))
+    header, *found = through_libreoffice(csv_bytes(ROWS))
     assert header == [column.name for column in COLUMNS]
     for one, line in zip(ROWS, found, strict=True):
         seen = [value_of(text) for text in line]
-        # Only a boolean is one, and shown as such.
+        # Only a boolean is shown as a boolean.
         assert [
             text.lower() if text in ("TRUE", "FALSE") and one["postfix_id"] not in ("TRUE", "FALSE") else text
             for text in seen
-        ] == own_values(one)
-    assert "317078247e1198" not in {line[7] for line in through_libreoffice(table_of(ROWS, write_csv))}
+        ] == expected_values(one)
+    assert "317078247e1198" not in {line[7] for line in through_libreoffice(csv_bytes(ROWS, write_csv))}
 
 
 def test_the_file_begins_with_a_byte_order_mark() -> None:
-    assert table_of([]).startswith(codecs.BOM_UTF8 + b'"message_id","status",')
+    assert csv_bytes([]).startswith(codecs.BOM_UTF8 + b'"message_id","status",')
 
 
-@pytest.mark.parametrize("text", READ_OTHERWISE)
-def test_what_a_spreadsheet_would_read_otherwise_is_marked(text: str) -> None:
+@pytest.mark.parametrize("text", CONVERTED_TEXTS)
+def test_text_that_a_spreadsheet_would_convert_is_marked(text: str) -> None:
     assert excel_cell(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("text", LEFT_ALONE)
-def test_what_stays_text_is_left_alone(text: str) -> None:
+@pytest.mark.parametrize("text", UNCHANGED_TEXTS)
+def test_text_that_stays_text_is_unchanged(text: str) -> None:
     assert excel_cell(text) == text
 
 
@@ -226,20 +226,20 @@ def test_what_stays_text_is_left_alone(text: str) -> None:
         (["'a", "x"], "''a; x"),
     ],
 )
-def test_a_value_becomes_this_cell_of_a_spreadsheet(value: object, expected: str) -> None:
+def test_a_value_gives_the_expected_spreadsheet_cell(value: object, expected: str) -> None:
     assert excel_cell(value) == expected
 
 
 @relaxed
 @given(st.text(st.sampled_from("0123456789٣１eE.,/:-+()%$€¥ '\u00a0TZAPM日"), min_size=1, max_size=30))
-def test_whatever_is_made_of_digits_and_signs_is_marked(text: str) -> None:
+def test_text_of_digits_and_signs_is_marked(text: str) -> None:
     if any(character.isdigit() for character in text) and text.count("-") <= 3:
         assert excel_cell(text).startswith("'")
 
 
 @relaxed
 @given(spreadsheet_text | any_text)
-def test_the_documented_rule_gives_each_text_back_and_no_cell_is_a_formula(text: str) -> None:
+def test_the_documented_rule_restores_each_text_and_no_cell_is_a_formula(text: str) -> None:
     # Control characters are shown as code points in both dialects.
     text = show_code_points(text)
     found = excel_cell(text)
@@ -248,7 +248,7 @@ def test_the_documented_rule_gives_each_text_back_and_no_cell_is_a_formula(text:
         assert start.lstrip(' "\u00a0')[:1] not in set(FORMULA_STARTS)
 
 
-def test_a_cell_that_excel_would_cut_is_whole_and_named() -> None:
+def test_a_cell_too_long_for_excel_is_complete_and_named() -> None:
     long = [{"subject": "x" * MOST_CHARACTERS}, {"subject": "🧾" * 16_384}, {"subject": "x" * 40_000}]
     out = io.BytesIO()
     [warning] = write_excel_csv([json_text({"message": message}) for message in long], out.write)
@@ -260,7 +260,7 @@ def test_a_cell_that_excel_would_cut_is_whole_and_named() -> None:
     assert [line["subject"] for line in found] == [message["subject"] for message in long]
 
 
-def test_of_many_long_cells_the_first_are_named() -> None:
+def test_the_first_of_many_long_cells_are_named() -> None:
     line = json_text({"postfix_id": "x" * 40_000})
     [warning] = write_excel_csv([line] * 1200, lambda _: None)
     assert warning.startswith("1,200 cells are longer")
@@ -268,7 +268,7 @@ def test_of_many_long_cells_the_first_are_named() -> None:
     assert "postfix_id in row 11 (40,000) and 1,190 more. The file" in warning
 
 
-def test_more_rows_than_a_sheet_has_are_a_warning() -> None:
+def test_more_rows_than_a_sheet_holds_give_a_warning() -> None:
     assert write_excel_csv([b"{}"] * 4, lambda _: None, most_rows=5) == []
     [warning] = write_excel_csv([b"{}"] * 5, lambda _: None, most_rows=5)
     assert warning.startswith("the file has 6 rows with its header, and Excel opens 5 of them.")

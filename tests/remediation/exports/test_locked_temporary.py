@@ -1,4 +1,4 @@
-"""What a killed process leaves is cleared by the next one; what lives, or is a stranger's, is left alone."""
+"""The next run removes the leftovers of a killed process, but no file of a running process or another program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from remediation.exports.files.whole_file import whole_file
 
 ROOT = Path(__file__).parents[3]
 
-# Each stops where it would be killed, with its temporary name in place.
+# Each program pauses where the test kills it, while its temporary file exists.
 FILE = """
 from remediation.exports.files.whole_file import whole_file
 with whole_file(Path("report.html")) as file:
@@ -37,8 +37,8 @@ with spool_directory() as spool:
     (spool / "file.partial").write_bytes(b"rows")
     stop()
 """
-# Between the file's two names, where nothing may be replaced.
-NAMED = """
+# This one pauses while the file has two names, because nothing may be replaced.
+LINKED_FILE = """
 import os
 from remediation.exports.files.whole_file import whole_file
 link = os.link
@@ -50,18 +50,18 @@ with whole_file(Path("report.html"), replace=False) as file:
     file.write(b"whole")
 """
 
-Begin = Callable[[str], "subprocess.Popen[str]"]
+StartProcess = Callable[[str], "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
-    """Start a process in the test's directory, and wait until it has stopped at its place."""
+def start_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StartProcess]:
+    """Return a function that starts a process in the test's directory and waits until it pauses."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     started: list[subprocess.Popen[str]] = []
 
-    def begin(code: str) -> subprocess.Popen[str]:
+    def start_process(code: str) -> subprocess.Popen[str]:
         stop = "from pathlib import Path\ndef stop():\n    print('here', flush=True)\n    input()\n"
         process = subprocess.Popen(
             [sys.executable, "-c", stop + code],
@@ -75,7 +75,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
         assert process.stdout.readline() == "here\n"
         return process
 
-    yield begin
+    yield start_process
     for process in started:
         process.kill()
         process.communicate()
@@ -94,77 +94,77 @@ def next_run(code: str) -> None:
             file.write(b"next")
 
 
-def names(at: Path) -> set[str]:
+def other_names(at: Path) -> set[str]:
     return {path.name for path in at.iterdir()} - {"report.html"}
 
 
-@pytest.mark.parametrize("code", [FILE, FOLDER, SPOOL, NAMED], ids=["file", "folder", "spool", "named"])
-def test_what_a_killed_process_leaves_is_cleared_by_the_next(code: str, begin: Begin, tmp_path: Path) -> None:
-    process = begin(code)
-    assert len(names(tmp_path)) == 1
-    # It lives: nobody touches what is its own.
+@pytest.mark.parametrize("code", [FILE, FOLDER, SPOOL, LINKED_FILE], ids=["file", "folder", "spool", "named"])
+def test_the_next_run_removes_leftovers_of_a_killed_process(
+    code: str, start_process: StartProcess, tmp_path: Path
+) -> None:
+    process = start_process(code)
+    assert len(other_names(tmp_path)) == 1
+    # The process is still running, so its files are kept.
     next_run(code)
-    assert len(names(tmp_path)) == 1
+    assert len(other_names(tmp_path)) == 1
     process.kill()
     process.communicate()
     next_run(code)
-    assert names(tmp_path) == set()
+    assert other_names(tmp_path) == set()
 
 
-def test_a_file_with_two_names_keeps_the_one_that_counts(begin: Begin, tmp_path: Path) -> None:
-    process = begin(NAMED)
+def test_a_file_with_two_names_keeps_its_final_name(start_process: StartProcess, tmp_path: Path) -> None:
+    process = start_process(LINKED_FILE)
     process.kill()
     process.communicate()
     with whole_file(tmp_path / "report.html") as file:
-        assert names(tmp_path) == {path.name for path in tmp_path.glob(".cfes-*")}
+        assert other_names(tmp_path) == {path.name for path in tmp_path.glob(".cfes-*")}
         assert (tmp_path / "report.html").read_bytes() == b"whole"
         file.write(b"next")
 
 
-def test_a_living_process_finishes_beside_the_next_one(begin: Begin, tmp_path: Path) -> None:
-    process = begin(FILE)
+def test_a_running_process_finishes_despite_the_next_run(start_process: StartProcess, tmp_path: Path) -> None:
+    process = start_process(FILE)
     next_run(FILE)
     assert (tmp_path / "report.html").read_bytes() == b"next"
     process.communicate("go on\n")
     assert process.returncode == 0
     assert (tmp_path / "report.html").read_bytes() == b"half"
-    assert names(tmp_path) == set()
+    assert other_names(tmp_path) == set()
 
 
-def test_a_directory_that_another_process_clears_before_it_is_locked_is_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[str] = []
+def test_a_directory_removed_before_it_is_locked_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    created: list[str] = []
     make = tempfile.mkdtemp
 
-    def cleared(**arguments: str) -> str:
-        made.append(make(**arguments))
-        if len(made) == 1:
-            Path(made[0]).rmdir()
-        return made[-1]
+    def remove_first(**arguments: str) -> str:
+        created.append(make(**arguments))
+        if len(created) == 1:
+            Path(created[0]).rmdir()
+        return created[-1]
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(tempfile, "mkdtemp", cleared)
+    monkeypatch.setattr(tempfile, "mkdtemp", remove_first)
     with spool_directory() as spool:
-        assert str(spool) == made[1]
+        assert str(spool) == created[1]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_else_is_ever_removed(begin: Begin, tmp_path: Path) -> None:
-    process = begin(FILE)
+def test_files_of_other_programs_are_not_removed(start_process: StartProcess, tmp_path: Path) -> None:
+    process = start_process(FILE)
     [leftover] = tmp_path.glob(".cfes-*")
     process.kill()
     process.communicate()
-    begun = leftover.name[: len(".cfes-0123456789abcdef-")]
+    prefix = leftover.name[: len(".cfes-0123456789abcdef-")]
     (tmp_path / "report.html.ab12.t").write_text("a stranger's")
     (tmp_path / "other.html.ab12.t").touch(mode=0o600)
-    (tmp_path / f"{begun}00000001.t").write_text("readable by others: not made here")
-    (tmp_path / f"{begun}00000002.t").symlink_to("other.html.ab12.t")
-    os.mkfifo(tmp_path / f"{begun}00000003.t", 0o600)
-    (tmp_path / f"{begun}00000004.t.keep").touch(mode=0o600)
+    (tmp_path / f"{prefix}00000001.t").write_text("readable by others: not made here")
+    (tmp_path / f"{prefix}00000002.t").symlink_to("other.html.ab12.t")
+    os.mkfifo(tmp_path / f"{prefix}00000003.t", 0o600)
+    (tmp_path / f"{prefix}00000004.t.keep").touch(mode=0o600)
     (tmp_path / "cfes-spool-abcdefgh").mkdir(mode=0o755)
     (tmp_path / "cfes-spool-abcdefgh2").mkdir(mode=0o700)
-    before = names(tmp_path) - {leftover.name}
+    before = other_names(tmp_path) - {leftover.name}
     next_run(FILE)
     next_run(SPOOL)
-    assert names(tmp_path) == before
+    assert other_names(tmp_path) == before

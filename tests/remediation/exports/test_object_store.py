@@ -1,4 +1,4 @@
-"""One object in a store: the settings that lead to it, and the stores that are not S3."""
+"""An object in a store: settings, proxies, TLS, and the stores other than S3."""
 
 from __future__ import annotations
 
@@ -29,58 +29,58 @@ from tests.object_stores import ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, Answer, B
 OpenDoor = Callable[..., Door]
 ROOT = Path(__file__).parents[3]
 
-# An emulator asks for no token; the key is none.
+# An emulator needs no token, so the key is empty.
 SERVICE_ACCOUNT = {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
 
 
-class Shelf:
-    """A store of one object, as far as gs:// and az:// need one."""
+class OneObjectStore:
+    """A fake store of one object, with the operations that gs:// and az:// need."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
+        self.objects: dict[str, bytes] = {}
 
-    def __call__(self, asked: Request) -> Answer:
-        path = unquote(asked.path.split("?")[0])
-        if path.endswith("bucket-of-evidence") and asked.method == "POST":
-            return self._batch(asked)
-        there = self.kept.get(path)
+    def __call__(self, request: Request) -> Answer:
+        path = unquote(request.path.split("?")[0])
+        if path.endswith("bucket-of-evidence") and request.method == "POST":
+            return self._batch(request)
+        stored = self.objects.get(path)
         dated = {"last-modified": "Fri, 20 Nov 2026 16:04:01 GMT", "etag": '"1"'}
-        match asked.method:
+        match request.method:
             case "PUT":
-                conditional = {"if-none-match", "x-goog-if-generation-match"} & set(asked.headers)
-                if there is not None and conditional:
+                conditional = {"if-none-match", "x-goog-if-generation-match"} & set(request.headers)
+                if stored is not None and conditional:
                     return refusal(412, "ConditionNotMet")
-                self.kept[path] = asked.body
+                self.objects[path] = request.body
                 return Answer(201, headers={**dated, "x-goog-generation": "1"})
             case "DELETE":
-                return Answer(204) if self.kept.pop(path, None) is not None else refusal(404, "NoSuchKey")
-            case _ if there is None:
+                return Answer(204) if self.objects.pop(path, None) is not None else refusal(404, "NoSuchKey")
+            case _ if stored is None:
                 return refusal(404, "NoSuchKey")
             case "HEAD":
-                return Answer(200, headers={**dated, "content-length": str(len(there))})
+                return Answer(200, headers={**dated, "content-length": str(len(stored))})
             case _:
-                first, _, last = asked.headers["range"].removeprefix("bytes=").partition("-")
-                piece = there[int(first) : int(last) + 1]
+                first, _, last = request.headers["range"].removeprefix("bytes=").partition("-")
+                piece = stored[int(first) : int(last) + 1]
                 if not piece:
                     return refusal(416, "InvalidRange")
-                place = f"bytes {first}-{int(first) + len(piece) - 1}/{len(there)}"
+                place = f"bytes {first}-{int(first) + len(piece) - 1}/{len(stored)}"
                 return Answer(206, piece, {**dated, "content-range": place})
 
-    def _batch(self, asked: Request) -> Answer:
-        """Azure's deletes come as a batch: here of one."""
-        named = re.search(r"DELETE (/\S+) HTTP", asked.body.decode())
+    def _batch(self, request: Request) -> Answer:
+        """Delete the object that a batch of one Azure delete names."""
+        named = re.search(r"DELETE (/\S+) HTTP", request.body.decode())
         assert named is not None
-        was_there = self.kept.pop(unquote(named[1]), None) is not None
-        status = "202 Accepted" if was_there else "404 The specified blob does not exist."
+        existed = self.objects.pop(unquote(named[1]), None) is not None
+        status = "202 Accepted" if existed else "404 The specified blob does not exist."
         part = f"Content-Type: application/http\r\nContent-ID: 0\r\n\r\nHTTP/1.1 {status}\r\nx-ms-version: 2\r\n\r\n"
         return Answer(202, f"--b\r\n{part}\r\n--b--\r\n".encode(), {"content-type": "multipart/mixed; boundary=b"})
 
 
 @pytest.fixture(params=["gs", "az"])
-def other(request: pytest.FixtureRequest, door: OpenDoor, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Leads gs:// or az:// to a door, and gives a URL there."""
+def other_store(request: pytest.FixtureRequest, door: OpenDoor, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return a function that serves gs:// or az:// with a handler and returns a URL in that store."""
 
-    def led(decide: Callable[[Request], Answer]) -> str:
+    def configure(decide: Callable[[Request], Answer]) -> str:
         opened = door(decide)
         account = {**SERVICE_ACCOUNT, "gcs_base_url": opened.url}
         for name, value in {
@@ -93,16 +93,16 @@ def other(request: pytest.FixtureRequest, door: OpenDoor, monkeypatch: pytest.Mo
             monkeypatch.setenv(name, value)
         return f"{request.param}://bucket-of-evidence/case/rows"
 
-    return led
+    return configure
 
 
-def test_google_and_azure_get_what_amazon_gets(other: Callable[..., str]) -> None:
-    shelf = Shelf()
-    url = other(shelf)
+def test_google_and_azure_behave_like_amazon(other_store: Callable[..., str]) -> None:
+    one_object_store = OneObjectStore()
+    url = other_store(one_object_store)
     with open_place(url, overwrite=False) as place, RowFile.create(place) as file:
         file.append([b'{"message_id": "1"}'])
         kept = file.checkpoint()
-    assert [path.rsplit("/", 1)[1] for path in shelf.kept] == ["rows.partial"]
+    assert [path.rsplit("/", 1)[1] for path in one_object_store.objects] == ["rows.partial"]
     with (
         open_place(url, overwrite=False, resumed=True) as place,
         RowFile.reopen(place, kept["rows"], kept["sha256"]) as file,
@@ -110,15 +110,15 @@ def test_google_and_azure_get_what_amazon_gets(other: Callable[..., str]) -> Non
         file.append([b'{"message_id": "2"}'])
         record = file.finish("ndjson")
     assert (record["path"], record["rows"]) == (url, 2)
-    [(path, data)] = shelf.kept.items()
+    [(path, data)] = one_object_store.objects.items()
     assert (path.rsplit("/", 1)[1], data) == ("rows", b'{"message_id": "1"}\n{"message_id": "2"}\n')
     with pytest.raises(ParameterError, match="already exists"), open_place(url, overwrite=False):
         pass
 
 
-def test_google_and_azure_do_not_replace_what_came_meanwhile(other: Callable[..., str]) -> None:
-    shelf = Shelf()
-    url = other(shelf)
+def test_google_and_azure_do_not_replace_an_object_made_in_the_meantime(other_store: Callable[..., str]) -> None:
+    one_object_store = OneObjectStore()
+    url = other_store(one_object_store)
     with open_place(url, overwrite=False) as place, RowFile.create(place) as file:
         file.append([b"{}"])
         with open_place(url, overwrite=False) as first:
@@ -126,11 +126,11 @@ def test_google_and_azure_do_not_replace_what_came_meanwhile(other: Callable[...
             first.deliver()
         with pytest.raises(ParameterError, match="already exists"):
             file.finish("json")
-    assert list(shelf.kept.values()) == [b"the other one's evidence"]
+    assert list(one_object_store.objects.values()) == [b"the other one's evidence"]
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "kind", "said"),
+    ("status", "code", "kind", "message"),
     [
         (403, "AccessDenied", ParameterError, "permission denied"),
         (403, "AuthenticationFailed", ParameterError, "does not accept the credentials"),
@@ -139,11 +139,11 @@ def test_google_and_azure_do_not_replace_what_came_meanwhile(other: Callable[...
         (503, "ServerBusy", OutputError, "HTTP 503, ServerBusy"),
     ],
 )
-def test_google_and_azure_are_told_of_in_our_words_too(
-    status: int, code: str, kind: type[Exception], said: str, other: Callable[..., str]
+def test_google_and_azure_errors_have_the_packs_messages(
+    status: int, code: str, kind: type[Exception], message: str, other_store: Callable[..., str]
 ) -> None:
-    url = other(lambda _: refusal(status, code))
-    with pytest.raises(kind, match=said), open_place(url, overwrite=False, clock=FakeClock()):
+    url = other_store(lambda _: refusal(status, code))
+    with pytest.raises(kind, match=message), open_place(url, overwrite=False, clock=FakeClock()):
         pass
 
 
@@ -156,7 +156,7 @@ def test_google_and_azure_are_told_of_in_our_words_too(
         ("gs://bucket/key", {"GOOGLE_APPLICATION_CREDENTIALS": f"/nowhere/{SECRET_KEY}"}, "GOOGLE_"),
     ],
 )
-def test_settings_that_can_not_be_used_are_named_and_not_quoted(
+def test_unusable_settings_are_named_and_not_quoted(
     url: str, variables: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
@@ -181,29 +181,27 @@ DATED = {"last-modified": "Fri, 20 Nov 2026 16:04:01 GMT", "content-range": "byt
         Answer(206, b"x", {**DATED, "content-range": "bytes 7-9/50", "etag": '"1"'}),
     ],
 )
-def test_an_answer_that_is_not_a_stores_says_nothing_of_an_object(answer: Answer, door: OpenDoor) -> None:
+def test_a_response_that_is_not_from_a_store_is_an_error(answer: Answer, door: OpenDoor) -> None:
     door(lambda _: answer)
     with pytest.raises(OutputError, match="could not be read"):
         ObjectStore(parse("s3://bucket/rows"), clock=FakeClock()).exists()
 
 
-def test_half_a_block_is_no_block(door: OpenDoor, tmp_path: Path) -> None:
+def test_an_incomplete_block_is_an_error(door: OpenDoor, tmp_path: Path) -> None:
     headers = {"etag": '"1"', "content-range": "bytes 0-3/4", "last-modified": DATED["last-modified"]}
     head = Answer(200, headers={**headers, "content-length": "4"})
-    door(lambda asked: head if asked.method == "HEAD" else Answer(206, b"x", headers))
+    door(lambda request: head if request.method == "HEAD" else Answer(206, b"x", headers))
     with pytest.raises(OutputError, match="could not be read"):
         ObjectStore(parse("s3://bucket/rows"), clock=FakeClock()).fetch(tmp_path / "rows")
 
 
-def test_a_store_on_this_machine_is_not_spoken_to_through_a_proxy(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_on_this_machine_is_reached_without_a_proxy(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert not ObjectStore(parse(bucket.url("key"))).exists()
 
 
-def test_no_variable_opens_plain_http_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_variable_allows_plain_http_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example")
     with (
@@ -221,17 +219,21 @@ def test_no_variable_opens_plain_http_to_another_machine(monkeypatch: pytest.Mon
         ("IDENTITY_ENDPOINT", "http://192.0.2.2/msi"),
     ],
 )
-def test_no_credentials_are_asked_for_over_plain_http_at_another_machine(
+def test_credentials_are_not_requested_over_plain_http_from_another_machine(
     variable: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, url)
     with pytest.raises(ConnectionSettingsError, match=variable), open_place("s3://bucket/key", overwrite=False):
         pass
-    for own in ("http://169.254.170.23/v1/credentials?of=me", "http://127.0.0.1:8/x", "https://store.example/x?y=z"):
-        endpoint("s3", {variable: own})
+    for endpoint_url in (
+        "http://169.254.170.23/v1/credentials?of=me",
+        "http://127.0.0.1:8/x",
+        "https://store.example/x?y=z",
+    ):
+        endpoint("s3", {variable: endpoint_url})
 
 
-def test_an_emulator_is_not_called_in_place_of_the_store(monkeypatch: pytest.MonkeyPatch, door: OpenDoor) -> None:
+def test_an_emulator_is_not_called_instead_of_the_store(monkeypatch: pytest.MonkeyPatch, door: OpenDoor) -> None:
     opened = door(lambda _: Answer(404))
     monkeypatch.setenv("AZURE_STORAGE_USE_EMULATOR", "true")
     monkeypatch.setenv("AZURITE_BLOB_STORAGE_URL", opened.url)
@@ -243,15 +245,15 @@ def test_an_emulator_is_not_called_in_place_of_the_store(monkeypatch: pytest.Mon
     assert opened.seen == []
 
 
-def test_a_store_that_can_do_nothing_is_an_error_and_not_asked_forever(door: OpenDoor, tmp_path: Path) -> None:
-    opened = door(lambda asked: refusal(404 if asked.method == "GET" else 501, "NotImplemented"))
+def test_a_store_that_refuses_everything_is_an_error_after_few_requests(door: OpenDoor, tmp_path: Path) -> None:
+    opened = door(lambda request: refusal(404 if request.method == "GET" else 501, "NotImplemented"))
     (tmp_path / "rows").write_bytes(b"{}")
     with pytest.raises(OutputError, match="HTTP 501, NotImplemented"):
         ObjectStore(parse("s3://bucket/rows")).put(tmp_path / "rows", create=True)
     assert len(opened.seen) < 20
 
 
-def test_a_certificate_that_nobody_vouches_for_is_told_of(settings: Callable[..., None]) -> None:
+def test_an_untrusted_certificate_is_reported(settings: Callable[..., None]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(TLS / "certificate.pem", TLS / "key_of_no_use_elsewhere.pem")
     with listening(b"", context) as store:
@@ -260,7 +262,7 @@ def test_a_certificate_that_nobody_vouches_for_is_told_of(settings: Callable[...
             ObjectStore(parse("s3://bucket/rows")).exists()
 
 
-def test_a_bundle_goes_the_same_way_as_rows(bucket: Bucket) -> None:
+def test_a_bundle_is_uploaded_when_it_is_delivered(bucket: Bucket) -> None:
     with open_place(bucket.url("case.zip"), overwrite=False) as place:
         with whole_file(Path(place.path), name=place.name) as file:
             file.write(b"PK")
@@ -269,7 +271,7 @@ def test_a_bundle_goes_the_same_way_as_rows(bucket: Bucket) -> None:
     assert (bucket.objects(), bucket.get("case.zip")) == (["case.zip"], b"PK")
 
 
-def test_without_its_extra_a_url_is_refused_by_name_and_a_path_is_not(
+def test_a_missing_extra_is_reported_for_a_url_and_not_for_a_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
@@ -279,15 +281,15 @@ def test_without_its_extra_a_url_is_refused_by_name_and_a_path_is_not(
         assert file.finish("ndjson")["path"] == str(tmp_path / "rows")
 
 
-def test_a_file_in_a_store_is_not_said_to_be_changed_where_it_can_not_be_looked_at() -> None:
+def test_a_file_in_an_unreadable_store_has_an_unknown_state() -> None:
     record = {"path": "s3://bucket/key", "format": "csv", "bytes": 1, "sha256": "0" * 64, "rows": 1}
     assert recorded_file(record, {}).state == "unknown"
 
 
 def test_memory_does_not_grow_with_the_file(door: OpenDoor, tmp_path: Path) -> None:
     size = 160_000_000
-    shelf = Shelf()
-    opened = door(shelf)
+    one_object_store = OneObjectStore()
+    opened = door(one_object_store)
     source = tmp_path / "rows"
     with source.open("wb") as file:
         file.truncate(size)
@@ -310,8 +312,8 @@ def test_memory_does_not_grow_with_the_file(door: OpenDoor, tmp_path: Path) -> N
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_SESSION_TOKEN": SESSION_TOKEN,
     }
-    ended = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert (tmp_path / "fetched").stat().st_size == len(shelf.kept["/bucket/rows"]) == size
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert (tmp_path / "fetched").stat().st_size == len(one_object_store.objects["/bucket/rows"]) == size

@@ -1,4 +1,4 @@
-"""Which URLs name an object, and that one which is refused is not repeated."""
+"""URLs of objects are accepted or refused with a reason that does not quote a secret."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_url_names_an_object(text: str, parts: tuple[str, str, str]) -> None:
 @pytest.mark.parametrize(
     "text", ["case-42.csv", "/var/evidence/case.csv", "./s3:/x", "c:x", "s3:/bucket/key", "a b://c"]
 )
-def test_a_path_is_no_url(text: str) -> None:
+def test_a_path_is_not_a_url(text: str) -> None:
     assert not is_url(text)
 
 
@@ -64,7 +64,7 @@ def test_a_path_is_no_url(text: str) -> None:
         ("s3://bucket/" + "k" * (LONGEST_KEY_BYTES + 1), "longer"),
     ],
 )
-def test_what_names_no_object_is_refused_with_the_reason(text: str, why: str) -> None:
+def test_a_url_that_names_no_object_is_refused_with_the_reason(text: str, why: str) -> None:
     assert is_url(text)
     with pytest.raises(ParameterError, match=why) as caught:
         parse(text)
@@ -84,7 +84,7 @@ def test_what_names_no_object_is_refused_with_the_reason(text: str, why: str) ->
         ("https://store.example/ x", "not an http"),
     ],
 )
-def test_an_endpoint_that_would_show_the_rows_is_refused(name: str, url: str, why: str) -> None:
+def test_an_endpoint_that_would_expose_the_rows_is_refused(name: str, url: str, why: str) -> None:
     with pytest.raises(ConnectionSettingsError, match=f"{name.upper()}: .*{why}") as caught:
         endpoint("s3", {"AWS_ALLOW_HTTP": "true", name: url})
     assert url not in str(caught.value.document())
@@ -104,7 +104,7 @@ def test_an_endpoint_that_would_show_the_rows_is_refused(name: str, url: str, wh
         ),
     ],
 )
-def test_only_an_endpoint_on_this_machine_is_spoken_to_in_plain_http(
+def test_plain_http_is_used_only_for_an_endpoint_on_this_machine(
     environment: dict[str, str], expected: Endpoint
 ) -> None:
     assert endpoint("s3", environment) == expected

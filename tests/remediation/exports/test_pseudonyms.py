@@ -1,4 +1,4 @@
-"""Pseudonyms: the same value always becomes the same one, and nothing that names anybody is left."""
+"""A value always gets the same pseudonym, and no identifying word is left."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ ROW_WITH_EVERYTHING: dict[str, Any] = {
         "validation": {"comment": "spf of lee@corp.example", "dkim": "fail", "dmarc": None},
     },
 }  # fmt: skip
-NAMING = (
+IDENTIFYING_WORDS = (
     "dana", "weber", "lee", "park", "corp.example", "invoice", "portal", "evil", "203.0.113", "198.51.100", "billing",
 )  # fmt: skip
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text in a document, keys included."""
+    """Yield every text in a document, including keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -89,12 +89,12 @@ def texts_in(value: Any) -> Iterator[str]:
             yield from texts_in(inner)
 
 
-def test_nothing_that_names_anybody_is_left_of_a_row() -> None:
+def test_a_row_keeps_no_identifying_word() -> None:
     written = json.dumps(PSEUDONYMS.row(ROW_WITH_EVERYTHING)).lower()
-    assert [word for word in NAMING if word in written] == []
+    assert [word for word in IDENTIFYING_WORDS if word in written] == []
 
 
-def test_what_proves_the_export_stays() -> None:
+def test_fields_that_prove_the_export_are_kept() -> None:
     row = PSEUDONYMS.row(ROW_WITH_EVERYTHING)
     before, after = ROW_WITH_EVERYTHING["message"], row["message"]
     for name in ("message_id", "postfix_id", "alert_id", "action_type", "status", "retry_count", "retry_after",
@@ -107,7 +107,7 @@ def test_what_proves_the_export_stays() -> None:
     assert after["findings"][0]["score"] == 9.5
 
 
-def test_a_row_is_not_changed_by_being_read() -> None:
+def test_the_input_row_is_not_changed() -> None:
     before = json.dumps(ROW_WITH_EVERYTHING)
     PSEUDONYMS.row(ROW_WITH_EVERYTHING)
     assert json.dumps(ROW_WITH_EVERYTHING) == before
@@ -121,7 +121,7 @@ def test_a_page_is_replaced_row_by_row() -> None:
     assert list(found.statuses) == ["FAILED"] * 3
 
 
-def test_one_address_is_one_pseudonym_wherever_it_stands_and_however_it_is_written() -> None:
+def test_an_address_has_one_pseudonym_in_every_field_and_spelling() -> None:
     row = PSEUDONYMS.row(ROW_WITH_EVERYTHING)
     recipient = row["action_params"]["client_recipient"]
     assert row["message"]["client_recipients"] == [recipient]
@@ -135,25 +135,25 @@ def test_one_address_is_one_pseudonym_wherever_it_stands_and_however_it_is_writt
     assert lee.partition("@")[2] == recipient.partition("@")[2] == PSEUDONYMS.domain("CORP.example.")
 
 
-def test_addresses_with_one_local_part_have_nothing_in_common() -> None:
+def test_addresses_with_the_same_local_part_have_different_pseudonyms() -> None:
     first, second = PSEUDONYMS.address("info@a.example"), PSEUDONYMS.address("info@b.example")
     assert first.partition("@")[0] != second.partition("@")[0]
 
 
-def test_values_of_two_kinds_have_different_pseudonyms() -> None:
+def test_the_same_text_in_different_kinds_of_fields_has_different_pseudonyms() -> None:
     text = "corp.example"
     found = {PSEUDONYMS.name(text), PSEUDONYMS.subject(text), PSEUDONYMS.domain(text), PSEUDONYMS.message_id(text),
              PSEUDONYMS.text(text), PSEUDONYMS.address(text)}  # fmt: skip
     assert len({pseudonym.strip("<>")[2:22] for pseudonym in found}) == 6
 
 
-def test_it_is_hmac_sha_256_cut_to_80_bits() -> None:
+def test_a_pseudonym_is_hmac_sha_256_truncated_to_80_bits() -> None:
     own = hmac.digest(PSEUDONYM_KEY.encode(), b"cfes pseudonym 1 subject", "sha256")
     expected = hmac.new(own, "Überfällig".encode(), hashlib.sha256).hexdigest()[:20]
     assert PSEUDONYMS.subject("Überfällig") == f"s-{expected}"
 
 
-def test_another_key_gives_other_pseudonyms_throughout() -> None:
+def test_another_key_gives_other_pseudonyms() -> None:
     first, second = PSEUDONYMS.row(ROW_WITH_EVERYTHING), OTHERS.row(ROW_WITH_EVERYTHING)
     originals = set(texts_in(ROW_WITH_EVERYTHING))
     shared = (set(texts_in(first)) & set(texts_in(second))) - originals
@@ -162,7 +162,7 @@ def test_another_key_gives_other_pseudonyms_throughout() -> None:
 
 
 @given(st.text(min_size=1), st.sampled_from(["new_field", "Dana Weber", "dana@corp.example"]))
-def test_a_field_that_nobody_knew_of_does_not_leak(text: str, name: str) -> None:
+def test_an_unknown_field_does_not_leak(text: str, name: str) -> None:
     text = f"~{text}~"
     for unknown in (text, [text], {"inner": text}, {text: 1}, [[{text: [text]}]]):
         row = PSEUDONYMS.row({**ROW_WITH_EVERYTHING, name: unknown, "message": {"id": "x1", name: unknown}})
@@ -171,20 +171,20 @@ def test_a_field_that_nobody_knew_of_does_not_leak(text: str, name: str) -> None
 
 
 @given(st.sampled_from(sorted(set(texts_in(ROW_WITH_EVERYTHING)) & (ROW.keys() | MESSAGE.keys()))), st.text())
-def test_what_does_not_have_its_fields_form_does_not_stay(name: str, text: str) -> None:
-    """Whatever the API puts into any field: dana@corp.example in a status, a list in an ID."""
+def test_a_value_of_an_unexpected_form_is_replaced(name: str, text: str) -> None:
+    """The API may put any value into any field: an address in a status, a list in an ID."""
     named = f"{text} dana@corp.example of Weber & Co"
     for value in (named, [named], {"x": named}):
         row = PSEUDONYMS.row({"message_id": "1", "status": "x", name: value, "message": {name: value}})
         assert not any("corp" in found or "Weber" in found for found in texts_in(row))
 
 
-def test_numbers_true_false_and_null_stay_also_where_nothing_is_known_of_them() -> None:
+def test_numbers_booleans_and_null_are_kept_in_unknown_fields() -> None:
     unknown = {"a": [1, 2.5, True, None, 2**70]}
     assert list(PSEUDONYMS.row({"new": unknown})["new"].values()) == [[1, 2.5, True, None, 2**70]]
 
 
-def test_an_object_that_is_nested_without_end_is_replaced_as_a_whole() -> None:
+def test_a_deeply_nested_object_is_replaced() -> None:
     deep: Any = "dana@corp.example"
     for _ in range(200):
         deep = {"x": deep}
@@ -194,7 +194,7 @@ def test_an_object_that_is_nested_without_end_is_replaced_as_a_whole() -> None:
 
 
 @given(st.text())
-def test_any_text_can_be_replaced_and_what_comes_is_ascii_on_one_line(text: str) -> None:
+def test_any_text_gets_a_pseudonym_of_ascii_on_one_line(text: str) -> None:
     for replace in (PSEUDONYMS.address, PSEUDONYMS.name, PSEUDONYMS.subject, PSEUDONYMS.domain, PSEUDONYMS.message_id):
         found = replace(text)
         assert found == replace(text)
@@ -203,7 +203,7 @@ def test_any_text_can_be_replaced_and_what_comes_is_ascii_on_one_line(text: str)
         assert bool(found) == bool(text.strip())
 
 
-def test_half_a_surrogate_pair_is_a_text_too() -> None:
+def test_a_lone_surrogate_gets_a_pseudonym() -> None:
     assert PSEUDONYMS.subject("\ud800").startswith("s-")
 
 
@@ -220,7 +220,7 @@ def test_half_a_surrogate_pair_is_a_text_too() -> None:
         "Discovery failed: the search backend did not answer",
     ],
 )
-def test_a_services_own_words_stay_readable(text: str) -> None:
+def test_status_messages_of_the_service_stay_readable(text: str) -> None:
     assert PSEUDONYMS.text(text) == text
 
 
@@ -238,12 +238,12 @@ def test_a_services_own_words_stay_readable(text: str) -> None:
         "mailbox " * 100,
     ],
 )
-def test_words_that_could_name_somebody_are_replaced_as_a_whole(text: str) -> None:
+def test_a_message_that_could_name_somebody_is_replaced(text: str) -> None:
     assert PSEUDONYMS.text(text).startswith("t-")
     assert len(PSEUDONYMS.text(text)) == 22
 
 
-def test_two_addresses_in_a_services_words_are_replaced_and_the_words_stay() -> None:
+def test_addresses_in_a_status_message_are_replaced_and_the_rest_is_kept() -> None:
     found = PSEUDONYMS.text("message to lee@corp.example, not to dana@corp.example.")
     assert found == (
         f"message to {PSEUDONYMS.address('lee@corp.example')}, not to {PSEUDONYMS.address('dana@corp.example')}."
@@ -253,13 +253,13 @@ def test_two_addresses_in_a_services_words_are_replaced_and_the_words_stay() -> 
 # Jobs and plans
 
 
-def test_a_jobs_search_and_comment_are_replaced_and_its_counters_stay() -> None:
+def test_a_jobs_search_and_comment_are_replaced_and_its_counters_kept() -> None:
     search = {"sender": "billing@invoice-portal.example", "recipient": "corp.example", "subject": "invoice",
               "query": "dana weber", "detections_only": False, "start": "2026-11-13T15:32:35Z",
               "message_id": "<a@b.example>", "smtp_helo_ip": "203.0.113.77", "unheard_of": "dana"}  # fmt: skip
     document = example_job(search_params=search, comment="for Dana Weber, case 42")
     found = PSEUDONYMS.job(document)
-    assert [word for word in (*NAMING, "case 42") if word in json.dumps(found).lower()] == []
+    assert [word for word in (*IDENTIFYING_WORDS, "case 42") if word in json.dumps(found).lower()] == []
     assert found["search_params"]["start"] == search["start"]
     assert found["search_params"]["recipient"] == PSEUDONYMS.domain("corp.example")
     assert found["search_params"]["sender"] == PSEUDONYMS.address(str(search["sender"]))
@@ -268,7 +268,7 @@ def test_a_jobs_search_and_comment_are_replaced_and_its_counters_stay() -> None:
             assert found[name] == value
 
 
-def test_the_stamp_in_a_comment_stays_one_whose_digests_nobody_can_check_a_guess_by() -> None:
+def test_the_tag_in_a_comment_has_digests_that_confirm_no_guess() -> None:
     plan = "ab" * 32
     stamp = Stamp.of("account", "case-42", {"sender": "x"}, plan_hash=plan, requested_by="dana@corp.example", call="c1")
     found = Stamp.read(PSEUDONYMS.job({"comment": stamp.on("hello Dana")})["comment"])
@@ -280,10 +280,10 @@ def test_the_stamp_in_a_comment_stays_one_whose_digests_nobody_can_check_a_guess
     assert PSEUDONYMS.plan({"plan_hash": plan})["plan_hash"].startswith(found.plan)
 
 
-def test_a_plans_names_are_replaced_and_its_numbers_stay() -> None:
+def test_a_plans_names_are_replaced_and_its_numbers_kept() -> None:
     found = PSEUDONYMS.plan({**EXAMPLE_PLAN, "protected": ["recipient dana@corp.example"],
                              "by_sender": {"billing@invoice-portal.example": 5, "(others)": 2}})  # fmt: skip
-    assert [word for word in NAMING if word in json.dumps(found).lower()] == []
+    assert [word for word in IDENTIFYING_WORDS if word in json.dumps(found).lower()] == []
     assert (found["messages"], found["account_id"]) == (EXAMPLE_PLAN["messages"], EXAMPLE_PLAN["account_id"])
     assert found["by_sender"] == {PSEUDONYMS.address("billing@invoice-portal.example"): 5, "(others)": 2}
     assert found["by_recipient_domain"] == {PSEUDONYMS.domain("corp.example"): 420}
@@ -292,7 +292,7 @@ def test_a_plans_names_are_replaced_and_its_numbers_stay() -> None:
     assert found["protected"] == [f"recipient {PSEUDONYMS.address('dana@corp.example')}"]
 
 
-def test_a_plan_of_pseudonyms_is_no_plan_to_act_on() -> None:
+def test_a_pseudonymized_plan_is_refused() -> None:
     with pytest.raises(PlanRefused, match="changed after it was made"):
         read_plan(PSEUDONYMS.plan(EXAMPLE_PLAN))
 
@@ -303,14 +303,14 @@ def test_a_plan_of_pseudonyms_is_no_plan_to_act_on() -> None:
      (ROW["action_params"], MessageActionParams), (MESSAGE["validation"], MessageValidation)],
     ids=lambda value: getattr(value, "__name__", ""),
 )  # fmt: skip
-def test_every_field_that_the_pack_knows_of_has_its_treatment(fields: Any, model: Any) -> None:
+def test_every_known_field_has_a_rule(fields: Any, model: Any) -> None:
     known = {field.alias or name for name, field in model.model_fields.items()}
-    # Jobs that were made before a parameter ended still have it.
+    # Jobs that were made before the end of life of a parameter still have it.
     ended = {ACTION_LOG.path[-1]} if model is SearchParams else set[str]()
     assert set(fields) == known | ended
 
 
-def test_every_field_of_a_job_has_its_treatment() -> None:
+def test_every_field_of_a_job_has_a_rule() -> None:
     from connectors.objects.job import BulkJob  # noqa: PLC0415
 
     assert set(JOB) == set(BulkJob.model_fields)
@@ -319,21 +319,21 @@ def test_every_field_of_a_job_has_its_treatment() -> None:
 # The key
 
 
-def test_the_key_comes_from_the_environment_or_from_a_mounted_file(tmp_path: Path) -> None:
+def test_the_key_is_read_from_the_environment_or_from_a_mounted_file(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("0123456789abcdef0123456789ABCDEF\n")
     required = {"CLOUDFLARE_API_TOKEN": TOKEN, "CLOUDFLARE_ACCOUNT_ID": ACCOUNT}
-    mounted, given_itself = (
+    mounted, from_variable = (
         Pseudonyms.of(Connection.from_environment({**required, **key}).pseudonym_key)
         for key in (
             {"CFES_PSEUDONYM_KEY_FILE": str(path)},
             {"CFES_PSEUDONYM_KEY": path.read_text().strip()},
         )
     )
-    assert mounted.key_check == given_itself.key_check
+    assert mounted.key_check == from_variable.key_check
 
 
-def test_without_a_key_it_is_refused_with_what_to_do() -> None:
+def test_a_missing_key_is_refused_with_a_command() -> None:
     with pytest.raises(ConnectionSettingsError, match="CFES_PSEUDONYM_KEY is not set") as caught:
         Pseudonyms.of(None)
     assert caught.value.exit_code == 2
@@ -341,19 +341,19 @@ def test_without_a_key_it_is_refused_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("key", ["Zq7", "0123456789abcdef0123456789abcde", "a" * 64, "abcabc" * 10, " " * 40])
-def test_a_key_that_is_short_or_monotonous_is_refused_and_not_shown(key: str) -> None:
+def test_a_short_or_repetitive_key_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(ConnectionSettingsError, match="too weak") as caught:
         Pseudonyms(SecretStr(key))
     assert key not in str(caught.value.document())
 
 
-def test_the_key_shows_in_no_repr_and_can_not_be_pickled() -> None:
+def test_the_key_is_in_no_repr_and_cannot_be_pickled() -> None:
     assert PSEUDONYM_KEY not in repr(PSEUDONYMS) + str(vars(PSEUDONYMS))
     with pytest.raises(TypeError):
         pickle.dumps(PSEUDONYMS)
 
 
-def test_a_pseudonym_is_told_from_an_address_of_real_life() -> None:
+def test_a_pseudonym_is_distinguished_from_an_address() -> None:
     assert is_pseudonym(PSEUDONYMS.address("dana@corp.example"))
     assert is_pseudonym(PSEUDONYMS.message_id("<a@b>"))
     assert not is_pseudonym("p-1@d-1.invalid")

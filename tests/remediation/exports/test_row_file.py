@@ -1,4 +1,4 @@
-"""Rows of an export on disk: whole or not at all, and never lost once they were vouched for."""
+"""An export file appears only when it is complete, and rows are never lost after a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.remediation.reports.sample_job import HOSTILE, json_text, row
 FORMATS: tuple[RowFormat, ...] = ("ndjson", "csv", "json", "parquet")
 
 
-def collected(path: Path, numbers: range, row_format: RowFormat = "ndjson") -> Any:
+def write_rows(path: Path, numbers: range, row_format: RowFormat = "ndjson") -> Any:
     with RowFile.create(path) as file:
         for number in numbers:
             file.append([json_text(row(number))])
@@ -42,9 +42,9 @@ def pointer_of(error: ParameterError) -> str:
 
 
 @pytest.mark.parametrize("row_format", FORMATS)
-def test_the_record_describes_the_file_that_is_there(tmp_path: Path, row_format: RowFormat) -> None:
+def test_the_record_describes_the_written_file(tmp_path: Path, row_format: RowFormat) -> None:
     path = tmp_path / "rows"
-    record = collected(path, range(30), row_format)
+    record = write_rows(path, range(30), row_format)
     data = path.read_bytes()
     assert record == {
         "path": str(path),
@@ -60,7 +60,7 @@ def test_the_record_describes_the_file_that_is_there(tmp_path: Path, row_format:
 @pytest.mark.parametrize("row_format", FORMATS)
 def test_an_export_without_rows_is_a_valid_file(tmp_path: Path, row_format: RowFormat) -> None:
     path = tmp_path / "rows"
-    assert collected(path, range(0), row_format)["rows"] == 0
+    assert write_rows(path, range(0), row_format)["rows"] == 0
     if row_format == "json":
         assert json.loads(path.read_bytes()) == []
 
@@ -76,19 +76,19 @@ def test_hostile_rows_are_kept_exactly(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "json").read_bytes()) == rows
 
 
-def test_a_page_is_the_same_as_its_rows_one_by_one(tmp_path: Path) -> None:
+def test_a_page_gives_the_same_bytes_as_its_rows_one_by_one(tmp_path: Path) -> None:
     page = [json_text(row(number, status_message=HOSTILE[number % len(HOSTILE)])) for number in range(1_050)]
     with RowFile.create(tmp_path / "page") as file:
         file.append(page)
-        whole = file.finish("ndjson")
+        record = file.finish("ndjson")
     with RowFile.create(tmp_path / "rows") as file:
         for text in page:
             file.append([text])
-        assert file.finish("ndjson")["sha256"] == whole["sha256"]
+        assert file.finish("ndjson")["sha256"] == record["sha256"]
     assert (tmp_path / "page").read_bytes() == (tmp_path / "rows").read_bytes()
 
 
-def test_of_a_page_that_can_not_be_written_nothing_is_kept(tmp_path: Path) -> None:
+def test_no_row_of_a_page_that_cannot_be_written_is_kept(tmp_path: Path) -> None:
     page = [json_text(row(number)) for number in range(1_000)]
     with RowFile.create(tmp_path / "rows") as file:
         file.append(page[:10])
@@ -101,7 +101,7 @@ def test_of_a_page_that_can_not_be_written_nothing_is_kept(tmp_path: Path) -> No
     assert (tmp_path / "rows").read_bytes() == lines_of(page)
 
 
-def test_until_it_is_finished_a_reader_sees_what_was_there_before(tmp_path: Path) -> None:
+def test_a_reader_sees_the_previous_file_until_the_export_finishes(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("before")
     with RowFile.create(path) as file:
@@ -122,23 +122,23 @@ def test_an_abandoned_export_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row_format", FORMATS)
-def test_a_resumed_export_gives_the_bytes_of_an_unbroken_one(tmp_path: Path, row_format: RowFormat) -> None:
-    collected(tmp_path / "unbroken", range(50), row_format)
+def test_a_resumed_export_gives_the_bytes_of_an_uninterrupted_one(tmp_path: Path, row_format: RowFormat) -> None:
+    write_rows(tmp_path / "unbroken", range(50), row_format)
     path = tmp_path / "broken"
     with RowFile.create(path) as file:
         for number in range(20):
             file.append([json_text(row(number))])
-        vouched = file.checkpoint()
+        checkpoint = file.checkpoint()
         for number in range(20, 25):
             file.append([json_text(row(number))])
         file.checkpoint()
     with (tmp_path / "broken.partial").open("ab") as crashed:
         crashed.write(b'{"half a ro')
 
-    with RowFile.reopen(path, vouched["rows"], vouched["sha256"]) as file:
+    with RowFile.reopen(path, checkpoint["rows"], checkpoint["sha256"]) as file:
         seen = [json.loads(kept)["message_id"] for kept in file.kept_lines()]
         assert seen == [row(number)["message_id"] for number in range(20)]
-        assert file.kept == vouched
+        assert file.kept == checkpoint
         for number in range(20, 50):
             file.append([json_text(row(number))])
         assert file.rows == file.checkpoint()["rows"] == 50
@@ -156,7 +156,7 @@ def test_kept_rows_can_be_read_while_rows_are_added(tmp_path: Path) -> None:
         assert len(list(file.kept_lines())) == 2
 
 
-def test_rows_that_were_given_up_leave_no_trace(tmp_path: Path) -> None:
+def test_discarded_rows_leave_no_trace(tmp_path: Path) -> None:
     with RowFile.create(tmp_path / "rows") as file:
         for number in range(300):
             file.append([json_text(row(number))])
@@ -170,12 +170,12 @@ def test_rows_that_were_given_up_leave_no_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "other rows", "fewer rows", "wrong hash", "half a row"])
-def test_a_partial_file_that_is_not_the_one_meant_is_refused_and_left_alone(tmp_path: Path, damage: str) -> None:
+def test_an_unexpected_partial_file_is_refused_and_unchanged(tmp_path: Path, damage: str) -> None:
     path, partial = tmp_path / "rows", tmp_path / "rows.partial"
     with RowFile.create(path) as file:
         for number in range(5):
             file.append([json_text(row(number))])
-        vouched = file.checkpoint()
+        checkpoint = file.checkpoint()
     data = partial.read_bytes()
     changed = {
         "missing": None,
@@ -189,32 +189,32 @@ def test_a_partial_file_that_is_not_the_one_meant_is_refused_and_left_alone(tmp_
     else:
         partial.write_bytes(changed)
     with pytest.raises(ParameterError) as caught:
-        RowFile.reopen(path, vouched["rows"], "0" * 64 if damage == "wrong hash" else vouched["sha256"])
+        RowFile.reopen(path, checkpoint["rows"], "0" * 64 if damage == "wrong hash" else checkpoint["sha256"])
     assert pointer_of(caught.value) == "/resume"
     assert changed is None or partial.read_bytes() == changed
 
 
-def test_a_fresh_export_gives_up_what_an_interrupted_one_left(tmp_path: Path) -> None:
+def test_a_new_export_discards_the_rows_of_an_interrupted_one(tmp_path: Path) -> None:
     with RowFile.create(tmp_path / "rows") as file:
         for number in range(9):
             file.append([json_text(row(number))])
         file.checkpoint()
-    assert collected(tmp_path / "rows", range(1))["rows"] == 1
+    assert write_rows(tmp_path / "rows", range(1))["rows"] == 1
     assert (tmp_path / "rows").read_bytes().count(b"\n") == 1
 
 
-def test_two_exports_do_not_write_to_one_destination(tmp_path: Path) -> None:
+def test_two_exports_cannot_write_to_one_destination(tmp_path: Path) -> None:
     with RowFile.create(tmp_path / "rows") as first:
         first.append([json_text(row(1))])
-        vouched = first.checkpoint()
+        checkpoint = first.checkpoint()
         with pytest.raises(ParameterError, match="another export"):
             RowFile.create(tmp_path / "rows")
         with pytest.raises(ParameterError, match="another export"):
-            RowFile.reopen(tmp_path / "rows", vouched["rows"], vouched["sha256"])
+            RowFile.reopen(tmp_path / "rows", checkpoint["rows"], checkpoint["sha256"])
         assert first.finish("ndjson")["rows"] == 1
 
 
-def test_a_destination_finished_while_another_export_opens_it_is_not_emptied(
+def test_a_destination_finished_during_another_exports_start_is_not_emptied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "rows"
@@ -248,7 +248,7 @@ def test_a_destination_finished_while_another_export_opens_it_is_not_emptied(
         ("piped", "not a regular file of this user"),
     ],
 )
-def test_a_destination_that_cannot_be_written_is_found_before_any_row(
+def test_an_unwritable_destination_is_refused_before_any_row(
     tmp_path: Path, destination: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -265,7 +265,7 @@ def test_a_destination_that_cannot_be_written_is_found_before_any_row(
 
 
 @pytest.mark.parametrize("refusal", [errno.EACCES, errno.EROFS, errno.EPERM])
-def test_a_directory_that_may_not_be_written_to_is_found_before_any_row(
+def test_an_unwritable_directory_is_refused_before_any_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
 ) -> None:
     def refuse(*_: object) -> int:
@@ -278,7 +278,7 @@ def test_a_directory_that_may_not_be_written_to_is_found_before_any_row(
     assert pointer_of(caught.value) == "/destination"
 
 
-def test_what_was_given_up_can_be_gone_on_with_until_other_rows_are_there(tmp_path: Path) -> None:
+def test_discarded_rows_can_be_resumed_until_other_rows_are_added(tmp_path: Path) -> None:
     with RowFile.create(tmp_path / "rows") as file:
         file.append([b'{"message_id":"1"}'])
         kept = file.checkpoint()
@@ -290,7 +290,7 @@ def test_what_was_given_up_can_be_gone_on_with_until_other_rows_are_there(tmp_pa
     assert (tmp_path / "rows").read_bytes() == b"{}\n"
 
 
-def test_a_run_that_ended_while_the_file_had_both_names_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_run_that_ended_with_both_file_names_does_not_block_the_next(tmp_path: Path) -> None:
     (tmp_path / "rows.partial").write_bytes(b"evidence\n")
     (tmp_path / "rows").hardlink_to(tmp_path / "rows.partial")
     with RowFile.create(tmp_path / "rows") as file:
@@ -303,41 +303,41 @@ def test_a_run_that_ended_while_the_file_had_both_names_is_in_nobodys_way(tmp_pa
 
 @pytest.fixture
 def small_disk() -> Iterator[None]:
-    """Files can't grow beyond 64 KiB, as on a disk that is full."""
+    """Limit files to 64 KiB, like a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_disk_that_fills_up_keeps_what_was_safe_and_says_so(tmp_path: Path, small_disk: None) -> None:
+def test_a_disk_that_fills_up_keeps_the_saved_rows_and_is_reported(tmp_path: Path, small_disk: None) -> None:
     path = tmp_path / "rows"
     with RowFile.create(path) as file:
         for number in range(50):
             file.append([json_text(row(number))])
-        vouched = file.checkpoint()
+        checkpoint = file.checkpoint()
         with pytest.raises(OutputError, match="50 rows are kept") as caught:
             file.append([json_text(row(number)) for number in range(50, 200)])
-        assert file.kept == vouched
+        assert file.kept == checkpoint
     assert caught.value.path == str(path)
     assert caught.value.applied == "no"
     assert not path.exists()
-    with RowFile.reopen(path, vouched["rows"], vouched["sha256"]) as file:
-        assert (tmp_path / "rows.partial").stat().st_size == vouched["bytes"]
+    with RowFile.reopen(path, checkpoint["rows"], checkpoint["sha256"]) as file:
+        assert (tmp_path / "rows.partial").stat().st_size == checkpoint["bytes"]
         assert file.finish("ndjson")["rows"] == 50
 
 
-def test_a_full_disk_goes_by_its_name_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_can_recover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.pwrite
 
-    def full(descriptor: int, data: bytes, place: int) -> int:
+    def raise_no_space(descriptor: int, data: bytes, place: int) -> int:
         if place > 0:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(descriptor, data[:100], place)
 
     with RowFile.create(tmp_path / "rows") as file:
         with monkeypatch.context() as patched:
-            patched.setattr(os, "pwrite", full)
+            patched.setattr(os, "pwrite", raise_no_space)
             with pytest.raises(OutputError, match=r"no space is left.*[.] No rows are kept[.]$"):
                 file.append([json_text(row(1))])
         assert (tmp_path / "rows.partial").stat().st_size == 0
@@ -347,10 +347,10 @@ def test_a_full_disk_goes_by_its_name_and_passes(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("row_format", ["csv", "json", "parquet"])
-def test_a_disk_that_fills_up_at_the_end_keeps_all_rows(
+def test_a_disk_that_fills_up_during_conversion_keeps_all_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row_format: RowFormat
 ) -> None:
-    def full(*_: object) -> int:
+    def raise_no_space(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     path = tmp_path / "rows"
@@ -358,7 +358,7 @@ def test_a_disk_that_fills_up_at_the_end_keeps_all_rows(
         for number in range(5):
             file.append([json_text(row(number))])
         with monkeypatch.context() as patched:
-            patched.setattr(os, "write", full)
+            patched.setattr(os, "write", raise_no_space)
             with pytest.raises(OutputError, match=r"no space is left.*5 rows are kept"):
                 file.finish(row_format)
         assert names_in(tmp_path) == ["rows.partial"]
@@ -367,13 +367,13 @@ def test_a_disk_that_fills_up_at_the_end_keeps_all_rows(
 
 
 @pytest.mark.parametrize("row_format", ["ndjson", "csv"])
-def test_a_directory_that_gives_names_and_takes_none_back_gets_the_file(
+def test_a_directory_that_refuses_deletion_gets_the_file(
     row_format: RowFormat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: Any, **__: Any) -> None:
+    def fail_to_unlink(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(os, "unlink", refused)
+    monkeypatch.setattr(os, "unlink", fail_to_unlink)
     path = tmp_path / "rows"
     with RowFile.create(Place(path, overwrite=False)) as file:
         file.append([b'{"message_id":"a"}'])
@@ -381,24 +381,24 @@ def test_a_directory_that_gives_names_and_takes_none_back_gets_the_file(
     assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_what_an_earlier_run_left_and_can_not_be_emptied_is_told_and_let_go_of(
+def test_a_leftover_file_that_cannot_be_emptied_is_reported_and_unlocked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any) -> None:
+    def fail_to_truncate(*_: Any) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     path = tmp_path / "rows.ndjson"
     with RowFile.create(path) as file:
         file.append([b"{}"])
     with monkeypatch.context() as patch, pytest.raises(OutputError, match="reports an error"):
-        patch.setattr(os, "ftruncate", broken)
+        patch.setattr(os, "ftruncate", fail_to_truncate)
         RowFile.create(path)
-    # Not "another export is writing it".
+    # The error is not "another export is writing it".
     RowFile.create(path).abandon()
 
 
 @pytest.mark.parametrize("row_format", FORMATS)
-def test_a_partial_file_changed_by_something_else_never_becomes_evidence(tmp_path: Path, row_format: RowFormat) -> None:
+def test_a_partial_file_changed_by_another_program_is_refused(tmp_path: Path, row_format: RowFormat) -> None:
     path, partial = tmp_path / "rows", tmp_path / "rows.partial"
     with RowFile.create(path) as file:
         file.append([json_text(row(1))])
@@ -415,7 +415,7 @@ def test_a_partial_file_changed_by_something_else_never_becomes_evidence(tmp_pat
     assert not path.exists()
 
 
-def test_a_closed_file_takes_no_more_rows(tmp_path: Path) -> None:
+def test_a_closed_file_refuses_rows(tmp_path: Path) -> None:
     file = RowFile.create(tmp_path / "rows")
     file.close()
     file.abandon()
@@ -436,13 +436,13 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, row_format: RowForma
     tracemalloc.start()
     try:
         peak(10)
-        # A group of rows of Parquet is made in memory.
+        # Parquet builds a group of rows in memory.
         assert peak(6_000) < (15_000_000 if row_format == "parquet" else 4_000_000)
     finally:
         tracemalloc.stop()
 
 
-def test_a_hundred_thousand_rows_fit_into_little_memory(tmp_path: Path) -> None:
+def test_a_hundred_thousand_rows_need_less_than_10_mb(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     page = [json_text(row(number)) for number in range(1000)]
     with RowFile.create(tmp_path / "rows") as file:

@@ -1,4 +1,4 @@
-"""A file on its way to a store: nothing is left of it after any signal, and rows that are kept are kept for days."""
+"""Temporary files of an upload are removed after every signal, and kept rows are removed after some days."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def started(program: str) -> subprocess.Popen[str]:
+def start_process(program: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=ROOT,
@@ -61,33 +61,33 @@ def started(program: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_a_signal_ends_an_upload_at_once_and_nothing_is_left(
+def test_a_signal_ends_an_upload_at_once_and_leaves_no_file(
     number: signal.Signals, folder: Path, door: Callable[..., Door]
 ) -> None:
-    uploads, over = threading.Event(), threading.Event()
+    uploads, released = threading.Event(), threading.Event()
 
-    def hangs(asked: Request) -> Answer:
-        if asked.method != "PUT":
+    def hang(request: Request) -> Answer:
+        if request.method != "PUT":
             return refusal(404, "NoSuchKey")
         uploads.set()
-        over.wait(WAIT_SECONDS)
+        released.wait(WAIT_SECONDS)
         return Answer(503)
 
-    door(hangs)
-    with started(UPLOAD) as process:
+    door(hang)
+    with start_process(UPLOAD) as process:
         assert uploads.wait(WAIT_SECONDS)
         assert list(folder.iterdir())
         process.send_signal(number)
         try:
-            # The store still has the request, and does not answer.
+            # The store still has the request and does not answer.
             assert process.wait(WAIT_SECONDS / 2) == 128 + number
         finally:
-            over.set()
+            released.set()
     assert list(folder.iterdir()) == []
 
 
-def test_a_function_that_is_told_to_end_leaves_nothing(folder: Path) -> None:
-    with started(FUNCTION) as process:
+def test_a_terminated_function_leaves_no_file(folder: Path) -> None:
+    with start_process(FUNCTION) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "here\n"
         assert list(folder.iterdir())
@@ -96,7 +96,7 @@ def test_a_function_that_is_told_to_end_leaves_nothing(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_rows_are_kept_until_they_are_fetched_and_in_the_store_or_too_old(folder: Path) -> None:
+def test_kept_rows_are_removed_when_they_are_fetched_and_stored_or_too_old(folder: Path) -> None:
     for name in ("a", "b"):
         with open_spool() as first:
             (first.path / "file.partial").write_text(name)
@@ -110,17 +110,17 @@ def test_rows_are_kept_until_they_are_fetched_and_in_the_store_or_too_old(folder
         assert not second.fetch("c" * 64)
         assert len(list(folder.iterdir())) == 3
         second.forget()
-    [left] = folder.iterdir()
-    days_ago = left.stat().st_mtime - KEPT_DAYS * 86_400
-    os.utime(left, (days_ago + 3600, days_ago + 3600))
+    [kept_directory] = folder.iterdir()
+    days_ago = kept_directory.stat().st_mtime - KEPT_DAYS * 86_400
+    os.utime(kept_directory, (days_ago + 3600, days_ago + 3600))
     with open_spool():
-        assert left.exists()
-    os.utime(left, (days_ago - 3600, days_ago - 3600))
+        assert kept_directory.exists()
+    os.utime(kept_directory, (days_ago - 3600, days_ago - 3600))
     with open_spool():
-        assert not left.exists()
+        assert not kept_directory.exists()
 
 
-def test_a_strangers_directory_is_neither_fetched_nor_removed(folder: Path) -> None:
+def test_a_directory_of_another_program_is_neither_fetched_nor_removed(folder: Path) -> None:
     open_to_all = folder / f"cfes-kept-{'a' * 32}"
     open_to_all.mkdir(mode=0o755)
     (open_to_all / "file.partial").write_text("planted")

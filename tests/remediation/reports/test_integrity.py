@@ -73,7 +73,7 @@ def test_a_mismatch_is_a_problem_only_after_the_job_has_ended() -> None:
         ({"missing": 0, "complete": False}, "The export is not proved complete"),
     ],
 )
-def test_missing_rows_are_one_problem_with_all_their_consequences(export: dict[str, Any], title: str) -> None:
+def test_missing_rows_give_one_problem_that_lists_the_others(export: dict[str, Any], title: str) -> None:
     given = job_facts(completed=3) | {"export": export}
     found = mismatch(checks(given, job_of(given), Tally([row(0)])), job_of(given))
     assert found is not None

@@ -13,7 +13,7 @@ from remediation.reports.tally import Tally
 from tests.remediation.reports.sample_job import job, row
 
 
-def at(*times: str | None, status: str = "COMPLETED") -> list[dict[str, Any]]:
+def rows_at(*times: str | None, status: str = "COMPLETED") -> list[dict[str, Any]]:
     """Return rows that were processed at these times of 2026-11-20; the job was created at 15:40:00."""
     return [
         row(number, status, processed_at=None if time is None else f"2026-11-20T{time}Z")
@@ -31,24 +31,24 @@ def progress(rows: list[dict[str, Any]], **fields: Any) -> Progress:
     ("rows", "fields", "sentence"),
     [
         (
-            at("15:40:10", "15:41:00", "15:43:00"),
+            rows_at("15:40:10", "15:41:00", "15:43:00"),
             {},
             "Half of the messages were processed within 1 min 00 s of the job's creation, and all 3 within 3 min 00 s.",
         ),
         (
-            [*at("15:40:10", "15:41:00"), row(9, "PENDING")],
+            [*rows_at("15:40:10", "15:41:00"), row(9, "PENDING")],
             {"status": "PROCESSING", "completed_at": None},
             "2 of 3 messages were processed within 1 min 00 s of the job's creation, half of those within 10.0 s.",
         ),
-        (at("15:40:10"), {}, "The one message was processed 10.0 s after the job was created."),
+        (rows_at("15:40:10"), {}, "The one message was processed 10.0 s after the job was created."),
         (
-            at("15:40:10", "15:41:10"),
+            rows_at("15:40:10", "15:41:10"),
             {"created_at": None},
             "Processing all 2 messages took 1 min 00 s from the first to the last.",
         ),
-        (at("15:40:10"), {"created_at": None}, "The one message was processed."),
+        (rows_at("15:40:10"), {"created_at": None}, "The one message was processed."),
         (
-            at("15:40:10", "15:41:00", None),
+            rows_at("15:40:10", "15:41:00", None),
             {},
             "2 of 3 messages were processed within 1 min 00 s of the job's creation, half of those within 10.0 s.",
         ),
@@ -59,7 +59,11 @@ def test_one_sentence_sums_up_the_progress(rows: list[dict[str, Any]], fields: d
 
 
 def test_the_table_has_a_line_for_each_tick_and_one_for_the_end() -> None:
-    rows = [*at(*["15:40:10", "15:41:00"] * 5), *at("15:41:30", status="FAILED"), *at("15:40:01", status="SKIPPED")]
+    rows = [
+        *rows_at(*["15:40:10", "15:41:00"] * 5),
+        *rows_at("15:41:30", status="FAILED"),
+        *rows_at("15:40:01", status="SKIPPED"),
+    ]
     found = progress(rows)
     assert [tick.label for tick in found.ticks] == ["0", "1 min", "2 min", "3 min"]
     assert [(moment.after, *moment.processed, moment.remaining) for moment in found.moments] == [
@@ -75,19 +79,17 @@ def test_the_table_has_a_line_for_each_tick_and_one_for_the_end() -> None:
 
 @pytest.mark.parametrize(("number", "drawn"), [(1, False), (9, False), (10, True)])
 def test_a_few_messages_have_a_sentence_and_no_chart(number: int, drawn: bool) -> None:
-    found = progress(at(*(f"15:40:{second + 10}" for second in range(number))))
+    found = progress(rows_at(*(f"15:40:{second + 10}" for second in range(number))))
     assert bool(found.areas) is drawn
     assert found.columns == ["Moved", "Remaining"]
 
 
 @pytest.mark.parametrize(("done", "failed", "skipped"), [(9_999, 1, 0), (20_000, 3, 1), (1, 12, 3)])
-def test_no_area_with_a_message_in_it_is_lower_than_two_pixels_of_a_hundred_and_fifty(
-    done: int, failed: int, skipped: int
-) -> None:
+def test_an_area_with_messages_is_at_least_two_pixels_high(done: int, failed: int, skipped: int) -> None:
     rows = [
-        *at(*["15:41:00"] * done),
-        *at(*["15:41:00"] * failed, status="FAILED"),
-        *at(*["15:41:00"] * skipped, status="SKIPPED"),
+        *rows_at(*["15:41:00"] * done),
+        *rows_at(*["15:41:00"] * failed, status="FAILED"),
+        *rows_at(*["15:41:00"] * skipped, status="SKIPPED"),
     ]
     tops = [HEIGHT - float(re.findall(r"V([\d.]+)", area.path)[-2]) for area in progress(rows).areas]
     assert max(tops) == pytest.approx(HEIGHT, abs=0.01)
@@ -96,7 +98,7 @@ def test_no_area_with_a_message_in_it_is_lower_than_two_pixels_of_a_hundred_and_
 
 
 def test_areas_are_staircases_inside_the_chart() -> None:
-    found = progress([*at(*(f"15:4{minute}:{second:02d}" for minute in range(3) for second in range(0, 60, 7)))])
+    found = progress([*rows_at(*(f"15:4{minute}:{second:02d}" for minute in range(3) for second in range(0, 60, 7)))])
     for area in found.areas:
         assert re.fullmatch(rf"M0 {HEIGHT}(H[\d.]+V[\d.]+)*H{WIDTH}V{HEIGHT}Z", area.path)
         assert all(0 <= float(number) <= WIDTH for number in re.findall(r"H([\d.]+)", area.path))
@@ -117,17 +119,17 @@ def test_areas_are_staircases_inside_the_chart() -> None:
     ],
 )
 def test_ticks_of_the_axis_are_round_numbers(ended: str, labels: list[str]) -> None:
-    assert [tick.label for tick in progress(at("15:40:00.5"), completed_at=ended).ticks] == labels
+    assert [tick.label for tick in progress(rows_at("15:40:00.5"), completed_at=ended).ticks] == labels
 
 
 def test_without_a_time_span_there_is_no_chart() -> None:
-    found = progress(at("15:40:00", "15:40:00"), completed_at=None)
+    found = progress(rows_at("15:40:00", "15:40:00"), completed_at=None)
     assert (found.areas, found.ticks) == ([], [])
     assert [moment.processed.done for moment in found.moments] == [2]
 
 
-def test_a_row_older_than_the_job_shifts_the_start_and_has_a_note() -> None:
-    found = progress(at("15:39:00", "15:41:00"))
+def test_a_row_older_than_the_job_shifts_the_start_and_gives_a_note() -> None:
+    found = progress(rows_at("15:39:00", "15:41:00"))
     assert found.moments[-1].after == "4 min 12 s"
     assert "Times count from the first message" in found.notes[0]
 
@@ -147,10 +149,10 @@ def test_a_row_older_than_the_job_shifts_the_start_and_has_a_note() -> None:
         ),
     ],
 )
-def test_the_whole_is_all_discovered_messages_and_the_rest_has_no_time(
+def test_progress_counts_all_discovered_messages_and_those_without_a_time(
     times: list[str | None], fields: dict[str, Any], expected: tuple[int, int, int]
 ) -> None:
-    found = progress(at(*times), **fields)
+    found = progress(rows_at(*times), **fields)
     assert (found.whole, found.untimed, found.moments[-1].remaining) == expected
     timed = sum(time is not None for time in times)
     assert f"{timed} of {found.whole} messages were processed" in found.sentence
@@ -160,6 +162,6 @@ def test_the_whole_is_all_discovered_messages_and_the_rest_has_no_time(
 
 
 def test_without_times_there_is_no_progress() -> None:
-    rows = at(None, None)
+    rows = rows_at(None, None)
     assert progress_of(job_of({"job": job(rows)}), Tally(rows)) is None
     assert progress_of(job_of({"job": job(rows)}), None) is None

@@ -20,7 +20,7 @@ from tests.remediation.reports.sample_job import HOSTILE, facts, hostile_campaig
 
 GOLDENS = Path(__file__).parent / "goldens"
 FORMATS: tuple[tuple[ReportFormat, str], ...] = (("html", "report.html"), ("markdown", "report.md"))
-NO_ELEMENT = {
+FORBIDDEN_ELEMENTS = {
     "script",
     "img",
     "link",
@@ -34,7 +34,7 @@ NO_ELEMENT = {
     "use",
     "foreignobject",
 }
-NO_ATTRIBUTE = re.compile(r"on.*|src|srcset|style|action|xlink:.*|data|ping|background")
+FORBIDDEN_ATTRIBUTE = re.compile(r"on.*|src|srcset|style|action|xlink:.*|data|ping|background")
 
 
 class Page(HTMLParser):
@@ -84,7 +84,7 @@ def hostile_facts() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("report_format", "name"), FORMATS)
-def test_the_report_on_a_small_job_equals_the_reviewed_one(report_format: ReportFormat, name: str) -> None:
+def test_the_report_on_a_small_job_equals_the_golden_file(report_format: ReportFormat, name: str) -> None:
     # WRITE_GOLDENS=1 rewrites the files. Review them before you commit.
     golden = GOLDENS / name
     found = render(facts(small_campaign()), report_format)
@@ -99,14 +99,14 @@ def test_the_page_has_no_script_no_outside_link_and_no_request() -> None:
     links = [value or "" for name, value in page.attributes if name == "href"]
     assert [link for link in links if not re.fullmatch(r"#rows-[a-z]+", link)] == []
     assert {f"#{value}" for name, value in page.attributes if name == "id"} >= set(links)
-    assert not NO_ELEMENT & set(page.tags)
-    assert not [name for name, _ in page.attributes if NO_ATTRIBUTE.fullmatch(name)]
+    assert not FORBIDDEN_ELEMENTS & set(page.tags)
+    assert not [name for name, _ in page.attributes if FORBIDDEN_ATTRIBUTE.fullmatch(name)]
     assert page.open == []
     assert "url(" not in page.style
     assert "@import" not in page.style
 
 
-def test_the_pages_policy_allows_its_own_style_and_nothing_else() -> None:
+def test_the_content_security_policy_allows_only_the_pages_style() -> None:
     page = Page(render(facts(small_campaign()), "html"))
     policy = next(value for name, value in page.attributes if name == "content" and value and "default-src" in value)
     digest = hashlib.sha256(page.style.encode()).digest()
@@ -169,7 +169,7 @@ def test_absent_and_malformed_facts_are_shown_as_not_known(given: dict[str, Any]
     assert "not known" in render(given, report_format)
 
 
-def test_an_unknown_format_is_a_bad_parameter() -> None:
+def test_an_unknown_format_is_a_parameter_error() -> None:
     with pytest.raises(ParameterError, match="html, markdown or summary"):
         render({}, "pdf")  # type: ignore[arg-type]
 
@@ -237,7 +237,7 @@ def test_unreadable_lines_are_counted_and_not_fatal(tmp_path: Path) -> None:
     assert "2 lines of the row file can" in found
 
 
-def test_a_missing_row_file_is_a_bad_parameter(tmp_path: Path) -> None:
+def test_a_missing_row_file_is_a_parameter_error(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="no such") as caught:
         render({"rows": str(tmp_path / "rows.ndjson")}, "html")
     assert caught.value.problems[0]["pointer"] == "/rows"
@@ -265,10 +265,10 @@ def test_a_failed_write_leaves_the_previous_report(tmp_path: Path, monkeypatch: 
     path = tmp_path / "report.md"
     path.write_text("before")
 
-    def full(*_: object) -> int:
+    def raise_no_space(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "write", raise_no_space)
     with pytest.raises(OutputError, match="no space is left"):
         write_report({}, path, "markdown")
     assert path.read_text() == "before"

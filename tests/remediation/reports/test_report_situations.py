@@ -26,7 +26,7 @@ FORMATS: tuple[ReportFormat, ...] = ("html", "markdown", "summary")
 ACTIVE = re.compile(r"[<>|*~^#!{}\[\]&\\]|https?:|www\.|@\w|\w@|:\w+:|\w\.\w")
 
 
-def words(name: str, tmp_path: Path, report_format: ReportFormat = "html") -> str:
+def report_text(name: str, tmp_path: Path, report_format: ReportFormat = "html") -> str:
     found = render(SITUATIONS[name](tmp_path), report_format)
     if report_format == "html":
         found = re.sub(r"<style>.*?</style>", "", found, flags=re.DOTALL)
@@ -70,10 +70,10 @@ def visible_head(page: str) -> str:
         ("pseudonymized", ["addresses, names and subjects are pseudonyms"], ["corp.example"]),
     ],
 )
-def test_a_situation_has_its_words_and_no_others(
+def test_each_situation_has_the_expected_texts(
     name: str, expected: list[str], never: list[str], report_format: ReportFormat, tmp_path: Path
 ) -> None:
-    found = words(name, tmp_path, report_format).replace("&#39;", "'")
+    found = report_text(name, tmp_path, report_format).replace("&#39;", "'")
     assert all(text in found for text in expected) or report_format == "summary"
     assert any(text in found for text in expected)
     for text in never:
@@ -83,7 +83,7 @@ def test_a_situation_has_its_words_and_no_others(
 @pytest.mark.parametrize("report_format", FORMATS)
 @pytest.mark.parametrize("name", [name for name in SITUATIONS if name != "hostile"])
 def test_every_number_has_the_right_plural(name: str, report_format: ReportFormat, tmp_path: Path) -> None:
-    found = re.sub(r"<[^>]*>", "", words(name, tmp_path, report_format))
+    found = re.sub(r"<[^>]*>", "", report_text(name, tmp_path, report_format))
     nouns = "messages|rows|files|checks|points|lines|bytes|times|recipients|were|characters|others"
     assert re.findall(rf"(?<![\d,.])1 (?:{nouns})\b.{{0,30}}", found) == []
     assert re.findall(r"(?<![\d,.])(?:0|[2-9]|\d[\d,]*\d) (?:message|row|file|check|line|byte)\b.{0,30}", found) == []
@@ -91,7 +91,7 @@ def test_every_number_has_the_right_plural(name: str, report_format: ReportForma
 
 @pytest.mark.parametrize("name", [name for name in SITUATIONS if name not in {"unknown_job", "hostile"}])
 def test_request_and_people_are_at_the_top_and_the_version_is_not(name: str, tmp_path: Path) -> None:
-    page = words(name, tmp_path)
+    page = report_text(name, tmp_path)
     (tmp_path / "again").mkdir()
     given = SITUATIONS[name](tmp_path / "again")
     head = visible_head(page)
@@ -106,15 +106,15 @@ def test_request_and_people_are_at_the_top_and_the_version_is_not(name: str, tmp
     assert "Pack version" in page
 
 
-def test_the_hashes_are_whole_at_the_top(tmp_path: Path) -> None:
-    head = visible_head(words("partial", tmp_path))
+def test_complete_hashes_are_at_the_top(tmp_path: Path) -> None:
+    head = visible_head(report_text("partial", tmp_path))
     assert PLAN_HASH in head
     assert POLICY_HASH in head
 
 
 def test_a_claim_is_marked_at_the_top(tmp_path: Path) -> None:
-    assert visible_head(words("claimed", tmp_path)).count("claimed") == 3
-    assert "claimed" not in visible_head(words("partial", tmp_path))
+    assert visible_head(report_text("claimed", tmp_path)).count("claimed") == 3
+    assert "claimed" not in visible_head(report_text("partial", tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_approvals_that_do_not_meet_the_policy_have_a_box(state: str, boxed: boo
 
 @pytest.mark.parametrize("name", ["changed_row_file", "incomplete_export", "counters_contradict"])
 def test_one_box_with_all_mismatches_comes_first(name: str, tmp_path: Path) -> None:
-    page = words(name, tmp_path)
+    page = report_text(name, tmp_path)
     head = visible_head(page)
     assert head.index('class="point first bad"') < head.index('class="lead"')
     assert page.count('class="point first bad"') == 1
@@ -161,11 +161,11 @@ def test_a_reason_that_all_rows_share_is_in_the_box_and_not_in_a_table(tmp_path:
     page = render(facts([row(number, "FAILED", status_message="Mailbox not found") for number in range(3)]), "html")
     assert "Reason given: <bdi>Mailbox not found</bdi>" in page
     assert "Why messages failed" not in page
-    assert "Why messages failed" in words("partial", tmp_path)
+    assert "Why messages failed" in report_text("partial", tmp_path)
 
 
 def test_a_value_that_all_rows_share_has_no_table(tmp_path: Path) -> None:
-    page = words("one_message", tmp_path)
+    page = report_text("one_message", tmp_path)
     assert 'class="values"' not in page
     assert "Disposition" in page
     assert "<caption" in page
@@ -173,19 +173,19 @@ def test_a_value_that_all_rows_share_has_no_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_a_table_has_a_name_and_no_section_is_empty(name: str, tmp_path: Path) -> None:
-    page = words(name, tmp_path)
+    page = report_text(name, tmp_path)
     assert page.count("<table") == page.count("<caption")
     assert re.findall(r"<h2>[^<]*</h2>\s*</section>", page) == []
     assert "There are none." not in page
     assert "No files are known." not in page
-    markdown = words(name, tmp_path, "markdown") if name != "changed_row_file" else ""
+    markdown = report_text(name, tmp_path, "markdown") if name != "changed_row_file" else ""
     assert (
         re.findall(r"^#+ .*\n\n(?=#|---)", markdown.replace("## Messages that did not succeed\n\n### ", ""), re.M) == []
     )
 
 
 def test_the_outcome_bar_and_the_tables_are_scaled_to_the_total(tmp_path: Path) -> None:
-    page = words("partial", tmp_path)
+    page = report_text("partial", tmp_path)
     bar = page.split('<svg class="whole"')[1].split("</svg>", maxsplit=1)[0]
     widths = [float(width) for width in re.findall(r'class="\w+" x="[\d.]+%" width="([\d.]+)%"', bar)]
     assert widths == pytest.approx([100 * number / 443 for number in (425, 9, 9)], abs=0.1)
@@ -216,7 +216,7 @@ class TestCommands:
         ],
     )
     def test_a_box_has_its_command(self, name: str, line: str, report_format: ReportFormat, tmp_path: Path) -> None:
-        found = words(name, tmp_path, report_format)
+        found = report_text(name, tmp_path, report_format)
         assert (f"\n  `{line}`\n" if report_format == "markdown" else f">{line}<") in found
 
     @pytest.mark.parametrize("name", SITUATIONS)
@@ -249,7 +249,7 @@ class TestCommands:
 
     @pytest.mark.parametrize("report_format", ["html", "markdown"])
     def test_a_box_links_to_its_rows(self, report_format: ReportFormat, tmp_path: Path) -> None:
-        found = words("partial", tmp_path, report_format)
+        found = report_text("partial", tmp_path, report_format)
         for anchor in ("failed", "skipped"):
             if report_format == "html":
                 assert f'href="#rows-{anchor}"' in found
@@ -261,16 +261,16 @@ class TestCommands:
 
 class TestSummary:
     @pytest.mark.parametrize("name", SITUATIONS)
-    def test_it_has_at_most_twelve_lines_and_no_table(self, name: str, tmp_path: Path) -> None:
-        lines = words(name, tmp_path, "summary").splitlines()
+    def test_a_summary_has_at_most_twelve_lines_and_no_table(self, name: str, tmp_path: Path) -> None:
+        lines = report_text(name, tmp_path, "summary").splitlines()
         assert 2 <= len(lines) <= 12
         assert all(line.startswith("- ") for line in lines[1:])
         assert not any("|" in line or line.startswith("#") for line in lines)
         assert all(len(line) < 420 for line in lines)
 
     @pytest.mark.parametrize("name", SITUATIONS)
-    def test_no_text_of_a_mailbox_is_active_in_it(self, name: str, tmp_path: Path) -> None:
-        found = words(name, tmp_path, "summary")
+    def test_mailbox_text_is_not_active_in_a_summary(self, name: str, tmp_path: Path) -> None:
+        found = report_text(name, tmp_path, "summary")
         safe = found.replace("[@]", "").replace("[.]", "").replace(".ndjson", "")
         safe = re.sub(r"\[U\+[0-9A-F]{4,6}\]", "", safe)
         assert ACTIVE.findall(safe) == []
@@ -296,8 +296,8 @@ class TestSummary:
     def test_a_name_stays_readable(self) -> None:
         assert chat("Ünal, john_smith@corp.example: 50 %") == "`Ünal, john_smith[@]corp[.]example: 50 %`"
 
-    def test_it_has_outcome_people_hashes_and_open_items(self, tmp_path: Path) -> None:
-        first, *lines = words("partial", tmp_path, "summary").splitlines()
+    def test_a_summary_has_outcome_people_hashes_and_open_items(self, tmp_path: Path) -> None:
+        first, *lines = report_text("partial", tmp_path, "summary").splitlines()
         assert first == (
             "Partly succeeded: 425 of 443 messages found were moved to Junk Email; 9 failed and 9 were skipped."
         )
@@ -319,8 +319,8 @@ class TestSummary:
         assert "Open: 2 more items, see the report" in found
 
 
-def test_a_running_job_has_so_far_beside_every_number(tmp_path: Path) -> None:
-    page = words("running", tmp_path)
+def test_a_running_job_shows_so_far_beside_its_numbers(tmp_path: Path) -> None:
+    page = report_text("running", tmp_path)
     for heading in ("Progress over time, so far", "Messages so far", "Found so far", "Per message, so far"):
         assert heading in page
     assert page.count("so far") >= 10
@@ -334,7 +334,7 @@ def test_a_running_job_is_never_reported_as_ended(outcome: str) -> None:
 
 
 def test_cancelled_rows_may_still_have_been_moved(tmp_path: Path) -> None:
-    assert "may still have been moved" in words("cancelled_by_limit", tmp_path)
+    assert "may still have been moved" in report_text("cancelled_by_limit", tmp_path)
 
 
 @pytest.mark.parametrize("report_format", FORMATS)
@@ -352,7 +352,7 @@ def test_a_text_in_a_box_is_not_repeated_as_a_warning(report_format: ReportForma
 
 @pytest.mark.parametrize("folder", ["RecoverableItemsPurges", "RecoverableItemsDeletions"])
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_deletion_warns_where_anything_was_deleted(folder: str, number: int) -> None:
+def test_a_deletion_warns_if_messages_were_deleted(folder: str, number: int) -> None:
     rows = [*(row(index) for index in range(number)), row(9, "FAILED")]
     given = facts(rows, job=job(rows, action_params={"destination": folder}), outcome="partial")
     found = render(given, "html")
@@ -363,9 +363,9 @@ def test_a_deletion_warns_where_anything_was_deleted(folder: str, number: int) -
         assert "users can restore" in found
 
 
-def test_the_facts_stay_json(tmp_path: Path) -> None:
+def test_the_facts_of_each_situation_are_valid_json(tmp_path: Path) -> None:
     """An action may pass every situation as JSON."""
-    for name, made in SITUATIONS.items():
+    for name, situation in SITUATIONS.items():
         folder = tmp_path / name
         folder.mkdir()
-        json.dumps(made(folder))
+        json.dumps(situation(folder))

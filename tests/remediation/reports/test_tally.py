@@ -36,7 +36,7 @@ def test_percentiles_are_exact_by_nearest_rank() -> None:
     assert Durations().longest is None
 
 
-def test_repeated_durations_stay_exact_however_many_there_are() -> None:
+def test_any_number_of_repeated_durations_stays_exact() -> None:
     durations = Durations()
     for number in range(3 * EXACT_LIMIT):
         durations.add(number % 100)
@@ -61,7 +61,7 @@ def test_beyond_the_limit_percentiles_are_accurate_to_a_twentieth_of_a_percent(s
     assert len(durations._seen) < EXACT_LIMIT
 
 
-def test_negative_durations_are_counted_apart() -> None:
+def test_negative_durations_are_counted_separately() -> None:
     durations = Durations()
     for length in (-1, 0, 2):
         durations.add(length)
@@ -97,7 +97,7 @@ def test_a_long_timeline_stays_small_and_counts_no_message_too_early() -> None:
     assert end.done == number
 
 
-def test_a_distant_time_does_not_blur_the_others() -> None:
+def test_a_distant_time_does_not_reduce_the_precision_of_others() -> None:
     timeline = Timeline()
     timeline.add("COMPLETED", datetime(1970, 1, 1, tzinfo=UTC))
     for place in range(100):
@@ -142,7 +142,7 @@ def test_a_ranking_ends_with_all_others() -> None:
     assert ranking.total == 11
 
 
-def test_a_ranking_stays_small_however_many_values_an_attacker_makes_up() -> None:
+def test_a_ranking_keeps_at_most_20000_values() -> None:
     ranking = Ranking()
     for number in range(25_000):
         ranking.add(f"d{number}.example")
