@@ -1,51 +1,21 @@
 """Every error that the pack raises, with the exit code of each.
 
     PackError
-    ├── ParameterError           exit 2   invalid parameters; every problem has a JSON pointer
-    ├── ConnectionSettingsError  exit 2   base URL, account ID or another setting can't be used
-    ├── GuardrailRefusal         exit 3   refused before anything was sent
-    │   ├── BroadSearchRefused            the search has no narrowing criterion
-    │   ├── TooManyMessages               the search finds more than max_messages
-    │   ├── TooManyRecipients             the search finds more than max_recipients
-    │   ├── UncountableSearch             a count is needed, and the search can't be counted
-    │   ├── MaliciousRelease              messages with a malicious verdict would be moved to an Inbox
-    │   ├── PlanNeeded                    the destination or the policy requires a plan
-    │   ├── PlanRefused                   the plan was edited, has no seal, is too old, or is for another request
-    │   │   └── PlanDrifted               the search now finds a different number of messages
-    │   ├── NotRestorable                 purged messages can't be restored
-    │   ├── ReadOnlyMode                  CFES_READ_ONLY is set
-    │   ├── ObserveMode                   every check passed, but the policy only observes
-    │   ├── PolicyRefused                 the organization's policy does not allow it
-    │   │   ├── PolicyUnusable            the policy can't be read: no write is made without it
-    │   │   └── ProtectedRefused          protected recipients or senders would be affected
-    │   ├── ApprovalRefused               approvals are missing, or one is invalid
-    │   ├── EvidenceRefused               the evidence was modified, or belongs to another job
-    │   ├── CheckRefused                  a check of the playbook failed
-    │   ├── InlineTooLarge                the rows don't fit into the result, and are never truncated
-    │   └── TimeLimitTooShort             the last step of an export takes longer than one call may run
-    ├── AuthenticationFailed     exit 4   no credentials, or the API does not accept them
-    │   └── PermissionDenied              the credentials lack a permission
-    ├── ApiRefusal               exit 5   the API refused the request (4xx, or success: false)
-    │   ├── NotFound
-    │   └── Conflict                      the state of the job does not allow it
-    │       ├── IdempotencyConflict       the key was used for another request
-    │       ├── PlanUsed                  the plan already created a job, under another key
-    │       └── JobStillRunning           only an ended job can be deleted
-    ├── UnusableAnswer           exit 5   the response can't be used, and running it again returns the same
-    │   ├── ListingRepeats                a listing repeats itself without an end
-    │   └── ListingTooLong                a listing has more pages than one pass may read
-    ├── TemporaryFailure         exit 6   nothing was changed, safe to run again
-    │   ├── RateLimited                   with retry_after_seconds
-    │   ├── NetworkFailure                reset, timed out
-    │   │   └── NotReceived               the request never reached the API
-    │   ├── ServiceUnavailable            5xx
-    │   ├── ExportIncomplete              rows and counters don't match; `resume` reads the missing rows
-    │   ├── UnexpectedAnswer              a response that does not match the API schema; names the field
-    │   ├── DeadlineExceeded              the time limit was reached
-    │   └── OutputError                   a file can't be written
-    ├── OutcomeUnknown           exit 7   a change may have been made; names what to check
-    │   └── PartlyApplied                 a part was applied, the rest was not; `resume` has the rest
-    └── InternalError            exit 1   a defect of this pack
+    ├── ParameterError, ConnectionSettingsError                       exit 2: nothing was sent
+    ├── GuardrailRefusal                                              exit 3: refused before anything was changed
+    │   ├── BroadSearchRefused, TooManyMessages, TooManyRecipients, UncountableSearch, MaliciousRelease
+    │   ├── PlanNeeded, PlanRefused (PlanDrifted), NotRestorable, ReadOnlyMode, ObserveMode
+    │   ├── PolicyRefused (PolicyUnusable, ProtectedRefused), ApprovalRefused, EvidenceRefused
+    │   └── CheckRefused, InlineTooLarge, TimeLimitTooShort
+    ├── AuthenticationFailed (PermissionDenied)                       exit 4
+    ├── ApiRefusal                                                    exit 5: a 4xx, or success: false
+    │   └── NotFound, Conflict (IdempotencyConflict, PlanUsed, JobStillRunning)
+    ├── UnusableAnswer (ListingRepeats, ListingTooLong)               exit 5: running it again returns the same
+    ├── TemporaryFailure                                              exit 6: nothing was changed, safe to run again
+    │   ├── RateLimited, NetworkFailure (NotReceived), ServiceUnavailable, UnexpectedAnswer
+    │   └── ExportIncomplete, DeadlineExceeded, OutputError
+    ├── OutcomeUnknown (PartlyApplied)                                exit 7: a change may have been made
+    └── InternalError                                                 exit 1: a defect of this pack
 
 `type` in the error document is the class name, so that a state machine can match it.
 """

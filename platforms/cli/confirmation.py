@@ -7,20 +7,15 @@ from typing import Any
 
 from actions.contract.action import Action
 from connectors.email_security import EmailSecurity
-from core.errors import GuardrailRefusal, TooManyMessages
+from core.errors import TooManyMessages
 from platforms.cli import step_approval as approval
+from platforms.cli.errors import NotConfirmed
 from platforms.cli.inputs.flag_words import result_in_flags
 from platforms.cli.inputs.flags import flags_of
 from platforms.cli.preview import bind_parameters, run_preview, show_preview
 from platforms.cli.views.plan import effect_of
 from platforms.cli.views.screen import Screen
 from remediation.guardrails.policy.gate import attach_policy
-
-
-class NotConfirmed(GuardrailRefusal):
-    """The person at the terminal did not answer yes."""
-
-    default_help = "Nothing was changed. Run it again and answer y, or add --yes to skip the question."
 
 
 def confirm_call(screen: Screen, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from typing import Any
 
 from actions.contract import catalog
 from actions.contract.action import Action
-from core.errors import GuardrailRefusal, OutputError, ParameterError, printable
+from core.errors import OutputError, ParameterError, printable
 from platforms.cli import playbook_run
+from platforms.cli.errors import NoPlan, NothingToPlan
 from platforms.cli.inputs.flag_words import document_in_flags, result_in_flags
 from platforms.cli.inputs.input_values import flags_of
 from platforms.cli.preview import Previews, show_preview
@@ -35,18 +36,6 @@ INTERRUPTED = "Interrupted. Nothing was changed, and there is no run to resume."
 
 # `--out -`: standard output, also where it is a terminal.
 STANDARD_OUTPUT = "-"
-
-
-class NothingToPlan(ParameterError):
-    """The playbook has no step that changes anything."""
-
-    default_help = "Nothing was run. Run it without --plan-only: the playbook only reads."
-
-
-class NoPlan(GuardrailRefusal):
-    """The run stopped before a step that takes no plan, and no earlier step made one."""
-
-    default_help = "Nothing was changed. To run the playbook, leave out --plan-only."
 
 
 class ChangeReached(Exception):

@@ -188,7 +188,7 @@ def drive(
             text.show(screen)
             raise typer.Exit(interrupted_code(ended)) from None
         except approval.Declined as declined:
-            raise approval.NotApproved(directory, declined.changes) from None
+            raise approval.not_approved(directory, declined.changes) from None
 
 
 def _end(screen: Screen, outcome: local.Outcome, directory: Path, terms: Terms, thinking: Mapping[str, float]) -> int:

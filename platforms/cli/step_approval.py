@@ -12,8 +12,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
 from actions.contract import catalog
-from core.errors import GuardrailRefusal, OutcomeUnknown, PackError, ParameterError
+from core.errors import OutcomeUnknown, PackError
 from core.text import visible
+from platforms.cli.errors import NobodyToAsk, NotApproved
 from platforms.cli.inputs.flag_words import result_in_flags
 from platforms.cli.preview import Previews, bind_parameters, show_preview
 from platforms.cli.views.layout import broken, facts, paragraph, width_of
@@ -48,41 +49,30 @@ class Declined(Exception):
         self.changes = changes
 
 
-class NotApproved(GuardrailRefusal):
-    """The run stopped before the step that was not approved, and can be resumed."""
-
-    def __init__(self, directory: Path, changes: Sequence[Change]) -> None:
-        where = (
-            f"{sentence_of(changes)} The run stopped before the step that was not approved." if changes else BEFORE_IT
-        )
-        super().__init__(
-            "you did not approve the step, so it did not run",
-            help=f"{where} To resume: {resuming(directory)}",
-            applied=certain_change(changes),
-            job_id=job_of(changes),
-        )
-        if changes:
-            # The exit code of a refusal would say that nothing was changed.
-            self.exit_code = OutcomeUnknown.exit_code
-
-
-class NobodyToAsk(ParameterError):
-    """A playbook would change mail, and there is no terminal to ask for confirmation."""
-
-    default_help = "Nothing was run. Add --yes to skip the question, or --plan-only to see what the playbook would do."
-
-    def __init__(self, step: ActionStep) -> None:
-        super().__init__(
-            f"step {step.id!r} ({step.action}) needs a confirmation before it changes anything, and there is no "
-            "terminal to ask on"
-        )
+def not_approved(directory: Path, changes: Sequence[Change]) -> NotApproved:
+    """Return the error for a run that stopped before a step. changes: those of the run so far."""
+    before = f"{sentence_of(changes)} The run stopped before the step that was not approved." if changes else BEFORE_IT
+    error = NotApproved(
+        "you did not approve the step, so it did not run",
+        help=f"{before} To resume: {resuming(directory)}",
+        applied=certain_change(changes),
+        job_id=job_of(changes),
+    )
+    if changes:
+        # The exit code of a refusal would say that nothing was changed.
+        error.exit_code = OutcomeUnknown.exit_code
+    return error
 
 
 def require_person(screen: Screen, steps: Sequence[Step]) -> None:
     """Raises: NobodyToAsk if a step needs a confirmation and nobody can be asked."""
     need_answer = [s for s in steps if isinstance(s, ActionStep) and catalog.find(s.action).asks_first(s.with_)]
     if need_answer and not can_ask(screen):
-        raise NobodyToAsk(need_answer[0])
+        step = need_answer[0]
+        raise NobodyToAsk(
+            f"step {step.id!r} ({step.action}) needs a confirmation before it changes anything, and there is no "
+            "terminal to ask on"
+        )
 
 
 def can_ask(screen: Screen) -> bool:

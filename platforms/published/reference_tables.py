@@ -60,16 +60,7 @@ def settings() -> str:
 
 
 # Modules with error types, beside core.errors; a test compares the list with the code.
-WITH_ERRORS = (
-    "playbooks.language.errors",
-    "platforms.cli.commands.approve",
-    "platforms.cli.commands.demo",
-    "platforms.cli.commands.manifest",
-    "platforms.cli.commands.sandbox",
-    "platforms.cli.confirmation",
-    "platforms.cli.plan_only",
-    "platforms.cli.step_approval",
-)
+WITH_ERRORS = ("playbooks.language.errors", "platforms.cli.errors")
 _PACKAGES = ("core", "playbooks", "platforms")
 
 

@@ -1,21 +1,4 @@
-"""The errors of playbooks and their runs. Each is a core.errors.PackError.
-
-ParameterError             exit 2   an input is invalid
-├── DirectoryUnusable               the run's directory can't be used: it is a file, or not writable
-├── PlaybookInvalid                 the playbook has problems; each has a pointer into the YAML
-└── PlaybookNotFound                no shipped playbook and no file has this name
-ExpressionFailed           exit 2   an expression can't be evaluated; names playbook, step and field
-StateRefused               exit 2   a state or journal is damaged, or belongs to another version of the playbook
-├── JournalRefused                  the journal is missing, damaged, edited or already exists; or others can change it
-└── RunMoved                        the run's directory was moved
-GuardrailRefusal           exit 3
-└── RunInProgress                   another process uses this journal
-TemporaryFailure           exit 6
-├── RepeatLimitReached              a step reached its limit of repetitions
-└── OutputError
-    └── JournalUnwritable           the journal can't be written (exit 7 once the run has changed something)
-RunIncomplete              exit 8   the run ended, but a closing check found that not everything succeeded
-"""
+"""The errors of playbooks and their runs. Each is a core.errors.PackError."""
 
 from __future__ import annotations
 

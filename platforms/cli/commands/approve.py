@@ -19,6 +19,7 @@ from core.instants import format_instant
 from platforms.cli.approval_findings import check_subject
 from platforms.cli.commands import options
 from platforms.cli.commands.policy import VARIABLE, policy_file
+from platforms.cli.errors import NotGiven
 from platforms.cli.inputs.approval_subject import DryRun, read_subject
 from platforms.cli.inputs.documents import read_bytes, read_object
 from platforms.cli.step_approval import can_answer, typed_answer
@@ -37,12 +38,6 @@ from remediation.guardrails.policy.policy import LONGEST_APPROVAL_HOURS, NO_POLI
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 USUAL_HOURS = 8.0
-
-
-class NotGiven(ApprovalRefused):
-    """The approver answered no, or nobody could be asked."""
-
-    default_help = "Nothing was signed."
 
 
 @app.command("approve", cls=options.PlainCommand)

@@ -16,11 +16,12 @@ from typing import IO, Annotated, Any
 
 import typer
 
-from core.errors import PackError, ParameterError
+from core.errors import ParameterError
 from core.quantity import counted
 from platforms.cli import playbook_run
 from platforms.cli.commands import options
 from platforms.cli.commands.sandbox import require_extra
+from platforms.cli.errors import SandboxFailed
 from platforms.cli.inputs.input_values import InputFlag, inputs_of
 from platforms.cli.views.errors import Interruption, report_errors
 from platforms.cli.views.palette import QUIET
@@ -39,10 +40,6 @@ START_SECONDS = 60
 STOP_SECONDS = 10
 
 INTERRUPTED = "Interrupted. The sandbox and its job were stopped."
-
-
-class SandboxFailed(PackError):
-    """The sandbox did not start."""
 
 
 @app.command("demo", cls=options.PlainCommand)

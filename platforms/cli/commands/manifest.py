@@ -10,15 +10,12 @@ import typer
 from actions.contract.streams import record
 from core.errors import OutputError, ParameterError
 from platforms.cli.commands import options
+from platforms.cli.errors import ManifestStale
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.screen import Screen
 from platforms.published import manifest as pack_manifest
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-
-class ManifestStale(ParameterError):
-    """The file does not match the actions and playbooks."""
 
 
 @app.command("manifest", cls=options.PlainCommand)

@@ -7,14 +7,10 @@ import importlib
 import typer
 
 from actions.contract.streams import bare_streams
-from core.errors import ParameterError
 from core.installation import command_to_add
+from platforms.cli.errors import ExtraMissing
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-
-class ExtraMissing(ParameterError):
-    """An optional part of the pack is not installed."""
 
 
 @app.command(

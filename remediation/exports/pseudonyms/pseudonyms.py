@@ -19,7 +19,6 @@ from pydantic import SecretStr
 
 from connectors.paging.raw_rows import RawRows
 from core.errors import ConnectionSettingsError, UnusableAnswer
-from core.settings import read_setting
 from remediation.exports.pseudonyms.fields import JOB, PLAN, ROW, Treatment
 from remediation.exports.pseudonyms.form import BYTES, DOMAIN_SUFFIX, MESSAGE_ID_SUFFIX
 from remediation.exports.pseudonyms.harmless_text import is_harmless
