@@ -76,7 +76,8 @@ def open_fresh(destination: Path) -> int:
             failed_before_writing(partial, error)
         if _claim(descriptor, partial):
             try:
-                os.ftruncate(descriptor, 0)
+                if os.fstat(descriptor).st_size:
+                    os.ftruncate(descriptor, 0)
             except OSError as error:
                 os.close(descriptor)
                 failed_before_writing(partial, error)
