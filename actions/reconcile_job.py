@@ -10,6 +10,7 @@ within the job's time. Logpush delivers late: a missing event is not a contradic
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -73,7 +74,7 @@ class Result(ActionResult):
     job_id: JobId
     agrees: bool = Field(description="True only if nothing is contradicted, and an event confirms every success.")
     contradictions: int = Field(description="Disagreements in which one source contradicts another.")
-    not_witnessed: int = Field(description="Disagreements in which the events are silent; they may still arrive.")
+    without_event: int = Field(description="Disagreements about a missing event, which may still arrive.")
     moved_in_flight: int = Field(
         description="CANCELLED messages with an event of success: in flight when the job ended. Not a contradiction."
     )
@@ -99,15 +100,15 @@ def reconcile_job(p: Params, api: EmailSecurity | None) -> Result:
     )
     return Result(
         job_id=found.job.job_id,
-        agrees=found.agrees,
-        contradictions=found.contradictions,
-        not_witnessed=found.found.not_witnessed,
+        agrees=found.found.number == found.found.in_flight,
+        contradictions=found.found.contradictions,
+        without_event=found.found.without_event,
         moved_in_flight=found.found.in_flight,
         by_kind=dict(found.found.by_kind.most_common()),
         counters=counters(found.job),
         rows=found.rows,
         events=found.events,
-        disagreements=found.disagreements,
+        disagreements=found.found.kept if found.file is None else None,
         files=[] if found.file is None else [WrittenRows(**found.file)],
         warnings=found.warnings,
     )
@@ -138,7 +139,7 @@ ACTION = Action(
         "job_id": JOB_ID,
         "agrees": False,
         "contradictions": 1,
-        "not_witnessed": 0,
+        "without_event": 0,
         "moved_in_flight": 0,
         "by_kind": {"failed_event_succeeded": 1},
         "counters": {
@@ -168,7 +169,7 @@ ACTION = Action(
         },
         "disagreements": [
             {
-                **dict.fromkeys(Disagreement.model_fields),
+                **dict.fromkeys(field.name for field in dataclasses.fields(Disagreement)),
                 "kind": "failed_event_succeeded",
                 "contradiction": True,
                 "message_id": "59f06be8-a933-4f8b-9c1a-94eb3b35a3c3",

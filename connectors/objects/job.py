@@ -46,6 +46,16 @@ HAS_ENDED: dict[str, bool] = {
 }
 
 
+# The counters by the status of the messages they count; PENDING also counts those that are being processed.
+COUNTERS = {
+    "COMPLETED": "messages_successful",
+    "FAILED": "messages_failed",
+    "SKIPPED": "messages_skipped",
+    "CANCELLED": "messages_cancelled",
+    "PENDING": "messages_pending",
+}
+
+
 class BulkJobRequest(BaseModel):
     """The body of a create. Source: POST /accounts/{account_id}/email-security/investigate/bulk."""
 
@@ -114,11 +124,4 @@ class BulkJob(ApiObject):
 
     def counters(self) -> dict[str, int]:
         """Return the counters in the response, by message status."""
-        named = {
-            "COMPLETED": self.messages_successful,
-            "FAILED": self.messages_failed,
-            "PENDING": self.messages_pending,
-            "SKIPPED": self.messages_skipped,
-            "CANCELLED": self.messages_cancelled,
-        }
-        return {status: count for status, count in named.items() if count is not None}
+        return {status: count for status, name in COUNTERS.items() if (count := getattr(self, name)) is not None}

@@ -1,7 +1,7 @@
 """Compare a job's rows with the post-delivery events of its time, on disk and in parts.
 
-A million of each need about a gigabyte of temporary files and 30 MB of memory. Rows and events that share one
-Message-ID and one recipient need more memory.
+A million of each need about a gigabyte of temporary files and 30 MB of memory, and more if many rows and events share
+one Message-ID and one recipient.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from connectors.paging.row_ids import RowIds
 from remediation.reconciliation.disagreements import (
     COMPLETED,
     EventRecord,
-    RawDisagreement,
     RowRecord,
     assign_events,
+    bare,
     compare_row,
     fits,
     folded,
+    one_word,
     without_name,
     without_row,
 )
-from remediation.reconciliation.mail_names import bare, one_word
 from remediation.reconciliation.partitions import Partitions
-from remediation.reconciliation.post_delivery_events import Event
-from remediation.reconciliation.result import EventCounts, RowCounts
+from remediation.reconciliation.result import Disagreement, EventCounts, RowCounts
 
 T = TypeVar("T")
 K = TypeVar("K", bound=tuple[Any, ...])
@@ -45,11 +44,11 @@ _MANY_UNMATCHED = 5
 # Several requesters with equally many events all count as the job's requester, if they are fewer than this.
 _MOST_REQUESTERS = 100
 
-# Keyed by hashes of Message-ID or PostfixID, and recipient. The tuple at the end: other fields of a distinct event.
+# Keyed by hashes of Message-ID or PostfixID, and recipient.
 _Row = tuple[bytes, RowRecord]
 _Link = tuple[bytes, bytes]
-_PendingEvent = tuple[bytes, bytes, EventRecord, tuple[str, int | None]]
-_StoredEvent = tuple[bytes, EventRecord, tuple[str, int | None]]
+_PendingEvent = tuple[bytes, bytes, EventRecord]
+_StoredEvent = tuple[bytes, EventRecord]
 
 
 @dataclass(frozen=True)
@@ -112,13 +111,13 @@ class Comparison:
             self._without_key.add((b"\0", row) for key, _, row in named if key is None)
             self._links.add((other_key, key) for key, other_key, _ in named if key and other_key)
 
-    def add_events(self, events: Iterable[Event | None]) -> None:
+    def add_events(self, events: Iterable[EventRecord | None]) -> None:
         """Add the events of a file. Those that can't be the job's are counted and left out."""
         for batch in _batches(self._of_job(events), lambda found: _letters(found[2])):
             self._pending.add(found for found in batch if found[0])
             self._events.add(found[1:] for found in batch if not found[0])
 
-    def disagreements(self) -> Iterator[RawDisagreement]:
+    def disagreements(self) -> Iterator[Disagreement]:
         """Yield each message on which rows and events disagree, once, in no particular order."""
         self._compare_all(matched=self._follow_postfix_ids())
         for rows, events in self._side_by_side():
@@ -148,7 +147,7 @@ class Comparison:
             # The first row of those that share one.
             keys = dict(reversed(links))
             matched = matched or any(event[0] in keys for event in events)
-            self._events.add((keys.get(other_key, key), event, rest) for other_key, key, event, rest in events)
+            self._events.add((keys.get(other_key, key), event) for other_key, key, event in events)
         self._links.close()
         self._pending.close()
         return matched
@@ -161,12 +160,10 @@ class Comparison:
             completed = {key for key, row in rows if row.status == COMPLETED}
             requesters.update(
                 name
-                for name, _ in {
-                    (_requester(event), key) for key, event, _ in events if event.success and key in completed
-                }
+                for name, _ in {(_requester(event), key) for key, event in events if event.success and key in completed}
             )
             with_postfix_id = set() if matched else {key for key, row in rows if row.postfix_id is not None}
-            unmatched += sum(key in with_postfix_id and event.postfix_id is not None for key, event, _ in events)
+            unmatched += sum(key in with_postfix_id and event.postfix_id is not None for key, event in events)
         del requesters[""]
         most = max(requesters.values(), default=0)
         names = [name for name, number in requesters.items() if number == most]
@@ -174,7 +171,7 @@ class Comparison:
         # Both sides have PostfixIDs of the same messages, but no PostfixID is on both sides.
         self.unmatched_postfix_ids = unmatched if unmatched >= _MANY_UNMATCHED else 0
 
-    def _of_job(self, events: Iterable[Event | None]) -> Iterator[_PendingEvent]:
+    def _of_job(self, events: Iterable[EventRecord | None]) -> Iterator[_PendingEvent]:
         """Yield the events that can be the job's, as they are stored. Count all of them."""
         counts = self.events
         for event in events:
@@ -194,21 +191,11 @@ class Comparison:
                 counts.other_time += 1
                 continue
             counts.without_time += at is None
-            record = EventRecord(
-                event.message_id,
-                event.recipient,
-                event.success,
-                event.status,
-                event.destination,
-                at,
-                event.requested_by,
-                one_word(event.postfix_id),
-            )
-            key, other_key = _keys(record)
+            key, other_key = _keys(event)
             if key is None:
                 counts.without_name += 1
             else:
-                yield other_key or b"", key, record, (event.operation, event.requested_at)
+                yield other_key or b"", key, event
 
     def _side_by_side(self) -> Iterator[tuple[list[RowRecord], list[EventRecord]]]:
         """Yield the rows of each message and recipient with their events. Store the events without a row."""
@@ -224,8 +211,8 @@ class Comparison:
         different = group if len(group) == 1 else sorted(set(group), key=repr)
         self.events.duplicates += len(group) - len(different)
         if self.unmatched_postfix_ids:
-            return [event._replace(postfix_id=None) for _, event, _ in different]
-        return [event for _, event, _ in different]
+            return [event._replace(postfix_id=None) for _, event in different]
+        return [event for _, event in different]
 
     def _relevant_events(self, row: RowRecord, events: Sequence[EventRecord]) -> Sequence[EventRecord]:
         """Return a row's events that may be the job's own."""
@@ -248,32 +235,28 @@ class Comparison:
         self.events.succeeded -= sum(event.success for event in events) - len(own)
         return own
 
-    def _events_without_row(self, events: Iterable[EventRecord]) -> Iterator[RawDisagreement]:
+    def _events_without_row(self, events: Iterable[EventRecord]) -> Iterator[Disagreement]:
         """Yield the events without a row, except those of another folder or another requester."""
         own: dict[str | None, EventRecord] = {}
         for event in events:
-            if not self._goes_there(event):
+            if not fits(self.expected, event):
                 self.events.other_destination += 1
             elif not self._may_be_own(event):
                 self.events.other_requester += 1
             else:
                 self._count([event])
                 before = own.get(event.postfix_id)
-                if before is None or _takes_precedence(event, before):
+                # A success takes precedence over a failure, then a later event over an earlier one.
+                if before is None or (event.success, event.at or 0) > (before.success, before.at or 0):
                     own[event.postfix_id] = event
         # A row without a recipient may be the row of any event of its message.
-        yield from (without_row(event) for event in own.values() if not self._has_nameless_row(event))
-
-    def _goes_there(self, event: EventRecord) -> bool:
-        there = self.expected.destination
-        return there is None or event.destination is None or folded(event.destination) == folded(there)
+        yield from (
+            without_row(event) for event in own.values() if not any(name in self._nameless for name in _names(event))
+        )
 
     def _may_be_own(self, event: EventRecord) -> bool:
         requester = _requester(event)
         return not self._requesters or not requester or requester in self._requesters
-
-    def _has_nameless_row(self, event: EventRecord) -> bool:
-        return any(name in self._nameless for name in _names(event))
 
     def _count(self, events: Iterable[EventRecord]) -> None:
         for event in events:
@@ -313,11 +296,6 @@ def _by_key(records: Iterable[K]) -> dict[bytes, list[K]]:
 
 def _requester(event: EventRecord) -> str:
     return bare(event.requested_by)
-
-
-def _takes_precedence(event: EventRecord, than: EventRecord) -> bool:
-    """Return whether to report this event of a message: a success before a failure, a later before an earlier one."""
-    return (event.success, event.at or 0) > (than.success, than.at or 0)
 
 
 def _before(first: int | None, second: int | None) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypedDict, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
+
+from remediation.reconciliation.result import Disagreement, time_of
 
 Kind = Literal[
     "completed_event_failed",
@@ -21,11 +25,11 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # One source has no record, and none contradicts. Logpush delivers late: a missing event may come later.
-NOT_WITNESSED: tuple[Kind, ...] = ("completed_without_event", "row_without_name")
+WITHOUT_EVENT: tuple[Kind, ...] = ("completed_without_event", "row_without_name")
 
 # A row whose attempt was in flight when the job ended is CANCELLED, and its message may have been moved.
 IN_FLIGHT: Kind = "cancelled_event_succeeded"
-NO_CONTRADICTION: tuple[Kind, ...] = (*NOT_WITNESSED, IN_FLIGHT)
+NO_CONTRADICTION: tuple[Kind, ...] = (*WITHOUT_EVENT, IN_FLIGHT)
 
 # A longer text is not a folder's name: it is not cached.
 _LONGEST_FOLDER = 200
@@ -48,35 +52,23 @@ class RowRecord(NamedTuple):
 
 
 class EventRecord(NamedTuple):
-    """An event. at: microseconds since 1970 UTC."""
+    """An event. at: when it was completed, or else requested. Times are microseconds since 1970 UTC."""
 
+    operation: str
     email_message_id: str | None
     recipient: str | None
     success: bool
     status: str | None
     destination: str | None
     at: int | None
+    requested_at: int | None
     requested_by: str | None
     postfix_id: str | None
 
 
-class RawDisagreement(TypedDict):
-    """One message, or one counter, on which the sources disagree. Fields that do not apply are None."""
-
-    kind: Kind
-    message_id: str | None
-    email_message_id: str | None
-    recipient: str | None
-    row_status: str | None
-    row_destination: str | None
-    event: Literal["no event", "succeeded", "failed"] | None
-    event_status: str | None
-    event_destination: str | None
-    event_at: int | None
-    event_requested_by: str | None
-    counter: str | None
-    counted: int | None
-    rows: int | None
+class _WithFolder(Protocol):
+    @property
+    def destination(self) -> str | None: ...
 
 
 def assign_events(
@@ -145,9 +137,22 @@ def _succeeded(row: RowRecord, events: Iterable[EventRecord]) -> bool:
     return any(event.success and fits(row, event) for event in events)
 
 
-def fits(row: RowRecord, event: EventRecord) -> bool:
-    """Return whether event and row have the same folder; true where one of them has none."""
-    return row.destination is None or event.destination is None or folded(row.destination) == folded(event.destination)
+def fits(one: _WithFolder, event: EventRecord) -> bool:
+    """Return whether the event has the folder of a row or job; true if either has none."""
+    return one.destination is None or event.destination is None or folded(one.destination) == folded(event.destination)
+
+
+def bare(name: str | None) -> str:
+    """Return a Message-ID or address in NFC and lower case, without brackets and white space; empty for None."""
+    if name is None:
+        return ""
+    found = "".join(name.split()).removeprefix("<").removesuffix(">").lower()
+    return found if found.isascii() else unicodedata.normalize("NFC", found)
+
+
+def one_word(name: str | None) -> str | None:
+    """Return a PostfixID without white space; its case counts. None where there is none."""
+    return "".join((name or "").split()) or None
 
 
 def folded(folder: str) -> str:
@@ -160,24 +165,22 @@ def _folded(folder: str) -> str:
     return "".join(character for character in folder.casefold() if character.isalnum())
 
 
-def without_row(event: EventRecord) -> RawDisagreement:
+def without_row(event: EventRecord) -> Disagreement:
     """Return the disagreement of an event that has no row in the job."""
     return _about("event_without_row", None, event)
 
 
-def without_name(row: RowRecord) -> RawDisagreement:
+def without_name(row: RowRecord) -> Disagreement:
     """Return the disagreement of a COMPLETED row without an ID that an event could have."""
     return _about("row_without_name", row, None)
 
 
-def counter_differs(counter: str, counted: int, rows: int) -> RawDisagreement:
+def counter_differs(counter: str, counted: int, rows: int) -> Disagreement:
     """Return the disagreement of a counter that differs from the number of rows."""
-    found = _about("counter_differs", None, None)
-    found["event"], found["counter"], found["counted"], found["rows"] = None, counter, counted, rows
-    return found
+    return replace(_about("counter_differs", None, None), event=None, counter=counter, counted=counted, rows=rows)
 
 
-def compare_row(row: RowRecord, events: Sequence[EventRecord]) -> Iterator[RawDisagreement]:
+def compare_row(row: RowRecord, events: Sequence[EventRecord]) -> Iterator[Disagreement]:
     """Yield the disagreement between a row and its events, with the last event.
 
     A message that was tried again has an event for each try: one success is enough.
@@ -198,21 +201,22 @@ def compare_row(row: RowRecord, events: Sequence[EventRecord]) -> Iterator[RawDi
         yield _about("completed_without_event", row, None)
 
 
-def _about(kind: Kind, row: RowRecord | None, event: EventRecord | None) -> RawDisagreement:
+def _about(kind: Kind, row: RowRecord | None, event: EventRecord | None) -> Disagreement:
     named = row or event
-    return {
-        "kind": kind,
-        "message_id": row.row_id if row else None,
-        "email_message_id": named.email_message_id if named else None,
-        "recipient": named.recipient if named else None,
-        "row_status": row.status if row else None,
-        "row_destination": row.destination if row else None,
-        "event": "no event" if event is None else "succeeded" if event.success else "failed",
-        "event_status": event.status if event else None,
-        "event_destination": event.destination if event else None,
-        "event_at": event.at if event else None,
-        "event_requested_by": event.requested_by if event else None,
-        "counter": None,
-        "counted": None,
-        "rows": None,
-    }
+    return Disagreement(
+        kind=kind,
+        contradiction=kind not in NO_CONTRADICTION,
+        message_id=row.row_id if row else None,
+        email_message_id=named.email_message_id if named else None,
+        recipient=named.recipient if named else None,
+        row_status=row.status if row else None,
+        row_destination=row.destination if row else None,
+        event="no event" if event is None else "succeeded" if event.success else "failed",
+        event_status=event.status if event else None,
+        event_destination=event.destination if event else None,
+        event_at=time_of(event.at) if event else None,
+        event_requested_by=event.requested_by if event else None,
+        counter=None,
+        counted=None,
+        rows=None,
+    )

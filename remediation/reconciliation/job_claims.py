@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from connectors.email_security import EmailSecurity
-from connectors.objects.job import BulkJob
-from core.errors import ParameterError, Problem, UnexpectedAnswer
+from connectors.objects.job import COUNTERS, BulkJob
+from core.errors import ParameterError, UnexpectedAnswer
 from core.instants import parse_instant
 from remediation.jobs.row_count import RowCount
 from remediation.jobs.rows import read_rows
 from remediation.reconciliation.comparison import Comparison, ExpectedEvent
-from remediation.reconciliation.disagreements import RawDisagreement, counter_differs
-from remediation.reconciliation.result import microseconds
+from remediation.reconciliation.disagreements import counter_differs
+from remediation.reconciliation.result import Disagreement, microseconds
 from remediation.reconciliation.row_claims import rows_of_page
 
 # Logpush's names of a job's action.
 OPERATIONS = {"MOVE": "move", "RELEASE": "quarantineRelease"}
-
-# The job's counters by the status of the rows they count; PENDING also counts rows that are being processed.
-COUNTERS = {
-    "COMPLETED": "messages_successful",
-    "FAILED": "messages_failed",
-    "SKIPPED": "messages_skipped",
-    "CANCELLED": "messages_cancelled",
-    "PENDING": "messages_pending",
-}
 
 
 def action_of(job: BulkJob) -> str | None:
@@ -38,15 +28,14 @@ def expected_event_of(job: BulkJob, margin_seconds: float) -> ExpectedEvent:
     """Return the event to expect of this job. Raises: ParameterError for a job with an unknown action."""
     operation = OPERATIONS.get(action_of(job) or "")
     if operation is None:
-        message = "the job is neither a MOVE nor a RELEASE: Logpush has no events of it"
-        raise ParameterError(problems=[Problem(pointer="/job_id", message=message)])
+        raise ParameterError.at("/job_id", "the job is neither a MOVE nor a RELEASE: Logpush has no events of it")
     margin = round(margin_seconds * 1_000_000)
     created, ended = _instant(job.created_at), _instant(job.completed_at if job.has_ended else None)
     return ExpectedEvent(
         operation=operation,
         destination=job.action_params.destination if job.action_params else None,
-        begin=None if created is None else microseconds(created) - margin,
-        end=None if ended is None else microseconds(ended) + margin,
+        begin=None if created is None else created - margin,
+        end=None if ended is None else ended + margin,
     )
 
 
@@ -65,18 +54,17 @@ def counters(job: BulkJob) -> dict[str, int]:
     return {"total_messages_discovered": job.total_messages_discovered, **named}
 
 
-def counters_against_rows(job: BulkJob, comparison: Comparison) -> Iterator[RawDisagreement]:
+def counters_against_rows(job: BulkJob, comparison: Comparison) -> Iterator[Disagreement]:
     """Yield a disagreement for each counter that differs from the number of rows."""
     rows = RowCount(None, comparison.rows.number, comparison.rows.by_status)
-    found = {COUNTERS[status]: number for status, number in rows.by_counter().items()}
-    found["total_messages_discovered"] = rows.rows
-    for counter, counted in counters(job).items():
-        if found[counter] != counted:
-            yield counter_differs(counter, counted, found[counter])
+    if rows.rows != job.total_messages_discovered:
+        yield counter_differs("total_messages_discovered", job.total_messages_discovered, rows.rows)
+    for status, (number, counter) in rows.differences(job).items():
+        yield counter_differs(COUNTERS[status], counter, number)
 
 
-def _instant(text: str | None) -> datetime | None:
+def _instant(text: str | None) -> int | None:
     try:
-        return None if text is None else parse_instant(text)
+        return None if text is None else microseconds(parse_instant(text))
     except ValueError:
         return None

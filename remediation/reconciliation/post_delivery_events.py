@@ -14,6 +14,7 @@ import msgspec
 
 from core.instants import parse_instant
 from remediation.exports.files.object_lines import decode_object, read_objects
+from remediation.reconciliation.disagreements import EventRecord, one_word
 from remediation.reconciliation.logpush_test_record import is_test_line
 from remediation.reconciliation.result import microseconds
 
@@ -24,26 +25,6 @@ _LONGEST_NUMBER = 40
 _LEAP_SECOND = re.compile(r"(?<=:59):60(?=[.Zz+-])")
 # The form that Logpush writes; any other form takes six times as long to read.
 _USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,6})?Z", re.ASCII)
-
-
-class Event(msgspec.Struct, frozen=True, gc=False):
-    """One record. Times are microseconds since 1970 UTC; an empty text is None."""
-
-    message_id: str | None
-    recipient: str | None
-    operation: str
-    success: bool
-    status: str | None
-    destination: str | None
-    requested_at: int | None
-    completed_at: int | None
-    requested_by: str | None
-    postfix_id: str | None
-
-    @property
-    def at(self) -> int | None:
-        """Return when the action was completed, or else when it was requested."""
-        return self.requested_at if self.completed_at is None else self.completed_at
 
 
 class _Record(msgspec.Struct, gc=False):
@@ -65,7 +46,7 @@ class _Record(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Record)
 
 
-def events_of(path: str, pointer: str) -> Iterator[Event | None]:
+def events_of(path: str, pointer: str) -> Iterator[EventRecord | None]:
     """Yield the events in a file, None for Logpush's own test record; empty lines are ignored.
 
     Raises: ParameterError where the file can't be read, or a line is not an event. It has the line's number, from 1.
@@ -73,24 +54,26 @@ def events_of(path: str, pointer: str) -> Iterator[Event | None]:
     return read_objects(path, pointer, _event, "event of email_security_post_delivery_events")
 
 
-def _event(line: bytes) -> Event | None:
+def _event(line: bytes) -> EventRecord | None:
     try:
         record = decode_object(line, _decoder)
     except msgspec.ValidationError:
         if is_test_line(line):
             return None
         raise
-    return Event(
-        message_id=record.MessageID or None,
-        recipient=record.Recipient or None,
+    requested_at = instant("RequestedAt", record.RequestedAt)
+    completed_at = instant("CompletedAt", record.CompletedAt)
+    return EventRecord(
         operation=record.Operation,
+        email_message_id=record.MessageID or None,
+        recipient=record.Recipient or None,
         success=record.Success,
         status=record.Status or None,
         destination=record.Destination or record.Folder or None,
-        requested_at=instant("RequestedAt", record.RequestedAt),
-        completed_at=instant("CompletedAt", record.CompletedAt),
+        at=requested_at if completed_at is None else completed_at,
+        requested_at=requested_at,
         requested_by=record.RequestedBy or None,
-        postfix_id=record.PostfixID or None,
+        postfix_id=one_word(record.PostfixID),
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
-from core.errors import InlineTooLarge, ParameterError, Problem, UnexpectedAnswer
+from core.errors import InlineTooLarge, ParameterError, UnexpectedAnswer
 from remediation.exports.destinations.place import Place, open_place
 from remediation.exports.files.path_checks import checked_destination
 from remediation.exports.files.whole_file import FileRecord, WholeFile, whole_file
@@ -20,7 +20,7 @@ from remediation.reconciliation.disagreement_list import DisagreementList
 from remediation.reconciliation.job_claims import action_of, counters_against_rows, expected_event_of, load_rows
 from remediation.reconciliation.post_delivery_events import events_of
 from remediation.reconciliation.reconcile_warnings import warnings_of
-from remediation.reconciliation.result import Disagreement, EventCounts, RowCounts
+from remediation.reconciliation.result import EventCounts, RowCounts
 from remediation.reconciliation.row_claims import rows_of_file
 
 # How long one call may take, including the wait for a rate limit.
@@ -60,19 +60,7 @@ class Reconciliation:
     events: EventCounts
     found: DisagreementList
     file: FileRecord | None
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def agrees(self) -> bool:
-        return self.found.number == self.found.in_flight
-
-    @property
-    def contradictions(self) -> int:
-        return self.found.number - self.found.not_witnessed - self.found.in_flight
-
-    @property
-    def disagreements(self) -> list[Disagreement] | None:
-        return [Disagreement(**one) for one in self.found.kept] if self.file is None else None
+    warnings: list[str]
 
 
 def reconcile(api: EmailSecurity | None, sources: Sources, destination: ListDestination) -> Reconciliation:
@@ -101,9 +89,7 @@ def reconcile(api: EmailSecurity | None, sources: Sources, destination: ListDest
         )
     record = None
     if file is not None and place is not None:
-        record = FileRecord(
-            path=place.name, format=destination.row_format, bytes=file.bytes, sha256=file.sha256, rows=found.number
-        )
+        record = file.record(place.name, destination.row_format, found.number)
     # Rows of the API were read while the job may still have been changing them.
     is_settled = sources.rows is not None or (before.has_ended and not before.messages_pending)
     warnings = warnings_of(job, comparison, found, status_while_read=None if is_settled else before.status)
@@ -120,7 +106,7 @@ def _placed(sources: Sources, destination: ListDestination) -> Iterator[Place | 
         with suppress(OSError, ValueError):
             if path is not None and Path(path).samefile(destination.path):
                 message = "is one of the files to compare: a source must not be replaced by the list"
-                raise ParameterError(problems=[Problem(pointer="/destination", message=message)])
+                raise ParameterError.at("/destination", message)
     with open_place(destination.path, overwrite=destination.overwrite) as place:
         checked_destination(place.path)
         yield place
@@ -133,10 +119,9 @@ def _job(api: EmailSecurity | None, sources: Sources) -> BulkJob:
     try:
         job = BulkJob.read(sources.job, "job")
     except UnexpectedAnswer as error:
-        raise ParameterError(problems=[Problem(pointer="/job", message=f"not a valid job: {error.message}")]) from None
+        raise ParameterError.at("/job", f"not a valid job: {error.message}") from None
     if job.job_id != sources.job_id:
-        message = f"is job {job.job_id}, but job_id names another one"
-        raise ParameterError(problems=[Problem(pointer="/job", message=message)])
+        raise ParameterError.at("/job", f"is job {job.job_id}, but job_id names another one")
     return job
 
 

@@ -10,7 +10,6 @@ from typing import Annotated
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from core.instants import format_instant, parse_instant
-from core.json_model import JsonModel
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -99,21 +98,24 @@ class EventCounts:
         return cls(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, None)
 
 
-class Disagreement(JsonModel):
+@dataclass
+class Disagreement:
     """A message, or a counter, on which the sources disagree. Fields that do not apply are null."""
 
-    kind: str = Field(description="The kind of disagreement; see docs/how-to/verify-against-logpush.md.")
-    contradiction: bool = Field(description="False if one source only lacks a record of the message.")
-    message_id: str | None = Field(description="The row's ID.")
-    email_message_id: str | None = Field(description="The Message-ID (RFC 5322).")
-    recipient: str | None = Field(description="The recipient.")
-    row_status: str | None = Field(description="The row's status.")
-    row_destination: str | None = Field(description="The row's folder.")
-    event: str | None = Field(description="The outcome in the last event: succeeded, failed, no event.")
-    event_status: str | None = Field(description="The event's own status text.")
-    event_destination: str | None = Field(description="The event's folder.")
-    event_at: str | None = Field(description="When the event happened, RFC 3339.")
-    event_requested_by: str | None = Field(description="Who requested it.")
-    counter: str | None = Field(description="The job's counter.")
-    counted: int | None = Field(description="The value of the counter.")
-    rows: int | None = Field(description="The number of rows that it should count.")
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    kind: Annotated[str, Field(description="The kind of disagreement; see docs/how-to/verify-against-logpush.md.")]
+    contradiction: Annotated[bool, Field(description="False if one source only lacks a record of the message.")]
+    message_id: Annotated[str | None, Field(description="The row's ID.")]
+    email_message_id: Annotated[str | None, Field(description="The Message-ID (RFC 5322).")]
+    recipient: Annotated[str | None, Field(description="The recipient.")]
+    row_status: Annotated[str | None, Field(description="The row's status.")]
+    row_destination: Annotated[str | None, Field(description="The row's folder.")]
+    event: Annotated[str | None, Field(description="The outcome in the last event: succeeded, failed, no event.")]
+    event_status: Annotated[str | None, Field(description="The event's own status text.")]
+    event_destination: Annotated[str | None, Field(description="The event's folder.")]
+    event_at: Annotated[str | None, Field(description="When the event happened, RFC 3339.")]
+    event_requested_by: Annotated[str | None, Field(description="Who requested it.")]
+    counter: Annotated[str | None, Field(description="The job's counter.")]
+    counted: Annotated[int | None, Field(description="The value of the counter.")]
+    rows: Annotated[int | None, Field(description="The number of rows that it should count.")]

@@ -11,8 +11,7 @@ import msgspec
 
 from remediation.exports.files.object_lines import decode_object, read_objects
 from remediation.exports.pseudonyms.form import is_pseudonym
-from remediation.reconciliation.disagreements import RowRecord
-from remediation.reconciliation.mail_names import bare, one_word
+from remediation.reconciliation.disagreements import RowRecord, bare, one_word
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

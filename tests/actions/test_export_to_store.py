@@ -580,7 +580,7 @@ def test_a_bundle_in_a_store_is_not_replaced(bucket: Bucket) -> None:
 
 
 def test_a_bundle_in_a_store_is_no_folder() -> None:
-    with pytest.raises(ParameterError, match="ends in .zip") as refused:
+    with pytest.raises(ParameterError, match="needs a key that ends in") as refused:
         export(Listing(10, listed(10)), "s3://bucket-of-evidence/case", evidence="bundle")
     assert refused.value.problems[0]["pointer"] == "/destination"
 
