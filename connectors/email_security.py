@@ -7,8 +7,8 @@ import functools
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 from connectors import call_log
 from connectors.call_record import CallRecord
@@ -18,6 +18,7 @@ from connectors.objects.api_object import uuid_of
 from connectors.objects.job import ActionType, BulkJob, BulkJobRequest, Destination, JobStatus
 from connectors.objects.search import SearchParams
 from connectors.paging import slow_search
+from connectors.paging.job_pages import pages_backwards, pages_forwards
 from connectors.paging.pages import BOUNDS, LARGEST_PAGE, Page, Position, follow, sweep
 from connectors.transport import Answer, Call, Parse, Patience, Transport
 from core.clock import Clock, Deadline, ReservedDeadline, SystemClock
@@ -46,20 +47,8 @@ if TYPE_CHECKING:
     from connectors.objects.message_action import MessageAction
     from connectors.objects.message_change import MoveRow, ReleaseRow
     from connectors.paging.raw_rows import RawRows
-    from connectors.paging.read_ahead import Ahead
     from connectors.paging.row_ids import RowIds
     from connectors.write_gate import WriteGate
-
-
-# The number of pages to prefetch if the number of pages is unknown: each page after the end is a wasted call.
-PAGES_BLIND = 2
-
-
-class JobPage(NamedTuple):
-    """A page of the list of jobs, as the API sent it. per_page: the page size that the API reports, or None."""
-
-    items: list[dict[str, Any]]
-    per_page: int | None
 
 
 class EmailSecurity:
@@ -217,7 +206,7 @@ class EmailSecurity:
         per_page: int = LARGEST_PAGE,
         backwards: bool = False,
         full_page: int = LARGEST_PAGE,
-    ) -> Iterator[JobPage]:
+    ) -> Iterator[Page]:
         """Yield the list of jobs page by page from page `first`, including empty pages at the end.
 
         last_page: the last page to prefetch. If it is unknown, fewer pages are prefetched.
@@ -231,83 +220,16 @@ class EmailSecurity:
 
         def fetch(position: Position, *, once: bool = False) -> Page:
             query = {**filters, **_page_query(position), "per_page": per_page}
-            return Page.read(self._get(self._bulk, "the list of jobs", query, once=once).envelope, "the list of jobs")
-
-        def checked(page: Page) -> JobPage:
+            page = Page.read(self._get(self._bulk, "the list of jobs", query, once=once).envelope, "the list of jobs")
             if not all(isinstance(item, dict) for item in page.items):
                 raise UnexpectedAnswer("the list of jobs: field result: has an entry that is not a job")
-            return JobPage(page.items, page.per_page)
+            return page
 
+        width = self.connection.pages_ahead
         if backwards:
-            yield from map(checked, self._pages_backwards(fetch, first, max(last_page or 1, first), full_page))
-            return
-        width = self.connection.pages_ahead if last_page is not None else min(self.connection.pages_ahead, PAGES_BLIND)
-        with ExitStack() as stack:
-            ahead: Ahead | None = None
-            full_pages = 0
-
-            def fetched(position: Position) -> Page:
-                nonlocal ahead
-                # Prefetch only after a second full page with new jobs: most accounts have one page of jobs, and a
-                # server that ignores the page number returns the same page forever.
-                if ahead is None and width and full_pages > 1:
-                    from connectors.paging.read_ahead import Ahead  # noqa: PLC0415 -- only for long lists
-
-                    attempt, last = functools.partial(fetch, once=True), last_page or self.bounds.pages
-                    ahead = stack.enter_context(Ahead(fetch, attempt, last_page=lambda: last, width=width))
-                return fetch(position) if ahead is None else ahead(position)
-
-            def judge(brought_anything: bool) -> None:
-                nonlocal full_pages
-                full_pages = full_pages + 1 if brought_anything else 0
-                if ahead is not None:
-                    ahead.judge(brought_anything)
-
-            for page, follows in sweep(
-                fetched,
-                enough=lambda: False,
-                identities=_job_ids,
-                start=Position(first),
-                judged=judge,
-                what="the list of jobs",
-                bounds=self.bounds,
-            ):
-                full_pages = full_pages if follows.cursor is None and len(page.items) >= LARGEST_PAGE else 0
-                yield checked(page)
-
-    def _pages_backwards(
-        self, fetch: Callable[..., Page], first: int, last_page: int, full_page: int
-    ) -> Iterator[Page]:
-        # New jobs since the pages were counted may have added pages.
-        end, page = last_page, fetch(Position(last_page))
-        seen = set(_job_ids(page.items))
-        while len(page.items) >= full_page and end - last_page < self.bounds.pages:
-            behind = fetch(Position(end + 1))
-            if seen.issuperset(_job_ids(behind.items)):
-                # The end of the list, or a server that returns the same page for every number.
-                page = page if behind.items else behind
-                end += not behind.items
-                break
-            seen.update(_job_ids(behind.items))
-            end, page = end + 1, behind
-        yield page
-        # The pages on the way to the end were read forwards, so they are read again.
-        last_page = end
-
-        def mirrored(position: Position, *, once: bool = False) -> Page:
-            return fetch(Position(last_page - position.page), once=once)
-
-        rest = last_page - first
-        if full_page < LARGEST_PAGE:
-            yield from (mirrored(Position(number)) for number in range(1, rest + 1))
-            return
-        from connectors.paging.read_ahead import Ahead  # noqa: PLC0415 -- only for several full pages
-
-        attempt = functools.partial(mirrored, once=True)
-        with Ahead(mirrored, attempt, last_page=lambda: rest, width=self.connection.pages_ahead) as ahead:
-            for number in range(1, rest + 1):
-                yield ahead(Position(number))
-                ahead.judge(True)
+            last = max(last_page or 1, first)
+            return pages_backwards(fetch, first, last, full_page=full_page, width=width, bounds=self.bounds)
+        return pages_forwards(fetch, first, last_page, width=width, bounds=self.bounds)
 
     def create_job(self, request: BulkJobRequest) -> BulkJob:
         """Create a job with one POST, without retries. For one job per request see remediation.jobs.creation.
@@ -624,10 +546,6 @@ class EmailSecurity:
         if answer.status != 202:
             return answer
         raise ServiceUnavailable("the message search did not finish within the time limit", http_status=202)
-
-
-def _job_ids(items: list[Any]) -> list[str]:
-    return [str(_field(item, "job_id")).lower() for item in items]
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from connectors.email_security import EmailSecurity, JobPage
+from connectors.email_security import EmailSecurity
 from connectors.objects.api_object import uuid_of
 from connectors.objects.job import ActionType, BulkJob
-from connectors.paging.pages import LARGEST_PAGE
+from connectors.paging.pages import LARGEST_PAGE, Page
 from core.clock import CLOCK_SKEW
 from core.errors import PackError, UnexpectedAnswer
 from remediation.jobs.list_layout import ListLayout, created_at
@@ -208,7 +208,7 @@ class JobList:
         for page in self._pages(first, self._layout.page_behind(self._layout.rows), backwards=True):
             self._collect(rows, page.items)
 
-    def _ends_list(self, page: JobPage, rows: _Rows) -> bool:
+    def _ends_list(self, page: Page, rows: _Rows) -> bool:
         """Return whether nothing follows the first page.
 
         Where the service does not say how many rows a page holds, a page with the own job and all known jobs counts as
@@ -218,7 +218,7 @@ class JobList:
             return bool(page.items) and self._layout.has_room(page)
         return rows.own is not None and len(rows.known) >= len(self._known)
 
-    def _pages(self, first: int, last_page: int, *, backwards: bool = False) -> Iterable[JobPage]:
+    def _pages(self, first: int, last_page: int, *, backwards: bool = False) -> Iterable[Page]:
         return self._api.job_pages(
             action_type=self._action if self._filtered else None,
             first=first,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
-from connectors.email_security import JobPage
+from connectors.paging.pages import Page
 from core.instants import parse_instant
 
 # Where new jobs appear: at the front, at the back, at one of the two; None where jobs are not sorted by creation.
@@ -26,7 +26,7 @@ class ListLayout:
         self._last: tuple[object, str] | None = None
         self._decided: NewEnd | None = None
 
-    def take(self, page: JobPage, at: float) -> None:
+    def take(self, page: Page, at: float) -> None:
         self._times.append(at)
         if not page.items:
             # A pass backwards may begin behind the list's end.
@@ -87,7 +87,7 @@ class ListLayout:
         """Return how many jobs a full page holds, as far as one pass shows."""
         return max(self._per_page or 0, *self._sizes, 1)
 
-    def has_room(self, page: JobPage) -> bool:
+    def has_room(self, page: Page) -> bool:
         """Return whether the page is not full, and so the last one."""
         largest = max(self._sizes[:-1], default=page.per_page or 0)
         return len(page.items) < (page.per_page or largest)
