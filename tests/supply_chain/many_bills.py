@@ -1,0 +1,32 @@
+"""Write several bills and validate several in one process of the tools' environment. Standard input says which."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from contextlib import redirect_stderr
+
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from supply_chain import sbom
+
+
+def write(arguments: list[str], source_date: str) -> tuple[int, str]:
+    sys.argv = ["sbom", *arguments]
+    os.environ["SOURCE_DATE_EPOCH"] = source_date
+    with redirect_stderr(io.StringIO()) as errors:
+        code = sbom.main()
+    return code, errors.getvalue()
+
+
+def is_valid(text: str) -> bool:
+    return JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+
+
+if __name__ == "__main__":
+    given = json.load(sys.stdin)
+    ends = [write(*call) for call in given["calls"]]
+    json.dump({"calls": ends, "valid": [is_valid(text) for text in given["validated"]]}, sys.stdout)
