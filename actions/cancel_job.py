@@ -13,7 +13,6 @@ from actions.contract.action import WRITE, Action, ActionParams, ActionResult, J
 from actions.contract.process import main
 from actions.shapes.example_job import JOB_ID, example_job
 from connectors.email_security import EmailSecurity
-from connectors.objects.job import BulkJob
 from core.errors import Conflict
 from core.quantity import counted
 from remediation.jobs.cancelling import cancel_surely
@@ -29,49 +28,33 @@ class Result(ActionResult):
     already_cancelled: bool = Field(description="Whether it was cancelled before: nothing was changed now.")
     previous_status: str = Field(description="The status that the job was in before.")
     status: str = Field(description="The status that it is in now.")
-    processed: int = Field(description="Messages that the job was through with before it was cancelled.")
+    processed: int = Field(description="Messages that the job processed before it was cancelled.")
     job: dict[str, Any] = Field(description="The job as the API describes it.")
     warnings: list[str] = Field(description="What a person should know.")
 
 
 def cancel_job(p: Params, api: EmailSecurity) -> Result:
     before = api.get_job(p.job_id)
-    if before.status == "CANCELLED":
-        return _result(before, before, cancelled=False)
-    if before.has_ended:
-        raise _too_late(before)
     after, applied = cancel_surely(api, before)
     if after.status != "CANCELLED":
-        raise _too_late(after)
-    return _result(before, after, cancelled=applied != "no")
-
-
-def _too_late(job: BulkJob) -> Conflict:
-    return Conflict(
-        f"the job had ended before it could be cancelled: {job.status}, {job.processed} of "
-        f"{counted(job.total_messages_discovered, 'message')} processed",
-        help="Nothing was changed. What it did is in its messages: see export-job-messages.",
-        job_id=job.job_id,
-    )
-
-
-def _warnings(job: BulkJob, *, cancelled: bool) -> list[str]:
-    warnings = [] if cancelled else ["the job was cancelled already: nothing was changed"]
-    if job.cancelled_note is not None:
-        warnings.append(f"{job.cancelled_note}. Export the rows; restore-messages looks them up")
-    return warnings
-
-
-def _result(before: BulkJob, after: BulkJob, *, cancelled: bool) -> Result:
+        raise Conflict(
+            f"the job had ended before it could be cancelled: {after.status}, {after.processed} of "
+            f"{counted(after.total_messages_discovered, 'message')} processed",
+            help="Nothing was changed. To see what it did, run export-job-messages.",
+            job_id=after.job_id,
+        )
+    warnings = ["the job was cancelled already: nothing was changed"] if applied == "no" else []
+    if after.cancelled_note is not None:
+        warnings.append(f"{after.cancelled_note}. Export the rows; restore-messages looks them up")
     return Result(
         job_id=after.job_id,
-        cancelled=cancelled,
-        already_cancelled=not cancelled,
+        cancelled=applied != "no",
+        already_cancelled=applied == "no",
         previous_status=before.status,
         status=after.status,
         processed=after.processed,
         job=after.document(),
-        warnings=_warnings(after, cancelled=cancelled),
+        warnings=warnings,
     )
 
 
@@ -81,7 +64,7 @@ ACTION = Action(
     params=Params,
     result=Result,
     effect="write",
-    approval="not needed",  # it only stops something: on call nobody should have to wait for a signature to brake
+    approval="not needed",  # it only stops a job: nobody should have to wait for that
     permissions=[WRITE],
     function=cancel_job,
     example_params={"job_id": JOB_ID},

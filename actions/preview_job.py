@@ -18,7 +18,7 @@ from actions.shapes.job_request import JobRequestParams
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.objects.search import SearchParams
-from core.errors import GuardrailRefusal, ParameterError, PlanRefused, Problem, TooManyMessages, UncountableSearch
+from core.errors import GuardrailRefusal, ParameterError, PlanRefused, TooManyMessages, UncountableSearch
 from core.instants import format_instant
 from core.quantity import counted
 from remediation.guardrails.accountability import requester
@@ -65,7 +65,7 @@ class Result(Plan, ActionResult):
 def preview_job(p: Params, api: EmailSecurity) -> Result:
     if (p.action == "MOVE") != (p.destination is not None):
         message = "is required for MOVE" if p.action == "MOVE" else "is for MOVE only"
-        raise ParameterError(problems=[Problem(pointer="/destination", message=message)])
+        raise ParameterError.at("/destination", message)
     now = api.clock.now()
     search, warnings = pinned(p.search_params, now)
     request = BulkJobRequest(action=p.action, destination=p.destination, search_params=search)

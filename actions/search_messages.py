@@ -20,7 +20,7 @@ from connectors.objects.end_of_life import ACTION_LOG, EndedParameter
 from connectors.objects.search import SearchParams
 from core.errors import ParameterError
 from core.quantity import counted
-from remediation.guardrails.mailboxes import mailboxes_of
+from remediation.guardrails.change import mailboxes_of
 from remediation.guardrails.search_scope import scope_of
 
 
@@ -47,7 +47,7 @@ class Result(BoundedResult):
 def search_messages(p: Params, api: EmailSecurity) -> Result:
     scope = scope_of(p.search_params)
     if scope.uncountable:
-        raise ParameterError(problems=[{"pointer": "/search_params/submissions", "message": scope.uncountable}])
+        raise ParameterError.at("/search_params/submissions", scope.uncountable)
     found: list[dict[str, Any]] = []
     count = copies = 0
     limit_reached = False

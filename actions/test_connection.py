@@ -1,8 +1,7 @@
 """Test the connection: the token, the account, and which of the two permissions it has.
 
-Remote operations: GET /user/tokens/verify, a page of the list of jobs, and (unless `probe_write` is false) the
-cancelling of a job that can't exist: its ID is the nil UUID. Nothing can be changed by it; the API's refusal tells
-whether writing is allowed.
+Remote operations: GET /user/tokens/verify, a page of the list of jobs, and, unless `probe_write` is false, a cancel of
+a job that can't exist (the nil UUID). The cancel changes nothing: the API's refusal shows whether writing is allowed.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from core.errors import PermissionDenied
 
 class Params(ActionParams):
     probe_write: bool = Field(
-        True, description="Find out whether writing is allowed, by cancelling a job that can't exist (the nil UUID)."
+        True, description="Check whether writing is allowed, by cancelling a job that can't exist (the nil UUID)."
     )
 
 
@@ -37,7 +36,9 @@ def test_connection(p: Params, api: EmailSecurity) -> Result:
     warnings: list[str] = []
     token_status = _token_status(api, warnings)
     read = _may_read(api)
-    write = _may_write(api, warnings) if p.probe_write else "not known"
+    write, failure = write_permission(api) if p.probe_write else ("not known", None)
+    if failure is not None:
+        warnings.append(f"could not determine whether writing is allowed: {failure.message}")
     # Writing includes reading.
     missing = [f"Cloud Email Security: {name}" for name, has in (("Read", read), ("Write", write)) if has == "missing"]
     return Result(
@@ -59,7 +60,7 @@ def _token_status(api: EmailSecurity, warnings: list[str]) -> str:
         return api.verify_token()
     except PermissionDenied as denied:
         raise_for_the_address(denied)
-        warnings.append("the token may not be verified by itself; what follows was found out by using it")
+        warnings.append("the API does not let this token verify itself: the permissions were checked by using it")
         return "not verified"
 
 
@@ -70,13 +71,6 @@ def _may_read(api: EmailSecurity) -> Answer:
         raise_for_the_address(denied)
         return "missing"
     return "granted"
-
-
-def _may_write(api: EmailSecurity, warnings: list[str]) -> Answer:
-    answer, failure = write_permission(api)
-    if failure is not None:
-        warnings.append(f"whether writing is allowed could not be found out: {failure.message}")
-    return answer
 
 
 ACTION = Action(

@@ -19,7 +19,7 @@ from actions.contract.action import READ, WRITE, Action, ActionParams, ActionRes
 from actions.contract.process import main
 from actions.shapes.example_job import JOB_ID, example_job
 from connectors.email_security import EmailSecurity
-from core.errors import ParameterError, Problem, TemporaryFailure
+from core.errors import ParameterError, TemporaryFailure
 from remediation.jobs.discovery_limit import DiscoveryLimit, Tripwire
 from remediation.jobs.progress import JobProgress, Outcome
 from remediation.jobs.wait_state import Resume
@@ -79,10 +79,10 @@ def _check(p: Params) -> None:
     """Raises: ParameterError if two parameters contradict each other."""
     if p.resume is not None and p.job_id not in (p.resume.job_id, p.resume.followed_from):
         message = f"belongs to another job: {p.resume.job_id}"
-        raise ParameterError(problems=[Problem(pointer="/resume/job_id", message=message)])
+        raise ParameterError.at("/resume/job_id", message)
     if p.min_interval_seconds > p.max_interval_seconds:
         message = "must not be greater than max_interval_seconds"
-        raise ParameterError(problems=[Problem(pointer="/min_interval_seconds", message=message)])
+        raise ParameterError.at("/min_interval_seconds", message)
 
 
 def _verdict(result: Mapping[str, Any]) -> int:

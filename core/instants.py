@@ -38,6 +38,14 @@ def parse_instant(value: object) -> datetime:
         raise ValueError("is not a date that exists") from None
 
 
+def instant_or_none(value: object) -> datetime | None:
+    """Return the instant as parse_instant does; None where it is not valid."""
+    try:
+        return parse_instant(value)
+    except ValueError:
+        return None
+
+
 def parse_timestamp(value: object) -> datetime:
     """Return an RFC 3339 date-time, or an integer since 1970 in s, ms, µs or ns, in UTC.
 

@@ -126,7 +126,6 @@ LONG = {
     "core/errors": "the exception tree, in one place",
     "remediation/exports/destinations/object_store": "one upload with its claim",
     "remediation/jobs/creation": "one job per request, from first check to last",
-    "remediation/jobs/match": "one table of what tells two jobs apart",
     "sandbox/contract/results": "the shapes of the API's answers",
 }
 

@@ -13,7 +13,7 @@ from connectors.email_security import EmailSecurity
 from connectors.objects.job import ActionType
 from connectors.objects.message import MessageStatus
 from connectors.objects.message_change import INVESTIGATE_ID
-from core.errors import ParameterError, Problem, TemporaryFailure
+from core.errors import ParameterError, TemporaryFailure
 from remediation.guardrails.change import Change
 from remediation.guardrails.limits import Limits
 from remediation.guardrails.message_rules import numbers_of
@@ -129,10 +129,10 @@ R = TypeVar("R", bound=ChangeResult)
 def selection_of(p: NamedParams) -> Selection:
     """Return the messages that the parameters name. Raises: ParameterError."""
     if (p.ids is None) == (p.export is None):
-        raise ParameterError(problems=[Problem(pointer="", message="either ids or export is required, not both")])
+        raise ParameterError.at("", "either ids or export is required, not both")
     if p.ids is not None:
         if p.statuses is not None:
-            raise ParameterError(problems=[Problem(pointer="/statuses", message="is for rows of an export")])
+            raise ParameterError.at("/statuses", "is for rows of an export")
         return of_ids(p.ids)
     statuses = p.statuses
     return of_export(p.export or "", lambda row: statuses is None or row.status in statuses)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import ActionType, BulkJob, Destination, Reach
 from core.errors import ApprovalRefused, PackError
-from core.instants import parse_instant
+from core.instants import instant_or_none, parse_instant
 from remediation.guardrails.approvals.approval import verify_approvals
 from remediation.guardrails.approvals.needed import Need, need_of, shortfall
 from remediation.guardrails.approvals.token import ApprovalTerms
@@ -157,11 +157,7 @@ def _obstacle(job: BulkJob) -> str | None:
     """Return why approvals of the job can't be verified here; None where they can."""
     if find_spec("jwt") is None or find_spec("cryptography") is None:
         return "the extra `approval` for checking signatures is not installed"
-    try:
-        parse_instant(job.created_at)
-    except ValueError:
-        return "the job's creation time is not known"
-    return None
+    return "the job's creation time is not known" if instant_or_none(job.created_at) is None else None
 
 
 def _approvers(

@@ -133,7 +133,7 @@ class BundleWriter:
             plan = read_plan(self._plan)
             if problem := problem_of_plan(self._api, plan, job):
                 message = f"{problem}: the plan does not belong to this job"
-                raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
+                raise ParameterError.at("/plan", message)
             self._plan_seal = seal_state(plan, connection.plan_key)
         if self._approvals is not None:
             self._checked_approvals = verify_approvals_of_job(self._api, self._approvals, plan, job)

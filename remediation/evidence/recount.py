@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from typing import get_args
 
@@ -16,7 +16,7 @@ import msgspec
 from connectors.objects.job import BulkJob
 from connectors.objects.message import MessageStatus
 from connectors.paging.row_ids import RowIds
-from core.instants import parse_instant
+from core.instants import instant_or_none
 from core.quantity import counted
 from remediation.jobs.row_count import RowCount
 
@@ -111,9 +111,4 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 # Many rows share a creation time, so most times are in the cache.
-@lru_cache(maxsize=1024)
-def _instant(text: str | None) -> datetime | None:
-    try:
-        return parse_instant(text)
-    except ValueError:
-        return None
+_instant = lru_cache(maxsize=1024)(instant_or_none)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.errors import ParameterError, PolicyRefused, Problem
+from core.errors import ParameterError, PolicyRefused
 from remediation.guardrails.narrowing import FEWEST_VISIBLE, is_visible
 from remediation.guardrails.policy.gate import policy_of
 
@@ -20,7 +20,7 @@ def requester(api: EmailSecurity, given: str | None) -> str | None:
     known = api.connection.requested_by
     if known is not None and given is not None and given.casefold() != known.casefold():
         message = "must be the person in CFES_REQUESTED_BY, or not given"
-        raise ParameterError(problems=[Problem(pointer="/requested_by", message=message)])
+        raise ParameterError.at("/requested_by", message)
     return known or given
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.clock import CLOCK_SKEW
 from core.errors import ConnectionSettingsError, PolicyRefused
-from core.instants import parse_instant
+from core.instants import instant_or_none
 from core.quantity import counted
 from core.state_database import state_database
 from remediation.guardrails.policy.gate import policy_of
@@ -152,20 +152,14 @@ def _from_jobs(api: EmailSecurity, since: datetime) -> Iterator[tuple[str, tuple
         stamp = Stamp.read(job.comment)
         if stamp is None:
             continue
-        at = _created(job)
+        # The latest possible time of its creation. A job without one counts in every budget.
+        created = instant_or_none(job.created_at)
+        at = datetime.max.replace(tzinfo=UTC) if created is None else created + CLOCK_SKEW
         if at >= since:
             params = job.action_params
             action = job.action_type or (None if params is None else params.type)
             folder = DELIVERED if action == "RELEASE" else (None if params is None else params.destination) or ""
             yield job.job_id, (at, Spending(intent_of(stamp), stamp.requested_by, folder, _touched(job, stamp), 1))
-
-
-def _created(job: BulkJob) -> datetime:
-    """Return the latest possible time of the job's creation. A job without one counts in every budget."""
-    try:
-        return parse_instant(job.created_at) + CLOCK_SKEW
-    except ValueError:
-        return datetime.max.replace(tzinfo=UTC)
 
 
 def _touched(job: BulkJob, stamp: Stamp) -> int | None:

@@ -1,10 +1,10 @@
-"""A change of messages, the named messages, and the hash that binds approvals to both."""
+"""A change of messages, the named messages and their mailboxes, and the hash that binds approvals to both."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,6 +50,16 @@ class NamedMessage:
     recipients: tuple[str, ...] | None = None
     senders: tuple[str, ...] | None = None
     verdict: Disposition | None = None
+
+
+def mailbox_of(address: str) -> str:
+    """Return the address as it is compared: without white space around it, upper and lower case folded."""
+    return address.strip().casefold()
+
+
+def mailboxes_of(addresses: Iterable[str] | None) -> list[str]:
+    """Return the addresses as they are compared, one for each that is given."""
+    return [mailbox_of(address) for address in addresses or ()]
 
 
 def plan_hash(account_id: str, change: Change, ids: Collection[str]) -> str:

@@ -17,8 +17,7 @@ from core.errors import GuardrailRefusal, PackError, PolicyRefused, ProtectedRef
 from core.search_words import MALICIOUS
 from remediation.guardrails import budgets, rules
 from remediation.guardrails.approvals.needed import Need
-from remediation.guardrails.change import Change, NamedMessage, Numbers
-from remediation.guardrails.mailboxes import mailboxes_of
+from remediation.guardrails.change import Change, NamedMessage, Numbers, mailboxes_of
 from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.rules import Messages, ProposedChange, Wording
 

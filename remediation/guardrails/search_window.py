@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from connectors.objects.search import LOOK_BACK, SearchParams
-from core.errors import ParameterError, Problem
+from core.errors import ParameterError
 from core.instants import format_instant
 
 # For a search that was pinned to the longest window a moment ago.
@@ -16,7 +16,7 @@ def check_start(search: SearchParams, now: datetime) -> None:
     """Check that the search does not begin in the future, where nothing can be counted. Raises: ParameterError."""
     if search.start is not None and search.start - now > MARGIN:
         message = f"is in the future: it is {format_instant(now)} here"
-        raise ParameterError(problems=[Problem(pointer="/search_params/start", message=message)])
+        raise ParameterError.at("/search_params/start", message)
 
 
 def with_start(search: SearchParams, now: datetime) -> tuple[SearchParams, list[str]]:

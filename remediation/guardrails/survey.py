@@ -16,8 +16,7 @@ from core.addresses import RelatedDomains, domains_named
 from core.errors import UncountableSearch, printable
 from core.search_words import HARMFUL, MALICIOUS
 from core.sender_proof import proof_of
-from remediation.guardrails.change import Numbers
-from remediation.guardrails.mailboxes import mailbox_of, mailboxes_of
+from remediation.guardrails.change import Numbers, mailbox_of, mailboxes_of
 from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.search_scope import scope_of
 

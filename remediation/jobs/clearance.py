@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJobRequest, Destination
 from connectors.objects.search import SearchParams
-from core.errors import ParameterError, PlanDrifted, PlanNeeded, PlanRefused, Problem
+from core.errors import ParameterError, PlanDrifted, PlanNeeded, PlanRefused
 from core.quantity import counted
 from remediation.guardrails import budgets
 from remediation.guardrails.accountability import check_reason, requester
@@ -44,9 +44,7 @@ def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
     check_reason(api, call.comment)
     who, limits = requester(api, call.requested_by), call.limits.under_policy(api)
     if call.approvals and call.plan is None:
-        raise ParameterError(
-            problems=[Problem(pointer="/approvals", message="need `plan`: pass the plan that they approve")]
-        )
+        raise ParameterError.at("/approvals", "need `plan`: pass the plan that they approve")
     warnings: list[str] = []
     if call.plan is not None:
         from remediation.guardrails.plans.check import recompute_plan  # noqa: PLC0415
@@ -61,9 +59,9 @@ def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
         plan = None
         search, destination = call.search, call.destination
         if search is None:
-            raise ParameterError(problems=[Problem(pointer="/search_params", message="is required without a plan")])
+            raise ParameterError.at("/search_params", "is required without a plan")
         if call.action == "MOVE" and destination is None:
-            raise ParameterError(problems=[Problem(pointer="/destination", message="is required without a plan")])
+            raise ParameterError.at("/destination", "is required without a plan")
         asked = _request(call.action, destination, search)
         now = api.clock.now()
         check_start(search, now)
@@ -117,7 +115,8 @@ def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
         raise PlanRefused(f"the plan is for a {plan.action}, not for a {call.action}")
     if call.destination is not None and call.destination != plan.destination:
         raise PlanRefused(f"the plan is for {plan.destination}, but `destination` is {call.destination}")
-    if call.search is not None and not _is_search_of(plan, call.search):
+    searches = (plan.asked_search_params, plan.search_params)
+    if call.search is not None and meaning(call.search.request()) not in map(meaning, searches):
         raise PlanRefused(
             "the plan has another search than `search_params`",
             help="Nothing was changed. Leave out search_params to use the plan's search, or run preview-job for yours.",
@@ -126,10 +125,6 @@ def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
         raise PlanRefused(
             f"a plan without counts can't limit the job, and this pack can't undo a move to {plan.destination}"
         )
-
-
-def _is_search_of(plan: Plan, search: SearchParams) -> bool:
-    return meaning(search.request()) in (meaning(plan.asked_search_params), meaning(plan.search_params))
 
 
 def _request(action: ActionType, destination: Destination | None, search: SearchParams) -> BulkJobRequest:

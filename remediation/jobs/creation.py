@@ -330,7 +330,7 @@ def _without_stamp(request: BulkJobRequest, listed: ListedJobs) -> Iterator[Bulk
 def _settled(api: EmailSecurity, job_request: JobRequest, race: Race) -> CreatedJob:
     """Return the job to keep. Raises: IdempotencyConflict, PlanUsed if it is not for this request."""
     stamp, own = race.stamp, race.own
-    first, found = race.ranked().first
+    (first, found), _ = race.ranked()
     warnings = race.warnings()
     duplicates = [one.job for one in race.cancelled.values()]
     applied = surest(race.applied)

@@ -108,7 +108,7 @@ class DiscoveryLimit:
         """Raises: ParameterError unless the job was made from the plan and does what the plan says."""
         if problem := self.problem_of(api, job):
             message = f"{problem}. Leave out `plan` and set cancel_if_discovered_over to a number"
-            raise ParameterError(problems=[{"pointer": "/plan", "message": message}])
+            raise ParameterError.at("/plan", message)
 
     def problem_of(self, api: EmailSecurity, job: BulkJob) -> str | None:
         """Return why the job is not the plan's; None where it is, or there is no plan."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from connectors.paging.pages import Page
-from core.instants import parse_instant
+from core.instants import instant_or_none
 
 # Where new jobs appear: at the front, at the back, at one of the two; None where jobs are not sorted by creation.
 NewEnd = Literal["front", "back", "either"]
@@ -126,7 +126,4 @@ def _compared(one: object, other: object) -> int:
 
 def created_at(value: object) -> datetime:
     """Return the instant; the latest possible one for a value that is not a valid instant."""
-    try:
-        return parse_instant(value)
-    except ValueError:
-        return datetime.max.replace(tzinfo=UTC)
+    return instant_or_none(value) or datetime.max.replace(tzinfo=UTC)

@@ -18,7 +18,7 @@ from connectors.objects.job import BulkJob, BulkJobRequest
 from connectors.objects.search import LOOK_BACK, SearchParams
 from core.addresses import normal_form
 from core.clock import CLOCK_SKEW
-from core.instants import format_instant, parse_instant
+from core.instants import format_instant, instant_or_none
 from core.search_words import ADDRESS_CRITERIA
 from remediation.guardrails.limits import OLDEST_PLAN
 from remediation.stamp import Stamp, StampKey, request_digest
@@ -40,11 +40,6 @@ class ExpectedJob(NamedTuple):
 
     request: BulkJobRequest
     asked: BulkJobRequest | None = None
-
-    @property
-    def of_plan(self) -> bool:
-        """Return whether the job is made from the call's own plan, and so has exactly its request."""
-        return self.asked is None
 
 
 def is_visible(job: BulkJob) -> bool:
@@ -77,7 +72,7 @@ def does_the_same(one: BulkJob, other: BulkJob) -> bool:
     if not same or list(_other_criteria(mine, theirs)):
         return False
     for name in ("start", "end"):
-        ours, found = _instant(mine.get(name)), _instant(theirs.get(name))
+        ours, found = instant_or_none(mine.get(name)), instant_or_none(theirs.get(name))
         if (ours is None) != (found is None):
             return False
         if ours is not None and found is not None and abs(ours - found) > OLDEST_PLAN + CLOCK_SKEW:
@@ -90,7 +85,7 @@ def missed_search(expected: ExpectedJob, job: BulkJob) -> SearchParams | None:
 
     None where the window reaches to the job's creation, or where the caller set its end.
     """
-    end, created = _instant((job.search_params or {}).get("end")), _instant(job.created_at)
+    end, created = instant_or_none((job.search_params or {}).get("end")), instant_or_none(job.created_at)
     if expected.asked is None or end is None or created is None or end >= created - CLOCK_SKEW:
         return None
     asked = expected.asked.search_params
@@ -102,7 +97,7 @@ def missed_search(expected: ExpectedJob, job: BulkJob) -> SearchParams | None:
 def window_search(expected: ExpectedJob, job: BulkJob) -> SearchParams:
     """Return the expected search within the job's own window."""
     search = job.search_params or {}
-    window = {name: _instant(search.get(name)) for name in ("start", "end")}
+    window = {name: instant_or_none(search.get(name)) for name in ("start", "end")}
     return expected.request.search_params.model_copy(update={name: at for name, at in window.items() if at is not None})
 
 
@@ -162,7 +157,7 @@ def _formerly_meant(search: Mapping[str, Any]) -> dict[str, Any]:
             meant[name] = meant[name].strip().casefold()
     with suppress(ValueError):
         meant["smtp_helo_ip"] = str(ipaddress.ip_address(str(meant.get("smtp_helo_ip", "")).strip()))
-    window = {name: _instant(search.get(name)) for name in ("start", "end")}
+    window = {name: instant_or_none(search.get(name)) for name in ("start", "end")}
     return meant | {name: format_instant(at) for name, at in window.items() if at is not None}
 
 
@@ -175,7 +170,7 @@ def _digest(action: str | None, destination: str | None, search: Mapping[str, An
 def _window(search: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given ones of start and end as RFC 3339, in UTC and whole seconds."""
     window = {name: search[name] for name in ("start", "end") if search.get(name) is not None}
-    instants = {name: _instant(value) for name, value in window.items()}
+    instants = {name: instant_or_none(value) for name, value in window.items()}
     return window | {name: format_instant(_whole(at)) for name, at in instants.items() if at is not None}
 
 
@@ -214,26 +209,20 @@ def _criteria(search: Mapping[str, Any]) -> dict[str, Any]:
 def _other_criteria(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
     mine, theirs = _criteria(wanted), _criteria(found)
     for name in sorted(mine.keys() | theirs.keys()):
-        known = name in SearchParams.model_fields
-        if name not in mine:
+        ours, others = (side.get(name, DEFAULTS.get(name)) for side in (mine, theirs))
+        if _meant(name, ours) != _meant(name, others) or type(ours) is not type(others):
+            known = name in SearchParams.model_fields
             added = "" if known else " (a criterion that this version does not know)"
-            yield f"{_name(name)} is {_shown(theirs[name])}, expected {_default(name)}{added}"
-        elif name not in theirs:
-            yield f"{_name(name)} is {_default(name)}, expected {_shown(mine[name])}"
-        elif _meant(name, mine[name]) != _meant(name, theirs[name]) or type(mine[name]) is not type(theirs[name]):
-            yield f"{_name(name)} is {_shown(theirs[name])}, expected {_shown(mine[name])}"
+            yield f"{name if known else _shown(name)} is {_shown(others)}, expected {_shown(ours)}{added}"
 
 
 def _other_window(expected: ExpectedJob, job: BulkJob, search: Mapping[str, Any]) -> Iterator[str]:
-    created = _instant(job.created_at)
-    window: dict[str, datetime | None] = {}
-    for name in ("start", "end"):
-        value = search.get(name)
-        window[name] = None if value in (None, "") else _instant(value)
-        if value not in (None, "") and window[name] is None:
-            yield f"{name} is {_shown(value)}, not a valid date-time"
+    created = instant_or_none(job.created_at)
+    start, end = (instant_or_none(search.get(name)) for name in ("start", "end"))
+    for name, found in (("start", start), ("end", end)):
+        if found is None and search.get(name) not in (None, ""):
+            yield f"{name} is {_shown(search[name])}, not a valid date-time"
             return
-    start, end = window["start"], window["end"]
     request = expected.request.search_params
     if expected.asked is None:
         for name, theirs, ours in (("start", start, request.start), ("end", end, request.end)):
@@ -270,9 +259,7 @@ def _other_start(
 
 def _other_end(asked: SearchParams, found: datetime | None, created: datetime | None) -> Iterator[str]:
     given = asked.end
-    if given is not None and found is not None and _same_instant(given, found):
-        return
-    if given is None and found is None:
+    if given == found or (given is not None and found is not None and _same_instant(given, found)):
         return
     if found is None:
         yield f"end is none, expected {_when(given)}"
@@ -303,15 +290,14 @@ def _whole(moment: datetime) -> datetime:
 
 def _normal(name: str, value: Any) -> Any:
     """Return the normal form of a value: the API may return it in another spelling than it was sent."""
-    if not isinstance(value, str):
-        return value
-    if name in ADDRESS_CRITERIA:
+    if isinstance(value, str) and name in ADDRESS_CRITERIA:
         return normal_form(value)
-    if name == "smtp_helo_ip":
-        try:
-            return _address_text(ipaddress.ip_address(value.strip()))
-        except ValueError:
-            return value
+    if isinstance(value, str) and name == "smtp_helo_ip":
+        with suppress(ValueError):
+            address = ipaddress.ip_address(value.strip())
+            # Python's own text of an IPv4-mapped address differs between Python versions; a tag must not.
+            mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+            return str(address) if mapped is None else f"::ffff:{mapped}"
     return value
 
 
@@ -330,29 +316,8 @@ def _meant(name: str, value: Any) -> Any:
             return _normal(name, value if name == "exact_subject" else value.strip())
 
 
-def _address_text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    # Python's own text of an IPv4-mapped address differs between Python versions; a tag must not.
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(address) if mapped is None else f"::ffff:{mapped}"
-
-
-def _instant(value: object) -> datetime | None:
-    try:
-        return parse_instant(value)
-    except ValueError:
-        return None
-
-
 def _when(moment: datetime | None) -> str:
     return "none" if moment is None else format_instant(moment)
-
-
-def _default(name: str) -> str:
-    return _shown(DEFAULTS[name]) if name in DEFAULTS else "none"
-
-
-def _name(name: str) -> str:
-    return name if name in SearchParams.model_fields else _shown(name)
 
 
 def _shown(value: object) -> str:

@@ -32,10 +32,6 @@ class Poll(NamedTuple):
     status: str
 
 
-def poll_of(job: BulkJob, at: float) -> Poll:
-    return Poll(at, job.processed, job.total_messages_discovered, job.status)
-
-
 def outcome_of(job: BulkJob) -> Outcome:
     """Return the outcome of an ended job. COMPLETED alone does not mean that every message succeeded."""
     if job.status == "CANCELLED":
@@ -64,11 +60,6 @@ def eta_seconds(polls: Sequence[Poll]) -> float | None:
     if rate is None or polls[-1].status in ("PENDING", "DISCOVERING"):
         return None
     return (polls[-1].discovered - polls[-1].processed) / rate
-
-
-def moved(before: Poll, after: Poll) -> bool:
-    """Return whether anything changed between two polls."""
-    return before[1:] != after[1:]
 
 
 class JobProgress(JsonModel):

@@ -52,9 +52,18 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
         limit = _discovery_limit(call, job, stamp).under_policy(api, state, created=created)
         watch.watch(state, limit, created=created, seconds=seconds)
 
+    job_request = JobRequest(
+        request=job.request.model_copy(update={"comment": call.comment}),
+        idempotency_key=call.key,
+        asked=job.asked,
+        plan_hash=None if job.plan is None else job.plan.plan_hash,
+        requested_by=job.requested_by,
+        planned_messages=None if job.plan is None else job.plan.messages,
+        finds_message=lambda search: _finds_message(api, search),
+    )
     made = create_job_once(
         api,
-        _job_request(api, call, job),
+        job_request,
         before_post=lambda stamp: clear_job(api, job, stamp),
         not_made=lambda stamp: refund_job(api, stamp),
         meanwhile=meanwhile,
@@ -68,7 +77,7 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
         warnings.append(f"a job for this request already exists ({state.job_id}): nothing new was created")
         if state.status in ("CANCELLED", "FAILED"):
             warnings.append(f"that job is {state.status}: for another job use {ANOTHER_JOB}")
-    plan_hash = None if job.plan is None else job.plan.plan_hash
+    plan_hash = job_request.plan_hash
     if plan_hash is not None and not made.stamp.names_plan(plan_hash):
         plan_hash = None
         warnings.append(
@@ -82,18 +91,6 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
     if not made.created:
         reused = describe_reused_job(api, state, job.asked)
     return RequestedJob(state, made, plan_hash, tripwire, reused, warnings + made.warnings)
-
-
-def _job_request(api: EmailSecurity, call: JobCall, job: ProposedJob) -> JobRequest:
-    return JobRequest(
-        request=job.request.model_copy(update={"comment": call.comment}),
-        idempotency_key=call.key,
-        asked=job.asked,
-        plan_hash=None if job.plan is None else job.plan.plan_hash,
-        requested_by=job.requested_by,
-        planned_messages=None if job.plan is None else job.plan.messages,
-        finds_message=lambda search: _finds_message(api, search),
-    )
 
 
 def _discovery_limit(call: JobCall, job: ProposedJob, stamp: Stamp) -> DiscoveryLimit:

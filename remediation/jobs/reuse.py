@@ -62,8 +62,9 @@ def reusable_job(
             left_out, gap = _left_out(expected, job, finds_message)
             found += left_out
             warnings += gap
-    if planned_messages and _finds_nothing(job, stamp):
-        if expected.of_plan:
+    found_nothing = stamp.messages == 0 or (job.status == "COMPLETED" and job.total_messages_discovered == 0)
+    if planned_messages and found_nothing:
+        if expected.asked is None:
             # The job does exactly what the plan says: the plan's messages were gone before.
             warnings.append(_FOUND_NOTHING.format(job.job_id, planned_messages))
         else:
@@ -99,10 +100,6 @@ def was_asked_before(
     return is_visible(job) and not differences(expected, job) and is_formerly_stamped(expected, job, stamp)
 
 
-def _finds_nothing(job: BulkJob, stamp: Stamp) -> bool:
-    return stamp.messages == 0 or (job.status == "COMPLETED" and job.total_messages_discovered == 0)
-
-
 def _left_out(
     expected: ExpectedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]
 ) -> tuple[list[str], list[str]]:
@@ -115,22 +112,14 @@ def _left_out(
     arrived = False if missed is None else finds_message(missed)
     if arrived is False:
         return [], []
-    if arrived and _finds_none(expected, job, finds_message):
-        return [
-            f"end is {_end_of(job)}: its window has no message, but some arrived after it and before the job was made"
-        ], []
+    end = str((job.search_params or {}).get("end"))[:40]
+    has_none = not job.total_messages_discovered and (
+        job.status == "COMPLETED" or (arrived and finds_message(window_search(expected, job)) is False)
+    )
+    if arrived and has_none:
+        return [f"end is {end}: its window has no message, but some arrived after it and before the job was made"], []
     is_or_may = "is" if arrived else "may be"
-    return [], [_GAP.format(job=job.job_id, made=job.created_at, end=_end_of(job), is_or_may=is_or_may)]
-
-
-def _finds_none(expected: ExpectedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]) -> bool:
-    if job.total_messages_discovered:
-        return False
-    return job.status == "COMPLETED" or finds_message(window_search(expected, job)) is False
-
-
-def _end_of(job: BulkJob) -> str:
-    return str((job.search_params or {}).get("end"))[:40]
+    return [], [_GAP.format(job=job.job_id, made=job.created_at, end=end, is_or_may=is_or_may)]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob, BulkJobRequest
 from connectors.objects.search import SearchParams
 from core.errors import ANOTHER_JOB
-from core.instants import parse_instant
+from core.instants import instant_or_none
 from core.json_model import JsonModel
 from core.quantity import counted
 from remediation.jobs.remaining import Remaining, count_remaining
@@ -73,10 +73,4 @@ def describe_reused_job(api: EmailSecurity, job: BulkJob, asked: BulkJobRequest)
 
 def _search_until_now(asked: SearchParams, job: BulkJob) -> SearchParams:
     """Return the search as the caller wrote it. Without a start, it begins where the job's search begins."""
-    if asked.start is not None:
-        return asked
-    try:
-        start = parse_instant((job.search_params or {}).get("start"))
-    except ValueError:
-        return asked
-    return asked.model_copy(update={"start": start})
+    return asked.model_copy(update={"start": asked.start or instant_or_none((job.search_params or {}).get("start"))})

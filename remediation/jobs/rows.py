@@ -7,7 +7,6 @@ return a row twice. So only the job's counters show whether all rows were read: 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from connectors.email_security import EmailSecurity
@@ -15,7 +14,7 @@ from connectors.objects.job import BulkJob
 from connectors.objects.message import MessageStatus
 from connectors.paging.pages import Position
 from core.errors import PackError
-from core.instants import parse_instant
+from core.instants import instant_or_none
 from remediation.jobs.row_count import expected_rows
 
 if TYPE_CHECKING:
@@ -89,13 +88,7 @@ def waits_for_retry(api: EmailSecurity, job: BulkJob) -> tuple[bool, list[str]]:
             rows, _ = next(api.job_message_pages(job.job_id, status=status), (None, None))
         except PackError as error:
             return False, [f"could not check whether a message waits for its retry: {error.message}"]
-        if rows is not None and any(_is_later(row.get("retry_after"), now) for row in rows.read()):
+        retries = () if rows is None else (instant_or_none(row.get("retry_after")) for row in rows.read())
+        if any(at is not None and at > now for at in retries):
             return True, []
     return False, []
-
-
-def _is_later(moment: object, now: datetime) -> bool:
-    try:
-        return moment is not None and parse_instant(moment) > now
-    except ValueError:
-        return False

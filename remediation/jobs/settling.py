@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
@@ -59,13 +58,6 @@ def surest(applied: Collection[Applied]) -> Applied:
     return "yes" if "yes" in applied else "unknown" if "unknown" in applied else "no"
 
 
-class Ranked(NamedTuple):
-    """The jobs of one request. first: the job to keep, with its tag. later: the other jobs of this key."""
-
-    first: tuple[BulkJob, Stamp]
-    later: list[BulkJob]
-
-
 @dataclass
 class Race:
     """The jobs of one request, as several checks of the list showed them, and the cancels of this call.
@@ -107,7 +99,7 @@ class Race:
     def take_jobs(self, jobs: StampedJobs) -> None:
         """Add jobs that the list shows, and cancel those that are later than another."""
         self._seen |= {job.job_id: (job, stamp) for job, stamp in jobs}
-        for job in self.ranked().later if len(self.jobs()) > 1 else []:
+        for job in self.ranked()[1] if len(self.jobs()) > 1 else []:
             if job.job_id not in self.cancelled:
                 self.cancelled[job.job_id] = self._cancel(job)
 
@@ -126,8 +118,8 @@ class Race:
         own = {} if self.own is None else {self.own.job_id: (self.own, self.stamp)}
         return in_order((own | self._seen).values())
 
-    def ranked(self) -> Ranked:
-        """Return the job to keep, and the later ones. Another key's job is never cancelled."""
+    def ranked(self) -> tuple[tuple[BulkJob, Stamp], list[BulkJob]]:
+        """Return the job to keep with its tag, and the later ones. Another key's job is never cancelled."""
         jobs = self.jobs()
         of_key = [(job, found) for job, found in jobs if found.key == self.stamp.key]
         of_plan = [(job, found) for job, found in jobs if found.key != self.stamp.key]
@@ -139,7 +131,7 @@ class Race:
             # Two keys raced for one plan. A job that this key made without that plan does not count.
             first = of_plan[0]
         # Also where the first is for another request: no later call with this key would cancel these.
-        return Ranked(first, [job for job, _ in of_key if job.job_id != first[0].job_id])
+        return first, [job for job, _ in of_key if job.job_id != first[0].job_id]
 
     @property
     def _is_unrecognised(self) -> bool:
@@ -224,7 +216,7 @@ class Race:
     def _pause(self, seconds: float) -> None:
         """Sleep for so long, and call `meanwhile` with the job to keep as far as is known."""
         until = self.api.clock.monotonic() + seconds
-        job, stamp = self.ranked().first
+        (job, stamp), _ = self.ranked()
         self.meanwhile(job, stamp, self.own is not None and job.job_id == self.own.job_id, seconds)
         self.api.clock.sleep(max(until - self.api.clock.monotonic(), 0))
 
@@ -262,7 +254,7 @@ class Race:
 
     def _cancel(self, job: BulkJob) -> Cancelled:
         """Cancel a later job for the same request."""
-        kept = self.ranked().first[0]
+        (kept, _), _ = self.ranked()
         try:
             return cancel_surely(self.api, job)
         except NotFound:

@@ -9,7 +9,7 @@ from pydantic import Field
 from connectors.objects.api_object import Uuid
 from connectors.objects.job import BEFORE_PROCESSING, BulkJob
 from core.json_model import StrictModel
-from remediation.jobs.progress import POLLS_REMEMBERED, Poll, moved, poll_of
+from remediation.jobs.progress import POLLS_REMEMBERED, Poll
 
 _JobId = Annotated[Uuid, Field(description="The job's UUID.")]
 
@@ -52,11 +52,12 @@ class Resume(StrictModel):
             polls = 0 if before is None else before.polls
             before = cls(job_id=job.job_id, polls=polls, began_at=at, moved_at=at, looks=[])
         # A clock that was set back must not make time run backwards.
-        poll = poll_of(job, max(at, before.looks[-1].at if before.looks else before.began_at))
-        polls_kept = before.looks
-        changed = not polls_kept or moved(polls_kept[-1], poll)
-        if not changed and len(polls_kept) > 1 and not moved(polls_kept[-2], polls_kept[-1]):
-            polls_kept = polls_kept[:-1]
+        kept = before.looks
+        at = max(at, kept[-1].at if kept else before.began_at)
+        poll = Poll(at, job.processed, job.total_messages_discovered, job.status)
+        changed = not kept or kept[-1][1:] != poll[1:]
+        if not changed and len(kept) > 1 and kept[-2][1:] == kept[-1][1:]:
+            kept = kept[:-1]
         return cls(
             job_id=job.job_id,
             followed_from=followed_from,
@@ -64,5 +65,5 @@ class Resume(StrictModel):
             began_at=before.began_at,
             moved_at=poll.at if changed else before.moved_at,
             looks_at_processing=before.looks_at_processing + (poll.status not in BEFORE_PROCESSING),
-            looks=[*polls_kept, poll][-POLLS_REMEMBERED:],
+            looks=[*kept, poll][-POLLS_REMEMBERED:],
         )

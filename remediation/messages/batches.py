@@ -1,4 +1,4 @@
-"""Changes named messages in batches, one call for each batch.
+"""Change named messages in batches, one call for each batch.
 
 The API has no way to ask about a lost answer. So the messages of such a batch are looked up before anything is sent
 again: those that are not done are sent once more, and the work stops where it is not known. An error before any change
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.message_change import MOST_IDS, MoveRow
@@ -29,6 +30,9 @@ from remediation.messages.rows import (
     release_rows,
     shown_row,
 )
+
+if TYPE_CHECKING:
+    from connectors.objects.message import MessageDetails
 
 # After the first change, waiting for a rate-limit block of five minutes to end is better than stopping half-way.
 PATIENCE_SECONDS = 900.0
@@ -63,6 +67,11 @@ class Ledger:
     def of(self, outcome: Outcome) -> list[str]:
         """Return the messages with this outcome."""
         return [one for one, became in self.outcomes.items() if became == outcome]
+
+    def learn(self, found: Mapping[str, MessageDetails]) -> None:
+        """Add the facts that a lookup showed."""
+        for one, details in found.items():
+            self.messages[one] = with_details(self.messages[one], details)
 
     def note(self, ids: Iterable[str], outcome: Outcome, status: str) -> None:
         """Note an outcome that a lookup showed, not a row of the service."""
@@ -126,7 +135,7 @@ def _look_up_lost(
 ) -> tuple[list[str], list[str]]:
     """Look up messages after a lost answer, and note those that are done.
 
-    Returns those that are not done, and those whose state is not known.
+    Return those that are not done, and those whose state is not known.
     """
     patient = api.with_allowance(max(api.call_allowance_seconds, PATIENCE_SECONDS))
     try:
@@ -136,8 +145,7 @@ def _look_up_lost(
         ledger.note(ids, "unknown", "the answer was lost, and the message could not be looked up")
         raise OutcomeUnknown(f"{lost.message}; the messages could not be looked up: {failure.message}") from None
     states = {one: state_of(found.get(one), logs.get(one), ledger.change) for one in ids}
-    for one, details in found.items():
-        ledger.messages[one] = with_details(ledger.messages[one], details)
+    ledger.learn(found)
     done = [one for one in ids if states[one] == "done"]
     ledger.note(done, "succeeded", "the answer was lost; the message shows the change")
     ledger.changed |= bool(done)
@@ -170,8 +178,7 @@ def _learn_names(api: EmailSecurity, ledger: Ledger, ids: Sequence[str]) -> None
     except PackError as failure:
         ledger.warnings.append(f"rows of an answer could not be matched to messages: {failure.message}")
         return
-    for one, details in found.items():
-        ledger.messages[one] = with_details(ledger.messages[one], details)
+    ledger.learn(found)
 
 
 def _interrupted(ledger: Ledger, failure: PackError) -> PackError:

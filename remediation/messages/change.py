@@ -32,7 +32,7 @@ from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.rules import ProposedChange
 from remediation.guardrails.survey import Survey, survey_messages
 from remediation.messages.batches import Ledger, carry_out
-from remediation.messages.lookup import LOGS_BEFORE, look_up, needs_log, read_logs, state_of, was_purged, with_details
+from remediation.messages.lookup import LOGS_BEFORE, look_up, needs_log, read_logs, state_of, was_purged
 from remediation.messages.selection import Selection
 
 if TYPE_CHECKING:
@@ -185,8 +185,7 @@ def _look_up_first(
             f"{len(purged)} of {counted(len(ledger.messages), 'message was', 'messages were')} purged, including "
             f"{purged[0]}"
         )
-    for one, details in found.items():
-        ledger.messages[one] = with_details(ledger.messages[one], details)
+    ledger.learn(found)
     if skip_done:
         done = [one for one in ledger.messages if state_of(found.get(one), logs.get(one), ledger.change) == "done"]
         ledger.note(done, "already", "it was in place already")

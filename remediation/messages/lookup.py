@@ -1,4 +1,4 @@
-"""Looks messages up by their IDs, and decides from their state whether a change is done, not done, or not known.
+"""Look messages up by their IDs, and decide from their state whether a change is done, not done, or not known.
 
 The message search does not take an investigate ID. But the ID has the time of the scan, in UTC:
 `4Njp3P0STMz2c02Q-2024-01-05T10:00:00-12345678`. So several messages that were scanned at about the same time are
@@ -151,10 +151,8 @@ def _is_absence(refusal: ApiRefusal) -> bool:
     return isinstance(refusal, NotFound) or refusal.http_status == 400
 
 
-def with_details(message: NamedMessage, details: MessageDetails | None) -> NamedMessage:
+def with_details(message: NamedMessage, details: MessageDetails) -> NamedMessage:
     """Return the message with the facts that were looked up, which are newer than those of a file."""
-    if details is None:
-        return message
     senders = tuple(sender for sender in (details.from_, details.envelope_from) if sender)
     recipients = message.recipients if details.client_recipients is None else tuple(details.client_recipients)
     return replace(

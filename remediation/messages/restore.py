@@ -14,7 +14,7 @@ from typing import get_args
 from connectors.email_security import EmailSecurity
 from connectors.objects.folders import DELETIONS, PURGES, recovery_from
 from connectors.objects.job import Destination
-from core.errors import NotRestorable, ParameterError, Problem, printable
+from core.errors import NotRestorable, ParameterError, printable
 from core.quantity import counted
 from remediation.guardrails.change import Change
 from remediation.messages.lookup import LOGS_BEFORE, look_up, read_logs, state_of
@@ -152,7 +152,7 @@ def _check_is_move(row: JobRow, number: int) -> None:
 
 
 def _refusal(message: str) -> ParameterError:
-    return ParameterError(problems=[Problem(pointer="/export", message=printable(message)[:500])])
+    return ParameterError.at("/export", printable(message)[:500])
 
 
 def _folder(row: JobRow, known: Counter[str]) -> str:

@@ -10,7 +10,7 @@ from typing import get_args
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob, Destination
 from core.errors import JobStillRunning, UnexpectedAnswer
-from core.instants import parse_instant
+from core.instants import instant_or_none
 from core.quantity import counted
 from remediation.guardrails.change import Change
 from remediation.jobs.rows import read_rows
@@ -118,12 +118,10 @@ def _change_of(job: BulkJob, rows: list[JobRow]) -> Change:
         return Change("RELEASE")
     if action != "MOVE":
         raise UnexpectedAnswer("the job: field action_type: must be MOVE or RELEASE")
-    destinations = {row.destination for row in rows} | {params.destination if params is not None else None}
-    named = destinations - {None}
-    if len(named) > 1:
+    named = {row.destination for row in rows} | {None if params is None else params.destination}
+    if len(named - {None}) > 1:
         raise UnexpectedAnswer("a message of the job: field action_params.destination: differs from the job's")
-    known: dict[str, Destination] = {name: name for name in get_args(Destination)}
-    destination = known.get(next(iter(named)) or "") if named else None
+    destination: Destination | None = next((name for name in get_args(Destination) if name in named), None)
     if destination is None:
         raise UnexpectedAnswer("the job: field action_params.destination: not a known folder")
     return Change("MOVE", destination)
@@ -139,10 +137,9 @@ def _due_at(rows: list[JobRow]) -> tuple[dict[str, datetime], set[str]]:
     for row in rows:
         if row.message is None or row.retry_after is None:
             continue
-        try:
-            at = parse_instant(row.retry_after)
-        except ValueError:
+        at = instant_or_none(row.retry_after)
+        if at is None:
             unreadable.add(row.message.id)
-            continue
-        due[row.message.id] = max(at, due.get(row.message.id, at))
+        else:
+            due[row.message.id] = max(at, due.get(row.message.id, at))
     return due, unreadable

@@ -16,8 +16,7 @@ from pydantic import Field
 
 from connectors.objects.message_change import MoveRow, ReleaseRow
 from core.json_model import JsonModel
-from remediation.guardrails.change import NamedMessage
-from remediation.guardrails.mailboxes import mailbox_of, mailboxes_of
+from remediation.guardrails.change import NamedMessage, mailbox_of, mailboxes_of
 
 Outcome = Literal["succeeded", "already", "failed", "unknown", "not sent"]
 

@@ -16,8 +16,7 @@ from core.search_words import MALICIOUS
 from remediation.exports.files.line_file import open_lines, read_lines, refuse
 from remediation.exports.formats.ndjson import rows_of
 from remediation.exports.pseudonyms.form import is_pseudonym
-from remediation.guardrails.change import NamedMessage
-from remediation.guardrails.mailboxes import mailbox_of, mailboxes_of
+from remediation.guardrails.change import NamedMessage, mailbox_of, mailboxes_of
 
 MOST_MESSAGES = 100_000
 

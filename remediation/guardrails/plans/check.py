@@ -1,11 +1,10 @@
-"""Recomputes the parts of a plan that follow from its search: anybody can edit the file."""
+"""Recompute the parts of a plan that follow from its search: anybody can edit the file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from core.errors import PlanRefused
-from core.instants import parse_instant
 from remediation.guardrails.plans.plan import Plan, allowed_over, default_drift, reversibility_of
 from remediation.guardrails.search_scope import scope_of
 from remediation.guardrails.search_window import pinned
@@ -49,10 +48,7 @@ def discovery_limit(messages: int | None, drift: float, policy: Policy, *claimed
 
 
 def _check_window(plan: Plan) -> None:
-    try:
-        made = parse_instant(plan.previewed_at)
-    except ValueError:
-        raise PlanRefused("the plan's previewed_at is not a valid date-time") from None
+    made = plan.made_at()
     asked, sent = plan.asked().search_params, plan.request().search_params
     if pinned(asked, made)[0].request() != sent.request():
         raise PlanRefused(

@@ -20,7 +20,7 @@ from connectors.objects.job import IRREVERSIBLE_DESTINATIONS, ActionType, BulkJo
 from connectors.objects.search import SearchParams
 from core.clock import CLOCK_SKEW
 from core.errors import ParameterError, PlanRefused, Problem
-from core.instants import format_instant, parse_instant
+from core.instants import format_instant, instant_or_none
 from core.json_values import below
 from remediation.guardrails.change import Numbers
 from remediation.guardrails.limits import OLDEST_PLAN
@@ -152,12 +152,15 @@ class Plan(Part):
         pairs = zip(self.numbers, now, strict=True)
         return any(abs(after - before) > allowed_over(before, percent) - before for before, after in pairs)
 
+    def made_at(self) -> datetime:
+        """Return when the plan was made. Raises: PlanRefused."""
+        if (made := instant_or_none(self.previewed_at)) is None:
+            raise PlanRefused("the plan's previewed_at is not a valid date-time")
+        return made
+
     def check_age(self, now: datetime) -> None:
         """Check that the plan is neither too old nor from the future. Raises: PlanRefused."""
-        try:
-            made = parse_instant(self.previewed_at)
-        except ValueError:
-            raise PlanRefused("the plan's previewed_at is not a valid date-time") from None
+        made = self.made_at()
         if made - now > CLOCK_SKEW:
             raise PlanRefused(
                 f"the plan was made at {self.previewed_at}, which is in the future: it is {format_instant(now)} here",
