@@ -1,1 +1,1 @@
-"""Attacks on the pack, each played over real HTTP with nothing but what the attacker has."""
+"""Attacks on the pack over real HTTP, with only the attacker's own permissions."""

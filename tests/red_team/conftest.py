@@ -1,4 +1,4 @@
-"""The command line for those who attack through it."""
+"""The `cfes` fixture, for attacks through the command line."""
 
 from __future__ import annotations
 

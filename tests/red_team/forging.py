@@ -1,4 +1,4 @@
-"""A forger of plans: edits the file, and computes a hash that fits, as anybody can."""
+"""Forged plans: edited files with a matching plan_hash, which anyone can compute."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from remediation.guardrails.plans.plan import Plan, hash_of
 Document = dict[str, Any]
 
 
-def rehashed(plan: Document, **changes: Any) -> Document:
-    """Return the plan with these changes and a plan_hash that fits. The seal stays what it was: it can't be made."""
+def rehash(plan: Document, **changes: Any) -> Document:
+    """Return the plan with these changes and a matching plan_hash. The seal is unchanged: a forger can't make one."""
     edited = {**copy.deepcopy(plan), **changes}
     return {**edited, "plan_hash": hash_of(Plan.model_validate(edited))}
 
 
 def _other_search(plan: Document) -> Document:
-    """The attack on the alert's own key: a plan that matches nothing, under the search of the real one."""
+    """Replace the search with one that finds nothing, but keep the requested search. It aims at the idempotency key."""
     nothing = {**plan["search_params"], "sender": "nobody@nowhere.example"}
-    return rehashed(plan, search_params=nothing)
+    return rehash(plan, search_params=nothing)
 
 
 def _empty_window(plan: Document) -> Document:
     search = plan["search_params"]
-    return rehashed(plan, search_params={**search, "end": search["start"]})
+    return rehash(plan, search_params={**search, "end": search["start"]})
 
 
 def _wider_window(plan: Document) -> Document:
-    return rehashed(plan, search_params={**plan["search_params"], "start": "2026-10-01T00:00:00Z"})
+    return rehash(plan, search_params={**plan["search_params"], "start": "2026-10-01T00:00:00Z"})
 
 
 def _future_window(plan: Document) -> Document:
     later = {"end": "2027-01-01T00:00:00Z"}
-    return rehashed(
+    return rehash(
         plan,
         search_params={**plan["search_params"], **later},
         asked_search_params={**plan["asked_search_params"], **later},
@@ -42,7 +42,7 @@ def _future_window(plan: Document) -> Document:
 
 
 FORGERIES: dict[str, Callable[[Document], Document]] = {
-    "fewer messages, any drift, no limit": lambda plan: rehashed(
+    "fewer messages, any drift, no limit": lambda plan: rehash(
         plan,
         messages=6,
         recipients=6,
@@ -52,12 +52,12 @@ FORGERIES: dict[str, Callable[[Document], Document]] = {
         reversibility={"reversible": True, "how": "easily"},
         warnings=[],
     ),
-    "a drift of a thousand percent": lambda plan: rehashed(plan, max_drift=1000.0),
-    "a limit of a million": lambda plan: rehashed(plan, cancel_if_discovered_over=1_000_000),
-    "no numbers": lambda plan: rehashed(
+    "a drift of a thousand percent": lambda plan: rehash(plan, max_drift=1000.0),
+    "a limit of a million": lambda plan: rehash(plan, cancel_if_discovered_over=1_000_000),
+    "no numbers": lambda plan: rehash(
         plan, messages=None, recipients=None, distinct_messages=None, malicious=None, cancel_if_discovered_over=None
     ),
-    "no numbers, for a search that can't be counted, it says": lambda plan: rehashed(
+    "no numbers, for a search that can't be counted, it says": lambda plan: rehash(
         plan,
         messages=None,
         recipients=None,
@@ -66,13 +66,13 @@ FORGERIES: dict[str, Callable[[Document], Document]] = {
         cancel_if_discovered_over=None,
         parity="unknown",
     ),
-    "messages without recipients": lambda plan: rehashed(plan, recipients=None),
+    "messages without recipients": lambda plan: rehash(plan, recipients=None),
     "another search than was asked for": _other_search,
     "an empty window": _empty_window,
     "a wider window": _wider_window,
     "a window that ends in the future": _future_window,
-    "somebody else asked": lambda plan: rehashed(plan, requested_by="eve"),
-    "other texts": lambda plan: rehashed(plan, warnings=["checked by the security team"], parity_notes=["exact"]),
-    "another folder": lambda plan: rehashed(plan, destination="RecoverableItemsPurges"),
-    "a later preview": lambda plan: rehashed(plan, previewed_at="2026-11-20T16:02:30Z"),
+    "somebody else asked": lambda plan: rehash(plan, requested_by="eve"),
+    "other texts": lambda plan: rehash(plan, warnings=["checked by the security team"], parity_notes=["exact"]),
+    "another folder": lambda plan: rehash(plan, destination="RecoverableItemsPurges"),
+    "a later preview": lambda plan: rehash(plan, previewed_at="2026-11-20T16:02:30Z"),
 }

@@ -1,6 +1,6 @@
-"""The approver has a key that the policy names, and is deceived, careless, malicious, or asks for the own request.
+"""Attacks on and by an approver: forged plans, careless signatures, approval of the own request.
 
-`cfes approve` runs as the approver runs it, against the sandbox with a read token; the job is made under the policy.
+The approver has a key that the policy names. `cfes approve` runs with a read token; jobs are created under the policy.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ Connect = Callable[..., EmailSecurity]
 Approve = Callable[..., Ended]
 Document = dict[str, Any]
 KEYS = {"bob": BOB, "carol": CAROL, "eve": EVE}
-HASTE = ("--offline", "--accept-differences")
+SKIP_CHECKS = ("--offline", "--accept-differences")
 
 
 def policy_text(approvals: int = 1, names: dict[str, str] | None = None, more: str = "") -> str:
-    """A policy that asks for approvals. names: the approvers, and whose key each has."""
+    """Return a policy that needs approvals. names: the approvers, and the owner of each one's key."""
     given = names or {"bob": "bob", "carol": "carol"}
     listed = [{"name": name, "public_key": public_pem(KEYS[key])} for name, key in given.items()]
     return f"policy: 1\napproval_needed: [{{approvals: {approvals}}}]\napprovers: {json.dumps(listed)}\n{more}\n"
 
 
 @pytest.fixture
-def asking(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Callable[..., EmailSecurity]:
-    """Connects where the actions run, under their policy."""
+def connect_requester(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Callable[..., EmailSecurity]:
+    """Connect as the requester, under the policy of the actions."""
 
     def connected(text: str | None = None, requested_by: str | None = "mallory") -> EmailSecurity:
         file = tmp_path / "policy.yaml"
@@ -58,7 +58,7 @@ def asking(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Callabl
 def approve(
     cfes: Cfes, sandbox: RunningSandbox, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Approve:
-    """`cfes approve --yes` by an approver. policy: the text of the approver's own; None: none is set."""
+    """Run `cfes approve --yes` as an approver. policy: the text of the approver's policy, None for no policy."""
     fake = FakeClock(moved=sandbox.state.advance)
     monkeypatch.setattr(approve_command, "SystemClock", lambda: fake)
     for name, value in {**environment, "CLOUDFLARE_API_TOKEN": access.READ_ONLY, "CFES_LOG": "off"}.items():
@@ -95,43 +95,43 @@ def jobs(sandbox: RunningSandbox) -> int:
 
 
 class TestDeceived:
-    """The file lies; the approver looks at what is shown, and the actions at what is proved."""
+    """The plan file is forged. The approver sees live data; the actions check the seal."""
 
     @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
-    def test_no_forged_plan_is_signed_by_an_approver_with_the_key(
-        self, forge: Callable[[Document], Document], asking: Callable[..., EmailSecurity], approve: Approve
+    def test_an_approver_with_the_plan_key_signs_no_forged_plan(
+        self, forge: Callable[[Document], Document], connect_requester: Callable[..., EmailSecurity], approve: Approve
     ) -> None:
-        forged = forge(preview(asking(), destination="DeletedItems"))
+        forged = forge(preview(connect_requester(), destination="DeletedItems"))
         for document in (forged, {**forged, "seal": None}):
             ended = approve(document, plan_key=PLAN_KEY)
             assert ended.code == 3, ended.err
             assert "approval" not in ended.document
 
     @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
-    def test_a_careless_signature_makes_no_forged_plan_good(
+    def test_a_careless_signature_does_not_make_a_forged_plan_valid(
         self,
         forge: Callable[[Document], Document],
-        asking: Callable[..., EmailSecurity],
+        connect_requester: Callable[..., EmailSecurity],
         approve: Approve,
         sandbox: RunningSandbox,
     ) -> None:
-        api = asking()
+        api = connect_requester()
         forged = forge(preview(api, destination="DeletedItems"))
-        ended = approve(forged, *HASTE, policy=policy_text(names={"bob": "bob"}))
+        ended = approve(forged, *SKIP_CHECKS, policy=policy_text(names={"bob": "bob"}))
         signed = [ended] if ended.code == 0 else []
         with pytest.raises((PlanRefused, ApprovalRefused)):
             create(api, forged, *signed)
         assert jobs(sandbox) == 0
 
-    def test_a_flood_of_newer_mail_hides_neither_real_senders_nor_own_mail_nor_protected_people(
-        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    def test_a_flood_of_mail_does_not_hide_real_senders_own_mail_or_protected_people(
+        self, connect_requester: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
     ) -> None:
         kit = Attachment("terms.pdf", "application/pdf", "", "", FILE)
         plant(sandbox, BANK, 3, attachments=(kit,))
         plant(sandbox, "ceo@alias.test", 2, attachments=(kit,), disposition="SPAM")
         for number in range(30):
             flood(sandbox, f"a{number}@filler{number}.test", 10, attachments=(kit,))
-        plan = preview(asking(), search_params={"query": FILE, "start": START, "detections_only": False})
+        plan = preview(connect_requester(), search_params={"query": FILE, "start": START, "detections_only": False})
         protecting = "own_domains: [alias.test]\nprotected_recipients: [staff1@corp.example]"
         ended = approve(plan, policy=policy_text(more=protecting))
         for words in (
@@ -143,14 +143,14 @@ class TestDeceived:
         ):
             assert words in ended.err, words
 
-    def test_a_sample_shows_each_verdict_however_many_there_are_of_one(
-        self, asking: Callable[..., EmailSecurity], sandbox: RunningSandbox
+    def test_a_sample_shows_each_verdict(
+        self, connect_requester: Callable[..., EmailSecurity], sandbox: RunningSandbox
     ) -> None:
         plant(sandbox, "a@evil.test", 2)
         plant(sandbox, "a@evil.test", 1, disposition="BULK")
         flood(sandbox, "a@evil.test", 60)
         search = {"sender": "a@evil.test", "start": START, "detections_only": False}
-        verdicts = [one["final_disposition"] for one in preview(asking(), search_params=search)["sample"]]
+        verdicts = [one["final_disposition"] for one in preview(connect_requester(), search_params=search)["sample"]]
         assert (len(verdicts), verdicts[:3]) == (10, ["MALICIOUS", "NONE", "BULK"])
         assert verdicts.count("NONE") == 2
 
@@ -158,14 +158,14 @@ class TestDeceived:
         "fault",
         [{"kind": "status", "status": 500}, {"kind": "status", "status": 403}, {"kind": "html"}, {"kind": "cut_json"}],
     )
-    def test_a_service_that_does_not_answer_is_not_a_service_that_agrees(
+    def test_a_failed_search_prevents_the_signature(
         self,
         fault: dict[str, Any],
-        asking: Callable[..., EmailSecurity],
+        connect_requester: Callable[..., EmailSecurity],
         approve: Approve,
         sandbox: RunningSandbox,
     ) -> None:
-        plan = preview(asking())
+        plan = preview(connect_requester())
         given = dict(fault)
         sandbox.state.faults.add("searchMessages", given.pop("kind"), times=500, **given)
         ended = approve(plan)
@@ -175,12 +175,12 @@ class TestDeceived:
 
 
 class TestCareless:
-    """The approver signs an honest plan. Everything else that is made of the signature fails."""
+    """The approver signs an honest plan. Any other use of the signature fails."""
 
-    def test_one_signature_is_one_job(
-        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    def test_one_signature_allows_one_job(
+        self, connect_requester: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
     ) -> None:
-        api = asking()
+        api = connect_requester()
         plan, other = preview(api), preview(api, destination="DeletedItems")
         signed = approve(plan, plan_key=PLAN_KEY)
         assert signed.code == 0, signed.err
@@ -198,10 +198,10 @@ class TestCareless:
                 create(api, plan, signed, idempotency_key=key)
         assert jobs(sandbox) == 1
 
-    def test_a_rejection_among_the_signatures_stops_them_all(
-        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    def test_one_rejection_stops_the_plan(
+        self, connect_requester: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
     ) -> None:
-        api = asking()
+        api = connect_requester()
         plan = preview(api)
         signed = approve(plan)
         no = approve(plan, "--reject", "statements of our bank", key="carol")
@@ -210,26 +210,26 @@ class TestCareless:
         assert jobs(sandbox) == 0
 
     @pytest.mark.parametrize("reason", ["\x1b[2Jfine", "a\nb", "\u202efine", " ", "x" * 201])
-    def test_a_reason_that_would_steer_a_terminal_is_not_signed(
-        self, reason: str, asking: Callable[..., EmailSecurity], approve: Approve
+    def test_an_invalid_reason_is_not_signed(
+        self, reason: str, connect_requester: Callable[..., EmailSecurity], approve: Approve
     ) -> None:
-        ended = approve(preview(asking()), "--reject", reason)
+        ended = approve(preview(connect_requester()), "--reject", reason)
         assert (ended.code, "the reason must be" in ended.error["message"]) == (2, True)
 
 
 class TestMalicious:
-    """The approver wants a job that nobody else has seen."""
+    """The approver tries to get a job that no second person has seen."""
 
     @pytest.mark.parametrize("name", ["bob", "BOB", "bob+soar", "Bob@corp.example", "bob.", "bob%40corp.example"])
-    def test_asking_under_another_spelling_of_the_own_name(
-        self, name: str, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    def test_the_requester_cannot_approve_under_another_spelling_of_the_name(
+        self, name: str, connect_requester: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
     ) -> None:
-        api = asking(requested_by=name)
+        api = connect_requester(requested_by=name)
         plan = preview(api)
         assert "can't approve their own requests" in approve(plan).error["message"]
-        # With a changed pack on the own machine, or another's policy, there is a signature all the same.
+        # A modified pack or another policy can still produce a signature.
         forged = {**plan, "requested_by": "mallory"}
-        stolen = asking(requested_by="mallory")
+        stolen = connect_requester(requested_by="mallory")
         signed = approve(preview(stolen))
         for at in (api, stolen):
             for document in (plan, forged):
@@ -237,20 +237,20 @@ class TestMalicious:
                     create(at, document, signed)
         assert jobs(sandbox) == 0
 
-    def test_a_parameter_names_somebody_else(
-        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    def test_a_parameter_does_not_prove_the_requester(
+        self, connect_requester: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
     ) -> None:
-        api = asking(requested_by=None)
+        api = connect_requester(requested_by=None)
         plan = preview(api, requested_by="mallory")
         assert [refusal["type"] for refusal in plan["refusals"]] == ["ApprovalRefused"]
         assert "nothing proves who requested the plan" in approve(plan).error["message"]
         assert jobs(sandbox) == 0
 
-    def test_two_signatures_of_one_person_are_one(
-        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    def test_two_signatures_of_one_person_count_once(
+        self, connect_requester: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
     ) -> None:
         text = policy_text(2)
-        api = asking(text)
+        api = connect_requester(text)
         plan = preview(api)
         signed = [approve(plan, policy=text), approve(plan, "--hours", "1", policy=text)]
         with pytest.raises(ApprovalRefused, match=r"2 approvals .* and 1 valid approval was given"):
@@ -259,36 +259,36 @@ class TestMalicious:
         assert create(api, plan, signed[0], approve(plan, key="carol", policy=text))["created"]
 
     @pytest.mark.parametrize(
-        ("key", "own_policy", "said"),
+        ("key", "own_policy", "problem"),
         [
-            # Policies that the approver wrote: another's name, a name of the own, a life of a month.
+            # Policies written by the approver: another person's name, an unknown name, a validity of one month.
             ("eve", {"names": {"carol": "eve"}}, "is not signed by carol's key"),
             ("eve", {"names": {"eve": "eve"}}, "does not name its approver"),
             ("bob", {"more": "approval_hours: 720"}, "valid for longer than the policy's"),
         ],
     )
-    def test_a_policy_of_ones_own_signs_and_does_not_count(
+    def test_a_signature_under_the_approvers_own_policy_does_not_count(
         self,
         key: str,
         own_policy: dict[str, Any],
-        said: str,
-        asking: Callable[..., EmailSecurity],
+        problem: str,
+        connect_requester: Callable[..., EmailSecurity],
         approve: Approve,
         sandbox: RunningSandbox,
     ) -> None:
-        api = asking()
+        api = connect_requester()
         plan = preview(api)
         long = ("--hours", "700") if "more" in own_policy else ()
         signed = approve(plan, *long, key=key, policy=policy_text(**own_policy))
         assert signed.code == 0, signed.err
-        with pytest.raises(ApprovalRefused, match=said):
+        with pytest.raises(ApprovalRefused, match=problem):
             create(api, plan, signed)
         assert jobs(sandbox) == 0
 
-    def test_a_rejection_that_is_called_an_approval_stays_one(
-        self, asking: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
+    def test_a_rejection_relabeled_as_an_approval_stays_a_rejection(
+        self, connect_requester: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
     ) -> None:
-        api = asking()
+        api = connect_requester()
         plan = preview(api)
         no = approve(plan, "--reject", "no").document["rejection"]
         for given in ({"approval": no}, no):
@@ -298,9 +298,9 @@ class TestMalicious:
 
     @pytest.mark.parametrize("names", [["bob", "BOB"], ["bob", "bob+2"], ["bob", "bob@corp.example"]])
     def test_one_person_is_not_two_approvers(
-        self, names: list[str], asking: Callable[..., EmailSecurity], sandbox: RunningSandbox
+        self, names: list[str], connect_requester: Callable[..., EmailSecurity], sandbox: RunningSandbox
     ) -> None:
-        api = asking(policy_text(2, dict(zip(names, ["bob", "eve"], strict=True))))
+        api = connect_requester(policy_text(2, dict(zip(names, ["bob", "eve"], strict=True))))
         with pytest.raises(PolicyUnusable, match="one person would count twice"):
             create(api, preview(api))
         assert jobs(sandbox) == 0

@@ -1,4 +1,4 @@
-"""The insider may call every action and write files. The policy, the settings and the keys are out of reach."""
+"""Attacks by an insider, who can call every action and write files, but not the policy, settings or keys."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from remediation.guardrails.approvals.token import Signing
 from sandbox.server import RunningSandbox
 from sandbox.settings import Pace
 from tests.conftest import CAMPAIGN
-from tests.red_team.forging import FORGERIES, rehashed
+from tests.red_team.forging import FORGERIES, rehash
 from tests.remediation.guardrails.test_approval import BOB, private_pem, public_pem
 
 Connect = Callable[..., EmailSecurity]
@@ -58,7 +58,7 @@ APPROVED = (
 
 @pytest.fixture
 def under(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Under:
-    """Connects under a policy with this text."""
+    """Connect under a policy with this text."""
 
     def connected(text: str, at: RunningSandbox = sandbox, **settings: Any) -> EmailSecurity:
         file = tmp_path / "policy.yaml"
@@ -86,15 +86,15 @@ def effects(sandbox: RunningSandbox) -> list[Any]:
     return found
 
 
-def one_recipient_each(sandbox: RunningSandbox, count: int) -> list[dict[str, Any]]:
-    """Searches that find one message each."""
+def single_message_searches(sandbox: RunningSandbox, count: int) -> list[dict[str, Any]]:
+    """Return searches that find one message each."""
     held = [m for m in sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"])) if len(m.recipients) == 1]
     return [{**CAMPAIGN, "recipient": message.recipients[0]} for message in held[:count]]
 
 
 class TestForgedPlans:
     @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
-    def test_no_forged_plan_makes_a_job_where_the_policy_asks_for_one(
+    def test_a_forged_plan_is_refused_if_the_policy_needs_a_plan(
         self, forge: Callable[[dict[str, Any]], dict[str, Any]], sandbox: RunningSandbox, under: Under
     ) -> None:
         api = under(STRICT)
@@ -105,7 +105,7 @@ class TestForgedPlans:
         assert effects(sandbox) == []
 
     @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
-    def test_an_approver_who_was_deceived_approves_nothing(
+    def test_an_approval_of_a_forged_plan_is_refused(
         self, forge: Callable[[dict[str, Any]], dict[str, Any]], sandbox: RunningSandbox, under: Under
     ) -> None:
         api = under(APPROVED, requested_by="mallory")
@@ -119,9 +119,7 @@ class TestForgedPlans:
             create(api, plan=forged, approvals=[token])
         assert effects(sandbox) == []
 
-    def test_a_seal_of_another_key_is_broken_and_one_of_another_plan_too(
-        self, sandbox: RunningSandbox, under: Under
-    ) -> None:
+    def test_the_seal_of_another_key_or_plan_is_refused(self, sandbox: RunningSandbox, under: Under) -> None:
         api = under(STRICT)
         elsewhere = preview(under(STRICT, plan_key="another key that has its 32 characters"))
         one, other = preview(api), preview(api, destination="DeletedItems")
@@ -131,7 +129,7 @@ class TestForgedPlans:
         assert effects(sandbox) == []
         assert create(api, plan=one)["created"]
 
-    def test_without_a_key_no_plan_is_enough_and_the_preview_says_so(
+    def test_without_a_plan_key_every_plan_is_refused_and_the_preview_says_so(
         self, sandbox: RunningSandbox, under: Under
     ) -> None:
         api = under(STRICT, plan_key=None)
@@ -142,17 +140,17 @@ class TestForgedPlans:
             create(api, plan=plan)
         assert effects(sandbox) == []
 
-    def test_without_a_policy_a_plan_from_outside_is_taken_and_named_unverified(self, api: EmailSecurity) -> None:
+    def test_without_a_policy_an_unverified_plan_is_accepted_with_a_warning(self, api: EmailSecurity) -> None:
         own = preview(api)
         assert not [warning for warning in create(api, plan=own)["warnings"] if "unverified" in warning]
-        outside = rehashed(preview(api, destination="DeletedItems"), warnings=["looks fine"])
+        outside = rehash(preview(api, destination="DeletedItems"), warnings=["looks fine"])
         assert [warning for warning in create(api, plan=outside)["warnings"] if "unverified plan" in warning]
 
-    def test_what_a_plan_claims_is_recomputed_also_without_a_policy(
+    def test_the_numbers_of_a_plan_are_checked_without_a_policy_too(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         honest = preview(api, destination="RecoverableItemsPurges")
-        fewer = rehashed(honest, messages=6, recipients=6, max_drift=1000.0, cancel_if_discovered_over=None)
+        fewer = rehash(honest, messages=6, recipients=6, max_drift=1000.0, cancel_if_discovered_over=None)
         with pytest.raises(PlanDrifted, match="a drift of 0 percent is allowed"):
             create(api, plan=fewer)
         for name in ("another search than was asked for", "an empty window", "no numbers", "a wider window"):
@@ -160,7 +158,7 @@ class TestForgedPlans:
                 create(api, plan=FORGERIES[name](honest))
         assert effects(sandbox) == []
 
-    def test_a_plan_that_finds_nothing_takes_no_key_from_the_real_run(
+    def test_a_forged_empty_plan_does_not_use_up_the_idempotency_key(
         self, sandbox: RunningSandbox, under: Under, connect: Connect
     ) -> None:
         for api in (under(STRICT), connect(sandbox)):
@@ -175,7 +173,7 @@ class TestForgedPlans:
 
 
 class TestDiscovery:
-    def test_a_create_that_nobody_waits_for_cancels_the_job_that_finds_more(
+    def test_a_create_cancels_a_job_that_exceeds_the_discovery_limit(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
@@ -202,7 +200,7 @@ class TestDiscovery:
         assert any("more than the" in warning for warning in made["warnings"])
 
     @pytest.mark.parametrize("trick", ["wait_follows", "the comment is not kept"])
-    def test_under_a_policy_the_create_polls_whatever_its_caller_says(
+    def test_under_a_policy_a_create_always_checks_the_discovery_limit(
         self, trick: str, start_sandbox: Callable[..., RunningSandbox], under: Under
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
@@ -226,12 +224,12 @@ class TestDiscovery:
         assert made["tripwire"]["limit"] == 42
         waited = wait_for_job.run({"job_id": made["job_id"], "timeout_seconds": 0}, api)
         assert waited["tripwire"]["limit"] == 43
-        forged = rehashed(plan, cancel_if_discovered_over=10**6, max_drift=1000.0)
+        forged = rehash(plan, cancel_if_discovered_over=10**6, max_drift=1000.0)
         with pytest.raises(ParameterError, match="is not the plan"):
             wait_for_job.run({"job_id": made["job_id"], "plan": forged, "cancel_if_discovered_over": 10**6}, api)
 
     @pytest.mark.parametrize(("again", "ended"), [(False, (7, "yes")), (True, (4, "no"))])
-    def test_a_job_that_can_not_be_cancelled_says_whether_this_call_made_it(
+    def test_a_failed_cancellation_reports_whether_this_call_created_the_job(
         self, again: bool, ended: tuple[int, str], start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
@@ -252,7 +250,7 @@ class TestDiscovery:
         found: list[bool] = []
         limit = {}
         if again:
-            # Without a limit of its own, and then followed by a call that has one.
+            # The first call has no limit; the second call has one.
             made = create(api, plan=plan, wait_follows=True)
             limit = {"max_messages": 5}
         else:
@@ -264,14 +262,14 @@ class TestDiscovery:
         assert not again or caught.value.job_id == made["job_id"]
         assert len(jobs(sandbox)) == 1
 
-    def test_a_job_that_discovers_far_less_than_was_planned_is_not_a_success(
+    def test_a_job_that_discovers_far_less_than_planned_is_not_a_success(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         plan = preview(api)
-        # No look for other workers' jobs: the sandbox's clock would move on, and the job search meanwhile.
+        # Skip the check for duplicate jobs: it would advance the clock, and the job would search meanwhile.
         api.connection = api.connection.model_copy(update={"listing_lag_seconds": 0.0})
         made = create(api, plan=plan, wait_follows=True)
-        # Somebody else's clean-up came before the job's own search.
+        # Another cleanup removes messages before the job searches.
         del sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[20:]
         sandbox.state.tenant.found.clear()
         waited = wait_for_job.run({"job_id": made["job_id"], "plan": plan, "timeout_seconds": 3600}, api)
@@ -295,7 +293,7 @@ class TestInboxIsDelivery:
         assert [refusal["type"] for refusal in dry["refusals"]] == ["MaliciousRelease"]
         assert create(api, search_params=CAMPAIGN, destination="Inbox", allow_malicious=True)["created"]
 
-    def test_restoring_a_purge_brings_malicious_mail_back_only_on_purpose(
+    def test_restoring_malicious_mail_needs_allow_malicious(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         from actions import export_job_messages  # noqa: PLC0415 -- this test alone exports
@@ -311,7 +309,7 @@ class TestInboxIsDelivery:
         assert restore_messages.run({"export": file, "dry_run": False, "allow_malicious": True}, api)["succeeded"]
 
     @pytest.mark.parametrize("spelling", ["malicious", "Malicious-BEC", "MALICIOUS_BEC", " MALICIOUS ", "PHISH", ""])
-    def test_a_verdict_in_another_spelling_or_an_unknown_one_is_not_taken_for_a_good_one(
+    def test_an_unknown_or_misspelled_verdict_counts_as_malicious(
         self, spelling: str, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         ids = [one["id"] for one in search_messages.run({"search_params": CAMPAIGN}, api)["messages"]][:2]
@@ -332,7 +330,7 @@ class TestInboxIsDelivery:
         assert effects(sandbox) == []
 
     @pytest.mark.parametrize("rule", ["actions: [RELEASE]", "delivers: true", "destinations: [Inbox]"])
-    def test_a_rule_for_releases_is_not_passed_by_a_move(
+    def test_a_rule_for_releases_applies_to_moves_to_the_inbox(
         self, rule: str, sandbox: RunningSandbox, under: Under
     ) -> None:
         api = under(f"overrides: [allow_malicious]\nplan_needed:\n  - {{{rule}}}")
@@ -361,7 +359,7 @@ class TestOverrides:
         assert effects(sandbox) == []
         assert create(under(f"overrides: [{name}]"), **{**MOVE, **params})["created"]
 
-    def test_an_open_window_is_pinned_all_the_same(self, under: Under) -> None:
+    def test_an_open_window_is_fixed_when_the_job_is_created(self, under: Under) -> None:
         search = {"sender": CAMPAIGN["sender"], "end": "2027-01-01T00:00:00Z", "detections_only": False}
         made = create(under(""), **{**MOVE, "search_params": search}, allow_open_window=True)
         assert made["job"]["search_params"]["start"] == "2026-10-21T16:02:35Z"
@@ -370,7 +368,7 @@ class TestOverrides:
 
     @pytest.mark.parametrize("end", [{}, {"end": "2027-01-01T00:00:00Z"}])
     @pytest.mark.parametrize("allowed", ["", "overrides: [allow_open_window]"])
-    def test_a_search_of_mail_that_nobody_has_seen_yet_is_refused(
+    def test_a_search_of_future_mail_is_refused(
         self, end: dict[str, Any], allowed: str, sandbox: RunningSandbox, under: Under
     ) -> None:
         search = {**CAMPAIGN, "start": "2026-12-01T00:00:00Z", **end}
@@ -407,15 +405,13 @@ class TestSearches:
             {"query": "\u200b\u200b\u200b"},
         ],
     )
-    def test_a_search_that_finds_nearly_everything_does_not_narrow(
-        self, search: dict[str, Any], sandbox: RunningSandbox, under: Under
-    ) -> None:
+    def test_a_broad_search_is_refused(self, search: dict[str, Any], sandbox: RunningSandbox, under: Under) -> None:
         for given in (search, {**search, "detections_only": False}):
             with pytest.raises(BroadSearchRefused):
                 create(under("own_domains: [corp.example]"), search_params=given, destination="JunkEmail")
         assert effects(sandbox) == []
 
-    def test_the_recipients_own_domain_is_seen_also_where_no_policy_names_it(
+    def test_a_search_for_the_recipients_domain_is_refused_without_a_policy_too(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         domain = next(iter(preview(api)["by_recipient_domain"]))
@@ -423,7 +419,7 @@ class TestSearches:
             create(api, search_params={"domain": domain}, destination="JunkEmail", max_messages=1_000_000)
         assert effects(sandbox) == []
 
-    def test_what_a_sender_wrote_is_not_a_known_recipient(self, sandbox: RunningSandbox, under: Under) -> None:
+    def test_recipients_in_the_headers_do_not_count(self, sandbox: RunningSandbox, under: Under) -> None:
         sandbox.state.faults.add("searchMessages", "rewrite", times=50, remove=["client_recipients"])
         with pytest.raises(UncountableSearch):
             create(under("protected_recipients: [ceo@corp.example]"), **MOVE)
@@ -431,9 +427,9 @@ class TestSearches:
 
 
 class TestBudgets:
-    def test_three_jobs_of_one_message_are_three_messages(self, sandbox: RunningSandbox, under: Under) -> None:
+    def test_the_messages_of_several_jobs_add_up(self, sandbox: RunningSandbox, under: Under) -> None:
         api = under("max_recipients: 1\nbudgets:\n  - {hours: 1, messages: 2}")
-        first, second, third = one_recipient_each(sandbox, 3)
+        first, second, third = single_message_searches(sandbox, 3)
         assert create(api, search_params=first, destination="JunkEmail")["created"]
         assert create(api, search_params=second, destination="JunkEmail")["created"]
         with pytest.raises(
@@ -444,9 +440,9 @@ class TestBudgets:
         api.clock.sleep(2 * 3600)
         assert create(api, search_params=third, destination="JunkEmail")["created"]
 
-    def test_a_deleted_job_and_named_messages_count_too(self, sandbox: RunningSandbox, under: Under) -> None:
+    def test_a_deleted_job_and_named_messages_count(self, sandbox: RunningSandbox, under: Under) -> None:
         api = under("budgets:\n  - {hours: 24, messages: 2}")
-        first, second, third = one_recipient_each(sandbox, 3)
+        first, second, third = single_message_searches(sandbox, 3)
         made = create(api, search_params=first, destination="JunkEmail", idempotency_key="one")
         wait_for_job.run({"job_id": made["job_id"], "timeout_seconds": 3600}, api)
         assert delete_job.run({"job_id": made["job_id"]}, api)["deleted"]
@@ -456,12 +452,12 @@ class TestBudgets:
             with pytest.raises(PolicyRefused, match="budget"):
                 create(api, search_params=third, destination="JunkEmail", idempotency_key=key)
 
-    def test_a_cancelled_job_counts_what_may_have_been_in_flight(
+    def test_a_cancelled_job_counts_messages_that_may_be_in_flight(
         self, start_sandbox: Callable[..., RunningSandbox], under: Under
     ) -> None:
         sandbox = start_sandbox(pace=Pace(process_rate=0.01))
         api = under("budgets:\n  - {hours: 24, messages: 2}", sandbox)
-        first, second, third = one_recipient_each(sandbox, 3)
+        first, second, third = single_message_searches(sandbox, 3)
         made = create(api, search_params=first, destination="JunkEmail", idempotency_key="one")
         while get_job.run({"job_id": made["job_id"]}, api)["status"] != "PROCESSING":
             api.clock.sleep(1)
@@ -471,17 +467,17 @@ class TestBudgets:
         with pytest.raises(PolicyRefused, match="2 were or may have been changed"):
             create(api, search_params=third, destination="JunkEmail", idempotency_key="three")
 
-    def test_a_lagging_list_hides_no_job(self, sandbox: RunningSandbox, under: Under) -> None:
+    def test_a_job_counts_before_the_list_shows_it(self, sandbox: RunningSandbox, under: Under) -> None:
         api = under("budgets:\n  - {hours: 24, jobs: 1}", listing_lag_seconds=0)
         sandbox.state.faults.add("listBulkJobs", "lag", times=50, seconds=600)
-        first, second = one_recipient_each(sandbox, 2)
+        first, second = single_message_searches(sandbox, 2)
         assert create(api, search_params=first, destination="JunkEmail")["created"]
         with pytest.raises(PolicyRefused, match="1 job in 24 h, and 1 was made in that time"):
             create(api, search_params=second, destination="JunkEmail")
 
-    def test_each_requester_and_each_folder_has_its_own(self, sandbox: RunningSandbox, under: Under) -> None:
+    def test_each_requester_and_folder_has_its_own_budget(self, sandbox: RunningSandbox, under: Under) -> None:
         text = "budgets:\n  - {hours: 24, jobs: 1, per: [requester, destination]}"
-        searches = iter(one_recipient_each(sandbox, 8))
+        searches = iter(single_message_searches(sandbox, 8))
 
         def ask(name: str | None, folder: str = "JunkEmail", **params: Any) -> dict[str, Any]:
             search = next(searches)
@@ -499,9 +495,11 @@ class TestBudgets:
         with pytest.raises(PolicyRefused, match="CFES_REQUESTED_BY is not set"):
             ask(None, requested_by="dave")
 
-    def test_what_can_not_be_counted_is_refused(self, sandbox: RunningSandbox, under: Under, tmp_path: Path) -> None:
+    def test_a_change_is_refused_if_the_budget_cannot_be_counted(
+        self, sandbox: RunningSandbox, under: Under, tmp_path: Path
+    ) -> None:
         text = "budgets:\n  - {hours: 24, messages: 50000}"
-        [first] = one_recipient_each(sandbox, 1)
+        [first] = single_message_searches(sandbox, 1)
         (tmp_path / "open").mkdir(mode=0o777)
         (tmp_path / "open").chmod(0o777)
         with pytest.raises(PolicyRefused, match="state directory"):
@@ -517,9 +515,9 @@ class TestBudgets:
             create(under(text, call_allowance_seconds=1), search_params=first, destination="JunkEmail")
         assert effects(sandbox) == []
 
-    def test_a_create_that_was_refused_is_not_spent(self, sandbox: RunningSandbox, under: Under) -> None:
+    def test_a_refused_create_uses_no_budget(self, sandbox: RunningSandbox, under: Under) -> None:
         api = under("budgets:\n  - {hours: 24, jobs: 1}")
-        [first] = one_recipient_each(sandbox, 1)
+        [first] = single_message_searches(sandbox, 1)
         sandbox.state.faults.add("createBulkJob", "status", times=1, status=400)
         with pytest.raises(ApiRefusal):
             create(api, search_params=first, destination="JunkEmail", idempotency_key="one")
@@ -529,7 +527,8 @@ class TestBudgets:
         text = "budgets:\n  - {hours: 24, messages: 1}"
         api = under(text)
         ids = [
-            search_messages.run({"search_params": s}, api)["messages"][0]["id"] for s in one_recipient_each(sandbox, 2)
+            search_messages.run({"search_params": s}, api)["messages"][0]["id"]
+            for s in single_message_searches(sandbox, 2)
         ]
         sandbox.state.faults.add("moveMessages", "status", times=1, status=400)
         calls = [{"ids": [one], "destination": "JunkEmail"} for one in ids]
@@ -538,12 +537,12 @@ class TestBudgets:
         observing = under(f"{text}\nobserve: true")
         with pytest.raises(ObserveMode):
             move_messages.run(calls[0], observing)
-        [first] = one_recipient_each(sandbox, 1)
+        [first] = single_message_searches(sandbox, 1)
         with pytest.raises(ObserveMode):
             create(observing, search_params=first, destination="JunkEmail")
         api = under(text)
         assert move_messages.run(calls[1], api)["done"]
-        # The same list again is one change, also where the service refuses it; another list is another.
+        # The same list counts once, even if the service refuses it the second time. Another list counts separately.
         sandbox.state.faults.add("moveMessages", "status", times=1, status=400)
         with pytest.raises(ApiRefusal):
             move_messages.run({**calls[1], "skip_done": False}, api)
@@ -552,20 +551,25 @@ class TestBudgets:
 
     def test_a_list_of_named_messages_counts_as_a_job(self, sandbox: RunningSandbox, under: Under) -> None:
         api = under("budgets:\n  - {hours: 24, jobs: 2}")
-        found = [search_messages.run({"search_params": one}, api) for one in one_recipient_each(sandbox, 3)]
+        found = [search_messages.run({"search_params": one}, api) for one in single_message_searches(sandbox, 3)]
         calls: list[dict[str, Any]] = [{"ids": [one["messages"][0]["id"]], "destination": "JunkEmail"} for one in found]
         for call in (*calls[:2], {**calls[1], "skip_done": False}):
             assert move_messages.run(call, api)["done"]
         with pytest.raises(PolicyRefused, match="2 jobs in 24 h, and 2 were made in that time"):
             move_messages.run(calls[2], api)
         with pytest.raises(PolicyRefused, match="2 were made in that time"):
-            create(api, search_params=one_recipient_each(sandbox, 1)[0], destination="JunkEmail", idempotency_key="one")
+            create(
+                api,
+                search_params=single_message_searches(sandbox, 1)[0],
+                destination="JunkEmail",
+                idempotency_key="one",
+            )
 
-    def test_a_job_whose_folder_is_not_shown_counts_for_every_folder(
+    def test_a_job_with_an_unknown_folder_counts_for_every_folder(
         self, sandbox: RunningSandbox, under: Under, tmp_path: Path
     ) -> None:
         text = "budgets:\n  - {hours: 24, jobs: 1, per: [destination]}"
-        first, second = one_recipient_each(sandbox, 2)
+        first, second = single_message_searches(sandbox, 2)
         assert create(under(text), search_params=first, destination="JunkEmail")["created"]
         sandbox.state.faults.add("listBulkJobs", "rewrite", times=50, remove=["action_params", "action_type"])
         elsewhere = under(text, state_directory=str(tmp_path / "another"))
@@ -573,8 +577,8 @@ class TestBudgets:
             create(elsewhere, search_params=second, destination="JunkEmail", idempotency_key="another")
 
 
-class TestObservingAndReasons:
-    def test_observing_checks_everything_and_sends_nothing(self, sandbox: RunningSandbox, under: Under) -> None:
+class TestObserveModeAndReasons:
+    def test_observe_mode_checks_everything_and_sends_nothing(self, sandbox: RunningSandbox, under: Under) -> None:
         api = under("observe: true\nmax_messages: 41")
         with pytest.raises(ObserveMode, match="MOVE, JunkEmail") as caught:
             create(api, plan=preview(api), idempotency_key="one")

@@ -1,6 +1,6 @@
-"""The mail sender writes messages, and so what an alert says of them. Settings, files and the policy are out of reach.
+"""Attacks by the mail sender, who writes messages and so parts of alerts, but no settings, files or policy.
 
-Each test plays one story over real HTTP: mail arrives, an alert follows, the shipped playbook answers it.
+Each test runs over real HTTP: mail arrives, an alert follows, and the shipped playbook handles it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OUTSIDER = "invoices@evil.test"
 
 
 def flood(sandbox: RunningSandbox, sender: str, count: int, **mail: Any) -> None:
-    """Deliver malicious mails whose From nothing proves, newer than all others."""
+    """Deliver malicious mails with an unproved From, newer than all other mail."""
     by = Sender(sender, spf="fail", dkim="none", dmarc="fail", envelope_from="x@evil.test")
     for number in range(count):
         sandbox.state.tenant.add(
@@ -39,51 +39,51 @@ def alert_of(sender: str, **fields: Any) -> dict[str, Any]:
     return {**SPOOFED, "From": sender, "Subject": SUBJECT, "DMARCResult": "fail", "SPFResult": "fail", **fields}
 
 
-def clean(sandbox: RunningSandbox) -> list[Message]:
+def changed_clean_messages(sandbox: RunningSandbox) -> list[Message]:
     return [message for message in changed(sandbox) if message.disposition == "NONE"]
 
 
-def stopped(outcome: Any, words: str, sandbox: RunningSandbox) -> bool:
-    """Whether the run was refused with these words, and made no job."""
+def is_refused(outcome: Any, words: str, sandbox: RunningSandbox) -> bool:
+    """Return whether the run was refused with these words and created no job."""
     assert (outcome.status, outcome.exit_code) == ("refused", 3), outcome.message
     assert "Nothing was changed" in outcome.message
     return words in outcome.message and sandbox.state.truth()["jobs"] == []
 
 
 class TestRealSenders:
-    """The sender forges a bank, and wants the bank's own mail out of the mailboxes."""
+    """The sender forges a bank's address so that the bank's real mail is moved."""
 
     @pytest.fixture(autouse=True)
-    def _the_bank_has_written(self, sandbox: RunningSandbox) -> None:
+    def _deliver_mail_of_the_bank(self, sandbox: RunningSandbox) -> None:
         plant(sandbox, BANK, 25, attachments=(KIT,), links=(LINK,))
 
     @pytest.mark.parametrize(
-        ("sender", "brought", "mail"),
+        ("sender", "alert_fields", "mail"),
         [
             (BANK, {}, {}),
             (BANK, {"Attachments": [PDF]}, {"attachments": (KIT,), "subject": "other"}),
             (BANK, {"Links": [LINK]}, {"links": (LINK,)}),
-            # No forgery at all: the bank's terms, sent by a stranger.
+            # Not forged: the bank's file or link, sent by another sender.
             (OUTSIDER, {"Attachments": [PDF]}, {"attachments": (KIT,)}),
             (OUTSIDER, {"Links": [LINK]}, {"links": (LINK,)}),
         ],
     )
     @pytest.mark.parametrize("count", [30, 600])
-    def test_so_much_forged_mail_that_the_share_of_clean_mail_is_small(
+    def test_real_mail_is_protected_when_forged_mail_makes_its_share_small(
         self,
         count: int,
         sender: str,
-        brought: dict[str, Any],
+        alert_fields: dict[str, Any],
         mail: dict[str, Any],
         sandbox: RunningSandbox,
         api: EmailSecurity,
         tmp_path: Path,
     ) -> None:
         flood(sandbox, sender, count, **mail)
-        outcome = purge(alert_of(sender, **brought), api, tmp_path / "run")
-        assert stopped(outcome, f"25 {BANK}", sandbox), outcome.message
-        meant = purge(alert_of(sender, **brought), api, tmp_path / "two", max_clean_percent=100)
-        assert (meant.status, len(clean(sandbox)) > 0) == ("completed", True), meant.message
+        outcome = purge(alert_of(sender, **alert_fields), api, tmp_path / "run")
+        assert is_refused(outcome, f"25 {BANK}", sandbox), outcome.message
+        allowed = purge(alert_of(sender, **alert_fields), api, tmp_path / "two", max_clean_percent=100)
+        assert (allowed.status, len(changed_clean_messages(sandbox)) > 0) == ("completed", True), allowed.message
 
     def test_a_bank_without_dmarc_is_proved_by_its_envelope(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
@@ -96,16 +96,16 @@ class TestRealSenders:
             )  # fmt: skip
         flood(sandbox, by.address, 30, subject="Rates")
         outcome = purge(alert_of(by.address, Subject="Rates"), api, tmp_path / "run")
-        assert stopped(outcome, "3 news@small-bank.example", sandbox), outcome.message
+        assert is_refused(outcome, "3 news@small-bank.example", sandbox), outcome.message
 
-    def test_so_many_clean_senders_that_the_bank_is_in_no_row_of_the_breakdown(
+    def test_real_mail_is_protected_when_the_breakdown_omits_its_sender(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         for number in range(30):
             plant(sandbox, f"a{number}@filler{number}.test", 26, attachments=(KIT,))
         flood(sandbox, BANK, 900, attachments=(KIT,))
         outcome = purge(alert_of(BANK, Attachments=[PDF]), api, tmp_path / "run", max_messages=5000)
-        assert stopped(outcome, "(others)", sandbox), outcome.message
+        assert is_refused(outcome, "(others)", sandbox), outcome.message
 
     @pytest.mark.parametrize(
         "checks",
@@ -118,19 +118,19 @@ class TestRealSenders:
             {"DMARCResult": "fail", "DKIMResult": "pass", "SPFResult": "pass", "SMTPEnvelopeFrom": BANK},
         ],
     )
-    def test_checks_that_only_look_passed(
+    def test_checks_that_only_seem_to_pass_prove_no_sender(
         self, checks: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         flood(sandbox, BANK, 60)
         outcome = purge({**alert_of(BANK), **checks}, api, tmp_path / "run")
-        assert stopped(outcome, f"Nothing proves the sender {BANK}", sandbox), outcome.message
+        assert is_refused(outcome, f"Nothing proves the sender {BANK}", sandbox), outcome.message
 
 
 class TestOwnMail:
-    """The sender forges a colleague, and wants the organisation to move its own mail."""
+    """The sender forges a colleague's address so that the organization moves its own mail."""
 
     @pytest.fixture(autouse=True)
-    def _the_organisation_has_written(self, sandbox: RunningSandbox) -> None:
+    def _deliver_mail_of_a_colleague(self, sandbox: RunningSandbox) -> None:
         plant(sandbox, CEO, 8, disposition="MALICIOUS", attachments=(KIT,))
 
     @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ class TestOwnMail:
     )
     @pytest.mark.parametrize("recipients", [["x@partner.example"], ["dana@corp.example"]])
     @pytest.mark.parametrize("search_by", ["auto", "sender", "subject", "attachment"])
-    def test_a_colleagues_name_in_any_spelling(
+    def test_a_forged_colleague_in_any_spelling_moves_no_own_mail(
         self,
         search_by: str,
         recipients: list[str],
@@ -157,14 +157,14 @@ class TestOwnMail:
     ) -> None:
         forged = alert_of(sender, SMTPEnvelopeTo=recipients, Attachments=[PDF])
         outcome = purge(forged, api, tmp_path / "run", search_by=search_by)
-        # A search for a spelling that no mail has finds nothing.
+        # A search for a spelling that no message has finds nothing.
         assert any(words in outcome.message for words in ("Nothing was changed", "There is nothing to move"))
         assert sandbox.state.truth()["jobs"] == []
 
     @pytest.mark.parametrize(
         "sender", [f"{OUTSIDER}, {CEO}", f"{CEO}, {OUTSIDER}", f"Board: {CEO};", f"{CEO},x.evil.test"]
     )
-    def test_a_from_that_names_several_is_not_guessed_at(
+    def test_a_from_with_several_addresses_is_refused(
         self, sender: str, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         from core.errors import ParameterError  # noqa: PLC0415 -- this test alone
@@ -177,17 +177,17 @@ class TestOwnMail:
             assert (outcome.status, outcome.exit_code) == ("failed", 2)
         assert sandbox.state.truth()["jobs"] == []
 
-    def test_so_much_of_the_senders_own_that_a_colleagues_mail_is_hard_to_find(
+    def test_own_mail_is_found_among_many_other_senders(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         for number in range(40):
             flood(sandbox, f"a{number}@filler{number}.test", 20, attachments=(KIT,))
         outcome = purge(alert_of(OUTSIDER, Attachments=[PDF]), api, tmp_path / "run", max_messages=5000)
-        assert stopped(outcome, f"A sender may be your own: {CEO}", sandbox), outcome.message
+        assert is_refused(outcome, f"A sender may be your own: {CEO}", sandbox), outcome.message
 
 
-class TestSilence:
-    """The sender writes headers that shall keep anybody from answering."""
+class TestEvasion:
+    """The sender writes headers that could stop the response."""
 
     @pytest.mark.parametrize(
         "fields",
@@ -202,7 +202,7 @@ class TestSilence:
             {"Attachments": [{"Sha256": None}, None, "x", {"Sha256": "zz"}], "Links": [5, None, "https://["]},
         ],
     )
-    def test_the_response_comes_all_the_same(
+    def test_hostile_headers_do_not_stop_the_response(
         self, fields: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         flood(sandbox, OUTSIDER, 12)
@@ -212,16 +212,16 @@ class TestSilence:
         assert {message.sender.address for message in changed(sandbox)} == {OUTSIDER}
         assert outcome.outputs["previewed"] == 12
 
-    def test_unproved_clean_copies_that_were_missed_are_moved_with_the_others(
+    def test_clean_copies_of_an_unproved_sender_are_moved_too(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         flood(sandbox, OUTSIDER, 12)
         flood(sandbox, OUTSIDER, 8, disposition="NONE")
         outcome = purge(alert_of(OUTSIDER), api, tmp_path / "run")
         assert (outcome.status, outcome.outputs["previewed"]) == ("completed", 20), outcome.message
-        assert len(clean(sandbox)) > 0
+        assert len(changed_clean_messages(sandbox)) > 0
 
-    def test_a_proved_senders_clean_copies_too(
+    def test_clean_copies_of_a_proved_sender_are_moved_too(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         plant(sandbox, OUTSIDER, 12, disposition="MALICIOUS")
@@ -231,7 +231,7 @@ class TestSilence:
 
 
 class TestRelease:
-    """The sender forges a party whose mail is held, and waits for the release of that party's mail."""
+    """The sender forges a party with quarantined mail, to be released together with that mail."""
 
     @pytest.mark.parametrize("disposition", ["SPAM", "SUSPICIOUS", "BULK", "SPOOF"])
     @pytest.mark.parametrize("checks", [{"dmarc": "fail"}, {"dmarc": "none", "spf": "none"}, {"dmarc": "error"}])
@@ -246,6 +246,6 @@ class TestRelease:
             disposition=disposition, status="quarantined",
         )  # fmt: skip
         outcome = run("false-positive-release", given, api, tmp_path / "run")
-        assert stopped(outcome, "1 has a sender that neither DMARC nor SPF proves", sandbox)
-        meant = run("false-positive-release", {**given, "search_by": "sender"}, api, tmp_path / "two")
-        assert meant.status == "completed", meant.message
+        assert is_refused(outcome, "1 has a sender that neither DMARC nor SPF proves", sandbox)
+        allowed = run("false-positive-release", {**given, "search_by": "sender"}, api, tmp_path / "two")
+        assert allowed.status == "completed", allowed.message

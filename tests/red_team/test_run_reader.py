@@ -1,4 +1,4 @@
-"""The reader, and writer, of a run's directory and of the state directory. The keys and the policy are out of reach."""
+"""Attacks by a person who can read and write the run and state directories, but not the keys or the policy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from remediation.guardrails.approvals.token import Signing
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN, PLAN_KEY
 from tests.red_team.forging import FORGERIES, Document
-from tests.red_team.test_insider import APPROVED, Under, create, effects, jobs, one_recipient_each, under
+from tests.red_team.test_insider import APPROVED, Under, create, effects, jobs, single_message_searches, under
 from tests.remediation.guardrails.test_approval import BOB, private_pem
 
 __all__ = ["under"]
@@ -48,7 +48,7 @@ OTHER_SENDER = "statements@partner-bank.example"
 
 
 class Killed(BaseException):
-    """What no driver catches."""
+    """An exception that no driver catches."""
 
 
 @pytest.fixture
@@ -58,13 +58,13 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def key(state: Path) -> JournalKey:
-    """The journals' key as a process has it that has no CFES_PLAN_KEY."""
+    """The journal key of a process without CFES_PLAN_KEY."""
     return journal_key({"CFES_STATE_DIR": str(state)})
 
 
 @pytest.fixture
 def run(alert: Document, key: JournalKey, tmp_path: Path) -> Run:
-    """Runs phish-campaign-purge for the example's alert, in `case` unless another directory is named."""
+    """Run phish-campaign-purge for the example alert, by default in the directory `case`."""
 
     def started(api: EmailSecurity, name: str = "case", dies_at: str | None = None, **inputs: Any) -> local.Outcome:
         playbook = library.find("phish-campaign-purge")
@@ -81,20 +81,20 @@ def run(alert: Document, key: JournalKey, tmp_path: Path) -> Run:
     return started
 
 
-def resumed(api: EmailSecurity, directory: Path, key: JournalKey) -> local.Outcome:
+def resume_run(api: EmailSecurity, directory: Path, key: JournalKey) -> local.Outcome:
     def act(action: str, params: Document) -> Document:
         return catalog.find(action).run(params, api)
 
     return local.resume(directory, run_action=act, clock=api.clock, key=key)
 
 
-def killed(run: Run, api: EmailSecurity, at: str, **inputs: Any) -> None:
+def run_until_killed(run: Run, api: EmailSecurity, at: str, **inputs: Any) -> None:
     with pytest.raises(Killed):
         run(api, dies_at=at, **inputs)
 
 
 def edit_journal(directory: Path, edit: Edit, key: JournalKey | None = None) -> None:
-    """Change the journal, and seal it again where a key is at hand."""
+    """Change the journal. With a key, seal it again."""
     path = directory / "journal.json"
     document = json.loads(path.read_text())
     edit(document)
@@ -105,13 +105,13 @@ def edit_journal(directory: Path, edit: Edit, key: JournalKey | None = None) -> 
     path.write_text(json.dumps(document))
 
 
-def replaced(path: Path, before: str, after: str) -> None:
+def replace_text(path: Path, before: str, after: str) -> None:
     text = path.read_text()
     assert before in text
     path.write_text(text.replace(before, after))
 
 
-def approval(api: EmailSecurity, plan: Document) -> str:
+def sign_approval(api: EmailSecurity, plan: Document) -> str:
     signing = Signing(
         plan_hash=plan["plan_hash"], account_id=plan["account_id"], approver="bob", jti="approval-1",
         private_key_pem=private_pem(BOB), now=api.clock.now(), lifetime_seconds=3600,
@@ -120,12 +120,12 @@ def approval(api: EmailSecurity, plan: Document) -> str:
 
 
 class TestReading:
-    def test_neither_directory_holds_a_secret_that_moves_mail(
+    def test_neither_directory_contains_a_secret_that_can_move_mail(
         self, sandbox: RunningSandbox, under: Under, run: Run, key: JournalKey, tmp_path: Path, state: Path
     ) -> None:
         api = under(APPROVED, requested_by="alice")
         plan = run(api, "first").steps["preview"]["result"]
-        token = approval(api, plan)
+        token = sign_approval(api, plan)
         assert run(api, plan=plan, approvals=[token]).status == "completed"
         of_run = b"".join(path.read_bytes() for path in (tmp_path / "case").rglob("*") if path.is_file())
         of_state = b"".join(path.read_bytes() for path in state.rglob("*") if path.name != "journal.key")
@@ -134,12 +134,12 @@ class TestReading:
         for secret in secrets:
             assert secret.encode() not in of_run
             assert secret.encode() not in of_state
-        # An approval is in the run that was given it. It counts no more: not for the same plan, nor for another.
+        # The run keeps its approval, which is spent: it is no longer valid for this plan or another.
         assert token.encode() not in of_state
         other = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "DeletedItems"}, api)
-        for taken in ({"plan": plan, "idempotency_key": "other"}, {"plan": other}):
+        for reuse in ({"plan": plan, "idempotency_key": "other"}, {"plan": other}):
             with pytest.raises(PackError):
-                create(api, **taken, approvals=[token])
+                create(api, **reuse, approvals=[token])
         assert len(jobs(sandbox)) == 1
         for directory in (tmp_path / "case", state):
             assert all(path.stat().st_mode & 0o077 == 0 for path in (directory, *directory.rglob("*")))
@@ -152,55 +152,55 @@ JOURNAL_EDITS: dict[str, Edit] = {
     ),
     "the playbook's steps": lambda journal: journal["playbook"]["steps"].clear(),
     "the directory": lambda journal: journal["state"].update(directory="/"),
-    "what is in flight": lambda journal: journal.update(in_flight=None),
+    "the action in flight": lambda journal: journal.update(in_flight=None),
 }
 
 
 class TestWritingARun:
     @pytest.mark.parametrize("edit", JOURNAL_EDITS.values(), ids=JOURNAL_EDITS)
-    def test_an_edited_journal_is_not_resumed_also_with_a_seal_of_another_key(
+    def test_an_edited_journal_is_not_resumed_even_if_sealed_with_another_key(
         self, edit: Edit, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
     ) -> None:
-        killed(run, api, "create-move-job")
+        run_until_killed(run, api, "create-move-job")
         honest = (tmp_path / "case" / "journal.json").read_text()
         for seal in (None, JournalKey(b"guessed by the writer", "the writer")):
             edit_journal(tmp_path / "case", edit, seal)
             with pytest.raises(JournalRefused):
-                resumed(api, tmp_path / "case", key)
+                resume_run(api, tmp_path / "case", key)
         assert effects(sandbox) == []
         (tmp_path / "case" / "journal.json").write_text(honest)
-        assert resumed(api, tmp_path / "case", key).status == "completed"
+        assert resume_run(api, tmp_path / "case", key).status == "completed"
 
-    def test_a_journal_in_another_place_or_of_an_earlier_moment_makes_no_second_job(
+    def test_a_copied_or_older_journal_creates_no_second_job(
         self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
     ) -> None:
-        killed(run, api, "create-move-job")
+        run_until_killed(run, api, "create-move-job")
         early = (tmp_path / "case" / "journal.json").read_text()
         shutil.copytree(tmp_path / "case", tmp_path / "copied")
         with pytest.raises(RunMoved):
-            resumed(api, tmp_path / "copied", key)
-        first = resumed(api, tmp_path / "case", key)
-        # That an older journal was put back does not show. The job that exists is found by its stamp.
+            resume_run(api, tmp_path / "copied", key)
+        first = resume_run(api, tmp_path / "case", key)
+        # The older journal is not detected, but the existing job is found by its stamp.
         (tmp_path / "case" / "journal.json").write_text(early)
-        assert resumed(api, tmp_path / "case", key).outputs["job_id"] == first.outputs["job_id"]
+        assert resume_run(api, tmp_path / "case", key).outputs["job_id"] == first.outputs["job_id"]
         assert len(jobs(sandbox)) == 1
 
     @pytest.mark.parametrize("name", ["messages.ndjson", "evidence.zip", "report.html", "journal.lock", "anything"])
     @pytest.mark.parametrize("kind", ["link", "second name"])
-    def test_a_file_that_leads_out_of_the_directory_stops_the_resume(
+    def test_a_link_out_of_the_directory_stops_the_resume(
         self, kind: str, name: str, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
     ) -> None:
-        killed(run, api, "export-job-messages")
+        run_until_killed(run, api, "export-job-messages")
         victim, planted = tmp_path / "victim", tmp_path / "case" / name
         victim.write_text("kept")
         planted.unlink(missing_ok=True)
         planted.symlink_to(victim) if kind == "link" else planted.hardlink_to(victim)
         with pytest.raises(JournalRefused, match="can't be trusted"):
-            resumed(api, tmp_path / "case", key)
+            resume_run(api, tmp_path / "case", key)
         assert victim.read_text() == "kept"
 
     @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
-    def test_a_plan_that_was_edited_in_the_directory_makes_no_job_where_plans_are_asked_for(
+    def test_a_plan_edited_in_the_directory_creates_no_job_if_approval_is_needed(
         self, forge: Callable[[Document], Document], sandbox: RunningSandbox, under: Under, run: Run
     ) -> None:
         api = under(APPROVED, requested_by="alice")
@@ -208,7 +208,7 @@ class TestWritingARun:
         assert waiting.status == "refused"
         forged = forge(waiting.outputs["to_approve"] or waiting.steps["preview"]["result"])
         with suppress(ParameterError):
-            assert run(api, plan=forged, approvals=[approval(api, forged)]).exit_code != 0
+            assert run(api, plan=forged, approvals=[sign_approval(api, forged)]).exit_code != 0
         assert effects(sandbox) == []
 
     def test_edited_rows_restore_no_other_mail(
@@ -223,11 +223,11 @@ class TestWritingARun:
             with pytest.raises(MaliciousRelease):
                 restore_messages.run({"export": str(rows), "dry_run": False}, api)
             rows.write_text(text)
-        replaced(rows, CAMPAIGN["sender"], "harmless@elsewhere.example")  # type: ignore[arg-type]
+        replace_text(rows, CAMPAIGN["sender"], "harmless@elsewhere.example")  # type: ignore[arg-type]
         guarded = under(f"protected_senders: [{CAMPAIGN['sender']}]\noverrides: [allow_malicious]")
         with pytest.raises(ProtectedRefused):
             restore_messages.run({"export": str(rows), "dry_run": False, "allow_malicious": True}, guarded)
-        replaced(rows, '"action_type":"MOVE"', '"action_type":"RELEASE"')
+        replace_text(rows, '"action_type":"MOVE"', '"action_type":"RELEASE"')
         with pytest.raises(ParameterError):
             restore_messages.run({"export": str(rows), "dry_run": False, "allow_malicious": True}, api)
         assert effects(sandbox) == before
@@ -235,11 +235,11 @@ class TestWritingARun:
     def test_an_edited_bundle_deletes_no_job(self, api: EmailSecurity, run: Run, tmp_path: Path) -> None:
         job_id = run(api).outputs["job_id"]
         bundle = tmp_path / "case" / "evidence.zip"
-        whole = bundle.read_bytes()
+        original = bundle.read_bytes()
         with ZipFile(bundle) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
         for edited, content in members.items():
-            # The manifest has no hash of its own: what it says is compared with the job, or it is signed.
+            # The manifest has no hash of itself: its content is compared with the job, or it is signed.
             others = {name: text for name, text in members.items() if name != edited}
             broken = [others, *([{**others, edited: content + b" "}] if edited != "evidence.json" else [])]
             for files in broken:
@@ -248,33 +248,33 @@ class TestWritingARun:
                         archive.writestr(name, text)
                 with pytest.raises((EvidenceRefused, ParameterError)):
                     delete_job.run({"job_id": job_id, "evidence": str(bundle)}, api)
-        bundle.write_bytes(whole)
+        bundle.write_bytes(original)
         assert delete_job.run({"job_id": job_id, "evidence": str(bundle)}, api)["deleted"]
 
 
 class TestWritingTheState:
-    def test_with_a_plan_key_the_key_in_the_state_directory_seals_nothing(
+    def test_with_a_plan_key_the_key_in_the_state_directory_is_not_accepted(
         self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, state: Path, tmp_path: Path
     ) -> None:
-        killed(run, api, "create-move-job")
+        run_until_killed(run, api, "create-move-job")
         edit_journal(tmp_path / "case", JOURNAL_EDITS["the folder"], key)
         settings = {"CFES_STATE_DIR": str(state), "CFES_PLAN_KEY": PLAN_KEY}
         with pytest.raises(JournalRefused, match="another key"):
-            resumed(api, tmp_path / "case", journal_key(settings))
+            resume_run(api, tmp_path / "case", journal_key(settings))
         assert effects(sandbox) == []
 
-    def test_a_budget_does_not_come_back_with_its_record(
+    def test_deleting_the_record_does_not_restore_the_budget(
         self, sandbox: RunningSandbox, under: Under, state: Path
     ) -> None:
         api = under("budgets:\n  - {hours: 24, jobs: 1}")
-        first, second = one_recipient_each(sandbox, 2)
+        first, second = single_message_searches(sandbox, 2)
         assert create(api, search_params=first, destination="JunkEmail", idempotency_key="one")["created"]
         (state / FILE).unlink()
         with pytest.raises(PolicyRefused, match="1 was made in that time"):
             create(api, search_params=second, destination="JunkEmail", idempotency_key="two")
 
     @pytest.mark.parametrize("damage", ["garbage", "a link", "a directory", "open to others"])
-    def test_a_record_that_is_not_as_it_was_made_lets_nothing_pass(
+    def test_a_damaged_or_unsafe_record_stops_every_job(
         self, damage: str, sandbox: RunningSandbox, under: Under, state: Path, tmp_path: Path
     ) -> None:
         api = under(f"{APPROVED}\nbudgets:\n  - {{hours: 24, jobs: 5}}", requested_by="alice")
@@ -289,7 +289,7 @@ class TestWritingTheState:
             record.write_text("no record of this pack\n" * 100 if damage == "garbage" else "")
             record.chmod(0o600 if damage == "garbage" else 0o666)
         with pytest.raises((ApprovalRefused, PolicyRefused)) as refused:
-            create(api, plan=plan, approvals=[approval(api, plan)])
+            create(api, plan=plan, approvals=[sign_approval(api, plan)])
         assert not isinstance(refused.value, PlanRefused)
         assert effects(sandbox) == []
         assert not (tmp_path / "elsewhere").exists()
