@@ -9,7 +9,6 @@ left to do comes with the command for it. `format: summary` gives at most 12 lin
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -21,6 +20,7 @@ from actions.shapes.job_document import JobDocument
 from actions.shapes.written_file import WrittenFile
 from core.clock import SystemClock
 from core.version import VERSION
+from remediation.reports.request_facts import request_facts
 
 
 class Alert(ActionParams):
@@ -64,34 +64,17 @@ class Result(ActionResult):
 
 
 def render_report(p: Params) -> Result:
-    # Jinja2 is loaded where a report is written, not where an action is started.
-    from remediation.exports.destinations.place import open_place  # noqa: PLC0415
-    from remediation.reports.report import write_report  # noqa: PLC0415
-    from remediation.reports.request_facts import request_facts  # noqa: PLC0415
+    from remediation.reports.report import write_report  # noqa: PLC0415 -- Jinja2 takes time to load
 
     facts = p.model_dump(mode="json", exclude_none=True, exclude={"destination", "format", "alert"})
     facts["pack_version"] = VERSION
     facts.setdefault("generated_at", SystemClock().now().isoformat(timespec="seconds"))
     facts["request"] = request_facts(p.job)
     if p.alert is not None:
-        facts["alert"] = {
-            "id": p.alert.id,
-            "from": p.alert.sender,
-            "subject": p.alert.subject,
-            "received": p.alert.received,
-        }
-    summary = None
-    with open_place(p.destination, overwrite=True) as place:
-        written = write_report(facts, place.path, p.format, name=place.name)
-        if p.format == "summary":
-            summary = Path(place.path).read_text(encoding="utf-8")
-        place.deliver()
-    return Result(
-        file=WrittenFile(
-            path=written["path"], format=written["format"], bytes=written["bytes"], sha256=written["sha256"]
-        ),
-        text=summary,
-    )
+        facts["alert"] = {"from": p.alert.sender, **p.alert.model_dump(exclude={"sender"})}
+    record, text = write_report(facts, p.destination, p.format)
+    file = WrittenFile(**{name: value for name, value in record.items() if name != "rows"})
+    return Result(file=file, text=text if p.format == "summary" else None)
 
 
 ACTION = Action(

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from connectors.objects.job import COUNTERS, IRREVERSIBLE_DESTINATIONS
 from core.instants import parse_lenient
 from remediation.reports.own_words import Wording
 from remediation.reports.tally import RUNNING
@@ -41,9 +42,6 @@ DESTINATIONS = {
     "RecoverableItemsDeletions": Wording("Recoverable Items (Deletions)"),
     "RecoverableItemsPurges": Wording("Recoverable Items (Purges)"),
 }
-
-IRREVERSIBLE = ("RecoverableItemsDeletions", "RecoverableItemsPurges")
-KNOWN_STATUSES = (*RUNNING, "COMPLETED", "FAILED", "CANCELLED")
 
 
 def part(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -94,12 +92,17 @@ class Job:
     @property
     def is_irreversible(self) -> bool:
         """Return whether the job moves mail to a folder from which restore-messages does not bring it back."""
-        return self.action != "RELEASE" and self.destination in IRREVERSIBLE
+        return self.action != "RELEASE" and self.destination in IRREVERSIBLE_DESTINATIONS
 
     @property
     def running(self) -> bool:
         """Return whether the job had not ended when the facts were collected."""
         return self.status in RUNNING
+
+    @property
+    def so_far(self) -> Wording:
+        """Return the words that follow a number which may still change."""
+        return Wording(" so far" if self.running else "")
 
     @property
     def total_seconds(self) -> float | None:
@@ -117,15 +120,6 @@ class Job:
         if self.action != "MOVE":
             return self.done_word
         return Wording("moved to " + DESTINATIONS.get(self.destination or "", "the requested folder"))
-
-
-COUNTERS = {
-    "COMPLETED": "messages_successful",
-    "FAILED": "messages_failed",
-    "SKIPPED": "messages_skipped",
-    "CANCELLED": "messages_cancelled",
-    "PENDING": "messages_pending",
-}
 
 
 def job_of(facts: Mapping[str, Any]) -> Job:

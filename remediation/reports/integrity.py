@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any, Literal
 
 from core.quantity import counted
-from remediation.reports.commands import Command, job_command
+from remediation.reports.commands import job_command
 from remediation.reports.facts import Job, count, part
 from remediation.reports.file_hashes import RecordedFile
 from remediation.reports.open_items import OpenItem
@@ -17,6 +17,7 @@ from remediation.reports.tally import Tally
 from remediation.reports.verdict import BAD, BUSY, GOOD, IDLE, Tone
 
 _EXPORT_AGAIN = Wording("Run export-job-messages again with another path, and make the report from the new rows.")
+_NO_TITLE = Wording("")
 _STILL_RUNNING = "The job is still running, so the numbers may differ."
 
 # `open`: the job has not ended, so differing numbers may still come to agree.
@@ -36,22 +37,19 @@ class Gravity(IntEnum):
 
 
 @dataclass(frozen=True)
-class Problem:
-    """The meaning of a failed check, and advice. `why`: set if the check's own text only repeats the title."""
-
-    gravity: Gravity
-    title: Wording
-    advice: Wording
-    why: Wording | None = None
-
-
-@dataclass(frozen=True)
 class Check:
-    """One comparison of numbers that must agree. A failed check has a `problem`."""
+    """One comparison of numbers that must agree.
+
+    gravity: set only for a failed check, with the title and advice of its open item. why: set if `text` only repeats
+    the title.
+    """
 
     state: CheckState
     text: Wording
-    problem: Problem | None = None
+    gravity: Gravity | None = None
+    title: Wording = _NO_TITLE
+    advice: Wording = _EXPORT_AGAIN
+    why: Wording | None = None
 
     @property
     def label(self) -> Wording:
@@ -90,7 +88,7 @@ def check_counters(job: Job) -> Check:
         "Cloudflare."
     )
     title = Wording("The job's counters contradict each other")
-    return _mismatch(job, sums, Problem(Gravity.COUNTERS_CONTRADICT, title, advice))
+    return _mismatch(job, Check("failed", Wording(sums), Gravity.COUNTERS_CONTRADICT, title, advice))
 
 
 def check_completeness(export: Mapping[str, Any], *, running: bool = False) -> Check:
@@ -113,7 +111,8 @@ def check_completeness(export: Mapping[str, Any], *, running: bool = False) -> C
     return Check(
         "failed",
         Wording(f"The export is not complete: {have}{of} {noun}."),
-        Problem(Gravity.EXPORT_INCOMPLETE, Wording(title), _EXPORT_AGAIN),
+        Gravity.EXPORT_INCOMPLETE,
+        Wording(title),
     )
 
 
@@ -134,14 +133,12 @@ def check_rows(job: Job, tally: Tally | None) -> Check:
         return Check("ok", Wording("The rows in this report have the statuses that the job's counters report."))
     title = Wording("The rows contradict the job's counters")
     numbers = f"Rows and counters by status: {'; '.join(differing)}."
-    return _mismatch(job, numbers, Problem(Gravity.ROWS_CONTRADICT, title, _EXPORT_AGAIN))
+    return _mismatch(job, Check("failed", Wording(numbers), Gravity.ROWS_CONTRADICT, title))
 
 
-def _mismatch(job: Job, numbers: str, problem: Problem) -> Check:
-    """Return a check of differing numbers. They are a problem only if the job has ended."""
-    if job.running:
-        return Check("open", Wording(f"{numbers} {_STILL_RUNNING}"))
-    return Check("failed", Wording(numbers), problem)
+def _mismatch(job: Job, failed: Check) -> Check:
+    """Return the check of differing numbers, which is failed only if the job has ended."""
+    return Check("open", Wording(f"{failed.text} {_STILL_RUNNING}")) if job.running else failed
 
 
 def checks(facts: Mapping[str, Any], job: Job, tally: Tally | None) -> list[Check]:
@@ -152,7 +149,7 @@ def checks(facts: Mapping[str, Any], job: Job, tally: Tally | None) -> list[Chec
     if tally is not None and exported is not None and tally.rows != exported:
         numbers = f"This report was made from {counted(tally.rows, 'row')}, but the export wrote {exported:,}."
         title = Wording("This report was made from other rows than those exported")
-        found.append(Check("failed", Wording(numbers), Problem(Gravity.OTHER_ROWS, title, _EXPORT_AGAIN)))
+        found.append(Check("failed", Wording(numbers), Gravity.OTHER_ROWS, title))
     return found
 
 
@@ -165,12 +162,10 @@ def check_row_file(actual: str, recorded: Sequence[str]) -> Check:
     return Check(
         "failed",
         Wording("The row file of this report was changed after the export."),
-        Problem(
-            Gravity.ROW_FILE_CHANGED,
-            Wording("The row file was changed after the export"),
-            Wording("Do not rely on this report. Find out who changed the file, then export again to another path."),
-            why=Wording("Its SHA-256 differs from the one that the export recorded."),
-        ),
+        Gravity.ROW_FILE_CHANGED,
+        Wording("The row file was changed after the export"),
+        Wording("Do not rely on this report. Find out who changed the file, then export again to another path."),
+        why=Wording("Its SHA-256 differs from the one that the export recorded."),
     )
 
 
@@ -182,17 +177,13 @@ def check_files(files: Sequence[RecordedFile]) -> Check:
     same = sum(file.state == "ok" for file in files)
     numbers = f"Exported files with the recorded SHA-256: {same:,} of {len(files):,}."
     if changed:
+        which = counted(changed, "exported file was", "exported files were")
         return Check(
             "failed",
             Wording(f"{numbers} Changed: {changed:,}."),
-            Problem(
-                Gravity.FILES_CHANGED,
-                Wording(
-                    f"{'An' if changed == 1 else f'{changed:,}'} exported file{' was' if changed == 1 else 's were'} "
-                    "changed after the export"
-                ),
-                Wording("Keep the files as they are, find out who changed them, and export again to another path."),
-            ),
+            Gravity.FILES_CHANGED,
+            Wording(f"{which} changed after the export"),
+            Wording("Keep the files as they are, find out who changed them, and export again to another path."),
         )
     if same < len(files):
         return Check("unknown", Wording(f"{numbers} The others could not be read when this report was made."))
@@ -204,38 +195,30 @@ def unreadable_rows(number: int) -> Check:
     return Check(
         "failed",
         Wording(f"Lines of the row file that are not JSON objects: {number:,}. This report leaves them out."),
-        Problem(
-            Gravity.LINES_UNREADABLE, Wording(f"{counted(number, 'line')} of the row file can't be read"), _EXPORT_AGAIN
-        ),
+        Gravity.LINES_UNREADABLE,
+        Wording(f"{counted(number, 'line')} of the row file can't be read"),
     )
 
 
 def mismatch(found: Sequence[Check], job: Job) -> OpenItem | None:
     """Return all failed checks as one open item, whose title is the most serious one; None if no check failed."""
-    failed = sorted(
-        ((check.problem, check.text) for check in found if check.problem is not None), key=lambda one: one[0].gravity
-    )
+    failed = sorted((check for check in found if check.state == "failed"), key=lambda check: check.gravity or 0)
     if not failed:
         return None
-    (problem, text), *others = failed
+    first, *others = failed
+    command = job_command("export-job-messages", job.job_id, {"destination": "rows-again.ndjson"})
+    if first.gravity == Gravity.COUNTERS_CONTRADICT:
+        command = job_command("get-job", job.job_id)
+    # The row file is also an exported file, so a second check may report the same problem.
+    same_file = (Gravity.ROW_FILE_CHANGED, Gravity.FILES_CHANGED)
     return OpenItem(
-        title=problem.title,
-        why=problem.why or text,
-        advice=problem.advice,
+        title=first.title,
+        why=first.why or first.text,
+        advice=first.advice,
         tone=BAD,
-        # The row file is also an exported file, so a second check may report the same problem.
-        others=[also for other, also in others if (problem.gravity, other.gravity) != _SAME_FILE],
-        command=_command(problem, job),
+        others=[other.text for other in others if (first.gravity, other.gravity) != same_file],
+        command=command,
     )
-
-
-_SAME_FILE = (Gravity.ROW_FILE_CHANGED, Gravity.FILES_CHANGED)
-
-
-def _command(problem: Problem, job: Job) -> Command | None:
-    if problem.gravity == Gravity.COUNTERS_CONTRADICT:
-        return job_command("get-job", job.job_id)
-    return job_command("export-job-messages", job.job_id, {"destination": "rows-again.ndjson"})
 
 
 def summary(found: Sequence[Check]) -> tuple[Wording, Tone]:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from connectors.objects.job import HAS_ENDED
+from core.quantity import counted
 from remediation.reports.commands import Command, command, job_command
-from remediation.reports.facts import DESTINATIONS, KNOWN_STATUSES, Job, part, search_flags, text
+from remediation.reports.facts import DESTINATIONS, Job, part, search_flags, text
 from remediation.reports.own_words import Wording
-from remediation.reports.verdict import BAD, BUSY, IDLE, WARN, Tone, count_messages, was_or_were
+from remediation.reports.verdict import BAD, BUSY, IDLE, WARN, Tone
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def open_items(facts: Mapping[str, Any], outcome: str | None, job: Job) -> Itera
         yield _failed_messages(failed, job)
     if not job.running and (pending := job.counters["PENDING"]) and not stopped_early:
         yield OpenItem(
-            Wording(f"{count_messages(pending)} {was_or_were(pending)} not processed"),
+            Wording(f"{counted(pending, 'message was', 'messages were')} not processed"),
             Wording("The job ended before it processed every message that it found."),
             Wording("Preview a new job for the same search."),
             WARN,
@@ -96,7 +98,7 @@ def _unknowns(facts: Mapping[str, Any], outcome: str | None, job: Job) -> Iterat
             reason=job.status_message,
             command=_preview(facts, job) or get,
         )
-    elif job.status not in KNOWN_STATUSES and outcome not in {"failed", "cancelled"}:
+    elif job.status not in HAS_ENDED and outcome not in {"failed", "cancelled"}:
         yield OpenItem(
             Wording("The job's status is not known"),
             Wording(
@@ -139,7 +141,7 @@ def _running_job(job: Job) -> OpenItem:
     pending = job.counters["PENDING"]
     return OpenItem(
         Wording(
-            f"{count_messages(pending)} {was_or_were(pending)} still pending" if pending else "The job has not ended"
+            f"{counted(pending, 'message was', 'messages were')} still pending" if pending else "The job has not ended"
         ),
         Wording("The job was still running when this report was made, so its numbers may change."),
         Wording("Wait for it with wait-for-job, then export and report again."),
@@ -154,8 +156,8 @@ def _failed_job(facts: Mapping[str, Any], job: Job) -> OpenItem:
         why = f"The search did not finish, so messages may still match. No message is known to be {job.done_word}."
     elif pending:
         why = (
-            f"{count_messages(pending)} {was_or_were(pending)} not processed. The search may not have finished either, "
-            "so more messages may match."
+            f"{counted(pending, 'message was', 'messages were')} not processed. The search may not have finished "
+            "either, so more messages may match."
         )
     else:
         why = "The job ended before it processed every message, or it could not process any."
@@ -172,17 +174,17 @@ def _failed_job(facts: Mapping[str, Any], job: Job) -> OpenItem:
 
 def _failed_messages(failed: int, job: Job) -> OpenItem:
     flags = {"allow_irreversible": True} if job.is_irreversible else None
-    subject, verb = ("This message", "is") if failed == 1 else ("These messages", "are")
+    one = failed == 1
     return OpenItem(
-        Wording(f"{count_messages(failed)} failed{_so_far(job)}"),
+        Wording(f"{counted(failed, 'message')} failed{job.so_far}"),
         Wording(
-            f"{subject} {was_or_were(failed)} not {job.done_word} and {verb} probably still in the "
-            f"{'quarantine' if job.action == 'RELEASE' else 'mailbox' if failed == 1 else 'mailboxes'}."
+            f"{'This message was' if one else 'These messages were'} not {job.done_word} and {'is' if one else 'are'} "
+            f"probably still in the {'quarantine' if job.action == 'RELEASE' else 'mailbox' if one else 'mailboxes'}."
         ),
         Wording(
-            f"When the job has ended, retry {'it' if failed == 1 else 'them'} with retry-failed-messages."
+            f"When the job has ended, retry {'it' if one else 'them'} with retry-failed-messages."
             if job.running
-            else f"Fix the cause. Then retry {'it' if failed == 1 else 'them'} with retry-failed-messages, or start a "
+            else f"Fix the cause. Then retry {'it' if one else 'them'} with retry-failed-messages, or start a "
             "new job for the same search."
         ),
         BAD,
@@ -199,7 +201,7 @@ def _cancelled_messages(cancelled: int, job: Job) -> OpenItem:
     to_folder = "" if job.action == "RELEASE" else f" --destination {folder}"
     by_file = f"cfes {by_id} --export cancelled.ndjson{to_folder} --dry-run"
     return OpenItem(
-        Wording(f"{count_messages(cancelled)} {was_or_were(cancelled)} cancelled"),
+        Wording(f"{counted(cancelled, 'message was', 'messages were')} cancelled"),
         Wording(
             "The job stopped before it processed every message that it found. "
             f"{'This message' if one else 'Some of these messages'} may still have been {job.done_word}: a message "
@@ -221,7 +223,7 @@ def _cancelled_messages(cancelled: int, job: Job) -> OpenItem:
 def _skipped_messages(skipped: int, job: Job) -> OpenItem:
     one = skipped == 1
     return OpenItem(
-        Wording(f"{count_messages(skipped)} {was_or_were(skipped)} skipped{_so_far(job)}"),
+        Wording(f"{counted(skipped, 'message was', 'messages were')} skipped{job.so_far}"),
         Wording(
             f"The job did not change {'it' if one else 'them'}. Discovery skips some messages, such as those that "
             "users reported as phishing."
@@ -239,7 +241,7 @@ def irreversible(job: Job) -> OpenItem | None:
     undo = how_to_undo(job)
     if not job.is_irreversible or undo is None:
         return None
-    deleted = f"{count_messages(done)} {was_or_were(done)} deleted{_so_far(job)}"
+    deleted = f"{counted(done, 'message was', 'messages were')} deleted{job.so_far}"
     them = "it" if done == 1 else "them"
     if job.destination == "RecoverableItemsPurges":
         return OpenItem(
@@ -296,7 +298,3 @@ def _preview(facts: Mapping[str, Any], job: Job) -> Command | None:
         "preview-job",
         {"action": job.action, "destination": job.destination if job.action == "MOVE" else None, **flags},
     )
-
-
-def _so_far(job: Job) -> str:
-    return " so far" if job.running else ""

@@ -18,7 +18,7 @@ from remediation.reports.integrity import Check, check_files, checks, mismatch, 
 from remediation.reports.open_items import OpenItem, how_to_undo, irreversible, open_items, undo_command
 from remediation.reports.own_words import Wording
 from remediation.reports.progress import Progress, progress_of
-from remediation.reports.request import Glance, Named, alert_of, glances, request_of
+from remediation.reports.request import Glance, Named, alert_of, glances, known, request_of
 from remediation.reports.row_groups import RowGroup, row_groups
 from remediation.reports.tables import Line, Piece, Table, outcome_lines, reason_tables, value_tables
 from remediation.reports.tally import Tally
@@ -48,14 +48,12 @@ class Report:
     tone: Tone
     unreliable: OpenItem | None
     sentence: Wording
-    running: bool
+    job: Job
     glances: Sequence[Glance]
     warning: OpenItem | None
     figures: Sequence[Figure]
-    found: Line
     outcomes: Sequence[Line]
     outcome_pieces: Sequence[Piece]
-    done_word: Wording
     alert: Sequence[Named]
     warnings: Sequence[str]
     open_items: Sequence[OpenItem]
@@ -97,14 +95,12 @@ def report_of(
         tone=tone,
         unreliable=unreliable,
         sentence=sentence(outcome, job),
-        running=job.running,
+        job=job,
         glances=glances(facts, job),
         warning=irreversible(job),
         figures=_key_figures(facts, job, tally, summary(compared)),
-        found=Line(Wording("Found so far" if job.running else "Found"), job.discovered, None),
         outcomes=outcomes,
         outcome_pieces=pieces,
-        done_word=job.done_word,
         alert=alert_of(part(facts, "alert")),
         warnings=list(_warnings(facts, job)),
         open_items=items,
@@ -159,7 +155,7 @@ def _about(facts: Mapping[str, Any]) -> list[Named]:
         (Wording("Playbook"), text(facts.get("playbook"))),
         (Wording("Pack version"), text(facts.get("pack_version"))),
     ]
-    return [(name, value) for name, value in named if value is not None]
+    return known(named)
 
 
 def _key_figures(

@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +20,13 @@ from markupsafe import Markup
 
 from core.errors import ParameterError
 from core.quantity import counted
+from remediation.exports.destinations.place import open_place
 from remediation.exports.files.path_checks import checked_destination, reason
 from remediation.exports.files.whole_file import FileRecord, whole_file
 from remediation.exports.formats.ndjson import rows_of
 from remediation.reports import own_words
 from remediation.reports.facts import job_of, part, text
-from remediation.reports.file_hashes import RecordedFile, recorded_file
+from remediation.reports.file_hashes import recorded_file
 from remediation.reports.integrity import Check, check_row_file, unreadable_rows
 from remediation.reports.page import Report, report_of
 from remediation.reports.summary import summary_text
@@ -41,8 +41,7 @@ _TEMPLATES = {"html": "report.html.j2", "markdown": "report.md.j2"}
 def render(facts: Mapping[str, Any], format: ReportFormat) -> str:  # noqa: A002 -- the parameter's name everywhere
     """Return the report as text. If `rows` is a path, the row file is read once and not kept in memory.
 
-    Raises:
-        ParameterError: the format is unknown (pointer `/format`), or the row file can't be read (pointer `/rows`).
+    Raises: ParameterError for an unknown format (pointer `/format`) or an unreadable row file (pointer `/rows`).
     """
     return _render(_read(facts, {}), format)
 
@@ -56,33 +55,20 @@ def render_all(facts: Mapping[str, Any], formats: Sequence[ReportFormat], hashes
     return [_render(report, report_format) for report_format in formats]
 
 
-def write_report(
-    facts: Mapping[str, Any],
-    path: str | os.PathLike[str],
-    format: ReportFormat,  # noqa: A002 -- the parameter's name everywhere
-    *,
-    name: str | None = None,
-) -> FileRecord:
-    """Write the report to a file with mode 0600, completely or not at all. Return its record.
+def write_report(facts: Mapping[str, Any], destination: str, format: ReportFormat) -> tuple[FileRecord, str]:  # noqa: A002
+    """Write the report to a path or an object, replacing an existing one. Return its record and its text.
 
-    name: the file's name in the record and in errors; default: its path. `rows` in the record counts the rows read.
-
-    Raises:
-        ParameterError: see `render`; or the destination is not writable (pointer `/destination`).
-        OutputError: the file can't be written completely.
+    The file has mode 0600 and is written completely or not at all. `rows` in the record counts the rows read.
+    Raises: ParameterError as `render`, or for the destination (pointer `/destination`); OutputError.
     """
-    destination = checked_destination(path)
-    report = _read(facts, {})
-    body = _render(report, format).encode("utf-8")
-    with whole_file(destination, name=name) as file:
-        file.write(body)
-    return {
-        "path": str(destination) if name is None else name,
-        "format": format,
-        "bytes": file.bytes,
-        "sha256": file.sha256,
-        "rows": report.rows_read or 0,
-    }
+    with open_place(destination, overwrite=True) as place:
+        path = checked_destination(place.path)
+        report = _read(facts, {})
+        text = _render(report, format)
+        with whole_file(path, name=place.name) as file:
+            file.write(text.encode("utf-8"))
+        place.deliver()
+    return file.record(place.name, format, report.rows_read or 0), text
 
 
 def _render(report: Report, report_format: str) -> str:
@@ -90,7 +76,7 @@ def _render(report: Report, report_format: str) -> str:
         return summary_text(report)
     if report_format not in _TEMPLATES:
         known = f"{', '.join(_TEMPLATES)} or summary"
-        raise ParameterError(problems=[{"pointer": "/format", "message": f"unknown report format: use {known}"}])
+        raise ParameterError.at("/format", f"unknown report format: use {known}")
     text = _environment(report_format).get_template(_TEMPLATES[report_format]).render(report=report)
     # Skipped parts of a template leave empty lines.
     return _EMPTY_LINES.sub("\n\n", text) if report_format == "markdown" else text
@@ -123,42 +109,26 @@ def _environment(report_format: str) -> Environment:
 
 
 def _read(facts: Mapping[str, Any], hashes: Mapping[str, str]) -> Report:
-    rows, export = facts.get("rows"), part(facts, "export")
-    created = job_of(facts).created
+    rows, files = facts.get("rows"), part(facts, "export").get("files")
+    records = [record for record in (files if isinstance(files, list | tuple) else ()) if isinstance(record, Mapping)]
+    tally, checks, created = None, list[Check](), job_of(facts).created
     if isinstance(rows, str | os.PathLike):
-        tally, digest, row_checks = _tally_file(Path(rows), export, created)
-        return report_of(facts, tally, _recorded(export, {str(rows): digest}), row_checks)
-    if not isinstance(rows, Iterable) or isinstance(rows, bytes | Mapping):
-        return report_of(facts, None, _recorded(export, hashes))
-    tally = Tally((row for row in rows if isinstance(row, Mapping)), created)
-    return report_of(facts, tally, _recorded(export, hashes))
-
-
-def _recorded(export: Mapping[str, Any], known: Mapping[str, str]) -> list[RecordedFile]:
-    files = export.get("files")
-    records = files if isinstance(files, list | tuple) else ()
-    return [recorded_file(record, known) for record in records if isinstance(record, Mapping)]
-
-
-def _tally_file(path: Path, export: Mapping[str, Any], job_created: datetime | None) -> tuple[Tally, str, list[Check]]:
-    lines = _Lines()
-    try:
-        with path.open("rb") as file:
-            tally = Tally(lines.rows(file), job_created)
-    except (OSError, ValueError) as error:
-        why = reason(error) if isinstance(error, OSError) else str(error)
-        raise ParameterError(
-            problems=[{"pointer": "/rows", "message": f"{str(path)!r} can't be read: {why}"}]
-        ) from error
-    files = export.get("files")
-    recorded = [
-        sha256
-        for file in (files if isinstance(files, list | tuple) else ())
-        if isinstance(file, Mapping) and text(file.get("path")) == str(path) and (sha256 := text(file.get("sha256")))
-    ]
-    digest = lines.sha256.hexdigest()
-    found = [check_row_file(digest, recorded)]
-    return tally, digest, [*found, unreadable_rows(lines.unreadable)] if lines.unreadable else found
+        lines = _Lines()
+        try:
+            with Path(rows).open("rb") as file:
+                tally = Tally(lines.rows(file), created)
+        except (OSError, ValueError) as error:
+            why = reason(error) if isinstance(error, OSError) else str(error)
+            raise ParameterError.at("/rows", f"{str(rows)!r} can't be read: {why}") from error
+        digest = lines.sha256.hexdigest()
+        hashes = {str(rows): digest}
+        own = [text(record.get("sha256")) for record in records if text(record.get("path")) == str(rows)]
+        checks.append(check_row_file(digest, [sha256 for sha256 in own if sha256]))
+        if lines.unreadable:
+            checks.append(unreadable_rows(lines.unreadable))
+    elif isinstance(rows, Iterable) and not isinstance(rows, bytes | Mapping):
+        tally = Tally((row for row in rows if isinstance(row, Mapping)), created)
+    return report_of(facts, tally, [recorded_file(record, hashes) for record in records], checks)
 
 
 class _Lines:

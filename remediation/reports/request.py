@@ -12,6 +12,12 @@ from remediation.reports.own_words import Wording
 
 Named = tuple[Wording | str, object]
 
+
+def known(named: Sequence[Named]) -> list[Named]:
+    """Return the pairs that have a value."""
+    return [(name, value) for name, value in named if value is not None]
+
+
 _CLAIMED = Wording("claimed")
 # The key facts must fit on a phone's first screen. The section below shows longer values in full.
 _GLANCE_LIMIT = 120
@@ -92,16 +98,14 @@ def _names(value: object) -> list[str]:
 
 
 def alert_of(alert: Mapping[str, Any]) -> list[Named]:
-    """Return the alert's fields; empty without an alert."""
-    if not alert:
-        return []
-    named = [
+    """Return the alert's known fields."""
+    named: list[Named] = [
         (Wording("Alert"), text(alert.get("id"))),
         (Wording("From"), text(alert.get("from"))),
         (Wording("Subject"), text(alert.get("subject"))),
         (Wording("Received"), point_in_time(alert.get("received"))),
     ]
-    return [(name, value) for name, value in named if value is not None]
+    return known(named)
 
 
 def request_of(facts: Mapping[str, Any], job: Job) -> list[Named]:
@@ -142,7 +146,7 @@ def _people_and_policy(request: Mapping[str, Any]) -> list[Named]:
         named.append((Wording("Policy (SHA-256)"), text(policy.get("sha256")) or text(policy.get("why"))))
     if (check := text(part(request, "approval_check").get("why"))) is not None:
         named.append((Wording("Approvals required by the policy"), check))
-    return [(name, value) for name, value in named if value is not None]
+    return known(named)
 
 
 _SEALS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from core.quantity import counted
 from remediation.reports.facts import Job
 from remediation.reports.own_words import Wording
@@ -9,16 +11,6 @@ from remediation.reports.own_words import Wording
 # How to read a number or an item. Each tone is a class of the style sheet.
 Tone = Wording
 GOOD, BAD, WARN, IDLE, BUSY = (Tone(name) for name in ("good", "bad", "warn", "idle", "busy"))
-
-
-def count_messages(number: int) -> str:
-    """Return `1 message` or `420 messages`."""
-    return counted(number, "message")
-
-
-def was_or_were(number: int) -> str:
-    """Return the verb that fits the number."""
-    return "was" if number == 1 else "were"
 
 
 def verdict(outcome: str | None, job: Job, *, reliable: bool = True) -> tuple[Wording | str | None, Tone]:
@@ -55,37 +47,39 @@ def sentence(outcome: str | None, job: Job) -> Wording:
         if found == 0:
             return Wording("The job is still running: it has found no messages so far.")
         return Wording(
-            f"The job is still running: {done:,} of {count_messages(found)} found so far {was_or_were(done)} "
-            f"{job.done_phrase}."
+            f"The job is still running: {done:,} of {counted(found, 'message')} found so far "
+            f"{'was' if done == 1 else 'were'} {job.done_phrase}."
         )
     if found == 0:
-        opening = {
+        nothing = {
             "failed": "The job failed before it found any messages",
             "cancelled": "The job was cancelled before it found any messages",
             "succeeded": "The search found no messages",
         }
-        return Wording(f"{opening.get(outcome or '', 'The job found no messages')}, so nothing was {job.done_word}.")
-    opening = {"failed": "The job failed: ", "cancelled": "The job was cancelled: "}
-    return Wording(opening.get(outcome or "", "") + _share_done(job, found, done, capital=outcome not in opening))
+        return Wording(f"{nothing.get(outcome or '', 'The job found no messages')}, so nothing was {job.done_word}.")
+    opening = {"failed": "The job failed: ", "cancelled": "The job was cancelled: "}.get(outcome or "", "")
+    text = _share_done(job, found, done)
+    return Wording(opening + text if opening else text[0].upper() + text[1:])
 
 
-def _share_done(job: Job, found: int, done: int, *, capital: bool) -> str:
-    if done == found:
-        first = "T" if found == 1 else "A"
-        rest_of_it = "he one message" if found == 1 else f"ll {count_messages(found)}"
-        return f"{first if capital else first.lower()}{rest_of_it} found {was_or_were(found)} {job.done_phrase}."
+def _share_done(job: Job, found: int, done: int) -> str:
     if found == 1:
-        none = "The one message" if capital else "the one message"
+        text = f"the one message found {'was' if done == 1 else 'was not'} {job.done_phrase}"
+    elif done == found:
+        text = f"all {counted(found, 'message')} found were {job.done_phrase}"
     else:
-        none = (("None" if capital else "none") if done == 0 else f"{done:,}") + f" of {count_messages(found)}"
-    denied = " not" if found == 1 else ""
-    words = {"FAILED": "failed", "SKIPPED": "skipped", "CANCELLED": "cancelled", "PENDING": "still pending"}
-    rest = [
-        f"{'it' if found == number == 1 else f'{number:,}'} "
-        f"{'' if status == 'FAILED' else was_or_were(number) + ' '}{word}"
-        for status, word in words.items()
-        if (number := job.counters[status])
-    ]
+        number, verb = f"{done:,}" if done else "none", "was" if done == 1 else "were"
+        text = f"{number} of {counted(found, 'message')} found {verb} {job.done_phrase}"
+    verbs = {
+        "FAILED": ("failed", "failed"),
+        "SKIPPED": ("was skipped", "were skipped"),
+        "CANCELLED": ("was cancelled", "were cancelled"),
+        "PENDING": ("was still pending", "were still pending"),
+    }
+    if done == found:
+        return f"{text}."
+    rest = [counted(count, *verb) for status, verb in verbs.items() if (count := job.counters[status])]
+    if found == 1:
+        rest = [re.sub("^1 ", "it ", words) for words in rest]
     ending = f"; {', '.join(rest[:-1])}{' and ' if rest[:-1] else ''}{rest[-1]}" if rest else ""
-    verb = was_or_were(1 if found == 1 else done or 2)
-    return f"{none} found {verb}{denied} {job.done_phrase}{ending}."
+    return f"{text}{ending}."

@@ -211,7 +211,7 @@ def test_every_exported_file_is_checked_against_its_recorded_hash(tmp_path: Path
         found = render(given, "markdown")
         assert "with the recorded SHA-256: 1 of 2. Changed: 1." in found
         assert "Evidence: Mismatch**" in found
-        assert "- **An exported file was changed after the export.** Exported files" in found
+        assert "- **1 exported file was changed after the export.** Exported files" in found
         assert "4 bytes, **changed**." in found
     table.unlink()
     found = render(given, "markdown")
@@ -248,7 +248,7 @@ def test_a_written_report_is_complete_private_and_recorded(
     tmp_path: Path, report_format: ReportFormat, name: str
 ) -> None:
     path = tmp_path / name
-    record = write_report(facts(hostile_campaign()), path, report_format)
+    record, _ = write_report(facts(hostile_campaign()), str(path), report_format)
     data = path.read_bytes()
     assert record == {
         "path": str(path),
@@ -270,7 +270,7 @@ def test_a_failed_write_leaves_the_previous_report(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "write", raise_no_space)
     with pytest.raises(OutputError, match="no space is left"):
-        write_report({}, path, "markdown")
+        write_report({}, str(path), "markdown")
     assert path.read_text() == "before"
     assert [found.name for found in tmp_path.iterdir()] == ["report.md"]
 

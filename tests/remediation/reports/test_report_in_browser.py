@@ -200,7 +200,7 @@ def load(one_tab: Page, tmp_path_factory: pytest.TempPathFactory) -> Load:
         one_tab.set_viewport_size({"width": DESK, "height": FOLD[DESK]})
         one_tab.emulate_media(media="screen", color_scheme="light")
         if given is not None:
-            write_report(given, path, "html")
+            write_report(given, str(path), "html")
             if added:
                 path.write_text(path.read_text("utf-8").replace("</main>", f"{added}</main>"), "utf-8")
             one_tab.goto(path.as_uri())
