@@ -343,7 +343,7 @@ def _repeatable(error: BaseException, effect: Effect) -> bool:
 
 def _envelope(data: bytes | bytearray) -> dict[str, Any] | None:
     try:
-        parsed = json.loads(data, parse_constant=_no_such_number, parse_float=_finite)
+        parsed = json.loads(data, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
     if not isinstance(parsed, dict):
@@ -411,14 +411,10 @@ def _is_cut(body: bytes) -> bool:
     return False
 
 
-def _no_such_number(name: str) -> None:
-    raise ValueError(f"{name} is not valid JSON")
-
-
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError("a number is too large")
+        raise ValueError("a number is not finite")
     return number
 
 

@@ -1,10 +1,9 @@
-"""What is wrong with a playbook, against the actions as they are now."""
+"""Check playbooks against the actions of this pack."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from actions.contract import catalog
 from playbooks import library
@@ -12,36 +11,33 @@ from playbooks.language import check as checker
 from playbooks.language.check import Finding
 from playbooks.language.errors import PlaybookInvalid
 from playbooks.language.format import Playbook
+from playbooks.language.shape import Schema
 
 
 def findings(id_or_path: str) -> list[Finding]:
-    """Every error and warning, those of its structure included. Raises: PlaybookNotFound."""
+    """Return every error and warning of a playbook, including its structure. Raises: PlaybookNotFound."""
     path = library.FOLDER / f"{id_or_path}.yaml"
     if "/" in id_or_path or id_or_path.endswith((".yaml", ".yml")) or not path.is_file():
         path = Path(id_or_path)
         if not path.exists():
             library.find(id_or_path)
-    schemas = _schemas()
-    return checker.check_source(path, schemas["parameters"], results=schemas["results"], effects=_effects())
+    effects = {name: action.effect for name, action in catalog.available().items()}
+    return checker.check_source(path, *_schemas(), effects)
 
 
 def require_sound(playbook: Playbook) -> None:
-    """Raises: PlaybookInvalid with every error, before anything of it is run."""
-    schemas = _schemas()
-    found = checker.check(playbook, schemas["parameters"], results=schemas["results"])
+    """Check a playbook before it runs. Raises: PlaybookInvalid with every error."""
+    found = checker.check(playbook, *_schemas())
     problems = [finding.problem() for finding in found if finding.severity == "error"]
     if problems:
         raise PlaybookInvalid(problems=problems)
 
 
 @cache
-def _schemas() -> dict[str, dict[str, dict[str, Any]]]:
-    actions = catalog.available()
-    return {
-        "parameters": {name: action.params.model_json_schema() for name, action in actions.items()},
-        "results": {name: action.result.model_json_schema(mode="serialization") for name, action in actions.items()},
-    }
-
-
-def _effects() -> dict[str, str]:
-    return {name: action.effect for name, action in catalog.available().items()}
+def _schemas() -> tuple[dict[str, Schema], dict[str, Schema]]:
+    """Return the schemas of parameters and of results, by action."""
+    actions = catalog.available().items()
+    return (
+        {name: action.params.model_json_schema() for name, action in actions},
+        {name: action.result.model_json_schema(mode="serialization") for name, action in actions},
+    )

@@ -52,7 +52,8 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
     """
     variable, value = _setting(environment)
     parts, (_, exceptions) = urlsplit(url), _read_variable(environment, "NO_PROXY")
-    if not value or _is_excepted(ascii_host(parts.hostname or ""), parts.port or 443, exceptions):
+    host, port = ascii_host(parts.hostname or ""), parts.port or 443
+    if not value or any(_covers(entry, host, port) for entry in re.split(r"[,\s]+", exceptions.lower()) if entry):
         return None
     try:
         proxy = _parse(value)
@@ -121,10 +122,6 @@ def _host_and_port(place: str) -> tuple[str | None, int | None]:
     if port is not None and not 1 <= port <= 65_535:
         return None, None
     return match[1], port
-
-
-def _is_excepted(host: str, port: int, entries: str) -> bool:
-    return any(_covers(entry, host, port) for entry in re.split(r"[,\s]+", entries.lower()) if entry)
 
 
 def _covers(entry: str, host: str, port: int) -> bool:

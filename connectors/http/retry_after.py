@@ -33,18 +33,11 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
 
 
 def _seconds(value: str, sent_at: datetime) -> float | None:
-    seconds = _delta(value)
-    if seconds is not None:
-        return seconds
+    # The pattern is unambiguous. With two ways to match each zero, a header of zeros would take minutes.
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value, re.ASCII):
+        return min(float(value), LONGEST_SECONDS)
     at = _http_date(value)
     return None if at is None else (at - sent_at).total_seconds()
-
-
-def _delta(value: str) -> float | None:
-    # The pattern is unambiguous. With two ways to match each zero, a header of zeros would take minutes.
-    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value, re.ASCII) is None:
-        return None
-    return min(float(value), LONGEST_SECONDS)
 
 
 def _http_date(value: str) -> datetime | None:

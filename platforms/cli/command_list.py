@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import typer
@@ -34,7 +33,7 @@ OWN = {
     "run": Entry(TOOLS, "Run an action with its parameters as JSON", "platforms.cli.commands.run"),
     "approve": Entry(TOOLS, "Approve a plan with your key", "platforms.cli.commands.approve"),
     "verify": Entry(TOOLS, "Verify an evidence bundle, offline", "platforms.cli.commands.verify"),
-    "policy": Entry(TOOLS, "Create and check your organisation's policy", "platforms.cli.commands.policy"),
+    "policy": Entry(TOOLS, "Create and check your organization's policy", "platforms.cli.commands.policy"),
     "sandbox": Entry(TOOLS, "Start a fake Email Security API on this machine", "platforms.cli.commands.sandbox"),
     "manifest": Entry(TOOLS, "Print, write or check manifest.json", "platforms.cli.commands.manifest"),
 }
@@ -76,13 +75,8 @@ class Commands(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 -- Typer's own signature
         for group in GROUPS:
             with formatter.section(group):
-                formatter.write_dl(list(_listed(group)))
-
-
-def _listed(group: str) -> Iterator[tuple[str, str]]:
-    for name, entry in entries().items():
-        if entry.group == group:
-            yield name, entry.title
+                listed = [(name, entry.title) for name, entry in entries().items() if entry.group == group]
+                formatter.write_dl(listed)
 
 
 app = typer.Typer(

@@ -80,11 +80,7 @@ class Journal:
         self._lock: int | None = None
         try:
             self._refuse_weak(create=create)
-            if not create:
-                self._require_journal()
-            self._acquire()
-            if create:
-                self._refuse_earlier()
+            self._acquire(create=create)
         except BaseException:
             self._close()
             raise
@@ -131,18 +127,6 @@ class Journal:
         kind = DirectoryUnusable if create else JournalRefused
         return kind(f"the run's directory can't be trusted: {reasons}", help=f"Nothing was run. {help_}")
 
-    def _require_journal(self) -> None:
-        if self._journal_status() is None:
-            raise self._nothing_to_resume()
-
-    def _refuse_earlier(self) -> None:
-        if self._journal_status() is not None:
-            where = shown(str(self.directory))
-            raise JournalRefused(
-                f"{where} already has a run",
-                help="Nothing was run. Resume that run (`cfes playbook run --resume DIR`) or choose another directory.",
-            )
-
     def _nothing_to_resume(self) -> JournalRefused:
         return JournalRefused(
             f"there is no run to resume in {shown(str(self.directory))}",
@@ -157,7 +141,9 @@ class Journal:
         except OSError as error:
             raise self._unwritable(error) from None
 
-    def _acquire(self) -> None:
+    def _acquire(self, *, create: bool) -> None:
+        if not create and self._journal_status() is None:
+            raise self._nothing_to_resume()
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._lock = os.open(LOCK_NAME, flags, 0o600, dir_fd=self._directory)
@@ -166,6 +152,11 @@ class Journal:
             raise RunInProgress(f"another process uses the run in {shown(str(self.directory))}") from None
         except OSError as error:
             raise self._unwritable(error) from None
+        if create and self._journal_status() is not None:
+            raise JournalRefused(
+                f"{shown(str(self.directory))} already has a run",
+                help="Nothing was run. Resume that run (`cfes playbook run --resume DIR`) or choose another directory.",
+            )
 
     def read(self) -> Entry:
         """Return the last entry.

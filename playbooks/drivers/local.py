@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from core import instants
+from core.clock import Clock
 from core.errors import PackError
 from core.json_values import Json, shown
 from playbooks.drivers.journal import Entry, Journal
@@ -55,16 +55,6 @@ class Upcoming:
 BeforeAction = Callable[[Upcoming], None]
 
 BeforeResume = Callable[[Sequence[Step]], None]
-
-
-class Clock(Protocol):
-    """The clock of a driver, such as `core.clock.SystemClock`."""
-
-    def now(self) -> datetime:
-        """The wall clock, with a zone."""
-
-    def sleep(self, seconds: float) -> None:
-        """Return after `seconds`."""
 
 
 class Observer:

@@ -140,12 +140,8 @@ class Walk:
             return False
         message = self._at("otherwise").text(self._context())
         self._close(record, "failed", reason=message)
-        if step.outcome == "incomplete":
-            incomplete = RunIncomplete(message)
-            self._end("incomplete", incomplete.exit_code, error=changes.error_document(incomplete), message=message)
-            return True
-        refusal = CheckRefused(message)
-        self._end("refused", refusal.exit_code, error=changes.error_document(refusal), message=message)
+        error = RunIncomplete(message) if step.outcome == "incomplete" else CheckRefused(message)
+        self._end(step.outcome, error.exit_code, error=changes.error_document(error), message=message)
         return True
 
     def _call(self, step: ActionStep, record: StepRecord) -> PendingRun:

@@ -43,7 +43,6 @@ class Finding:
 def check(
     playbook: Playbook,
     actions: Mapping[str, Schema],
-    *,
     results: Mapping[str, Schema] | None = None,
     effects: Mapping[str, str] | None = None,
 ) -> list[Finding]:
@@ -73,7 +72,6 @@ def check(
 def check_source(
     source: str | Path,
     actions: Mapping[str, Schema],
-    *,
     results: Mapping[str, Schema] | None = None,
     effects: Mapping[str, str] | None = None,
 ) -> list[Finding]:

@@ -53,36 +53,31 @@ def as_text(value: object) -> str:
     return json.dumps(plain(_listed(value)))
 
 
-def instant(timestamp: Json) -> str:
-    """Write a Logpush timestamp (RFC 3339 text, or an integer in s, ms, µs or ns) as RFC 3339 in UTC with Z."""
+def _of_instant(read: Callable[..., Any], timestamp: Json, **by: float) -> Any:
     try:
-        return instants.format_shortest(instants.parse_timestamp(timestamp))
-    except ValueError as error:
-        raise FilterError(f"{shown(timestamp)}: {error}") from None
-
-
-def whole_second(timestamp: Json) -> str:
-    """Write an instant as RFC 3339 without its fraction. One alert may come with nanoseconds or in whole seconds."""
-    try:
-        return instants.whole_second(timestamp)
-    except ValueError as error:
-        raise FilterError(f"{shown(timestamp)}: {error}") from None
-
-
-def shift(timestamp: Json, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> str:
-    """Move an instant by days, hours, minutes or seconds: `| instant | shift(days=-7)`."""
-    try:
-        return instants.shift(timestamp, days=days, hours=hours, minutes=minutes, seconds=seconds)
+        return read(timestamp, **by)
     except (ValueError, TypeError) as error:
         raise FilterError(f"{shown(timestamp)}: {error}") from None
 
 
+def instant(timestamp: Json) -> str:
+    """Write a Logpush timestamp (RFC 3339 text, or an integer in s, ms, µs or ns) as RFC 3339 in UTC with Z."""
+    return instants.format_shortest(_of_instant(instants.parse_timestamp, timestamp))
+
+
+def whole_second(timestamp: Json) -> str:
+    """Write an instant as RFC 3339 without its fraction. One alert may come with nanoseconds or in whole seconds."""
+    return str(_of_instant(instants.whole_second, timestamp))
+
+
+def shift(timestamp: Json, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> str:
+    """Move an instant by days, hours, minutes or seconds: `| instant | shift(days=-7)`."""
+    return str(_of_instant(instants.shift, timestamp, days=days, hours=hours, minutes=minutes, seconds=seconds))
+
+
 def epoch(timestamp: Json) -> float:
     """Convert an instant to seconds since 1970, to compare instants or to subtract them."""
-    try:
-        return instants.epoch_seconds(timestamp)
-    except ValueError as error:
-        raise FilterError(f"{shown(timestamp)}: {error}") from None
+    return float(_of_instant(instants.epoch_seconds, timestamp))
 
 
 def with_noun(value: Json, one: str, many: str | None = None) -> str:
@@ -123,7 +118,10 @@ def unique(values: Json) -> list[Json]:
 
 def join(values: Json, separator: str = "") -> str:
     """Join values into one text, with an optional separator between them."""
-    return _bounded(separator.join(as_text(value) for value in items_of(values)))
+    text = separator.join(as_text(value) for value in items_of(values))
+    if len(text) > MAX_TEXT:
+        raise FilterError(f"the text is longer than {MAX_TEXT} characters")
+    return text
 
 
 def truncate(text: Json, length: int = 80) -> str:
@@ -176,12 +174,6 @@ def _integer(value: Json) -> int:
 
 def _listed(value: object) -> object:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str | Mapping | list) else value
-
-
-def _bounded(text: str) -> str:
-    if len(text) > MAX_TEXT:
-        raise FilterError(f"the text is longer than {MAX_TEXT} characters")
-    return text
 
 
 def _defined(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from core.clock import Clock
 from core.errors import NotFound, OutcomeUnknown, ParameterError, RateLimited
 from playbooks.drivers.journal import NEW_NAME, Entry, Journal
-from playbooks.drivers.local import Clock, Observer, Outcome, Upcoming, resume, run
+from playbooks.drivers.local import Observer, Outcome, Upcoming, resume, run
 from playbooks.engine.engine import RunAction, Sleep
 from playbooks.language.errors import (
     DirectoryUnusable,

@@ -41,7 +41,8 @@ def in_flags(text: str, flags: Sequence[Named]) -> str:
     text = _SEARCH_FIELD.sub("", text)
     for flag in sorted(flags, key=lambda one: -len(one.pointer)):
         text = _with_flag(text, flag)
-    return _SEARCH.sub("the search flags", text) if _has_search(flags) else text
+    has_search = any(flag.pointer.startswith("/search_params/") for flag in flags)
+    return _SEARCH.sub("the search flags", text) if has_search else text
 
 
 def as_typed(flag: Named) -> str:
@@ -111,7 +112,3 @@ def _either(value: str, option: str) -> str:
 
 def _given(option: str, value: str) -> str:
     return f"{option}={value}" if option.startswith("--set ") else f"{option} {value}"
-
-
-def _has_search(flags: Sequence[Named]) -> bool:
-    return any(flag.pointer.startswith("/search_params/") for flag in flags)

@@ -26,7 +26,10 @@ class Bar:
     def __init__(self, console: Console) -> None:
         self._narrow = console.width < NARROW
         # The count and the time left matter most: without room the bar is left out first, then the title is cut.
-        columns: list[ProgressColumn] = [SpinnerColumn(_spinner(console)), _Field("title", ratio=1)]
+        columns: list[ProgressColumn] = [
+            SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
+            _Field("title", ratio=1),
+        ]
         if console.width >= ROOMY:
             columns.append(BarColumn(24, complete_style=GOOD, finished_style=GOOD, pulse_style=QUIET))
         columns += [_Field("count", cut=False), _Field("note", cut=False)]
@@ -115,7 +118,3 @@ class _Field(ProgressColumn):
             # A table shrinks every column, but not below its longest word.
             text = Text(text.plain.replace(" ", "\N{NO-BREAK SPACE}"))
         return text
-
-
-def _spinner(console: Console) -> str:
-    return "dots" if console.encoding.startswith("utf") else "line"

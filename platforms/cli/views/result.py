@@ -57,20 +57,16 @@ def show_result(screen: Screen, action_id: str, result: Result) -> None:
 
 
 def _as_facts(screen: Screen, result: Result) -> None:
-    job = _without_tag(result.get("job"))
+    job = result.get("job")
+    if isinstance(job, Mapping) and isinstance(job.get("comment"), str):
+        # Without the tracking tag.
+        job = {**job, "comment": reason_in(job["comment"]) or None}
     own = {name: value for name, value in result.items() if name not in ("job", "warnings", "resume")}
     rows = list(named_values(own))
     if isinstance(job, Mapping):
         # The job's fields follow, without those that the result already has.
         rows += [(name, value) for name, value in named_values(job) if name not in own]
     facts(screen.out, rows)
-
-
-def _without_tag(job: Any) -> Any:
-    """Return a job whose comment has no tracking tag."""
-    if not isinstance(job, Mapping) or not isinstance(job.get("comment"), str):
-        return job
-    return {**job, "comment": reason_in(job["comment"]) or None}
 
 
 def _jobs(screen: Screen, result: Result) -> None:

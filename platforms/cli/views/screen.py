@@ -42,7 +42,8 @@ class Screen:
     @property
     def live(self) -> bool:
         """Whether a line can be redrawn. Lines of the log would break it."""
-        return self.watched and not self.verbose and not _log_is_asked_for() and os.environ.get("TERM") != "dumb"
+        logs = self.verbose or os.environ.get("CFES_LOG") in ("text", "json")
+        return self.watched and not logs and os.environ.get("TERM") != "dumb"
 
     @property
     def shows_errors(self) -> bool:
@@ -113,10 +114,6 @@ def write(stream: TextIO, text: str) -> None:
     """Write and flush. A failed write is handled at the end of the process: see `actions.contract.streams`."""
     stream.write(text)
     stream.flush()
-
-
-def _log_is_asked_for() -> bool:
-    return os.environ.get("CFES_LOG") in ("text", "json")
 
 
 def _sign(mark: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +74,6 @@ def _exported(result: Result) -> list[str]:
     return [_count(result, "written", "row"), complete, *_files(result.get("files"))]
 
 
-def _written(result: Result) -> list[str]:
-    return _files([result.get("file")])
-
-
-def _job(result: Result) -> list[str]:
-    return [str(result.get("status") or "")]
-
-
 def _count(result: Result, name: str, one: str, many: str | None = None) -> str:
     count = result.get(name)
     return counted(count, one, many) if isinstance(count, int) else ""
@@ -91,7 +83,7 @@ def _files(files: Any) -> list[str]:
     return [Path(str(file["path"])).name for file in files or () if isinstance(file, Mapping) and "path" in file]
 
 
-_WORDS = {
+_WORDS: Mapping[str, Callable[[Result], list[str]]] = {
     "search-messages": _found,
     "preview-job": _planned,
     "move-messages": _changed,
@@ -102,7 +94,7 @@ _WORDS = {
     "release-job": _made,
     "wait-for-job": _waited,
     "export-job-messages": _exported,
-    "render-report": _written,
-    "get-job": _job,
-    "cancel-job": _job,
+    "render-report": lambda result: _files([result.get("file")]),
+    "get-job": lambda result: [str(result.get("status") or "")],
+    "cancel-job": lambda result: [str(result.get("status") or "")],
 }
