@@ -27,12 +27,9 @@ sys.exit(int(connection.recv(16) or b"70"))
 
 def serve(path: str) -> None:
     """Serve commands at a socket until standard input closes."""
-    from actions.contract import catalog  # noqa: PLC0415 -- the server alone loads the pack
-    from platforms.cli import main  # noqa: PLC0415
+    from platforms.cli import main  # noqa: PLC0415 -- the server alone loads the pack
 
-    catalog.available()
-    for name in ("platforms.cli.commands.playbook", "platforms.cli.commands.policy", "platforms.cli.commands.approve"):
-        importlib.import_module(name)
+    warm_up()
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as ready:
         listener.bind(path)
         listener.listen()
@@ -45,6 +42,20 @@ def serve(path: str) -> None:
                 if os.fork() == 0:
                     answer(connection, main.main)
             reap()
+
+
+def warm_up() -> None:
+    """Load the pack, and fill its caches for all commands: schemas, compiled playbooks and the report's templates."""
+    from platforms.playbook_checks import require_sound  # noqa: PLC0415
+    from playbooks import library  # noqa: PLC0415
+    from remediation.reports.report import render  # noqa: PLC0415
+
+    for name in ("playbook", "policy", "approve"):
+        importlib.import_module(f"platforms.cli.commands.{name}")
+    for playbook in library.available():
+        require_sound(playbook)
+    for report_format in ("html", "markdown"):
+        render({}, report_format)
 
 
 def reap() -> None:

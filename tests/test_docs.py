@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -270,30 +271,44 @@ CHECKS: dict[str, Callable[[str, Path], None]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in TAUGHT if any(block.runs for block in read_blocks(page))], ids=name_of
-)
-def test_the_commands_of_a_page_run(page: Path, commands: str, tmp_path: Path) -> None:
+Ended = subprocess.CompletedProcess[str]
+RUN = [page for page in TAUGHT if any(block.runs for block in read_blocks(page))]
+
+
+@pytest.fixture(scope="module")
+def runs(
+    commands: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Path, Future[tuple[Ended, Path]]]]:
+    """The commands of each chosen page, four pages at once: their jobs take time. With the folder that they ran in."""
+    tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    chosen = [test.callspec.id for test in tests if test.function is test_the_commands_of_a_page_run]
+    with ThreadPoolExecutor(4) as pool:
+        pages = [page for page in RUN if name_of(page) in chosen]
+        yield {page: pool.submit(run_commands, page, commands, tmp_path_factory.mktemp("page")) for page in pages}
+
+
+def run_commands(page: Path, commands: str, folder: Path) -> tuple[Ended, Path]:
+    """Run the commands of a page against a sandbox of its own. Return how they ended, and their working directory."""
     from sandbox.settings import Pace  # noqa: PLC0415
 
     now = datetime.now(UTC)
     alert = json.loads((ROOT / "examples" / "alert.json").read_text())
     alert["Timestamp"] = format_instant(now - timedelta(hours=1))
-    (tmp_path / "work" / "examples").mkdir(parents=True)
+    (folder / "work" / "examples").mkdir(parents=True)
     for name in ("alert.json", "examples/alert.json"):
-        (tmp_path / "work" / name).write_text(json.dumps(alert))
-    (tmp_path / "bin").mkdir()
+        (folder / "work" / name).write_text(json.dumps(alert))
+    (folder / "bin").mkdir()
     for name, lines in COMMANDS.items():
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{lines}")
-        (tmp_path / "bin" / name).chmod(0o700)
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{lines}")
+        (folder / "bin" / name).chmod(0o700)
     blocks = [Block("sh", "", PREPARATION.get(name_of(page), "")), *read_blocks(page)]
-    script = write_script([dated(block, now) for block in blocks], tmp_path / "blocks", EXITS.get(name_of(page), {}))
+    script = write_script([dated(block, now) for block in blocks], folder / "blocks", EXITS.get(name_of(page), {}))
     pace = Pace(start_delay=0.1, discover_rate=2000, process_rate=2000, retry_delay=0.1)
     settings = Settings(messages=100, alert=alert, campaign_size=20, pace=pace, at=int(now.timestamp() * SECOND))
     with start(settings) as sandbox:
         environment = {
-            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
-            "HOME": str(tmp_path / "work"),
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(folder / "work"),
             "PYTHON": sys.executable,
             "PYTHONPATH": str(ROOT),
             "CLIENT": CLIENT,
@@ -301,18 +316,25 @@ def test_the_commands_of_a_page_run(page: Path, commands: str, tmp_path: Path) -
             "CLOUDFLARE_API_TOKEN": sandbox.token,
             "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,
             "CLOUDFLARE_BASE_URL": sandbox.base_url,
-            "CFES_LISTING_LAG_SECONDS": "1",
+            "CFES_LISTING_LAG_SECONDS": "0.2",
             "CFES_LOG": "off",
             "SANDBOX": sandbox.origin,
             "READ_TOKEN": RunningSandbox.read_token,
         }
         command = ["bash", "-c", script]
         ended = subprocess.run(
-            command, cwd=tmp_path / "work", env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+            command, cwd=folder / "work", env=environment,
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    return ended, folder / "work"
+
+
+@pytest.mark.parametrize("page", RUN, ids=name_of)
+def test_the_commands_of_a_page_run(page: Path, runs: dict[Path, Future[tuple[Ended, Path]]]) -> None:
+    ended, folder = runs[page].result()
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
     if name_of(page) in CHECKS:
-        CHECKS[name_of(page)](ended.stdout, tmp_path / "work")
+        CHECKS[name_of(page)](ended.stdout, folder)
 
 
 def dated(block: Block, now: datetime) -> Block:
