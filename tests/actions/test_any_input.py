@@ -1,4 +1,4 @@
-"""Whatever comes in, a result or a typed error comes out: any JSON as parameters, any mutation of an answer."""
+"""Every action gives a result or a typed error for any JSON as parameters and any change of a response."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DONE = job(status="COMPLETED", total_messages_discovered=1, messages_successful=
 
 
 class Service(httpx.BaseTransport):
-    """Answers every operation well, but for one place in each answer that `mutate` changes."""
+    """Answer every operation correctly, except for one place in each response that `mutate` changes."""
 
     def __init__(self, mutate: Any = None, raw: bytes | None = None, status: int | None = None) -> None:
         self.mutate, self.raw, self.status = mutate, raw, status
@@ -74,7 +74,7 @@ class Service(httpx.BaseTransport):
 
 
 def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a document."""
+    """Return the path of every value in a document."""
     found = [path]
     if isinstance(document, dict):
         for key, value in document.items():
@@ -85,8 +85,8 @@ def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-def replaced(document: Any, path: tuple[Any, ...], value: Any, *, remove: bool) -> Any:
-    """The document with one place changed or removed."""
+def replace_at(document: Any, path: tuple[Any, ...], value: Any, *, remove: bool) -> Any:
+    """Return the document with one value replaced or removed."""
     if not path:
         return value
     copy = json.loads(json.dumps(document))
@@ -101,12 +101,12 @@ def replaced(document: Any, path: tuple[Any, ...], value: Any, *, remove: bool) 
 
 
 def outcome(action: Action[Any, Any], params: Any, service: Service) -> dict[str, Any]:
-    """The result or the error document; anything else fails the test."""
+    """Return the result or the error document. Any other exception fails the test."""
     with connected(service, call_allowance_seconds=5) as api:
         try:
             result = action.run(params, api)
         except InternalError as error:
-            raise AssertionError("a defect came out as such") from error
+            raise AssertionError("the action raised a defect") from error
         except PackError as error:
             document = error.document()
             assert document["error"]["type"] == type(error).__name__
@@ -118,18 +118,20 @@ def outcome(action: Action[Any, Any], params: Any, service: Service) -> dict[str
 @each_action
 @given(params=JSON)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_json_as_parameters_is_refused_or_carried_out(action: Action[Any, Any], params: Any) -> None:
+def test_any_json_as_parameters_gives_a_result_or_a_typed_error(action: Action[Any, Any], params: Any) -> None:
     outcome(action, params, Service())
 
 
 @each_action
 @given(data=st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_value_at_any_parameter_is_refused_or_carried_out(action: Action[Any, Any], data: st.DataObject) -> None:
+def test_any_value_of_a_parameter_gives_a_result_or_a_typed_error(
+    action: Action[Any, Any], data: st.DataObject
+) -> None:
     example = {**action.example_params}
     example.pop("destination", None) if action.id == "export-job-messages" else None
     path = data.draw(st.sampled_from([p for p in places(example) if p] or [("unknown",)]))
-    params = replaced(example, path, data.draw(JSON), remove=bool(example) and data.draw(st.booleans()))
+    params = replace_at(example, path, data.draw(JSON), remove=bool(example) and data.draw(st.booleans()))
     try:
         action.check(params)
     except ParameterError as error:
@@ -142,9 +144,7 @@ def test_any_value_at_any_parameter_is_refused_or_carried_out(action: Action[Any
 @each_action
 @given(data=st.data())
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_mutation_of_an_answer_gives_a_result_or_a_typed_error(
-    action: Action[Any, Any], data: st.DataObject
-) -> None:
+def test_any_changed_response_gives_a_result_or_a_typed_error(action: Action[Any, Any], data: st.DataObject) -> None:
     value = data.draw(JSON)
     choice = data.draw(st.integers(0, 10_000))
     remove = data.draw(st.booleans())
@@ -152,7 +152,7 @@ def test_any_mutation_of_an_answer_gives_a_result_or_a_typed_error(
     def mutate(document: Any) -> Any:
         all_places = places(document)
         path = all_places[choice % len(all_places)]
-        return replaced(document, path, value, remove=remove and bool(path))
+        return replace_at(document, path, value, remove=remove and bool(path))
 
     outcome(action, _short(action), Service(mutate))
 
@@ -161,13 +161,13 @@ def test_any_mutation_of_an_answer_gives_a_result_or_a_typed_error(
 @given(raw=st.binary(max_size=200) | st.sampled_from([b"", b"null", b"[]", b"<html>", b'{"success":true}', b"\xff"]),
        status=st.sampled_from([200, 201, 202, 204, 301, 400, 401, 403, 404, 409, 418, 429, 500, 502, 599]))  # fmt: skip
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_bytes_as_an_answer_give_a_typed_error(action: Action[Any, Any], raw: bytes, status: int) -> None:
+def test_any_bytes_as_a_response_give_a_typed_error(action: Action[Any, Any], raw: bytes, status: int) -> None:
     document = outcome(action, _short(action), Service(raw=raw, status=status))
     assert "error" in document or document.get("warnings") is not None
 
 
 def _short(action: Action[Any, Any]) -> dict[str, Any]:
-    """The example's parameters, without files and without long waits."""
+    """Return the example's parameters without files and long waits."""
     params = dict(action.example_params)
     if action.id == "export-job-messages":
         params.update(format="json", destination="inline")

@@ -1,4 +1,4 @@
-"""What a bundle says of who asked and who approved is verified, or marked as claimed; over real HTTP."""
+"""A bundle's statements about requester and approvers are verified or marked as claimed, over real HTTP."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def policy_file(tmp_path: Path, **approvers: Key) -> str:
     return str(path)
 
 
-def signed(api: EmailSecurity, plan: dict[str, Any], name: str = "bob", key: Key = BOB, **changed: Any) -> str:
+def sign(api: EmailSecurity, plan: dict[str, Any], name: str = "bob", key: Key = BOB, **changed: Any) -> str:
     facts = {
         "plan_hash": plan["plan_hash"], "account_id": api.connection.account_id, "approver": name,
         "private_key_pem": private_pem(key), "now": api.clock.now(), "lifetime_seconds": 3600, "jti": f"{name}-1",
@@ -50,17 +50,17 @@ def signed(api: EmailSecurity, plan: dict[str, Any], name: str = "bob", key: Key
     return approve(Signing(**facts)).token if reason is None else reject(Signing(**facts), reason).token
 
 
-def planned(api: EmailSecurity) -> dict[str, Any]:
+def make_plan(api: EmailSecurity) -> dict[str, Any]:
     return preview_job.run({"action": "MOVE", **MOVE}, api)
 
 
-def ended(api: EmailSecurity, **params: Any) -> str:
+def run_job(api: EmailSecurity, **params: Any) -> str:
     job_id: str = create_move_job.run(params, api)["job_id"]
     wait_for_job.run({"job_id": job_id}, api)
     return job_id
 
 
-def bundled(api: EmailSecurity, job_id: str, path: Path, **more: Any) -> dict[str, Any]:
+def export_bundle(api: EmailSecurity, job_id: str, path: Path, **more: Any) -> dict[str, Any]:
     return export_job_messages.run({"job_id": job_id, "destination": str(path), "evidence": "bundle", **more}, api)
 
 
@@ -75,21 +75,21 @@ def api(connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> EmailSecur
 
 
 class TestApprovals:
-    def test_good_ones_are_verified_as_of_the_creation_of_the_job(self, api: EmailSecurity, tmp_path: Path) -> None:
-        plan = planned(api)
-        tokens = [signed(api, plan), signed(api, plan, "carol", CAROL)]
-        job_id = ended(api, plan=plan, approvals=tokens)
-        # Long after they expired.
+    def test_valid_approvals_are_verified_as_of_the_jobs_creation(self, api: EmailSecurity, tmp_path: Path) -> None:
+        plan = make_plan(api)
+        tokens = [sign(api, plan), sign(api, plan, "carol", CAROL)]
+        job_id = run_job(api, plan=plan, approvals=tokens)
+        # Long after the approvals expired.
         api.clock.sleep(30 * 86_400)
-        result = bundled(api, job_id, tmp_path / "case", plan=plan, approvals=tokens)
-        held = document(tmp_path / "case", "approvals.json")
-        assert (held["verified"], held["approved_by"], held["approvals"]) == (True, ["bob", "carol"], tokens)
-        assert held["as_of"] == result["job"]["created_at"]
+        result = export_bundle(api, job_id, tmp_path / "case", plan=plan, approvals=tokens)
+        content = document(tmp_path / "case", "approvals.json")
+        assert (content["verified"], content["approved_by"], content["approvals"]) == (True, ["bob", "carol"], tokens)
+        assert content["as_of"] == result["job"]["created_at"]
         assert document(tmp_path / "case", "request.json")["approvals"]["approved_by"] == ["bob", "carol"]
         assert "(verified as of the job's creation): `bob, carol`" in (tmp_path / "case" / "report.md").read_text()
 
     @pytest.mark.parametrize(
-        ("changed", "said"),
+        ("changed", "message"),
         [
             ({"key": EVE}, "not signed by bob's key"),
             ({"name": "eve", "key": EVE}, "does not name its approver"),
@@ -103,52 +103,52 @@ class TestApprovals:
         ],
     )
     @pytest.mark.parametrize("place", [0, 1])
-    def test_one_bad_one_refuses_the_bundle_and_is_named(
-        self, changed: dict[str, Any], said: str, place: int, api: EmailSecurity, tmp_path: Path
+    def test_an_invalid_approval_refuses_the_bundle_and_is_named(
+        self, changed: dict[str, Any], message: str, place: int, api: EmailSecurity, tmp_path: Path
     ) -> None:
-        plan = planned(api)
+        plan = make_plan(api)
         facts = {name: value for name, value in changed.items() if name != "ahead"}
         now = api.clock.now() + timedelta(seconds=changed.get("ahead", 0))
-        bad = signed(api, plan, now=now, **facts)
-        tokens = [signed(api, plan, "carol", CAROL)]
+        bad = sign(api, plan, now=now, **facts)
+        tokens = [sign(api, plan, "carol", CAROL)]
         tokens.insert(place, bad)
         api.clock.sleep(120)
-        job_id = ended(api, plan=plan)
-        with pytest.raises(ApprovalRefused, match=said) as refused:
-            bundled(api, job_id, tmp_path / "case", plan=plan, approvals=tokens)
-        assert said == "rejected" or f"approval {place + 1} of 2" in refused.value.message
-        assert (refused.value.exit_code, refused.value.applied) == (3, "no")
+        job_id = run_job(api, plan=plan)
+        with pytest.raises(ApprovalRefused, match=message) as caught:
+            export_bundle(api, job_id, tmp_path / "case", plan=plan, approvals=tokens)
+        assert message == "rejected" or f"approval {place + 1} of 2" in caught.value.message
+        assert (caught.value.exit_code, caught.value.applied) == (3, "no")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.yaml"]
 
     def test_text_that_is_not_an_approval_refuses_the_bundle(self, api: EmailSecurity, tmp_path: Path) -> None:
-        plan = planned(api)
+        plan = make_plan(api)
         with pytest.raises(ApprovalRefused, match="approval 1 of 1"):
-            bundled(api, ended(api, plan=plan), tmp_path / "case", plan=plan, approvals=["a.b.c"])
+            export_bundle(api, run_job(api, plan=plan), tmp_path / "case", plan=plan, approvals=["a.b.c"])
 
-    def test_who_asked_can_not_be_the_approver(self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> None:
+    def test_the_requester_cannot_approve(self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> None:
         api = connect(sandbox, policy_file=policy_file(tmp_path, bob=BOB), requested_by="bob")
-        plan = planned(api)
-        job_id = ended(api, plan=plan)
+        plan = make_plan(api)
+        job_id = run_job(api, plan=plan)
         with pytest.raises(ApprovalRefused, match="can't approve their own requests"):
-            bundled(api, job_id, tmp_path / "case", plan=plan, approvals=[signed(api, plan)])
+            export_bundle(api, job_id, tmp_path / "case", plan=plan, approvals=[sign(api, plan)])
 
     @pytest.mark.parametrize("lacking", ["policy", "plan", "extra"])
-    def test_where_they_can_not_be_verified_they_are_marked(
+    def test_approvals_that_cannot_be_verified_are_marked(
         self, lacking: str, api: EmailSecurity, connect: Connect, sandbox: RunningSandbox, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        plan = planned(api)
-        job_id = ended(api, plan=plan)
+        plan = make_plan(api)
+        job_id = run_job(api, plan=plan)
         if lacking == "policy":
             api = connect(sandbox)
         if lacking == "extra":
             monkeypatch.setattr("remediation.evidence.approval_check.find_spec", lambda _: None)
         more = {} if lacking == "plan" else {"plan": plan}
-        result = bundled(api, job_id, tmp_path / "case", approvals=["a.b.c"], **more)
-        held = document(tmp_path / "case", "approvals.json")
-        assert (held["verified"], held["approvals"]) == (False, ["a.b.c"])
-        assert lacking in held["why"]
-        assert "approved_by" not in held
+        result = export_bundle(api, job_id, tmp_path / "case", approvals=["a.b.c"], **more)
+        content = document(tmp_path / "case", "approvals.json")
+        assert (content["verified"], content["approvals"]) == (False, ["a.b.c"])
+        assert lacking in content["why"]
+        assert "approved_by" not in content
         assert any("not verified" in warning for warning in result["warnings"])
         assert "Approvals (not verified)" in (tmp_path / "case" / "report.md").read_text()
 
@@ -166,25 +166,25 @@ def rule_file(tmp_path: Path, name: str = "rule.yaml", **rule: Any) -> str:
     return str(path)
 
 
-def remade(bundle: Path, **files: Any) -> BundleClaims:
-    """Check the bundle again with other files in it, each listed as it is now; None takes one out."""
+def check_changed_bundle(bundle: Path, **files: Any) -> BundleClaims:
+    """Replace files of the bundle, list each in the manifest, and check the bundle. None removes a file."""
     evidence = json.loads((bundle / "evidence.json").read_text())
     for stem, content in files.items():
         name = f"{stem}.json"
-        listed = next(file for file in evidence["files"] if file["path"] == name)
+        entry = next(file for file in evidence["files"] if file["path"] == name)
         if content is None:
             (bundle / name).unlink()
-            evidence["files"].remove(listed)
+            evidence["files"].remove(entry)
         else:
             data = json.dumps(content).encode()
             (bundle / name).write_bytes(data)
-            listed.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+            entry.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
     (bundle / "evidence.json").write_text(json.dumps(evidence))
     return bundle_claims(bundle, verify(bundle))
 
 
 class TestPolicy:
-    """What an auditor checks again, offline, from the bundle alone."""
+    """Checks that an auditor repeats offline from the bundle alone."""
 
     @pytest.fixture
     def api(self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> EmailSecurity:
@@ -192,12 +192,12 @@ class TestPolicy:
 
     @pytest.fixture
     def bundle(self, api: EmailSecurity, tmp_path: Path) -> Path:
-        plan = planned(api)
-        tokens = [signed(api, plan), signed(api, plan, "carol", CAROL)]
-        bundled(api, ended(api, plan=plan, approvals=tokens), tmp_path / "case", plan=plan, approvals=tokens)
+        plan = make_plan(api)
+        tokens = [sign(api, plan), sign(api, plan, "carol", CAROL)]
+        export_bundle(api, run_job(api, plan=plan, approvals=tokens), tmp_path / "case", plan=plan, approvals=tokens)
         return tmp_path / "case"
 
-    def test_it_holds_the_policy_and_the_approvers_keys(self, bundle: Path, api: EmailSecurity) -> None:
+    def test_a_bundle_holds_the_policy_and_the_approvers_keys(self, bundle: Path, api: EmailSecurity) -> None:
         found, plan = document(bundle, "policy.json"), document(bundle, "plan.json")
         assert found["sha256"] == policy_hash(policy_of(api))
         keys = {one["name"]: one["public_key"] for one in found["policy"]["approvers"]}
@@ -213,7 +213,7 @@ class TestPolicy:
         for name in ("report.md", "report.html"):
             assert found["sha256"] in (bundle / name).read_text()
 
-    def test_two_files_that_say_the_same_have_one_hash(self, tmp_path: Path) -> None:
+    def test_two_policy_files_with_the_same_rules_have_one_hash(self, tmp_path: Path) -> None:
         first = rule_file(tmp_path)
         second = tmp_path / "same.yaml"
         second.write_text("# a comment\n" + json.dumps({**json.loads(Path(first).read_text()), "approval_hours": 24}))
@@ -222,86 +222,84 @@ class TestPolicy:
             policy_hash(load_policy(first)) == policy_hash(load_policy(str(second))) != policy_hash(load_policy(other))
         )
 
-    def test_an_approval_less_is_not_enough(self, bundle: Path) -> None:
+    def test_a_missing_approval_is_reported(self, bundle: Path) -> None:
         approvals = document(bundle, "approvals.json")
-        one = remade(bundle, approvals={**approvals, "approvals": approvals["approvals"][:1]})
+        one = check_changed_bundle(bundle, approvals={**approvals, "approvals": approvals["approvals"][:1]})
         assert (one.check.state, one.check.good) == ("not_met", False)
         assert "2 approvals, one from each of legal, security, and 1 valid approval was given" in one.check.why
-        twice = remade(bundle, approvals={**approvals, "approvals": approvals["approvals"][:1] * 2})
+        twice = check_changed_bundle(bundle, approvals={**approvals, "approvals": approvals["approvals"][:1] * 2})
         assert twice.check.state == "not_met"
-        none = remade(bundle, approvals=None)
+        none = check_changed_bundle(bundle, approvals=None)
         assert (none.check.state, none.check.approved_by) == ("not_met", ())
 
-    def test_what_the_approvals_are_for_is_checked(self, bundle: Path, api: EmailSecurity) -> None:
+    def test_approvals_are_checked_against_plan_policy_and_job(self, bundle: Path, api: EmailSecurity) -> None:
         approvals, plan, policy = (document(bundle, f"{name}.json") for name in ("approvals", "plan", "policy"))
         job = document(bundle, "job.json")
-        forged = [signed(api, plan, key=EVE), approvals["approvals"][1]]
-        assert "not signed by bob's key" in remade(bundle, approvals={"approvals": forged}).check.why
-        remade(bundle, approvals=approvals)
-        assert remade(bundle, plan={**plan, "messages": 1}).check.state == "invalid"
-        remade(bundle, plan=plan)
+        forged = [sign(api, plan, key=EVE), approvals["approvals"][1]]
+        assert "not signed by bob's key" in check_changed_bundle(bundle, approvals={"approvals": forged}).check.why
+        check_changed_bundle(bundle, approvals=approvals)
+        assert check_changed_bundle(bundle, plan={**plan, "messages": 1}).check.state == "invalid"
+        check_changed_bundle(bundle, plan=plan)
         by_bob = {**job, "comment": job["comment"].replace(":by=alice", ":by=bob")}
-        assert "can't approve their own requests" in remade(bundle, job=by_bob).check.why
+        assert "can't approve their own requests" in check_changed_bundle(bundle, job=by_bob).check.why
         elsewhere = {**job, "action_params": {**job["action_params"], "destination": "Inbox"}}
-        assert "the job differs from the plan" in remade(bundle, job=elsewhere).check.why
-        assert "does not name the plan" in remade(bundle, job={**job, "comment": "by hand"}).check.why
-        late = remade(bundle, job={**job, "created_at": "2026-12-20T00:00:00Z"})
+        assert "the job differs from the plan" in check_changed_bundle(bundle, job=elsewhere).check.why
+        assert "does not name the plan" in check_changed_bundle(bundle, job={**job, "comment": "by hand"}).check.why
+        late = check_changed_bundle(bundle, job={**job, "created_at": "2026-12-20T00:00:00Z"})
         assert late.check.state == "invalid"
-        remade(bundle, job=job)
+        check_changed_bundle(bundle, job=job)
         edited = {**policy, "policy": {**policy["policy"], "approval_needed": []}}
-        assert "its sha256 does not match its policy" in remade(bundle, policy=edited).check.why
-        assert remade(bundle, policy=policy).check.state == "met"
+        assert "its sha256 does not match its policy" in check_changed_bundle(bundle, policy=edited).check.why
+        assert check_changed_bundle(bundle, policy=policy).check.state == "met"
 
-    def test_approvals_without_a_plan_are_no_better_than_none(self, bundle: Path) -> None:
-        without = remade(bundle, plan=None)
+    def test_approvals_without_a_plan_do_not_count(self, bundle: Path) -> None:
+        without = check_changed_bundle(bundle, plan=None)
         assert (without.check.state, without.check.good) == ("not_met", False)
         assert "no plan to check them against" in without.check.why
-        assert remade(bundle, approvals={"approvals": ["anything"]}).check.state == "not_met"
+        assert check_changed_bundle(bundle, approvals={"approvals": ["anything"]}).check.state == "not_met"
 
-    def test_a_bundle_whose_files_are_of_two_jobs_contradicts_itself(self, bundle: Path) -> None:
+    def test_a_bundle_with_files_of_two_jobs_is_invalid(self, bundle: Path) -> None:
         job = document(bundle, "job.json")
-        other = remade(bundle, job={**job, "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"})
+        other = check_changed_bundle(bundle, job={**job, "job_id": "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"})
         assert (other.check.state, other.check.good) == ("invalid", False)
         assert "job.json and evidence.json name different jobs" in other.check.why
-        assert remade(bundle, job={**job, "job_id": job["job_id"].upper()}).check.state == "met"
+        assert check_changed_bundle(bundle, job={**job, "job_id": job["job_id"].upper()}).check.state == "met"
 
-    def test_another_policy_can_be_told_by_its_hash_only(self, bundle: Path, tmp_path: Path) -> None:
-        # Whoever makes a bundle anew can put a policy of their own into it: its hash is another.
+    def test_a_replaced_policy_has_another_hash(self, bundle: Path, tmp_path: Path) -> None:
+        # A person who makes a new bundle can put another policy into it, but its hash differs.
         milder = load_policy(rule_file(tmp_path, "milder.yaml", approvals=1))
-        claims = remade(bundle, policy=policy_document(milder, read_at="2026-11-20T16:00:00Z"))
+        claims = check_changed_bundle(bundle, policy=policy_document(milder, read_at="2026-11-20T16:00:00Z"))
         assert claims.check.state == "met"
         assert claims.policy_sha256 == policy_hash(milder) != document(bundle, "request.json")["policy"]["sha256"]
 
-    def test_a_bundle_of_an_earlier_version_says_that_it_has_none(self, bundle: Path) -> None:
-        claims = remade(bundle, policy=None)
+    def test_a_bundle_of_an_earlier_version_reports_no_policy(self, bundle: Path) -> None:
+        claims = check_changed_bundle(bundle, policy=None)
         assert (claims.check.state, claims.check.good, claims.policy_sha256) == ("unknown", True, None)
         assert "Earlier versions of the pack made such bundles" in claims.check.why
 
-    def test_without_a_policy_the_bundle_says_so(
-        self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
-    ) -> None:
+    def test_a_bundle_without_a_policy_says_so(self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> None:
         api = connect(sandbox)
-        bundled(api, ended(api, **MOVE), tmp_path / "case")
-        held = document(tmp_path / "case", "policy.json")
-        assert (held["policy"], held["sha256"]) == (None, None)
+        export_bundle(api, run_job(api, **MOVE), tmp_path / "case")
+        content = document(tmp_path / "case", "policy.json")
+        assert (content["policy"], content["sha256"]) == (None, None)
         assert "no policy was set" in bundle_claims(tmp_path / "case", verify(tmp_path / "case")).check.why
         assert "no policy was set" in (tmp_path / "case" / "report.md").read_text()
 
-    def test_without_names_only_the_hash_of_the_policy_is_in_it(
+    def test_a_pseudonymized_bundle_holds_only_the_hash_of_the_policy(
         self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
         path = policy_file(tmp_path, bob=BOB)
         api = connect(sandbox, policy_file=path, pseudonym_key=PSEUDONYM_KEY)
-        bundled(api, ended(api, **MOVE), tmp_path / "case", pseudonymize=True)
-        held = document(tmp_path / "case", "policy.json")
-        assert (held["policy"], held["sha256"]) == (None, policy_hash(load_policy(path)))
+        export_bundle(api, run_job(api, **MOVE), tmp_path / "case", pseudonymize=True)
+        content = document(tmp_path / "case", "policy.json")
+        assert (content["policy"], content["sha256"]) == (None, policy_hash(load_policy(path)))
 
-    def test_a_job_that_was_made_past_the_policy_is_told(
+    def test_a_job_made_without_the_required_plan_is_reported(
         self, api: EmailSecurity, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
         job_id = posted(sandbox, "by hand")
         wait_for_job.run({"job_id": job_id}, api)
-        result = bundled(api, job_id, tmp_path / "case")
+        result = export_bundle(api, job_id, tmp_path / "case")
         assert any("and there is none" in warning for warning in result["warnings"])
         assert bundle_claims(tmp_path / "case", verify(tmp_path / "case")).check.state == "not_met"
 
@@ -315,25 +313,25 @@ class TestPolicy:
             ({"more_than_messages": 100_000, "destinations": ["Inbox"]}, "not_needed"),
         ],
     )
-    def test_without_a_plan_it_goes_by_what_is_known(
+    def test_without_a_plan_rules_are_checked_by_the_known_facts(
         self, rule: dict[str, Any], state: str, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
         api = connect(sandbox, policy_file=rule_file(tmp_path, **rule))
         job_id = posted(sandbox, "by hand")
         wait_for_job.run({"job_id": job_id}, api)
-        bundled(api, job_id, tmp_path / "case")
+        export_bundle(api, job_id, tmp_path / "case")
         assert bundle_claims(tmp_path / "case", verify(tmp_path / "case")).check.state == state
 
 
 class TestClaims:
-    def test_without_a_key_what_the_stamp_says_is_claimed(
+    def test_facts_of_an_unkeyed_tag_are_marked_as_claimed(
         self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
         api = connect(sandbox)
         stamp = Stamp.of(sandbox.account_id, "x", {}, plan_hash="ab" * 32, requested_by="the-ceo")
         job_id = posted(sandbox, str(stamp).replace("]", ":ok=the-ciso]"))
         wait_for_job.run({"job_id": job_id}, api)
-        result = bundled(api, job_id, tmp_path / "case")
+        result = export_bundle(api, job_id, tmp_path / "case")
         request = document(tmp_path / "case", "request.json")
         assert request["claimed"] == ["comment", *STAMPED]
         assert (request["requested_by"], request["approved_by"]) == ("the-ceo", ["the-ciso"])
@@ -343,18 +341,18 @@ class TestClaims:
             for field in ("Requested by", "Approved by", "Plan digest", "Comment"):
                 assert f"{field} (claimed)" in text
 
-    def test_with_a_key_what_the_pack_recorded_is_not_only_claimed(
+    def test_facts_of_a_keyed_tag_are_marked_as_recorded(
         self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
         api = connect(sandbox, plan_key=PLAN_KEY, requested_by="alice")
-        bundled(api, ended(api, plan=planned(api)), tmp_path / "case")
+        export_bundle(api, run_job(api, plan=make_plan(api)), tmp_path / "case")
         request = document(tmp_path / "case", "request.json")
         assert (request["claimed"], request["requested_by"]) == (["comment"], "alice")
         text = (tmp_path / "case" / "report.md").read_text()
         assert "Requested by (recorded by the pack): `alice`" in text
         assert "Comment (claimed)" in text
 
-    def test_a_stamp_that_was_copied_to_another_job_is_claimed(
+    def test_a_tag_copied_to_another_job_is_marked_as_claimed(
         self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
         api = connect(sandbox, plan_key=PLAN_KEY, requested_by="alice")
@@ -367,30 +365,32 @@ class TestClaims:
         for number, changes in enumerate(others):
             job_id = posted(sandbox, real["job"]["comment"], **changes)
             wait_for_job.run({"job_id": job_id}, api)
-            bundled(api, job_id, tmp_path / f"case-{number}")
+            export_bundle(api, job_id, tmp_path / f"case-{number}")
             assert document(tmp_path / f"case-{number}", "request.json")["claimed"] == ["comment", *STAMPED]
 
     @pytest.mark.parametrize("settings", [{}, {"plan_key": PLAN_KEY[::-1]}])
-    def test_a_keyed_stamp_is_claimed_where_its_key_is_not_there(
+    def test_a_keyed_tag_without_its_key_is_marked_as_claimed(
         self, settings: dict[str, Any], connect: Connect, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
-        job_id = ended(connect(sandbox, plan_key=PLAN_KEY, requested_by="alice"), **MOVE)
-        bundled(connect(sandbox, **settings), job_id, tmp_path / "case")
+        job_id = run_job(connect(sandbox, plan_key=PLAN_KEY, requested_by="alice"), **MOVE)
+        export_bundle(connect(sandbox, **settings), job_id, tmp_path / "case")
         assert document(tmp_path / "case", "request.json")["claimed"] == ["comment", *STAMPED]
 
-    def test_it_is_known_without_names_too(self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path) -> None:
+    def test_a_pseudonymized_bundle_marks_claims_too(
+        self, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
+    ) -> None:
         api = connect(sandbox, plan_key=PLAN_KEY, requested_by="alice", pseudonym_key=PSEUDONYM_KEY)
-        bundled(api, ended(api, **MOVE), tmp_path / "case", pseudonymize=True)
+        export_bundle(api, run_job(api, **MOVE), tmp_path / "case", pseudonymize=True)
         request = document(tmp_path / "case", "request.json")
         assert request["claimed"] == ["comment"]
         assert request["requested_by"] != "alice"
 
-    def test_a_job_without_a_stamp_claims_its_comment_only(
+    def test_a_job_without_a_tag_claims_its_comment_only(
         self, api: EmailSecurity, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
         job_id = posted(sandbox, "approved by the CEO")
         wait_for_job.run({"job_id": job_id}, api)
-        bundled(api, job_id, tmp_path / "case")
+        export_bundle(api, job_id, tmp_path / "case")
         assert document(tmp_path / "case", "request.json")["claimed"] == ["comment"]
 
 
@@ -403,14 +403,14 @@ class TestClaims:
         ({"plan_key": PLAN_KEY}, {"plan_key": PLAN_KEY[::-1]}, "broken"),
     ],
 )
-def test_the_seal_of_the_plan_is_said(
+def test_the_state_of_the_plans_seal_is_reported(
     previewed_with: dict[str, Any], bundled_with: dict[str, Any], state: str,
     connect: Connect, sandbox: RunningSandbox, tmp_path: Path,
 ) -> None:  # fmt: skip
     api = connect(sandbox, **previewed_with)
-    plan = planned(api)
-    job_id = ended(api, plan=plan)
-    result = bundled(connect(sandbox, **bundled_with), job_id, tmp_path / "case", plan=plan)
+    plan = make_plan(api)
+    job_id = run_job(api, plan=plan)
+    result = export_bundle(connect(sandbox, **bundled_with), job_id, tmp_path / "case", plan=plan)
     assert document(tmp_path / "case", "request.json")["plan_seal"] == state
     assert "Plan seal: " in (tmp_path / "case" / "report.md").read_text()
     assert any("seal" in warning for warning in result["warnings"]) is (state == "broken")

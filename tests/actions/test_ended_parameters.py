@@ -1,4 +1,4 @@
-"""Parameters that the API has ended: accepted with a warning before their date, refused from it on, in no schema."""
+"""Parameters that the API removes: accepted with a warning before the date, then refused, and in no schema."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAST = timedelta(microseconds=1)
 MOVE = {"destination": "JunkEmail", "wait_follows": True}
 
 
-def at(api: EmailSecurity, now: datetime) -> EmailSecurity:
+def api_at(api: EmailSecurity, now: datetime) -> EmailSecurity:
     clock = FakeClock()
     clock.now = lambda: now  # type: ignore[method-assign]
     api.clock = clock
@@ -37,57 +37,57 @@ def at(api: EmailSecurity, now: datetime) -> EmailSecurity:
 @pytest.mark.parametrize(("run", "more"), [
     (create_move_job.run, MOVE), (preview_job.run, {"action": "MOVE", "destination": "JunkEmail"}),
 ])  # fmt: skip
-def test_it_is_accepted_with_a_warning_until_its_date_and_refused_from_it_on(
+def test_an_ended_parameter_warns_before_its_date_and_is_refused_from_then_on(
     sandbox: RunningSandbox, api: EmailSecurity, ended: EndedParameter, params: Any, run: Any, more: Any
 ) -> None:
-    before = run({**params, **more}, at(api, ended.ends - LAST))
+    before = run({**params, **more}, api_at(api, ended.ends - LAST))
     assert (
         sum(
-            f"{ended.name} is deprecated and was not sent (removed on {ended.date})" in said
-            for said in before["warnings"]
+            f"{ended.name} is deprecated and was not sent (removed on {ended.date})" in warning
+            for warning in before["warnings"]
         )
         == 1
     )
     effects = sandbox.state.truth()["effects"]
     with pytest.raises(ParameterError, match=f"was removed on {ended.date}") as caught:
-        run({**params, **more}, at(api, ended.ends))
+        run({**params, **more}, api_at(api, ended.ends))
     assert (caught.value.exit_code, caught.value.applied) == (2, "no")
     assert [problem["pointer"] for problem in caught.value.problems] == [ended.pointer]
     assert sandbox.state.truth()["effects"] == effects
     assert all("action_log" not in job["search_params"] for job in sandbox.state.truth()["jobs"])
 
 
-def test_the_search_refuses_it_too(api: EmailSecurity) -> None:
+def test_a_search_refuses_an_ended_parameter(api: EmailSecurity) -> None:
     with pytest.raises(ParameterError, match="action_log"):
-        search_messages.run({"search_params": {**CAMPAIGN, "action_log": True}}, at(api, ACTION_LOG.ends))
+        search_messages.run({"search_params": {**CAMPAIGN, "action_log": True}}, api_at(api, ACTION_LOG.ends))
 
 
 @pytest.mark.parametrize(
     "params", [{"search_params": {**CAMPAIGN, "action_log": None}}, {"expected_disposition": None}]
 )
-def test_null_is_not_given(api: EmailSecurity, params: Any) -> None:
+def test_null_counts_as_not_set(api: EmailSecurity, params: Any) -> None:
     call = {"search_params": CAMPAIGN, **MOVE, **params}
-    result = create_move_job.run(call, at(api, datetime(2027, 1, 1, tzinfo=UTC)))
+    result = create_move_job.run(call, api_at(api, datetime(2027, 1, 1, tzinfo=UTC)))
     assert not any("ends on" in warning for warning in result["warnings"])
 
 
 @pytest.mark.parametrize("search_params", [None, 1, "action_log", ["action_log"], {"action_log": True}])
-def test_whatever_holds_it_is_left_as_it_was(search_params: Any) -> None:
-    given = {"search_params": search_params}
-    rest, ended = without_ended(given, (ACTION_LOG, EXPECTED_DISPOSITION))
-    assert given == {"search_params": search_params}
+def test_the_callers_parameters_are_not_changed(search_params: Any) -> None:
+    params_before = {"search_params": search_params}
+    rest, ended = without_ended(params_before, (ACTION_LOG, EXPECTED_DISPOSITION))
+    assert params_before == {"search_params": search_params}
     if isinstance(search_params, dict):
         assert (rest, ended) == ({"search_params": {}}, [ACTION_LOG])
     else:
-        assert (rest, ended) == (given, [])
+        assert (rest, ended) == (params_before, [])
 
 
-def test_where_it_was_never_a_parameter_it_is_unknown(api: EmailSecurity) -> None:
+def test_an_ended_parameter_of_another_action_is_unknown(api: EmailSecurity) -> None:
     with pytest.raises(ParameterError, match="/expected_disposition"):
         search_messages.run({"search_params": CAMPAIGN, "expected_disposition": "SPAM"}, api)
 
 
-def test_no_schema_names_it() -> None:
+def test_no_schema_names_an_ended_parameter() -> None:
     schemas = json.dumps([action.params.model_json_schema() for action in available().values()])
     assert "expected_disposition" not in schemas
     assert '"action_log"' not in schemas

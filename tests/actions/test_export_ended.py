@@ -1,4 +1,4 @@
-"""An export to a store with a time limit, ended by a signal as a process: nothing of it is left in the store."""
+"""A signal ends the process of an export to a store, and no object is left in the store."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ EXPORT = """
 import sys
 from actions import export_job_messages
 from actions.contract.ending import ended_by_signals
-from tests.actions.test_export import Listing, listed
+from tests.actions.test_export import Listing, pages_of
 from tests.connectors.scripted import JOB_ID, connected
 def page(number):
     if number == 3:
         print("here", flush=True)
         sys.stdin.read()
-    return listed(3500)(number)
+    return pages_of(3500)(number)
 params = {"job_id": JOB_ID, "destination": sys.argv[1], "time_budget_seconds": 3600}
 with ended_by_signals():
     export_job_messages.run(params, connected(Listing(3500, page), pages_ahead=0))
@@ -35,20 +35,20 @@ SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("while_it", ["reads", "measures an upload"])
-def test_an_export_with_a_time_limit_that_a_signal_ends_leaves_nothing_in_the_store(
-    while_it: str, number: signal.Signals, bucket: Bucket, door: Callable[..., Door]
+@pytest.mark.parametrize("phase", ["reads", "measures an upload"])
+def test_an_export_with_a_time_limit_leaves_no_object_after_a_signal(
+    phase: str, number: signal.Signals, bucket: Bucket, door: Callable[..., Door]
 ) -> None:
-    uploads, over = threading.Event(), threading.Event()
+    uploads, released = threading.Event(), threading.Event()
 
-    def hangs(asked: Request) -> Answer | None:
-        if asked.method != "PUT" or while_it == "reads":
+    def hang(request: Request) -> Answer | None:
+        if request.method != "PUT" or phase == "reads":
             return None
         uploads.set()
-        over.wait(WAIT_SECONDS)
+        released.wait(WAIT_SECONDS)
         return Answer(dropped=True)
 
-    opened = door(hangs, bucket.endpoint)
+    opened = door(hang, bucket.endpoint)
     with subprocess.Popen(
         [sys.executable, "-c", EXPORT, bucket.url("rows")],
         cwd=ROOT,
@@ -59,7 +59,7 @@ def test_an_export_with_a_time_limit_that_a_signal_ends_leaves_nothing_in_the_st
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509 -- tests may run under nohup
     ) as process:
         assert process.stdout is not None
-        if while_it == "reads":
+        if phase == "reads":
             assert process.stdout.readline() == "here\n"
         else:
             assert uploads.wait(WAIT_SECONDS)
@@ -67,6 +67,6 @@ def test_an_export_with_a_time_limit_that_a_signal_ends_leaves_nothing_in_the_st
         try:
             assert process.wait(WAIT_SECONDS) == (-number if number == signal.SIGINT else 128 + number)
         finally:
-            over.set()
-    assert any(asked.method == "PUT" for asked in opened.seen)
+            released.set()
+    assert any(request.method == "PUT" for request in opened.seen)
     assert bucket.objects() == []

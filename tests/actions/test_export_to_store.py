@@ -1,4 +1,4 @@
-"""Exports to an object store: what is promised of a path holds there too, though no machine keeps anything."""
+"""Exports to an object store keep the guarantees of exports to a path, without any file on the machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from core.errors import (
 )
 from remediation.evidence.verification import verify
 from remediation.exports.destinations import object_store, object_store_settings
-from tests.actions.test_export import Listing, listed, rows, ticking
+from tests.actions.test_export import Listing, one_second_per_call, pages_of, rows
 from tests.connectors.scripted import JOB_ID, connected, envelope
 from tests.object_stores import ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, Answer, Bucket, Door, Request, refusal
 
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("spool")
 
 @pytest.fixture
 def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file goes up in parts of a few rows."""
+    """Upload every file in parts of a few rows."""
     monkeypatch.setattr(object_store, "ONE_REQUEST_BYTES", 0)
     monkeypatch.setattr(object_store, "PART_BYTES", 20_000)
     monkeypatch.setattr(object_store, "BLOCK_BYTES", 7_000)
@@ -55,33 +55,33 @@ def export(listing: httpx.BaseTransport, destination: str, **params: Any) -> dic
     return export_job_messages.run({"job_id": JOB_ID, "destination": destination, **params}, connected(listing))
 
 
-def unbroken(row_format: str, path: Path, total: int = 3500) -> bytes:
-    """What an export to a path writes."""
-    export(Listing(total, listed(total)), str(path), format=row_format)
+def uninterrupted(row_format: str, path: Path, total: int = 3500) -> bytes:
+    """Export to a path without an interruption, and return the bytes."""
+    export(Listing(total, pages_of(total)), str(path), format=row_format)
     return path.read_bytes()
 
 
-class Breaking(Listing):
+class BreakingListing(Listing):
     """A listing that answers 502 from one page on."""
 
-    def __init__(self, total: int, broken: int) -> None:
-        super().__init__(total, listed(total))
-        self.broken = broken
+    def __init__(self, total: int, first_broken_page: int) -> None:
+        super().__init__(total, pages_of(total))
+        self.first_broken_page = first_broken_page
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if int(request.url.params.get("page", "0")) >= self.broken:
+        if int(request.url.params.get("page", "0")) >= self.first_broken_page:
             return httpx.Response(502, json=envelope(None))
         return super().handle_request(request)
 
 
 @pytest.mark.parametrize("row_format", FORMATS)
-def test_a_store_gets_the_file_that_a_path_gets_and_its_hash_is_true(
+def test_a_store_gets_the_same_file_as_a_path_with_the_reported_hash(
     row_format: str, bucket: Bucket, spool: Path, tmp_path: Path
 ) -> None:
     url = bucket.url("2026/case 42.rows")
-    result = export(Listing(1500, listed(1500)), url, format=row_format)
+    result = export(Listing(1500, pages_of(1500)), url, format=row_format)
     data = bucket.get("2026/case 42.rows")
-    assert data == unbroken(row_format, tmp_path / "whole", 1500)
+    assert data == uninterrupted(row_format, tmp_path / "whole", 1500)
     assert data is not None
     assert result["files"] == [
         {
@@ -107,16 +107,16 @@ def test_a_store_gets_the_file_that_a_path_gets_and_its_hash_is_true(
     assert [row["message_id"] for row in read] == [row["message_id"] for row in rows(1500)]
 
 
-def test_an_export_without_rows_is_an_object_too(bucket: Bucket) -> None:
-    result = export(Listing(0, listed(0)), bucket.url("none.ndjson"))
+def test_an_export_without_rows_makes_an_object(bucket: Bucket) -> None:
+    result = export(Listing(0, pages_of(0)), bucket.url("none.ndjson"))
     assert (result["complete"], bucket.get("none.ndjson")) == (True, b"")
     with pytest.raises(ParameterError, match="already exists"):
-        export(Listing(0, listed(0)), bucket.url("none.ndjson"))
+        export(Listing(0, pages_of(0)), bucket.url("none.ndjson"))
 
 
-def test_a_large_file_goes_up_in_parts_and_comes_out_whole(in_parts: None, door: OpenDoor, bucket: Bucket) -> None:
+def test_a_large_file_is_uploaded_in_parts(in_parts: None, door: OpenDoor, bucket: Bucket) -> None:
     opened = door(lambda _: None, bucket.endpoint)
-    result = export(Listing(2500, listed(2500)), bucket.url("rows.ndjson"))
+    result = export(Listing(2500, pages_of(2500)), bucket.url("rows.ndjson"))
     parts = [request for request in opened.seen if "partNumber=" in request.path]
     assert len(parts) == -(-result["files"][0]["bytes"] // 20_000) > 5
     assert {len(part.body) for part in parts[:-1]} == {20_000}
@@ -125,26 +125,26 @@ def test_a_large_file_goes_up_in_parts_and_comes_out_whole(in_parts: None, door:
 
 
 @pytest.mark.parametrize("size", ["whole", "parts"])
-def test_nothing_is_at_the_destination_before_the_file_is_complete(
+def test_the_destination_is_empty_until_the_file_is_complete(
     size: str, bucket: Bucket, request: pytest.FixtureRequest, spool: Path
 ) -> None:
     if size == "parts":
         request.getfixturevalue("in_parts")
-    found = []
+    objects_during_export = []
 
     def page(number: int) -> list[dict[str, Any]]:
-        found.append(bucket.objects())
+        objects_during_export.append(bucket.objects())
         [folder] = spool.iterdir()
         assert folder.stat().st_mode & 0o777 == 0o700
-        return listed(2500)(number)
+        return pages_of(2500)(number)
 
     assert export(Listing(2500, page), bucket.url("rows.csv"), format="csv")["complete"]
-    assert {tuple(keys) for keys in found} == {()}
+    assert {tuple(keys) for keys in objects_during_export} == {()}
     assert bucket.objects() == ["rows.csv"]
 
 
 @pytest.mark.parametrize("row_format", FORMATS)
-def test_an_export_in_pieces_on_machines_that_keep_nothing_is_byte_for_byte_the_unbroken_one(
+def test_an_export_resumed_on_other_machines_gives_the_bytes_of_an_uninterrupted_one(
     row_format: str, bucket: Bucket, spool: Path, tmp_path: Path
 ) -> None:
     result: dict[str, Any] = {"done": False, "resume": None}
@@ -152,92 +152,90 @@ def test_an_export_in_pieces_on_machines_that_keep_nothing_is_byte_for_byte_the_
     while not result["done"]:
         more = {} if result["resume"] is None else {"resume": json.loads(json.dumps(result["resume"]))}
         step = {"job_id": JOB_ID, "format": row_format, "destination": bucket.url("rows"), "time_budget_seconds": 0.001}
-        result = export_job_messages.run({**step, **more}, ticking(connected(Listing(3500, listed(3500)))))
+        result = export_job_messages.run(
+            {**step, **more}, one_second_per_call(connected(Listing(3500, pages_of(3500))))
+        )
         turns += 1
         assert list(spool.iterdir()) == []
         assert bucket.objects() == (["rows"] if result["done"] else ["rows.partial"])
     assert turns > 2
     assert result["complete"]
-    assert bucket.get("rows") == unbroken(row_format, tmp_path / "whole")
+    assert bucket.get("rows") == uninterrupted(row_format, tmp_path / "whole")
 
 
-def test_pieces_larger_than_one_request_are_kept_and_fetched_too(
-    in_parts: None, bucket: Bucket, tmp_path: Path
-) -> None:
+def test_a_large_partial_object_is_kept_and_fetched(in_parts: None, bucket: Bucket, tmp_path: Path) -> None:
     with pytest.raises(ServiceUnavailable) as caught:
-        export(Breaking(3500, 3), bucket.url("rows"))
+        export(BreakingListing(3500, 3), bucket.url("rows"))
     assert len(bucket.get("rows.partial") or b"") > 20_000
-    result = export(Listing(3500, listed(3500)), bucket.url("rows"), resume=caught.value.resume)
+    result = export(Listing(3500, pages_of(3500)), bucket.url("rows"), resume=caught.value.resume)
     assert (result["complete"], bucket.objects()) == (True, ["rows"])
-    assert bucket.get("rows") == unbroken("ndjson", tmp_path / "whole")
+    assert bucket.get("rows") == uninterrupted("ndjson", tmp_path / "whole")
 
 
-def test_a_failure_in_the_middle_says_how_to_go_on_from_another_machine(
-    bucket: Bucket, spool: Path, tmp_path: Path
-) -> None:
+def test_a_failed_export_can_be_resumed_on_another_machine(bucket: Bucket, spool: Path, tmp_path: Path) -> None:
     with pytest.raises(ServiceUnavailable) as caught:
-        export(Breaking(3500, 3), bucket.url("rows.csv"), format="csv")
+        export(BreakingListing(3500, 3), bucket.url("rows.csv"), format="csv")
     assert (bucket.objects(), list(spool.iterdir())) == (["rows.csv.partial"], [])
-    result = export(Listing(3500, listed(3500)), bucket.url("rows.csv"), format="csv", resume=caught.value.resume)
+    result = export(Listing(3500, pages_of(3500)), bucket.url("rows.csv"), format="csv", resume=caught.value.resume)
     assert (result["complete"], bucket.objects()) == (True, ["rows.csv"])
-    assert bucket.get("rows.csv") == unbroken("csv", tmp_path / "whole")
+    assert bucket.get("rows.csv") == uninterrupted("csv", tmp_path / "whole")
 
 
-def test_an_incomplete_export_keeps_what_was_written_and_goes_on_with_it(bucket: Bucket) -> None:
+def test_an_incomplete_export_keeps_its_rows_and_can_be_resumed(bucket: Bucket) -> None:
     with pytest.raises(ExportIncomplete) as caught:
-        export(Listing(1500, listed(1400)), bucket.url("rows"))
+        export(Listing(1500, pages_of(1400)), bucket.url("rows"))
     assert bucket.objects() == ["rows.partial"]
-    result = export(Listing(1500, listed(1500)), bucket.url("rows"), resume=caught.value.resume)
+    result = export(Listing(1500, pages_of(1500)), bucket.url("rows"), resume=caught.value.resume)
     assert (result["written"], result["complete"], bucket.objects()) == (1500, True, ["rows"])
 
 
-def test_a_run_whose_answer_was_lost_goes_on_from_the_resume_object_before(bucket: Bucket) -> None:
+def test_an_older_resume_object_is_accepted_after_a_lost_result(bucket: Bucket) -> None:
     with pytest.raises(ServiceUnavailable) as first:
-        export(Breaking(3500, 2), bucket.url("rows"))
+        export(BreakingListing(3500, 2), bucket.url("rows"))
     with pytest.raises(ServiceUnavailable):
-        export(Breaking(3500, 3), bucket.url("rows"), resume=first.value.resume)
-    # The partial object has grown since; what the older resume object vouches for is still its beginning.
-    result = export(Listing(3500, listed(3500)), bucket.url("rows"), resume=first.value.resume)
+        export(BreakingListing(3500, 3), bucket.url("rows"), resume=first.value.resume)
+    # The partial object has grown, but still begins with the rows of the older resume object.
+    result = export(Listing(3500, pages_of(3500)), bucket.url("rows"), resume=first.value.resume)
     assert (result["written"], result["complete"]) == (3500, True)
 
 
-def test_a_run_that_begins_afresh_clears_away_what_an_earlier_one_left(bucket: Bucket) -> None:
+def test_a_new_export_removes_the_partial_object_of_an_earlier_one(bucket: Bucket) -> None:
     with pytest.raises(ServiceUnavailable):
-        export(Breaking(3500, 3), bucket.url("rows"))
-    assert export(Listing(3500, listed(3500)), bucket.url("rows"))["complete"]
+        export(BreakingListing(3500, 3), bucket.url("rows"))
+    assert export(Listing(3500, pages_of(3500)), bucket.url("rows"))["complete"]
     assert bucket.objects() == ["rows"]
 
 
 @pytest.mark.parametrize("change", ["removed", "altered", "cut"])
-def test_a_partial_object_that_is_not_the_one_kept_is_refused(change: str, bucket: Bucket, spool: Path) -> None:
+def test_an_unexpected_partial_object_is_refused(change: str, bucket: Bucket, spool: Path) -> None:
     with pytest.raises(ServiceUnavailable) as caught:
-        export(Breaking(3500, 3), bucket.url("rows"))
+        export(BreakingListing(3500, 3), bucket.url("rows"))
     kept = bucket.get("rows.partial") or b""
     if change == "removed":
         bucket.delete("rows.partial")
     else:
         bucket.put("rows.partial", kept.replace(b"row-00007", b"row-99999") if change == "altered" else kept[:1000])
     with pytest.raises(ParameterError, match="no partial object" if change == "removed" else "not the") as refused:
-        export(Listing(3500, listed(3500)), bucket.url("rows"), resume=caught.value.resume)
+        export(Listing(3500, pages_of(3500)), bucket.url("rows"), resume=caught.value.resume)
     assert refused.value.problems[0]["pointer"] == "/resume"
     assert str(spool) not in str(refused.value.document())
     assert "rows" not in bucket.objects()
 
 
-def test_an_object_that_is_there_is_replaced_only_where_it_is_asked_for(bucket: Bucket) -> None:
+def test_an_existing_object_is_replaced_only_with_overwrite(bucket: Bucket) -> None:
     bucket.put("rows", b"evidence")
-    listing = Listing(10, listed(10))
+    listing = Listing(10, pages_of(10))
     with pytest.raises(ParameterError, match="overwrite") as caught:
         export(listing, bucket.url("rows"))
     assert caught.value.problems[0]["pointer"] == "/destination"
-    assert (listing.asked, bucket.get("rows")) == ([], b"evidence")
+    assert (listing.requested_pages, bucket.get("rows")) == ([], b"evidence")
     assert export(listing, bucket.url("rows"), overwrite=True)["complete"]
     assert len((bucket.get("rows") or b"").splitlines()) == 10
     assert bucket.objects() == ["rows"]
 
 
 @pytest.mark.parametrize("size", ["whole", "parts"])
-def test_of_two_exports_that_race_the_second_does_not_replace_the_first(
+def test_the_second_of_two_concurrent_exports_does_not_replace_the_first(
     size: str, bucket: Bucket, request: pytest.FixtureRequest
 ) -> None:
     if size == "parts":
@@ -245,40 +243,40 @@ def test_of_two_exports_that_race_the_second_does_not_replace_the_first(
 
     def page(number: int) -> list[dict[str, Any]]:
         bucket.put("rows", b"the other one's evidence")
-        return listed(1500)(number)
+        return pages_of(1500)(number)
 
     with pytest.raises(ParameterError, match="already exists") as caught:
         export(Listing(1500, page), bucket.url("rows"))
     assert bucket.get("rows") == b"the other one's evidence"
     assert bucket.unfinished_uploads() == []
-    # What was read is not lost: somebody who knows what is there may say so.
-    result = export(Listing(1500, listed(1500)), bucket.url("rows"), resume=caught.value.resume, overwrite=True)
+    # The rows that were read are kept. The caller may resume with overwrite.
+    result = export(Listing(1500, pages_of(1500)), bucket.url("rows"), resume=caught.value.resume, overwrite=True)
     assert (result["complete"], bucket.objects()) == (True, ["rows"])
 
 
-def test_a_run_that_read_nothing_leaves_nothing(bucket: Bucket, spool: Path) -> None:
+def test_a_run_that_read_no_row_leaves_no_object(bucket: Bucket, spool: Path) -> None:
     with pytest.raises(ServiceUnavailable):
-        export(Breaking(10, 1), bucket.url("rows"))
+        export(BreakingListing(10, 1), bucket.url("rows"))
     assert list(spool.iterdir()) == []
     assert bucket.objects() == []
 
 
 @pytest.mark.parametrize("size", ["whole", "parts"])
-def test_a_store_that_fails_at_the_end_has_neither_the_file_nor_a_part_of_it(
+def test_a_failed_upload_leaves_no_object_and_no_part(
     size: str, bucket: Bucket, door: OpenDoor, spool: Path, request: pytest.FixtureRequest
 ) -> None:
     if size == "parts":
         request.getfixturevalue("in_parts")
 
-    def broken(asked: Request) -> Answer | None:
-        # In parts, the last one: what was begun has to be taken back.
-        is_last = "partNumber=" in asked.path and len(asked.body) < 20_000
-        fails = asked.method == "PUT" and (is_last if size == "parts" else True)
+    def fail_last_request(request: Request) -> Answer | None:
+        # Of an upload in parts, the last part fails: the upload must be aborted.
+        is_last = "partNumber=" in request.path and len(request.body) < 20_000
+        fails = request.method == "PUT" and (is_last if size == "parts" else True)
         return refusal(503, "SlowDown") if fails else None
 
-    door(broken, bucket.endpoint)
+    door(fail_last_request, bucket.endpoint)
     with pytest.raises(OutputError, match=r"HTTP 503, SlowDown") as caught:
-        export(Listing(1500, listed(1500)), bucket.url("rows"))
+        export(Listing(1500, pages_of(1500)), bucket.url("rows"))
     assert (caught.value.exit_code, caught.value.retryable, caught.value.applied) == (6, True, "no")
     assert (bucket.objects(), bucket.unfinished_uploads()) == ([], [])
     [kept] = spool.iterdir()
@@ -286,74 +284,74 @@ def test_a_store_that_fails_at_the_end_has_neither_the_file_nor_a_part_of_it(
 
 
 @pytest.mark.parametrize("what", ["PUT", "GET", "DELETE"])
-def test_a_store_that_stumbles_is_asked_again(what: str, bucket: Bucket, door: OpenDoor) -> None:
+def test_a_temporary_store_error_is_retried(what: str, bucket: Bucket, door: OpenDoor) -> None:
     failures = iter([500, 503])
 
-    def stumbling(asked: Request) -> Answer | None:
-        status = next(failures, None) if asked.method == what else None
+    def fail_twice(request: Request) -> Answer | None:
+        status = next(failures, None) if request.method == what else None
         return None if status is None else Answer(status)
 
-    door(stumbling, bucket.endpoint)
-    assert export(Listing(10, listed(10)), bucket.url("rows"))["complete"]
+    door(fail_twice, bucket.endpoint)
+    assert export(Listing(10, pages_of(10)), bucket.url("rows"))["complete"]
     assert bucket.objects() == ["rows"]
 
 
 @pytest.mark.parametrize("row_format", ["ndjson", "csv"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_lost_answer_to_the_last_request_is_no_reason_to_refuse_our_own_file(
+def test_an_uploaded_file_is_recognized_after_a_lost_response(
     row_format: str, overwrite: bool, bucket: Bucket, door: OpenDoor
 ) -> None:
-    lost = iter([Answer(lost=True)])
-    door(lambda asked: next(lost, None) if asked.method == "PUT" else None, bucket.endpoint)
-    result = export(Listing(10, listed(10)), bucket.url("rows"), format=row_format, overwrite=overwrite)
+    responses = iter([Answer(lost=True)])
+    door(lambda request: next(responses, None) if request.method == "PUT" else None, bucket.endpoint)
+    result = export(Listing(10, pages_of(10)), bucket.url("rows"), format=row_format, overwrite=overwrite)
     assert result["complete"]
     assert hashlib.sha256(bucket.get("rows") or b"").hexdigest() == result["files"][0]["sha256"]
 
 
-def test_a_store_that_knows_no_conditions_is_looked_at_again_instead(bucket: Bucket, door: OpenDoor) -> None:
-    def older(asked: Request) -> Answer | None:
-        return refusal(501, "NotImplemented") if "if-none-match" in asked.headers else None
+def test_a_store_without_conditional_requests_is_checked_before_the_upload(bucket: Bucket, door: OpenDoor) -> None:
+    def refuse_conditions(request: Request) -> Answer | None:
+        return refusal(501, "NotImplemented") if "if-none-match" in request.headers else None
 
-    door(older, bucket.endpoint)
-    assert export(Listing(10, listed(10)), bucket.url("rows"))["complete"]
+    door(refuse_conditions, bucket.endpoint)
+    assert export(Listing(10, pages_of(10)), bucket.url("rows"))["complete"]
 
     def page(number: int) -> list[dict[str, Any]]:
         bucket.put("raced", b"the other one's evidence")
-        return listed(10)(number)
+        return pages_of(10)(number)
 
     with pytest.raises(ParameterError, match="already exists"):
         export(Listing(10, page), bucket.url("raced"))
     assert bucket.get("raced") == b"the other one's evidence"
 
 
-def test_a_partial_object_that_can_not_be_deleted_is_told_and_the_export_is_done(
+def test_a_partial_object_that_cannot_be_deleted_is_logged_and_the_export_succeeds(
     bucket: Bucket, door: OpenDoor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    door(lambda asked: refusal(403, "AccessDenied") if asked.method == "DELETE" else None, bucket.endpoint)
+    door(lambda request: refusal(403, "AccessDenied") if request.method == "DELETE" else None, bucket.endpoint)
     with pytest.raises(ServiceUnavailable) as caught:
-        export(Breaking(2500, 2), bucket.url("rows"))
-    assert export(Listing(2500, listed(2500)), bucket.url("rows"), resume=caught.value.resume)["complete"]
+        export(BreakingListing(2500, 2), bucket.url("rows"))
+    assert export(Listing(2500, pages_of(2500)), bucket.url("rows"), resume=caught.value.resume)["complete"]
     assert bucket.objects() == ["rows", "rows.partial"]
-    [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert "rows.partial could not be deleted" in told
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "rows.partial could not be deleted" in warning
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-def test_a_store_that_ignores_conditions_replaces_nothing_either(resumed: bool, bucket: Bucket, door: OpenDoor) -> None:
-    def deaf(asked: Request) -> Answer | None:
-        asked.headers.pop("if-none-match", None)
+def test_a_store_that_ignores_conditions_replaces_no_object(resumed: bool, bucket: Bucket, door: OpenDoor) -> None:
+    def ignore_conditions(request: Request) -> Answer | None:
+        request.headers.pop("if-none-match", None)
         return None
 
     def page(number: int) -> list[dict[str, Any]]:
         if number == 4:
             bucket.put("rows", b"the other one's evidence")
-        return listed(3500)(number)
+        return pages_of(3500)(number)
 
-    door(deaf, bucket.endpoint)
+    door(ignore_conditions, bucket.endpoint)
     more = {}
     if resumed:
         with pytest.raises(ServiceUnavailable) as caught:
-            export(Breaking(3500, 3), bucket.url("rows"))
+            export(BreakingListing(3500, 3), bucket.url("rows"))
         more["resume"] = caught.value.resume
     with pytest.raises(ParameterError, match="already exists") as refused:
         export(Listing(3500, page), bucket.url("rows"), **more)
@@ -361,115 +359,117 @@ def test_a_store_that_ignores_conditions_replaces_nothing_either(resumed: bool, 
     assert bucket.get("rows") == b"the other one's evidence"
 
 
-def test_another_object_of_the_same_size_is_not_taken_for_ours(bucket: Bucket, tmp_path: Path) -> None:
-    size = len(unbroken("ndjson", tmp_path / "rows", 10))
+def test_another_object_of_the_same_size_is_not_accepted_as_the_upload(bucket: Bucket, tmp_path: Path) -> None:
+    size = len(uninterrupted("ndjson", tmp_path / "rows", 10))
 
     def page(number: int) -> list[dict[str, Any]]:
         bucket.put("rows", b"x" * size)
-        return listed(10)(number)
+        return pages_of(10)(number)
 
     with pytest.raises(ParameterError, match="already exists"):
         export(Listing(10, page), bucket.url("rows"))
     assert bucket.get("rows") == b"x" * size
 
 
-def test_a_run_that_ended_right_after_it_delivered_goes_on_to_its_end(
+def test_a_run_that_ended_right_after_the_upload_can_be_resumed(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ended(_: object) -> None:
+    def exit_at_once(_: object) -> None:
         raise SystemExit(143)
 
     with pytest.raises(ServiceUnavailable) as caught:
-        export(Breaking(3500, 3), bucket.url("rows"))
+        export(BreakingListing(3500, 3), bucket.url("rows"))
     with monkeypatch.context() as killed, pytest.raises(SystemExit):
-        killed.setattr(object_store.ObjectStore, "delete", ended)
-        export(Listing(3500, listed(3500)), bucket.url("rows"), resume=caught.value.resume)
+        killed.setattr(object_store.ObjectStore, "delete", exit_at_once)
+        export(Listing(3500, pages_of(3500)), bucket.url("rows"), resume=caught.value.resume)
     assert bucket.objects() == ["rows", "rows.partial"]
-    result = export(Listing(3500, listed(3500)), bucket.url("rows"), resume=caught.value.resume)
+    result = export(Listing(3500, pages_of(3500)), bucket.url("rows"), resume=caught.value.resume)
     assert (result["complete"], bucket.objects()) == (True, ["rows"])
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_an_upload_that_was_completed_without_an_answer_is_done(
+def test_an_upload_completed_with_a_lost_response_succeeds(
     overwrite: bool, in_parts: None, bucket: Bucket, door: OpenDoor
 ) -> None:
-    def lost(asked: Request) -> Answer | None:
-        return Answer(lost=True) if asked.method == "POST" and "uploadId=" in asked.path else None
+    def lose_response(request: Request) -> Answer | None:
+        return Answer(lost=True) if request.method == "POST" and "uploadId=" in request.path else None
 
-    door(lost, bucket.endpoint)
-    result = export(Listing(1500, listed(1500)), bucket.url("rows"), overwrite=overwrite)
+    door(lose_response, bucket.endpoint)
+    result = export(Listing(1500, pages_of(1500)), bucket.url("rows"), overwrite=overwrite)
     assert hashlib.sha256(bucket.get("rows") or b"").hexdigest() == result["files"][0]["sha256"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_that_was_put_without_any_answer_is_done(overwrite: bool, bucket: Bucket, door: OpenDoor) -> None:
+def test_a_file_uploaded_with_lost_responses_succeeds(overwrite: bool, bucket: Bucket, door: OpenDoor) -> None:
     bucket.put("rows", b"before")
-    door(lambda asked: Answer(lost=True) if asked.method == "PUT" else None, bucket.endpoint)
+    door(lambda request: Answer(lost=True) if request.method == "PUT" else None, bucket.endpoint)
     key = "rows" if overwrite else "new"
-    result = export(Listing(10, listed(10)), bucket.url(key), overwrite=overwrite)
+    result = export(Listing(10, pages_of(10)), bucket.url(key), overwrite=overwrite)
     assert hashlib.sha256(bucket.get(key) or b"").hexdigest() == result["files"][0]["sha256"]
 
 
 @pytest.mark.parametrize("code", ["NoSuchUpload", "AccountDisabled"])
-def test_a_404_says_no_such_bucket_only_where_the_store_does(code: str, bucket: Bucket, door: OpenDoor) -> None:
-    door(lambda asked: refusal(404, code) if asked.method == "PUT" else None, bucket.endpoint)
+def test_a_404_is_reported_as_no_such_bucket_only_if_the_store_says_so(
+    code: str, bucket: Bucket, door: OpenDoor
+) -> None:
+    door(lambda request: refusal(404, code) if request.method == "PUT" else None, bucket.endpoint)
     with pytest.raises(OutputError, match="HTTP 404") as caught:
-        export(Listing(10, listed(10)), bucket.url("rows"))
+        export(Listing(10, pages_of(10)), bucket.url("rows"))
     assert "bucket" not in caught.value.message.replace(bucket.url("rows"), "")
 
 
-def test_a_setting_that_forbids_conditions_costs_no_rows(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_that_disables_conditions_loses_no_rows(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONDITIONAL_PUT", "disabled")
-    assert export(Listing(1500, listed(1500)), bucket.url("rows"))["complete"]
+    assert export(Listing(1500, pages_of(1500)), bucket.url("rows"))["complete"]
     with pytest.raises(ParameterError, match="already exists"):
-        export(Listing(10, listed(10)), bucket.url("rows"))
+        export(Listing(10, pages_of(10)), bucket.url("rows"))
 
 
 @pytest.mark.parametrize("size", ["whole", "parts"])
-def test_a_bucket_that_locks_its_objects_gets_the_checksum_that_it_wants(
+def test_a_bucket_with_object_lock_gets_its_checksum(
     size: str, bucket: Bucket, door: OpenDoor, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     if size == "parts":
         request.getfixturevalue("in_parts")
     monkeypatch.setenv("AWS_CHECKSUM_ALGORITHM", "SHA256")
     opened = door(lambda _: None, bucket.endpoint)
-    assert export(Listing(500, listed(500)), bucket.url("rows"))["complete"]
-    sent = [asked for asked in opened.seen if asked.method == "PUT"]
-    assert [asked.headers["x-amz-checksum-sha256"] for asked in sent] == [
-        base64.b64encode(hashlib.sha256(asked.body).digest()).decode() for asked in sent
+    assert export(Listing(500, pages_of(500)), bucket.url("rows"))["complete"]
+    sent = [request for request in opened.seen if request.method == "PUT"]
+    assert [request.headers["x-amz-checksum-sha256"] for request in sent] == [
+        base64.b64encode(hashlib.sha256(request.body).digest()).decode() for request in sent
     ]
 
 
-def test_no_setting_takes_the_key_for_a_bucket(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_virtual_host_setting_does_not_change_the_key(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true")
-    export(Listing(1, listed(1)), bucket.url("folder-of-ours/rows"))
+    export(Listing(1, pages_of(1)), bucket.url("folder-of-ours/rows"))
     assert bucket.objects() == ["folder-of-ours/rows"]
 
 
-def test_a_key_that_looks_like_an_error_is_none(bucket: Bucket, door: OpenDoor) -> None:
-    door(lambda asked: refusal(403, "AccessDenied") if asked.method == "PUT" else None, bucket.endpoint)
+def test_a_key_that_resembles_an_error_code_is_not_read_as_one(bucket: Bucket, door: OpenDoor) -> None:
+    door(lambda request: refusal(403, "AccessDenied") if request.method == "PUT" else None, bucket.endpoint)
     with pytest.raises(ParameterError, match="AccessDenied"):
-        export(Listing(1, listed(1)), bucket.url("<Code>NoSuchBucket<"))
+        export(Listing(1, pages_of(1)), bucket.url("<Code>NoSuchBucket<"))
 
 
 @pytest.mark.parametrize("suffix", [".partial", ".partial.calls", ".partial.claim", ".partial.trial", ".PARTIAL"])
 @pytest.mark.parametrize("where", ["store", "path"])
-def test_what_is_complete_is_not_named_as_what_is_not(where: str, suffix: str, tmp_path: Path) -> None:
+def test_a_destination_with_a_reserved_suffix_is_refused(where: str, suffix: str, tmp_path: Path) -> None:
     destination = "s3://bucket-of-evidence/rows" if where == "store" else str(tmp_path / "rows")
     with pytest.raises(ParameterError, match="reserved for unfinished exports") as refused:
-        export(Listing(10, listed(10)), destination + suffix)
+        export(Listing(10, pages_of(10)), destination + suffix)
     assert refused.value.problems[0]["pointer"] == "/destination"
 
 
-def test_a_temporary_directory_that_is_none_is_named(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_temporary_directory_is_reported(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     with pytest.raises(OutputError, match="no temporary directory") as caught:
-        export(Listing(10, listed(10)), bucket.url("rows"))
+        export(Listing(10, pages_of(10)), bucket.url("rows"))
     assert "TMPDIR" in caught.value.help
 
 
-def fetched(bucket: Bucket, key: str, folder: Path) -> Path:
-    """The object as a file, as somebody would fetch it who wants to prove it."""
+def download(bucket: Bucket, key: str, folder: Path) -> Path:
+    """Download the object to a file, as an auditor would."""
     path = folder / "fetched.zip"
     path.write_bytes(bucket.get(key) or b"")
     return path
@@ -479,12 +479,12 @@ def calls_of(bundle: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in zipfile.ZipFile(bundle).read("calls.ndjson").splitlines()]
 
 
-def test_a_bundle_of_evidence_goes_to_a_store_as_one_object(bucket: Bucket, spool: Path, tmp_path: Path) -> None:
+def test_an_evidence_bundle_is_one_object_in_a_store(bucket: Bucket, spool: Path, tmp_path: Path) -> None:
     url = bucket.url("2026/case 42.zip")
-    result = export(Listing(1500, listed(1500)), url, evidence="bundle")
+    result = export(Listing(1500, pages_of(1500)), url, evidence="bundle")
     assert (result["complete"], bucket.objects()) == (True, ["2026/case 42.zip"])
     assert list(spool.iterdir()) == []
-    bundle = fetched(bucket, "2026/case 42.zip", tmp_path)
+    bundle = download(bucket, "2026/case 42.zip", tmp_path)
     found = verify(bundle)
     assert (found.intact, found.sha256, found.manifest.rows) == (True, result["evidence_sha256"], 1500)
     assert result["files"] == [
@@ -500,17 +500,17 @@ def test_a_bundle_of_evidence_goes_to_a_store_as_one_object(bucket: Bucket, spoo
     assert [call["status"] for call in calls_of(bundle)] == [200, 200, 200]
 
 
-def test_a_bundle_for_a_store_goes_on_from_another_machine_with_its_calls(
-    bucket: Bucket, spool: Path, tmp_path: Path
-) -> None:
+def test_a_bundle_resumed_on_another_machine_keeps_its_calls(bucket: Bucket, spool: Path, tmp_path: Path) -> None:
     with pytest.raises(ServiceUnavailable) as caught:
-        export(Breaking(3500, 3), bucket.url("case.zip"), evidence="bundle")
+        export(BreakingListing(3500, 3), bucket.url("case.zip"), evidence="bundle")
     assert bucket.objects() == ["case.zip.partial", "case.zip.partial.calls"]
     assert list(spool.iterdir()) == []
     before = [json.loads(line) for line in (bucket.get("case.zip.partial.calls") or b"").splitlines()]
-    result = export(Listing(3500, listed(3500)), bucket.url("case.zip"), evidence="bundle", resume=caught.value.resume)
+    result = export(
+        Listing(3500, pages_of(3500)), bucket.url("case.zip"), evidence="bundle", resume=caught.value.resume
+    )
     assert (result["complete"], bucket.objects()) == (True, ["case.zip"])
-    bundle = fetched(bucket, "case.zip", tmp_path)
+    bundle = download(bucket, "case.zip", tmp_path)
     assert verify(bundle).intact
     assert calls_of(bundle)[: len(before)] == before
     assert {call["status"] for call in before} == {200, 502}
@@ -518,7 +518,7 @@ def test_a_bundle_for_a_store_goes_on_from_another_machine_with_its_calls(
 
 
 @pytest.mark.parametrize("where", ["store", "path"])
-def test_a_bundle_that_goes_on_before_it_has_a_row_keeps_its_calls(where: str, bucket: Bucket, tmp_path: Path) -> None:
+def test_a_bundle_resumed_before_its_first_row_keeps_its_calls(where: str, bucket: Bucket, tmp_path: Path) -> None:
     def page(number: int) -> list[dict[str, Any]]:
         every = rows(3000)
         for row in every[2500:]:
@@ -533,60 +533,64 @@ def test_a_bundle_that_goes_on_before_it_has_a_row_keeps_its_calls(where: str, b
         "time_budget_seconds": 0.001,
     }
     result: dict[str, Any] = {"done": False, "resume": None}
-    made = turns = 0
+    calls_made = turns = 0
     while not result["done"]:
         listing = Listing(3000, page, messages_successful=2500, messages_failed=500)
-        api = ticking(connected(listing, pages_ahead=0))
+        api = one_second_per_call(connected(listing, pages_ahead=0))
         more = {} if result["resume"] is None else {"resume": result["resume"]}
         result = export_job_messages.run({**step, **more}, api)
-        made += len(listing.asked) + listing.looks
+        calls_made += len(listing.requested_pages) + listing.job_reads
         turns += 1
     assert (turns > 2, result["complete"], result["warnings"]) == (True, True, [])
-    bundle = fetched(bucket, "case.zip", tmp_path) if where == "store" else tmp_path / "case.zip"
-    assert len(calls_of(bundle)) == made
+    bundle = download(bucket, "case.zip", tmp_path) if where == "store" else tmp_path / "case.zip"
+    assert len(calls_of(bundle)) == calls_made
 
 
-def test_a_bundle_whose_earlier_calls_were_lost_says_so(bucket: Bucket) -> None:
+def test_a_bundle_without_its_earlier_calls_has_a_warning(bucket: Bucket) -> None:
     with pytest.raises(ServiceUnavailable) as caught:
-        export(Breaking(3500, 3), bucket.url("case.zip"), evidence="bundle")
+        export(BreakingListing(3500, 3), bucket.url("case.zip"), evidence="bundle")
     bucket.delete("case.zip.partial.calls")
-    result = export(Listing(3500, listed(3500)), bucket.url("case.zip"), evidence="bundle", resume=caught.value.resume)
+    result = export(
+        Listing(3500, pages_of(3500)), bucket.url("case.zip"), evidence="bundle", resume=caught.value.resume
+    )
     assert result["complete"]
     [warning] = result["warnings"]
     assert "record of earlier calls was lost" in warning
 
 
-def test_a_bundle_that_the_store_did_not_take_is_put_together_again(
-    bucket: Bucket, door: OpenDoor, tmp_path: Path
-) -> None:
-    def no_bundle(request: Request) -> Answer | None:
+def test_a_bundle_that_the_store_refused_is_built_again(bucket: Bucket, door: OpenDoor, tmp_path: Path) -> None:
+    def refuse_bundle(request: Request) -> Answer | None:
         return refusal(403, "AccessDenied") if request.method == "PUT" and request.path.endswith("/case.zip") else None
 
-    door(no_bundle, bucket.endpoint)
+    door(refuse_bundle, bucket.endpoint)
     with pytest.raises(ParameterError, match="permission denied") as caught:
-        export(Listing(1500, listed(1500)), bucket.url("case.zip"), evidence="bundle")
+        export(Listing(1500, pages_of(1500)), bucket.url("case.zip"), evidence="bundle")
     assert bucket.objects() == ["case.zip.partial", "case.zip.partial.calls"]
     door(lambda _: None, bucket.endpoint)
-    result = export(Listing(1500, listed(1500)), bucket.url("case.zip"), evidence="bundle", resume=caught.value.resume)
+    result = export(
+        Listing(1500, pages_of(1500)), bucket.url("case.zip"), evidence="bundle", resume=caught.value.resume
+    )
     assert (result["complete"], bucket.objects()) == (True, ["case.zip"])
-    assert verify(fetched(bucket, "case.zip", tmp_path)).intact
+    assert verify(download(bucket, "case.zip", tmp_path)).intact
 
 
 def test_a_bundle_in_a_store_is_not_replaced(bucket: Bucket) -> None:
     bucket.put("case.zip", b"evidence")
     with pytest.raises(ParameterError, match="already exists"):
-        export(Listing(10, listed(10)), bucket.url("case.zip"), evidence="bundle")
+        export(Listing(10, pages_of(10)), bucket.url("case.zip"), evidence="bundle")
     assert bucket.get("case.zip") == b"evidence"
 
 
-def test_a_bundle_in_a_store_is_no_folder() -> None:
-    with pytest.raises(ParameterError, match="needs a key that ends in") as refused:
-        export(Listing(10, listed(10)), "s3://bucket-of-evidence/case", evidence="bundle")
-    assert refused.value.problems[0]["pointer"] == "/destination"
+def test_a_bundle_in_a_store_must_be_a_zip_file() -> None:
+    with pytest.raises(ParameterError, match="needs a key that ends in") as caught:
+        export(Listing(10, pages_of(10)), "s3://bucket-of-evidence/case", evidence="bundle")
+    assert caught.value.problems[0]["pointer"] == "/destination"
 
 
-def test_a_report_and_a_list_of_disagreements_go_to_a_store(bucket: Bucket, spool: Path, tmp_path: Path) -> None:
-    job = export(Listing(3, listed(3)), str(tmp_path / "rows.ndjson"))["job"]
+def test_a_report_and_a_list_of_mismatches_can_be_written_to_a_store(
+    bucket: Bucket, spool: Path, tmp_path: Path
+) -> None:
+    job = export(Listing(3, pages_of(3)), str(tmp_path / "rows.ndjson"))["job"]
     report = render_report.run({"job": job, "destination": bucket.url("case.html")})["file"]
     assert report["path"] == bucket.url("case.html")
     assert hashlib.sha256(bucket.get("case.html") or b"").hexdigest() == report["sha256"]
@@ -609,15 +613,15 @@ def test_a_report_and_a_list_of_disagreements_go_to_a_store(bucket: Bucket, spoo
     assert reconcile_job.run({**given, "overwrite": True})["files"] == result["files"]
 
 
-def test_a_bucket_that_is_not_there_is_told_before_anything_is_read(bucket: Bucket) -> None:
-    listing = Listing(10, listed(10))
+def test_a_missing_bucket_is_reported_before_any_row_is_read(bucket: Bucket) -> None:
+    listing = Listing(10, pages_of(10))
     with pytest.raises(ParameterError, match="no such bucket") as caught:
         export(listing, "s3://no-such-bucket-anywhere/rows")
-    assert (caught.value.problems[0]["pointer"], listing.asked) == ("/destination", [])
+    assert (caught.value.problems[0]["pointer"], listing.requested_pages) == ("/destination", [])
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "kind", "said"),
+    ("status", "code", "kind", "expected"),
     [
         (403, "AccessDenied", ParameterError, "permission denied (HTTP 403, AccessDenied)"),
         (403, "InvalidAccessKeyId", ParameterError, "does not accept the credentials (HTTP 403, InvalidAccessKeyId)"),
@@ -636,16 +640,16 @@ def test_a_bucket_that_is_not_there_is_told_before_anything_is_read(bucket: Buck
     ],
 )
 @pytest.mark.parametrize("when", ["at once", "at the end"])
-def test_what_a_store_refuses_is_told_in_our_words_and_without_its_own(
-    status: int, code: str, kind: type[PackError], said: str, when: str, door: OpenDoor
+def test_a_store_error_is_reported_without_the_stores_text(
+    status: int, code: str, kind: type[PackError], expected: str, when: str, door: OpenDoor
 ) -> None:
-    def answer(asked: Request) -> Answer:
-        return refusal(404, "NoSuchKey") if when == "at the end" and asked.method == "GET" else refusal(status, code)
+    def answer(request: Request) -> Answer:
+        return refusal(404, "NoSuchKey") if when == "at the end" and request.method == "GET" else refusal(status, code)
 
     opened = door(answer)
     with pytest.raises(kind) as caught:
-        export(Listing(10, listed(10)), "s3://bucket-of-evidence/rows")
-    assert said in caught.value.message
+        export(Listing(10, pages_of(10)), "s3://bucket-of-evidence/rows")
+    assert expected in caught.value.message
     shown = "".join(traceback.format_exception(caught.value)) + str(caught.value.document()) + repr(caught.value)
     port = opened.url.rsplit(":", 1)[1]
     for secret in (ACCESS_KEY, SECRET_KEY, SECRET_KEY.replace("-", "X"), SESSION_TOKEN, "Signature=", f":{port}/"):
@@ -656,15 +660,15 @@ def test_what_a_store_refuses_is_told_in_our_words_and_without_its_own(
         error = error.__cause__ or error.__context__
 
 
-def test_an_endpoint_that_is_down_ends_in_an_error_that_may_pass(settings: Callable[..., None]) -> None:
+def test_an_unreachable_endpoint_is_a_temporary_error(settings: Callable[..., None]) -> None:
     closed = Door(lambda _: None)
     closed.close()
     settings(closed.url)
     with pytest.raises(OutputError, match="did not answer"):
-        export(Listing(10, listed(10)), "s3://bucket-of-evidence/rows")
+        export(Listing(10, pages_of(10)), "s3://bucket-of-evidence/rows")
 
 
-def test_an_endpoint_that_never_answers_ends_in_an_error_too(
+def test_an_endpoint_that_never_answers_is_an_error(
     settings: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(object_store_settings, "REQUEST_SECONDS", 0.1)
@@ -672,45 +676,45 @@ def test_an_endpoint_that_never_answers_ends_in_an_error_too(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings(f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(OutputError, match="did not answer"):
-            export(Listing(10, listed(10)), "s3://bucket-of-evidence/rows")
+            export(Listing(10, pages_of(10)), "s3://bucket-of-evidence/rows")
 
 
-def test_what_can_not_be_kept_hides_no_error_and_the_resume_object_before_is_still_good(
-    bucket: Bucket, door: OpenDoor
-) -> None:
+def test_an_earlier_resume_object_stays_valid_if_the_rows_cannot_be_kept(bucket: Bucket, door: OpenDoor) -> None:
     with pytest.raises(ServiceUnavailable) as first:
-        export(Breaking(3500, 2), bucket.url("rows"))
-    door(lambda asked: refusal(503, "SlowDown") if asked.method == "PUT" else None, bucket.endpoint)
+        export(BreakingListing(3500, 2), bucket.url("rows"))
+    door(lambda request: refusal(503, "SlowDown") if request.method == "PUT" else None, bucket.endpoint)
     with pytest.raises(ServiceUnavailable) as second:
-        export(Breaking(3500, 3), bucket.url("rows"), resume=first.value.resume)
+        export(BreakingListing(3500, 3), bucket.url("rows"), resume=first.value.resume)
     assert "on this machine only" in second.value.help
     door(lambda _: None, bucket.endpoint)
-    assert export(Listing(3500, listed(3500)), bucket.url("rows"), resume=first.value.resume)["complete"]
+    assert export(Listing(3500, pages_of(3500)), bucket.url("rows"), resume=first.value.resume)["complete"]
 
 
 @pytest.mark.parametrize("row_format", FORMATS)
-def test_a_file_that_could_not_be_delivered_is_delivered_by_the_next_call_without_reading_again(
+def test_a_file_that_could_not_be_uploaded_is_uploaded_by_the_next_call(
     row_format: str, bucket: Bucket, door: OpenDoor, tmp_path: Path
 ) -> None:
-    def full(asked: Request) -> Answer | None:
-        return refusal(507, "InsufficientStorage") if asked.method == "PUT" and "partial" not in asked.path else None
+    def refuse_file(request: Request) -> Answer | None:
+        return (
+            refusal(507, "InsufficientStorage") if request.method == "PUT" and "partial" not in request.path else None
+        )
 
-    door(full, bucket.endpoint)
+    door(refuse_file, bucket.endpoint)
     with pytest.raises(OutputError, match="HTTP 507") as caught:
-        export(Listing(2500, listed(2500)), bucket.url("rows"), format=row_format)
+        export(Listing(2500, pages_of(2500)), bucket.url("rows"), format=row_format)
     assert bucket.objects() == ["rows.partial"]
     door(lambda _: None, bucket.endpoint)
-    listing = Listing(2500, listed(2500))
+    listing = Listing(2500, pages_of(2500))
     result = export(listing, bucket.url("rows"), format=row_format, resume=caught.value.resume)
     assert (result["complete"], bucket.objects()) == (True, ["rows"])
-    assert bucket.get("rows") == unbroken(row_format, tmp_path / "whole", 2500)
+    assert bucket.get("rows") == uninterrupted(row_format, tmp_path / "whole", 2500)
 
 
-def test_a_full_disk_is_told_of_the_spool_and_not_of_the_store(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> int:
+def test_a_full_disk_is_reported_for_the_spooled_file(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_no_space(*_: object) -> int:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(os, "pwrite", raise_no_space)
     with pytest.raises(OutputError, match=r"the file spooled for .s3://.*no space is left.*No rows are kept"):
-        export(Listing(10, listed(10)), bucket.url("rows"))
+        export(Listing(10, pages_of(10)), bucket.url("rows"))
     assert "rows" not in bucket.objects()

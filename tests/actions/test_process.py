@@ -18,7 +18,7 @@ from actions.contract import catalog, process
 from actions.contract.action import Action
 from connectors.email_security import EmailSecurity
 from sandbox.server import RunningSandbox
-from tests.actions.test_export import finished
+from tests.actions.test_export import finished_job
 from tests.conftest import CAMPAIGN
 
 ROOT = Path(__file__).parent.parent.parent
@@ -297,7 +297,7 @@ if sys.argv[1] == "cfes":
     sys.exit(main.main(["export-job-messages", "--params", "-"]))
 process.main(export_job_messages.ACTION, [])
 """
-    params = {"job_id": finished(api), "format": "csv", "destination": str(tmp_path / "rows.csv")}
+    params = {"job_id": finished_job(api), "format": "csv", "destination": str(tmp_path / "rows.csv")}
     ended = subprocess.run(
         [sys.executable, "-c", code, by],
         input=json.dumps(params),

@@ -24,7 +24,7 @@ from core.errors import InlineTooLarge, ParameterError, UnexpectedAnswer
 from remediation.reconciliation import comparison
 from remediation.reconciliation.result import Disagreement
 from sandbox.server import RunningSandbox
-from tests.actions.test_export import Listing, finished
+from tests.actions.test_export import Listing, finished_job
 from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, Scripted, connected, job, ok
 
@@ -110,7 +110,7 @@ def delivered(sandbox: RunningSandbox, path: Path, **query: str) -> str:
 def test_the_sources_of_a_job_agree(
     timestamps: str, from_file: bool, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
-    job_id = finished(api)
+    job_id = finished_job(api)
     params: dict[str, Any] = {
         "job_id": job_id,
         "events": [delivered(sandbox, tmp_path / "events", timestamps=timestamps)],
@@ -151,7 +151,7 @@ def test_events_of_other_jobs_and_of_moves_by_hand_are_left_aside(
 ) -> None:
     sandbox = start_sandbox(messages=2000)
     api = connect(sandbox)
-    own, other = finished(api), {**CAMPAIGN, "sender": "corp.example"}
+    own, other = finished_job(api), {**CAMPAIGN, "sender": "corp.example"}
     api.clock.sleep(7200)
     other_id = create_move_job.run({"search_params": other, "destination": "DeletedItems"}, api)["job_id"]
     wait_for_job.run({"job_id": other_id, "timeout_seconds": 80_000}, api)
@@ -171,7 +171,7 @@ def test_events_of_other_jobs_and_of_moves_by_hand_are_left_aside(
 def test_what_is_lost_on_its_way_is_named_message_by_message(
     sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
-    job_id = finished(api)
+    job_id = finished_job(api)
     path = Path(delivered(sandbox, tmp_path / "events"))
     records = [json.loads(line) for line in path.read_text().splitlines()]
     lost = [record for record in records if record["Success"]][:5]
@@ -187,7 +187,7 @@ def test_rows_that_shift_between_pages_are_read_again(
 ) -> None:
     sandbox = start_sandbox(messages=0, campaign_size=1100)
     api = connect(sandbox)
-    job_id = finished(api)
+    job_id = finished_job(api)
     sandbox.state.faults.add("listBulkJobMessages", "shift_rows", by=-7, times=1)
     result = reconcile_job.run({"job_id": job_id, "events": [delivered(sandbox, tmp_path / "events")]}, api)
     assert result["agrees"]
@@ -782,7 +782,7 @@ def test_rows_without_names_are_refused_because_events_have_them(
     sandbox: RunningSandbox, connect: Connect, tmp_path: Path
 ) -> None:
     api = connect(sandbox, pseudonym_key=PSEUDONYM_KEY)
-    job_id, rows = finished(api), str(tmp_path / "rows")
+    job_id, rows = finished_job(api), str(tmp_path / "rows")
     export_job_messages.run({"job_id": job_id, "destination": rows, "pseudonymize": True}, api)
     with pytest.raises(ParameterError, match="has pseudonyms"):
         reconcile_job.run({"job_id": job_id, "rows": rows, "events": [rows]}, api)
@@ -862,7 +862,7 @@ def test_a_job_with_an_unknown_action_is_refused(evidence: Evidence) -> None:
 def test_with_a_job_and_rows_no_call_is_made_and_no_token_is_needed(
     sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
-    job_id, rows = finished(api), str(tmp_path / "rows")
+    job_id, rows = finished_job(api), str(tmp_path / "rows")
     export_job_messages.run({"job_id": job_id, "destination": rows}, api)
     document = get_job.run({"job_id": job_id}, api)["job"]
     events = delivered(sandbox, tmp_path / "events")

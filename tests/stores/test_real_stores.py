@@ -21,7 +21,7 @@ from actions.contract.ending import EndedBySignal
 from core.errors import OutputError, PackError, ParameterError
 from remediation.exports.destinations import object_store, object_store_settings, place
 from remediation.exports.destinations.place import DELIVERY_SECONDS
-from tests.actions.test_export import Listing, listed, ticking
+from tests.actions.test_export import Listing, one_second_per_call, pages_of
 from tests.clock import FakeClock
 from tests.connectors.scripted import JOB_ID, connected
 from tests.object_stores import Answer, Door, Request, refusal
@@ -83,13 +83,15 @@ def puts_file(asked: Request) -> bool:
 def test_an_export_in_pieces_is_the_file_that_a_path_gets(
     store: Server, spool: Path, tmp_path: Path, size: str
 ) -> None:
-    export(Listing(2500, listed(2500)), str(tmp_path / "whole"))
+    export(Listing(2500, pages_of(2500)), str(tmp_path / "whole"))
     resume: dict[str, Any] = {}
     result: dict[str, Any] = {"done": False}
     turns = 0
     while not result["done"]:
         step = {"job_id": JOB_ID, "destination": store.url("case 42/rows.ndjson"), "time_budget_seconds": 0.001}
-        result = export_job_messages.run({**step, **resume}, ticking(connected(Listing(2500, listed(2500)))))
+        result = export_job_messages.run(
+            {**step, **resume}, one_second_per_call(connected(Listing(2500, pages_of(2500))))
+        )
         resume = {"resume": result["resume"]}
         turns += 1
     assert (turns > 1, result["complete"]) == (True, True)
@@ -98,10 +100,10 @@ def test_an_export_in_pieces_is_the_file_that_a_path_gets(
 
 
 def test_an_empty_export_is_there(store: Server) -> None:
-    assert export(Listing(0, listed(0)), store.url("rows"))["complete"]
+    assert export(Listing(0, pages_of(0)), store.url("rows"))["complete"]
     assert store.get("rows") == b""
     with pytest.raises(ParameterError, match="already exists"):
-        export(Listing(0, listed(0)), store.url("rows"))
+        export(Listing(0, pages_of(0)), store.url("rows"))
 
 
 def test_of_two_exports_that_race_one_wins_and_the_other_fails(
@@ -126,7 +128,7 @@ def test_of_two_exports_that_race_one_wins_and_the_other_fails(
 
     def run(number: int, rows: int) -> dict[str, Any] | PackError:
         try:
-            return export(Listing(rows, listed(rows)), store.url(f"rows-{number}"))
+            return export(Listing(rows, pages_of(rows)), store.url(f"rows-{number}"))
         except PackError as error:
             return error
 
@@ -145,10 +147,12 @@ def test_an_export_that_is_ended_while_it_has_a_time_limit_changes_nothing_of_an
     def ending(number: int) -> list[dict[str, Any]]:
         if number == 3:
             raise EndedBySignal(143)
-        return listed(3500)(number)
+        return pages_of(3500)(number)
 
     limited = {"destination": store.url("rows"), "time_budget_seconds": 1.5}
-    other = export_job_messages.run({"job_id": JOB_ID, **limited}, ticking(connected(Listing(3500, listed(3500)))))
+    other = export_job_messages.run(
+        {"job_id": JOB_ID, **limited}, one_second_per_call(connected(Listing(3500, pages_of(3500))))
+    )
     assert not other["done"]
     kept = store.get("rows.partial")
     for _ in range(2):
@@ -157,7 +161,7 @@ def test_an_export_that_is_ended_while_it_has_a_time_limit_changes_nothing_of_an
         assert (store.objects(), store.get("rows.partial")) == (["rows.partial"], kept)
         # As if the store had got it after the process was ended.
         store.put("rows.partial.trial", b"0")
-    result = export(Listing(3500, listed(3500)), store.url("rows"), resume=other["resume"])
+    result = export(Listing(3500, pages_of(3500)), store.url("rows"), resume=other["resume"])
     assert (result["complete"], store.objects()) == (True, ["rows"])
 
 
@@ -169,9 +173,9 @@ def test_a_claim_that_a_killed_run_left_is_taken_over_after_an_hour(store: Serve
         return FakeClock((datetime.now(UTC) + timedelta(hours=hours)).isoformat())
 
     with pytest.raises(OutputError, match="another run") as caught:
-        export(Listing(30, listed(30)), store.url("rows"), after(0.5))
+        export(Listing(30, pages_of(30)), store.url("rows"), after(0.5))
     assert store.get("rows") is None
-    assert export(Listing(30, listed(30)), store.url("rows"), after(2), resume=caught.value.resume)["complete"]
+    assert export(Listing(30, pages_of(30)), store.url("rows"), after(2), resume=caught.value.resume)["complete"]
     assert store.objects() == ["rows"]
 
 
@@ -188,7 +192,7 @@ def test_one_fault_on_the_last_request_costs_nothing(
         monkeypatch.setattr(object_store_settings, "SLOWEST_BYTES_A_SECOND", 1 << 30)
     once = iter([FAULTS[fault]])
     through(lambda asked: next(once, None) if puts_file(asked) else None)
-    result = export(Listing(30, listed(30)), store.url("rows"))
+    result = export(Listing(30, pages_of(30)), store.url("rows"))
     assert next(once, None) is None
     assert hashlib.sha256(store.get("rows") or b"").hexdigest() == result["files"][0]["sha256"]
     assert (result["complete"], store.objects(), list(spool.iterdir())) == (True, ["rows"], [])
@@ -204,16 +208,16 @@ def test_a_store_that_is_away_at_the_end_gets_the_file_from_the_next_call(
     through(lambda asked: FAULTS[fault] if puts_file(asked) else None)
     clock = FakeClock()
     with pytest.raises(OutputError) as caught:
-        export(Listing(30, listed(30)), store.url("rows"), clock)
+        export(Listing(30, pages_of(30)), store.url("rows"), clock)
     # The file's, and then the rows' that are kept instead.
     assert clock.slept == [1, 2, 4, 1, 2]
     [kept] = spool.iterdir()
     assert str(kept) in caught.value.help
     assert store.objects() == []
     through(lambda _: None)
-    listing = Listing(30, listed(30))
+    listing = Listing(30, pages_of(30))
     result = export(listing, store.url("rows"), resume=caught.value.resume)
-    assert (result["complete"], result["written"], listing.asked) == (True, 30, [])
+    assert (result["complete"], result["written"], listing.requested_pages) == (True, 30, [])
     assert hashlib.sha256(store.get("rows") or b"").hexdigest() == result["files"][0]["sha256"]
     assert (store.objects(), list(spool.iterdir())) == (["rows"], [])
 
@@ -224,7 +228,7 @@ def test_a_store_that_is_away_for_less_than_the_documented_time_costs_nothing(
     clock = FakeClock()
     away = DELIVERY_SECONDS - object_store.LONGEST_PAUSE_SECONDS
     through(lambda asked: Answer(503) if puts_file(asked) and clock.monotonic() < away else None)
-    assert export(Listing(30, listed(30)), store.url("rows"), clock)["complete"]
+    assert export(Listing(30, pages_of(30)), store.url("rows"), clock)["complete"]
     assert store.objects() == ["rows"]
 
 
@@ -238,9 +242,9 @@ def test_a_wrong_key_or_an_expired_one_is_named_with_both_causes(
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", base64.b64encode(b"wrong").decode())
     said = r"the credentials are wrong or have expired|does not accept the credentials"
     with pytest.raises(ParameterError, match=said):
-        export(Listing(1, listed(1)), store.url("rows"))
+        export(Listing(1, pages_of(1)), store.url("rows"))
     if store.scheme == "az":
         monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
         monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", shared_access_token("2020-01-01T00:00:00Z"))
         with pytest.raises(ParameterError, match=said):
-            export(Listing(1, listed(1)), store.url("rows"))
+            export(Listing(1, pages_of(1)), store.url("rows"))

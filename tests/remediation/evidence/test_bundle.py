@@ -162,7 +162,7 @@ def changes(stored: dict[str, bytes]) -> dict[str, tuple[dict[str, bytes], tuple
         "a row is more": ({**stored, "rows.ndjson": rows + rows[:19]}, ("rows.ndjson", "changed")),
         "an empty file is not": ({**stored, "empty.csv": b"x"}, ("empty.csv", "changed")),
         "a file is more": ({**stored, "more.txt": b""}, ("more.txt", "extra")),
-        "a signature nobody made": ({**stored, SIGNATURE: b"x" * 64}, (SIGNATURE, "extra")),
+        "an unlisted signature": ({**stored, SIGNATURE: b"x" * 64}, (SIGNATURE, "extra")),
     }
 
 

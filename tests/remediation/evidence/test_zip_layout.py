@@ -296,7 +296,7 @@ def test_an_entry_under_another_name_is_reported(name: str, bundle: Path) -> Non
     assert {finding.state for finding in found.problems} <= {"extra", "changed"}
 
 
-@pytest.mark.skipif(shutil.which("unzip") is None, reason="there is no unzip here")
+@pytest.mark.skipif(shutil.which("unzip") is None, reason="unzip is not installed")
 @pytest.mark.parametrize("large", [False, True])
 def test_other_programs_unpack_the_verified_files(large: bool, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "case.zip", large=large)
@@ -359,7 +359,7 @@ def test_a_repacked_bundle_is_intact(packer: str, bundle: Path) -> None:
     assert (problem_states(verify(bundle)), verify(bundle).intact) == (set(), True)
 
 
-@pytest.mark.skipif(shutil.which("zip") is None, reason="there is no zip here")
+@pytest.mark.skipif(shutil.which("zip") is None, reason="zip is not installed")
 @pytest.mark.parametrize("command", ["zip -qr {} .", "zip -qr0 {} .", "zip -qr - . | cat >{}", "zip -qr -fz {} ."])
 def test_a_bundle_repacked_by_a_common_program_is_intact(command: str, tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "case")

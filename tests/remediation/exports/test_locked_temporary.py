@@ -156,7 +156,7 @@ def test_files_of_other_programs_are_not_removed(start_process: StartProcess, tm
     process.kill()
     process.communicate()
     prefix = leftover.name[: len(".cfes-0123456789abcdef-")]
-    (tmp_path / "report.html.ab12.t").write_text("a stranger's")
+    (tmp_path / "report.html.ab12.t").write_text("of another program")
     (tmp_path / "other.html.ab12.t").touch(mode=0o600)
     (tmp_path / f"{prefix}00000001.t").write_text("readable by others: not made here")
     (tmp_path / f"{prefix}00000002.t").symlink_to("other.html.ab12.t")

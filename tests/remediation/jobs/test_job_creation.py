@@ -515,14 +515,14 @@ def test_a_job_that_found_nothing_does_not_match_a_plan_with_messages(planned: i
 def test_an_empty_job_is_kept_if_its_duplicate_processed_the_messages() -> None:
     """Two workers make jobs in one second. The lower ID is kept, whichever job processed the messages."""
     earlier = "7d9f3c1e-0000-4c55-9a57-0f6f3f0c9b1d"
-    stays = stamped_job(status="COMPLETED", job_id=earlier)
+    kept_job = stamped_job(status="COMPLETED", job_id=earlier)
     duplicate = stamped_job(status="COMPLETED", total_messages_discovered=5, messages_successful=5)
-    script = Steady(ok([duplicate, stays]), EMPTY)
+    script = Steady(ok([duplicate, kept_job]), EMPTY)
     result = create(connected(script), REQUEST, "case-42", planned_messages=5)
     assert (result.created, result.job.job_id) == (False, earlier)
     other = {**duplicate, "search_params": {**duplicate["search_params"], "sender": "b@phish.example"}}
     with pytest.raises(IdempotencyConflict, match="the plan has 5"):
-        create(connected(Steady(ok([other, stays]), EMPTY)), REQUEST, "case-42", planned_messages=5)
+        create(connected(Steady(ok([other, kept_job]), EMPTY)), REQUEST, "case-42", planned_messages=5)
 
 
 def comment_with_count(messages: int) -> str:

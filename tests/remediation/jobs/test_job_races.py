@@ -215,12 +215,12 @@ def test_the_kept_job_is_found_although_its_cancelled_duplicate_is_listed(
 ) -> None:
     service.page_size, service.newest_first = 100, newest_first
     service.add_old(200)
-    stays = stamped_job(job_id=service.new_id(), created_at="2026-10-20T16:02:36Z", status="COMPLETED")
-    service.jobs.insert(100, stays)
-    duplicate = {**stays, "job_id": service.new_id(), "created_at": "2026-10-20T16:02:37Z", "status": "CANCELLED"}
+    kept_job = stamped_job(job_id=service.new_id(), created_at="2026-10-20T16:02:36Z", status="COMPLETED")
+    service.jobs.insert(100, kept_job)
+    duplicate = {**kept_job, "job_id": service.new_id(), "created_at": "2026-10-20T16:02:37Z", "status": "CANCELLED"}
     service.jobs.insert(101, duplicate)
     if newest_first:
-        # The row that a deletion moves to the first page is the job that stays.
+        # The row that a deletion moves to the first page is the kept job.
         service.jobs.insert(0, service.jobs.pop())
 
     def before_request(request: httpx.Request, _: int) -> None:
@@ -231,7 +231,7 @@ def test_the_kept_job_is_found_although_its_cancelled_duplicate_is_listed(
     changed: list[bool] = []
     service.before_request = before_request
     result = create(api)
-    assert (result.created, result.job.job_id, service.calls["POST"]) == (False, stays["job_id"], 0)
+    assert (result.created, result.job.job_id, service.calls["POST"]) == (False, kept_job["job_id"], 0)
 
 
 @pytest.mark.parametrize("page_size", [100, 1000])
