@@ -13,17 +13,15 @@ from actions.shapes.example_job import EXAMPLE_SEARCH, example_created
 from actions.shapes.job_request import (
     PLAN_OR_SEARCH,
     CreateJobParams,
-    JobRequestResult,
     announce_job,
     call_of,
     preview_of,
-    result_of,
     verdict,
 )
 from connectors.email_security import EmailSecurity
 from connectors.objects.folders import recovery_from
 from connectors.objects.job import Destination
-from remediation.jobs.request import request_job
+from remediation.jobs.request import RequestedJob, request_job
 
 
 class Params(CreateJobParams):
@@ -42,8 +40,8 @@ class Params(CreateJobParams):
     )
 
 
-def create_move_job(p: Params, api: EmailSecurity) -> JobRequestResult:
-    made = result_of(request_job(api, call_of(p, "MOVE", p.destination), announce_job))
+def create_move_job(p: Params, api: EmailSecurity) -> RequestedJob:
+    made = request_job(api, call_of(p, "MOVE", p.destination), announce_job)
     destination = (made.job.get("action_params") or {}).get("destination")
     recovery = recovery_from(destination)
     if recovery is not None:
@@ -57,7 +55,7 @@ ACTION = Action(
     id="create-move-job",
     title="Create a bulk job that moves messages to a folder",
     params=Params,
-    result=JobRequestResult,
+    result=RequestedJob,
     effect="irreversible",
     permissions=[WRITE],
     function=create_move_job,

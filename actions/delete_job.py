@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from actions.contract.action import WRITE, Action, ActionParams, ActionResult, JobId, Preview
+from actions.contract.action import WRITE, Action, ActionParams, JobId, Preview
 from actions.contract.process import main
 from actions.shapes.example_job import JOB_ID
 from connectors.email_security import EmailSecurity
-from remediation.evidence import deletion
+from remediation.evidence.deletion import Deletion, delete_with_evidence
 
 
 class Params(ActionParams):
@@ -30,34 +30,15 @@ class Params(ActionParams):
     )
 
 
-class Result(ActionResult):
-    job_id: JobId
-    deleted: bool = Field(description="Whether this call deleted the job.")
-    already_gone: bool = Field(description="Whether the job was gone before: nothing was changed now.")
-    previous_status: str | None = Field(description="The job's status before; null if there was no job.")
-    evidence_sha256: str | None = Field(
-        description="SHA-256 of the verified evidence.json; null without evidence, or if the job was gone."
-    )
-    warnings: list[str] = Field(description="What a person should know.")
-
-
-def delete_job(p: Params, api: EmailSecurity) -> Result:
-    found = deletion.delete_job(api, p.job_id, evidence=p.evidence, comment=p.comment)
-    return Result(
-        job_id=p.job_id if found.job is None else found.job.job_id,
-        deleted=found.deleted,
-        already_gone=not found.deleted,
-        previous_status=None if found.job is None else found.job.status,
-        evidence_sha256=found.evidence_sha256,
-        warnings=found.warnings,
-    )
+def delete_job(p: Params, api: EmailSecurity) -> Deletion:
+    return delete_with_evidence(api, p.job_id, evidence=p.evidence, comment=p.comment)
 
 
 ACTION = Action(
     id="delete-job",
     title="Delete an ended bulk job",
     params=Params,
-    result=Result,
+    result=Deletion,
     effect="irreversible",
     permissions=[WRITE],
     function=delete_job,

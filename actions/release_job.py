@@ -13,15 +13,13 @@ from actions.shapes.example_job import example_created
 from actions.shapes.job_request import (
     PLAN_OR_SEARCH,
     CreateJobParams,
-    JobRequestResult,
     announce_job,
     call_of,
     preview_of,
-    result_of,
     verdict,
 )
 from connectors.email_security import EmailSecurity
-from remediation.jobs.request import request_job
+from remediation.jobs.request import RequestedJob, request_job
 
 
 class Params(CreateJobParams):
@@ -32,15 +30,15 @@ class Params(CreateJobParams):
     )
 
 
-def release_job(p: Params, api: EmailSecurity) -> JobRequestResult:
-    return result_of(request_job(api, call_of(p, "RELEASE"), announce_job))
+def release_job(p: Params, api: EmailSecurity) -> RequestedJob:
+    return request_job(api, call_of(p, "RELEASE"), announce_job)
 
 
 ACTION = Action(
     id="release-job",
     title="Create a bulk job that releases messages from quarantine",
     params=Params,
-    result=JobRequestResult,
+    result=RequestedJob,
     effect="write",
     permissions=[WRITE],
     function=release_job,

@@ -15,15 +15,14 @@ from typing import Any
 
 from pydantic import Field
 
-from actions.contract.action import READ, WRITE, Action, ActionParams, ActionResult, JobId
+from actions.contract.action import READ, WRITE, Action, ActionParams, JobId
 from actions.contract.process import main
 from actions.shapes.example_job import JOB_ID, example_job
 from connectors.email_security import EmailSecurity
 from core.errors import ParameterError, TemporaryFailure
-from remediation.jobs.discovery_limit import DiscoveryLimit, Tripwire
-from remediation.jobs.progress import JobProgress, Outcome
+from remediation.jobs.discovery_limit import DiscoveryLimit
 from remediation.jobs.wait_state import Resume
-from remediation.jobs.waiting import Pace, wait_for_end
+from remediation.jobs.waiting import JobWait, Pace, wait_for_end
 
 
 class Params(ActionParams):
@@ -46,33 +45,11 @@ class Params(ActionParams):
     )
 
 
-class Result(ActionResult):
-    job_id: JobId = Field(
-        description="The job that was waited for. It differs from the parameter if that job was cancelled as a "
-        "duplicate of this one; a warning says so."
-    )
-    done: bool = Field(description="Whether the job has ended.")
-    outcome: Outcome | None = Field(
-        description="The outcome of the job; null while it runs. At most partial if the job discovered far fewer "
-        "messages than its plan counted."
-    )
-    status: str = Field(description="The job's status at the last poll.")
-    progress: JobProgress
-    stalled: bool = Field(description="No counter has changed for long, and no message's retry_after explains it.")
-    next_poll_seconds: int | None = Field(description="When to poll again, in seconds; null when done.")
-    resume: Resume | None = Field(description="Pass this to the next call; null when done.")
-    polls: int = Field(description="Polls, including those before a resume.")
-    tripwire: Tripwire | None = Field(description="The limit on discovered messages; null if none was given.")
-    changed: bool = Field(description="Whether this call changed anything. Only the limit does, by cancelling the job.")
-    job: dict[str, Any] = Field(description="The job as the API describes it.")
-    warnings: list[str] = Field(description="What a person should know.")
-
-
-def wait_for_job(p: Params, api: EmailSecurity) -> Result:
+def wait_for_job(p: Params, api: EmailSecurity) -> JobWait:
     _check(p)
     pace = Pace(p.timeout_seconds, p.min_interval_seconds, p.max_interval_seconds, p.stalled_after_seconds)
     limit = DiscoveryLimit.of(api, p.cancel_if_discovered_over, p.plan)
-    return Result.model_validate(vars(wait_for_end(api, p.job_id, pace, limit, p.resume)))
+    return wait_for_end(api, p.job_id, pace, limit, p.resume)
 
 
 def _check(p: Params) -> None:
@@ -96,7 +73,7 @@ ACTION = Action(
     id="wait-for-job",
     title="Wait until a bulk job has ended",
     params=Params,
-    result=Result,
+    result=JobWait,
     effect="write",
     approval="not needed",  # it only ever cancels a job
     permissions=[READ, WRITE],

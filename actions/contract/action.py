@@ -104,7 +104,7 @@ class BoundedResult(ActionResult):
 
 
 P = TypeVar("P", bound=ActionParams)
-R = TypeVar("R", bound=ActionResult)
+R = TypeVar("R", bound=JsonModel)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from actions.contract.action import ActionParams, ActionResult, Preview
+from actions.contract.action import ActionParams, Preview
 from actions.contract.streams import record
 from actions.shapes.approval_parameters import Approvals, Person
 from connectors.objects.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION, EndedParameter
@@ -15,9 +15,6 @@ from connectors.objects.job import ActionType, Destination
 from connectors.objects.search import SearchParams
 from remediation.guardrails.limits import Limits
 from remediation.guardrails.proposed_job import JobCall
-from remediation.jobs.discovery_limit import Tripwire
-from remediation.jobs.request import RequestedJob
-from remediation.jobs.reused_job import ReusedJob
 
 # A job takes a search or a plan. A field's own schema can't express that one of the two is required.
 PLAN_OR_SEARCH: dict[str, Any] = {"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]}
@@ -101,40 +98,6 @@ class CreateJobParams(JobRequestParams):
     )
 
 
-class DuplicateJob(ActionResult):
-    """A later job for the same request, which this call cancelled."""
-
-    job_id: str = Field(description="The job's UUID.")
-    status: str = Field(description="Its status after the cancel.")
-    discovered: int = Field(description="Messages that it found.")
-    processed: int = Field(description="Messages that it processed before it was cancelled.")
-
-
-class JobRequestResult(ActionResult):
-    """The job, and whether this call made it."""
-
-    job_id: str = Field(description="The job's UUID.")
-    status: str = Field(description="The job's status.")
-    created: bool = Field(description="False where a job for this request already existed.")
-    reused: ReusedJob | None = Field(description="Where created is false: what that job left. Null for a new job.")
-    job: dict[str, Any] = Field(description="The job as the API describes it.")
-    plan_hash: str | None = Field(description="The hash of the plan, if the job was made from it; else null.")
-    requested_by: str | None = Field(
-        description="The requester in the job's tag, or null. Not proved unless CFES_PLAN_KEY is set."
-    )
-    approved_by: list[str] = Field(
-        description="The approvers in the job's tag. Not proved unless CFES_PLAN_KEY is set."
-    )
-    duplicates: list[DuplicateJob] = Field(
-        description="Later jobs for the same request: cancelled, unless they had ended."
-    )
-    tripwire: Tripwire | None = Field(
-        description="The limit on the messages that the job may discover, and whether it was exceeded; null without a "
-        "limit, or where wait_follows is set and there is no policy."
-    )
-    warnings: list[str] = Field(description="Warnings for a person.")
-
-
 def announce_job(created: bool, job_id: str) -> None:
     """Record the job for the end of the process, which may come before the action's own result."""
     record(changed=created, job_id=job_id)
@@ -154,29 +117,6 @@ def call_of(p: CreateJobParams, action: ActionType, destination: Destination | N
         key=p.idempotency_key,
         comment=p.comment,
         wait_follows=p.wait_follows,
-    )
-
-
-def result_of(requested: RequestedJob) -> JobRequestResult:
-    """Return the result of an action that requested this job."""
-    job, made = requested.job, requested.made
-    return JobRequestResult(
-        job_id=job.job_id,
-        status=job.status,
-        created=made.created,
-        reused=requested.reused,
-        job=job.document(),
-        plan_hash=requested.plan_hash,
-        requested_by=made.stamp.requested_by or None,
-        approved_by=list(made.stamp.approved_by),
-        duplicates=[
-            DuplicateJob(
-                job_id=one.job_id, status=one.status, discovered=one.total_messages_discovered, processed=one.processed
-            )
-            for one in made.duplicates
-        ],
-        tripwire=requested.tripwire,
-        warnings=requested.warnings,
     )
 
 

@@ -212,10 +212,9 @@ class BundleWriter:
                 "warnings": export["warnings"],
             }
             hashes = {file.path: file.sha256 for file in bundle.files}
-            for name, text in zip(
-                ("report.html", "report.md"), render_all(facts, ("html", "markdown"), hashes), strict=True
-            ):
-                bundle.add(name, [text.encode()])
+            html, markdown = render_all(facts, ("html", "markdown"), hashes)
+            bundle.add("report.html", [html.encode()])
+            bundle.add("report.md", [markdown.encode()])
 
     def _request(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Return the job's request as the API has it, and the known and claimed facts about its requester."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from pydantic import Field
 
 from connectors.email_security import EmailSecurity
-from connectors.objects.job import BulkJob
+from connectors.objects.api_object import Uuid
 from core.errors import ApiRefusal, JobStillRunning, NotFound, OutcomeUnknown, PackError, PolicyRefused
+from core.json_model import JsonModel
 from core.quantity import counted
 from remediation.guardrails.accountability import check_reason
 from remediation.guardrails.approvals.spent import spend_approvals_of_job
@@ -23,17 +24,20 @@ ALREADY_GONE = "no job has this ID: it was deleted before, or never existed in t
 DELETED_BY_OTHERS = "the job was deleted by somebody else in the meantime: nothing was changed now"
 
 
-@dataclass(frozen=True)
-class Deletion:
-    """The outcome. job: as it was; None if there was none. evidence_sha256: of the verified evidence.json."""
+class Deletion(JsonModel):
+    """The outcome of a deletion."""
 
-    job: BulkJob | None
-    deleted: bool
-    evidence_sha256: str | None = None
-    warnings: list[str] = field(default_factory=list)
+    job_id: Uuid = Field(description="The job's UUID.")
+    deleted: bool = Field(description="Whether this call deleted the job.")
+    already_gone: bool = Field(description="Whether the job was gone before: nothing was changed now.")
+    previous_status: str | None = Field(description="The job's status before; null if there was no job.")
+    evidence_sha256: str | None = Field(
+        description="SHA-256 of the verified evidence.json; null without evidence, or if the job was gone."
+    )
+    warnings: list[str] = Field(description="What a person should know.")
 
 
-def delete_job(api: EmailSecurity, job_id: str, *, evidence: str | None, comment: str | None) -> Deletion:
+def delete_with_evidence(api: EmailSecurity, job_id: str, *, evidence: str | None, comment: str | None) -> Deletion:
     """Delete an ended job. evidence: a bundle that must hold every row of it. comment: the reason.
 
     Raises: PolicyRefused, JobStillRunning, EvidenceRefused, OutcomeUnknown, and what a read raises.
@@ -49,7 +53,14 @@ def delete_job(api: EmailSecurity, job_id: str, *, evidence: str | None, comment
     try:
         job = api.get_job(job_id)
     except NotFound:
-        return Deletion(None, deleted=False, warnings=[ALREADY_GONE])
+        return Deletion(
+            job_id=job_id,
+            deleted=False,
+            already_gone=True,
+            previous_status=None,
+            evidence_sha256=None,
+            warnings=[ALREADY_GONE],
+        )
     if not job.has_ended:
         raise JobStillRunning(
             f"the job is {job.status}: {job.messages_pending:,} of {counted(job.total_messages_discovered, 'message')} "
@@ -73,7 +84,14 @@ def delete_job(api: EmailSecurity, job_id: str, *, evidence: str | None, comment
     deleted = _delete_surely(api, job_id)
     if not deleted:
         warnings.insert(0, DELETED_BY_OTHERS)
-    return Deletion(job, deleted, sha256, warnings)
+    return Deletion(
+        job_id=job.job_id,
+        deleted=deleted,
+        already_gone=not deleted,
+        previous_status=job.status,
+        evidence_sha256=sha256,
+        warnings=warnings,
+    )
 
 
 def _delete_surely(api: EmailSecurity, job_id: str) -> bool:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, Never, Protocol
+from typing import IO, TYPE_CHECKING, Literal, Never
 
 from pydantic import ValidationError
 
@@ -27,7 +27,7 @@ from core.errors import ParameterError, Problem
 from core.quantity import counted
 from remediation.evidence.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest
 from remediation.evidence.signature import fingerprint, is_signed_with, public_key_of
-from remediation.evidence.zip_layout import content, strays
+from remediation.evidence.zip_layout import Content, content, strays
 from remediation.exports.files.path_checks import reason
 
 if TYPE_CHECKING:
@@ -97,12 +97,6 @@ class Verification:
         return self.intact and self.authentic
 
 
-class Readable(Protocol):
-    """A source of bytes."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
 class _Folder:
     def __init__(self, descriptor: int) -> None:
         # By descriptor: a folder that replaces this one under its name is never read.
@@ -113,7 +107,7 @@ class _Folder:
             return _counted(entry.name for entry in entries)
 
     @contextlib.contextmanager
-    def open(self, name: str) -> Iterator[Readable]:
+    def open(self, name: str) -> Iterator[IO[bytes]]:
         try:
             # No link is followed.
             descriptor = os.open(name, os.O_NOFOLLOW | _AT_ONCE, dir_fd=self._descriptor)
@@ -142,7 +136,7 @@ class _Zip:
         return _counted(about.filename for about in self._archive.infolist())
 
     @contextlib.contextmanager
-    def open(self, name: str) -> Iterator[Readable]:
+    def open(self, name: str) -> Iterator[Content]:
         yield content(self._file, self._archive.getinfo(name))
 
     def strays(self) -> Iterator[str]:

@@ -114,28 +114,27 @@ def intent_of(stamp: Stamp) -> str:
 
 def _check(budget: Budget, planned: Spending, spent: Iterable[Spending]) -> None:
     changes = [planned, *(one for one in spent if _is_counted_with(budget, planned, one))]
-    per = f" for {' and '.join(budget.per)}" if budget.per else ""
+    name = f"the policy's budget{' for ' if budget.per else ''}{' and '.join(budget.per)} is"
+    hours = f"in {budget.hours:g} h"
     if budget.jobs is not None and planned.jobs and sum(one.jobs for one in changes) > budget.jobs:
         before = sum(one.jobs for one in changes) - planned.jobs
         raise PolicyRefused(
-            f"the policy's budget{per} is {counted(budget.jobs, 'job')} in {budget.hours:g} h, and "
-            f"{counted(before, 'was', 'were')} made in that time"
+            f"{name} {counted(budget.jobs, 'job')} {hours}, and {counted(before, 'was', 'were')} made in that time"
         )
     if budget.messages is None:
         return
     uncounted = [one for one in changes if one.messages is None]
     if uncounted:
         raise PolicyRefused(
-            f"the policy's budget{per} is {counted(budget.messages, 'message')} in {budget.hours:g} h, and the "
-            f"messages of {counted(len(uncounted), 'change')} are not counted yet",
+            f"{name} {counted(budget.messages, 'message')} {hours}, and the messages of "
+            f"{counted(len(uncounted), 'change')} are not counted yet",
             help=f"{_UNCOUNTED} Wait until the earlier jobs have discovered their messages.",
         )
     total = sum(one.messages or 0 for one in changes)
     if total > budget.messages:
         raise PolicyRefused(
-            f"the policy's budget{per} is {counted(budget.messages, 'message')} in {budget.hours:g} h; "
-            f"{total - (planned.messages or 0)} were or may have been changed in that time, and this call would change "
-            f"{planned.messages} more"
+            f"{name} {counted(budget.messages, 'message')} {hours}; {total - (planned.messages or 0)} were or may have "
+            f"been changed in that time, and this call would change {planned.messages} more"
         )
 
 

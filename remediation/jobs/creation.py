@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob, BulkJobRequest
-from connectors.objects.search import SearchParams
 from core.errors import (
     ApiRefusal,
     ApprovalRefused,
@@ -56,8 +56,7 @@ class JobRequest:
 
     request: as it is sent. asked: the request as the caller wrote it, before a start or end was pinned in it; the
     idempotency key belongs to this one. plan_hash: one plan makes one job. requested_by: the requester.
-    planned_messages: how many messages the plan has. finds_message: returns whether a search finds any message, None
-    where that is not known; called for mail that a job's window may have missed.
+    planned_messages: how many messages the plan has.
     """
 
     request: BulkJobRequest
@@ -66,7 +65,6 @@ class JobRequest:
     plan_hash: str | None = None
     requested_by: str | None = None
     planned_messages: int | None = None
-    finds_message: Callable[[SearchParams], bool | None] = lambda _: False
 
     def stamp(self, api: EmailSecurity) -> Stamp:
         """Return the tag of this request, without its MAC."""
@@ -278,10 +276,15 @@ def _after_lost_answer(
                 return own[0], listed.jobs
     except PackError:
         raise _unknown(stamp, cause) from None
-    if api.time_left() is not None and (api.time_left() or 0) <= 0:
+    time_left = api.time_left()
+    if time_left is not None and time_left <= 0:
         raise _unknown(stamp, cause)
-    for job in _without_stamp(request, seen):
-        raise _unknown(stamp, cause, unmarked=job)
+    for item in seen.unmarked:
+        with suppress(UnexpectedAnswer):
+            job = BulkJob.read(item, "a job in the list")
+            if is_visible(job) and not differences(ExpectedJob(request), job):
+                # A new job without a tag that does exactly what the request asks for: it may be the lost one.
+                raise _unknown(stamp, cause, unmarked=job)
     return None, listed.jobs
 
 
@@ -316,17 +319,6 @@ def _list_patiently(api: EmailSecurity, job_list: JobList) -> Iterator[ListedJob
         yield job_list.read_again()
 
 
-def _without_stamp(request: BulkJobRequest, listed: ListedJobs) -> Iterator[BulkJob]:
-    """Yield the new jobs without a tag that do exactly what the request asks for: each may be the lost one."""
-    for item in listed.unmarked:
-        try:
-            job = BulkJob.read(item, "a job in the list")
-        except UnexpectedAnswer:
-            continue
-        if is_visible(job) and not differences(ExpectedJob(request), job):
-            yield job
-
-
 def _settled(api: EmailSecurity, job_request: JobRequest, race: Race) -> CreatedJob:
     """Return the job to keep. Raises: IdempotencyConflict, PlanUsed if it is not for this request."""
     stamp, own = race.stamp, race.own
@@ -350,7 +342,6 @@ def _settled(api: EmailSecurity, job_request: JobRequest, race: Race) -> Created
             first,
             found,
             planned_messages=job_request.planned_messages if left_some else None,
-            finds_message=job_request.finds_message,
             applied=applied,
         )
         return CreatedJob(first, created=False, stamp=found, warnings=warnings + unseen, duplicates=duplicates)

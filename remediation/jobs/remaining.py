@@ -7,7 +7,7 @@ whether a bound was reached, or whether the number of mailboxes of a message is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,8 +20,6 @@ from core.errors import NotFound, PackError
 from remediation.guardrails.search_scope import scope_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from connectors.objects.message import MessageDetails
 
 # Messages read for each delivery status: ten pages.
@@ -81,7 +79,9 @@ def _still_in_mailboxes(api: EmailSecurity, search: SearchParams, *, to_inbox: b
         found |= {one.id: _copies(one, _IN_MAILBOX) for one in messages}
     moved, whole = _found(api, search, "moved")
     candidates = [one for one in moved if one.id not in found]
-    for one in _spread(candidates, MOST_LOGS):
+    step = max(1.0, len(candidates) / MOST_LOGS)
+    for number in range(min(len(candidates), MOST_LOGS)):
+        one = candidates[int(number * step)]
         found[one.id] = _moved_back(api, one, to_inbox=to_inbox)
     return _sum(list(found.values()), complete=complete and whole and len(candidates) <= MOST_LOGS)
 
@@ -103,32 +103,24 @@ def _copies(message: MessageDetails, statuses: Sequence[str]) -> _Left:
     return _Left(1, message.copies <= 2) if others else _Left(message.copies, sure=True)
 
 
-def _spread(messages: Sequence[MessageDetails], most: int) -> Iterator[MessageDetails]:
-    step = max(1.0, len(messages) / most)
-    return (messages[int(number * step)] for number in range(min(len(messages), most)))
-
-
 def _moved_back(api: EmailSecurity, message: MessageDetails, *, to_inbox: bool) -> _Left:
     """Return in how many mailboxes a moved message is back where the action takes messages from.
 
     It is not documented whether an entry of the log is about one mailbox or all. If the last moves of a message are
     moves back, it is back in at least as many mailboxes as there are such entries.
     """
-    moves: list[tuple[datetime, bool]] = []
     unsure = _Left(0, sure=False)
     try:
-        log = api.message_actions(message.id)
-    except NotFound:
+        log = [
+            entry
+            for entry in api.message_actions(message.id)
+            if entry.operation == "MOVE" and entry.folder is not None and entry.carried_out is not False
+        ]
+        moves = [(entry.time(), (entry.folder == "Inbox") is not to_inbox) for entry in log]
+    except (NotFound, ValueError):
         return unsure
-    for entry in log:
-        if entry.operation != "MOVE" or entry.folder is None or entry.carried_out is False:
-            continue
-        try:
-            moves.append((entry.time(), (entry.folder == "Inbox") is not to_inbox))
-        except ValueError:
-            return unsure
-        if entry.carried_out is None:
-            return unsure
+    if any(entry.carried_out is None for entry in log):
+        return unsure
     if not any(back for _, back in moves):
         return _Left(0, sure=True)
     by_time = [{back for _, back in same} for _, same in groupby(sorted(moves), key=lambda move: move[0])]

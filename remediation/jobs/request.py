@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BEFORE_PROCESSING, BulkJob
-from connectors.objects.search import SearchParams
 from core.errors import ANOTHER_JOB
+from core.json_model import JsonModel
 from core.quantity import counted
 from remediation.guardrails.approvals.spent import mark_approvals_used
 from remediation.guardrails.proposed_job import JobCall, ProposedJob
-from remediation.guardrails.search_scope import scope_of, search_warnings
-from remediation.guardrails.survey import survey
+from remediation.guardrails.search_scope import search_warnings
 from remediation.jobs.clearance import clear_job, propose_job, refund_job
-from remediation.jobs.creation import CreatedJob, JobRequest, create_job_once
+from remediation.jobs.creation import JobRequest, create_job_once
 from remediation.jobs.discovery_limit import DiscoveryLimit, DiscoveryWatch, Tripwire, smallest
 from remediation.jobs.reused_job import ReusedJob, describe_reused_job
 from remediation.stamp import Stamp
 
 
-@dataclass(frozen=True)
-class RequestedJob:
-    """The one job of a request.
+class DuplicateJob(JsonModel):
+    """A later job for the same request, which this call cancelled."""
 
-    job: as last polled. made: the job as it was created or found. plan_hash: the plan that the job was made from.
-    tripwire: the discovery limit; None where this call did not watch one. reused: None for a new job.
-    """
+    job_id: str = Field(description="The job's UUID.")
+    status: str = Field(description="Its status after the cancel.")
+    discovered: int = Field(description="Messages that it found.")
+    processed: int = Field(description="Messages that it processed before it was cancelled.")
 
-    job: BulkJob
-    made: CreatedJob
-    plan_hash: str | None
-    tripwire: Tripwire | None
-    reused: ReusedJob | None
-    warnings: list[str]
+
+class RequestedJob(JsonModel):
+    """The job, and whether this call made it."""
+
+    job_id: str = Field(description="The job's UUID.")
+    status: str = Field(description="The job's status.")
+    created: bool = Field(description="False where a job for this request already existed.")
+    reused: ReusedJob | None = Field(description="Where created is false: what that job left. Null for a new job.")
+    job: dict[str, Any] = Field(description="The job as the API describes it.")
+    plan_hash: str | None = Field(description="The hash of the plan, if the job was made from it; else null.")
+    requested_by: str | None = Field(
+        description="The requester in the job's tag, or null. Not proved unless CFES_PLAN_KEY is set."
+    )
+    approved_by: list[str] = Field(
+        description="The approvers in the job's tag. Not proved unless CFES_PLAN_KEY is set."
+    )
+    duplicates: list[DuplicateJob] = Field(
+        description="Later jobs for the same request: cancelled, unless they had ended."
+    )
+    tripwire: Tripwire | None = Field(
+        description="The limit on the messages that the job may discover, and whether it was exceeded; null without a "
+        "limit, or where wait_follows is set and there is no policy."
+    )
+    warnings: list[str] = Field(description="Warnings for a person.")
 
 
 def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str], None]) -> RequestedJob:
@@ -59,7 +78,6 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
         plan_hash=None if job.plan is None else job.plan.plan_hash,
         requested_by=job.requested_by,
         planned_messages=None if job.plan is None else job.plan.messages,
-        finds_message=lambda search: _finds_message(api, search),
     )
     made = create_job_once(
         api,
@@ -90,7 +108,24 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
         warnings += _discovery_warnings(state, tripwire)
     if not made.created:
         reused = describe_reused_job(api, state, job.asked)
-    return RequestedJob(state, made, plan_hash, tripwire, reused, warnings + made.warnings)
+    return RequestedJob(
+        job_id=state.job_id,
+        status=state.status,
+        created=made.created,
+        reused=reused,
+        job=state.document(),
+        plan_hash=plan_hash,
+        requested_by=made.stamp.requested_by or None,
+        approved_by=list(made.stamp.approved_by),
+        duplicates=[
+            DuplicateJob(
+                job_id=one.job_id, status=one.status, discovered=one.total_messages_discovered, processed=one.processed
+            )
+            for one in made.duplicates
+        ],
+        tripwire=tripwire,
+        warnings=warnings + made.warnings,
+    )
 
 
 def _discovery_limit(call: JobCall, job: ProposedJob, stamp: Stamp) -> DiscoveryLimit:
@@ -99,13 +134,6 @@ def _discovery_limit(call: JobCall, job: ProposedJob, stamp: Stamp) -> Discovery
     if job.plan is not None and stamp.names_plan(job.plan.plan_hash):
         of_plan = job.plan.cancel_if_discovered_over
     return DiscoveryLimit(smallest(call.limits.max_messages, of_plan))
-
-
-def _finds_message(api: EmailSecurity, search: SearchParams) -> bool | None:
-    """Return whether the search finds any message; None where the message search can't express it."""
-    if scope_of(search).uncountable:
-        return None
-    return survey(api, search, enough=lambda numbers: numbers.messages > 0).messages > 0
 
 
 def _discovery_warnings(job: BulkJob, tripwire: Tripwire | None) -> list[str]:

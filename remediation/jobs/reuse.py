@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from connectors.email_security import EmailSecurity
@@ -10,6 +10,8 @@ from connectors.objects.job import BulkJob
 from connectors.objects.search import SearchParams
 from core.errors import ANOTHER_JOB, Applied, IdempotencyConflict, OutcomeUnknown, PackError
 from core.quantity import counted
+from remediation.guardrails.search_scope import scope_of
+from remediation.guardrails.survey import survey
 from remediation.jobs.match import (
     ExpectedJob,
     differences,
@@ -41,16 +43,12 @@ def reusable_job(
     stamp: Stamp,
     *,
     planned_messages: int | None,
-    finds_message: Callable[[SearchParams], bool | None],
     applied: Applied,
 ) -> tuple[BulkJob, list[str]]:
     """Return the job with all its parts, and warnings.
 
-    stamp: the job's tag. planned_messages: how many messages the call's plan has. finds_message: returns whether a
-    search finds any message; None where that is not known. applied: whether the call changed anything so far.
-
-    Raises: IdempotencyConflict with the differences; OutcomeUnknown; what EmailSecurity.get_job and finds_message
-    raise.
+    stamp: the job's tag. planned_messages: how many messages the call's plan has. applied: whether the call changed
+    anything so far. Raises: IdempotencyConflict with the differences; OutcomeUnknown; what a read and a search raise.
     """
     warnings = []
     with _reading(job, applied):
@@ -59,7 +57,7 @@ def reusable_job(
             job = api.get_job(job.job_id)
         found = differences(expected, job)
         if not found:
-            left_out, gap = _left_out(expected, job, finds_message)
+            left_out, gap = _left_out(api, expected, job)
             found += left_out
             warnings += gap
     found_nothing = stamp.messages == 0 or (job.status == "COMPLETED" and job.total_messages_discovered == 0)
@@ -100,26 +98,31 @@ def was_asked_before(
     return is_visible(job) and not differences(expected, job) and is_formerly_stamped(expected, job, stamp)
 
 
-def _left_out(
-    expected: ExpectedJob, job: BulkJob, finds_message: Callable[[SearchParams], bool | None]
-) -> tuple[list[str], list[str]]:
+def _left_out(api: EmailSecurity, expected: ExpectedJob, job: BulkJob) -> tuple[list[str], list[str]]:
     """Return the differences of a job whose window ends before its creation, and warnings.
 
     Its plan may have waited for approval. Then it is the job of this request, without the mail that arrived meanwhile.
     A job that finds none of that mail, and no other, is not.
     """
     missed = missed_search(expected, job)
-    arrived = False if missed is None else finds_message(missed)
+    arrived = False if missed is None else _finds_message(api, missed)
     if arrived is False:
         return [], []
     end = str((job.search_params or {}).get("end"))[:40]
     has_none = not job.total_messages_discovered and (
-        job.status == "COMPLETED" or (arrived and finds_message(window_search(expected, job)) is False)
+        job.status == "COMPLETED" or (arrived and _finds_message(api, window_search(expected, job)) is False)
     )
     if arrived and has_none:
         return [f"end is {end}: its window has no message, but some arrived after it and before the job was made"], []
     is_or_may = "is" if arrived else "may be"
     return [], [_GAP.format(job=job.job_id, made=job.created_at, end=end, is_or_may=is_or_may)]
+
+
+def _finds_message(api: EmailSecurity, search: SearchParams) -> bool | None:
+    """Return whether the search finds any message; None where the message search can't express it."""
+    if scope_of(search).uncountable:
+        return None
+    return survey(api, search, enough=lambda numbers: numbers.messages > 0).messages > 0
 
 
 @contextmanager

@@ -11,12 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from connectors.email_security import EmailSecurity
+from connectors.objects.api_object import Uuid
 from connectors.objects.job import BEFORE_PROCESSING, HAS_ENDED, BulkJob
 from connectors.objects.job_notes import job_notes
 from core import progress
 from core.clock import Deadline, whole_seconds
 from core.errors import TemporaryFailure
+from core.json_model import JsonModel
 from core.quantity import counted
 from remediation.jobs.discovery_limit import DiscoveryLimit, Tripwire
 from remediation.jobs.following import replacement_of
@@ -46,23 +50,28 @@ class Pace:
     stalled_after: float
 
 
-@dataclass(frozen=True)
-class JobWait:
-    """The end of a wait, as the result of wait-for-job. job: as last polled."""
+class JobWait(JsonModel):
+    """The end of a wait."""
 
-    job_id: str
-    done: bool
-    outcome: Outcome | None
-    status: str
+    job_id: Uuid = Field(
+        description="The job that was waited for. It differs from the parameter if that job was cancelled as a "
+        "duplicate of this one; a warning says so."
+    )
+    done: bool = Field(description="Whether the job has ended.")
+    outcome: Outcome | None = Field(
+        description="The outcome of the job; null while it runs. At most partial if the job discovered far fewer "
+        "messages than its plan counted."
+    )
+    status: str = Field(description="The job's status at the last poll.")
     progress: JobProgress
-    stalled: bool
-    next_poll_seconds: int | None
-    resume: Resume | None
-    polls: int
-    tripwire: Tripwire | None
-    changed: bool
-    job: dict[str, Any]
-    warnings: list[str]
+    stalled: bool = Field(description="No counter has changed for long, and no message's retry_after explains it.")
+    next_poll_seconds: int | None = Field(description="When to poll again, in seconds; null when done.")
+    resume: Resume | None = Field(description="Pass this to the next call; null when done.")
+    polls: int = Field(description="Polls, including those before a resume.")
+    tripwire: Tripwire | None = Field(description="The limit on discovered messages; null if none was given.")
+    changed: bool = Field(description="Whether this call changed anything. Only the limit does, by cancelling the job.")
+    job: dict[str, Any] = Field(description="The job as the API describes it.")
+    warnings: list[str] = Field(description="What a person should know.")
 
 
 def wait_for_end(
