@@ -17,7 +17,13 @@ from remediation.exports.files.path_checks import checked_destination
 from remediation.exports.files.whole_file import FileRecord, WholeFile, whole_file
 from remediation.reconciliation.comparison import Comparison
 from remediation.reconciliation.disagreement_list import DisagreementList
-from remediation.reconciliation.job_claims import action_of, counters_against_rows, expected_event_of, load_rows
+from remediation.reconciliation.job_claims import (
+    action_of,
+    counters,
+    counters_against_rows,
+    expected_event_of,
+    load_rows,
+)
 from remediation.reconciliation.post_delivery_events import events_of
 from remediation.reconciliation.reconcile_warnings import warnings_of
 from remediation.reconciliation.result import EventCounts, RowCounts
@@ -56,6 +62,7 @@ class Reconciliation:
     """The outcome. job: as it was after its rows were read. file: the list's; None if the list is in memory."""
 
     job: BulkJob
+    counters: dict[str, int]
     rows: RowCounts
     events: EventCounts
     found: DisagreementList
@@ -93,7 +100,7 @@ def reconcile(api: EmailSecurity | None, sources: Sources, destination: ListDest
     # Rows of the API were read while the job may still have been changing them.
     is_settled = sources.rows is not None or (before.has_ended and not before.messages_pending)
     warnings = warnings_of(job, comparison, found, status_while_read=None if is_settled else before.status)
-    return Reconciliation(job, comparison.rows, comparison.events, found, record, list(warnings))
+    return Reconciliation(job, counters(job), comparison.rows, comparison.events, found, record, list(warnings))
 
 
 @contextmanager

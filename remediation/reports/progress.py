@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from core.quantity import counted
 from remediation.reports.facts import Job, duration, point_in_time
@@ -88,7 +88,7 @@ def progress_of(job: Job, tally: Tally | None) -> Progress | None:
     if tally is None or tally.timeline.first is None or tally.timeline.last is None:
         return None
     timeline = tally.timeline
-    origin, end, from_job = _span(job, timeline.first or 0, timeline.last or 0)
+    origin, end, from_job = _span(job, tally.timeline.first, tally.timeline.last)
     processed = next(timeline.at([end]))
     whole = max(job.discovered or 0, tally.rows, processed.total + timeline.untimed)
     pending = job.counters["PENDING"]
@@ -99,7 +99,12 @@ def progress_of(job: Job, tally: Tally | None) -> Progress | None:
     offsets = [*ticks[1:], span]
     drawn = span > 0 and processed.total >= FEWEST_FOR_A_CHART
     moments = [
-        Moment(duration(offset / 1000), _clock(origin + offset), then, whole - untimed - then.total)
+        Moment(
+            duration(offset / 1000),
+            point_in_time(datetime.fromtimestamp((origin + offset) / 1000, UTC)),
+            then,
+            whole - untimed - then.total,
+        )
         for offset, then in zip(offsets, timeline.at(origin + offset for offset in offsets), strict=True)
     ]
     return Progress(
@@ -119,13 +124,8 @@ _FAILED, _OTHER, _REMAINING = Wording("Failed"), Wording("Skipped, cancelled"), 
 
 def _columns(job: Job, moments: Sequence[Moment]) -> list[Wording]:
     """Return the table's columns: done, remaining, and each other one that is not 0 at every moment."""
-    failed, other = (any(moment.processed[band] for moment in moments) for band in (1, 2))
-    return [
-        Wording(job.done_word.capitalize()),
-        *([_FAILED] if failed else []),
-        *([_OTHER] if other else []),
-        _REMAINING,
-    ]
+    shown = [name for band, name in ((1, _FAILED), (2, _OTHER)) if any(moment.processed[band] for moment in moments)]
+    return [Wording(job.done_word.capitalize()), *shown, _REMAINING]
 
 
 def _span(job: Job, first: int, last: int) -> tuple[int, int, bool]:
@@ -225,24 +225,13 @@ def _tick(offset: int, span: int) -> Tick:
 
 def _brief(seconds: int) -> Wording:
     """Return a round duration in few letters: `0`, `30 s`, `2 min`, `1 h 30`, `3 d`."""
-    if seconds == 0:
-        return Wording("0")
     if seconds < 60 or (seconds < 600 and seconds % 60):
-        return Wording(f"{seconds} s")
+        return Wording(f"{seconds} s" if seconds else "0")
     if seconds < 3600:
         return Wording(f"{seconds // 60} min")
     if seconds % 3600:
         return Wording(f"{seconds // 3600} h {seconds % 3600 // 60}")
-    if seconds % 86_400:
-        return Wording(f"{seconds // 3600} h")
-    return Wording(f"{seconds // 86_400:,} d")
-
-
-def _clock(moment: int) -> Wording | str | None:
-    try:
-        return point_in_time(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=moment))
-    except OverflowError:
-        return None
+    return Wording(f"{seconds // 3600} h" if seconds % 86_400 else f"{seconds // 86_400:,} d")
 
 
 def _notes(timeline: Timeline, untimed: int, *, from_job: bool) -> list[Wording]:
@@ -250,8 +239,7 @@ def _notes(timeline: Timeline, untimed: int, *, from_job: bool) -> list[Wording]
     if not from_job:
         notes.append("Times count from the first message, because the job's creation time is not known or later.")
     if untimed:
-        verb = "has" if untimed == 1 else "have"
-        notes.append(f"{counted(untimed, 'message')} {verb} no processing time in the rows.")
+        notes.append(f"{counted(untimed, 'message has', 'messages have')} no processing time in the rows.")
     if timeline.slot_ms > 1000:
         notes.append(f"Times in this section are accurate to {duration(timeline.slot_ms / 1000)}.")
     return [Wording(note) for note in notes]

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from core.instants import parse_lenient
+from core.quantity import counted
 from remediation.reports.durations import ACCURACY_PERCENT, Durations
 from remediation.reports.facts import Job, duration, point_in_time
 from remediation.reports.own_words import Wording
@@ -47,20 +48,14 @@ class Times:
 def times_of(alert: Mapping[str, Any], job: Job, tally: Tally | None) -> Times:
     """Return the times of alert, job and messages. Without an alert the first event is the job's creation."""
     received = parse_lenient(alert.get("received"))
-    points = [
-        (Wording("Alert received"), received),
-        (Wording("Job created"), job.created),
-        (Wording("Job started"), job.started),
-        (Wording("Job ended"), job.completed),
-    ]
+    points = {"Alert received": received, "Job created": job.created, "Job started": job.started}
     events = []
     previous: datetime | None = None
-    for name, when in points:
-        if when is None:
-            continue
-        since = duration((when - previous).total_seconds()) if previous else None
-        events.append(Event(name, point_in_time(when), since))
-        previous = when
+    for name, when in {**points, "Job ended": job.completed}.items():
+        if when is not None:
+            since = duration((when - previous).total_seconds()) if previous else None
+            events.append(Event(Wording(name), point_in_time(when), since))
+            previous = when
     if job.running:
         events.append(Event(Wording("Job ended"), Wording("not yet"), None))
     spans = []
@@ -68,13 +63,9 @@ def times_of(alert: Mapping[str, Any], job: Job, tally: Tally | None) -> Times:
         spans.append((Wording("Job created to ended"), duration(job.total_seconds)))
     if received and job.completed:
         spans.append((Wording("Alert received to job ended"), duration((job.completed - received).total_seconds())))
-    measures = _measures(job, tally)
-    return Times(
-        events=events,
-        spans=spans,
-        measured=[_measured(name, durations) for name, durations in measures if durations.count],
-        notes=_notes(measures),
-    )
+    measures = [] if tally is None else _measures(job, tally)
+    measured = [_measured(name, durations) for name, durations in measures if durations.count]
+    return Times(events, spans, measured, _notes(measures))
 
 
 def remediation(job: Job) -> Wording:
@@ -82,9 +73,7 @@ def remediation(job: Job) -> Wording:
     return Wording("Time to release" if job.action == "RELEASE" else "Time to remediate")
 
 
-def _measures(job: Job, tally: Tally | None) -> list[tuple[Wording, Durations]]:
-    if tally is None:
-        return []
+def _measures(job: Job, tally: Tally) -> list[tuple[Wording, Durations]]:
     return [
         (Wording("Scanned to job created"), tally.scanned_to_created),
         (Wording("Found to processed"), tally.created_to_processed),
@@ -93,33 +82,22 @@ def _measures(job: Job, tally: Tally | None) -> list[tuple[Wording, Durations]]:
 
 
 def _measured(name: Wording, durations: Durations) -> Measured:
-    p50, p95, longest = durations.percentile(50), durations.percentile(95), durations.longest
-    return Measured(
-        name,
-        durations.count,
-        None if p50 is None else duration(p50),
-        None if p95 is None else duration(p95),
-        None if longest is None else duration(longest),
-    )
+    seconds = durations.percentile(50), durations.percentile(95), durations.longest
+    return Measured(name, durations.count, *(None if length is None else duration(length) for length in seconds))
 
 
-def _notes(measured: Sequence[tuple[Wording, Durations]]) -> list[Wording]:
-    counted = [durations for _, durations in measured if durations.count]
+def _notes(measures: Sequence[tuple[Wording, Durations]]) -> list[Wording]:
+    inexact = [name for name, durations in measures if not durations.exact]
     notes = []
-    # With one message each, a percentile needs no explanation.
-    if any(durations.count > 1 for durations in counted):
-        if all(durations.exact for durations in counted):
-            notes.append("p50 and p95 are exact (nearest rank over the rows read) and rounded for display.")
-        else:
-            names = "; ".join(name for name, durations in measured if not durations.exact)
-            notes.append(
-                f"p50 and p95 use the nearest rank over the rows read. They are accurate to {ACCURACY_PERCENT:g} %, "
-                f"because there are too many different values, for: {names}. All other durations, and every longest "
-                "one, are exact."
-            )
-    notes += [
-        f"“{name}” leaves out {durations.backwards:,} negative duration{'' if durations.backwards == 1 else 's'}."
-        for name, durations in measured
-        if durations.backwards
-    ]
+    if inexact:
+        notes.append(
+            f"p50 and p95 use the nearest rank over the rows read. They are accurate to {ACCURACY_PERCENT:g} %, "
+            f"because there are too many different values, for: {'; '.join(inexact)}. All other durations, and every "
+            "longest one, are exact."
+        )
+    elif any(durations.count > 1 for _, durations in measures):
+        notes.append("p50 and p95 are exact (nearest rank over the rows read) and rounded for display.")
+    for name, durations in measures:
+        if durations.backwards:
+            notes.append(f"“{name}” leaves out {counted(durations.backwards, 'negative duration')}.")
     return [Wording(note) for note in notes]

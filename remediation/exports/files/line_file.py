@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import stat
 import zlib
@@ -43,8 +44,6 @@ def open_lines(path: str, pointer: str) -> Iterator[Lines]:
             if file.peek(2)[:2] != _GZIP:
                 yield file
                 return
-            import gzip  # noqa: PLC0415 -- for files that are compressed
-
             with gzip.GzipFile(fileobj=file) as plain:
                 yield plain
         except (OSError, EOFError, zlib.error) as error:

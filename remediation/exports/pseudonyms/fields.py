@@ -1,201 +1,152 @@
-"""What becomes of each field of a row, a job and a plan when names are replaced. What is not listed is replaced.
+"""The treatment of each field of a row, a job and a plan when names are replaced. Unlisted fields are replaced too.
 
-Source: the OpenAPI document's BulkJob, BulkJobMessage, MessageDetails and SearchParams; the plan is this pack's own.
+Source: the OpenAPI document's BulkJob, BulkJobMessage, MessageDetails and SearchParams. The plan is this pack's own.
 """
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-# What a text in the field is taken for. The first five stay where they have that form, and only there.
+# The kind of the field's text. A text of the first five kinds stays if it has the kind's form.
 Treatment = Literal[
-    "id",  # letters, digits and a few marks, with a digit among them
-    "time",  # RFC 3339, or the date of a mail's header
-    "word",  # a status, a verdict, a folder of the service: no spaces, no digits
-    "words",  # a text of a service: stays where it is made of harmless words, addresses in it replaced
-    "folder",  # one of the five folders of the contract: a user's own may be called anything
+    "id",  # letters, digits and a few marks, with at least one digit
+    "time",  # RFC 3339, or the date in a mail's header
+    "word",  # a status, verdict or folder of the service: no spaces, no digits
+    "words",  # a text of a service: stays if all its words are harmless, with its addresses replaced
+    "folder",  # one of the five folders of the API; a user's own folder can have any name
     "address",
     "person",  # a login or an address
     "name",
     "subject",
     "domain",
-    "scope",  # an address or a domain: what a search can be narrowed to
+    "scope",  # an address or a domain that narrows a search
     "protected",  # a plan's "recipient ADDRESS", "sender ADDRESS"
     "message-id",
     "ip",
-    "comment",  # with the pack's own stamp in front
-    "hash",  # a SHA-256 over content: without a key, so that guesses at the content could be checked by it
+    "comment",  # begins with the pack's own stamp
+    "hash",  # a SHA-256 over content: without a key it would confirm guesses at the content
     "other",
 ]
 Fields: TypeAlias = "dict[str, Treatment | Fields]"
 
-# An object whose keys are data: the treatment of each key stands under this name, its values are numbers.
+# The treatment of all keys of an object whose keys are data and whose values are numbers.
 KEYS = "*"
 
-_SPENT: Fields = {
-    "completed_at": "time",
-    "operation": "word",
-    "status": "word",
-    "properties": {"folder": "folder", "requested_by": "person"},
-}
 
-_FINDING: Fields = {
-    "attachment": "other",
-    "detail": "other",
-    "detection": "word",
-    "field": "word",
-    "name": "other",
-    "portion": "word",
-    "reason": "words",
-    "score": "other",
-    "value": "other",
-}
+def _fields(names: dict[Treatment, str], **objects: Fields) -> Fields:
+    """Return the treatment of each field. names: of the fields with a text, by treatment."""
+    return {**{name: how for how, text in names.items() for name in text.split()}, **objects}
 
-MESSAGE: Fields = {
-    "id": "id",
-    "postfix_id": "id",
-    "postfix_id_outbound": "id",
-    "alert_id": "id",
-    "message_id": "message-id",
-    "subject": "subject",
-    "from": "address",
-    "from_name": "name",
-    "to": "address",
-    "to_name": "name",
-    "replyto": "address",
-    "envelope_from": "address",
-    "envelope_to": "address",
-    "client_recipients": "address",
-    "sent_at": "time",
-    "scanned_at": "time",
-    "sent_date": "time",
-    "ts": "time",
-    "final_disposition": "word",
-    "delivery_mode": "word",
-    "delivery_status": "word",
-    "detection_reasons": "words",
-    "threat_categories": "word",
-    "post_delivery_operations": "word",
-    "is_quarantined": "other",
-    "is_phish_submission": "other",
-    "edf_hash": "id",
-    "htmltext_structure_hash": "id",
-    "smtp_helo_server_ip": "ip",
-    "smtp_previous_hop_ip": "ip",
-    "x_originating_ip": "ip",
-    "action_log": _SPENT,
-    "findings": _FINDING,
-    "properties": {
-        "allowlisted_pattern": "scope",
-        "allowlisted_pattern_type": "word",
-        "blocklisted_message": "other",
-        "blocklisted_pattern": "scope",
-        "whitelisted_pattern_type": "word",
+
+_ACTION = _fields(
+    {"time": "completed_at", "word": "operation status"},
+    properties=_fields({"folder": "folder", "person": "requested_by"}),
+)
+
+_FINDING = _fields(
+    {"other": "attachment detail name score value", "word": "detection field portion", "words": "reason"},
+)
+
+_PROPERTIES = _fields(
+    {
+        "scope": "allowlisted_pattern blocklisted_pattern",
+        "word": "allowlisted_pattern_type whitelisted_pattern_type",
+        "other": "blocklisted_message",
     },
-    "validation": {"comment": "words", "dkim": "word", "dmarc": "word", "spf": "word"},
-}
+)
 
-_ACTION_PARAMS: Fields = {
-    "type": "word",
-    "destination": "folder",
-    "client_recipient": "address",
-    "expected_disposition": "word",
-}
-
-ROW: Fields = {
-    "message_id": "id",
-    "postfix_id": "id",
-    "action_type": "word",
-    "action_params": _ACTION_PARAMS,
-    "status": "word",
-    "status_message": "words",
-    "retry_count": "other",
-    "retry_after": "time",
-    "created_at": "time",
-    "processed_at": "time",
-    "alert_id": "id",
-    "email_message_id": "message-id",
-    "message": MESSAGE,
-}
-
-SEARCH_PARAMS: Fields = {
-    "action_log": "other",
-    "alert_id": "id",
-    "delivery_status": "word",
-    "detections_only": "other",
-    "domain": "domain",
-    "end": "time",
-    "exact_subject": "subject",
-    "final_disposition": "word",
-    "message_action": "word",
-    "message_id": "message-id",
-    "metric": "other",
-    "query": "other",
-    "recipient": "scope",
-    "sender": "scope",
-    "smtp_helo_ip": "ip",
-    "start": "time",
-    "subject": "subject",
-    "submissions": "other",
-}
-
-JOB: Fields = {
-    "job_id": "id",
-    "action_type": "word",
-    "action_params": _ACTION_PARAMS,
-    "search_params": SEARCH_PARAMS,
-    "status": "word",
-    "status_message": "words",
-    "comment": "comment",
-    "created_at": "time",
-    "started_at": "time",
-    "completed_at": "time",
-    "total_messages_discovered": "other",
-    "messages_pending": "other",
-    "messages_successful": "other",
-    "messages_failed": "other",
-    "messages_skipped": "other",
-    "messages_cancelled": "other",
-}
-
-PLAN: Fields = {
-    "version": "other",
-    "plan_hash": "hash",
-    "seal": "hash",
-    "account_id": "id",
-    "previewed_at": "time",
-    "requested_by": "person",
-    "requester_proved": "other",
-    "action": "word",
-    "destination": "folder",
-    "search_params": SEARCH_PARAMS,
-    "asked_search_params": SEARCH_PARAMS,
-    "messages": "other",
-    "distinct_messages": "other",
-    "recipients": "other",
-    "malicious": "other",
-    "by_recipient_domain": {KEYS: "domain"},
-    "by_disposition": {KEYS: "word"},
-    "by_delivery_status": {KEYS: "word"},
-    "by_sender": {KEYS: "scope"},
-    "unproved": "other",
-    "proved_clean": {KEYS: "scope"},
-    "sample": {
-        "id": "id",
-        "from": "address",
+MESSAGE = _fields(
+    {
+        "id": "id postfix_id postfix_id_outbound alert_id edf_hash htmltext_structure_hash",
+        "message-id": "message_id",
         "subject": "subject",
-        "recipients": "address",
-        "final_disposition": "word",
-        "scanned_at": "time",
+        "address": "from to replyto envelope_from envelope_to client_recipients",
+        "name": "from_name to_name",
+        "time": "sent_at scanned_at sent_date ts",
+        "word": "final_disposition delivery_mode delivery_status threat_categories post_delivery_operations",
+        "words": "detection_reasons",
+        "other": "is_quarantined is_phish_submission",
+        "ip": "smtp_helo_server_ip smtp_previous_hop_ip x_originating_ip",
     },
-    "protected": "protected",
-    "own_senders": "address",
-    "parity": "word",
-    "parity_notes": "words",
-    "reversibility": {"reversible": "other", "how": "words"},
-    "max_drift": "other",
-    "cancel_if_discovered_over": "other",
-    "approvals_needed": "other",
-    "refusals": {"type": "word", "message": "words"},
-    "warnings": "words",
-}
+    action_log=_ACTION,
+    findings=_FINDING,
+    properties=_PROPERTIES,
+    validation=_fields({"words": "comment", "word": "dkim dmarc spf"}),
+)
+
+_ACTION_PARAMS = _fields({"word": "type expected_disposition", "folder": "destination", "address": "client_recipient"})
+
+ROW = _fields(
+    {
+        "id": "message_id postfix_id alert_id",
+        "word": "action_type status",
+        "words": "status_message",
+        "other": "retry_count",
+        "time": "retry_after created_at processed_at",
+        "message-id": "email_message_id",
+    },
+    action_params=_ACTION_PARAMS,
+    message=MESSAGE,
+)
+
+SEARCH_PARAMS = _fields(
+    {
+        "other": "action_log detections_only metric query submissions",
+        "id": "alert_id",
+        "word": "delivery_status final_disposition message_action",
+        "domain": "domain",
+        "time": "end start",
+        "subject": "exact_subject subject",
+        "message-id": "message_id",
+        "scope": "recipient sender",
+        "ip": "smtp_helo_ip",
+    },
+)
+
+JOB = _fields(
+    {
+        "id": "job_id",
+        "word": "action_type status",
+        "words": "status_message",
+        "comment": "comment",
+        "time": "created_at started_at completed_at",
+        "other": "total_messages_discovered messages_pending messages_successful messages_failed messages_skipped "
+        "messages_cancelled",
+    },
+    action_params=_ACTION_PARAMS,
+    search_params=SEARCH_PARAMS,
+)
+
+PLAN = _fields(
+    {
+        "other": "version requester_proved messages distinct_messages recipients malicious unproved max_drift "
+        "cancel_if_discovered_over approvals_needed",
+        "hash": "plan_hash seal",
+        "id": "account_id",
+        "time": "previewed_at",
+        "person": "requested_by",
+        "word": "action parity",
+        "folder": "destination",
+        "protected": "protected",
+        "address": "own_senders",
+        "words": "parity_notes warnings",
+    },
+    search_params=SEARCH_PARAMS,
+    asked_search_params=SEARCH_PARAMS,
+    by_recipient_domain={KEYS: "domain"},
+    by_disposition={KEYS: "word"},
+    by_delivery_status={KEYS: "word"},
+    by_sender={KEYS: "scope"},
+    proved_clean={KEYS: "scope"},
+    sample=_fields(
+        {
+            "id": "id",
+            "address": "from recipients",
+            "subject": "subject",
+            "word": "final_disposition",
+            "time": "scanned_at",
+        }
+    ),
+    reversibility=_fields({"other": "reversible", "words": "how"}),
+    refusals=_fields({"word": "type", "words": "message"}),
+)
