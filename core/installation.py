@@ -1,4 +1,4 @@
-"""How this pack was installed, and the command that adds an optional part of it (an extra)."""
+"""Find the command that adds an optional part of the pack (an extra)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_extra(extra: str, module: str, pointer: str, what: str) -> None:
 
 
 def command_to_add(extra: str, *, root: Path = ROOT, prefix: Path | None = None) -> str:
-    """Return the shell command that adds an extra: of pip, pipx or uv, whichever installed the pack.
+    """Return the shell command that adds an extra, for pip, pipx or uv: the one that installed the pack.
 
     root: the folder that holds `core/`. prefix: the environment, sys.prefix by default.
     """
@@ -50,7 +50,7 @@ def command_to_add(extra: str, *, root: Path = ROOT, prefix: Path | None = None)
 
 
 def _installer() -> str:
-    """Return what the installer wrote about itself, in lower case; empty where it wrote nothing."""
+    """Return the name of the installer in lower case, or an empty text if it left none."""
     from importlib import metadata  # noqa: PLC0415 -- only where an extra is missing
 
     try:
@@ -60,7 +60,7 @@ def _installer() -> str:
 
 
 def _pipx_requirement(file: Path, extra: str) -> str | None:
-    """Return what pipx installed with the extra added; None where pipx did not install the pack."""
+    """Return the requirement of pipx with the extra added, or None if pipx did not install the pack."""
     try:
         asked = json.loads(file.read_text(encoding="utf-8"))["main_package"]["package_or_url"]
         found = _REQUIREMENT.fullmatch(asked)
@@ -75,7 +75,7 @@ def _pipx_requirement(file: Path, extra: str) -> str | None:
 
 
 def _uv_requirement(file: Path, extra: str) -> str | None:
-    """Return what `uv tool` installed with the extra added; None where it did not install the pack."""
+    """Return the requirement of `uv tool` with the extra added, or None if it did not install the pack."""
     import tomllib  # noqa: PLC0415 -- only where an extra is missing
 
     try:

@@ -4,11 +4,11 @@ The event is `{"action": "wait-for-job", "params": {...}}`; the function returns
 raised, so that the runtime reports its class name as the error type and a Step Functions state machine can match it
 by name (`"ErrorEquals": ["RateLimited"]`); its message is the error document as JSON.
 
-Who calls is CFES_REQUESTED_BY, whatever the event says. Behind API Gateway set CFES_CALLER_FROM; the event then has
-`requestContext` too, as API Gateway writes it (see platforms.caller).
+The requester is CFES_REQUESTED_BY; the event can't change it. Behind API Gateway, set CFES_CALLER_FROM. The event then
+also has the `requestContext` that API Gateway writes (see platforms.caller).
 
-The connection comes from the function's environment; see connectors.connection. Give `CLOUDFLARE_API_TOKEN_FILE` a
-path that a secrets extension fills, or set `CLOUDFLARE_API_TOKEN` from the deployment's own secret store.
+The settings come from the function's environment; see connectors.connection. Set `CLOUDFLARE_API_TOKEN_FILE` to a file
+that a secrets extension writes, or `CLOUDFLARE_API_TOKEN` from the secret store of the deployment.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from platforms.session import Session
 
 CALLER_FROM = environment_variables()["caller_from"]
 
-# What must be left when an action stops: to finish the request that is under way, and to hand the result over.
+# The time that is left when an action stops, to finish the current request and return the result.
 MARGIN_SECONDS = 10.0
 MARGIN_SHARE = 0.2
 
-# Of that, what no request may use.
-HANDOVER_SHARE = 0.1
-MOST_HANDOVER_SECONDS = 1.0
+# The part of that time that no request may use.
+RETURN_SHARE = 0.1
+MOST_RETURN_SECONDS = 1.0
 
-# No single write may outlast this share of the time: a lost answer still has to be looked after. A read may take as
-# long, and at least so many seconds: of a slow service one answer is worth more than four timeouts.
+# The share of the time that one request may take, so that time is left to check a lost response to a write. A read may
+# take at least SLOW_READ_SECONDS: with a slow service, one response is better than four timeouts.
 REQUEST_SHARE = 0.25
 SLOW_READ_SECONDS = 5.0
 
-# Below this no action gets anywhere.
+# With less time no action can succeed.
 LEAST_SECONDS = 0.5
 
-# The runtime refuses a result of more than 6,291,556 bytes, when all the work is done.
+# The runtime refuses a larger result (6,291,556 bytes) after the work is done.
 # Source: AWS Lambda Developer Guide, "Lambda quotas", invocation payload.
 LARGEST_RESULT_BYTES = 6_000_000
 
@@ -58,11 +58,11 @@ class Context(Protocol):
     """The part of the Lambda context that is used."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the runtime ends the function."""
+        """Return the milliseconds until the runtime ends the function."""
 
 
 def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Run one action. Raises: every PackError, with the error document as its message."""
+    """Run one action. Raises: PackError, with the error document as its message."""
     try:
         # The runtime ends with SIGTERM. Partial files are removed first.
         with ended_by_signals():
@@ -95,7 +95,7 @@ def _connect(event: Mapping[str, Any], context: Context, clock: Clock) -> EmailS
     usable = remaining - min(MARGIN_SECONDS, remaining * MARGIN_SHARE)
     if usable < LEAST_SECONDS:
         raise DeadlineExceeded("the function's own limit leaves no time for an action: raise its timeout")
-    ends = Deadline(clock, remaining - min(MOST_HANDOVER_SECONDS, remaining * HANDOVER_SHARE))
+    ends = Deadline(clock, remaining - min(MOST_RETURN_SECONDS, remaining * RETURN_SHARE))
     connection = with_caller(Connection.from_environment(), event, context)
     write_timeout = min(connection.request_timeout_seconds, usable * REQUEST_SHARE)
     read_timeout = min(connection.request_timeout_seconds, max(usable * REQUEST_SHARE, SLOW_READ_SECONDS))
@@ -105,7 +105,7 @@ def _connect(event: Mapping[str, Any], context: Context, clock: Clock) -> EmailS
 
 
 def _bounded(action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters, with none that allows a larger result than the runtime hands over."""
+    """Return the parameters, with limits that keep the result below that of the runtime."""
     bounded = dict(params)
     for name in ("inline_limit_bytes", "max_result_bytes"):
         field = action.params.model_fields.get(name)
@@ -116,7 +116,7 @@ def _bounded(action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, A
 
 def _too_large(what: str) -> InlineTooLarge:
     return InlineTooLarge(
-        f"{what}, and AWS Lambda hands over 6 MB at most",
+        f"{what}, and AWS Lambda returns at most 6 MB",
         help="Nothing was changed. Set destination to the URL of an object in a store.",
     )
 

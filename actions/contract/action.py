@@ -1,7 +1,7 @@
-"""What an action is: metadata, parameters, a result, and a function from one JSON dict to another.
+"""The definition of an action: metadata, parameters, a result, and a function from one JSON dict to another.
 
-An action module defines `Params`, `Result`, `ACTION` and `run`; everything else about it (the manifest's entry, the
-command line's flags, the process protocol) is made from these.
+An action module defines `Params`, `Result`, `ACTION` and `run`. The manifest's entry, the command's flags and the
+process protocol are generated from these.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 
-from actions.contract.plain_json import problems_of
+from actions.contract.plain_json import problem_in
 from actions.contract.result_size import fit_result
 from actions.contract.streams import record_error, record_result
 from connectors.email_security import EmailSecurity
@@ -48,19 +48,16 @@ JobId = Annotated[Uuid, Field(description="The job's UUID.")]
 class ActionParams(StrictModel):
     """The parameters of an action, or a part of them.
 
-    An unknown parameter is refused, because a misspelt one would change the meaning. So is a value of another type
-    than the published schema has.
+    An unknown parameter is refused, because a misspelled one would change the meaning. quoted: parameters that only
+    quote mail or earlier results; in them, halves of surrogate pairs become U+FFFD, and numbers may have any size.
     """
 
-    # Parameters that quote mail or earlier results and decide nothing: text that UTF-8 can't hold is carried as U+FFFD,
-    # numbers of any size as they are. Elsewhere both are refused.
     quoted: ClassVar[frozenset[str]] = frozenset()
-
     ended: ClassVar[Sequence[EndedParameter]] = ()
 
     @classmethod
-    def missing(cls, given: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG003 -- for those that need to look
-        """Parameters that are required in view of the others, where a field by itself can't say so."""
+    def missing(cls, given: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG003 -- for subclasses
+        """Return the parameters that are required because of other given parameters."""
         return ()
 
 
@@ -75,22 +72,22 @@ class BoundedParams(ActionParams):
         200_000,
         ge=20_000,
         le=50_000_000,
-        description="The result's lists are cut so that its JSON has at most so many bytes; see `truncated`.",
+        description="The maximum size of the result as JSON. Its lists are cut to fit; see `truncated`.",
     )
 
 
 class Cut(ActionResult):
-    """How many entries a list has, of how many there are."""
+    """The number of entries of a list that was cut."""
 
-    kept: int = Field(description="Entries in the result.")
-    total: int = Field(description="Entries in all.")
+    kept: int = Field(description="The number of entries in the result.")
+    total: int = Field(description="The number of all entries.")
 
 
 class BoundedResult(ActionResult):
-    """A result that is kept within `max_result_bytes`. Its counts are whole, whatever is cut.
+    """A result within `max_result_bytes`. Only lists are cut, so that its counts stay complete.
 
-    cut_order: its lists, the least needed first; each has its most needed entries first. cut_whole: those that are
-    null where they do not fit.
+    cut_order: the lists, the least important first; each has its most important entries first. cut_whole: lists that
+    become null if they do not fit.
     """
 
     cut_order: ClassVar[Sequence[str]] = ()
@@ -98,8 +95,8 @@ class BoundedResult(ActionResult):
 
     truncated: dict[str, Cut] = Field(
         default_factory=dict,
-        description="The lists that were cut to keep the result within `max_result_bytes`: how many entries are kept, "
-        "of how many. Empty: nothing was cut.",
+        description="The lists that were cut to fit into `max_result_bytes`, with the numbers of kept and of all "
+        "entries. Empty if nothing was cut.",
     )
 
 
@@ -109,10 +106,7 @@ R = TypeVar("R", bound=JsonModel)
 
 @dataclass(frozen=True)
 class Preview:
-    """A call that changes nothing, and shows what another call would do. Parameters that it does not have are left out.
-
-    action: its ID.
-    """
+    """A read-only call that shows the effect of another call. Parameters that its action does not have are left out."""
 
     action: str
     params: Mapping[str, Any]
@@ -122,12 +116,11 @@ class Preview:
 class Action(Generic[P, R]):
     """One action's metadata and its function.
 
-    effect: the worst that it can do. approval: whether a person should agree first; the default is the careful one.
-    verdict: the exit code of a result under `--exit-status`, if the action has the flag. Its docstring is the help.
-    connection: whether the function takes the connector as its second argument; else it works on files alone.
-    offline: for one that takes it, whether these parameters need none; it is None then.
-    preview: for one that wants approval, the call that shows a person what these parameters would do.
-    examples: parameters and a result, shown in the manifest and checked by a test.
+    effect: the maximum impact. approval: whether a person should confirm first; required by default.
+    verdict: returns the exit code of a result with `--exit-status`, if the action has the flag. Its docstring is the
+    help of the flag. connection: whether the function takes the connector as its second argument.
+    offline: returns whether these parameters need no connection; the connector may then be None.
+    preview: returns the call that shows a person the effect of these parameters.
     """
 
     id: str
@@ -147,16 +140,16 @@ class Action(Generic[P, R]):
 
     @property
     def module(self) -> str:
-        """The module that `python -m` runs."""
+        """Return the module that `python -m` runs."""
         return f"actions.{self.id.replace('-', '_')}"
 
     def check(self, params: Mapping[str, Any]) -> P:
-        """The parameters, checked. Raises: ParameterError naming every problem with its JSON pointer."""
+        """Return the valid parameters. Raises: ParameterError with every problem and its JSON pointer."""
         if not isinstance(params, Mapping):
             raise ParameterError(problems=[{"pointer": "", "message": "the parameters must be one JSON object"}])
-        problems = problems_of(dict(params), quoted=self.params.quoted)
-        if problems:
-            raise ParameterError(problems=problems)
+        problem = problem_in(dict(params), quoted=self.params.quoted)
+        if problem is not None:
+            raise ParameterError(problems=[problem])
         params = {
             name: replace_surrogates_in(value) if name in self.params.quoted else value
             for name, value in params.items()
@@ -173,20 +166,19 @@ class Action(Generic[P, R]):
         return checked
 
     def may_change(self, params: Mapping[str, Any]) -> bool:
-        """Whether a call with these parameters may change anything: a dry run does not, whatever the action does."""
+        """Return whether a call with these parameters may change anything. A dry run never does."""
         field = self.params.model_fields.get("dry_run")
         is_dry_run = field is not None and params.get("dry_run", field.default) is True
         return self.effect != "read" and not is_dry_run
 
     def asks_first(self, params: Mapping[str, Any]) -> bool:
-        """Return whether a person should agree to a call with these parameters."""
+        """Return whether a person should confirm a call with these parameters."""
         return self.approval == "required" and self.may_change(params)
 
     def run(self, params: Mapping[str, Any], connector: EmailSecurity | None = None) -> dict[str, Any]:
-        """Run the action: a JSON dict in, a JSON dict out.
+        """Run the action: a JSON dict in, a JSON dict out. Raises: PackError, and nothing else.
 
-        Without a connector one is made from the environment and closed again.
-        Raises: PackError, and nothing else.
+        Without a connector, the action opens one from the environment, and closes it.
         """
         try:
             result = self._run(params, connector)
@@ -224,7 +216,7 @@ class Action(Generic[P, R]):
 
 
 def _warnings_of_ended(ended: Sequence[EndedParameter], connector: EmailSecurity | None) -> list[str]:
-    """Return the warnings about parameters that end soon. Raises: ParameterError for one that has ended."""
+    """Return the warnings about deprecated parameters. Raises: ParameterError for one that was removed."""
     if not ended or connector is None:
         return []
     problems, warnings = problems_and_warnings(ended, connector.clock.now())
@@ -269,6 +261,6 @@ def _suggestion(params: type[BaseModel], location: Sequence[Any]) -> str:
 
 
 def _model_in(annotation: Any) -> Any:
-    """The model that a field holds, also where it may be null."""
+    """Return the model of a field, or None if it has another type."""
     parts = get_args(annotation) or (annotation,)
     return next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), None)

@@ -1,4 +1,4 @@
-"""How a process of the pack is ended from outside."""
+"""The end of a process by a signal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-# An orchestrator stops a process with SIGTERM, a scheduler of a cluster with SIGUSR1 or SIGUSR2; a terminal that goes
-# away sends SIGHUP, and Ctrl-\ SIGQUIT; SIGXCPU says that the time of the processor is used up.
+# SIGTERM comes from an orchestrator, SIGUSR1 or SIGUSR2 from a cluster's scheduler, SIGHUP from a closed terminal,
+# SIGQUIT from Ctrl-\, and SIGXCPU if the processor time is used up.
 ENDING: tuple[signal.Signals, ...] = (signal.SIGTERM,)
 if sys.platform != "win32":
     ENDING += (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
@@ -23,14 +23,14 @@ _ENDING = threading.Event()
 
 
 class EndedBySignal(SystemExit):
-    """The process was told to end. Its code is the shell's convention for a process ended by a signal."""
+    """A signal ends the process. The exit code is the shell's convention for that signal."""
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let the signals that end a process raise EndedBySignal in the block: what is half written is removed then too.
+    """Raise EndedBySignal in the block at the first signal that ends a process, so that partial files are removed.
 
-    Only the first one does: a terminal that goes away can send several, and the clearing must come to its end.
+    Later signals are ignored: a closed terminal can send several, and must not interrupt the cleanup.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -44,7 +44,7 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         raise EndedBySignal(128 + number)
 
-    # A process that was started to ignore a signal, as nohup does, goes on ignoring it.
+    # A process that was started with an ignored signal, as by nohup, keeps ignoring it.
     heeded = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, end) for number in heeded}
     try:
@@ -55,7 +55,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def is_ending() -> bool:
-    """Return whether a signal has ended the process: nothing may wait any more."""
+    """Return whether a signal has ended the process, so that nothing may wait any more."""
     return _ENDING.is_set()
 
 

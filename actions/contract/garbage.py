@@ -1,8 +1,4 @@
-"""Garbage collection in a process that loads, does one thing and ends.
-
-The search for garbage takes a tenth of such a process: nothing that is imported is garbage, and at its end all of it
-would be searched once more.
-"""
+"""Garbage collection in a short process. Searching the imported modules for garbage would take a tenth of its time."""
 
 from __future__ import annotations
 
@@ -15,8 +11,8 @@ from contextlib import contextmanager
 def collected_once_loaded() -> Iterator[None]:
     """Turn the collection on for the block if it was off while the process loaded.
 
-    The collection skips what exists at the start of the block; after the block it skips everything. Where it was on
-    already, nothing changes: the process is not there for this block alone.
+    The collection skips objects that exist at the start of the block; after the block it skips all objects. If it was
+    already on, nothing changes, because the process has other work too.
     """
     if gc.isenabled():
         yield

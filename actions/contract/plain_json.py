@@ -1,4 +1,4 @@
-"""Parameters as plain JSON: nothing that a later step would choke on gets in."""
+"""Check that parameters are plain JSON, so that no later step fails on them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from core.errors import Problem
 from core.json_model import LARGEST_INTEGER
 from core.json_values import below
 
-# Deeper and larger than any real parameters; models, files and other platforms can take what stays within.
+# Deeper than any real parameters. Models, files and other platforms accept this depth.
 DEEPEST = 40
 
 
-def problems_of(value: Any, *, quoted: Collection[str] = ()) -> list[Problem]:
-    """Return the first thing in `value` that is not plain JSON, as a list of one problem; else an empty list.
+def problem_in(value: Any, *, quoted: Collection[str] = ()) -> Problem | None:
+    """Return the first part of a value that is not plain JSON, or None.
 
-    quoted: members of `value` in which numbers may have any size, and texts may hold half of a surrogate pair.
+    quoted: keys of `value` in whose values numbers may have any size, and texts may have half of a surrogate pair.
     """
     waiting: list[tuple[Any, str, int]] = [(value, "", 0)]
     tolerated = tuple(f"/{name}/" for name in quoted)
@@ -26,17 +26,14 @@ def problems_of(value: Any, *, quoted: Collection[str] = ()) -> list[Problem]:
         is_quoted = bool(tolerated) and f"{pointer}/".startswith(tolerated)
         problem = _problem(here, depth, quoted=is_quoted)
         if problem is not None:
-            return [Problem(pointer=pointer[:500], message=problem)]
+            return Problem(pointer=pointer[:500], message=problem)
         if isinstance(here, dict):
-            bad_key = next(
-                (key for key in here if not isinstance(key, str) or _problem(key, depth, quoted=is_quoted)), None
-            )
-            if bad_key is not None:
-                return [Problem(pointer=pointer[:500], message="has a key that is not a string")]
+            if any(not isinstance(key, str) or _problem(key, depth, quoted=is_quoted) for key in here):
+                return Problem(pointer=pointer[:500], message="has a key that is not a string")
             waiting += [(inner, below(pointer, key), depth + 1) for key, inner in here.items()]
         elif isinstance(here, list | tuple):
             waiting += [(inner, f"{pointer}/{index}", depth + 1) for index, inner in enumerate(here)]
-    return []
+    return None
 
 
 def _problem(value: Any, depth: int, *, quoted: bool) -> str | None:
@@ -46,7 +43,7 @@ def _problem(value: Any, depth: int, *, quoted: bool) -> str | None:
         case str() | int() if quoted:
             return None
         case str() if any("\ud800" <= character <= "\udfff" for character in value):
-            return "holds half of a surrogate pair, which is not a character"
+            return "has half of a surrogate pair, which is not a valid character"
         case bool() | None | str() | dict() | list() | tuple():
             return None
         case int() if abs(value) > LARGEST_INTEGER:

@@ -1,4 +1,4 @@
-"""An action run as a process: parameters as one JSON object on standard input, one JSON document on standard output.
+"""Run an action as a process: one JSON object on standard input, one JSON document on standard output.
 
 Logs go to standard error. The exit codes are listed in core.errors.
 """
@@ -19,23 +19,23 @@ from connectors import call_log
 from core.errors import PackError, ParameterError
 from core.json_values import read_object
 
-# More than any real parameters; a file given by mistake must not fill the memory.
+# More than any real parameters. A wrong file must not fill the memory.
 LARGEST_PARAMETERS_BYTES = 4 * 1024 * 1024
 
-ONE_OBJECT = "Nothing was sent. Give one JSON object on standard input; {} where there are no parameters."
+ONE_OBJECT = "Nothing was sent. Give one JSON object on standard input; {} if there are no parameters."
 
 USAGE = """usage: python -m {module} [--exit-status] < PARAMETERS.json
 
 {title}
 Reads the parameters as one JSON object from standard input, writes one JSON document to standard output.
---exit-status: exit 8 where not everything succeeded (or not every row is there), 6 where it is not done yet.
+--exit-status: exit 8 if not everything succeeded (or rows are missing), 6 if the action is not finished.
 Parameters: {parameters}
 """
 
 
 def main(action: Action[Any, Any], arguments: Sequence[str] | None = None) -> None:
     """Run the action as this process, and exit with its code."""
-    # A pydantic plugin would see every value, credentials too; and to look for one costs 20 ms a start.
+    # A pydantic plugin would see every value, including credentials. Looking for plugins takes 20 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # It was turned off in actions/__init__.py.
     with collected_once_loaded(), ended_by_signals(), kept_streams() as ledger:
@@ -45,7 +45,7 @@ def main(action: Action[Any, Any], arguments: Sequence[str] | None = None) -> No
 
 
 def _ended(action: Action[Any, Any], arguments: Sequence[str], ledger: Ledger) -> int:
-    """Write what comes of the call, and return its exit code."""
+    """Run the action, write the result or the error, and return the exit code."""
     if set(arguments) & {"-h", "--help"}:
         parameters = ", ".join(action.params.model_fields) or "none ({})"
         sys.stdout.write(USAGE.format(module=action.module, title=action.title, parameters=parameters))
@@ -59,14 +59,14 @@ def _ended(action: Action[Any, Any], arguments: Sequence[str], ledger: Ledger) -
     except (KeyboardInterrupt, EndedBySignal) as ended:
         code = interrupted_code(ended)
         unknown = action.effect != "read" or ledger.changed
-        advice = "A change may have been made: look before you run it again." if unknown else "Nothing was changed."
+        advice = "A change may have been made: check before you run it again." if unknown else "Nothing was changed."
         jobs = f" Job: {', '.join(ledger.jobs)}." if ledger.jobs else ""
         sys.stderr.write(f"Interrupted. {advice}{jobs}\n")
         return code
     try:
         sys.stdout.write(json.dumps(document) + "\n")
     except (KeyboardInterrupt, EndedBySignal) as ended:
-        # A reader that does not read: `settle` says what is lost.
+        # The reader does not read. `settle` reports the loss.
         return interrupted_code(ended)
     return code
 
@@ -76,10 +76,10 @@ def _run(action: Action[Any, Any], arguments: Sequence[str]) -> tuple[dict[str, 
     if unknown or ("--exit-status" in arguments and action.verdict is None):
         raise ParameterError(
             f"unknown argument {(unknown or arguments)[0][:100]!r}",
-            help="Nothing was sent. Parameters are given as one JSON object on standard input; see --help.",
+            help="Nothing was sent. Give the parameters as one JSON object on standard input; see --help.",
         )
     if sys.stdin is None:
-        raise ParameterError("standard input is closed: give the parameters there, {} where there are none")
+        raise ParameterError("standard input is closed, and the parameters are read from it")
     result = action.run(read_parameters(sys.stdin.buffer))
     return result, action.verdict(result) if action.verdict and "--exit-status" in arguments else 0
 

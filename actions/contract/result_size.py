@@ -1,6 +1,6 @@
-"""Keeps a result within a number of bytes: its lists are cut, from their ends; everything else stays whole.
+"""Cut the lists of a result to a number of bytes.
 
-Platforms bound what a step may return (Step Functions: 256 KiB), and fail after the change was made.
+Platforms limit the result of a step (Step Functions: 256 KiB). A larger result fails after the change was made.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any
 
-# For what `truncated` says of one list.
+# The entry of one list in `truncated`.
 _NOTE_BYTES = 80
 
 
 def fit_result(document: dict[str, Any], most_bytes: int, order: Sequence[str], whole: Collection[str]) -> None:
     """Cut the lists of a result until its JSON, written in ASCII as a process writes it, fits.
 
-    order: the lists and objects that may be cut, the least needed first; each keeps its first entries. whole: those of
-    which a part would be taken for all, so that they become null instead. `truncated` of the document gets what was
-    kept of what was there.
+    order: the lists and objects to cut, the least important first; each keeps its first entries. whole: those that
+    become null, because a part could be mistaken for the complete list. `truncated` of the document gets the numbers.
     """
     over = _size(document) + 1 - most_bytes
     for name in order:
@@ -48,10 +47,10 @@ def fitting(entries: Sequence[Any], most_bytes: int) -> list[Any]:
 
 
 def _fitting(entries: Sequence[Any] | dict[str, Any], over: int) -> int:
-    """How many entries are left when enough of the last ones are gone, or all of them."""
+    """Return the number of entries that are left after removing enough of the last ones."""
     items = list(entries.items()) if isinstance(entries, dict) else list(entries)
     while items and over > 0:
-        # A comma and a space, or a colon and a space more in an object: as [key, value] takes it too.
+        # A comma and a space. In an object, [key, value] has as many characters as the member with them.
         over -= _size(items.pop()) + (0 if isinstance(entries, dict) else 2)
     return len(items)
 

@@ -1,9 +1,8 @@
-"""Standard output and standard error of a process, written so that the exit code stays true.
+"""Standard output and standard error of a process, whose failures do not hide the exit code.
 
-A disk can be full, a stream closed, a reader gone, an encoding too small for the text. While `kept_streams` is entered,
-no write raises: a character that the encoding lacks becomes a replacement character, and what can't be written is
-remembered. `Ledger.settle` then says on standard error what was lost and what the process had done, and gives the exit
-code.
+A disk can be full, a stream closed, a reader gone, and an encoding can lack characters. Within `kept_streams` no write
+raises: missing characters are replaced, and failures are recorded. `Ledger.settle` then reports on standard error the
+lost output and the changes that the process made, and returns the exit code.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ from core.errors import OutcomeUnknown, PackError, TemporaryFailure, printable
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# How long a reader that left its pipe full, and does not block us, may read nothing.
+# How long a full pipe may stay unread, if writing to it does not block.
 PATIENCE_SECONDS = 30.0
 
 CLOSED = "it is closed"
 STUCK = "its reader does not read"
 CUT_OFF = "the process was interrupted"
 
-# For a reader that has not read when the process is ended: as long as it takes one that only was slow.
+# The same after a signal has ended the process: long enough for a slow reader.
 LAST_PATIENCE_SECONDS = 1.0
 
 _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 
 
 class Channel(io.RawIOBase):
-    """A file descriptor that takes every write. lost: why something was not written; None while everything was.
+    """A file descriptor on which no write fails. lost: the reason why a write failed, or None.
 
-    descriptor: None for a stream that was closed before the process began. whole: after a gap nothing more is written,
-    for the rest would be mistaken for the whole. patience: seconds.
+    descriptor: None for a stream that was closed before the process began. whole: write nothing after a failure,
+    because the rest could be mistaken for the complete output. patience: seconds.
     """
 
     def __init__(self, descriptor: int | None, *, whole: bool, patience: float = PATIENCE_SECONDS) -> None:
@@ -75,7 +74,7 @@ class Channel(io.RawIOBase):
                 self.lost = error.strerror or type(error).__name__
                 self.reader_is_gone = error.errno == errno.EPIPE
             except BaseException:
-                # How much of it was written is not known any more.
+                # The number of written bytes is not known.
                 self.lost = CUT_OFF
                 raise
         return size
@@ -87,7 +86,7 @@ class Channel(io.RawIOBase):
         while rest:
             piece = rest
             if is_ending():
-                # Signals are ignored by now: a write that blocks would never end. One of this size does not block.
+                # Signals are ignored now, so a blocking write would never end. A write of this size does not block.
                 piece = rest[: select.PIPE_BUF]
                 if not select.select((), (self._descriptor,), (), LAST_PATIENCE_SECONDS)[1]:
                     raise OSError(errno.EAGAIN, STUCK)
@@ -95,18 +94,18 @@ class Channel(io.RawIOBase):
                 rest = rest[os.write(self._descriptor, piece) :]
             except BlockingIOError:
                 if not select.select((), (self._descriptor,), (), self._patience)[1]:
-                    # A reader that stopped once must not cost this time again at each line.
+                    # Do not wait again at each line for a reader that has stopped.
                     self._patience = 0
                     raise OSError(errno.EAGAIN, STUCK) from None
 
 
 @dataclass
 class Ledger:
-    """What a process has done, for the case that its result can't be written.
+    """The changes of a process, reported if its result can't be written.
 
-    changed: something was changed, or may have been. jobs: those it was about, in order. places: where to read on.
-    error: the one that it ended with. before: standard output and standard error as the process got them.
-    reader_may_leave: a reader that goes away (`| head -1`) is no failure where nothing was changed.
+    changed: something was changed, or may have been. jobs: the IDs of the process's jobs, in order. places: files with
+    more information. error: the error that ended the process. before: the original standard output and standard error.
+    reader_may_leave: a reader that closes the pipe (`| head -1`) is no failure if nothing was changed.
     """
 
     out: Channel | None = None
@@ -118,9 +117,9 @@ class Ledger:
     reader_may_leave: bool = False
 
     def settle(self, code: int) -> int:
-        """Return the exit code, and say on standard error what could not be written to standard output.
+        """Return the exit code, and report on standard error a failure to write to standard output.
 
-        A failure keeps its code. Else it is 7 where something was changed and 6 where nothing was.
+        The exit code of a failure is kept. Otherwise it is 7 if something was changed, else 6.
         """
         try:
             _flush(sys.stdout)
@@ -135,7 +134,7 @@ class Ledger:
         return code or code_if_lost
 
     def code_of_success(self) -> int:
-        """Return the exit code of a success: not 0 where its result could not be written."""
+        """Return the exit code of a success, which is not 0 if its result could not be written."""
         if self.out is None or self.out.lost is None:
             return 0
         if self.out.reader_is_gone and self.reader_may_leave and not self.changed:
@@ -146,7 +145,7 @@ class Ledger:
         known = f"; job: {', '.join(self.jobs)}" if self.jobs else ""
         known += f"; see {', '.join(self.places)}" if self.places else ""
         if self.changed:
-            return f"Something was changed{known or '; job: none known'}. Look before you run it again."
+            return f"Something was changed{known or '; job: none known'}. Check before you run it again."
         return f"Nothing was changed{known}.{'' if self.error else ' Run it again.'}"
 
 
@@ -154,7 +153,7 @@ _ledger: ContextVar[Ledger | None] = ContextVar("ledger", default=None)
 
 
 def record(*, changed: bool = False, job_id: object = None, place: str | None = None) -> None:
-    """Note what the process has done. Does nothing outside `kept_streams`."""
+    """Record what the process has done. Does nothing outside `kept_streams`."""
     ledger = _ledger.get()
     if ledger is None:
         return
@@ -166,20 +165,20 @@ def record(*, changed: bool = False, job_id: object = None, place: str | None = 
 
 
 def require_reader() -> None:
-    """Count a reader that goes away as a failure: the result is for a program."""
+    """Treat a closed pipe as a failure, because the result is for a program."""
     ledger = _ledger.get()
     if ledger is not None:
         ledger.reader_may_leave = False
 
 
 def jobs_so_far() -> list[str]:
-    """Return the IDs of the jobs that the process was about so far."""
+    """Return the IDs of the process's jobs so far."""
     ledger = _ledger.get()
     return [] if ledger is None else list(ledger.jobs)
 
 
 def code_of_success() -> int:
-    """Return the exit code of a success so far: not 0 where a result could not be written."""
+    """Return the exit code of a success so far, which is not 0 if a result could not be written."""
     ledger = _ledger.get()
     if ledger is None:
         return 0
@@ -188,21 +187,21 @@ def code_of_success() -> int:
 
 
 def record_result(result: Mapping[str, Any], *, may_change: bool) -> None:
-    """Note an action's result. may_change: whether the call could change anything."""
+    """Record an action's result. may_change: whether the call could change anything."""
     tripwire = result.get("tripwire")
     cancelled = isinstance(tripwire, Mapping) and tripwire.get("cancelled") is True
-    # `changed` and `created` are a result's own words on it; one without them counts by its action.
+    # A result without the fields `changed` and `created` counts as a change if its action may change anything.
     changed = cancelled or result.get("changed", result.get("created", True)) is not False
     record(changed=may_change and changed, job_id=result.get("job_id"))
 
 
 def record_error(error: PackError) -> None:
-    """Note what an action's failure says of changes."""
+    """Record the changes that an action's error reports."""
     record(changed=error.applied != "no", job_id=error.job_id)
 
 
 def ended_with(error: PackError) -> None:
-    """Note the error that is the process's result."""
+    """Record the error that ends the process."""
     record(job_id=error.job_id)
     ledger = _ledger.get()
     if ledger is not None:
@@ -211,10 +210,10 @@ def ended_with(error: PackError) -> None:
 
 @contextmanager
 def kept_streams() -> Iterator[Ledger]:
-    """Let no write to standard output or standard error raise while the block runs.
+    """Let no write to standard output or standard error raise during the block.
 
-    Streams that are not a file descriptor's are left as they are. A closed descriptor is taken by the null device: a
-    file or a connection that is opened later must not become standard output.
+    Streams without a file descriptor are not replaced. A closed descriptor is opened as the null device, so that a
+    file or a connection that is opened later does not become standard output.
     """
     _take_closed_descriptors()
     before = (sys.stdout, sys.stderr)
@@ -234,7 +233,7 @@ def kept_streams() -> Iterator[Ledger]:
 
 @contextmanager
 def bare_streams() -> Iterator[None]:
-    """Give the block the streams as the process got them: for a program that deals with their failures itself."""
+    """Restore the original streams during the block, for a program that handles their failures itself."""
     ledger = _ledger.get()
     kept = (sys.stdout, sys.stderr)
     if ledger is not None:
@@ -268,7 +267,7 @@ def _take_closed_descriptors() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # The lowest free number is the one that is given.
+            # The system opens the lowest free number.
             with suppress(OSError):
                 os.open(os.devnull, os.O_RDONLY if name == "stdin" else os.O_WRONLY)
 

@@ -1,8 +1,7 @@
-"""Who can recover a message from each folder that a move can name.
+"""Who can recover messages from each destination folder.
 
-Sources: the vendor's pages on auto-moves and on the message search (docs/reference/remote-api.md). They say it for
-Microsoft 365; the pairing of the API's folder names with the words on those pages is inferred.
-Retention is the organisation's own.
+Sources: the vendor's pages on auto-moves and on the message search (docs/reference/remote-api.md), for Microsoft 365.
+Which of the API's folder names these pages mean is inferred.
 """
 
 from __future__ import annotations

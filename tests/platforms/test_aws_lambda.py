@@ -122,5 +122,5 @@ def test_a_result_that_the_runtime_would_refuse_is_refused_before(
     with pytest.raises(InlineTooLarge, match=r"inline_limit_bytes \(3000\)"):
         aws_lambda.run(inline, Context(60), clock)
     monkeypatch.setattr(aws_lambda, "LARGEST_RESULT_BYTES", 100)
-    with pytest.raises(InlineTooLarge, match="bytes, and AWS Lambda hands over 6 MB at most"):
+    with pytest.raises(InlineTooLarge, match="bytes, and AWS Lambda returns at most 6 MB"):
         aws_lambda.run({"action": "get-job", "params": {"job_id": job_id}}, Context(60), clock)

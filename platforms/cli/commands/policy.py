@@ -1,4 +1,4 @@
-"""`cfes policy`: create, check and show your organisation's policy."""
+"""`cfes policy`: create, check and show your organization's policy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STARTER = Path(__file__).with_name("starter_policy.yaml")
 
 app = typer.Typer(
     name="policy",
-    help="Create and check your organisation's policy.",
+    help="Create and check your organization's policy.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -46,7 +46,7 @@ app = typer.Typer(
 
 @app.callback()
 def _root() -> None:
-    """Create and check your organisation's policy: limits that parameters can't override."""
+    """Create and check your organization's policy: limits that parameters can't override."""
 
 
 @app.command(cls=options.PlainCommand)

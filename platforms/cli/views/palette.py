@@ -1,6 +1,6 @@
-"""The colours of the terminal. Each has a contrast of at least 4.5 on white and on black (WCAG 1.4.3).
+"""The colors of the terminal. Each has a contrast of at least 4.5 on white and on black (WCAG 1.4.3).
 
-A colour never carries information alone: a mark or a word carries it too.
+No information depends on a color alone: a mark or a word shows it too.
 """
 
 GOOD = "#00875f"
