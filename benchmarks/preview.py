@@ -69,7 +69,7 @@ def page_of(size: int) -> Callable[[str], bytes]:
         for number in range(SENDERS)
     ]
     texts = []
-    for number in range(2 * MAILBOXES):
+    for number in range(min(size, 2 * MAILBOXES)):
         message = tenant.add(
             time=NOON,
             sender=senders[number % SENDERS],

@@ -12,7 +12,9 @@ import itertools
 import json
 from typing import Any, Literal, get_args
 
-from sandbox.server import start
+from sandbox.account import open_account
+from sandbox.contract.requests import SearchParams
+from sandbox.jobs import JobOrder, job_message_view
 from sandbox.settings import Settings
 
 RowKind = Literal["utf8", "quotes", "ascii"]
@@ -92,16 +94,24 @@ def _write_row(row: dict[str, Any]) -> bytes:
 
 def _example() -> dict[str, Any]:
     """Return a row of the sandbox, without its ID."""
-    with start(Settings(messages=40, manual_clock=True)) as sandbox:
-        import httpx  # noqa: PLC0415 -- not imported by the measured programs
-
-        account = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
-        headers = {"Authorization": f"Bearer {sandbox.token}"}
-        search = {"sender": sandbox.state.tenant.domain, "detections_only": False}
-        body = {"action": "MOVE", "destination": "JunkEmail", "search_params": search}
-        job = httpx.post(f"{account}/bulk", json=body, headers=headers).json()["result"]
-        sandbox.state.advance(3600)
-        rows = httpx.get(f"{account}/bulk/{job['job_id']}/messages", headers=headers).json()["result"]
+    account = open_account(Settings(messages=40, manual_clock=True)).account
+    search = SearchParams(sender=account.tenant.domain, detections_only=False)
+    order = JobOrder(
+        action="MOVE",
+        destination="JunkEmail",
+        expected_disposition=None,
+        comment=None,
+        criteria=search.criteria(),
+        search_params=search.view(),
+        action_log=search.action_log,
+    )
+    with account.present() as now:
+        job = account.jobs.create(order, now, "benchmark", None)
+    account.advance(3600)
+    with account.present() as now:
+        rows = [
+            job_message_view(account.tenant, job, row, now) for row in job.list_rows(None, account.settings.row_order)
+        ]
     row: dict[str, Any] = max(rows, key=lambda found: len(json.dumps(found)))
     del row["message_id"]
     row["status"] = "COMPLETED"

@@ -13,13 +13,13 @@ ROOT = Path(__file__).parents[2]
 
 # How many numbers each has at least: of what is measured, and the ratios.
 NUMBERS = {
-    "NDJSON, 1,000": 6,
+    "NDJSON, 100": 6,
     "NDJSON, quotes in every row": 6,
     "CSV": 7,
     "JSON": 7,
     "Parquet": 7,
     "NDJSON, pseudonymised": 7,
-    "memory at": 2,
+    "memory at": 1,
     "reconcile": 2,
     "preview of": 3,
     "sandbox search": 2,
