@@ -294,7 +294,7 @@ class TestPolicy:
         content = document(tmp_path / "case", "policy.json")
         assert (content["policy"], content["sha256"]) == (None, policy_hash(load_policy(path)))
 
-    def test_a_job_made_without_the_required_plan_is_reported(
+    def test_a_job_that_bypassed_the_policy_is_reported(
         self, api: EmailSecurity, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
         job_id = posted(sandbox, "by hand")

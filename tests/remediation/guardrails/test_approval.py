@@ -226,7 +226,7 @@ WRONG_VALUES: list[Any] = [
 
 class TestClaims:
     @pytest.mark.parametrize("name", CLAIMS)
-    def test_each_is_needed(self, name: str) -> None:
+    def test_a_missing_claim_is_refused(self, name: str) -> None:
         reason(signed_token(HEADER, {key: value for key, value in CLAIMS.items() if key != name}))
 
     @pytest.mark.parametrize("name", [*CLAIMS, "nbf"])
@@ -300,7 +300,7 @@ class TestRejections:
             assert "approval 1 of 1 is not accepted" in reason(token)
 
     @pytest.mark.parametrize("name", [*CLAIMS, "reason"])
-    def test_each_claim_is_needed(self, name: str) -> None:
+    def test_a_rejection_without_a_claim_is_not_accepted(self, name: str) -> None:
         claims = {key: value for key, value in REJECTION_CLAIMS.items() if key != name}
         assert "rejected" not in reason(signed_token(REJECTION_HEADER, claims))
         assert "bob rejected" in reason(signed_token(REJECTION_HEADER, REJECTION_CLAIMS))
@@ -328,8 +328,8 @@ class TestRejections:
             assert "rejected" not in reason(good[:place] + chr(ord(character) ^ 1) + good[place + 1 :])
 
     def test_the_token_is_in_no_repr(self) -> None:
-        made = rejection_by("bob", BOB)
-        assert made.token not in repr(made)
+        rejection = rejection_by("bob", BOB)
+        assert rejection.token not in repr(rejection)
 
 
 class TestNames:

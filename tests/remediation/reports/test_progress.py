@@ -97,7 +97,7 @@ def test_an_area_with_messages_is_at_least_two_pixels_high(done: int, failed: in
         assert (higher - lower) * 150 / HEIGHT > 1.98
 
 
-def test_areas_are_staircases_inside_the_chart() -> None:
+def test_areas_rise_in_steps_inside_the_chart() -> None:
     found = progress([*rows_at(*(f"15:4{minute}:{second:02d}" for minute in range(3) for second in range(0, 60, 7)))])
     for area in found.areas:
         assert re.fullmatch(rf"M0 {HEIGHT}(H[\d.]+V[\d.]+)*H{WIDTH}V{HEIGHT}Z", area.path)
