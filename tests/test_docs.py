@@ -30,8 +30,8 @@ from playbooks.language import loading
 from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings
+from tests.command_server import CLIENT, command_server
 from tests.doc_blocks import Block, read_blocks, write_script
-from tests.doc_commands import CLIENT
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "benchmarks/README.md")),
@@ -197,26 +197,6 @@ exec "$PYTHON" -SEc "$CLIENT" "$@"
 }
 
 
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a process that answers `cfes` commands."""
-    address = str(tmp_path_factory.mktemp("commands") / "socket")
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.doc_commands", address],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        assert process.stdout.readline() == "ready\n"
-        yield address
-        process.stdin.close()
-
-
 def masked(line: str) -> str:
     """Return a line without what differs from run to run: IDs, numbers, durations, and white space in a row.
 
@@ -277,17 +257,17 @@ RUN = [page for page in TAUGHT if any(block.runs for block in read_blocks(page))
 
 @pytest.fixture(scope="module")
 def runs(
-    commands: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Path, Future[tuple[Ended, Path]]]]:
     """The commands of each chosen page, four pages at once: their jobs take time. With the folder that they ran in."""
     tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
     chosen = [test.callspec.id for test in tests if test.function is test_the_commands_of_a_page_run]
-    with ThreadPoolExecutor(4) as pool:
+    with command_server(tmp_path_factory.mktemp("commands")) as server, ThreadPoolExecutor(4) as pool:
         pages = [page for page in RUN if name_of(page) in chosen]
-        yield {page: pool.submit(run_commands, page, commands, tmp_path_factory.mktemp("page")) for page in pages}
+        yield {page: pool.submit(run_commands, page, server, tmp_path_factory.mktemp("page")) for page in pages}
 
 
-def run_commands(page: Path, commands: str, folder: Path) -> tuple[Ended, Path]:
+def run_commands(page: Path, server: str, folder: Path) -> tuple[Ended, Path]:
     """Run the commands of a page against a sandbox of its own. Return how they ended, and their working directory."""
     from sandbox.settings import Pace  # noqa: PLC0415
 
@@ -312,7 +292,7 @@ def run_commands(page: Path, commands: str, folder: Path) -> tuple[Ended, Path]:
             "PYTHON": sys.executable,
             "PYTHONPATH": str(ROOT),
             "CLIENT": CLIENT,
-            "CFES_SERVER": commands,
+            "CFES_SERVER": server,
             "CLOUDFLARE_API_TOKEN": sandbox.token,
             "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,
             "CLOUDFLARE_BASE_URL": sandbox.base_url,

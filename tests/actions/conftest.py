@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from connectors.email_security import EmailSecurity
 from sandbox.server import RunningSandbox
 from sandbox.settings import Pace
 from tests.actions.workers import LAG_SECONDS, Call, Start, Worker
+from tests.command_server import command_server
 from tests.middlebox import Halt, middlebox
 
 
@@ -23,24 +23,23 @@ def sandbox_at_a_standstill(start_sandbox: Callable[..., RunningSandbox]) -> Run
     return start_sandbox(manual_clock=False, pace=Pace(start_delay=3600))
 
 
-@pytest.fixture
-def start(sandbox: RunningSandbox, environment: dict[str, str]) -> Iterator[Start]:
-    """Starts a process whose calls are held at the halts."""
-    workers: list[Worker] = []
-    with ExitStack() as boxes:
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the process whose copies the workers are."""
+    with command_server(tmp_path_factory.mktemp("commands")) as address:
+        yield address
 
-        def started(*halts: Halt, action: str = "create_move_job", stdout: int = subprocess.PIPE) -> Worker:
-            worker = Worker(boxes.enter_context(middlebox(sandbox, *halts)), environment, action, stdout)
-            workers.append(worker)
-            return worker
+
+@pytest.fixture
+def start(server: str, sandbox: RunningSandbox, environment: dict[str, str]) -> Iterator[Start]:
+    """Starts a process whose calls are held at the halts."""
+    with ExitStack() as stack:
+
+        def started(*halts: Halt, action: str = "create-move-job", stdout: int | None = None) -> Worker:
+            box = stack.enter_context(middlebox(sandbox, *halts))
+            return stack.enter_context(closing(Worker(server, box, environment, action, stdout)))
 
         yield started
-        for worker in workers:
-            worker.process.kill()
-            worker.process.wait()
-            for stream in (worker.process.stdin, worker.process.stdout, worker.process.stderr):
-                if stream is not None:
-                    stream.close()
 
 
 @pytest.fixture

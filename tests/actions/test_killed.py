@@ -51,7 +51,7 @@ def test_a_release_that_was_killed_and_is_run_again_makes_one_job(
     where: str, sandbox: RunningSandbox, start: Start, call: Call
 ) -> None:
     boundary = BOUNDARIES[where]
-    boundary.kill(start, RELEASE, "release_job")
+    boundary.kill(start, RELEASE, "release-job")
     assert len(alive(sandbox)) == boundary.made
     again = call(RELEASE)
     assert [again["job_id"]] == alive(sandbox)
@@ -63,10 +63,9 @@ def test_a_create_killed_before_it_has_its_parameters_made_nothing(
     sandbox: RunningSandbox, start: Start, call: Call
 ) -> None:
     worker = start()
-    assert worker.process.stdin is not None
-    worker.process.stdin.write(b'{"search_params": ')
-    worker.process.stdin.flush()
-    assert worker.killed()[0] == b""
+    worker.stdin.write(b'{"search_params": ')
+    worker.stdin.flush()
+    assert worker.killed() == b""
     assert worker.box.seen == []
     assert call(MOVE)["created"]
     assert effects(sandbox) == [CREATE]
@@ -100,10 +99,8 @@ def test_a_create_killed_while_it_waits_to_print_its_result_is_adopted(
 
 def test_a_create_killed_right_behind_its_result_is_adopted(sandbox: RunningSandbox, start: Start, call: Call) -> None:
     worker = start().given(MOVE)
-    assert worker.process.stdout is not None
-    told = json.loads(worker.process.stdout.readline())
-    worker.process.kill()
-    worker.process.wait(WAIT_SECONDS)
+    told = json.loads(worker.stdout.readline())
+    worker.command.abandon()
     again = call(MOVE)
     assert (told["created"], again["created"], again["job_id"]) == (True, False, told["job_id"])
     assert (alive(sandbox), effects(sandbox)) == ([told["job_id"]], [CREATE])

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sandbox.server import RunningSandbox
+from tests.command_server import Command
 from tests.conftest import CAMPAIGN
-from tests.middlebox import TWINS, WAIT_SECONDS, Halt, Middlebox, Point
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.middlebox import TWINS, Halt, Middlebox, Point
+from tests.secrets_watch import see_streams
 
 LOOK, COUNT, CREATE, CANCEL = "listBulkJobs", "searchMessages", "createBulkJob", "cancelBulkJob"
 
@@ -30,45 +27,50 @@ RELEASE = {"search_params": {**CAMPAIGN, "sender": "statements@partner-bank.exam
 
 
 class Worker:
-    """One process that creates a job, and its own way to the service with the halts on it."""
+    """One process that creates a job, and its own way to the service with the halts on it.
 
-    def __init__(self, box: Middlebox, environment: dict[str, str], action: str, stdout: int) -> None:
+    stdout: where it writes its result; None for a pipe that this object reads.
+    """
+
+    def __init__(
+        self, server: str, box: Middlebox, environment: dict[str, str], action: str, stdout: int | None
+    ) -> None:
         self.box = box
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", f"actions.{action}"],
-            stdin=subprocess.PIPE,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            cwd=ROOT,
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONWARNINGS": "error",
-                **environment,
-                "CLOUDFLARE_BASE_URL": box.base_url,
-                "CFES_LISTING_LAG_SECONDS": LAG_SECONDS,
-            },
-        )
+        environment = {
+            **environment,
+            "CLOUDFLARE_BASE_URL": box.base_url,
+            "CFES_LISTING_LAG_SECONDS": LAG_SECONDS,
+        }
+        (given, stdin), (out, told), (errors, said) = os.pipe(), os.pipe(), os.pipe()
+        self.command = Command(server, ["run", action], environment, [given, told if stdout is None else stdout, said])
+        for end in (given, told, said):
+            os.close(end)
+        self.stdin, self.stdout, self.stderr = os.fdopen(stdin, "wb"), os.fdopen(out, "rb"), os.fdopen(errors, "rb")
 
     def given(self, params: dict[str, Any]) -> Worker:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(params).encode())
-        self.process.stdin.close()
-        self.process.stdin = None
+        self.stdin.write(json.dumps(params).encode())
+        self.stdin.close()
         return self
 
-    def killed(self) -> tuple[bytes, bytes]:
-        """What it had written by then."""
-        assert self.process.poll() is None, "it had ended before it could be killed"
-        self.process.kill()
-        written = self.process.communicate(timeout=WAIT_SECONDS)
-        assert self.process.returncode == -9
-        return written
+    def killed(self) -> bytes:
+        """Kill it. Return what it had written before that."""
+        self.command.kill()
+        return self._written()
 
     def result(self) -> dict[str, Any]:
-        out, log = self.process.communicate(timeout=WAIT_SECONDS)
-        assert self.process.returncode == 0, (out, log)
+        out = self._written()
+        assert self.command.exit_code() == 0, out
         document: dict[str, Any] = json.loads(out)
         return document
+
+    def _written(self) -> bytes:
+        out, errors = self.stdout.read(), self.stderr.read()
+        see_streams("a worker's output", out, errors)
+        return out
+
+    def close(self) -> None:
+        for each in (self.command, self.stdin, self.stdout, self.stderr):
+            each.close()
 
 
 Start = Callable[..., Worker]
@@ -95,12 +97,11 @@ class Boundary:
     late: bool = False
     made: bool = True
 
-    def kill(self, start: Start, params: dict[str, Any], action: str = "create_move_job") -> None:
+    def kill(self, start: Start, params: dict[str, Any], action: str = "create-move-job") -> None:
         halt = Halt(self.operation, self.point)
         worker = start(halt, action=action).given(params)
         halt.wait()
-        out, _ = worker.killed()
-        assert out == b""
+        assert worker.killed() == b""
         if self.late:
             halt.go_on()
         else:

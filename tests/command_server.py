@@ -1,7 +1,8 @@
 """Answer `cfes` commands from one process that has loaded the pack: a copy of it runs each command.
 
-`python -m tests.doc_commands SOCKET` serves until its standard input closes. `CLIENT` is the command `cfes` of a shell
-that the tests start: it passes its arguments, folder, environment and streams to the server.
+`python -m tests.command_server SOCKET` serves until its standard input closes. `CLIENT` is the command `cfes` of a
+shell that the tests start: it passes its arguments, folder, environment and streams to the server. `Command` does so
+for a test, and can kill the copy.
 """
 
 from __future__ import annotations
@@ -10,10 +11,19 @@ import importlib
 import json
 import os
 import selectors
+import signal
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
+ROOT = Path(__file__).parent.parent
+WAIT_SECONDS = 60
+
+# The server answers with the copy's process ID, and at its end with its exit code.
 CLIENT = """\
 import json, os, socket, sys
 connection = socket.socket(socket.AF_UNIX)
@@ -21,8 +31,65 @@ connection.connect(os.environ["CFES_SERVER"])
 call = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
 socket.send_fds(connection, [len(call).to_bytes(4, "big")], [0, 1, 2])
 connection.sendall(call)
-sys.exit(int(connection.recv(16) or b"70"))
+sys.exit(int([*connection.makefile(), "70"][1]))
 """
+
+
+@contextmanager
+def command_server(folder: Path) -> Iterator[str]:
+    """Start a server. Yield its address."""
+    address = str(folder / "socket")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.command_server", address],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "ready\n"
+        yield address
+        process.stdin.close()
+
+
+class Command:
+    """A `cfes` command in a copy of the server's process. streams: standard input, output and error."""
+
+    def __init__(
+        self, server: str, arguments: Sequence[str], environment: Mapping[str, str], streams: Sequence[int]
+    ) -> None:
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.settimeout(WAIT_SECONDS)
+        self._connection.connect(server)
+        call = json.dumps([arguments, str(ROOT), dict(environment)]).encode()
+        socket.send_fds(self._connection, [len(call).to_bytes(4, "big")], streams)
+        self._connection.sendall(call)
+        self._answer = self._connection.makefile()
+        self._pid = int(self._answer.readline())
+
+    def kill(self) -> None:
+        """Kill the copy; it must not have ended."""
+        self.abandon()
+        assert self.exit_code() is None, "it had ended before it could be killed"
+
+    def abandon(self) -> None:
+        """Kill the copy if it runs."""
+        os.kill(self._pid, signal.SIGKILL)
+
+    def exit_code(self) -> int | None:
+        """Wait until the copy has ended. Return its exit code, or None if it was killed."""
+        try:
+            code = self._answer.readline()
+        except ConnectionResetError:
+            # It was killed before it had read its call.
+            return None
+        return int(code) if code else None
+
+    def close(self) -> None:
+        self._answer.close()
+        self._connection.close()
 
 
 def serve(path: str) -> None:
@@ -70,6 +137,7 @@ def reap() -> None:
 def answer(connection: socket.socket, run: object) -> NoReturn:
     """Run the command that a client passes, send its exit code, and end this process."""
     code = 70
+    connection.sendall(f"{os.getpid()}\n".encode())
     try:
         head, streams, _, _ = socket.recv_fds(connection, 4, 3)
         call = b""
