@@ -1,4 +1,4 @@
-"""The worked first changes of CONTRIBUTING.md: an action and a playbook, made in a copy of the checkout."""
+"""The example changes in CONTRIBUTING.md, an action and a playbook, work in a copy of the checkout."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def checkout(tmp_path: Path) -> Path:
     return copy
 
 
-@pytest.mark.shows_tokens("the copy of the checkout holds the tests' own tokens")
-def test_the_worked_changes_pass_every_check(checkout: Path) -> None:
+@pytest.mark.shows_tokens("the copy of the checkout contains the tokens of the tests")
+def test_the_example_changes_pass_every_check(checkout: Path) -> None:
     assert [name for name, _ in FILES] == [
         *("actions/count_jobs.py", "tests/actions/test_count_jobs.py", "playbooks/count-jobs.yaml")
     ]

@@ -40,18 +40,18 @@ def run(tmp_path: Path, tests: str = TESTS, **environment: str) -> subprocess.Co
 
 
 @pytest.fixture(autouse=True)
-def _settings_of_its_own(tmp_path: Path) -> None:
+def _empty_pytest_config(tmp_path: Path) -> None:
     (tmp_path / "none.ini").write_text("[pytest]\n")
 
 
-def test_a_skip_is_no_failure_elsewhere(tmp_path: Path) -> None:
+def test_a_skip_is_not_a_failure_outside_ci(tmp_path: Path) -> None:
     ended = run(tmp_path)
     assert ended.returncode == 0
     assert "2 skipped, 1 xfailed" in ended.stdout
 
 
-def test_a_skip_that_is_meant_for_ci_stays_one(tmp_path: Path) -> None:
-    meant = """
+def test_a_skip_marked_not_in_ci_stays_a_skip(tmp_path: Path) -> None:
+    marked = """
 import pytest
 from tests.skips import NOT_IN_CI
 
@@ -59,11 +59,11 @@ from tests.skips import NOT_IN_CI
 def test_one():
     raise AssertionError
 """
-    ended = run(tmp_path, meant, CI="true")
+    ended = run(tmp_path, marked, CI="true")
     assert (ended.returncode, "1 skipped" in ended.stdout) == (0, True)
 
 
-def test_a_skip_is_a_failure_in_ci_and_says_what_was_missing(tmp_path: Path) -> None:
+def test_a_skip_is_a_failure_in_ci_and_shows_its_reason(tmp_path: Path) -> None:
     ended = run(tmp_path, CI="true")
     assert ended.returncode == 1
     assert "skipped" not in ended.stdout.splitlines()[-1]
