@@ -62,7 +62,7 @@ def export_rows(
                 return _unfinished(sink, source)
             if request.require_complete and settled and not sink.count.agrees_with(source.job):
                 raise _incomplete(sink, source)
-            exported = Exported.of(source.job, sink, resume=None, settled=settled)
+            exported = Exported(source.job, sink, resume=None, settled=settled)
             if sink.file is None or publication.publish(sink.file, exported):
                 return exported
             return _unfinished(sink, source)
@@ -160,7 +160,7 @@ def _unfinished(sink: RowSink, source: RowSource) -> Exported:
     calls = recorded_bytes(sink.file.place.path)
     sink.file.checkpoint()
     resume = _resume(sink, sink.file, calls, source)
-    return Exported.of(source.job, sink, resume=resume, settled=source.job.has_ended)
+    return Exported(source.job, sink, resume=resume, settled=source.job.has_ended)
 
 
 def _add_resume(sink: RowSink, source: RowSource, failure: PackError) -> None:
