@@ -700,13 +700,13 @@ BAD_ROWS: dict[str, tuple[bytes, str]] = {
     "a name that is not UTF-8": (ROW % b'{"\xff":1}', "page 2: .*row 4: a name in message.subject: is not UTF-8"),
     "NaN": (ROW % b"NaN", "page 2: .*row 4: field message.subject: is NaN or Infinity"),
     "Infinity": (ROW % b"[1,-Infinity]", "page 2: .*row 4: field message.subject.1: is NaN or Infinity"),
-    "a row that is no object": (b"[1,2]", "page 2: row 4: field "),
+    "a row that is not an object": (b"[1,2]", "page 2: row 4: field "),
     "a row that is null": (b"null", "page 2: row 4: field "),
     "a row without ID": (b'{"status":"COMPLETED"}', "page 2: row 4: field message_id"),
     "a row with an empty ID": (b'{"message_id":"","status":"COMPLETED"}', "page 2: row 4: field message_id"),
     "a row with a number as ID": (b'{"message_id":7,"status":"COMPLETED"}', "page 2: row 4: field message_id"),
     "a row without status": (b'{"message_id":"row-01003"}', "page 2: row 4: field status"),
-    "nesting without end": (ROW % (b"[" * 200_000 + b"]" * 200_000), "page 2: .*nested too deeply"),
+    "very deep nesting": (ROW % (b"[" * 200_000 + b"]" * 200_000), "page 2: .*nested too deeply"),
 }
 
 

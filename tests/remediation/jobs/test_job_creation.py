@@ -90,7 +90,7 @@ LOST_RESPONSES: dict[str, httpx.Response | Exception] = {
     "502": httpx.Response(502),
     "truncated": httpx.Response(201, content=b'{"success": tr'),
     "html": httpx.Response(200, text="<html>"),
-    "no job in it": ok({"id": 5}, 201),
+    "no job": ok({"id": 5}, 201),
     "success false": refused(200),
 }
 
