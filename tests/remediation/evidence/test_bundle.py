@@ -71,7 +71,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["case", "case.zip"])
-def signed(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def signed_bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return make_bundle(tmp_path / request.param, signed=True)
 
 
@@ -289,19 +289,19 @@ def test_the_names_in_a_bundle_are_listed_once(bundle: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    "there", ["nothing", "a text file", "an empty folder", "a pipe in a folder", "a pipe", "a device"]
+    "kind", ["nothing", "a text file", "an empty folder", "a pipe in a folder", "a pipe", "a device"]
 )
-def test_a_path_without_a_bundle_is_a_parameter_error(there: str, tmp_path: Path) -> None:
+def test_a_path_without_a_bundle_is_a_parameter_error(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "case"
-    if there == "a text file":
+    if kind == "a text file":
         path.write_text("no zip")
-    elif there == "a pipe":
+    elif kind == "a pipe":
         os.mkfifo(path)
-    elif there == "a device":
+    elif kind == "a device":
         path = Path("/dev/zero")
-    elif there != "nothing":
+    elif kind != "nothing":
         path.mkdir()
-    if there == "a pipe in a folder":
+    if kind == "a pipe in a folder":
         os.mkfifo(path / MANIFEST)
     with pytest.raises(ParameterError, match="is not an evidence bundle") as caught:
         verify(path)
@@ -395,20 +395,20 @@ def verdicts(found: Verification) -> tuple[bool, str, bool]:
     return found.intact, found.signature, found.verified
 
 
-def test_a_signature_is_checked_with_the_given_key(signed: Path) -> None:
-    assert verdicts(verify(signed)) == (True, "unchecked", True)
-    assert verdicts(verify(signed, PUBLIC)) == (True, "valid", True)
+def test_a_signature_is_checked_with_the_given_key(signed_bundle: Path) -> None:
+    assert verdicts(verify(signed_bundle)) == (True, "unchecked", True)
+    assert verdicts(verify(signed_bundle, PUBLIC)) == (True, "valid", True)
 
 
-def test_another_key_does_not_change_the_verdict_on_the_files(signed: Path) -> None:
-    found = verify(signed, OTHER_PUBLIC)
+def test_another_key_does_not_change_the_verdict_on_the_files(signed_bundle: Path) -> None:
+    found = verify(signed_bundle, OTHER_PUBLIC)
     assert (verdicts(found), found.problems) == ((True, "other_key", False), [])
     assert found.key == hashlib.sha256(OTHER.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
     assert found.key != found.manifest.signer
 
 
-def test_changed_files_do_not_change_the_verdict_on_the_signature(signed: Path) -> None:
-    found = verify(rewrite(signed, {**contents(signed), "job.json": b"[]\n"}), PUBLIC)
+def test_changed_files_do_not_change_the_verdict_on_the_signature(signed_bundle: Path) -> None:
+    found = verify(rewrite(signed_bundle, {**contents(signed_bundle), "job.json": b"[]\n"}), PUBLIC)
     assert (verdicts(found), problem_states(found)) == ((False, "valid", False), {("job.json", "changed")})
 
 
@@ -431,8 +431,8 @@ FORGED = {
 
 
 @pytest.mark.parametrize("forged", FORGED)
-def test_a_forged_manifest_is_not_signed_with_the_key(forged: str, signed: Path) -> None:
-    files = contents(signed)
+def test_a_forged_manifest_is_not_signed_with_the_key(forged: str, signed_bundle: Path) -> None:
+    files = contents(signed_bundle)
     document = json.loads(files[MANIFEST])
     document["rows"] = 1
     signer = document["signer"]
@@ -449,10 +449,10 @@ def test_a_forged_manifest_is_not_signed_with_the_key(forged: str, signed: Path)
         files[SIGNATURE] = KEY.sign(files[MANIFEST]) + b"\n"
     else:
         files[SIGNATURE] = Ed25519PrivateKey.from_private_bytes(b"8" * 32).sign(files[MANIFEST])
-    rewrite(signed, files)
-    assert verdicts(verify(signed, PUBLIC)) == (True, FORGED[forged], False)
+    rewrite(signed_bundle, files)
+    assert verdicts(verify(signed_bundle, PUBLIC)) == (True, FORGED[forged], False)
     # Without a key, only a contradiction to evidence.json is visible.
-    assert verify(signed).verified is (
+    assert verify(signed_bundle).verified is (
         forged in ("another key's signature", "another key's signature, named", "unsigned manifest")
     )
 
