@@ -143,7 +143,7 @@ def test_a_job_that_has_not_started_processing_is_not_checked_for_retries() -> N
     script = Scripted(*[ok(job(status="DISCOVERING"))] * 30)
     result = wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": 86_400}, connected(script))
     assert result["stalled"]
-    assert not any("messages" in request for request in script.asked())
+    assert not any("messages" in request for request in script.calls())
 
 
 def test_the_first_and_the_last_poll_of_a_stall_are_kept() -> None:
