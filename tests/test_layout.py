@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,13 +49,16 @@ PRODUCT = ("actions", "cfes", "connectors", "core", "platforms", "playbooks", "r
 OURS = {*PRODUCT, "benchmarks", "tests"}
 
 
+@cache
 def modules() -> list[str]:
     found = [path.relative_to(ROOT) for package in PRODUCT for path in (ROOT / package).rglob("*.py")]
     return sorted(str(path.with_suffix("")) for path in found)
 
 
-def imports(module: str) -> Iterator[str]:
-    """Yield each module of this repository that a module imports, also in functions, as a path without a suffix."""
+@cache
+def imports(module: str) -> list[str]:
+    """Return each module of this repository that a module imports, also in functions, as a path without a suffix."""
+    found: list[str] = []
     for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -64,7 +67,8 @@ def imports(module: str) -> Iterator[str]:
             assert node.level == 0 and node.module is not None, f"{module} has a relative import"
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [name if is_module(name) else node.module for name in inner]
-        yield from (name.replace(".", "/") for name in names if name.partition(".")[0] in OURS)
+        found += [name.replace(".", "/") for name in names if name.partition(".")[0] in OURS]
+    return found
 
 
 def is_module(name: str) -> bool:
