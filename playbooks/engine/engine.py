@@ -167,5 +167,6 @@ def resumed(playbook: Playbook, state: Mapping[str, Json], *, now: datetime) -> 
     """Return the state to resume from. A run that failed in an action repeats that action. Raises: StateRefused."""
     run = opened(playbook, state)
     if resumable(playbook, run):
-        Walk(compiled(playbook), run, now).again()
+        run.pending = None
+        Walk(compiled(playbook), run, now).settle()
     return run.document()
