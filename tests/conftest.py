@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -70,7 +71,8 @@ def _use_a_separate_state_directory(monkeypatch: pytest.MonkeyPatch, tmp_path_fa
 @pytest.fixture(autouse=True)
 def _reset_the_call_log() -> Iterator[None]:
     yield
-    call_log.configure("off")
+    call_log.LOGGER.propagate = False
+    call_log.LOGGER.handlers = [logging.NullHandler()]
 
 
 @pytest.fixture
