@@ -1,6 +1,6 @@
 """Slow test files: `--quick` skips them, and `--write-slow` measures them again.
 
-tests/slow.txt lists the files that are left when the quick ones, by seconds per test, take QUICK_SECONDS together.
+tests/slow.txt lists the files that do not fit into QUICK_SECONDS, which the files with the quickest tests fill.
 Tests marked `exhaustive` run only with `--exhaustive`: each adds cases to a test that always runs.
 """
 

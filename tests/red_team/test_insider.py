@@ -153,7 +153,7 @@ class TestForgedPlans:
         fewer = rehash(honest, messages=6, recipients=6, max_drift=1000.0, cancel_if_discovered_over=None)
         with pytest.raises(PlanDrifted, match="a drift of 0 percent is allowed"):
             create(api, plan=fewer)
-        for name in ("another search than was asked for", "an empty window", "no numbers", "a wider window"):
+        for name in ("another search than requested", "an empty window", "no numbers", "a wider window"):
             with pytest.raises(PlanRefused):
                 create(api, plan=FORGERIES[name](honest))
         assert effects(sandbox) == []
@@ -164,7 +164,7 @@ class TestForgedPlans:
         for api in (under(STRICT), connect(sandbox)):
             plan = preview(api)
             with pytest.raises(PlanRefused):
-                create(api, plan=FORGERIES["another search than was asked for"](plan), idempotency_key="the alert")
+                create(api, plan=FORGERIES["another search than requested"](plan), idempotency_key="the alert")
         assert effects(sandbox) == []
         ended = wait_for_job.run(
             {"job_id": create(api, plan=plan, idempotency_key="the alert")["job_id"], "timeout_seconds": 3600}, api

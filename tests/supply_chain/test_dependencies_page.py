@@ -47,9 +47,9 @@ def groups(*, runtime: bool) -> dict[str, str]:
     kept = {"": "always"} if runtime else {"build": "`build`"}
     kept |= {extra: f"`{extra}`" for extra in (RUNTIME_EXTRAS if runtime else DEVELOPMENT_EXTRAS)}
     return {
-        name: ", ".join(kept[group] for group in sorted(asked & kept.keys()))
-        for name, asked in DIRECT.items()
-        if asked & kept.keys()
+        name: ", ".join(kept[group] for group in sorted(required_by & kept.keys()))
+        for name, required_by in DIRECT.items()
+        if required_by & kept.keys()
     }
 
 
@@ -67,18 +67,18 @@ def tools_of_the_makefile() -> dict[str, str]:
 
 
 def test_each_runtime_dependency_has_a_row_with_its_extras() -> None:
-    assert {name: row["asked by"] for name, row in RUNTIME.items()} == groups(runtime=True)
+    assert {name: row["required by"] for name, row in RUNTIME.items()} == groups(runtime=True)
 
 
 def test_each_tool_has_a_row_with_its_extras_and_environments() -> None:
-    assert {name: row["asked by"] for name, row in TOOLS.items()} == {
+    assert {name: row["required by"] for name, row in TOOLS.items()} == {
         **groups(runtime=False),
         **tools_of_the_makefile(),
     }
 
 
 def test_each_extra_is_a_runtime_or_a_development_extra() -> None:
-    extras = {group for asked in DIRECT.values() for group in asked} - {"", "build"}
+    extras = {group for required_by in DIRECT.values() for group in required_by} - {"", "build"}
     assert extras == {*RUNTIME_EXTRAS, *DEVELOPMENT_EXTRAS}
     assert not set(RUNTIME_EXTRAS) & set(DEVELOPMENT_EXTRAS)
 
