@@ -1,4 +1,4 @@
-"""A fake clock: time passes only through its own methods."""
+"""Time for tests: it moves when somebody sleeps or when the test says so, never by itself."""
 
 from __future__ import annotations
 

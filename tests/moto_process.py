@@ -1,6 +1,6 @@
-"""Serve moto's S3 on a free loopback port until standard input closes.
+"""moto's S3 on a free loopback port, until standard input ends. Run by the Python of an environment that has moto.
 
-It runs in an environment that has moto but not this repository.
+It stands alone: nothing of this repo is installed there.
 """
 
 from __future__ import annotations

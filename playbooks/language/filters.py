@@ -20,16 +20,13 @@ from jinja2.filters import FILTERS as JINJA_FILTERS
 from core import instants
 from core.json_values import Json, plain, shown
 from core.quantity import counted
-from playbooks.language.campaign_search import campaign_search, has_criteria, sender_proof
 from playbooks.language.filter_values import FilterError, items_of, mapping_of, text_of
 from playbooks.language.mail_filters import (
     address,
-    address_problems,
     breakdown,
     clean_percent,
     domain,
-    domain_problems,
-    domains,
+    has_criteria,
     related,
 )
 
@@ -63,11 +60,6 @@ def _of_instant(read: Callable[..., Any], timestamp: Json, **by: float) -> Any:
 def instant(timestamp: Json) -> str:
     """Write a Logpush timestamp (RFC 3339 text, or an integer in s, ms, µs or ns) as RFC 3339 in UTC with Z."""
     return instants.format_shortest(_of_instant(instants.parse_timestamp, timestamp))
-
-
-def whole_second(timestamp: Json) -> str:
-    """Write an instant as RFC 3339 without its fraction. One alert may come with nanoseconds or in whole seconds."""
-    return str(_of_instant(instants.whole_second, timestamp))
 
 
 def shift(timestamp: Json, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> str:
@@ -195,14 +187,10 @@ _FROM_JINJA = (
 
 OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "address": address,
-    "address_problems": address_problems,
     "breakdown": breakdown,
-    "campaign_search": campaign_search,
     "clean_percent": clean_percent,
     "counted": with_noun,
     "domain": domain,
-    "domain_problems": domain_problems,
-    "domains": domains,
     "epoch": epoch,
     "file_name": file_name,
     "has_criteria": has_criteria,
@@ -212,12 +200,10 @@ OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "lower": lower,
     "related": related,
     "round": rounded,
-    "sender_proof": sender_proof,
     "shift": shift,
     "trim": trim,
     "truncate": truncate,
     "unique": unique,
-    "whole_second": whole_second,
 }
 
 FILTERS: dict[str, Callable[..., Any]] = {

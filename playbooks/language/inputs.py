@@ -65,7 +65,8 @@ def from_text(playbook: Playbook, name: str, text: str, *, file: str | None = No
         message = f"must be JSON of type {' or '.join(types)}{example}; {quoted}"
     else:
         return [value] if isinstance(value, dict) and types == ["array"] else value
-    raise ParameterError.at(below("", name), message if file is None else f"{file}: {message}")
+    message = message if file is None else f"{file}: {message}"
+    raise ParameterError(problems=[Problem(pointer=below("", name), message=message)])
 
 
 def takes_text(playbook: Playbook, name: str) -> bool:
@@ -77,5 +78,5 @@ def _types(playbook: Playbook, name: str) -> list[str]:
     spec = playbook.inputs.get(name)
     if spec is None:
         hint = did_you_mean(name, playbook.inputs)
-        raise ParameterError.at(below("", name), f"unknown input {shown(name)}{hint}")
+        raise ParameterError(problems=[Problem(pointer=below("", name), message=f"unknown input {shown(name)}{hint}")])
     return [spec.type] if isinstance(spec.type, str) else list(spec.type)

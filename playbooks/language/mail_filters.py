@@ -6,11 +6,9 @@ read in every spelling. An entry that can't be read is an error, or is named. It
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from core.addresses import Address, RelatedDomains, read_addresses, read_domain_entry
+from core.addresses import Address, RelatedDomains, normal_form, read_addresses
 from core.json_values import Json, shown
-from core.search_words import HARMFUL
+from core.search_words import ADDRESS_CRITERIA, HARMFUL
 from playbooks.language.filter_values import FilterError, items_of, mapping_of, text_of
 
 
@@ -32,35 +30,6 @@ def domain(text: Json) -> str:
     return found[0].domain
 
 
-def domains(addresses: Json, skip_unreadable: bool = False) -> list[str]:
-    """Extract the domains of a list of addresses, each once. null counts as an empty list.
-
-    An entry without a readable address is an error. `skip_unreadable=true` leaves it out; where the list protects
-    something, check `address_problems` too.
-    """
-    found: dict[str, None] = {}
-    for entry in items_of(addresses) if addresses is not None else []:
-        try:
-            found.update(dict.fromkeys(one.domain for one in _addresses(text_of(entry))))
-        except FilterError:
-            if not skip_unreadable:
-                raise
-    return list(found)
-
-
-def address_problems(addresses: Json) -> list[str]:
-    """List what is wrong with the addresses of an alert or a result, one text for each bad entry. null is empty."""
-    return [problem for entry in items_of(addresses or []) if (problem := _problem(entry, read_addresses))]
-
-
-def domain_problems(entries: Json) -> list[str]:
-    """List what is wrong with the domains that a person entered, one text for each bad entry.
-
-    They are read as strictly as the policy: `@corp.example`, ` corp.example` and `a.example, b.example` are wrong.
-    """
-    return [problem for entry in items_of(entries) if (problem := _problem(entry, read_domain_entry))]
-
-
 def related(name: Json, others: Json, skip_unreadable: bool = False) -> bool:
     """Check whether a domain is one of the others, or a parent or a subdomain of one, in any spelling.
 
@@ -79,6 +48,22 @@ def related_domains(listed: Json, skip_unreadable: bool = False) -> RelatedDomai
             if not skip_unreadable:
                 raise
     return found
+
+
+def has_criteria(search_params: Json, criteria: Json) -> bool:
+    """Check whether a search has all these criteria with these values. Further criteria are allowed."""
+    search = mapping_of(search_params)
+    return all(
+        isinstance(search.get(name), str) and _normalized(name, search[name]) == _normalized(name, text_of(wanted))
+        for name, wanted in mapping_of(criteria).items()
+    )
+
+
+def _normalized(name: str, value: str) -> str:
+    """Return the normal form of a criterion's value."""
+    if name in ADDRESS_CRITERIA:
+        return normal_form(value)
+    return value if name == "exact_subject" else value.strip().lower()
 
 
 def clean_percent(by_disposition: Json) -> float:
@@ -112,16 +97,6 @@ def _addresses(text: str) -> list[Address]:
         return read_addresses(text)
     except ValueError:
         raise FilterError(f"{shown(text)} is not an email address") from None
-
-
-def _problem(entry: Json, read: Callable[[str], object]) -> str | None:
-    if not isinstance(entry, str):
-        return f"{shown(entry)} is not text"
-    try:
-        read(entry)
-    except ValueError as error:
-        return f"{shown(entry)} {error}"
-    return None
 
 
 def _count(value: Json) -> int:

@@ -1,4 +1,4 @@
-"""Recognize the record that Logpush sends to test a destination. It is not part of the dataset."""
+"""Recognise the record that Logpush sends to test a destination: it is not of the dataset."""
 
 from __future__ import annotations
 

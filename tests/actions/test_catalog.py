@@ -98,13 +98,15 @@ def test_an_unknown_parameter_is_refused(action: Action[Any, Any]) -> None:
 BOUNDED_FIELDS = {
     # Fewer than a hundred, each of bounded length.
     "warnings", "approved_by", "files", "missing_permissions", "refusals", "parity_notes", "by_kind", "by_status",
-    "counts_by_status", "counters", "by_destination", "latest_polls",
+    "counts_by_status", "counters", "by_destination", "looks",
     # At most 25 rows, 100 or 10 entries, or 100 kB. A sealed plan can't be truncated (remediation.guardrails.survey,
     # preview-job).
     "by_recipient_domain", "by_disposition", "by_delivery_status", "by_sender", "proved_clean", "sample", "protected",
     "own_senders",
     # Parameters of one request.
-    "search_params", "asked_search_params", "job",
+    "criteria", "search_params", "asked_search_params", "job",
+    # PIVOTS_SHOWN and DOMAINS_SHOWN of remediation.alerts.meaning.
+    "pivots", "own_domains of read-alert",
     # The duplicates of one key, at most one for each concurrent worker.
     "duplicates",
     # Refused if larger than inline_limit_bytes, never truncated.

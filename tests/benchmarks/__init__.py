@@ -1,1 +1,1 @@
-"""Tests that the benchmarks run, whatever they measure."""
+"""The benchmarks themselves: whether they run, not what they measure."""

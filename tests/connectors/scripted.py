@@ -74,12 +74,11 @@ class Scripted(httpx.BaseTransport):
     def bodies(self, method: str = "POST") -> list[dict[str, Any]]:
         return [json.loads(r.content) for r in self.requests if r.method == method and r.content]
 
-    def calls(self) -> list[str]:
-        """Return the method and path of each request."""
+    def asked(self) -> list[str]:
         return [f"{r.method} {r.url.path.partition('/email-security/')[2]}" for r in self.requests]
 
 
-class RepeatingScript(Scripted):
+class Steady(Scripted):
     """After the script has ended, repeats the last response for each page of the list of jobs."""
 
     def __init__(self, *steps: Step) -> None:

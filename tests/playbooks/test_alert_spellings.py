@@ -17,8 +17,8 @@ from connectors.email_security import EmailSecurity
 from core.instants import whole_second
 from playbooks import library
 from playbooks.drivers import local
-from playbooks.language.campaign_search import has_criteria
 from playbooks.language.inputs import accept
+from playbooks.language.mail_filters import has_criteria
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
 from tests.playbooks.conftest import KEY

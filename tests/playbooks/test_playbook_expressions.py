@@ -223,7 +223,7 @@ def test_a_file_name_that_had_to_be_changed_is_marked(text: str) -> None:
     assert file_name(text)[-9] == "-"
 
 
-NEED_MORE = {"counted", "related", "campaign_search", "has_criteria"}
+NEED_MORE = {"counted", "related", "has_criteria"}
 EACH_FILTER = [compile_template(f"{{{{ inputs.v | {name} }}}}", NAMES) for name in FILTERS if name not in NEED_MORE]
 EACH_FILTER += [
     compile_template(f"{{{{ inputs.v | {call} }}}}", NAMES)
@@ -231,7 +231,6 @@ EACH_FILTER += [
         "counted(inputs.v)",
         "related(inputs.v)",
         "has_criteria(inputs.v)",
-        "campaign_search('auto', inputs.v, '')",
     )
 ]
 

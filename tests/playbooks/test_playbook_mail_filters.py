@@ -9,52 +9,11 @@ import pytest
 from playbooks.language.filter_values import FilterError
 from playbooks.language.mail_filters import (
     address,
-    address_problems,
     breakdown,
     clean_percent,
     domain,
-    domain_problems,
-    domains,
     related,
 )
-
-
-def test_domains_of_addresses_are_each_named_once_in_one_spelling() -> None:
-    written = [
-        "dana@Corp.example",
-        "Lee <lee@corp.example.>",
-        "a@sub.corp.example, b@xn--bcher-kva.example",
-        "c@bücher.example",
-    ]
-    assert domains(written) == ["corp.example", "sub.corp.example", "xn--bcher-kva.example"]
-    assert domains(None) == []
-
-
-@pytest.mark.parametrize("entry", ["undisclosed-recipients:;", "", "x", "dana@", "dana at corp.example", 5, None])
-def test_an_entry_that_is_not_an_address_is_an_error_and_never_left_out_silently(entry: Any) -> None:
-    listed = ["dana@corp.example", entry]
-    with pytest.raises(FilterError):
-        domains(listed)
-    if isinstance(entry, str):
-        assert domains(listed, skip_unreadable=True) == ["corp.example"]
-    assert len(address_problems(listed)) == 1
-
-
-def test_a_list_without_problems_has_none() -> None:
-    assert address_problems(["Dana <dana@corp.example>"]) == address_problems(None) == address_problems([]) == []
-    assert domain_problems(["corp.example", "CORP.example.", "bücher.example"]) == []
-
-
-def test_a_problem_quotes_the_entry_and_names_the_character() -> None:
-    [problem] = domain_problems(["good.example", "\u200ecorp.example"])
-    assert problem.startswith("'\\u200ecorp.example' has U+200E LEFT-TO-RIGHT MARK")
-    assert problem.isprintable()
-
-
-@pytest.mark.parametrize("value", [5, "a@b.example", {"a": 1}])
-def test_domains_of_a_value_that_is_not_a_list_is_an_error(value: Any) -> None:
-    with pytest.raises(FilterError):
-        domains(value)
 
 
 @pytest.mark.parametrize(

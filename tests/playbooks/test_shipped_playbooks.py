@@ -536,7 +536,7 @@ def test_what_would_refuse_the_job_ends_the_run_before_it_with_its_own_words(
     [said] = outcome.steps["preview"]["result"]["refusals"]
     assert said["type"] == refusal
     assert said["message"] in outcome.message
-    assert [name for name, _ in act.calls] == ["preview-job"]
+    assert [name for name, _ in act.calls] == ["read-alert", "preview-job"]
     assert sandbox.state.truth()["jobs"] == []
 
 

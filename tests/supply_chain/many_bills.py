@@ -1,4 +1,4 @@
-"""Write and validate several bills in one process of the tools' environment. Standard input lists them."""
+"""Write several bills and validate several in one process of the tools' environment. Standard input says which."""
 
 from __future__ import annotations
 

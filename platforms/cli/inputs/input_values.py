@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import ParameterError
+from core.errors import ParameterError, Problem
 from core.json_values import below
 from core.quantity import counted
 from platforms.cli.inputs.alert_records import named, records_of
@@ -108,7 +108,8 @@ def _read(playbook: Playbook, documents: Sequence[str], settings: Sequence[str],
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
-            raise ParameterError.at("", f"--set {setting[:100]!r} is not NAME=VALUE")
+            message = f"--set {setting[:100]!r} is not NAME=VALUE"
+            raise ParameterError(problems=[Problem(pointer="", message=message)])
         found.take(name, text, SET)
     return found
 
@@ -180,7 +181,8 @@ class _Inputs:
         before = self._given_by.setdefault(name, option)
         if name in self.values:
             by = option if before == option else f"{before} and {option}"
-            raise ParameterError.at(below("", name), f"given more than once, by {by}")
+            message = f"given more than once, by {by}"
+            raise ParameterError(problems=[Problem(pointer=below("", name), message=message)])
 
     def _use(self, file: str, option: str) -> None:
         if file not in ("-", "/dev/stdin"):

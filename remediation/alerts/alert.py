@@ -1,0 +1,139 @@
+"""Read a record of the Logpush dataset email_security_alerts.
+
+A sender of mail writes most of its fields, so each is read as data of any type and any length. Only the fields that
+identify the alert are required.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core import instants
+from core.addresses import read_addresses
+from core.errors import ParameterError, Problem
+from core.json_values import below, shown
+
+LONGEST_ID = 400
+LONGEST_ADDRESS = 320
+
+
+@dataclass(frozen=True)
+class Alert:
+    """The fields of an alert that decide something.
+
+    sender: the address in From, in lower case. received: RFC 3339 in UTC, whole seconds. disposition and origin: in
+    lower case. envelope_sender: None where there is none that can be read. recipients: SMTPEnvelopeTo as written.
+    dmarc, spf, dkim: in lower case, "" where the record has no result.
+    """
+
+    id: str
+    sender: str
+    sender_domain: str
+    received: str
+    subject: str | None
+    disposition: str | None
+    origin: str | None
+    envelope_sender: str | None
+    recipients: tuple[Any, ...]
+    dmarc: str
+    spf: str
+    dkim: str
+    attachments: tuple[Mapping[str, Any], ...]
+    links: tuple[str, ...]
+
+    @property
+    def envelope_domain(self) -> str | None:
+        return None if self.envelope_sender is None else one_address(self.envelope_sender)[1]
+
+
+def parse_alert(record: Mapping[str, Any], pointer: str = "") -> Alert:
+    """Return the alert in a Logpush record. pointer: where the record lies in the parameters.
+
+    Raises: ParameterError that names each field that is missing or can't be read.
+    """
+    problems: list[Problem] = []
+
+    def read(name: str, reader: Any) -> Any:
+        try:
+            return reader(record.get(name))
+        except ValueError as error:
+            problems.append(Problem(pointer=below(pointer, name), message=str(error)))
+            return None
+
+    alert_id, sender, received = read("AlertID", _id), read("From", one_address), read("Timestamp", _received)
+    if problems:
+        raise ParameterError(problems=problems)
+    subject = record.get("Subject")
+    return Alert(
+        id=alert_id,
+        sender=sender[0],
+        sender_domain=sender[1],
+        received=received,
+        subject=subject if isinstance(subject, str) and subject.strip() else None,
+        disposition=_word(record, "FinalDisposition") or None,
+        origin=_word(record, "Origin") or None,
+        envelope_sender=_envelope_sender(record),
+        recipients=tuple(_items(record, "SMTPEnvelopeTo")),
+        dmarc=_word(record, "DMARCResult"),
+        spf=_word(record, "SPFResult"),
+        dkim=_word(record, "DKIMResult"),
+        attachments=tuple(file for file in _items(record, "Attachments") if isinstance(file, Mapping)),
+        links=tuple(link for link in _items(record, "Links") if isinstance(link, str)),
+    )
+
+
+def one_address(text: object) -> tuple[str, str]:
+    """Return the one address in a text, in lower case, and its domain: labels in ASCII, no final dot.
+
+    Raises: ValueError with a text that completes "the value …".
+    """
+    if not isinstance(text, str):
+        raise ValueError("is missing" if text is None else f"must be a text, not {shown(text)}")
+    written = text.strip()
+    try:
+        found = read_addresses(written)
+    except ValueError:
+        raise ValueError(f"is not an email address: {shown(text)}") from None
+    if len(found) != 1:
+        raise ValueError(f"has {len(found)} addresses instead of one: {shown(text)}")
+    [address] = found
+    has_name = any(character in written for character in '<>"(), ')
+    # A bare address stays as written, because the service searches for it as written.
+    plain = f"{address.mailbox}@{address.domain}" if has_name else written.removesuffix(".").lower()
+    if len(plain) > LONGEST_ADDRESS:
+        raise ValueError(f"is longer than {LONGEST_ADDRESS} characters")
+    return plain, address.domain
+
+
+def _id(value: object) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    if not text:
+        raise ValueError("is missing" if value is None else "must be a text that is not empty")
+    if len(text) > LONGEST_ID:
+        raise ValueError(f"is longer than {LONGEST_ID} characters")
+    return text
+
+
+def _received(value: object) -> str:
+    if value is None:
+        raise ValueError("is missing")
+    return instants.whole_second(value)
+
+
+def _envelope_sender(record: Mapping[str, Any]) -> str | None:
+    try:
+        return one_address(record.get("SMTPEnvelopeFrom"))[0]
+    except ValueError:
+        return None
+
+
+def _word(record: Mapping[str, Any], name: str) -> str:
+    value = record.get(name)
+    return value.strip().lower()[:100] if isinstance(value, str) else ""
+
+
+def _items(record: Mapping[str, Any], name: str) -> Iterator[Any]:
+    value = record.get(name)
+    yield from value if isinstance(value, list) else ()

@@ -1,0 +1,89 @@
+"""read-alert: what an alert means, in few bytes, whatever the attacker writes into it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from actions import preview_job, read_alert
+from connectors.email_security import EmailSecurity
+from core.errors import ParameterError
+from tests.conftest import CAMPAIGN
+
+OWN = ["corp.example"]
+
+
+def read(alert: Any, **params: Any) -> dict[str, Any]:
+    return read_alert.run({"alert": alert, **params})
+
+
+def test_the_example_alert_is_an_outsiders_without_a_proof(alert: dict[str, Any]) -> None:
+    result = read(alert)
+    assert (result["id"], result["sender"]) == (alert["AlertID"], CAMPAIGN["sender"])
+    assert (result["received"], result["since"]) == ("2026-11-20T15:32:35Z", "2026-11-13T15:32:35Z")
+    assert (result["outsider"], result["sender_proved"], result["disposition"]) == ("yes", "no", "malicious")
+    assert (result["search"]["by"], result["search_problem"]) == ("attachment", None)
+    assert [pivot["by"] for pivot in result["pivots"]] == ["subject", "sender_domain"]
+
+
+def test_every_search_is_ready_for_a_preview(alert: dict[str, Any], api: EmailSecurity) -> None:
+    result = read(alert, search_by="sender")
+    for search in [result["search"], *result["pivots"]]:
+        params = {"action": "MOVE", "destination": "JunkEmail", "search_params": search["search_params"]}
+        assert preview_job.run(params, api)["messages"] > 0, search
+
+
+def test_search_parameters_mean_a_search() -> None:
+    result = read({**CAMPAIGN, "sender": "A@Evil.test"}, own_domains=OWN)
+    assert (result["outsider"], result["sender_proved"]) == ("yes", "unknown")
+    assert result["search"]["search_params"]["detections_only"] is False
+    assert result["id"] == read({**CAMPAIGN, "sender": "A@Evil.test"})["id"] != read(CAMPAIGN)["id"]
+    assert read({"query": "ab" * 32})["outsider"] == "unknown"
+
+
+def test_a_list_has_the_meaning_of_each(alert: dict[str, Any]) -> None:
+    result = read([alert, CAMPAIGN, {**alert, "AlertID": "second"}])
+    assert [one["id"] for one in result["alerts"]][::2] == [alert["AlertID"], "second"]
+    assert result["id"] == alert["AlertID"]
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer"),
+    [
+        ({}, "/alert/AlertID"),
+        ([], "/alert"),
+        ({"sendr": "a@b.example"}, "/alert/AlertID"),
+        ({"sender": ""}, "/alert/sender"),
+        ({"sender": "a@b.example", "start": "yesterday"}, "/alert/start"),
+        ([{"sender": "a@b.example"}, {"AlertID": "x"}], "/alert/1/From"),
+    ],
+)
+def test_an_alert_that_cannot_be_read_is_refused_with_its_place(given: Any, pointer: str) -> None:
+    with pytest.raises(ParameterError) as refused:
+        read(given)
+    assert refused.value.problems[0]["pointer"] == pointer
+
+
+def test_the_result_stays_small_whatever_the_attacker_writes(alert: dict[str, Any]) -> None:
+    long = "{{ 7*7 }} ../../x \u202e' OR 1=1 <script>" * 300
+    hostile = {
+        **alert,
+        "Subject": long[:2000],
+        "FinalDisposition": long,
+        "DMARCResult": long,
+        "DKIMResult": long,
+        "SPFResult": long,
+        "Links": [f"https://a{number}.test/{long}" for number in range(150)],
+        "SMTPEnvelopeTo": [f"user@d{number}.example" for number in range(1000)],
+        "Attachments": [{"Sha256": f"{number:064x}", "Name": long} for number in range(100)],
+    }
+    result = read(hostile)
+    assert (len(result["pivots"]), result["more_pivots"] > 200, len(result["own_domains"])) == (10, True, 20)
+    assert len(json.dumps(result)) < 12_000
+    assert len(json.dumps(read([hostile] * 1000))) < 210_000
+
+
+def test_text_that_utf8_cannot_hold_is_carried_as_a_replacement_character(alert: dict[str, Any]) -> None:
+    assert read({**alert, "Subject": "Invoice \ud83d"})["subject"] == "Invoice \N{REPLACEMENT CHARACTER}"
