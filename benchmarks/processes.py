@@ -16,7 +16,7 @@ from tests.connectors.scripted import PSEUDONYM_KEY
 
 ROOT = Path(__file__).parent.parent
 CERTIFICATE = ROOT / "tests" / "connectors" / "loopback_tls" / "certificate.pem"
-KEY = CERTIFICATE.with_name("key_of_no_use_elsewhere.pem")
+KEY = CERTIFICATE.with_name("test_only_key.pem")
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 
 

@@ -124,7 +124,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 def over_tls(talk: Talk) -> Talk:
     """Wrap the talk in TLS with the certificate of these tests."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(TLS / "certificate.pem", TLS / "key_of_no_use_elsewhere.pem")
+    context.load_cert_chain(TLS / "certificate.pem", TLS / "test_only_key.pem")
 
     def encrypted(caller: Caller) -> None:
         with context.wrap_socket(caller.connection, server_side=True) as connection:

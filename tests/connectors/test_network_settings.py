@@ -91,7 +91,7 @@ def https_service() -> Iterator[Listener]:
     import json  # noqa: PLC0415
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(TLS / "certificate.pem", TLS / "key_of_no_use_elsewhere.pem")
+    context.load_cert_chain(TLS / "certificate.pem", TLS / "test_only_key.pem")
     body = json.dumps(envelope(job())).encode()
     with listening(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body), context) as service:
         yield service
@@ -143,7 +143,7 @@ def test_an_unusable_ssl_cert_file_is_named(kind: str, monkeypatch: pytest.Monke
     if kind == "a directory":
         path.mkdir()
     elif kind != "missing":
-        content = {"garbage": b"\xff\x00garbage", "a key": (TLS / "key_of_no_use_elsewhere.pem").read_bytes()}
+        content = {"garbage": b"\xff\x00garbage", "a key": (TLS / "test_only_key.pem").read_bytes()}
         path.write_bytes(content.get(kind, b""))
     if kind == "not allowed":
         path = Path("a" * 300)

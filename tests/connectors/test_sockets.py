@@ -21,7 +21,7 @@ SECONDS = 20
 def start_service(pieces: Sequence[bytes], *, behind: bytes = b"") -> tuple[int, threading.Thread]:
     """Start a service that sends the pieces, then `behind` outside of TLS, and closes. Return its port and thread."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(TLS / "certificate.pem", TLS / "key_of_no_use_elsewhere.pem")
+    context.load_cert_chain(TLS / "certificate.pem", TLS / "test_only_key.pem")
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:

@@ -255,7 +255,7 @@ def test_a_store_that_refuses_everything_is_an_error_after_few_requests(door: Op
 
 def test_an_untrusted_certificate_is_reported(settings: Callable[..., None]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(TLS / "certificate.pem", TLS / "key_of_no_use_elsewhere.pem")
+    context.load_cert_chain(TLS / "certificate.pem", TLS / "test_only_key.pem")
     with listening(b"", context) as store:
         settings(f"https://127.0.0.1:{store.port}")
         with pytest.raises(OutputError, match="certificate is not trusted"):
