@@ -66,22 +66,16 @@ def _put_root_first() -> None:
         root = here.parent
     for name in _PACKAGES:
         loaded = sys.modules.get(name)
-        if loaded is not None and not _lies_in(loaded, root):
+        folders = list(getattr(loaded, "__path__", ()))
+        if loaded is not None and not any(Path(folder).resolve().parent == root for folder in folders):
+            place = getattr(loaded, "__file__", None) or next(iter(folders), "an unknown place")
             raise ImportError(
-                f"cfes has a package {name!r} of its own, and this program has already loaded another one: "
-                f"{_place_of(loaded)}. Nothing was run. Run `cfes run` as a process instead of importing cfes.",
+                f"cfes has a package {name!r} of its own, and this program has already loaded another one: {place}. "
+                "Nothing was run. Run `cfes run` as a process instead of importing cfes.",
                 name=name,
             )
     if sys.path[:1] != [str(root)]:
         sys.path.insert(0, str(root))
-
-
-def _lies_in(module: Any, root: Path) -> bool:
-    return any(Path(folder).resolve().parent == root for folder in getattr(module, "__path__", ()))
-
-
-def _place_of(module: Any) -> str:
-    return str(getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "an unknown place"))
 
 
 _put_root_first()

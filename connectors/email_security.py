@@ -6,7 +6,7 @@ import copy
 import functools
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -330,26 +330,18 @@ class EmailSecurity:
 
         def fetch(position: Position, *, once: bool = False) -> Page:
             query = {**filters, **_page_query(position)}
-            with _name_page("the job's messages", position):
+            try:
                 answer = self._get(path, "the job's messages", query, once=once, parse=rows_envelope)
                 return Page.read(answer.envelope, "the job's messages", raw_rows)
+            except UnusableAnswer as error:
+                raise error.restate(f"the job's messages: page {position.page:,}: {error.message}") from None
 
-        def last_page() -> int:
-            return -(-(expected() or 0) // LARGEST_PAGE)
-
-        def row_ids(rows: RawRows) -> Iterable[str]:
-            return rows.ids
-
-        with Ahead(
-            fetch,
-            functools.partial(fetch, once=True),
-            last_page=last_page,
-            width=self.connection.pages_ahead,
-        ) as ahead:
+        attempt, width = functools.partial(fetch, once=True), self.connection.pages_ahead
+        with Ahead(fetch, attempt, last_page=lambda: -(-(expected() or 0) // LARGEST_PAGE), width=width) as ahead:
             for page, follows in sweep(
                 ahead,
                 enough=enough,
-                identities=row_ids,
+                identities=lambda rows: rows.ids,
                 start=start,
                 most=most or expected,
                 judged=ahead.judge,
@@ -546,15 +538,6 @@ class EmailSecurity:
         if answer.status != 202:
             return answer
         raise ServiceUnavailable("the message search did not finish within the time limit", http_status=202)
-
-
-@contextmanager
-def _name_page(what: str, position: Position) -> Iterator[None]:
-    """Add the page number to the error for a response that can't be used."""
-    try:
-        yield
-    except UnusableAnswer as error:
-        raise error.restate(f"{what}: page {position.page:,}: {error.message}") from None
 
 
 def _call_record(connection: Connection) -> CallRecord | None:

@@ -294,10 +294,11 @@ class Transport:
         reason = "; ".join(f"{n['code']}: {n['message']}" for n in notices)
         details: dict[str, Any] = {"http_status": status, "api_errors": notices, "ray_id": ray_id}
         if what := _contradiction(status, envelope, effect, cut=cut):
-            raise _lost(what, effect, UnexpectedAnswer, {**details, "job_id": _job_id(envelope)})
+            raise _lost(f"the API {what}", effect, UnexpectedAnswer, {**details, "job_id": _job_id(envelope)})
         if status >= 500 or status in BROKEN_OFF:
             details["retry_after_seconds"] = retry_after_seconds(response.headers, self._clock.now())
-            raise _lost(f"answered {status}" + (f" ({reason})" if reason else ""), effect, ServiceUnavailable, details)
+            cause = f" ({reason})" if reason else ""
+            raise _lost(f"the API answered {status}{cause}", effect, ServiceUnavailable, details)
         if status == 429:
             raise RateLimited(
                 f"the API reported that the rate limit is exceeded ({reason or 429})",
@@ -442,9 +443,7 @@ def _network_error(error: httpx.HTTPError, effect: Effect, ray_id: str | None, *
 
 
 def _lost(what: str, effect: Effect, temporary: type[TemporaryFailure], details: Mapping[str, Any]) -> PackError:
-    if effect == "write":
-        return OutcomeUnknown(f"the API {what}" if what.startswith("answered") else what, **details)
-    return temporary(f"the API {what}" if what.startswith("answered") else what, **details)
+    return OutcomeUnknown(what, **details) if effect == "write" else temporary(what, **details)
 
 
 def _refusal(status: int, codes: set[int], reason: str, details: Mapping[str, Any]) -> PackError:

@@ -60,26 +60,21 @@ BeforeResume = Callable[[Sequence[Step]], None]
 class Observer:
     """Observes a run. Each method does nothing unless it is overridden.
 
-    `record` is the step's record in the state: status, started, ended, attempts, repeats, result, error, reason.
+    `record` is the step's record in the state (playbooks.engine.state.StepRecord). `reached`: the steps that a resumed
+    run has reached. `again`: an earlier process had begun the action and not ended it.
     """
 
-    def resumed(self, reached: Sequence[tuple[Step, Mapping[str, Json]]]) -> None:
-        """A run is resumed that has reached these steps, each with its record."""
+    def resumed(self, reached: Sequence[tuple[Step, Mapping[str, Json]]]) -> None: ...
 
-    def step_started(self, step: Step, command: RunAction, record: Mapping[str, Json], *, again: bool) -> None:
-        """An action begins. `again`: an earlier process had begun it and not ended."""
+    def step_started(self, step: Step, command: RunAction, record: Mapping[str, Json], *, again: bool) -> None: ...
 
-    def step_ended(self, step: Step, record: Mapping[str, Json]) -> None:
-        """A step of any kind is done: its status is succeeded or failed."""
+    def step_ended(self, step: Step, record: Mapping[str, Json]) -> None: ...
 
-    def step_skipped(self, step: Step, record: Mapping[str, Json]) -> None:
-        """A step is skipped, because its `when` is false."""
+    def step_skipped(self, step: Step, record: Mapping[str, Json]) -> None: ...
 
-    def sleeping(self, step: Step, command: Sleep, record: Mapping[str, Json]) -> None:
-        """The run sleeps: `command.why` is repeat (see record.result) or retry (see record.error)."""
+    def sleeping(self, step: Step, command: Sleep, record: Mapping[str, Json]) -> None: ...
 
-    def finished(self, outcome: Outcome) -> None:
-        """The run is over."""
+    def finished(self, outcome: Outcome) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -125,13 +120,10 @@ def run(
 ) -> Outcome:
     """Run a playbook to its end, with its journal and files in `directory`. `key` seals the journal.
 
-    `run_action(action, params)` returns the action's result or raises PackError. Any other exception, such as
-    KeyboardInterrupt, is passed on to the caller and leaves a journal to resume from. If an action fails, the Outcome
-    says so.
-
-    `before_action` is called before an action is journalled as begun. Its exceptions, PackError included, are passed on
-    to the caller and leave the run before that action. `effects`: read, write or irreversible, by action (see
-    `engine.begin`).
+    `run_action(action, params)` returns the action's result or raises PackError, which the Outcome then has. Any other
+    exception, such as KeyboardInterrupt, is raised and leaves a journal to resume from. `before_action` is called
+    before an action is recorded as begun; its exceptions are raised and leave the run before that action. `effects`:
+    see `engine.begin`.
 
     Raises: PlaybookInvalid, ParameterError (inputs), JournalRefused (the directory has a run), RunInProgress,
     DirectoryUnusable and JournalUnwritable.
@@ -158,9 +150,8 @@ def resume(
 ) -> Outcome:
     """Resume the run whose journal is in `directory`, with the playbook as it was when the run began.
 
-    A run that failed in an action repeats that action, from the beginning of its step. A run that ended otherwise
-    returns its outcome and runs nothing. `key`: the key that the run began with. `before_resume` is called with the
-    remaining steps; its exceptions are passed on to the caller, and nothing is run or written.
+    A run that failed in an action repeats the step of that action. A run that ended otherwise returns its outcome and
+    runs nothing. `before_resume` is called with the remaining steps, before anything is run or written.
 
     Raises: JournalRefused (missing, damaged, edited, another key, a directory that others can change), RunMoved,
     StateRefused, RunInProgress, DirectoryUnusable and JournalUnwritable.

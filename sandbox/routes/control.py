@@ -1,6 +1,6 @@
 """The sandbox's own controls below /_sandbox, without credentials and rate limit. They are not part of the API."""
 
-from typing import Any
+from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
@@ -167,10 +167,5 @@ def _attachments(mail: MailRequest) -> tuple[Attachment, ...]:
     files: list[Attachment] = []
     for wanted in mail.attachments:
         made = attachment(wanted.name, "application/octet-stream", wanted.name.encode())
-        fields: dict[str, Any] = {
-            name: getattr(made, name) for name in ("name", "content_type", "md5", "sha1", "sha256")
-        }
-        if wanted.sha256:
-            fields["sha256"] = wanted.sha256.casefold()
-        files.append(Attachment(**fields))
+        files.append(replace(made, sha256=wanted.sha256.casefold()) if wanted.sha256 else made)
     return tuple(files)

@@ -10,6 +10,7 @@ from core.quantity import counted
 from platforms.cli.approval_findings import Findings
 from platforms.cli.inputs.approval_subject import DryRun
 from platforms.cli.views.palette import BAD, STRONG
+from platforms.cli.views.plan import number_of
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import LONGEST_LIST, named_values
 from remediation.guardrails.plans.plan import Plan
@@ -57,7 +58,7 @@ def _claims(subject: Plan | DryRun, findings: Findings) -> list[str]:
         texts = [f"{can}: {subject.reversibility.how}", *texts, *subject.parity_notes]
         texts += [f"protected: {name}" for name in subject.protected]
         texts += [f"the job would be refused: {r.type}: {r.message}" for r in subject.refusals]
-        texts.append(f"counted at {subject.previewed_at}; malicious messages: {_number(subject.malicious)}")
+        texts.append(f"counted at {subject.previewed_at}; malicious messages: {number_of(subject.malicious)}")
     if findings.service is None:
         texts += [f"{name}: {value}" for name, value in _breakdowns(subject, subject.sample)]
     shown = [text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…" for text in texts[:LONGEST_LIST]]
@@ -82,8 +83,8 @@ def _numbers(subject: Plan | DryRun, findings: Findings) -> Rows:
         can_count = "" if findings.service is None else "; the service can't count this search"
         source = f"claim of the file{can_count}"
         return [
-            ("messages", f"{_number(subject.messages)} ({source})"),
-            ("recipients", f"{_number(subject.recipients)} ({source})"),
+            ("messages", f"{number_of(subject.messages)} ({source})"),
+            ("recipients", f"{number_of(subject.recipients)} ({source})"),
         ]
     at_least = "" if found.complete else "at least "
     # A dry run counts messages; a plan counts a copy in each mailbox.
@@ -134,7 +135,7 @@ def _sampled(message: Mapping[str, Any]) -> str:
 def _before(before: int | None, now: int) -> str:
     change = drift_of(before, now)
     drift = "" if change is None else f", a drift of {change:+.1f} percent" if change else ", no drift"
-    return f"{_number(before)} in the file{drift}"
+    return f"{number_of(before)} in the file{drift}"
 
 
 def _conditions(subject: Plan | DryRun, findings: Findings) -> Rows:
@@ -143,13 +144,11 @@ def _conditions(subject: Plan | DryRun, findings: Findings) -> Rows:
         rows.append(("delivers mail", "YES: the messages go to users' Inbox"))
     if findings.facts is not None and isinstance(subject, Plan):
         undo, limit = findings.facts.reversibility, findings.facts.cancel_if_discovered_over
+        messages = "not known" if limit is None else counted(limit, "message")
         rows += [
             ("can be undone", f"{'yes' if undo.reversible else 'NO'}. {undo.how}"),
             ("allowed drift", f"{findings.facts.max_drift:g} percent ({subject.max_drift:g} in the file)"),
-            (
-                "discovery limit",
-                f"{_messages(limit)} ({_number(subject.cancel_if_discovered_over)} in the file)",
-            ),
+            ("discovery limit", f"{messages} ({number_of(subject.cancel_if_discovered_over)} in the file)"),
         ]
     rows.append(("requested by", _requester(subject, findings)))
     if findings.seal is not None:
@@ -173,11 +172,3 @@ def _requester(subject: Plan | DryRun, findings: Findings) -> str:
     proof = "proved, and sealed with the plan" if findings.seal == "sealed" else "proved, as the file claims"
     account = "; a service account, so the policy requires one more approval" if findings.service_account else ""
     return f"{name} ({proof}{account})"
-
-
-def _messages(count: int | None) -> str:
-    return _number(count) if count is None else counted(count, "message")
-
-
-def _number(count: int | None) -> str:
-    return "not known" if count is None else f"{count:,}"

@@ -74,17 +74,17 @@ def show_plan(screen: Screen, plan: Mapping[str, Any], console: Console | None =
     rows: list[tuple[str, object]] = [
         ("action", f"{plan['action']} to {plan['destination']}" if plan["destination"] else plan["action"]),
         *((f"search: {name}", value) for name, value in named_values(plan["search_params"])),
-        ("messages", _number(plan["messages"])),
-        ("recipients", _number(plan["recipients"])),
+        ("messages", number_of(plan["messages"])),
+        ("recipients", number_of(plan["recipients"])),
         *_single_values(plan),
-        ("malicious", _number(plan["malicious"])),
-        ("sender not proved", _number(plan["unproved"])),
+        ("malicious", number_of(plan["malicious"])),
+        ("sender not proved", number_of(plan["unproved"])),
         ("count", ": ".join([plan["parity"], *plan["parity_notes"]])),
         ("can be undone", f"{text_of(undo.reversible)}: {undo.how}"),
         ("allowed drift", f"{plan['max_drift']:g} percent until the job is created"),
         (
             "discovery limit",
-            f"{_number(plan['cancel_if_discovered_over'])}; a job with more messages is cancelled",
+            f"{number_of(plan['cancel_if_discovered_over'])}; a job with more messages is cancelled",
         ),
         ("approvals needed", plan["approvals_needed"]),
         *(("protected", one) for one in plan["protected"]),
@@ -218,5 +218,6 @@ def _change_row(row: Mapping[str, Any]) -> Sequence[object]:
     )
 
 
-def _number(value: int | None) -> str:
+def number_of(value: int | None) -> str:
+    """Format a number, or that it is not known."""
     return "not known" if value is None else f"{value:,}"
