@@ -1,4 +1,4 @@
-"""Export every message row of a bulk job, and check the export against the job's own counters.
+"""Export every message row of a bulk job, and check the rows against the job's counters.
 
 Remote operations: GET .../bulk/{job_id}/messages, page by page, and GET .../bulk/{job_id} before it; after it too,
 unless the job had ended before and its counters match the rows. Each row is written once, by its row ID.
@@ -31,8 +31,8 @@ class Params(ActionParams):
     format: Literal["ndjson", "csv", "json", "parquet"] = Field("ndjson", description="How rows are written.")
     csv_dialect: Literal["plain", "excel"] = Field(
         "plain",
-        description="For `format: csv`. `excel`: what a spreadsheet would take for a number, a date or a boolean stays "
-        "text, with an apostrophe before it.",
+        description="For `format: csv`. `excel`: text that a spreadsheet could read as a number, date or boolean gets "
+        "an apostrophe and stays text.",
     )
     destination: str = Field(
         INLINE,
@@ -40,33 +40,29 @@ class Params(ActionParams):
         max_length=4096,
         description="A file path; the URL of an object (s3://, gs://, az://); or `inline`: in the result itself.",
     )
-    overwrite: bool = Field(False, description="Replace what is at the destination, if anything is.")
+    overwrite: bool = Field(False, description="Replace an existing file or object at the destination.")
     inline_limit_bytes: int = Field(
-        200_000, ge=1, le=50_000_000, description="Inline rows over this many bytes of JSON are refused, never cut."
+        200_000, ge=1, le=50_000_000, description="Inline rows over this many bytes of JSON are an error, never cut."
     )
     pseudonymize: bool = Field(
-        False, description="Replace addresses, names and subjects by pseudonyms under CFES_PSEUDONYM_KEY."
+        False, description="Replace addresses, names and subjects by pseudonyms, with the key in CFES_PSEUDONYM_KEY."
     )
-    require_complete: bool = Field(
-        True, description="Where an ended job's rows and its counters do not agree, end in an error, not in a result."
-    )
+    require_complete: bool = Field(True, description="Fail if the rows of an ended job differ from its counters.")
     time_budget_seconds: float | None = Field(
         None,
         gt=0,
         le=86_400,
-        description="Stop after so many seconds, with a `resume` object: between two pages, or before the file is "
-        "written where that would take longer.",
+        description="Stop after this many seconds with a `resume` object: between two pages, or before the file is "
+        "written if that takes longer.",
     )
     evidence: Literal["bundle"] | None = Field(
         None,
-        description="`bundle`: instead of one file a folder, or a zip file where destination ends in .zip, with the "
-        "rows as NDJSON and CSV, the job, the request, the policy, the plan, the approvals, the calls made and a "
-        "report, and with evidence.json, which `cfes verify` proves them by.",
+        description="`bundle`: write a folder, or a zip file if destination ends in .zip, with the rows as NDJSON and "
+        "CSV, the job, the request, the policy, the plan, the approvals, the API calls, a report, and evidence.json, "
+        "with which `cfes verify` checks all of them.",
     )
-    plan: dict[str, Any] | None = Field(None, description="For the bundle: the plan that the job was made from.")
-    approvals: Approvals | None = Field(
-        None, max_length=10, description="For the bundle: the approvals that the job was made with."
-    )
+    plan: dict[str, Any] | None = Field(None, description="For the bundle: the plan of the job.")
+    approvals: Approvals | None = Field(None, max_length=10, description="For the bundle: the approvals of the job.")
     resume: Resume | None = Field(
         None, description="The `resume` object of the previous result or error, to continue the export."
     )
@@ -74,26 +70,29 @@ class Params(ActionParams):
 
 class Result(ActionResult):
     job_id: JobId
-    done: bool = Field(description="False where the time budget ended first: call again with `resume`.")
+    done: bool = Field(description="False if the time budget ended first: call again with `resume`.")
     written: int = Field(description="Rows exported, each once.")
-    complete: bool = Field(description="True only where the rows and the job's own counters agree.")
-    expected: int | None = Field(description="Rows that the job's counters promise; null where they do not count them.")
-    missing: int | None = Field(description="expected minus written, at least 0; null where expected is.")
-    duplicates_dropped: int = Field(description="How often a row came again: moved to another page, or in a new pass.")
+    complete: bool = Field(description="True only if the rows match the job's counters.")
+    expected: int | None = Field(
+        description="Rows according to the job's counters; null if they do not count these rows."
+    )
+    missing: int | None = Field(description="expected minus written, at least 0; null if expected is null.")
+    duplicates_dropped: int = Field(
+        description="How often a row was returned again, on another page or in another pass."
+    )
     counts_by_status: dict[str, int] = Field(description="Rows by their status.")
-    snapshot: bool = Field(description="True where the job had not ended: its rows still change.")
-    files: list[WrittenRows] = Field(description="What was written; empty for an inline export.")
+    snapshot: bool = Field(description="True if the job had not ended, so that its rows still change.")
+    files: list[WrittenRows] = Field(description="The files written; empty for an inline export.")
     evidence_sha256: str | None = Field(
-        description="SHA-256 of the bundle's evidence.json: noted down elsewhere it proves every file; else null."
+        description="SHA-256 of the bundle's evidence.json; a copy elsewhere proves every file. Null without a bundle."
     )
     messages: list[dict[str, Any]] | None = Field(description="The rows of an inline export; null for a file.")
-    resume: Resume | None = Field(description="Hand this to the next call; null when done.")
+    resume: Resume | None = Field(description="Pass this to the next call; null when done.")
     job: dict[str, Any] = Field(
-        description="The job at the last poll, as the API describes it. What its comment says is claimed."
+        description="The job at the last poll, as in the API. The text of its comment is not proved."
     )
     pseudonyms: str | None = Field(
-        description="A check value of the key that names were replaced with, the same in every export with this key; "
-        "null: nothing was replaced."
+        description="A check value of the pseudonyms' key, the same in every export with it; null without pseudonyms."
     )
     warnings: list[str] = Field(description="What a person should know.")
 
@@ -121,7 +120,7 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
         bundle = BundleWriter(api, status=p.status, plan=p.plan, approvals=p.approvals, pseudonyms=pseudonyms)
     if p.time_budget_seconds is not None:
         api = api.with_deadline(Deadline(api.clock, p.time_budget_seconds))
-    return Result.model_validate(vars(export_rows(api, request, pseudonyms, bundle)))
+    return Result.model_validate(export_rows(api, request, pseudonyms, bundle).values())
 
 
 def _bundle_problems(p: Params) -> list[Problem]:

@@ -107,8 +107,8 @@ def reconcile_job(p: Params, api: EmailSecurity | None) -> Result:
         counters=found.counters,
         rows=found.rows,
         events=found.events,
-        disagreements=listed.kept if found.file is None else None,
-        files=[] if found.file is None else [WrittenRows(**found.file)],
+        disagreements=listed.kept if listed.record is None else None,
+        files=[] if listed.record is None else [WrittenRows(**listed.record)],
         warnings=found.warnings,
     )
 

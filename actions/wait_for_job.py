@@ -96,7 +96,7 @@ ACTION = Action(
         "next_poll_seconds": None,
         "resume": None,
         "polls": 5,
-        "tripwire": None,
+        "discovery_limit": None,
         "changed": False,
         "job": example_job(completed_at="2026-11-20T16:04:01Z"),
         "warnings": [],

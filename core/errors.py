@@ -215,9 +215,7 @@ class TooManyRecipients(GuardrailRefusal):
 class UncountableSearch(GuardrailRefusal):
     """A check needs a count, and the message search can't count this search."""
 
-    default_help = (
-        "No job was created. Remove the parameters that need a count, or use criteria that search-messages supports."
-    )
+    default_help = "No job was created. Remove parameters that need a count, or use criteria of search-messages."
 
 
 class MaliciousRelease(GuardrailRefusal):
@@ -426,10 +424,7 @@ class ExportIncomplete(TemporaryFailure):
 class RateLimited(TemporaryFailure):
     """The rate limit is used up."""
 
-    default_help = (
-        "Nothing was changed. The API refuses every call until the rate limit resets: run it again after "
-        "retry_after_seconds."
-    )
+    default_help = "Nothing was changed. Run it again after retry_after_seconds, when the rate limit resets."
 
 
 class NetworkFailure(TemporaryFailure):

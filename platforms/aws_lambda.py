@@ -126,5 +126,5 @@ def _request(event: Any, *, behind_gateway: bool) -> tuple[Action[Any, Any], Map
     if not isinstance(event, Mapping) or set(event) - known or not isinstance(event.get("action"), str):
         more = ', "requestContext": {...}' if behind_gateway else ""
         shape = f'the event must be {{"action": ID, "params": {{...}}{more}}} and nothing else'
-        raise ParameterError(problems=[{"pointer": "", "message": shape}])
+        raise ParameterError.at("", shape)
     return catalog.find(event["action"]), event.get("params", {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,25 +32,12 @@ Start = Callable[..., local.Outcome]
 def prepare_run(
     playbook: Playbook, inputs: Mapping[str, Any], directory: Path | None, key: JournalKey
 ) -> tuple[Start, Path]:
-    """Return what begins a run, and the run's directory: the given one, or a new one in cfes-runs."""
+    """Return the start of a new run, and its directory: the given one, or a new one in cfes-runs."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     run_id = f"{playbook.id}-{stamp}-{secrets.token_hex(3)}"
     place = directory or RUNS / run_id
     effects = {name: action.effect for name, action in catalog.available().items()}
-
-    def start(**hooks: Any) -> local.Outcome:
-        return local.run(playbook, inputs, run_id=run_id, directory=place, key=key, effects=effects, **hooks)
-
-    return start, place
-
-
-def prepare_resume(directory: Path, key: JournalKey, before_resume: local.BeforeResume | None = None) -> Start:
-    """Return what resumes the run in `directory`. before_resume: called with the steps that are left."""
-
-    def start(**hooks: Any) -> local.Outcome:
-        return local.resume(directory, key=key, before_resume=before_resume, **hooks)
-
-    return start
+    return partial(local.run, playbook, inputs, run_id=run_id, directory=place, key=key, effects=effects), place
 
 
 def is_connected(playbook: Playbook) -> bool:

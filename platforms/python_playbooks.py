@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from connectors.email_security import EmailSecurity
 from platforms.journal_key import journal_key
 from platforms.playbook_checks import require_sound
-from platforms.playbook_session import CALLS, Start, drive, is_connected, prepare_resume, prepare_run
+from platforms.playbook_session import CALLS, Start, drive, is_connected, prepare_run
 from platforms.session import Session
 from playbooks import library
+from playbooks.drivers import local
 from playbooks.language.inputs import accept
 
 
@@ -52,7 +54,7 @@ def resume_playbook(directory: str | os.PathLike[str], *, connection: EmailSecur
     document is returned again. Returns and raises as `run_playbook`.
     """
     place = Path(directory)
-    return _drive(prepare_resume(place, journal_key()), place, connection, connect_first=False)
+    return _drive(partial(local.resume, place, key=journal_key()), place, connection, connect_first=False)
 
 
 def _drive(start: Start, place: Path, connection: EmailSecurity | None, *, connect_first: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Time for tests: it moves when somebody sleeps or when the test says so, never by itself."""
+"""A fake clock: time passes only through its own methods."""
 
 from __future__ import annotations
 

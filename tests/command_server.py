@@ -1,8 +1,8 @@
-"""Answer `cfes` commands from one process that has loaded the pack: a copy of it runs each command.
+"""Run `cfes` commands fast: one process loads the pack once, and a fork of it runs each command.
 
-`python -m tests.command_server SOCKET` serves until its standard input closes. `CLIENT` is the command `cfes` of a
-shell that the tests start: it passes its arguments, folder, environment and streams to the server. `Command` does so
-for a test, and can kill the copy.
+`python -m tests.command_server SOCKET` serves until its standard input closes. `CLIENT` is the program `cfes` in the
+shell of a test: it passes its arguments, folder, environment and streams to the server. `Command` does the same from
+Python, and can kill the fork.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def command_server(folder: Path) -> Iterator[str]:
 
 
 class Command:
-    """A `cfes` command in a copy of the server's process. streams: standard input, output and error."""
+    """A `cfes` command in a fork of the server's process. streams: standard input, output and error."""
 
     def __init__(
         self, server: str, arguments: Sequence[str], environment: Mapping[str, str], streams: Sequence[int]
@@ -70,16 +70,16 @@ class Command:
         self._pid = int(self._answer.readline())
 
     def kill(self) -> None:
-        """Kill the copy; it must not have ended."""
+        """Kill the fork. It must not have ended."""
         self.abandon()
         assert self.exit_code() is None, "it had ended before it could be killed"
 
     def abandon(self) -> None:
-        """Kill the copy if it runs."""
+        """Kill the fork if it runs."""
         os.kill(self._pid, signal.SIGKILL)
 
     def exit_code(self) -> int | None:
-        """Wait until the copy has ended. Return its exit code, or None if it was killed."""
+        """Wait until the fork has ended. Return its exit code, or None if it was killed."""
         try:
             code = self._answer.readline()
         except ConnectionResetError:
@@ -94,7 +94,7 @@ class Command:
 
 def serve(path: str) -> None:
     """Serve commands at a socket until standard input closes."""
-    from platforms.cli import main  # noqa: PLC0415 -- the server alone loads the pack
+    from platforms.cli import main  # noqa: PLC0415 -- only the server loads the pack
 
     warm_up()
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as ready:
@@ -126,7 +126,7 @@ def warm_up() -> None:
 
 
 def reap() -> None:
-    """Collect the copies that have ended."""
+    """Reap the child processes that have ended."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -1,9 +1,10 @@
-"""A sandbox over real HTTP for each test that asks for one, and a connector to it whose time is the test's own."""
+"""Fixtures: a sandbox over real HTTP, and a connector to it with a fake clock."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -25,17 +26,17 @@ pytest_plugins = ["tests.object_stores", "tests.secrets_watch", "tests.skips", "
 
 EXAMPLE_ALERT = Path(__file__).parent.parent / "examples" / "alert.json"
 
-# What the planted campaign is found by; see examples/alert.json.
+# A search that finds the planted campaign; see examples/alert.json.
 CAMPAIGN = {"sender": "billing@invoice-portal.example", "start": "2026-11-13T15:32:35Z", "detections_only": False}
 
 PLAN_KEY = "a plan key of the tests, 32 characters or more"
 
-# The same examples each time, as many as CI has time for: more and new ones with HYPOTHESIS_PROFILE=explore.
+# Hypothesis uses the same examples each time. HYPOTHESIS_PROFILE=explore tries more and new ones.
 settings.register_profile("same", derandomize=True, database=None, deadline=None, max_examples=40)
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
-# Files that tests write have the mode of a careful machine: a policy that its group can write is refused.
+# The pack refuses a policy that its group can write, so tests write files without that permission.
 os.umask(0o022)
 
 _NUMBERS = itertools.count()
@@ -48,31 +49,30 @@ FOREIGN_SETTINGS = (
 
 
 def pytest_sessionstart() -> None:
-    """End with one sentence where an action lacks a field: importing it would fail in every test module."""
+    """Exit with one message if an action lacks a field: its import would fail in every test module."""
     problems = incomplete_actions(EXAMPLE_ALERT.parents[1] / "actions")
     if problems:
         pytest.exit("; ".join(problems), returncode=1)
 
 
 @pytest.fixture(autouse=True)
-def _settings_of_this_machine_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def _remove_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().startswith(FOREIGN_SETTINGS):
             monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
-def _state_of_one_test_left_out_of_the_next(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    # Made only where something is recorded.
+def _use_a_separate_state_directory(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    # The directory is created only if something is recorded.
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{next(_NUMBERS)}"))
 
 
 @pytest.fixture(autouse=True)
-def _log_of_one_test_left_out_of_the_next() -> Iterator[None]:
+def _reset_the_call_log() -> Iterator[None]:
     yield
-    call_log.configure("off")
+    call_log.LOGGER.propagate = False
+    call_log.LOGGER.handlers = [logging.NullHandler()]
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def alert() -> dict[str, Any]:
 
 @pytest.fixture
 def start_sandbox() -> Iterator[Callable[..., RunningSandbox]]:
-    """Starts sandboxes with a clock that moves only when told; stops them all."""
+    """Start sandboxes with a manual clock; stop them after the test."""
     running: list[RunningSandbox] = []
 
     def started(**settings: Any) -> RunningSandbox:
@@ -104,7 +104,7 @@ def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
 
 @pytest.fixture
 def connect() -> Iterator[Callable[..., EmailSecurity]]:
-    """Connects to a sandbox; whoever sleeps moves its clock."""
+    """Connect to a sandbox; sleeping advances its clock."""
     opened: list[EmailSecurity] = []
 
     def connected(sandbox: RunningSandbox, **settings: Any) -> EmailSecurity:
@@ -112,7 +112,7 @@ def connect() -> Iterator[Callable[..., EmailSecurity]]:
             "account_id": sandbox.account_id,
             "api_token": sandbox.token,
             "base_url": sandbox.base_url,
-            # Where a policy asks for plans it takes sealed ones.
+            # Under a policy, plans must be sealed.
             **({"plan_key": PLAN_KEY} if "policy_file" in settings else {}),
             **settings,
         }
@@ -133,7 +133,7 @@ def api(sandbox: RunningSandbox, connect: Callable[..., EmailSecurity]) -> Email
 
 @pytest.fixture
 def environment(sandbox: RunningSandbox) -> dict[str, str]:
-    """What a process needs to reach the sandbox."""
+    """The environment variables that a process needs to reach the sandbox."""
     return {
         "CLOUDFLARE_API_TOKEN": sandbox.token,
         "CLOUDFLARE_ACCOUNT_ID": sandbox.account_id,

@@ -24,7 +24,7 @@ class Block:
 
     @property
     def lines(self) -> list[str]:
-        """Return the lines of the block; one that ends in a backslash is joined with the next."""
+        """Return the lines of the block; a line that ends in a backslash is joined with the next."""
         return self.text.replace("\\\n", " ").splitlines()
 
     @property
@@ -33,7 +33,7 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The file that the page tells the reader to save the block as."""
+        """The name of the file in which the reader saves the block."""
         return self.label if self.label not in ("", "no-run") else None
 
 
@@ -63,9 +63,9 @@ def write_script(blocks: list[Block], folder: Path, exits: dict[str, int]) -> st
         if block.file is not None:
             script.append(f"mkdir -p '{Path(block.file).parent}' && cp '{path}' '{block.file}'")
         elif block.runs and block.first_line in exits:
-            wanted = exits[block.first_line]
+            expected = exits[block.first_line]
             script.append(f"set +e; . '{path}'; code=$?; set -e")
-            script.append(f"test $code = {wanted} || {{ echo 'exit' $code 'in block {number}' >&2; exit 99; }}")
+            script.append(f"test $code = {expected} || {{ echo 'exit' $code 'in block {number}' >&2; exit 99; }}")
         elif block.runs:
             script.append(f"python3 '{path}'" if block.language == "python" else f". '{path}'")
     return "\n".join(script)

@@ -1,7 +1,6 @@
-"""A box between the pack and the service that holds a call back at a named point, then lets it go on or loses it.
+"""A proxy between the pack and the service that holds a call at a named point, then forwards or drops it.
 
-A caller that is killed meanwhile does not take its request back: the box still hands it on if it is told to, as a real
-network may.
+If the caller is killed meanwhile, the proxy can still forward the request that it holds, as a real network may.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from sandbox.operations import route
 from sandbox.server import RunningSandbox
 
 WAIT_SECONDS = 20.0
-TOLD_TO_STOP_SECONDS = 0.02
+STOP_POLL_SECONDS = 0.02
 
-# A list of jobs that is asked for after the create, by the caller who made it, is another boundary than those before.
-TWINS = "listBulkJobs after createBulkJob"
+# The list of jobs after a create, which finds duplicate jobs, is a boundary of its own.
+LIST_AFTER_CREATE = "listBulkJobs after createBulkJob"
 
-# request: it has arrived, the service has not got it. answer: the service has done it, the caller does not know yet.
+# request: held before the service gets it. answer: held after the service has carried it out.
 Point = Literal["request", "answer"]
 
 
 class Halt:
-    """Where one call is held: the caller's first of this operation, at this point."""
+    """Holds one call: the first of this operation, at this point."""
 
     def __init__(self, operation: str, point: Point) -> None:
         self.operation, self.point = operation, point
@@ -38,18 +37,18 @@ class Halt:
     def wait(self) -> None:
         assert self.reached.wait(WAIT_SECONDS), f"{self.operation} was not held at its {self.point}"
 
-    def go_on(self) -> None:
-        """Hand on what is held, and wait until that is done: the service has answered, whoever hears it."""
+    def resume(self) -> None:
+        """Forward the call, and wait until the service has answered."""
         self.over.set()
         assert self.done.wait(WAIT_SECONDS), f"{self.operation} did not go on"
 
     def lose(self) -> None:
         self.lost = True
-        self.go_on()
+        self.resume()
 
 
 class Middlebox:
-    """Passes calls on to `service`. `seen` lists the operations begun; `hung_up` is set when a caller has left."""
+    """Forwards calls to `service`. `seen` lists the operations; `hung_up` is set when a caller disconnects."""
 
     def __init__(self, service: RunningSandbox, *halts: Halt) -> None:
         self.halts = halts
@@ -57,7 +56,7 @@ class Middlebox:
         self.hung_up = threading.Event()
         self._service = urlsplit(service.base_url)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(TOLD_TO_STOP_SECONDS,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(STOP_POLL_SECONDS,), daemon=True)
         self._thread.start()
 
     @property
@@ -71,27 +70,29 @@ class Middlebox:
         self._server.server_close()
         self._thread.join(WAIT_SECONDS)
 
-    def passed(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any, bytes] | None:
-        """The service's answer: status, headers, body. None for a call that gets lost."""
+    def forward_call(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, Any, bytes] | None:
+        """Return the service's status, headers and body, or None for a lost call."""
         operation = route(method, urlsplit(path).path).operation_id
         if operation == "listBulkJobs" and "createBulkJob" in self.seen:
-            operation = TWINS
+            operation = LIST_AFTER_CREATE
         first = operation not in self.seen
         self.seen.append(operation)
         mine = {halt.point: halt for halt in self.halts if first and halt.operation == operation}
-        if self._held(mine.get("request")):
+        if self._hold(mine.get("request")):
             return None
         host, port = self._service.hostname or "", self._service.port
         with closing(HTTPConnection(host, port, timeout=WAIT_SECONDS)) as connection:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            whole = answer.status, answer.getheaders(), answer.read()
-        lost = self._held(mine.get("answer"))
+            response = answer.status, answer.getheaders(), answer.read()
+        lost = self._hold(mine.get("answer"))
         for halt in mine.values():
             halt.done.set()
-        return None if lost else whole
+        return None if lost else response
 
-    def _held(self, halt: Halt | None) -> bool:
+    def _hold(self, halt: Halt | None) -> bool:
         if halt is None:
             return False
         halt.reached.set()
@@ -117,14 +118,14 @@ def _handler(box: Middlebox) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def handle(self) -> None:
-            # A caller that was killed is no news here.
+            # The caller may have been killed.
             with suppress(ConnectionError):
                 super().handle()
             box.hung_up.set()
 
-        def pass_on(self) -> None:
+        def forward_request(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            answer = box.passed(self.command, self.path, dict(self.headers), body)
+            answer = box.forward_call(self.command, self.path, dict(self.headers), body)
             if answer is None:
                 self.close_connection = True
                 return
@@ -135,7 +136,7 @@ def _handler(box: Middlebox) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_DELETE = pass_on  # noqa: N815 -- http.server's own names
+        do_GET = do_POST = do_DELETE = forward_request  # noqa: N815 -- http.server's own names
 
         def log_message(self, *_: object) -> None:
             pass

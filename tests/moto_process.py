@@ -1,6 +1,6 @@
-"""moto's S3 on a free loopback port, until standard input ends. Run by the Python of an environment that has moto.
+"""Serve moto's S3 on a free loopback port until standard input closes.
 
-It stands alone: nothing of this repo is installed there.
+It runs in an environment that has moto but not this repository.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A store to put objects into: moto's S3 over real HTTP, seen from beside the pack, and a door where things go wrong.
+"""Object stores for tests: moto's S3 over real HTTP, direct access to its objects, and a `Door` that injects faults.
 
-moto runs as a process of an environment of its own (`make test` sets it up): vcrpy patches botocore wherever it can be
-imported, which is no business of the tests that replay cassettes.
+moto runs as a process in its own environment (`make test` sets it up). In the tests' environment, vcrpy would patch
+botocore and disturb the tests that replay cassettes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from remediation.exports.destinations import object_store_settings
 
 ROOT = Path(__file__).parent.parent
 MOTO = Path(os.environ.get("MOTO_PYTHON") or ROOT / ".venv-moto" / "bin" / "python")
-# So that an upload in parts is a small one.
+# Keeps multipart uploads small.
 SMALLEST_PART = 256
 
 ACCESS_KEY = "AKIA-of-the-object-store"
@@ -39,7 +39,7 @@ _buckets = itertools.count(1)
 
 @dataclass
 class Bucket:
-    """A bucket of its own for each test, looked at without obstore."""
+    """The bucket of one test, accessed without obstore."""
 
     endpoint: str
     name: str
@@ -48,36 +48,36 @@ class Bucket:
         return f"s3://{self.name}/{key}"
 
     def get(self, key: str) -> bytes | None:
-        answer = _besides("GET", f"{self.endpoint}/{self.name}/{key}")
+        answer = _send_as_another_user("GET", f"{self.endpoint}/{self.name}/{key}")
         return None if answer.status_code == 404 else answer.raise_for_status().content
 
     def put(self, key: str, data: bytes) -> None:
-        _besides("PUT", f"{self.endpoint}/{self.name}/{key}", data).raise_for_status()
+        _send_as_another_user("PUT", f"{self.endpoint}/{self.name}/{key}", data).raise_for_status()
 
     def delete(self, key: str) -> None:
-        _besides("DELETE", f"{self.endpoint}/{self.name}/{key}").raise_for_status()
+        _send_as_another_user("DELETE", f"{self.endpoint}/{self.name}/{key}").raise_for_status()
 
     def objects(self) -> list[str]:
-        return re.findall("<Key>(.*?)</Key>", self._listed("list-type=2"))
+        return re.findall("<Key>(.*?)</Key>", self._list("list-type=2"))
 
     def unfinished_uploads(self) -> list[str]:
-        return re.findall("<UploadId>(.*?)</UploadId>", self._listed("uploads"))
+        return re.findall("<UploadId>(.*?)</UploadId>", self._list("uploads"))
 
-    def _listed(self, query: str) -> str:
-        return _besides("GET", f"{self.endpoint}/{self.name}?{query}").raise_for_status().text
+    def _list(self, query: str) -> str:
+        return _send_as_another_user("GET", f"{self.endpoint}/{self.name}?{query}").raise_for_status().text
 
 
-def _besides(method: str, url: str, data: bytes | None = None) -> httpx.Response:
-    """A request of somebody else: moto looks at who it is, not at the signature."""
-    somebody = (
+def _send_as_another_user(method: str, url: str, data: bytes | None = None) -> httpx.Response:
+    """Send a request as another user. moto does not check the signature."""
+    authorization_header = (
         "AWS4-HMAC-SHA256 Credential=somebody/20261120/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
     )
-    return _client().request(method, url, content=data, headers={"authorization": somebody})
+    return _client().request(method, url, content=data, headers={"authorization": authorization_header})
 
 
 @functools.cache
 def _client() -> httpx.Client:
-    """One for all: to make one is to read all certificates."""
+    """Return one shared client: to create a client is to load all certificates."""
     client = httpx.Client(trust_env=False)
     atexit.register(client.close)
     return client
@@ -85,9 +85,9 @@ def _client() -> httpx.Client:
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
-    """The address of moto's S3."""
+    """The URL of moto's S3."""
     if not MOTO.exists():
-        pytest.skip("moto is not there: `make test` sets up .venv-moto, or MOTO_PYTHON names a Python that has it")
+        pytest.skip("moto is not installed: `make test` sets up .venv-moto, or MOTO_PYTHON names a Python that has it")
     environment = {"PATH": os.environ.get("PATH", ""), "S3_UPLOAD_PART_MIN_SIZE": str(SMALLEST_PART)}
     with subprocess.Popen(
         [str(MOTO), str(Path(__file__).with_name("moto_process.py"))],
@@ -106,7 +106,7 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture
 def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files are, for looking at what is left of them."""
+    """The folder of temporary files, to check for leftover files."""
     folder = tmp_path / "spool"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -115,7 +115,7 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sets what a store is reached with. Retries wait next to nothing, and a request may not last."""
+    """Set the environment of a store. Retries wait for milliseconds."""
     monkeypatch.setattr(object_store_settings, "FIRST_BACKOFF_SECONDS", 0.001)
     monkeypatch.setattr(object_store_settings, "LONGEST_BACKOFF_SECONDS", 0.002)
 
@@ -136,16 +136,16 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def bucket(moto: str, settings: Callable[..., None]) -> Bucket:
-    """An empty bucket that the environment leads to."""
+    """An empty bucket; the environment is set to its store."""
     made = Bucket(moto, f"evidence-{os.getpid()}-{next(_buckets)}")
-    _besides("PUT", f"{moto}/{made.name}").raise_for_status()
+    _send_as_another_user("PUT", f"{moto}/{made.name}").raise_for_status()
     settings(moto)
     return made
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came in; `path` with its query."""
+    """A received request; `path` includes the query."""
 
     method: str
     path: str
@@ -155,9 +155,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """`lost`: the store gets the request, and the caller never gets an answer. `trickled`: it gets one without an end.
+    """A response.
 
-    `dropped`: nobody gets the request.
+    `lost`: the store gets the request, but the caller gets no response. `dropped`: the store gets no request either.
+    `trickled`: the caller gets an endless response.
     """
 
     status: int = 200
@@ -169,18 +170,18 @@ class Answer:
 
 
 def refusal(status: int, code: str) -> Answer:
-    """A store's own way to say no, with what it should not have said."""
-    told = f"<Error><Code>{code}</Code><Message>of {ACCESS_KEY}</Message><Resource>{SECRET_KEY}</Resource></Error>"
-    return Answer(status, told.encode(), {"content-type": "application/xml"})
+    """Return an error response of a store that contains credentials."""
+    document = f"<Error><Code>{code}</Code><Message>of {ACCESS_KEY}</Message><Resource>{SECRET_KEY}</Resource></Error>"
+    return Answer(status, document.encode(), {"content-type": "application/xml"})
 
 
 class Door:
-    """A server before a store (or none): `decide` answers a request itself, or gives None to hand it on."""
+    """A proxy before a store, or a fake store: `decide` returns a response, or None to forward the request."""
 
     def __init__(self, decide: Callable[[Request], Answer | None], behind: str | None = None) -> None:
         self.seen: list[Request] = []
         door = self
-        # Made here: two threads that ask for the first one at once would make two, and lose one.
+        # Create the shared client here: two threads could create two, and leak one.
         _client()
 
         class Handler(BaseHTTPRequestHandler):
@@ -193,7 +194,7 @@ class Door:
                 door.seen.append(request)
                 decided = decide(request)
                 if decided is None or decided.lost or decided.trickled:
-                    fault, decided = decided, door.handed_on(request, behind)
+                    fault, decided = decided, door.forward_request(request, behind)
                     if fault is not None:
                         self.close_connection = True
                         if fault.trickled:
@@ -214,14 +215,14 @@ class Door:
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 -- their names in the library
 
             def trickle(self) -> None:
-                """A status and the beginning of a header, byte by byte, until the caller has had enough."""
+                """Send a status and an endless header byte by byte until the caller disconnects."""
                 for byte in itertools.chain(b"HTTP/1.1 200 OK\r\nx-slow: ", itertools.repeat(ord("x"))):
                     if select.select([self.connection], [], [], 0.01)[0]:
                         return
                     self.wfile.write(bytes([byte]))
 
             def log_message(self, *_: object) -> None:
-                """Quiet."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -229,7 +230,7 @@ class Door:
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def handed_on(self, request: Request, behind: str | None) -> Answer:
+    def forward_request(self, request: Request, behind: str | None) -> Answer:
         assert behind is not None, f"nobody answers {request.method} {request.path}"
         kept = {n: v.strip() for n, v in request.headers.items() if n not in {"connection", "transfer-encoding"}}
         answer = _client().request(request.method, behind + request.path, headers=kept, content=request.body)
@@ -246,7 +247,7 @@ class Door:
 
 @pytest.fixture
 def door(settings: Callable[..., None]) -> Iterator[Callable[..., Door]]:
-    """Opens doors, and sets the environment to lead through the last."""
+    """Open doors, and set the environment to the latest one."""
     opened: list[Door] = []
 
     def at(decide: Callable[[Request], Answer | None], behind: str | None = None) -> Door:

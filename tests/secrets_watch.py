@@ -1,8 +1,8 @@
-"""Looks for the tokens that the tests use in everything that a test leaves behind, and fails the test that shows one.
+"""Search everything that a test writes for the tokens of the tests, and fail a test that shows one.
 
-A pytest plugin. It reads what was captured, what tests took with capsys, log records, the output of processes, the
-results of actions, every PackError, the reprs of connections, and the files under tmp_path. A test that is meant to
-show a token says why: `@pytest.mark.shows_tokens("reason")`.
+A pytest plugin. It searches captured output, output read with capsys, log records, the output of processes, the
+results of actions, every PackError, the reprs of connections, and the files under tmp_path. A test that has to show a
+token gives the reason: `@pytest.mark.shows_tokens("reason")`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sandbox import access
 from tests import object_stores
 from tests.connectors import scripted
 
-# Every credential that a test hands to the pack, under the name that a leak is told by. A test fails if one is missing.
+# Every credential that a test passes to the pack, by its name in a report. A test fails if one is missing.
 SECRETS: dict[str, str] = {
     "the sandbox's full token": access.FULL_ACCESS,
     "the sandbox's read token": access.READ_ONLY,
@@ -57,10 +57,10 @@ SHORTEST_PART = 12
 MOST_FILES = 2000
 MOST_BYTES = 2**26
 PIECE_BYTES = 2**22
-# No form of a token is longer: one that lies across two pieces is whole in the second.
+# No form of a token is longer, so a token across two pieces is complete in the second.
 OVERLAP_BYTES = 2**10
 
-# A key may lie in a file; it has no business anywhere else.
+# A private key may be in a file, but nowhere else.
 PRIVATE_KEY = "PRIVATE KEY-----"
 
 _Leaks = list[str]
@@ -70,21 +70,21 @@ _PASSED = pytest.StashKey[bool]()
 
 
 def forms(token: str) -> set[str]:
-    """How a token can look: its greater part, quoted for a URL or for JSON, and in base64 wherever it begins there."""
-    # A token that is cut near its end is shown all the same.
+    """Return the forms of a token: its greater part, quoted for URLs and JSON, and in base64 at each offset."""
+    # A token without its end still counts as shown.
     found = {part := token[: max(SHORTEST_PART, len(token) * 3 // 4)]}
     found |= {quote(part, safe=""), json.dumps(part)[1:-1]}
     found |= {part.replace("-", written) for written in ("%2D", "%2d", "\\u002d", "\\x2d", "&#45;", "&#x2d;")}
     for before in range(3):
         data = b"\0" * before + part.encode()
-        # Only the characters that no neighbour has a share in.
+        # Only the characters that don't depend on neighboring bytes.
         whole = slice((before * 8 + 5) // 6, len(data) * 8 // 6)
         found |= {base64.b64encode(data).decode()[whole], base64.urlsafe_b64encode(data).decode()[whole]}
     return found
 
 
 class Watch:
-    """Counts what it has seen, by kind; remembers where there was a token, never the token."""
+    """Counts the searched texts by kind, and records where a token was, never the token."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self.counts: Counter[str] = Counter()
@@ -102,7 +102,7 @@ class Watch:
             self.leaks.append(f"a private key in {where}")
 
     def found(self, seen: str | bytes) -> list[str]:
-        """The names of the tokens in it."""
+        """Return the names of the tokens in a text."""
         text = seen if isinstance(seen, str) else seen.decode("latin-1")
         return sorted({name for form, name in self._forms if form in text})
 
@@ -116,7 +116,7 @@ class Watch:
                     with path.open("rb") as file:
                         self.see_pieces(where, file)
                 except OSError:
-                    # A test took the right to read it away, or put something else there.
+                    # A test has removed the read permission, or replaced the file.
                     continue
 
     def see_pieces(self, where: str, file: IO[bytes]) -> None:
@@ -157,23 +157,25 @@ class Watch:
             text = text.replace(form, "[token]")
         return text
 
-    def taken(self) -> _Leaks:
-        """Where tokens were seen since the last time."""
+    def take_leaks(self) -> _Leaks:
+        """Return the places of new tokens since the last call."""
         leaks, self.leaks = sorted(set(self.leaks)), []
         return leaks
 
 
 WATCH = Watch(SECRETS)
 
-# Folders that several tests share: they are looked at when all tests are over.
+# Folders that several tests share: they are searched after all tests.
 SHARED: list[Path] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
     patch = config.stash[_PATCHES] = pytest.MonkeyPatch()
     capture: Any = pytest.CaptureFixture
-    _after(patch, capture, "readouterr", lambda _, taken, *__: see_streams("what the test took", taken.out, taken.err))
-    _after(patch, capture, "close", lambda it, *_: see_streams("what no test took", it._captured_out, it._captured_err))
+    _after(
+        patch, capture, "readouterr", lambda _, read, *__: see_streams("output read by the test", read.out, read.err)
+    )
+    _after(patch, capture, "close", lambda it, *_: see_streams("unread output", it._captured_out, it._captured_err))
     _after(patch, subprocess.Popen, "communicate", lambda _, made, *__: see_streams("a process's output", *made))
     _after(patch, PackError, "__init__", lambda error, *_: WATCH.see_error(error))
     _after(patch, PackError, "document", lambda error, made, *_: WATCH.see_error(error, made))
@@ -195,7 +197,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def _after(patch: pytest.MonkeyPatch, owner: Any, name: str, look: Callable[..., None]) -> None:
-    """Let `look` see the object, what its method gave, and what the method was called with."""
+    """Call `look` with the object, the result of its method, and the method's arguments."""
     method = getattr(owner, name)
 
     @functools.wraps(method)
@@ -208,7 +210,7 @@ def _after(patch: pytest.MonkeyPatch, owner: Any, name: str, look: Callable[...,
 
 
 def see_streams(what: str, out: str | bytes | None, err: str | bytes | None) -> None:
-    """For tests that keep what was written in streams of their own."""
+    """Search output that a test captured without pytest."""
     WATCH.see("outputs", f"{what}: standard output", out)
     WATCH.see("outputs", f"{what}: standard error", err)
 
@@ -230,7 +232,7 @@ def pytest_runtest_makereport(
     if isinstance(folder, Path):
         WATCH.see_files(folder)
         SHARED[:] = [other for other in SHARED if other != folder]
-    complaint = _complaint(item, WATCH.taken())
+    complaint = _complaint(item, WATCH.take_leaks())
     if complaint:
         before = f"{report.longreprtext}\n" if report.failed else ""
         report.outcome, report.longrepr = "failed", before + complaint
@@ -244,7 +246,7 @@ def _complaint(item: pytest.Item, leaks: _Leaks) -> str | None:
     if not (marker.args and isinstance(marker.args[0], str) and marker.args[0].strip()):
         return "shows_tokens needs a reason"
     if not leaks and item.stash.get(_PASSED, False):
-        return "this test shows no token (any more): take the mark shows_tokens off"
+        return "this test shows no token: remove the mark shows_tokens"
     return None
 
 
@@ -253,21 +255,21 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         WATCH.see_files(folder)
     worker: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if worker is not None:
-        worker["secrets_watch"] = {"counts": dict(WATCH.counts), "leaks": WATCH.taken()}
+        worker["secrets_watch"] = {"counts": dict(WATCH.counts), "leaks": WATCH.take_leaks()}
     elif WATCH.leaks:
-        # Seen outside of any test.
+        # Found outside of any test.
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    told = getattr(node, "workeroutput", {}).get("secrets_watch", {})
-    WATCH.counts.update(told.get("counts", {}))
-    WATCH.leaks += told.get("leaks", [])
+    sent = getattr(node, "workeroutput", {}).get("secrets_watch", {})
+    WATCH.counts.update(sent.get("counts", {}))
+    WATCH.leaks += sent.get("leaks", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for leak in WATCH.taken():
+    for leak in WATCH.take_leaks():
         terminalreporter.write_line(f"a token shows outside of the tests: {leak}", red=True)
     seen = ", ".join(f"{number} {kind}" for kind, number in sorted(WATCH.counts.items()))
     terminalreporter.write_line(f"looked for tokens in {seen or 'nothing'}")

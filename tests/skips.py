@@ -1,6 +1,6 @@
-"""In CI a test that is skipped has not protected anything: there it fails, and says what was missing.
+"""A skipped test fails in CI, where it would protect nothing. The failure shows the reason of the skip.
 
-A reason that begins with NOT_IN_CI is kept as a skip: what is missing there is missing on purpose.
+A skip whose reason begins with NOT_IN_CI stays a skip: CI lacks the requirement on purpose.
 """
 
 from __future__ import annotations

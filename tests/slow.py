@@ -1,6 +1,6 @@
-"""Slow test files: `--quick` leaves them out, and `--write-slow` measures them anew.
+"""Slow test files: `--quick` skips them, and `--write-slow` measures them again.
 
-tests/slow.txt lists the files that are left when the quick ones, by seconds per test, take QUICK_SECONDS together.
+tests/slow.txt lists the files that do not fit into QUICK_SECONDS, which the files with the quickest tests fill.
 Tests marked `exhaustive` run only with `--exhaustive`: each adds cases to a test that always runs.
 """
 
@@ -13,7 +13,7 @@ import pytest
 
 LIST = Path(__file__).with_name("slow.txt")
 
-# Two processes share them.
+# Shared by two processes.
 QUICK_SECONDS = 80.0
 
 _seconds: dict[str, float] = defaultdict(float)
@@ -29,18 +29,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--exhaustive"):
         return
-    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
+    skipped = [item for item in items if item.get_closest_marker("exhaustive")]
+    if skipped:
+        config.hook.pytest_deselected(items=skipped)
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
-def listed() -> list[str]:
+def listed_files() -> list[str]:
     return LIST.read_text(encoding="utf-8").split()
 
 
 def slow_files(seconds: dict[str, float], tests: Counter[str]) -> list[str]:
-    """Return the files that do not fit into QUICK_SECONDS, those with the quickest tests first."""
+    """Return the files that do not fit into QUICK_SECONDS if the files with the quickest tests run first."""
     left = QUICK_SECONDS
     found = []
     for file in sorted(seconds, key=lambda file: seconds[file] / tests[file]):
@@ -53,7 +53,7 @@ def slow_files(seconds: dict[str, float], tests: Counter[str]) -> list[str]:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     if not config.getoption("--quick"):
         return None
-    is_slow = collection_path.is_file() and str(collection_path.relative_to(LIST.parents[1])) in listed()
+    is_slow = collection_path.is_file() and str(collection_path.relative_to(LIST.parents[1])) in listed_files()
     return True if is_slow else None
 
 

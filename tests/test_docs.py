@@ -1,4 +1,4 @@
-"""The documentation: every link leads somewhere, generated pages are up to date, and every command runs."""
+"""The documentation: every link has a target, generated pages are up to date, and every command runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from platforms.published.manifest import ROOT
 from playbooks.language import loading
 from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox, start
-from sandbox.settings import Settings
+from sandbox.settings import Pace, Settings
 from tests.command_server import CLIENT, command_server
 from tests.doc_blocks import Block, read_blocks, write_script
 
@@ -41,7 +41,7 @@ PAGES = [
 TAUGHT = [page for page in PAGES if page.name != "CONTRIBUTING.md" and page.parent.name != "benchmarks"]
 KINDS = ("tutorial", "how-to", "reference", "explanation")
 
-# A job that the reader of a page has, with its ID in $job_id.
+# An ended job, with its ID in $job_id.
 ENDED_JOB = """
 cfes create-move-job --sender billing@invoice-portal.example --start 2026-11-13T00:00:00Z --no-detections-only \\
     --destination JunkEmail --max-messages 1000 --idempotency-key earlier --output json > made.json
@@ -54,7 +54,7 @@ TWO_ALERTS = """
 python3 -c 'import json; one = json.load(open("alert.json"))
 for number in "12": print(json.dumps({**one, "AlertID": f"alert-{number}"}))' > alerts.ndjson
 """
-# What a page takes for granted, run before its first block.
+# Commands that run before the first block of a page.
 PREPARATION: dict[str, str] = {
     "docs/tutorial/handle-your-first-alert.md": AS_ON_A_TERMINAL,
     "docs/how-to/undo-and-retry.md": ENDED_JOB,
@@ -89,7 +89,7 @@ EXITS: dict[str, dict[str, int]] = {
 }
 
 # Why a block marked `no-run` is not run, by its first line.
-SETUP = "it sets up the machine, or starts what this test starts by itself"
+SETUP = "it sets up the machine, or starts something that this test starts itself"
 VALUES = "its values are the reader's own"
 NOT_RUN: dict[str, str] = {
     "make demo": SETUP,
@@ -97,7 +97,7 @@ NOT_RUN: dict[str, str] = {
     "make setup": SETUP,
     "make sandbox": SETUP,
     "make audit": "it needs the network",
-    "make sbom": "tests/supply_chain runs what is behind it",
+    "make sbom": "tests/supply_chain tests it",
     "pip install --require-hashes --no-deps -r requirements-hashed.txt": "it needs the network",
     "cfes sandbox --alert examples/alert.json --messages 20000 --port 8080": SETUP,
     'cfes sandbox --alert examples/alert.json --messages 3000 --port 8080 --at "$(date -u +%Y-%m-%dT%H:%M:%SZ)"': SETUP,
@@ -109,8 +109,8 @@ NOT_RUN: dict[str, str] = {
     "import re": "tests/remediation/exports/test_csv_excel.py runs it on many cells",
 }
 
-# The start of the searches in the pages. It moves with the alert, which must be of today: approvals have the time of
-# this machine.
+# The start of the searches in the pages. It is replaced because the alert must be of today: approvals use the real
+# time.
 START_IN_PAGES = "2026-11-13T00:00:00Z"
 
 
@@ -131,7 +131,7 @@ def anchors_of(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_each_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
+def test_each_link_of_a_page_has_a_target(page: Path) -> None:
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
         if target.startswith("https://"):
@@ -182,7 +182,7 @@ call = urllib.request.Request(given.url, given.d.encode() if given.d else None, 
 sys.stdout.buffer.write(urllib.request.urlopen(call).read())
 """
 COMMANDS = {
-    # Nobody sits at a terminal: --yes answers the questions.
+    # There is no terminal: --yes answers the questions.
     "cfes": """case "$1 ${2-}" in
 "playbook run") case "$*" in *--plan-only*) ;; *) set -- "$@" --yes ;; esac ;;
 "approve "*) set -- "$@" --yes ;;
@@ -191,14 +191,14 @@ if [ -n "${TABLES-}" ]; then set -- "$@" --output table; fi
 exec "$PYTHON" -SEc "$CLIENT" "$@"
 """,
     "python3": 'exec "$PYTHON" "$@"\n',
-    # Stand-ins: neither has to be installed where the tests run.
+    # Replacements, so that the tests need neither program.
     "jq": f'exec "$PYTHON" -c \'{JQ}\' "$@"\n',
     "curl": f'exec "$PYTHON" -c \'{CURL}\' "$@"\n',
 }
 
 
-def masked(line: str) -> str:
-    """Return a line without what differs from run to run: IDs, numbers, durations, and white space in a row.
+def mask_line(line: str) -> str:
+    """Return a line without the parts that differ between runs: IDs, numbers, durations and repeated spaces.
 
     A step that took no time has no duration.
     """
@@ -207,12 +207,12 @@ def masked(line: str) -> str:
 
 
 def check_output(page: str, printed: str, folder: Path) -> None:
-    """Each line of output that a page shows, but for questions, begins one that its commands print."""
+    """Assert that each output line on the page, except questions, is the start of a printed line."""
     blocks = [block for block in read_blocks(ROOT / page) if block.language == "text"]
     shown = [line for block in blocks for line in block.lines if line and "[y/N]" not in line]
-    seen = [masked(line) for line in [*printed.splitlines(), *(folder / "shown.txt").read_text().splitlines()]]
+    seen = [mask_line(line) for line in [*printed.splitlines(), *(folder / "shown.txt").read_text().splitlines()]]
     assert shown
-    missing = [line for line in shown if not any(one.startswith(masked(line)) for one in seen)]
+    missing = [line for line in shown if not any(one.startswith(mask_line(line)) for one in seen)]
     assert not missing, "\n".join([*missing, "--- the commands printed:", *seen])
 
 
@@ -241,7 +241,7 @@ def check_one_job(_printed: str, folder: Path) -> None:
     assert len(json.loads((folder / "truth.json").read_text())["jobs"]) == 1
 
 
-# What must be true after the commands of a page, beyond their exit codes: what was printed, and the folder.
+# Checks after the commands of a page, beyond exit codes: of the printed text and of the folder.
 CHECKS: dict[str, Callable[[str, Path], None]] = {
     **{page: partial(check_output, page) for page, lines in PREPARATION.items() if AS_ON_A_TERMINAL in lines},
     "docs/how-to/call-from-a-shell.md": check_shell,
@@ -259,7 +259,7 @@ RUN = [page for page in TAUGHT if any(block.runs for block in read_blocks(page))
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Path, Future[tuple[Ended, Path]]]]:
-    """The commands of each chosen page, four pages at once: their jobs take time. With the folder that they ran in."""
+    """Run the commands of each selected page, four pages at a time. Yield the futures of their results."""
     tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
     chosen = [test.callspec.id for test in tests if test.function is test_the_commands_of_a_page_run]
     with command_server(tmp_path_factory.mktemp("commands")) as server, ThreadPoolExecutor(4) as pool:
@@ -269,8 +269,6 @@ def runs(
 
 def run_commands(page: Path, server: str, folder: Path) -> tuple[Ended, Path]:
     """Run the commands of a page against a sandbox of its own. Return how they ended, and their working directory."""
-    from sandbox.settings import Pace  # noqa: PLC0415
-
     now = datetime.now(UTC)
     alert = json.loads((ROOT / "examples" / "alert.json").read_text())
     alert["Timestamp"] = format_instant(now - timedelta(hours=1))
@@ -282,7 +280,7 @@ def run_commands(page: Path, server: str, folder: Path) -> tuple[Ended, Path]:
         (folder / "bin" / name).write_text(f"#!/bin/sh\n{lines}")
         (folder / "bin" / name).chmod(0o700)
     blocks = [Block("sh", "", PREPARATION.get(name_of(page), "")), *read_blocks(page)]
-    script = write_script([dated(block, now) for block in blocks], folder / "blocks", EXITS.get(name_of(page), {}))
+    script = write_script([set_start(block, now) for block in blocks], folder / "blocks", EXITS.get(name_of(page), {}))
     pace = Pace(start_delay=0.1, discover_rate=2000, process_rate=2000, retry_delay=0.1)
     settings = Settings(messages=100, alert=alert, campaign_size=20, pace=pace, at=int(now.timestamp() * SECOND))
     with start(settings) as sandbox:
@@ -317,33 +315,33 @@ def test_the_commands_of_a_page_run(page: Path, runs: dict[Path, Future[tuple[En
         CHECKS[name_of(page)](ended.stdout, folder)
 
 
-def dated(block: Block, now: datetime) -> Block:
+def set_start(block: Block, now: datetime) -> Block:
     """Return a block with searches that start seven days ago."""
     return Block(
         block.language, block.label, block.text.replace(START_IN_PAGES, format_instant(now - timedelta(days=7)))
     )
 
 
-def test_each_block_that_is_not_run_has_its_reason_here() -> None:
+def test_each_block_that_is_not_run_has_a_reason() -> None:
     not_run = {block.first_line for page in TAUGHT for block in read_blocks(page) if block.label == "no-run"}
     assert not_run == NOT_RUN.keys()
 
 
-def test_each_exception_is_for_a_block_that_exists() -> None:
+def test_each_exception_belongs_to_an_existing_block() -> None:
     run = {name_of(page): {block.first_line for block in read_blocks(page) if block.runs} for page in TAUGHT}
     assert PREPARATION.keys() | CHECKS.keys() | EXITS.keys() <= run.keys()
     assert [page for page, exits in EXITS.items() if not exits.keys() <= run[page]] == []
 
 
-def test_each_block_of_json_is_json() -> None:
+def test_each_json_block_is_valid() -> None:
     for page in TAUGHT:
         for block in read_blocks(page):
             if block.language == "json":
                 json.loads(block.text)
 
 
-def misnamed(command: str) -> list[str]:
-    """Return the words of a `cfes` command that name no command and no flag."""
+def find_unknown_words(command: str) -> list[str]:
+    """Return the words of a `cfes` command that are neither a command nor a flag."""
     words = [word for word in command.split("|", maxsplit=1)[0].split() if not word.startswith(("<", "..."))][1:]
     group: Any = get_command(app)
     while words and not words[0].startswith("-") and hasattr(group, "get_command"):
@@ -361,11 +359,11 @@ def misnamed(command: str) -> list[str]:
 def test_each_command_that_a_page_names_exists(page: Path) -> None:
     named = re.findall(r"`(cfes [a-z][^`\n]*)`", page.read_text())
     named += [line for block in read_blocks(page) for line in block.lines if line.startswith("cfes ")]
-    assert [(command, words) for command in named if (words := misnamed(command))] == []
+    assert [(command, words) for command in named if (words := find_unknown_words(command))] == []
 
 
 PRODUCT = ("actions", "cfes", "connectors", "core", "platforms", "playbooks", "remediation", "sandbox")
-# Names of others, and of a function that a page defines.
+# Names of other products, and of a function that a page defines.
 FOREIGN = {"https_proxy", "value_of"}
 
 
@@ -386,15 +384,15 @@ def test_each_field_and_setting_that_a_page_names_exists(page: Path, names: set[
     assert named - FOREIGN - names == set()
 
 
-def test_a_command_or_flag_that_does_not_exist_is_noticed() -> None:
-    assert misnamed("cfes get-job --job-id 1 --output json") == []
-    assert misnamed("cfes playbook run phish-campaign-purge --each") == []
-    assert misnamed("cfes playbook start x") == ["start"]
-    assert misnamed("cfes get-jobs") == ["get-jobs"]
-    assert misnamed("cfes get-job --jobid 1") == ["--jobid"]
+def test_an_unknown_command_or_flag_is_reported() -> None:
+    assert find_unknown_words("cfes get-job --job-id 1 --output json") == []
+    assert find_unknown_words("cfes playbook run phish-campaign-purge --each") == []
+    assert find_unknown_words("cfes playbook start x") == ["start"]
+    assert find_unknown_words("cfes get-jobs") == ["get-jobs"]
+    assert find_unknown_words("cfes get-job --jobid 1") == ["--jobid"]
 
 
-def test_each_error_type_says_what_happened() -> None:
+def test_each_error_type_has_a_description() -> None:
     table = reference_tables.errors().splitlines()[2:]
     assert len(table) > 40
     assert [row for row in table if not row.split(" | ")[2].strip()] == []

@@ -1,4 +1,4 @@
-"""README.md: short, with a real run; and the Makefile's own help."""
+"""README.md is short and shows a real run; every make target has a help text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_sample_run_has_every_step_of_the_playbook() -> None:
 
 
 @pytest.mark.parametrize("step", shown_steps(TUTORIAL))
-def test_each_step_that_the_tutorial_shows_is_one_of_the_playbook(step: str) -> None:
+def test_each_step_in_the_tutorial_is_a_step_of_the_playbook(step: str) -> None:
     assert step in STEPS
 
 
@@ -32,7 +32,7 @@ def test_the_readme_has_fewer_than_150_lines() -> None:
     assert len(README.splitlines()) < 150
 
 
-def test_every_make_target_explains_itself() -> None:
+def test_every_make_target_has_a_help_text() -> None:
     makefile = (ROOT / "Makefile").read_text()
     phony = set(re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[0].split())
     assert phony == set(re.findall(r"^([a-z]+):.*## \S", makefile, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The watch over secrets: a planted leak of each kind is caught, and what is kept in the repository holds none."""
+"""The secrets watch reports every kind of planted leak, and the repository contains no token."""
 
 from __future__ import annotations
 
@@ -19,10 +19,18 @@ from sandbox.access import EMAIL, EMAIL_KEY, FULL_ACCESS
 from tests.secrets_watch import PIECE_BYTES, SECRETS, Watch
 
 ROOT = Path(__file__).parent.parent
-KEPT = ("tests/cassettes", "tests/evidence/goldens", "examples", "docs", "benchmarks", "playbooks", "manifest.json")
+KEPT = (
+    "tests/cassettes",
+    "tests/remediation/reports/goldens",
+    "examples",
+    "docs",
+    "benchmarks",
+    "playbooks",
+    "manifest.json",
+)
 SETTINGS = {"api_token", "api_key", "CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_KEY", "plan_key", "CFES_PLAN_KEY"}
 
-# One leak a test; its name says where the watch must have seen it.
+# One leak per test; its name says where the watch must report it.
 LEAKS = """
 import logging, subprocess, sys
 from pathlib import Path
@@ -39,13 +47,13 @@ def test_a_log_record_of_quiet():
     logger.propagate = False
     logger.addHandler(logging.NullHandler())
     logger.warning("x", extra={"call": {"path": TOKEN}})
-def test_what_the_test_took(capsys):
+def test_output_read_by_the_test(capsys):
     print(TOKEN)
     assert capsys.readouterr().out
-def test_what_the_test_took_as_bytes(capfdbinary):
+def test_output_read_by_the_test_as_bytes(capfdbinary):
     print(TOKEN, flush=True)
     assert capfdbinary.readouterr().out
-def test_what_no_test_took(capsys): print(TOKEN)
+def test_unread_output(capsys): print(TOKEN)
 def test_a_process_s_output():
     subprocess.run([sys.executable, "-c", "import sys; print(sys.argv[1])", TOKEN], capture_output=True, check=True)
 def test_a_process_s_output_read_by_hand():
@@ -81,7 +89,7 @@ def test_good_silent(): print("nothing")
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What a run of the planted leaks tells."""
+    """Return the output of a test run with the planted leaks."""
     folder = tmp_path_factory.mktemp("planted")
     (folder / "test_planted.py").write_text(LEAKS)
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = shows_tokens(reason): x\n")
@@ -98,21 +106,21 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     return ended.stdout + ended.stderr
 
 
-def test_a_planted_leak_of_each_kind_fails_its_test_and_says_where(planted: str) -> None:
+def test_a_leak_of_each_kind_fails_its_test_and_names_the_place(planted: str) -> None:
     failures = re.findall(r"_ ERROR at teardown of test_(\w+) _+\n(.*?)(?=\n[_=]{9}|\n-{9})", planted, re.DOTALL)
     assert len(failures) == LEAKS.count("def test_") - 2, planted
-    for test, told in failures:
-        words = re.sub(r"\W+", "_", told.lower())
+    for test, message in failures:
+        words = re.sub(r"\W+", "_", message.lower())
         expected = test.lower().removesuffix("_as_bytes").removesuffix("_read_by_hand")
-        assert expected in words, (test, told)
+        assert expected in words, (test, message)
 
 
-def test_a_leak_is_told_without_the_token(planted: str) -> None:
+def test_a_leak_is_reported_without_the_token(planted: str) -> None:
     assert FULL_ACCESS[:12] not in planted
     assert "[token]" in planted
 
 
-def test_what_was_seen_is_counted_across_processes(planted: str) -> None:
+def test_searched_texts_are_counted_across_processes(planted: str) -> None:
     kinds = re.findall(r"\d+ ([a-z]+(?: records)?)", planted.partition("looked for tokens in ")[2].splitlines()[0])
     assert kinds == ["connections", "errors", "files", "log records", "outputs", "results"]
 
@@ -130,7 +138,7 @@ def test_what_was_seen_is_counted_across_processes(planted: str) -> None:
         lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
     ],
 )
-def test_a_token_is_found_in_other_clothes(written: Any, before: str) -> None:
+def test_an_encoded_or_shortened_token_is_found(written: Any, before: str) -> None:
     watch = Watch(SECRETS)
     assert watch.found(written(f"{before}{EMAIL}:{EMAIL_KEY}")) == ["the sandbox's e-mail key"]
     assert watch.found(written(f"{before}{EMAIL}")) == []
@@ -139,41 +147,41 @@ def test_a_token_is_found_in_other_clothes(written: Any, before: str) -> None:
 
 @pytest.mark.shows_tokens("one is planted in a file")
 @pytest.mark.parametrize("before", [0, PIECE_BYTES - 7, 3 * PIECE_BYTES])
-def test_a_large_file_is_looked_at_in_full(before: int, tmp_path: Path) -> None:
+def test_a_large_file_is_searched_completely(before: int, tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes(b"x" * before + FULL_ACCESS.encode() + b"x" * PIECE_BYTES)
     watch = Watch(SECRETS)
     watch.see_files(tmp_path)
-    assert watch.taken() == ["the sandbox's full token in the file rows"]
+    assert watch.take_leaks() == ["the sandbox's full token in the file rows"]
 
 
-def test_what_is_kept_in_the_repository_holds_no_token() -> None:
+def test_the_repository_contains_no_token() -> None:
     watch = Watch(SECRETS)
     paths = [ROOT / name for name in KEPT] + sorted(ROOT.glob("*.md"))
     files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
     for file in files:
         watch.see("files", str(file.relative_to(ROOT)), file.read_bytes())
-    assert watch.taken() == []
+    assert watch.take_leaks() == []
     assert watch.counts["files"] > 30
 
 
-def test_a_cassette_has_no_header_of_a_credential() -> None:
+def test_no_cassette_has_a_credential_header() -> None:
     for cassette in (ROOT / "tests" / "cassettes").glob("*.yaml"):
         assert not re.search(r"^\s*(authorization|x-auth-\w+|cookie):", cassette.read_text(), re.I | re.M), cassette
 
 
-def test_the_watch_knows_every_credential_that_a_test_hands_over() -> None:
-    strange = []
+def test_the_watch_knows_every_credential_used_in_tests() -> None:
+    unknown = []
     for file in sorted((ROOT / "tests").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             for name, value in _named_texts(node):
-                # Shorter ones are there to be refused; they could be a part of anything.
+                # Shorter values are meant to be refused; they could be part of any text.
                 if name in SETTINGS and len(value) >= 12 and value not in SECRETS.values():
-                    strange.append(f"{file.relative_to(ROOT)}:{node.lineno}")  # type: ignore[attr-defined]
-    assert strange == [], "add them to tests/secrets_watch.py"
+                    unknown.append(f"{file.relative_to(ROOT)}:{node.lineno}")  # type: ignore[attr-defined]
+    assert unknown == [], "add them to tests/secrets_watch.py"
 
 
 def _named_texts(node: ast.AST) -> list[tuple[str, str]]:
-    """What a node hands over under a name: `{"x": "y"}`, `f(x="y")`, `f("x", "y")`."""
+    """Return the named texts of a node: `{"x": "y"}`, `f(x="y")`, `f("x", "y")`."""
     pairs: list[tuple[ast.expr | None, ast.expr]] = []
     if isinstance(node, ast.Dict):
         pairs = list(zip(node.keys, node.values, strict=True))

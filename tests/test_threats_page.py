@@ -23,8 +23,10 @@ class Row:
 
 
 def read_rows(page: str) -> list[Row]:
-    """Return the rows of all tables. Raises AssertionError where a row has not three cells, or a cell holds anything
-    but names of tests in its third column."""
+    """Return the rows of all tables.
+
+    Raises AssertionError if a row does not have three cells, or if its third cell contains anything but test names.
+    """
     rows: list[Row] = []
     for line in page.splitlines():
         if not line.startswith("|"):
@@ -41,7 +43,7 @@ def read_rows(page: str) -> list[Row]:
 
 @cache
 def marks_of_tests(path: Path) -> dict[str, list[str]]:
-    """Return the tests of a file by their name within it, each with its marks."""
+    """Return the marks of each test of a file, by the test's name within the file."""
     found: dict[str, list[str]] = {}
     for node in ast.parse(path.read_text()).body:
         members = node.body if isinstance(node, ast.ClassDef) else [node]
@@ -54,7 +56,7 @@ def marks_of_tests(path: Path) -> dict[str, list[str]]:
 
 
 def problem_of(name: str) -> str | None:
-    """Return what is wrong with the name of a test, None where it exists and is neither skipped nor meant to fail."""
+    """Return the problem of a test name, or None if the test exists and is neither skipped nor expected to fail."""
     path, _, test = name.partition("::")
     if not (ROOT / path).is_file():
         return f"{path} does not exist"
@@ -92,9 +94,9 @@ def test_no_threat_is_listed_twice_and_each_table_has_the_same_columns() -> None
     assert PAGE.read_text().count(f"| {' | '.join(HEADER)} |\n") == sections
 
 
-def test_a_test_that_does_not_exist_is_noticed() -> None:
+def test_a_missing_test_is_reported() -> None:
     here = "tests/test_threats_page.py"
-    assert problem_of(f"{here}::test_a_test_that_does_not_exist_is_noticed") is None
+    assert problem_of(f"{here}::test_a_missing_test_is_reported") is None
     assert problem_of(f"{here}::test_of_yesterday") == f"{here} has no test test_of_yesterday"
     assert problem_of(f"{here}::read_rows") == f"{here} has no test read_rows"
     assert problem_of("tests/no_such_file.py::test_of_yesterday") == "tests/no_such_file.py does not exist"

@@ -146,7 +146,7 @@ class Action(Generic[P, R]):
     def check(self, params: Mapping[str, Any]) -> P:
         """Return the valid parameters. Raises: ParameterError with every problem and its JSON pointer."""
         if not isinstance(params, Mapping):
-            raise ParameterError(problems=[{"pointer": "", "message": "the parameters must be one JSON object"}])
+            raise ParameterError.at("", "the parameters must be one JSON object")
         problem = problem_in(dict(params), quoted=self.params.quoted)
         if problem is not None:
             raise ParameterError(problems=[problem])

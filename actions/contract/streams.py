@@ -188,8 +188,8 @@ def code_of_success() -> int:
 
 def record_result(result: Mapping[str, Any], *, may_change: bool) -> None:
     """Record an action's result. may_change: whether the call could change anything."""
-    tripwire = result.get("tripwire")
-    cancelled = isinstance(tripwire, Mapping) and tripwire.get("cancelled") is True
+    limit = result.get("discovery_limit")
+    cancelled = isinstance(limit, Mapping) and limit.get("cancelled") is True
     # A result without the fields `changed` and `created` counts as a change if its action may change anything.
     changed = cancelled or result.get("changed", result.get("created", True)) is not False
     record(changed=may_change and changed, job_id=result.get("job_id"))

@@ -46,6 +46,6 @@ def example_created(warnings: Sequence[str] = (), **changes: Any) -> dict[str, A
         "requested_by": None,
         "approved_by": [],
         "duplicates": [],
-        "tripwire": None,
+        "discovery_limit": None,
         "warnings": list(warnings),
     }

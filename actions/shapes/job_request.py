@@ -133,6 +133,6 @@ def preview_of(p: CreateJobParams, action: ActionType, destination: Destination 
 
 def verdict(result: Mapping[str, Any]) -> int:
     """Exit 8 if the job exceeded its discovery limit, or had ended before this call and left messages."""
-    tripwire, reused = result["tripwire"], result["reused"]
+    limit, reused = result["discovery_limit"], result["reused"]
     leaves_messages = reused is not None and reused["ended"] and reused["remaining"] != 0
-    return 8 if (tripwire is not None and tripwire["tripped"]) or leaves_messages else 0
+    return 8 if (limit is not None and limit["tripped"]) or leaves_messages else 0

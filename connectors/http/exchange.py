@@ -18,14 +18,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import httpcore
+
 # No head needs more. This limit also ends an endless sequence of interim responses.
 LARGEST_HEAD_BYTES = 512 * 1024
 
 _UNDER_WAY: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
-
-
-class HeadTooLarge(Exception):
-    """The head of a response is larger than LARGEST_HEAD_BYTES."""
 
 
 class Exchange:
@@ -41,7 +39,7 @@ class Exchange:
         self._limit = min(monotonic() + silence, self._ends)
         self._head_bytes: int | None = 0
         self.connecting = False
-        self._close: Callable[[], None] = _nothing
+        self._close: Callable[[], None] | None = None
 
     @contextmanager
     def under_way(self) -> Iterator[Exchange]:
@@ -62,13 +60,13 @@ class Exchange:
 
     def cancel_connecting(self) -> None:
         """Close the connection if no request was sent on it, because httpcore leaves one to a SOCKS proxy open."""
-        if self.connecting:
+        if self.connecting and self._close is not None:
             self._close()
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Process a progress event of httpcore (its extension `trace`)."""
         if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
-            self.connecting, self._close = False, _nothing
+            self.connecting, self._close = False, None
             self._head_bytes = 0
             self._limit = min(self._monotonic() + self._silence, self._ends)
 
@@ -82,15 +80,11 @@ class Exchange:
         return self._limit - self._monotonic()
 
     def received(self, size: int) -> None:
-        """Count received bytes. Raises: HeadTooLarge."""
+        """Count received bytes. Raises: httpcore.RemoteProtocolError if the head is too large."""
         if self._head_bytes is not None:
             self._head_bytes += size
             if self._head_bytes > LARGEST_HEAD_BYTES:
-                raise HeadTooLarge(f"more than {LARGEST_HEAD_BYTES} bytes came before the body of the response")
-
-
-def _nothing() -> None:
-    """Do nothing: there is no connection to close."""
+                raise httpcore.RemoteProtocolError(f"more than {LARGEST_HEAD_BYTES} bytes came before the body")
 
 
 def exchange_under_way() -> Exchange | None:

@@ -84,20 +84,14 @@ class _Body(httpx.SyncByteStream):
         self._stream.close()
 
 
-# The httpx error for each httpcore error. The first match counts.
-_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
-    httpcore.ConnectTimeout: httpx.ConnectTimeout,
-    httpcore.ReadTimeout: httpx.ReadTimeout,
-    httpcore.WriteTimeout: httpx.WriteTimeout,
-    httpcore.PoolTimeout: httpx.PoolTimeout,
-    httpcore.ConnectError: httpx.ConnectError,
-    httpcore.ReadError: httpx.ReadError,
-    httpcore.WriteError: httpx.WriteError,
-    httpcore.ProxyError: httpx.ProxyError,
-    httpcore.UnsupportedProtocol: httpx.UnsupportedProtocol,
-    httpcore.LocalProtocolError: httpx.LocalProtocolError,
-    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
-}
+# The bases of httpcore's errors. httpx has an error of the same name for each of them.
+_ERRORS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
 
 
 @contextmanager
@@ -110,10 +104,10 @@ def _as_httpx_errors() -> Iterator[None]:
         exchange = exchange_under_way()
         if exchange is not None:
             exchange.cancel_connecting()
-        found = next((kind for known, kind in _ERRORS.items() if isinstance(error, known)), None)
-        if found is None and exchange is not None and exchange.connecting:
+        if isinstance(error, _ERRORS):
+            kind: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
+            raise kind(str(error)) from error
+        if exchange is not None and exchange.connecting:
             # If a proxy does not speak SOCKS correctly, the library raises AssertionError or IndexError.
             raise httpx.ProxyError(f"the proxy's response is invalid ({type(error).__name__})") from error
-        if found is None:
-            raise
-        raise found(str(error)) from error
+        raise

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import httpcore
 
-from connectors.http.exchange import Exchange, HeadTooLarge, exchange_under_way
+from connectors.http.exchange import exchange_under_way
 
 # The largest record of TLS.
 RECORD_BYTES = 16_384
@@ -131,7 +131,8 @@ class _Stream(httpcore.NetworkStream):
         try:
             self._socket.settimeout(_cut(timeout))
             data = self._records() if isinstance(self._socket, ssl.SSLSocket) else self._socket.recv(max_bytes)
-            _count(exchange_under_way(), data)
+            if (exchange := exchange_under_way()) is not None:
+                exchange.received(len(data))
         except TimeoutError as error:
             raise httpcore.ReadTimeout(str(error)) from error
         except OSError as error:
@@ -259,15 +260,6 @@ class _TlsInTls(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._tls if info == "ssl_object" else self._below.get_extra_info(info)
-
-
-def _count(exchange: Exchange | None, data: bytes) -> None:
-    if exchange is None:
-        return
-    try:
-        exchange.received(len(data))
-    except HeadTooLarge as error:
-        raise httpcore.RemoteProtocolError(str(error)) from None
 
 
 def _is_readable(connected: socket.socket) -> bool:

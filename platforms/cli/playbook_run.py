@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from platforms.cli.views.run import RunView
 from platforms.cli.views.run_end import seconds_of, show_closing
 from platforms.cli.views.screen import Screen
 from platforms.journal_key import journal_key, temporary_key
-from platforms.playbook_session import CALLS, Start, is_connected, prepare_resume, prepare_run
+from platforms.playbook_session import CALLS, Start, is_connected, prepare_run
 from platforms.session import Session
 from playbooks.drivers import local
 from playbooks.language.format import Playbook, Step
@@ -133,7 +134,8 @@ def resume(screen: Screen, directory: Path, terms: Terms) -> int:
         if not terms.yes:
             approval.require_person(screen, steps)
 
-    start = prepare_resume(directory, journal_key(terms.environment), require_person)
+    key = journal_key(terms.environment)
+    start = partial(local.resume, directory, key=key, before_resume=require_person)
     return _drive_and_show(screen, start, directory, terms, resumed=True)
 
 

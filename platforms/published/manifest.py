@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,7 +105,7 @@ def document() -> dict[str, Any]:
             "connection": Connection.model_json_schema(),
             "actions": [_action(action) for action in catalog.available().values()],
             "playbooks": [_playbook(playbook) for playbook in library.available()],
-            "errors": [_error(kind) for kind in _kinds(errors.PackError)],
+            "errors": [_error(kind) for kind in subclasses(errors.PackError) if kind.__module__ == errors.__name__],
         }
     )
     return manifest.model_dump(mode="json", by_alias=True)
@@ -159,12 +160,11 @@ def _playbook(playbook: Any) -> PlaybookEntry:
     )
 
 
-def _kinds(kind: type[errors.PackError]) -> list[type[errors.PackError]]:
-    return [
-        found
-        for child in kind.__subclasses__()
-        for found in ([child] if child.__module__ == errors.__name__ else []) + _kinds(child)
-    ]
+def subclasses(kind: type[errors.PackError]) -> Iterator[type[errors.PackError]]:
+    """Yield every error type below `kind`, each behind the type that it belongs to."""
+    for child in kind.__subclasses__():
+        yield child
+        yield from subclasses(child)
 
 
 def _error(kind: type[errors.PackError]) -> ErrorEntry:

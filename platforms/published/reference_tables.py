@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -11,6 +10,7 @@ from pydantic.fields import FieldInfo
 from connectors.connection import Connection, environment_variables, guard_variables
 from core import errors as pack_errors
 from platforms.published import markdown
+from platforms.published.manifest import subclasses
 from platforms.schema_fields import read_fields
 from playbooks import library
 from playbooks.language import format as language
@@ -89,7 +89,7 @@ def error_types() -> list[type[pack_errors.PackError]]:
     """Return every error type of the pack, each behind the one that it belongs to."""
     for module in WITH_ERRORS:
         importlib.import_module(module)
-    found = [kind for kind in _subclasses(pack_errors.PackError) if kind.__module__.partition(".")[0] in _PACKAGES]
+    found = [kind for kind in subclasses(pack_errors.PackError) if kind.__module__.partition(".")[0] in _PACKAGES]
     return list(dict.fromkeys(found))
 
 
@@ -141,9 +141,3 @@ def _model(model: type[BaseModel]) -> str:
         for field in read_fields(schema)
     ]
     return markdown.table(("key", "type", "default", "meaning"), rows)
-
-
-def _subclasses(kind: type[pack_errors.PackError]) -> Iterator[type[pack_errors.PackError]]:
-    for child in kind.__subclasses__():
-        yield child
-        yield from _subclasses(child)

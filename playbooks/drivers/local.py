@@ -18,7 +18,7 @@ from core.errors import PackError
 from core.json_values import Json, shown
 from playbooks.drivers.journal import Entry, Journal
 from playbooks.drivers.journal_key import JournalKey
-from playbooks.engine.changes import Change, with_changes
+from playbooks.engine.changes import Change, changes, resumable, with_changes
 from playbooks.engine.engine import (
     ActionFailed,
     ActionSucceeded,
@@ -29,13 +29,10 @@ from playbooks.engine.engine import (
     Slept,
     advance,
     begin,
-    can_resume,
-    changed,
-    left,
     next_command,
     resumed,
 )
-from playbooks.engine.state import Status
+from playbooks.engine.state import End, Status, opened
 from playbooks.language.errors import DirectoryUnusable, JournalUnwritable, PlaybookInvalid, RunMoved, StateRefused
 from playbooks.language.format import Playbook, Step
 from playbooks.language.loading import from_document
@@ -166,12 +163,13 @@ def resume(
         _refuse_moved(directory, entry.state.get("directory"))
         state = resumed(playbook, entry.state, now=clock.now())
         if before_resume is not None:
-            before_resume(left(playbook, state))
+            run_state = opened(playbook, state)
+            before_resume([] if isinstance(run_state.pending, End) else playbook.steps[run_state.position :])
         journal.action_ran = bool(entry.in_flight)
         drive = _Drive(playbook, journal, run_action, clock, observer or Observer(), before_action)
         reached = [(step, state["steps"][step.id]) for step in playbook.steps if step.id in state["steps"]]
         drive.observer.resumed(reached)
-        if can_resume(playbook, entry.state):
+        if resumable(playbook, opened(playbook, entry.state)):
             journal.write(Entry(playbook.document(), state))
             drive.report({}, {"steps": {s.id: r for s, r in reached if r != entry.state["steps"].get(s.id)}})
         return drive.to_the_end(state, in_flight=entry.in_flight)
@@ -228,7 +226,7 @@ class _Drive:
             else:
                 if self.before_action is not None:
                     begun = in_flight is not None or record["attempts"] > 1 or record["doubt"] is not None
-                    self.before_action(Upcoming(command, begun, changed(self.playbook, state)))
+                    self.before_action(Upcoming(command, begun, changes(self.playbook, opened(self.playbook, state))))
                 self._begin(state, command, again=in_flight is not None)
                 self.observer.step_started(step, command, record, again=in_flight is not None)
                 event = self._act(command)
@@ -268,7 +266,7 @@ class _Drive:
         try:
             self.journal.write(Entry(self.playbook.document(), state, in_flight))
         except JournalUnwritable as error:
-            found = changed(self.playbook, state)
+            found = changes(self.playbook, opened(self.playbook, state))
             unsure = before or (ran if ran is not None and ran.action not in state["effects"] else None)
             if unsure is not None and state["effects"].get(unsure.action) != "read":
                 found.append(Change(unsure.step_id, unsure.action, "unknown", None))
@@ -299,6 +297,6 @@ def _outcome(playbook: Playbook, state: Mapping[str, Any], command: Finished) ->
         error=command.error,
         message=command.message,
         started_at=state["started_at"],
-        resumable=can_resume(playbook, state),
+        resumable=resumable(playbook, opened(playbook, state)),
         steps=state["steps"],
     )

@@ -142,10 +142,10 @@ def _changed_nothing(result: Mapping[str, Json]) -> bool:
     """Return whether the result's fields report no change. A result without such fields counts as a change."""
     if result.get("created") is False:
         # A job was reused. That is a change only where a duplicate of it, or the job itself, was cancelled.
-        tripwire = result.get("tripwire")
-        # A run of an earlier version has them in `twins`.
+        # A run of an earlier version has them in `tripwire` and `twins`.
+        limit = result.get("discovery_limit") or result.get("tripwire")
         duplicates = result.get("duplicates") or result.get("twins")
-        return not duplicates and not (isinstance(tripwire, Mapping) and tripwire.get("cancelled"))
+        return not duplicates and not (isinstance(limit, Mapping) and limit.get("cancelled"))
     return result.get("changed") is False or result.get("dry_run") is True
 
 

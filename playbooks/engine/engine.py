@@ -18,12 +18,12 @@ from typing import Any, Literal, TypeAlias
 from core import instants
 from core.errors import PackError
 from core.json_values import Json, NotPlainJson, plain
-from playbooks.engine.changes import Change, changes, error_document, resumable
+from playbooks.engine.changes import error_document, resumable
 from playbooks.engine.state import End, PendingRun, PendingSleep, PlaybookVersion, RunState, Status, opened
 from playbooks.engine.walk import Walk
 from playbooks.language import inputs as run_inputs
 from playbooks.language.errors import PlaybookInvalid, StateRefused
-from playbooks.language.format import ActionStep, Playbook, Step
+from playbooks.language.format import ActionStep, Playbook
 from playbooks.language.program import compiled
 
 
@@ -163,25 +163,10 @@ def advance(playbook: Playbook, state: Mapping[str, Json], event: Event, *, now:
     return run.document()
 
 
-def changed(playbook: Playbook, state: Mapping[str, Json]) -> list[Change]:
-    """Return the changes of the run so far, by step. Raises: StateRefused."""
-    return changes(playbook, opened(playbook, state))
-
-
-def left(playbook: Playbook, state: Mapping[str, Json]) -> list[Step]:
-    """Return the steps that the run has not finished; none once it has ended. Raises: StateRefused."""
-    run = opened(playbook, state)
-    return [] if isinstance(run.pending, End) else list(playbook.steps[run.position :])
-
-
-def can_resume(playbook: Playbook, state: Mapping[str, Json]) -> bool:
-    """Return whether the run ended as failed in an action, so that it can be resumed. Raises: StateRefused."""
-    return resumable(playbook, opened(playbook, state))
-
-
 def resumed(playbook: Playbook, state: Mapping[str, Json], *, now: datetime) -> dict[str, Json]:
     """Return the state to resume from. A run that failed in an action repeats that action. Raises: StateRefused."""
     run = opened(playbook, state)
     if resumable(playbook, run):
-        Walk(compiled(playbook), run, now).again()
+        run.pending = None
+        Walk(compiled(playbook), run, now).settle()
     return run.document()

@@ -92,11 +92,6 @@ class Walk:
         else:
             self._end("failed", exit_code, error=error)
 
-    def again(self) -> None:
-        """Repeat the failed step from its beginning."""
-        self.state.pending = None
-        self.settle()
-
     def slept(self) -> None:
         """Record that the pending sleep is over."""
         self._command(self._pending_run())

@@ -65,8 +65,7 @@ def from_text(playbook: Playbook, name: str, text: str, *, file: str | None = No
         message = f"must be JSON of type {' or '.join(types)}{example}; {quoted}"
     else:
         return [value] if isinstance(value, dict) and types == ["array"] else value
-    message = message if file is None else f"{file}: {message}"
-    raise ParameterError(problems=[Problem(pointer=below("", name), message=message)])
+    raise ParameterError.at(below("", name), message if file is None else f"{file}: {message}")
 
 
 def takes_text(playbook: Playbook, name: str) -> bool:
@@ -78,5 +77,5 @@ def _types(playbook: Playbook, name: str) -> list[str]:
     spec = playbook.inputs.get(name)
     if spec is None:
         hint = did_you_mean(name, playbook.inputs)
-        raise ParameterError(problems=[Problem(pointer=below("", name), message=f"unknown input {shown(name)}{hint}")])
+        raise ParameterError.at(below("", name), f"unknown input {shown(name)}{hint}")
     return [spec.type] if isinstance(spec.type, str) else list(spec.type)

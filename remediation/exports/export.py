@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from connectors.email_security import EmailSecurity
@@ -50,7 +50,9 @@ def export_rows(
     finish_time = FinishTime(api.clock, api.time_left, what)
     with (
         _open_sink(request, api, pseudonyms, finish_time) as sink,
-        _recording(request, api, sink, bundle) as api,
+        bundle.recording(api, sink.file, before=None if request.resume is None else request.resume.calls)
+        if bundle is not None and sink.file is not None
+        else nullcontext(api) as api,
     ):
         publication = Publication(request, api, sink, bundle, finish_time)
         source = RowSource.begin(api.get_job(request.job_id), request.status, request.resume)
@@ -62,7 +64,7 @@ def export_rows(
                 return _unfinished(sink, source)
             if request.require_complete and settled and not sink.count.agrees_with(source.job):
                 raise _incomplete(sink, source)
-            exported = Exported.of(source.job, sink, resume=None, settled=settled)
+            exported = Exported(source.job, sink, resume=None, settled=settled)
             if sink.file is None or publication.publish(sink.file, exported):
                 return exported
             return _unfinished(sink, source)
@@ -87,7 +89,7 @@ def pseudonyms_for(api: EmailSecurity, resume: Resume | None, *, wanted: bool) -
     if wanted:
         from remediation.exports.pseudonyms.pseudonyms import Pseudonyms  # noqa: PLC0415 -- for few exports
 
-        pseudonyms = Pseudonyms.of(api.connection.pseudonym_key)
+        pseudonyms = Pseudonyms(api.connection.pseudonym_key)
     if resume is not None and resume.pseudonyms != (pseudonyms and pseudonyms.key_check):
         message = "is of an export with other pseudonyms: `pseudonymize` and CFES_PSEUDONYM_KEY must be as before"
         raise ParameterError.at("/resume", message)
@@ -129,14 +131,6 @@ def _open_sink(
                 yield sink
 
 
-def _recording(
-    request: ExportRequest, api: EmailSecurity, sink: RowSink, bundle: Bundle | None
-) -> AbstractContextManager[EmailSecurity]:
-    if bundle is None or sink.file is None:
-        return nullcontext(api)
-    return bundle.recording(api, sink.file, before=None if request.resume is None else request.resume.calls)
-
-
 def _incomplete(sink: RowSink, source: RowSource) -> ExportIncomplete | ListingRepeats:
     job, reason = source.job, sink.count.disagreement(source.job, settled=True)
     if source.repeats is not None:
@@ -160,7 +154,7 @@ def _unfinished(sink: RowSink, source: RowSource) -> Exported:
     calls = recorded_bytes(sink.file.place.path)
     sink.file.checkpoint()
     resume = _resume(sink, sink.file, calls, source)
-    return Exported.of(source.job, sink, resume=resume, settled=source.job.has_ended)
+    return Exported(source.job, sink, resume=resume, settled=source.job.has_ended)
 
 
 def _add_resume(sink: RowSink, source: RowSource, failure: PackError) -> None:

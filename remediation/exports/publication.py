@@ -49,7 +49,7 @@ class Publication:
             return
 
         def write(rows: RowFile) -> object:
-            return self._write(rows, Exported.of(job, self.sink, resume=None, settled=False), None)
+            return self._write(rows, Exported(job, self.sink, resume=None, settled=False), None)
 
         takes_time = self.bundle is not None or self.request.format != "ndjson"
         self.finish_time.measure(self.sink.file, self.sink.count.expected(job), write if takes_time else None)
@@ -98,7 +98,7 @@ class Publication:
     def _write(self, rows: RowFile, exported: Exported, calls: CallRecord | None) -> tuple[FileRecord, str | None]:
         if self.bundle is None:
             return rows.finish(self.request.format, self._row_writer(exported)), None
-        return self.bundle.write(rows, vars(exported), calls)
+        return self.bundle.write(rows, exported.values(), calls)
 
     def _row_writer(self, exported: Exported) -> RowWriter | None:
         if self.request.csv_dialect == "plain":

@@ -60,8 +60,9 @@ class RowFile:
         self._partial = partial_of(destination)
         self._descriptor: int | None = descriptor
         self._hash = hashlib.sha256()
-        self._kept_rows = 0
-        self._kept_bytes = 0
+        # The rows so far, and their size as NDJSON.
+        self.rows = 0
+        self.size_bytes = 0
         # The rows that an earlier call has kept: they need not be kept again.
         self._fetched: Checkpoint | None = None
         # Called before each block of the rows is read again. An error in it ends the reading.
@@ -106,29 +107,20 @@ class RowFile:
         return file
 
     @property
-    def rows(self) -> int:
-        return self._kept_rows
-
-    @property
-    def size_bytes(self) -> int:
-        """Return the size of the rows as NDJSON."""
-        return self._kept_bytes
-
-    @property
     def closed(self) -> bool:
         return self._descriptor is None
 
     @property
     def kept(self) -> Checkpoint:
         """Return the rows in the partial file, from which an export can be resumed even after an `OutputError`."""
-        return {"rows": self._kept_rows, "bytes": self._kept_bytes, "sha256": self._hash.hexdigest()}
+        return {"rows": self.rows, "bytes": self.size_bytes, "sha256": self._hash.hexdigest()}
 
     def append(self, texts: Sequence[Buffer], *, form: TextForm = "unchecked") -> None:
         """Add the rows of a page, as the JSON text of each. form: the known form of the texts.
 
         Raises: OutputError if the partial file can't grow (see `kept`); ValueError for a text that is not UTF-8.
         """
-        sha256, end = self._hash.copy(), self._kept_bytes
+        sha256, end = self._hash.copy(), self.size_bytes
         try:
             for first in range(0, len(texts), _ROWS_AT_ONCE):
                 lines = lines_of(texts[first : first + _ROWS_AT_ONCE], form=form)
@@ -137,10 +129,10 @@ class RowFile:
                 end += len(lines)
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._open(), self._kept_bytes)
+                os.ftruncate(self._open(), self.size_bytes)
             raise self._failure(error) from error
-        self._hash, self._kept_bytes = sha256, end
-        self._kept_rows += len(texts)
+        self._hash, self.size_bytes = sha256, end
+        self.rows += len(texts)
 
     def checkpoint(self) -> Checkpoint:
         """Keep all rows so far on disk or in the store, where a later run finds them.
@@ -163,7 +155,7 @@ class RowFile:
 
     def kept_lines(self) -> Iterator[bytes]:
         """Yield the lines in the partial file, in order."""
-        yield from self._lines(self._kept_bytes)
+        yield from self._lines(self.size_bytes)
 
     @contextlib.contextmanager
     def proved_lines(self) -> Iterator[Iterable[bytes]]:
@@ -171,7 +163,7 @@ class RowFile:
 
         Raises: OutputError if another program changed the partial file; UnusableAnswer if the block can't read a row.
         """
-        lines = _HashedLines(self._lines(self._kept_bytes))
+        lines = _HashedLines(self._lines(self.size_bytes))
         try:
             yield lines
         except (ValueError, RecursionError) as error:
@@ -193,7 +185,7 @@ class RowFile:
 
         They stay in the file until new rows overwrite them. Until then an earlier `Checkpoint` is valid.
         """
-        self._kept_rows = self._kept_bytes = 0
+        self.rows = self.size_bytes = 0
         self._hash = hashlib.sha256()
 
     def finish(
@@ -214,7 +206,7 @@ class RowFile:
             )
             with whole as file, self.proved_lines() as lines:
                 (write_rows or _writer_of(format))(lines, file.write)
-            record = file.record(self.place.name, format, self._kept_rows)
+            record = file.record(self.place.name, format, self.rows)
             self.place.deliver()
         else:
             record = self._complete()
@@ -260,7 +252,7 @@ class RowFile:
 
     def what_is_kept(self) -> str:
         """Return a sentence on the kept rows for an error."""
-        return self.place.kept(self._kept_rows) if self._kept_rows else "No rows are kept."
+        return self.place.kept(self.rows) if self.rows else "No rows are kept."
 
     def _write(self, data: bytes, place: int) -> None:
         # At a fixed place, so that the next write overwrites one that was cut short (by a signal or a full disk).
@@ -286,9 +278,9 @@ class RowFile:
         descriptor = self._open()
         for line in itertools.islice(self._lines(os.fstat(descriptor).st_size), expected_rows):
             self._hash.update(line)
-            self._kept_bytes += len(line)
-            self._kept_rows += 1
-        if self._kept_rows != expected_rows or self._hash.hexdigest() != expected_sha256:
+            self.size_bytes += len(line)
+            self.rows += 1
+        if self.rows != expected_rows or self._hash.hexdigest() != expected_sha256:
             raise ParameterError.at(
                 "/resume",
                 f"{self.place.partial_name} is not the partial file of this export: its first "
@@ -296,14 +288,14 @@ class RowFile:
                 help="Nothing was changed. Export again without `resume`; the rows in the file are then deleted.",
             )
         try:
-            os.ftruncate(descriptor, self._kept_bytes)
+            os.ftruncate(descriptor, self.size_bytes)
         except OSError as error:
             raise self._failure(error) from error
 
     def _complete(self) -> FileRecord:
         descriptor = self._open()
         try:
-            os.ftruncate(descriptor, self._kept_bytes)
+            os.ftruncate(descriptor, self.size_bytes)
             os.fsync(descriptor)
             if not is_in_place(self._partial, descriptor):
                 raise self._changed()

@@ -44,7 +44,7 @@ INTERVAL_SECONDS = 2.0
 _INTERVALS = {"PENDING": 5, "DISCOVERING": 1}
 
 
-class Tripwire(JsonModel):
+class LimitState(JsonModel):
     """The limit on the messages that the job may discover, and whether it was exceeded."""
 
     limit: int = Field(description="Messages that it may discover.")
@@ -174,10 +174,10 @@ class DiscoveryLimit:
     def _tripped(self, job: BulkJob) -> bool:
         return self.messages is not None and job.total_messages_discovered > self.messages
 
-    def tripwire(self, job: BulkJob, *, cancelled: bool) -> Tripwire | None:
+    def state_of(self, job: BulkJob, *, cancelled: bool) -> LimitState | None:
         if self.messages is None:
             return None
-        return Tripwire(
+        return LimitState(
             limit=self.messages,
             discovered=job.total_messages_discovered,
             tripped=self._tripped(job),
@@ -213,7 +213,7 @@ class DiscoveryWatch:
 
     def watch(
         self, job: BulkJob, limit: DiscoveryLimit, *, created: bool, seconds: float = QUICK_SECONDS
-    ) -> tuple[BulkJob, Tripwire | None]:
+    ) -> tuple[BulkJob, LimitState | None]:
         """Watch the job for so many seconds. Return it, and whether it exceeded the limit.
 
         created: whether this call created the job.
@@ -235,7 +235,7 @@ class DiscoveryWatch:
             except PackError:
                 # The job exists: an error of this poll would report that nothing was changed.
                 break
-        return job, limit.tripwire(job, cancelled=job.job_id in self._stopped)
+        return job, limit.state_of(job, cancelled=job.job_id in self._stopped)
 
     def _stop(self, job: BulkJob, limit: DiscoveryLimit, *, created: bool) -> BulkJob:
         try:

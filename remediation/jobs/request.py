@@ -17,7 +17,7 @@ from remediation.guardrails.proposed_job import JobCall, ProposedJob
 from remediation.guardrails.search_scope import search_warnings
 from remediation.jobs.clearance import clear_job, propose_job, refund_job
 from remediation.jobs.creation import JobRequest, create_job_once
-from remediation.jobs.discovery_limit import DiscoveryLimit, DiscoveryWatch, Tripwire, smallest
+from remediation.jobs.discovery_limit import DiscoveryLimit, DiscoveryWatch, LimitState, smallest
 from remediation.jobs.reused_job import ReusedJob, describe_reused_job
 from remediation.stamp import Stamp
 
@@ -49,7 +49,7 @@ class RequestedJob(JsonModel):
     duplicates: list[DuplicateJob] = Field(
         description="Later jobs for the same request: cancelled, unless they had ended."
     )
-    tripwire: Tripwire | None = Field(
+    discovery_limit: LimitState | None = Field(
         description="The limit on the messages that the job may discover, and whether it was exceeded; null without a "
         "limit, or where wait_follows is set and there is no policy."
     )
@@ -90,7 +90,7 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
     warnings = [*job.warnings, *search_warnings(job.request.search_params)]
     if job.plan is not None and call.approvals:
         warnings += mark_approvals_used(api, job.plan.plan_hash)
-    state, tripwire, reused = made.job, None, None
+    state, limit_state, reused = made.job, None, None
     if not made.created:
         warnings.append(f"a job for this request already exists ({state.job_id}): nothing new was created")
         if state.status in ("CANCELLED", "FAILED"):
@@ -104,8 +104,8 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
     # A policy's limit is always watched. `wait_follows` is only a promise: it must not lift that limit.
     if api.has_policy or not call.wait_follows or watch.has_stopped(state):
         limit = _discovery_limit(call, job, made.stamp).under_policy(api, state, created=made.created)
-        state, tripwire = watch.watch(state, limit, created=made.created)
-        warnings += _discovery_warnings(state, tripwire)
+        state, limit_state = watch.watch(state, limit, created=made.created)
+        warnings += _discovery_warnings(state, limit_state)
     if not made.created:
         reused = describe_reused_job(api, state, job.asked)
     return RequestedJob(
@@ -123,7 +123,7 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
             )
             for one in made.duplicates
         ],
-        tripwire=tripwire,
+        discovery_limit=limit_state,
         warnings=warnings + made.warnings,
     )
 
@@ -136,14 +136,14 @@ def _discovery_limit(call: JobCall, job: ProposedJob, stamp: Stamp) -> Discovery
     return DiscoveryLimit(smallest(call.limits.max_messages, of_plan))
 
 
-def _discovery_warnings(job: BulkJob, tripwire: Tripwire | None) -> list[str]:
-    if tripwire is None:
+def _discovery_warnings(job: BulkJob, limit_state: LimitState | None) -> list[str]:
+    if limit_state is None:
         return []
-    if tripwire.tripped:
-        return [tripwire.warning(job), *([] if job.cancelled_note is None else [job.cancelled_note])]
+    if limit_state.tripped:
+        return [limit_state.warning(job), *([] if job.cancelled_note is None else [job.cancelled_note])]
     if job.status in BEFORE_PROCESSING:
         return [
             f"the job is still {job.status}: pass it to wait-for-job, which cancels it if it discovers more than "
-            f"{counted(tripwire.limit, 'message')}"
+            f"{counted(limit_state.limit, 'message')}"
         ]
     return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from connectors.objects.api_object import Uuid
 from connectors.objects.job import BEFORE_PROCESSING, BulkJob
@@ -15,7 +15,10 @@ _JobId = Annotated[Uuid, Field(description="The job's UUID.")]
 
 
 class Resume(StrictModel):
-    """The state of a wait: a later call continues from it as if the wait had never stopped."""
+    """The state of a wait: a later call continues from it as if the wait had never stopped.
+
+    The second name of a field is that of earlier versions.
+    """
 
     version: Literal[1] = 1
     job_id: _JobId
@@ -26,20 +29,26 @@ class Resume(StrictModel):
     polls: int = Field(ge=0, description="Polls so far.")
     began_at: float = Field(description="When the wait began, in seconds since the epoch.")
     moved_at: float = Field(description="When a counter or the status last changed, in seconds since the epoch.")
-    looks_at_processing: int = Field(0, ge=0, description="Polls since the job began to process messages.")
-    looks: list[Poll] = Field(
+    polls_while_processing: int = Field(
+        0,
+        ge=0,
+        validation_alias=AliasChoices("polls_while_processing", "looks_at_processing"),
+        description="Polls since the job began to process messages.",
+    )
+    latest_polls: list[Poll] = Field(
         max_length=POLLS_REMEMBERED,
+        validation_alias=AliasChoices("latest_polls", "looks"),
         description="The latest polls: at, processed, discovered, status. Of a stall the first and the last.",
     )
 
     @property
     def stalled_seconds(self) -> float:
         """Return for how long no poll has seen a change."""
-        return self.looks[-1].at - self.moved_at if self.looks else 0.0
+        return self.latest_polls[-1].at - self.moved_at if self.latest_polls else 0.0
 
     @property
     def watched_seconds(self) -> float:
-        return self.looks[-1].at - self.began_at
+        return self.latest_polls[-1].at - self.began_at
 
     @classmethod
     def after_poll(cls, before: Resume | None, job: BulkJob, at: float) -> Resume:
@@ -50,9 +59,9 @@ class Resume(StrictModel):
             followed_from = before.followed_from if is_same else before.followed_from or before.job_id
         if before is None or job.job_id != before.job_id:
             polls = 0 if before is None else before.polls
-            before = cls(job_id=job.job_id, polls=polls, began_at=at, moved_at=at, looks=[])
+            before = cls(job_id=job.job_id, polls=polls, began_at=at, moved_at=at, latest_polls=[])
         # A clock that was set back must not make time run backwards.
-        kept = before.looks
+        kept = before.latest_polls
         at = max(at, kept[-1].at if kept else before.began_at)
         poll = Poll(at, job.processed, job.total_messages_discovered, job.status)
         changed = not kept or kept[-1][1:] != poll[1:]
@@ -64,6 +73,6 @@ class Resume(StrictModel):
             polls=before.polls + 1,
             began_at=before.began_at,
             moved_at=poll.at if changed else before.moved_at,
-            looks_at_processing=before.looks_at_processing + (poll.status not in BEFORE_PROCESSING),
-            looks=[*kept, poll][-POLLS_REMEMBERED:],
+            polls_while_processing=before.polls_while_processing + (poll.status not in BEFORE_PROCESSING),
+            latest_polls=[*kept, poll][-POLLS_REMEMBERED:],
         )

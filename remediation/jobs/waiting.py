@@ -22,7 +22,7 @@ from core.clock import Deadline, whole_seconds
 from core.errors import TemporaryFailure
 from core.json_model import JsonModel
 from core.quantity import counted
-from remediation.jobs.discovery_limit import DiscoveryLimit, Tripwire
+from remediation.jobs.discovery_limit import DiscoveryLimit, LimitState
 from remediation.jobs.following import replacement_of
 from remediation.jobs.polling import next_poll_seconds
 from remediation.jobs.progress import JobProgress, Outcome, Poll, eta_seconds, outcome_of
@@ -68,7 +68,7 @@ class JobWait(JsonModel):
     next_poll_seconds: int | None = Field(description="When to poll again, in seconds; null when done.")
     resume: Resume | None = Field(description="Pass this to the next call; null when done.")
     polls: int = Field(description="Polls, including those before a resume.")
-    tripwire: Tripwire | None = Field(description="The limit on discovered messages; null if none was given.")
+    discovery_limit: LimitState | None = Field(description="The limit on discovered messages; null if none was given.")
     changed: bool = Field(description="Whether this call changed anything. Only the limit does, by cancelling the job.")
     job: dict[str, Any] = Field(description="The job as the API describes it.")
     warnings: list[str] = Field(description="What a person should know.")
@@ -127,7 +127,7 @@ class _Wait:
             stalls_now = stalled_before < self._pace.stalled_after <= self._state.stalled_seconds
             self._pause_seconds = self._next_pause(job, self._state)
             self._enforce_limit(api, job, before, self._state)
-            _report(self._job, self._state.looks)
+            _report(self._job, self._state.latest_polls)
             if not self._switch_to_replacement(api, self._job):
                 return self._is_over(stalls_now=stalls_now)
 
@@ -141,8 +141,8 @@ class _Wait:
         job, state = self._job, self._state
         if job is None or state is None:
             raise AssertionError("a wait ends after a poll")
-        tripwire = self._limit.tripwire(job, cancelled=self._cancelled)
-        warnings = [*self._warnings, *_warnings_of(job, state, self._limit, tripwire, self._failure)]
+        limit_state = self._limit.state_of(job, cancelled=self._cancelled)
+        warnings = [*self._warnings, *_warnings_of(job, state, self._limit, limit_state, self._failure)]
         outcome = outcome_of(job) if job.has_ended else None
         if outcome == "succeeded" and self._limit.falls_short(job):
             # Every message of the job succeeded, and the job has still missed most of its plan.
@@ -156,13 +156,13 @@ class _Wait:
             done=job.has_ended,
             outcome=outcome,
             status=job.status,
-            progress=JobProgress.of(job, state.looks),
+            progress=JobProgress.of(job, state.latest_polls),
             stalled=stalled,
             next_poll_seconds=None if job.has_ended else whole_seconds(self._pause_seconds),
             resume=None if job.has_ended else state,
             polls=state.polls,
-            tripwire=tripwire,
-            changed=tripwire is not None and tripwire.cancelled,
+            discovery_limit=limit_state,
+            changed=limit_state is not None and limit_state.cancelled,
             job=job.document(),
             warnings=warnings,
         )
@@ -178,7 +178,11 @@ class _Wait:
     def _next_pause(self, job: BulkJob, state: Resume) -> float:
         return min(
             next_poll_seconds(
-                state.looks, state.watched_seconds, self._pace.shortest, self._pace.longest, state.looks_at_processing
+                state.latest_polls,
+                state.watched_seconds,
+                self._pace.shortest,
+                self._pace.longest,
+                state.polls_while_processing,
             ),
             self._limit.next_poll(job, state.watched_seconds, self._pace.shortest),
         )
@@ -243,7 +247,7 @@ class _Wait:
 
 
 def _warnings_of(
-    job: BulkJob, state: Resume, limit: DiscoveryLimit, tripwire: Tripwire | None, failure: TemporaryFailure | None
+    job: BulkJob, state: Resume, limit: DiscoveryLimit, limit_state: LimitState | None, failure: TemporaryFailure | None
 ) -> Iterator[str]:
     """Yield the warnings about the job as last polled. failure: of the latest poll or cancel."""
     discovered = counted(job.total_messages_discovered, "message")
@@ -264,8 +268,8 @@ def _warnings_of(
             f"the job discovered {discovered}, far fewer than the {limit.plan.messages} that the plan counted: the "
             "other messages were not touched"
         )
-    if tripwire is not None and tripwire.tripped:
-        yield tripwire.warning(job)
+    if limit_state is not None and limit_state.tripped:
+        yield limit_state.warning(job)
     if failure is not None:
         yield f"the last poll failed, so this result is of the poll before: {failure.message}"
 

@@ -28,7 +28,7 @@ from remediation.reconciliation.disagreements import (
     without_row,
 )
 from remediation.reconciliation.partitions import Partitions
-from remediation.reconciliation.result import Disagreement, EventCounts, RowCounts
+from remediation.reconciliation.result import Disagreement, EventCounts, RowCounts, time_of
 
 T = TypeVar("T")
 K = TypeVar("K", bound=tuple[Any, ...])
@@ -70,6 +70,8 @@ class Comparison:
         self.expected = expected
         self.rows = RowCounts.none()
         self.events = EventCounts.none()
+        self._earliest: int | None = None
+        self._latest: int | None = None
         # COMPLETED messages whose success was requested by another requester than the job's.
         self.by_others = 0
         # Events whose PostfixIDs were ignored, because no row has one of them.
@@ -113,6 +115,7 @@ class Comparison:
         for batch in _batches(self._of_job(events), lambda found: _letters(found[2])):
             self._pending.add(found for found in batch if found[0])
             self._events.add(found[1:] for found in batch if not found[0])
+        self.events.earliest, self.events.latest = time_of(self._earliest), time_of(self._latest)
 
     def disagreements(self) -> Iterator[Disagreement]:
         """Yield each message on which rows and events disagree, once, in no particular order."""
@@ -178,8 +181,8 @@ class Comparison:
             counts.read += 1
             at = event.at
             if at is not None:
-                counts.earliest = at if counts.earliest is None else min(counts.earliest, at)
-                counts.latest = at if counts.latest is None else max(counts.latest, at)
+                self._earliest = at if self._earliest is None else min(self._earliest, at)
+                self._latest = at if self._latest is None else max(self._latest, at)
             if folded(event.operation) != folded(self.expected.operation):
                 counts.other_operation += 1
                 continue

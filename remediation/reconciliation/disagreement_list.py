@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from typing import Literal
 
-from remediation.exports.files.whole_file import WholeFile
+from remediation.exports.files.whole_file import FileRecord, WholeFile
 from remediation.exports.formats.csv_table import cell, csv_line, header_line
 from remediation.reconciliation.disagreements import IN_FLIGHT, WITHOUT_EVENT
 from remediation.reconciliation.result import Disagreement
@@ -23,6 +23,8 @@ class DisagreementList:
         self.kept: list[Disagreement] = []
         self.by_kind: Counter[str] = Counter()
         self.too_large = False
+        # The record of the finished file.
+        self.record: FileRecord | None = None
         self._file = file
         self._format = row_format
         self._left = limit_bytes

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol
 
 from remediation.reconciliation.result import Disagreement, time_of
 
@@ -22,7 +22,6 @@ Kind = Literal[
     "completed_without_event",
     "row_without_name",
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # One source has no record, and none contradicts. Logpush delivers late: a missing event may come later.
 WITHOUT_EVENT: tuple[Kind, ...] = ("completed_without_event", "row_without_name")

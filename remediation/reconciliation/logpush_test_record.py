@@ -1,4 +1,4 @@
-"""Recognise the record that Logpush sends to test a destination: it is not of the dataset."""
+"""Recognize the record that Logpush sends to test a destination. It is not part of the dataset."""
 
 from __future__ import annotations
 

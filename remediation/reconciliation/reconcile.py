@@ -12,9 +12,9 @@ from typing import Any, Literal
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
 from core.errors import InlineTooLarge, ParameterError, UnexpectedAnswer
-from remediation.exports.destinations.place import Place, open_place
+from remediation.exports.destinations.place import open_place
 from remediation.exports.files.path_checks import checked_destination
-from remediation.exports.files.whole_file import FileRecord, WholeFile, whole_file
+from remediation.exports.files.whole_file import whole_file
 from remediation.reconciliation.comparison import Comparison
 from remediation.reconciliation.disagreement_list import DisagreementList
 from remediation.reconciliation.job_claims import (
@@ -59,14 +59,13 @@ class ListDestination:
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """The outcome. job: as it was after its rows were read. file: the list's; None if the list is in memory."""
+    """The outcome. job: as it was after its rows were read."""
 
     job: BulkJob
     counters: dict[str, int]
     rows: RowCounts
     events: EventCounts
     found: DisagreementList
-    file: FileRecord | None
     warnings: list[str]
 
 
@@ -75,7 +74,7 @@ def reconcile(api: EmailSecurity | None, sources: Sources, destination: ListDest
 
     Raises: ParameterError, InlineTooLarge, OutputError, and what a read raises.
     """
-    with _placed(sources, destination) as place:
+    with _open_list(sources, destination) as found:
         before = _job(api, sources)
         with Comparison(expected_event_of(before, sources.margin_seconds)) as comparison:
             job = _add_rows(api, sources, before, comparison)
@@ -83,31 +82,25 @@ def reconcile(api: EmailSecurity | None, sources: Sources, destination: ListDest
             comparison.expected = expected_event_of(job, sources.margin_seconds)
             for number, path in enumerate(sources.events):
                 comparison.add_events(events_of(path, f"/events/{number}"))
-            with _listing(destination, place) as (found, file):
-                for one in itertools.chain(counters_against_rows(job, comparison), comparison.disagreements()):
-                    found.add(one)
-        if place is not None:
-            place.deliver()
+            for one in itertools.chain(counters_against_rows(job, comparison), comparison.disagreements()):
+                found.add(one)
     if found.too_large:
         kinds = ", ".join(f"{number} {kind}" for kind, number in found.by_kind.most_common())
         raise InlineTooLarge(
             f"the list of {found.number} disagreements ({kinds}) is larger than inline_limit_bytes "
             f"({destination.inline_limit_bytes})"
         )
-    record = None
-    if file is not None and place is not None:
-        record = file.record(place.name, destination.row_format, found.number)
     # Rows of the API were read while the job may still have been changing them.
     is_settled = sources.rows is not None or (before.has_ended and not before.messages_pending)
     warnings = warnings_of(job, comparison, found, status_while_read=None if is_settled else before.status)
-    return Reconciliation(job, counters(job), comparison.rows, comparison.events, found, record, list(warnings))
+    return Reconciliation(job, counters(job), comparison.rows, comparison.events, found, list(warnings))
 
 
 @contextmanager
-def _placed(sources: Sources, destination: ListDestination) -> Iterator[Place | None]:
-    """Check the destination before anything is read. Yield None for a list that stays in memory."""
+def _open_list(sources: Sources, destination: ListDestination) -> Iterator[DisagreementList]:
+    """Open the list before anything is read, and put its file at the destination at the end."""
     if destination.path is None:
-        yield None
+        yield DisagreementList(limit_bytes=destination.inline_limit_bytes)
         return
     for path in (sources.rows, *sources.events):
         with suppress(OSError, ValueError):
@@ -115,8 +108,11 @@ def _placed(sources: Sources, destination: ListDestination) -> Iterator[Place | 
                 message = "is one of the files to compare: a source must not be replaced by the list"
                 raise ParameterError.at("/destination", message)
     with open_place(destination.path, overwrite=destination.overwrite) as place:
-        checked_destination(place.path)
-        yield place
+        with whole_file(checked_destination(place.path), name=place.name, replace=place.overwrite) as file:
+            found = DisagreementList(file=file, row_format=destination.row_format)
+            yield found
+        found.record = file.record(place.name, destination.row_format, found.number)
+        place.deliver()
 
 
 def _job(api: EmailSecurity | None, sources: Sources) -> BulkJob:
@@ -145,12 +141,3 @@ def _add_rows(api: EmailSecurity | None, sources: Sources, job: BulkJob, compari
         return job
     load_rows(_patient(api), job, comparison)
     return job if sources.job is not None else _patient(api).get_job(sources.job_id)
-
-
-@contextmanager
-def _listing(destination: ListDestination, place: Place | None) -> Iterator[tuple[DisagreementList, WholeFile | None]]:
-    if place is None:
-        yield DisagreementList(limit_bytes=destination.inline_limit_bytes), None
-        return
-    with whole_file(Path(place.path), name=place.name, replace=place.overwrite) as file:
-        yield DisagreementList(file=file, row_format=destination.row_format), file

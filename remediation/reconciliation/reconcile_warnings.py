@@ -8,7 +8,6 @@ from connectors.objects.job import BulkJob
 from core.quantity import counted
 from remediation.reconciliation.comparison import Comparison
 from remediation.reconciliation.disagreement_list import DisagreementList
-from remediation.reconciliation.result import time_of
 
 
 def warnings_of(
@@ -33,7 +32,7 @@ def warnings_of(
 def _about_rows(job: BulkJob, comparison: Comparison, found: DisagreementList) -> Iterator[str]:
     rows = comparison.rows
     if found.by_kind["completed_without_event"]:
-        latest, ended = time_of(comparison.events.latest), job.completed_at if job.has_ended else None
+        latest, ended = comparison.events.latest, job.completed_at if job.has_ended else None
         yield (
             f"{counted(found.by_kind['completed_without_event'], 'message has', 'messages have')} no event. That is "
             f"not a contradiction: Logpush delivers late. The latest event in the files is of "

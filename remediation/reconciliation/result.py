@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import ConfigDict, Field, PlainSerializer
 
-from core.instants import format_instant, parse_instant
+from core.instants import format_instant
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -32,13 +32,6 @@ def microseconds(moment: datetime) -> int:
 
 _ByStatus = Annotated[
     Counter[str], PlainSerializer(lambda counts: dict(Counter(counts).most_common()), return_type=dict[str, int])
-]
-# Microseconds since 1970 UTC; RFC 3339 as JSON.
-_Time = Annotated[
-    int | None,
-    BeforeValidator(lambda value: microseconds(parse_instant(value)) if isinstance(value, str) else value),
-    PlainSerializer(time_of, return_type=str | None),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]}),
 ]
 
 
@@ -90,8 +83,8 @@ class EventCounts:
     ]
     without_name: Annotated[int, Field(description="Ignored: neither Message-ID nor PostfixID, or no recipient.")]
     without_time: Annotated[int, Field(description="Events without a time: they count as the job's.")]
-    earliest: Annotated[_Time, Field(description="The earliest time in the files, RFC 3339.")]
-    latest: Annotated[_Time, Field(description="The latest time in the files, RFC 3339.")]
+    earliest: Annotated[str | None, Field(description="The earliest time in the files, RFC 3339.")]
+    latest: Annotated[str | None, Field(description="The latest time in the files, RFC 3339.")]
 
     @classmethod
     def none(cls) -> EventCounts:

@@ -10,7 +10,7 @@ import pytest
 from actions.contract import catalog
 from connectors.connection import Connection
 from sandbox import access
-from tests.cassettes.scenes import ACCOUNT, FOLDER, SCENES, cassette, played
+from tests.cassettes.scenes import ACCOUNT, FOLDER, SCENES, cassette, play_scene
 from tests.clock import FakeClock
 
 CASSETTES = sorted(FOLDER.glob("*.yaml"))
@@ -19,7 +19,7 @@ CASSETTES = sorted(FOLDER.glob("*.yaml"))
 def replay(name: str, scene: Any = None) -> dict[str, Any]:
     connection = Connection.checked({"account_id": ACCOUNT, "api_token": "of-no-account"})
     with cassette(name, "none") as tape:
-        result = played(scene or SCENES[name], connection, FakeClock())
+        result = play_scene(scene or SCENES[name], connection, FakeClock())
         assert tape.all_played, "the cassette holds calls that are no longer made: record it again"
     return result
 

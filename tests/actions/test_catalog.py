@@ -98,7 +98,7 @@ def test_an_unknown_parameter_is_refused(action: Action[Any, Any]) -> None:
 BOUNDED_FIELDS = {
     # Fewer than a hundred, each of bounded length.
     "warnings", "approved_by", "files", "missing_permissions", "refusals", "parity_notes", "by_kind", "by_status",
-    "counts_by_status", "counters", "by_destination", "looks",
+    "counts_by_status", "counters", "by_destination", "latest_polls",
     # At most 25 rows, 100 or 10 entries, or 100 kB. A sealed plan can't be truncated (remediation.guardrails.survey,
     # preview-job).
     "by_recipient_domain", "by_disposition", "by_delivery_status", "by_sender", "proved_clean", "sample", "protected",

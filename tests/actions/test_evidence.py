@@ -374,17 +374,20 @@ def with_last_row(rows: list[dict[str, Any]], **changes: Any) -> list[dict[str, 
 NO_ROW = "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90"
 FORGED_ROWS: dict[str, tuple[Callable[[list[dict[str, Any]]], list[dict[str, Any]]], str]] = {
     "none": (lambda _: [], "has 0 rows"),
-    "one less": (lambda rows: rows[:-1], "rows, but the job counts"),
-    "one more": (lambda rows: [*rows, {**rows[0], "message_id": NO_ROW}], "rows, but the job counts"),
-    "one twice": (lambda rows: [*rows[:-1], rows[0]], "repeats a row"),
+    "one row removed": (lambda rows: rows[:-1], "rows, but the job counts"),
+    "one row added": (lambda rows: [*rows, {**rows[0], "message_id": NO_ROW}], "rows, but the job counts"),
+    "a repeated row": (lambda rows: [*rows[:-1], rows[0]], "repeats a row"),
     "another status": (lambda rows: with_last_row(rows, status="FAILED"), "with status"),
     "still pending": (lambda rows: with_last_row(rows, status="PENDING"), "with status"),
     "an unknown status": (lambda rows: with_last_row(rows, status="VANISHED"), "unknown status"),
     "no status": (lambda rows: [{k: v for k, v in row.items() if k != "status"} for row in rows], "is not a row"),
-    "of a release": (lambda rows: with_last_row(rows, action_type="RELEASE"), "of another job"),
-    "of another folder": (lambda rows: with_last_row(rows, action_params={"destination": "Inbox"}), "of another job"),
-    "of an earlier job": (lambda rows: with_last_row(rows, created_at="2026-11-01T00:00:00Z"), "of another job"),
-    "made up": (lambda rows: with_last_row(rows, message_id=NO_ROW), "lacks rows of the job"),
+    "a row of a release": (lambda rows: with_last_row(rows, action_type="RELEASE"), "of another job"),
+    "a row of another folder": (
+        lambda rows: with_last_row(rows, action_params={"destination": "Inbox"}),
+        "of another job",
+    ),
+    "a row of an earlier job": (lambda rows: with_last_row(rows, created_at="2026-11-01T00:00:00Z"), "of another job"),
+    "an invented row": (lambda rows: with_last_row(rows, message_id=NO_ROW), "lacks rows of the job"),
     "not objects": (lambda rows: [*rows[:-1], []], "is not a row"),  # type: ignore[list-item]
 }
 

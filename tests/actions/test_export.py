@@ -263,19 +263,19 @@ def test_a_run_that_read_no_row_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_export_leaves_only_the_rows_of_its_resume_object(tmp_path: Path) -> None:
-    def interrupted(number: int) -> list[dict[str, Any]]:
+    def interrupt_after_page_2(number: int) -> list[dict[str, Any]]:
         if number > 2:
             raise KeyboardInterrupt
         return pages_of(3500)(number)
 
     params: dict[str, Any] = {"job_id": JOB_ID, "destination": str(tmp_path / "rows.ndjson")}
     with pytest.raises(KeyboardInterrupt):
-        export_job_messages.run(params, connected(Listing(3500, interrupted)))
+        export_job_messages.run(params, connected(Listing(3500, interrupt_after_page_2)))
     assert list(tmp_path.iterdir()) == []
     brief = {**params, "time_budget_seconds": 0.001}
     first = export_job_messages.run(brief, one_second_per_call(connected(Listing(3500, pages_of(3500)))))
     with pytest.raises(KeyboardInterrupt):
-        export_job_messages.run({**params, "resume": first["resume"]}, connected(Listing(3500, interrupted)))
+        export_job_messages.run({**params, "resume": first["resume"]}, connected(Listing(3500, interrupt_after_page_2)))
     assert [path.name for path in tmp_path.iterdir()] == ["rows.ndjson.partial"]
     again = {**params, "resume": first["resume"]}
     assert export_job_messages.run(again, connected(Listing(3500, pages_of(3500))))["complete"]
@@ -700,13 +700,13 @@ BAD_ROWS: dict[str, tuple[bytes, str]] = {
     "a name that is not UTF-8": (ROW % b'{"\xff":1}', "page 2: .*row 4: a name in message.subject: is not UTF-8"),
     "NaN": (ROW % b"NaN", "page 2: .*row 4: field message.subject: is NaN or Infinity"),
     "Infinity": (ROW % b"[1,-Infinity]", "page 2: .*row 4: field message.subject.1: is NaN or Infinity"),
-    "a row that is no object": (b"[1,2]", "page 2: row 4: field "),
+    "a row that is not an object": (b"[1,2]", "page 2: row 4: field "),
     "a row that is null": (b"null", "page 2: row 4: field "),
     "a row without ID": (b'{"status":"COMPLETED"}', "page 2: row 4: field message_id"),
     "a row with an empty ID": (b'{"message_id":"","status":"COMPLETED"}', "page 2: row 4: field message_id"),
     "a row with a number as ID": (b'{"message_id":7,"status":"COMPLETED"}', "page 2: row 4: field message_id"),
     "a row without status": (b'{"message_id":"row-01003"}', "page 2: row 4: field status"),
-    "nesting without end": (ROW % (b"[" * 200_000 + b"]" * 200_000), "page 2: .*nested too deeply"),
+    "very deep nesting": (ROW % (b"[" * 200_000 + b"]" * 200_000), "page 2: .*nested too deeply"),
 }
 
 

@@ -13,7 +13,7 @@ from benchmarks.export import PROGRAMS, Server, run, serving
 FEW, MANY = 15_000, 25_000
 
 MOST_MB = {"ndjson": 100, "csv": 100, "json": 100, "parquet": 200, "pseudonyms": 100}
-# The other formats are made of a file of NDJSON: tests/remediation/exports/test_row_file.py measures how.
+# The other formats are converted from an NDJSON file. tests/remediation/exports/test_row_file.py measures that.
 FLAT = ("ndjson", "pseudonyms")
 
 

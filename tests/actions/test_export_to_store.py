@@ -55,7 +55,7 @@ def export(listing: httpx.BaseTransport, destination: str, **params: Any) -> dic
     return export_job_messages.run({"job_id": JOB_ID, "destination": destination, **params}, connected(listing))
 
 
-def uninterrupted(row_format: str, path: Path, total: int = 3500) -> bytes:
+def export_to_path(row_format: str, path: Path, total: int = 3500) -> bytes:
     """Export to a path without an interruption, and return the bytes."""
     export(Listing(total, pages_of(total)), str(path), format=row_format)
     return path.read_bytes()
@@ -81,7 +81,7 @@ def test_a_store_gets_the_same_file_as_a_path_with_the_reported_hash(
     url = bucket.url("2026/case 42.rows")
     result = export(Listing(1500, pages_of(1500)), url, format=row_format)
     data = bucket.get("2026/case 42.rows")
-    assert data == uninterrupted(row_format, tmp_path / "whole", 1500)
+    assert data == export_to_path(row_format, tmp_path / "whole", 1500)
     assert data is not None
     assert result["files"] == [
         {
@@ -160,7 +160,7 @@ def test_an_export_resumed_on_other_machines_gives_the_bytes_of_an_uninterrupted
         assert bucket.objects() == (["rows"] if result["done"] else ["rows.partial"])
     assert turns > 2
     assert result["complete"]
-    assert bucket.get("rows") == uninterrupted(row_format, tmp_path / "whole")
+    assert bucket.get("rows") == export_to_path(row_format, tmp_path / "whole")
 
 
 def test_a_large_partial_object_is_kept_and_fetched(in_parts: None, bucket: Bucket, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_large_partial_object_is_kept_and_fetched(in_parts: None, bucket: Buck
     assert len(bucket.get("rows.partial") or b"") > 20_000
     result = export(Listing(3500, pages_of(3500)), bucket.url("rows"), resume=caught.value.resume)
     assert (result["complete"], bucket.objects()) == (True, ["rows"])
-    assert bucket.get("rows") == uninterrupted("ndjson", tmp_path / "whole")
+    assert bucket.get("rows") == export_to_path("ndjson", tmp_path / "whole")
 
 
 def test_a_failed_export_can_be_resumed_on_another_machine(bucket: Bucket, spool: Path, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_failed_export_can_be_resumed_on_another_machine(bucket: Bucket, spool
     assert (bucket.objects(), list(spool.iterdir())) == (["rows.csv.partial"], [])
     result = export(Listing(3500, pages_of(3500)), bucket.url("rows.csv"), format="csv", resume=caught.value.resume)
     assert (result["complete"], bucket.objects()) == (True, ["rows.csv"])
-    assert bucket.get("rows.csv") == uninterrupted("csv", tmp_path / "whole")
+    assert bucket.get("rows.csv") == export_to_path("csv", tmp_path / "whole")
 
 
 def test_an_incomplete_export_keeps_its_rows_and_can_be_resumed(bucket: Bucket) -> None:
@@ -360,7 +360,7 @@ def test_a_store_that_ignores_conditions_replaces_no_object(resumed: bool, bucke
 
 
 def test_another_object_of_the_same_size_is_not_accepted_as_the_upload(bucket: Bucket, tmp_path: Path) -> None:
-    size = len(uninterrupted("ndjson", tmp_path / "rows", 10))
+    size = len(export_to_path("ndjson", tmp_path / "rows", 10))
 
     def page(number: int) -> list[dict[str, Any]]:
         bucket.put("rows", b"x" * size)
@@ -707,7 +707,7 @@ def test_a_file_that_could_not_be_uploaded_is_uploaded_by_the_next_call(
     listing = Listing(2500, pages_of(2500))
     result = export(listing, bucket.url("rows"), format=row_format, resume=caught.value.resume)
     assert (result["complete"], bucket.objects()) == (True, ["rows"])
-    assert bucket.get("rows") == uninterrupted(row_format, tmp_path / "whole", 2500)
+    assert bucket.get("rows") == export_to_path(row_format, tmp_path / "whole", 2500)
 
 
 def test_a_full_disk_is_reported_for_the_spooled_file(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,11 @@ def test_a_limit_holds_for_the_job_that_is_followed(service: JobsService, clock:
     result = wait_for_job.run(
         {"job_id": duplicate["job_id"], "cancel_if_discovered_over": 50}, connected(service, clock)
     )
-    assert (result["job_id"], result["tripwire"]["tripped"], kept["status"]) == (kept["job_id"], True, "CANCELLED")
+    assert (result["job_id"], result["discovery_limit"]["tripped"], kept["status"]) == (
+        kept["job_id"],
+        True,
+        "CANCELLED",
+    )
 
 
 OTHERS: dict[str, Row] = {
@@ -99,7 +103,7 @@ def test_a_job_that_this_call_cancels_itself_is_not_left_for_another(service: Jo
     stamped(service, **DONE)
     over = stamped(service, status="PROCESSING", total_messages_discovered=90, messages_pending=90)
     result = wait_for_job.run({"job_id": over["job_id"], "cancel_if_discovered_over": 50}, connected(service, clock))
-    assert (result["job_id"], result["tripwire"]["cancelled"]) == (over["job_id"], True)
+    assert (result["job_id"], result["discovery_limit"]["cancelled"]) == (over["job_id"], True)
 
 
 def test_the_job_that_stays_may_show_late(service: JobsService, clock: FakeClock) -> None:

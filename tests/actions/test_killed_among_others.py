@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.server import RunningSandbox
 from tests.actions.workers import BOUNDARIES, CANCEL, CREATE, MOVE, Boundary, Call, Start, alive, effects
-from tests.middlebox import TWINS, Halt
+from tests.middlebox import LIST_AFTER_CREATE, Halt
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def test_a_dead_callers_create_that_arrives_while_the_same_call_runs_again_leave
     meanwhile = Halt(held.operation, held.point)
     again = start(meanwhile).given(MOVE)
     meanwhile.wait()
-    halt.go_on()
-    meanwhile.go_on()
+    halt.resume()
+    meanwhile.resume()
     result = again.result()
     assert ([result["job_id"]], result["created"]) == (alive(sandbox), own)
     assert effects(sandbox) == [CREATE, CREATE, CANCEL]
@@ -50,7 +50,7 @@ def test_a_dead_callers_create_that_arrives_after_all_is_done_is_cleared_up_by_t
     halt.wait()
     dead.killed()
     told = call(MOVE)
-    halt.go_on()
+    halt.resume()
     assert len(alive(sandbox)) == 2
     again = call(MOVE)
     assert (again["job_id"], again["created"]) == (told["job_id"], False)
@@ -66,7 +66,7 @@ def test_a_job_that_the_listing_does_not_show_yet_leaves_no_second_one(sandbox: 
     second = start(halt).given(MOVE)
     halt.wait()
     sandbox.state.faults.clear()
-    halt.go_on()
+    halt.resume()
     again = second.result()
     assert (again["job_id"], again["created"]) == (made, False)
     assert alive(sandbox) == [made]
@@ -77,7 +77,7 @@ def test_a_job_that_the_listing_does_not_show_yet_leaves_no_second_one(sandbox: 
     "where",
     [
         Boundary(CREATE, "answer"),
-        Boundary(TWINS, "answer"),
+        Boundary(LIST_AFTER_CREATE, "answer"),
         Boundary(CANCEL, "request"),
         Boundary(CANCEL, "answer"),
     ],
@@ -105,7 +105,9 @@ def test_of_three_workers_at_once_one_is_killed_anywhere_and_one_job_stays(
     seed: int, sandbox: RunningSandbox, start: Start, call: Call
 ) -> None:
     rng = random.Random(seed)
-    where = rng.choice([boundary for boundary in BOUNDARIES.values() if boundary.operation in (CREATE, TWINS)])
+    where = rng.choice(
+        [boundary for boundary in BOUNDARIES.values() if boundary.operation in (CREATE, LIST_AFTER_CREATE)]
+    )
     sent = [Halt(CREATE, "request") for _ in range(3)]
     at_once = (where.operation, where.point) == (CREATE, "request")
     halt = sent[0] if at_once else Halt(where.operation, where.point)
@@ -119,7 +121,7 @@ def test_of_three_workers_at_once_one_is_killed_anywhere_and_one_job_stays(
     halt.wait()
     victim.killed()
     if where.late:
-        halt.go_on()
+        halt.resume()
     else:
         halt.lose()
     told = [other.result() for other in others]

@@ -79,7 +79,7 @@ class TestCreatingFromAPlan:
         plan = preview(api)
         ended = wait(api, create(api, plan=plan), plan=plan)
         assert ended["progress"]["discovered"] == plan["messages"]
-        assert ended["tripwire"]["tripped"] is False
+        assert ended["discovery_limit"]["tripped"] is False
 
     def test_one_plan_makes_one_job_however_often_it_is_called(
         self, sandbox: RunningSandbox, api: EmailSecurity
@@ -196,7 +196,7 @@ class TestMailThatArrivesInBetween:
             create(api, plan=hard)
         assert create(api, plan=soft)["created"]
 
-    def test_after_the_create_the_tripwire_cancels_before_anything_is_processed(
+    def test_after_the_create_the_discovery_limit_cancels_before_anything_is_processed(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
@@ -208,10 +208,14 @@ class TestMailThatArrivesInBetween:
             one_more_mail(sandbox, number=number)
         ended = wait(api, made, plan=plan)
         assert (ended["outcome"], ended["changed"]) == ("cancelled", True)
-        assert ended["tripwire"]["tripped"]
-        assert ended["tripwire"]["cancelled"]
+        assert ended["discovery_limit"]["tripped"]
+        assert ended["discovery_limit"]["cancelled"]
         assert ended["job"]["messages_successful"] == 0
-        assert ended["tripwire"]["limit"] == plan["cancel_if_discovered_over"] < ended["tripwire"]["discovered"]
+        assert (
+            ended["discovery_limit"]["limit"]
+            == plan["cancel_if_discovered_over"]
+            < ended["discovery_limit"]["discovered"]
+        )
         assert sandbox.state.truth()["moved"] == []
 
     def test_the_limit_holds_while_other_workers_jobs_are_waited_for(
@@ -232,7 +236,11 @@ class TestMailThatArrivesInBetween:
         api.clock = FakeClock(moved=late)
         made = create_move_job.run({"plan": plan, "wait_follows": True}, api)
         [job] = sandbox.state.truth()["jobs"]
-        assert (job["status"], job["messages_successful"], made["tripwire"]["cancelled"]) == ("CANCELLED", 0, True)
+        assert (job["status"], job["messages_successful"], made["discovery_limit"]["cancelled"]) == (
+            "CANCELLED",
+            0,
+            True,
+        )
 
     def test_a_limit_of_the_calls_own_goes_before_the_plans(self, api: EmailSecurity) -> None:
         made = create(api, **MOVE)
@@ -245,9 +253,9 @@ class TestMailThatArrivesInBetween:
         api.clock.sleep(3600)
         ended = wait(api, made, cancel_if_discovered_over=5)
         assert (ended["status"], ended["changed"]) == ("COMPLETED", False)
-        assert ended["tripwire"]["tripped"]
-        assert not ended["tripwire"]["cancelled"]
-        assert ended["tripwire"]["processed"] == ended["progress"]["processed"] > 0
+        assert ended["discovery_limit"]["tripped"]
+        assert not ended["discovery_limit"]["cancelled"]
+        assert ended["discovery_limit"]["processed"] == ended["progress"]["processed"] > 0
 
     def test_a_brake_that_can_not_work_is_told_before_the_wait_or_with_the_job_that_goes_on(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from actions import create_move_job
 from actions.contract import catalog, process
-from actions.contract.action import Action
 from connectors.email_security import EmailSecurity
 from sandbox.server import RunningSandbox
 from tests.actions.test_export import finished_job
@@ -221,20 +221,18 @@ def test_the_log_can_be_json_lines_or_off(environment: dict[str, str]) -> None:
 
 
 def test_a_job_that_has_not_ended_is_no_success_where_the_exit_status_is_asked_for(
-    environment: dict[str, str],
+    environment: dict[str, str], api: EmailSecurity
 ) -> None:
-    job_id = json.loads(spawn("actions.create_move_job", MOVE, environment).stdout)["job_id"]
-    params = {"job_id": job_id, "timeout_seconds": 0}
+    params = {"job_id": create_move_job.run(MOVE, api)["job_id"], "timeout_seconds": 0}
     assert spawn("actions.wait_for_job", params, environment).returncode == 0
     asked = spawn("actions.wait_for_job", params, environment, "--exit-status")
     assert (asked.returncode, json.loads(asked.stdout)["done"]) == (6, False)
 
 
 def test_a_full_disk_is_told_as_such_and_leaves_no_file(
-    environment: dict[str, str], tmp_path: Path, sandbox: RunningSandbox
+    environment: dict[str, str], tmp_path: Path, api: EmailSecurity
 ) -> None:
-    job_id = json.loads(spawn("actions.create_move_job", MOVE, environment).stdout)["job_id"]
-    sandbox.state.advance(600)
+    job_id = finished_job(api)
     script = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
@@ -268,14 +266,21 @@ def test_an_unknown_argument_is_refused(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "standard input" in document["error"]["help"]
 
 
-@pytest.mark.parametrize("action", catalog.available().values(), ids=lambda action: str(action.id))
-def test_importing_an_action_loads_nothing_heavy(action: Action[Any, Any]) -> None:
+def test_importing_an_action_loads_nothing_heavy() -> None:
     heavy = ("jinja2", "typer", "rich", "click", "pygments", "fastapi", "yaml", "obstore", "pyarrow")
-    script = f"import sys, {action.module}; print([m for m in {heavy} if m in sys.modules])"
+    script = f"""
+import importlib, sys
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+    loaded = [name for name in {heavy} if name in sys.modules]
+    if loaded:
+        sys.exit(f"{{module}} loads {{loaded}}")
+"""
+    modules = [action.module for action in catalog.available().values()]
     ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT, check=True
+        [sys.executable, "-c", script, *modules], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
     )
-    assert ended.stdout.strip() == "[]"
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("by", ["action", "cfes"])

@@ -124,13 +124,13 @@ def test_a_resume_object_whose_numbers_a_platform_wrote_with_a_point_is_taken(po
         "polls": number(3),
         "began_at": number(1_000),
         "moved_at": number(1_000),
-        "looks": [[number(1_001), number(7), number(10), "PROCESSING"]],
+        "latest_polls": [[number(1_001), number(7), number(10), "PROCESSING"]],
     }
     checked = ACTIONS["wait-for-job"].check({"job_id": JOB_ID, "resume": resume})
-    [look] = checked.resume.looks
-    assert (look.processed, type(look.processed), checked.resume.polls) == (7, int, 3)
+    [poll] = checked.resume.latest_polls
+    assert (poll.processed, type(poll.processed), checked.resume.polls) == (7, int, 3)
     for wrong in ("7", True, 7.5):
-        with pytest.raises(ParameterError, match="looks/0/1"):
+        with pytest.raises(ParameterError, match="latest_polls/0/1"):
             ACTIONS["wait-for-job"].check(
-                {"job_id": JOB_ID, "resume": {**resume, "looks": [[1, wrong, 10, "PROCESSING"]]}}
+                {"job_id": JOB_ID, "resume": {**resume, "latest_polls": [[1, wrong, 10, "PROCESSING"]]}}
             )

@@ -11,7 +11,7 @@ from typing import Any
 from sandbox.server import RunningSandbox
 from tests.command_server import Command
 from tests.conftest import CAMPAIGN
-from tests.middlebox import TWINS, Halt, Middlebox, Point
+from tests.middlebox import LIST_AFTER_CREATE, Halt, Middlebox, Point
 from tests.secrets_watch import see_streams
 
 LOOK, COUNT, CREATE, CANCEL = "listBulkJobs", "searchMessages", "createBulkJob", "cancelBulkJob"
@@ -103,7 +103,7 @@ class Boundary:
         halt.wait()
         assert worker.killed() == b""
         if self.late:
-            halt.go_on()
+            halt.resume()
         else:
             halt.lose()
 
@@ -116,6 +116,6 @@ BOUNDARIES = {
     "the create is sent, and gets lost": Boundary(CREATE, "request", made=False),
     "the create is sent, and arrives after its sender's death": Boundary(CREATE, "request", late=True),
     "the create has taken effect, unanswered": Boundary(CREATE, "answer"),
-    "the look for twins is asked": Boundary(TWINS, "request"),
-    "the look for twins is answered": Boundary(TWINS, "answer"),
+    "the look for twins is asked": Boundary(LIST_AFTER_CREATE, "request"),
+    "the look for twins is answered": Boundary(LIST_AFTER_CREATE, "answer"),
 }

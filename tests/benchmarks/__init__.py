@@ -1,1 +1,1 @@
-"""The benchmarks themselves: whether they run, not what they measure."""
+"""Tests that the benchmarks run, whatever they measure."""

@@ -1,4 +1,4 @@
-"""The table of `make bench`: each piece of work has its line, with numbers, and a goal that is missed is named."""
+"""The table of `make bench` has a line with figures for each benchmark, and names missed goals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.summary import Line, at_least, at_most, summary
 
 ROOT = Path(__file__).parents[2]
 
-# How many numbers each has at least: of what is measured, and the ratios.
+# The minimum number of figures in each line.
 NUMBERS = {
     "NDJSON, 100": 6,
     "NDJSON, quotes in every row": 6,
@@ -29,7 +29,7 @@ NUMBERS = {
 }
 
 
-def test_each_piece_of_work_has_a_line_with_its_figures() -> None:
+def test_each_benchmark_has_a_line_with_its_figures() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
     )
@@ -43,7 +43,7 @@ def test_each_piece_of_work_has_a_line_with_its_figures() -> None:
         assert verdict == "met" or verdict.startswith("missed: at ")
 
 
-def test_a_goal_that_is_missed_is_named() -> None:
+def test_a_missed_goal_is_named() -> None:
     goals = (at_most(100, "MB", 99, 101), at_most(2, "s", 2), at_least(12, "times the SDK", 12, 11.9))
     [line] = summary([Line("export", "2.0 s", goals, sdk_times=[12, 11.9])], [0, 50]).splitlines()[2:]
     assert line == (

@@ -1,4 +1,4 @@
-"""Record the cassettes anew from the sandbox: `make record`. What changed is for a person to read in the diff."""
+"""Record the cassettes again from the sandbox (`make record`). Review the changes in the diff."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from connectors.connection import Connection
 from sandbox.server import start
 from sandbox.settings import Settings
-from tests.cassettes.scenes import FOLDER, SCENES, cassette, played
+from tests.cassettes.scenes import FOLDER, SCENES, cassette, play_scene
 from tests.clock import FakeClock
 from tests.conftest import EXAMPLE_ALERT
 
@@ -20,7 +20,7 @@ def main() -> None:
             connection = Connection.checked(
                 {"account_id": sandbox.account_id, "api_token": sandbox.token, "base_url": sandbox.base_url}
             )
-            played(scene, connection, FakeClock(moved=sandbox.state.advance))
+            play_scene(scene, connection, FakeClock(moved=sandbox.state.advance))
         sys.stderr.write(f"{name}: recorded\n")
 
 

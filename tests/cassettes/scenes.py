@@ -1,7 +1,7 @@
-"""What is recorded and replayed: for each action a short scene, the same calls both times.
+"""Short scenes, one for each action, that are recorded and replayed with the same calls.
 
-A cassette holds no secret and no address of the machine that recorded it: requests are kept as if they had gone to the
-real service, without their credentials.
+A cassette contains no secret and no address of the recording machine: requests are stored with the URL of the real
+service and without credentials.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ Call = Callable[..., dict[str, Any]]
 Scene = Callable[[Call], dict[str, Any]]
 
 
-def _made(call: Call) -> str:
+def _create_job(call: Call) -> str:
     return str(call("create-move-job", MOVE)["job_id"])
 
 
 def _export(call: Call) -> dict[str, Any]:
-    job_id = _made(call)
+    job_id = _create_job(call)
     call("wait-for-job", {"job_id": job_id})
     return call("export-job-messages", {"job_id": job_id, "inline_limit_bytes": 1_000_000})
 
 
 def _delete(call: Call) -> dict[str, Any]:
-    job_id = _made(call)
+    job_id = _create_job(call)
     call("cancel-job", {"job_id": job_id})
     return call("delete-job", {"job_id": job_id})
 
@@ -52,20 +52,20 @@ def _ids(call: Call, search: dict[str, Any]) -> list[str]:
     return [message["id"] for message in found["messages"]]
 
 
-def _planned(call: Call) -> dict[str, Any]:
+def _create_from_plan(call: Call) -> dict[str, Any]:
     plan = call("preview-job", {"action": "MOVE", "search_params": SEARCH, "destination": "JunkEmail"})
     call("create-move-job", {"plan": plan})
     return plan
 
 
-def _retried(call: Call) -> dict[str, Any]:
-    job_id = _made(call)
+def _retry(call: Call) -> dict[str, Any]:
+    job_id = _create_job(call)
     call("wait-for-job", {"job_id": job_id})
     return call("retry-failed-messages", {"job_id": job_id})
 
 
-def _restored(call: Call) -> dict[str, Any]:
-    job_id = _made(call)
+def _restore(call: Call) -> dict[str, Any]:
+    job_id = _create_job(call)
     call("wait-for-job", {"job_id": job_id})
     with TemporaryDirectory() as folder:
         rows = str(Path(folder) / "rows.ndjson")
@@ -73,8 +73,8 @@ def _restored(call: Call) -> dict[str, Any]:
         return call("restore-messages", {"export": rows, "dry_run": False, "allow_malicious": True})
 
 
-def _reconciled(call: Call) -> dict[str, Any]:
-    job_id = _made(call)
+def _reconcile(call: Call) -> dict[str, Any]:
+    job_id = _create_job(call)
     call("wait-for-job", {"job_id": job_id})
     with TemporaryDirectory() as folder:
         events = Path(folder) / "events.ndjson"
@@ -86,27 +86,28 @@ def _reconciled(call: Call) -> dict[str, Any]:
 SCENES: dict[str, Scene] = {
     "create-move-job": lambda call: call("create-move-job", {**MOVE, "max_messages": 100}),
     "release-job": lambda call: call("release-job", RELEASE),
-    "wait-for-job": lambda call: call("wait-for-job", {"job_id": _made(call)}),
+    "wait-for-job": lambda call: call("wait-for-job", {"job_id": _create_job(call)}),
     "export-job-messages": _export,
-    "get-job": lambda call: call("get-job", {"job_id": _made(call)}),
-    "list-jobs": lambda call: (_made(call), call("list-jobs", {"action_type": "MOVE"}))[1],
-    "cancel-job": lambda call: call("cancel-job", {"job_id": _made(call)}),
+    "get-job": lambda call: call("get-job", {"job_id": _create_job(call)}),
+    "list-jobs": lambda call: (_create_job(call), call("list-jobs", {"action_type": "MOVE"}))[1],
+    "cancel-job": lambda call: call("cancel-job", {"job_id": _create_job(call)}),
     "delete-job": _delete,
-    "preview-job": _planned,
+    "preview-job": _create_from_plan,
     "move-messages": lambda call: call("move-messages", {"ids": _ids(call, SEARCH), "destination": "JunkEmail"}),
     "release-messages": lambda call: call("release-messages", {"ids": _ids(call, RELEASE["search_params"])}),
-    "reconcile-job": _reconciled,
-    "retry-failed-messages": _retried,
-    "restore-messages": _restored,
+    "reconcile-job": _reconcile,
+    "retry-failed-messages": _retry,
+    "restore-messages": _restore,
     "search-messages": lambda call: call("search-messages", {"search_params": SEARCH, "sample": 2}),
     "test-connection": lambda call: call("test-connection", {}),
 }
 
 
-def played(scene: Scene, connection: Connection, clock: FakeClock) -> dict[str, Any]:
-    """Run a scene with randomness that is the same each time.
+def play_scene(scene: Scene, connection: Connection, clock: FakeClock) -> dict[str, Any]:
+    """Run a scene with a fixed random seed.
 
-    Without the second look after a create, which moves the sandbox's clock on: the scenes need a job that still runs.
+    Skip the second check for duplicate jobs after a create: it advances the sandbox's clock, and scenes need a running
+    job.
     """
     connection = connection.model_copy(update={"listing_lag_seconds": 0.0})
     # vcrpy records what goes through httpx's own transport.
@@ -115,27 +116,27 @@ def played(scene: Scene, connection: Connection, clock: FakeClock) -> dict[str, 
 
 
 def cassette(name: str, mode: str) -> Any:
-    """The cassette of this name. mode: "all" to record, "none" to replay and fail on any other call."""
+    """Return the cassette of this name. mode: "all" to record, "none" to replay and fail on any other call."""
     recorder = vcr.VCR(
         cassette_library_dir=str(FOLDER),
         record_mode=vcr.mode(mode),
         match_on=["method", "scheme", "host", "port", "path", "query", "body"],
         filter_headers=["authorization", "x-auth-email", "x-auth-key", "user-agent", "host", "connection"],
-        before_record_request=_as_if_real,
-        before_record_response=_only_what_is_read,
+        before_record_request=_use_real_url,
+        before_record_response=_keep_needed_headers,
         decode_compressed_response=True,
     )
     return recorder.use_cassette(f"{name}.yaml", allow_playback_repeats=False)
 
 
-def _as_if_real(request: Any) -> Any:
+def _use_real_url(request: Any) -> Any:
     parts = urlsplit(request.uri)
     if parts.hostname == "127.0.0.1":
         request.uri = urlunsplit(("https", "api.cloudflare.com", parts.path, parts.query, ""))
     return request
 
 
-def _only_what_is_read(response: dict[str, Any]) -> dict[str, Any]:
+def _keep_needed_headers(response: dict[str, Any]) -> dict[str, Any]:
     kept = {"content-type", "location", "ratelimit", "ratelimit-policy", "retry-after", "cf-ray"}
     response["headers"] = {name: value for name, value in response["headers"].items() if name.lower() in kept}
     return response

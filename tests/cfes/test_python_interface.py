@@ -20,7 +20,7 @@ from tests.conftest import CAMPAIGN
 
 MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail", "idempotency_key": "case-42", "max_messages": 1000}
 
-CREATING = """
+PLAYBOOK_TEXT = """
 playbook: 1
 id: move
 title: Move mail
@@ -59,11 +59,11 @@ def clock(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> FakeClock
 @pytest.fixture
 def playbook(tmp_path: Path) -> Path:
     file = tmp_path / "move.yaml"
-    file.write_text(CREATING)
+    file.write_text(PLAYBOOK_TEXT)
     return file
 
 
-def test_importing_it_loads_nothing_that_is_not_called() -> None:
+def test_importing_cfes_loads_no_other_package() -> None:
     program = "import cfes, sys; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     packages = {name.partition(".")[0] for name in loaded}
@@ -71,7 +71,7 @@ def test_importing_it_loads_nothing_that_is_not_called() -> None:
 
 
 @pytest.mark.usefixtures("connection_settings", "clock")
-def test_an_action_connects_as_the_environment_says() -> None:
+def test_an_action_connects_with_the_environment_settings() -> None:
     made = cfes.run("create-move-job", MOVE)
     assert made["created"] is True
     assert cfes.run("get-job", {"job_id": made["job_id"]})["job_id"] == made["job_id"]
@@ -87,7 +87,7 @@ def test_connect_takes_its_settings_from_a_mapping(environment: dict[str, str]) 
         assert cfes.run("list-jobs", connection=connection)["jobs"] == []
 
 
-def test_an_error_has_its_name_and_says_whether_anything_was_changed() -> None:
+def test_an_error_has_its_type_and_reports_whether_anything_changed() -> None:
     with pytest.raises(cfes.errors.ParameterError) as caught:
         cfes.run("get-job", {"job": 1})
     assert {problem["pointer"] for problem in caught.value.problems} == {"/job", "/job_id"}
@@ -100,14 +100,14 @@ def test_the_actions_are_listed_with_their_titles() -> None:
     assert cfes.actions() == {name: action.title for name, action in catalog.available().items()}
 
 
-def test_the_version_is_the_packs() -> None:
+def test_the_version_is_that_of_the_pack() -> None:
     assert cfes.__version__ == VERSION
     with pytest.raises(AttributeError, match="no attribute 'rnu'"):
         cfes.rnu  # noqa: B018
 
 
 @pytest.mark.usefixtures("connection_settings", "clock")
-def test_a_playbook_runs_with_its_journal_and_its_calls_recorded(playbook: Path, tmp_path: Path) -> None:
+def test_a_playbook_run_records_its_journal_and_calls(playbook: Path, tmp_path: Path) -> None:
     ended = cfes.run_playbook(playbook, {"search": CAMPAIGN}, directory=tmp_path / "run")
     assert (ended["status"], ended["exit_code"], ended["error"]) == ("completed", 0, None)
     assert cfes.run("get-job", {"job_id": ended["outputs"]["job_id"]})["status"]
@@ -117,7 +117,7 @@ def test_a_playbook_runs_with_its_journal_and_its_calls_recorded(playbook: Path,
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_playbook_runs_over_a_connection_that_stays_open(
+def test_a_playbook_run_leaves_the_given_connection_open(
     playbook: Path, tmp_path: Path, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -127,7 +127,7 @@ def test_a_playbook_runs_over_a_connection_that_stays_open(
 
 
 @pytest.mark.usefixtures("connection_settings", "clock")
-def test_a_run_that_failed_is_returned_and_resumed(
+def test_a_failed_run_is_returned_and_can_be_resumed(
     playbook: Path, tmp_path: Path, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", sandbox.read_token)
@@ -139,7 +139,7 @@ def test_a_run_that_failed_is_returned_and_resumed(
 
 
 @pytest.mark.usefixtures("connection_settings")
-def test_a_run_that_cannot_begin_raises_and_leaves_nothing(playbook: Path, tmp_path: Path) -> None:
+def test_a_run_that_cannot_start_raises_and_leaves_no_files(playbook: Path, tmp_path: Path) -> None:
     with pytest.raises(cfes.errors.ParameterError):
         cfes.run_playbook(playbook, {"serach": CAMPAIGN}, directory=tmp_path / "run")
     with pytest.raises(cfes.errors.PackError, match="unknown playbook"):

@@ -1,4 +1,4 @@
-"""The wheel, built and installed in an environment of its own: one package, found before any folder of the caller."""
+"""The wheel installs one package, `cfes`, which takes precedence over folders in the working directory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import pytest
 from tests.secrets_watch import see_streams
 
 ROOT = Path(__file__).parents[2]
-NOT_INSIDE = ("benchmarks", "cfes", "supply_chain", "tests")
-PACKAGES = sorted({path.parent.name for path in ROOT.glob("[a-z]*/__init__.py")} - {*NOT_INSIDE})
+NOT_IN_THE_WHEEL = ("benchmarks", "cfes", "supply_chain", "tests")
+PACKAGES = sorted({path.parent.name for path in ROOT.glob("[a-z]*/__init__.py")} - {*NOT_IN_THE_WHEEL})
 FILES = ("manifest.json", "docs/manifest.schema.json", "examples/alert.json", "examples/policy.yaml")
 
 READING_PLAYBOOK = """
@@ -51,7 +51,7 @@ def build(target: str, source: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def builds() -> Iterator[Path]:
-    """A folder that is not searched for tokens: the source of the sandbox holds the sandbox's own."""
+    """A folder that is not searched for tokens, because the sandbox's source contains its tokens."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
@@ -67,21 +67,21 @@ def wheel(builds: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def environment_folder(wheel: Path, builds: Path) -> Path:
-    """An environment with the wheel, and what it needs from the environment of the tests."""
+    """An environment with the wheel, and with the dependencies of the tests' environment."""
     folder = builds / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
     install = ["install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check"]
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
     subprocess.run([*pip, *install, str(wheel)], check=True, capture_output=True, timeout=120)
     [packages] = folder.glob("lib/python3*/site-packages")
-    # A line that is a path reads no further .pth file there: the checkout itself is not on the path.
+    # Python does not read .pth files in a folder that a .pth file adds: the checkout is not on the path.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder
 
 
 @pytest.fixture
 def decoys(tmp_path: Path) -> Path:
-    """A working directory with a folder for each name of the pack's packages, none of them the pack's."""
+    """A working directory with a decoy folder for each package name of the pack."""
     for name in PACKAGES:
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('the {name} of the working directory')\n")
@@ -89,8 +89,8 @@ def decoys(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def installed(environment_folder: Path, decoys: Path) -> Run:
-    """Runs a program of the environment among the decoys."""
+def run_installed(environment_folder: Path, decoys: Path) -> Run:
+    """Run a program of the environment in the working directory with the decoys."""
 
     def run(program: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "XDG_STATE_HOME")}
@@ -126,7 +126,7 @@ def test_the_wheel_installs_one_package(wheel: Path) -> None:
     assert "cfes/py.typed" in names_in(wheel)
 
 
-def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+def test_the_wheel_contains_every_file_of_the_packages(wheel: Path) -> None:
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
     kept = {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
     assert {f"cfes/top-level/{name}" for name in {*kept, *FILES}} <= names_in(wheel)
@@ -141,26 +141,26 @@ def test_an_editable_install_copies_nothing(tmp_path: Path) -> None:
         assert [archive.read(name).decode().split() for name in copied] == [[str(ROOT)]]
 
 
-def test_the_command_runs_among_folders_of_the_same_names(installed: Run, tmp_path: Path) -> None:
-    assert installed("cfes", "--version").stdout.startswith("cfes ")
-    assert installed("python", "-m", "cfes", "--version").stdout.startswith("cfes ")
-    playbooks = document(installed("cfes", "playbook", "list", "--output", "json"))
+def test_the_command_ignores_folders_of_the_same_names(run_installed: Run, tmp_path: Path) -> None:
+    assert run_installed("cfes", "--version").stdout.startswith("cfes ")
+    assert run_installed("python", "-m", "cfes", "--version").stdout.startswith("cfes ")
+    playbooks = document(run_installed("cfes", "playbook", "list", "--output", "json"))
     assert "phish-campaign-purge" in json.dumps(playbooks)
-    assert installed("cfes", "manifest", "--check").returncode == 0
-    document(installed("cfes", "policy", "init", "policy", "--output", "json"))
+    assert run_installed("cfes", "manifest", "--check").returncode == 0
+    document(run_installed("cfes", "policy", "init", "policy", "--output", "json"))
     assert "policy: 1" in (tmp_path / "policy" / "policy.yaml").read_text()
 
 
 def test_an_installed_action_runs_against_the_service(
-    installed: Run, environment: dict[str, str], tmp_path: Path
+    run_installed: Run, environment: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "params.json").write_text("{}")
-    listed = document(installed("cfes", "run", "list-jobs", "--params", "params.json", **environment))
+    listed = document(run_installed("cfes", "run", "list-jobs", "--params", "params.json", **environment))
     program = "import cfes, json; print(json.dumps(cfes.run('list-jobs')))"
-    assert document(installed("python", "-c", program, **environment)) == listed
+    assert document(run_installed("python", "-c", program, **environment)) == listed
 
 
-def test_an_installed_report_finds_its_templates(installed: Run, tmp_path: Path) -> None:
+def test_an_installed_report_finds_its_templates(run_installed: Run, tmp_path: Path) -> None:
     program = """
 import cfes
 from actions.contract import catalog
@@ -168,18 +168,18 @@ example = dict(catalog.find("render-report").example_params)
 del example["rows"]
 cfes.run("render-report", {**example, "destination": "report.html"})
 """
-    ended = installed("python", "-c", program)
+    ended = run_installed("python", "-c", program)
     assert ended.returncode == 0, ended.stderr
     assert "<html" in (tmp_path / "report.html").read_text()
 
 
-def test_the_installed_demo_starts_its_own_sandbox(installed: Run, tmp_path: Path) -> None:
+def test_the_installed_demo_starts_its_own_sandbox(run_installed: Run, tmp_path: Path) -> None:
     (tmp_path / "look.yaml").write_text(READING_PLAYBOOK)
-    ended = document(installed("cfes", "demo", "--playbook", "look.yaml", "--messages", "50", "--output", "json"))
+    ended = document(run_installed("cfes", "demo", "--playbook", "look.yaml", "--messages", "50", "--output", "json"))
     assert ended["status"] == "completed"
 
 
-def test_each_module_of_an_installation_has_one_name(installed: Run) -> None:
+def test_each_module_of_an_installation_has_one_name(run_installed: Run) -> None:
     program = """
 import importlib.util, cfes, actions.get_job, platforms.aws_lambda
 from cfes.aws_lambda import handler
@@ -188,26 +188,26 @@ for name in ("cfes.actions", "cfes.core", "cfes.platforms"):
     assert importlib.util.find_spec(name) is None, name
 print(actions.get_job.__file__)
 """
-    ended = installed("python", "-c", program)
+    ended = run_installed("python", "-c", program)
     assert ended.returncode == 0, ended.stderr
     assert "/site-packages/cfes/top-level/actions/get_job.py" in ended.stdout
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_a_program_with_a_module_of_the_same_name_is_told_so(name: str, installed: Run, tmp_path: Path) -> None:
+def test_a_conflicting_module_is_reported(name: str, run_installed: Run, tmp_path: Path) -> None:
     (tmp_path / name / "__init__.py").write_text("")
-    ended = installed("python", "-c", f"import {name}, cfes")
+    ended = run_installed("python", "-c", f"import {name}, cfes")
     assert ended.returncode == 1
     assert f"another one: {tmp_path}/{name}/__init__.py. Nothing was run. Run `cfes run` as a process" in ended.stderr
 
 
-def test_without_the_command_lines_extra_the_installer_is_named(
-    installed: Run, environment_folder: Path, tmp_path: Path
+def test_without_the_cli_extra_the_install_command_is_shown(
+    run_installed: Run, environment_folder: Path, tmp_path: Path
 ) -> None:
     missing = tmp_path / "without"
     missing.mkdir()
     (missing / "typer.py").write_text("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')\n")
-    ended = installed("cfes", "list-jobs", PYTHONPATH=str(missing))
+    ended = run_installed("cfes", "list-jobs", PYTHONPATH=str(missing))
     assert ended.returncode == 2
     python = environment_folder / "bin" / "python"
     assert f"{python} -m pip install 'cloudflare-email-security-pack[cli]'" in ended.stderr

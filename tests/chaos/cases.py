@@ -211,8 +211,8 @@ class _IntentRun:
         params: dict[str, Any] = {"job_id": made.document["job_id"]}
         if action == "wait-for-job":
             params["timeout_seconds"] = 900
-            if worker.tripwire is not None:
-                params["cancel_if_discovered_over"] = worker.tripwire
+            if worker.discovery_limit is not None:
+                params["cancel_if_discovered_over"] = worker.discovery_limit
             elif made.plan is not None and made.document["job_id"] in {one.job.job_id for one in made.made}:
                 params["plan"] = made.plan
         if action == "export-job-messages":

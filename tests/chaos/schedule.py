@@ -55,8 +55,8 @@ class Worker:
     """One orchestrator.
 
     variant: which of its intent's requests it asks for. jump: at which request, by how much the wall clock is set.
-    tripwire: what wait-for-job lets the job discover. forgery: how it forges the plan that it was given, before it uses
-    the honest one.
+    discovery_limit: what wait-for-job lets the job discover. forgery: how it forges the plan that it was given, before
+    it uses the honest one.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Worker:
     jump: tuple[int, float] | None
     deadline_seconds: float | None
     planning: Planning
-    tripwire: int | None
+    discovery_limit: int | None
     forgery: str | None = None
 
 
@@ -282,7 +282,7 @@ def _by_id(chance: random.Random, place: int) -> Intent:
         action=action,
         key=None,
         requests=(request,) * len(namings),
-        workers=tuple(replace(worker, follow_ups=(), tripwire=None) for worker in workers),
+        workers=tuple(replace(worker, follow_ups=(), discovery_limit=None) for worker in workers),
         capped=capped,
         namings=namings,
     )
@@ -316,7 +316,7 @@ def _worker(
         jump=jump if planning == "none" else None,
         deadline_seconds=chance.uniform(35, 200) if chance.random() < 0.15 else None,
         planning=planning,
-        tripwire=chance.choice((0, 3, 1000)) if chance.random() < 0.15 else None,
+        discovery_limit=chance.choice((0, 3, 1000)) if chance.random() < 0.15 else None,
     )
 
 

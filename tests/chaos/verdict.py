@@ -176,7 +176,7 @@ def _mistold_follow_up(call: Call, account: Account) -> list[str]:
         case "delete-job" if not job.deleted:
             return ["the job is still there"]
         case "wait-for-job":
-            wire = result["tripwire"] or {"tripped": False, "cancelled": False, "limit": len(job.rows)}
+            wire = result["discovery_limit"] or {"tripped": False, "cancelled": False, "limit": len(job.rows)}
             wrong = [f"the job is {job.status}"] if result["done"] and not job.ended else []
             if wire["cancelled"] and job.status != "CANCELLED":
                 wrong.append(f"says that it cancelled the job, which is {job.status}")

@@ -74,11 +74,12 @@ class Scripted(httpx.BaseTransport):
     def bodies(self, method: str = "POST") -> list[dict[str, Any]]:
         return [json.loads(r.content) for r in self.requests if r.method == method and r.content]
 
-    def asked(self) -> list[str]:
+    def calls(self) -> list[str]:
+        """Return the method and path of each request."""
         return [f"{r.method} {r.url.path.partition('/email-security/')[2]}" for r in self.requests]
 
 
-class Steady(Scripted):
+class RepeatingScript(Scripted):
     """After the script has ended, repeats the last response for each page of the list of jobs."""
 
     def __init__(self, *steps: Step) -> None:

@@ -16,7 +16,7 @@ from tests.connectors.scripted import envelope, job
 TLS = Path(__file__).parent / "loopback_tls"
 
 # Far shorter than any timeout of a test.
-PIECE_SECONDS = 0.02
+PIECE_SECONDS = 0.01
 
 Talk = Callable[["Caller"], None]
 

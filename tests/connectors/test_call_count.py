@@ -53,11 +53,11 @@ def take(count: CallCount, most_wait: float = 0, *, spaced: bool = False, share:
 
 def use_up(count: CallCount) -> int:
     """Take calls until one would have to wait; return their number."""
-    taken = 0
+    allowed = 0
     while take(count) == 0:
-        taken += 1
-        assert taken < 2 * QUOTA
-    return taken
+        allowed += 1
+        assert allowed < 2 * QUOTA
+    return allowed
 
 
 def most_in_a_window(times: list[float]) -> int:
@@ -104,11 +104,11 @@ import sys
 from connectors.rate.call_count import CallCount
 from core.clock import SystemClock
 count = CallCount(SystemClock(), sys.argv[1], sys.argv[2])
-taken = 0
+allowed = 0
 sys.stdin.readline()
 for _ in range(1200):
-    taken += count.take(share=0.8, spaced=False, most_wait=0, quota=None) == 0
-print(taken)
+    allowed += count.take(share=0.8, spaced=False, most_wait=0, quota=None) == 0
+print(allowed)
 """
 
 
@@ -175,13 +175,13 @@ def test_setting_the_clock_neither_frees_nor_blocks_the_budget(directory: Path, 
     assert use_up(count_in(directory, clock)) == QUOTA - 1
 
 
-@pytest.mark.parametrize(("off_for", "taken"), [(20, 0), (600, QUOTA - 1)])
-def test_after_a_reboot_the_wall_clock_decides(directory: Path, off_for: float, taken: int) -> None:
+@pytest.mark.parametrize(("off_for", "allowed"), [(20, 0), (600, QUOTA - 1)])
+def test_after_a_reboot_the_wall_clock_decides(directory: Path, off_for: float, allowed: int) -> None:
     clock = AdjustableClock()
     clock.advance(50_000)
     use_up(count_in(directory, clock))
     clock.steady_by, clock.set_by = -50_000, off_for
-    assert use_up(count_in(directory, clock)) == taken
+    assert use_up(count_in(directory, clock)) == allowed
 
 
 def damage_with(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:

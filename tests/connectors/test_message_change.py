@@ -17,7 +17,7 @@ def test_a_move_sends_its_message_ids_and_folder() -> None:
     script = Scripted(ok([{"success": True, "message_id": "<a@b>", "recipient": "a@corp.example", "new_field": 1}]))
     with connected(script) as api:
         (row,) = api.move_messages([ONE], "JunkEmail")
-    assert script.asked() == ["POST investigate/move"]
+    assert script.calls() == ["POST investigate/move"]
     assert script.bodies() == [{"destination": "JunkEmail", "ids": [ONE]}]
     assert row.document() == {
         "success": True, "message_id": "<a@b>", "recipient": "a@corp.example", "new_field": 1,
@@ -28,7 +28,7 @@ def test_a_release_sends_its_message_ids() -> None:
     script = Scripted(ok([{"id": ONE, "delivered": ["a@corp.example"], "failed": None}]))
     with connected(script) as api:
         (row,) = api.release_messages([ONE])
-    assert script.asked() == ["POST investigate/release"]
+    assert script.calls() == ["POST investigate/release"]
     assert script.bodies() == [{"ids": [ONE]}]
     assert (row.id, row.delivered, row.failed, row.undelivered) == (ONE, ["a@corp.example"], None, None)
 

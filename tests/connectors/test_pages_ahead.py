@@ -96,13 +96,16 @@ def test_a_page_whose_prefetch_failed_is_fetched_when_due() -> None:
 
 
 def test_an_error_is_raised_when_its_page_is_due() -> None:
-    def gone(position: Position) -> Page:
+    def fetch_until_deleted(position: Position) -> Page:
         if position.page == 5:
             raise NotFound("deleted")
         return page(position)
 
     found: list[str] = []
-    with Ahead(gone, gone, last_page=lambda: 13, width=8) as ahead, pytest.raises(NotFound):
+    with (
+        Ahead(fetch_until_deleted, fetch_until_deleted, last_page=lambda: 13, width=8) as ahead,
+        pytest.raises(NotFound),
+    ):
         for one, _ in sweep(ahead, enough=lambda: False, identities=lambda items: items):
             found += one.items
     assert len(found) == 4 * LARGEST_PAGE

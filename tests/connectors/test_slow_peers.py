@@ -1,6 +1,6 @@
 """An exchange ends within its limits when the head, body, trailers, TLS, a proxy or a DNS lookup is slow.
 
-Real sockets and real time, with limits of tenths of a second.
+Real sockets and real time, with limits of hundredths of a second.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from core.clock import Deadline
 from core.errors import NetworkFailure, NotReceived, OutcomeUnknown
 from tests.connectors.scripted import ACCOUNT, JOB_ID, TOKEN
 from tests.connectors.slow_peers import (
+    PIECE_SECONDS,
     Caller,
     Peer,
     Talk,
@@ -37,7 +38,7 @@ from tests.connectors.slow_peers import (
     relay,
 )
 
-READ_TIMEOUT = 0.1
+READ_TIMEOUT = 0.05
 # Long enough for a response on a busy machine.
 LONG_READ_TIMEOUT = 0.5
 # Limit of one exchange: a call with less time left still gets a second.
@@ -66,7 +67,7 @@ def at_most(seconds: float) -> Iterator[None]:
     assert time.monotonic() - began < seconds + SLACK
 
 
-def after_request(*pieces: bytes, first: bytes = b"", pause: float = 0.02) -> Talk:
+def after_request(*pieces: bytes, first: bytes = b"", pause: float = PIECE_SECONDS) -> Talk:
     def talk(caller: Caller) -> None:
         caller.request()
         caller.send(first)

@@ -261,18 +261,18 @@ def test_invalid_rate_headers_are_ignored(header: str) -> None:
 
 
 def test_an_oversized_body_is_not_read_to_its_end() -> None:
-    taken = 0
+    sent_bytes = 0
 
     def endless() -> object:
-        nonlocal taken
+        nonlocal sent_bytes
         while True:
-            taken += 1 << 20
+            sent_bytes += 1 << 20
             yield b"x" * (1 << 20)
 
     script = Scripted(*[lambda _: httpx.Response(200, content=endless()) for _ in range(6)])  # type: ignore[arg-type]
     with pytest.raises(NetworkFailure):
         connected(script).get_job(JOB_ID)
-    assert taken <= 6 * (LARGEST_BODY_BYTES + (2 << 20))
+    assert sent_bytes <= 6 * (LARGEST_BODY_BYTES + (2 << 20))
 
 
 def zipped(data: bytes) -> httpx.Response:

@@ -138,7 +138,7 @@ def wait_of(*, changed: bool | None, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def may_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait may write, as one with a tripwire does."""
+    """A wait may write, as one with a limit does."""
     monkeypatch.setitem(EFFECTS, "wait-for-job", "write")
 
 

@@ -57,7 +57,7 @@ FORGERIES: dict[str, Callable[[Document], Document]] = {
     "no numbers": lambda plan: rehash(
         plan, messages=None, recipients=None, distinct_messages=None, malicious=None, cancel_if_discovered_over=None
     ),
-    "no numbers, for a search that can't be counted, it says": lambda plan: rehash(
+    "no numbers, with the claim that the search can't be counted": lambda plan: rehash(
         plan,
         messages=None,
         recipients=None,
@@ -67,11 +67,11 @@ FORGERIES: dict[str, Callable[[Document], Document]] = {
         parity="unknown",
     ),
     "messages without recipients": lambda plan: rehash(plan, recipients=None),
-    "another search than was asked for": _other_search,
+    "another search than requested": _other_search,
     "an empty window": _empty_window,
     "a wider window": _wider_window,
     "a window that ends in the future": _future_window,
-    "somebody else asked": lambda plan: rehash(plan, requested_by="eve"),
+    "the name of another requester": lambda plan: rehash(plan, requested_by="eve"),
     "other texts": lambda plan: rehash(plan, warnings=["checked by the security team"], parity_notes=["exact"]),
     "another folder": lambda plan: rehash(plan, destination="RecoverableItemsPurges"),
     "a later preview": lambda plan: rehash(plan, previewed_at="2026-11-20T16:02:30Z"),

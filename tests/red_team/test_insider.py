@@ -153,7 +153,7 @@ class TestForgedPlans:
         fewer = rehash(honest, messages=6, recipients=6, max_drift=1000.0, cancel_if_discovered_over=None)
         with pytest.raises(PlanDrifted, match="a drift of 0 percent is allowed"):
             create(api, plan=fewer)
-        for name in ("another search than was asked for", "an empty window", "no numbers", "a wider window"):
+        for name in ("another search than requested", "an empty window", "no numbers", "a wider window"):
             with pytest.raises(PlanRefused):
                 create(api, plan=FORGERIES[name](honest))
         assert effects(sandbox) == []
@@ -164,7 +164,7 @@ class TestForgedPlans:
         for api in (under(STRICT), connect(sandbox)):
             plan = preview(api)
             with pytest.raises(PlanRefused):
-                create(api, plan=FORGERIES["another search than was asked for"](plan), idempotency_key="the alert")
+                create(api, plan=FORGERIES["another search than requested"](plan), idempotency_key="the alert")
         assert effects(sandbox) == []
         ended = wait_for_job.run(
             {"job_id": create(api, plan=plan, idempotency_key="the alert")["job_id"], "timeout_seconds": 3600}, api
@@ -195,8 +195,8 @@ class TestDiscovery:
         api.clock.moved = more_mail  # type: ignore[attr-defined]
         made = create(api, plan=plan)
         assert added
-        assert (made["status"], made["tripwire"]["tripped"]) == ("CANCELLED", True)
-        assert made["tripwire"]["processed"] < 5
+        assert (made["status"], made["discovery_limit"]["tripped"]) == ("CANCELLED", True)
+        assert made["discovery_limit"]["processed"] < 5
         assert any("more than the" in warning for warning in made["warnings"])
 
     @pytest.mark.parametrize("trick", ["wait_follows", "the comment is not kept"])
@@ -214,16 +214,20 @@ class TestDiscovery:
             time=like.time, sender=like.sender, subject="late", recipients=("l@corp.example",), disposition="SPAM"
         )
         made = create(api, **MOVE, wait_follows=trick == "wait_follows")
-        assert (made["status"], made["tripwire"]["limit"], made["tripwire"]["tripped"]) == ("CANCELLED", 41, True)
+        assert (made["status"], made["discovery_limit"]["limit"], made["discovery_limit"]["tripped"]) == (
+            "CANCELLED",
+            41,
+            True,
+        )
 
     def test_the_limit_is_the_smallest_of_call_plan_and_policy(self, under: Under) -> None:
         api = under("max_messages: 43")
         plan = preview(api)
         assert plan["cancel_if_discovered_over"] == 43
         made = create(api, plan=plan, max_messages=42)
-        assert made["tripwire"]["limit"] == 42
+        assert made["discovery_limit"]["limit"] == 42
         waited = wait_for_job.run({"job_id": made["job_id"], "timeout_seconds": 0}, api)
-        assert waited["tripwire"]["limit"] == 43
+        assert waited["discovery_limit"]["limit"] == 43
         forged = rehash(plan, cancel_if_discovered_over=10**6, max_drift=1000.0)
         with pytest.raises(ParameterError, match="is not the plan"):
             wait_for_job.run({"job_id": made["job_id"], "plan": forged, "cancel_if_discovered_over": 10**6}, api)

@@ -211,6 +211,6 @@ def test_post_delivery_events_report_successes_and_failures(
     assert {event["Operation"] for event in events} == {"move"}
     assert {event["RequestedAt"] for event in events} == {created}
     assert events == sorted(events, key=lambda event: event["CompletedAt"])
-    whole = wire.get(f"{sandbox.control_url}/post_delivery_events").text.splitlines()
-    assert len(whole) > len(events)
+    all_events = wire.get(f"{sandbox.control_url}/post_delivery_events").text.splitlines()
+    assert len(all_events) > len(events)
     assert wire.get(f"{sandbox.control_url}/post_delivery_events", params={"timestamps": "x"}).status_code == 400

@@ -1,4 +1,4 @@
-"""A vulnerability service on loopback that speaks OSV, and knows what a test gives it."""
+"""A fake OSV vulnerability service on loopback with configurable advisories."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ CANARY_ADVISORY = ("jinja2", "2.10", "PYSEC-2019-217", "2.10.1")
 
 @dataclass
 class FakeOsv:
-    """`advisories` are (package, version, ID, fixed in); `status` answers every question instead, where it is set."""
+    """`advisories` are (package, version, ID, fixed in). `status` and `body` replace the normal response."""
 
     url: str = ""
     advisories: list[tuple[str, str, str, str]] = field(default_factory=lambda: [CANARY_ADVISORY])
     status: int = 200
     body: bytes | None = None
     silent: bool = False
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    queries: list[tuple[str, str]] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, question: dict[str, Any]) -> bytes:
         name, version = question["package"]["name"], question["version"]
-        self.asked.append((name, version))
+        self.queries.append((name, version))
         if self.body is not None:
             return self.body
         found = [advisory for advisory in self.advisories if advisory[:2] == (name, version)]
@@ -60,7 +60,7 @@ def serve(fake: FakeOsv) -> Iterator[FakeOsv]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Log nothing: the output of a test is its own."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     fake.url = f"http://127.0.0.1:{server.server_port}/v1/query"

@@ -1,4 +1,4 @@
-"""Write several bills and validate several in one process of the tools' environment. Standard input says which."""
+"""Write and validate several bills in one process of the tools' environment. Standard input lists them."""
 
 from __future__ import annotations
 

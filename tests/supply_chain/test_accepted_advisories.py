@@ -1,4 +1,4 @@
-"""The file of accepted advisories: what it may say, and that the repository's own can be read."""
+"""The file of accepted advisories: its format, and that the repository's file is valid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_an_entry_is_read_with_the_canonical_name_of_its_package() -> None:
 
 
 @pytest.mark.parametrize(("day", "lapsed"), [(date(2027, 4, 30), False), (date(2027, 5, 1), True)])
-def test_an_acceptance_counts_for_180_days(day: date, lapsed: bool) -> None:
+def test_an_acceptance_is_valid_for_180_days(day: date, lapsed: bool) -> None:
     [entry] = read_accepted(ENTRY, TODAY)
     assert entry.is_lapsed(day) is lapsed
 
@@ -44,10 +44,10 @@ def test_an_acceptance_counts_for_180_days(day: date, lapsed: bool) -> None:
         (ENTRY + ENTRY, "listed twice"),
     ],
 )
-def test_an_entry_that_cannot_be_read_is_refused(text: str, problem: str) -> None:
+def test_an_invalid_entry_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         read_accepted(text, TODAY)
 
 
-def test_the_file_of_this_repository_can_be_read() -> None:
+def test_the_file_of_this_repository_is_valid() -> None:
     read_accepted(ACCEPTED.read_text(), datetime.now(UTC).date())

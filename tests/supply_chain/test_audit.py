@@ -1,4 +1,4 @@
-"""`make audit`: what it says, and how it exits, for each answer that a vulnerability service can give."""
+"""`make audit`: the output and exit code for each kind of response of a vulnerability service."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def accept(identifier: str, package: str = "PyJWT", days_ago: int = 0) -> str:
     return f'[[accepted]]\nid = "{identifier}"\npackage = "{package}"\nreason = "never called"\nreviewed = {day}\n'
 
 
-def test_each_pinned_version_is_asked_about_and_none_is_vulnerable(audit: Audit, osv: FakeOsv) -> None:
+def test_each_pinned_version_is_checked(audit: Audit, osv: FakeOsv) -> None:
     ended = audit.run(osv.url, "--required")
     assert ended.returncode == 0, ended.stderr
     assert "2 of 2 packages checked. Vulnerabilities that are not accepted: 0." in ended.stdout
     assert "NOT CHECKED" not in ended.stdout
-    assert set(osv.asked) == {("jinja2", "2.10"), ("httpx", "0.28.1"), ("pyjwt", "2.15.1")}
+    assert set(osv.queries) == {("jinja2", "2.10"), ("httpx", "0.28.1"), ("pyjwt", "2.15.1")}
 
 
 def test_a_known_vulnerability_fails_and_names_the_fix(audit: Audit, osv: FakeOsv) -> None:
-    """Each package has an advisory, and an acceptance that does not count for it."""
+    """Each package has an advisory, and an acceptance that does not apply to it."""
     names = ("pyjwt", "other", "lapsed", "unreadable")
     audit.constraints.write_text(PINS + "".join(f"{name}==1\n" for name in names[1:]))
     osv.advisories += [
@@ -98,7 +98,7 @@ def test_an_unreachable_service_is_not_a_clean_result(audit: Audit) -> None:
     assert "secret-of-the-proxy" not in ended.stdout + ended.stderr
 
 
-def test_the_default_service_says_not_checked_where_nothing_beyond_loopback_can_be_reached() -> None:
+def test_without_a_network_the_default_service_reports_not_checked() -> None:
     ended = run_tool("supply_chain.audit")
     assert ended.returncode == 0
     assert ended.stdout.startswith("NOT CHECKED")
@@ -109,13 +109,13 @@ def test_a_service_without_any_advisory_is_not_a_clean_result(audit: Audit, osv:
     ended = audit.run(osv.url)
     assert ended.returncode == 0
     assert "NOT CHECKED: the service osv returns no advisory for jinja2 2.10" in ended.stdout
-    assert osv.asked == [("jinja2", "2.10")]
+    assert osv.queries == [("jinja2", "2.10")]
 
 
 @pytest.mark.parametrize(
     "body", [pytest.param(b"<html>", marks=pytest.mark.exhaustive), b"[]", b'{"vulns": [{"id": "X"}]}']
 )
-def test_an_answer_that_is_not_osv_is_not_a_clean_result(audit: Audit, osv: FakeOsv, body: bytes) -> None:
+def test_an_invalid_response_is_not_a_clean_result(audit: Audit, osv: FakeOsv, body: bytes) -> None:
     osv.body = body
     ended = audit.run(osv.url)
     assert ended.returncode == 0
@@ -124,7 +124,7 @@ def test_an_answer_that_is_not_osv_is_not_a_clean_result(audit: Audit, osv: Fake
 
 
 @pytest.mark.parametrize("status", [pytest.param(404, marks=pytest.mark.exhaustive), 500])
-def test_a_refused_question_is_not_a_clean_result(audit: Audit, osv: FakeOsv, status: int) -> None:
+def test_an_error_response_is_not_a_clean_result(audit: Audit, osv: FakeOsv, status: int) -> None:
     osv.status = status
     assert "NOT CHECKED" in audit.run(osv.url).stdout
 
@@ -157,7 +157,7 @@ def test_accepted_advisories_do_not_fail_and_show_their_reason(audit: Audit, osv
         ("accepted", '[[accepted]]\nid = "GHSA-x"\n', "accepted_advisories.toml: entry 1 needs exactly these keys"),
     ],
 )
-def test_a_wrong_file_is_named_before_anybody_is_asked(
+def test_an_invalid_file_is_named_before_any_request(
     audit: Audit, file: str, text: str, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     getattr(audit, file).write_text(text)

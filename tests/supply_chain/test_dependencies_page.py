@@ -1,4 +1,4 @@
-"""docs/reference/dependencies.md and what is really installed: a row for each package, and no row without one."""
+"""docs/reference/dependencies.md has one row for each dependency, and no other rows."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def groups(*, runtime: bool) -> dict[str, str]:
     kept = {"": "always"} if runtime else {"build": "`build`"}
     kept |= {extra: f"`{extra}`" for extra in (RUNTIME_EXTRAS if runtime else DEVELOPMENT_EXTRAS)}
     return {
-        name: ", ".join(kept[group] for group in sorted(asked & kept.keys()))
-        for name, asked in DIRECT.items()
-        if asked & kept.keys()
+        name: ", ".join(kept[group] for group in sorted(required_by & kept.keys()))
+        for name, required_by in DIRECT.items()
+        if required_by & kept.keys()
     }
 
 
@@ -66,19 +66,19 @@ def tools_of_the_makefile() -> dict[str, str]:
     return found
 
 
-def test_each_runtime_dependency_has_a_row_that_names_what_asks_for_it() -> None:
-    assert {name: row["asked by"] for name, row in RUNTIME.items()} == groups(runtime=True)
+def test_each_runtime_dependency_has_a_row_with_its_extras() -> None:
+    assert {name: row["required by"] for name, row in RUNTIME.items()} == groups(runtime=True)
 
 
-def test_each_tool_has_a_row_that_names_what_asks_for_it() -> None:
-    assert {name: row["asked by"] for name, row in TOOLS.items()} == {
+def test_each_tool_has_a_row_with_its_extras_and_environments() -> None:
+    assert {name: row["required by"] for name, row in TOOLS.items()} == {
         **groups(runtime=False),
         **tools_of_the_makefile(),
     }
 
 
-def test_each_extra_is_either_for_an_installation_or_for_work_on_the_pack() -> None:
-    extras = {group for asked in DIRECT.values() for group in asked} - {"", "build"}
+def test_each_extra_is_a_runtime_or_a_development_extra() -> None:
+    extras = {group for required_by in DIRECT.values() for group in required_by} - {"", "build"}
     assert extras == {*RUNTIME_EXTRAS, *DEVELOPMENT_EXTRAS}
     assert not set(RUNTIME_EXTRAS) & set(DEVELOPMENT_EXTRAS)
 
@@ -89,10 +89,10 @@ def test_no_cell_is_empty() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(RUNTIME.keys() | groups(runtime=False).keys() - {"hatchling"}))
-def test_the_licence_is_the_one_that_the_installed_package_declares(name: str) -> None:
+def test_the_licence_matches_the_installed_package(name: str) -> None:
     distribution = find_distributions(Path(sys.executable))[name]
     licence = {**RUNTIME, **TOOLS}[name]["licence"]
-    # Where the metadata declares none, the page says that it is the LICENSE file's.
+    # If the metadata declares no license, the page refers to the LICENSE file.
     assert licence == (declared_license(distribution) or f"{licence.split()[0]} (by its LICENSE file)")
 
 

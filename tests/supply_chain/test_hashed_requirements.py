@@ -1,4 +1,4 @@
-"""requirements-hashed.txt: what the pack needs at runtime, pinned as in constraints.txt, with hashes and no address."""
+"""requirements-hashed.txt pins the runtime dependencies as constraints.txt does, with hashes and without URLs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from supply_chain.pins import CONSTRAINTS, RUNTIME_EXTRAS, read_pins
 HASH = f"--hash=sha256:{'0a' * 32}"
 
 
-def test_the_file_pins_what_constraints_txt_pins() -> None:
+def test_the_file_has_the_pins_of_constraints_txt() -> None:
     check_hashed_pins(read_hashed_pins(HASHED.read_text()), read_pins(CONSTRAINTS.read_text()))
 
 
-def test_the_file_has_all_that_the_runtime_extras_need_and_nothing_else() -> None:
+def test_the_file_has_exactly_the_runtime_dependencies() -> None:
     needed = walk_packages(find_distributions(Path(sys.executable)), "cloudflare-email-security-pack", RUNTIME_EXTRAS)
     assert {pin.name for pin in read_hashed_pins(HASHED.read_text())} == needed.keys() - {
         "cloudflare-email-security-pack"
     }
 
 
-def test_the_file_names_no_address_and_no_option_but_hashes() -> None:
+def test_the_file_has_no_url_and_no_option_except_hashes() -> None:
     text = HASHED.read_text()
     assert "://" not in text
     assert "--" in text
@@ -39,7 +39,7 @@ def test_a_package_with_compiled_files_has_hashes_for_many_platforms() -> None:
     assert len(core.hashes) > 20
 
 
-def test_what_only_windows_needs_is_left_out() -> None:
+def test_packages_for_windows_only_are_skipped() -> None:
     text = f"a==1 ; sys_platform == 'win32' \\\n    {HASH}\nb==1 ; sys_platform == 'darwin' \\\n    {HASH}\n"
     assert [pin.name for pin in read_hashed_pins(text)] == ["b"]
 

@@ -1,4 +1,4 @@
-"""Which packages an installation consists of, and the licence that each declares."""
+"""The packages of an installation, and their declared licenses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def install(folder: Path, name: str, *lines: str) -> Distribution:
     return PathDistribution(place)
 
 
-def test_extras_of_extras_are_followed_and_markers_that_do_not_hold_are_not(tmp_path: Path) -> None:
+def test_nested_extras_are_followed_and_false_markers_are_skipped(tmp_path: Path) -> None:
     found = {
         "pack": install(tmp_path, "pack", "Requires-Dist: a", "Requires-Dist: b[fast]; extra == 'speed'"),
         "a": install(tmp_path, "a", "Requires-Dist: gone; python_version < '3'", "Requires-Dist: never; extra == 'x'"),
@@ -35,7 +35,7 @@ def test_extras_of_extras_are_followed_and_markers_that_do_not_hold_are_not(tmp_
     assert walk_packages(found, "pack", []).keys() == {"a", "pack"}
 
 
-def test_a_package_that_is_needed_and_missing_is_named(tmp_path: Path) -> None:
+def test_a_missing_package_is_named(tmp_path: Path) -> None:
     with pytest.raises(LookupError, match="gone is required but not installed"):
         walk_packages({"pack": install(tmp_path, "pack", "Requires-Dist: gone")}, "pack", [])
 
@@ -52,5 +52,5 @@ def test_a_package_that_is_needed_and_missing_is_named(tmp_path: Path) -> None:
         ([], ""),
     ],
 )
-def test_the_licence_is_the_most_exact_one_that_is_declared(tmp_path: Path, lines: list[str], license: str) -> None:  # noqa: A002
+def test_the_most_exact_declared_licence_is_used(tmp_path: Path, lines: list[str], license: str) -> None:  # noqa: A002
     assert declared_license(install(tmp_path, "a", *lines)) == license

@@ -1,4 +1,4 @@
-"""`make sbom`: a bill of materials that a validator accepts, that two runs write alike, and that names no place."""
+"""`make sbom` writes a valid and reproducible bill of materials without URLs and paths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WRONG_DATES = ("yesterday", "1e9", "999999999999999999999")
 
 @dataclass(frozen=True)
 class Ended:
-    """How a call ended. made: the bill that it wrote."""
+    """The result of a call. made: the bill that it wrote."""
 
     code: int
     errors: str
@@ -30,7 +30,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Many:
-    """Several calls by name, and whether each bill that was validated is valid."""
+    """The results of several calls by name, and whether each validated bill is valid."""
 
     ends: dict[str, Ended]
     valid: list[bool]
@@ -46,7 +46,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def many(text: str, tmp_path_factory: pytest.TempPathFactory) -> Many:
-    """All in one other process: to load the libraries takes two seconds."""
+    """Run all calls in one process: loading the libraries takes two seconds."""
     folder = tmp_path_factory.mktemp("bills")
     changed = folder / "constraints.txt"
     changed.write_text(re.sub(r"(?m)^httpx==.*$", "httpx==0.28.0", CONSTRAINTS.read_text()))
@@ -85,7 +85,7 @@ def bill(text: str) -> dict[str, Any]:
 
 def test_the_bill_follows_the_cyclonedx_schema(bill: dict[str, Any], many: Many) -> None:
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
-    # The validator notices a bill that does not.
+    # The validator reports an invalid bill.
     assert many.valid == [True, False]
 
 
@@ -93,12 +93,12 @@ def test_two_runs_write_the_same_bytes(text: str, many: Many) -> None:
     assert many.ends["again"] == Ended(0, "", text)
 
 
-def test_the_time_is_that_of_the_source_and_of_nothing_else(bill: dict[str, Any], many: Many) -> None:
+def test_the_timestamp_comes_only_from_source_date_epoch(bill: dict[str, Any], many: Many) -> None:
     assert "timestamp" not in bill["metadata"]
     assert json.loads(many.ends["dated"].made or "")["metadata"]["timestamp"] == "2026-09-21T14:13:20+00:00"
 
 
-def test_the_bill_names_no_address_and_no_path(text: str) -> None:
+def test_the_bill_has_no_url_and_no_path(text: str) -> None:
     addresses = set(re.findall(r"\w+://[^\"\s]*", text))
     assert addresses == {"http://cyclonedx.org/schema/bom-1.6.schema.json"}
     assert str(ROOT) not in text
@@ -121,11 +121,11 @@ def test_the_bill_has_each_runtime_dependency_and_none_of_the_development_extras
     runtime = {name for name, groups in direct.items() if groups & {"", *RUNTIME_EXTRAS}}
     assert runtime <= listed.keys()
     assert not (direct.keys() - runtime) & listed.keys()
-    # What PyJWT needs with its own extra, and what that needs in turn.
+    # Dependencies of PyJWT's extra, and their dependencies.
     assert {"cryptography", "cffi"} <= listed.keys()
 
 
-def test_what_an_extra_alone_brings_is_optional_and_names_the_extra(bill: dict[str, Any]) -> None:
+def test_a_package_of_an_extra_is_optional_and_names_the_extra(bill: dict[str, Any]) -> None:
     listed = {component["name"]: component for component in bill["components"]}
     assert listed["httpx"]["scope"] == "required"
     assert "properties" not in listed["httpx"]
@@ -153,7 +153,7 @@ def test_each_component_is_reached_from_the_pack(bill: dict[str, Any]) -> None:
         *((date, "SOURCE_DATE_EPOCH") for date in WRONG_DATES),
     ],
 )
-def test_a_wrong_environment_or_source_date_makes_no_bill(many: Many, call: str, problem: str) -> None:
+def test_a_wrong_environment_or_source_date_is_refused(many: Many, call: str, problem: str) -> None:
     ended = many.ends[call]
     assert (ended.code, ended.made) == (2, None)
     assert problem in ended.errors

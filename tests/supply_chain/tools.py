@@ -1,4 +1,4 @@
-"""The environment of the tools that audit dependencies, which `make test` sets up, and a way to run a module in it."""
+"""Run modules in the environment of the supply chain tools, which `make test` sets up."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = Path(os.environ.get("SUPPLY_PYTHON") or ROOT / ".venv-supply" / "bin" / "python")
 
-# Standard ports are never those of a test: nothing listens on port 9 of loopback.
+# Nothing listens on port 9 of loopback.
 UNREACHABLE = "http://127.0.0.1:9"
 
 
 def run_tool(
     module: str, *arguments: str, given: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a module in the tools' environment, where nothing beyond loopback can be reached. given: standard input."""
+    """Run a module in the tools' environment, without access beyond loopback. given: standard input."""
     if not PYTHON.exists():
         pytest.skip(f"{PYTHON} is missing: `make test` sets it up")
     of_this_machine = ("_PROXY", "SOURCE_DATE_EPOCH", "PIP_AUDIT_VULNERABILITY_SERVICE", "PIP_AUDIT_OSV_URL")

@@ -104,7 +104,7 @@ class Flag:
         except (ValueError, RecursionError):
             number = None
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise ParameterError(problems=[Problem(pointer=self.pointer, message="not a number")])
+            raise ParameterError.at(self.pointer, "not a number")
         # A person may type 1e3 for 1000, which is not an integer in JSON.
         return int(number) if self.kind == "integer" and float(number).is_integer() else number
 
@@ -117,7 +117,7 @@ class Flag:
                 message = f"the file {shown(text[1:])} is not valid JSON ({str(error)[:100]})"
             else:
                 message = f"not valid JSON ({str(error)[:100]}); to read it from a file, write {self.option} @FILE"
-            raise ParameterError(problems=[Problem(pointer=self.pointer, message=message)]) from None
+            raise ParameterError.at(self.pointer, message) from None
 
 
 def flags_of(params: type[ActionParams]) -> list[Flag]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import ParameterError, Problem
+from core.errors import ParameterError
 from core.json_values import below
 from core.quantity import counted
 from platforms.cli.inputs.alert_records import named, records_of
@@ -108,8 +108,7 @@ def _read(playbook: Playbook, documents: Sequence[str], settings: Sequence[str],
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
-            message = f"--set {setting[:100]!r} is not NAME=VALUE"
-            raise ParameterError(problems=[Problem(pointer="", message=message)])
+            raise ParameterError.at("", f"--set {setting[:100]!r} is not NAME=VALUE")
         found.take(name, text, SET)
     return found
 
@@ -181,8 +180,7 @@ class _Inputs:
         before = self._given_by.setdefault(name, option)
         if name in self.values:
             by = option if before == option else f"{before} and {option}"
-            message = f"given more than once, by {by}"
-            raise ParameterError(problems=[Problem(pointer=below("", name), message=message)])
+            raise ParameterError.at(below("", name), f"given more than once, by {by}")
 
     def _use(self, file: str, option: str) -> None:
         if file not in ("-", "/dev/stdin"):

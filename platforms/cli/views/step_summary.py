@@ -59,8 +59,9 @@ def _waited(result: Result) -> list[str]:
     processed = ""
     if isinstance(progress, Mapping):
         processed = f"{progress.get('processed', 0):,} of {counted(progress.get('discovered', 0), 'message')}"
-    tripwire = result.get("tripwire")
-    tripped = isinstance(tripwire, Mapping) and tripwire.get("tripped")
+    # A run of an earlier version has it in `tripwire`.
+    limit = result.get("discovery_limit") or result.get("tripwire")
+    tripped = isinstance(limit, Mapping) and limit.get("tripped")
     return [
         str(result.get("outcome") or ""),
         processed,

@@ -99,7 +99,7 @@ class ObjectStore:
 
     def exists(self) -> bool:
         """Return whether the object exists."""
-        return self._retry(self._exists, RETRY_WINDOW_SECONDS)
+        return self._retry(self._exists)
 
     def put(self, source: Path, *, create: bool, patience_seconds: float = RETRY_WINDOW_SECONDS) -> None:
         """Upload the file. create: only if there is no object yet.
@@ -117,12 +117,11 @@ class ObjectStore:
                 if not self._is_the_same(source):
                     raise self.already_exists() from None
             except _NotThere:
-                # The upload may be complete, and only the answer lost.
+                # The upload may be complete, and only the answer lost. The same holds for _Away.
                 if not self._has_arrived(source):
                     message = f"{str(self.url)!r} could not be written: the store does not find its place (HTTP 404)"
                     raise OutputError(message, path=str(self.url), help=AGAIN) from None
             except _Away:
-                # Only the answer may have been lost.
                 if not self._has_arrived(source):
                     raise
 
@@ -145,11 +144,11 @@ class ObjectStore:
     def fetch(self, to: Path) -> bool:
         """Write the object to a new file, block by block. Return False if there is no such object."""
         try:
-            size = self._retry(self._size, RETRY_WINDOW_SECONDS)
+            size = self._retry(self._size)
             descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
             with open(descriptor, "wb") as file:  # noqa: PTH123 -- a descriptor
                 for start in range(0, size, BLOCK_BYTES):
-                    file.write(self._retry(partial(self._block, start, size), RETRY_WINDOW_SECONDS))
+                    file.write(self._retry(partial(self._block, start, size)))
         except _NotThere:
             return False
         except OSError as error:
@@ -159,7 +158,7 @@ class ObjectStore:
     def delete(self) -> None:
         """Delete the object. A missing object is no error."""
         with suppress(_NotThere):
-            self._retry(lambda: self._asked(lambda: obstore.delete(self._store, self.url.key)), RETRY_WINDOW_SECONDS)
+            self._retry(lambda: self._asked(lambda: obstore.delete(self._store, self.url.key)))
 
     def discard(self) -> None:
         """Delete the object in one try, without errors."""
@@ -172,7 +171,7 @@ class ObjectStore:
         own = " An interrupted run of this call may have written the object."
         return ParameterError.at("/destination", message, help=NOTHING_PUT + own)
 
-    def _retry(self, act: Callable[[], T], seconds: float) -> T:
+    def _retry(self, act: Callable[[], T], seconds: float = RETRY_WINDOW_SECONDS) -> T:
         """Call `act` until it succeeds or this time is over. Raises: OutputError, and the errors of `act`."""
         until = self._clock.monotonic() + seconds
         pause = FIRST_PAUSE_SECONDS

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,11 +129,7 @@ def open_place(
     if not resumed and store.exists() and not overwrite:
         raise store.already_exists()
     with open_spool() as spool:
-        suffixes = (CALLS_SUFFIX, PARTIAL_SUFFIX) if bundle else (PARTIAL_SUFFIX,)
-        name = "file.zip" if bundle else "file"
-        yield ObjectPlace(
-            store, spool, name, overwrite=overwrite, resumed=resumed, suffixes=suffixes, time_left=time_left
-        )
+        yield ObjectPlace(store, spool, overwrite=overwrite, resumed=resumed, bundle=bundle, time_left=time_left)
 
 
 def _exists(path: str) -> bool:
@@ -150,10 +146,7 @@ def _exists(path: str) -> bool:
 
 
 class ObjectPlace(Place):
-    """An object. The file is spooled at `path`; the partial file is kept as `<key>.partial`.
-
-    suffixes: of all kept files, the partial file's last. The files beside it are then never older than the rows.
-    """
+    """An object. The file is spooled at `path`; the partial file is kept as `<key>.partial`."""
 
     spooled = True
 
@@ -161,21 +154,23 @@ class ObjectPlace(Place):
         self,
         store: ObjectStore,
         spool: Spool,
-        name: str,
         *,
         overwrite: bool,
         resumed: bool,
-        suffixes: Sequence[str],
+        bundle: bool,
         time_left: Callable[[], float | None],
     ) -> None:
+        path = spool.path / ("file.zip" if bundle else "file")
         # The spool is empty. The store checks the destination.
-        super().__init__(path := spool.path / name, overwrite=True)
+        super().__init__(path, overwrite=True)
         self.name = str(store.url)
         self.partial_name = f"the file spooled for {self.name!r}"
         self._spool = spool
         self._store = store
         self._partial = store.beside(PARTIAL_SUFFIX)
         self._trial = store.beside(TRIAL_SUFFIX)
+        # The rows last, so that the record of calls is never older than the rows.
+        suffixes = (CALLS_SUFFIX, PARTIAL_SUFFIX) if bundle else (PARTIAL_SUFFIX,)
         self._parts = [(path.with_name(path.name + suffix), store.beside(suffix)) for suffix in suffixes]
         self._replace = overwrite
         # Whether the store has kept rows beside the destination.

@@ -8,8 +8,9 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from core.errors import ParameterError, printable
 
@@ -19,14 +20,8 @@ LONGEST_LINE_BYTES = 4 * 1024 * 1024
 _GZIP = b"\x1f\x8b"
 
 
-class Lines(Protocol):
-    """A file that is read by lines."""
-
-    def readline(self, size: int, /) -> bytes: ...
-
-
 @contextmanager
-def open_lines(path: str, pointer: str) -> Iterator[Lines]:
+def open_lines(path: str, pointer: str) -> Iterator[BufferedIOBase]:
     """Open the file and decompress it if needed. pointer: the parameter that names the file.
 
     Raises: ParameterError if the file can't be read; errors inside the block become one too.
@@ -51,7 +46,7 @@ def open_lines(path: str, pointer: str) -> Iterator[Lines]:
             refuse(pointer, f"can't be read: {why}")
 
 
-def read_lines(file: Lines) -> Iterator[bytes]:
+def read_lines(file: BufferedIOBase) -> Iterator[bytes]:
     """Yield the lines. Raises: ValueError naming a line that is too long."""
     number = 0
     while line := file.readline(LONGEST_LINE_BYTES + 1):

@@ -50,14 +50,14 @@ class Pseudonyms:
     """Replaces names with one key. The same value always has the same pseudonym.
 
     `key_check` identifies the key and may be shown: it is an HMAC like the pseudonyms.
-    Raises: ConnectionSettingsError for a weak key.
+    Raises: ConnectionSettingsError for a missing or weak key.
 
     >>> pseudonyms = Pseudonyms(SecretStr("5f3c..."))
     >>> pseudonyms.address("Dana@corp.example") == pseudonyms.address("dana@CORP.example")
     True
     """
 
-    def __init__(self, key: SecretStr) -> None:
+    def __init__(self, key: SecretStr | None) -> None:
         secret = _checked(key)
         # One key for each kind: the domain corp.example and a subject "corp.example" have unrelated pseudonyms.
         keys = {kind: hmac.digest(secret, f"cfes pseudonym 1 {kind}".encode(), "sha256") for kind in _KINDS}
@@ -89,18 +89,6 @@ class Pseudonyms:
         self._row = replacer(ROW, texts)
         self._job = replacer(JOB, texts)
         self._plan = replacer(PLAN, texts)
-
-    @classmethod
-    def of(cls, key: SecretStr | None) -> Pseudonyms:
-        """Return the pseudonyms of a key. Raises: ConnectionSettingsError for a missing or weak key."""
-        if key is None:
-            raise ConnectionSettingsError(
-                f"{KEY_VARIABLE} is not set: without a key there are no pseudonyms",
-                help=f"Nothing was sent. Set {KEY_VARIABLE} or {KEY_VARIABLE}_FILE to a secret, for example the output "
-                "of `openssl rand -hex 32`. Anyone who has it can check guesses at names. Keep it: another key gives "
-                "other pseudonyms.",
-            )
-        return cls(key)
 
     def __repr__(self) -> str:
         return f"Pseudonyms(key_check={self.key_check!r})"
@@ -253,7 +241,14 @@ class Pseudonyms:
 _KINDS = ("key check", "address", "domain", "name", "subject", "message-id", "ip", "text", "stamp", "hash", "other")
 
 
-def _checked(key: SecretStr) -> bytes:
+def _checked(key: SecretStr | None) -> bytes:
+    if key is None:
+        raise ConnectionSettingsError(
+            f"{KEY_VARIABLE} is not set: without a key there are no pseudonyms",
+            help=f"Nothing was sent. Set {KEY_VARIABLE} or {KEY_VARIABLE}_FILE to a secret, for example the output of "
+            "`openssl rand -hex 32`. Anyone who has it can check guesses at names. Keep it: another key gives other "
+            "pseudonyms.",
+        )
     secret = key.get_secret_value().strip().encode("utf-8", "surrogatepass")
     if len(secret) < SHORTEST_KEY or len(set(secret)) < FEWEST_DIFFERENT_CHARACTERS:
         raise ConnectionSettingsError(

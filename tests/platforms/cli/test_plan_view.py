@@ -33,7 +33,7 @@ def test_a_plan_from_a_file_is_created_and_waited_for(connected: Cfes, tmp_path:
     made = connected("create-move-job", "--plan", "@plan.json")
     assert (made.code, made.document["created"]) == (0, True)
     waited = connected("wait-for-job", "--job-id", made.document["job_id"], "--plan", "@plan.json")
-    assert waited.document["tripwire"]["tripped"] is False
+    assert waited.document["discovery_limit"]["tripped"] is False
 
 
 def test_an_edited_plan_is_refused_in_words(connected: Cfes, tmp_path: Path) -> None:

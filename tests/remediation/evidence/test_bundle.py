@@ -71,7 +71,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["case", "case.zip"])
-def signed(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def signed_bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return make_bundle(tmp_path / request.param, signed=True)
 
 
@@ -156,12 +156,12 @@ def test_an_empty_folder_made_in_the_meantime_is_not_replaced(tmp_path: Path) ->
 def changes(stored: dict[str, bytes]) -> dict[str, tuple[dict[str, bytes], tuple[str, str]]]:
     rows = stored["rows.ndjson"]
     return {
-        "a file is gone": ({n: c for n, c in stored.items() if n != "job.json"}, ("job.json", "missing")),
-        "a byte is another": ({**stored, "rows.ndjson": b"[" + rows[1:]}, ("rows.ndjson", "changed")),
-        "a row is gone": ({**stored, "rows.ndjson": rows[:-19]}, ("rows.ndjson", "changed")),
-        "a row is more": ({**stored, "rows.ndjson": rows + rows[:19]}, ("rows.ndjson", "changed")),
-        "an empty file is not": ({**stored, "empty.csv": b"x"}, ("empty.csv", "changed")),
-        "a file is more": ({**stored, "more.txt": b""}, ("more.txt", "extra")),
+        "a removed file": ({n: c for n, c in stored.items() if n != "job.json"}, ("job.json", "missing")),
+        "a changed byte": ({**stored, "rows.ndjson": b"[" + rows[1:]}, ("rows.ndjson", "changed")),
+        "a removed row": ({**stored, "rows.ndjson": rows[:-19]}, ("rows.ndjson", "changed")),
+        "an added row": ({**stored, "rows.ndjson": rows + rows[:19]}, ("rows.ndjson", "changed")),
+        "a filled empty file": ({**stored, "empty.csv": b"x"}, ("empty.csv", "changed")),
+        "an added file": ({**stored, "more.txt": b""}, ("more.txt", "extra")),
         "an unlisted signature": ({**stored, SIGNATURE: b"x" * 64}, (SIGNATURE, "extra")),
     }
 
@@ -288,18 +288,20 @@ def test_the_names_in_a_bundle_are_listed_once(bundle: Path, monkeypatch: pytest
     assert listed == (["names"] if bundle.is_dir() else ["entries"] * 4)
 
 
-@pytest.mark.parametrize("there", ["nothing", "a text", "an empty folder", "a pipe in a folder", "a pipe", "a device"])
-def test_a_path_without_a_bundle_is_a_parameter_error(there: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", ["nothing", "a text file", "an empty folder", "a pipe in a folder", "a pipe", "a device"]
+)
+def test_a_path_without_a_bundle_is_a_parameter_error(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "case"
-    if there == "a text":
+    if kind == "a text file":
         path.write_text("no zip")
-    elif there == "a pipe":
+    elif kind == "a pipe":
         os.mkfifo(path)
-    elif there == "a device":
+    elif kind == "a device":
         path = Path("/dev/zero")
-    elif there != "nothing":
+    elif kind != "nothing":
         path.mkdir()
-    if there == "a pipe in a folder":
+    if kind == "a pipe in a folder":
         os.mkfifo(path / MANIFEST)
     with pytest.raises(ParameterError, match="is not an evidence bundle") as caught:
         verify(path)
@@ -393,20 +395,20 @@ def verdicts(found: Verification) -> tuple[bool, str, bool]:
     return found.intact, found.signature, found.verified
 
 
-def test_a_signature_is_checked_with_the_given_key(signed: Path) -> None:
-    assert verdicts(verify(signed)) == (True, "unchecked", True)
-    assert verdicts(verify(signed, PUBLIC)) == (True, "valid", True)
+def test_a_signature_is_checked_with_the_given_key(signed_bundle: Path) -> None:
+    assert verdicts(verify(signed_bundle)) == (True, "unchecked", True)
+    assert verdicts(verify(signed_bundle, PUBLIC)) == (True, "valid", True)
 
 
-def test_another_key_does_not_change_the_verdict_on_the_files(signed: Path) -> None:
-    found = verify(signed, OTHER_PUBLIC)
+def test_another_key_does_not_change_the_verdict_on_the_files(signed_bundle: Path) -> None:
+    found = verify(signed_bundle, OTHER_PUBLIC)
     assert (verdicts(found), found.problems) == ((True, "other_key", False), [])
     assert found.key == hashlib.sha256(OTHER.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
     assert found.key != found.manifest.signer
 
 
-def test_changed_files_do_not_change_the_verdict_on_the_signature(signed: Path) -> None:
-    found = verify(rewrite(signed, {**contents(signed), "job.json": b"[]\n"}), PUBLIC)
+def test_changed_files_do_not_change_the_verdict_on_the_signature(signed_bundle: Path) -> None:
+    found = verify(rewrite(signed_bundle, {**contents(signed_bundle), "job.json": b"[]\n"}), PUBLIC)
     assert (verdicts(found), problem_states(found)) == ((False, "valid", False), {("job.json", "changed")})
 
 
@@ -419,38 +421,40 @@ def test_openssl_verifies_the_signature(tmp_path: Path) -> None:
 
 
 FORGED = {
-    "taken off": "removed",
-    "of nothing": "broken",
-    "too long": "broken",
-    "another key's": "broken",
-    "another key's, named": "other_key",
-    "unsigned anew": "absent",
+    "no signature": "removed",
+    "an empty signature": "broken",
+    "a longer signature": "broken",
+    "another key's signature": "broken",
+    "another key's signature, named": "other_key",
+    "unsigned manifest": "absent",
 }
 
 
 @pytest.mark.parametrize("forged", FORGED)
-def test_a_forged_manifest_is_not_signed_with_the_key(forged: str, signed: Path) -> None:
-    files = contents(signed)
+def test_a_forged_manifest_is_not_signed_with_the_key(forged: str, signed_bundle: Path) -> None:
+    files = contents(signed_bundle)
     document = json.loads(files[MANIFEST])
     document["rows"] = 1
     signer = document["signer"]
-    if forged == "another key's, named":
+    if forged == "another key's signature, named":
         signer = hashlib.sha256(OTHER.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
-    elif forged == "unsigned anew":
+    elif forged == "unsigned manifest":
         signer = None
     files[MANIFEST] = json.dumps({**document, "signer": signer}).encode()
-    if forged in ("taken off", "unsigned anew"):
+    if forged in ("no signature", "unsigned manifest"):
         del files[SIGNATURE]
-    elif forged == "of nothing":
+    elif forged == "an empty signature":
         files[SIGNATURE] = b""
-    elif forged == "too long":
+    elif forged == "a longer signature":
         files[SIGNATURE] = KEY.sign(files[MANIFEST]) + b"\n"
     else:
         files[SIGNATURE] = Ed25519PrivateKey.from_private_bytes(b"8" * 32).sign(files[MANIFEST])
-    rewrite(signed, files)
-    assert verdicts(verify(signed, PUBLIC)) == (True, FORGED[forged], False)
+    rewrite(signed_bundle, files)
+    assert verdicts(verify(signed_bundle, PUBLIC)) == (True, FORGED[forged], False)
     # Without a key, only a contradiction to evidence.json is visible.
-    assert verify(signed).verified is (forged in ("another key's", "another key's, named", "unsigned anew"))
+    assert verify(signed_bundle).verified is (
+        forged in ("another key's signature", "another key's signature, named", "unsigned manifest")
+    )
 
 
 def test_an_unsigned_bundle_is_not_signed_with_any_key(bundle: Path) -> None:

@@ -240,10 +240,10 @@ EXTRA = {
     "a second name": struct.pack("<2HBL", 0x7075, 8, 1, zlib.crc32(b"job.json")) + b"a/b",
     "a second comment": struct.pack("<2HBL", 0x6375, 5, 1, 0),
     "an access list": struct.pack("<2H", 0x4C41, 0),
-    "incomplete": struct.pack("<2H", 0x5455, 9) + b"\1",
-    "bytes behind the last": struct.pack("<2HBL", 0x5455, 5, 1, 0) + b"x",
-    "the time twice": struct.pack("<2HBL", 0x5455, 5, 1, 0) * 2,
-    "sizes that are known already": struct.pack("<2H2Q", 0x0001, 16, 1, 1),
+    "an incomplete field": struct.pack("<2H", 0x5455, 9) + b"\1",
+    "bytes after the last field": struct.pack("<2HBL", 0x5455, 5, 1, 0) + b"x",
+    "a repeated time": struct.pack("<2HBL", 0x5455, 5, 1, 0) * 2,
+    "redundant sizes": struct.pack("<2H2Q", 0x0001, 16, 1, 1),
 }
 
 

@@ -324,7 +324,7 @@ def test_the_key_is_read_from_the_environment_or_from_a_mounted_file(tmp_path: P
     path.write_text("0123456789abcdef0123456789ABCDEF\n")
     required = {"CLOUDFLARE_API_TOKEN": TOKEN, "CLOUDFLARE_ACCOUNT_ID": ACCOUNT}
     mounted, from_variable = (
-        Pseudonyms.of(Connection.from_environment({**required, **key}).pseudonym_key)
+        Pseudonyms(Connection.from_environment({**required, **key}).pseudonym_key)
         for key in (
             {"CFES_PSEUDONYM_KEY_FILE": str(path)},
             {"CFES_PSEUDONYM_KEY": path.read_text().strip()},
@@ -335,7 +335,7 @@ def test_the_key_is_read_from_the_environment_or_from_a_mounted_file(tmp_path: P
 
 def test_a_missing_key_is_refused_with_a_command() -> None:
     with pytest.raises(ConnectionSettingsError, match="CFES_PSEUDONYM_KEY is not set") as caught:
-        Pseudonyms.of(None)
+        Pseudonyms(None)
     assert caught.value.exit_code == 2
     assert "openssl rand" in caught.value.help
 

@@ -91,13 +91,13 @@ def test_an_ndjson_line_is_one_line_for_every_reader_without_control_characters(
 def expected_line(text: str) -> bytes:
     """Return a line of NDJSON, escaped character by character according to Unicode properties."""
 
-    def written(character: str) -> str:
+    def escape(character: str) -> str:
         if character in "\r\n":
             return " "
         steers = unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in BIDI_CONTROLS
         return f"\\u{ord(character):04x}" if steers else character
 
-    return "".join(map(written, text)).encode() + b"\n"
+    return "".join(map(escape, text)).encode() + b"\n"
 
 
 # The property Bidi_Control of the Unicode Character Database.
@@ -392,9 +392,9 @@ def value_at(row: Any, path: tuple[str, ...]) -> Any:
 @given(st.lists(st.dictionaries(any_path, any_cell, max_size=3) | st.dictionaries(any_object, any_json, max_size=1)))
 def test_a_parquet_column_holds_only_values_of_its_type(changes: list[dict[tuple[str, ...], Any]]) -> None:
     rows = [_normalized(table_row(one)) for one in changes]
-    for written, found in zip(rows, parquet_of(rows), strict=True):
+    for escape, found in zip(rows, parquet_of(rows), strict=True):
         del found["row"]
-        assert found == {column.name: expected_value(value_at(written, column.path), column.kind) for column in COLUMNS}
+        assert found == {column.name: expected_value(value_at(escape, column.path), column.kind) for column in COLUMNS}
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, 2**63, -(2**63) + 1, -(2**63), 10**30])

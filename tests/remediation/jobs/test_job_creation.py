@@ -25,7 +25,7 @@ from core.errors import (
 from remediation.jobs.creation import Clearance, CreatedJob, JobRequest, create_job_once
 from remediation.stamp import Stamp
 from tests.clock import FakeClock
-from tests.connectors.scripted import ACCOUNT, JOB_ID, Steady, connected, job, ok, refused
+from tests.connectors.scripted import ACCOUNT, JOB_ID, RepeatingScript, connected, job, ok, refused
 
 REQUEST = BulkJobRequest(
     action="MOVE", destination="JunkEmail", comment="case 42", search_params=SearchParams(sender="a@phish.example")
@@ -55,13 +55,13 @@ def stamped_job(key: str = "case-42", **changes: Any) -> dict[str, Any]:
 
 
 def test_without_a_key_a_create_is_one_call() -> None:
-    script = Steady(ok(job(), 201))
+    script = RepeatingScript(ok(job(), 201))
     assert create(connected(script), REQUEST, None).created
-    assert script.asked() == ["POST investigate/bulk"]
+    assert script.calls() == ["POST investigate/bulk"]
 
 
 def test_the_comment_has_the_tag_and_then_the_callers_reason() -> None:
-    script = Steady(ok(job(), 201))
+    script = RepeatingScript(ok(job(), 201))
     create(connected(script), REQUEST, None)
     comment = script.bodies()[0]["comment"]
     assert comment.startswith("[cfes:1:")
@@ -70,14 +70,14 @@ def test_the_comment_has_the_tag_and_then_the_callers_reason() -> None:
 
 
 def test_a_job_with_the_tag_is_reused() -> None:
-    script = Steady(ok([job(job_id=OTHER_ID), stamped_job(status="COMPLETED")]), EMPTY)
+    script = RepeatingScript(ok([job(job_id=OTHER_ID), stamped_job(status="COMPLETED")]), EMPTY)
     result = create(connected(script), REQUEST, "case-42")
     assert (result.created, result.job.status) == (False, "COMPLETED")
     assert script.bodies() == []
 
 
 def test_the_same_key_for_another_request_is_refused_and_names_the_job() -> None:
-    script = Steady(ok([stamped_job()]), EMPTY)
+    script = RepeatingScript(ok([stamped_job()]), EMPTY)
     other = REQUEST.model_copy(update={"destination": "Inbox"})
     with pytest.raises(IdempotencyConflict, match=JOB_ID):
         create(connected(script), other, "case-42")
@@ -90,7 +90,7 @@ LOST_RESPONSES: dict[str, httpx.Response | Exception] = {
     "502": httpx.Response(502),
     "truncated": httpx.Response(201, content=b'{"success": tr'),
     "html": httpx.Response(200, text="<html>"),
-    "no job in it": ok({"id": 5}, 201),
+    "no job": ok({"id": 5}, 201),
     "success false": refused(200),
 }
 
@@ -100,7 +100,7 @@ def test_the_job_is_found_by_its_tag_after_a_lost_response(lost_response: str) -
     def list_jobs(_: httpx.Request) -> httpx.Response:
         return ok([job(comment=script.bodies()[0]["comment"])])
 
-    script = Steady(LOST_RESPONSES[lost_response], list_jobs, EMPTY)
+    script = RepeatingScript(LOST_RESPONSES[lost_response], list_jobs, EMPTY)
     result = create(connected(script), REQUEST, None)
     assert result.created
     assert len(script.bodies()) == 1
@@ -112,7 +112,7 @@ def test_a_lagging_list_is_polled_before_a_second_post() -> None:
     def list_jobs(_: httpx.Request) -> httpx.Response:
         return ok([job(comment=script.bodies()[0]["comment"])])
 
-    script = Steady(LOST_RESPONSES["reset"], EMPTY, EMPTY, EMPTY, EMPTY, list_jobs, EMPTY)
+    script = RepeatingScript(LOST_RESPONSES["reset"], EMPTY, EMPTY, EMPTY, EMPTY, list_jobs, EMPTY)
     assert create(connected(script, clock), REQUEST, None).created
     assert len(script.bodies()) == 1
     assert clock.slept == [1, 2]
@@ -120,7 +120,7 @@ def test_a_lagging_list_is_polled_before_a_second_post() -> None:
 
 def test_a_second_post_is_made_only_after_the_listing_lag() -> None:
     clock = FakeClock()
-    script = Steady(LOST_RESPONSES["reset"], *[EMPTY] * 10, ok(job(), 201))
+    script = RepeatingScript(LOST_RESPONSES["reset"], *[EMPTY] * 10, ok(job(), 201))
     create(connected(script, clock, listing_lag_seconds=15), REQUEST, None)
     assert len(script.bodies()) == 2
     assert clock.slept[:4] == [1, 2, 4, 8]
@@ -128,7 +128,7 @@ def test_a_second_post_is_made_only_after_the_listing_lag() -> None:
 
 
 def test_two_lost_responses_make_the_outcome_unknown() -> None:
-    script = Steady(LOST_RESPONSES["reset"], *[EMPTY] * 2, LOST_RESPONSES["reset"], *[EMPTY] * 2)
+    script = RepeatingScript(LOST_RESPONSES["reset"], *[EMPTY] * 2, LOST_RESPONSES["reset"], *[EMPTY] * 2)
     with pytest.raises(OutcomeUnknown) as caught:
         create(connected(script, listing_lag_seconds=0), REQUEST, None)
     assert len(script.bodies()) == 2
@@ -137,28 +137,28 @@ def test_two_lost_responses_make_the_outcome_unknown() -> None:
 
 
 def test_no_second_post_is_sent_if_the_list_cannot_be_read() -> None:
-    script = Steady(LOST_RESPONSES["reset"], *[httpx.Response(502)] * 6)
+    script = RepeatingScript(LOST_RESPONSES["reset"], *[httpx.Response(502)] * 6)
     with pytest.raises(OutcomeUnknown):
         create(connected(script), REQUEST, None)
     assert len(script.bodies()) == 1
 
 
 def test_an_error_body_with_status_200_is_a_refusal_if_no_job_is_listed() -> None:
-    script = Steady(refused(200), *[EMPTY] * 2)
+    script = RepeatingScript(refused(200), *[EMPTY] * 2)
     with pytest.raises(ApiRefusal):
         create(connected(script, listing_lag_seconds=0), REQUEST, None)
 
 
 def test_the_outcome_is_unknown_if_the_second_post_is_not_sent() -> None:
     failed_posts: list[httpx.Response | Exception] = [httpx.ConnectError("down"), EMPTY, EMPTY] * 6
-    script = Steady(LOST_RESPONSES["reset"], *[EMPTY] * 2, *failed_posts)
+    script = RepeatingScript(LOST_RESPONSES["reset"], *[EMPTY] * 2, *failed_posts)
     with pytest.raises(OutcomeUnknown):
         create(connected(script, listing_lag_seconds=0), REQUEST, None)
 
 
 def test_a_first_post_that_is_not_sent_changes_nothing() -> None:
     with pytest.raises(NotReceived):
-        create(connected(Steady(*[httpx.ConnectError("down")] * 6)), REQUEST, None)
+        create(connected(RepeatingScript(*[httpx.ConnectError("down")] * 6)), REQUEST, None)
 
 
 REFUSED_FOR_NOW = httpx.Response(429, headers={"retry-after": "120"})
@@ -172,34 +172,34 @@ def test_the_list_and_the_count_are_checked_again_after_a_rate_limit() -> None:
         counted_at.append(clock.monotonic())
         return Clearance()
 
-    script = Steady(EMPTY, EMPTY, REFUSED_FOR_NOW, EMPTY, EMPTY, ok(stamped_job(), 201), ok([stamped_job()]))
+    script = RepeatingScript(EMPTY, EMPTY, REFUSED_FOR_NOW, EMPTY, EMPTY, ok(stamped_job(), 201), ok([stamped_job()]))
     assert create(connected(script, clock), REQUEST, "case-42", before_post).created
     assert clock.slept[0] == 120
     assert counted_at[1] - counted_at[0] == 120
 
 
 def test_a_job_made_by_another_worker_during_a_rate_limit_is_reused() -> None:
-    script = Steady(EMPTY, EMPTY, REFUSED_FOR_NOW, ok([stamped_job(status="PROCESSING")]), EMPTY)
+    script = RepeatingScript(EMPTY, EMPTY, REFUSED_FOR_NOW, ok([stamped_job(status="PROCESSING")]), EMPTY)
     result = create(connected(script), REQUEST, "case-42")
     assert (result.created, result.job.job_id) == (False, JOB_ID)
     assert len(script.bodies()) == 1
 
 
 def test_a_rate_limit_longer_than_the_call_allowance_is_raised() -> None:
-    script = Steady(EMPTY, EMPTY, REFUSED_FOR_NOW)
+    script = RepeatingScript(EMPTY, EMPTY, REFUSED_FOR_NOW)
     with pytest.raises(RateLimited) as caught:
         create(connected(script, call_allowance_seconds=100), REQUEST, "case-42")
     assert (caught.value.applied, caught.value.retry_after_seconds) == ("no", 120)
 
 
 def test_a_rate_limited_second_post_is_repeated_after_another_check() -> None:
-    script = Steady(LOST_RESPONSES["reset"], EMPTY, EMPTY, REFUSED_FOR_NOW, EMPTY, EMPTY, ok(job(), 201))
+    script = RepeatingScript(LOST_RESPONSES["reset"], EMPTY, EMPTY, REFUSED_FOR_NOW, EMPTY, EMPTY, ok(job(), 201))
     assert create(connected(script, listing_lag_seconds=0), REQUEST, None).created
     assert len(script.bodies()) == 3
 
 
 def test_the_outcome_is_unknown_if_the_second_post_is_refused() -> None:
-    script = Steady(LOST_RESPONSES["reset"], EMPTY, EMPTY, refused(400), EMPTY, EMPTY)
+    script = RepeatingScript(LOST_RESPONSES["reset"], EMPTY, EMPTY, refused(400), EMPTY, EMPTY)
     with pytest.raises(OutcomeUnknown):
         create(connected(script, listing_lag_seconds=0), REQUEST, None)
 
@@ -209,17 +209,17 @@ def test_of_two_jobs_with_one_tag_the_earlier_is_kept_and_the_later_cancelled() 
     theirs = stamped_job(job_id=OTHER_ID, created_at="2026-11-20T16:02:35Z")
     cancelled = {**mine, "status": "CANCELLED", "total_messages_discovered": 5, "messages_successful": 2,
                  "messages_cancelled": 3}  # fmt: skip
-    script = Steady(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), ok(cancelled))
+    script = RepeatingScript(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), ok(cancelled))
     result = create(connected(script), REQUEST, "case-42")
     assert (result.created, result.job.job_id) == (False, OTHER_ID)
-    assert f"POST investigate/bulk/{JOB_ID}/cancel" in script.asked()
+    assert f"POST investigate/bulk/{JOB_ID}/cancel" in script.calls()
     assert "2 of 5 messages" in result.warnings[0]
 
 
 def test_the_earlier_job_is_kept_if_this_call_made_it() -> None:
     mine = stamped_job(created_at="2026-11-20T16:02:35Z")
     theirs = stamped_job(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
-    script = Steady(EMPTY, EMPTY, ok(mine, 201), ok([theirs, mine]), ok({**theirs, "status": "CANCELLED"}))
+    script = RepeatingScript(EMPTY, EMPTY, ok(mine, 201), ok([theirs, mine]), ok({**theirs, "status": "CANCELLED"}))
     result = create(connected(script), REQUEST, "case-42")
     assert (result.created, result.job.job_id) == (True, JOB_ID)
 
@@ -240,7 +240,7 @@ def test_a_stamp_depends_on_account_key_and_request() -> None:
 
 
 def test_an_unchecked_created_job_is_named_with_help_to_run_the_call_again() -> None:
-    script = Steady(EMPTY, EMPTY, ok(stamped_job(), 201), refused(403))
+    script = RepeatingScript(EMPTY, EMPTY, ok(stamped_job(), 201), refused(403))
     with pytest.raises(OutcomeUnknown, match=JOB_ID) as caught:
         create(connected(script), REQUEST, "case-42")
     assert (caught.value.applied, caught.value.job_id) == ("yes", JOB_ID)
@@ -250,7 +250,7 @@ def test_an_unchecked_created_job_is_named_with_help_to_run_the_call_again() -> 
 def test_a_dead_workers_later_duplicate_is_cancelled_when_the_earlier_job_is_reused() -> None:
     first = stamped_job(created_at="2026-11-20T16:02:35Z", status="PROCESSING")
     later_job = stamped_job(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z", status="DISCOVERING")
-    script = Steady(ok([later_job, first]), EMPTY, ok({**later_job, "status": "CANCELLED"}))
+    script = RepeatingScript(ok([later_job, first]), EMPTY, ok({**later_job, "status": "CANCELLED"}))
     result = create(connected(script), REQUEST, "case-42")
     assert (result.created, result.job.job_id) == (False, JOB_ID)
     assert [(one.job_id, one.status) for one in result.duplicates] == [(OTHER_ID, "CANCELLED")]
@@ -260,16 +260,18 @@ def test_a_dead_workers_later_duplicate_is_cancelled_when_the_earlier_job_is_reu
 def test_a_duplicate_is_polled_after_a_lost_response_to_its_cancellation() -> None:
     first = stamped_job(created_at="2026-11-20T16:02:35Z")
     later_job = stamped_job(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
-    script = Steady(ok([later_job, first]), EMPTY, LOST_RESPONSES["reset"], ok({**later_job, "status": "CANCELLED"}))
+    script = RepeatingScript(
+        ok([later_job, first]), EMPTY, LOST_RESPONSES["reset"], ok({**later_job, "status": "CANCELLED"})
+    )
     result = create(connected(script), REQUEST, "case-42")
     assert [one.status for one in result.duplicates] == ["CANCELLED"]
-    assert script.asked()[-1].startswith("GET ")
+    assert script.calls()[-1].startswith("GET ")
 
 
 def test_a_duplicate_that_cannot_be_cancelled_raises_an_error_without_a_change() -> None:
     first = stamped_job(created_at="2026-11-20T16:02:35Z")
     later_job = stamped_job(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
-    script = Steady(ok([later_job, first]), EMPTY, refused(403))
+    script = RepeatingScript(ok([later_job, first]), EMPTY, refused(403))
     with pytest.raises(PermissionDenied, match=OTHER_ID) as caught:
         create(connected(script), REQUEST, "case-42")
     assert (caught.value.job_id, caught.value.applied) == (JOB_ID, "no")
@@ -278,7 +280,7 @@ def test_a_duplicate_that_cannot_be_cancelled_raises_an_error_without_a_change()
 def test_the_outcome_is_unknown_if_a_duplicate_cannot_be_cancelled_after_a_create() -> None:
     mine = stamped_job(created_at="2026-11-20T16:02:35Z")
     theirs = stamped_job(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
-    script = Steady(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), refused(403))
+    script = RepeatingScript(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), refused(403))
     with pytest.raises(OutcomeUnknown, match=OTHER_ID) as caught:
         create(connected(script), REQUEST, "case-42")
     assert (caught.value.job_id, caught.value.applied, caught.value.http_status) == (JOB_ID, "yes", 403)
@@ -287,7 +289,7 @@ def test_the_outcome_is_unknown_if_a_duplicate_cannot_be_cancelled_after_a_creat
 def test_a_duplicate_deleted_in_the_meantime_is_not_an_error() -> None:
     first = stamped_job(created_at="2026-11-20T16:02:35Z")
     later_job = stamped_job(job_id=OTHER_ID, created_at="2026-11-20T16:02:36Z")
-    script = Steady(ok([later_job, first]), EMPTY, refused(404))
+    script = RepeatingScript(ok([later_job, first]), EMPTY, refused(404))
     assert create(connected(script), REQUEST, "case-42").job.job_id == JOB_ID
 
 
@@ -307,15 +309,15 @@ def test_of_two_jobs_from_a_repeated_post_without_a_key_the_later_is_cancelled()
         return ok(job(job_id=OTHER_ID, comment=script.bodies()[0]["comment"]), 201)
 
     cancelled = ok(job(job_id=OTHER_ID, status="CANCELLED"))
-    script = Steady(LOST_RESPONSES["reset"], *[EMPTY] * 2, second_post, list_both_jobs, cancelled)
+    script = RepeatingScript(LOST_RESPONSES["reset"], *[EMPTY] * 2, second_post, list_both_jobs, cancelled)
     result = create(connected(script, listing_lag_seconds=0), REQUEST, None)
     assert result.job.job_id == JOB_ID
-    assert f"POST investigate/bulk/{OTHER_ID}/cancel" in script.asked()
+    assert f"POST investigate/bulk/{OTHER_ID}/cancel" in script.calls()
 
 
 def test_another_workers_job_is_not_reported_as_created_after_a_lost_response() -> None:
     theirs = stamped_job(job_id=OTHER_ID)
-    script = Steady(EMPTY, EMPTY, LOST_RESPONSES["reset"], *[ok([theirs]), EMPTY] * 10)
+    script = RepeatingScript(EMPTY, EMPTY, LOST_RESPONSES["reset"], *[ok([theirs]), EMPTY] * 10)
     result = create(connected(script), REQUEST, "case-42")
     assert (result.created, result.job.job_id) == (False, OTHER_ID)
     assert len(script.bodies()) == 1
@@ -324,7 +326,9 @@ def test_another_workers_job_is_not_reported_as_created_after_a_lost_response() 
 
 def test_another_workers_job_for_another_request_prevents_a_second_post() -> None:
     comment = Stamp.of(ACCOUNT, "case-42", {"action": "RELEASE"}).on("theirs")
-    script = Steady(EMPTY, EMPTY, LOST_RESPONSES["reset"], *[ok([job(job_id=OTHER_ID, comment=comment)]), EMPTY] * 10)
+    script = RepeatingScript(
+        EMPTY, EMPTY, LOST_RESPONSES["reset"], *[ok([job(job_id=OTHER_ID, comment=comment)]), EMPTY] * 10
+    )
     with pytest.raises(IdempotencyConflict, match=OTHER_ID) as caught:
         create(connected(script), REQUEST, "case-42")
     assert (caught.value.applied, len(script.bodies())) == ("unknown", 1)
@@ -335,20 +339,20 @@ PLAN = "ab" * 32
 
 def test_the_plan_hash_is_the_default_idempotency_key() -> None:
     comment = Stamp.of(ACCOUNT, PLAN, body_without_comment(REQUEST), plan_hash=PLAN).on("case 42")
-    script = Steady(ok([job(comment=comment)]), EMPTY)
+    script = RepeatingScript(ok([job(comment=comment)]), EMPTY)
     assert not create(connected(script), REQUEST, None, plan_hash=PLAN).created
 
 
 def test_a_plan_used_under_another_key_makes_no_second_job() -> None:
     comment = Stamp.of(ACCOUNT, "case-41", body_without_comment(REQUEST), plan_hash=PLAN).on("case 41")
-    script = Steady(ok([job(comment=comment)]), EMPTY)
+    script = RepeatingScript(ok([job(comment=comment)]), EMPTY)
     with pytest.raises(PlanUsed, match=JOB_ID) as caught:
         create(connected(script), REQUEST, "case-42", plan_hash=PLAN)
     assert (caught.value.applied, script.bodies()) == ("no", [])
 
 
 def test_the_tag_names_requester_and_approvers() -> None:
-    script = Steady(EMPTY, EMPTY, lambda request: ok(job(comment=json.loads(request.content)["comment"]), 201),
+    script = RepeatingScript(EMPTY, EMPTY, lambda request: ok(job(comment=json.loads(request.content)["comment"]), 201),
                       lambda _: ok([job(comment=script.bodies()[0]["comment"])]), EMPTY)  # fmt: skip
     result = create(
         connected(script), REQUEST, "case-42", lambda _: Clearance(approved_by=["bob", "carol"]), requested_by="alice"
@@ -366,14 +370,14 @@ def test_a_tag_with_fields_of_a_later_version_is_read() -> None:
 
 
 def test_a_changed_comment_makes_no_second_job() -> None:
-    script = Steady(ok([stamped_job()]), EMPTY)
+    script = RepeatingScript(ok([stamped_job()]), EMPTY)
     assert not create(connected(script), REQUEST.model_copy(update={"comment": "again"}), "case-42").created
 
 
 def test_a_lagging_list_is_polled_for_another_workers_job_after_a_create() -> None:
     mine = stamped_job(created_at="2026-11-20T16:02:36Z")
     theirs = stamped_job(job_id=OTHER_ID, created_at="2026-11-20T16:02:35Z")
-    script = Steady(
+    script = RepeatingScript(
         EMPTY, EMPTY, ok(mine, 201), EMPTY, EMPTY, ok([mine, theirs]), EMPTY, ok({**mine, "status": "CANCELLED"})
     )
     result = create(connected(script), REQUEST, "case-42")
@@ -381,7 +385,7 @@ def test_a_lagging_list_is_polled_for_another_workers_job_after_a_create() -> No
 
 
 def test_a_list_that_never_shows_the_job_gets_a_warning() -> None:
-    script = Steady(EMPTY, EMPTY, ok(stamped_job(), 201), *[EMPTY] * 10)
+    script = RepeatingScript(EMPTY, EMPTY, ok(stamped_job(), 201), *[EMPTY] * 10)
     result = create(connected(script), REQUEST, "case-42")
     assert any("does not show the job" in warning for warning in result.warnings)
 
@@ -390,7 +394,7 @@ def test_a_later_duplicate_that_has_ended_is_reported_with_its_counters() -> Non
     done: dict[str, Any] = {"status": "COMPLETED", "total_messages_discovered": 9, "messages_successful": 9}
     mine = stamped_job(created_at="2026-11-20T16:02:36Z", **done)
     theirs = stamped_job(job_id=OTHER_ID, created_at="2026-11-20T16:02:35.5Z")
-    script = Steady(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]))
+    script = RepeatingScript(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]))
     result = create(connected(script), REQUEST, "case-42")
     assert result.job.job_id == OTHER_ID
     assert "9 of 9" in result.warnings[0]
@@ -399,7 +403,7 @@ def test_a_later_duplicate_that_has_ended_is_reported_with_its_counters() -> Non
 def test_jobs_are_ordered_by_time_not_by_text() -> None:
     mine = stamped_job(created_at="2026-11-20T16:02:35Z")
     theirs = stamped_job(job_id=OTHER_ID, created_at="2026-11-20T16:02:35.5Z")
-    script = Steady(EMPTY, EMPTY, ok(mine, 201), ok([theirs, mine]), ok({**theirs, "status": "CANCELLED"}))
+    script = RepeatingScript(EMPTY, EMPTY, ok(mine, 201), ok([theirs, mine]), ok({**theirs, "status": "CANCELLED"}))
     assert create(connected(script), REQUEST, "case-42").job.job_id == JOB_ID
 
 
@@ -412,18 +416,18 @@ def test_a_key_used_for_another_request_in_the_meantime_cancels_the_new_job() ->
     def list_jobs(_: httpx.Request) -> httpx.Response:
         return ok([theirs, {**mine, "comment": script.bodies()[0]["comment"]}])
 
-    script = Steady(
+    script = RepeatingScript(
         EMPTY, EMPTY, LOST_RESPONSES["reset"], list_jobs, EMPTY, list_jobs, ok({**mine, "status": "CANCELLED"})
     )
     with pytest.raises(IdempotencyConflict, match=JOB_ID) as caught:
         create(connected(script), REQUEST, "case-42")
     assert caught.value.applied == "yes"
-    assert f"POST investigate/bulk/{JOB_ID}/cancel" in script.asked()
+    assert f"POST investigate/bulk/{JOB_ID}/cancel" in script.calls()
 
 
 def test_an_unreadable_job_in_the_list_is_ignored() -> None:
     unreadable_job = {"job_id": "not a uuid", "status": 5}
-    script = Steady(ok([unreadable_job]), EMPTY, ok(stamped_job(), 201), ok([unreadable_job, stamped_job()]))
+    script = RepeatingScript(ok([unreadable_job]), EMPTY, ok(stamped_job(), 201), ok([unreadable_job, stamped_job()]))
     assert create(connected(script), REQUEST, "case-42").created
 
 
@@ -431,7 +435,7 @@ def test_limits_are_checked_only_before_a_create() -> None:
     def fail_if_called(_: Stamp) -> Clearance:
         raise AssertionError("the limits were checked")
 
-    script = Steady(ok([stamped_job(status="PROCESSING")]), EMPTY)
+    script = RepeatingScript(ok([stamped_job(status="PROCESSING")]), EMPTY)
     assert not create(connected(script), REQUEST, "case-42", fail_if_called).created
 
 
@@ -440,18 +444,20 @@ PLAN_KEY = "plan-key-that-must-never-show-0123456789"
 
 @pytest.mark.parametrize("hidden_fields", [{"search_params": None}, {"action_params": None}])
 def test_fields_missing_from_the_list_are_read_from_the_job(hidden_fields: dict[str, Any]) -> None:
-    script = Steady(ok([stamped_job(**hidden_fields, **MADE_LONG_AGO)]), EMPTY, ok(stamped_job(**MADE_LONG_AGO)))
+    script = RepeatingScript(
+        ok([stamped_job(**hidden_fields, **MADE_LONG_AGO)]), EMPTY, ok(stamped_job(**MADE_LONG_AGO))
+    )
     result = create(connected(script), REQUEST, "case-42")
     assert (result.created, result.job.search_params) == (False, {"sender": "a@phish.example"})
     other = {**stamped_job(), "search_params": {"sender": "b@phish.example"}}
-    script = Steady(ok([stamped_job(**hidden_fields, **MADE_LONG_AGO)]), EMPTY, ok(other))
+    script = RepeatingScript(ok([stamped_job(**hidden_fields, **MADE_LONG_AGO)]), EMPTY, ok(other))
     with pytest.raises(IdempotencyConflict, match="sender is "):
         create(connected(script), REQUEST, "case-42")
 
 
 @pytest.mark.parametrize("hidden_fields", [{"search_params": None}, {"action_params": None}])
 def test_a_job_with_hidden_fields_and_an_unkeyed_tag_is_not_reused(hidden_fields: dict[str, Any]) -> None:
-    script = Steady(
+    script = RepeatingScript(
         ok([stamped_job(**hidden_fields, **MADE_LONG_AGO)]), EMPTY, ok(stamped_job(**hidden_fields, **MADE_LONG_AGO))
     )
     with pytest.raises(IdempotencyConflict, match="CFES_PLAN_KEY") as caught:
@@ -470,7 +476,7 @@ def test_a_job_with_hidden_fields_and_a_keyed_tag_is_reused_with_a_warning() -> 
         return ok(job(comment=json.loads(request.content)["comment"]), 201)
 
     clock = FakeClock()
-    script = Steady(EMPTY, EMPTY, create_response, list_hidden_job)
+    script = RepeatingScript(EMPTY, EMPTY, create_response, list_hidden_job)
     api = connected(script, clock, plan_key=PLAN_KEY)
     assert create(api, REQUEST, "case-42").created
     clock.advance(3600)
@@ -483,7 +489,7 @@ def test_a_job_with_hidden_fields_and_a_keyed_tag_is_reused_with_a_warning() -> 
 def test_another_workers_different_job_cancels_the_new_job_and_is_reported() -> None:
     mine = stamped_job(created_at="2026-11-20T16:02:36Z")
     theirs = {**stamped_job(job_id=OTHER_ID, created_at="2026-11-20T16:02:35Z"), "search_params": {"sender": "x"}}
-    script = Steady(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), ok({**mine, "status": "CANCELLED"}))
+    script = RepeatingScript(EMPTY, EMPTY, ok(mine, 201), ok([mine, theirs]), ok({**mine, "status": "CANCELLED"}))
     with pytest.raises(IdempotencyConflict, match=OTHER_ID) as caught:
         create(connected(script), REQUEST, "case-42")
     assert (caught.value.applied, caught.value.job_id) == ("yes", OTHER_ID)
@@ -492,7 +498,7 @@ def test_another_workers_different_job_cancels_the_new_job_and_is_reported() -> 
 
 @pytest.mark.parametrize(("messages", "tag_field"), [(61, ":n=61"), (0, ":n=0"), (None, None)])
 def test_the_tag_holds_the_message_count(messages: int | None, tag_field: str | None) -> None:
-    script = Steady(EMPTY, EMPTY, ok(stamped_job(), 201), ok([stamped_job()]))
+    script = RepeatingScript(EMPTY, EMPTY, ok(stamped_job(), 201), ok([stamped_job()]))
     create(connected(script), REQUEST, "case-42", lambda _: Clearance(messages=messages))
     stamp = script.bodies()[0]["comment"].partition("]")[0]
     assert ":n=" not in stamp if tag_field is None else stamp.endswith(tag_field)
@@ -500,14 +506,14 @@ def test_the_tag_holds_the_message_count(messages: int | None, tag_field: str | 
 
 def test_addresses_in_capitals_are_the_same_request() -> None:
     in_capitals = REQUEST.model_copy(update={"search_params": SearchParams(sender="A@Phish.Example")})
-    script = Steady(ok([stamped_job()]), EMPTY)
+    script = RepeatingScript(ok([stamped_job()]), EMPTY)
     assert not create(connected(script), in_capitals, "case-42").created
 
 
 @pytest.mark.parametrize("planned", [1, 61])
 def test_a_job_that_found_nothing_does_not_match_a_plan_with_messages(planned: int) -> None:
     for listed in (stamped_job(status="COMPLETED"), job(comment=comment_with_count(0))):
-        script = Steady(ok([listed]), EMPTY)
+        script = RepeatingScript(ok([listed]), EMPTY)
         with pytest.raises(IdempotencyConflict, match=f"the plan has {planned}"):
             create(connected(script), REQUEST, "case-42", planned_messages=planned)
 
@@ -517,12 +523,12 @@ def test_an_empty_job_is_kept_if_its_duplicate_processed_the_messages() -> None:
     earlier = "7d9f3c1e-0000-4c55-9a57-0f6f3f0c9b1d"
     kept_job = stamped_job(status="COMPLETED", job_id=earlier)
     duplicate = stamped_job(status="COMPLETED", total_messages_discovered=5, messages_successful=5)
-    script = Steady(ok([duplicate, kept_job]), EMPTY)
+    script = RepeatingScript(ok([duplicate, kept_job]), EMPTY)
     result = create(connected(script), REQUEST, "case-42", planned_messages=5)
     assert (result.created, result.job.job_id) == (False, earlier)
     other = {**duplicate, "search_params": {**duplicate["search_params"], "sender": "b@phish.example"}}
     with pytest.raises(IdempotencyConflict, match="the plan has 5"):
-        create(connected(Steady(ok([other, kept_job]), EMPTY)), REQUEST, "case-42", planned_messages=5)
+        create(connected(RepeatingScript(ok([other, kept_job]), EMPTY)), REQUEST, "case-42", planned_messages=5)
 
 
 def comment_with_count(messages: int) -> str:
@@ -531,5 +537,5 @@ def comment_with_count(messages: int) -> str:
 
 @pytest.mark.parametrize("status", ["PENDING", "DISCOVERING", "CANCELLED", "FAILED"])
 def test_a_job_without_discovered_messages_yet_is_reused(status: str) -> None:
-    script = Steady(ok([stamped_job(status=status)]), EMPTY)
+    script = RepeatingScript(ok([stamped_job(status=status)]), EMPTY)
     assert not create(connected(script), REQUEST, "case-42", planned_messages=61).created

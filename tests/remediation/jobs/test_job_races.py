@@ -73,8 +73,8 @@ def test_a_listed_job_id_in_another_case_is_recognized(
 CHANGED_COMMENTS: dict[str, Callable[[str], Any]] = {
     "null": lambda _: None,
     "empty": lambda _: "",
-    "cut": lambda text: text[:40],
-    "cut to the words": lambda text: text.partition("] ")[2],
+    "truncated": lambda text: text[:40],
+    "without the tag": lambda text: text.partition("] ")[2],
     "padded": lambda text: f"  {text}",
     "after a byte order mark": lambda text: f"\N{ZERO WIDTH NO-BREAK SPACE}{text}",
     "upper case": str.upper,

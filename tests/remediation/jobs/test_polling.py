@@ -143,15 +143,15 @@ def test_a_job_that_has_not_started_processing_is_not_checked_for_retries() -> N
     script = Scripted(*[ok(job(status="DISCOVERING"))] * 30)
     result = wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": 86_400}, connected(script))
     assert result["stalled"]
-    assert not any("messages" in request for request in script.asked())
+    assert not any("messages" in request for request in script.calls())
 
 
 def test_the_first_and_the_last_poll_of_a_stall_are_kept() -> None:
     """The job's earlier rate stays known, however long the stall lasts."""
     result = wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": 86_400}, stalled_api()[1])
     resume = result["resume"]
-    assert [poll[0] - resume["began_at"] > 299 for poll in resume["looks"]] == [False, True]
-    assert resume["looks_at_processing"] == resume["polls"] > 2
+    assert [poll[0] - resume["began_at"] > 299 for poll in resume["latest_polls"]] == [False, True]
+    assert resume["polls_while_processing"] == resume["polls"] > 2
 
 
 def test_a_stall_is_reported_once_despite_a_resume() -> None:
@@ -166,9 +166,12 @@ def test_a_stall_is_reported_once_despite_a_resume() -> None:
 
 def test_a_resume_object_of_an_earlier_version_is_accepted() -> None:
     resume = {"version": 1, "job_id": JOB_ID, "polls": 2, "began_at": 5.0, "moved_at": 5.0,
-              "looks": [[5.0, 0, 0, "PENDING"]]}  # fmt: skip
+              "looks_at_processing": 1, "looks": [[5.0, 0, 0, "PENDING"]]}  # fmt: skip
     result = wait_for_job.run({"job_id": JOB_ID, "resume": resume}, connected(Scripted(ok(job(status="COMPLETED")))))
     assert (result["done"], result["polls"]) == (True, 3)
+    running = connected(Scripted(ok(job(status="PROCESSING"))))
+    again = wait_for_job.run({"job_id": JOB_ID, "resume": resume, "timeout_seconds": 0}, running)["resume"]
+    assert (len(again["latest_polls"]), again["polls_while_processing"]) == (2, 2)
 
 
 @pytest.fixture(scope="module")

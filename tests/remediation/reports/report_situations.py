@@ -70,7 +70,7 @@ def with_people(given: Facts, **request: Any) -> Facts:
     return given
 
 
-def _exported(given: Facts, folder: Path) -> Facts:
+def _export_rows(given: Facts, folder: Path) -> Facts:
     """Return the facts with their rows in a file that the export wrote."""
     path = folder / "messages.ndjson"
     with RowFile.create(path) as file:
@@ -83,12 +83,12 @@ def _exported(given: Facts, folder: Path) -> Facts:
 
 def succeeded(folder: Path) -> Facts:
     rows = campaign(420)
-    return with_people(_exported(facts(rows, outcome="succeeded", warnings=[]), folder))
+    return with_people(_export_rows(facts(rows, outcome="succeeded", warnings=[]), folder))
 
 
 def partial(folder: Path) -> Facts:
     rows = campaign(425, 9, 9)
-    return with_people(_exported(facts(rows), folder))
+    return with_people(_export_rows(facts(rows), folder))
 
 
 def changed_row_file(folder: Path) -> Facts:

@@ -174,7 +174,7 @@ def test_an_unknown_format_is_a_parameter_error() -> None:
         render({}, "pdf")  # type: ignore[arg-type]
 
 
-def exported(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def export_rows(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     with RowFile.create(path) as file:
         file.append([json_text(item) for item in rows])
         record = file.finish("ndjson")
@@ -185,7 +185,7 @@ def exported(path: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def test_the_row_file_is_checked_against_its_recorded_hash(tmp_path: Path) -> None:
     path = tmp_path / "rows.ndjson"
-    given = exported(path, small_campaign())
+    given = export_rows(path, small_campaign())
     assert "**Match.** The row file of this report has the recorded SHA-256" in render(given, "markdown")
     path.write_bytes(path.read_bytes().replace(b"user1@", b"user2@"))
     assert "**Mismatch.** The row file of this report was changed" in render(given, "markdown")
@@ -201,7 +201,7 @@ def test_every_exported_file_is_checked_against_its_recorded_hash(tmp_path: Path
         "bytes": 4,
         "sha256": hashlib.sha256(b"a,b\n").hexdigest(),
     }
-    given = exported(tmp_path / "rows.ndjson", small_campaign())
+    given = export_rows(tmp_path / "rows.ndjson", small_campaign())
     given["export"]["files"].append(record)
     found = render(given, "markdown")
     assert "**Match.** Exported files with the recorded SHA-256: 2 of 2." in found

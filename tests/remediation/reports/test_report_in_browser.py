@@ -112,7 +112,7 @@ code { font: 85% ui-monospace, monospace; padding: .2em .4em; }
 </style>"""
 
 
-def crowded() -> dict[str, Any]:
+def facts_with_long_values() -> dict[str, Any]:
     """Return facts with large numbers and long names that cannot wrap."""
     rows = [
         row(
@@ -140,7 +140,7 @@ def running() -> dict[str, Any]:
 REPORTS: dict[str, Callable[[], dict[str, Any]]] = {
     "small": lambda: facts(small_campaign()),
     "hostile": hostile_facts,
-    "crowded": crowded,
+    "crowded": facts_with_long_values,
     "running": running,
     "nothing found": lambda: facts([], outcome="succeeded"),
     "nothing known": dict,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# What each folder may import beside itself; a folder that is not listed may import what the one above it may.
+# The folders that each folder may import besides itself. A folder that is not listed has the rule of its parent.
 BELOW = {
     "core": (),
     "connectors": ("core",),
@@ -49,13 +49,16 @@ PRODUCT = ("actions", "cfes", "connectors", "core", "platforms", "playbooks", "r
 OURS = {*PRODUCT, "benchmarks", "tests"}
 
 
+@cache
 def modules() -> list[str]:
     found = [path.relative_to(ROOT) for package in PRODUCT for path in (ROOT / package).rglob("*.py")]
     return sorted(str(path.with_suffix("")) for path in found)
 
 
-def imports(module: str) -> Iterator[str]:
-    """Each module of this repository that a module imports, also inside a function, as a path without a suffix."""
+@cache
+def imports(module: str) -> list[str]:
+    """Return each module of this repository that a module imports, also in functions, as a path without a suffix."""
+    found: list[str] = []
     for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -64,7 +67,8 @@ def imports(module: str) -> Iterator[str]:
             assert node.level == 0 and node.module is not None, f"{module} has a relative import"
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [name if is_module(name) else node.module for name in inner]
-        yield from (name.replace(".", "/") for name in names if name.partition(".")[0] in OURS)
+        found += [name.replace(".", "/") for name in names if name.partition(".")[0] in OURS]
+    return found
 
 
 def is_module(name: str) -> bool:
@@ -72,13 +76,13 @@ def is_module(name: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
-def lies_in(module: str, folder: str) -> bool:
+def is_in(module: str, folder: str) -> bool:
     return module == folder or module.startswith(f"{folder}/")
 
 
 def folder_of(module: str) -> str:
-    """The most inner listed folder that a module lies in."""
-    return max((folder for folder in BELOW if lies_in(module, folder)), key=len)
+    """Return the innermost listed folder that contains the module."""
+    return max((folder for folder in BELOW if is_in(module, folder)), key=len)
 
 
 @pytest.mark.parametrize("folder", BELOW)
@@ -88,41 +92,41 @@ def test_imports_point_down(folder: str) -> None:
     for module in own:
         # The top of a package may import the folders inside it.
         allowed = (folder, *BELOW[folder])
-        upwards = [name for name in imports(module) if not any(lies_in(name, one) for one in allowed)]
+        upwards = [name for name in imports(module) if not any(is_in(name, one) for one in allowed)]
         assert not upwards, f"{module}.py imports {', '.join(upwards)}"
 
 
-def test_folders_have_no_circle() -> None:
-    """An import of the package's own top counts for the module that is imported, not for its folder."""
+def test_folders_have_no_import_cycle() -> None:
+    """An import from the top of a package counts for the imported module, not for its folder."""
     edges = {module: set(imports(module)) & set(modules()) for module in modules()}
-    # Imports for types and inside functions are counted too: a circle of folders is one to a reader.
+    # Imports for types and inside functions count too: a reader has to follow them.
     folders = {module: module.rpartition("/")[0] for module in edges}
     between = {folder: set[str]() for folder in folders.values()}
     for module, names in edges.items():
         between[folders[module]] |= {folders[name] for name in names} - {folders[module]}
     for above, below in between.items():
-        both = {one for one in below if above in between[one] and not (lies_in(one, above) or lies_in(above, one))}
+        both = {one for one in below if above in between[one] and not (is_in(one, above) or is_in(above, one))}
         assert not both, f"{above} and {', '.join(sorted(both))} import each other"
 
 
-def test_the_folder_of_the_actions_holds_actions_only() -> None:
+def test_the_actions_folder_contains_only_actions() -> None:
     for path in (ROOT / "actions").glob("*.py"):
         if path.name != "__init__.py":
             assert "\nACTION = Action(" in path.read_text(encoding="utf-8"), f"{path.name} defines no action"
 
 
-def test_each_folder_says_what_it_is_for() -> None:
+def test_each_package_has_a_docstring() -> None:
     for module in modules():
         if module.endswith("/__init__"):
             text = ast.get_docstring(ast.parse((ROOT / f"{module}.py").read_text(encoding="utf-8")))
             assert text, f"{module}.py has no docstring"
 
 
-# Longer than 350 lines, and why it is still one thing.
+# Modules over 350 lines, each with its reason.
 LONG = {
     "connectors/email_security": "one method for each operation of the API",
-    "connectors/transport": "the one place that decides what may be sent again",
-    "core/addresses": "one table of what is an address, a domain, a look-alike",
+    "connectors/transport": "the one place that decides on retries",
+    "core/addresses": "one reader of addresses, domains and look-alikes",
     "core/errors": "the exception tree, in one place",
     "remediation/exports/destinations/object_store": "one upload with its claim",
     "remediation/jobs/creation": "one job per request, from first check to last",
