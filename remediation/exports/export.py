@@ -122,12 +122,12 @@ def _open_sink(
                         file.abandon()
                     raise
         else:
-            finish_time.begin()
+            began = api.clock.monotonic()
             with RowFile.reopen(place, resume.rows, resume.sha256, fetched=finish_time.fetched) as file:
                 sink = RowSink(request.status, file, pseudonyms=pseudonyms)
                 sink.load(file.kept_lines())
                 sink.duplicates = resume.duplicates_dropped
-                finish_time.loaded(file)
+                finish_time.loaded(file, began)
                 yield sink
 
 

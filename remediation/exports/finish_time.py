@@ -57,24 +57,23 @@ class FinishTime:
         self._load_seconds_per_byte = 0.0
         self._is_measured = False
         self._pages_read = 0
-        self._began = self._fetch_seconds = 0.0
+        self._fetched = 0.0
         self._page_began = self._now()
         self._longest_page_seconds = 0.0
 
-    def begin(self) -> None:
-        """Start the clock for fetching and loading the rows of an earlier call."""
-        self._began = self._now()
-
     def fetched(self) -> None:
-        """Record that the rows are on this machine."""
-        self._fetch_seconds = self._now() - self._began
+        """Record that the rows of an earlier call are on this machine."""
+        self._fetched = self._now()
 
-    def loaded(self, rows: RowFile) -> None:
-        """Record that the rows are loaded. The upload to a store is assumed to be as fast as the download."""
+    def loaded(self, rows: RowFile, began: float) -> None:
+        """Record that these rows are loaded. began: the time before they were fetched.
+
+        The upload to a store is assumed to be as fast as the download.
+        """
         if rows.size_bytes:
-            self._load_seconds_per_byte = (self._now() - self._began) / rows.size_bytes
+            self._load_seconds_per_byte = (self._now() - began) / rows.size_bytes
             if rows.place.spooled:
-                self._record_upload(self._fetch_seconds, rows.size_bytes)
+                self._record_upload(self._fetched - began, rows.size_bytes)
 
     def _record_upload(self, seconds: float, size: int) -> None:
         self._upload_seconds_per_byte = max(seconds - ANSWER_SECONDS, 0.1 * seconds) / size

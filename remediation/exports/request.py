@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from connectors.objects.message import MessageStatus
@@ -53,19 +53,14 @@ class ExportRequest:
         if (self.resume.job_id, self.resume.status) != (self.job_id, self.status):
             raise ParameterError.at("/resume", "is of another job or another status")
 
-    def _problems(self) -> list[Problem]:
-        problems: list[Problem] = []
+    def _problems(self) -> Iterator[Problem]:
         if self.is_bundle and self.is_inline:
-            problems.append({"pointer": "/destination", "message": "a bundle needs the path of a folder or a zip file"})
+            yield {"pointer": "/destination", "message": "a bundle needs the path of a folder or a zip file"}
         elif self.is_bundle and is_url(self.destination) and not self.destination.lower().endswith(".zip"):
-            problems.append({"pointer": "/destination", "message": "a bundle in a store needs a key that ends in .zip"})
+            yield {"pointer": "/destination", "message": "a bundle in a store needs a key that ends in .zip"}
         elif self.is_inline and self.format in ("csv", "parquet"):
-            message = f"rows in the result are JSON: {self.format} needs a destination"
-            problems.append({"pointer": "/format", "message": message})
+            yield {"pointer": "/format", "message": f"rows in the result are JSON: {self.format} needs a destination"}
         if self.is_bundle and self.format != "ndjson":
-            problems.append(
-                {"pointer": "/format", "message": "a bundle has the rows as NDJSON and CSV: leave format out"}
-            )
+            yield {"pointer": "/format", "message": "a bundle has the rows as NDJSON and CSV: leave format out"}
         if self.csv_dialect != "plain" and self.format != "csv":
-            problems.append({"pointer": "/csv_dialect", "message": "is for `format: csv`"})
-        return problems
+            yield {"pointer": "/csv_dialect", "message": "is for `format: csv`"}

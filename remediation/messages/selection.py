@@ -13,7 +13,7 @@ from typing import Any
 from connectors.objects.message_change import INVESTIGATE_ID
 from connectors.objects.search import verdict_of
 from core.search_words import MALICIOUS
-from remediation.exports.files.line_file import open_lines, read_lines, refuse
+from remediation.exports.files.line_file import read_lines, refuse
 from remediation.exports.formats.ndjson import rows_of
 from remediation.exports.pseudonyms.form import is_pseudonym
 from remediation.guardrails.change import NamedMessage, mailbox_of, mailboxes_of
@@ -110,15 +110,14 @@ def exported_rows(path: str) -> Iterator[JobRow]:
 
     Raises: ParameterError (pointer /export) where the file can't be read, or a line is not a job's row.
     """
-    with open_lines(path, "/export") as file:
-        try:
-            for number, row in enumerate(rows_of(read_lines(file)), start=1):
-                try:
-                    yield read_row(row)
-                except ValueError as error:
-                    refuse("/export", f"row {number} is not a job's row: {error}")
-        except ValueError as error:
-            refuse("/export", f"{error}: an NDJSON file of export-job-messages is needed")
+    try:
+        for number, row in enumerate(rows_of(read_lines(path, "/export")), start=1):
+            try:
+                yield read_row(row)
+            except ValueError as error:
+                refuse("/export", f"row {number} is not a job's row: {error}")
+    except ValueError as error:
+        refuse("/export", f"{error}: an NDJSON file of export-job-messages is needed")
 
 
 def read_row(row: Mapping[str, Any]) -> JobRow:

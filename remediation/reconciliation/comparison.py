@@ -217,7 +217,7 @@ class Comparison:
     def _relevant_events(self, row: RowRecord, events: Sequence[EventRecord]) -> Sequence[EventRecord]:
         """Return a row's events that may be the job's own."""
         if row.status == COMPLETED:
-            right = [event for event in events if event.success and fits(row, event)]
+            right = [event for event in events if event.success and fits(row.destination, event)]
             self.by_others += bool(right) and not any(map(self._may_be_own, right))
             return events
         # The row reports no success: a success of another requester, or in another folder, does not contradict it.
@@ -225,7 +225,7 @@ class Comparison:
         for event in events:
             if not event.success:
                 continue
-            if not fits(row, event):
+            if not fits(row.destination, event):
                 self.events.other_destination += 1
             elif not self._may_be_own(event):
                 self.events.other_requester += 1
@@ -239,7 +239,7 @@ class Comparison:
         """Yield the events without a row, except those of another folder or another requester."""
         own: dict[str | None, EventRecord] = {}
         for event in events:
-            if not fits(self.expected, event):
+            if not fits(self.expected.destination, event):
                 self.events.other_destination += 1
             elif not self._may_be_own(event):
                 self.events.other_requester += 1

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from remediation.reconciliation.result import Disagreement, time_of
 
@@ -63,11 +63,6 @@ class EventRecord(NamedTuple):
     requested_at: int | None
     requested_by: str | None
     postfix_id: str | None
-
-
-class _WithFolder(Protocol):
-    @property
-    def destination(self) -> str | None: ...
 
 
 def assign_events(
@@ -133,12 +128,12 @@ def _when(event: EventRecord) -> tuple[bool, int | None]:
 
 
 def _succeeded(row: RowRecord, events: Iterable[EventRecord]) -> bool:
-    return any(event.success and fits(row, event) for event in events)
+    return any(event.success and fits(row.destination, event) for event in events)
 
 
-def fits(one: _WithFolder, event: EventRecord) -> bool:
-    """Return whether the event has the folder of a row or job; true if either has none."""
-    return one.destination is None or event.destination is None or folded(one.destination) == folded(event.destination)
+def fits(folder: str | None, event: EventRecord) -> bool:
+    """Return whether the event has this folder; true if one of them is not known."""
+    return folder is None or event.destination is None or folded(folder) == folded(event.destination)
 
 
 def bare(name: str | None) -> str:
@@ -184,7 +179,7 @@ def compare_row(row: RowRecord, events: Sequence[EventRecord]) -> Iterator[Disag
 
     A message that was tried again has an event for each try: one success is enough.
     """
-    right = [event for event in events if event.success and fits(row, event)]
+    right = [event for event in events if event.success and fits(row.destination, event)]
     if row.status != COMPLETED:
         if right:
             yield _about(_CLAIMED_NOT_DONE.get(row.status, "untouched_event_succeeded"), row, right[-1])

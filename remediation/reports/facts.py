@@ -30,10 +30,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.objects.job import COUNTERS, IRREVERSIBLE_DESTINATIONS
+from connectors.objects.job import COUNTERS, HAS_ENDED, IRREVERSIBLE_DESTINATIONS
 from core.instants import parse_lenient
 from remediation.reports.own_words import Wording
-from remediation.reports.tally import RUNNING
+
+# The statuses of jobs and rows that have not ended.
+RUNNING = tuple(status for status, ended in HAS_ENDED.items() if not ended)
 
 DESTINATIONS = {
     "Inbox": Wording("the Inbox"),

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from remediation.reports.facts import Job, part, text
+from remediation.reports.facts import RUNNING, Job, part, text
 from remediation.reports.own_words import Wording
-from remediation.reports.tally import RUNNING, Tally
+from remediation.reports.tally import Tally
 from remediation.reports.verdict import BAD, BUSY, GOOD, IDLE, WARN, Tone
 
 TONES: dict[str, Tone] = {"COMPLETED": GOOD, "FAILED": BAD, "SKIPPED": WARN, "CANCELLED": IDLE, "PENDING": BUSY}

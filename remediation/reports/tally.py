@@ -8,13 +8,11 @@ from typing import Any
 
 from core.instants import parse_lenient
 from remediation.reports.durations import Durations
+from remediation.reports.facts import RUNNING, part
 from remediation.reports.ranking import Ranking
 from remediation.reports.timeline import Timeline
 
 NOT_SUCCEEDED_LIMIT = 50
-
-# Statuses of jobs and rows that have not ended.
-RUNNING = ("PENDING", "DISCOVERING", "PROCESSING")
 
 _ORDER = ("FAILED", "CANCELLED", "SKIPPED", None, "DISCOVERING", "PROCESSING", "PENDING")
 
@@ -55,7 +53,7 @@ class Tally:
         """Count one row. A missing field counts as absent."""
         self.rows += 1
         status = row.get("status")
-        params, message = _inner(row, "action_params"), _inner(row, "message")
+        params, message = part(row, "action_params"), part(row, "message")
         self.statuses.add(status, status)
         self.recipient_domains.add(_domain(params.get("client_recipient")), status)
         self.dispositions.add(message.get("final_disposition"), status)
@@ -88,11 +86,6 @@ class Tally:
             self.created_to_processed.add((processed - created).total_seconds())
         if status == "COMPLETED" and scanned:
             self.scanned_to_done.add((processed - scanned).total_seconds())
-
-
-def _inner(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = row.get(key)
-    return value if isinstance(value, Mapping) else {}
 
 
 def _domain(address: object) -> str | None:

@@ -7,8 +7,6 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BufferedIOBase
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,11 +18,10 @@ LONGEST_LINE_BYTES = 4 * 1024 * 1024
 _GZIP = b"\x1f\x8b"
 
 
-@contextmanager
-def open_lines(path: str, pointer: str) -> Iterator[BufferedIOBase]:
-    """Open the file and decompress it if needed. pointer: the parameter that names the file.
+def read_lines(path: str, pointer: str) -> Iterator[bytes]:
+    """Yield the lines of a file, decompressed if needed. pointer: the parameter that names the file.
 
-    Raises: ParameterError if the file can't be read; errors inside the block become one too.
+    Raises: ParameterError if the file can't be read; ValueError naming a line that is too long.
     """
     try:
         # Do not wait for the writer of a pipe.
@@ -35,25 +32,17 @@ def open_lines(path: str, pointer: str) -> Iterator[BufferedIOBase]:
         os.close(descriptor)
         refuse(pointer, "can't be read: it is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
+        number = 0
         try:
-            if file.peek(2)[:2] != _GZIP:
-                yield file
-                return
-            with gzip.GzipFile(fileobj=file) as plain:
-                yield plain
+            plain = gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == _GZIP else file
+            while line := plain.readline(LONGEST_LINE_BYTES + 1):
+                number += 1
+                if len(line) > LONGEST_LINE_BYTES:
+                    raise ValueError(f"line {number} is longer than {LONGEST_LINE_BYTES} bytes")
+                yield line
         except (OSError, EOFError, zlib.error) as error:
             why = _reason(error) if isinstance(error, OSError) else f"its compression is damaged ({error})"
             refuse(pointer, f"can't be read: {why}")
-
-
-def read_lines(file: BufferedIOBase) -> Iterator[bytes]:
-    """Yield the lines. Raises: ValueError naming a line that is too long."""
-    number = 0
-    while line := file.readline(LONGEST_LINE_BYTES + 1):
-        number += 1
-        if len(line) > LONGEST_LINE_BYTES:
-            raise ValueError(f"line {number} is longer than {LONGEST_LINE_BYTES} bytes")
-        yield line
 
 
 def refuse(pointer: str, message: str) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import NoReturn, TypeVar
 
 import msgspec
 
-from remediation.exports.files.line_file import open_lines, read_lines, refuse
+from remediation.exports.files.line_file import read_lines, refuse
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -22,22 +22,21 @@ def read_objects(path: str, pointer: str, read: Callable[[bytes], T], what: str)
 
     Raises: ParameterError: the file can't be read, or a line is not such an object. It names the line, counted from 1.
     """
-    with open_lines(path, pointer) as file:
-        number = 1
-        try:
-            for line in read_lines(file):
-                if not line.isspace():
-                    # Check the whole line: msgspec skips fields that nothing asks for.
-                    if not line.isascii():
-                        line.decode()
-                    yield read(line)
-                number += 1
-        except msgspec.ValidationError as error:
-            refuse(pointer, f"line {number} is not a valid {what}: {error}")
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            refuse(pointer, f"line {number} is not a JSON object in UTF-8")
-        except ValueError as error:
-            refuse(pointer, str(error) if str(error).startswith("line ") else f"line {number}: {error}")
+    number = 1
+    try:
+        for line in read_lines(path, pointer):
+            if not line.isspace():
+                # Check the whole line: msgspec skips fields that nothing asks for.
+                if not line.isascii():
+                    line.decode()
+                yield read(line)
+            number += 1
+    except msgspec.ValidationError as error:
+        refuse(pointer, f"line {number} is not a valid {what}: {error}")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        refuse(pointer, f"line {number} is not a JSON object in UTF-8")
+    except ValueError as error:
+        refuse(pointer, str(error) if str(error).startswith("line ") else f"line {number}: {error}")
 
 
 def decode_object(line: bytes, decoder: msgspec.json.Decoder[S]) -> S:
