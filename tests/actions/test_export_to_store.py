@@ -671,7 +671,7 @@ def test_an_unreachable_endpoint_is_a_temporary_error(settings: Callable[..., No
 def test_an_endpoint_that_never_answers_is_an_error(
     settings: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_store_settings, "REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(object_store_settings, "REQUEST_SECONDS", 0.03)
     monkeypatch.setattr(object_store_settings, "SLOWEST_BYTES_A_SECOND", 1 << 30)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings(f"http://127.0.0.1:{silent.getsockname()[1]}")
