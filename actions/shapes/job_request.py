@@ -32,16 +32,13 @@ class JobRequestParams(ActionParams):
     ended: ClassVar[Sequence[EndedParameter]] = (EXPECTED_DISPOSITION, ACTION_LOG)
 
     comment: str | None = Field(
-        None, max_length=1000, description="Reason for the job. Stored in the job's comment after a tracking tag."
+        None, max_length=1000, description="The reason. Stored in the job's comment, after a tag."
     )
     max_messages: int | None = Field(
-        None,
-        ge=1,
-        le=1_000_000,
-        description="Refuse where the search finds more messages than this, one for each mailbox.",
+        None, ge=1, le=1_000_000, description="Refuse more messages than this, one for each mailbox."
     )
     max_recipients: int | None = Field(
-        None, ge=1, le=1_000_000, description="Refuse where the search finds more distinct recipients than this."
+        None, ge=1, le=1_000_000, description="Refuse more distinct recipients than this."
     )
     allow_broad_search: bool = Field(
         False, description="Allow search_params without a criterion that narrows the search to certain messages."
@@ -74,8 +71,7 @@ class CreateJobParams(JobRequestParams):
         None, description="The search for the messages: all given criteria must match. Required without a plan."
     )
     plan: dict[str, Any] | None = Field(
-        None,
-        description="The result of preview-job. Its search is counted again, and must not have drifted.",
+        None, description="The result of preview-job. Its search is counted again, and must not have drifted."
     )
     max_drift: float | None = Field(
         None,
@@ -87,14 +83,12 @@ class CreateJobParams(JobRequestParams):
     approvals: Approvals = Field(
         default_factory=list,
         max_length=10,
-        description="Approvals of the plan: the tokens of `cfes approve`, or its whole output. A rejection among them "
-        "refuses the job.",
+        description="Approvals of the plan: tokens of `cfes approve`, or its output. A rejection refuses the job.",
     )
     wait_follows: bool = Field(
         False,
-        description="Set it where wait-for-job follows at once with the same plan or limit. Otherwise the action polls "
-        "the new job until it has discovered its messages, for a minute at most, and cancels it over the limit. With "
-        "a policy it always polls.",
+        description="Whether wait-for-job follows at once with the same plan or limit. Otherwise, and with a policy, "
+        "the action polls the new job for up to a minute, and cancels it if it discovers more than the limit.",
     )
 
 

@@ -35,12 +35,11 @@ class ChangeParams(BoundedParams):
     dry_run: bool = Field(False, description="Show the messages and the plan_hash; change nothing.")
     max_messages: int | None = Field(None, ge=1, le=MOST_MESSAGES, description="Refuse more messages than this.")
     comment: str | None = Field(
-        None, max_length=1000, description="Reason for the change. Required where the policy has `reason_needed`."
+        None, max_length=1000, description="The reason. Required if the policy has `reason_needed`."
     )
     skip_done: bool | None = Field(
         None,
-        description="Look the messages up first, and leave out those that are in place already. Default: true for up "
-        f"to {CHECKED_FIRST} messages.",
+        description=f"Look up and skip messages that are in place. Default: true for up to {CHECKED_FIRST} messages.",
     )
     requested_by: Person | None = Field(
         None, description="Requester: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."
@@ -48,8 +47,8 @@ class ChangeParams(BoundedParams):
     approvals: Approvals = Field(
         default_factory=list,
         max_length=10,
-        description="Approvals of the plan_hash in a dry run: tokens of `cfes approve`, or its whole output. They "
-        "count once. A rejection among them refuses the change.",
+        description="Approvals of a dry run's plan_hash: tokens of `cfes approve`, or its output. They count once. A "
+        "rejection refuses the change.",
     )
 
 
@@ -87,26 +86,21 @@ class ChangeResult(BoundedResult):
     destination: str | None = Field(description="The folder; null for RELEASE.")
     messages: int = Field(description="Distinct messages that were named.")
     ids: list[str] | None = Field(
-        description="In a dry run of up to 10,000 messages: their IDs, sorted, so that an approver can check "
-        "plan_hash. Else null, also where they do not fit into `max_result_bytes`."
+        description="In a dry run of up to 10,000 messages: their sorted IDs, which plan_hash covers. Else null, also "
+        "where they do not fit into `max_result_bytes`."
     )
     recipients: int | None = Field(description="Distinct recipients; null where they are not known for every message.")
     requested_by: str | None = Field(description="The requester; null where not stated.")
     requester_proved: bool = Field(
-        description="Whether the requester comes from CFES_REQUESTED_BY or the platform, not from a parameter."
+        description="Whether a setting or the platform names the requester, not a parameter."
     )
-    found: int | None = Field(
-        description="In a dry run: how many of the messages the service found; else null. The next fields are of these."
-    )
+    found: int | None = Field(description="In a dry run: messages that the service found; else null.")
     by_recipient_domain: dict[str, int] = Field(description="In a dry run: messages by the recipient's domain.")
     by_disposition: dict[str, int] = Field(description="In a dry run: messages by verdict.")
     by_sender: dict[str, int] = Field(description="In a dry run: messages by sender, the most frequent first.")
-    sample: list[dict[str, Any]] = Field(
-        description="In a dry run: 10 of the messages that the service found, each verdict in turn, with sender, "
-        "subject, recipients and verdict."
-    )
+    sample: list[dict[str, Any]] = Field(description="In a dry run: 10 of the messages found, each verdict in turn.")
     refusals: list[dict[str, str]] = Field(
-        description="In a dry run: the refusals that the same call with approvals would meet, by type and message."
+        description="In a dry run: why the same call with approvals would be refused."
     )
     approvals_needed: int = Field(description="How many approvals the policy requires.")
     approved_by: list[str] = Field(description="The approvers.")

@@ -42,8 +42,8 @@ class InFlight:
             )
         if self.unknown:
             found.append(
-                f"{counted(len(self.unknown), 'message has', 'messages have')} CANCELLED rows and may have been moved: "
-                "not changed. Check, then use move-messages with the IDs in cancelled_unknown"
+                f"CANCELLED rows have {counted(len(self.unknown), 'message')} that may have been moved: not changed. "
+                "Check, then use move-messages with the IDs in cancelled_unknown"
             )
         return found
 

@@ -14,7 +14,7 @@ import pytest
 from actions import create_move_job, export_job_messages, preview_job, render_report, wait_for_job
 from connectors.email_security import EmailSecurity
 from core.errors import ApprovalRefused
-from remediation.evidence.bundle_check import BundleClaims, bundle_claims
+from remediation.evidence.approval_check import BundleClaims, bundle_claims
 from remediation.evidence.verification import verify
 from remediation.guardrails.approvals.approval import approve, reject
 from remediation.guardrails.approvals.token import Signing

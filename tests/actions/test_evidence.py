@@ -32,7 +32,7 @@ from core.errors import (
     PolicyUnusable,
     ServiceUnavailable,
 )
-from remediation.evidence import recount
+from remediation.evidence import coverage
 from remediation.evidence.verification import verify
 from sandbox.server import RunningSandbox
 from tests.actions.test_export import Listing, finished_job, pages_of
@@ -416,7 +416,7 @@ def test_rows_of_another_job_with_the_same_counters_are_refused(api: EmailSecuri
 
 
 def test_an_endless_line_is_refused_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recount, "LONGEST_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(coverage, "LONGEST_LINE_BYTES", 1 << 20)
     read = 0
 
     def blocks() -> Iterator[bytes]:
@@ -426,7 +426,7 @@ def test_an_endless_line_is_refused_in_bounded_memory(monkeypatch: pytest.Monkey
             yield b"x" * (1 << 18)
 
     job = get_job.run({"job_id": JOB_ID}, connected(Listing(1, pages_of(1))))["job"]
-    assert "longer than" in str(recount.Recount(BulkJob.read(job, "job")).read(blocks()))
+    assert "longer than" in str(coverage.Recount(BulkJob.read(job, "job")).read(blocks()))
     assert read < 10
 
 

@@ -13,8 +13,7 @@ from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, paragraph, whole
 from platforms.cli.views.palette import BAD, GOOD
 from platforms.cli.views.screen import Screen
-from remediation.evidence.approval_check import ApprovalState
-from remediation.evidence.bundle_check import BundleClaims, bundle_claims
+from remediation.evidence.approval_check import ApprovalState, BundleClaims, bundle_claims
 from remediation.evidence.verification import Verification, verify
 from remediation.evidence.verification_words import files_words, headline, signature_words
 

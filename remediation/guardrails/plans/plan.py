@@ -63,33 +63,27 @@ class Plan(Part):
     previewed_at: str = Field(description="RFC 3339.")
     requested_by: str | None = Field(description="The requester; null where not stated.")
     requester_proved: bool = Field(
-        description="Whether the requester comes from CFES_REQUESTED_BY or the platform, not from a parameter."
+        description="Whether a setting or the platform names the requester, not a parameter."
     )
     action: ActionType = Field(description="MOVE or RELEASE.")
     destination: Destination | None = Field(description="The folder; null for RELEASE.")
     search_params: dict[str, Any] = Field(description="The search as the job gets it, with its window pinned.")
     asked_search_params: dict[str, Any] = Field(description="The search as it was asked for.")
     messages: int | None = Field(
-        ge=0,
-        description="Messages found, one for each mailbox that holds one, as a job counts; null: can't be counted.",
+        ge=0, description="Messages found, one for each mailbox, as a job counts; null: can't be counted."
     )
-    distinct_messages: int | None = Field(
-        ge=0, description="Messages found, each counted once however many mailboxes hold it."
-    )
+    distinct_messages: int | None = Field(ge=0, description="Messages found, each counted once.")
     recipients: int | None = Field(ge=0, description="Distinct recipients.")
     malicious: int | None = Field(ge=0, description="Messages with the verdict MALICIOUS or MALICIOUS-BEC.")
-    by_recipient_domain: dict[str, int] = Field(
-        description="Messages by the recipient's domain, the most frequent first."
-    )
+    by_recipient_domain: dict[str, int] = Field(description="Messages by the recipient's domain, most first.")
     by_disposition: dict[str, int] = Field(description="Messages by verdict.")
     by_delivery_status: dict[str, int] = Field(description="Messages by delivery status; one may have several.")
     by_sender: dict[str, int] = Field(description="Messages by sender, the most frequent first.")
     unproved: int | None = Field(
-        ge=0,
-        description="Messages whose sender neither DMARC nor an aligned SPF proves: the sender may be forged.",
+        ge=0, description="Messages whose sender neither DMARC nor an aligned SPF proves: it may be forged."
     )
     proved_clean: dict[str, int] = Field(
-        description="Messages with a clean verdict, by sender, where DMARC or an aligned SPF proves the sender."
+        description="Messages with a clean verdict, by sender that DMARC or an aligned SPF proves."
     )
     sample: list[dict[str, Any]] = Field(description="Some of the messages found, each verdict in turn.")
     protected: list[str] = Field(description="Recipients and senders found that the policy protects, at most 100.")
@@ -102,7 +96,7 @@ class Plan(Part):
         "search can't express a criterion, which was checked on each message found. unknown: they could not be counted."
     )
     parity_notes: list[str] = Field(
-        description="The criteria that the message search can't express, and how they were checked."
+        description="Criteria that the message search can't express, and how they were checked."
     )
     reversibility: Reversibility
     max_drift: float = Field(ge=0, le=1000, description="Percent by which a count may differ before the create.")

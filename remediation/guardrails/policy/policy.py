@@ -56,7 +56,7 @@ class Policy(Part):
 
     policy: Annotated[Literal[1], BeforeValidator(_whole_number)] = Field(description="The version of this format: 1.")
     max_messages: int | None = Field(
-        None, ge=0, description="The most messages of a job or a by-ID action, one for each mailbox that holds a copy."
+        None, ge=0, description="The most messages of a job or a by-ID action, one for each mailbox."
     )
     max_recipients: int | None = Field(
         None, ge=0, description="The most different recipients of a job or a by-ID action."
@@ -71,8 +71,7 @@ class Policy(Part):
         [], description="Addresses and domains whose mailboxes must not be changed. A domain covers its subdomains."
     )
     protected_senders: list[Guarded] = Field(
-        [],
-        description="Senders whose messages must not be moved or released, as protected_recipients.",
+        [], description="Senders whose messages must not be moved or released, as protected_recipients."
     )
     own_domains: list[OwnDomain] = Field(
         [],
@@ -84,9 +83,7 @@ class Policy(Part):
     budgets: list[Budget] = Field(
         [], max_length=100, description="Limits on the changes within some hours, over several jobs."
     )
-    reason_needed: bool = Field(
-        False, description="Whether new jobs, changed messages and delete-job need a `comment`."
-    )
+    reason_needed: bool = Field(False, description="Whether jobs, changes by ID and delete-job need a `comment`.")
     observe: bool = Field(False, description="Change nothing: every check runs, and the write is refused and logged.")
     plan_needed: list[Rule] = Field(
         [],

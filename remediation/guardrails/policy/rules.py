@@ -57,9 +57,7 @@ class Rule(Part):
         None, min_length=1, description="The destination folders of a MOVE. A RELEASE has none."
     )
     more_than_messages: int | None = Field(
-        None,
-        ge=0,
-        description="More messages than this, one for each mailbox with a copy. Holds for an unknown number.",
+        None, ge=0, description="More messages than this, one for each mailbox. Holds for an unknown number."
     )
     more_than_recipients: int | None = Field(
         None, ge=0, description="More different recipients than this. Holds for an unknown number."
@@ -118,8 +116,7 @@ class DeleteRule(Part):
     """The conditions for deleting a job. `delete: refused` is short for a rule that forbids it."""
 
     evidence: Literal["required", "signed"] | None = Field(
-        None,
-        description="required: a bundle with every row of the job. signed: with the pack's key, or public_key.",
+        None, description="required: a bundle with every row. signed: also signed, with the pack's key or public_key."
     )
     public_key: Annotated[str, Field(max_length=1000), AfterValidator(_pem)] | None = Field(
         None,
