@@ -88,7 +88,7 @@ def test_where_a_log_cannot_tell_the_message_is_named_and_not_touched(
     result = restore(api, tmp_path / "a.ndjson")
     assert sorted(result["cancelled_unknown"]) == sorted(folders(sandbox))
     assert (result["done"], sent(sandbox), restore_verdict(result)) == (False, [], 8)
-    assert any("4 messages have CANCELLED rows" in warning for warning in result["warnings"])
+    assert any("CANCELLED rows have 4 messages that may have been moved" in warning for warning in result["warnings"])
 
 
 def test_of_a_message_in_several_mailboxes_nothing_is_guessed(
