@@ -170,7 +170,7 @@ def _add_resume(sink: RowSink, source: RowSource, failure: PackError) -> None:
         try:
             file.checkpoint()
         except PackError:
-            here = file.keep_here()
+            here = file.place.keep_here(file.kept["sha256"])
             if here is None:
                 raise
         failure.resume = _resume(sink, file, calls, source).model_dump(mode="json")

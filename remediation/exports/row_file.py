@@ -146,13 +146,6 @@ class RowFile:
         self.place.keep_partial(rows_changed=self.kept != self._fetched)
         return self.kept
 
-    def keep_here(self) -> Path | None:
-        """Keep all rows so far for a later run on this machine, after `checkpoint` failed. None if this fails too.
-
-        After this call nothing can be written to this file.
-        """
-        return self.place.keep_here(self.kept["sha256"])
-
     def kept_lines(self) -> Iterator[bytes]:
         """Yield the lines in the partial file, in order."""
         yield from self._lines(self.size_bytes)

@@ -21,11 +21,10 @@ from remediation.reconciliation.disagreements import (
     assign_events,
     bare,
     compare_row,
+    disagreement,
     fits,
     folded,
     one_word,
-    without_name,
-    without_row,
 )
 from remediation.reconciliation.partitions import Partitions
 from remediation.reconciliation.result import Disagreement, EventCounts, RowCounts, time_of
@@ -131,7 +130,7 @@ class Comparison:
             for _, row in part:
                 self.rows.without_name += 1
                 if row.status == COMPLETED:
-                    yield without_name(row)
+                    yield disagreement("row_without_name", row, None)
         for stored in self._without_row.parts():
             for group in _by_key(stored).values():
                 yield from self._events_without_row(self._each_once(group))
@@ -160,7 +159,9 @@ class Comparison:
             completed = {key for key, row in rows if row.status == COMPLETED}
             requesters.update(
                 name
-                for name, _ in {(_requester(event), key) for key, event in events if event.success and key in completed}
+                for name, _ in {
+                    (bare(event.requested_by), key) for key, event in events if event.success and key in completed
+                }
             )
             with_postfix_id = set() if matched else {key for key, row in rows if row.postfix_id is not None}
             unmatched += sum(key in with_postfix_id and event.postfix_id is not None for key, event in events)
@@ -251,11 +252,13 @@ class Comparison:
                     own[event.postfix_id] = event
         # A row without a recipient may be the row of any event of its message.
         yield from (
-            without_row(event) for event in own.values() if not any(name in self._nameless for name in _names(event))
+            disagreement("event_without_row", None, event)
+            for event in own.values()
+            if not any(name in self._nameless for name in _names(event))
         )
 
     def _may_be_own(self, event: EventRecord) -> bool:
-        requester = _requester(event)
+        requester = bare(event.requested_by)
         return not self._requesters or not requester or requester in self._requesters
 
     def _count(self, events: Iterable[EventRecord]) -> None:
@@ -292,10 +295,6 @@ def _by_key(records: Iterable[K]) -> dict[bytes, list[K]]:
     for record in records:
         found.setdefault(record[0], []).append(record)
     return found
-
-
-def _requester(event: EventRecord) -> str:
-    return bare(event.requested_by)
 
 
 def _before(first: int | None, second: int | None) -> bool:

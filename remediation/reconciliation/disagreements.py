@@ -159,19 +159,9 @@ def _folded(folder: str) -> str:
     return "".join(character for character in folder.casefold() if character.isalnum())
 
 
-def without_row(event: EventRecord) -> Disagreement:
-    """Return the disagreement of an event that has no row in the job."""
-    return _about("event_without_row", None, event)
-
-
-def without_name(row: RowRecord) -> Disagreement:
-    """Return the disagreement of a COMPLETED row without an ID that an event could have."""
-    return _about("row_without_name", row, None)
-
-
 def counter_differs(counter: str, counted: int, rows: int) -> Disagreement:
     """Return the disagreement of a counter that differs from the number of rows."""
-    return replace(_about("counter_differs", None, None), event=None, counter=counter, counted=counted, rows=rows)
+    return replace(disagreement("counter_differs", None, None), event=None, counter=counter, counted=counted, rows=rows)
 
 
 def compare_row(row: RowRecord, events: Sequence[EventRecord]) -> Iterator[Disagreement]:
@@ -182,20 +172,21 @@ def compare_row(row: RowRecord, events: Sequence[EventRecord]) -> Iterator[Disag
     right = [event for event in events if event.success and fits(row.destination, event)]
     if row.status != COMPLETED:
         if right:
-            yield _about(_CLAIMED_NOT_DONE.get(row.status, "untouched_event_succeeded"), row, right[-1])
+            yield disagreement(_CLAIMED_NOT_DONE.get(row.status, "untouched_event_succeeded"), row, right[-1])
         return
     if right:
         return
     elsewhere = [event for event in events if event.success]
     if elsewhere:
-        yield _about("destination_differs", row, elsewhere[-1])
+        yield disagreement("destination_differs", row, elsewhere[-1])
     elif events:
-        yield _about("completed_event_failed", row, events[-1])
+        yield disagreement("completed_event_failed", row, events[-1])
     else:
-        yield _about("completed_without_event", row, None)
+        yield disagreement("completed_without_event", row, None)
 
 
-def _about(kind: Kind, row: RowRecord | None, event: EventRecord | None) -> Disagreement:
+def disagreement(kind: Kind, row: RowRecord | None, event: EventRecord | None) -> Disagreement:
+    """Return a disagreement about a message."""
     named = row or event
     return Disagreement(
         kind=kind,

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from connectors.objects.folders import DELETIONS, PURGES
 from connectors.objects.job import HAS_ENDED
 from core.quantity import counted
 from remediation.reports.commands import Command, command, job_command
 from remediation.reports.facts import DESTINATIONS, Job, part, search_flags, text
 from remediation.reports.own_words import Wording
 from remediation.reports.verdict import BAD, BUSY, IDLE, WARN, Tone
+
+_FIX_AND_PREVIEW = Wording("Fix the cause, then preview a new job for the same search.")
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _unknowns(facts: Mapping[str, Any], outcome: str | None, job: Job) -> Iterat
         yield OpenItem(
             Wording("The job was skipped"),
             Wording("Cloudflare did not run the job, so no message was changed."),
-            Wording("Fix the cause, then preview a new job for the same search."),
+            _FIX_AND_PREVIEW,
             BAD,
             reason=job.status_message,
             command=_preview(facts, job) or get,
@@ -164,7 +167,7 @@ def _failed_job(facts: Mapping[str, Any], job: Job) -> OpenItem:
     return OpenItem(
         Wording("The job failed before it found any messages" if job.discovered == 0 else "The job failed"),
         Wording(why),
-        Wording("Fix the cause, then preview a new job for the same search."),
+        _FIX_AND_PREVIEW,
         BAD,
         job.status_message,
         command=_preview(facts, job),
@@ -241,44 +244,42 @@ def irreversible(job: Job) -> OpenItem | None:
     undo = how_to_undo(job)
     if not job.is_irreversible or undo is None:
         return None
-    deleted = f"{counted(done, 'message was', 'messages were')} deleted{job.so_far}"
-    them = "it" if done == 1 else "them"
-    if job.destination == "RecoverableItemsPurges":
-        return OpenItem(
-            Wording(f"{deleted}: users can't restore {them}"),
-            undo,
-            Wording("If the job deleted too much, contact the mailbox administrator now: retention is limited."),
-            WARN,
-        )
-    return OpenItem(
-        Wording(f"{deleted}: users can restore {them}"),
-        undo,
-        Wording(
+    deleted, them = counted(done, "message was", "messages were"), "it" if done == 1 else "them"
+    verb, advice = (
+        "can",
+        (
             "If users must not restore mail, move it to another folder. If the job deleted too much, restore it soon: "
             "retention is limited."
         ),
-        WARN,
     )
+    if job.destination == PURGES:
+        verb = "can't"
+        advice = "If the job deleted too much, contact the mailbox administrator now: retention is limited."
+    title = Wording(f"{deleted} deleted{job.so_far}: users {verb} restore {them}")
+    return OpenItem(title, undo, Wording(advice), WARN)
+
+
+_UNDO = {
+    PURGES: Wording(
+        "This pack can't restore mail from Recoverable Items (Purges). On Microsoft 365 an administrator can restore it "
+        "during the retention time. For Google Workspace, retention is not documented."
+    ),
+    DELETIONS: Wording(
+        "On Microsoft 365 users can restore mail from Recoverable Items (Deletions) themselves. It is not documented "
+        "whether restore-messages can, or what happens on Google Workspace."
+    ),
+}
 
 
 def how_to_undo(job: Job) -> Wording | None:
     """Return how to undo the job, or None if there is nothing to undo or no way to undo it."""
     if job.action != "MOVE" or not job.counters["COMPLETED"]:
         return None
-    if job.destination == "RecoverableItemsPurges":
-        return Wording(
-            "This pack can't restore mail from Recoverable Items (Purges). On Microsoft 365 an administrator can "
-            "restore it during the retention time. For Google Workspace, retention is not documented."
-        )
-    if job.destination == "RecoverableItemsDeletions":
-        return Wording(
-            "On Microsoft 365 users can restore mail from Recoverable Items (Deletions) themselves. It is not "
-            "documented whether restore-messages can, or what happens on Google Workspace."
-        )
-    return Wording(
-        "To undo the move, run restore-messages with an NDJSON export of this job. It moves every message to the "
-        "Inbox, whichever folder the message came from."
+    move = Wording(
+        "To undo the move, run restore-messages with an NDJSON export of this job. It moves every message to the Inbox, "
+        "whichever folder the message came from."
     )
+    return _UNDO.get(job.destination or "", move)
 
 
 def undo_command(facts: Mapping[str, Any], job: Job) -> Command | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.text import shorten
@@ -63,28 +63,21 @@ def _mail(facts: Mapping[str, Any]) -> list[Glance]:
 def _people(request: Mapping[str, Any]) -> list[Glance]:
     if not request:
         return []
-    asked = text(request.get("requested_by"))
-    found = [
-        Glance(
-            Wording("Requested by"),
-            shorten(asked, _GLANCE_LIMIT) if asked else Wording("not recorded"),
-            _trust("requested_by", request) if asked else None,
-        )
-    ]
+    requester: Glance = Glance(Wording("Requested by"), Wording("not recorded"))
+    if asked := text(request.get("requested_by")):
+        requester = replace(requester, value=shorten(asked, _GLANCE_LIMIT), note=_trust("requested_by", request))
     approvals, check = part(request, "approvals"), part(request, "approval_check")
-    verified = _names(approvals.get("approved_by")) if approvals.get("verified") is True else []
+    names = _names(approvals.get("approved_by")) if approvals.get("verified") is True else []
     if check.get("state") in {"met", "not_met"}:
-        verified = _names(check.get("approved_by")) or verified
-    claimed = _names(request.get("approved_by"))
-    if verified:
-        found.append(Glance(Wording("Approved by"), _listed(verified), Wording("verified")))
-    elif claimed:
+        names = _names(check.get("approved_by")) or names
+    note: Wording | None = Wording("verified")
+    if not names:
+        names = _names(request.get("approved_by"))
         note = Wording("not verified") if approvals else _trust("approved_by", request)
-        found.append(Glance(Wording("Approved by"), _listed(claimed), note))
-    else:
-        given = Wording("approvals not verified") if approvals else Wording("no approval recorded")
-        found.append(Glance(Wording("Approved by"), given))
-    return found
+    value: object = _listed(names)
+    if not names:
+        value, note = Wording("approvals not verified" if approvals else "no approval recorded"), None
+    return [requester, Glance(Wording("Approved by"), value, note)]
 
 
 def _listed(names: Sequence[str]) -> str:

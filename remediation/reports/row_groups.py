@@ -17,24 +17,13 @@ _SHORT_GROUP = 15
 
 
 @dataclass(frozen=True)
-class ListedRow:
-    """One message that did not succeed."""
-
-    recipient: str | None
-    subject: str | None
-    sender: str | None
-    reason: str | None
-    row_id: str | None
-
-
-@dataclass(frozen=True)
 class RowGroup:
     """The rows of one status: those that are listed, and the count of all. `anchor` identifies it within the page."""
 
     heading: Wording
     anchor: Wording
     tone: Tone
-    rows: Sequence[ListedRow]
+    rows: Sequence[Mapping[str, str | None]]
     count: int
 
     @property
@@ -66,12 +55,12 @@ def row_groups(job: Job, tally: Tally | None) -> dict[str | None, RowGroup]:
     return groups
 
 
-def _listed_row(row: Mapping[str, Any]) -> ListedRow:
+def _listed_row(row: Mapping[str, Any]) -> dict[str, str | None]:
     message = part(row, "message")
-    return ListedRow(
-        recipient=text(part(row, "action_params").get("client_recipient")),
-        subject=text(message.get("subject")),
-        sender=text(message.get("from")),
-        reason=text(row.get("status_message")) or Wording("no reason given"),
-        row_id=text(row.get("message_id")),
-    )
+    return {
+        "recipient": text(part(row, "action_params").get("client_recipient")),
+        "subject": text(message.get("subject")),
+        "sender": text(message.get("from")),
+        "reason": text(row.get("status_message")) or Wording("no reason given"),
+        "row_id": text(row.get("message_id")),
+    }

@@ -65,8 +65,7 @@ class Pseudonyms:
         self._begun = {kind: hmac.new(key, digestmod="sha256") for kind, key in keys.items()}
         self.key_check = self._digest("key check", "")
         texts: dict[Treatment, Text] = {
-            "id": self._other,
-            "time": self._other,
+            **dict.fromkeys(("id", "time", "other"), self._other),
             "word": self._word,
             "words": self.text,
             "folder": self._folder,
@@ -81,7 +80,6 @@ class Pseudonyms:
             "ip": self._ip,
             "comment": self._comment,
             "hash": self._hash,
-            "other": self._other,
         }
         # Texts that differ in each row would displace the others from a cache.
         texts = {how: text if how in FORMS else _Cache(text).__getitem__ for how, text in texts.items()}
