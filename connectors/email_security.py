@@ -16,10 +16,13 @@ from connectors.connection import Connection
 from connectors.http.client import httpx
 from connectors.objects.api_object import uuid_of
 from connectors.objects.job import ActionType, BulkJob, BulkJobRequest, Destination, JobStatus
+from connectors.objects.message_action import FIXED_PATHS, MOST_LOG_PAGES, MessageAction, is_last_page
+from connectors.objects.message_change import MoveRow, ReleaseRow, check_ids, read_rows
 from connectors.objects.search import SearchParams
 from connectors.paging import slow_search
 from connectors.paging.job_pages import pages_backwards, pages_forwards
 from connectors.paging.pages import BOUNDS, LARGEST_PAGE, Page, Position, follow, sweep
+from connectors.paging.read_ahead import Ahead
 from connectors.transport import Answer, Call, Parse, Patience, Transport
 from core.clock import Clock, Deadline, ReservedDeadline, SystemClock
 from core.errors import (
@@ -44,8 +47,6 @@ if TYPE_CHECKING:
     # Imported only by methods that read rows: create-move-job reads none, and its process must start fast.
     from connectors.objects.found_message import FoundMessage
     from connectors.objects.message import MessageDetails, MessageStatus
-    from connectors.objects.message_action import MessageAction
-    from connectors.objects.message_change import MoveRow, ReleaseRow
     from connectors.paging.raw_rows import RawRows
     from connectors.paging.row_ids import RowIds
     from connectors.write_gate import WriteGate
@@ -323,7 +324,6 @@ class EmailSecurity:
         Raises: ListingRepeats if pages bring no new rows and `enough` is False; ListingTooLong.
         """
         from connectors.paging.raw_rows import raw_rows, rows_envelope  # noqa: PLC0415
-        from connectors.paging.read_ahead import Ahead  # noqa: PLC0415
 
         filters = {} if status is None else {"status": status}
         path = f"{self._path(job_id)}/messages"
@@ -405,8 +405,6 @@ class EmailSecurity:
 
         Raises: NotFound; UnexpectedAnswer for a log without an end; ValueError as get_message.
         """
-        from connectors.objects.message_action import MOST_LOG_PAGES, MessageAction, is_last_page  # noqa: PLC0415
-
         path, found = f"{self._message_path(investigate_id)}/action_log", list[MessageAction]()
         before: Any = None
         for page in range(1, MOST_LOG_PAGES + 1):
@@ -426,8 +424,6 @@ class EmailSecurity:
 
         Raises: OutcomeUnknown if the response was lost or has no rows; PolicyRefused.
         """
-        from connectors.objects.message_change import MoveRow, check_ids, read_rows  # noqa: PLC0415
-
         self.check_destination(destination)
         body = {"destination": destination, "ids": check_ids(ids)}
         answer = self._call(Call("POST", f"{self._investigate}/move", "write", body=body))
@@ -438,8 +434,6 @@ class EmailSecurity:
 
         Raises: OutcomeUnknown if the response was lost or has no rows.
         """
-        from connectors.objects.message_change import ReleaseRow, check_ids, read_rows  # noqa: PLC0415
-
         answer = self._call(Call("POST", f"{self._investigate}/release", "write", body={"ids": check_ids(ids)}))
         return read_rows(ReleaseRow, answer.result, answer.ray_id)
 
@@ -468,9 +462,6 @@ class EmailSecurity:
         return f"{self._bulk}/{uuid}"
 
     def _message_path(self, investigate_id: str) -> str:
-        from connectors.objects.message_action import FIXED_PATHS  # noqa: PLC0415
-        from connectors.objects.message_change import check_ids  # noqa: PLC0415
-
         if investigate_id in FIXED_PATHS:
             raise ValueError(f"{investigate_id} is not a valid investigate ID")
         return f"{self._investigate}/{check_ids([investigate_id])[0]}"

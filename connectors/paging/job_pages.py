@@ -8,12 +8,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from connectors.paging.pages import LARGEST_PAGE, Bounds, Page, Position, sweep
-
-if TYPE_CHECKING:
-    from connectors.paging.read_ahead import Ahead
+from connectors.paging.read_ahead import Ahead
 
 Fetch = Callable[..., Page]
 
@@ -91,8 +89,6 @@ def pages_backwards(
 
 
 def _prefetching(fetch: Fetch, last_page: int, width: int) -> Ahead:
-    from connectors.paging.read_ahead import Ahead  # noqa: PLC0415 -- only for long lists
-
     return Ahead(fetch, functools.partial(fetch, once=True), last_page=lambda: last_page, width=width)
 
 
