@@ -157,12 +157,8 @@ class Comparison:
         unmatched = 0
         for rows, events in zip(self._rows.parts(), self._events.parts(), strict=True):
             completed = {key for key, row in rows if row.status == COMPLETED}
-            requesters.update(
-                name
-                for name, _ in {
-                    (bare(event.requested_by), key) for key, event in events if event.success and key in completed
-                }
-            )
+            successes = {(bare(event.requested_by), key) for key, event in events if event.success}
+            requesters.update(name for name, key in successes if key in completed)
             with_postfix_id = set() if matched else {key for key, row in rows if row.postfix_id is not None}
             unmatched += sum(key in with_postfix_id and event.postfix_id is not None for key, event in events)
         del requesters[""]

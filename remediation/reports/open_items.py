@@ -261,8 +261,8 @@ def irreversible(job: Job) -> OpenItem | None:
 
 _UNDO = {
     PURGES: Wording(
-        "This pack can't restore mail from Recoverable Items (Purges). On Microsoft 365 an administrator can restore it "
-        "during the retention time. For Google Workspace, retention is not documented."
+        "This pack can't restore mail from Recoverable Items (Purges). On Microsoft 365 an administrator can restore "
+        "it during the retention time. For Google Workspace, retention is not documented."
     ),
     DELETIONS: Wording(
         "On Microsoft 365 users can restore mail from Recoverable Items (Deletions) themselves. It is not documented "
@@ -276,8 +276,8 @@ def how_to_undo(job: Job) -> Wording | None:
     if job.action != "MOVE" or not job.counters["COMPLETED"]:
         return None
     move = Wording(
-        "To undo the move, run restore-messages with an NDJSON export of this job. It moves every message to the Inbox, "
-        "whichever folder the message came from."
+        "To undo the move, run restore-messages with an NDJSON export of this job. It moves every message to the "
+        "Inbox, whichever folder the message came from."
     )
     return _UNDO.get(job.destination or "", move)
 
