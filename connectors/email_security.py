@@ -23,7 +23,9 @@ from connectors.paging import slow_search
 from connectors.paging.job_pages import pages_backwards, pages_forwards
 from connectors.paging.pages import BOUNDS, LARGEST_PAGE, Page, Position, follow, sweep
 from connectors.paging.read_ahead import Ahead
+from connectors.paging.row_ids import RowIds
 from connectors.transport import Answer, Call, Parse, Patience, Transport
+from connectors.write_gate import WriteGate
 from core.clock import Clock, Deadline, ReservedDeadline, SystemClock
 from core.errors import (
     ApiRefusal,
@@ -44,12 +46,10 @@ from core.errors import (
 from core.quantity import counted
 
 if TYPE_CHECKING:
-    # Imported only by methods that read rows: create-move-job reads none, and its process must start fast.
+    # Loaded by the methods that read rows or messages: creating a job needs none, and its process must start fast.
     from connectors.objects.found_message import FoundMessage
     from connectors.objects.message import MessageDetails, MessageStatus
     from connectors.paging.raw_rows import RawRows
-    from connectors.paging.row_ids import RowIds
-    from connectors.write_gate import WriteGate
 
 
 class EmailSecurity:

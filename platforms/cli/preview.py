@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
 
 from actions.contract import catalog
+from actions.contract.action import Action
 from core.quantity import counted
 from platforms.cli.views.layout import facts, paragraph
 from platforms.cli.views.palette import BAD, STRONG, WARNING
@@ -13,12 +16,7 @@ from platforms.cli.views.plan import effect_of, show_change, show_plan
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import named_values
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from actions.contract.action import Action, Preview
-
-RunPreview = Callable[["Action[Any, Any]", Mapping[str, Any]], dict[str, Any]]
+RunPreview = Callable[[Action[Any, Any], Mapping[str, Any]], dict[str, Any]]
 
 
 def run_preview(action: Action[Any, Any], params: Mapping[str, Any], run: RunPreview) -> dict[str, Any] | None:
@@ -26,7 +24,7 @@ def run_preview(action: Action[Any, Any], params: Mapping[str, Any], run: RunPre
     checked = action.check(params)
     if action.preview is None:
         return None
-    preview: Preview = action.preview(checked)
+    preview = action.preview(checked)
     shows = catalog.find(preview.action)
     return run(shows, {name: value for name, value in preview.params.items() if name in shows.params.model_fields})
 

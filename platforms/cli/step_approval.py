@@ -9,13 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
+
+from rich.console import Console
 
 from actions.contract import catalog
+from actions.contract.action import Action
 from core.errors import OutcomeUnknown, PackError
 from core.text import visible
 from platforms.cli.errors import NobodyToAsk, NotApproved
 from platforms.cli.inputs.flag_words import result_in_flags
+from platforms.cli.inputs.flags import Named
 from platforms.cli.preview import Previews, bind_parameters, show_preview
 from platforms.cli.views.layout import broken, facts, paragraph, width_of
 from platforms.cli.views.palette import STRONG, WARNING
@@ -25,12 +29,6 @@ from platforms.cli.views.tables import named_values
 from playbooks.drivers.local import Upcoming
 from playbooks.engine.changes import Change, certain_change, job_of, sentence_of
 from playbooks.language.format import ActionStep, Step
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from actions.contract.action import Action
-    from platforms.cli.inputs.flags import Named
 
 # The controlling terminal of a process, even if its streams are redirected. A process of cron has none.
 TERMINAL = "/dev/tty"

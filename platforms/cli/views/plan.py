@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.console import Console
+
+from actions.contract.action import Action
 from core.quantity import counted
 from platforms.cli.views.layout import facts, paragraph
 from platforms.cli.views.palette import BAD, QUIET, STRONG, WARNING
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import IN_JSON, LONGEST_LIST, Column, grid, named_values, text_of
 from remediation.guardrails.plans.plan import Reversibility, reversibility_of
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from actions.contract.action import Action
 
 SAMPLE_COLUMNS = (
     Column("scanned", 20, rank=3),
