@@ -10,6 +10,9 @@ CASES ?= 5000
 SEED ?= 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# A file's tests share what is costly to start (a browser, servers, a wheel): one process runs them all.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sandbox test quick slow chaos lint manifest record bench smoke audit sbom hashes clean
 
@@ -66,13 +69,13 @@ sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, u
 	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000 --at "$$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 
 test: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Run all tests, or ARGS="tests/core -k instants" (tests of the report need Chromium: .ci/chromium installs it)
-	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2)
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))
 
 quick: $(VENV)/.tests ## Run the fast tests (in total under a minute)
-	@$(BIN)/python -m pytest -n 2 --quick $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) --quick $(ARGS)
 
 slow: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Measure all tests, and update tests/slow.txt, the list that `make quick` skips
-	@$(BIN)/python -m pytest -n 2 --write-slow
+	@$(BIN)/python -m pytest $(PARALLEL) --write-slow
 
 chaos: $(VENV)/.tests ## Run random fault scenarios (CASES=5000, SEED=1) of jobs and exports, also with the official SDK
 	@$(BIN)/python -m tests.chaos --cases $(CASES) --seed $(SEED)
