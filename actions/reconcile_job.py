@@ -49,7 +49,7 @@ class Params(ActionParams):
         description="Path of the job's rows: an NDJSON file of export-job-messages. Read from the API unless given.",
     )
     job: JobDocument | None = Field(
-        None, description="The job, or the whole result of get-job or wait-for-job. Read from the API unless given."
+        None, description="The job, or the result of get-job or wait-for-job. Read from the API unless given."
     )
     margin_seconds: float = Field(
         300,

@@ -44,7 +44,7 @@ class Params(ActionParams):
         "html", description="One HTML file; Markdown; or at most 12 lines without a table, for a chat or a ticket."
     )
     title: str = Field("Bulk action report", min_length=1, max_length=300, description="The report's title.")
-    job: JobDocument = Field(description="The job, or the whole result of get-job, wait-for-job or a create.")
+    job: JobDocument = Field(description="The job, or the result of get-job, wait-for-job or a create.")
     outcome: str | None = Field(None, description="The outcome, as wait-for-job gives it.")
     export: dict[str, Any] | None = Field(None, description="The result of export-job-messages.")
     rows: str | None = Field(None, min_length=1, max_length=4096, description="Path of the exported NDJSON file.")

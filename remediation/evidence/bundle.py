@@ -20,9 +20,9 @@ from typing import Any, Protocol
 
 from core.errors import OutputError
 from remediation.evidence.manifest import MANIFEST, SIGNATURE, BundledFile, Manifest
+from remediation.exports.files.atomic_file import AtomicFile, FileRecord, atomic_file, sync_directory
 from remediation.exports.files.locked_temporary import temporary_directory
 from remediation.exports.files.path_checks import reason, refuse
-from remediation.exports.files.whole_file import FileRecord, WholeFile, sync_directory, whole_file
 
 ZIP = ".zip"
 
@@ -65,7 +65,7 @@ class Bundle:
     def __init__(
         self,
         opened: Callable[[str], contextlib.AbstractContextManager[Sink]],
-        archive: WholeFile | None = None,
+        archive: AtomicFile | None = None,
     ) -> None:
         self._opened = opened
         self._archive = archive
@@ -126,11 +126,11 @@ def bundle_at(
         OutputError: the bundle can't be written completely.
     """
     if destination.suffix.lower() == ZIP:
-        with whole_file(destination, kept=kept, name=name, replace=replace) as file, _zip(file) as archive:
+        with atomic_file(destination, kept=kept, name=name, replace=replace) as file, _zip(file) as archive:
             yield Bundle(lambda entry: _entry(archive, entry, now, large=large), file)
     else:
         with _folder(destination, kept) as folder:
-            yield Bundle(lambda entry: whole_file(folder / entry, kept=kept))
+            yield Bundle(lambda entry: atomic_file(folder / entry, kept=kept))
 
 
 @contextlib.contextmanager
@@ -154,7 +154,7 @@ def _folder(destination: Path, kept: str) -> Iterator[Path]:
 class _Stream:
     """A whole file as an unseekable stream for zipfile."""
 
-    def __init__(self, file: WholeFile) -> None:
+    def __init__(self, file: AtomicFile) -> None:
         self._file = file
 
     def write(self, data: Any) -> int:
@@ -169,7 +169,7 @@ class _Stream:
 
 
 @contextlib.contextmanager
-def _zip(file: WholeFile) -> Iterator[zipfile.ZipFile]:
+def _zip(file: AtomicFile) -> Iterator[zipfile.ZipFile]:
     archive = zipfile.ZipFile(_Stream(file), "w", zipfile.ZIP_DEFLATED)
     try:
         yield archive

@@ -25,9 +25,9 @@ from remediation.evidence.approval_check import (
 from remediation.evidence.bundle import Bundle, blocks_of, bundle_at
 from remediation.evidence.manifest import BundledFile, Manifest, Pack
 from remediation.evidence.signature import Signer
+from remediation.exports.files.atomic_file import FileRecord
 from remediation.exports.files.partial_file import calls_beside, recorded_bytes
 from remediation.exports.files.path_checks import failed_before_writing
-from remediation.exports.files.whole_file import FileRecord
 from remediation.exports.formats.csv_table import write_csv
 from remediation.exports.formats.ndjson import rows_of
 from remediation.exports.row_file import RowFile

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.objects.job import BulkJob
-from remediation.exports.files.whole_file import FileRecord
+from remediation.exports.files.atomic_file import FileRecord
 from remediation.exports.resume import Resume
 from remediation.exports.sink import RowSink
 

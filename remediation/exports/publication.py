@@ -11,7 +11,7 @@ from connectors.call_record import CallRecord
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
 from core import progress
-from remediation.exports.files.whole_file import FileRecord
+from remediation.exports.files.atomic_file import FileRecord
 from remediation.exports.finish_time import EndInterrupted, FinishTime
 from remediation.exports.outcome import Exported
 from remediation.exports.request import ExportRequest

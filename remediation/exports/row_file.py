@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal, Self, TypedDict
 from core.errors import OutputError, ParameterError, UnusableAnswer
 from core.quantity import counted
 from remediation.exports.destinations.place import Place
+from remediation.exports.files.atomic_file import FileRecord, atomic_file, put_in_place, sync_directory
 from remediation.exports.files.partial_file import open_existing, open_fresh, partial_of
 from remediation.exports.files.path_checks import checked_destination, is_in_place, reason
-from remediation.exports.files.whole_file import FileRecord, put_in_place, sync_directory, whole_file
 from remediation.exports.formats.ndjson import lines_of, write_json
 
 if TYPE_CHECKING:
@@ -194,10 +194,10 @@ class RowFile:
         another object.
         """
         if format != "ndjson":
-            whole = whole_file(
+            opened = atomic_file(
                 self._destination, kept=self.what_is_kept(), name=self.place.name, replace=self.place.overwrite
             )
-            with whole as file, self.proved_lines() as lines:
+            with opened as file, self.proved_lines() as lines:
                 (write_rows or _writer_of(format))(lines, file.write)
             record = file.record(self.place.name, format, self.rows)
             self.place.deliver()

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from typing import Literal
 
-from remediation.exports.files.whole_file import FileRecord, WholeFile
+from remediation.exports.files.atomic_file import AtomicFile, FileRecord
 from remediation.exports.formats.csv_table import cell, csv_line, header_line
 from remediation.reconciliation.disagreements import IN_FLIGHT, WITHOUT_EVENT
 from remediation.reconciliation.result import Disagreement
@@ -17,7 +17,7 @@ class DisagreementList:
     """The disagreements. by_kind counts all of them, also those that are not kept."""
 
     def __init__(
-        self, *, file: WholeFile | None = None, row_format: Literal["ndjson", "csv"] = "ndjson", limit_bytes: int = 0
+        self, *, file: AtomicFile | None = None, row_format: Literal["ndjson", "csv"] = "ndjson", limit_bytes: int = 0
     ) -> None:
         """file: receives the list; without one it is kept in memory, up to limit_bytes of JSON."""
         self.kept: list[Disagreement] = []

@@ -1,4 +1,4 @@
-"""Keep records on disk, in parts by their hash. All records of one hash are in one part, read back as a whole."""
+"""Keep records on disk, in parts by their hash. All records of one hash are in one part, which is read at once."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
 from core.errors import InlineTooLarge, ParameterError, UnexpectedAnswer
 from remediation.exports.destinations.place import open_place
+from remediation.exports.files.atomic_file import atomic_file
 from remediation.exports.files.path_checks import checked_destination
-from remediation.exports.files.whole_file import whole_file
 from remediation.reconciliation.comparison import Comparison
 from remediation.reconciliation.disagreement_list import DisagreementList
 from remediation.reconciliation.job_claims import (
@@ -108,7 +108,7 @@ def _open_list(sources: Sources, destination: ListDestination) -> Iterator[Disag
                 message = "is one of the files to compare: a source must not be replaced by the list"
                 raise ParameterError.at("/destination", message)
     with open_place(destination.path, overwrite=destination.overwrite) as place:
-        with whole_file(checked_destination(place.path), name=place.name, replace=place.overwrite) as file:
+        with atomic_file(checked_destination(place.path), name=place.name, replace=place.overwrite) as file:
             found = DisagreementList(file=file, row_format=destination.row_format)
             yield found
         found.record = file.record(place.name, destination.row_format, found.number)

@@ -190,12 +190,12 @@ def duration(length: float) -> Wording:
         return Wording(f"{length * 1000:.0f} ms")
     if length < 59.95:
         return Wording(f"{length:.1f} s")
-    whole = round(length)
-    if whole < 3600:
-        return Wording(f"{whole // 60} min {whole % 60:02d} s")
-    if whole < 86400:
-        return Wording(f"{whole // 3600} h {whole % 3600 // 60:02d} min")
-    return Wording(f"{whole // 86400:,} d {whole % 86400 // 3600} h")
+    rounded = round(length)
+    if rounded < 3600:
+        return Wording(f"{rounded // 60} min {rounded % 60:02d} s")
+    if rounded < 86400:
+        return Wording(f"{rounded // 3600} h {rounded % 3600 // 60:02d} min")
+    return Wording(f"{rounded // 86400:,} d {rounded % 86400 // 3600} h")
 
 
 def point_in_time(value: object) -> Wording | str | None:

@@ -53,7 +53,7 @@ def html(value: object) -> Markup:
     if value is None:
         return Markup("<em>not known</em>")
     if isinstance(value, Command):
-        # One click or double tap selects the whole line. It runs from left to right in every script.
+        # One click or double tap selects the complete line. It runs from left to right in every script.
         return Markup(f'<code class="command" dir="ltr">{escape(str(value))}</code>')  # noqa: S704 -- escaped
     if isinstance(value, Wording):
         return Markup(escape(_WITHIN_DURATION.sub("\u00a0", value)))  # noqa: S704 -- escaped

@@ -59,11 +59,11 @@ class Moment:
 class Progress:
     """The progress of a job. `areas` is empty if the time span or the number of messages is too small for a chart.
 
-    whole: all discovered messages. untimed: processed messages without a time.
+    total: all discovered messages. untimed: processed messages without a time.
     """
 
     sentence: Wording
-    whole: int
+    total: int
     untimed: int
     areas: Sequence[Area]
     ticks: Sequence[Tick]
@@ -74,7 +74,7 @@ class Progress:
     @property
     def untimed_height(self) -> Wording:
         """Return the height of the chart's upper part, which stands for messages without a time."""
-        return Wording(f"{100 * self.untimed / self.whole:.2f}%")
+        return Wording(f"{100 * self.untimed / self.total:.2f}%")
 
     def numbers(self, moment: Moment) -> list[int]:
         """Return one number for each column."""
@@ -90,10 +90,10 @@ def progress_of(job: Job, tally: Tally | None) -> Progress | None:
     timeline = tally.timeline
     origin, end, from_job = _span(job, tally.timeline.first, tally.timeline.last)
     processed = next(timeline.at([end]))
-    whole = max(job.discovered or 0, tally.rows, processed.total + timeline.untimed)
+    total = max(job.discovered or 0, tally.rows, processed.total + timeline.untimed)
     pending = job.counters["PENDING"]
-    remaining = min(tally.pending_count if pending is None else pending, whole - processed.total)
-    untimed = whole - processed.total - remaining
+    remaining = min(tally.pending_count if pending is None else pending, total - processed.total)
+    untimed = total - processed.total - remaining
     span = end - origin
     ticks = _tick_offsets(span)
     offsets = [*ticks[1:], span]
@@ -103,15 +103,15 @@ def progress_of(job: Job, tally: Tally | None) -> Progress | None:
             duration(offset / 1000),
             point_in_time(datetime.fromtimestamp((origin + offset) / 1000, UTC)),
             then,
-            whole - untimed - then.total,
+            total - untimed - then.total,
         )
         for offset, then in zip(offsets, timeline.at(origin + offset for offset in offsets), strict=True)
     ]
     return Progress(
-        sentence=_sentence(timeline, origin, processed.total, whole, from_job=from_job),
-        whole=whole,
+        sentence=_sentence(timeline, origin, processed.total, total, from_job=from_job),
+        total=total,
         untimed=untimed,
-        areas=_areas(job, timeline, origin, span, whole) if drawn else [],
+        areas=_areas(job, timeline, origin, span, total) if drawn else [],
         ticks=[_tick(offset, span) for offset in ticks],
         moments=moments,
         columns=_columns(job, moments),
@@ -137,27 +137,27 @@ def _span(job: Job, first: int, last: int) -> tuple[int, int, bool]:
     return created, max(last, ended), True
 
 
-def _sentence(timeline: Timeline, origin: int, processed: int, whole: int, *, from_job: bool) -> Wording:
+def _sentence(timeline: Timeline, origin: int, processed: int, total: int, *, from_job: bool) -> Wording:
     last = timeline.last or origin
     longest = duration((last - origin) / 1000)
     if processed == 1:
-        opening = "The one message" if whole == 1 else f"1 of {counted(whole, 'message')}"
+        opening = "The one message" if total == 1 else f"1 of {counted(total, 'message')}"
         return Wording(f"{opening} was processed{f' {longest} after the job was created' if from_job else ''}.")
     if not from_job:
-        of = "all" if processed == whole else f"{processed:,} of"
-        return Wording(f"Processing {of} {counted(whole, 'message')} took {longest} from the first to the last.")
+        of = "all" if processed == total else f"{processed:,} of"
+        return Wording(f"Processing {of} {counted(total, 'message')} took {longest} from the first to the last.")
     half = duration((_time_of(timeline, origin, (processed + 1) // 2) - origin) / 1000)
-    if processed == 2 and whole == 2:
+    if processed == 2 and total == 2:
         return Wording(
             f"The first message was processed {half} after the job was created, and the second after {longest}."
         )
-    if processed < whole:
+    if processed < total:
         return Wording(
-            f"{processed:,} of {counted(whole, 'message')} were processed within {longest} of the job's creation, half "
+            f"{processed:,} of {counted(total, 'message')} were processed within {longest} of the job's creation, half "
             f"of those within {half}."
         )
     return Wording(
-        f"Half of the messages were processed within {half} of the job's creation, and all {whole:,} within {longest}."
+        f"Half of the messages were processed within {half} of the job's creation, and all {total:,} within {longest}."
     )
 
 
@@ -173,10 +173,10 @@ def _time_of(timeline: Timeline, origin: int, number: int) -> int:
     return low
 
 
-def _areas(job: Job, timeline: Timeline, origin: int, span: int, whole: int) -> list[Area]:
+def _areas(job: Job, timeline: Timeline, origin: int, span: int, total: int) -> list[Area]:
     columns = [origin + round(span * column / _COLUMNS) for column in range(_COLUMNS + 1)]
     states = list(timeline.at(columns))
-    heights = [_band_heights(state, whole) for state in states]
+    heights = [_band_heights(state, total) for state in states]
     # Each band reaches down to the axis; the bands below cover its lower part.
     bands = [
         ("Skipped or cancelled", IDLE, [done + failed + other for done, failed, other in heights], 2),
@@ -190,9 +190,9 @@ def _areas(job: Job, timeline: Timeline, origin: int, span: int, whole: int) -> 
     ]
 
 
-def _band_heights(processed: Processed, whole: int) -> list[float]:
+def _band_heights(processed: Processed, total: int) -> list[float]:
     """Return the height of each band. Each is high enough to see; the highest one shrinks if the sum is too high."""
-    heights = [max(HEIGHT * number / whole, _LOWEST) if number else 0.0 for number in processed]
+    heights = [max(HEIGHT * number / total, _LOWEST) if number else 0.0 for number in processed]
     over = sum(heights) - HEIGHT
     if over > 0:
         heights[heights.index(max(heights))] -= over

@@ -21,8 +21,8 @@ from markupsafe import Markup
 from core.errors import ParameterError
 from core.quantity import counted
 from remediation.exports.destinations.place import open_place
+from remediation.exports.files.atomic_file import FileRecord, atomic_file
 from remediation.exports.files.path_checks import checked_destination, reason
-from remediation.exports.files.whole_file import FileRecord, whole_file
 from remediation.exports.formats.ndjson import rows_of
 from remediation.reports import own_words
 from remediation.reports.facts import job_of, part, text
@@ -65,7 +65,7 @@ def write_report(facts: Mapping[str, Any], destination: str, format: ReportForma
         path = checked_destination(place.path)
         report = _read(facts, {})
         text = _render(report, format)
-        with whole_file(path, name=place.name) as file:
+        with atomic_file(path, name=place.name) as file:
             file.write(text.encode("utf-8"))
         place.deliver()
     return file.record(place.name, format, report.rows_read or 0), text

@@ -15,7 +15,7 @@ from remediation.reports.verdict import IDLE, Tone
 
 RANKING_LIMIT = 10
 
-# Percent of the whole bar: one message in a million is still 2 px wide in the narrowest bar on a phone.
+# Percent of the complete bar: one message in a million is still 2 px wide in the narrowest bar on a phone.
 _SHORTEST = 1.6
 
 
@@ -71,24 +71,24 @@ def outcome_lines(job: Job) -> tuple[list[Line], list[Piece]]:
         "PENDING": "Pending" if job.running else "Not processed",
     }
     # The sum, not the job's total: the bar is full even if the two differ.
-    whole = sum(number or 0 for number in job.counters.values())
-    if not whole and not job.discovered:
+    total = sum(number or 0 for number in job.counters.values())
+    if not total and not job.discovered:
         return [], []
     lines = [
         Line(
             Wording(name),
             number := job.counters[status],
-            None if number is None or not whole else 100 * number / whole,
+            None if number is None or not total else 100 * number / total,
             TONES[status],
         )
         for status, name in names.items()
     ]
-    return lines, lay_out([(line.tone, line.rows or 0) for line in lines], whole) if whole else []
+    return lines, lay_out([(line.tone, line.rows or 0) for line in lines], total) if total else []
 
 
-def lay_out(parts: Iterable[tuple[Tone, float]], whole: float) -> list[Piece]:
-    """Return the parts side by side, in percent of `whole`. Each is wide enough to see; the longest one shrinks."""
-    lengths = [(tone, number, max(100 * number / whole, _SHORTEST)) for tone, number in parts if number > 0]
+def lay_out(parts: Iterable[tuple[Tone, float]], total: float) -> list[Piece]:
+    """Return the parts side by side, in percent of `total`. Each is wide enough to see; the longest one shrinks."""
+    lengths = [(tone, number, max(100 * number / total, _SHORTEST)) for tone, number in parts if number > 0]
     over = sum(length for *_, length in lengths) - 100.0
     most = max((number for _, number, _ in lengths), default=0)
     pieces, start = [], 0.0

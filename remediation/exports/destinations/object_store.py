@@ -133,8 +133,8 @@ class ObjectStore:
         if create and self._exists():
             raise _Taken
         try:
-            whole = self._asked(source.stat).st_size <= ONE_REQUEST_BYTES
-            put = partial(self._put_whole if whole else self._put_parts, source, create=create)
+            is_small = self._asked(source.stat).st_size <= ONE_REQUEST_BYTES
+            put = partial(self._put_at_once if is_small else self._put_parts, source, create=create)
             self._asked(put, {412: _Taken, 501: _Unconditional} if create else {})
         except _Unconditional:
             if self._exists():
@@ -259,10 +259,10 @@ class ObjectStore:
             return failure
         return _Unreadable(failure) if is_unreadable(error) else _Away(failure)
 
-    def _put_whole(self, source: Path, *, create: bool) -> None:
+    def _put_at_once(self, source: Path, *, create: bool) -> None:
         with source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            # Mapped, so that the process never holds the whole file in memory.
+            # Mapped, so that the process never holds the complete file in memory.
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
             mode: Literal["create", "overwrite"] = "create" if create else "overwrite"
             store = self._store if size <= PART_BYTES else self._open(size)

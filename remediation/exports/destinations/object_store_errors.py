@@ -1,6 +1,6 @@
 """Object store errors: a store's failure as an error of this pack.
 
-obstore's texts contain the whole request: signed URLs, the endpoint, the store's answer with account details. The
+obstore's texts contain the complete request: signed URLs, the endpoint, the store's answer with account details. The
 pack's errors contain none of these, only the answer's status and, if known here, its code.
 """
 
@@ -48,7 +48,7 @@ NOTHING_PUT = "Nothing was written to the destination. Fix the named problem, th
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
-# obstore's texts about requests for credentials, which go to other hosts. No key can look like them.
+# obstore's texts about requests for credentials, which go to other hosts. No key contains them.
 _FOR_CREDENTIALS = re.compile(r"token request|credential error|performing [A-Z]+ (http://169\.254\.|https://sts\.)")
 
 

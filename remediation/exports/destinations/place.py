@@ -4,7 +4,7 @@ A file for a path is written beside it. A file for a store is spooled in a priva
 complete, and removed from the spool. Rows that the store can't keep stay on this machine.
 
 >>> with open_place("s3://evidence/case-42.zip", overwrite=False) as place:
-...     with whole_file(checked_destination(place.path)) as file:
+...     with atomic_file(checked_destination(place.path)) as file:
 ...         file.write(b"...")
 ...     place.deliver()
 """
@@ -24,10 +24,10 @@ from core.errors import OutputError, PackError, ParameterError
 from core.installation import check_extra
 from core.quantity import counted
 from remediation.exports.destinations.object_url import is_url, parse
+from remediation.exports.files.atomic_file import raise_exists
 from remediation.exports.files.partial_file import CALLS_SUFFIX, CLAIM_SUFFIX, PARTIAL_SUFFIX, TRIAL_SUFFIX
 from remediation.exports.files.path_checks import check_link, failed_before_writing, refuse
 from remediation.exports.files.spool import Spool, open_spool
-from remediation.exports.files.whole_file import raise_exists
 
 if TYPE_CHECKING:
     from remediation.exports.destinations.object_store import ObjectStore

@@ -26,7 +26,7 @@ def read_objects(path: str, pointer: str, read: Callable[[bytes], T], what: str)
     try:
         for line in read_lines(path, pointer):
             if not line.isspace():
-                # Check the whole line: msgspec skips fields that nothing asks for.
+                # Check the complete line: msgspec skips fields that nothing asks for.
                 if not line.isascii():
                     line.decode()
                 yield read(line)

@@ -13,7 +13,7 @@ from typing import Any
 from remediation.exports.formats.csv_table import COLUMNS, Column, expected_values, values_of_line
 
 ROWS_IN_A_GROUP = 1000
-WHOLE_ROW = "row"
+ROW_COLUMN = "row"
 
 # All current readers know it. It compresses text better than older methods at the same speed.
 COMPRESSION = "zstd"
@@ -28,20 +28,20 @@ def write_parquet(lines: Iterable[bytes], write: Callable[[bytes], object]) -> N
     from pyarrow import parquet  # noqa: PLC0415
 
     types = {"text": pa.string(), "list": pa.list_(pa.string()), "integer": pa.int64(), "boolean": pa.bool_()}
-    schema = pa.schema([(column.name, types[column.kind]) for column in COLUMNS] + [(WHOLE_ROW, pa.string())])
+    schema = pa.schema([(column.name, types[column.kind]) for column in COLUMNS] + [(ROW_COLUMN, pa.string())])
     rest = iter(lines)
     with parquet.ParquetWriter(pa.PythonFile(_Sink(write), mode="w"), schema, compression=COMPRESSION) as writer:
         while group := list(itertools.islice(rest, ROWS_IN_A_GROUP)):
             # Free each form of the rows as soon as the next one exists: together they take 30 MB more.
-            whole = pa.array([line.rstrip(b"\n").decode() for line in group], pa.string())
+            texts = pa.array([line.rstrip(b"\n").decode() for line in group], pa.string())
             table = [expected_values(line) or _fitting_values(line) for line in group]
             group.clear()
             typed: list[Sequence[Any]] = list(zip(*table, strict=True))
             del table
             arrays = [pa.array(typed.pop(0), field.type) for field in list(schema)[:-1]]
-            arrays.append(whole)
+            arrays.append(texts)
             writer.write_batch(pa.record_batch(arrays, schema=schema))
-            del arrays, whole
+            del arrays, texts
 
 
 def _fitting_values(line: bytes) -> list[Any]:

@@ -140,9 +140,9 @@ class Pseudonyms:
         text = text.strip()
         found = _ADDRESS.fullmatch(text)
         if found is not None:
-            whole = f"{found[1]}@{found[2].rstrip('.')}".casefold()
+            address = f"{found[1]}@{found[2].rstrip('.')}".casefold()
             # Of the complete address, so that info@ has another pseudonym at each company.
-            return f"p-{self._digest('address', whole)}@{self._domain_part(found[2])}"
+            return f"p-{self._digest('address', address)}@{self._domain_part(found[2])}"
         named = _NAMED_ADDRESS.fullmatch(text)
         if named is not None and _ADDRESS.fullmatch(named[2].strip()):
             name = self.name(named[1].strip().strip('"'))

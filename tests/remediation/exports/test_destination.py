@@ -18,7 +18,7 @@ import pytest
 from actions import export_job_messages, reconcile_job, render_report
 from core.errors import PackError, ParameterError
 from platforms.cli.plan_only import PlanFile
-from remediation.exports.files.whole_file import whole_file
+from remediation.exports.files.atomic_file import atomic_file
 from tests.connectors.scripted import JOB_ID, Scripted, connected, job
 
 # Enough for a loaded machine. An endless loop fails the test.
@@ -177,7 +177,7 @@ def test_a_process_with_an_unusable_destination_exits_with_2(shell: str, tmp_pat
 
 def test_a_directory_removed_during_the_write_is_an_error_of_the_pack(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
-    with pytest.raises(PackError), whole_file(tmp_path / "d" / "f") as file:
+    with pytest.raises(PackError), atomic_file(tmp_path / "d" / "f") as file:
         file.write(b"x")
         for path in (tmp_path / "d").iterdir():
             path.unlink()

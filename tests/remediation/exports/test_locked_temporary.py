@@ -11,24 +11,24 @@ from pathlib import Path
 
 import pytest
 
+from remediation.exports.files.atomic_file import atomic_file
 from remediation.exports.files.locked_temporary import spool_directory, temporary_directory
-from remediation.exports.files.whole_file import whole_file
 
 ROOT = Path(__file__).parents[3]
 
 # Each program pauses where the test kills it, while its temporary file exists.
 FILE = """
-from remediation.exports.files.whole_file import whole_file
-with whole_file(Path("report.html")) as file:
+from remediation.exports.files.atomic_file import atomic_file
+with atomic_file(Path("report.html")) as file:
     file.write(b"half")
     file.flush()
     stop()
 """
 FOLDER = """
 from remediation.exports.files.locked_temporary import temporary_directory
-from remediation.exports.files.whole_file import whole_file
+from remediation.exports.files.atomic_file import atomic_file
 with temporary_directory(Path("report.html")) as folder:
-    with whole_file(folder / "rows.ndjson") as file:
+    with atomic_file(folder / "rows.ndjson") as file:
         stop()
 """
 SPOOL = """
@@ -40,13 +40,13 @@ with spool_directory() as spool:
 # This one pauses while the file has two names, because nothing may be replaced.
 LINKED_FILE = """
 import os
-from remediation.exports.files.whole_file import whole_file
+from remediation.exports.files.atomic_file import atomic_file
 link = os.link
 def killed(*names, **options):
     link(*names, **options)
     stop()
 os.link = killed
-with whole_file(Path("report.html"), replace=False) as file:
+with atomic_file(Path("report.html"), replace=False) as file:
     file.write(b"whole")
 """
 
@@ -90,7 +90,7 @@ def next_run(code: str) -> None:
         with temporary_directory(Path("report.html")):
             pass
     else:
-        with whole_file(Path("report.html")) as file:
+        with atomic_file(Path("report.html")) as file:
             file.write(b"next")
 
 
@@ -117,7 +117,7 @@ def test_a_file_with_two_names_keeps_its_final_name(start_process: StartProcess,
     process = start_process(LINKED_FILE)
     process.kill()
     process.communicate()
-    with whole_file(tmp_path / "report.html") as file:
+    with atomic_file(tmp_path / "report.html") as file:
         assert other_names(tmp_path) == {path.name for path in tmp_path.glob(".cfes-*")}
         assert (tmp_path / "report.html").read_bytes() == b"whole"
         file.write(b"next")

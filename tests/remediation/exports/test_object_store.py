@@ -19,7 +19,7 @@ from remediation.exports.destinations.object_store import ObjectStore
 from remediation.exports.destinations.object_store_settings import endpoint
 from remediation.exports.destinations.object_url import parse
 from remediation.exports.destinations.place import open_place
-from remediation.exports.files.whole_file import whole_file
+from remediation.exports.files.atomic_file import atomic_file
 from remediation.exports.row_file import RowFile
 from remediation.reports.file_hashes import recorded_file
 from tests.clock import FakeClock
@@ -264,7 +264,7 @@ def test_an_untrusted_certificate_is_reported(settings: Callable[..., None]) -> 
 
 def test_a_bundle_is_uploaded_when_it_is_delivered(bucket: Bucket) -> None:
     with open_place(bucket.url("case.zip"), overwrite=False) as place:
-        with whole_file(Path(place.path), name=place.name) as file:
+        with atomic_file(Path(place.path), name=place.name) as file:
             file.write(b"PK")
         assert bucket.objects() == []
         place.deliver()

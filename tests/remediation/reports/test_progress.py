@@ -153,9 +153,9 @@ def test_progress_counts_all_discovered_messages_and_those_without_a_time(
     times: list[str | None], fields: dict[str, Any], expected: tuple[int, int, int]
 ) -> None:
     found = progress(rows_at(*times), **fields)
-    assert (found.whole, found.untimed, found.moments[-1].remaining) == expected
+    assert (found.total, found.untimed, found.moments[-1].remaining) == expected
     timed = sum(time is not None for time in times)
-    assert f"{timed} of {found.whole} messages were processed" in found.sentence
+    assert f"{timed} of {found.total} messages were processed" in found.sentence
     noun = "message has" if expected[1] == 1 else "messages have"
     without = f"{expected[1]} {noun} no processing time in the rows."
     assert (without in found.notes) is bool(expected[1])

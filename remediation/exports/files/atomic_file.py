@@ -1,4 +1,4 @@
-"""Whole files: a file appears completely or not at all."""
+"""Atomic files: a file appears completely or not at all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FileRecord(TypedDict):
     rows: int
 
 
-class WholeFile:
+class AtomicFile:
     """A file that is being written; `bytes` and `sha256` cover all bytes written so far."""
 
     def __init__(self, descriptor: int) -> None:
@@ -62,9 +62,9 @@ class WholeFile:
 
 
 @contextlib.contextmanager
-def whole_file(
+def atomic_file(
     destination: Path, *, kept: str = "Nothing was kept.", name: str | None = None, replace: bool = True
-) -> Iterator[WholeFile]:
+) -> Iterator[AtomicFile]:
     """Write a file under a temporary name beside `destination`, and rename it when the block ends without an error.
 
     The content is on disk (fsync) before the rename; the mode is 0600. An existing file stays until the rename. After
@@ -75,7 +75,7 @@ def whole_file(
     """
     temporary, descriptor = open_temporary(destination)
     try:
-        file = WholeFile(descriptor)
+        file = AtomicFile(descriptor)
         yield file
         file.flush()
         os.fsync(descriptor)
