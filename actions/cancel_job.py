@@ -30,7 +30,7 @@ class Result(ActionResult):
     status: str = Field(description="The status that it is in now.")
     processed: int = Field(description="Messages that the job processed before it was cancelled.")
     job: dict[str, Any] = Field(description="The job as the API describes it.")
-    warnings: list[str] = Field(description="What a person should know.")
+    warnings: list[str] = Field(description="Warnings for a person.")
 
 
 def cancel_job(p: Params, api: EmailSecurity) -> Result:

@@ -1,4 +1,4 @@
-"""Preview a bulk job: what its search finds, whom it reaches, what would refuse it. Returns the plan that binds it.
+"""Preview a bulk job: count its messages and recipients, list the refusals, and return a plan for the job.
 
 Remote operation: GET /accounts/{account_id}/email-security/investigate, page by page; nothing is changed.
 Pass the plan to create-move-job or release-job, which count again, and to wait-for-job, which cancels a job
@@ -48,7 +48,7 @@ class Params(JobRequestParams):
     action: ActionType = Field(description="MOVE for create-move-job, RELEASE for release-job.")
     search_params: SearchParams = Field(description="Which messages are meant; all criteria given must hold.")
     destination: Destination | None = Field(None, description="The folder to move to; for MOVE only, and required.")
-    allow_irreversible: bool = Field(False, description="As create-move-job takes it; a plan makes it needless.")
+    allow_irreversible: bool = Field(False, description="As create-move-job takes it. Not needed with a plan.")
     allow_malicious: bool = Field(False, description="As create-move-job and release-job take it.")
     limit: int = Field(
         200_000, ge=1, le=1_000_000, description="Refuse where there are more messages: nothing is sampled."
@@ -122,10 +122,10 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
 
 
 def _parity(search: SearchParams) -> tuple[Parity, list[str]]:
-    """Whether the message search can tell what a job finds, and which criteria it can't express."""
+    """Return whether the message search finds the same messages as a job, and the criteria that it can't express."""
     scope = scope_of(search)
     if scope.uncountable:
-        return "unknown", [f"{scope.uncountable}: what a job finds can't be counted before"]
+        return "unknown", [f"{scope.uncountable}: the messages of a job can't be counted before"]
     return ("approximate", scope.notes) if scope.notes else ("exact", [])
 
 
@@ -140,11 +140,11 @@ def _counted(p: Params, search: SearchParams, api: EmailSecurity) -> Survey:
 
 
 def _refusals_without_numbers(job: ProposedJob, api: EmailSecurity) -> list[GuardrailRefusal]:
-    """What can't be kept where nothing can be counted."""
+    """Return the refusals of checks that need a count, where nothing can be counted."""
     refused: list[GuardrailRefusal] = []
     if needs_count(job, api):
         refused.append(
-            UncountableSearch("a cap, a check or the policy needs a count, and the messages can't be counted")
+            UncountableSearch("a limit, a check or the policy needs a count, and the messages can't be counted")
         )
     if job.request.destination in IRREVERSIBLE_DESTINATIONS:
         refused.append(
@@ -167,7 +167,7 @@ def _warnings(found: Survey | None) -> list[str]:
 
 ACTION = Action(
     id="preview-job",
-    title="Preview what a bulk job would affect, and make a plan of it",
+    title="Preview a bulk job and make a plan",
     params=Params,
     result=Result,
     effect="read",

@@ -1,7 +1,7 @@
 """Release quarantined messages that are named one by one, without a job: by investigate IDs, or an export's rows.
 
 Remote operation: POST /accounts/{account_id}/email-security/investigate/release, at most 1,000 IDs a call (no maximum
-is documented; this one is ours). A message is released for every recipient. What is malicious is refused.
+is documented; this one is ours). A message is released for every recipient. Malicious messages are refused.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from remediation.messages.change import make_change, prepare_change
 
 class Params(NamedParams):
     allow_malicious: bool = Field(
-        False,
-        description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC, or could not be found out.",
+        False, description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC, or not known."
     )
 
 

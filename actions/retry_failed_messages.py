@@ -1,7 +1,7 @@
 """Retry the failed messages of an ended job, by their IDs and without another job.
 
 Remote operations: GET .../bulk/{job_id} and its messages with status FAILED; then POST .../move or .../release.
-A row's retry_after is honoured: a message that is not due yet is left out, or waited for within `wait_seconds`.
+A message that is not due yet (retry_after) is left out, or waited for within `wait_seconds`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Search messages: what a bulk job with the same criteria would find, as far as the message search can tell.
+"""Search the messages that a bulk job with the same criteria would find, as far as the message search shows them.
 
 Remote operation: GET /accounts/{account_id}/email-security/investigate.
-A job runs its search again by itself: mail that arrives in between is not in this count.
+A job runs its search again: mail that arrives in between is not in this count.
 """
 
 from __future__ import annotations

@@ -29,13 +29,18 @@ class Result(ActionResult):
     read: Answer = Field(description="Permission 'Cloud Email Security: Read'.")
     write: Answer = Field(description="Permission 'Cloud Email Security: Write'.")
     missing_permissions: list[str] = Field(description="Permissions to add to the token, by name.")
-    warnings: list[str] = Field(description="What a person should know.")
+    warnings: list[str] = Field(description="Warnings for a person.")
 
 
 def test_connection(p: Params, api: EmailSecurity) -> Result:
     warnings: list[str] = []
     token_status = _token_status(api, warnings)
-    read = _may_read(api)
+    read: Answer = "granted"
+    try:
+        next(api.list_job_items(), None)
+    except PermissionDenied as denied:
+        raise_for_the_address(denied)
+        read = "missing"
     write, failure = write_permission(api) if p.probe_write else ("not known", None)
     if failure is not None:
         warnings.append(f"could not determine whether writing is allowed: {failure.message}")
@@ -62,15 +67,6 @@ def _token_status(api: EmailSecurity, warnings: list[str]) -> str:
         raise_for_the_address(denied)
         warnings.append("the API does not let this token verify itself: the permissions were checked by using it")
         return "not verified"
-
-
-def _may_read(api: EmailSecurity) -> Answer:
-    try:
-        next(api.list_job_items(), None)
-    except PermissionDenied as denied:
-        raise_for_the_address(denied)
-        return "missing"
-    return "granted"
 
 
 ACTION = Action(

@@ -1,4 +1,4 @@
-"""The tag at the start of a job's comment, by which the pack recognises its own jobs: the API has no idempotency keys.
+"""The tag at the start of a job's comment, by which the pack recognizes its own jobs: the API has no idempotency keys.
 
 In the code the tag is called stamp; docs and messages call it the tag. It looks like
 `[cfes:1:KEY:REQUEST:call=CALL:plan=PLAN:by=WHO:ok=WHO,WHO:n=COUNT:sent=SENT:mac=MAC]`.
@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from core.derived_key import derive_key
 
-# Fields of a later version are ignored. A tag that is not recognised would lead to a second job.
+# Fields of a later version are ignored. A tag that is not recognized would lead to a second job.
 _IN_COMMENT = re.compile(r"\[cfes:1:([0-9a-f]{24}):([0-9a-f]{16})((?::[a-z]{1,20}=[A-Za-z0-9._%+@,-]{1,1000}){0,15})\]")
 
 # 128 bits: too many to find a second plan, or a second request, with the same digest.
@@ -161,7 +161,7 @@ class Stamp:
         """Return whether both name the same plan."""
         return bool(_DIGEST.fullmatch(self.plan)) and self.plan == other.plan
 
-    def recognised(self, other: Stamp) -> Stamp:
+    def recognized(self, other: Stamp) -> Stamp:
         """Return the other tag; with this tag's `key` where an earlier version made it for the same key."""
         return replace(other, key=self.key) if other.key in self.former_keys else other
 

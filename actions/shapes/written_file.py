@@ -17,6 +17,6 @@ class WrittenFile(ActionResult):
 
 
 class WrittenRows(WrittenFile):
-    """A file of rows, with the SHA-256 that proves it unchanged; of a bundle in a folder, that of its evidence.json."""
+    """A file of rows. The SHA-256 of a bundle in a folder is the one of its evidence.json."""
 
     rows: int = Field(description="The number of rows in it.")

@@ -162,7 +162,7 @@ class _Stream:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: the whole file flushes by itself."""
+        """Do nothing: the file flushes its own buffer."""
 
     def close(self) -> None:
         """Do nothing: the opener closes the file."""

@@ -34,7 +34,7 @@ class Deletion(JsonModel):
     evidence_sha256: str | None = Field(
         description="SHA-256 of the verified evidence.json; null without evidence, or if the job was gone."
     )
-    warnings: list[str] = Field(description="What a person should know.")
+    warnings: list[str] = Field(description="Warnings for a person.")
 
 
 def delete_with_evidence(api: EmailSecurity, job_id: str, *, evidence: str | None, comment: str | None) -> Deletion:

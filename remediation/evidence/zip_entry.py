@@ -1,4 +1,4 @@
-"""Zip entries: the checks that an entry of a bundle is a regular file with one plain name.
+"""Check that an entry of a bundle's zip file is a regular file with one plain name.
 
 Programs interpret zip files differently. One creates a link from a flag, another uses a second name from an extra
 field, a third trusts the local header. An entry with such an ambiguity is refused. Only entries as the pack and common

@@ -1,4 +1,4 @@
-"""Zip layout: the checks that every way of reading a zip file finds the same files.
+"""Check that every way of reading a zip file finds the same files.
 
 Programs read a zip file by the directory at its end, or entry after entry from its beginning, as a streaming download
 does. Bytes that the directory does not list can be a file for the second way. So can bytes after the deflated data, or

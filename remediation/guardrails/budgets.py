@@ -37,22 +37,18 @@ _TABLE = (
     "destination TEXT, messages INTEGER, jobs INTEGER, PRIMARY KEY (account, intent))"
 )
 
-_SINCE = "SELECT intent, requested_by, destination, messages, jobs FROM changes WHERE account = ? AND at >= ?"
+_SINCE = "SELECT intent, requested_by, destination, messages FROM changes WHERE account = ? AND at >= ?"
 
 _UNCOUNTED = "Nothing was changed. The changes within the policy's budgets could not be counted."
 
 
 class Spending(NamedTuple):
-    """One change. intent: the call that made it, or the list of IDs: it counts once. jobs: 1, also for a list of IDs.
-
-    messages: None where their number is not known.
-    """
+    """One job, or one list of IDs. intent: the call that made it. messages: None where their number is not known."""
 
     intent: str
     requested_by: str
     destination: str
     messages: int | None
-    jobs: int
 
 
 def spend(api: EmailSecurity, intent: str, change: Change, messages: int | None) -> datetime | None:
@@ -72,7 +68,7 @@ def spend(api: EmailSecurity, intent: str, change: Change, messages: int | None)
             help="Nothing was changed. Set CFES_REQUESTED_BY where the actions run. A parameter is not proof.",
         )
     folder = DELIVERED if change.action == "RELEASE" or change.destination is None else change.destination
-    planned = Spending(intent, who or "", folder, messages, jobs=1)
+    planned = Spending(intent, who or "", folder, messages)
     account = api.connection.account_id.lower()
     now = api.clock.now()
     of_jobs = dict(_from_jobs(api, now - timedelta(hours=max(budget.hours for budget in budgets))))
@@ -89,7 +85,7 @@ def spend(api: EmailSecurity, intent: str, change: Change, messages: int | None)
             return None
         known = record.execute("SELECT 1 FROM changes WHERE account = ? AND intent = ?", (account, intent)).fetchone()
         row = (account, intent, now.timestamp(), *planned[1:])
-        record.execute("INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        record.execute("INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?, ?, ?, 1)", row)
     return now if known is None else None
 
 
@@ -116,8 +112,8 @@ def _check(budget: Budget, planned: Spending, spent: Iterable[Spending]) -> None
     changes = [planned, *(one for one in spent if _is_counted_with(budget, planned, one))]
     name = f"the policy's budget{' for ' if budget.per else ''}{' and '.join(budget.per)} is"
     hours = f"in {budget.hours:g} h"
-    if budget.jobs is not None and planned.jobs and sum(one.jobs for one in changes) > budget.jobs:
-        before = sum(one.jobs for one in changes) - planned.jobs
+    if budget.jobs is not None and len(changes) > budget.jobs:
+        before = len(changes) - 1
         raise PolicyRefused(
             f"{name} {counted(budget.jobs, 'job')} {hours}, and {counted(before, 'was', 'were')} made in that time"
         )
@@ -158,7 +154,7 @@ def _from_jobs(api: EmailSecurity, since: datetime) -> Iterator[tuple[str, tuple
             params = job.action_params
             action = job.action_type or (None if params is None else params.type)
             folder = DELIVERED if action == "RELEASE" else (None if params is None else params.destination) or ""
-            yield job.job_id, (at, Spending(intent_of(stamp), stamp.requested_by, folder, _touched(job, stamp), 1))
+            yield job.job_id, (at, Spending(intent_of(stamp), stamp.requested_by, folder, _touched(job, stamp)))
 
 
 def _touched(job: BulkJob, stamp: Stamp) -> int | None:

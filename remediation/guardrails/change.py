@@ -14,7 +14,7 @@ from connectors.objects.search import Disposition
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to each message. destination: the folder of a MOVE; None for a RELEASE."""
+    """An action on messages. destination: the folder of a MOVE; None for a RELEASE."""
 
     action: ActionType
     destination: Destination | None = None

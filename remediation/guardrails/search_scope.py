@@ -1,7 +1,7 @@
 """The part of a job's search that the message search can express, and the checks for the rest.
 
 Facts (docs/reference/remote-api.md): the message search has no exact_subject and no submissions, and six of the ten
-dispositions. A job runs its search again by itself, so it can find more than any count before it.
+dispositions. A job runs its search again, so it can find more than any count before it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pins the time window of a search to absolute times. A search without them would mean another one each day."""
+"""Pin the time window of a search to absolute times. A search without them would mean another one each day."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def survey(
     policy: Policy | None = None,
     enough: Callable[[Numbers], bool] = lambda _: False,
 ) -> Survey:
-    """Count what a job with this search would find, as far as the message search shows it. `enough` stops the count.
+    """Count the messages that a job with this search would find. `enough` stops the count.
 
     policy: its own domains and protected people are noted; the connection's policy unless given.
     Raises: UncountableSearch, and what EmailSecurity.found_messages raises.

@@ -26,10 +26,11 @@ def cancel_surely(api: EmailSecurity, job: BulkJob) -> Cancelled:
     applied: Applied = "no"
     for _ in range(MOST_CANCELS):
         if job.has_ended:
-            return Cancelled(job, applied)
+            break
         refusal: ApiRefusal | None = None
         try:
             job = api.cancel_job(job.job_id)
+            applied = "yes"
         except NotFound:
             raise
         except OutcomeUnknown:
@@ -42,8 +43,6 @@ def cancel_surely(api: EmailSecurity, job: BulkJob) -> Cancelled:
             if applied == "no":
                 raise
             raise _unknown(job, failure) from None
-        else:
-            applied = "yes"
         if not job.has_ended:
             try:
                 job = api.get_job(job.job_id)
@@ -51,22 +50,17 @@ def cancel_surely(api: EmailSecurity, job: BulkJob) -> Cancelled:
                 raise _unknown(job, failure) from None
         if refusal is not None and not job.has_ended:
             raise refusal
-    if job.has_ended:
-        return Cancelled(job, applied)
-    raise OutcomeUnknown(
-        f"Cloudflare accepted the cancel request, but job {job.job_id} is still {job.status}",
-        help=_help(job),
-        job_id=job.job_id,
-    )
+    if not job.has_ended:
+        raise _unknown(job)
+    return Cancelled(job, applied)
 
 
-def _unknown(job: BulkJob, cause: PackError) -> OutcomeUnknown:
+def _unknown(job: BulkJob, cause: PackError | None = None) -> OutcomeUnknown:
+    text = f"Cloudflare accepted the cancel request, but job {job.job_id} is still {job.status}"
+    if cause is not None:
+        text = f"Could not determine whether job {job.job_id} was cancelled: {cause.message}"
     return OutcomeUnknown(
-        f"Could not determine whether job {job.job_id} was cancelled: {cause.message}",
-        help=_help(job),
+        text,
+        help=f"Run the cancel again: a second cancel is safe. To check: cfes get-job --job-id {job.job_id}",
         job_id=job.job_id,
     )
-
-
-def _help(job: BulkJob) -> str:
-    return f"Run the cancel again: a second cancel is safe. To check: cfes get-job --job-id {job.job_id}"

@@ -84,7 +84,7 @@ class JobRequest:
         )
 
     def expected_job(self, stamp: Stamp) -> ExpectedJob:
-        """Return what a job with this tag must do. A job of the same plan has the plan's own window."""
+        """Return the expected job for this tag. A job of the same plan has the plan's own window."""
         of_plan = self.plan_hash is not None and stamp.names_plan(self.plan_hash)
         return ExpectedJob(self.request, None if of_plan else self.asked or self.request)
 
@@ -241,7 +241,7 @@ def _post(
         try:
             return api.create_job(request), lost + 1, []
         except PackError as failure:
-            # From the second POST on, the first may still turn out to have been applied, whatever this one says.
+            # From the second POST on, the first may still be applied, whatever the answer to this one.
             if failure.surely_not_applied and lost == 0:
                 raise _NotCreated(failure) from None
             cause = failure

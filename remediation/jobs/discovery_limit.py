@@ -1,6 +1,6 @@
 """Limit the messages that a job may discover: a job that discovers more is cancelled at once.
 
-A job runs its search again by itself, so it can find more than any count before it. It processes nothing before it has
+A job runs its search again, so it can find more than any count before it. It processes nothing before it has
 discovered everything. The limit is the smallest of the limits of the call, the plan and the policy.
 """
 
@@ -105,7 +105,7 @@ class DiscoveryLimit:
             return self
 
     def check_plan_of(self, api: EmailSecurity, job: BulkJob) -> None:
-        """Raises: ParameterError unless the job was made from the plan and does what the plan says."""
+        """Check that the job was made from the plan and does the same. Raises: ParameterError."""
         if problem := self.problem_of(api, job):
             message = f"{problem}. Leave out `plan` and set cancel_if_discovered_over to a number"
             raise ParameterError.at("/plan", message)

@@ -74,5 +74,5 @@ def _is_in_place_of(api: EmailSecurity, cancelled: BulkJob, stamp: Stamp, job: B
 
 
 def _is_believed(api: EmailSecurity, job: BulkJob) -> bool:
-    stamp_key = StampKey.of(api.connection.plan_key)
-    return stamp_key is None or is_proved(job, api.connection.account_id, stamp_key)
+    key = api.connection.plan_key
+    return key is None or is_proved(job, api.connection.account_id, StampKey.of(key))

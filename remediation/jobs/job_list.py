@@ -234,7 +234,7 @@ class JobList:
         read = Stamp.read(comment if isinstance(comment, str) else None)
         if read is None:
             return None
-        read = self._stamp.recognised(read)
+        read = self._stamp.recognized(read)
         if self._stamp_key is None or read.is_authentic(self._api.connection.account_id, self._stamp_key):
             return read
         return None

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from remediation.guardrails.plans.plan import Plan
 
 NOT_OF_PLAN = "is not the plan that the job was made from"
-NO_TAG = "can't be compared with the job: Cloudflare shows the job without a tag, and only the tag names the plan"
 
 
 def problem_of_plan(api: EmailSecurity, plan: Plan, job: BulkJob) -> str | None:
@@ -23,7 +22,7 @@ def problem_of_plan(api: EmailSecurity, plan: Plan, job: BulkJob) -> str | None:
     """
     stamp = Stamp.read(job.comment)
     if stamp is None:
-        return NO_TAG
+        return "can't be compared with the job: Cloudflare shows the job without a tag, and only the tag names the plan"
     if not stamp.names_plan(plan.plan_hash):
         return NOT_OF_PLAN
     if found := differences(ExpectedJob(plan.request()), job):

@@ -53,10 +53,12 @@ def count_remaining(
         bounded = api.with_deadline(Deadline(api.clock, MOST_SECONDS))
         if action == "RELEASE":
             held, complete = _found(bounded, search, "quarantined")
-            return _sum([_copies(one, ("quarantined",)) for one in held], complete=complete)
-        return _still_in_mailboxes(bounded, search, to_inbox=destination == "Inbox")
+            found = [_copies(one, ("quarantined",)) for one in held]
+        else:
+            found, complete = _still_in_mailboxes(bounded, search, to_inbox=destination == "Inbox")
     except PackError as failure:
         return Remaining(None, all_checked=False, why_not=failure.message)
+    return Remaining(sum(one.copies for one in found), complete and all(one.sure for one in found))
 
 
 class _Left(NamedTuple):
@@ -66,11 +68,8 @@ class _Left(NamedTuple):
     sure: bool
 
 
-def _sum(found: Sequence[_Left], *, complete: bool) -> Remaining:
-    return Remaining(sum(one.copies for one in found), complete and all(one.sure for one in found))
-
-
-def _still_in_mailboxes(api: EmailSecurity, search: SearchParams, *, to_inbox: bool) -> Remaining:
+def _still_in_mailboxes(api: EmailSecurity, search: SearchParams, *, to_inbox: bool) -> tuple[list[_Left], bool]:
+    """Return the messages that remain, and whether every message was checked."""
     found: dict[str, _Left] = {}
     complete = True
     for status in () if to_inbox else _IN_MAILBOX:
@@ -83,7 +82,7 @@ def _still_in_mailboxes(api: EmailSecurity, search: SearchParams, *, to_inbox: b
     for number in range(min(len(candidates), MOST_LOGS)):
         one = candidates[int(number * step)]
         found[one.id] = _moved_back(api, one, to_inbox=to_inbox)
-    return _sum(list(found.values()), complete=complete and whole and len(candidates) <= MOST_LOGS)
+    return list(found.values()), complete and whole and len(candidates) <= MOST_LOGS
 
 
 def _found(api: EmailSecurity, search: SearchParams, status: DeliveryStatus) -> tuple[list[MessageDetails], bool]:

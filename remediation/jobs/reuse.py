@@ -32,7 +32,7 @@ _GAP = (
 _FOUND_NOTHING = (
     "job {} found no message, but the plan has {}. They were moved or released before, or are still where they were"
 )
-_UNSEEN = "Cloudflare does not show what job {} does: the job was recognised by its keyed tag alone"
+_UNSEEN = "Cloudflare does not show what job {} does: the job was recognized by its keyed tag alone"
 _NO_PROOF = "Cloudflare does not show what the job does, and a tag that was made without CFES_PLAN_KEY is not proof"
 
 
@@ -63,7 +63,7 @@ def reusable_job(
     found_nothing = stamp.messages == 0 or (job.status == "COMPLETED" and job.total_messages_discovered == 0)
     if planned_messages and found_nothing:
         if expected.asked is None:
-            # The job does exactly what the plan says: the plan's messages were gone before.
+            # The job has exactly the plan's request: the plan's messages were gone before.
             warnings.append(_FOUND_NOTHING.format(job.job_id, planned_messages))
         else:
             found.append(f"its search found no message, but the plan has {planned_messages}")

@@ -33,7 +33,7 @@ _FRACTION = re.compile(r"\.\d")
 
 _LOST_TAG = (
     "the job list does not show the tag of job {job} ({comment}). Don't run the same call again: it would not "
-    "recognise the job, and would create another one. Follow this job by its ID"
+    "recognize the job, and would create another one. Follow this job by its ID"
 )
 _NOT_SHOWN = (
     "the job list does not show the job yet, {seconds:.0f} s after it was created. Another worker may have created one "
@@ -123,8 +123,8 @@ class Race:
         jobs = self.jobs()
         of_key = [(job, found) for job, found in jobs if found.key == self.stamp.key]
         of_plan = [(job, found) for job, found in jobs if found.key != self.stamp.key]
-        if self._is_unrecognised and len(of_key) > 1:
-            # Other workers can't recognise the own job, so they keep another one.
+        if self._is_unrecognized and len(of_key) > 1:
+            # Other workers can't recognize the own job, so they keep another one.
             of_key.sort(key=lambda pair: self.own is not None and pair[0].job_id == self.own.job_id)
         first = of_key[0] if of_key else of_plan[0]
         if of_plan and first[1].same_plan(self.stamp) and of_plan[0] == jobs[0]:
@@ -134,7 +134,7 @@ class Race:
         return first, [job for job, _ in of_key if job.job_id != first[0].job_id]
 
     @property
-    def _is_unrecognised(self) -> bool:
+    def _is_unrecognized(self) -> bool:
         return self.own_shows and not self._own_is_marked
 
     def await_others(self, job_list: JobList) -> None:
@@ -246,8 +246,10 @@ class Race:
             found.append(_UNCONFIRMED.format(reason=self._unconfirmed))
         if self.own is None or self.own.job_id in self.cancelled:
             return found
-        if self._is_unrecognised:
-            found.append(_LOST_TAG.format(job=self.own.job_id, comment=_shown(self._own_comments[-1])))
+        if self._is_unrecognized:
+            comment = self._own_comments[-1]
+            shown = f"its comment there begins {comment[:60]!r}" if comment else "its comment there is empty"
+            found.append(_LOST_TAG.format(job=self.own.job_id, comment=shown))
         elif not self.own_shows and not self._out_of_time:
             found.append(_NOT_SHOWN.format(seconds=self._patience()))
         return [*found, _NO_TIME] if self._out_of_time else found
@@ -281,7 +283,3 @@ def _later(job: BulkJob) -> str:
     done = f"after it had processed {job.processed} of {counted(job.total_messages_discovered, 'message')}"
     note = "" if job.cancelled_note is None else f"; {job.cancelled_note}"
     return f"job {job.job_id} is a later duplicate for the same request: it is {job.status}, {done}{note}"
-
-
-def _shown(comment: str | None) -> str:
-    return "its comment there is empty" if not comment else f"its comment there begins {comment[:60]!r}"

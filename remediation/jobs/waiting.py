@@ -71,7 +71,7 @@ class JobWait(JsonModel):
     discovery_limit: LimitState | None = Field(description="The limit on discovered messages; null if none was given.")
     changed: bool = Field(description="Whether this call changed anything. Only the limit does, by cancelling the job.")
     job: dict[str, Any] = Field(description="The job as the API describes it.")
-    warnings: list[str] = Field(description="What a person should know.")
+    warnings: list[str] = Field(description="Warnings for a person.")
 
 
 def wait_for_end(

@@ -1,1 +1,1 @@
-"""Named messages: select, look up, change in batches, and report what happened to each."""
+"""Named messages: select, look up, change in batches, and report the outcome of each."""

@@ -205,6 +205,6 @@ def _interrupted(ledger: Ledger, failure: PackError) -> PackError:
         ray_id=failure.ray_id,
         retry_after_seconds=failure.retry_after_seconds,
     )
-    # A part of the IDs would be taken for all of them.
+    # Never a part of the IDs: a caller would treat them as all.
     error.resume = {"ids": left} if fits else None
     return error

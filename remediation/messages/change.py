@@ -1,4 +1,4 @@
-"""Change named messages: check the guardrails, look the messages up, send them, and report what happened to each.
+"""Change named messages: check the guardrails, look the messages up, send them, and report the outcome of each.
 
 The first lookup finds messages that are in place already, so that a repeated call sends nothing. It costs searches, so
 by default only a short list is looked up. It also finds the facts that the guardrails depend on.

@@ -28,7 +28,7 @@ class MessageRow(JsonModel):
     message_id: str | None = Field(description="The Message-ID (RFC 5322), or the service's own name of the message.")
     recipient: str | None = Field(description="The recipient; null where the service names none.")
     success: bool | None = Field(description="null: not known.")
-    status: str | None = Field(description="The service's own words, or what a lookup of the message showed.")
+    status: str | None = Field(description="A text of the service, or the result of a lookup.")
     destination: str | None = Field(description="The folder.")
     completed_at: str | None = Field(description="RFC 3339, from the service.")
 
@@ -104,7 +104,7 @@ def shown_row(investigate_id: str | None, row: MoveRow) -> MessageRow:
 
 
 def found_row(message: NamedMessage, destination: str | None, *, success: bool | None, status: str) -> MessageRow:
-    """Return a row for what a lookup of the message showed."""
+    """Return a row for the result of a lookup."""
     return MessageRow(
         id=message.id,
         message_id=message.message_id,

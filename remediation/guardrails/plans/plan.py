@@ -203,13 +203,12 @@ def reversibility_of(action: ActionType, destination: Destination | None) -> Rev
     if action == "RELEASE":
         return Reversibility(
             reversible=False,
-            how="A released message is delivered. It can be moved out of the mailbox by a job, not held again.",
+            how="A released message is delivered. A job can move it out of the mailbox, but not hold it again.",
         )
     if delivers(action, destination):
         return Reversibility(
             reversible=False,
-            how="A message in Inbox is delivered. It can be moved out of the mailbox by a job; what its user read "
-            "before stays read.",
+            how="A message in Inbox is delivered. A job can move it out of the mailbox, but its user may have read it.",
         )
     if (recovery := recovery_from(destination)) is not None:
         return Reversibility(reversible=False, how=f"This pack can't undo it. {recovery}")

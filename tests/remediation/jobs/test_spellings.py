@@ -156,7 +156,7 @@ def test_a_tag_of_an_earlier_version_is_recognized_by_the_key_as_spelled(key: st
     now = stamp_of(search, key)
     former = replace(now, key=sha256(f"{ACCOUNT}\0{key}")[:24])
     assert former.key != now.key
-    assert now.recognised(former) == now
+    assert now.recognized(former) == now
 
 
 def sha256(text: str) -> str:
