@@ -55,10 +55,11 @@ def _existing_path_parameters(sandbox: RunningSandbox) -> dict[str, str]:
     return {"account_id": sandbox.account_id, "job_id": job_id, "investigate_id": message_id}
 
 
+@pytest.mark.parametrize("number", [6, pytest.param(30, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["sense", "nonsense"])
 @pytest.mark.parametrize("operation_id", OPERATION_IDS)
 def test_every_response_is_documented(
-    sandbox: RunningSandbox, document: dict[str, Any], operation_id: str, mode: GenerationMode
+    sandbox: RunningSandbox, document: dict[str, Any], operation_id: str, mode: GenerationMode, number: int
 ) -> None:
     schema = schemathesis.openapi.from_dict(document)
     operation = schema.find_operation_by_id(operation_id)
@@ -67,7 +68,7 @@ def test_every_response_is_documented(
     headers = {"Authorization": f"Bearer {sandbox.token}"}
 
     @examples(
-        max_examples=12,
+        max_examples=number,
         derandomize=True,
         database=None,
         deadline=None,

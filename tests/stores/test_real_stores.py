@@ -37,7 +37,6 @@ FAULTS = {
 }
 AWAY = ("dropped", "503", "SlowDown", "429")
 ENDS = ("dropped", "503", "stored without an answer")
-RACES = {"whole": 2, "parts": 4}
 
 
 pytestmark = pytest.mark.usefixtures("spool")
@@ -106,10 +105,10 @@ def test_an_empty_export_is_there(store: Server) -> None:
         export(Listing(0, pages_of(0)), store.url("rows"))
 
 
+@pytest.mark.parametrize("races", [3, pytest.param(20, marks=pytest.mark.exhaustive)])
 def test_of_two_exports_that_race_one_wins_and_the_other_fails(
-    store: Server, through: Callable[..., Door], size: str, pytestconfig: pytest.Config
+    store: Server, through: Callable[..., Door], size: str, races: int
 ) -> None:
-    races = RACES[size] * (5 if pytestconfig.getoption("--exhaustive") else 1)
     both_there = threading.Barrier(2)
     first_puts: Counter[str] = Counter()
     counting = threading.Lock()
