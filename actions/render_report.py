@@ -1,10 +1,9 @@
-"""Write the report on a bulk job, for people: what happened, what did not, and what to do about it.
+"""Write the report on a bulk job for people: its outcome, its open items, and what to do about them.
 
-Works on what earlier actions returned and on an exported NDJSON file, which is read once and not kept in memory; no
-remote operation. With `rows` it also shows the job's progress over time, the messages by recipient's domain, by
-disposition and by destination, why messages failed, and how long they took. The files that `export` names are hashed
-anew and compared with what was recorded. The HTML report is one file: it has no script and fetches nothing. What is
-left to do comes with the command for it. `format: summary` gives at most 12 lines for a chat or a ticket.
+The sources are the results of earlier actions and an exported NDJSON file; no remote operation. With `rows` the report
+also shows the progress over time, messages by recipient domain, disposition and destination, reasons for failures, and
+durations. The files in `export` are compared with their recorded SHA-256. The HTML report is one file without scripts
+and network requests. Open items come with a command. `format: summary` returns at most 12 lines for a chat or a ticket.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Params(ActionParams):
     destination: str = Field(
         min_length=1,
         max_length=4096,
-        description="The file to write, or the URL of an object (s3://, gs://, az://). What is there is replaced.",
+        description="The file to write, or the URL of an object (s3://, gs://, az://). An existing one is replaced.",
     )
     format: Literal["html", "markdown", "summary"] = Field(
         "html", description="One HTML file; Markdown; or at most 12 lines without a table, for a chat or a ticket."
@@ -50,16 +49,18 @@ class Params(ActionParams):
     rows: str | None = Field(None, min_length=1, max_length=4096, description="Path of the exported NDJSON file.")
     alert: Alert | None = Field(None, description="The alert that started the response.")
     playbook: str | None = Field(None, max_length=200, description="The playbook that ran.")
-    generated_at: str | None = Field(None, max_length=40, description="When; RFC 3339. Now, unless given.")
-    warnings: list[str] = Field(default_factory=list, description="What earlier steps warned about.")
+    generated_at: str | None = Field(
+        None, max_length=40, description="The time of the report, RFC 3339; now by default."
+    )
+    warnings: list[str] = Field(default_factory=list, description="Warnings of earlier steps.")
 
 
 class Result(ActionResult):
     file: WrittenFile
     text: str | None = Field(
         None,
-        description="With `format: summary` the summary itself, safe to post: text from messages is never a link, "
-        "mention or markup in it. Else null.",
+        description="With `format: summary` the summary, safe to post: text from messages is never a link, mention or "
+        "markup in it. Else null.",
     )
 
 

@@ -47,11 +47,6 @@ class RowFile:
     is refused. A context manager, which closes the file at the end. The partial file then stays for a later `reopen`,
     with the rows up to the last `checkpoint`, unless `finish` or `abandon` was called. Memory does not grow with the
     number of rows.
-
-    >>> with RowFile.create("rows.csv") as file:
-    ...     for rows, _ in connector.job_message_pages(job_id):
-    ...         file.append(rows.texts, form=rows.form)
-    ...     record = file.finish("csv")
     """
 
     def __init__(self, place: Place, destination: Path, descriptor: int) -> None:

@@ -67,8 +67,8 @@ class Comparison:
 
     def __init__(self, expected: ExpectedEvent) -> None:
         self.expected = expected
-        self.rows = RowCounts.none()
-        self.events = EventCounts.none()
+        self.rows = RowCounts(0, Counter(), 0, 0, 0)
+        self.events = EventCounts(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, None)
         self._earliest: int | None = None
         self._latest: int | None = None
         # COMPLETED messages whose success was requested by another requester than the job's.

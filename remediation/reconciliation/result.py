@@ -51,10 +51,6 @@ class RowCounts:
         int, Field(description="Rows with neither Message-ID nor PostfixID, or without a recipient.")
     ]
 
-    @classmethod
-    def none(cls) -> RowCounts:
-        return cls(0, Counter(), 0, 0, 0)
-
 
 @dataclass
 class EventCounts:
@@ -85,10 +81,6 @@ class EventCounts:
     without_time: Annotated[int, Field(description="Events without a time: they count as the job's.")]
     earliest: Annotated[str | None, Field(description="The earliest time in the files, RFC 3339.")]
     latest: Annotated[str | None, Field(description="The latest time in the files, RFC 3339.")]
-
-    @classmethod
-    def none(cls) -> EventCounts:
-        return cls(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, None)
 
 
 @dataclass

@@ -2,11 +2,6 @@
 
 A file for a path is written beside it. A file for a store is spooled in a private directory, uploaded when it is
 complete, and removed from the spool. Rows that the store can't keep stay on this machine.
-
->>> with open_place("s3://evidence/case-42.zip", overwrite=False) as place:
-...     with atomic_file(checked_destination(place.path)) as file:
-...         file.write(b"...")
-...     place.deliver()
 """
 
 from __future__ import annotations
@@ -79,7 +74,7 @@ class Place:
         yield lambda: None
 
     def keep_here(self, sha256: str) -> Path | None:  # noqa: ARG002 -- the disk that failed is the only one
-        """Keep the partial file for a later run on this machine only. Return its directory, or None if that fails.
+        """Keep the partial file on this machine only, and return its directory, or None if that fails.
 
         sha256: of the rows; a later `fetch_partial` finds the file by it. After this call nothing can be written to it.
         """

@@ -51,10 +51,6 @@ class Pseudonyms:
 
     `key_check` identifies the key and may be shown: it is an HMAC like the pseudonyms.
     Raises: ConnectionSettingsError for a missing or weak key.
-
-    >>> pseudonyms = Pseudonyms(SecretStr("5f3c..."))
-    >>> pseudonyms.address("Dana@corp.example") == pseudonyms.address("dana@CORP.example")
-    True
     """
 
     def __init__(self, key: SecretStr | None) -> None:
